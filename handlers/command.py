@@ -1,0 +1,178 @@
+"""Runs a command of the operator's on the relay's machine.
+
+The command runs under a supervisor (supervise.py) that outlives the worker and leaves what happened
+in `data_dir/runs/{deployment id}`; this handler starts supervisors and reads what they leave. Which
+of them gets to run the command is settled among them, so that two workers, or one that was killed
+and came back, run it once.
+
+Units: `output_limit` in bytes.
+Errors: `ToolRejected` for values that cannot be handed to a command and for a missing `cwd`;
+`ToolUnavailable` if no supervisor could be started.
+"""
+
+import asyncio
+import json
+import os
+import re
+import signal
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from handlers import contract
+from handlers.contract import Deployment, Run, State, ToolRejected, ToolUnavailable, Workplace
+from handlers.placeholders import Template, fill, fill_argument, payload, plain
+from handlers.supervision import rundir
+from handlers.supervision.handover import hand_over, reap
+from handlers.supervision.output import URL
+
+ALWAYS_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
+LOST = "lost: the machine running it restarted or its process was killed; it is not started again"
+MOST_READ = 256 * 1024  # bytes
+
+
+def _absolute(path: str) -> str:
+    if not Path(path).is_absolute():
+        raise ValueError(f"'{path}' must be an absolute path")
+    return path
+
+
+def _printable(argument: str) -> str:
+    if "\0" in argument:
+        raise ValueError("an argument cannot contain a NUL")
+    return argument
+
+
+def _set(names: list[str], info: ValidationInfo) -> list[str]:
+    environ = (info.context or {}).get("environ", {})
+    missing = ", ".join(f"'{name}'" for name in names if name not in environ)
+    if missing:
+        raise ValueError(f"not set in the relay's environment: {missing}")
+    return names
+
+
+class CommandOptions(contract.Options):
+    """`run` is an argv: no shell reads it. `env` names what is passed on besides the usual."""
+
+    run: list[Annotated[Template, AfterValidator(_printable)]] = Field(min_length=1)
+    cwd: Annotated[str, AfterValidator(_absolute)] | None = None
+    env: Annotated[list[str], AfterValidator(_set)] = Field(default_factory=list)
+    environment_url: Template | None = None
+    output_limit: int = Field(default=1024 * 1024, ge=1024)
+
+
+class Command:
+    Options: ClassVar[type[contract.Options]] = CommandOptions
+    local: ClassVar[bool] = True
+    grace = timedelta(seconds=10)  # from SIGTERM to SIGKILL
+
+    def __init__(self, options: CommandOptions, workplace: Workplace) -> None:
+        self._options = options
+        self._workplace = workplace
+
+    async def find(self, deployment: Deployment) -> Run | None:
+        return await asyncio.to_thread(self._find, deployment)
+
+    async def start(self, deployment: Deployment) -> Run:
+        return await asyncio.to_thread(self._start, deployment)
+
+    async def check(self, deployment: Deployment, run: Run) -> Run:
+        return await asyncio.to_thread(self._look, deployment)
+
+    async def cancel(self, deployment: Deployment, run: Run) -> None:
+        await asyncio.to_thread(self._cancel, deployment)
+
+    async def read_output(self, deployment: Deployment, offset: int) -> bytes:
+        return await asyncio.to_thread(self._read_output, deployment, offset)
+
+    def _directory(self, deployment: Deployment) -> Path:
+        return self._workplace.data_dir / "runs" / str(deployment.id)
+
+    def _find(self, deployment: Deployment) -> Run | None:
+        return self._look(deployment) if self._directory(deployment).exists() else None
+
+    def _look(self, deployment: Deployment) -> Run:
+        reap()
+        directory = self._directory(deployment)
+        # In this order: the end is written before the supervisor goes.
+        supervised = rundir.supervised(directory)
+        end = rundir.read(directory, "end")
+        if end:
+            state, words, url = State(end["state"]), end["description"], end["environment_url"]
+            return Run(str(deployment.id), state, description=words, environment_url=url)
+        if supervised:
+            return Run(str(deployment.id), State.IN_PROGRESS)
+        rundir.kill_orphan(directory)
+        return Run(str(deployment.id), State.ERROR, description=LOST)
+
+    def _start(self, deployment: Deployment) -> Run:
+        order = self._order(deployment)
+        if order.cwd and not Path(order.cwd).is_dir():
+            raise ToolRejected(f"the directory '{order.cwd}' is not there")
+        if deployment.deadline <= datetime.now(UTC):
+            raise ToolRejected("the time for it was over before it was started")
+        failed = "its run directory has vanished"
+        try:
+            hand_over(order)
+        except OSError as error:
+            failed = str(error)
+        run = self._find(deployment)
+        if run is None:
+            raise ToolUnavailable(f"the command could not be started: {failed}")
+        return run
+
+    def _cancel(self, deployment: Deployment) -> None:
+        directory = self._directory(deployment)
+        # While the lock is held, the pid is the supervisor's and nobody else's.
+        supervisor = rundir.read(directory, "supervisor")
+        if supervisor and rundir.supervised(directory):
+            with suppress(ProcessLookupError):
+                os.kill(supervisor["pid"], signal.SIGTERM)
+
+    def _read_output(self, deployment: Deployment, offset: int) -> bytes:
+        try:
+            with (self._directory(deployment) / "output").open("rb") as file:
+                file.seek(offset)
+                return file.read(MOST_READ)
+        except FileNotFoundError:
+            return b""
+
+    def _order(self, deployment: Deployment) -> rundir.Order:
+        options = self._options
+        return rundir.Order(
+            directory=str(self._directory(deployment).absolute()),
+            env=self._environment(deployment),
+            argv=[fill_argument(argument, deployment) for argument in options.run],
+            cwd=options.cwd,
+            deadline=deployment.deadline.timestamp(),
+            timeout=deployment.timeout.total_seconds(),
+            grace=self.grace.total_seconds(),
+            output_limit=options.output_limit,
+            secrets=sorted(self._workplace.secrets),
+            environment_url=_filled_url(options.environment_url, deployment),
+        )
+
+    def _environment(self, deployment: Deployment) -> dict[str, str]:
+        relay = self._workplace.environ
+        passed = {n: relay[n] for n in (*ALWAYS_PASSED, *self._options.env) if n in relay}
+        return passed | {f"DEPLOYMENT_{name}": value for name, value in _facts(deployment).items()}
+
+
+def _facts(deployment: Deployment) -> dict[str, str]:
+    if deployment.ref.startswith("-"):
+        raise ToolRejected(f"the ref '{deployment.ref}' would be read as an option")
+    names = ("environment", "ref", "sha", "task", "repo", "creator")
+    facts: dict[str, Any] = {
+        name.upper(): plain(f"the {name}", getattr(deployment, name)) for name in names
+    }
+    return facts | {"ID": str(deployment.id), "PAYLOAD": json.dumps(payload(deployment))}
+
+
+def _filled_url(template: str | None, deployment: Deployment) -> str:
+    url = fill(template, deployment) if template else ""
+    if url and not re.fullmatch(URL, url):
+        raise ToolRejected(f"the environment_url '{url}' is not an http address")
+    return url

@@ -1,0 +1,103 @@
+"""A command's run directory: written by its supervisor, read by the relay.
+
+    lock        held (flock) while the supervisor lives; the kernel lets go of it at any death
+    supervisor  {"pid"}
+    command     {"pid", "started"} of the leader of the command's process group
+    output      see output.py
+    end         {"state", "description", "environment_url"}, written before the lock is let go
+
+An update of the relay meets directories that the version before it wrote: names may be added here,
+not changed.
+"""
+
+import fcntl
+import json
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from handlers.supervision.processes import started
+
+
+class Order(NamedTuple):
+    """What the relay hands to a supervisor. It goes through a pipe: it holds secrets.
+
+    `deadline` is in seconds since 1970, `timeout` and `grace` are in seconds, `output_limit` in
+    bytes; `environment_url` is the one to report unless the command names another.
+    """
+
+    directory: str
+    argv: list[str]
+    cwd: str | None
+    env: dict[str, str]
+    deadline: float
+    timeout: float
+    grace: float
+    output_limit: int
+    secrets: list[str]
+    environment_url: str
+
+
+def write(directory: Path, name: str, content: Mapping[str, Any]) -> None:
+    """Wholly or not at all, and for good once this returns."""
+    draft = directory / f".{name}"
+    with draft.open("w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(directory / name)
+    sync(directory)
+
+
+def read(directory: Path, name: str) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads((directory / name).read_text())
+    except FileNotFoundError:
+        return None
+    return content
+
+
+def sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def lock(directory: Path) -> None:
+    """Hold the lock until this process ends; programs it starts do not inherit it."""
+    handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def supervised(directory: Path) -> bool:
+    try:
+        handle = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared: two who look at once do not take each other for the supervisor.
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def record_command(directory: Path) -> None:
+    """Name the calling process as the command's leader."""
+    pid = os.getpid()
+    write(directory, "command", {"pid": pid, "started": started(pid)})
+
+
+def kill_orphan(directory: Path) -> None:
+    """Kill the command if it outlived its supervisor, so that nothing runs unseen."""
+    command = read(directory, "command")
+    if command and command["started"] and command["started"] == started(command["pid"]):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(command["pid"], signal.SIGKILL)

@@ -1,0 +1,100 @@
+"""Follows a command until it and its output have ended, and stops it where it must.
+
+A command that ends by itself may leave others of its group behind: a deployment starts services
+that stay. One that is stopped takes its whole group along.
+
+Units: seconds of the monotonic clock.
+"""
+
+import contextlib
+import math
+import os
+import select
+import signal
+import subprocess
+import time
+
+from handlers.supervision.ending import span
+from handlers.supervision.output import Output
+from handlers.supervision.processes import group_lives
+from handlers.supervision.rundir import Order
+
+DRAIN = 2.0  # others may hold the command's output open for as long as they live
+NOTICE = 0.05  # nobody tells when the last one of a group is gone
+
+
+def wake_on_signals() -> int:
+    """A pipe that can be read once a signal has come, with the signals' numbers.
+
+    Handlers rather than SIG_IGN, which the command would inherit.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    return reader
+
+
+class Watch:
+    def __init__(
+        self, order: Order, process: subprocess.Popen[bytes], output: Output, wake: int
+    ) -> None:
+        self.stopped = ""  # why
+        self._process = process
+        self._pipe = process.stdout.fileno() if process.stdout else -1
+        self._output = output
+        self._wake = wake
+        self._timeout, self._grace = order.timeout, order.grace
+        self._stop_at = time.monotonic() + order.deadline - time.time()
+        self._kill_at = self._drained_at = math.inf
+
+    def follow(self) -> int:
+        """The command's exit code, negative for a signal; `stopped` says why if we ended it."""
+        while not self._over():
+            sources = [source for source in (self._wake, self._pipe) if source >= 0]
+            ready, _, _ = select.select(sources, [], [], self._pause())
+            if self._pipe in ready:
+                self._read()
+            self._act(cancelled=self._wake in ready and signal.SIGTERM in os.read(self._wake, 4096))
+        return self._process.returncode
+
+    def _over(self) -> bool:
+        if self._process.returncode is None or self._group_is_stopping():
+            return False
+        return self._pipe < 0 or time.monotonic() >= self._drained_at
+
+    def _pause(self) -> float:
+        """How long there is nothing to do unless something is heard."""
+        now = time.monotonic()
+        if self._process.returncode is None:
+            until = self._kill_at if self.stopped else self._stop_at
+        else:
+            until = now + NOTICE if self._group_is_stopping() else self._drained_at
+        return min(max(0.0, until - now), 3600.0)
+
+    def _read(self) -> None:
+        data = os.read(self._pipe, 1 << 16)
+        self._output.write(data)
+        if not data:
+            self._pipe = -1
+
+    def _act(self, *, cancelled: bool) -> None:
+        now = time.monotonic()
+        if self._process.poll() is not None:
+            self._drained_at = min(self._drained_at, now + DRAIN)
+        elif not self.stopped and (cancelled or now >= self._stop_at):
+            self.stopped = "cancelled" if cancelled else f"timed out after {span(self._timeout)}"
+            self._signal_group(signal.SIGTERM)
+            self._kill_at = now + self._grace
+        if now >= self._kill_at:
+            self._signal_group(signal.SIGKILL)
+            self._kill_at = math.inf
+
+    def _group_is_stopping(self) -> bool:
+        return self._kill_at < math.inf and group_lives(self._process.pid)
+
+    def _signal_group(self, number: int) -> None:
+        # Gone, or run as somebody else (sudo): then there is nothing more that we can do.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)

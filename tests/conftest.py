@@ -1,0 +1,43 @@
+"""A real PostgreSQL for all tests, and a fresh database for each that asks for one."""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from webhook.store.embedded import EmbeddedPostgres
+from webhook.store.migrate import migrate
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a server with a migrated database named `template`; one for each xdist worker."""
+    with tempfile.TemporaryDirectory(prefix="relay-test-") as folder:
+        server = EmbeddedPostgres(Path(folder))
+        url = server.start()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("create database template")
+        migrate(in_database(url, "template"))
+        yield url
+        server.stop()
+
+
+@pytest.fixture
+def store_url(postgres: str) -> Iterator[str]:
+    """A fresh, migrated database."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create database {name} template template")
+        yield in_database(postgres, name)
+        connection.execute(f"drop database {name} with (force)")
+
+
+def in_database(url: str, name: str) -> str:
+    """The same server, another database."""
+    head, _, query = url.partition("?")
+    return f"{head.rpartition('/')[0]}/{name}?{query}"

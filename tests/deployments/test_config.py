@@ -1,0 +1,426 @@
+"""deploy.yml: what it means, and every fault at its line and column."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+from webhook.deployments.config import Config, Environment, json_schema, load
+from webhook.errors import Faults
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DroneOptions(Strict):
+    url: str
+    token: str
+    branch: str = "main"
+    retries: int = 3
+
+
+class CommandOptions(Strict):
+    run: tuple[str, ...] = ("./deploy",)
+    env: dict[str, str] = {}
+
+    @field_validator("run")
+    @classmethod
+    def _found(cls, run: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = info.context["environ"].get("COMMANDS") if info.context else None
+        if known and run[0] not in known:
+            raise ValueError(f"there is no command {run[0]}")
+        return run
+
+
+HANDLERS: Mapping[str, type[BaseModel]] = {"drone": DroneOptions, "command": CommandOptions}
+
+
+def config(text: str | bytes, **environ: str) -> Config:
+    return load(text, source="deploy.yml", environ=environ, handler_options=HANDLERS)
+
+
+def faults(text: str | bytes, **environ: str) -> tuple[str, ...]:
+    with pytest.raises(Faults) as caught:
+        config(text, **environ)
+    return caught.value.faults
+
+
+def fault_in_env(*lines: str, **environ: str) -> str:
+    """Of an environment whose name is in line 2 and whose handler is in line 3."""
+    text = "\n".join(["envs:", "- name: production", "  handler: command", *lines])
+    (fault,) = faults(text, **environ)
+    return fault.removeprefix("deploy.yml:")
+
+
+FULL = """\
+unrouted: ignore
+slack: {channel: "#deploys"}
+envs:
+  - name: production
+    repos: ["acme/*", other/api]
+    handler: drone
+    with: {url: https://drone.acme.io, token: "${DRONE_TOKEN}"}
+    timeout: 1h30m
+    slack: {failures: "#oncall"}
+    description: What users see
+    production_environment: true
+  - name: "preview/*"
+    handler: command
+"""
+
+
+def test_a_full_file_is_understood() -> None:
+    loaded = config(FULL, DRONE_TOKEN="sesame-open")
+    production, preview = loaded.envs
+    assert loaded.unrouted == "ignore"
+    assert isinstance(production, Environment)
+    assert production.repos == ("acme/*", "other/api")
+    assert production.handler == "drone"
+    assert production.options == DroneOptions(url="https://drone.acme.io", token="sesame-open")
+    assert production.timeout == timedelta(minutes=90)
+    assert production.description == "What users see"
+    assert production.production_environment is True
+    assert (production.slack.channel, production.slack.failures) == ("#deploys", "#oncall")
+    assert preview.repos == ("*",)
+    assert preview.options == CommandOptions()
+    assert preview.timeout == timedelta(minutes=30)
+    assert (preview.slack.channel, preview.slack.failures) == ("#deploys", None)
+    assert preview.production_environment is None
+
+
+def test_a_filled_in_value_is_a_secret_and_does_not_show() -> None:
+    loaded = config(FULL, DRONE_TOKEN="sesame-open")
+    assert loaded.secrets == {"sesame-open"}
+    assert "sesame-open" not in repr(loaded)
+
+
+def test_variables_are_filled_in_within_longer_text_and_twice() -> None:
+    text = """\
+envs:
+- {name: a, handler: command, with: {run: ["x ${A}-${B}", "$${A}", "$A $$ {A}", "${A}"]}}
+"""
+    loaded = config(text, A="alpha", B="no")
+    expected = ("x alpha-no", "${A}", "$A $$ {A}", "alpha")
+    assert loaded.envs[0].options == CommandOptions(run=expected)
+    assert loaded.secrets == {"alpha"}
+
+
+def test_a_filled_in_value_is_text_whatever_it_looks_like_and_is_not_filled_in_again() -> None:
+    text = "envs:\n- {name: a, handler: command, with: {env: {A: '${A}', B: \"${B}\"}}}"
+    options = config(text, A="3", B="${A}: [x").envs[0].options
+    assert options == CommandOptions(env={"A": "3", "B": "${A}: [x"})
+
+
+def test_anchors_and_aliases_work() -> None:
+    text = """\
+envs:
+- {name: a, handler: command, repos: &ours [acme/*], with: &how {run: [x]}}
+- {name: b, handler: command, repos: *ours, with: *how}
+"""
+    first, second = config(text).envs
+    assert (first.repos, first.options) == (second.repos, second.options)
+
+
+def test_bytes_with_a_byte_order_mark_are_read() -> None:
+    text = b"\xef\xbb\xbfenvs: [{name: caf\xc3\xa9, handler: command}]"
+    assert config(text).envs[0].name == "café"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "1:1: is empty; it needs 'envs:'"),
+        ("# nothing\n", "1:1: is empty; it needs 'envs:'"),
+        ("- a", "1:1: wants keys with values"),
+        ("words", "1:1: wants keys with values"),
+        ("unrouted: error", "1:1: envs: is missing"),
+        ("envs: []", "1:7: envs: must not be empty"),
+        ("envs: 3", "1:7: envs: wants a list, like [a, b]"),
+        ("envs:", "1:6: envs: wants a list, like [a, b]"),
+        ("envs: [7]", "1:8: envs[0]: wants keys with values"),
+        (b"envs:\n- \xff", "2:1: is not UTF-8; save it as UTF-8"),
+        ("envs:\n- a: b: c", "2:7: cannot be read as YAML: mapping values are not allowed here"),
+        (
+            "envs:\n\t- a",
+            "2:1: cannot be read as YAML: while scanning for the next token, found "
+            "character '\\t' that cannot start any token",
+        ),
+        ("envs: \x07", "1:7: cannot be read as YAML: the character U+0007 is not allowed"),
+        (
+            "a: 1\n--- \nb: 2",
+            "2:1: cannot be read as YAML: expected a single document in the "
+            "stream, but found another document",
+        ),
+        ('envs: "\\UFFFFFFFF"', "1:10: cannot be read as YAML: a number is out of range"),
+        ("[" * 500, "1:30: cannot be read as YAML: values are nested too deeply"),
+        ("&a [*a]", "1:1: cannot be read as YAML: more than aliases may expand to"),
+        ("a: *b", "1:4: cannot be read as YAML: found undefined alias 'b'"),
+    ],
+)
+def test_a_file_that_is_no_list_of_environments_is_refused(text: str | bytes, fault: str) -> None:
+    assert faults(text) == (f"deploy.yml:{fault}",)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("  timeout: 30 parsecs", "4:12: envs[0].timeout: '30 parsecs' is not a duration; "
+         "write 30s, 30m, 2h or 1h30m"),
+        ("  timeout: 30", "4:12: envs[0].timeout: '30' is not a duration; "
+         "write 30s, 30m, 2h or 1h30m"),
+        ("  timeout: 1:30", "4:12: envs[0].timeout: '1:30' is not a duration; "
+         "write 30s, 30m, 2h or 1h30m"),
+        ("  timeout: 5s", "4:12: envs[0].timeout: '5s' is out of bounds; a timeout is 10s to 72h"),
+        ("  timeout: 73h", "4:12: envs[0].timeout: '73h' is out of bounds; "
+         "a timeout is 10s to 72h"),
+        ("  repos: acme/*", "4:10: envs[0].repos: wants a list, like [a, b]"),
+        ("  repos: []", "4:10: envs[0].repos: must not be empty"),
+        ("  repos: [acme]", "4:11: envs[0].repos[0]: 'acme' is not a repository; "
+         "write owner/name, owner/* or *"),
+        ("  repos: [a/b, https://github.com/a/b]", "4:16: envs[0].repos[1]: "
+         "'https://github.com/a/b' is not a repository; write owner/name, owner/* or *"),
+        ("  repos: [3]", "4:11: envs[0].repos[0]: wants text, and YAML reads '3' as a number; "
+         "put it in quotes"),
+        ("  description: on", "4:16: envs[0].description: wants text, and YAML reads 'on' as "
+         "true or false; put it in quotes"),
+        ("  description: 1.10", "4:16: envs[0].description: wants text, and YAML reads '1.10' as "
+         "a number; put it in quotes"),
+        ("  description:", "4:15: envs[0].description: is empty; write a value (YAML takes what "
+         "follows # for a comment) or remove the key"),
+        ("  description: [a]", "4:16: envs[0].description: wants text, not a list or keys"),
+        ("  production_environment: 'yes'", "4:27: envs[0].production_environment: wants true or "
+         "false, not 'yes'"),
+        ("  slack: {chanel: x}", "4:11: envs[0].slack.chanel: is not a key; known here: channel, "
+         "failures; did you mean 'channel'?"),
+        ("  slack: {channel: ''}", "4:20: envs[0].slack.channel: must not be empty"),
+        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: description, handler, "
+         "name, production_environment, repos, slack, timeout, with; did you mean 'timeout'?"),
+        ("  review: {enabled: true}", "4:3: envs[0].review: is a key of Gitploy's that this relay "
+         "does not act on yet; remove it"),
+        ("  handler: command", "4:3: envs[0].handler: is there twice, first in line 3; remove one"),
+        ("  3: x", "4:3: envs[0]: has the key 3, which YAML does not read as text; put it in "
+         "quotes"),
+        ("  <<: {timeout: 5m}", "4:3: envs[0]: has a merge key (<<), which is not supported; "
+         "repeat the keys"),
+        ("  [a]: b", "4:3: envs[0]: has a key that is not text"),
+        ('  "\\0": b', "4:3: envs[0]: has a key with NUL or half a character; remove it"),
+        ('  description: "\\0"', "4:16: envs[0].description: holds NUL or half a character; "
+         "remove it"),
+        ("  description: !!binary aGk=", "4:16: envs[0].description: has the tag "
+         "tag:yaml.org,2002:binary, which is not supported; remove it"),
+        ("  description: !!python/name:os.system", "4:16: envs[0].description: has the tag "
+         "tag:yaml.org,2002:python/name:os.system, which is not supported; remove it"),
+        ("  with: !!set {a}", "4:9: envs[0].with: has the tag tag:yaml.org,2002:set, which is not "
+         "supported; remove it"),
+        ("  with: [a]", "4:9: envs[0].with: wants keys with values"),
+        ("  with:", "4:8: envs[0].with: wants keys with values"),
+        ("  with: {rum: [a]}", "4:10: envs[0].with.rum: is not a key; known here: env, run; "
+         "did you mean 'run'?"),
+        ("  with: {run: [a, 1]}", "4:19: envs[0].with.run[1]: wants text, and YAML reads '1' as "
+         "a number; put it in quotes"),
+        ("  with: {env: {A: no}}", "4:19: envs[0].with.env.A: wants text, and YAML reads 'no' as "
+         "true or false; put it in quotes"),
+        ("  with: {env: {A: .inf}}", "4:19: envs[0].with.env.A: is not a number that fits; "
+         "put it in quotes if it is text"),
+        ("  with: {env: {A: 99999999999999999999}}", "4:19: envs[0].with.env.A: is not a number "
+         "that fits; put it in quotes if it is text"),
+        ("  description: ${NOPE}", "4:16: envs[0].description: wants ${NOPE}, but NOPE is not "
+         "set; set it"),
+        ("  description: ${EMPTY}", "4:16: envs[0].description: wants ${EMPTY}, but EMPTY is not "
+         "set; set it"),
+        ("  description: ${X:-1}", "4:16: envs[0].description: has a '${' without NAME}; "
+         "write $${ for a plain ${"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_an_environment_is_shown_at_its_place(line: str, fault: str) -> None:
+    assert fault_in_env(line, EMPTY="") == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("envs: [{handler: command}]", "1:8: envs[0].name: is missing"),
+        ("envs: [{name: a}]", "1:8: envs[0].handler: is missing"),
+        ("envs: [{name: '', handler: command}]", "1:15: envs[0].name: must not be empty"),
+        ("envs: [{name: on, handler: command}]", "1:15: envs[0].name: wants text, and YAML reads "
+         "'on' as true or false; put it in quotes"),
+        ("envs: [{name: a, handler: dron}]", "1:27: envs[0].handler: 'dron' is not a handler; "
+         "known here: command, drone; did you mean 'drone'?"),
+        ("envs: [{name: a, handler: '?'}]", "1:27: envs[0].handler: '?' is not a handler; "
+         "known here: command, drone"),
+        ("envs: [{name: a, handler: [drone]}]", "1:27: envs[0].handler: wants text, not a list or "
+         "keys"),
+        ("envs: [{name: a, handler: command}]\nslakc: {}", "2:1: slakc: is not a key; known here: "
+         "envs, slack, unrouted; did you mean 'slack'?"),
+        ("envs: [{name: a, handler: command}]\nslack:\n  channel: #deploys", "3:11: slack.channel: "
+         'is empty; YAML takes #… for a comment: write "#channel" in quotes'),
+        ("envs: [{name: a, handler: command}]\nunrouted: nope", "2:11: unrouted: 'nope' is not "
+         "one of 'error' or 'ignore'"),
+        ("envs:\n- {name: a, handler: drone, with: {url: u}}", "2:35: envs[0].with.token: is "
+         "missing"),
+        ("envs:\n- {name: a, handler: drone, with: {url: u, token: t, retries: many}}",
+         "2:63: envs[0].with.retries: Input should be a valid integer"),
+    ],
+)  # fmt: skip
+def test_a_fault_elsewhere_is_shown_at_its_place(text: str, fault: str) -> None:
+    assert faults(text) == (f"deploy.yml:{fault}",)
+
+
+def test_all_that_a_missing_with_leaves_out_is_named() -> None:
+    assert faults("envs:\n- name: a\n  handler: drone") == (
+        "deploy.yml:2:3: envs[0].with.url: is missing",
+        "deploy.yml:2:3: envs[0].with.token: is missing",
+    )
+
+
+def test_all_faults_come_at_once_in_the_order_of_the_file() -> None:
+    text = """\
+envs:
+- name: a
+  handler: nope
+  timeout: soon
+  task: deploy
+- name: b
+  handler: drone
+  with: {url: "${NOPE}", token: 5}
+unrouted: maybe
+"""
+    assert [fault.split(": ")[0] for fault in faults(text)] == [
+        "deploy.yml:3:12",
+        "deploy.yml:4:12",
+        "deploy.yml:5:3",
+        "deploy.yml:8:15",
+        "deploy.yml:8:33",
+        "deploy.yml:9:11",
+    ]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "task",
+        "auto_merge",
+        "required_contexts",
+        "payload",
+        "dynamic_payload",
+        "deployable_ref",
+        "auto_deploy_on",
+        "serialization",
+        "review",
+        "frozen_windows",
+    ],
+)
+def test_gitploys_other_keys_are_refused_rather_than_skipped(key: str) -> None:
+    assert fault_in_env(f"  {key}: true").endswith(
+        f"{key}: is a key of Gitploy's that this relay does not act on yet; remove it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "never"),
+    [
+        ("name: a", "name: a", True),
+        ("name: a", "name: A", True),
+        ("name: '[ab]'", "name: '[ab]'", True),
+        ("name: '*'", "name: a", True),
+        ("name: 'preview/*'", "name: preview/one", True),
+        ("name: 'preview/*'", "name: 'preview/*/*'", True),
+        ("name: a, repos: [acme/*]", "name: a, repos: [acme/web, ACME/api]", True),
+        ("name: a", "name: a, repos: [acme/web]", True),
+        ("name: a, repos: [acme/web]", "name: a", False),
+        ("name: a, repos: [acme/web]", "name: a, repos: [acme/web, acme/api]", False),
+        ("name: 'preview/*'", "name: '*'", False),
+        ("name: '?'", "name: '*'", False),
+        ("name: '[*]'", "name: '*'", False),
+        ("name: a", "name: b", False),
+    ],
+)
+def test_an_environment_that_can_never_match_is_refused(
+    first: str, second: str, never: bool
+) -> None:
+    text = f"envs:\n- {{{first}, handler: command}}\n- {{{second}, handler: command}}"
+    if never:
+        words = "envs[1].name: can never match: envs[0] before it takes all; remove or move it"
+        assert faults(text) == (f"deploy.yml:3:10: {words}",)
+    else:
+        assert len(config(text).envs) == 2
+
+
+def test_a_handlers_own_words_come_through_with_the_environment_it_saw() -> None:
+    fault = fault_in_env("  with: {run: [deploy]}", COMMANDS="other")
+    assert fault == "4:15: envs[0].with.run: there is no command deploy"
+
+
+def test_faults_do_not_show_filled_in_values() -> None:
+    fault = fault_in_env("  with: {run: ['${TOKEN}']}", COMMANDS="other", TOKEN="sesame-open")
+    assert fault.endswith("envs[0].with.run: there is no command ***")
+    fault = fault_in_env("  timeout: ${TOKEN}", TOKEN="sesame-open")
+    assert fault.startswith("4:12: envs[0].timeout: '${TOKEN}' is not a duration")
+
+
+def test_an_unstorable_value_from_the_environment_is_refused() -> None:
+    fault = fault_in_env("  description: ${BYTES}", BYTES="\udcff\udcfe")
+    assert fault == "4:16: envs[0].description: holds NUL or half a character; remove it"
+
+
+def test_a_bomb_of_aliases_is_refused_quickly() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 15)]
+    (fault,) = faults("\n".join(lines))
+    assert fault.endswith("cannot be read as YAML: more than aliases may expand to")
+
+
+def test_the_schema_describes_what_the_file_may_hold() -> None:
+    schema = json_schema(HANDLERS)
+    assert schema["required"] == ["envs"]
+    drone, command = (schema["$defs"][f"{name}_environment"] for name in HANDLERS)
+    assert drone["properties"]["handler"]["const"] == "drone"
+    assert set(drone["required"]) == {"name", "handler", "with"}
+    assert set(command["required"]) == {"name", "handler"}
+    assert schema["$defs"]["DroneOptions"]["required"] == ["url", "token"]
+    assert "default" not in drone["properties"]["timeout"]
+    json.dumps(schema)
+
+
+def test_the_schema_of_one_handler_works_too() -> None:
+    schema = json_schema({"drone": DroneOptions})
+    assert schema["properties"]["envs"]["items"] == {"$ref": "#/$defs/drone_environment"}
+
+
+WORDS = ["envs", "name", "repos", "handler", "with", "timeout", "slack", "channel"]
+yaml_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(WORDS), inner),
+)
+
+
+@given(
+    st.text(alphabet="envsnamhdl:-[]{}&*!<>|%@#'\"\\ \n\t0123._~?,${}AB\x85\u2028", max_size=200)
+)
+@example("%YAML 99999999999999999999.1\n---")
+@example("? ? ? ?")
+@example("a: 0x_")
+@example("a: 1__:_")
+@example("envs: !!int '-'")
+@example("envs: !!float ''")
+@example("envs: !!timestamp x")
+@example("!!map []")
+@example("!!seq {}")
+@example("!<> x")
+def test_no_text_raises_anything_but_faults(text: str) -> None:
+    with suppress(Faults):
+        config(text)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.dictionaries(st.sampled_from(WORDS), yaml_values), yaml_values)
+def test_no_values_raise_anything_but_faults(env: Any, other: Any) -> None:
+    with suppress(Faults):
+        config(json.dumps({"envs": [env, {"name": "a", "handler": "command"} | env], "x": other}))

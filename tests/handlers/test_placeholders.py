@@ -1,0 +1,79 @@
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from handlers.contract import ToolRejected
+from handlers.placeholders import Template, fill, fill_argument
+from tests.handlers.runs import a_deployment
+
+templates: TypeAdapter[str] = TypeAdapter(Template)
+
+
+@pytest.mark.parametrize(
+    ("template", "filled"),
+    [
+        ("{ref}", "main"),
+        ("--sha={sha}", "--sha=f95f852bd8fca8fcc58a9a2d6c842781e32a215e"),
+        ("{environment}/{repo}/{task}", "production/acme/shop/deploy"),
+        ("{id} by {creator}", "1234567890 by octocat"),
+        ("{{ref}} {{{ref}}}", "{ref} {main}"),
+        ("nothing to fill", "nothing to fill"),
+    ],
+)
+def test_a_placeholder_becomes_the_deployments_value(template: str, filled: str) -> None:
+    assert fill(templates.validate_python(template), a_deployment()) == filled
+
+
+@pytest.mark.parametrize(
+    ("payload", "key", "filled"),
+    [
+        ({"region": "eu"}, "region", "eu"),
+        ({"a": {"b": {"c": 7}}}, "a.b.c", "7"),
+        ({"dry": False}, "dry", "false"),
+        ({"hosts": ["a", "b"]}, "hosts", '["a","b"]'),
+        ('{"region": "eu"}', "region", "eu"),
+        ({"my-key": ""}, "my-key", ""),
+    ],
+)
+def test_payload_keys_are_filled_in(payload: Any, key: str, filled: str) -> None:
+    assert fill(f"{{payload.{key}}}", a_deployment(payload=payload)) == filled
+
+
+@pytest.mark.parametrize(
+    "payload", [None, "", "text", "[1]", "{", {}, {"a": 1}, {"a": {"b": None}}, {"a": {}}, [1]]
+)
+def test_a_missing_payload_key_is_named(payload: Any) -> None:
+    with pytest.raises(ToolRejected, match=r"payload has no 'a\.b'"):
+        fill("{payload.a.b}", a_deployment(payload=payload))
+
+
+@pytest.mark.parametrize(
+    "template", ["{branch}", "{}", "{payload}", "{payload.}", "{payload.a..b}", "{ref.name}"]
+)
+def test_an_unknown_placeholder_is_refused_early(template: str) -> None:
+    with pytest.raises(ValidationError, match=r"unknown placeholder .*known: \{ref\}"):
+        templates.validate_python(template)
+
+
+@pytest.mark.parametrize("template", ["{", "}", "{ref", "ref}", "{{ref}", "{a{ref}}"])
+def test_a_lone_brace_is_refused_early(template: str) -> None:
+    with pytest.raises(ValidationError, match="a lone"):
+        templates.validate_python(template)
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\0", "\x7f", "\x1b[31m", "\x85", "\ud800"])
+def test_control_characters_are_not_filled_in(value: str) -> None:
+    with pytest.raises(ToolRejected, match=r"\{payload\.x\} contains a control character"):
+        fill("--x={payload.x}", a_deployment(payload={"x": value}))
+
+
+def test_a_value_does_not_become_an_option() -> None:
+    deployment = a_deployment(payload={"host": "--force"})
+    with pytest.raises(ToolRejected, match=r"'--force', filled in for '{payload\.host}'"):
+        fill_argument("{payload.host}", deployment)
+    assert fill_argument("--host={payload.host}", deployment) == "--host=--force"
+
+
+def test_values_are_not_filled_again() -> None:
+    assert fill("{ref}", a_deployment(ref="{sha}")) == "{sha}"

@@ -1,0 +1,84 @@
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handlers.redaction import STARS, Redactor, redacted, worth_hiding
+
+LETTERS = "ab\n"
+texts = st.text(LETTERS, max_size=60)
+secrets = st.frozensets(st.text(LETTERS, min_size=1, max_size=12), max_size=4)
+cuts = st.lists(st.integers(0, 60), max_size=6)
+
+
+def in_pieces(text: bytes, hidden: frozenset[str], at: list[int]) -> bytes:
+    edges = [0, *sorted(at), len(text)]
+    redactor = Redactor(hidden)
+    pieces = [redactor.feed(text[a:b]) for a, b in pairwise(edges)]
+    return b"".join([*pieces, redactor.finish()])
+
+
+@given(texts, secrets, cuts)
+def test_where_the_stream_is_cut_makes_no_difference(
+    text: str, hidden: frozenset[str], at: list[int]
+) -> None:
+    at = [min(cut, len(text)) for cut in at]
+    assert in_pieces(text.encode(), hidden, at) == redacted(text, hidden).encode()
+
+
+@given(texts, secrets, cuts)
+def test_no_secret_remains(text: str, hidden: frozenset[str], at: list[int]) -> None:
+    at = [min(cut, len(text)) for cut in at]
+    remains = in_pieces(text.encode(), hidden, at)
+    assert not any(secret in remains for secret in worth_hiding(hidden))
+
+
+@given(texts, secrets, cuts)
+def test_what_is_no_secret_stays(text: str, hidden: frozenset[str], at: list[int]) -> None:
+    at = [min(cut, len(text)) for cut in at]
+    expected, covered = b"", 0
+    raw = text.encode()
+    spans = sorted(
+        (begin, begin + len(secret))
+        for secret in worth_hiding(hidden)
+        for begin in range(len(raw))
+        if raw.startswith(secret, begin)
+    )
+    for begin, end in spans:
+        if begin >= covered:
+            expected += raw[covered:begin] + STARS
+        covered = max(covered, end)
+    assert in_pieces(raw, hidden, at) == expected + raw[covered:]
+
+
+def test_what_overlaps_is_hidden_together() -> None:
+    assert redacted("an abcdef here", ["abcd", "cdef"]) == "an *** here"
+
+
+def test_a_long_secret_hides_the_short_one_in_it() -> None:
+    assert redacted("hunter2hunter", ["hunter", "hunter2hunter"]) == "***"
+
+
+def test_what_cannot_be_a_secret_is_not_held_back() -> None:
+    redactor = Redactor(["hunter2"])
+    assert redactor.feed(b"an ordinary line\n") == b"an ordinary line\n"
+    assert redactor.feed(b"and hunt") == b"and "
+    assert redactor.feed(b"ing\n") == b"hunting\n"
+
+
+def test_very_short_values_are_not_taken_for_secrets() -> None:
+    assert redacted("a yes is a yes", ["a", "yes", ""]) == "a yes is a yes"
+
+
+def test_each_longer_line_of_a_key_is_a_secret() -> None:
+    key = "-----BEGIN KEY-----\nMIIEpAIBAAKCAQEA\nq8Zz\n-----END KEY-----\n"
+    assert redacted("got MIIEpAIBAAKCAQEA", [key]) == "got ***"
+    assert redacted(f"[{key}]", [key]) == "[***\n]"
+    assert redacted("q8Zz", [key]) == "q8Zz"
+
+
+def test_a_stream_of_nothing_but_secrets_needs_no_memory() -> None:
+    redactor = Redactor(["aaaa"])
+    sizes = [len(redactor.feed(b"a" * 1000)) for _ in range(5)]
+    assert sizes == [3, 0, 0, 0, 0]
+    assert redactor.feed(b"b") + redactor.finish() == b"b"

@@ -1,0 +1,64 @@
+"""/healthz and /readyz: what each failing part is called."""
+
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psycopg
+
+from tests.world import World, live, until
+
+
+async def get(world: World, path: str) -> tuple[int, Any]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(world.url + path) as response,
+    ):
+        return response.status, await response.json()
+
+
+async def test_a_relay_with_a_worker_is_ready(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path) as world:
+        beats = "select 1 from procrastinate_workers"
+        await until(lambda: world.rows(beats) or None)
+        assert await get(world, "/readyz") == (
+            200,
+            {"ready": True, "store": "ok", "migrations": "ok", "worker": "ok"},
+        )
+        assert await get(world, "/healthz") == (200, {"status": "ok"})
+
+
+async def test_without_a_worker_it_is_alive_but_not_ready(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path, workers=0) as world:
+        status, answer = await get(world, "/readyz")
+        assert (status, answer["store"]) == (503, "ok")
+        assert "python -m webhook worker" in answer["worker"]
+        assert (await get(world, "/healthz"))[0] == 200
+
+
+async def test_a_silent_worker_is_told_from_a_live_one(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path, workers=0) as world:
+        with psycopg.connect(store_url) as connection:
+            connection.execute(
+                "insert into procrastinate_workers (last_heartbeat)"
+                " values (now() - interval '2 minutes')"
+            )
+        status, answer = await get(world, "/readyz")
+        assert status == 503
+        assert "120 s ago" in answer["worker"]
+
+
+async def test_old_tables_are_named(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path, workers=0) as world:
+        with psycopg.connect(store_url) as connection:
+            connection.execute("update alembic_version set version_num = '0000'")
+        status, answer = await get(world, "/readyz")
+        assert status == 503
+        assert "python -m webhook migrate" in answer["migrations"]
+
+
+async def test_a_store_that_is_away_is_named(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url.replace("/test_", "/gone_"), tmp_path, workers=0) as world:
+        status, answer = await get(world, "/readyz")
+        assert status == 503
+        assert "GITPLOY_STORE_SOURCE" in answer["store"]

@@ -1,0 +1,117 @@
+"""Slack's rules for blocks: what passes at the limit is refused beyond it."""
+
+from typing import Any
+
+import pytest
+
+from webhook.sandbox.blocks import faults_of, text_in_all
+
+Block = dict[str, Any]
+
+
+def mrkdwn(text: str = "a") -> Block:
+    return {"type": "mrkdwn", "text": text}
+
+
+def plain(text: str = "a") -> Block:
+    return {"type": "plain_text", "text": text}
+
+
+def section(**more: Any) -> Block:
+    return {"type": "section", "text": mrkdwn()} | more
+
+
+def actions(*elements: Block) -> Block:
+    return {"type": "actions", "elements": list(elements)}
+
+
+def button(**more: Any) -> Block:
+    return {"type": "button", "text": plain()} | more
+
+
+def confirm(**more: Any) -> Block:
+    return {"title": plain(), "text": mrkdwn(), "confirm": plain(), "deny": plain()} | more
+
+
+IMAGE = {"type": "image", "image_url": "https://a.test/a.png", "alt_text": "a"}
+RICH = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": []}]}
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [section()] * 50,
+        [section(text=mrkdwn("x" * 3000))],
+        [section(fields=[mrkdwn("x" * 2000)] * 10)],
+        [{"type": "section", "fields": [plain()]}],
+        [section(accessory=button(url="https://a.test"))],
+        [section(text={**plain(), "emoji": True}, block_id="x" * 255)],
+        [section(text={**mrkdwn(), "verbatim": True}, expand=True)],
+        [{"type": "header", "text": plain("x" * 150)}],
+        [{"type": "divider"}],
+        [{"type": "context", "elements": [mrkdwn()] * 9 + [IMAGE]}],
+        [actions(*[button()] * 25)],
+        [actions(button(text=plain("x" * 75), value="v" * 2000, url="u" * 3000))],
+        [actions(button(style="danger", action_id="go", confirm=confirm()))],
+        [IMAGE],
+        [RICH],
+    ],
+)
+def test_good_blocks_pass(blocks: list[Block]) -> None:
+    assert faults_of(blocks) == []
+
+
+@pytest.mark.parametrize(
+    ("blocks", "words"),
+    [
+        ("text", "must be an array [json-pointer:/blocks]"),
+        ([section()] * 51, "no more than 50 items allowed [json-pointer:/blocks]"),
+        ([{"type": "shout"}], "unsupported type: shout [json-pointer:/blocks/0/type]"),
+        ([1], "unsupported type: None"),
+        ([{"type": "section"}], "missing required field: text or fields"),
+        ([section(text=mrkdwn(""))], "must be more than 0 characters"),
+        ([section(text=mrkdwn("x" * 3001))], "must be less than 3001 characters"),
+        ([section(text={"type": "mrkdwn"})], "missing required field: text"),
+        ([section(text="a")], "unsupported type: None"),
+        ([section(text={**mrkdwn(), "emoji": True})], "additional property not allowed: emoji"),
+        ([section(fields=[])], "must have at least 1 item"),
+        ([section(fields=[mrkdwn()] * 11)], "no more than 10 items allowed"),
+        ([section(fields=[mrkdwn("x" * 2001)])], "[json-pointer:/blocks/0/fields/0/text]"),
+        ([section(colour="red")], "additional property not allowed: colour"),
+        ([section(block_id="x" * 256)], "must be less than 256 characters"),
+        ([section(block_id="a"), section(block_id="a")], "block_id already exists: a"),
+        ([section(accessory={"type": "lever"})], "unsupported type: lever"),
+        ([{"type": "header", "text": mrkdwn()}], "unsupported type: mrkdwn"),
+        ([{"type": "header", "text": plain("x" * 151)}], "must be less than 151 characters"),
+        ([{"type": "header"}], "missing required field: text"),
+        ([{"type": "divider", "text": plain()}], "additional property not allowed: text"),
+        ([{"type": "context", "elements": [mrkdwn()] * 11}], "no more than 10 items allowed"),
+        ([{"type": "context", "elements": [button()]}], "unsupported type: button"),
+        ([actions()], "must have at least 1 item"),
+        ([actions(*[button()] * 26)], "no more than 25 items allowed"),
+        ([actions(button(text=mrkdwn()))], "unsupported type: mrkdwn"),
+        ([actions(button(text=plain("x" * 76)))], "must be less than 76 characters"),
+        ([actions(button(value="x" * 2001))], "must be less than 2001 characters"),
+        ([actions(button(url="x" * 3001))], "must be less than 3001 characters"),
+        ([actions(button(value=1))], "must be a string"),
+        ([actions(button(style="blue"))], "must be one of: primary, danger"),
+        ([actions(button(action_id="x" * 256))], "must be less than 256 characters"),
+        ([actions(button(action_id="a"), button(action_id="a"))], "action_id already exists: a"),
+        ([actions(button(confirm=confirm(title=mrkdwn())))], "/confirm/title]"),
+        ([actions(button(confirm="sure?"))], "must be an object"),
+        ([{"type": "image", "image_url": "https://a.test"}], "missing required field: alt_text"),
+        ([{"type": "rich_text"}], "missing required field: elements"),
+    ],
+)
+def test_bad_blocks_are_refused(blocks: Any, words: str) -> None:
+    [fault] = faults_of(blocks)
+    assert words in fault
+
+
+def test_all_faults_are_told_at_once() -> None:
+    assert len(faults_of([{"type": "section"}, {"type": "header"}])) == 2
+
+
+def test_text_is_counted_however_deep() -> None:
+    blocks = [section(text=mrkdwn("12345")), actions(button(text=plain("123")))]
+    assert text_in_all(blocks) == 8

@@ -1,0 +1,226 @@
+"""The App's JWT and the tokens it gets for it."""
+
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from gidgethub import apps
+from gidgethub.aiohttp import GitHubAPI
+
+from webhook.sandbox.github import GitHub
+from webhook.sandbox.github_model import Installation
+
+Ask = Callable[..., Awaitable[tuple[int, Any]]]
+Shape = Callable[[str, Any], Any]
+MakeJwt = Callable[..., str]
+UNDECODABLE = "A JSON web token could not be decoded"
+
+
+async def test_gidgethub_gets_a_token_that_works(
+    github: GitHub, installation: Installation, client: GitHubAPI, shape: Shape
+) -> None:
+    answer = await apps.get_installation_access_token(
+        client,
+        installation_id=str(installation.id),
+        app_id=str(github.app.id),
+        private_key=github.private_key_pem,
+    )
+    shape("InstallationToken", answer)
+    repository = await client.getitem("/repos/acme/web", oauth_token=answer["token"])
+    assert repository["full_name"] == "acme/web"
+    assert github.token_requests == 1
+    assert client.rate_limit is not None
+    assert client.rate_limit.remaining == 4999
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/v3"])
+async def test_the_app_is_found_with_and_without_the_prefix_of_ghes(
+    github: GitHub, session: aiohttp.ClientSession, app_jwt: MakeJwt, prefix: str
+) -> None:
+    headers = {"Authorization": f"Bearer {app_jwt()}"}
+    async with session.get(f"{github.url}{prefix}/app", headers=headers) as response:
+        assert (await response.json())["slug"] == "gitploy-relay"
+
+
+@pytest.mark.parametrize("issuer", [4242, "4242", "Iv23liSandboxRelay00"])
+async def test_the_issuer_may_be_the_id_or_the_client_id(
+    ask: Ask, app_jwt: MakeJwt, issuer: object, shape: Shape
+) -> None:
+    status, document = await ask("GET", "/app", app_jwt(iss=issuer))
+    assert status == 200
+    shape("Integration", document)
+
+
+@pytest.mark.parametrize(
+    ("claims", "status", "words"),
+    [
+        ({"iss": "4243"}, 404, "Integration not found"),
+        ({"iss": None}, 401, "Missing 'issuer' claim"),
+        ({"iat": time.time() + 3600}, 401, "'Issued at' claim ('iat')"),
+        ({"iat": None}, 401, "'Issued at' claim ('iat')"),
+        ({"exp": 1_000_000_000}, 401, "'Expiration time' claim ('exp') must be"),
+        ({"exp": None}, 401, "'Expiration time' claim ('exp') must be"),
+        ({"exp": 99_999_999_999}, 401, "'Expiration time' claim ('exp') is too far in the future"),
+    ],
+)
+async def test_a_jwt_with_a_wrong_claim_is_refused(
+    ask: Ask, app_jwt: MakeJwt, claims: dict[str, Any], status: int, words: str
+) -> None:
+    answered, document = await ask("GET", "/app", app_jwt(**claims))
+    assert answered == status
+    assert words in document["message"]
+    assert document["documentation_url"]
+
+
+async def test_ten_minutes_are_not_too_far(ask: Ask, app_jwt: MakeJwt) -> None:
+    assert (await ask("GET", "/app", app_jwt(exp=int(time.time()) + 600)))[0] == 200
+
+
+async def test_a_jwt_by_another_key_is_refused(ask: Ask, app_jwt: MakeJwt) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    status, document = await ask("GET", "/app", app_jwt(pem.decode()))
+    assert (status, document["message"]) == (401, UNDECODABLE)
+
+
+async def test_a_jwt_by_another_algorithm_is_refused(ask: Ask, github: GitHub) -> None:
+    at = int(time.time())
+    claims = {"iat": at, "exp": at + 60, "iss": github.app.client_id}
+    forged = jwt.encode(claims, "x" * 32, algorithm="HS256")
+    assert (await ask("GET", "/app", forged))[0] == 401
+
+
+@pytest.mark.parametrize("credential", ["", "ghs_nothing", "ey.ey.ey"])
+async def test_what_is_no_jwt_is_refused(ask: Ask, credential: str) -> None:
+    status, document = await ask("GET", "/app", credential)
+    assert (status, document["message"]) == (401, UNDECODABLE)
+
+
+async def test_installations_are_listed_and_found_by_repository(
+    ask: Ask, app_jwt: MakeJwt, installation: Installation, shape: Shape
+) -> None:
+    _, every = await ask("GET", "/app/installations", app_jwt())
+    _, one = await ask("GET", "/repos/acme/web/installation", app_jwt())
+    _, same = await ask("GET", f"/app/installations/{installation.id}", app_jwt())
+    assert every == [one] == [same]
+    assert shape("Installation", one).id == installation.id
+
+
+async def test_a_repository_without_the_app_has_no_installation(
+    github: GitHub, ask: Ask, app_jwt: MakeJwt
+) -> None:
+    github.add_repository("other/web")
+    assert (await ask("GET", "/repos/other/web/installation", app_jwt()))[0] == 404
+
+
+async def test_a_token_can_be_narrowed(
+    ask: Ask, app_jwt: MakeJwt, installation: Installation, shape: Shape
+) -> None:
+    path = f"/app/installations/{installation.id}/access_tokens"
+    wanted = {"repositories": ["web"], "permissions": {"deployments": "read"}}
+    status, document = await ask("POST", path, app_jwt(), wanted)
+    assert status == 201
+    shape("InstallationToken", document)
+    assert document["permissions"] == {"deployments": "read", "metadata": "read"}
+    assert [r["name"] for r in document["repositories"]] == ["web"]
+    assert (await ask("GET", "/repos/acme/web", document["token"]))[0] == 200
+    assert (await ask("GET", "/repos/acme/api", document["token"]))[0] == 404
+    body = {"ref": "main"}
+    status, refused = await ask("POST", "/repos/acme/web/deployments", document["token"], body)
+    assert (status, refused["message"]) == (403, "Resource not accessible by integration")
+
+
+async def test_a_token_can_be_narrowed_by_repository_id(
+    ask: Ask, app_jwt: MakeJwt, installation: Installation
+) -> None:
+    path = f"/app/installations/{installation.id}/access_tokens"
+    wanted = {"repository_ids": [installation.repositories[1].id]}
+    _, document = await ask("POST", path, app_jwt(), wanted)
+    assert [r["full_name"] for r in document["repositories"]] == ["acme/api"]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"repositories": ["unknown"]},
+        {"repository_ids": [1]},
+        {"permissions": {"contents": "write"}},
+        {"permissions": {"issues": "read"}},
+        {"permissions": {"deployments": "everything"}},
+        {"repositories": "web"},
+    ],
+)
+async def test_a_token_cannot_be_widened(
+    ask: Ask, app_jwt: MakeJwt, installation: Installation, wanted: dict[str, Any]
+) -> None:
+    path = f"/app/installations/{installation.id}/access_tokens"
+    assert (await ask("POST", path, app_jwt(), wanted))[0] == 422
+
+
+async def test_an_unknown_installation_has_no_token(ask: Ask, app_jwt: MakeJwt) -> None:
+    assert (await ask("POST", "/app/installations/1/access_tokens", app_jwt()))[0] == 404
+
+
+async def test_a_suspended_installation_can_do_nothing(
+    ask: Ask, app_jwt: MakeJwt, installation: Installation, token: str
+) -> None:
+    installation.suspended = True
+    path = f"/app/installations/{installation.id}/access_tokens"
+    for answer in (
+        await ask("POST", path, app_jwt()),
+        await ask("GET", "/repos/acme/web", token),
+    ):
+        assert answer[0] == 403
+        assert answer[1]["message"] == "This installation has been suspended"
+
+
+async def test_the_token_of_a_deleted_installation_is_dead(
+    github: GitHub, ask: Ask, installation: Installation, token: str
+) -> None:
+    del github.world.installations[installation.id]
+    assert (await ask("GET", "/repos/acme/web", token))[0] == 401
+
+
+async def test_a_token_dies_at_its_time(
+    github: GitHub, ask: Ask, app_jwt: MakeJwt, installation: Installation
+) -> None:
+    github.auth.token_life = timedelta(seconds=-1)
+    path = f"/app/installations/{installation.id}/access_tokens"
+    _, document = await ask("POST", path, app_jwt())
+    assert datetime.fromisoformat(document["expires_at"]) < datetime.now(UTC)
+    status, refused = await ask("GET", "/repos/acme/web", document["token"])
+    assert (status, refused["message"]) == (401, "Bad credentials")
+
+
+async def test_nobody_sees_nothing(ask: Ask, installation: Installation) -> None:
+    assert (await ask("GET", "/repos/acme/web"))[0] == 401
+    assert (await ask("GET", "/repos/acme/web", "ghp_unknown"))[0] == 401
+
+
+async def test_github_wants_to_know_the_client(
+    github: GitHub, session: aiohttp.ClientSession
+) -> None:
+    async with session.get(github.url, skip_auto_headers=["User-Agent"]) as response:
+        assert response.status == 403
+        assert "User-Agent" in await response.text()
+
+
+async def test_each_answer_tells_the_limit_and_the_limit_holds(
+    github: GitHub, session: aiohttp.ClientSession
+) -> None:
+    github.limits.an_hour = 2
+    user = github.add_user("alice")
+    github.add_repository("alice/web")
+    headers = {"Authorization": f"token {user.token}"}
+    seen = []
+    for _ in range(3):
+        async with session.get(f"{github.url}/repos/alice/web", headers=headers) as response:
+            seen.append((response.status, response.headers["x-ratelimit-remaining"]))
+            assert int(response.headers["x-ratelimit-reset"]) > time.time()
+    assert seen == [(200, "1"), (200, "0"), (403, "0")]

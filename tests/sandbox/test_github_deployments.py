@@ -1,0 +1,224 @@
+"""Deployments and their statuses, over HTTP."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from gidgethub import BadRequest
+from gidgethub.aiohttp import GitHubAPI
+
+from webhook.sandbox.github import GitHub
+from webhook.sandbox.github_model import Installation
+
+Ask = Callable[..., Awaitable[tuple[int, Any]]]
+Shape = Callable[[str, Any], Any]
+PATH = "/repos/acme/web/deployments"
+
+
+async def test_a_person_creates_a_deployment_with_githubs_defaults(
+    github: GitHub, installation: Installation, client: GitHubAPI, shape: Shape
+) -> None:
+    alice = github.add_user("alice")
+    made = await client.post(PATH, data={"ref": "main"}, oauth_token=alice.token)
+    shape("Deployment", made)
+    assert made["creator"]["login"] == "alice"
+    assert made["performed_via_github_app"] is None
+    assert (made["task"], made["environment"], made["payload"]) == ("deploy", "production", {})
+    assert made["production_environment"] is True
+    assert made["transient_environment"] is False
+    assert await client.getitem(made["url"], oauth_token=alice.token) == made
+
+
+async def test_the_app_creates_a_deployment(
+    installation: Installation, ask: Ask, token: str, shape: Shape
+) -> None:
+    body = {"ref": "main", "environment": "qa", "payload": "v1", "transient_environment": True}
+    status, made = await ask("POST", PATH, token, body)
+    assert status == 201
+    shape("Deployment", made)
+    assert made["performed_via_github_app"]["slug"] == "gitploy-relay"
+    assert made["creator"]["login"] == "gitploy-relay[bot]"
+    assert made["creator"]["type"] == "Bot"
+    assert (made["payload"], made["production_environment"]) == ("v1", False)
+
+
+async def test_a_ref_becomes_a_sha(github: GitHub, installation: Installation) -> None:
+    repository = installation.repositories[0]
+    repository.refs["main"] = "a" * 40
+    shas = [(await github.create_deployment("acme/web", r)).sha for r in ("main", "b" * 40, "x")]
+    assert shas[:2] == ["a" * 40, "b" * 40]
+    assert len(shas[2]) == 40
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"ref": ""},
+        {"ref": 1},
+        {"ref": "main", "environment": None},
+        {"ref": "main", "payload": 1},
+        {"ref": "main", "auto_merge": "yes"},
+    ],
+)
+async def test_a_wrong_deployment_is_refused(
+    installation: Installation, ask: Ask, token: str, body: dict[str, Any]
+) -> None:
+    status, document = await ask("POST", PATH, token, body)
+    assert status == 422
+    assert document["message"]
+
+
+async def test_a_body_that_is_no_object_is_refused(
+    installation: Installation, ask: Ask, token: str
+) -> None:
+    assert await ask("POST", PATH, token, []) == (
+        400,
+        {
+            "message": "Body should be a JSON object",
+            "documentation_url": "https://docs.github.com/rest",
+            "status": "400",
+        },
+    )
+
+
+async def test_deployments_are_listed_newest_first_with_filters_and_pages(
+    github: GitHub, installation: Installation, client: GitHubAPI, token: str
+) -> None:
+    for number in range(5):
+        await github.create_deployment("acme/web", f"v{number}", environment="qa")
+    await github.create_deployment("acme/web", "v9", environment="prod", task="migrate")
+    await github.create_deployment("acme/api", "v9")
+
+    async def refs(query: str) -> list[str]:
+        found = client.getiter(f"{PATH}?{query}", oauth_token=token)
+        return [d["ref"] async for d in found]
+
+    assert await refs("") == ["v9", "v4", "v3", "v2", "v1", "v0"]
+    assert await refs("environment=qa&per_page=2") == ["v4", "v3", "v2", "v1", "v0"]
+    assert await refs("task=migrate&environment=none") == ["v9"]
+    assert await refs("ref=v3") == ["v3"]
+    sha = installation.repositories[0].sha("v1")
+    assert await refs(f"sha={sha}") == ["v1"]
+    assert len(github.called("GET", "/deployments")) == 7
+
+
+async def test_a_status_is_written_and_read(
+    github: GitHub, installation: Installation, client: GitHubAPI, token: str, shape: Shape
+) -> None:
+    made = await github.create_deployment("acme/web")
+    body = {
+        "state": "in_progress",
+        "description": "d" * 140,
+        "log_url": "https://ci.test/1",
+        "environment_url": "https://web.test",
+        "surprise": 1,
+    }
+    path = f"{PATH}/{made.id}/statuses"
+    status = await client.post(path, data=body, oauth_token=token)
+    shape("DeploymentStatus", status)
+    assert status["performed_via_github_app"]["id"] == github.app.id
+    assert (status["log_url"], status["target_url"]) == ("https://ci.test/1",) * 2
+    assert status["environment"] == "production"
+    assert await client.getitem(status["url"], oauth_token=token) == status
+    await client.post(path, data={"state": "success"}, oauth_token=token)
+    listed = [s["state"] async for s in client.getiter(path + "?per_page=1", oauth_token=token)]
+    assert listed == ["success", "in_progress"]
+    assert github.states(made.id) == ["in_progress", "success"]
+    assert all(s.by_app for s in github.statuses(made.id))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, '"state" wasn\'t supplied'),
+        ({"state": "waiting"}, "Validation Failed"),
+        ({"state": None}, "For 'properties/state', nil is not a string."),
+        ({"state": "success", "description": "d" * 141}, "Validation Failed"),
+        ({"state": "success", "log_url": None}, "nil is not a string"),
+        ({"state": "success", "log_url": "ci.test"}, "Validation Failed"),
+        ({"state": "success", "environment_url": 1}, "1 is not a string"),
+        ({"state": "success", "auto_inactive": "no"}, "is not a boolean"),
+    ],
+)
+async def test_a_wrong_status_is_refused_and_leaves_nothing(
+    github: GitHub,
+    installation: Installation,
+    ask: Ask,
+    token: str,
+    body: dict[str, Any],
+    words: str,
+) -> None:
+    made = await github.create_deployment("acme/web")
+    status, document = await ask("POST", f"{PATH}/{made.id}/statuses", token, body)
+    assert status == 422
+    assert words in document["message"]
+    assert github.states(made.id) == []
+
+
+async def test_gidgethub_understands_the_refusal(
+    github: GitHub, installation: Installation, client: GitHubAPI, token: str
+) -> None:
+    made = await github.create_deployment("acme/web")
+    with pytest.raises(BadRequest, match="state is not included in the list"):
+        await client.post(
+            f"{PATH}/{made.id}/statuses", data={"state": "waiting"}, oauth_token=token
+        )
+
+
+async def test_a_deployment_is_found_in_its_own_repository_only(
+    github: GitHub, installation: Installation, ask: Ask, token: str
+) -> None:
+    made = await github.create_deployment("acme/api")
+    body = {"state": "success"}
+    assert (await ask("POST", f"{PATH}/{made.id}/statuses", token, body))[0] == 404
+    assert (await ask("GET", f"{PATH}/{made.id}", token))[0] == 404
+    assert (await ask("GET", "/repos/acme/none/deployments", token))[0] == 404
+    assert (await ask("GET", f"/repos/acme/api/deployments/{made.id}/statuses/1", token))[0] == 404
+
+
+async def test_a_success_makes_earlier_ones_inactive(
+    github: GitHub, installation: Installation
+) -> None:
+    fields: list[dict[str, Any]] = [
+        {"environment": "qa"},
+        {"environment": "QA"},
+        {"environment": "qa", "transient_environment": True},
+        {"environment": "qa", "production_environment": True},
+        {"environment": "other"},
+    ]
+    earlier = [await github.create_deployment("acme/web", **f) for f in fields]
+    failed = await github.create_deployment("acme/web", environment="qa")
+    for deployment in earlier:
+        await github.create_status(deployment.id, "success", auto_inactive=False)
+    await github.create_status(failed.id, "failure")
+    last = await github.create_deployment("acme/web", environment="qa")
+    await github.create_status(last.id, "success")
+    ended = [github.states(d.id)[-1] for d in earlier]
+    assert ended == ["inactive", "inactive", "success", "success", "success"]
+    assert github.states(failed.id) == ["failure"]
+    assert github.states(last.id) == ["success"]
+
+
+async def test_a_status_may_rename_the_environment(
+    github: GitHub, installation: Installation, ask: Ask, token: str
+) -> None:
+    made = await github.create_deployment("acme/web", environment="review")
+    await github.create_status(made.id, "in_progress", environment="review/7")
+    _, document = await ask("GET", f"{PATH}/{made.id}", token)
+    assert document["environment"] == "review/7"
+    assert document["original_environment"] == "review"
+
+
+async def test_a_new_status_is_told_and_can_be_waited_for(
+    github: GitHub, installation: Installation
+) -> None:
+    told: list[str] = []
+    github.on_status.append(lambda _, status: told.append(status.state))
+    made = await github.create_deployment("acme/web")
+    await github.create_status(made.id, "queued")
+    await github.create_status(made.id, "success")
+    assert (await github.wait_for(made.id, "success", "failure")).state == "success"
+    assert told == ["queued", "success"]
+    with pytest.raises(TimeoutError):
+        await github.wait_for(made.id, "error", within=0.01)

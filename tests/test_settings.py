@@ -1,0 +1,266 @@
+"""The settings: every fault at once, with the variable's name and the remedy."""
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from webhook.errors import Faults, UserError
+from webhook.settings import VARIABLES, Settings
+
+
+@cache
+def rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@cache
+def pem() -> str:
+    key = rsa_key().private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    return key.decode()
+
+
+def encrypted_pem() -> str:
+    encryption = BestAvailableEncryption(b"passphrase")
+    return rsa_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode()
+
+
+def public_pem() -> str:
+    public = rsa_key().public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def elliptic_pem() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def settings(**variables: str) -> Settings:
+    return Settings.from_environ(environ(**variables))
+
+
+def environ(**variables: str) -> Mapping[str, str]:
+    return {
+        "GITPLOY_SERVER_HOST": "relay.example.com",
+        "GITPLOY_WEBHOOK_SECRET": "whsec-one",
+        "GITPLOY_GITHUB_APP_ID": "12345",
+        "GITPLOY_GITHUB_PRIVATE_KEY": pem(),
+    } | variables
+
+
+def faults(**variables: str) -> tuple[str, ...]:
+    with pytest.raises(Faults) as caught:
+        settings(**variables)
+    return caught.value.faults
+
+
+def test_the_least_that_is_needed_gets_the_documented_defaults() -> None:
+    least = settings()
+    assert least.server_url == "https://relay.example.com"
+    assert least.github_base_url == "https://api.github.com"
+    assert least.github_issuer == "12345"
+    assert least.slack_bot_token is None
+    assert least.slack_base_url == "https://slack.com/api/"
+    assert least.store_source is None
+    assert least.secret_keys is None
+    assert least.config == Path("deploy.yml")
+    assert least.data_dir == Path.cwd() / "data"
+    assert least.port == 8080
+    assert least.warnings == ()
+
+
+def test_an_empty_environment_names_all_that_is_needed_at_once() -> None:
+    with pytest.raises(Faults) as caught:
+        Settings.from_environ({})
+    assert [fault.split()[0] for fault in caught.value.faults] == [
+        "GITPLOY_SERVER_HOST",
+        "GITPLOY_WEBHOOK_SECRET",
+        "GITPLOY_GITHUB_CLIENT_ID",
+        "GITPLOY_GITHUB_PRIVATE_KEY",
+    ]
+    assert str(caught.value).count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("GITPLOY_SERVER_HOST", "https://relay.example.com", "must not begin with 'https://'"),
+        ("GITPLOY_SERVER_HOST", "relay.example.com/", "is not host or host:port"),
+        ("GITPLOY_SERVER_HOST", "relay.example.com:70000", "is not host or host:port"),
+        ("GITPLOY_SERVER_HOST", " ", "is not set"),
+        ("GITPLOY_SERVER_PROTO", "ftp", "'ftp' is not http or https"),
+        ("GITPLOY_WEBHOOK_SECRET", "", "is not set"),
+        ("GITPLOY_WEBHOOK_SECRET", "a,,b", "has an empty item"),
+        ("GITPLOY_WEBHOOK_SECRET", "a, ", "has an empty item"),
+        ("GITPLOY_GITHUB_BASE_URL", "api.github.com", "is not a URL"),
+        ("GITPLOY_GITHUB_BASE_URL", "https://github.com", "write https://api.github.com"),
+        ("GITPLOY_GITHUB_BASE_URL", "https://ghe:pass@h/api/v3", "must not hold user"),
+        ("GITPLOY_GITHUB_BASE_URL", "https://[::1/api", "is not a URL"),
+        ("GITPLOY_GITHUB_BASE_URL", "https://h:port/api", "is not a URL"),
+        ("GITPLOY_GITHUB_BASE_URL", "https://h/a b", "holds whitespace"),
+        ("GITPLOY_GITHUB_APP_ID", "Iv1.abc", "'Iv1.abc' is not a number"),
+        ("GITPLOY_SLACK_BOT_TOKEN", "xoxp-1", "does not begin with xoxb-"),
+        ("GITPLOY_SLACK_BASE_URL", "slack.com", "is not a URL"),
+        ("GITPLOY_STORE_SOURCE", "mysql://h/d", "is not a PostgreSQL URL"),
+        ("DATABASE_URL", "file:/data/sqlite3.db", "is not a PostgreSQL URL"),
+        ("GITPLOY_SECRET_KEY", "short", "has a key of less than 16 characters"),
+        ("GITPLOY_SECRET_KEY", "0123456789abcdef,short", "has a key of less than 16 characters"),
+        ("PORT", "65536", "'65536' is not a port"),
+        ("PORT", "-1", "'-1' is not a port"),
+        ("PORT", "http", "'http' is not a port"),
+        ("WEB_CONCURRENCY", "0", "'0' is not a number of processes"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_remedy(name: str, value: str, words: str) -> None:
+    (fault,) = faults(**{name: value})
+    assert fault.startswith(name + " ")
+    assert words in fault
+    assert ";" in fault
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: "hello", "is neither a PEM nor a PEM in base64"),
+        (lambda: base64.b64encode(b"hello").decode(), "is not a private key that can be loaded"),
+        (lambda: "-----BEGIN RSA PRIVATE KEY-----", "is not a private key that can be loaded"),
+        (public_pem, "is a public key"),
+        (lambda: base64.b64encode(public_pem().encode()).decode(), "is a public key"),
+        (encrypted_pem, "is encrypted"),
+        (elliptic_pem, "is not an RSA key"),
+    ],
+)
+def test_what_is_wrong_with_a_private_key_is_said_but_never_shown(
+    make: Callable[[], str], words: str
+) -> None:
+    (fault,) = faults(GITPLOY_GITHUB_PRIVATE_KEY=make())
+    assert words in fault
+    assert "hello" not in fault
+    assert "MII" not in fault
+
+
+def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    missing, binary = tmp_path / "missing.pem", tmp_path / "key.der"
+    binary.write_bytes(b"\x30\x82\xff")
+    variables = {"GITPLOY_GITHUB_PRIVATE_KEY": ""}
+    (fault,) = faults(**variables, GITPLOY_GITHUB_PRIVATE_KEY_PATH=str(missing))
+    assert f"'{missing}' cannot be read: No such file" in fault
+    (fault,) = faults(**variables, GITPLOY_GITHUB_PRIVATE_KEY_PATH=str(binary))
+    assert "is not a PEM file" in fault
+
+
+def test_a_key_and_a_key_file_at_once_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    path.write_text(pem())
+    (fault,) = faults(GITPLOY_GITHUB_PRIVATE_KEY_PATH=str(path))
+    assert "are both set" in fault
+
+
+def test_the_private_key_comes_in_four_ways_and_is_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    path.write_text(pem())
+    from_file = {"GITPLOY_GITHUB_PRIVATE_KEY": "", "GITPLOY_GITHUB_PRIVATE_KEY_PATH": str(path)}
+    in_base64 = base64.b64encode(pem().encode()).decode()
+    assert settings().github_private_key == pem()
+    assert settings(**from_file).github_private_key == pem()
+    for form in (pem().replace("\n", "\\n"), in_base64, pem().replace("\n", "\r\n")):
+        assert settings(GITPLOY_GITHUB_PRIVATE_KEY=form).github_private_key == pem()
+
+
+def test_the_client_id_is_used_before_the_app_id() -> None:
+    assert settings(GITPLOY_GITHUB_CLIENT_ID="Iv23li").github_issuer == "Iv23li"
+    both_missing = faults(GITPLOY_GITHUB_APP_ID="")
+    assert both_missing == ("GITPLOY_GITHUB_CLIENT_ID is not set; set it or GITPLOY_GITHUB_APP_ID",)
+
+
+def test_values_are_stripped_and_split() -> None:
+    several = settings(
+        GITPLOY_SERVER_HOST=" localhost:8080 ",
+        GITPLOY_SERVER_PROTO="http",
+        GITPLOY_WEBHOOK_SECRET="new, old",
+        GITPLOY_SECRET_KEY="0123456789abcdef, fedcba9876543210",
+        GITPLOY_GITHUB_BASE_URL="https://ghe.acme.io/api/v3/",
+        GITPLOY_SLACK_BASE_URL="http://127.0.0.1:9/api",
+        PORT="0",
+    )
+    assert several.server_url == "http://localhost:8080"
+    assert several.webhook_secrets == ("new", "old")
+    assert several.secret_keys == ("0123456789abcdef", "fedcba9876543210")
+    assert several.github_base_url == "https://ghe.acme.io/api/v3"
+    assert several.slack_base_url == "http://127.0.0.1:9/api/"
+    assert several.port == 0
+
+
+def test_the_store_falls_back_to_the_platforms_database() -> None:
+    heroku = settings(DATABASE_URL="postgres://u:p@h/d")
+    assert heroku.store_source == "postgresql://u:p@h/d"
+    own = settings(DATABASE_URL="mysql://h/d", GITPLOY_STORE_SOURCE="postgresql://h/own")
+    assert own.store_source == "postgresql://h/own"
+
+
+def test_secrets_are_known_and_do_not_show_in_repr() -> None:
+    full = settings(
+        GITPLOY_WEBHOOK_SECRET="hook-one,hook-two",
+        GITPLOY_SLACK_BOT_TOKEN="xoxb-token",
+        GITPLOY_SECRET_KEY="0123456789abcdef",
+        GITPLOY_STORE_SOURCE="postgresql://user:p%40ssword@db/relay",
+    )
+    url = "postgresql://user:p%40ssword@db/relay"
+    named = {"hook-one", "hook-two", "xoxb-token", "0123456789abcdef", url}
+    assert named | {"p%40ssword", "p@ssword", pem()} <= full.secrets
+    assert pem().replace("\n", "\\n") in full.secrets
+    assert set(pem().splitlines()[1:-2]) <= full.secrets
+    assert not {pem().splitlines()[0], pem().splitlines()[-1]} & full.secrets
+    assert not [secret for secret in full.secrets if secret in repr(full)]
+
+
+def test_a_store_without_a_password_is_no_secret() -> None:
+    url = "postgresql://db/relay"
+    assert url not in settings(GITPLOY_STORE_SOURCE=url).secrets
+    in_query = "postgresql://db/relay?password=hunter2hunter2"
+    assert {in_query, "hunter2hunter2"} <= settings(GITPLOY_STORE_SOURCE=in_query).secrets
+
+
+def test_a_misspelt_variable_is_warned_of_and_gitploys_own_are_not() -> None:
+    warned = settings(
+        GITPLOY_SLACK_BOT_TOKENS="x", GITPLOY_STORE_DRIVER="postgres", GITPLOY_ADMIN_USERS="octocat"
+    )
+    assert warned.warnings == (
+        "GITPLOY_SLACK_BOT_TOKENS is not read; did you mean GITPLOY_SLACK_BOT_TOKEN?",
+    )
+
+
+def test_all_faults_come_at_once() -> None:
+    words = faults(PORT="x", GITPLOY_SERVER_PROTO="x", GITPLOY_SLACK_BOT_TOKEN="x")
+    assert {fault.split()[0] for fault in words} == {
+        "PORT",
+        "GITPLOY_SERVER_PROTO",
+        "GITPLOY_SLACK_BOT_TOKEN",
+    }
+
+
+def test_every_variable_is_described_once() -> None:
+    names = [variable.name for variable in VARIABLES]
+    assert len(names) == len(set(names))
+    assert all(variable.description for variable in VARIABLES)
+    assert not [v.name for v in VARIABLES if v.required and v.default is not None]
+
+
+def test_deploy_yml_is_read_from_its_path_or_its_absence_explained(tmp_path: Path) -> None:
+    path = tmp_path / "deploy.yml"
+    there = replace(settings(), config=path)
+    with pytest.raises(UserError, match="cannot be read: No such file or directory; write it"):
+        there.read_config()
+    path.write_bytes(b"envs: []")
+    assert there.read_config() == b"envs: []"

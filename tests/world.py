@@ -1,0 +1,150 @@
+"""A relay of its own for a test: real HTTP, real PostgreSQL, the sandbox's GitHub and Slack.
+
+Web and worker run in this process (the tests of the whole program start real processes).
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from webhook import start
+from webhook.app import create_app
+from webhook.sandbox.github_model import Deployment
+from webhook.sandbox.sandbox import REPOSITORY, Sandbox
+from webhook.start import Setup
+from webhook.work.relay import open_relay
+from webhook.work.worker import work
+
+DEPLOY_YML = """
+slack: {channel: "#deploys"}
+envs:
+  - name: production
+    handler: command
+    with: {run: ["sh", "-c", "echo deploying $DEPLOYMENT_REF"]}
+    slack: {channel: "#deploys", failures: "#oncall"}
+  - name: broken
+    handler: command
+    with: {run: ["sh", "-c", "echo the disk is full; exit 3"]}
+    slack: {channel: "#deploys", failures: "#oncall"}
+  - name: "slow*"
+    handler: command
+    with: {run: ["sh", "-c", "while ! test -e {payload.gate}; do sleep 0.05; done"]}
+"""
+
+
+@dataclass
+class World:
+    sandbox: Sandbox
+    setup: Setup
+    store_url: str
+    url: str
+    workers: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    @property
+    def github(self) -> Any:
+        return self.sandbox.github
+
+    @property
+    def slack(self) -> Any:
+        return self.sandbox.slack
+
+    async def deploy(self, environment: str = "production", **fields: Any) -> Deployment:
+        deployment: Deployment = await self.github.create_deployment(
+            REPOSITORY, environment=environment, required_contexts=[], **fields
+        )
+        return deployment
+
+    def start_worker(self) -> "asyncio.Task[None]":
+        async def run() -> None:
+            async with open_relay(self.setup, self.store_url) as relay:
+                await work(relay, until_signal=False)
+
+        task = asyncio.create_task(run())
+        self.workers.append(task)
+        return task
+
+    async def stop_workers(self) -> None:
+        for task in self.workers:
+            task.cancel()
+        await asyncio.gather(*self.workers, return_exceptions=True)
+        self.workers.clear()
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """What the store holds; for what no user can see."""
+        with psycopg.connect(self.store_url, row_factory=dict_row) as connection:
+            return connection.execute(query, values).fetchall()
+
+    async def phase(self, deployment_id: int, *phases: str, within: float = 15) -> dict[str, Any]:
+        """The row of a deployment as soon as it is in one of these phases."""
+
+        def look() -> dict[str, Any] | None:
+            rows = self.rows("select * from deployments where id = %s", deployment_id)
+            return rows[0] if rows and rows[0]["phase"] in phases else None
+
+        row: dict[str, Any] = await until(look, within)
+        return row
+
+    async def idle(self, within: float = 20) -> None:
+        """No job is left to do."""
+        jobs = "select 1 from procrastinate_jobs where status in ('todo', 'doing')"
+        await self.github.settled()
+        await until(lambda: not self.rows(jobs) or None, within)
+
+
+async def until(look: Callable[[], Any], within: float = 10) -> Any:
+    """What `look` returns as soon as it is not None."""
+    async with asyncio.timeout(within):
+        while (found := await asyncio.to_thread(look)) is None:
+            await asyncio.sleep(0.02)
+    return found
+
+
+@contextlib.asynccontextmanager
+async def live(
+    store_url: str,
+    data_dir: Path,
+    deploy_yml: str = DEPLOY_YML,
+    *,
+    sandbox: Sandbox | None = None,
+    environ: dict[str, str] | None = None,
+    workers: int = 1,
+) -> AsyncIterator[World]:
+    """A relay that works, until the block ends."""
+    config = data_dir / "deploy.yml"
+    config.write_text(deploy_yml)
+    async with sandbox or Sandbox() as lived_in:
+        server, setup = _web(lived_in, store_url, data_dir, config, environ or {})
+        world = World(lived_in, setup, store_url, setup.settings.server_url)
+        for _ in range(workers):
+            world.start_worker()
+        try:
+            yield world
+        finally:
+            await lived_in.github.settled()
+            await world.stop_workers()
+            await asyncio.to_thread(server.shutdown)
+            server.server_close()
+
+
+def _web(
+    sandbox: Sandbox, store_url: str, data_dir: Path, config: Path, environ: dict[str, str]
+) -> tuple[BaseWSGIServer, Setup]:
+    server = make_server("127.0.0.1", 0, _not_yet, threaded=True)
+    variables = sandbox.environ(data_dir, config, server.port) | environ
+    setup = start.set_up({"PATH": os.environ["PATH"], **variables})
+    server.app = create_app(setup, store_url)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    return server, setup
+
+
+def _not_yet(*_: object) -> list[bytes]:
+    raise AssertionError("asked before the app was there")

@@ -1,0 +1,155 @@
+"""The command line: python -m webhook COMMAND."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import click
+import structlog
+
+from webhook import start
+from webhook.errors import Faults
+from webhook.start import Setup
+from webhook.store import database
+from webhook.store.embedded import EmbeddedPostgres
+
+log = structlog.get_logger()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name=None, version="0.1.0", prog_name="gitploy-relay")
+def main() -> None:
+    """Gitploy Relay: receives GitHub deployments, runs their tools, reports back."""
+
+
+def _set_up() -> Setup:
+    """All that is wrong, one fault a line, before anything is started."""
+    try:
+        setup = start.set_up(os.environ)
+    except Faults as faults:
+        for fault in faults.faults:
+            click.echo(fault, err=True)
+        sys.exit(1)
+    for warning in setup.settings.warnings:
+        log.warning(warning)
+    return setup
+
+
+def _until_stdin_closes(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--until-stdin-closes", is_flag=True, hidden=True, callback=_watch_stdin, expose_value=False
+    )(command)
+
+
+def _watch_stdin(_context: click.Context, _parameter: click.Parameter, watch: bool) -> None:
+    """End with the process that started this one, even if it was killed."""
+
+    def wait() -> None:
+        while os.read(0, 1024):  # not sys.stdin: its lock would be held in the web server's forks
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if watch:
+        threading.Thread(target=wait, daemon=True).start()
+
+
+@main.command()
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 16))
+def up(workers: int) -> None:
+    """Web, workers and, where no store is configured, PostgreSQL: all in one."""
+    from webhook.store.migrate import migrate as migrate_store
+    from webhook.up import up as run
+
+    setup = _set_up()
+    settings = setup.settings
+    postgres = None if settings.store_source else EmbeddedPostgres(settings.data_dir)
+    url = postgres.start() if postgres else settings.store_source
+    assert url
+    migrate_store(url)
+    log.info(
+        "starting",
+        listens=f"port {settings.port}",
+        webhook=f"{settings.server_url}/webhook",
+        store="embedded PostgreSQL" if postgres else "PostgreSQL",
+    )
+    asyncio.run(run({**os.environ, "GITPLOY_STORE_SOURCE": url}, workers, postgres))
+
+
+@main.command()
+@_until_stdin_closes
+def web() -> None:
+    """The web process: webhook, pages, probes."""
+    from webhook.serve import serve
+
+    setup = _set_up()
+    with start.store(setup.settings) as url:
+        os.environ["GITPLOY_STORE_SOURCE"] = url
+        serve(setup.settings.port, setup.settings.web_processes)
+
+
+@main.command()
+@_until_stdin_closes
+def worker() -> None:
+    """A worker process; any number of them may run."""
+    from webhook.work.relay import open_relay
+    from webhook.work.worker import work
+
+    setup = _set_up()
+
+    async def run(url: str) -> None:
+        async with open_relay(setup, url) as relay:
+            await work(relay)
+
+    with start.store(setup.settings) as url:
+        asyncio.run(run(url))
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the store's tables up to date."""
+    from webhook.store.migrate import migrate as migrate_store
+
+    with start.store(_set_up().settings) as url:
+        migrate_store(url)
+    click.echo("The store is up to date.")
+
+
+@main.command()
+def check() -> None:
+    """Check settings, deploy.yml, GitHub, Slack and the store; one line each."""
+    from webhook.check import check as run
+
+    sys.exit(0 if asyncio.run(run(os.environ, click.echo)) else 1)
+
+
+@main.command()
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+def deliveries(limit: int) -> None:
+    """What GitHub delivered last, and what became of it."""
+    from webhook.store.deliveries import newest
+
+    with start.store(_set_up().settings) as url, database.connect(url) as connection:
+        for row in newest(connection, limit):
+            about = f" deployment {row.deployment_id}" if row.deployment_id else ""
+            click.echo(
+                f"{row.received_at:%Y-%m-%d %H:%M:%S} {row.guid} {row.event}"
+                f" {row.outcome or 'waiting'}{about} {row.note}".rstrip()
+            )
+
+
+@main.command()
+@click.option("--keep", is_flag=True, help="Leave all running afterwards, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a story.")
+def demo(keep: bool, as_json: bool) -> None:
+    """The main job on stand-ins for GitHub and Slack; needs no accounts."""
+    from webhook.sandbox.demo import demo as run
+
+    sys.exit(asyncio.run(run(keep=keep, as_json=as_json)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""All wiring of the web process."""
+
+import os
+
+from flask import Flask
+
+from webhook import start
+from webhook.inbound import github, people, probes
+from webhook.links import Links
+from webhook.start import Setup
+from webhook.store.database import sync_pool
+from webhook.work.intake import Intake
+
+# Connections for pages and probes; the intake has one of its own.
+POOL_SIZE = 8
+
+
+def create_app(setup: Setup, store_url: str) -> Flask:
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = github.LARGEST_BODY
+    pool = sync_pool(store_url, POOL_SIZE)
+    links = Links(setup.settings.server_url, setup.secret_keys)
+    app.register_blueprint(github.blueprint(Intake(store_url), setup.settings.webhook_secrets))
+    app.register_blueprint(probes.blueprint(pool))
+    app.register_blueprint(people.blueprint(pool, links))
+    return app
+
+
+def from_environ() -> Flask:
+    """What each process of the web server loads; `python -m webhook web` has set the store."""
+    setup = start.set_up(os.environ)
+    assert setup.settings.store_source
+    return create_app(setup, setup.settings.store_source)

@@ -1,0 +1,151 @@
+"""`python -m webhook check`: whether everything is in place, a line for each thing looked at."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import aiohttp
+import click
+import psycopg
+
+from webhook import logs, start
+from webhook.deployments.config import Config
+from webhook.errors import RelayError
+from webhook.outbound.github import TIMEOUT, GitHub
+from webhook.outbound.slack import HISTORY_SCOPES, Slack
+from webhook.settings import Settings
+from webhook.store import database, health, slack_messages
+
+NEEDED_EVENTS = ("deployment", "deployment_status")
+NEEDED_PERMISSIONS = {"deployments": "write", "metadata": "read"}
+_LEVELS = ("none", "read", "write", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: `words` say what was found and, where it is not ok, what to do."""
+
+    kind: Literal["ok", "note", "fault"]
+    subject: str
+    words: str
+
+    def line(self) -> str:
+        colour = {"ok": "green", "note": "yellow", "fault": "red"}[self.kind]
+        return f"{click.style(f'{self.kind:5}', fg=colour)} {self.subject}: {self.words}"
+
+
+async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bool:
+    """Print the findings; True where there is no fault."""
+    settings, config, faults = start.read(environ)
+    findings = [Finding("fault", "configuration", words) for words in faults]
+    if settings is not None:
+        logs.set_up(settings.secrets)
+        findings += [Finding("note", "settings", words) for words in settings.warnings]
+        if config is not None:
+            findings += _routes(config)
+        findings += await asyncio.to_thread(lambda: list(_store(settings)))
+        async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+            findings += await _github(GitHub(settings, session))
+            findings += await _slack(settings, config, session)
+    redact = logs.Redactor(settings.secrets if settings else ())
+    for finding in findings:
+        echo(redact.text(finding.line()))
+    return not any(finding.kind == "fault" for finding in findings)
+
+
+def _routes(config: Config) -> Iterator[Finding]:
+    names = ", ".join(f"{env.name} -> {env.handler}" for env in config.envs)
+    yield Finding("ok", "deploy.yml", names)
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    try:
+        with start.store(settings) as url, database.connect(url) as connection:
+            found = health.revision(connection)
+            if found != health.NEWEST_REVISION:
+                words = f"is at migration {found or 'none'}; run: python -m webhook migrate"
+                yield Finding("fault" if settings.store_source else "note", "store", words)
+                return
+            kind = "PostgreSQL" if settings.store_source else "the embedded PostgreSQL"
+            yield Finding("ok", "store", f"{kind} answers, its tables are up to date")
+            yield from _traces(health.seconds_since_heartbeat(connection))
+            for channel, trouble in slack_messages.lately_in_trouble(connection):
+                yield Finding("fault", f"Slack {channel}", trouble)
+    except psycopg.Error as error:
+        reason = str(error).strip().splitlines()[0]
+        yield Finding("fault", "store", f"{reason}; check GITPLOY_STORE_SOURCE")
+
+
+def _traces(seconds: float | None) -> Iterator[Finding]:
+    if seconds is None:
+        yield Finding("note", "worker", "none runs now")
+    else:
+        yield Finding("ok", "worker", f"last heard of {seconds:.0f} s ago")
+
+
+async def _github(github: GitHub) -> list[Finding]:
+    try:
+        app = await github.app()
+        slug = app["slug"]
+    except RelayError as error:
+        remedy = (
+            "check GITPLOY_GITHUB_APP_ID, the private key and GITPLOY_GITHUB_BASE_URL"
+            " (https://HOST/api/v3 of a GitHub Enterprise Server)"
+        )
+        return [Finding("fault", "GitHub", f"{error}; {remedy}")]
+    except (KeyError, TypeError):
+        words = "what answers is not GitHub's API; check GITPLOY_GITHUB_BASE_URL"
+        return [Finding("fault", "GitHub", words)]
+    page = f"{app['html_url']}: Permissions & events"
+    return [
+        Finding("ok", "GitHub", f"the App is {slug} (ID {app['id']})"),
+        *_events(app["events"], page),
+        *_permissions(app["permissions"], page),
+    ]
+
+
+def _events(events: Iterable[str], page: str) -> Iterator[Finding]:
+    missing = [event for event in NEEDED_EVENTS if event not in set(events)]
+    if missing:
+        yield Finding("fault", "events", f"subscribe to {' and '.join(missing)} at {page}")
+    else:
+        yield Finding("ok", "events", ", ".join(NEEDED_EVENTS))
+
+
+def _permissions(permissions: Mapping[str, str], page: str) -> Iterator[Finding]:
+    missing = [
+        f"{name}: {level}"
+        for name, level in NEEDED_PERMISSIONS.items()
+        if _LEVELS.index(permissions.get(name, "none")) < _LEVELS.index(level)
+    ]
+    if missing:
+        yield Finding("fault", "permissions", f"give {' and '.join(missing)} at {page}")
+    else:
+        words = ", ".join(f"{name}: {level}" for name, level in sorted(permissions.items()))
+        yield Finding("ok", "permissions", words)
+
+
+async def _slack(
+    settings: Settings, config: Config | None, session: aiohttp.ClientSession
+) -> list[Finding]:
+    told = config is not None and any(
+        env.slack.channel or env.slack.failures for env in config.envs
+    )
+    if not settings.slack_bot_token:
+        words = "no GITPLOY_SLACK_BOT_TOKEN, so Slack hears of nothing"
+        return [Finding("fault" if told else "note", "Slack", words)]
+    try:
+        bot = await Slack(settings.slack_bot_token, settings.slack_base_url, session).bot()
+    except RelayError as error:
+        return [Finding("fault", "Slack", f"{error}; check GITPLOY_SLACK_BOT_TOKEN")]
+    found = [Finding("ok", "Slack", f"the bot is @{bot.name} in {bot.team_name}")]
+    if "chat:write" not in bot.scopes:
+        words = "the Slack app lacks chat:write; add it and install the app again"
+        found.append(Finding("fault", "Slack scopes", words))
+    elif not bot.scopes & HISTORY_SCOPES:
+        words = "chat:write; with channels:history a crash could never post twice"
+        found.append(Finding("note", "Slack scopes", words))
+    else:
+        found.append(Finding("ok", "Slack scopes", ", ".join(sorted(bot.scopes))))
+    return found

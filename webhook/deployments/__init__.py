@@ -1,0 +1,1 @@
+"""What a deployment is: plain data and decisions, no I/O."""

@@ -1,0 +1,23 @@
+"""Durations as people write them: 30s, 30m, 2h, 1h30m."""
+
+import re
+from datetime import timedelta
+
+_DURATION = re.compile(r"(?=\d)(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", re.ASCII)
+
+
+def parse(text: str) -> timedelta:
+    """Errors: ValueError with the remedy."""
+    match = _DURATION.fullmatch(text)
+    if not match:
+        raise ValueError("is not a duration; write 30s, 30m, 2h or 1h30m")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def write(seconds: float) -> str:
+    """`parse`'s inverse, rounded to whole seconds: 0s, 45s, 30m, 1h30m."""
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    parts = [(hours, "h"), (minutes, "m"), (left, "s")]
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"

@@ -1,0 +1,217 @@
+"""A delivery's body -> a typed event.
+
+Source: https://docs.github.com/en/webhooks/webhook-events-and-payloads
+Units: times are timezone-aware; every string can be stored by PostgreSQL (see `storable`).
+Errors: `NotAnEvent`, with the path that is missing or wrong. What the relay does not need may
+be missing, new or odd.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from math import isfinite
+from typing import Annotated, Any
+
+from pydantic import (
+    AliasPath,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    TypeAdapter,
+    ValidationError,
+)
+
+from webhook.errors import NotAnEvent
+
+_URL = re.compile(r"https?://[^\s<>\"\x00-\x20]+", re.IGNORECASE)
+
+
+def _login(value: Any) -> Any:
+    """GitHub sends null for an account that was deleted."""
+    return value.get("login") or "" if isinstance(value, dict) else ""
+
+
+def _text(value: Any) -> Any:
+    return "" if value is None else value
+
+
+def _web_url(value: Any) -> str:
+    """Pages and Slack make links of it, so `javascript:` and the like must not come through."""
+    return value if isinstance(value, str) and _URL.fullmatch(value) else ""
+
+
+# PostgreSQL's bigint, in which it is kept.
+_Id = Annotated[int, Field(strict=True, gt=0, lt=2**63)]
+_Text = Annotated[str, BeforeValidator(_text)]
+_Login = Annotated[str, BeforeValidator(_login)]
+_WebUrl = Annotated[str, BeforeValidator(_web_url)]
+_InstallationId = Annotated[_Id, Field(validation_alias=AliasPath("installation", "id"))]
+_AppId = Annotated[_Id | None, Field(validation_alias=AliasPath("performed_via_github_app", "id"))]
+_Sender = Annotated[_Login, Field(validation_alias="sender")]
+_Watched = Annotated[
+    bool, BeforeValidator(lambda run: run is not None), Field(validation_alias="workflow_run")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    id: _Id
+    full_name: str
+    html_url: _WebUrl
+
+
+@dataclass(frozen=True, slots=True)
+class GitHubDeployment:
+    """`payload` is GitHub's, parsed: null, a string or an object."""
+
+    id: _Id
+    environment: str
+    ref: str
+    sha: str
+    task: str
+    created_at: AwareDatetime
+    payload: Any = None
+    description: _Text = ""
+    creator: _Login = ""
+    production_environment: StrictBool | None = None
+    transient_environment: StrictBool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedStatus:
+    """`state` may be one that GitHub's list does not have; `app_id` is the App that wrote it."""
+
+    id: _Id
+    state: str
+    created_at: AwareDatetime
+    description: _Text = ""
+    log_url: _WebUrl = ""
+    environment_url: _WebUrl = ""
+    creator: _Login = ""
+    app_id: _AppId = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentAsked:
+    """`watched`: a GitHub Actions job made it and is deploying it already."""
+
+    deployment: GitHubDeployment
+    repository: Repository
+    installation_id: _InstallationId
+    sender: _Sender = ""
+    watched: _Watched = False
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReported:
+    deployment: GitHubDeployment
+    repository: Repository
+    installation_id: _InstallationId
+    status: Annotated[ReportedStatus, Field(validation_alias="deployment_status")]
+
+
+@dataclass(frozen=True, slots=True)
+class InstallationChanged:
+    installation_id: _InstallationId
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    hook_id: _Id
+    zen: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    why: str
+
+
+Event = DeploymentAsked | StatusReported | InstallationChanged | Ping | Ignored
+
+# What each event may say in `action`; empty: it has none.
+_ACTIONS: dict[str, tuple[str, ...]] = {
+    "deployment": ("created",),
+    "deployment_status": ("created",),
+    "installation": ("created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"),
+    "ping": (),
+}
+_SHAPES: dict[str, TypeAdapter[Event]] = {
+    "deployment": TypeAdapter(DeploymentAsked),
+    "deployment_status": TypeAdapter(StatusReported),
+    "installation": TypeAdapter(InstallationChanged),
+    "ping": TypeAdapter(Ping),
+}
+
+
+def parse(event: str, body: bytes) -> Event:
+    """`event` is the X-GitHub-Event header, `body` the JSON that came with it."""
+    if event not in _SHAPES:
+        return Ignored(f"the relay does not act on '{event}' events")
+    content = _read(body)
+    # GitHub Enterprise Server sends deployments and their statuses without an action.
+    action = content.get("action", "created")
+    if _ACTIONS[event] and action not in _ACTIONS[event]:
+        return Ignored(f"the relay does not act on '{event}' events with action '{action}'")
+    try:
+        return _SHAPES[event].validate_python(content)
+    except ValidationError as error:
+        raise NotAnEvent(f"not a '{event}' event: {_words(error)}") from None
+
+
+_WORDS = {"missing": " is missing", "dataclass_type": " is not an object"}
+
+
+def _words(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    path = ".".join(str(step) for step in first["loc"])
+    if path == "installation.id" and first["type"] == "missing":
+        return f"{path} is missing; a hook of a repository or organization sent it, not the App's"
+    return path + _WORDS.get(first["type"], f": {first['msg']}")
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(
+            body.decode(), parse_int=_int, parse_float=_float, parse_constant=_refuse
+        )
+    except RecursionError:
+        raise NotAnEvent("the body is JSON nested too deeply") from None
+    except ValueError as error:
+        raise NotAnEvent("the body is not JSON in UTF-8") from error
+    if not isinstance(content, dict):
+        raise NotAnEvent("the body is JSON, but not an object")
+    return {key: storable(value) for key, value in content.items()}
+
+
+# A number that Python or PostgreSQL cannot hold is kept as its text.
+def _int(text: str) -> int | str:
+    return int(text) if len(text) <= 4300 else text
+
+
+def _float(text: str) -> float | str:
+    number = float(text)
+    return number if isfinite(number) else text
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+_DEEPEST = 100
+
+
+def storable(value: Any, depth: int = 0) -> Any:
+    """The same JSON value without what PostgreSQL cannot keep: NUL, lone surrogates, bottomless
+    nesting."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict | list) and depth >= _DEEPEST:
+        return "(nested too deeply)"
+    if isinstance(value, dict):
+        return {storable(key): storable(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [storable(item, depth + 1) for item in value]
+    return value

@@ -1,0 +1,68 @@
+"""The phases of a deployment, GitHub's states, and which may follow which.
+
+Source: https://docs.github.com/en/rest/deployments/statuses (states, 140 characters).
+"""
+
+import re
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """How far a deployment is. `seen`: known only from somebody's status, never asked of us."""
+
+    SEEN = "seen"
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ERROR = "error"
+    INACTIVE = "inactive"
+
+    @property
+    def final(self) -> bool:
+        return _RANK[self] == _FINAL
+
+
+_FINAL = 3
+_RANK = {
+    Phase.SEEN: 0,
+    Phase.QUEUED: 1,
+    Phase.IN_PROGRESS: 2,
+    Phase.SUCCESS: _FINAL,
+    Phase.FAILURE: _FINAL,
+    Phase.ERROR: _FINAL,
+    Phase.INACTIVE: _FINAL,
+}
+_PHASES = {
+    "queued": Phase.QUEUED,
+    "pending": Phase.QUEUED,
+    "waiting": Phase.QUEUED,  # not in GitHub's list, yet sent for protected environments
+    "in_progress": Phase.IN_PROGRESS,
+    "success": Phase.SUCCESS,
+    "failure": Phase.FAILURE,
+    "error": Phase.ERROR,
+    "inactive": Phase.INACTIVE,
+}
+
+
+def phase_of(github_state: str) -> Phase | None:
+    """None for a state that the relay does not know: it is shown, and changes nothing."""
+    return _PHASES.get(github_state)
+
+
+def follows(now: Phase, new: Phase) -> bool:
+    """Forward only, because deliveries come late and out of order."""
+    if now.final:
+        return now is Phase.SUCCESS and new is Phase.INACTIVE
+    return _RANK[new] > _RANK[now]
+
+
+# Whitespace, control characters, and the marks that turn the direction of text around, with
+# which one line could be made to look like another.
+_UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+
+
+def shorten(text: str, limit: int = 140) -> str:
+    """One line of at most `limit` characters; GitHub refuses longer descriptions."""
+    line = _UNSEEN.sub(" ", text).strip()
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

@@ -1,0 +1,200 @@
+"""YAML text -> plain values, with the place of each, and with `${NAME}` filled in.
+
+Stricter than YAML where YAML surprises: no duplicate keys, keys are text, no merge keys, no tags
+beyond YAML's plain types, a bound on depth and on what aliases expand to. `$${` stands for `${`.
+
+Units: lines and columns from 1; a path is the keys and indexes that lead to a value.
+Errors: none; faults are collected in `Source.faults`.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+Path = tuple[str | int, ...]
+# The values of secrets are hidden wherever they show up, which would garble text if short ones
+# like "1" or "no" counted.
+_SHORTEST_SECRET = 4
+_DEEPEST = 30
+_MOST_VALUES = 20_000
+_VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{", re.ASCII)
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+_TAG = "tag:yaml.org,2002:"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    line: int
+    column: int
+    path: Path = field(compare=False)
+    words: str
+
+    def __str__(self) -> str:
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
+        path = "".join(steps).removeprefix(".")
+        return f"{self.line}:{self.column}: {path}{': ' if path else ''}{self.words}"
+
+
+@dataclass(slots=True)
+class Source:
+    """`written` holds each scalar as it stands in the file: safe to show, as it holds no secret."""
+
+    value: Any = None
+    places: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    keys: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    written: dict[Path, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    secrets: set[str] = field(default_factory=set, repr=False)
+
+
+class _Loader(yaml.SafeLoader):
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            mark = parent.start_mark if parent else None
+            raise yaml.MarkedYAMLError(problem="values are nested too deeply", problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def read(text: str, environ: Mapping[str, str]) -> Source:
+    """Where the text is no YAML at all, `value` is None and there is one fault."""
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        reader = _Reader(loader, environ)
+        if node is not None:
+            reader.source.value = reader.value(node, ())
+        return reader.source
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        words = ", ".join(part for part in (error.context, error.problem) if part)
+    except yaml.reader.ReaderError as error:
+        line, column = _line_and_column(text, error.position)
+        words = f"the character U+{error.character:04X} is not allowed"
+    except (ValueError, OverflowError):
+        # PyYAML lets these out for escapes and directives with numbers out of range.
+        line, column = (loader.line + 1, loader.column + 1) if loader else (1, 1)
+        words = "a number is out of range"
+    return Source(faults=[Fault(line, column, (), f"cannot be read as YAML: {words}")])
+
+
+class _Reader:
+    def __init__(self, loader: _Loader, environ: Mapping[str, str]) -> None:
+        self.loader = loader
+        self.environ = environ
+        self.source = Source()
+
+    def value(self, node: yaml.Node, path: Path) -> Any:
+        # Aliases are walked anew at each use: what they expand to is bounded here.
+        if len(self.source.places) >= _MOST_VALUES or len(path) > _DEEPEST:
+            mark = node.start_mark
+            raise yaml.MarkedYAMLError(problem="more than aliases may expand to", problem_mark=mark)
+        self.source.places[path] = _place(node)
+        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+            return self.mapping(node, path)
+        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+            return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode):
+            return self.scalar(node, path)
+        self.fault(node, path, f"has the tag {node.tag}, which is not supported; remove it")
+        return None
+
+    def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = self.key(key_node, path)
+            if key is None:
+                continue
+            inner = (*path, key)
+            if key in values:
+                line, _ = self.source.keys[inner]
+                self.fault(key_node, inner, f"is there twice, first in line {line}; remove one")
+                continue
+            self.source.keys[inner] = _place(key_node)
+            values[key] = self.value(value_node, inner)
+        return values
+
+    def key(self, node: yaml.Node, path: Path) -> str | None:
+        if isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "str":
+            if not _UNSTORABLE.search(node.value):
+                return str(node.value)
+            words = "has a key with NUL or half a character; remove it"
+        elif node.tag == _TAG + "merge":
+            words = "has a merge key (<<), which is not supported; repeat the keys"
+        elif isinstance(node, yaml.ScalarNode):
+            words = f"has the key {node.value}, which YAML does not read as text; put it in quotes"
+        else:
+            words = "has a key that is not text"
+        self.fault(node, path, words)
+        return None
+
+    def scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        self.source.written[path] = node.value
+        match node.tag.removeprefix(_TAG):
+            case "null":
+                return None
+            case "bool" if node.value.lower() in self.loader.bool_values:
+                return self.loader.construct_yaml_bool(node)
+            case "int" | "float" as kind:
+                return self.number(node, kind, path)
+            # A date is taken as it is written: nothing here wants one as anything but text.
+            case "str" | "timestamp" | "value":
+                return self.text(node, path)
+        self.fault(node, path, f"has the tag {node.tag}, which is not supported; remove it")
+        return None
+
+    def number(self, node: yaml.ScalarNode, kind: str, path: Path) -> int | float | None:
+        try:
+            if kind == "float":
+                number = self.loader.construct_yaml_float(node)
+            else:
+                number = self.loader.construct_yaml_int(node)
+            if math.isfinite(number) and abs(number) < 2**63:
+                return number
+        except (ValueError, OverflowError, IndexError):
+            pass
+        self.fault(node, path, "is not a number that fits; put it in quotes if it is text")
+        return None
+
+    def text(self, node: yaml.ScalarNode, path: Path) -> str:
+        def fill(match: re.Match[str]) -> str:
+            name = match[1]
+            if match[0] == "$${":
+                return "${"
+            if name is None:
+                self.fault(node, path, "has a '${' without NAME}; write $${ for a plain ${")
+                return ""
+            found = self.environ.get(name, "")
+            if not found:
+                self.fault(node, path, f"wants ${{{name}}}, but {name} is not set; set it")
+            if len(found) >= _SHORTEST_SECRET:
+                self.source.secrets.add(found)
+            return found
+
+        text = _VARIABLE.sub(fill, node.value)
+        if _UNSTORABLE.search(text):
+            self.fault(node, path, "holds NUL or half a character; remove it")
+            return ""
+        return text
+
+    def fault(self, node: yaml.Node, path: Path, words: str) -> None:
+        self.source.faults.append(Fault(*_place(node), path, words))
+
+
+def _place(node: yaml.Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+def _line_and_column(text: str, position: int) -> tuple[int, int]:
+    before = text[:position]
+    return before.count("\n") + 1, position - before.rfind("\n")

@@ -1,0 +1,57 @@
+"""/healthz: the process answers. /readyz: deliveries can be kept and are worked on."""
+
+import psycopg
+from flask import Blueprint, Response, jsonify
+from psycopg_pool import PoolTimeout
+
+from webhook.store import health
+from webhook.store.database import SyncPool
+
+# Seconds without a worker's heartbeat after which none counts as alive.
+HEARTBEAT_LIMIT = 30.0
+OK = "ok"
+
+
+def blueprint(pool: SyncPool) -> Blueprint:
+    probes = Blueprint("probes", __name__)
+
+    @probes.get("/healthz")
+    def healthz() -> Response:
+        return jsonify(status=OK)
+
+    @probes.get("/readyz")
+    def readyz() -> Response:
+        checks = _checks(pool)
+        ready = all(words == OK for words in checks.values())
+        response = jsonify(ready=ready, **checks)
+        response.status_code = 200 if ready else 503
+        return response
+
+    return probes
+
+
+def _checks(pool: SyncPool) -> dict[str, str]:
+    try:
+        with pool.connection() as connection:
+            migrations = _migrations(health.revision(connection))
+            if migrations != OK:
+                return {"store": OK, "migrations": migrations, "worker": "unknown"}
+            worker = _worker(health.seconds_since_heartbeat(connection))
+            return {"store": OK, "migrations": OK, "worker": worker}
+    except (psycopg.Error, PoolTimeout):
+        words = "does not answer; check GITPLOY_STORE_SOURCE and PostgreSQL"
+        return {"store": words, "migrations": "unknown", "worker": "unknown"}
+
+
+def _migrations(found: str | None) -> str:
+    if found == health.NEWEST_REVISION:
+        return OK
+    return f"at {found or 'none'}, not {health.NEWEST_REVISION}; run: python -m webhook migrate"
+
+
+def _worker(seconds: float | None) -> str:
+    if seconds is None:
+        return "none was ever seen; start one: python -m webhook worker"
+    if seconds > HEARTBEAT_LIMIT:
+        return f"last heard of {seconds:.0f} s ago; start one: python -m webhook worker"
+    return OK

@@ -1,0 +1,64 @@
+"""What a run printed, made into text that a page can show.
+
+Source: ECMA-48 (control sequences) and xterm's "Control Sequences" (titles and links).
+Units: bytes.
+
+Output comes in pieces that end anywhere. Cutting only where nothing is unfinished makes the text
+the same wherever the pieces end, and makes every cut a place to go on from.
+"""
+
+import re
+from codecs import getincrementaldecoder
+
+_TITLE = rb"[^\x07\x1b\n]{0,2000}"
+_STRING = rb"[^\x1b\n]{0,2000}"
+_SEQUENCE = re.compile(
+    rb"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]"
+    rb"|\]" + _TITLE + rb"(?:\x07|\x1b\\)"
+    rb"|[PX^_]" + _STRING + rb"\x1b\\"
+    rb"|[ -/]{0,8}[0-OQ-WYZ\\`-~])"
+)
+# A carriage return waits too: a line feed may follow.
+_UNFINISHED = re.compile(
+    rb"(?:\r|\x1b(?:\[[0-?]{0,64}[ -/]{0,8}|\]" + _TITLE + rb"\x1b?"
+    rb"|[PX^_]" + _STRING + rb"\x1b?|[ -/]{0,8})?)\Z"
+)
+# Longer than any sequence that the patterns take.
+_LONGEST = 2100
+
+# Other control characters are shown as their pictures; marks that turn the direction of text
+# around could make one line look like another.
+_HARMLESS: dict[int, str] = {
+    **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"},
+    0x7F: "\N{SYMBOL FOR DELETE}",
+    **dict.fromkeys(
+        [*range(0x80, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A)],
+        "\N{REPLACEMENT CHARACTER}",
+    ),
+}
+
+
+def take(raw: bytes, *, final: bool = False) -> tuple[str, int]:
+    """The text of the finished part of `raw`, and how many bytes that is; all of it if `final`."""
+    used = len(raw) if final else len(raw) - _unfinished(raw)
+    # Each part between sequences is decoded by itself: bytes around one do not belong together.
+    return "".join(_decoded(part) for part in _SEQUENCE.split(raw[:used])), used
+
+
+def harmless(text: str) -> str:
+    return text.translate(_HARMLESS)
+
+
+def _unfinished(raw: bytes) -> int:
+    tail = raw[-_LONGEST:]
+    match = _UNFINISHED.search(tail)
+    if match:
+        return len(tail) - match.start()
+    decoder = getincrementaldecoder("utf-8")("replace")
+    decoder.decode(raw[-4:])
+    return len(decoder.getstate()[0])
+
+
+def _decoded(part: bytes) -> str:
+    text = part.decode("utf-8", errors="replace")
+    return harmless(text.replace("\r\n", "\n").replace("\r", "\n"))

@@ -1,0 +1,1 @@
+"""What goes out: GitHub as the App, and Slack."""

@@ -1,0 +1,57 @@
+"""Installation tokens of the GitHub App: fetched once for many, kept until shortly before the end.
+
+Source: docs.github.com, "Generating an installation access token for a GitHub App". A token lasts
+one hour and is scoped to one repository and the permissions that its user needs.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+RENEW_BEFORE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a token is good for; `permissions` as sorted (name, level) pairs."""
+
+    installation_id: int
+    repo: str
+    permissions: tuple[tuple[str, str], ...] = (("deployments", "write"),)
+
+    def as_request(self) -> dict[str, Any]:
+        return {
+            "repositories": [self.repo.partition("/")[2]],
+            "permissions": dict(self.permissions),
+        }
+
+
+class AppTokens:
+    """A cache in front of `fetch`, which asks GitHub and returns its answer (token, expires_at)."""
+
+    def __init__(self, fetch: Callable[[Scope], Awaitable[dict[str, Any]]]) -> None:
+        self._fetch = fetch
+        self._tokens: dict[Scope, tuple[str, datetime]] = {}
+        self._locks: defaultdict[Scope, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def get(self, scope: Scope) -> str:
+        async with self._locks[scope]:
+            token, renew_at = self._tokens.get(scope, ("", None))
+            if renew_at is None or datetime.now(UTC) >= renew_at:
+                answer = await self._fetch(scope)
+                token = answer["token"]
+                renew_at = datetime.fromisoformat(answer["expires_at"]) - RENEW_BEFORE
+                self._tokens[scope] = (token, renew_at)
+            return token
+
+    def drop(self, scope: Scope, token: str) -> None:
+        """Forget a token that GitHub refused, unless another one is there already."""
+        if self._tokens.get(scope, ("",))[0] == token:
+            del self._tokens[scope]
+
+    def drop_installation(self, installation_id: int) -> None:
+        for scope in [s for s in self._tokens if s.installation_id == installation_id]:
+            del self._tokens[scope]

@@ -1,0 +1,199 @@
+"""Slack's Web API, as far as the relay needs it.
+
+Source: docs.slack.dev/reference/methods (chat.postMessage, chat.update, conversations.history,
+auth.test). Errors: `Later` (429 and the like: not done), `Unsure` (may have been done), `Gone`
+(the message is no more), `Refused` (with words that say what to change). Nothing here sleeps.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.models.blocks import Block
+from slack_sdk.models.metadata import Metadata
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from webhook.outbound.trouble import Later, Refused, Unsure
+
+# Seconds for one call.
+TIMEOUT = 10
+METADATA_EVENT = "gitploy_relay_deployment"
+HISTORY_SCOPES = frozenset({"channels:history", "groups:history"})
+
+_LATER = {"ratelimited", "rate_limited", "service_unavailable", "request_timeout"}
+_UNSURE = {"internal_error", "fatal_error"}
+_GONE = {"message_not_found", "cant_update_message", "edit_window_closed"}
+_REMEDIES = {
+    "not_in_channel": "type /invite @{bot} in {channel}",
+    "channel_not_found": "there is no channel {channel} that the bot can see; if it is private,"
+    " type /invite @{bot} in it",
+    "is_archived": "{channel} is archived; choose another one in deploy.yml",
+    "restricted_action": "the workspace does not let the bot post in {channel}",
+    "invalid_auth": "the bot token is not valid; set GITPLOY_SLACK_BOT_TOKEN anew",
+    "not_authed": "the bot token is not valid; set GITPLOY_SLACK_BOT_TOKEN anew",
+    "account_inactive": "the bot's account or workspace is gone; install the Slack app again",
+    "token_revoked": "the bot token was revoked; install the Slack app again and set"
+    " GITPLOY_SLACK_BOT_TOKEN",
+    "token_expired": "the bot token has expired; set GITPLOY_SLACK_BOT_TOKEN anew",
+    "missing_scope": "the Slack app lacks the scope {needed}; add it and install the app again",
+}
+# Seconds to wait where Slack limits without saying for how long.
+WAIT_WITHOUT_A_WORD = 30
+# AttributeError: slack_sdk stumbles over a 200 whose body is not JSON, a proxy's page for example.
+_NO_CLEAR_ANSWER = (
+    SlackClientError,
+    aiohttp.ClientError,
+    TimeoutError,
+    ValueError,
+    AttributeError,
+)
+
+
+class Gone(Refused):
+    """The message that should be edited is no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`text` is the notification and what a screen reader says; `key` finds it again."""
+
+    text: str
+    blocks: Sequence[Block]
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    team: str
+    channel_id: str
+    ts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """Whose token it is, and what it may do."""
+
+    team: str
+    team_name: str
+    name: str
+    scopes: frozenset[str]
+
+
+class Slack:
+    def __init__(self, token: str, base_url: str, session: aiohttp.ClientSession) -> None:
+        # slack_sdk would send a post again after a connection error, which may post twice.
+        self._client = AsyncWebClient(
+            token=token, base_url=base_url, timeout=TIMEOUT, session=session, retry_handlers=[]
+        )
+        self._bot: Bot | None = None
+        self._wait_until: dict[str, datetime] = {}
+
+    async def bot(self) -> Bot:
+        if self._bot is None:
+            answer = await self._call("", self._client.auth_test)
+            scopes = {k.lower(): v for k, v in answer.headers.items()}.get("x-oauth-scopes", "")
+            self._bot = Bot(
+                team=answer["team_id"],
+                team_name=answer["team"],
+                name=answer["user"],
+                scopes=frozenset(s.strip() for s in scopes.split(",") if s.strip()),
+            )
+        return self._bot
+
+    async def post(
+        self, channel: str, message: Message, *, thread_ts: str = "", broadcast: bool = False
+    ) -> Posted:
+        bot = await self.bot()
+        answer = await self._call(
+            channel,
+            lambda: self._client.chat_postMessage(
+                channel=channel,
+                text=message.text,
+                blocks=message.blocks,
+                metadata=Metadata(METADATA_EVENT, {"key": message.key}),
+                thread_ts=thread_ts or None,
+                reply_broadcast=broadcast or None,
+                unfurl_links=False,
+                unfurl_media=False,
+            ),
+        )
+        return Posted(bot.team, answer["channel"], answer["ts"])
+
+    async def edit(self, posted: Posted, message: Message) -> None:
+        await self._call(
+            posted.channel_id,
+            lambda: self._client.chat_update(
+                channel=posted.channel_id,
+                ts=posted.ts,
+                text=message.text,
+                blocks=message.blocks,
+                metadata=Metadata(METADATA_EVENT, {"key": message.key}),
+            ),
+        )
+
+    async def find(
+        self, channel_id: str, key: str, since: datetime, thread_ts: str = ""
+    ) -> Posted | None:
+        """A message of ours that was posted although nobody recorded it.
+
+        Needs a history scope; without one the answer is None and a second one may be posted.
+        """
+        bot = await self.bot()
+        if not channel_id or not bot.scopes & HISTORY_SCOPES:
+            return None
+        answer = await self._call(channel_id, lambda: self._history(channel_id, since, thread_ts))
+        for found in answer["messages"]:
+            if found.get("metadata", {}).get("event_payload", {}).get("key") == key:
+                return Posted(bot.team, channel_id, found["ts"])
+        return None
+
+    def _history(
+        self, channel_id: str, since: datetime, thread_ts: str
+    ) -> Awaitable[AsyncSlackResponse]:
+        if thread_ts:
+            return self._client.conversations_replies(
+                channel=channel_id, ts=thread_ts, include_all_metadata=True, limit=200
+            )
+        oldest = str((since - timedelta(minutes=1)).timestamp())
+        return self._client.conversations_history(
+            channel=channel_id, oldest=oldest, include_all_metadata=True, limit=200
+        )
+
+    async def _call(
+        self, channel: str, call: Callable[[], Awaitable[AsyncSlackResponse]]
+    ) -> AsyncSlackResponse:
+        until = self._wait_until.get(channel)
+        if until and until > datetime.now(UTC):
+            raise Later("Slack asked to wait", until)
+        try:
+            return await call()
+        except SlackApiError as error:
+            understood = self._understood(channel, error)
+            if isinstance(understood, Later):
+                self._wait_until[channel] = understood.at
+            raise understood from error
+        except _NO_CLEAR_ANSWER as error:
+            raise Unsure(f"Slack gave no clear answer ({type(error).__name__})") from error
+
+    def _understood(self, channel: str, error: SlackApiError) -> Later | Unsure | Refused:
+        response = error.response
+        document = response.data if isinstance(getattr(response, "data", None), dict) else {}
+        code = str(document.get("error", ""))
+        status = getattr(response, "status_code", 200)
+        if status == 429 or code in _LATER:
+            wait = response.headers.get("Retry-After", "")
+            seconds = int(wait) if wait.isdigit() else WAIT_WITHOUT_A_WORD
+            return Later.in_seconds(f"Slack: {code or 'rate limited'}", seconds)
+        if status >= 500 or code in _UNSURE or not code:
+            return Unsure(f"Slack gave no clear answer (HTTP {status})")
+        if code in _GONE:
+            return Gone(code)
+        remedy = _REMEDIES.get(code, "see docs.slack.dev for this error").format(
+            bot=self._bot.name if self._bot else "the bot",
+            channel=channel or "the channel",
+            needed=document.get("needed", "chat:write"),
+        )
+        return Refused(f"Slack says {code}: {remedy}")

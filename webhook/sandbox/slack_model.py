@@ -1,0 +1,87 @@
+"""What the stand-in for Slack knows: channels, messages, and its refusals."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+
+class SlackError(Exception):
+    """`{"ok": false, "error": ...}`, with what else the answer carries."""
+
+    def __init__(self, error: str, status: int = 200, **more: Any) -> None:
+        super().__init__(error)
+        self.status = status
+        self.document: Json = {"ok": False, "error": error, **more}
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """The App's own identity in the workspace."""
+
+    user: str = "U0RELAY"
+    id: str = "B0RELAY"
+    app_id: str = "A0RELAY"
+    team_id: str = "T0SANDBOX"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """How a message read before an edit."""
+
+    text: str
+    blocks: list[Json]
+
+
+@dataclass(slots=True)
+class Message:
+    ts: str
+    user: str
+    text: str
+    blocks: list[Json] = field(default_factory=list)
+    thread_ts: str | None = None
+    broadcast: bool = False
+    metadata: Json | None = None
+    versions: list[Version] = field(default_factory=list)
+    edited_ts: str = ""
+
+    @property
+    def edits(self) -> int:
+        return len(self.versions)
+
+    @property
+    def is_reply(self) -> bool:
+        return self.thread_ts not in (None, self.ts)
+
+
+@dataclass(slots=True)
+class Channel:
+    id: str
+    name: str
+    member: bool = True
+    archived: bool = False
+    private: bool = False
+    messages: dict[str, Message] = field(default_factory=dict)
+    last_post: float = float("-inf")
+
+    def parent(self, thread_ts: str) -> Message:
+        """The message that a thread hangs on; a reply is none."""
+        found = self.messages.get(thread_ts)
+        if found is None or found.is_reply:
+            raise SlackError("thread_not_found")
+        return found
+
+    def replies(self, thread_ts: str) -> list[Message]:
+        return [m for m in self.messages.values() if m.is_reply and m.thread_ts == thread_ts]
+
+
+class Clock:
+    """Timestamps as Slack's: unique, growing, microseconds after the dot."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def ts(self) -> str:
+        self._last = max(self._last + 1, time.time_ns() // 1000)
+        return f"{self._last // 10**6}.{self._last % 10**6:06d}"

@@ -1,0 +1,97 @@
+"""The demo as people read it in a terminal, with or without colours."""
+
+import io
+import time
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from webhook.sandbox.github_model import Deployment, Status
+from webhook.sandbox.sandbox import Sandbox
+from webhook.sandbox.screen import render
+from webhook.sandbox.slack_model import Channel, Message
+
+_COLOURS = {"success": "green", "failure": "red", "error": "red", "in_progress": "cyan"}
+
+
+class Story:
+    """Tells what GitHub records and how Slack looks, as it happens."""
+
+    def __init__(self, sandbox: Sandbox, *, silent: bool) -> None:
+        self._sandbox = sandbox
+        self._console = Console(
+            highlight=False, soft_wrap=True, file=io.StringIO() if silent else None
+        )
+        self._began = time.monotonic()
+        sandbox.github.on_status.append(self._status)
+        sandbox.slack.on_change.append(self._slack)
+
+    def begin(self, relay_url: str, github_url: str, slack_url: str) -> None:
+        self._console.print(
+            f"The relay runs at {relay_url}, with a PostgreSQL of its own.\n"
+            f"Stand-ins: GitHub at {github_url}, Slack at {slack_url}."
+        )
+
+    def ask(self, environment: str, ref: str, url: str) -> None:
+        self._console.print()
+        self._console.rule(f"{ref} to {environment}", align="left")
+        self._line("ask", f"POST {url}")
+
+    def site(self, url: str, page: str) -> None:
+        seen = page.partition("<h1>")[2].partition("</h1>")[0]
+        self._line("site", f"GET {url} says: {seen or 'nothing yet'}")
+
+    def table(self, went_well: bool) -> None:
+        table = Table(title="What happened", title_justify="left", box=None, pad_edge=False)
+        for column in ("environment", "ref", "states on GitHub", "Slack", "log"):
+            table.add_column(column, overflow="fold")
+        for deployment in self._sandbox.github.deployments.values():
+            table.add_row(*self._row(deployment))
+        self._console.print()
+        self._console.print(table, soft_wrap=False)
+        words = (
+            "All went as it should; the third was meant to fail."
+            if went_well
+            else "Not as it should."
+        )
+        self._console.print(f"\n{words} {time.monotonic() - self._began:.1f} s.")
+
+    def addresses(self, addresses: Mapping[str, str], command: str) -> None:
+        self._console.print("\nAll goes on running until Ctrl-C:")
+        for name, address in addresses.items():
+            self._console.print(f"  {name:13} {address}")
+        self._console.print(f"Ask for one more deployment:\n  {command}")
+
+    def _row(self, deployment: Deployment) -> tuple[str, ...]:
+        statuses = self._sandbox.github.statuses(deployment.id)
+        slack = [
+            f"{'#' + channel.name}: {'reply' if m.is_reply else f'{m.edits} edits'}"
+            for channel in self._sandbox.slack.channels.values()
+            for m in channel.messages.values()
+            if (m.metadata or {})["event_payload"]["key"].startswith(f"{deployment.id}:")
+        ]
+        return (
+            deployment.environment,
+            deployment.ref,
+            " > ".join(status.state for status in statuses),
+            "\n".join(slack),
+            statuses[-1].log_url.partition("?")[0],
+        )
+
+    def _status(self, deployment: Deployment, status: Status) -> None:
+        state = Text(f"{status.state:12}", style=_COLOURS.get(status.state, "yellow"))
+        self._line("GitHub", Text.assemble(state, status.description))
+
+    def _slack(self, channel: Channel, message: Message) -> None:
+        kind = "reply in the thread" if message.is_reply else "message"
+        if message.edits:
+            kind = f"the message after edit {message.edits}"
+        self._line("Slack", f"#{channel.name}, {kind}:")
+        self._console.print(Padding(Text(render(message)), (0, 0, 0, 16)))
+
+    def _line(self, who: str, what: str | Text) -> None:
+        seconds = time.monotonic() - self._began
+        self._console.print(Text.assemble((f"{seconds:5.1f}s  ", "dim"), f"{who:8} ", what))

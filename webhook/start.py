@@ -1,0 +1,108 @@
+"""What every process does first: read the settings and deploy.yml, all faults at once; find the
+store; keep what belongs to this machine in the data directory."""
+
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from handlers import HANDLERS
+from handlers.contract import Workplace
+from webhook import logs
+from webhook.deployments import config
+from webhook.deployments.config import Config
+from webhook.errors import Faults, UserError
+from webhook.settings import Settings
+from webhook.store.embedded import EmbeddedPostgres
+
+# Variables whose values are taken for secrets wherever they show up, in output of commands too.
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY")
+_SHORTEST_SECRET = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Everything that is known before the store is asked."""
+
+    settings: Settings
+    config: Config
+    workplace: Workplace
+    place: str
+    secret_keys: tuple[str, ...] = field(repr=False)
+
+
+def set_up(environ: Mapping[str, str]) -> Setup:
+    """Read and check all of it; raises `Faults` with everything that is wrong."""
+    settings, deploy, faults = read(environ)
+    if settings is None or deploy is None:
+        raise Faults(faults)
+    keys = settings.secret_keys or (_kept(settings.data_dir / "secret_key"),)
+    secret = settings.secrets | deploy.secrets | {*keys} | _secret_values(environ)
+    logs.set_up(secret)
+    return Setup(
+        settings=settings,
+        config=deploy,
+        workplace=Workplace(settings.data_dir, environ, frozenset(secret)),
+        place=_kept(settings.data_dir / "place"),
+        secret_keys=keys,
+    )
+
+
+def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, list[str]]:
+    """Settings and deploy.yml as far as they can be read, and all that is wrong with them."""
+    try:
+        settings = Settings.from_environ(environ)
+    except Faults as faults:
+        return None, None, list(faults.faults)
+    try:
+        return settings, read_config(settings, environ), []
+    except Faults as faults:
+        return settings, None, list(faults.faults)
+    except UserError as error:
+        return settings, None, [str(error)]
+
+
+def read_config(settings: Settings, environ: Mapping[str, str]) -> Config:
+    return config.load(
+        settings.read_config(),
+        source=str(settings.config),
+        environ=environ,
+        handler_options={name: handler.Options for name, handler in HANDLERS.items()},
+    )
+
+
+def _secret_values(environ: Mapping[str, str]) -> set[str]:
+    return {
+        value
+        for name, value in environ.items()
+        if _SECRET_NAME.search(name.upper()) and len(value) >= _SHORTEST_SECRET
+    }
+
+
+def _kept(path: Path) -> str:
+    """A random word, made once and kept in the data directory, readable by its owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.touch(mode=0o600)
+    draft.write_text(secrets.token_urlsafe(32))
+    try:
+        os.link(draft, path)  # whoever is first wins, also among processes that start at once
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text().strip()
+
+
+@contextmanager
+def store(settings: Settings) -> Iterator[str]:
+    """The store's URL; the embedded PostgreSQL runs as long as somebody uses it."""
+    if settings.store_source:
+        yield settings.store_source
+        return
+    postgres = EmbeddedPostgres(settings.data_dir)
+    yield postgres.start()
+    postgres.release()

@@ -1,0 +1,53 @@
+"""Connections to PostgreSQL: a pool for the web process, one for the worker.
+
+Connections are in autocommit mode; a transaction is `with connection.transaction():`.
+"""
+
+from typing import TypeAlias
+
+from psycopg import AsyncConnection, Connection
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+Sync: TypeAlias = Connection[DictRow]
+Async: TypeAlias = AsyncConnection[DictRow]
+SyncPool: TypeAlias = ConnectionPool[Sync]
+AsyncPool: TypeAlias = AsyncConnectionPool[Async]
+
+# Seconds that a request or a job waits for a connection.
+PATIENCE = 4.0
+_CONNECTION = {
+    "autocommit": True,
+    "row_factory": dict_row,
+    "connect_timeout": 4,
+    "options": "-c statement_timeout=30s -c timezone=UTC",
+}
+
+
+def connect(url: str) -> Sync:
+    """One connection; `psycopg.OperationalError` where the store does not answer."""
+    return Connection[DictRow].connect(url, **_CONNECTION)  # type: ignore[arg-type]
+
+
+def sync_pool(url: str, size: int) -> SyncPool:
+    return ConnectionPool(
+        url,
+        kwargs=_CONNECTION,
+        min_size=0,
+        max_size=size,
+        timeout=PATIENCE,
+        check=ConnectionPool.check_connection,
+        open=True,
+    )
+
+
+def async_pool(url: str, size: int) -> AsyncPool:
+    return AsyncConnectionPool(
+        url,
+        kwargs=_CONNECTION,
+        min_size=1,
+        max_size=size,
+        timeout=PATIENCE,
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+    )

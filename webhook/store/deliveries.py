@@ -1,0 +1,100 @@
+"""Deliveries as GitHub sent them: kept first, understood later."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from psycopg.rows import class_row
+
+from webhook.store.database import Async, Sync
+
+Outcome = Literal["done", "ignored", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One delivery at the door. GitHub keeps hook id and GUID when it delivers again."""
+
+    hook_id: int
+    guid: str
+    event: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    id: int
+    hook_id: int
+    guid: str
+    event: str
+    body: bytes
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySummary:
+    """A delivery without its body; `arrivals` counts how often GitHub sent it."""
+
+    id: int
+    guid: str
+    event: str
+    received_at: datetime
+    arrivals: int
+    outcome: Outcome | None
+    note: str
+    deployment_id: int | None
+
+
+# %b sends the bodies in binary; as text they would be twice as long.
+_KEEP = """
+insert into deliveries (hook_id, guid, event, body)
+select * from unnest(%b::bigint[], %b::text[], %b::text[], %b::bytea[])
+on conflict (hook_id, guid) do update set arrivals = deliveries.arrivals + 1
+returning id, outcome
+"""
+
+
+def keep(connection: Sync, batch: Sequence[Received]) -> list[int]:
+    """Keep a batch without doubles; the ids of those that are still to be worked on."""
+    columns = [
+        [delivery.hook_id for delivery in batch],
+        [delivery.guid for delivery in batch],
+        [delivery.event for delivery in batch],
+        [delivery.body for delivery in batch],
+    ]
+    rows = connection.execute(_KEEP, columns).fetchall()
+    return [row["id"] for row in rows if row["outcome"] is None]
+
+
+async def read(connection: Async, delivery_id: int) -> Delivery | None:
+    """Locked until the transaction ends."""
+    cursor = connection.cursor(row_factory=class_row(Delivery), binary=True)
+    await cursor.execute(
+        "select id, hook_id, guid, event, body, outcome from deliveries where id = %s for update",
+        [delivery_id],
+    )
+    return await cursor.fetchone()
+
+
+async def finish(
+    connection: Async,
+    delivery_id: int,
+    outcome: Outcome,
+    note: str,
+    deployment_id: int | None = None,
+) -> None:
+    await connection.execute(
+        "update deliveries set outcome = %s, note = %s, deployment_id = %s where id = %s",
+        [outcome, note, deployment_id, delivery_id],
+    )
+
+
+def newest(connection: Sync, limit: int) -> list[DeliverySummary]:
+    cursor = connection.cursor(row_factory=class_row(DeliverySummary))
+    cursor.execute(
+        "select id, guid, event, received_at, arrivals, outcome, note, deployment_id"
+        " from deliveries order by id desc limit %s",
+        [limit],
+    )
+    return cursor.fetchall()

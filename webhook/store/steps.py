@@ -1,0 +1,120 @@
+"""The steps of a deployment: what was reported when, by whom, and whether GitHub has ours.
+
+A step of ours is a GitHub deployment status on its way: `outbox` is `waiting`, then `tried`
+(committed before the call, so that a crash in it is seen), then `sent` or `refused`. A tried one
+is left alone until `tried_until`, because the call may still be under way, here or elsewhere.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from psycopg.rows import class_row
+
+from webhook.store.database import Async, Sync
+
+Outbox = Literal["waiting", "tried", "sent", "refused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewStep:
+    """`counted`: it changed the deployment's phase; a late or repeated one is only kept."""
+
+    actor: str
+    state: str
+    words: str
+    log_url: str = ""
+    environment_url: str = ""
+    counted: bool = True
+    github_id: int | None = None
+    outbox: Outbox | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(NewStep):
+    id: int
+    at: datetime
+    tried_until: datetime | None
+    trouble: str
+
+
+_COLUMNS = (
+    "id, at, actor, state, words, log_url, environment_url, counted, github_id, outbox,"
+    " tried_until, trouble"
+)
+
+
+async def add(connection: Async, deployment_id: int, step: NewStep) -> int | None:
+    """Keep a step; None where GitHub's status of that id is already kept."""
+    cursor = await connection.execute(
+        "insert into steps (deployment_id, actor, state, words, log_url, environment_url,"
+        " counted, github_id, outbox) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " on conflict (github_id) do nothing returning id",
+        [
+            deployment_id,
+            step.actor,
+            step.state,
+            step.words,
+            step.log_url,
+            step.environment_url,
+            step.counted,
+            step.github_id,
+            step.outbox,
+        ],
+    )
+    row = await cursor.fetchone()
+    return row["id"] if row else None
+
+
+async def unsent(connection: Async, deployment_id: int) -> list[Step]:
+    cursor = connection.cursor(row_factory=class_row(Step))
+    await cursor.execute(
+        f"select {_COLUMNS} from steps"
+        " where deployment_id = %s and outbox in ('waiting', 'tried') order by id",
+        [deployment_id],
+    )
+    return await cursor.fetchall()
+
+
+def of_deployment(connection: Sync, deployment_id: int) -> list[Step]:
+    cursor = connection.cursor(row_factory=class_row(Step))
+    cursor.execute(
+        f"select {_COLUMNS} from steps where deployment_id = %s order by id", [deployment_id]
+    )
+    return cursor.fetchall()
+
+
+async def claim_call(connection: Async, step: Step, seconds: float) -> bool:
+    """Whether the call is ours to make; nobody else makes it for so many seconds."""
+    cursor = await connection.execute(
+        "update steps set outbox = 'tried', tried_until = now() + %s * interval '1 second'"
+        " where id = %s and (outbox = 'waiting' or (outbox = 'tried' and tried_until <= now()))",
+        [seconds, step.id],
+    )
+    return cursor.rowcount == 1
+
+
+async def set_outbox(
+    connection: Async,
+    step_id: int,
+    outbox: Outbox,
+    *,
+    github_id: int | None = None,
+    trouble: str = "",
+    look_after: float = 0,
+) -> None:
+    """`look_after` (seconds): how long a tried one is left alone from now on."""
+    await connection.execute(
+        "update steps set outbox = %s, github_id = coalesce(%s, github_id), trouble = %s,"
+        " tried_until = now() + %s * interval '1 second' where id = %s",
+        [outbox, github_id, trouble, look_after, step_id],
+    )
+
+
+async def deployments_with_unsent(connection: Async, installation_id: int) -> list[int]:
+    cursor = await connection.execute(
+        "select distinct deployment_id from steps join deployments on deployments.id ="
+        " deployment_id where outbox in ('waiting', 'tried') and installation_id = %s",
+        [installation_id],
+    )
+    return [row["deployment_id"] async for row in cursor]

@@ -1,0 +1,120 @@
+"""`python -m webhook up`: web, workers and the embedded PostgreSQL in one foreground command.
+
+It starts what died again, and stops everything in order at SIGTERM or Ctrl-C: the web process
+answers what it has, the workers finish the jobs under way, runs of commands go on by themselves
+and are found again at the next start, PostgreSQL last.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import structlog
+
+from webhook.store.embedded import EmbeddedPostgres
+
+log = structlog.get_logger()
+
+# Seconds.
+_SHORTEST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+_HEALTHY_AFTER = 10.0
+_STOP_WITHIN = 20.0
+_LOOK_EVERY = 1.0
+
+
+class Child:
+    """A process of the relay, kept alive until told to stop."""
+
+    def __init__(self, name: str, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+        self.name = name
+        self._arguments = arguments
+        self._environ = environ
+        self._process: Process | None = None
+        self._stopping = False
+
+    async def keep(self) -> None:
+        pause = _SHORTEST_PAUSE
+        while not self._stopping:
+            started = time.monotonic()
+            code = await self._run()
+            if self._stopping:
+                return
+            if time.monotonic() - started > _HEALTHY_AFTER:
+                pause = _SHORTEST_PAUSE
+            log.error("process ended, starting it again", process=self.name, exit_code=code)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _run(self) -> int:
+        # A session of its own: Ctrl-C reaches `up` alone. The pipe on stdin closes when `up` dies,
+        # however it dies, and then the child ends too.
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "webhook",
+            *self._arguments,
+            "--until-stdin-closes",
+            env=self._environ,
+            stdin=PIPE,
+            start_new_session=True,
+        )
+        code = await self._process.wait()
+        # What a killed web server leaves behind would go on holding the port.
+        self._kill_group(self._process.pid)
+        return code
+
+    @staticmethod
+    def _kill_group(pid: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+    async def stop(self) -> None:
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_WITHIN)
+        except TimeoutError:
+            log.error("process does not stop, killing it", process=self.name)
+            self._kill_group(process.pid)
+
+
+async def up(environ: Mapping[str, str], workers: int, postgres: EmbeddedPostgres | None) -> None:
+    """Run until SIGTERM or SIGINT. `environ` is the children's; it names the store."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    children = [Child("web", ["web"], environ)]
+    children += [Child(f"worker-{i + 1}", ["worker"], environ) for i in range(workers)]
+    keeping = [asyncio.create_task(child.keep()) for child in children]
+    if postgres is not None:
+        keeping.append(asyncio.create_task(_keep_postgres(postgres)))
+    await stopped.wait()
+    log.info("stopping")
+    await asyncio.gather(*(child.stop() for child in children))
+    for task in keeping:
+        task.cancel()
+    if postgres is not None:
+        await asyncio.to_thread(postgres.stop)
+    log.info("stopped")
+
+
+async def _keep_postgres(postgres: EmbeddedPostgres) -> None:
+    while True:
+        await asyncio.sleep(_LOOK_EVERY)
+        if await asyncio.to_thread(postgres.alive):
+            continue
+        log.error("PostgreSQL does not answer, starting it again")
+        try:
+            await asyncio.to_thread(postgres.revive)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next try may work
+            log.warning("PostgreSQL does not start yet", words=str(error))

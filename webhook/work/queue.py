@@ -1,0 +1,66 @@
+"""The job queue: Procrastinate on the relay's own PostgreSQL. Jobs are deferred in the caller's
+transaction, so that they exist exactly when the rows exist that they work on.
+
+Source: procrastinate.readthedocs.io, "Locks" and "Retry". A lock lets one job of a deployment run
+at a time. A job that is scheduled for later holds back those behind it, but not those of a higher
+priority: what arrives meanwhile is deferred as NEWS.
+"""
+
+from collections.abc import Sequence
+
+from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
+from procrastinate.jobs import Job
+from procrastinate.types import JSONDict
+
+from webhook.outbound.trouble import Later
+from webhook.store.database import Async, Sync
+from webhook.store.deployments import Outdated
+
+NEWS = 1
+_LONGEST_WAIT = 60
+
+
+class Patience(BaseRetryStrategy):
+    """Again at the time that the job asks for; after a surprise soon, then less and less often."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
+        if isinstance(exception, Later):
+            return RetryDecision(retry_at=exception.at)
+        if isinstance(exception, Outdated):
+            return RetryDecision(retry_in={"seconds": 0})
+        return RetryDecision(retry_in={"seconds": min(2 ** min(job.attempts, 6), _LONGEST_WAIT)})
+
+
+class Queue:
+    """What the relay defers. The names are those of the tasks in `webhook.work.worker`."""
+
+    def __init__(self, connector: BaseConnector | None = None) -> None:
+        # Without a connector of its own it defers on the connections that it is given.
+        self.app = App(connector=connector or SyncPsycopgConnector())
+
+    def receive(self, connection: Sync, delivery_ids: Sequence[int]) -> None:
+        arguments: list[JSONDict] = [{"delivery_id": id_} for id_ in delivery_ids]
+        self.app.configure_task("receive", connection=connection).batch_defer(*arguments)
+
+    async def advance(self, connection: Async, deployment_id: int) -> None:
+        """Look after the deployment from now to its end."""
+        await self._defer(connection, "advance", "deployment", deployment_id)
+
+    async def nudge(self, connection: Async, deployment_id: int) -> None:
+        """Look at it once, because something happened."""
+        await self._defer(connection, "nudge", "deployment", deployment_id, NEWS)
+
+    async def tell_github(
+        self, connection: Async, deployment_id: int, *, priority: int = 0
+    ) -> None:
+        await self._defer(connection, "tell_github", "github", deployment_id, priority)
+
+    async def tell_slack(self, connection: Async, deployment_id: int) -> None:
+        await self._defer(connection, "tell_slack", "slack", deployment_id)
+
+    async def _defer(
+        self, connection: Async, task: str, lock: str, deployment_id: int, priority: int = 0
+    ) -> None:
+        await self.app.configure_task(
+            task, connection=connection, lock=f"{lock}-{deployment_id}", priority=priority
+        ).defer_async(deployment_id=deployment_id)

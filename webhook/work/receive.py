@@ -1,0 +1,136 @@
+"""A kept delivery becomes what it means: a deployment asked for, a status reported by somebody."""
+
+import structlog
+
+from webhook.deployments import events
+from webhook.deployments.events import (
+    DeploymentAsked,
+    Ignored,
+    InstallationChanged,
+    Ping,
+    StatusReported,
+)
+from webhook.deployments.route import no_route_words, route
+from webhook.deployments.states import Phase, follows, phase_of, shorten
+from webhook.errors import NotAnEvent
+from webhook.store import deliveries, deployments, steps
+from webhook.store.database import Async
+from webhook.store.deliveries import Delivery, Outcome
+from webhook.store.deployments import DeploymentRow
+from webhook.work import moves
+from webhook.work.moves import Move
+from webhook.work.queue import NEWS
+from webhook.work.relay import Relay, now
+
+log = structlog.get_logger()
+
+
+async def receive(relay: Relay, delivery_id: int) -> None:
+    async with relay.pool.connection() as connection, connection.transaction():
+        delivery = await deliveries.read(connection, delivery_id)
+        if delivery is None or delivery.outcome is not None:
+            return
+        structlog.contextvars.bind_contextvars(delivery=delivery.guid, event_name=delivery.event)
+        outcome, note, deployment_id = await _understand(relay, connection, delivery)
+        await deliveries.finish(connection, delivery.id, outcome, note, deployment_id)
+    log.info("delivery understood", outcome=outcome, note=note, deployment=deployment_id)
+
+
+async def _understand(
+    relay: Relay, connection: Async, delivery: Delivery
+) -> tuple[Outcome, str, int | None]:
+    try:
+        event = events.parse(delivery.event, delivery.body)
+    except NotAnEvent as fault:
+        return "failed", str(fault), None
+    match event:
+        case DeploymentAsked():
+            return await _asked(relay, connection, event)
+        case StatusReported():
+            return await _reported(relay, connection, event)
+        case InstallationChanged():
+            return await _installation(relay, connection, event)
+        case Ping():
+            return "done", "the webhook works", None
+        case Ignored(why):
+            return "ignored", why, None
+
+
+async def _asked(
+    relay: Relay, connection: Async, event: DeploymentAsked
+) -> tuple[Outcome, str, int]:
+    row = await deployments.learn(
+        connection, event.deployment, event.repository, event.installation_id
+    )
+    structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
+    if row.asked_at is not None:
+        return "ignored", "this deployment was asked for before", row.id
+    environment = route(relay.config, row.repo, row.environment)
+    if environment is None and relay.config.unrouted == "ignore":
+        return "ignored", no_route_words(relay.config, row.repo, row.environment), row.id
+    row = await deployments.change(connection, row, asked_at=now(), watched=event.watched)
+    if row.phase.final:
+        return "ignored", f"this deployment has ended already ({row.phase})", row.id
+    if environment is None:
+        words = no_route_words(relay.config, row.repo, row.environment)
+        await moves.make(relay, connection, row, Move(Phase.ERROR, words))
+    elif event.watched:
+        await _watch(relay, connection, row)
+        return "done", "watched: a GitHub Actions workflow deploys it", row.id
+    else:
+        await _take(relay, connection, row, environment.handler)
+    return "done", "", row.id
+
+
+async def _watch(relay: Relay, connection: Async, row: DeploymentRow) -> None:
+    if follows(row.phase, Phase.QUEUED):
+        move = Move(Phase.QUEUED, "A GitHub Actions workflow deploys it")
+        await moves.apply(relay, connection, row, move)
+
+
+async def _take(relay: Relay, connection: Async, row: DeploymentRow, handler: str) -> None:
+    row = await deployments.change(connection, row, handler=handler)
+    if follows(row.phase, Phase.QUEUED):
+        await moves.make(relay, connection, row, Move(Phase.QUEUED))
+    await relay.queue.advance(connection, row.id)
+
+
+async def _reported(
+    relay: Relay, connection: Async, event: StatusReported
+) -> tuple[Outcome, str, int]:
+    status = event.status
+    row = await deployments.learn(
+        connection, event.deployment, event.repository, event.installation_id
+    )
+    structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
+    if status.app_id is not None and status.app_id == await relay.app_id():
+        return "ignored", "a status of our own", row.id
+    phase = phase_of(status.state)
+    counted = phase is not None and follows(row.phase, phase)
+    words = shorten(status.description)
+    step = steps.NewStep(
+        actor=status.creator or "somebody",
+        state=shorten(status.state, 40),
+        words=words,
+        log_url=status.log_url,
+        environment_url=status.environment_url,
+        counted=counted,
+        github_id=status.id,
+    )
+    if await steps.add(connection, row.id, step) is None:
+        return "ignored", "this status was reported before", row.id
+    if phase is None or not counted:
+        return "done", f"'{status.state}' changes nothing in phase '{row.phase}'", row.id
+    await moves.apply(relay, connection, row, Move(phase, words, status.environment_url))
+    await relay.queue.nudge(connection, row.id)
+    return "done", "", row.id
+
+
+async def _installation(
+    relay: Relay, connection: Async, event: InstallationChanged
+) -> tuple[Outcome, str, None]:
+    """What could not be told before may be told now."""
+    relay.github.tokens.drop_installation(event.installation_id)
+    for deployment_id in await steps.deployments_with_unsent(connection, event.installation_id):
+        await relay.queue.tell_github(connection, deployment_id, priority=NEWS)
+    return "done", f"installation {event.installation_id}: {event.action}", None

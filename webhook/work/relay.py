@@ -1,0 +1,102 @@
+"""What every job needs, opened once a worker."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import aiohttp
+from procrastinate import PsycopgConnector
+
+from handlers import HANDLERS
+from handlers.contract import Deployment, Handler, Workplace
+from webhook.deployments.config import Config, Environment
+from webhook.links import Links
+from webhook.outbound.app_tokens import Scope
+from webhook.outbound.github import TIMEOUT, GitHub
+from webhook.outbound.slack import Slack
+from webhook.settings import Settings
+from webhook.start import Setup
+from webhook.store import deployments
+from webhook.store.database import AsyncPool, async_pool
+from webhook.store.deployments import DeploymentRow
+from webhook.work.queue import Queue
+
+# Jobs that one worker does at a time.
+CONCURRENCY = 20
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """`place` names this machine's data directory, on which commands run."""
+
+    settings: Settings
+    config: Config
+    pool: AsyncPool
+    queue: Queue
+    github: GitHub
+    slack: Slack | None
+    links: Links
+    workplace: Workplace
+    place: str
+
+    def handler(self, environment: Environment) -> Handler:
+        return HANDLERS[environment.handler](environment.options, self.workplace)
+
+    async def app_id(self) -> int:
+        """Of the App that we are, as GitHub says."""
+        return int((await self.github.app())["id"])
+
+    async def read(self, deployment_id: int) -> DeploymentRow | None:
+        async with self.pool.connection() as connection:
+            return await deployments.read(connection, deployment_id)
+
+
+def scope(row: DeploymentRow) -> Scope:
+    """What the relay itself may do for a deployment: write its statuses."""
+    return Scope(row.installation_id, row.repo)
+
+
+def as_contract(row: DeploymentRow, environment: Environment) -> Deployment:
+    """The deployment as its handler sees it."""
+    return Deployment(
+        id=row.id,
+        repo=row.repo,
+        environment=row.environment,
+        ref=row.ref,
+        sha=row.sha,
+        task=row.task,
+        creator=row.creator,
+        payload=row.payload,
+        timeout=environment.timeout,
+        deadline=row.deadline or now() + environment.timeout,
+    )
+
+
+@asynccontextmanager
+async def open_relay(setup: Setup, url: str) -> AsyncIterator[Relay]:
+    settings = setup.settings
+    connector = PsycopgConnector(conninfo=url, min_size=1, max_size=CONCURRENCY // 2)
+    queue = Queue(connector)
+    async with (
+        async_pool(url, CONCURRENCY) as pool,
+        queue.app.open_async(),
+        aiohttp.ClientSession(timeout=TIMEOUT) as session,
+    ):
+        yield Relay(
+            settings=settings,
+            config=setup.config,
+            pool=pool,
+            queue=queue,
+            github=GitHub(settings, session),
+            slack=Slack(settings.slack_bot_token, settings.slack_base_url, session)
+            if settings.slack_bot_token
+            else None,
+            links=Links(settings.server_url, setup.secret_keys),
+            workplace=setup.workplace,
+            place=setup.place,
+        )

@@ -1,0 +1,111 @@
+"""Our steps become GitHub's deployment statuses: in order, each once.
+
+A step is marked `tried` before the call. If it is found so, an earlier call has no known end (a
+crash, a time-out), and GitHub's list is read before anything is sent again. Our log_url ends in
+the step's number, by which a status is known again.
+"""
+
+from datetime import timedelta
+
+import structlog
+
+from webhook.outbound.github import Status
+from webhook.outbound.trouble import Later, NoAccess, Refused, Unsure
+from webhook.store import steps
+from webhook.store.deployments import DeploymentRow
+from webhook.store.steps import Outbox, Step
+from webhook.work.relay import Relay, now, scope
+
+log = structlog.get_logger()
+
+# Seconds that a call may be under way in whatever process, and seconds after which one without a
+# clear answer is looked into.
+CALL_MAY_TAKE = 12
+LOOK_AFTER = 3
+# An installation that is gone or suspended may come back; asked every hour, for three days.
+ACCESS_RETRY = 3600
+GIVE_UP_AFTER = timedelta(days=3)
+
+
+async def tell_github(relay: Relay, deployment_id: int) -> None:
+    row = await relay.read(deployment_id)
+    if row is None:
+        return
+    structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
+    async with relay.pool.connection() as connection:
+        waiting = await steps.unsent(connection, row.id)
+    for step in waiting:
+        await _tell(relay, row, step)
+
+
+async def _tell(relay: Relay, row: DeploymentRow, step: Step) -> None:
+    if step.outbox == "tried" and step.tried_until and step.tried_until > now():
+        raise Later("a call may be under way", step.tried_until)
+    try:
+        github_id = await _found(relay, row, step) or await _written(relay, row, step)
+    except Unsure as trouble:
+        await _mark(relay, step, "tried", trouble=str(trouble), look_after=LOOK_AFTER)
+        raise Later.in_seconds(str(trouble), LOOK_AFTER) from trouble
+    except NoAccess as refused:
+        await _no_access(relay, step, refused)
+    except Refused as refused:
+        await _mark(relay, step, "refused", trouble=str(refused))
+        log.error("GitHub refuses the status", state=step.state, words=str(refused))
+    else:
+        await _mark(relay, step, "sent", github_id=github_id)
+        log.info("status written", state=step.state, words=step.words)
+
+
+async def _found(relay: Relay, row: DeploymentRow, step: Step) -> int | None:
+    if step.outbox != "tried":
+        return None
+    return await relay.github.find_status(scope(row), row.id, _mark_of(step))
+
+
+async def _written(relay: Relay, row: DeploymentRow, step: Step) -> int:
+    async with relay.pool.connection() as connection:
+        if not await steps.claim_call(connection, step, CALL_MAY_TAKE):
+            raise Later.in_seconds("a call is under way", CALL_MAY_TAKE)
+    status = Status(
+        state=step.state,
+        description=step.words,
+        log_url=relay.links.page(row.repo, row.id) + _mark_of(step),
+        environment_url=step.environment_url,
+    )
+    try:
+        return await relay.github.create_status(scope(row), row.id, status)
+    except Later:
+        await _mark(relay, step, "waiting")
+        raise
+
+
+def _mark_of(step: Step) -> str:
+    return f"#step-{step.id}"
+
+
+async def _no_access(relay: Relay, step: Step, refused: NoAccess) -> None:
+    given_up = now() > step.at + GIVE_UP_AFTER
+    await _mark(relay, step, "refused" if given_up else "waiting", trouble=str(refused))
+    log.error("GitHub cannot be told", state=step.state, words=str(refused))
+    if not given_up:
+        raise Later.in_seconds(str(refused), ACCESS_RETRY)
+
+
+async def _mark(
+    relay: Relay,
+    step: Step,
+    outbox: Outbox,
+    *,
+    github_id: int | None = None,
+    trouble: str = "",
+    look_after: float = 0,
+) -> None:
+    async with relay.pool.connection() as connection:
+        await steps.set_outbox(
+            connection,
+            step.id,
+            outbox,
+            github_id=github_id,
+            trouble=trouble,
+            look_after=look_after,
+        )
