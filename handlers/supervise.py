@@ -15,7 +15,6 @@ import errno
 import json
 import os
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -77,7 +76,6 @@ def claim(directory: Path) -> Path | None:
 
 def run(order: rundir.Order, directory: Path, wake: int) -> None:
     output = Output(directory / "output", order.output_limit, order.secrets)
-    began = time.monotonic()
     try:
         process = launch(order, directory)
     except StartError as error:
@@ -88,7 +86,7 @@ def run(order: rundir.Order, directory: Path, wake: int) -> None:
     watch = Watch(order, process, output, wake)
     code = watch.follow()
     output.close()
-    state, words = ending.outcome(code, time.monotonic() - began, output.last_line())
+    state, words = ending.outcome(code, output.last_line())
     if watch.stopped:
         state, words = "error", watch.stopped
     ending.record(directory, order, state, words, output.environment_url)

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from webhook.store.embedded import EmbeddedPostgres
 from webhook.store.migrate import migrate
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("relay", deadline=None)
+settings.load_profile("relay")
 
 _numbers = itertools.count()
 

@@ -250,9 +250,7 @@ async def test_no_status_is_lost_or_written_twice_when_github_gives_no_clear_ans
     assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
 
 
-@pytest.mark.parametrize(
-    "limit", [Fault.rate_limited, Fault.secondary_limit, Fault.primary_limit]
-)
+@pytest.mark.parametrize("limit", [Fault.rate_limited, Fault.secondary_limit, Fault.primary_limit])
 async def test_githubs_limits_are_heeded(world: World, limit: Callable[[int], Fault]) -> None:
     world.github.faults.add(STATUSES, limit(1))
     deployment = await deployed(world)

@@ -5,9 +5,11 @@ Web and worker run in this process (the tests of the whole program start real pr
 
 import asyncio
 import contextlib
+import io
 import os
+import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import psycopg
 from psycopg.rows import dict_row
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from webhook import start
+from webhook import logs, start
 from webhook.app import create_app
 from webhook.sandbox.github_model import Deployment
 from webhook.sandbox.sandbox import REPOSITORY, Sandbox
@@ -56,6 +58,20 @@ class World:
     @property
     def slack(self) -> Any:
         return self.sandbox.slack
+
+    def secrets(self) -> set[str]:
+        """All that this relay was given, or was lent by GitHub, or signed."""
+        keys = {line.partition("key=")[2] for line in self._page_urls()}
+        return {
+            *self.setup.workplace.secrets,
+            *self.github.world.tokens,
+            *self.github.world.users,
+            *(key.partition("#")[0] for key in keys),
+        }
+
+    def _page_urls(self) -> list[str]:
+        every = self.github.deployments
+        return [s.log_url for id_ in every for s in self.github.statuses(id_) if s.by_app]
 
     async def deploy(self, environment: str = "production", **fields: Any) -> Deployment:
         deployment: Deployment = await self.github.create_deployment(
@@ -100,6 +116,15 @@ class World:
         await until(lambda: not self.rows(jobs) or None, within)
 
 
+def no_secret_in(log: str, secrets: Iterable[str]) -> None:
+    lines = [line for secret in secrets if len(secret) >= 8 for line in _lines(log, secret)]
+    assert not lines, f"secrets in the log: {lines[:3]}"
+
+
+def _lines(log: str, secret: str) -> list[str]:
+    return [line for line in log.splitlines() if secret in line]
+
+
 async def until(look: Callable[[], Any], within: float = 10) -> Any:
     """What `look` returns as soon as it is not None."""
     async with asyncio.timeout(within):
@@ -124,6 +149,8 @@ async def live(
     async with sandbox or Sandbox() as lived_in:
         server, setup = _web(lived_in, store_url, data_dir, config, environ or {})
         world = World(lived_in, setup, store_url, setup.settings.server_url)
+        log = io.StringIO()
+        logs.set_up(setup.workplace.secrets, log)
         for _ in range(workers):
             world.start_worker()
         try:
@@ -133,6 +160,8 @@ async def live(
             await world.stop_workers()
             await asyncio.to_thread(server.shutdown)
             server.server_close()
+            sys.stderr.write(log.getvalue())  # shown where a test fails
+        no_secret_in(log.getvalue(), world.secrets())
 
 
 def _web(

@@ -11,10 +11,10 @@ LONGEST_DESCRIPTION = 140  # characters; GitHub refuses more
 ROOM_WILL_BE_MADE = 3600  # seconds
 
 
-def outcome(code: int, seconds: float, last_line: str) -> tuple[str, str]:
-    """State and description of a command that ended by itself."""
+def outcome(code: int, last_line: str) -> tuple[str, str]:
+    """State and description of a command that ended by itself; a success needs no words."""
     if code == 0:
-        return "success", f"Finished in {span(seconds)}"
+        return "success", ""
     if code < 0:
         return "failure", f"killed by {_signal_name(-code)}"
     return "failure", f"exit code {code}: {last_line}" if last_line else f"exit code {code}"

@@ -1,0 +1,139 @@
+"""Slack is slow, down or says no: the deployment goes on, and what is wrong can be seen."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.world import DEPLOY_YML, World, live
+from webhook.sandbox.faults import Fault
+from webhook.sandbox.sandbox import Sandbox
+from webhook.sandbox.screen import render
+
+POST = "POST /chat.postMessage"
+EDIT = "POST /chat.update"
+
+
+@pytest.fixture
+async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with live(store_url, tmp_path) as world:
+        yield world
+
+
+async def deployed(world: World, environment: str = "production") -> Any:
+    deployment = await world.deploy(environment)
+    await world.github.wait_for(deployment.id, "success", "failure", within=20)
+    await world.idle(within=40)
+    return deployment
+
+
+async def page(world: World, deployment_id: int) -> str:
+    log_url = world.github.statuses(deployment_id)[-1].log_url
+    async with aiohttp.ClientSession() as session, session.get(log_url) as response:
+        return await response.text()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.drop_before(), Fault.status(500), Fault.rate_limited(1), Fault.slack("fatal_error")],
+    ids=["drops", "500", "429", "fatal_error"],
+)
+@pytest.mark.parametrize("call", [POST, EDIT])
+async def test_slack_hears_of_the_end_all_the_same(world: World, call: str, fault: Fault) -> None:
+    world.slack.faults.add(call, fault, times=2)
+    await deployed(world)
+    [message] = world.slack.messages("#deploys")
+    assert "succeeded" in render(message)
+
+
+async def test_githubs_part_does_not_wait_for_slack(world: World) -> None:
+    world.slack.faults.add("POST /*", Fault.hang(8), times=5)
+    deployment = await world.deploy()
+    await world.github.wait_for(deployment.id, "success", within=6)
+
+
+async def test_a_post_that_got_through_without_an_answer_is_found_again(
+    store_url: str, tmp_path: Path
+) -> None:
+    """Needs channels:history and a channel given by its id, or one that was posted to before."""
+    sandbox = Sandbox()
+    deploy_yml = DEPLOY_YML.replace('"#deploys"', f'"{sandbox.deploys.id}"')
+    async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
+        world.slack.faults.add(POST, Fault.drop_after())
+        await deployed(world)
+        [message] = world.slack.messages("#deploys")
+        assert "succeeded" in render(message)
+
+
+async def test_a_reply_that_got_through_without_an_answer_is_found_again(world: World) -> None:
+    await deployed(world)  # from now on the id of #deploys is known
+    deployment = await world.deploy("broken")
+    await world.phase(deployment.id, "in_progress", "failure")
+    world.slack.faults.add(POST, Fault.drop_after(), times=2)
+    await world.github.wait_for(deployment.id, "failure", within=20)
+    await world.idle(within=40)
+    replies = [m for m in world.slack.messages("#deploys") if m.is_reply]
+    assert len(replies) == 1
+
+
+async def test_a_deleted_message_is_posted_anew(world: World, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    deployment = await world.deploy("slow", payload={"gate": str(gate)})
+    await world.phase(deployment.id, "in_progress")
+    await world.github.wait_for(deployment.id, "in_progress")
+    world.slack.channel("#deploys").messages.clear()
+    gate.touch()
+    await world.github.wait_for(deployment.id, "success", within=20)
+    await world.idle()
+    [message] = world.slack.messages("#deploys")
+    assert "succeeded" in render(message)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("not_in_channel", "/invite @relay in #deploys"),
+        ("is_archived", "#deploys is archived"),
+    ],
+)
+async def test_a_channel_that_cannot_be_posted_to_is_named_on_the_page(
+    world: World, trouble: str, words: str
+) -> None:
+    channel = world.slack.channel("#deploys")
+    channel.member = trouble != "not_in_channel"
+    channel.archived = trouble == "is_archived"
+    deployment = await deployed(world)
+    assert world.github.states(deployment.id)[-1] == "success"
+    assert words in await page(world, deployment.id)
+
+
+@pytest.mark.parametrize("trouble", ["token_revoked", "account_inactive", "invalid_auth"])
+async def test_a_dead_token_does_not_stop_deployments(world: World, trouble: str) -> None:
+    world.slack.trouble = trouble
+    deployment = await deployed(world)
+    assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
+    assert trouble in await page(world, deployment.id)
+    assert world.slack.messages("#deploys") == []
+
+
+async def test_only_the_newest_state_is_sent_when_slack_was_slow(world: World) -> None:
+    world.slack.faults.add(EDIT, Fault.rate_limited(3))
+    await deployed(world)
+    [message] = world.slack.messages("#deploys")
+    assert message.edits == 1
+    assert "succeeded" in render(message)
+
+
+async def test_text_from_outside_cannot_mention_or_link(world: World) -> None:
+    deployment = await world.deploy(
+        "production", ref="<!channel>&<https://evil.example|click>", description="<!here>"
+    )
+    await world.github.wait_for(deployment.id, "success", "error", "failure", within=20)
+    await world.idle()
+    [message, *_] = world.slack.messages("#deploys")
+    written = str(message.blocks) + message.text
+    assert "<!channel>" not in written
+    assert "|click>" not in written
+    assert "&lt;!channel&gt;" in written

@@ -1,0 +1,186 @@
+"""The relay's own commands as real processes: Procfile, server, check, demo."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+
+import aiohttp
+import psycopg
+import pytest
+
+from tests import storm
+from tests.world import DEPLOY_YML, no_secret_in
+from webhook.sandbox.sandbox import REPOSITORY, Sandbox, free_ports
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Not pytest's, whose name is too long for a socket in it."""
+    with tempfile.TemporaryDirectory(prefix="relay-") as made:
+        yield Path(made)
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox() as sandbox:
+        yield sandbox
+
+
+def environ(sandbox: Sandbox, folder: Path, deploy_yml: str = DEPLOY_YML) -> dict[str, str]:
+    config = folder / "deploy.yml"
+    config.write_text(deploy_yml)
+    [port] = free_ports(1)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {"PATH": path, **sandbox.environ(folder / "data", config, port)}
+
+
+@contextlib.asynccontextmanager
+async def started(
+    command: str, environ: Mapping[str, str], log: Path, *, ends_with: int = 0
+) -> AsyncIterator[Process]:
+    """A process in the foreground, as a person starts it; told to stop at the end."""
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_shell(
+            f"exec {command}", env=environ, cwd=ROOT, stdout=output, stderr=STDOUT
+        )
+    try:
+        yield process
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(30):
+            assert await process.wait() == ends_with, log.read_text()
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+
+async def ready(environ: Mapping[str, str], log: Path) -> None:
+    url = f"http://127.0.0.1:{environ['PORT']}/readyz"
+    try:
+        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with session.get(url) as response:
+                        if response.status == 200:
+                            return
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise AssertionError(log.read_text()) from None
+
+
+async def run(command: str, environ: Mapping[str, str]) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_shell(
+        f"exec {command}", env=environ, cwd=ROOT, stdout=PIPE, stderr=STDOUT
+    )
+    async with asyncio.timeout(90):
+        output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+async def test_the_procfiles_commands_start_a_relay_that_is_ready(
+    sandbox: Sandbox, folder: Path, postgres: str
+) -> None:
+    procfile = dict(
+        line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines() if line
+    )
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("create database heroku")
+    # As Heroku has it: a URL in DATABASE_URL with the old scheme, and an empty store.
+    url = postgres.replace("postgresql://", "postgres://").replace("/postgres?", "/heroku?")
+    variables = environ(sandbox, folder) | {"DATABASE_URL": url}
+    log = folder / "log"
+    code, output = await run(procfile["release"], variables)
+    assert code == 0, output
+    async with (
+        started(procfile["web"], variables, log),
+        started(procfile["worker"], variables, log),
+    ):
+        await ready(variables, log)
+        deployment = await sandbox.github.create_deployment(REPOSITORY, required_contexts=[])
+        await sandbox.github.wait_for(deployment.id, "success", within=20)
+        await sandbox.github.settled()
+
+
+async def test_a_command_under_way_survives_a_restart_of_everything(
+    sandbox: Sandbox, folder: Path
+) -> None:
+    variables = environ(sandbox, folder)
+    gate, log = folder / "gate", folder / "log"
+    server = f"{sys.executable} -m webhook up"
+    async with started(server, variables, log) as process:
+        await ready(variables, log)
+        deployment = await sandbox.github.create_deployment(
+            REPOSITORY, environment="slow", payload={"gate": str(gate)}, required_contexts=[]
+        )
+        await sandbox.github.wait_for(deployment.id, "in_progress", within=20)
+        await sandbox.github.settled()
+        process.send_signal(signal.SIGINT)  # Ctrl-C
+        await process.wait()
+    assert not (folder / "data" / "postgres" / "postmaster.pid").exists()
+    gate.touch()
+    async with started(server, variables, log):
+        await sandbox.github.wait_for(deployment.id, "success", within=40)
+        await sandbox.github.settled()
+    assert sandbox.github.states(deployment.id) == ["queued", "in_progress", "success"]
+    assert len(sandbox.slack.messages("#deploys")) == 1
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    about = [line for line in lines if line["event"] == "delivery understood"]
+    assert about
+    assert all(line["delivery"] and line["environment"] and line["deployment"] for line in about)
+    no_secret_in(log.read_text(), [variables["GITPLOY_SLACK_BOT_TOKEN"], sandbox.person.token])
+
+
+async def test_nothing_is_lost_or_done_twice_while_everything_is_killed() -> None:
+    """The short form of script/storm."""
+    faults, killed = await storm.blow(20, seed=20, pause=0.5)
+    assert faults == []
+    assert sum(killed.values()) >= 3
+
+
+async def test_all_that_is_wrong_is_said_before_anything_starts(
+    sandbox: Sandbox, folder: Path
+) -> None:
+    variables = environ(sandbox, folder, "envs:\n  - {name: a, handler: comand}\n")
+    variables |= {"GITPLOY_WEBHOOK_SECRET": " ", "PORT": "http"}
+    for command in ("up", "web", "worker", "check"):
+        code, output = await run(f"{sys.executable} -m webhook {command}", variables)
+        assert code == 1
+        assert "GITPLOY_WEBHOOK_SECRET" in output
+        assert "PORT" in output
+        assert "Traceback" not in output
+
+
+async def test_the_demo_tells_its_story_as_json(folder: Path) -> None:
+    variables = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "webhook", "demo", "--json"), env=variables, cwd=ROOT, stdout=PIPE
+    )
+    async with asyncio.timeout(90):
+        output, _ = await process.communicate()
+    assert process.returncode == 0
+    story = json.loads(output)
+    assert [(d["environment"], d["states"]) for d in story["deployments"]] == [
+        ("staging", ["queued", "in_progress", "success"]),
+        ("production", ["queued", "in_progress", "success"]),
+        ("production", ["queued", "in_progress", "failure"]),
+    ]
+    assert all("/deployments/acme/site/" in d["log_url"] for d in story["deployments"])
+    living = [m for m in story["slack"] if m["channel"] == "#deploys" and not m["in_thread"]]
+    assert [m["edits"] for m in living] == [2, 2, 2]
+    assert "smoke test" in living[-1]["text"]
+    assert [
+        m["channel"] for m in story["slack"] if m["deployment"] == story["deployments"][2]["id"]
+    ] == [
+        "#deploys",
+        "#deploys",
+        "#oncall",
+    ]
