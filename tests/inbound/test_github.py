@@ -54,7 +54,7 @@ async def test_a_signed_delivery_is_on_disk_with_its_job_before_the_202(world: W
     assert bytes(delivery["body"]) == PING
     assert (delivery["event"], delivery["outcome"]) == ("ping", None)
     [job] = jobs(world)
-    assert job["args"] == {"delivery_id": delivery["id"]}
+    assert job["args"] == {"delivery_ids": [delivery["id"]]}
 
 
 async def test_a_ping_is_told_that_the_webhook_works(world: World) -> None:

@@ -1,8 +1,5 @@
-import importlib.util
 import json
-import sys
 import time
-import types
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import import_module
 from typing import Any
@@ -95,7 +92,7 @@ def bot(slack: Slack) -> AsyncWebClient:
 @pytest.fixture(scope="session")
 def shape() -> Shape:
     """Whether a document is what GitHub's own description says; the model is the answer."""
-    models = _schemas("latest.models")
+    models = import_module("githubkit_schemas.latest.models")
 
     def check(name: str, document: Any) -> Any:
         return getattr(models, name).model_validate(document)
@@ -106,28 +103,9 @@ def shape() -> Shape:
 @pytest.fixture(scope="session")
 def event_shape() -> Shape:
     """The same for the body of a webhook."""
-    webhooks = _schemas("latest.webhooks").WebhookNamespace
+    webhooks = import_module("githubkit_schemas.latest.webhooks").WebhookNamespace
 
     def check(event: str, body: Any) -> Any:
         return webhooks.parse(event, json.dumps(body))
 
     return check
-
-
-def _schemas(name: str) -> Any:
-    try:
-        import_module("githubkit")
-    except ImportError:
-        # Its HTTP client asks for an older hishel than the one that its requirement lets in.
-        # Only the models are wanted here, and they need none of that.
-        _load_models_only()
-    return import_module(f"githubkit_schemas.{name}")
-
-
-def _load_models_only() -> None:
-    found = importlib.util.find_spec("githubkit")
-    assert found is not None
-    package = types.ModuleType("githubkit")
-    package.__path__ = list(found.submodule_search_locations or ())
-    sys.modules["githubkit"] = package
-    import_module("githubkit.module_hooks.lazy_module").apply()

@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import psycopg
 from flask import Blueprint, Response, jsonify, request
@@ -27,11 +26,14 @@ _NAME = re.compile(r"[\x21-\x7e]{1,100}")
 _HOOK_ID = re.compile(r"[0-9]{1,18}")
 
 
-@dataclass(frozen=True, slots=True)
 class Refusal(Exception):
-    status: int
-    error: str
-    remedy: str
+    """An answer rather than an error."""
+
+    def __init__(self, status: int, error: str, remedy: str) -> None:
+        super().__init__(error)
+        self.status = status
+        self.error = error
+        self.remedy = remedy
 
     def answer(self) -> Response:
         response = jsonify(error=self.error, remedy=self.remedy)

@@ -90,6 +90,18 @@ async def finish(
     )
 
 
+async def forget_old_bodies(connection: Async) -> int:
+    """Drop the bodies of what was finished long ago; that it came, and what became of it, stays.
+
+    Thirty days: GitHub redelivers what is up to 3 days old (7 on an Enterprise Server).
+    """
+    cursor = await connection.execute(
+        "update deliveries set body = '' where outcome is not null and body <> ''"
+        " and received_at < now() - interval '30 days'"
+    )
+    return cursor.rowcount
+
+
 def newest(connection: Sync, limit: int) -> list[DeliverySummary]:
     cursor = connection.cursor(row_factory=class_row(DeliverySummary))
     cursor.execute(

@@ -24,7 +24,8 @@ class DeploymentRow:
     """A deployment as we know it.
 
     `asked_at` is None while only statuses of it were seen; `watched`: somebody else runs it.
-    `run` is the handler's Run as JSON. `started_on` names the data directory of the first start.
+    `production` is deploy.yml's word, else GitHub's. `run` is the handler's Run as JSON.
+    `started_on` names the data directory of the first start.
     """
 
     id: int
@@ -40,6 +41,7 @@ class DeploymentRow:
     description: str
     creator: str
     production: bool
+    production_on_github: bool
     transient: bool
     created_at: datetime
     asked_at: datetime | None
@@ -65,10 +67,14 @@ async def learn(
     connection: Async, deployment: GitHubDeployment, repository: Repository, installation_id: int
 ) -> DeploymentRow:
     """The row of GitHub's deployment, made where it is new; locked until the transaction ends."""
+    production = deployment.production_environment
+    if production is None:  # GitHub's own rule
+        production = deployment.environment == "production"
     await connection.execute(
         "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref,"
-        " sha, task, payload, description, creator, production, transient, created_at, phase)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " sha, task, payload, description, creator, production, production_on_github, transient,"
+        " created_at, phase)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         " on conflict (id) do nothing",
         [
             deployment.id,
@@ -83,8 +89,9 @@ async def learn(
             Jsonb(deployment.payload),
             deployment.description,
             deployment.creator,
-            deployment.production_environment,
-            deployment.transient_environment,
+            production,
+            production,
+            bool(deployment.transient_environment),
             deployment.created_at,
             Phase.SEEN,
         ],
@@ -143,7 +150,7 @@ async def replaced_by(connection: Async, row: DeploymentRow) -> Sequence[int]:
     cursor = await connection.execute(
         "update deployments set phase = 'inactive', phase_at = now(), version = version + 1"
         " where lower(repo) = lower(%s) and lower(environment) = lower(%s) and id < %s"
-        " and phase = 'success' and not production and not transient returning id",
+        " and phase = 'success' and not production_on_github and not transient returning id",
         [row.repo, row.environment, row.id],
     )
     return [values["id"] async for values in cursor]

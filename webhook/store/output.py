@@ -4,6 +4,8 @@ from webhook.store.database import Async, Sync
 
 # A page gets at most so many bytes at once.
 READ_LIMIT = 256 * 1024
+# What a handler gives at once (`KeepsOutput` in handlers/contract.py).
+LONGEST_CHUNK = 256 * 1024
 
 
 async def length(connection: Async, deployment_id: int) -> int:
@@ -27,12 +29,12 @@ async def append(connection: Async, deployment_id: int, at_byte: int, chunk: byt
 def read(connection: Sync, deployment_id: int, at_byte: int) -> bytes:
     """The bytes from `at_byte` on, at most READ_LIMIT; empty where there are no more yet."""
     rows = connection.execute(
-        "select at_byte, chunk from output"
-        " where deployment_id = %s and at_byte + length(chunk) > %s order by at_byte limit 64",
-        [deployment_id, at_byte],
+        "select at_byte, chunk from output where deployment_id = %s and at_byte > %s"
+        " and at_byte + length(chunk) > %s order by at_byte limit 64",
+        [deployment_id, at_byte - LONGEST_CHUNK, at_byte],
     ).fetchall()
     if not rows:
         return b""
     joined = b"".join(row["chunk"] for row in rows)
-    skipped: int = at_byte - rows[0]["at_byte"]
+    skipped: int = max(0, at_byte - rows[0]["at_byte"])
     return joined[skipped : skipped + READ_LIMIT]

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
 from procrastinate.jobs import Job
-from procrastinate.types import JSONDict
 
 from webhook.outbound.trouble import Later
 from webhook.store.database import Async, Sync
@@ -39,8 +38,10 @@ class Queue:
         self.app = App(connector=connector or SyncPsycopgConnector())
 
     def receive(self, connection: Sync, delivery_ids: Sequence[int]) -> None:
-        arguments: list[JSONDict] = [{"delivery_id": id_} for id_ in delivery_ids]
-        self.app.configure_task("receive", connection=connection).batch_defer(*arguments)
+        """One job for all deliveries of a commit: a job costs as much as keeping a delivery."""
+        self.app.configure_task("receive", connection=connection).defer(
+            delivery_ids=list(delivery_ids)
+        )
 
     async def advance(self, connection: Async, deployment_id: int) -> None:
         """Look after the deployment from now to its end."""

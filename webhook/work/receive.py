@@ -1,5 +1,8 @@
 """A kept delivery becomes what it means: a deployment asked for, a status reported by somebody."""
 
+import asyncio
+from collections.abc import Sequence
+
 import structlog
 
 from webhook.deployments import events
@@ -25,7 +28,20 @@ from webhook.work.relay import Relay, now
 log = structlog.get_logger()
 
 
-async def receive(relay: Relay, delivery_id: int) -> None:
+async def receive(relay: Relay, delivery_ids: Sequence[int]) -> None:
+    """Understand each; one that fails does not hold up the others, and is tried again."""
+    failed: list[Exception] = []
+    for delivery_id in delivery_ids:
+        try:
+            # A task of its own, so that what its log lines carry ends with it.
+            await asyncio.create_task(_receive(relay, delivery_id))
+        except Exception as error:  # noqa: BLE001 - raised below
+            failed.append(error)
+    if failed:
+        raise failed[0]
+
+
+async def _receive(relay: Relay, delivery_id: int) -> None:
     async with relay.pool.connection() as connection, connection.transaction():
         delivery = await deliveries.read(connection, delivery_id)
         if delivery is None or delivery.outcome is not None:
@@ -68,7 +84,14 @@ async def _asked(
     environment = route(relay.config, row.repo, row.environment)
     if environment is None and relay.config.unrouted == "ignore":
         return "ignored", no_route_words(relay.config, row.repo, row.environment), row.id
-    row = await deployments.change(connection, row, asked_at=now(), watched=event.watched)
+    production = environment.production_environment if environment else None
+    row = await deployments.change(
+        connection,
+        row,
+        asked_at=now(),
+        watched=event.watched,
+        production=row.production if production is None else production,
+    )
     if row.phase.final:
         return "ignored", f"this deployment has ended already ({row.phase})", row.id
     if environment is None:

@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import structlog
 
-from webhook.deployments.config import Environment
 from webhook.deployments.route import route
 from webhook.deployments.states import Phase
 from webhook.outbound import messages
@@ -35,7 +34,7 @@ async def tell_slack(relay: Relay, deployment_id: int) -> None:
     if relay.slack is None or row is None or environment is None:
         return
     structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
-    told = await _told(relay, row, environment)
+    told = await _told(relay, row)
     channel, failures = environment.slack.channel, environment.slack.failures
     failed = row.phase in (Phase.FAILURE, Phase.ERROR)
     if channel:
@@ -49,16 +48,15 @@ async def tell_slack(relay: Relay, deployment_id: int) -> None:
         await alarm.once(messages.failure(told, "failures"))
 
 
-async def _told(relay: Relay, row: DeploymentRow, environment: Environment) -> Told:
+async def _told(relay: Relay, row: DeploymentRow) -> Told:
     async with relay.pool.connection() as connection:
         last = await deployments.last_success(connection, row)
-    configured = environment.production_environment
     return Told(
         deployment_id=row.id,
         repo=row.repo,
         repo_url=row.repo_url,
         environment=row.environment,
-        production=row.production if configured is None else configured,
+        production=row.production,
         ref=row.ref,
         sha=row.sha,
         task=row.task,

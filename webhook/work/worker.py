@@ -13,7 +13,7 @@ from procrastinate import App, JobContext
 from procrastinate.worker import Worker
 
 from webhook.outbound.trouble import Later
-from webhook.store import deployments
+from webhook.store import deliveries, deployments
 from webhook.store.deployments import Outdated
 from webhook.work.advance import advance
 from webhook.work.queue import Patience
@@ -42,6 +42,12 @@ async def look_once(relay: Relay, deployment_id: int) -> None:
     await advance(relay, deployment_id)
 
 
+async def prune(relay: Relay, timestamp: int) -> None:
+    async with relay.pool.connection() as connection:
+        count = await deliveries.forget_old_bodies(connection)
+    log.info("bodies of old deliveries dropped", count=count)
+
+
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "receive": receive,
     "advance": look_after,
@@ -54,10 +60,12 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
 def register_tasks(app: App) -> None:
     for name, job in TASKS.items():
         app.task(name=name, retry=Patience(), pass_context=True)(_with_relay(job))
+    every_night = app.periodic(cron="17 3 * * *")
+    every_night(app.task(name="prune", retry=Patience(), pass_context=True)(_with_relay(prune)))
 
 
 def _with_relay(job: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    async def run(context: JobContext, **arguments: int) -> None:
+    async def run(context: JobContext, **arguments: Any) -> None:
         await job(context.additional_context["relay"], **arguments)
 
     return run

@@ -23,6 +23,8 @@ create table deliveries (
     deployment_id bigint,
     unique (hook_id, guid)
 );
+-- Compressing bodies would cost more than keeping them.
+alter table deliveries alter column body set storage external;
 create index deliveries_received_at on deliveries (received_at);
 """
 
@@ -41,6 +43,7 @@ create table deployments (
     description text not null,
     creator text not null,
     production boolean not null,
+    production_on_github boolean not null,
     transient boolean not null,
     created_at timestamptz not null,
     asked_at timestamptz,

@@ -1,0 +1,1 @@
+"""How fast the hot path is, beside others that do less."""

@@ -1,0 +1,152 @@
+"""`python -m webhook check`: each thing that can be wrong, and its remedy."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import click
+import psycopg
+import pytest
+
+from tests.world import DEPLOY_YML
+from webhook.check import check
+from webhook.sandbox.sandbox import Sandbox
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def environ(sandbox: Sandbox, store_url: str, tmp_path: Path) -> dict[str, str]:
+    config = tmp_path / "deploy.yml"
+    config.write_text(DEPLOY_YML)
+    return sandbox.environ(tmp_path / "data", config, 8080) | {"GITPLOY_STORE_SOURCE": store_url}
+
+
+async def checked(environ: dict[str, str]) -> tuple[bool, str]:
+    lines: list[str] = []
+    passed = await check(environ, lines.append)
+    text = click.unstyle("\n".join(lines))
+    for name in ("GITPLOY_WEBHOOK_SECRET", "GITPLOY_SLACK_BOT_TOKEN"):
+        assert name not in environ or environ[name] not in text
+    return passed, text
+
+
+async def test_a_relay_in_order_passes(environ: dict[str, str]) -> None:
+    passed, text = await checked(environ)
+    assert passed
+    assert "fault" not in text
+    for words in (
+        "deploy.yml: production -> command",
+        "store: PostgreSQL answers",
+        "GitHub: the App is gitploy-relay",
+        "events: deployment, deployment_status",
+        "deployments: write",
+        "Slack: the bot is @relay in Acme",
+    ):
+        assert words in text
+
+
+async def test_faults_of_settings_and_config_are_told_together_with_the_rest(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "deploy.yml").write_text("envs:\n  - name: production\n    handler: comand\n")
+    passed, text = await checked(environ)
+    assert not passed
+    assert "deploy.yml:3:14" in text
+    assert "GitHub: the App is" in text
+
+
+async def test_a_missing_variable_is_named(environ: dict[str, str]) -> None:
+    del environ["GITPLOY_WEBHOOK_SECRET"]
+    passed, text = await checked(environ)
+    assert not passed
+    assert "GITPLOY_WEBHOOK_SECRET" in text
+
+
+async def test_missing_events_and_permissions_are_named(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    sandbox.github.app.events.remove("deployment_status")
+    sandbox.github.app.permissions["deployments"] = "read"
+    passed, text = await checked(environ)
+    assert not passed
+    assert "subscribe to deployment_status" in text
+    assert "give deployments: write" in text
+
+
+async def test_a_wrong_app_id_or_key_is_told_with_the_remedy(environ: dict[str, str]) -> None:
+    environ["GITPLOY_GITHUB_APP_ID"] = "999"
+    passed, text = await checked(environ)
+    assert not passed
+    assert "check GITPLOY_GITHUB_APP_ID" in text
+
+
+async def test_a_page_that_is_not_githubs_api_is_recognised(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    environ["GITPLOY_GITHUB_BASE_URL"] = sandbox.slack.url
+    passed, text = await checked(environ)
+    assert not passed
+    assert "GITPLOY_GITHUB_BASE_URL" in text
+
+
+async def test_a_github_that_does_not_answer_is_told(environ: dict[str, str]) -> None:
+    environ["GITPLOY_GITHUB_BASE_URL"] = "http://127.0.0.1:9"
+    passed, text = await checked(environ)
+    assert not passed
+    assert "GitHub gave no clear answer" in text
+
+
+@pytest.mark.parametrize("trouble", ["invalid_auth", "token_revoked"])
+async def test_a_dead_slack_token_is_told(
+    sandbox: Sandbox, environ: dict[str, str], trouble: str
+) -> None:
+    sandbox.slack.trouble = trouble
+    passed, text = await checked(environ)
+    assert not passed
+    assert trouble in text
+
+
+async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str]) -> None:
+    sandbox.slack.scopes = {"channels:history"}
+    passed, text = await checked(environ)
+    assert not passed
+    assert "lacks chat:write" in text
+
+
+async def test_channels_without_a_token_are_a_fault(environ: dict[str, str]) -> None:
+    del environ["GITPLOY_SLACK_BOT_TOKEN"]
+    passed, text = await checked(environ)
+    assert not passed
+    assert "no GITPLOY_SLACK_BOT_TOKEN" in text
+
+
+async def test_a_store_that_is_away_or_old_is_told(environ: dict[str, str]) -> None:
+    with psycopg.connect(environ["GITPLOY_STORE_SOURCE"]) as connection:
+        connection.execute("update alembic_version set version_num = '0000'")
+    passed, text = await checked(environ)
+    assert not passed
+    assert "python -m webhook migrate" in text
+    environ["GITPLOY_STORE_SOURCE"] = "postgresql://127.0.0.1:9/none"
+    passed, text = await checked(environ)
+    assert not passed
+    assert "check GITPLOY_STORE_SOURCE" in text
+
+
+async def test_what_slack_refused_lately_is_shown(environ: dict[str, str]) -> None:
+    with psycopg.connect(environ["GITPLOY_STORE_SOURCE"]) as connection:
+        connection.execute(
+            "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment,"
+            " ref, sha, task, description, creator, production, transient, created_at, phase)"
+            " values (1, 'a/b', 1, '', 1, 'x', 'r', 's', 't', '', '', false, false, now(), 'error')"
+        )
+        connection.execute(
+            "insert into slack_messages (deployment_id, purpose, channel, trouble)"
+            " values (1, 'message', '#deploys', 'Slack says not_in_channel: type /invite @relay')"
+        )
+    passed, text = await checked(environ)
+    assert not passed
+    assert "Slack #deploys: Slack says not_in_channel: type /invite @relay" in text
