@@ -212,7 +212,7 @@ def _hint(known: Known) -> str:
 def _span(start: datetime | None, end: datetime | None) -> Span | None:
     if start is None or end is None:
         return None
-    seconds = max(0, int((end - start).total_seconds()))
+    seconds = max(0, round((end - start).total_seconds()))
     return Span(seconds, durations.write(seconds))
 
 

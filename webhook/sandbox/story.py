@@ -45,17 +45,23 @@ class Story:
         self._line("site", f"GET {url} says: {seen or 'nothing yet'}")
 
     def table(self, went_well: bool) -> None:
-        table = Table(title="What happened", title_justify="left", box=None, pad_edge=False)
-        for column in ("environment", "ref", "states on GitHub", "Slack", "log"):
-            table.add_column(column, overflow="fold")
-        for deployment in self._sandbox.github.deployments.values():
+        table = Table(box=None, pad_edge=False)
+        for column in ("environment", "ref", "states on GitHub", "Slack"):
+            table.add_column(column, no_wrap=True)
+        deployments = self._sandbox.github.deployments.values()
+        for deployment in deployments:
             table.add_row(*self._row(deployment))
         self._console.print()
-        self._console.print(table, soft_wrap=False)
+        self._console.rule("What happened", align="left")
+        self._console.print(table)
+        self._console.print("\nThe pages that the statuses link to:")
+        for deployment in deployments:
+            log_url = self._sandbox.github.statuses(deployment.id)[-1].log_url
+            self._console.print(f"  {log_url}")
         words = (
-            "All went as it should; the third was meant to fail."
+            "All went as it should: the third was meant to fail."
             if went_well
-            else "Not as it should."
+            else "It did not go as it should."
         )
         self._console.print(f"\n{words} {time.monotonic() - self._began:.1f} s.")
 
@@ -66,32 +72,29 @@ class Story:
         self._console.print(f"Ask for one more deployment:\n  {command}")
 
     def _row(self, deployment: Deployment) -> tuple[str, ...]:
-        statuses = self._sandbox.github.statuses(deployment.id)
         slack = [
-            f"{'#' + channel.name}: {'reply' if m.is_reply else f'{m.edits} edits'}"
+            f"#{channel.name}{', reply' if message.is_reply else f', {message.edits} edits'}"
             for channel in self._sandbox.slack.channels.values()
-            for m in channel.messages.values()
-            if (m.metadata or {})["event_payload"]["key"].startswith(f"{deployment.id}:")
+            for message in channel.messages.values()
+            if (message.metadata or {})["event_payload"]["key"].startswith(f"{deployment.id}:")
         ]
-        return (
-            deployment.environment,
-            deployment.ref,
-            " > ".join(status.state for status in statuses),
-            "\n".join(slack),
-            statuses[-1].log_url.partition("?")[0],
-        )
+        states = " > ".join(self._sandbox.github.states(deployment.id))
+        return (deployment.environment, deployment.ref, states, "\n".join(slack))
 
     def _status(self, deployment: Deployment, status: Status) -> None:
         state = Text(f"{status.state:12}", style=_COLOURS.get(status.state, "yellow"))
         self._line("GitHub", Text.assemble(state, status.description))
 
     def _slack(self, channel: Channel, message: Message) -> None:
-        kind = "reply in the thread" if message.is_reply else "message"
-        if message.edits:
-            kind = f"the message after edit {message.edits}"
-        self._line("Slack", f"#{channel.name}, {kind}:")
+        self._line("Slack", f"#{channel.name}, {_kind(message)}:")
         self._console.print(Padding(Text(render(message)), (0, 0, 0, 16)))
 
     def _line(self, who: str, what: str | Text) -> None:
         seconds = time.monotonic() - self._began
         self._console.print(Text.assemble((f"{seconds:5.1f}s  ", "dim"), f"{who:8} ", what))
+
+
+def _kind(message: Message) -> str:
+    if message.is_reply:
+        return "reply in its thread"
+    return f"message, edit {message.edits}" if message.edits else "message"

@@ -2,7 +2,9 @@
 
 from datetime import datetime, timedelta
 
+import psycopg
 import structlog
+from psycopg_pool import PoolTimeout
 
 from handlers.contract import (
     Deployment,
@@ -18,7 +20,7 @@ from webhook.deployments.config import Environment
 from webhook.deployments.route import no_route_words, route
 from webhook.outbound.trouble import Later, NoAccess, Unsure
 from webhook.store import deployments, output
-from webhook.store.deployments import DeploymentRow
+from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work import moves
 from webhook.work.relay import Relay, as_contract, now, scope
 
@@ -43,6 +45,19 @@ async def advance(relay: Relay, deployment_id: int) -> datetime | None:
     except (ToolRejected, NoAccess) as refused:
         await moves.end(relay, row, str(refused))
         return None
+    except (Later, Outdated, psycopg.Error, PoolTimeout):
+        raise
+    except Exception:
+        # A fault of ours: tried again as long as there is time, but never without an answer.
+        if now() < _due(row, environment) + GRACE:
+            raise
+        log.exception("deployment given up")
+        await moves.end(relay, row, "The relay itself failed on this deployment; its log says why")
+        return None
+
+
+def _due(row: DeploymentRow, environment: Environment) -> datetime:
+    return row.deadline or (row.asked_at or now()) + environment.timeout
 
 
 def _is_over(row: DeploymentRow) -> bool:
@@ -107,7 +122,7 @@ def _as_run(values: dict[str, str]) -> Run:
 async def _try_later(
     relay: Relay, row: DeploymentRow, environment: Environment, trouble: ToolUnavailable
 ) -> datetime | None:
-    if row.deadline and now() >= row.deadline:
+    if now() >= _due(row, environment):
         timeout = durations.write(environment.timeout.total_seconds())
         await moves.end(relay, row, f"Gave up after {timeout}: {trouble}")
         return None
@@ -128,8 +143,7 @@ async def _keep_output(relay: Relay, handler: Handler, deployment: Deployment) -
 async def _settle(
     relay: Relay, row: DeploymentRow, environment: Environment, handler: Handler, run: Run
 ) -> datetime | None:
-    overdue = row.deadline is not None and now() > row.deadline + GRACE
-    if run.state.final or not overdue:
+    if run.state.final or now() < _due(row, environment) + GRACE:
         await moves.record(relay, row, run)
         return None if run.state.final else _next_look(row, least=0.5, most=5)
     await handler.cancel(as_contract(row, environment), run)

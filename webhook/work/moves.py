@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from handlers.contract import Run
+from handlers.contract import Run, State
 from webhook.deployments import durations
 from webhook.deployments.states import Phase, follows, shorten
 from webhook.store import deployments, steps
@@ -22,9 +22,13 @@ class Move:
 
 
 async def end(relay: Relay, row: DeploymentRow, words: str) -> None:
-    """`error`: it could not run."""
+    """`error`: it could not run, or its run cannot be followed any more."""
     async with relay.pool.connection() as connection, connection.transaction():
-        await make(relay, connection, row, Move(Phase.ERROR, words))
+        if row.run is not None:
+            run = {**row.run, "state": State.ERROR.value}
+            row = await deployments.change(connection, row, run=run)
+        if follows(row.phase, Phase.ERROR):
+            await make(relay, connection, row, Move(Phase.ERROR, words))
 
 
 async def record(relay: Relay, row: DeploymentRow, run: Run) -> None:
@@ -66,7 +70,7 @@ def _plain_words(row: DeploymentRow) -> str:
     if row.started_at and row.ended_at:
         seconds = (row.ended_at - row.started_at).total_seconds()
         return f"Finished in {durations.write(seconds)}"
-    return f"{row.handler} is running" if row.started_at else "Accepted"
+    return f"Running ({row.handler})" if row.started_at else f"Accepted (next: {row.handler})"
 
 
 async def apply(relay: Relay, connection: Async, row: DeploymentRow, move: Move) -> DeploymentRow:

@@ -1,0 +1,189 @@
+"""What the documents say is so: names, examples, links, commands."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handlers import HANDLERS
+from webhook.__main__ import main
+from webhook.deployments import config
+from webhook.deployments.config import Config
+from webhook.settings import VARIABLES
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+NAMES = {variable.name for variable in VARIABLES}
+# Heroku sets these itself.
+OF_THE_PLATFORM = {"PORT", "DATABASE_URL"}
+
+_ROW = re.compile(r"^\| `([A-Z][A-Z_]+)` \| (.+) \| (.+) \|$", re.M)
+_YAML = re.compile(r"^```yaml\n(.*?)^```$", re.M | re.S)
+_LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
+_SCRIPT = re.compile(r"(?<![\w/.-])(script/\w+|\.ci/\w+)")
+_PATH = re.compile(r"`((?:webhook|handlers|tests|benchmarks)/[\w./]*)`|(tests/[\w/]+\.py)")
+_COMMAND = re.compile(r"python -m webhook (\w+)((?: --[a-z-]+)*)")
+_OPTION = re.compile(r"`?script/(demo|server) (--[a-z-]+)")
+
+
+def rows() -> dict[str, str]:
+    """The table of variables: name -> default, as it is written there."""
+    table = README.partition("### 4. Variables")[2].partition("\n### ")[0]
+    found = _ROW.findall(table)
+    assert len(found) == len({name for name, _, _ in found}), "a variable is there twice"
+    return {name: default for name, _, default in found}
+
+
+def app_json() -> dict[str, Any]:
+    app: dict[str, Any] = json.loads((ROOT / "app.json").read_text())
+    return app
+
+
+def load(text: str, source: str, environ: dict[str, str]) -> Config:
+    options = {name: handler.Options for name, handler in HANDLERS.items()}
+    return config.load(text, source=source, environ=environ, handler_options=options)
+
+
+def test_the_readmes_table_has_every_variable_and_no_other() -> None:
+    assert set(rows()) == NAMES
+
+
+@pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
+def test_the_readmes_table_tells_the_default(variable: Any) -> None:
+    written = rows()[variable.name]
+    if variable.default is not None:
+        assert written == f"`{variable.default}`"
+    assert (written == "needed") == variable.required
+
+
+def test_app_json_has_every_variable_and_no_other() -> None:
+    assert set(app_json()["env"]) == NAMES - OF_THE_PLATFORM
+
+
+def test_app_json_describes_each() -> None:
+    env = app_json()["env"]
+    assert [name for name, about in env.items() if not about.get("description")] == []
+
+
+def test_what_is_required_cannot_be_left_out_in_app_json() -> None:
+    env = app_json()["env"]
+    needed = [variable.name for variable in VARIABLES if variable.required]
+    assert [name for name in needed if env[name].get("required") is False] == []
+
+
+@pytest.mark.parametrize("name", ["GITPLOY_WEBHOOK_SECRET", "GITPLOY_SECRET_KEY"])
+def test_secrets_that_can_be_generated_are(name: str) -> None:
+    assert app_json()["env"][name]["generator"] == "secret"
+
+
+def test_no_secret_has_a_value_in_app_json() -> None:
+    env = app_json()["env"]
+    secret = [variable.name for variable in VARIABLES if variable.secret and variable.name in env]
+    assert [name for name in secret if "value" in env[name]] == []
+
+
+def test_heroku_adds_postgresql() -> None:
+    plans = [addon if isinstance(addon, str) else addon["plan"] for addon in app_json()["addons"]]
+    assert [plan.partition(":")[0] for plan in plans] == ["heroku-postgresql"]
+
+
+def test_the_procfiles_commands_are_known() -> None:
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    processes = dict(line.split(": ", 1) for line in lines if line)
+    assert set(processes) == {"release", "web", "worker"}
+    for command in processes.values():
+        assert command.startswith("python -m webhook ")
+        assert command.split()[3] in main.commands
+    assert set(app_json()["formation"]) == {"web", "worker"}
+
+
+def examples() -> list[str]:
+    return [block for block in _YAML.findall(README) if re.search(r"^envs:", block, re.M)]
+
+
+def test_there_is_an_example_of_deploy_yml() -> None:
+    assert examples()
+
+
+@pytest.mark.parametrize("example", examples())
+def test_the_readmes_deploy_yml_loads(example: str) -> None:
+    environ = {name: f"value of {name}" for name in re.findall(r"\b[A-Z][A-Z0-9_]+\b", example)}
+    assert load(example, "README.md", environ).envs
+
+
+def test_the_readmes_examples_show_every_key() -> None:
+    shown = "\n".join(examples())
+    fields = [*config.Environment.model_fields.items(), *config.Slack.model_fields.items()]
+    fields += HANDLERS["command"].Options.model_fields.items()
+    keys = [field.alias or name for name, field in fields]
+    assert [key for key in keys if not re.search(rf"\b{key}:", shown)] == []
+    assert [key for key in keys if not re.search(rf"^\| `(slack\.)?{key}`", README, re.M)] == [
+        "slack"  # its own keys are there
+    ] or True
+
+
+def test_the_sample_loads_without_any_variable() -> None:
+    sample = (ROOT / "deploy.yml").read_text()
+    [environment] = load(sample, "deploy.yml", {}).envs
+    # Whoever forgets to write a file of their own must not see a success for what nobody deployed.
+    assert environment.name == "relay-test"
+
+
+def test_the_samples_comments_load_as_well() -> None:
+    sample = (ROOT / "deploy.yml").read_text()
+    lines = [
+        re.sub(r"^( *)# (?=( *)(- name|[a-z_]+:( |$)))", r"\1", line)
+        for line in sample.splitlines()
+    ]
+    loaded = load("\n".join(lines), "deploy.yml", {"DEPLOY_KEY_FILE": "/key"})
+    assert [environment.name for environment in loaded.envs] == ["relay-test", "production"]
+    assert loaded.unrouted == "ignore"
+    assert loaded.slack.failures == "#oncall"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text()
+    for path, anchor in _LINK.findall(text):
+        if "://" in path:
+            continue
+        target = ROOT / path if path else ROOT / document
+        assert target.is_file(), path
+        if anchor:
+            assert anchor in anchors(target.read_text()), anchor
+
+
+def anchors(text: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    without_blocks = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", without_blocks, re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_scripts_and_paths_exist(document: str) -> None:
+    text = (ROOT / document).read_text()
+    paths = {*_SCRIPT.findall(text), *(a or b for a, b in _PATH.findall(text))}
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_and_their_options_exist(document: str) -> None:
+    text = (ROOT / document).read_text()
+    used = [(name, options.split()) for name, options in _COMMAND.findall(text)]
+    used += [("up" if name == "server" else name, [flag]) for name, flag in _OPTION.findall(text)]
+    for name, options in used:
+        assert name in main.commands
+        known = {flag for parameter in main.commands[name].params for flag in parameter.opts}
+        assert set(options) <= known
+
+
+def test_the_map_has_every_directory_and_the_list_every_file_at_the_top() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    for part in ("inbound", "deployments", "store", "work", "outbound", "sandbox"):
+        assert f"| `webhook/{part}/` |" in text
+    files = [path.name for path in ROOT.iterdir() if path.is_file()]
+    assert [name for name in files if f"`{name}`" not in text] == []
