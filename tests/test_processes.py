@@ -133,8 +133,10 @@ async def test_a_command_under_way_survives_a_restart_of_everything(
     assert sandbox.github.states(deployment.id) == ["queued", "in_progress", "success"]
     assert len(sandbox.slack.messages("#deploys")) == 1
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    about = [line for line in lines if line["event"] == "delivery understood"]
-    assert about
+    about = [line for line in lines if line["logger"].startswith("webhook.work.")]
+    assert {"delivery understood", "run started", "status written", "Slack told"} <= {
+        line["event"] for line in about
+    }
     assert all(line["delivery"] and line["environment"] and line["deployment"] for line in about)
     no_secret_in(log.read_text(), [variables["GITPLOY_SLACK_BOT_TOKEN"], sandbox.person.token])
 

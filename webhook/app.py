@@ -17,7 +17,7 @@ POOL_SIZE = 8
 
 def create_app(setup: Setup, store_url: str) -> Flask:
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = github.LARGEST_BODY
+    app.config["MAX_CONTENT_LENGTH"] = github.LARGEST_BODY + 1
     pool = sync_pool(store_url, POOL_SIZE)
     links = Links(setup.settings.server_url, setup.secret_keys)
     app.register_blueprint(github.blueprint(Intake(store_url), setup.settings.webhook_secrets))

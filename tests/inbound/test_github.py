@@ -160,6 +160,31 @@ async def test_26_mb_are_refused_and_25_mb_are_kept(world: World) -> None:
     assert [len(row["body"]) for row in kept(world)] == [25 * 1024 * 1024]
 
 
+async def test_26_mb_without_a_length_are_refused_too(world: World) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(26):
+            yield b" " * 1024 * 1024
+
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{world.url}/webhook",
+            data=pieces(),
+            headers=world.github.delivery_headers("ping", PING),
+        ) as response,
+    ):
+        assert response.status == 413
+
+
+async def test_a_person_who_opens_it_in_a_browser_is_told_what_it_is_for(world: World) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{world.url}/webhook") as response,
+    ):
+        assert response.status == 405
+        assert "webhook URL" in (await response.json())["remedy"]
+
+
 async def test_without_a_store_the_answer_is_503_and_when_to_come_back(
     store_url: str, tmp_path: Path
 ) -> None:

@@ -62,3 +62,14 @@ async def test_a_store_that_is_away_is_named(store_url: str, tmp_path: Path) -> 
         status, answer = await get(world, "/readyz")
         assert status == 503
         assert "GITPLOY_STORE_SOURCE" in answer["store"]
+
+
+async def test_an_address_that_nobody_serves_says_where_to_look(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with (
+        live(store_url, tmp_path, workers=0) as world, aiohttp.ClientSession() as session,
+        session.get(f"{world.url}/") as response,
+    ):
+        assert response.status == 404
+        assert "link in a deployment" in await response.text()

@@ -61,6 +61,14 @@ def blueprint(intake: Intake, secrets: Sequence[str]) -> Blueprint:
         response.status_code = 202
         return response
 
+    @door.get("/webhook")
+    def look() -> Response:
+        return Refusal(
+            405,
+            "this address is for GitHub, which sends POST requests",
+            "set it as the webhook URL in the GitHub App's settings; see /readyz for how we are",
+        ).answer()
+
     return door
 
 
@@ -95,13 +103,17 @@ def _header(headers: Headers, name: str, shape: re.Pattern[str]) -> str:
 
 def _body() -> bytes:
     try:
-        return request.get_data(cache=False)
+        body = request.get_data(cache=False)
     except RequestEntityTooLarge:
+        body = None
+    # A body without a length is cut off by Werkzeug, at one byte more than we take.
+    if body is None or len(body) > LARGEST_BODY:
         raise Refusal(
             413,
             "the body is larger than 25 MB",
             "GitHub sends no payload larger than that; check what sends it",
-        ) from None
+        )
+    return body
 
 
 def _check_signature(headers: Headers, keys: Sequence[bytes], body: bytes) -> None:

@@ -69,6 +69,7 @@ def blueprint(pool: SyncPool, links: Links, pace: Pace | None = None) -> Bluepri
     watching = Live(pool, pace or Pace())
     people.register_error_handler(Problem, Problem.answer)
     people.register_error_handler(psycopg.Error, _store_is_away)
+    people.app_errorhandler(404)(_not_here)
     people.after_request(_with_headers)
     people.add_app_template_global(_asset, "asset")
 
@@ -138,6 +139,18 @@ def _news(templates: Environment) -> News:
         return {"title": page.title, "tone": page.sign.kind, "parts": changed}
 
     return news
+
+
+def _not_here(_error: Exception) -> Response:
+    """Any address that nobody serves, so not only the pages'."""
+    return _with_headers(
+        problem(
+            404,
+            "There is nothing at this address",
+            "The relay shows one page for each deployment, and only to those who have its link.",
+            "Open the link in a deployment's status on GitHub, or in its message in Slack.",
+        )
+    )
 
 
 def _store_is_away(error: psycopg.Error) -> Response:

@@ -2,7 +2,6 @@
 
 import psycopg
 from flask import Blueprint, Response, jsonify
-from psycopg_pool import PoolTimeout
 
 from webhook.store import health
 from webhook.store.database import SyncPool
@@ -38,7 +37,7 @@ def _checks(pool: SyncPool) -> dict[str, str]:
                 return {"store": OK, "migrations": migrations, "worker": "unknown"}
             worker = _worker(health.seconds_since_heartbeat(connection))
             return {"store": OK, "migrations": OK, "worker": worker}
-    except (psycopg.Error, PoolTimeout):
+    except psycopg.Error:
         words = "does not answer; check GITPLOY_STORE_SOURCE and PostgreSQL"
         return {"store": words, "migrations": "unknown", "worker": "unknown"}
 

@@ -24,6 +24,7 @@ class DeploymentRow:
     """A deployment as we know it.
 
     `asked_at` is None while only statuses of it were seen; `watched`: somebody else runs it.
+    `delivery` is the GUID of the delivery that asked for it.
     `production` is deploy.yml's word, else GitHub's. `run` is the handler's Run as JSON.
     `started_on` names the data directory of the first start.
     """
@@ -45,6 +46,7 @@ class DeploymentRow:
     transient: bool
     created_at: datetime
     asked_at: datetime | None
+    delivery: str
     watched: bool
     phase: Phase
     phase_at: datetime

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
 
 from handlers.contract import (
     Deployment,
@@ -22,7 +21,7 @@ from webhook.outbound.trouble import Later, NoAccess, Unsure
 from webhook.store import deployments, output
 from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work import moves
-from webhook.work.relay import Relay, as_contract, now, scope
+from webhook.work.relay import Relay, as_contract, log_about, now, scope
 
 log = structlog.get_logger()
 
@@ -35,7 +34,7 @@ async def advance(relay: Relay, deployment_id: int) -> datetime | None:
     row = await relay.read(deployment_id)
     if row is None or row.asked_at is None or row.watched or _is_over(row):
         return None
-    structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
+    log_about(row)
     environment = route(relay.config, row.repo, row.environment)
     if environment is None:
         await moves.end(relay, row, no_route_words(relay.config, row.repo, row.environment))
@@ -45,7 +44,7 @@ async def advance(relay: Relay, deployment_id: int) -> datetime | None:
     except (ToolRejected, NoAccess) as refused:
         await moves.end(relay, row, str(refused))
         return None
-    except (Later, Outdated, psycopg.Error, PoolTimeout):
+    except (Later, Outdated, psycopg.Error):
         raise
     except Exception:
         # A fault of ours: tried again as long as there is time, but never without an answer.

@@ -46,7 +46,7 @@ async def _receive(relay: Relay, delivery_id: int) -> None:
         delivery = await deliveries.read(connection, delivery_id)
         if delivery is None or delivery.outcome is not None:
             return
-        structlog.contextvars.bind_contextvars(delivery=delivery.guid, event_name=delivery.event)
+        structlog.contextvars.bind_contextvars(delivery=delivery.guid, github_event=delivery.event)
         outcome, note, deployment_id = await _understand(relay, connection, delivery)
         await deliveries.finish(connection, delivery.id, outcome, note, deployment_id)
     log.info("delivery understood", outcome=outcome, note=note, deployment=deployment_id)
@@ -61,7 +61,7 @@ async def _understand(
         return "failed", str(fault), None
     match event:
         case DeploymentAsked():
-            return await _asked(relay, connection, event)
+            return await _asked(relay, connection, event, delivery.guid)
         case StatusReported():
             return await _reported(relay, connection, event)
         case InstallationChanged():
@@ -73,12 +73,12 @@ async def _understand(
 
 
 async def _asked(
-    relay: Relay, connection: Async, event: DeploymentAsked
+    relay: Relay, connection: Async, event: DeploymentAsked, guid: str
 ) -> tuple[Outcome, str, int]:
     row = await deployments.learn(
         connection, event.deployment, event.repository, event.installation_id
     )
-    structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
+    _log_about(row)
     if row.asked_at is not None:
         return "ignored", "this deployment was asked for before", row.id
     environment = route(relay.config, row.repo, row.environment)
@@ -89,6 +89,7 @@ async def _asked(
         connection,
         row,
         asked_at=now(),
+        delivery=guid,
         watched=event.watched,
         production=row.production if production is None else production,
     )
@@ -103,6 +104,11 @@ async def _asked(
     else:
         await _take(relay, connection, row, environment.handler)
     return "done", "", row.id
+
+
+def _log_about(row: DeploymentRow) -> None:
+    """Beside the delivery under way, which need not be the one that asked for the deployment."""
+    structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
 
 
 async def _watch(relay: Relay, connection: Async, row: DeploymentRow) -> None:
@@ -125,7 +131,7 @@ async def _reported(
     row = await deployments.learn(
         connection, event.deployment, event.repository, event.installation_id
     )
-    structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
+    _log_about(row)
     if status.app_id is not None and status.app_id == await relay.app_id():
         return "ignored", "a status of our own", row.id
     phase = phase_of(status.state)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import aiohttp
+import structlog
 from procrastinate import PsycopgConnector
 
 from handlers import HANDLERS
@@ -54,6 +55,13 @@ class Relay:
     async def read(self, deployment_id: int) -> DeploymentRow | None:
         async with self.pool.connection() as connection:
             return await deployments.read(connection, deployment_id)
+
+
+def log_about(row: DeploymentRow) -> None:
+    """What every log line of a job on this deployment carries."""
+    structlog.contextvars.bind_contextvars(
+        deployment=row.id, environment=row.environment, delivery=row.delivery
+    )
 
 
 def scope(row: DeploymentRow) -> Scope:

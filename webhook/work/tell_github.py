@@ -14,7 +14,7 @@ from webhook.outbound.trouble import Later, NoAccess, Refused, Unsure
 from webhook.store import steps
 from webhook.store.deployments import DeploymentRow
 from webhook.store.steps import Outbox, Step
-from webhook.work.relay import Relay, now, scope
+from webhook.work.relay import Relay, log_about, now, scope
 
 log = structlog.get_logger()
 
@@ -31,7 +31,7 @@ async def tell_github(relay: Relay, deployment_id: int) -> None:
     row = await relay.read(deployment_id)
     if row is None:
         return
-    structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
+    log_about(row)
     async with relay.pool.connection() as connection:
         waiting = await steps.unsent(connection, row.id)
     for step in waiting:

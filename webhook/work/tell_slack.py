@@ -18,7 +18,7 @@ from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.store import deployments, slack_messages
 from webhook.store.deployments import DeploymentRow
 from webhook.store.slack_messages import Purpose, SlackMessage
-from webhook.work.relay import Relay, now
+from webhook.work.relay import Relay, log_about, now
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ async def tell_slack(relay: Relay, deployment_id: int) -> None:
     environment = route(relay.config, row.repo, row.environment) if row else None
     if relay.slack is None or row is None or environment is None:
         return
-    structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
+    log_about(row)
     told = await _told(relay, row)
     channel, failures = environment.slack.channel, environment.slack.failures
     failed = row.phase in (Phase.FAILURE, Phase.ERROR)

@@ -95,7 +95,9 @@ async def _sweep_forever(relay: Relay) -> None:
 async def _watched(call: Callable[[], Awaitable[Any]], context: JobContext, worker: Worker) -> Any:
     """Every log line of a job carries what it is about; a surprise is logged with its trace."""
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(job=context.job.task_name, **context.job.task_kwargs)
+    structlog.contextvars.bind_contextvars(
+        job=context.job.task_name, deployment=context.job.task_kwargs.get("deployment_id")
+    )
     try:
         return await call()
     except (Later, Outdated, asyncio.CancelledError):

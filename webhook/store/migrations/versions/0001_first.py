@@ -47,6 +47,7 @@ create table deployments (
     transient boolean not null,
     created_at timestamptz not null,
     asked_at timestamptz,
+    delivery text not null default '',
     watched boolean not null default false,
     phase text not null,
     phase_at timestamptz not null default now(),
