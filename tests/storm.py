@@ -43,6 +43,7 @@ ORDER = ["queued", "in_progress", "success"]
 @dataclass
 class Storm:
     deployments: int
+    kills: int
     seed: int
     pause: float
     folder: Path
@@ -51,7 +52,6 @@ class Storm:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.over = asyncio.Event()
         self.sandbox.github.limits.an_hour = 1_000_000
         self.sandbox.github.auth.token_life = timedelta(minutes=10)
 
@@ -72,7 +72,6 @@ class Storm:
             for number in range(self.deployments):
                 await self._ask(number)
                 await asyncio.sleep(self.random.uniform(0, 2 * self.pause))
-            self.over.set()
             await killer
             self.sandbox.github.faults.clear()
             self.sandbox.slack.faults.clear()
@@ -134,8 +133,8 @@ class Storm:
                     await github.redeliver(delivery.guid)
 
     async def _kill(self, up: psutil.Process) -> None:
-        while not self.over.is_set():
-            await asyncio.sleep(self.random.uniform(0.3, 1.8))
+        while self.killed.total() < self.kills:
+            await asyncio.sleep(self.random.uniform(0.3, 1.5))
             name = self.random.choice(["web", "web", "worker", "worker", "worker", "postgres"])
             for pid in self._victims(up, name):
                 with contextlib.suppress(ProcessLookupError):
@@ -201,9 +200,11 @@ class Storm:
         return faults + [f"delivery {guid} ({event}) was not worked on" for guid, event in undone]
 
 
-async def blow(deployments: int, seed: int, pause: float) -> tuple[list[str], Counter[str]]:
+async def blow(
+    *, deployments: int, kills: int, seed: int, pause: float
+) -> tuple[list[str], Counter[str]]:
     with tempfile.TemporaryDirectory(prefix="relay-storm-") as folder:
-        storm = Storm(deployments, seed, pause, Path(folder))
+        storm = Storm(deployments, kills, seed, pause, Path(folder))
         faults = await storm.blow()
         if faults:
             sys.stderr.write((Path(folder) / "log").read_text()[-20_000:])
@@ -213,11 +214,12 @@ async def blow(deployments: int, seed: int, pause: float) -> tuple[list[str], Co
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deployments", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--pause", type=float, default=0.3, help="seconds between two, on average")
     arguments = parser.parse_args()
     began = time.monotonic()
-    faults, killed = asyncio.run(blow(arguments.deployments, arguments.seed, arguments.pause))
+    faults, killed = asyncio.run(blow(**vars(arguments)))
     sys.stdout.write(
         f"{arguments.deployments} deployments, seed {arguments.seed},"
         f" killed {dict(killed)}, {time.monotonic() - began:.0f} s\n"

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from webhook.errors import Faults, UserError
-from webhook.settings import VARIABLES, Settings
+from webhook.errors import Faults
+from webhook.settings import VARIABLES, Settings, config_path
+from webhook.start import read, read_config
 
 
 @cache
@@ -74,7 +74,7 @@ def test_the_least_that_is_needed_gets_the_documented_defaults() -> None:
     assert least.slack_base_url == "https://slack.com/api/"
     assert least.store_source is None
     assert least.secret_keys is None
-    assert least.config == Path("deploy.yml")
+    assert config_path({}) == Path("deploy.yml")
     assert least.data_dir == Path.cwd() / "data"
     assert least.port == 8080
     assert least.warnings == ()
@@ -257,10 +257,17 @@ def test_every_variable_is_described_once() -> None:
     assert not [v.name for v in VARIABLES if v.required and v.default is not None]
 
 
-def test_deploy_yml_is_read_from_its_path_or_its_absence_explained(tmp_path: Path) -> None:
+def test_deploy_yml_that_is_not_there_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "deploy.yml"
-    there = replace(settings(), config=path)
-    with pytest.raises(UserError, match="cannot be read: No such file or directory; write it"):
-        there.read_config()
-    path.write_bytes(b"envs: []")
-    assert there.read_config() == b"envs: []"
+    with pytest.raises(Faults, match="cannot be read: No such file or directory; write it"):
+        read_config({"GITPLOY_CONFIG": f" {path} "})
+    path.write_text("envs: [{name: x, handler: command, with: {run: ['true']}}]")
+    assert read_config({"GITPLOY_CONFIG": str(path)}).envs[0].name == "x"
+
+
+def test_faults_of_settings_and_of_deploy_yml_are_told_together(tmp_path: Path) -> None:
+    path = tmp_path / "deploy.yml"
+    path.write_text("envs: 1")
+    _, _, faults = read({"GITPLOY_CONFIG": str(path), "PORT": "http"})
+    assert any(fault.startswith("PORT") for fault in faults)
+    assert any("deploy.yml:1:7" in fault for fault in faults)

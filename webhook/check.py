@@ -45,7 +45,7 @@ async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bo
         if config is not None:
             findings += _routes(config)
         findings += await asyncio.to_thread(lambda: list(_store(settings)))
-        async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+        async with aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True) as session:
             findings += await _github(GitHub(settings, session))
             findings += await _slack(settings, config, session)
     redact = logs.Redactor(settings.secrets if settings else ())
@@ -138,7 +138,7 @@ async def _slack(
     try:
         bot = await Slack(settings.slack_bot_token, settings.slack_base_url, session).bot()
     except RelayError as error:
-        return [Finding("fault", "Slack", f"{error}; check GITPLOY_SLACK_BOT_TOKEN")]
+        return [Finding("fault", "Slack", str(error))]
     found = [Finding("ok", "Slack", f"the bot is @{bot.name} in {bot.team_name}")]
     if "chat:write" not in bot.scopes:
         words = "the Slack app lacks chat:write; add it and install the app again"

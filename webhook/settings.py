@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from webhook import setting_values as values
-from webhook.errors import Faults, UserError
+from webhook.errors import Faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ VARIABLES = (
     Variable("DATABASE_URL", "PostgreSQL's URL, as platforms set it", secret=True),
     Variable(
         "GITPLOY_SECRET_KEY",
-        "Signs and encrypts, 16 characters or more; several, comma-separated, newest first; "
+        "Signs links to pages, 16 characters or more; several, comma-separated, newest first; "
         "made and kept in GITPLOY_DATA_DIR where it is not set",
         secret=True,
     ),
@@ -113,7 +113,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "GITPLOY_STORE_SOURCE": values.store_url,
     "DATABASE_URL": values.store_url,
     "GITPLOY_SECRET_KEY": values.secret_keys,
-    "GITPLOY_CONFIG": Path,
+    "GITPLOY_CONFIG": _same,
     "GITPLOY_DATA_DIR": lambda text: Path(text).absolute(),
     "PORT": values.port,
     "WEB_CONCURRENCY": values.processes,
@@ -135,7 +135,6 @@ class Settings:
     slack_base_url: str
     store_source: str | None = field(repr=False)
     secret_keys: tuple[str, ...] | None = field(repr=False)
-    config: Path
     data_dir: Path
     port: int
     web_processes: int
@@ -160,7 +159,6 @@ class Settings:
             slack_base_url=read["GITPLOY_SLACK_BASE_URL"],
             store_source=read["GITPLOY_STORE_SOURCE"] or read["DATABASE_URL"],
             secret_keys=read["GITPLOY_SECRET_KEY"],
-            config=read["GITPLOY_CONFIG"],
             data_dir=read["GITPLOY_DATA_DIR"],
             port=read["PORT"],
             web_processes=read["WEB_CONCURRENCY"],
@@ -182,14 +180,11 @@ class Settings:
             found |= {self.store_source, *passwords}
         return frozenset(found)
 
-    def read_config(self) -> bytes:
-        """deploy.yml as it stands. Errors: UserError."""
-        try:
-            return self.config.read_bytes()
-        except OSError as error:
-            raise UserError(
-                f"{self.config} cannot be read: {error.strerror}; write it, or set GITPLOY_CONFIG"
-            ) from None
+
+def config_path(environ: Mapping[str, str]) -> Path:
+    """Where deploy.yml is; known even where other variables are wrong."""
+    default = next(v.default for v in VARIABLES if v.name == "GITPLOY_CONFIG")
+    return Path(_text(environ, "GITPLOY_CONFIG") or default or "")
 
 
 def _text(environ: Mapping[str, str], name: str) -> str:

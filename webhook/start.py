@@ -14,8 +14,8 @@ from handlers.contract import Workplace
 from webhook import logs
 from webhook.deployments import config
 from webhook.deployments.config import Config
-from webhook.errors import Faults, UserError
-from webhook.settings import Settings
+from webhook.errors import Faults
+from webhook.settings import Settings, config_path
 from webhook.store.embedded import EmbeddedPostgres
 
 # Variables whose values are taken for secrets wherever they show up, in output of commands too.
@@ -53,22 +53,29 @@ def set_up(environ: Mapping[str, str]) -> Setup:
 
 def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, list[str]]:
     """Settings and deploy.yml as far as they can be read, and all that is wrong with them."""
+    settings = deploy = None
+    faults: list[str] = []
     try:
         settings = Settings.from_environ(environ)
-    except Faults as faults:
-        return None, None, list(faults.faults)
+    except Faults as found:
+        faults += found.faults
     try:
-        return settings, read_config(settings, environ), []
-    except Faults as faults:
-        return settings, None, list(faults.faults)
-    except UserError as error:
-        return settings, None, [str(error)]
+        deploy = read_config(environ)
+    except Faults as found:
+        faults += found.faults
+    return settings, deploy, faults
 
 
-def read_config(settings: Settings, environ: Mapping[str, str]) -> Config:
+def read_config(environ: Mapping[str, str]) -> Config:
+    path = config_path(environ)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        words = f"{path} cannot be read: {error.strerror}; write it, or set GITPLOY_CONFIG"
+        raise Faults([words]) from None
     return config.load(
-        settings.read_config(),
-        source=str(settings.config),
+        text,
+        source=str(path),
         environ=environ,
         handler_options={name: handler.Options for name, handler in HANDLERS.items()},
     )

@@ -68,7 +68,8 @@ async def test_an_address_that_nobody_serves_says_where_to_look(
     store_url: str, tmp_path: Path
 ) -> None:
     async with (
-        live(store_url, tmp_path, workers=0) as world, aiohttp.ClientSession() as session,
+        live(store_url, tmp_path, workers=0) as world,
+        aiohttp.ClientSession() as session,
         session.get(f"{world.url}/") as response,
     ):
         assert response.status == 404

@@ -64,7 +64,7 @@ async def test_a_deployment_that_lost_its_job_is_taken_up(
     await world.github.wait_for(deployment.id, "success", within=20)
 
 
-async def test_a_run_of_another_machine_is_lost_and_not_started_again(
+async def test_a_run_of_a_machine_that_is_gone_is_lost_and_not_started_again(
     idle_world: World, tmp_path: Path
 ) -> None:
     world = idle_world
@@ -73,13 +73,37 @@ async def test_a_run_of_another_machine_is_lost_and_not_started_again(
     deployment = await world.deploy("slow", payload={"gate": str(gate)})
     await world.phase(deployment.id, "in_progress")
     await world.stop_workers()
+    execute(world, "update places set seen_at = now() - interval '2 minutes'")
     world.setup = replace(world.setup, place="another disk")
     world.start_worker()
     status = await world.github.wait_for(deployment.id, "error", within=20)
-    assert status.description.startswith("lost: it was started on another machine")
+    assert status.description.startswith("lost: the machine that ran it is gone")
     gate.touch()
     await world.idle()
     assert world.github.states(deployment.id) == ["queued", "in_progress", "error"]
+
+
+async def test_workers_on_two_machines_leave_each_other_their_runs(
+    idle_world: World, tmp_path: Path
+) -> None:
+    world = idle_world
+    gate = tmp_path / "gate"
+    world.start_worker()
+    asked = [await world.deploy("slow", payload={"gate": str(gate)}) for _ in range(6)]
+    for deployment in asked:
+        await world.phase(deployment.id, "in_progress")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    workplace = replace(world.setup.workplace, data_dir=folder)
+    world.setup = replace(world.setup, place="elsewhere", workplace=workplace)
+    world.start_worker()
+    await until(lambda: world.rows("select 1 from places where place = 'elsewhere'") or None)
+    # While both look after everything, another one comes and goes at whichever place is free.
+    another = await world.deploy("production")
+    await world.github.wait_for(another.id, "success", within=40)
+    gate.touch()
+    for deployment in asked:
+        await world.github.wait_for(deployment.id, "success", within=40)
 
 
 async def test_a_route_that_is_gone_ends_its_deployments_once(
@@ -93,7 +117,7 @@ async def test_a_route_that_is_gone_ends_its_deployments_once(
     await world.stop_workers()
     file = tmp_path / "deploy.yml"
     file.write_text(DEPLOY_YML[: DEPLOY_YML.index('  - name: "slow*"')])
-    config = start.read_config(world.setup.settings, world.setup.workplace.environ)
+    config = start.read_config(world.setup.workplace.environ)
     world.setup = replace(world.setup, config=config)
     world.start_worker()
     await world.github.wait_for(deployment.id, "error", within=20)

@@ -88,6 +88,8 @@ class Slack:
         self._client = AsyncWebClient(
             token=token, base_url=base_url, timeout=TIMEOUT, session=session, retry_handlers=[]
         )
+        # It would take HTTPS_PROXY for every address; our session heeds NO_PROXY too.
+        self._client.proxy = None
         self._bot: Bot | None = None
         self._wait_until: dict[str, datetime] = {}
 
@@ -144,7 +146,12 @@ class Slack:
         bot = await self.bot()
         if not channel_id or not bot.scopes & HISTORY_SCOPES:
             return None
-        answer = await self._call(channel_id, lambda: self._history(channel_id, since, thread_ts))
+        try:
+            answer = await self._call(
+                channel_id, lambda: self._history(channel_id, since, thread_ts)
+            )
+        except Refused:
+            return None  # the bot may not read there
         for found in answer["messages"]:
             if found.get("metadata", {}).get("event_payload", {}).get("key") == key:
                 return Posted(bot.team, channel_id, found["ts"])

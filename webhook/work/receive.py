@@ -82,7 +82,7 @@ async def _asked(
     if row.asked_at is not None:
         return "ignored", "this deployment was asked for before", row.id
     environment = route(relay.config, row.repo, row.environment)
-    if environment is None and relay.config.unrouted == "ignore":
+    if environment is None and (event.watched or relay.config.unrouted == "ignore"):
         return "ignored", no_route_words(relay.config, row.repo, row.environment), row.id
     production = environment.production_environment if environment else None
     row = await deployments.change(

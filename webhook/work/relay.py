@@ -93,7 +93,7 @@ async def open_relay(setup: Setup, url: str) -> AsyncIterator[Relay]:
     async with (
         async_pool(url, CONCURRENCY) as pool,
         queue.app.open_async(),
-        aiohttp.ClientSession(timeout=TIMEOUT) as session,
+        aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True) as session,
     ):
         yield Relay(
             settings=settings,

@@ -13,7 +13,7 @@ from procrastinate import App, JobContext
 from procrastinate.worker import Worker
 
 from webhook.outbound.trouble import Later
-from webhook.store import deliveries, deployments
+from webhook.store import deliveries, deployments, places
 from webhook.store.deployments import Outdated
 from webhook.work.advance import advance
 from webhook.work.queue import Patience
@@ -78,6 +78,7 @@ async def sweep(relay: Relay) -> None:
         log.warning("job of a dead worker taken over", job=job.task_name, args=job.task_kwargs)
         await manager.retry_job(job)
     async with relay.pool.connection() as connection:
+        await places.seen(connection, relay.place)
         for deployment_id in await deployments.unattended(connection):
             log.error("deployment without a job taken up", deployment=deployment_id)
             await relay.queue.advance(connection, deployment_id)

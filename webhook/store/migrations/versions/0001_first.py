@@ -88,6 +88,14 @@ create index steps_of_deployment on steps (deployment_id, id);
 create index steps_unsent on steps (deployment_id, id) where outbox in ('waiting', 'tried');
 """
 
+# Machines whose workers run commands, by the name of their data directory.
+PLACES = """
+create table places (
+    place text primary key,
+    seen_at timestamptz not null default now()
+);
+"""
+
 OUTPUT = """
 create table output (
     deployment_id bigint not null references deployments on delete cascade,
@@ -118,7 +126,7 @@ create index slack_messages_trouble on slack_messages (deployment_id) where trou
 
 def upgrade() -> None:
     run = op.get_bind().exec_driver_sql
-    for sql in (DELIVERIES, DEPLOYMENTS, STEPS, OUTPUT, SLACK_MESSAGES):
+    for sql in (DELIVERIES, DEPLOYMENTS, STEPS, PLACES, OUTPUT, SLACK_MESSAGES):
         run(sql)
     for path in sorted(migrations_path.glob("*.sql")):
         if path.name <= LAST_OF_PROCRASTINATE:
