@@ -140,8 +140,9 @@ async def test_what_slack_refused_lately_is_shown(environ: dict[str, str]) -> No
     with psycopg.connect(environ["GITPLOY_STORE_SOURCE"]) as connection:
         connection.execute(
             "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment,"
-            " ref, sha, task, description, creator, production, transient, created_at, phase)"
-            " values (1, 'a/b', 1, '', 1, 'x', 'r', 's', 't', '', '', false, false, now(), 'error')"
+            " ref, sha, task, description, creator, production, production_on_github,"
+            " transient, created_at, phase) values"
+            " (1, 'a/b', 1, '', 1, 'x', 'r', 's', 't', '', '', false, false, false, now(), 'error')"
         )
         connection.execute(
             "insert into slack_messages (deployment_id, purpose, channel, trouble)"

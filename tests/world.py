@@ -49,7 +49,7 @@ class World:
     setup: Setup
     store_url: str
     url: str
-    workers: list["asyncio.Task[None]"] = field(default_factory=list)
+    workers: list[tuple["asyncio.Task[None]", asyncio.Event]] = field(default_factory=list)
 
     @property
     def github(self) -> Any:
@@ -79,19 +79,18 @@ class World:
         )
         return deployment
 
-    def start_worker(self) -> "asyncio.Task[None]":
-        async def run() -> None:
+    def start_worker(self) -> None:
+        async def run(stop: asyncio.Event) -> None:
             async with open_relay(self.setup, self.store_url) as relay:
-                await work(relay, until_signal=False)
+                await work(relay, stop)
 
-        task = asyncio.create_task(run())
-        self.workers.append(task)
-        return task
+        stop = asyncio.Event()
+        self.workers.append((asyncio.create_task(run(stop)), stop))
 
     async def stop_workers(self) -> None:
-        for task in self.workers:
-            task.cancel()
-        await asyncio.gather(*self.workers, return_exceptions=True)
+        for _, stop in self.workers:
+            stop.set()
+        await asyncio.gather(*(task for task, _ in self.workers))
         self.workers.clear()
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:

@@ -101,8 +101,11 @@ def worker() -> None:
     setup = _set_up()
 
     async def run(url: str) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with open_relay(setup, url) as relay:
-            await work(relay)
+            await work(relay, stop)
 
     with start.store(setup.settings) as url:
         asyncio.run(run(url))

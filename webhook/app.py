@@ -12,7 +12,7 @@ from webhook.store.database import sync_pool
 from webhook.work.intake import Intake
 
 # Connections for pages and probes; the intake has one of its own.
-POOL_SIZE = 8
+POOL_SIZE = 3
 
 
 def create_app(setup: Setup, store_url: str) -> Flask:

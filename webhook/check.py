@@ -148,4 +148,15 @@ async def _slack(
         found.append(Finding("note", "Slack scopes", words))
     else:
         found.append(Finding("ok", "Slack scopes", ", ".join(sorted(bot.scopes))))
+        found += _channels(config)
     return found
+
+
+def _channels(config: Config | None) -> Iterator[Finding]:
+    """Slack lets a bot read the history of a channel by its id only."""
+    envs = config.envs if config else ()
+    named = {channel for env in envs for channel in (env.slack.channel, env.slack.failures)}
+    names = ", ".join(sorted(name for name in named if name and name.startswith("#")))
+    if names:
+        words = f"{names}: with the channel's id (C...) not even its first post could come twice"
+        yield Finding("note", "Slack channels", words)

@@ -25,6 +25,12 @@ class Links:
         key = self._serializer.dumps([deployment_id, expires])
         return f"{self._server_url}/deployments/{repo}/{deployment_id}?key={key}"
 
+    def is_step(self, url: str, repo: str, deployment_id: int) -> bool:
+        """Whether a status with this log_url is one that we wrote for this deployment."""
+        start = f"{self._server_url}/deployments/{repo}/{deployment_id}?key="
+        key, step, _ = url.removeprefix(start).partition("#step-")
+        return url.startswith(start) and bool(step) and self.opens(key, deployment_id)
+
     def opens(self, key: str, deployment_id: int) -> bool:
         try:
             signed_id, expires = self._serializer.loads(key)

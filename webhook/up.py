@@ -42,7 +42,10 @@ class Child:
         pause = _SHORTEST_PAUSE
         while not self._stopping:
             started = time.monotonic()
-            code = await self._run()
+            try:
+                code = await self._run()
+            except OSError as error:  # no process or memory is to be had right now
+                code = error.errno or 1
             if self._stopping:
                 return
             if time.monotonic() - started > _HEALTHY_AFTER:

@@ -132,15 +132,8 @@ def test_a_status_is_reported() -> None:
     status = event.status
     assert (status.id, status.state, status.description) == (5, "in_progress", "half way")
     assert (status.log_url, status.environment_url) == ("https://ci.acme.io/1", "")
-    assert (status.creator, status.app_id) == ("drone[bot]", 1234)
+    assert status.creator == "drone[bot]"
     assert status.created_at == datetime(2026, 11, 20, 10, 12, tzinfo=UTC)
-
-
-def test_a_status_that_no_app_wrote_has_no_app() -> None:
-    assert (
-        parsed("deployment_status", status_body(performed_via_github_app=None)).status.app_id
-        is None
-    )
 
 
 def test_a_state_that_nobody_knows_yet_is_taken_as_it_is() -> None:

@@ -35,7 +35,8 @@ async def github(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[GitHub]:
 
 @pytest.fixture
 def scope(sandbox: Sandbox) -> Scope:
-    return Scope(sandbox.installation.id, REPOSITORY)
+    site = sandbox.github.world.repository(REPOSITORY)
+    return Scope(sandbox.installation.id, REPOSITORY, site.id)
 
 
 async def test_many_who_wait_for_a_token_fetch_it_once(

@@ -74,7 +74,7 @@ async def test_a_500_may_have_acted(github: GitHub, client: Client, deployment: 
         (Fault.rate_limited(retry_after=2), 429, {"retry-after": "2"}),
         (Fault.secondary_limit(), 403, {"retry-after": "60"}),
         (Fault.secondary_limit(None), 403, {"x-ratelimit-remaining": "4999"}),
-        (Fault.primary_limit(), 403, {"x-ratelimit-remaining": "0"}),
+        (Fault.primary_limit(reset_in=3600), 403, {"x-ratelimit-remaining": "0"}),
     ],
 )
 async def test_github_limits_in_four_ways(

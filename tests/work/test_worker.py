@@ -74,6 +74,9 @@ async def test_a_run_of_a_machine_that_is_gone_is_lost_and_not_started_again(
     await world.phase(deployment.id, "in_progress")
     await world.stop_workers()
     execute(world, "update places set seen_at = now() - interval '2 minutes'")
+    execute(
+        world, "insert into places (place, since) values ('another disk', now() - interval '5 min')"
+    )
     world.setup = replace(world.setup, place="another disk")
     world.start_worker()
     status = await world.github.wait_for(deployment.id, "error", within=20)

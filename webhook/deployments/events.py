@@ -47,7 +47,6 @@ _Text = Annotated[str, BeforeValidator(_text)]
 _Login = Annotated[str, BeforeValidator(_login)]
 _WebUrl = Annotated[str, BeforeValidator(_web_url)]
 _InstallationId = Annotated[_Id, Field(validation_alias=AliasPath("installation", "id"))]
-_AppId = Annotated[_Id | None, Field(validation_alias=AliasPath("performed_via_github_app", "id"))]
 _Sender = Annotated[_Login, Field(validation_alias="sender")]
 _Watched = Annotated[
     bool, BeforeValidator(lambda run: run is not None), Field(validation_alias="workflow_run")
@@ -80,7 +79,7 @@ class GitHubDeployment:
 
 @dataclass(frozen=True, slots=True)
 class ReportedStatus:
-    """`state` may be one that GitHub's list does not have; `app_id` is the App that wrote it."""
+    """`state` may be one that GitHub's list does not have."""
 
     id: _Id
     state: str
@@ -89,7 +88,6 @@ class ReportedStatus:
     log_url: _WebUrl = ""
     environment_url: _WebUrl = ""
     creator: _Login = ""
-    app_id: _AppId = None
 
 
 @dataclass(frozen=True, slots=True)

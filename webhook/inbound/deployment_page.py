@@ -261,6 +261,8 @@ def _github(step: Step) -> Note | None:
             return Note("good", "GitHub has it")
         case "refused":
             return Note("bad", f"GitHub refused it: {trouble}" if trouble else "GitHub refused it")
+        case "skipped":
+            return Note("good", "not sent: somebody else had ended it by then")
         case "waiting" | "tried" if trouble:
             return Note("waiting", f"GitHub does not have it yet: {trouble}")
         case "waiting" | "tried":

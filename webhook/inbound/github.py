@@ -10,14 +10,13 @@ import hmac
 import re
 from collections.abc import Sequence
 
-import psycopg
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from webhook.store.database import PATIENCE
 from webhook.store.deliveries import Received
-from webhook.work.intake import Intake
+from webhook.work.intake import Intake, NotKept
 
 # GitHub caps payloads at 25 MB.
 LARGEST_BODY = 25 * 1024 * 1024
@@ -144,7 +143,7 @@ def _signature(key: bytes, body: bytes) -> bytes:
 def _keep(intake: Intake, received: Received) -> None:
     try:
         intake.hand_over(received).result(timeout=PATIENCE)
-    except (TimeoutError, psycopg.Error):
+    except (TimeoutError, NotKept):
         raise Refusal(
             503,
             "the store could not keep the delivery in time",

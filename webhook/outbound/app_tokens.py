@@ -20,11 +20,12 @@ class Scope:
 
     installation_id: int
     repo: str
+    repo_id: int
     permissions: tuple[tuple[str, str], ...] = (("deployments", "write"),)
 
     def as_request(self) -> dict[str, Any]:
         return {
-            "repositories": [self.repo.partition("/")[2]],
+            "repository_ids": [self.repo_id],
             "permissions": dict(self.permissions),
         }
 

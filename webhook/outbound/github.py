@@ -17,7 +17,7 @@ from gidgethub.aiohttp import GitHubAPI
 
 from webhook import __version__
 from webhook.outbound.app_tokens import AppTokens, Scope
-from webhook.outbound.trouble import Later, NoAccess, Refused, Unsure
+from webhook.outbound.trouble import Invalid, Later, NoAccess, Refused, Unsure
 from webhook.settings import Settings
 
 # Seconds for one call in all. A call that was begun by somebody who died is over after that.
@@ -135,6 +135,9 @@ class GitHub:
                 self.tokens.drop(scope, token)
                 return await call(await self.tokens.get(scope))
         except BadRequest as error:
+            if error.status_code == HTTPStatus.UNAUTHORIZED:
+                # A token so fresh is not known everywhere at once.
+                raise Later.in_seconds("GitHub does not know the new token yet", 10) from error
             understood = _understood(error)
             if isinstance(understood, Later):
                 self._wait_until[scope.installation_id] = understood.at
@@ -152,7 +155,12 @@ def _understood(error: HTTPException) -> Later | Refused:
     wait = _asked_to_wait(error)
     if wait is not None:
         return Later(f"GitHub's rate limit: {error}", wait)
-    return Refused(f"GitHub answered {error.status_code.value}: {error}")
+    words = f"GitHub answered {error.status_code.value}: {error}"
+    if error.status_code == HTTPStatus.FORBIDDEN and "suspended" in words:
+        return NoAccess(words)
+    if error.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
+        return Invalid(words)
+    return Refused(words)
 
 
 def _asked_to_wait(error: HTTPException) -> datetime | None:

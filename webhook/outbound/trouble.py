@@ -25,5 +25,9 @@ class Refused(RelayError):
     """The other side says no, and would say no again."""
 
 
+class Invalid(Refused):
+    """What was sent is not to the other side's liking (422)."""
+
+
 class NoAccess(Refused):
     """GitHub lets the App not into that installation or repository (now)."""

@@ -17,7 +17,7 @@ class Sandbox:
 
     def __init__(self, github: GitHub | None = None, slack: Slack | None = None) -> None:
         self.github = github or GitHub()
-        self.slack = slack or Slack()
+        self.slack = slack or Slack(scopes=("chat:write", "channels:history"))
         self.person = self.github.add_user("octocat")
         self.installation = self.github.add_installation("acme", [REPOSITORY])
         self.deploys = self.slack.add_channel("deploys")

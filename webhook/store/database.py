@@ -16,11 +16,20 @@ AsyncPool: TypeAlias = AsyncConnectionPool[Async]
 
 # Seconds that a request or a job waits for a connection.
 PATIENCE = 4.0
+# So that a server which is gone without a word is noticed in seconds rather than minutes.
+LIVENESS = {
+    "connect_timeout": 4,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
 _CONNECTION = {
+    **LIVENESS,
     "autocommit": True,
     "row_factory": dict_row,
-    "connect_timeout": 4,
-    "options": "-c statement_timeout=30s -c timezone=UTC",
+    # Nobody holds a row's lock for long; whoever waits for one fails rather than hangs.
+    "options": "-c statement_timeout=30s -c lock_timeout=3s -c timezone=UTC",
 }
 
 

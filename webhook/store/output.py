@@ -18,12 +18,13 @@ async def length(connection: Async, deployment_id: int) -> int:
     return row["length"] if row else 0
 
 
-async def append(connection: Async, deployment_id: int, at_byte: int, chunk: bytes) -> None:
-    """Keep a chunk; harmless if it is already there."""
-    await connection.execute(
+async def append(connection: Async, deployment_id: int, at_byte: int, chunk: bytes) -> int:
+    """Keep a chunk, unless somebody else kept one from there; where the next one begins."""
+    cursor = await connection.execute(
         "insert into output values (%s, %s, %b) on conflict do nothing",
         [deployment_id, at_byte, chunk],
     )
+    return at_byte + len(chunk) if cursor.rowcount else await length(connection, deployment_id)
 
 
 def read(connection: Sync, deployment_id: int, at_byte: int) -> bytes:

@@ -17,7 +17,7 @@ class SlackMessage:
     """`channel` as configured, `channel_id` and `ts` as Slack answered (empty until then).
 
     `shown` is a digest of what it says. `tried_until` is set while an answer to a post is owed;
-    until then the call may be under way, in whatever process.
+    until then the call may be under way, in whatever process. `first_tried_at`: it is not older.
     """
 
     deployment_id: int
@@ -28,13 +28,14 @@ class SlackMessage:
     ts: str
     shown: str
     edits: int
+    first_tried_at: datetime | None
     tried_until: datetime | None
     trouble: str
 
 
 _SELECT = (
-    "select deployment_id, purpose, channel, team, channel_id, ts, shown, edits, tried_until,"
-    " trouble from slack_messages "
+    "select deployment_id, purpose, channel, team, channel_id, ts, shown, edits,"
+    " first_tried_at, tried_until, trouble from slack_messages "
 )
 
 
@@ -62,7 +63,8 @@ async def claim_post(connection: Async, message: SlackMessage, seconds: float) -
     return await _update(
         connection,
         message,
-        "tried_until = now() + %s * interval '1 second'",
+        "first_tried_at = coalesce(first_tried_at, now()),"
+        " tried_until = now() + %s * interval '1 second'",
         [seconds],
         "and ts = '' and (tried_until is null or tried_until <= now())",
     )
@@ -94,7 +96,9 @@ async def edited(connection: Async, message: SlackMessage, shown: str) -> None:
 
 async def forget(connection: Async, message: SlackMessage) -> None:
     """The message is gone in Slack: the next one is posted anew."""
-    await _update(connection, message, "ts = '', shown = '', tried_until = null", [])
+    await _update(
+        connection, message, "ts = '', shown = '', first_tried_at = null, tried_until = null", []
+    )
 
 
 async def in_trouble(connection: Async, message: SlackMessage, trouble: str) -> None:

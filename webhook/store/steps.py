@@ -1,7 +1,8 @@
 """The steps of a deployment: what was reported when, by whom, and whether GitHub has ours.
 
 A step of ours is a GitHub deployment status on its way: `outbox` is `waiting`, then `tried`
-(committed before the call, so that a crash in it is seen), then `sent` or `refused`. A tried one
+(committed before the call, so that a crash in it is seen), then `sent`, `refused`, or
+`skipped` because somebody else had ended the deployment. A tried one
 is left alone until `tried_until`, because the call may still be under way, here or elsewhere.
 """
 
@@ -13,7 +14,7 @@ from psycopg.rows import class_row
 
 from webhook.store.database import Async, Sync
 
-Outbox = Literal["waiting", "tried", "sent", "refused"]
+Outbox = Literal["waiting", "tried", "sent", "refused", "skipped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +105,25 @@ async def set_outbox(
     look_after: float = 0,
 ) -> None:
     """`look_after` (seconds): how long a tried one is left alone from now on."""
+    if github_id is not None:  # our own status may have come back before we knew its id
+        await connection.execute(
+            "delete from steps where github_id = %s and id <> %s", [github_id, step_id]
+        )
     await connection.execute(
         "update steps set outbox = %s, github_id = coalesce(%s, github_id), trouble = %s,"
         " tried_until = now() + %s * interval '1 second' where id = %s",
         [outbox, github_id, trouble, look_after, step_id],
     )
+
+
+async def ended_by_others(connection: Async, deployment_id: int) -> bool:
+    """Whether the deployment's end was reported by somebody else."""
+    cursor = await connection.execute(
+        "select 1 from steps where deployment_id = %s and outbox is null and counted"
+        " and state in ('success', 'failure', 'error', 'inactive')",
+        [deployment_id],
+    )
+    return await cursor.fetchone() is not None
 
 
 async def deployments_with_unsent(connection: Async, installation_id: int) -> list[int]:

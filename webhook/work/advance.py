@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import psycopg
 import structlog
+from procrastinate.exceptions import ConnectorException
 
 from handlers.contract import (
     Deployment,
@@ -46,7 +47,7 @@ async def advance(relay: Relay, deployment_id: int) -> datetime | None:
     except (ToolRejected, NoAccess) as refused:
         await moves.end(relay, row, str(refused))
         return None
-    except (Later, Outdated, psycopg.Error):
+    except (Later, Outdated, psycopg.OperationalError, ConnectorException):
         raise
     except Exception:
         # A fault of ours: tried again as long as there is time, but never without an answer.
@@ -62,20 +63,25 @@ def _due(row: DeploymentRow, environment: Environment) -> datetime:
 
 
 def _is_over(row: DeploymentRow) -> bool:
-    return row.ended_at is not None and (row.run is None or State(row.run["state"]).final)
+    """Ended, and no run of ours goes on: one may even if nobody has recorded its start yet."""
+    if row.ended_at is None:
+        return False
+    return row.started_at is None if row.run is None else State(row.run["state"]).final
 
 
 async def _look(relay: Relay, row: DeploymentRow, environment: Environment) -> datetime | None:
     handler = relay.handler(environment)
     if handler.local and row.started_on not in (None, relay.place):
         return await _leave_to(relay, row.started_on)
-    if row.run is None:
+    if row.run is None and row.ended_at is None:
         await relay_may_tell(relay, row)
         row = await _mark_start(relay, row, environment)
     try:
         run = await _run(handler, as_contract(row, environment), row)
     except ToolUnavailable as trouble:
         return await _try_later(relay, row, environment, trouble)
+    if run is None:
+        return None
     await _keep_output(relay, handler, as_contract(row, environment))
     return await _settle(relay, row, environment, handler, run)
 
@@ -83,9 +89,9 @@ async def _look(relay: Relay, row: DeploymentRow, environment: Environment) -> d
 async def _leave_to(relay: Relay, place: str | None) -> datetime:
     """Its files are on another machine, whose workers follow it as long as there are any."""
     async with relay.pool.connection() as connection:
-        if await places.lives(connection, place or ""):
-            return now() + ELSEWHERE
-    raise ToolRejected("lost: the machine that ran it is gone, or its disk was replaced")
+        if await places.is_gone(connection, place or "", relay.place):
+            raise ToolRejected("lost: the machine that ran it is gone, or its disk was replaced")
+    return now() + ELSEWHERE
 
 
 async def relay_may_tell(relay: Relay, row: DeploymentRow) -> None:
@@ -113,13 +119,16 @@ async def _mark_start(relay: Relay, row: DeploymentRow, environment: Environment
         )
 
 
-async def _run(handler: Handler, deployment: Deployment, row: DeploymentRow) -> Run:
+async def _run(handler: Handler, deployment: Deployment, row: DeploymentRow) -> Run | None:
+    """How the run stands, started now if it was not; None where it is not to start any more."""
     if row.run is not None:
         return await handler.check(deployment, _as_run(row.run))
     found = await handler.find(deployment)
     if found is not None:
         log.info("run found again", run=found.id)
         return found
+    if row.ended_at is not None:
+        return None
     run = await handler.start(deployment)
     log.info("run started", run=run.id, handler=row.handler)
     return run
@@ -145,9 +154,11 @@ async def _keep_output(relay: Relay, handler: Handler, deployment: Deployment) -
         return
     async with relay.pool.connection() as connection:
         at_byte = await output.length(connection, deployment.id)
-        while chunk := await handler.read_output(deployment, at_byte):
-            await output.append(connection, deployment.id, at_byte, chunk)
-            at_byte += len(chunk)
+        try:
+            while chunk := await handler.read_output(deployment, at_byte):
+                at_byte = await output.append(connection, deployment.id, at_byte, chunk)
+        except OSError:  # how the run ended matters more than what it printed
+            log.exception("the output cannot be read")
 
 
 async def _settle(

@@ -11,7 +11,9 @@ from concurrent.futures import Future
 
 import psycopg
 import structlog
+from procrastinate.exceptions import ConnectorException
 
+from webhook.errors import RelayError
 from webhook.store import database, deliveries
 from webhook.store.database import Sync
 from webhook.store.deliveries import Received
@@ -25,6 +27,10 @@ LARGEST_BATCH = 64
 _Waiting = tuple[Received, "Future[None]"]
 
 
+class NotKept(RelayError):
+    """The store did not take the delivery."""
+
+
 class Intake:
     def __init__(self, url: str) -> None:
         self._url = url
@@ -34,7 +40,7 @@ class Intake:
         threading.Thread(target=self._write_forever, name="intake", daemon=True).start()
 
     def hand_over(self, received: Received) -> "Future[None]":
-        """Done when it is on disk; fails with psycopg.Error where it could not be kept."""
+        """Done when it is on disk; fails with `NotKept`."""
         future: Future[None] = Future()
         self._waiting.put((received, future))
         return future
@@ -46,8 +52,9 @@ class Intake:
                 self._write([received for received, _ in batch])
             except Exception as error:  # noqa: BLE001 - each waiting request must hear of it
                 log.error("deliveries could not be kept", count=len(batch), words=str(error))
+                self._drop_connection()
                 for _, future in batch:
-                    future.set_exception(error)
+                    future.set_exception(NotKept(str(error)))
             else:
                 for _, future in batch:
                     future.set_result(None)
@@ -66,11 +73,15 @@ class Intake:
         if self._connection is not None:
             try:
                 return self._commit(self._connection, batch)
-            except psycopg.OperationalError:
-                self._connection.close()
-                self._connection = None
+            except (psycopg.Error, ConnectorException):
+                self._drop_connection()
         self._connection = database.connect(self._url)
         return self._commit(self._connection, batch)
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _commit(self, connection: Sync, batch: Sequence[Received]) -> None:
         unique = {(received.hook_id, received.guid): received for received in batch}

@@ -1,6 +1,6 @@
 """How a deployment's row moves on: phase, step, and what GitHub and Slack are to hear of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from handlers.contract import Run, State
@@ -33,6 +33,7 @@ async def end(relay: Relay, row: DeploymentRow, words: str) -> None:
 
 async def record(relay: Relay, row: DeploymentRow, run: Run) -> None:
     """Keep how the run stands; a change of phase goes out to GitHub and Slack."""
+    run = replace(run, description=relay.redactor.text(run.description))
     if row.run == asdict(run):
         return
     async with relay.pool.connection() as connection, connection.transaction():
@@ -75,13 +76,15 @@ def _plain_words(row: DeploymentRow) -> str:
 
 async def apply(relay: Relay, connection: Async, row: DeploymentRow, move: Move) -> DeploymentRow:
     """A move by whoever made it: the row; Slack follows."""
-    columns: dict[str, Any] = {"phase": move.phase, "words": shorten(move.words)}
+    words = shorten(relay.redactor.text(move.words))
+    columns: dict[str, Any] = {"phase": move.phase, "words": words}
     if move.environment_url:
-        columns["environment_url"] = move.environment_url
+        columns["environment_url"] = relay.redactor.text(move.environment_url)
     if move.phase.final:
         columns["ended_at"] = row.ended_at or now()
     row = await deployments.change(connection, row, **columns)
     if row.phase is Phase.SUCCESS:
-        await deployments.replaced_by(connection, row)
+        for replaced in await deployments.replaced_by(connection, row):
+            await relay.queue.tell_slack(connection, replaced)
     await relay.queue.tell_slack(connection, row.id)
     return row

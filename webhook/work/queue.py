@@ -6,6 +6,7 @@ at a time. A job that is scheduled for later holds back those behind it, but not
 priority: what arrives meanwhile is deferred as NEWS.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
@@ -16,6 +17,8 @@ from webhook.store.database import Async, Sync
 from webhook.store.deployments import Outdated
 
 NEWS = 1
+# Seconds.
+_SHORT_WAIT = 5
 _LONGEST_WAIT = 60
 
 
@@ -24,9 +27,12 @@ class Patience(BaseRetryStrategy):
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
         if isinstance(exception, Later):
-            return RetryDecision(retry_at=exception.at)
-        if isinstance(exception, Outdated):
+            # What waits is no news any more: it must not hold back what arrives meanwhile.
+            return RetryDecision(retry_at=exception.at, priority=0)
+        if isinstance(exception, Outdated | asyncio.CancelledError):
             return RetryDecision(retry_in={"seconds": 0})
+        if job.task_name == "advance":  # each look counts as an attempt
+            return RetryDecision(retry_in={"seconds": _SHORT_WAIT})
         return RetryDecision(retry_in={"seconds": min(2 ** min(job.attempts, 6), _LONGEST_WAIT)})
 
 

@@ -132,7 +132,7 @@ async def _reported(
         connection, event.deployment, event.repository, event.installation_id
     )
     _log_about(row)
-    if status.app_id is not None and status.app_id == await relay.app_id():
+    if relay.links.is_step(status.log_url, row.repo, row.id):
         return "ignored", "a status of our own", row.id
     phase = phase_of(status.state)
     counted = phase is not None and follows(row.phase, phase)
@@ -160,6 +160,8 @@ async def _installation(
 ) -> tuple[Outcome, str, None]:
     """What could not be told before may be told now."""
     relay.github.tokens.drop_installation(event.installation_id)
-    for deployment_id in await steps.deployments_with_unsent(connection, event.installation_id):
-        await relay.queue.tell_github(connection, deployment_id, priority=NEWS)
+    if event.action not in ("suspend", "deleted"):
+        waiting = await steps.deployments_with_unsent(connection, event.installation_id)
+        for deployment_id in waiting:
+            await relay.queue.tell_github(connection, deployment_id, priority=NEWS)
     return "done", f"installation {event.installation_id}: {event.action}", None

@@ -13,18 +13,21 @@ from handlers import HANDLERS
 from handlers.contract import Deployment, Handler, Workplace
 from webhook.deployments.config import Config, Environment
 from webhook.links import Links
+from webhook.logs import Redactor
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.github import TIMEOUT, GitHub
 from webhook.outbound.slack import Slack
 from webhook.settings import Settings
 from webhook.start import Setup
-from webhook.store import deployments
-from webhook.store.database import AsyncPool, async_pool
+from webhook.store import database, deployments
+from webhook.store.database import AsyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.work.queue import Queue
 
-# Jobs that one worker does at a time.
+# Jobs that one worker does at a time; each holds a connection only now and then.
 CONCURRENCY = 20
+CONNECTIONS = 6
+QUEUE_CONNECTIONS = 3
 
 
 def now() -> datetime:
@@ -43,14 +46,11 @@ class Relay:
     slack: Slack | None
     links: Links
     workplace: Workplace
+    redactor: Redactor
     place: str
 
     def handler(self, environment: Environment) -> Handler:
         return HANDLERS[environment.handler](environment.options, self.workplace)
-
-    async def app_id(self) -> int:
-        """Of the App that we are, as GitHub says."""
-        return int((await self.github.app())["id"])
 
     async def read(self, deployment_id: int) -> DeploymentRow | None:
         async with self.pool.connection() as connection:
@@ -66,7 +66,7 @@ def log_about(row: DeploymentRow) -> None:
 
 def scope(row: DeploymentRow) -> Scope:
     """What the relay itself may do for a deployment: write its statuses."""
-    return Scope(row.installation_id, row.repo)
+    return Scope(row.installation_id, row.repo, row.repo_id)
 
 
 def as_contract(row: DeploymentRow, environment: Environment) -> Deployment:
@@ -88,10 +88,12 @@ def as_contract(row: DeploymentRow, environment: Environment) -> Deployment:
 @asynccontextmanager
 async def open_relay(setup: Setup, url: str) -> AsyncIterator[Relay]:
     settings = setup.settings
-    connector = PsycopgConnector(conninfo=url, min_size=1, max_size=CONCURRENCY // 2)
+    connector = PsycopgConnector(
+        conninfo=url, kwargs=database.LIVENESS, min_size=1, max_size=QUEUE_CONNECTIONS
+    )
     queue = Queue(connector)
     async with (
-        async_pool(url, CONCURRENCY) as pool,
+        database.async_pool(url, CONNECTIONS) as pool,
         queue.app.open_async(),
         aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True) as session,
     ):
@@ -106,5 +108,6 @@ async def open_relay(setup: Setup, url: str) -> AsyncIterator[Relay]:
             else None,
             links=Links(settings.server_url, setup.secret_keys),
             workplace=setup.workplace,
+            redactor=Redactor(setup.workplace.secrets),
             place=setup.place,
         )

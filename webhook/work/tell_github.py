@@ -5,12 +5,14 @@ crash, a time-out), and GitHub's list is read before anything is sent again. Our
 the step's number, by which a status is known again.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
 
+from webhook.deployments.states import Phase
 from webhook.outbound.github import Status
-from webhook.outbound.trouble import Later, NoAccess, Refused, Unsure
+from webhook.outbound.trouble import Invalid, Later, NoAccess, Refused, Unsure
 from webhook.store import steps
 from webhook.store.deployments import DeploymentRow
 from webhook.store.steps import Outbox, Step
@@ -42,7 +44,11 @@ async def _tell(relay: Relay, row: DeploymentRow, step: Step) -> None:
     if step.outbox == "tried" and step.tried_until and step.tried_until > now():
         raise Later("a call may be under way", step.tried_until)
     try:
-        github_id = await _found(relay, row, step) or await _written(relay, row, step)
+        github_id = await _found(relay, row, step)
+        if github_id is None and await _came_too_late(relay, row, step):
+            await _mark(relay, step, "skipped")
+            return
+        github_id = github_id or await _written(relay, row, step)
     except Unsure as trouble:
         await _mark(relay, step, "tried", trouble=str(trouble), look_after=LOOK_AFTER)
         raise Later.in_seconds(str(trouble), LOOK_AFTER) from trouble
@@ -56,6 +62,14 @@ async def _tell(relay: Relay, row: DeploymentRow, step: Step) -> None:
         log.info("status written", state=step.state, words=step.words)
 
 
+async def _came_too_late(relay: Relay, row: DeploymentRow, step: Step) -> bool:
+    """On GitHub the newest status counts: ours must not cover an end that others reported."""
+    if Phase(step.state).final:
+        return False
+    async with relay.pool.connection() as connection:
+        return await steps.ended_by_others(connection, row.id)
+
+
 async def _found(relay: Relay, row: DeploymentRow, step: Step) -> int | None:
     if step.outbox != "tried":
         return None
@@ -63,6 +77,7 @@ async def _found(relay: Relay, row: DeploymentRow, step: Step) -> int | None:
 
 
 async def _written(relay: Relay, row: DeploymentRow, step: Step) -> int:
+    await relay.github.require_access(scope(row))  # so that the claim covers one call only
     async with relay.pool.connection() as connection:
         if not await steps.claim_call(connection, step, CALL_MAY_TAKE):
             raise Later.in_seconds("a call is under way", CALL_MAY_TAKE)
@@ -73,10 +88,22 @@ async def _written(relay: Relay, row: DeploymentRow, step: Step) -> int:
         environment_url=step.environment_url,
     )
     try:
-        return await relay.github.create_status(scope(row), row.id, status)
+        return await _created(relay, row, status)
     except Later:
         await _mark(relay, step, "waiting")
         raise
+
+
+async def _created(relay: Relay, row: DeploymentRow, status: Status) -> int:
+    try:
+        return await relay.github.create_status(scope(row), row.id, status)
+    except Invalid:
+        if not status.environment_url:
+            raise
+        # The command or the tool named it; that the deployment ended matters more.
+        log.warning("GitHub refuses the environment_url", environment_url=status.environment_url)
+        bare = replace(status, environment_url="")
+        return await relay.github.create_status(scope(row), row.id, bare)
 
 
 def _mark_of(step: Step) -> str:

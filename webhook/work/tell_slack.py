@@ -46,6 +46,10 @@ async def tell_slack(relay: Relay, deployment_id: int) -> None:
     if failures and failed:
         alarm = Post(relay, relay.slack, row, "failures", failures)
         await alarm.once(messages.failure(told, "failures"))
+    newer = await relay.read(row.id)
+    if newer is not None and newer.version != row.version:
+        # Somebody else may have said more by now, which we would have turned back.
+        raise Later("it has changed meanwhile", now())
 
 
 async def _told(relay: Relay, row: DeploymentRow) -> Told:
@@ -146,14 +150,16 @@ class Post:
 
     async def _found(self, known: SlackMessage, message: Message) -> Posted | None:
         """A post of an earlier try that got through although nobody recorded it."""
-        if known.tried_until is None:
+        if known.tried_until is None or known.first_tried_at is None:
             return None
         async with self._pool.connection() as connection:
             channel_id = await slack_messages.channel_id(connection, known.channel)
-        since = known.tried_until - CALL_MAY_TAKE
-        return await self._slack.find(channel_id, message.key, since, self._thread_ts)
+        return await self._slack.find(
+            channel_id, message.key, known.first_tried_at, self._thread_ts
+        )
 
     async def _posted(self, known: SlackMessage, message: Message) -> Posted:
+        await self._slack.bot()  # so that the claim covers one call only
         seconds = CALL_MAY_TAKE.total_seconds()
         async with self._pool.connection() as connection:
             if not await slack_messages.claim_post(connection, known, seconds):

@@ -1,7 +1,7 @@
 """The worker process: Procrastinate's worker with the relay's tasks.
 
 A worker that dies leaves its jobs as `doing`; another one, or the same one started anew, takes
-them over when its heartbeat is STALLED_AFTER seconds old.
+them over (webhook.work.sweep) when its heartbeat is STALLED_AFTER seconds old.
 """
 
 import asyncio
@@ -13,12 +13,13 @@ from procrastinate import App, JobContext
 from procrastinate.worker import Worker
 
 from webhook.outbound.trouble import Later
-from webhook.store import deliveries, deployments, places
+from webhook.store import deliveries
 from webhook.store.deployments import Outdated
 from webhook.work.advance import advance
 from webhook.work.queue import Patience
 from webhook.work.receive import receive
 from webhook.work.relay import CONCURRENCY, Relay
+from webhook.work.sweep import STALLED_AFTER, Sweeper
 from webhook.work.tell_github import tell_github
 from webhook.work.tell_slack import tell_slack
 
@@ -26,10 +27,9 @@ log = structlog.get_logger()
 
 # Seconds.
 HEARTBEAT = 3.0
-STALLED_AFTER = 12.0
-SWEEP_EVERY = 4.0
 POLL_EVERY = 0.5
 FINISH_WITHIN = 10.0
+PAUSE = 1.0
 
 
 async def look_after(relay: Relay, deployment_id: int) -> None:
@@ -71,26 +71,42 @@ def _with_relay(job: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[
     return run
 
 
-async def sweep(relay: Relay) -> None:
-    """Take over the jobs of dead workers, and deployments that lost their job."""
-    manager = relay.queue.app.job_manager
-    for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER):
-        log.warning("job of a dead worker taken over", job=job.task_name, args=job.task_kwargs)
-        await manager.retry_job(job)
-    async with relay.pool.connection() as connection:
-        await places.seen(connection, relay.place)
-        for deployment_id in await deployments.unattended(connection):
-            log.error("deployment without a job taken up", deployment=deployment_id)
-            await relay.queue.advance(connection, deployment_id)
+async def work(relay: Relay, stop: asyncio.Event) -> None:
+    """Work until told to stop. Jobs under way are finished then; runs go on without us.
+
+    Where the store goes away, Procrastinate's worker ends; it is started again until it is back.
+    """
+    register_tasks(relay.queue.app)
+    sweeper = Sweeper(relay)
+    sweeping = asyncio.create_task(sweeper.sweep_forever())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        while not stop.is_set():
+            working = asyncio.create_task(_work(relay, sweeper))
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                working.cancel()  # which lets it finish what is under way
+            [ended] = await asyncio.gather(working, return_exceptions=True)
+            if not stop.is_set():
+                log.warning("interrupted, goes on in a second", words=str(ended or ""))
+                await asyncio.sleep(PAUSE)
+    finally:
+        sweeping.cancel()
+        stopping.cancel()
 
 
-async def _sweep_forever(relay: Relay) -> None:
-    while True:
-        try:
-            await sweep(relay)
-        except Exception:
-            log.exception("sweep failed")
-        await asyncio.sleep(SWEEP_EVERY)
+async def _work(relay: Relay, sweeper: Sweeper) -> None:
+    await relay.queue.app.run_worker_async(
+        concurrency=CONCURRENCY,
+        fetch_job_polling_interval=POLL_EVERY,
+        update_heartbeat_interval=HEARTBEAT,
+        stalled_worker_timeout=STALLED_AFTER,
+        shutdown_graceful_timeout=FINISH_WITHIN,
+        delete_jobs="successful",
+        additional_context={"relay": relay},
+        install_signal_handlers=False,
+        task_middleware=[sweeper.note, _watched],
+    )
 
 
 async def _watched(call: Callable[[], Awaitable[Any]], context: JobContext, worker: Worker) -> Any:
@@ -106,25 +122,3 @@ async def _watched(call: Callable[[], Awaitable[Any]], context: JobContext, work
     except Exception:
         log.exception("job failed, will be tried again", attempts=context.job.attempts)
         raise
-
-
-async def work(relay: Relay, *, until_signal: bool = True) -> None:
-    """Work until SIGTERM or SIGINT (else: until cancelled). Jobs under way are finished; runs go
-    on without us."""
-    app = relay.queue.app
-    register_tasks(app)
-    sweeping = asyncio.create_task(_sweep_forever(relay))
-    try:
-        await app.run_worker_async(
-            concurrency=CONCURRENCY,
-            fetch_job_polling_interval=POLL_EVERY,
-            update_heartbeat_interval=HEARTBEAT,
-            stalled_worker_timeout=STALLED_AFTER,
-            shutdown_graceful_timeout=FINISH_WITHIN,
-            delete_jobs="successful",
-            additional_context={"relay": relay},
-            install_signal_handlers=until_signal,
-            task_middleware=[_watched],
-        )
-    finally:
-        sweeping.cancel()

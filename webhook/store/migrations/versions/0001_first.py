@@ -80,7 +80,7 @@ create table steps (
     environment_url text not null default '',
     counted boolean not null,
     github_id bigint unique,
-    outbox text check (outbox in ('waiting', 'tried', 'sent', 'refused')),
+    outbox text check (outbox in ('waiting', 'tried', 'sent', 'refused', 'skipped')),
     tried_until timestamptz,
     trouble text not null default ''
 );
@@ -92,6 +92,7 @@ create index steps_unsent on steps (deployment_id, id) where outbox in ('waiting
 PLACES = """
 create table places (
     place text primary key,
+    since timestamptz not null default now(),
     seen_at timestamptz not null default now()
 );
 """
@@ -116,6 +117,7 @@ create table slack_messages (
     ts text not null default '',
     shown text not null default '',
     edits integer not null default 0,
+    first_tried_at timestamptz,
     tried_until timestamptz,
     trouble text not null default '',
     primary key (deployment_id, purpose, channel)
