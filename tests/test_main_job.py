@@ -3,18 +3,16 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.world import DEPLOY_YML, World, live, until
+from tests.world import DEPLOY_YML, World, live
 from webhook.sandbox.faults import Fault
 from webhook.sandbox.sandbox import REPOSITORY
 from webhook.sandbox.screen import render
 
 STATUSES = "POST /repos/*/deployments/*/statuses"
-ENDS = ("success", "failure", "error")
 
 
 @pytest.fixture
@@ -23,24 +21,8 @@ async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def deployed(world: World, environment: str = "production", **fields: Any) -> Any:
-    """A deployment that has ended and that everybody has heard of."""
-    deployment = await world.deploy(environment, **fields)
-    await world.github.wait_for(deployment.id, *ENDS, within=20)
-    await world.idle()
-    return deployment
-
-
-def notes(world: World) -> dict[str, list[str]]:
-    """Outcome -> the notes of the deliveries that ended so."""
-    found: dict[str, list[str]] = {}
-    for row in world.rows("select outcome, note from deliveries order by id"):
-        found.setdefault(row["outcome"], []).append(row["note"])
-    return found
-
-
 async def test_a_deployment_runs_its_command_and_github_and_slack_hear_of_it(world: World) -> None:
-    deployment = await deployed(world, ref="v1.0")
+    deployment = await world.deployed(ref="v1.0")
     statuses = world.github.statuses(deployment.id)
     assert [status.state for status in statuses] == ["queued", "in_progress", "success"]
     assert all(status.by_app for status in statuses)
@@ -56,7 +38,7 @@ async def test_a_deployment_runs_its_command_and_github_and_slack_hear_of_it(wor
 
 
 async def test_the_log_url_opens_the_page_of_that_step(world: World) -> None:
-    deployment = await deployed(world, ref="v1.0")
+    deployment = await world.deployed(ref="v1.0")
     log_url = world.github.statuses(deployment.id)[-1].log_url
     page, _, fragment = log_url.partition("#")
     async with aiohttp.ClientSession() as session, session.get(page) as response:
@@ -67,7 +49,7 @@ async def test_the_log_url_opens_the_page_of_that_step(world: World) -> None:
 
 
 async def test_a_failure_tells_its_reason_everywhere(world: World) -> None:
-    deployment = await deployed(world, "broken")
+    deployment = await world.deployed("broken")
     last = world.github.statuses(deployment.id)[-1]
     assert (last.state, last.description) == ("failure", "exit code 3: the disk is full")
     message, reply = world.slack.messages("#deploys")
@@ -78,27 +60,8 @@ async def test_a_failure_tells_its_reason_everywhere(world: World) -> None:
     assert "the disk is full" in render(alarm)
 
 
-async def test_an_environment_that_nobody_knows_is_answered_with_those_that_are(
-    world: World,
-) -> None:
-    deployment = await deployed(world, "moon")
-    [status] = world.github.statuses(deployment.id)
-    assert status.state == "error"
-    assert status.description == (
-        "No route for environment 'moon' in this relay; known here: production, broken, slow*"
-    )
-
-
-async def test_unrouted_deployments_may_be_left_to_others(store_url: str, tmp_path: Path) -> None:
-    async with live(store_url, tmp_path, "unrouted: ignore\n" + DEPLOY_YML) as world:
-        deployment = await world.deploy("moon")
-        await world.idle()
-        assert world.github.states(deployment.id) == []
-        assert "No route" in notes(world)["ignored"][0]
-
-
 async def test_a_redelivery_starts_nothing_new(world: World) -> None:
-    deployment = await deployed(world)
+    deployment = await world.deployed()
     for delivery in list(world.github.deliveries):
         await world.github.redeliver(delivery.guid)
     await world.idle()
@@ -108,8 +71,8 @@ async def test_a_redelivery_starts_nothing_new(world: World) -> None:
 
 
 async def test_our_own_statuses_come_back_and_change_nothing(world: World) -> None:
-    await deployed(world)
-    assert notes(world)["ignored"] == ["a status of our own"] * 3
+    await world.deployed()
+    assert world.notes()["ignored"] == ["a status of our own"] * 3
 
 
 async def test_a_deployment_of_a_workflow_is_watched_and_never_run(world: World) -> None:
@@ -133,8 +96,7 @@ async def test_a_status_by_a_person_ends_a_deployment_and_late_ones_are_only_kep
     world: World, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
-    deployment = await world.deploy("slow", payload={"gate": str(gate)})
-    await world.phase(deployment.id, "in_progress")
+    deployment = await world.begin_slow(gate)
     await world.github.create_status(deployment.id, "failure", description="seen in the logs")
     row = await world.phase(deployment.id, "failure")
     assert row["words"] == "seen in the logs"
@@ -169,7 +131,7 @@ async def test_a_status_may_arrive_before_its_deployment(world: World) -> None:
 
 
 async def test_a_state_that_nobody_knows_is_kept_and_changes_nothing(world: World) -> None:
-    deployment = await deployed(world)
+    deployment = await world.deployed()
     body = world.github.events.deployment_status(
         deployment, await world.github.create_status(deployment.id, "success")
     )
@@ -184,57 +146,12 @@ async def test_the_next_success_makes_the_one_before_inactive(
 ) -> None:
     deploy_yml = DEPLOY_YML.replace("name: production", "name: staging")
     async with live(store_url, tmp_path, deploy_yml) as world:
-        first = await deployed(world, "staging", ref="v1")
-        second = await deployed(world, "staging", ref="v2")
+        first = await world.deployed("staging", ref="v1")
+        second = await world.deployed("staging", ref="v2")
         assert world.github.states(first.id)[-1] == "inactive"
         await world.phase(first.id, "inactive")
         await world.phase(second.id, "success")
         assert f"Diff to {first.sha[:7]}" in render(world.slack.messages("#deploys")[-1])
-
-
-@pytest.mark.parametrize("payload", [None, "plain words", '{"inner": 1}', {"deep": {"er": [1]}}])
-async def test_any_payload_is_deployed(world: World, payload: Any) -> None:
-    deployment = await deployed(world, payload=payload if payload is not None else {})
-    assert world.github.states(deployment.id)[-1] == "success"
-
-
-@pytest.mark.parametrize("name", ["a/b/c", "🚀 launch", "x" * 255])
-async def test_any_environment_name_is_routed(store_url: str, tmp_path: Path, name: str) -> None:
-    deploy_yml = """
-slack: {channel: "#deploys"}
-envs: [{name: "*", handler: command, with: {run: ["true"]}}]
-"""
-    async with live(store_url, tmp_path, deploy_yml) as world:
-        deployment = await deployed(world, name)
-        assert world.github.states(deployment.id)[-1] == "success"
-        assert len(world.slack.messages("#deploys")) == 1
-
-
-async def test_a_delivery_that_is_not_what_it_says_is_kept_with_the_reason(world: World) -> None:
-    for body in (b'{"action": "created"}', b'{"action": '):
-        headers = world.github.delivery_headers("deployment", body)
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(f"{world.url}/webhook", data=body, headers=headers) as response,
-        ):
-            assert response.status == 202
-    await world.idle()
-    missing, broken = notes(world)["failed"]
-    assert "missing" in missing
-    assert "not JSON" in broken
-
-
-async def test_events_that_the_relay_does_not_know_are_kept_as_ignored(world: World) -> None:
-    await world.github.deliver("star", {"action": "created"})
-    await world.github.deliver("deployment", {"action": "destroyed"})
-    await world.github.ping()
-    await world.idle()
-    found = notes(world)
-    assert found["done"] == ["the webhook works"]
-    assert sorted(found["ignored"]) == [
-        "the relay does not act on 'deployment' events with action 'destroyed'",
-        "the relay does not act on 'star' events",
-    ]
 
 
 @pytest.mark.parametrize(
@@ -246,71 +163,26 @@ async def test_no_status_is_lost_or_written_twice_when_github_gives_no_clear_ans
     world: World, fault: Fault
 ) -> None:
     world.github.faults.add(STATUSES, fault, times=2)
-    deployment = await deployed(world)
+    deployment = await world.deployed()
     assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
 
 
 @pytest.mark.parametrize("limit", [Fault.rate_limited, Fault.secondary_limit, Fault.primary_limit])
 async def test_githubs_limits_are_heeded(world: World, limit: Callable[[int], Fault]) -> None:
     world.github.faults.add(STATUSES, limit(1))
-    deployment = await deployed(world)
+    deployment = await world.deployed()
     assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
     refused, again = world.github.called("POST", "/statuses")[:2]
     assert again.time - refused.time >= 0.9
 
 
 async def test_one_token_serves_a_deployment_and_a_refused_one_is_replaced(world: World) -> None:
-    deployment = await deployed(world)
+    deployment = await world.deployed()
     assert world.github.token_requests == 1
     world.github.world.tokens.clear()
-    another = await deployed(world)
+    another = await world.deployed()
     assert world.github.token_requests == 2
     assert world.github.states(deployment.id) == world.github.states(another.id)
-
-
-async def test_an_unknown_installation_is_told_on_the_page_and_nothing_runs(
-    store_url: str, tmp_path: Path
-) -> None:
-    async with live(store_url, tmp_path, workers=0) as world:
-        deployment = await world.deploy("production")
-        await world.github.settled()
-        world.github.world.installations.clear()
-        world.start_worker()
-        row = await world.phase(deployment.id, "error")
-        assert "does not know installation" in row["words"]
-        assert row["run"] is None
-
-
-async def test_a_suspended_installation_hears_of_it_as_soon_as_it_is_back(
-    store_url: str, tmp_path: Path
-) -> None:
-    async with live(store_url, tmp_path, workers=0) as world:
-        deployment = await world.deploy("production")
-        await world.github.settled()
-        installation = world.sandbox.installation
-        installation.suspended = True
-        world.start_worker()
-        row = await world.phase(deployment.id, "error")
-        assert "suspended" in row["words"]
-        waiting = "select 1 from steps where outbox = 'waiting' and trouble <> ''"
-        await until(lambda: world.rows(waiting) or None)
-        installation.suspended = False
-        body = {"action": "unsuspend", "installation": {"id": installation.id}}
-        await world.github.deliver("installation", body)
-        await world.github.wait_for(deployment.id, "error", within=20)
-        [message, *_] = world.slack.messages("#deploys")
-        assert "suspended" in render(message)
-
-
-async def test_a_repository_of_another_owner_has_routes_of_its_own(
-    store_url: str, tmp_path: Path
-) -> None:
-    deploy_yml = DEPLOY_YML.replace(
-        "handler: command", 'repos: ["else/*"]\n    handler: command', 1
-    )
-    async with live(store_url, tmp_path, deploy_yml) as world:
-        deployment = await deployed(world, "production")
-        assert "known here: broken" in world.github.statuses(deployment.id)[0].description
 
 
 async def test_two_workers_share_the_work(store_url: str, tmp_path: Path) -> None:
@@ -326,7 +198,7 @@ async def test_two_workers_share_the_work(store_url: str, tmp_path: Path) -> Non
 
 
 async def test_no_secret_is_in_what_people_see(world: World) -> None:
-    deployment = await deployed(world)
+    deployment = await world.deployed()
     seen = json.dumps(
         [m.text + render(m) for m in world.slack.messages("#deploys")]
         + [s.description + s.log_url for s in world.github.statuses(deployment.id)]

@@ -79,6 +79,26 @@ class World:
         )
         return deployment
 
+    async def deployed(self, environment: str = "production", **fields: Any) -> Deployment:
+        """A deployment that has ended and that everybody has heard of."""
+        deployment = await self.deploy(environment, **fields)
+        await self.github.wait_for(deployment.id, "success", "failure", "error", within=20)
+        await self.idle()
+        return deployment
+
+    def notes(self) -> dict[str, list[str]]:
+        """Outcome -> the notes of the deliveries that ended so."""
+        found: dict[str, list[str]] = {}
+        for row in self.rows("select outcome, note from deliveries order by id"):
+            found.setdefault(row["outcome"], []).append(row["note"])
+        return found
+
+    async def begin_slow(self, gate: Path) -> Deployment:
+        """A deployment whose command runs until there is a file at `gate`."""
+        deployment = await self.deploy("slow", payload={"gate": str(gate)})
+        await self.phase(deployment.id, "in_progress")
+        return deployment
+
     def start_worker(self) -> None:
         async def run(stop: asyncio.Event) -> None:
             async with open_relay(self.setup, self.store_url) as relay:
@@ -108,7 +128,7 @@ class World:
         row: dict[str, Any] = await until(look, within)
         return row
 
-    async def idle(self, within: float = 20) -> None:
+    async def idle(self, within: float = 40) -> None:
         """No job is left to do."""
         jobs = "select 1 from procrastinate_jobs where status in ('todo', 'doing')"
         await self.github.settled()

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -22,13 +21,6 @@ async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def deployed(world: World, environment: str = "production") -> Any:
-    deployment = await world.deploy(environment)
-    await world.github.wait_for(deployment.id, "success", "failure", within=20)
-    await world.idle(within=40)
-    return deployment
-
-
 async def page(world: World, deployment_id: int) -> str:
     log_url = world.github.statuses(deployment_id)[-1].log_url
     async with aiohttp.ClientSession() as session, session.get(log_url) as response:
@@ -43,7 +35,7 @@ async def page(world: World, deployment_id: int) -> str:
 @pytest.mark.parametrize("call", [POST, EDIT])
 async def test_slack_hears_of_the_end_all_the_same(world: World, call: str, fault: Fault) -> None:
     world.slack.faults.add(call, fault, times=2)
-    await deployed(world)
+    await world.deployed()
     [message] = world.slack.messages("#deploys")
     assert "succeeded" in render(message)
 
@@ -62,13 +54,13 @@ async def test_a_post_that_got_through_without_an_answer_is_found_again(
     deploy_yml = DEPLOY_YML.replace('"#deploys"', f'"{sandbox.deploys.id}"')
     async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
         world.slack.faults.add(POST, Fault.drop_after())
-        await deployed(world)
+        await world.deployed()
         [message] = world.slack.messages("#deploys")
         assert "succeeded" in render(message)
 
 
 async def test_a_reply_that_got_through_without_an_answer_is_found_again(world: World) -> None:
-    await deployed(world)  # from now on the id of #deploys is known
+    await world.deployed()  # from now on the id of #deploys is known
     deployment = await world.deploy("broken")
     await world.phase(deployment.id, "in_progress", "failure")
     world.slack.faults.add(POST, Fault.drop_after(), times=2)
@@ -80,8 +72,7 @@ async def test_a_reply_that_got_through_without_an_answer_is_found_again(world: 
 
 async def test_a_deleted_message_is_posted_anew(world: World, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    deployment = await world.deploy("slow", payload={"gate": str(gate)})
-    await world.phase(deployment.id, "in_progress")
+    deployment = await world.begin_slow(gate)
     await world.github.wait_for(deployment.id, "in_progress")
     world.slack.channel("#deploys").messages.clear()
     gate.touch()
@@ -104,7 +95,7 @@ async def test_a_channel_that_cannot_be_posted_to_is_named_on_the_page(
     channel = world.slack.channel("#deploys")
     channel.member = trouble != "not_in_channel"
     channel.archived = trouble == "is_archived"
-    deployment = await deployed(world)
+    deployment = await world.deployed()
     assert world.github.states(deployment.id)[-1] == "success"
     assert words in await page(world, deployment.id)
 
@@ -112,7 +103,7 @@ async def test_a_channel_that_cannot_be_posted_to_is_named_on_the_page(
 @pytest.mark.parametrize("trouble", ["token_revoked", "account_inactive", "invalid_auth"])
 async def test_a_dead_token_does_not_stop_deployments(world: World, trouble: str) -> None:
     world.slack.trouble = trouble
-    deployment = await deployed(world)
+    deployment = await world.deployed()
     assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
     assert trouble in await page(world, deployment.id)
     assert world.slack.messages("#deploys") == []
@@ -120,7 +111,7 @@ async def test_a_dead_token_does_not_stop_deployments(world: World, trouble: str
 
 async def test_only_the_newest_state_is_sent_when_slack_was_slow(world: World) -> None:
     world.slack.faults.add(EDIT, Fault.rate_limited(3))
-    await deployed(world)
+    await world.deployed()
     [message] = world.slack.messages("#deploys")
     assert message.edits == 1
     assert "succeeded" in render(message)

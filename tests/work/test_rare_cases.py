@@ -58,8 +58,7 @@ async def test_ours_do_not_cover_an_end_that_somebody_else_reported(
     gate = tmp_path / "gate"
     async with live(store_url, tmp_path) as world:
         world.github.faults.add(STATUSES, Fault.rate_limited(3))
-        deployment = await world.deploy("slow", payload={"gate": str(gate)})
-        await world.phase(deployment.id, "in_progress")
+        deployment = await world.begin_slow(gate)
         await world.github.create_status(deployment.id, "success")
         await world.phase(deployment.id, "success")
         gate.touch()

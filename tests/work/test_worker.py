@@ -54,8 +54,7 @@ async def test_a_deployment_that_lost_its_job_is_taken_up(
     world = idle_world
     world.start_worker()
     gate = tmp_path / "gate"
-    deployment = await world.deploy("slow", payload={"gate": str(gate)})
-    await world.phase(deployment.id, "in_progress")
+    deployment = await world.begin_slow(gate)
     await world.stop_workers()
     execute(world, "delete from procrastinate_jobs")
     execute(world, "update deployments set asked_at = now() - interval '2 minutes'")
@@ -70,8 +69,7 @@ async def test_a_run_of_a_machine_that_is_gone_is_lost_and_not_started_again(
     world = idle_world
     world.start_worker()
     gate = tmp_path / "gate"
-    deployment = await world.deploy("slow", payload={"gate": str(gate)})
-    await world.phase(deployment.id, "in_progress")
+    deployment = await world.begin_slow(gate)
     await world.stop_workers()
     execute(world, "update places set seen_at = now() - interval '2 minutes'")
     execute(
@@ -115,8 +113,7 @@ async def test_a_route_that_is_gone_ends_its_deployments_once(
     world = idle_world
     world.start_worker()
     gate = tmp_path / "gate"
-    deployment = await world.deploy("slow", payload={"gate": str(gate)})
-    await world.phase(deployment.id, "in_progress")
+    deployment = await world.begin_slow(gate)
     await world.stop_workers()
     file = tmp_path / "deploy.yml"
     file.write_text(DEPLOY_YML[: DEPLOY_YML.index('  - name: "slow*"')])
