@@ -225,5 +225,5 @@ async def test_the_one_before_is_shown_as_replaced(store_url: str, tmp_path: Pat
             await world.github.wait_for(deployment.id, "success", within=20)
         await world.idle()
         first, second = world.slack.messages("#deploys")
-        assert "succeeded, replaced since" in render(first)
+        assert ", replaced since" in render(first)
         assert "replaced" not in render(second)

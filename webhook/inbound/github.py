@@ -10,6 +10,7 @@ import hmac
 import re
 from collections.abc import Sequence
 
+import structlog
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -17,6 +18,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from webhook.store.database import PATIENCE
 from webhook.store.deliveries import Received
 from webhook.work.intake import Intake, NotKept
+
+log = structlog.get_logger()
 
 # GitHub caps payloads at 25 MB.
 LARGEST_BODY = 25 * 1024 * 1024
@@ -52,6 +55,8 @@ def blueprint(intake: Intake, secrets: Sequence[str]) -> Blueprint:
             received = _verified(request.headers, keys)
             _keep(intake, received)
         except Refusal as refusal:
+            guid = request.headers.get("X-GitHub-Delivery", "")[:100]
+            log.warning("delivery refused", delivery=guid, status=refusal.status, why=str(refusal))
             return refusal.answer()
         answer = {"delivery": received.guid, "status": "accepted"}
         if received.event == "ping":

@@ -50,7 +50,7 @@ def _migrations(found: str | None) -> str:
 
 def _worker(seconds: float | None) -> str:
     if seconds is None:
-        return "none was ever seen; start one: python -m webhook worker"
+        return "none is running; start one: python -m webhook worker"
     if seconds > HEARTBEAT_LIMIT:
         return f"last heard of {seconds:.0f} s ago; start one: python -m webhook worker"
     return OK

@@ -22,7 +22,7 @@ _SIGNS = {
     Phase.QUEUED: ("⏳", "queued"),
     Phase.IN_PROGRESS: ("🔄", "in progress"),
     Phase.SUCCESS: ("✅", "succeeded"),
-    Phase.INACTIVE: ("✅", "succeeded, replaced since"),
+    Phase.INACTIVE: ("✅", "succeeded"),
     Phase.FAILURE: ("❌", "failed"),
     Phase.ERROR: ("⛔", "could not run"),
 }
@@ -106,7 +106,10 @@ def _context(parts: list[str]) -> ContextBlock:
 
 
 def _duration(told: Told) -> str:
-    return f" in {durations.write(told.seconds)}" if told.seconds is not None else ""
+    words = ""
+    if told.seconds is not None and told.phase is not Phase.ERROR:  # it did not run
+        words = f" in {durations.write(told.seconds)}"
+    return f"{words}, replaced since" if told.phase is Phase.INACTIVE else words
 
 
 def _escape(text: str, limit: int) -> str:

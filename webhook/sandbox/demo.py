@@ -67,6 +67,9 @@ ACTS = (
 async def demo(*, keep: bool, as_json: bool) -> int:
     """The exit code: 0 where all went as it should."""
     folder = Path(tempfile.mkdtemp(prefix="gitploy-relay-demo-"))
+    this = asyncio.current_task()
+    if this is not None:  # nothing is left running, however it is stopped
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     try:
         async with Sandbox() as sandbox, _site(folder / "site") as site_url:
             story = Story(sandbox, silent=as_json)

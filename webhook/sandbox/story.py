@@ -3,9 +3,9 @@
 import io
 import time
 from collections.abc import Mapping
+from textwrap import indent
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -48,16 +48,11 @@ class Story:
         table = Table(box=None, pad_edge=False)
         for column in ("environment", "ref", "states on GitHub", "Slack"):
             table.add_column(column, no_wrap=True)
-        deployments = self._sandbox.github.deployments.values()
-        for deployment in deployments:
+        for deployment in self._sandbox.github.deployments.values():
             table.add_row(*self._row(deployment))
         self._console.print()
         self._console.rule("What happened", align="left")
         self._console.print(table)
-        self._console.print("\nThe pages that the statuses link to:")
-        for deployment in deployments:
-            log_url = self._sandbox.github.statuses(deployment.id)[-1].log_url
-            self._console.print(f"  {log_url}")
         words = (
             "All went as it should: the third was meant to fail."
             if went_well
@@ -69,6 +64,10 @@ class Story:
         self._console.print("\nAll goes on running until Ctrl-C:")
         for name, address in addresses.items():
             self._console.print(f"  {name:13} {address}")
+        self._console.print("The pages that the statuses link to:")
+        for deployment in self._sandbox.github.deployments.values():
+            log_url = self._sandbox.github.statuses(deployment.id)[-1].log_url
+            self._console.print(f"  {log_url}")
         self._console.print(f"Ask for one more deployment:\n  {command}")
 
     def _row(self, deployment: Deployment) -> tuple[str, ...]:
@@ -87,7 +86,7 @@ class Story:
 
     def _slack(self, channel: Channel, message: Message) -> None:
         self._line("Slack", f"#{channel.name}, {_kind(message)}:")
-        self._console.print(Padding(Text(render(message)), (0, 0, 0, 16)))
+        self._console.print(Text(indent(render(message), " " * 16)))
 
     def _line(self, who: str, what: str | Text) -> None:
         seconds = time.monotonic() - self._began

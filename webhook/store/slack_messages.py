@@ -138,10 +138,11 @@ def of_deployment(connection: Sync, deployment_id: int) -> list[SlackMessage]:
 
 
 def lately_in_trouble(connection: Sync) -> list[tuple[str, str]]:
-    """(channel, trouble) of the deployments of the last seven days, each once."""
+    """(channel, trouble) where the newest message of the last seven days was refused."""
     rows = connection.execute(
-        "select distinct channel, trouble from slack_messages join deployments"
-        " on deployments.id = deployment_id where trouble <> ''"
-        " and phase_at > now() - interval '7 days' order by channel"
+        "select channel, trouble from (select distinct on (channel) channel, trouble"
+        " from slack_messages join deployments on deployments.id = deployment_id"
+        " where phase_at > now() - interval '7 days'"
+        " order by channel, phase_at desc, trouble = '') newest where trouble <> ''"
     ).fetchall()
     return [(row["channel"], row["trouble"]) for row in rows]

@@ -22,14 +22,13 @@ from webhook.outbound.trouble import Later, NoAccess, Unsure
 from webhook.store import deployments, output, places
 from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work import moves
+from webhook.work.queue import Elsewhere
 from webhook.work.relay import Relay, as_contract, log_about, now, scope
 
 log = structlog.get_logger()
 
 # A tool ends a run at its deadline by itself where it can; this is what it may take for that.
 GRACE = timedelta(seconds=15)
-# How soon a worker that cannot look leaves the next look to whoever comes first.
-ELSEWHERE = timedelta(seconds=0.5)
 
 
 async def advance(relay: Relay, deployment_id: int) -> datetime | None:
@@ -71,10 +70,10 @@ def _is_over(row: DeploymentRow) -> bool:
 
 async def _look(relay: Relay, row: DeploymentRow, environment: Environment) -> datetime | None:
     handler = relay.handler(environment)
-    if handler.local and row.started_on not in (None, relay.place):
-        return await _leave_to(relay, row.started_on)
+    if handler.local and row.started_on and row.started_on != relay.place:
+        await _hand_over(relay, row.started_on)
     if row.run is None and row.ended_at is None:
-        await relay_may_tell(relay, row)
+        await _require_access(relay, row)
         row = await _mark_start(relay, row, environment)
     try:
         run = await _run(handler, as_contract(row, environment), row)
@@ -86,15 +85,16 @@ async def _look(relay: Relay, row: DeploymentRow, environment: Environment) -> d
     return await _settle(relay, row, environment, handler, run)
 
 
-async def _leave_to(relay: Relay, place: str | None) -> datetime:
+async def _hand_over(relay: Relay, place: str) -> None:
     """Its files are on another machine, whose workers follow it as long as there are any."""
     async with relay.pool.connection() as connection:
-        if await places.is_gone(connection, place or "", relay.place):
-            raise ToolRejected("lost: the machine that ran it is gone, or its disk was replaced")
-    return now() + ELSEWHERE
+        gone = await places.is_gone(connection, place, relay.place)
+    if gone:
+        raise ToolRejected("lost: the machine that ran it is gone, or its disk was replaced")
+    raise Elsewhere(place)
 
 
-async def relay_may_tell(relay: Relay, row: DeploymentRow) -> None:
+async def _require_access(relay: Relay, row: DeploymentRow) -> None:
     """Nothing is started that GitHub could not be told of: the App may have been removed."""
     try:
         await relay.github.require_access(scope(row))

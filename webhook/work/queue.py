@@ -8,11 +8,13 @@ priority: what arrives meanwhile is deferred as NEWS.
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
 from procrastinate.jobs import Job
 
 from webhook.outbound.trouble import Later
+from webhook.store import jobs
 from webhook.store.database import Async, Sync
 from webhook.store.deployments import Outdated
 
@@ -22,10 +24,25 @@ _SHORT_WAIT = 5
 _LONGEST_WAIT = 60
 
 
+class Elsewhere(Later):
+    """The job can be done on the machine of that name only."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"for {place}", datetime.now(UTC))
+        self.place = place
+
+
+def queue_at(place: str) -> str:
+    """The queue that only the workers of a machine serve, besides the default one."""
+    return f"{jobs.PLACE_QUEUE}{place}"
+
+
 class Patience(BaseRetryStrategy):
     """Again at the time that the job asks for; after a surprise soon, then less and less often."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
+        if isinstance(exception, Elsewhere):
+            return RetryDecision(retry_at=exception.at, queue=queue_at(exception.place))
         if isinstance(exception, Later):
             # What waits is no news any more: it must not hold back what arrives meanwhile.
             return RetryDecision(retry_at=exception.at, priority=0)

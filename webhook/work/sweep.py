@@ -62,6 +62,7 @@ class Sweeper:
                 if await jobs.may_sweep(connection):
                     await self._take_over()
                     await self._take_up(connection)
+                    await jobs.bring_home(connection, self._relay.place)
             await self._take_back(connection)
 
     async def _take_over(self) -> None:

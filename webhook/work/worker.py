@@ -15,8 +15,9 @@ from procrastinate.worker import Worker
 from webhook.outbound.trouble import Later
 from webhook.store import deliveries
 from webhook.store.deployments import Outdated
+from webhook.store.jobs import DEFAULT_QUEUE
 from webhook.work.advance import advance
-from webhook.work.queue import Patience
+from webhook.work.queue import Patience, queue_at
 from webhook.work.receive import receive
 from webhook.work.relay import CONCURRENCY, Relay
 from webhook.work.sweep import STALLED_AFTER, Sweeper
@@ -97,6 +98,7 @@ async def work(relay: Relay, stop: asyncio.Event) -> None:
 
 async def _work(relay: Relay, sweeper: Sweeper) -> None:
     await relay.queue.app.run_worker_async(
+        queues=[DEFAULT_QUEUE, queue_at(relay.place)],
         concurrency=CONCURRENCY,
         fetch_job_polling_interval=POLL_EVERY,
         update_heartbeat_interval=HEARTBEAT,
