@@ -46,7 +46,22 @@ def _printable(argument: str) -> str:
     return argument
 
 
+def _program(argv: list[str]) -> list[str]:
+    if not argv[0].strip():
+        raise ValueError("the command has no name")
+    return argv
+
+
+def _web(url: str) -> str:
+    if not url.startswith(("https://", "http://", "{")):
+        raise ValueError(f"'{url}' must begin with https:// or http://")
+    return url
+
+
 def _set(names: list[str], info: ValidationInfo) -> list[str]:
+    ours = ", ".join(f"'{n}'" for n in names if n.startswith(("GITPLOY_", "DEPLOYMENT_")))
+    if ours:
+        raise ValueError(f"not for handing on, as the relay's own: {ours}")
     environ = (info.context or {}).get("environ", {})
     missing = ", ".join(f"'{name}'" for name in names if name not in environ)
     if missing:
@@ -57,11 +72,15 @@ def _set(names: list[str], info: ValidationInfo) -> list[str]:
 class CommandOptions(contract.Options):
     """`run` is an argv: no shell reads it. `env` names what is passed on besides the usual."""
 
-    run: list[Annotated[Template, AfterValidator(_printable)]] = Field(min_length=1)
+    run: Annotated[
+        list[Annotated[Template, AfterValidator(_printable)]],
+        Field(min_length=1),
+        AfterValidator(_program),
+    ]
     cwd: Annotated[str, AfterValidator(_absolute)] | None = None
     env: Annotated[list[str], AfterValidator(_set)] = Field(default_factory=list)
-    environment_url: Template | None = None
-    output_limit: int = Field(default=1024 * 1024, ge=1024)
+    environment_url: Annotated[Template, AfterValidator(_web)] | None = None
+    output_limit: int = Field(default=1024 * 1024, ge=1024, le=64 * 1024 * 1024)
 
 
 class Command:

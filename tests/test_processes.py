@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, STDOUT, Process
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import aiohttp
+import psutil
 import psycopg
 import pytest
 
@@ -159,6 +161,61 @@ async def test_all_that_is_wrong_is_said_before_anything_starts(
         assert "GITPLOY_WEBHOOK_SECRET" in output
         assert "PORT" in output
         assert "Traceback" not in output
+
+
+async def test_what_an_operator_can_mend_is_said_in_a_sentence(
+    sandbox: Sandbox, folder: Path, postgres: str
+) -> None:
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("create database empty")
+    empty = {"GITPLOY_STORE_SOURCE": postgres.replace("/postgres?", "/empty?")}
+    nowhere = {"GITPLOY_STORE_SOURCE": "postgresql://127.0.0.1:9/none"}
+    variables = environ(sandbox, folder)
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        cases = [
+            ("deliveries", empty, "run: python -m webhook migrate"),
+            ("worker", empty, "run: python -m webhook migrate"),
+            ("worker", nowhere, "check GITPLOY_STORE_SOURCE"),
+            ("migrate", nowhere, "check GITPLOY_STORE_SOURCE"),
+            ("up", {"GITPLOY_DATA_DIR": "/dev/null/x"}, "GITPLOY_DATA_DIR '/dev/null/x'"),
+            ("check", {"GITPLOY_DATA_DIR": "/dev/null/x"}, "GITPLOY_DATA_DIR '/dev/null/x'"),
+            ("up", {"PORT": str(taken.getsockname()[1])}, "Address already in use; set another"),
+        ]
+        for command, changed, words in cases:
+            code, output = await run(f"{sys.executable} -m webhook {command}", variables | changed)
+            assert code == 1
+            assert words in output
+            assert "Traceback" not in output
+
+
+async def test_a_second_server_in_the_same_data_directory_is_refused(
+    sandbox: Sandbox, folder: Path
+) -> None:
+    variables, log = environ(sandbox, folder), folder / "log"
+    server = f"{sys.executable} -m webhook up"
+    async with started(server, variables, log):
+        await ready(variables, log)
+        [port] = free_ports(1)
+        code, output = await run(server, variables | {"PORT": str(port)})
+        assert code == 1
+        assert "Another relay runs with GITPLOY_DATA_DIR" in output
+        await ready(variables, log)
+
+
+async def test_a_demo_that_is_stopped_half_way_leaves_nothing_behind(folder: Path) -> None:
+    variables = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "webhook", "demo"), env=variables, cwd=ROOT, stdout=PIPE
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        while b"GitHub" not in await process.stdout.readline():
+            pass
+        process.terminate()
+        await process.communicate()
+    left = [p for p in psutil.process_iter(["cmdline"]) if str(folder) in str(p.info["cmdline"])]
+    assert left == []
+    assert list(folder.glob("gitploy-relay-demo-*")) == []
 
 
 async def test_the_demo_tells_its_story_as_json(folder: Path) -> None:

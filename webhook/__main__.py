@@ -9,31 +9,42 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+import psycopg
 import structlog
 
 from webhook import start
-from webhook.errors import Faults
+from webhook.errors import UserError
 from webhook.start import Setup
-from webhook.store import database
+from webhook.store import database, health
 from webhook.store.embedded import EmbeddedPostgres
 
 log = structlog.get_logger()
 
+STORE_VARIABLES = "GITPLOY_STORE_SOURCE or DATABASE_URL"
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Plain(click.Group):
+    """What an operator can mend is said in a sentence, without a trace."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(str(error), err=True)
+        except psycopg.OperationalError as error:
+            reason = str(error).strip().splitlines()[0]
+            click.echo(f"The store does not answer: {reason}; check {STORE_VARIABLES}", err=True)
+        sys.exit(1)
+
+
+@click.group(cls=Plain, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name=None, version="0.1.0", prog_name="gitploy-relay")
 def main() -> None:
     """Gitploy Relay: receives GitHub deployments, runs their tools, reports back."""
 
 
 def _set_up() -> Setup:
-    """All that is wrong, one fault a line, before anything is started."""
-    try:
-        setup = start.set_up(os.environ)
-    except Faults as faults:
-        for fault in faults.faults:
-            click.echo(fault, err=True)
-        sys.exit(1)
+    setup = start.set_up(os.environ)
     for warning in setup.settings.warnings:
         log.warning(warning)
     return setup
@@ -61,11 +72,14 @@ def _watch_stdin(_context: click.Context, _parameter: click.Parameter, watch: bo
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 16))
 def up(workers: int) -> None:
     """Web, workers and, where no store is configured, PostgreSQL: all in one."""
+    from webhook.serve import require_port
     from webhook.store.migrate import migrate as migrate_store
+    from webhook.up import claim
     from webhook.up import up as run
 
-    setup = _set_up()
-    settings = setup.settings
+    settings = _set_up().settings
+    require_port(settings.port)
+    claimed = claim(settings.data_dir)
     postgres = None if settings.store_source else EmbeddedPostgres(settings.data_dir)
     url = postgres.start() if postgres else settings.store_source
     assert url
@@ -76,16 +90,18 @@ def up(workers: int) -> None:
         webhook=f"{settings.server_url}/webhook",
         store="embedded PostgreSQL" if postgres else "PostgreSQL",
     )
-    asyncio.run(run({**os.environ, "GITPLOY_STORE_SOURCE": url}, workers, postgres))
+    with claimed:
+        asyncio.run(run({**os.environ, "GITPLOY_STORE_SOURCE": url}, workers, postgres))
 
 
 @main.command()
 @_until_stdin_closes
 def web() -> None:
     """The web process: webhook, pages, probes."""
-    from webhook.serve import serve
+    from webhook.serve import require_port, serve
 
     setup = _set_up()
+    require_port(setup.settings.port)
     with start.store(setup.settings) as url:
         os.environ["GITPLOY_STORE_SOURCE"] = url
         serve(setup.settings.port, setup.settings.web_processes)
@@ -108,6 +124,8 @@ def worker() -> None:
             await work(relay, stop)
 
     with start.store(setup.settings) as url:
+        with database.connect(url) as connection:
+            health.require_newest(connection)
         asyncio.run(run(url))
 
 
@@ -136,6 +154,7 @@ def deliveries(limit: int) -> None:
     from webhook.store.deliveries import newest
 
     with start.store(_set_up().settings) as url, database.connect(url) as connection:
+        health.require_newest(connection)
         for row in newest(connection, limit):
             about = f" deployment {row.deployment_id}" if row.deployment_id else ""
             click.echo(

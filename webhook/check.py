@@ -74,7 +74,10 @@ def _store(settings: Settings) -> Iterator[Finding]:
                 yield Finding("fault", f"Slack {channel}", trouble)
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()[0]
-        yield Finding("fault", "store", f"{reason}; check GITPLOY_STORE_SOURCE")
+        yield Finding("fault", "store", f"{reason}; check GITPLOY_STORE_SOURCE or DATABASE_URL")
+    except OSError as error:
+        words = f"the embedded PostgreSQL cannot be started: {error.strerror}"
+        yield Finding("fault", "store", f"{words}; check GITPLOY_DATA_DIR")
 
 
 def _traces(seconds: float | None) -> Iterator[Finding]:

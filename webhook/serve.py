@@ -4,13 +4,26 @@ Source: granian 2.8, `granian.server.Server`. A request waits for the commit of 
 there are many threads, most of them waiting; WEB_CONCURRENCY sets the number of processes.
 """
 
+import socket
 from importlib import import_module
 
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
+from webhook.errors import UserError
+
 THREADS = 64
+
+
+def require_port(port: int) -> None:
+    """The server itself would share the port with whoever has it, or never stop trying."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - as the server does
+    except OSError as error:
+        raise UserError(f"PORT {port} cannot be used: {error.strerror}; set another") from None
 
 
 def serve(port: int, processes: int) -> None:

@@ -37,7 +37,7 @@ class Setup:
 def set_up(environ: Mapping[str, str]) -> Setup:
     """Read and check all of it; raises `Faults` with everything that is wrong."""
     settings, deploy, faults = read(environ)
-    if settings is None or deploy is None:
+    if settings is None or deploy is None or faults:
         raise Faults(faults)
     keys = settings.secret_keys or (_kept(settings.data_dir / "secret_key"),)
     secret = settings.secrets | deploy.secrets | {*keys} | _secret_values(environ)
@@ -63,7 +63,21 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, li
         deploy = read_config(environ)
     except Faults as found:
         faults += found.faults
+    if settings is not None:
+        faults += _data_dir_faults(settings.data_dir)
     return settings, deploy, faults
+
+
+def _data_dir_faults(path: Path) -> list[str]:
+    """Makes it where it is not there yet, closed to others."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (path / ".writable").touch()
+        (path / ".writable").unlink()
+    except OSError as error:
+        words = f"'{path}' cannot be written to: {error.strerror}"
+        return [f"GITPLOY_DATA_DIR {words}; set a directory that the relay may write to"]
+    return []
 
 
 def read_config(environ: Mapping[str, str]) -> Config:
@@ -91,7 +105,6 @@ def _secret_values(environ: Mapping[str, str]) -> set[str]:
 
 def _kept(path: Path) -> str:
     """A random word, made once and kept in the data directory, readable by its owner only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.touch(mode=0o600)
     draft.write_text(secrets.token_urlsafe(32))

@@ -6,6 +6,7 @@ and are found again at the next start, PostgreSQL last.
 """
 
 import asyncio
+import fcntl
 import os
 import signal
 import sys
@@ -13,9 +14,12 @@ import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
 
 import structlog
 
+from webhook.errors import UserError
 from webhook.store.embedded import EmbeddedPostgres
 
 log = structlog.get_logger()
@@ -26,6 +30,18 @@ _LONGEST_PAUSE = 5.0
 _HEALTHY_AFTER = 10.0
 _STOP_WITHIN = 20.0
 _LOOK_EVERY = 1.0
+
+
+def claim(data_dir: Path) -> TextIO:
+    """Keep others from the data directory, as long as the answer is open."""
+    lock = (data_dir / "up.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(
+            f"Another relay runs with GITPLOY_DATA_DIR {data_dir}; stop it, or set another"
+        ) from None
+    return lock
 
 
 class Child:

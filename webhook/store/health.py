@@ -2,6 +2,7 @@
 
 from psycopg.errors import UndefinedTable
 
+from webhook.errors import UserError
 from webhook.store.database import Sync
 
 # The newest migration, which this version of the relay needs (Alembic is slow to import).
@@ -15,6 +16,15 @@ def revision(connection: Sync) -> str | None:
     except UndefinedTable:
         return None
     return row["version_num"] if row else None
+
+
+def require_newest(connection: Sync) -> None:
+    found = revision(connection)
+    if found != NEWEST_REVISION:
+        raise UserError(
+            f"The store is at migration {found or 'none'}, not {NEWEST_REVISION};"
+            " run: python -m webhook migrate"
+        )
 
 
 def seconds_since_heartbeat(connection: Sync) -> float | None:

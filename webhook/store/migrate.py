@@ -7,11 +7,15 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import NullPool, create_engine, text
 
+from webhook.store import database
+
 # One migration at a time, whoever starts it; the number means nothing.
 ADVISORY_LOCK = 4_117_201
 
 
 def migrate(url: str) -> None:
+    """Errors: psycopg.OperationalError where the store does not answer."""
+    database.connect(url).close()  # SQLAlchemy would wrap what it says
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     engine = create_engine(
