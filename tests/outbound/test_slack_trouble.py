@@ -41,9 +41,19 @@ async def test_slack_hears_of_the_end_all_the_same(world: World, call: str, faul
 
 
 async def test_githubs_part_does_not_wait_for_slack(world: World) -> None:
-    world.slack.faults.add("POST /*", Fault.hang(8), times=5)
+    world.slack.faults.add("POST /*", Fault.hang(30), times=5)
     deployment = await world.deploy()
-    await world.github.wait_for(deployment.id, "success", within=6)
+    await world.github.wait_for(deployment.id, "success", within=25)
+    assert world.slack.messages("#deploys") == []
+
+
+async def test_a_slack_that_hangs_does_not_use_up_the_worker(world: World) -> None:
+    world.slack.faults.add("POST /*", Fault.hang(60), times=1000)
+    asked = [await world.deploy() for _ in range(24)]
+    for deployment in asked:
+        await world.github.wait_for(deployment.id, "success", within=40)
+    # Eight at a time, given up after ten seconds each.
+    assert 0 < len(world.slack.calls) <= 16
 
 
 async def test_a_post_that_got_through_without_an_answer_is_found_again(

@@ -5,6 +5,7 @@ auth.test). Errors: `Later` (429 and the like: not done), `Unsure` (may have bee
 (the message is no more), `Refused` (with words that say what to change). Nothing here sleeps.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,6 +41,8 @@ _REMEDIES = {
     "token_expired": "the bot token has expired; set GITPLOY_SLACK_BOT_TOKEN anew",
     "missing_scope": "the Slack app lacks the scope {needed}; add it and install the app again",
 }
+# At once, in one process: a Slack that hangs must not use up the jobs that a worker can do.
+MOST_CALLS = 8
 # Seconds to wait where Slack limits without saying for how long.
 WAIT_WITHOUT_A_WORD = 30
 # AttributeError: slack_sdk stumbles over a 200 whose body is not JSON, a proxy's page for example.
@@ -92,6 +95,7 @@ class Slack:
         self._client.proxy = None
         self._bot: Bot | None = None
         self._wait_until: dict[str, datetime] = {}
+        self._calls = asyncio.Semaphore(MOST_CALLS)
 
     async def bot(self) -> Bot:
         if self._bot is None:
@@ -175,8 +179,11 @@ class Slack:
         until = self._wait_until.get(channel)
         if until and until > datetime.now(UTC):
             raise Later("Slack asked to wait", until)
+        if self._calls.locked():
+            raise Later.in_seconds("enough calls to Slack are under way", 0.5)
         try:
-            return await call()
+            async with self._calls:
+                return await call()
         except SlackApiError as error:
             understood = self._understood(channel, error)
             if isinstance(understood, Later):

@@ -94,7 +94,7 @@ async def _play(sandbox: Sandbox, story: Story, relay_url: str, site_url: str) -
         status = await sandbox.github.wait_for(
             deployment_id, "success", "failure", "error", within=END_WITHIN
         )
-        await _slack_says_so(sandbox, deployment_id)
+        await _slack_says_so(sandbox, deployment_id, failed=act.ends == "failure")
         page = await _get(f"{site_url}/{act.environment}/")
         story.site(f"{site_url}/{act.environment}/", page)
         shown = str(deployment_id) in page
@@ -116,15 +116,17 @@ async def _ask(sandbox: Sandbox, story: Story, act: Act) -> int:
         return int((await response.json())["id"])
 
 
-async def _slack_says_so(sandbox: Sandbox, deployment_id: int) -> None:
-    """Wait until the message in #deploys tells of the end."""
+async def _slack_says_so(sandbox: Sandbox, deployment_id: int, *, failed: bool) -> None:
+    """Wait until #deploys tells of the end and, if it failed, its thread and #oncall do too."""
+    purposes = ("message", "reply", "failures") if failed else ("message",)
     async with asyncio.timeout(END_WITHIN):
-        while not any(
-            key == f"{deployment_id}:message" and any(word in message.text for word in ENDED)
-            for key, message in _slack_messages(sandbox, "#deploys")
-        ):
+        while not {f"{deployment_id}:{purpose}" for purpose in purposes} <= {
+            key
+            for channel in ("#deploys", "#oncall")
+            for key, message in _slack_messages(sandbox, channel)
+            if any(word in message.text for word in ENDED)
+        }:
             await asyncio.sleep(0.05)
-    await asyncio.sleep(0.3)  # the replies come right after it
 
 
 def _slack_messages(sandbox: Sandbox, channel: str) -> list[tuple[str, Message]]:
