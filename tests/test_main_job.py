@@ -28,7 +28,7 @@ async def test_a_deployment_runs_its_command_and_github_and_slack_hear_of_it(wor
     assert all(status.by_app for status in statuses)
     assert all(status.description for status in statuses)
     [message] = world.slack.messages("#deploys")
-    assert message.edits == 2
+    assert message.edits in (1, 2)  # two changes in one moment are one edit
     text = render(message)
     assert "acme/site to production succeeded" in text
     assert "v1.0 @" in text

@@ -4,6 +4,7 @@ store; keep what belongs to this machine in the data directory."""
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,8 +73,7 @@ def _data_dir_faults(path: Path) -> list[str]:
     """Makes it where it is not there yet, closed to others."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (path / ".writable").touch()
-        (path / ".writable").unlink()
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         words = f"'{path}' cannot be written to: {error.strerror}"
         return [f"GITPLOY_DATA_DIR {words}; set a directory that the relay may write to"]

@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from webhook.outbound.app_tokens import Scope
-from webhook.outbound.github import GitHub, Status
+from webhook.outbound.github import MOST_CALLS, GitHub, Status
 from webhook.outbound.trouble import Later, NoAccess, Refused, Unsure
 from webhook.sandbox.faults import Fault
 from webhook.sandbox.sandbox import REPOSITORY, Sandbox
@@ -42,7 +42,7 @@ def scope(sandbox: Sandbox) -> Scope:
 async def test_many_who_wait_for_a_token_fetch_it_once(
     sandbox: Sandbox, github: GitHub, scope: Scope
 ) -> None:
-    await asyncio.gather(*(github.require_access(scope) for _ in range(30)))
+    await asyncio.gather(*(github.require_access(scope) for _ in range(MOST_CALLS)))
     assert sandbox.github.token_requests == 1
 
 

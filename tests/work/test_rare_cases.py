@@ -227,3 +227,18 @@ async def test_the_one_before_is_shown_as_replaced(store_url: str, tmp_path: Pat
         first, second = world.slack.messages("#deploys")
         assert ", replaced since" in render(first)
         assert "replaced" not in render(second)
+
+
+async def test_a_github_that_hangs_does_not_use_up_the_worker(
+    store_url: str, tmp_path: Path
+) -> None:
+    """What needs no GitHub goes on: deliveries are understood, Slack is told."""
+    async with live(store_url, tmp_path) as world:
+        world.github.faults.add("POST /app/installations/*", Fault.hang(30), times=1000)
+        for _ in range(24):
+            await world.deploy()
+        await world.github.settled()
+        waiting = "select 1 from deliveries where outcome is null"
+        await until(lambda: None if world.rows(waiting) else True, within=25)
+        await until(lambda: True if len(world.slack.messages("#deploys")) == 24 else None, 25)
+        world.github.faults.clear()

@@ -5,7 +5,6 @@ one hour and is scoped to one repository and the permissions that its user needs
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,17 +35,26 @@ class AppTokens:
     def __init__(self, fetch: Callable[[Scope], Awaitable[dict[str, Any]]]) -> None:
         self._fetch = fetch
         self._tokens: dict[Scope, tuple[str, datetime]] = {}
-        self._locks: defaultdict[Scope, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._fetching: dict[Scope, asyncio.Task[str]] = {}
 
     async def get(self, scope: Scope) -> str:
-        async with self._locks[scope]:
-            token, renew_at = self._tokens.get(scope, ("", None))
-            if renew_at is None or datetime.now(UTC) >= renew_at:
-                answer = await self._fetch(scope)
-                token = answer["token"]
-                renew_at = datetime.fromisoformat(answer["expires_at"]) - RENEW_BEFORE
-                self._tokens[scope] = (token, renew_at)
+        """All who wait for the same token share one call, and its error."""
+        token, renew_at = self._tokens.get(scope, ("", None))
+        if renew_at is not None and datetime.now(UTC) < renew_at:
             return token
+        fetching = self._fetching.get(scope)
+        if fetching is None:
+            fetching = asyncio.create_task(self._renew(scope))
+            self._fetching[scope] = fetching
+            fetching.add_done_callback(lambda _: self._fetching.pop(scope, None))
+        return await asyncio.shield(fetching)
+
+    async def _renew(self, scope: Scope) -> str:
+        answer = await self._fetch(scope)
+        token: str = answer["token"]
+        renew_at = datetime.fromisoformat(answer["expires_at"]) - RENEW_BEFORE
+        self._tokens[scope] = (token, renew_at)
+        return token
 
     def drop(self, scope: Scope, token: str) -> None:
         """Forget a token that GitHub refused, unless another one is there already."""

@@ -5,6 +5,7 @@ Errors: `Later` (asked to wait), `Unsure` (no clear answer), `Refused`, `NoAcces
 sleeps: a job that has to wait is given a later time.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,8 @@ from webhook.settings import Settings
 
 # Seconds for one call in all. A call that was begun by somebody who died is over after that.
 TIMEOUT = aiohttp.ClientTimeout(total=10)
+# Callers at once, in one process: a GitHub that hangs must not use up what a worker can do.
+MOST_CALLS = 8
 # GitHub: "wait for at least one minute" at a secondary limit without Retry-After.
 SECONDARY_LIMIT = 60.0
 
@@ -69,6 +72,7 @@ class GitHub:
         )
         self._app: dict[str, Any] | None = None
         self._wait_until: dict[int, datetime] = {}
+        self._calls = asyncio.Semaphore(MOST_CALLS)
         self.tokens = AppTokens(self._fetch_token)
 
     async def app(self) -> dict[str, Any]:
@@ -81,7 +85,8 @@ class GitHub:
     async def require_access(self, scope: Scope) -> None:
         """Raise `NoAccess` where statuses could not be written."""
         self._heed_limit(scope)
-        await self.tokens.get(scope)
+        async with self._place():
+            await self.tokens.get(scope)
 
     async def create_status(self, scope: Scope, deployment_id: int, status: Status) -> int:
         """Write a status and return its id."""
@@ -91,7 +96,8 @@ class GitHub:
             answer = await self._api.post(url, data=status.as_request(), oauth_token=token)
             return int(answer["id"])
 
-        return await self._as_installation(scope, write)
+        async with self._place():
+            return await self._as_installation(scope, write)
 
     async def find_status(self, scope: Scope, deployment_id: int, ending: str) -> int | None:
         """The id of the status whose log_url ends so, if it is among GitHub's newest hundred."""
@@ -101,7 +107,8 @@ class GitHub:
             statuses = await self._api.getitem(url, oauth_token=token)
             return next((int(s["id"]) for s in statuses if s["log_url"].endswith(ending)), None)
 
-        return await self._as_installation(scope, look)
+        async with self._place():
+            return await self._as_installation(scope, look)
 
     async def _fetch_token(self, scope: Scope) -> dict[str, Any]:
         url = f"/app/installations/{scope.installation_id}/access_tokens"
@@ -144,6 +151,12 @@ class GitHub:
             raise understood from error
         except _NO_CLEAR_ANSWER as error:
             raise _unsure(error) from error
+
+    def _place(self) -> asyncio.Semaphore:
+        """One of the calls that may be under way, with the token that it waits for."""
+        if self._calls.locked():
+            raise Later.in_seconds("enough calls to GitHub are under way", 0.5)
+        return self._calls
 
     def _heed_limit(self, scope: Scope) -> None:
         until = self._wait_until.get(scope.installation_id)

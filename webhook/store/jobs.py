@@ -18,13 +18,14 @@ async def may_sweep(connection: Async) -> bool:
     return bool(row and row["mine"])
 
 
-async def doing(connection: Async, worker_ids: Collection[int]) -> set[int]:
-    """The jobs that these workers are said to be at."""
+async def doing(connection: Async, worker_ids: Collection[int]) -> set[tuple[int, int]]:
+    """The jobs that these workers are said to be at, each as (id, attempts so far)."""
     cursor = await connection.execute(
-        "select id from procrastinate_jobs where status = 'doing' and worker_id = any(%s)",
+        "select id, attempts from procrastinate_jobs"
+        " where status = 'doing' and worker_id = any(%s)",
         [list(worker_ids)],
     )
-    return {row["id"] async for row in cursor}
+    return {(row["id"], row["attempts"]) async for row in cursor}
 
 
 async def bring_home(connection: Async, watcher: str) -> None:

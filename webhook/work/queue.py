@@ -33,7 +33,11 @@ class Elsewhere(Later):
 
 
 def queue_at(place: str) -> str:
-    """The queue that only the workers of a machine serve, besides the default one."""
+    """The queue that only the workers of a machine serve, besides the default one.
+
+    Jobs come into it by being tried again, never by being deferred: PostgreSQL's notification of
+    a new job does not take so long a name.
+    """
     return f"{jobs.PLACE_QUEUE}{place}"
 
 
@@ -62,7 +66,7 @@ class Queue:
 
     def receive(self, connection: Sync, delivery_ids: Sequence[int]) -> None:
         """One job for all deliveries of a commit: a job costs as much as keeping a delivery."""
-        self.app.configure_task("receive", connection=connection).defer(
+        self.app.configure_task("receive", connection=connection, priority=NEWS).defer(
             delivery_ids=list(delivery_ids)
         )
 

@@ -30,9 +30,10 @@ class Sweeper:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
-        self._running: set[int] = set()
+        # A job keeps its id when it is tried again: (id, attempts) is one execution of it.
+        self._running: set[tuple[int, int]] = set()
         self._worker_ids: set[int] = set()
-        self._idle: set[int] = set()
+        self._idle: set[tuple[int, int]] = set()
 
     async def note(
         self, call: Callable[[], Awaitable[Any]], context: JobContext, worker: Worker
@@ -40,12 +41,12 @@ class Sweeper:
         """Task middleware: which jobs this process is at."""
         if worker.worker_id is not None:
             self._worker_ids.add(worker.worker_id)
-        job_id = context.job.id or 0
-        self._running.add(job_id)
+        execution = (context.job.id or 0, context.job.attempts)
+        self._running.add(execution)
         try:
             return await call()
         finally:
-            self._running.discard(job_id)
+            self._running.discard(execution)
 
     async def sweep_forever(self) -> None:
         while True:
@@ -81,7 +82,7 @@ class Sweeper:
     async def _take_back(self, connection: Async) -> None:
         """What is said to be done here, and is not: twice in a row, as ends take a moment."""
         idle = await jobs.doing(connection, self._worker_ids) - self._running
-        for job_id in idle & self._idle:
+        for job_id, _ in idle & self._idle:
             log.warning("job whose end was not recorded taken up again", job_id=job_id)
             manager = self._relay.queue.app.job_manager
             await manager.retry_job_by_id_async(job_id, retry_at=datetime.now(UTC))

@@ -88,13 +88,13 @@ async def _written(relay: Relay, row: DeploymentRow, step: Step) -> int:
         environment_url=step.environment_url,
     )
     try:
-        return await _created(relay, row, status)
-    except Later:
-        await _mark(relay, step, "waiting")
+        return await _created(relay, row, step, status)
+    except Later as later:
+        await _mark(relay, step, "waiting", trouble=str(later))
         raise
 
 
-async def _created(relay: Relay, row: DeploymentRow, status: Status) -> int:
+async def _created(relay: Relay, row: DeploymentRow, step: Step, status: Status) -> int:
     try:
         return await relay.github.create_status(scope(row), row.id, status)
     except Invalid:
@@ -102,6 +102,7 @@ async def _created(relay: Relay, row: DeploymentRow, status: Status) -> int:
             raise
         # The command or the tool named it; that the deployment ended matters more.
         log.warning("GitHub refuses the environment_url", environment_url=status.environment_url)
+        await _mark(relay, step, "tried", look_after=CALL_MAY_TAKE)
         bare = replace(status, environment_url="")
         return await relay.github.create_status(scope(row), row.id, bare)
 
