@@ -145,12 +145,11 @@ class Storm:
         if name == "postgres":
             with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
                 pid_file = self.folder / "data" / "postgres" / "postmaster.pid"
-                return [int(pid_file.read_text().splitlines()[0])]
+                pid = int(pid_file.read_text().splitlines()[0])
+                return [pid] if _cmdline(pid) else []
             return []
-        with contextlib.suppress(psutil.Error):
-            found = [p.pid for p in up.children(recursive=True) if name in p.cmdline()]
-            return [self.random.choice(found)] if found else []
-        return []
+        found = [p.pid for p in up.children(recursive=True) if name in _cmdline(p.pid)]
+        return [self.random.choice(found)] if found else []
 
     async def _settle(self) -> list[str]:
         """Wait until nothing is left to do."""
@@ -168,11 +167,14 @@ class Storm:
         return [f"not over after two minutes: deployments {open_ones}, jobs {self._jobs()}"]
 
     def _jobs(self) -> list[tuple[object, ...]]:
-        with psycopg.connect(self.store) as connection:
-            return connection.execute(
-                "select task_name, status, args, attempts, scheduled_at from procrastinate_jobs"
-                " where status <> 'succeeded'"
-            ).fetchall()
+        try:
+            with psycopg.connect(self.store) as connection:
+                return connection.execute(
+                    "select task_name, status, args, attempts, scheduled_at"
+                    " from procrastinate_jobs where status <> 'succeeded'"
+                ).fetchall()
+        except psycopg.OperationalError as error:  # it may have been the last one killed
+            return [(str(error),)]
 
     def _faults(self) -> list[str]:
         """The account."""
@@ -198,6 +200,14 @@ class Storm:
                 "select guid, event from deliveries where outcome is null or outcome = 'failed'"
             ).fetchall()
         return faults + [f"delivery {guid} ({event}) was not worked on" for guid, event in undone]
+
+
+def _cmdline(pid: int) -> list[str]:
+    """Empty for a process that has ended, though it may not have been waited for yet."""
+    try:
+        return psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return []
 
 
 async def blow(
