@@ -1,7 +1,6 @@
 """Logs: one JSON object a line, or readable lines on a terminal; never a secret in them."""
 
 import logging
-import logging.config
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO

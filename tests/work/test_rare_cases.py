@@ -14,7 +14,7 @@ from handlers.contract import Deployment, Run
 from tests.world import DEPLOY_YML, World, live, until
 from webhook.sandbox.faults import Fault
 from webhook.sandbox.screen import render
-from webhook.store import places
+from webhook.store import jobs, places
 from webhook.store.database import async_pool
 
 STATUSES = "POST /repos/*/deployments/*/statuses"
@@ -199,6 +199,26 @@ async def test_after_an_outage_of_everything_nobody_is_called_gone_at_once(store
         )
         assert await places.is_gone(connection, "there", "here")
         assert not await places.is_gone(connection, "here", "here")
+
+
+async def test_jobs_of_a_machine_come_home_only_when_it_is_gone(store_url: str) -> None:
+    async with async_pool(store_url, 1) as pool, pool.connection() as connection:
+
+        async def queues() -> list[str]:
+            await jobs.bring_home(connection, "here")
+            cursor = await connection.execute("select queue_name from procrastinate_jobs")
+            return [row["queue_name"] async for row in cursor]
+
+        await connection.execute("insert into places values ('here', now() - interval '5 min')")
+        await places.seen(connection, "there")
+        await connection.execute(
+            "insert into procrastinate_jobs (queue_name, task_name) values ('at-there', 'advance')"
+        )
+        assert await queues() == ["at-there"]
+        await connection.execute(
+            "update places set seen_at = now() - interval '2 min' where place = 'there'"
+        )
+        assert await queues() == ["default"]
 
 
 async def test_a_worker_outlives_an_outage_of_the_store(store_url: str, tmp_path: Path) -> None:

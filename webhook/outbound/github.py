@@ -70,17 +70,14 @@ class GitHub:
             private_key=settings.github_private_key,
             base_url=settings.github_base_url,
         )
-        self._app: dict[str, Any] | None = None
         self._wait_until: dict[int, datetime] = {}
         self._calls = asyncio.Semaphore(MOST_CALLS)
         self.tokens = AppTokens(self._fetch_token)
 
     async def app(self) -> dict[str, Any]:
         """GitHub's description of the App: id, client_id, permissions, events, ..."""
-        if self._app is None:
-            app: dict[str, Any] = await self._as_app(lambda: self._api.getitem("/app"))
-            self._app = app
-        return self._app
+        app: dict[str, Any] = await self._as_app(lambda: self._api.getitem("/app"))
+        return app
 
     async def require_access(self, scope: Scope) -> None:
         """Raise `NoAccess` where statuses could not be written."""

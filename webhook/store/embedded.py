@@ -35,10 +35,6 @@ class EmbeddedPostgres:
     def url(self) -> str:
         return str(self._server.get_uri())
 
-    @property
-    def pid(self) -> int:
-        return int(self._server.get_pid())
-
     def alive(self) -> bool:
         try:
             psycopg.connect(self.url, connect_timeout=4).close()

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection
 
+from webhook.store import places
 from webhook.store.database import Async
-from webhook.store.places import GONE_AFTER
 
 # Means nothing; the same in every worker.
 SWEEP_LOCK = 4_117_202
@@ -30,17 +30,15 @@ async def doing(connection: Async, worker_ids: Collection[int]) -> set[tuple[int
 
 async def bring_home(connection: Async, watcher: str) -> None:
     """Jobs that wait for machines which are gone go to whoever is there."""
-    await connection.execute(
-        "update procrastinate_jobs set queue_name = %(default)s"
-        " where status = 'todo' and starts_with(queue_name, %(prefix)s)"
-        " and exists (select from places where place = %(watcher)s"
-        " and since < now() - %(seconds)s * interval '1 second')"
-        " and not exists (select from places where queue_name = %(prefix)s || place"
-        " and seen_at > now() - %(seconds)s * interval '1 second')",
-        {
-            "default": DEFAULT_QUEUE,
-            "prefix": PLACE_QUEUE,
-            "watcher": watcher,
-            "seconds": GONE_AFTER,
-        },
+    cursor = await connection.execute(
+        "select distinct queue_name from procrastinate_jobs"
+        " where status = 'todo' and starts_with(queue_name, %s)",
+        [PLACE_QUEUE],
     )
+    for queue in [row["queue_name"] async for row in cursor]:
+        if await places.is_gone(connection, queue.removeprefix(PLACE_QUEUE), watcher):
+            await connection.execute(
+                "update procrastinate_jobs set queue_name = %s"
+                " where status = 'todo' and queue_name = %s",
+                [DEFAULT_QUEUE, queue],
+            )

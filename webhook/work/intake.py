@@ -1,7 +1,7 @@
 """Commits deliveries together with their jobs: all that wait at a moment in one transaction.
 
-One writer thread a process; a request hands over and waits for its batch. What this buys is in
-DESIGN's table of measurements: a commit (an fsync) is shared by all who wait for one.
+One writer thread a process; a request hands over and waits for its batch, so that a commit (an
+fsync) is shared by all who wait for one. `script/bench` measures it beside a commit for each.
 """
 
 import queue

@@ -17,7 +17,6 @@ from webhook.logs import Redactor
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.github import TIMEOUT, GitHub
 from webhook.outbound.slack import Slack
-from webhook.settings import Settings
 from webhook.start import Setup
 from webhook.store import database, deployments
 from webhook.store.database import AsyncPool
@@ -38,7 +37,6 @@ def now() -> datetime:
 class Relay:
     """`place` names this machine's data directory, on which commands run."""
 
-    settings: Settings
     config: Config
     pool: AsyncPool
     queue: Queue
@@ -98,7 +96,6 @@ async def open_relay(setup: Setup, url: str) -> AsyncIterator[Relay]:
         aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True) as session,
     ):
         yield Relay(
-            settings=settings,
             config=setup.config,
             pool=pool,
             queue=queue,

@@ -11,6 +11,7 @@ from datetime import timedelta
 import structlog
 
 from webhook.deployments.states import Phase
+from webhook.links import STEP_MARK
 from webhook.outbound.github import Status
 from webhook.outbound.trouble import Invalid, Later, NoAccess, Refused, Unsure
 from webhook.store import steps
@@ -108,7 +109,7 @@ async def _created(relay: Relay, row: DeploymentRow, step: Step, status: Status)
 
 
 def _mark_of(step: Step) -> str:
-    return f"#step-{step.id}"
+    return f"{STEP_MARK}{step.id}"
 
 
 async def _no_access(relay: Relay, step: Step, refused: NoAccess) -> None:
