@@ -23,7 +23,15 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from handlers import contract
-from handlers.contract import Deployment, Run, State, ToolRejected, ToolUnavailable, Workplace
+from handlers.contract import (
+    Deployment,
+    Pace,
+    Run,
+    State,
+    ToolRejected,
+    ToolUnavailable,
+    Workplace,
+)
 from handlers.placeholders import Template, fill, fill_argument, payload, plain
 from handlers.supervision import rundir
 from handlers.supervision.handover import hand_over, reap
@@ -43,6 +51,11 @@ def _absolute(path: str) -> str:
 def _printable(argument: str) -> str:
     if "\0" in argument:
         raise ValueError("an argument cannot contain a NUL")
+    if "{report_token}" in argument:
+        raise ValueError(
+            "{report_token} would show in the machine's process list; the command"
+            " finds it in DEPLOYMENT_REPORT_TOKEN"
+        )
     return argument
 
 
@@ -86,6 +99,8 @@ class CommandOptions(contract.Options):
 class Command:
     Options: ClassVar[type[contract.Options]] = CommandOptions
     local: ClassVar[bool] = True
+    pace: ClassVar[Pace] = Pace(least=0.5, most=5)
+    appears_within: ClassVar[timedelta] = timedelta(0)
     grace = timedelta(seconds=10)  # from SIGTERM to SIGKILL
 
     def __init__(self, options: CommandOptions, workplace: Workplace) -> None:
@@ -170,7 +185,7 @@ class Command:
             timeout=deployment.timeout.total_seconds(),
             grace=self.grace.total_seconds(),
             output_limit=options.output_limit,
-            secrets=sorted(self._workplace.secrets),
+            secrets=sorted(self._workplace.secrets | {deployment.report.token}),
             environment_url=_filled_url(options.environment_url, deployment),
         )
 
@@ -187,7 +202,13 @@ def _facts(deployment: Deployment) -> dict[str, str]:
     facts: dict[str, Any] = {
         name.upper(): plain(f"the {name}", getattr(deployment, name)) for name in names
     }
-    return facts | {"ID": str(deployment.id), "PAYLOAD": json.dumps(payload(deployment))}
+    return facts | {
+        "ID": str(deployment.id),
+        "PAYLOAD": json.dumps(payload(deployment)),
+        "REPORT_URL": deployment.report.url,
+        "REPORT_API": deployment.report.api,
+        "REPORT_TOKEN": deployment.report.token,
+    }
 
 
 def _filled_url(template: str | None, deployment: Deployment) -> str:

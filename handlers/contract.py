@@ -4,11 +4,12 @@ A handler starts one tool (a command, Drone CI, ...) and looks how it goes. It h
 its own: the relay keeps the `Run` and hands it back, possibly in another process. A handler does
 not sleep, poll in a loop, write statuses, talk to Slack or touch the store.
 
-Errors: `ToolUnavailable` is tried again until the deployment's deadline; `ToolRejected` ends the
-deployment as `error` with its words. Both carry words that are shown to people: no secrets.
+Errors: `ToolUnavailable` is tried again until the deployment's deadline (`ToolUnsure`: `find` is
+asked again before anything else); `ToolRejected` ends the deployment as `error` with its words. All
+carry words that are shown to people: no secrets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,6 +17,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
+
+from handlers.http import Http
+from handlers.trouble import ToolRejected, ToolUnavailable, ToolUnsure
+
+__all__ = ["ToolRejected", "ToolUnavailable", "ToolUnsure"]
 
 
 class State(StrEnum):
@@ -33,24 +39,45 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """Where a tool may report how it goes, and with what.
+
+    `url` takes POSTs like GitHub's "Create a deployment status"; `api` is the base URL for clients
+    of GitHub's API that want one. `token` is good for this deployment only, until its end.
+    """
+
+    url: str
+    api: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """One GitHub deployment, as a handler sees it.
 
     `id` is GitHub's, unique on its server; `repo` is `owner/name`; `payload` is GitHub's, parsed:
-    null, a string or an object. The run must have ended by `deadline` (timezone-aware), which is
-    `timeout` after it was first started.
+    null, a string or an object. `created_at` is GitHub's. The run must have ended by `deadline`
+    (timezone-aware), which is `timeout` after it was first started.
     """
 
     id: int
     repo: str
+    repo_id: int
+    installation_id: int
     environment: str
     ref: str
     sha: str
     task: str
     creator: str
     payload: Any
+    created_at: datetime
     timeout: timedelta
     deadline: datetime
+    report: Report
+
+    @property
+    def started_at(self) -> datetime:
+        return self.deadline - self.timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +91,44 @@ class Run:
     environment_url: str = ""
 
 
-class ToolUnavailable(Exception):
-    """The tool did not answer, or asked to be left alone for a while; worth another try."""
-
-    def __init__(self, words: str, *, retry_at: datetime | None = None) -> None:
-        super().__init__(words)
-        self.retry_at = retry_at
-
-
-class ToolRejected(Exception):
-    """The tool refuses this deployment; trying again would not help."""
-
-
 class Options(BaseModel):
     """Base of what a handler takes under `with:` in deploy.yml: strict, unknown keys refused.
 
     Validators find the relay's process environment as `info.context["environ"]`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
+
+    def permissions(self) -> Mapping[str, str]:
+        """What the GitHub App must be granted for it, besides `deployments: write`."""
+        return {}
+
+    def events(self) -> Sequence[str]:
+        """What the GitHub App should subscribe to for it, besides deployments."""
+        return ()
 
 
-@dataclass(frozen=True, slots=True)
+class GitHubApi(Protocol):
+    """GitHub's REST API as the App, in the deployment's repository only.
+
+    `path` begins with `/repos/`. Errors: `ToolUnavailable`, `ToolUnsure`, and `ToolRejected` with
+    GitHub's `status` (404, 409, 422, ...).
+    """
+
+    async def get(self, deployment: Deployment, permissions: Mapping[str, str], path: str) -> Any:
+        """The JSON of the answer."""
+        ...
+
+    async def post(
+        self, deployment: Deployment, permissions: Mapping[str, str], path: str, body: Any
+    ) -> Any:
+        """The JSON of the answer; None where there is none (202 and 204)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
     """What the relay lends to its handlers.
 
@@ -96,26 +139,45 @@ class Workplace:
     data_dir: Path
     environ: Mapping[str, str] = field(repr=False)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    http: Http
+    github: GitHubApi
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a run is looked at, in seconds: often at first, then less and less often."""
+
+    least: float
+    most: float
 
 
 class Handler(Protocol):
-    """One tool. `find` and `start` are never called at once for the same deployment."""
+    """One tool. `find`, `start` and `check` are never called at once for the same deployment."""
 
     Options: ClassVar[type[Options]]
     # Whether its runs live on the machine, and the disk, of the worker that started them.
     local: ClassVar[bool]
+    pace: ClassVar[Pace]
+    # How long a run that the tool has accepted may stay hidden from `find`.
+    appears_within: ClassVar[timedelta]
 
     def __init__(self, options: Any, workplace: Workplace) -> None: ...
 
     async def find(self, deployment: Deployment) -> Run | None:
-        """The run of an earlier start that got through, even if nobody recorded it."""
+        """The run of an earlier start that got through, even if nobody recorded it.
+
+        None where there is none, and where the tool cannot be asked: then `start` must be such
+        that a second one does nothing.
+        """
         ...
 
     async def start(self, deployment: Deployment) -> Run:
         """Start the tool; called only after `find` said None."""
         ...
 
-    async def check(self, deployment: Deployment, run: Run) -> Run: ...
+    async def check(self, deployment: Deployment, run: Run) -> Run:
+        """How the run stands now; `run` is what `start`, `find` or the last `check` said."""
+        ...
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         """Ask the tool to end the run soon; harmless if it has ended."""

@@ -17,6 +17,8 @@ from pydantic import AfterValidator
 from handlers.contract import Deployment, ToolRejected
 
 NAMES = ("ref", "sha", "environment", "repo", "task", "id", "creator")
+REPORT_NAMES = ("report_url", "report_api", "report_token")
+_ALL = (*NAMES, *REPORT_NAMES)
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _PAYLOAD_KEY = re.compile(r"payload(\.[^.]+)+")
@@ -27,8 +29,8 @@ def _checked(text: str) -> str:
         name = token[1]
         if token[0] in ("{", "}"):
             raise ValueError(f"a lone '{token[0]}' in '{text}'; for a brace itself, double it")
-        if name is not None and name not in NAMES and not _PAYLOAD_KEY.fullmatch(name):
-            known = ", ".join(f"{{{known}}}" for known in (*NAMES, "payload.key"))
+        if name is not None and name not in _ALL and not _PAYLOAD_KEY.fullmatch(name):
+            known = ", ".join(f"{{{known}}}" for known in (*_ALL, "payload.key"))
             raise ValueError(f"unknown placeholder '{{{name}}}'; known: {known}")
     return text
 
@@ -75,9 +77,21 @@ def payload(deployment: Deployment) -> Any:
 def _value(name: str, deployment: Deployment) -> str:
     if name in NAMES:
         return str(getattr(deployment, name))
+    if name in REPORT_NAMES:
+        return str(getattr(deployment.report, name.removeprefix("report_")))
     found = payload(deployment)
     for key in name.split(".")[1:]:
         found = found.get(key) if isinstance(found, dict) else None
     if found is None:
         raise ToolRejected(f"the deployment's payload has no '{name.removeprefix('payload.')}'")
-    return found if isinstance(found, str) else json.dumps(found, separators=(",", ":"))
+    return as_text(found)
+
+
+def payload_values(deployment: Deployment) -> dict[str, str]:
+    """The payload's own keys, if it is an object, for tools whose parameters are text."""
+    found = payload(deployment)
+    return {key: as_text(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -203,5 +203,5 @@ async def test_no_secret_is_in_what_people_see(world: World) -> None:
         [m.text + render(m) for m in world.slack.messages("#deploys")]
         + [s.description + s.log_url for s in world.github.statuses(deployment.id)]
     )
-    assert not any(secret in seen for secret in world.setup.workplace.secrets)
+    assert not any(secret in seen for secret in world.setup.secrets)
     assert REPOSITORY in seen

@@ -63,7 +63,7 @@ class World:
         """All that this relay was given, or was lent by GitHub, or signed."""
         keys = {line.partition("key=")[2] for line in self._page_urls()}
         return {
-            *self.setup.workplace.secrets,
+            *self.setup.secrets,
             *self.github.world.tokens,
             *self.github.world.users,
             *(key.partition("#")[0] for key in keys),
@@ -169,7 +169,7 @@ async def live(
         server, setup = _web(lived_in, store_url, data_dir, config, environ or {})
         world = World(lived_in, setup, store_url, setup.settings.server_url)
         log = io.StringIO()
-        logs.set_up(setup.workplace.secrets, log)
+        logs.set_up(setup.secrets, log)
         for _ in range(workers):
             world.start_worker()
         try:

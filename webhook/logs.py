@@ -8,11 +8,13 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
+from webhook import report_tokens
+
 HIDDEN = "***"
 
 
 class Redactor:
-    """Replaces every known secret, wherever in a line it stands."""
+    """Replaces every known secret, and every token for reports, wherever in a line it stands."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = sorted((s for s in secrets if len(s) >= 4), key=len, reverse=True)
@@ -21,7 +23,7 @@ class Redactor:
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, HIDDEN)
-        return text
+        return report_tokens.PATTERN.sub(HIDDEN, text) if report_tokens.PREFIX in text else text
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):

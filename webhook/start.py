@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from handlers import HANDLERS
-from handlers.contract import Workplace
 from webhook import logs
 from webhook.deployments import config
 from webhook.deployments.config import Config
@@ -30,7 +29,8 @@ class Setup:
 
     settings: Settings
     config: Config
-    workplace: Workplace
+    environ: Mapping[str, str] = field(repr=False)
+    secrets: frozenset[str] = field(repr=False)
     place: str
     secret_keys: tuple[str, ...] = field(repr=False)
 
@@ -46,7 +46,8 @@ def set_up(environ: Mapping[str, str]) -> Setup:
     return Setup(
         settings=settings,
         config=deploy,
-        workplace=Workplace(settings.data_dir, environ, frozenset(secret)),
+        environ=environ,
+        secrets=frozenset(secret),
         place=_kept(settings.data_dir / "place"),
         secret_keys=keys,
     )

@@ -20,14 +20,6 @@ def outcome(code: int, last_line: str) -> tuple[str, str]:
     return "failure", f"exit code {code}: {last_line}" if last_line else f"exit code {code}"
 
 
-def span(seconds: float) -> str:
-    """A duration as people write it: 45s, 30m, 1h30m."""
-    minutes, seconds = divmod(max(1, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"))
-    return "".join(f"{number}{unit}" for number, unit in parts if number)
-
-
 def record(directory: Path, order: rundir.Order, state: str, words: str, url: str = "") -> None:
     words = redacted(words, order.secrets)
     if len(words) > LONGEST_DESCRIPTION:

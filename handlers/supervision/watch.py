@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 
-from handlers.supervision.ending import span
+from handlers import durations
 from handlers.supervision.output import Output
 from handlers.supervision.processes import group_lives
 from handlers.supervision.rundir import Order
@@ -84,7 +84,9 @@ class Watch:
         if self._process.poll() is not None:
             self._drained_at = min(self._drained_at, now + DRAIN)
         elif not self.stopped and (cancelled or now >= self._stop_at):
-            self.stopped = "cancelled" if cancelled else f"timed out after {span(self._timeout)}"
+            self.stopped = (
+                "cancelled" if cancelled else f"timed out after {durations.write(self._timeout)}"
+            )
             self._signal_group(signal.SIGTERM)
             self._kill_at = now + self._grace
         if now >= self._kill_at:

@@ -2,15 +2,16 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from handlers.command import Command, CommandOptions
-from handlers.contract import Deployment, Run, Workplace
+from handlers.contract import Deployment, GitHubApi, Report, Run, Workplace
+from handlers.http import Http
 from handlers.supervision import rundir
 
 T = TypeVar("T")
@@ -25,22 +26,48 @@ def a_deployment(*, lasting: float = 60, **facts: Any) -> Deployment:
     deployment = Deployment(
         id=1234567890,
         repo="acme/shop",
+        repo_id=777,
+        installation_id=888,
         environment="production",
         ref="main",
         sha="f95f852bd8fca8fcc58a9a2d6c842781e32a215e",
         task="deploy",
         creator="octocat",
         payload=None,
+        created_at=datetime.now(UTC) - timedelta(seconds=1),
         timeout=timeout,
         deadline=datetime.now(UTC) + timeout,
+        report=Report(
+            url="https://relay.example/api/v3/repos/acme/shop/deployments/1234567890/statuses",
+            api="https://relay.example/api/v3",
+            token="grt_a-token-for-one-deployment",
+        ),
     )
     return replace(deployment, **facts)
+
+
+def lent(
+    data_dir: Path,
+    environ: Mapping[str, str] | None = None,
+    secrets: frozenset[str] = frozenset(),
+    *,
+    http: Http | None = None,
+    github: GitHubApi | None = None,
+) -> Workplace:
+    """What the relay lends to a handler; calls to the outside only where the test gives them."""
+    return Workplace(
+        data_dir=data_dir,
+        environ=environ or {},
+        secrets=secrets,
+        http=cast("Http", http),
+        github=cast("GitHubApi", github),
+    )
 
 
 def a_command(data_dir: Path, run: list[str] | str, **more: Any) -> Impatient:
     """A handler for an argv, or for a script of the shell."""
     environ = more.pop("environ", os.environ)
-    workplace = Workplace(data_dir, environ, frozenset(more.pop("secrets", ())))
+    workplace = lent(data_dir, environ, frozenset(more.pop("secrets", ())))
     argv = ["sh", "-c", run, "sh"] if isinstance(run, str) else run
     options = CommandOptions.model_validate({"run": argv, **more}, context={"environ": environ})
     return Impatient(options, workplace)

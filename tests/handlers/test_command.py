@@ -136,6 +136,9 @@ async def test_the_command_sees_only_the_environment_it_was_given(data_dir: Path
     lines = (await output_of(handler)).decode().removesuffix("\0").split("\0")
     seen = dict(line.split("=", 1) for line in lines)
     assert json.loads(seen.pop("DEPLOYMENT_PAYLOAD")) == {"né": 'a"\nb'}
+    assert seen.pop("DEPLOYMENT_REPORT_URL").endswith("/deployments/1234567890/statuses")
+    assert seen.pop("DEPLOYMENT_REPORT_API") == "https://relay.example/api/v3"
+    assert seen.pop("DEPLOYMENT_REPORT_TOKEN") == "***"  # hidden in the output
     del environ["OTHER"]
     assert seen == environ | {
         "DEPLOYMENT_ID": "1234567890",

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from handlers import HANDLERS
 from handlers.command import Command
-from handlers.contract import Handler, KeepsOutput, ToolRejected, Workplace
-from tests.handlers.runs import a_command, a_deployment
+from handlers.contract import Handler, KeepsOutput, ToolRejected
+from tests.handlers.runs import a_command, a_deployment, lent
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ async def test_nothing_is_started_after_the_deadline(data_dir: Path) -> None:
 
 def test_the_command_handler_keeps_the_contract(data_dir: Path) -> None:
     options = HANDLERS["command"].Options.model_validate({"run": ["true"]}, context={"environ": {}})
-    handler: Handler = HANDLERS["command"](options, Workplace(data_dir, {}))
+    handler: Handler = HANDLERS["command"](options, lent(data_dir))
     also: Handler = a_command(data_dir, ["true"])
     assert isinstance(handler, KeepsOutput)
     assert isinstance(also, KeepsOutput)

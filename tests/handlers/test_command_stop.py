@@ -8,7 +8,6 @@ from time import monotonic
 import pytest
 
 from handlers.contract import State
-from handlers.supervision.ending import span
 from handlers.supervision.processes import group_lives
 from tests.handlers.runs import (
     Impatient,
@@ -115,11 +114,3 @@ async def test_what_ends_a_terminal_session_does_not_end_a_run(
     os.kill(pid_of(data_dir, "supervisor"), number)
     (data_dir / "go").touch()
     assert (await ended(handler, a_deployment())).state is State.SUCCESS
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.2, "1s"), (45, "45s"), (90, "1m30s"), (1800, "30m"), (5400, "1h30m"), (86400, "24h")],
-)
-def test_durations_are_written_as_people_do(seconds: float, words: str) -> None:
-    assert span(seconds) == words

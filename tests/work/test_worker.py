@@ -95,8 +95,8 @@ async def test_workers_on_two_machines_leave_each_other_their_runs(
         await world.phase(deployment.id, "in_progress")
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    workplace = replace(world.setup.workplace, data_dir=folder)
-    world.setup = replace(world.setup, place="elsewhere", workplace=workplace)
+    settings = replace(world.setup.settings, data_dir=folder)
+    world.setup = replace(world.setup, place="elsewhere", settings=settings)
     world.start_worker()
     await until(lambda: world.rows("select 1 from places where place = 'elsewhere'") or None)
     # While both look after everything, another one comes and goes at whichever place is free.
@@ -117,7 +117,7 @@ async def test_a_route_that_is_gone_ends_its_deployments_once(
     await world.stop_workers()
     file = tmp_path / "deploy.yml"
     file.write_text(DEPLOY_YML[: DEPLOY_YML.index('  - name: "slow*"')])
-    config = start.read_config(world.setup.workplace.environ)
+    config = start.read_config(world.setup.environ)
     world.setup = replace(world.setup, config=config)
     world.start_worker()
     await world.github.wait_for(deployment.id, "error", within=20)

@@ -25,7 +25,8 @@ from pydantic import (
     create_model,
 )
 
-from webhook.deployments import durations, yaml_source
+from handlers import durations
+from webhook.deployments import yaml_source
 from webhook.deployments.config_faults import at_fault, faults_of, never_matches, suggestion
 from webhook.errors import Faults
 

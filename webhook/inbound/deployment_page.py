@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from webhook.deployments import durations
+from handlers import durations
 from webhook.deployments.states import Phase, phase_of, shorten
 from webhook.inbound.terminal_text import harmless
 from webhook.store.deployments import DeploymentRow

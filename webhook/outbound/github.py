@@ -107,6 +107,17 @@ class GitHub:
         async with self._place():
             return await self._as_installation(scope, look)
 
+    async def call(self, scope: Scope, method: str, path: str, body: Any) -> Any:
+        """Any other call, for a tool that is GitHub's own; None where the answer has no JSON."""
+
+        async def ask(token: str) -> Any:
+            if method == "GET":
+                return await self._api.getitem(path, oauth_token=token)
+            return await self._api.post(path, data=body, oauth_token=token)
+
+        async with self._place():
+            return await self._as_installation(scope, ask)
+
     async def _fetch_token(self, scope: Scope) -> dict[str, Any]:
         url = f"/app/installations/{scope.installation_id}/access_tokens"
         try:
@@ -169,8 +180,8 @@ def _understood(error: HTTPException) -> Later | Refused:
     if error.status_code == HTTPStatus.FORBIDDEN and "suspended" in words:
         return NoAccess(words)
     if error.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
-        return Invalid(words)
-    return Refused(words)
+        return Invalid(words, error.status_code)
+    return Refused(words, error.status_code)
 
 
 def _asked_to_wait(error: HTTPException) -> datetime | None:
@@ -201,8 +212,9 @@ def _no_access_words(scope: Scope, refused: Refused) -> str:
     if "suspended" in reason:
         return f"installation {scope.installation_id} of this App is suspended on GitHub"
     if "422" in reason:
+        wanted = ", ".join(f"{name}: {level}" for name, level in scope.permissions)
         return (
-            f"the App may not write deployments of {scope.repo}: give it the permission"
-            f" 'Deployments: Read and write' and install it there"
+            f"the App lacks a permission for {scope.repo}: give it {wanted}, accept that where it"
+            " is installed, and install it there"
         )
     return reason

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from slack_sdk.models.blocks import ContextBlock, MarkdownTextObject, SectionBlock
 
-from webhook.deployments import durations
+from handlers import durations
 from webhook.deployments.states import Phase, shorten
 from webhook.outbound.slack import Message
 

@@ -22,7 +22,11 @@ class Unsure(RelayError):
 
 
 class Refused(RelayError):
-    """The other side says no, and would say no again."""
+    """The other side says no, and would say no again; `status` is that of its answer, if any."""
+
+    def __init__(self, words: str, status: int | None = None) -> None:
+        super().__init__(words)
+        self.status = status
 
 
 class Invalid(Refused):

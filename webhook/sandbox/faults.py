@@ -18,9 +18,10 @@ SECONDARY = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One misfortune: `wait`, then act (or not), then `answer`, or close the connection."""
+    """One misfortune: `wait`, act (or not), `linger`, then `answer` or close the connection."""
 
     wait: float = 0
+    linger: float = 0
     acts: bool = False
     drops: bool = False
     answer: int | None = None
@@ -63,6 +64,11 @@ class Fault:
     def hang(cls, seconds: float) -> "Fault":
         """Silence, then the usual answer; the work is done even if the client has gone."""
         return cls(wait=seconds, acts=True)
+
+    @classmethod
+    def hang_after(cls, seconds: float) -> "Fault":
+        """The work is done at once; the answer takes its time."""
+        return cls(acts=True, linger=seconds)
 
     @classmethod
     def drop_before(cls) -> "Fault":
@@ -136,6 +142,7 @@ async def _suffer(fault: Fault, request: web.Request, handler: Handler) -> web.S
     await request.read()  # or the client may still be sending when the connection closes
     await asyncio.sleep(fault.wait)
     done = await handler(request) if fault.acts else None
+    await asyncio.sleep(fault.linger)
     if fault.drops and request.transport is not None:
         request.transport.close()
     if fault.answer is not None:

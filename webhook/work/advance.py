@@ -6,6 +6,7 @@ import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 
+from handlers import durations
 from handlers.contract import (
     Deployment,
     Handler,
@@ -15,7 +16,6 @@ from handlers.contract import (
     ToolRejected,
     ToolUnavailable,
 )
-from webhook.deployments import durations
 from webhook.deployments.config import Environment
 from webhook.deployments.route import no_route_words, route
 from webhook.outbound.trouble import Later, NoAccess, Unsure
@@ -23,7 +23,7 @@ from webhook.store import deployments, output, places
 from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work import moves
 from webhook.work.queue import Elsewhere
-from webhook.work.relay import Relay, as_contract, log_about, now, scope
+from webhook.work.relay import Relay, log_about, now, scope
 
 log = structlog.get_logger()
 
@@ -76,12 +76,12 @@ async def _look(relay: Relay, row: DeploymentRow, environment: Environment) -> d
         await _require_access(relay, row)
         row = await _mark_start(relay, row, environment)
     try:
-        run = await _run(handler, as_contract(row, environment), row)
+        run = await _run(handler, relay.as_contract(row, environment), row)
     except ToolUnavailable as trouble:
         return await _try_later(relay, row, environment, trouble)
     if run is None:
         return None
-    await _keep_output(relay, handler, as_contract(row, environment))
+    await _keep_output(relay, handler, relay.as_contract(row, environment))
     return await _settle(relay, row, environment, handler, run)
 
 
@@ -167,7 +167,7 @@ async def _settle(
     if run.state.final or now() < _due(row, environment) + GRACE:
         await moves.record(relay, row, run)
         return None if run.state.final else _next_look(row, least=0.5, most=5)
-    await handler.cancel(as_contract(row, environment), run)
+    await handler.cancel(relay.as_contract(row, environment), run)
     timeout = durations.write(environment.timeout.total_seconds())
     await moves.record(relay, row, Run(run.id, State.ERROR, run.url, f"timed out after {timeout}"))
     return None

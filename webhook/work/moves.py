@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from handlers import durations
 from handlers.contract import Run, State
-from webhook.deployments import durations
 from webhook.deployments.states import Phase, follows, shorten
 from webhook.store import deployments, steps
 from webhook.store.database import Async

@@ -11,17 +11,20 @@ from procrastinate import PsycopgConnector
 
 from handlers import HANDLERS
 from handlers.contract import Deployment, Handler, Workplace
+from handlers.http import Http
 from webhook.deployments.config import Config, Environment
 from webhook.links import Links
 from webhook.logs import Redactor
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.github import TIMEOUT, GitHub
 from webhook.outbound.slack import Slack
+from webhook.report_tokens import ReportTokens
 from webhook.start import Setup
 from webhook.store import database, deployments
 from webhook.store.database import AsyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.work.queue import Queue
+from webhook.work.tools_github import ToolsGitHub
 
 # Jobs that one worker does at a time; each holds a connection only now and then.
 CONCURRENCY = 20
@@ -43,12 +46,33 @@ class Relay:
     github: GitHub
     slack: Slack | None
     links: Links
+    report_tokens: ReportTokens
     workplace: Workplace
     redactor: Redactor
     place: str
 
     def handler(self, environment: Environment) -> Handler:
         return HANDLERS[environment.handler](environment.options, self.workplace)
+
+    def as_contract(self, row: DeploymentRow, environment: Environment) -> Deployment:
+        """The deployment as its handler sees it."""
+        deadline = row.deadline or now() + environment.timeout
+        return Deployment(
+            id=row.id,
+            repo=row.repo,
+            repo_id=row.repo_id,
+            installation_id=row.installation_id,
+            environment=row.environment,
+            ref=row.ref,
+            sha=row.sha,
+            task=row.task,
+            creator=row.creator,
+            payload=row.payload,
+            created_at=row.created_at,
+            timeout=environment.timeout,
+            deadline=deadline,
+            report=self.report_tokens.report(row.repo, row.id, row.environment, deadline),
+        )
 
     async def read(self, deployment_id: int) -> DeploymentRow | None:
         async with self.pool.connection() as connection:
@@ -67,22 +91,6 @@ def scope(row: DeploymentRow) -> Scope:
     return Scope(row.installation_id, row.repo, row.repo_id)
 
 
-def as_contract(row: DeploymentRow, environment: Environment) -> Deployment:
-    """The deployment as its handler sees it."""
-    return Deployment(
-        id=row.id,
-        repo=row.repo,
-        environment=row.environment,
-        ref=row.ref,
-        sha=row.sha,
-        task=row.task,
-        creator=row.creator,
-        payload=row.payload,
-        timeout=environment.timeout,
-        deadline=row.deadline or now() + environment.timeout,
-    )
-
-
 @asynccontextmanager
 async def open_relay(setup: Setup, url: str) -> AsyncIterator[Relay]:
     settings = setup.settings
@@ -95,16 +103,24 @@ async def open_relay(setup: Setup, url: str) -> AsyncIterator[Relay]:
         queue.app.open_async(),
         aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True) as session,
     ):
+        github = GitHub(settings, session)
         yield Relay(
             config=setup.config,
             pool=pool,
             queue=queue,
-            github=GitHub(settings, session),
+            github=github,
             slack=Slack(settings.slack_bot_token, settings.slack_base_url, session)
             if settings.slack_bot_token
             else None,
             links=Links(settings.server_url, setup.secret_keys),
-            workplace=setup.workplace,
-            redactor=Redactor(setup.workplace.secrets),
+            report_tokens=ReportTokens(settings.server_url, setup.secret_keys),
+            workplace=Workplace(
+                data_dir=settings.data_dir,
+                environ=setup.environ,
+                secrets=setup.secrets,
+                http=Http(session),
+                github=ToolsGitHub(github),
+            ),
+            redactor=Redactor(setup.secrets),
             place=setup.place,
         )

@@ -1,4 +1,5 @@
-"""Durations as people write them: 30s, 30m, 2h, 1h30m."""
+"""Durations as people write them: 30s, 30m, 2h, 1h30m. The standard library only: supervise.py
+runs without site-packages."""
 
 import re
 from datetime import timedelta

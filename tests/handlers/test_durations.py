@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.deployments.durations import parse
+from handlers.durations import parse, write
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,11 @@ def test_anything_else_is_refused_with_the_remedy(text: str) -> None:
 def test_hours_minutes_and_seconds_add_up(hours: int, minutes: int, seconds: int) -> None:
     expected = timedelta(hours=hours, minutes=minutes, seconds=seconds)
     assert parse(f"{hours}h{minutes}m{seconds}s") == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "0s"), (45, "45s"), (90, "1m30s"), (1800, "30m"), (5400, "1h30m"), (86400, "24h")],
+)
+def test_durations_are_written_as_people_do(seconds: float, words: str) -> None:
+    assert write(seconds) == words

@@ -1,0 +1,29 @@
+"""What can go wrong with a tool, by the care that it needs. The words are for people."""
+
+from datetime import datetime
+
+
+class ToolUnavailable(Exception):
+    """The tool did not answer, or asked to be left alone for a while; worth another try.
+
+    Nothing was done.
+    """
+
+    def __init__(self, words: str, *, retry_at: datetime | None = None) -> None:
+        super().__init__(words)
+        self.retry_at = retry_at
+
+
+class ToolUnsure(ToolUnavailable):
+    """No answer, or a broken one: it may have been done."""
+
+
+class ToolRejected(Exception):
+    """The tool refuses this deployment; trying again would not help.
+
+    `status` is that of its HTTP answer, where there was one.
+    """
+
+    def __init__(self, words: str, *, status: int | None = None) -> None:
+        super().__init__(words)
+        self.status = status
