@@ -49,7 +49,7 @@ class Known:
         return not self._untold() or now > self.row.ended_at + LINGER
 
     def _untold(self) -> bool:
-        return any(step.outbox in ("waiting", "tried") for step in self.steps) or any(
+        return any(step.outbox in ("reported", "waiting", "tried") for step in self.steps) or any(
             not message.ts and not message.trouble for message in self.messages
         )
 
@@ -204,6 +204,8 @@ def _moment(at: datetime, form: str = "%d %b, %H:%M:%S") -> Moment:
 def _hint(known: Known) -> str:
     if known.row.phase is Phase.INACTIVE:
         return "It was replaced by a later deployment, or taken down."
+    if known.row.trouble and not known.over:
+        return f"It is asked again and again until its deadline: {_line(known.row.trouble)}"
     if known.row.ended_at and not known.over:
         return "Its run goes on and is watched to its end."
     return ""

@@ -1,7 +1,7 @@
 """Deployments: one row each, the truth that every decision is taken from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +26,9 @@ class DeploymentRow:
     `asked_at` is None while only statuses of it were seen; `watched`: somebody else runs it.
     `delivery` is the GUID of the delivery that asked for it.
     `production` is deploy.yml's word, else GitHub's. `run` is the handler's Run as JSON.
-    `started_on` names the data directory of the first start.
+    `started_on` names the data directory of the first start. `tried_until`: until then a start
+    may have got through although the tool does not show it yet. `reported_at`: when the tool last
+    reported by itself. `trouble`: why the tool cannot be asked now, and since when.
     """
 
     id: int
@@ -58,11 +60,20 @@ class DeploymentRow:
     started_on: str | None
     deadline: datetime | None
     ended_at: datetime | None
+    tried_until: datetime | None
+    reported_at: datetime | None
+    trouble: str
+    trouble_since: datetime | None
     version: int
 
 
+_COLUMNS = frozenset(field.name for field in fields(DeploymentRow))
+
+
 def _row(values: DictRow) -> DeploymentRow:
-    return DeploymentRow(**{**values, "phase": Phase(values["phase"])})
+    """A newer version of the relay, which migrates first, may have added columns."""
+    known = {name: value for name, value in values.items() if name in _COLUMNS}
+    return DeploymentRow(**{**known, "phase": Phase(values["phase"])})
 
 
 async def learn(
@@ -112,10 +123,9 @@ async def read(
     return _row(values) if values else None
 
 
-def read_sync(connection: Sync, deployment_id: int) -> DeploymentRow | None:
-    values = connection.execute(
-        "select * from deployments where id = %s", [deployment_id]
-    ).fetchone()
+def read_sync(connection: Sync, deployment_id: int, *, lock: bool = False) -> DeploymentRow | None:
+    query = "select * from deployments where id = %s" + (" for update" if lock else "")
+    values = connection.execute(query, [deployment_id]).fetchone()
     return _row(values) if values else None
 
 
@@ -168,6 +178,18 @@ async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow |
     )
     values = await cursor.fetchone()
     return _row(values) if values else None
+
+
+async def followed(
+    connection: Async, repo_id: int, handler: str, *, sha: str, run_id: str
+) -> list[int]:
+    """Open deployments of that handler whose run this is, or may be."""
+    cursor = await connection.execute(
+        "select id from deployments where repo_id = %s and handler = %s and ended_at is null"
+        " and (sha = %s or run->>'id' = %s)",
+        [repo_id, handler, sha, run_id],
+    )
+    return [values["id"] async for values in cursor]
 
 
 async def unattended(connection: Async) -> list[int]:

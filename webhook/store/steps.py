@@ -4,17 +4,18 @@ A step of ours is a GitHub deployment status on its way: `outbox` is `waiting`, 
 (committed before the call, so that a crash in it is seen), then `sent`, `refused`, or
 `skipped` because somebody else had ended the deployment. A tried one
 is left alone until `tried_until`, because the call may still be under way, here or elsewhere.
+What a tool reports to us begins as `reported`, until it is judged whether it counts.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from psycopg.rows import class_row
 
 from webhook.store.database import Async, Sync
 
-Outbox = Literal["waiting", "tried", "sent", "refused", "skipped"]
+Outbox = Literal["reported", "waiting", "tried", "sent", "refused", "skipped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,23 +46,68 @@ _COLUMNS = (
 )
 
 
+_INSERT = (
+    "insert into steps (deployment_id, actor, state, words, log_url, environment_url,"
+    " counted, github_id, outbox) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+
+
+def _values(deployment_id: int, step: NewStep) -> list[Any]:
+    return [
+        deployment_id,
+        step.actor,
+        step.state,
+        step.words,
+        step.log_url,
+        step.environment_url,
+        step.counted,
+        step.github_id,
+        step.outbox,
+    ]
+
+
+def add_report(connection: Sync, deployment_id: int, step: NewStep) -> Step:
+    cursor = connection.cursor(row_factory=class_row(Step))
+    cursor.execute(f"{_INSERT} returning {_COLUMNS}", _values(deployment_id, step))
+    kept = cursor.fetchone()
+    assert kept is not None
+    return kept
+
+
+def reported_end(connection: Sync, deployment_id: int) -> bool:
+    """Whether an end was reported that nobody has taken up yet."""
+    cursor = connection.execute(
+        "select 1 from steps where deployment_id = %s and outbox = 'reported'"
+        " and state in ('success', 'failure', 'error', 'inactive')",
+        [deployment_id],
+    )
+    return cursor.fetchone() is not None
+
+
+async def reported(connection: Async, deployment_id: int) -> list[Step]:
+    """What nobody has judged yet, in the order in which it came."""
+    cursor = connection.cursor(row_factory=class_row(Step))
+    await cursor.execute(
+        f"select {_COLUMNS} from steps where deployment_id = %s and outbox = 'reported'"
+        " order by id",
+        [deployment_id],
+    )
+    return await cursor.fetchall()
+
+
+async def judge(connection: Async, step_id: int, *, words: str, counted: bool) -> None:
+    """One that counts goes on to GitHub, after all that counted before; another is only kept."""
+    await connection.execute(
+        "update steps set words = %s, counted = %s, outbox = %s, turn = nextval('steps_turn')"
+        " where id = %s",
+        [words, counted, "waiting" if counted else None, step_id],
+    )
+
+
 async def add(connection: Async, deployment_id: int, step: NewStep) -> int | None:
     """Keep a step; None where GitHub's status of that id is already kept."""
     cursor = await connection.execute(
-        "insert into steps (deployment_id, actor, state, words, log_url, environment_url,"
-        " counted, github_id, outbox) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        " on conflict (github_id) do nothing returning id",
-        [
-            deployment_id,
-            step.actor,
-            step.state,
-            step.words,
-            step.log_url,
-            step.environment_url,
-            step.counted,
-            step.github_id,
-            step.outbox,
-        ],
+        f"{_INSERT} on conflict (github_id) do nothing returning id", _values(deployment_id, step)
     )
     row = await cursor.fetchone()
     return row["id"] if row else None
@@ -71,7 +117,7 @@ async def unsent(connection: Async, deployment_id: int) -> list[Step]:
     cursor = connection.cursor(row_factory=class_row(Step))
     await cursor.execute(
         f"select {_COLUMNS} from steps"
-        " where deployment_id = %s and outbox in ('waiting', 'tried') order by id",
+        " where deployment_id = %s and outbox in ('waiting', 'tried') order by turn",
         [deployment_id],
     )
     return await cursor.fetchall()
@@ -80,7 +126,7 @@ async def unsent(connection: Async, deployment_id: int) -> list[Step]:
 def of_deployment(connection: Sync, deployment_id: int) -> list[Step]:
     cursor = connection.cursor(row_factory=class_row(Step))
     cursor.execute(
-        f"select {_COLUMNS} from steps where deployment_id = %s order by id", [deployment_id]
+        f"select {_COLUMNS} from steps where deployment_id = %s order by turn", [deployment_id]
     )
     return cursor.fetchall()
 

@@ -8,8 +8,10 @@ from handlers.contract import Run, State
 from webhook.deployments.states import Phase, follows, shorten
 from webhook.store import deployments, steps
 from webhook.store.database import Async
-from webhook.store.deployments import DeploymentRow
+from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work.relay import Relay, now
+
+_WAITING = "Waiting: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,13 @@ class Move:
     phase: Phase
     words: str = ""
     environment_url: str = ""
+
+
+def counts(row: DeploymentRow, phase: Phase, words: str) -> bool:
+    """Whether it says anything new: another phase, or other words while it goes on."""
+    if follows(row.phase, phase):
+        return True
+    return phase is row.phase and not phase.final and bool(words) and words != row.words
 
 
 async def end(relay: Relay, row: DeploymentRow, words: str) -> None:
@@ -31,24 +40,64 @@ async def end(relay: Relay, row: DeploymentRow, words: str) -> None:
             await make(relay, connection, row, Move(Phase.ERROR, words))
 
 
-async def record(relay: Relay, row: DeploymentRow, run: Run) -> None:
-    """Keep how the run stands; a change of phase goes out to GitHub and Slack."""
-    run = replace(run, description=relay.redactor.text(run.description))
-    if row.run == asdict(run):
-        return
+async def wait(relay: Relay, row: DeploymentRow, trouble: str, *, tell: bool) -> DeploymentRow:
+    """The tool cannot be asked; kept for the page and, where it lasts, told everybody."""
+    trouble = relay.redactor.text(trouble)
     async with relay.pool.connection() as connection, connection.transaction():
-        row = await deployments.change(connection, row, run=asdict(run))
-        phase = Phase(run.state.value)
-        if follows(row.phase, phase):
-            if phase in (Phase.SUCCESS, Phase.FAILURE) and follows(row.phase, Phase.IN_PROGRESS):
+        since = row.trouble_since or now()
+        row = await deployments.change(connection, row, trouble=trouble, trouble_since=since)
+        words = shorten(_WAITING + trouble)
+        if tell and row.ended_at is None and words != row.words:
+            row = await make(relay, connection, row, Move(row.phase, words))
+    return row
+
+
+async def record(relay: Relay, row: DeploymentRow, run: Run) -> None:
+    """Keep how the run stands; a change of phase or words goes out to GitHub and Slack.
+
+    Whatever else changes the row meanwhile, a run that was started must not be forgotten.
+    """
+    run = replace(run, description=relay.redactor.text(run.description))
+    known = row.run
+    while row.run == known:
+        if row.run == asdict(run) and not row.trouble:
+            return
+        try:
+            await _record(relay, row, run)
+        except Outdated:
+            row = await relay.read(row.id) or row
+        else:
+            return
+    raise Outdated(f"the run of deployment {row.id} was recorded by somebody else")
+
+
+async def _record(relay: Relay, row: DeploymentRow, run: Run) -> None:
+    async with relay.pool.connection() as connection, connection.transaction():
+        row = await deployments.change(
+            connection, row, run=asdict(run), trouble="", trouble_since=None
+        )
+        move = _move(row, run)
+        if counts(row, move.phase, shorten(move.words)):
+            if move.phase in (Phase.SUCCESS, Phase.FAILURE) and follows(
+                row.phase, Phase.IN_PROGRESS
+            ):
                 # It ran, only so shortly that nobody saw it.
                 row = await make(relay, connection, row, Move(Phase.IN_PROGRESS))
-            move = Move(phase, run.description, run.environment_url)
             await make(relay, connection, row, move)
         elif run.state.final:
             words = shorten(f"The run ended with {run.state}: {run.description}")
             step = steps.NewStep(actor=row.handler, state=run.state, words=words, counted=False)
             await steps.add(connection, row.id, step)
+
+
+def _move(row: DeploymentRow, run: Run) -> Move:
+    phase = Phase(run.state.value)
+    if phase is Phase.QUEUED and row.phase is Phase.IN_PROGRESS:
+        phase = row.phase  # it waits once more, which only the words can tell
+    words = run.description
+    if not words and not run.state.final and row.words.startswith(_WAITING):
+        words = "The tool answers again"
+    return Move(phase, words, run.environment_url)
 
 
 async def make(relay: Relay, connection: Async, row: DeploymentRow, move: Move) -> DeploymentRow:
@@ -57,7 +106,7 @@ async def make(relay: Relay, connection: Async, row: DeploymentRow, move: Move) 
     step = steps.NewStep(
         actor="relay",
         state=row.phase,
-        words=row.words or _plain_words(row),
+        words=row.words or plain_words(row),
         environment_url=row.environment_url if row.phase is Phase.SUCCESS else "",
         outbox="waiting",
     )
@@ -66,7 +115,7 @@ async def make(relay: Relay, connection: Async, row: DeploymentRow, move: Move) 
     return row
 
 
-def _plain_words(row: DeploymentRow) -> str:
+def plain_words(row: DeploymentRow) -> str:
     """A status without a description would look like a mistake."""
     if row.started_at and row.ended_at:
         seconds = (row.ended_at - row.started_at).total_seconds()

@@ -70,6 +70,14 @@ class Queue:
             delivery_ids=list(delivery_ids)
         )
 
+    def take_reports(self, connection: Sync, deployment_id: int) -> None:
+        self.app.configure_task(
+            "take_reports",
+            connection=connection,
+            lock=f"deployment-{deployment_id}",
+            priority=NEWS,
+        ).defer(deployment_id=deployment_id)
+
     async def advance(self, connection: Async, deployment_id: int) -> None:
         """Look after the deployment from now to its end."""
         await self._defer(connection, "advance", "deployment", deployment_id)

@@ -20,6 +20,7 @@ from webhook.work.advance import advance
 from webhook.work.queue import Patience, queue_at
 from webhook.work.receive import receive
 from webhook.work.relay import CONCURRENCY, Relay
+from webhook.work.reports import take_reports
 from webhook.work.sweep import STALLED_AFTER, Sweeper
 from webhook.work.tell_github import tell_github
 from webhook.work.tell_slack import tell_slack
@@ -53,6 +54,7 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "receive": receive,
     "advance": look_after,
     "nudge": look_once,
+    "take_reports": take_reports,
     "tell_github": tell_github,
     "tell_slack": tell_slack,
 }
