@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from handlers import HANDLERS
 from webhook.__main__ import main
@@ -15,7 +16,8 @@ from webhook.settings import VARIABLES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *PAGES)
 NAMES = {variable.name for variable in VARIABLES}
 # Heroku sets these itself.
 OF_THE_PLATFORM = {"PORT", "DATABASE_URL"}
@@ -100,28 +102,43 @@ def test_the_procfiles_commands_are_known() -> None:
     assert set(app_json()["formation"]) == {"web", "worker"}
 
 
-def examples() -> list[str]:
-    return [block for block in _YAML.findall(README) if re.search(r"^envs:", block, re.M)]
+def examples(document: str) -> list[str]:
+    blocks = _YAML.findall((ROOT / document).read_text())
+    return [block for block in blocks if re.search(r"^envs:", block, re.M)]
 
 
-def test_there_is_an_example_of_deploy_yml() -> None:
-    assert examples()
+EXAMPLES = [(document, example) for document in DOCUMENTS for example in examples(document)]
 
 
-@pytest.mark.parametrize("example", examples())
-def test_the_readmes_deploy_yml_loads(example: str) -> None:
+@pytest.mark.parametrize(("document", "example"), EXAMPLES)
+def test_each_example_of_deploy_yml_loads(document: str, example: str) -> None:
     environ = {name: f"value of {name}" for name in re.findall(r"\b[A-Z][A-Z0-9_]+\b", example)}
-    assert load(example, "README.md", environ).envs
+    # Certificates and the like must be there.
+    with_files = re.sub(r"/etc/gitploy-relay/[\w.-]+\.(pem|key)", __file__, example)
+    assert load(with_files, document, environ).envs
 
 
-def test_every_key_is_in_an_example_and_in_a_table() -> None:
-    shown = "\n".join(examples())
-    models = (config.Environment, config.Slack, HANDLERS["command"].Options)
-    for model in models:
-        for name, field in model.model_fields.items():
-            key = field.alias or name
-            assert re.search(rf"\b{key}:", shown), key
-            assert re.search(rf"^\| `(slack\.)?{key}` \|", README, re.M), key
+def documented(model: type[BaseModel], document: str) -> list[str]:
+    """The keys that are missing in the document's examples, or in its tables."""
+    text, shown = (ROOT / document).read_text(), "\n".join(examples(document))
+    keys = [field.alias or name for name, field in model.model_fields.items()]
+    return [
+        key
+        for key in keys
+        if not re.search(rf"\b{key}:", shown)
+        or not re.search(rf"^\| `(slack\.)?{key}` \|", text, re.M)
+    ]
+
+
+@pytest.mark.parametrize("model", [config.Environment, config.Slack])
+def test_every_key_of_deploy_yml_is_in_an_example_and_in_a_table(model: type[BaseModel]) -> None:
+    assert documented(model, "README.md") == []
+
+
+@pytest.mark.parametrize("name", sorted(HANDLERS))
+def test_every_key_of_a_handler_is_in_an_example_and_in_a_table_of_one_page(name: str) -> None:
+    pages = {d for d, example in EXAMPLES if re.search(rf"handler: {name}\b", example)}
+    assert [] in [documented(HANDLERS[name].Options, page) for page in sorted(pages)]
 
 
 def test_the_sample_loads_without_any_variable() -> None:
@@ -149,7 +166,7 @@ def test_links_lead_somewhere(document: str) -> None:
     for path, anchor in _LINK.findall(text):
         if "://" in path:
             continue
-        target = ROOT / path if path else ROOT / document
+        target = (ROOT / document).parent / path if path else ROOT / document
         assert target.is_file(), path
         if anchor:
             assert anchor in anchors(target.read_text()), anchor

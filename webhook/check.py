@@ -9,6 +9,7 @@ import aiohttp
 import click
 import psycopg
 
+from handlers.contract import Options
 from webhook import logs, start
 from webhook.deployments.config import Config
 from webhook.errors import RelayError
@@ -46,7 +47,7 @@ async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bo
             findings += _routes(config)
         findings += await asyncio.to_thread(lambda: list(_store(settings)))
         async with aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True) as session:
-            findings += await _github(GitHub(settings, session))
+            findings += await _github(GitHub(settings, session), config)
             findings += await _slack(settings, config, session)
     redact = logs.Redactor(settings.secrets if settings else ())
     for finding in findings:
@@ -87,7 +88,7 @@ def _traces(seconds: float | None) -> Iterator[Finding]:
         yield Finding("ok", "worker", f"last heard of {seconds:.0f} s ago")
 
 
-async def _github(github: GitHub) -> list[Finding]:
+async def _github(github: GitHub, config: Config | None) -> list[Finding]:
     try:
         app = await github.app()
         slug = app["slug"]
@@ -101,25 +102,39 @@ async def _github(github: GitHub) -> list[Finding]:
         words = "what answers is not GitHub's API; check GITPLOY_GITHUB_BASE_URL"
         return [Finding("fault", "GitHub", words)]
     page = f"{app['html_url']}: Permissions & events"
+    envs = config.envs if config else ()
+    options = [env.options for env in envs if isinstance(env.options, Options)]
     return [
         Finding("ok", "GitHub", f"the App is {slug} (ID {app['id']})"),
-        *_events(app["events"], page),
-        *_permissions(app["permissions"], page),
+        *_events(app["events"], options, page),
+        *_permissions(app["permissions"], options, page),
     ]
 
 
-def _events(events: Iterable[str], page: str) -> Iterator[Finding]:
-    missing = [event for event in NEEDED_EVENTS if event not in set(events)]
+def _events(events: Iterable[str], options: Iterable[Options], page: str) -> Iterator[Finding]:
+    subscribed = set(events)
+    missing = [event for event in NEEDED_EVENTS if event not in subscribed]
+    useful = {event for chosen in options for event in chosen.events()}
     if missing:
         yield Finding("fault", "events", f"subscribe to {' and '.join(missing)} at {page}")
     else:
-        yield Finding("ok", "events", ", ".join(NEEDED_EVENTS))
+        yield Finding("ok", "events", ", ".join((*NEEDED_EVENTS, *sorted(useful & subscribed))))
+    if useful - subscribed:
+        names = " and ".join(sorted(useful - subscribed))
+        words = f"without {names} runs are only looked at now and then; subscribe at {page}"
+        yield Finding("note", "events", words)
 
 
-def _permissions(permissions: Mapping[str, str], page: str) -> Iterator[Finding]:
+def _permissions(
+    permissions: Mapping[str, str], options: Iterable[Options], page: str
+) -> Iterator[Finding]:
+    needed = dict(NEEDED_PERMISSIONS)
+    for chosen in options:
+        for name, level in chosen.permissions().items():
+            needed[name] = max(level, needed.get(name, "none"), key=_LEVELS.index)
     missing = [
         f"{name}: {level}"
-        for name, level in NEEDED_PERMISSIONS.items()
+        for name, level in needed.items()
         if _LEVELS.index(permissions.get(name, "none")) < _LEVELS.index(level)
     ]
     if missing:

@@ -101,7 +101,9 @@ async def open_relay(setup: Setup, url: str) -> AsyncIterator[Relay]:
     async with (
         database.async_pool(url, CONNECTIONS) as pool,
         queue.app.open_async(),
-        aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True) as session,
+        aiohttp.ClientSession(
+            timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
+        ) as session,
     ):
         github = GitHub(settings, session)
         yield Relay(
