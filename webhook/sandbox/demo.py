@@ -5,30 +5,24 @@ GitHub and Slack are the sandbox's; the relay is the real one, started as its us
 
 import asyncio
 import json
-import os
 import shutil
 import signal
 import sys
 import tempfile
-from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
-from webhook.sandbox.sandbox import REPOSITORY, Sandbox, free_ports
+from webhook.sandbox.running import get, relay, site
+from webhook.sandbox.sandbox import REPOSITORY, Sandbox
 from webhook.sandbox.screen import render
-from webhook.sandbox.server import HOST
 from webhook.sandbox.slack_model import Message
 from webhook.sandbox.story import Story
 
 DEPLOY = Path(__file__).with_name("site") / "deploy"
 # Seconds.
-READY_WITHIN = 20
 END_WITHIN = 15
 ENDED = ("succeeded", "failed", "could not run")
 
@@ -71,9 +65,10 @@ async def demo(*, keep: bool, as_json: bool) -> int:
     if this is not None:  # nothing is left running, however it is stopped
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     try:
-        async with Sandbox() as sandbox, _site(folder / "site") as site_url:
+        async with Sandbox() as sandbox, site(folder / "site") as site_url:
             story = Story(sandbox, silent=as_json)
-            async with _relay(sandbox, folder, site_url) as relay_url:
+            deploy_yml = DEPLOY_YML.format(deploy=DEPLOY, site=folder / "site", url=site_url)
+            async with relay(sandbox, folder, deploy_yml) as relay_url:
                 went_well = await _play(sandbox, story, relay_url, site_url)
                 if as_json:
                     sys.stdout.write(json.dumps(_report(sandbox), indent=2) + "\n")
@@ -95,7 +90,7 @@ async def _play(sandbox: Sandbox, story: Story, relay_url: str, site_url: str) -
             deployment_id, "success", "failure", "error", within=END_WITHIN
         )
         await _slack_says_so(sandbox, deployment_id, failed=act.ends == "failure")
-        page = await _get(f"{site_url}/{act.environment}/")
+        page = await get(f"{site_url}/{act.environment}/")
         story.site(f"{site_url}/{act.environment}/", page)
         shown = str(deployment_id) in page
         went_well &= status.state == act.ends and shown == (act.ends == "success")
@@ -179,78 +174,3 @@ async def _stay(story: Story, sandbox: Sandbox, relay_url: str, site_url: str) -
         """ -d '{"ref": "v1.2", "environment": "staging", "required_contexts": []}'""",
     )
     await stopped.wait()
-
-
-@asynccontextmanager
-async def _site(folder: Path) -> AsyncIterator[str]:
-    """Serves what is deployed: /staging/ and /production/."""
-
-    async def page(request: web.Request) -> web.StreamResponse:
-        path = folder / request.match_info["environment"] / "current" / "index.html"
-        if not path.is_file():
-            raise web.HTTPNotFound
-        return web.FileResponse(path)
-
-    app = web.Application()
-    app.router.add_get("/{environment}/", page)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, HOST, 0).start()
-    yield f"http://{HOST}:{runner.addresses[0][1]}"
-    await runner.cleanup()
-
-
-@asynccontextmanager
-async def _relay(sandbox: Sandbox, folder: Path, site_url: str) -> AsyncIterator[str]:
-    """`python -m webhook up` with an embedded PostgreSQL, ready; stopped at the end."""
-    [port] = free_ports(1)
-    config = folder / "deploy.yml"
-    config.write_text(DEPLOY_YML.format(deploy=DEPLOY, site=folder / "site", url=site_url))
-    # Neither the settings of a real relay nor a proxy between it and the stand-ins.
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GITPLOY_")
-        and not name.lower().endswith("_proxy")
-        and name != "DATABASE_URL"
-    }
-    log = folder / "relay.log"
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "webhook",
-            "up",
-            env=inherited | sandbox.environ(folder / "data", config, port),
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        await _ready(f"http://{HOST}:{port}/readyz", process, log)
-        yield f"http://{HOST}:{port}"
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-
-
-async def _ready(url: str, process: Process, log: Path) -> None:
-    try:
-        async with asyncio.timeout(READY_WITHIN):
-            while process.returncode is None and not await _get(url):
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        process.kill()
-    if process.returncode is not None:
-        sys.stderr.write(await asyncio.to_thread(log.read_text))
-        raise RuntimeError("the relay did not become ready")
-
-
-async def _get(url: str) -> str:
-    """The body of a 200; empty otherwise."""
-    try:
-        async with aiohttp.ClientSession() as session, session.get(url) as response:
-            return await response.text() if response.status == 200 else ""
-    except aiohttp.ClientError:
-        return ""
