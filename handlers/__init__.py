@@ -2,7 +2,17 @@
 
 from handlers.command import Command
 from handlers.contract import Handler
+from handlers.drone.handler import Drone
+from handlers.endpoint.handler import Endpoint
+from handlers.github_actions.handler import GitHubActions
+from handlers.spinnaker.handler import Spinnaker
+from handlers.woodpecker import Woodpecker
 
 HANDLERS: dict[str, type[Handler]] = {
     "command": Command,
+    "drone": Drone,
+    "endpoint": Endpoint,
+    "github-actions": GitHubActions,
+    "spinnaker": Spinnaker,
+    "woodpecker": Woodpecker,
 }

@@ -1,5 +1,8 @@
 """What several handlers take under `with:` in deploy.yml. Errors: `ValueError` with the remedy."""
 
+import ipaddress
+import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,15 +12,37 @@ from yarl import URL
 
 from handlers import durations
 
+# yarl takes line breaks and tabs out of an address without a word.
+_NEVER = re.compile(r"[\x00-\x20\x7f{}\\]")
+_NUMBERS = re.compile(r"[0-9.]+")
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.I)
 
-def _base_url(text: str) -> str:
+
+def address(text: str) -> URL:
+    """An absolute address that can be called. Errors: ValueError, with what to write."""
     try:
         url = URL(text)
     except ValueError:
         url = URL()
-    if url.scheme not in ("http", "https") or not url.host:
+    sound = not _NEVER.search(text) and url.scheme in ("http", "https")
+    if not (sound and url.port and url.raw_host and _is_host(url.raw_host)):
         raise ValueError(f"'{text}' is not an address; write https://host or https://host/path")
-    if url.user or url.password or url.query_string or url.fragment:
+    return url
+
+
+def _is_host(host: str) -> bool:
+    """What yarl takes and the resolver or aiohttp would refuse later is refused at the start."""
+    try:
+        if ":" in host or _NUMBERS.fullmatch(host):
+            return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
+    return all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split("."))
+
+
+def _base_url(text: str) -> str:
+    address(text)
+    if set("@?#") & set(text):
         raise ValueError("an address here has no user, password, query or fragment; leave them out")
     return text.rstrip("/")
 
@@ -34,8 +59,18 @@ def _duration(value: Any) -> timedelta:
 def _file(text: str) -> str:
     if not Path(text).is_absolute():
         raise ValueError(f"'{text}' must be an absolute path")
-    if not Path(text).is_file():
+    try:
+        readable = Path(text).is_file() and os.access(text, os.R_OK)
+    except OSError:  # a directory above it that may not be searched
+        readable = False
+    if not readable:
         raise ValueError(f"there is no file '{text}' that the relay can read")
+    return text
+
+
+def _text(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("has a line break, or a space at an end; take it out (of the variable)")
     return text
 
 
@@ -51,4 +86,5 @@ Duration = Annotated[
 File = Annotated[str, AfterValidator(_file)]
 """The absolute path of a file that is there."""
 
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1), AfterValidator(_text)]
+"""A name or a token: one line, which fits into a header."""

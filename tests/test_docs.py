@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from handlers import HANDLERS
+from tests.handlers.tools import Certificate, a_certificate
 from webhook.__main__ import main
 from webhook.deployments import config
 from webhook.deployments.config import Config
@@ -24,6 +25,7 @@ OF_THE_PLATFORM = {"PORT", "DATABASE_URL"}
 
 _ROW = re.compile(r"^\| `([A-Z][A-Z_]+)` \| (.+) \| (.+) \|$", re.M)
 _YAML = re.compile(r"^```yaml\n(.*?)^```$", re.M | re.S)
+_PEM = re.compile(r"\b(ca|certificate|key): /etc/gitploy-relay/[\w.-]+\.(?:pem|key)$", re.M)
 _LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
 _SCRIPT = re.compile(r"(?<![\w/.-])(script/\w+|\.ci/\w+)")
 _PATH = re.compile(r"`((?:webhook|handlers|tests|benchmarks)/[\w./]*)`|(tests/[\w/]+\.py)")
@@ -110,24 +112,36 @@ def examples(document: str) -> list[str]:
 EXAMPLES = [(document, example) for document in DOCUMENTS for example in examples(document)]
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return a_certificate(tmp_path_factory.mktemp("certificate"))
+
+
 @pytest.mark.parametrize(("document", "example"), EXAMPLES)
-def test_each_example_of_deploy_yml_loads(document: str, example: str) -> None:
+def test_each_example_of_deploy_yml_loads(
+    document: str, example: str, certificate: Certificate
+) -> None:
     environ = {name: f"value of {name}" for name in re.findall(r"\b[A-Z][A-Z0-9_]+\b", example)}
-    # Certificates and the like must be there.
-    with_files = re.sub(r"/etc/gitploy-relay/[\w.-]+\.(pem|key)", __file__, example)
+    # They are read when the file is loaded.
+    files = {"ca": certificate.file, "certificate": certificate.file, "key": certificate.key}
+    with_files = _PEM.sub(lambda found: f"{found[1]}: {files[found[1]]}", example)
     assert load(with_files, document, environ).envs
 
 
 def documented(model: type[BaseModel], document: str) -> list[str]:
     """The keys that are missing in the document's examples, or in its tables."""
-    text, shown = (ROOT / document).read_text(), "\n".join(examples(document))
+    text = (ROOT / document).read_text()
     keys = [field.alias or name for name, field in model.model_fields.items()]
-    return [
-        key
-        for key in keys
-        if not re.search(rf"\b{key}:", shown)
-        or not re.search(rf"^\| `(slack\.)?{key}` \|", text, re.M)
-    ]
+    shown = "\n".join([*examples(document), *fragments(text, {"with", *keys})])
+    named = re.findall(r"`([\w.]+)`", "".join(re.findall(r"^\| (`.+?) \|", text, re.M)))
+    names = {part for name in named for part in (name.removeprefix("slack."), name.split(".")[0])}
+    return [key for key in keys if key not in names or not re.search(rf"\b{key}:", shown)]
+
+
+def fragments(text: str, keys: set[str]) -> list[str]:
+    """Examples that show some of these keys alone."""
+    blocks = [(set(re.findall(r"^(\w+):", block, re.M)), block) for block in _YAML.findall(text)]
+    return [block for found, block in blocks if found and found <= keys]
 
 
 @pytest.mark.parametrize("model", [config.Environment, config.Slack])

@@ -11,6 +11,7 @@ import tempfile
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psutil
@@ -218,15 +219,30 @@ async def test_a_demo_that_is_stopped_half_way_leaves_nothing_behind(folder: Pat
     assert list(folder.glob("gitploy-relay-demo-*")) == []
 
 
-async def test_the_demo_tells_its_story_as_json(folder: Path) -> None:
-    variables = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+async def story_of(folder: Path, *options: str) -> Any:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "webhook", "demo", "--json"), env=variables, cwd=ROOT, stdout=PIPE
+        *(sys.executable, "-m", "webhook", "demo", "--json", *options),
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+        cwd=ROOT,
+        stdout=PIPE,
     )
     async with asyncio.timeout(90):
         output, _ = await process.communicate()
     assert process.returncode == 0
-    story = json.loads(output)
+    return json.loads(output)
+
+
+async def test_the_demo_of_all_tools_takes_each_to_its_end(folder: Path) -> None:
+    story = await story_of(folder, "--all")
+    ends = {d["environment"]: d["states"][-1] for d in story["deployments"]}
+    ends.pop("staging")
+    ends.pop("production")
+    assert len(ends) > 5
+    assert {name for name, state in ends.items() if state != "success"} == {"load-test"}
+
+
+async def test_the_demo_tells_its_story_as_json(folder: Path) -> None:
+    story = await story_of(folder)
     assert [(d["environment"], d["states"]) for d in story["deployments"]] == [
         ("staging", ["queued", "in_progress", "success"]),
         ("production", ["queued", "in_progress", "success"]),

@@ -166,11 +166,12 @@ def deliveries(limit: int) -> None:
 @main.command()
 @click.option("--keep", is_flag=True, help="Leave all running afterwards, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a story.")
-def demo(keep: bool, as_json: bool) -> None:
-    """The main job on stand-ins for GitHub and Slack; needs no accounts."""
+@click.option("--all", "every_tool", is_flag=True, help="A deployment through every tool.")
+def demo(keep: bool, as_json: bool, every_tool: bool) -> None:
+    """The main job on stand-ins for GitHub, Slack and the tools; needs no accounts."""
     from webhook.sandbox.demo import demo as run
 
-    sys.exit(asyncio.run(run(keep=keep, as_json=as_json)))
+    sys.exit(asyncio.run(run(keep=keep, as_json=as_json, every_tool=every_tool)))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ import os
 from flask import Flask
 
 from webhook import start
-from webhook.inbound import github, people, probes
+from webhook.inbound import github, people, probes, tools
 from webhook.links import Links
 from webhook.start import Setup
 from webhook.store.database import sync_pool
 from webhook.work.intake import Intake
 
-# Connections for pages and probes; the intake has one of its own.
+# Connections for pages, tools and probes; the intake has one of its own.
 POOL_SIZE = 3
 
 
@@ -22,6 +22,9 @@ def create_app(setup: Setup, store_url: str) -> Flask:
     links = Links(setup.settings.server_url, setup.secret_keys)
     app.register_blueprint(github.blueprint(Intake(store_url), setup.settings.webhook_secrets))
     app.register_blueprint(probes.blueprint(pool))
+    app.register_blueprint(
+        tools.blueprint(pool, setup.settings.server_url, setup.secret_keys, setup.secrets)
+    )
     app.register_blueprint(people.blueprint(pool, links))
     return app
 

@@ -16,8 +16,9 @@ from itsdangerous import BadData, URLSafeSerializer
 from handlers.contract import Report
 
 PREFIX = "grt_"
-# What logs and messages never show, whoever wrote it there.
-PATTERN = re.compile(r"\bgrt_[A-Za-z0-9_.-]{20,}")
+# What logs and messages never show, whoever wrote it there. Nothing is asked of what stands before
+# it: in text that was escaped, that may be the n of a line's end.
+PATTERN = re.compile(r"grt_[A-Za-z0-9_.-]{20,}")
 
 
 @dataclass(frozen=True, slots=True)

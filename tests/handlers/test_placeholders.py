@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from handlers.contract import ToolRejected
-from handlers.placeholders import Template, fill, fill_argument
+from handlers.placeholders import Template, fill, fill_argument, payload_values
 from tests.handlers.runs import a_deployment
 
 templates: TypeAdapter[str] = TypeAdapter(Template)
@@ -19,6 +19,12 @@ templates: TypeAdapter[str] = TypeAdapter(Template)
         ("{id} by {creator}", "1234567890 by octocat"),
         ("{{ref}} {{{ref}}}", "{ref} {main}"),
         ("nothing to fill", "nothing to fill"),
+        (
+            "{report_url}",
+            "https://relay.example/api/v3/repos/acme/shop/deployments/1234567890/statuses",
+        ),
+        ("--api={report_api}", "--api=https://relay.example/api/v3"),
+        ("Bearer {report_token}", "Bearer grt_a-token-for-one-deployment"),
     ],
 )
 def test_a_placeholder_becomes_the_deployments_value(template: str, filled: str) -> None:
@@ -49,10 +55,12 @@ def test_a_missing_payload_key_is_named(payload: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "template", ["{branch}", "{}", "{payload}", "{payload.}", "{payload.a..b}", "{ref.name}"]
+    "template",
+    ["{branch}", "{}", "{payload}", "{payload.}", "{payload.a..b}", "{ref.name}", "{report}"],
 )
 def test_an_unknown_placeholder_is_refused_early(template: str) -> None:
-    with pytest.raises(ValidationError, match=r"unknown placeholder .*known: \{ref\}"):
+    known = r"known: \{ref\}.*\{report_token\}, \{payload\.key\}"
+    with pytest.raises(ValidationError, match=f"unknown placeholder .*{known}"):
         templates.validate_python(template)
 
 
@@ -77,3 +85,22 @@ def test_a_value_does_not_become_an_option() -> None:
 
 def test_values_are_not_filled_again() -> None:
     assert fill("{ref}", a_deployment(ref="{sha}")) == "{sha}"
+
+
+@pytest.mark.parametrize(
+    ("payload", "values"),
+    [
+        (
+            {"region": "eu", "count": 7, "dry": False},
+            {"region": "eu", "count": "7", "dry": "false"},
+        ),
+        ({"a": {"b": [1, None]}, "none": None}, {"a": '{"b":[1,null]}', "none": "null"}),
+        ('{"region": "eu"}', {"region": "eu"}),
+        ({}, {}),
+        (None, {}),
+        ("text", {}),
+        ('["text"]', {}),
+    ],
+)
+def test_a_payloads_own_keys_become_text(payload: Any, values: dict[str, str]) -> None:
+    assert payload_values(a_deployment(payload=payload)) == values

@@ -53,6 +53,14 @@ _Watched = Annotated[
 ]
 
 
+def _of_run(key: str) -> Any:
+    return Field(validation_alias=AliasPath("workflow_run", key))
+
+
+def _of_job(key: str) -> Any:
+    return Field(validation_alias=AliasPath("workflow_job", key))
+
+
 @dataclass(frozen=True, slots=True)
 class Repository:
     id: _Id
@@ -110,6 +118,31 @@ class StatusReported:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkflowMoved:
+    """A run of GitHub Actions, or one of its jobs, began, waits or ended.
+
+    `event` is what started the run (deployment, workflow_dispatch, push, ...) and `title` its
+    display title; a job tells neither. Of a dispatched run `head_sha` is that of the branch, which
+    need not be the deployment's.
+    """
+
+    repository: Repository
+    installation_id: _InstallationId
+    run_id: Annotated[_Id, _of_run("id")]
+    head_sha: Annotated[str, _of_run("head_sha")]
+    event: Annotated[_Text, _of_run("event")] = ""
+    title: Annotated[_Text, _of_run("display_title")] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowJobMoved(WorkflowMoved):
+    """The same, as a job tells it."""
+
+    run_id: Annotated[_Id, _of_job("run_id")]
+    head_sha: Annotated[str, _of_job("head_sha")]
+
+
+@dataclass(frozen=True, slots=True)
 class InstallationChanged:
     installation_id: _InstallationId
     action: str
@@ -126,7 +159,7 @@ class Ignored:
     why: str
 
 
-Event = DeploymentAsked | StatusReported | InstallationChanged | Ping | Ignored
+Event = DeploymentAsked | StatusReported | WorkflowMoved | InstallationChanged | Ping | Ignored
 
 # What each event may say in `action`; empty: it has none.
 _ACTIONS: dict[str, tuple[str, ...]] = {
@@ -134,12 +167,16 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "deployment_status": ("created",),
     "installation": ("created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"),
     "ping": (),
+    "workflow_run": ("requested", "in_progress", "completed"),
+    "workflow_job": ("queued", "waiting", "in_progress", "completed"),
 }
 _SHAPES: dict[str, TypeAdapter[Event]] = {
     "deployment": TypeAdapter(DeploymentAsked),
     "deployment_status": TypeAdapter(StatusReported),
     "installation": TypeAdapter(InstallationChanged),
     "ping": TypeAdapter(Ping),
+    "workflow_run": TypeAdapter(WorkflowMoved),
+    "workflow_job": TypeAdapter(WorkflowJobMoved),
 }
 
 

@@ -204,8 +204,8 @@ def _moment(at: datetime, form: str = "%d %b, %H:%M:%S") -> Moment:
 def _hint(known: Known) -> str:
     if known.row.phase is Phase.INACTIVE:
         return "It was replaced by a later deployment, or taken down."
-    if known.row.trouble and not known.over:
-        return f"It is asked again and again until its deadline: {_line(known.row.trouble)}"
+    if known.row.tool_trouble and not known.over:
+        return f"It is asked again and again until its deadline: {_line(known.row.tool_trouble)}"
     if known.row.ended_at and not known.over:
         return "Its run goes on and is watched to its end."
     return ""
@@ -264,7 +264,7 @@ def _github(step: Step) -> Note | None:
         case "refused":
             return Note("bad", f"GitHub refused it: {trouble}" if trouble else "GitHub refused it")
         case "skipped":
-            return Note("good", "not sent: somebody else had ended it by then")
+            return Note("good", "not sent: somebody else had reported more by then")
         case "waiting" | "tried" if trouble:
             return Note("waiting", f"GitHub does not have it yet: {trouble}")
         case "waiting" | "tried":

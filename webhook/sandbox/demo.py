@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from webhook.sandbox.sandbox import REPOSITORY, Sandbox
 from webhook.sandbox.screen import render
 from webhook.sandbox.slack_model import Message
 from webhook.sandbox.story import Story
+from webhook.sandbox.tools import SECRETS, Tools
 
 DEPLOY = Path(__file__).with_name("site") / "deploy"
 # Seconds.
@@ -42,6 +44,17 @@ envs:
 """
 
 
+# With --all: every other tool, each with an environment of its own.
+TOOLS = {
+    "review": "github-actions",
+    "qa": "drone",
+    "load-test": "drone",
+    "canary": "spinnaker",
+    "edge": "endpoint",
+    "docs": "woodpecker",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Act:
     """A deployment of the demo, and the state in which it must end."""
@@ -56,9 +69,13 @@ ACTS = (
     Act("production", "v1.0", "success"),
     Act("production", "v1.1-broken", "failure"),
 )
+# No pipeline of Drone is for the environment load-test.
+TOOL_ACTS = tuple(
+    Act(name, "v1.2", "error" if name == "load-test" else "success") for name in TOOLS
+)
 
 
-async def demo(*, keep: bool, as_json: bool) -> int:
+async def demo(*, keep: bool, as_json: bool, every_tool: bool) -> int:
     """The exit code: 0 where all went as it should."""
     folder = Path(tempfile.mkdtemp(prefix="gitploy-relay-demo-"))
     this = asyncio.current_task()
@@ -66,54 +83,99 @@ async def demo(*, keep: bool, as_json: bool) -> int:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     try:
         async with Sandbox() as sandbox, site(folder / "site") as site_url:
-            story = Story(sandbox, silent=as_json)
-            deploy_yml = DEPLOY_YML.format(deploy=DEPLOY, site=folder / "site", url=site_url)
-            async with relay(sandbox, folder, deploy_yml) as relay_url:
-                went_well = await _play(sandbox, story, relay_url, site_url)
-                if as_json:
-                    sys.stdout.write(json.dumps(_report(sandbox), indent=2) + "\n")
-                else:
-                    story.table(went_well)
-                if keep:
-                    await _stay(story, sandbox, relay_url, site_url)
+            tools = Tools(sandbox, TOOLS) if every_tool else None
+            async with tools or nullcontext():
+                deploy_yml = DEPLOY_YML.format(deploy=DEPLOY, site=folder / "site", url=site_url)
+                deploy_yml += tools.deploy_yml() if tools else ""
+                async with relay(sandbox, folder, deploy_yml, SECRETS) as relay_url:
+                    story = Story(sandbox, silent=as_json)
+                    shown = Demo(sandbox, tools, story, relay_url, site_url)
+                    return await shown.play(keep=keep, as_json=as_json)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return 0 if went_well else 1
 
 
-async def _play(sandbox: Sandbox, story: Story, relay_url: str, site_url: str) -> bool:
-    story.begin(relay_url, sandbox.github.url, sandbox.slack.url)
-    went_well = True
-    for act in ACTS:
-        deployment_id = await _ask(sandbox, story, act)
-        status = await sandbox.github.wait_for(
+@dataclass(frozen=True, slots=True)
+class Demo:
+    sandbox: Sandbox
+    tools: Tools | None
+    story: Story
+    relay_url: str
+    site_url: str
+
+    async def play(self, *, keep: bool, as_json: bool) -> int:
+        acts = (*ACTS, *(TOOL_ACTS if self.tools else ()))
+        stand_ins = f"GitHub at {self.sandbox.github.url}, Slack at {self.sandbox.slack.url}"
+        stand_ins += f", {self.tools.addresses()}" if self.tools else ""
+        self.story.begin(self.relay_url, stand_ins)
+        if self.tools:
+            self.tools.build(TOOL_ACTS[0].ref)
+        went_well = all([await self._deploy(act) for act in acts])
+        if as_json:
+            sys.stdout.write(json.dumps(_report(self.sandbox), indent=2) + "\n")
+        else:
+            meant = ", ".join(
+                f"{act.ref} to {act.environment}" for act in acts if act.ends != "success"
+            )
+            self.story.table(went_well, meant)
+        if keep:
+            await self._stay()
+        return 0 if went_well else 1
+
+    async def _deploy(self, act: Act) -> bool:
+        """Whether it ended as it should."""
+        deployment_id = await self._ask(act)
+        status = await self.sandbox.github.wait_for(
             deployment_id, "success", "failure", "error", within=END_WITHIN
         )
-        await _slack_says_so(sandbox, deployment_id, failed=act.ends == "failure")
-        page = await get(f"{site_url}/{act.environment}/")
-        story.site(f"{site_url}/{act.environment}/", page)
+        await _slack_says_so(self.sandbox, deployment_id, act)
+        if self.tools and act in TOOL_ACTS:
+            deployment = self.sandbox.github.deployments[deployment_id]
+            self.story.tool(self.tools.shown(deployment))
+            return status.state == act.ends
+        page = await get(f"{self.site_url}/{act.environment}/")
+        self.story.site(f"{self.site_url}/{act.environment}/", page)
         shown = str(deployment_id) in page
-        went_well &= status.state == act.ends and shown == (act.ends == "success")
-    return went_well
+        return status.state == act.ends and shown == (act.ends == "success")
+
+    async def _ask(self, act: Act) -> int:
+        """Through GitHub's REST API, as a person or a workflow does it."""
+        url = f"{self.sandbox.github.api_url}/repos/{REPOSITORY}/deployments"
+        body = {"ref": act.ref, "environment": act.environment, "required_contexts": []}
+        headers = {"Authorization": f"Bearer {self.sandbox.person.token}"}
+        self.story.ask(act.environment, act.ref, url)
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(url, json=body) as response,
+        ):
+            response.raise_for_status()
+            return int((await response.json())["id"])
+
+    async def _stay(self) -> None:
+        stopped = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        sandbox = self.sandbox
+        repository = f"{sandbox.github.api_url}/repos/{REPOSITORY}/deployments"
+        self.story.addresses(
+            {
+                "relay": f"{self.relay_url}/readyz",
+                "site": f"{self.site_url}/staging/ and {self.site_url}/production/",
+                "Slack": sandbox.slack.url,
+                "GitHub's API": repository,
+            },
+            f"curl -X POST -H 'Authorization: Bearer {sandbox.person.token}' {repository}"
+            """ -d '{"ref": "v1.2", "environment": "staging", "required_contexts": []}'""",
+        )
+        await stopped.wait()
 
 
-async def _ask(sandbox: Sandbox, story: Story, act: Act) -> int:
-    """Through GitHub's REST API, as a person or a workflow does it."""
-    url = f"{sandbox.github.api_url}/repos/{REPOSITORY}/deployments"
-    body = {"ref": act.ref, "environment": act.environment, "required_contexts": []}
-    headers = {"Authorization": f"Bearer {sandbox.person.token}"}
-    story.ask(act.environment, act.ref, url)
-    async with (
-        aiohttp.ClientSession(headers=headers) as session,
-        session.post(url, json=body) as response,
-    ):
-        response.raise_for_status()
-        return int((await response.json())["id"])
-
-
-async def _slack_says_so(sandbox: Sandbox, deployment_id: int, *, failed: bool) -> None:
-    """Wait until #deploys tells of the end and, if it failed, its thread and #oncall do too."""
-    purposes = ("message", "reply", "failures") if failed else ("message",)
+async def _slack_says_so(sandbox: Sandbox, deployment_id: int, act: Act) -> None:
+    """Wait until Slack tells of the end, in all the places where it should."""
+    failed = act.ends != "success"
+    purposes = ["message", *(["reply"] if failed else [])]
+    if failed and act in ACTS:
+        purposes.append("failures")
     async with asyncio.timeout(END_WITHIN):
         while not {f"{deployment_id}:{purpose}" for purpose in purposes} <= {
             key
@@ -156,21 +218,3 @@ def _report(sandbox: Sandbox) -> dict[str, Any]:
             for key, message in _slack_messages(sandbox, channel)
         ],
     }
-
-
-async def _stay(story: Story, sandbox: Sandbox, relay_url: str, site_url: str) -> None:
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    repository = f"{sandbox.github.api_url}/repos/{REPOSITORY}/deployments"
-    story.addresses(
-        {
-            "relay": f"{relay_url}/readyz",
-            "site": f"{site_url}/staging/ and {site_url}/production/",
-            "Slack": sandbox.slack.url,
-            "GitHub's API": repository,
-        },
-        f"curl -X POST -H 'Authorization: Bearer {sandbox.person.token}' {repository}"
-        """ -d '{"ref": "v1.2", "environment": "staging", "required_contexts": []}'""",
-    )
-    await stopped.wait()

@@ -15,8 +15,9 @@ from aiohttp.typedefs import Handler, Middleware
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from webhook.sandbox.github_actions import Actions, ActiveDeployments
 from webhook.sandbox.github_auth import Auth, Caller
-from webhook.sandbox.github_deployments import Deployments, OnStatus
+from webhook.sandbox.github_deployments import OnStatus
 from webhook.sandbox.github_documents import Documents
 from webhook.sandbox.github_events import Events
 from webhook.sandbox.github_hooks import HOOK_ID, Hooks, delivery_headers
@@ -37,7 +38,7 @@ from webhook.sandbox.github_model import (
 from webhook.sandbox.server import Server
 
 PERMISSIONS = {"deployments": "write", "metadata": "read", "contents": "read", "actions": "write"}
-EVENTS = ["deployment", "deployment_status", "workflow_run"]
+EVENTS = ["deployment", "deployment_status", "workflow_run", "workflow_job"]
 NO_USER_AGENT = (
     "Request forbidden by administrative rules. "
     "Please make sure your request has a User-Agent header."
@@ -77,16 +78,16 @@ class GitHub(Server):
         self.auth = Auth(self.world, self.documents, token_life)
         self.hooks = Hooks(self.world, self.documents, self.auth, webhook_url)
         self.limits = Limits(self.world)
-        self._deployments = Deployments(
-            self.world, self.documents, self.events, self.auth, self.hooks
-        )
+        parts = (self.world, self.documents, self.events, self.auth, self.hooks)
+        self.actions = Actions(*parts)
+        self._deployments = ActiveDeployments(*parts, actions=self.actions)
         self._news = asyncio.Event()
         self.on_status.append(self._tell)
 
     # -- the server ---------------------------------------------------------------------------
 
     def routes(self) -> Sequence[web.RouteDef]:
-        parts = (self.auth, self._deployments, self.hooks)
+        parts = (self.auth, self._deployments, self.actions, self.hooks)
         plain = [route for part in parts for route in part.routes()]
         ghes = [web.route(r.method, "/api/v3" + r.path, r.handler, **r.kwargs) for r in plain]
         return [*plain, *ghes]
@@ -99,6 +100,7 @@ class GitHub(Server):
         self.world.url = self.url
 
     async def stop(self) -> None:
+        await self.actions.runs.close()
         await self.hooks.close()
         await super().stop()
 

@@ -18,7 +18,7 @@ class Events:
             "action": "created",
             "deployment": self._documents.deployment(deployment),
             **self._run(deployment),
-            **self._about(deployment.repository, deployment.creator),
+            **self.about(deployment.repository, deployment.creator),
         }
 
     def deployment_status(self, deployment: Deployment, status: Status) -> Json:
@@ -27,8 +27,8 @@ class Events:
             "deployment_status": self._documents.status(deployment, status),
             "deployment": self._documents.deployment(deployment),
             "check_run": None,
-            **self._run(deployment),
-            **self._about(deployment.repository, status.creator),
+            **(_written_by(status) or self._run(deployment)),
+            **self.about(deployment.repository, status.creator),
         }
 
     def ping(self, hook_id: int, url: str) -> Json:
@@ -101,7 +101,7 @@ class Events:
             "badge_url": f"{self._world.url}/{path}/Deploy/badge.svg",
         }
 
-    def _about(self, repository: Repository, sender: Account) -> Json:
+    def about(self, repository: Repository, sender: Account) -> Json:
         """What every event about a repository carries."""
         body: Json = {
             "repository": self._documents.repository(repository),
@@ -115,3 +115,9 @@ class Events:
                 "node_id": node("MDIz", installation.id),
             }
         return body
+
+
+def _written_by(status: Status) -> Json:
+    if status.workflow_run is None:
+        return {}
+    return {"workflow": status.workflow, "workflow_run": status.workflow_run}

@@ -98,6 +98,8 @@ class Token:
 
 @dataclass(slots=True)
 class Status:
+    """`workflow_run` is there where a job of GitHub Actions wrote it."""
+
     id: int
     state: str
     description: str
@@ -106,6 +108,8 @@ class Status:
     log_url: str
     creator: Account
     by_app: bool
+    workflow: Json | None = None
+    workflow_run: Json | None = None
     created_at: datetime = field(default_factory=now)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -37,7 +37,9 @@ async def site(folder: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def relay(sandbox: Sandbox, folder: Path, deploy_yml: str) -> AsyncIterator[str]:
+async def relay(
+    sandbox: Sandbox, folder: Path, deploy_yml: str, secrets: Mapping[str, str]
+) -> AsyncIterator[str]:
     """`python -m webhook up` with a PostgreSQL of its own, ready; stopped at the end."""
     [port] = free_ports(1)
     config = folder / "deploy.yml"
@@ -57,7 +59,7 @@ async def relay(sandbox: Sandbox, folder: Path, deploy_yml: str) -> AsyncIterato
             "-m",
             "webhook",
             "up",
-            env=inherited | sandbox.environ(folder / "data", config, port),
+            env={**inherited, **sandbox.environ(folder / "data", config, port), **secrets},
             stdout=output,
             stderr=output,
             start_new_session=True,

@@ -29,10 +29,9 @@ class Story:
         sandbox.github.on_status.append(self._status)
         sandbox.slack.on_change.append(self._slack)
 
-    def begin(self, relay_url: str, github_url: str, slack_url: str) -> None:
+    def begin(self, relay_url: str, stand_ins: str) -> None:
         self._console.print(
-            f"The relay runs at {relay_url}, with a PostgreSQL of its own.\n"
-            f"Stand-ins: GitHub at {github_url}, Slack at {slack_url}."
+            f"The relay runs at {relay_url}, with a PostgreSQL of its own.\nStand-ins: {stand_ins}."
         )
 
     def ask(self, environment: str, ref: str, url: str) -> None:
@@ -44,7 +43,11 @@ class Story:
         seen = page.partition("<h1>")[2].partition("</h1>")[0]
         self._line("site", f"GET {url} says: {seen or 'nothing yet'}")
 
-    def table(self, went_well: bool) -> None:
+    def tool(self, shown: str) -> None:
+        self._line("tool", shown or "it was asked for nothing")
+
+    def table(self, went_well: bool, meant: str) -> None:
+        """`meant`: what was meant to fail."""
         table = Table(box=None, pad_edge=False)
         for column in ("environment", "ref", "states on GitHub", "Slack"):
             table.add_column(column, no_wrap=True)
@@ -54,7 +57,7 @@ class Story:
         self._console.rule("What happened", align="left")
         self._console.print(table)
         words = (
-            "All went as it should: the third was meant to fail."
+            f"All went as it should; meant to fail: {meant}."
             if went_well
             else "It did not go as it should."
         )
@@ -72,7 +75,7 @@ class Story:
 
     def _row(self, deployment: Deployment) -> tuple[str, ...]:
         slack = [
-            f"#{channel.name}{', reply' if message.is_reply else f', {message.edits} edits'}"
+            f"#{channel.name}{', reply' if message.is_reply else f', {_edits(message.edits)}'}"
             for channel in self._sandbox.slack.channels.values()
             for message in channel.messages.values()
             if (message.metadata or {})["event_payload"]["key"].startswith(f"{deployment.id}:")
@@ -91,6 +94,10 @@ class Story:
     def _line(self, who: str, what: str | Text) -> None:
         seconds = time.monotonic() - self._began
         self._console.print(Text.assemble((f"{seconds:5.1f}s  ", "dim"), f"{who:8} ", what))
+
+
+def _edits(count: int) -> str:
+    return f"{count} edit" if count == 1 else f"{count} edits"
 
 
 def _kind(message: Message) -> str:

@@ -28,7 +28,7 @@ class DeploymentRow:
     `production` is deploy.yml's word, else GitHub's. `run` is the handler's Run as JSON.
     `started_on` names the data directory of the first start. `tried_until`: until then a start
     may have got through although the tool does not show it yet. `reported_at`: when the tool last
-    reported by itself. `trouble`: why the tool cannot be asked now, and since when.
+    reported by itself. `tool_trouble`: why the tool cannot be asked now, and since when.
     """
 
     id: int
@@ -62,8 +62,8 @@ class DeploymentRow:
     ended_at: datetime | None
     tried_until: datetime | None
     reported_at: datetime | None
-    trouble: str
-    trouble_since: datetime | None
+    tool_trouble: str
+    tool_trouble_since: datetime | None
     version: int
 
 
@@ -181,13 +181,13 @@ async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow |
 
 
 async def followed(
-    connection: Async, repo_id: int, handler: str, *, sha: str, run_id: str
+    connection: Async, repo_id: int, handler: str, *, sha: str, run_id: str, title: str
 ) -> list[int]:
     """Open deployments of that handler whose run this is, or may be."""
     cursor = await connection.execute(
         "select id from deployments where repo_id = %s and handler = %s and ended_at is null"
-        " and (sha = %s or run->>'id' = %s)",
-        [repo_id, handler, sha, run_id],
+        " and (sha = %s or run->>'id' = %s or position(id::text in %s) > 0)",
+        [repo_id, handler, sha, run_id, title],
     )
     return [values["id"] async for values in cursor]
 

@@ -7,6 +7,7 @@ is left alone until `tried_until`, because the call may still be under way, here
 What a tool reports to us begins as `reported`, until it is judged whether it counts.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -82,6 +83,14 @@ def reported_end(connection: Sync, deployment_id: int) -> bool:
         [deployment_id],
     )
     return cursor.fetchone() is not None
+
+
+def count(connection: Sync, deployment_id: int) -> int:
+    cursor = connection.execute(
+        "select count(*) as steps from steps where deployment_id = %s", [deployment_id]
+    )
+    row = cursor.fetchone()
+    return int(row["steps"]) if row else 0
 
 
 async def reported(connection: Async, deployment_id: int) -> list[Step]:
@@ -162,12 +171,14 @@ async def set_outbox(
     )
 
 
-async def ended_by_others(connection: Async, deployment_id: int) -> bool:
-    """Whether the deployment's end was reported by somebody else."""
+async def reported_by_others(
+    connection: Async, deployment_id: int, states: Collection[str]
+) -> bool:
+    """Whether somebody else has told GitHub one of these, and it counted."""
     cursor = await connection.execute(
         "select 1 from steps where deployment_id = %s and outbox is null and counted"
-        " and state in ('success', 'failure', 'error', 'inactive')",
-        [deployment_id],
+        " and state = any(%s)",
+        [deployment_id, list(states)],
     )
     return await cursor.fetchone() is not None
 

@@ -130,7 +130,7 @@ class Look:
         if self.row.tried_until and now() < self.row.tried_until:
             raise Later.in_seconds("an earlier start may have got through", LOOK_AGAIN)
         if now() >= self.due:
-            raise ToolRejected("the time for it was over before it was started")
+            raise ToolRejected(self._given_up(self.row.tool_trouble))
         return await self._start()
 
     async def _start(self) -> Run:
@@ -153,14 +153,20 @@ class Look:
 
     async def _try_later(self, trouble: ToolUnavailable) -> datetime | None:
         if now() >= self.due:
-            timeout = durations.write(self.environment.timeout.total_seconds())
             left = await self._cancel(_as_run(self.row.run)) if self.row.run else ""
-            await moves.end(self.relay, self.row, f"Gave up after {timeout}: {trouble}{left}")
+            await moves.end(self.relay, self.row, self._given_up(f"{trouble}{left}"))
             return None
         log.warning("tool unavailable", words=str(trouble))
-        lasts = self.row.trouble_since is not None and self.row.trouble_since + TELL_AFTER < now()
+        lasts = (
+            self.row.tool_trouble_since is not None
+            and self.row.tool_trouble_since + TELL_AFTER < now()
+        )
         self.row = await moves.wait(self.relay, self.row, str(trouble), tell=lasts)
         return min(trouble.retry_at or self._next(least=2, most=60), self.due)
+
+    def _given_up(self, trouble: str) -> str:
+        timeout = durations.write(self.environment.timeout.total_seconds())
+        return f"Gave up after {timeout}: {trouble or 'there was no time left to start it'}"
 
     async def _keep_output(self) -> None:
         handler, deployment = self.handler, self.deployment

@@ -44,8 +44,10 @@ async def wait(relay: Relay, row: DeploymentRow, trouble: str, *, tell: bool) ->
     """The tool cannot be asked; kept for the page and, where it lasts, told everybody."""
     trouble = relay.redactor.text(trouble)
     async with relay.pool.connection() as connection, connection.transaction():
-        since = row.trouble_since or now()
-        row = await deployments.change(connection, row, trouble=trouble, trouble_since=since)
+        since = row.tool_trouble_since or now()
+        row = await deployments.change(
+            connection, row, tool_trouble=trouble, tool_trouble_since=since
+        )
         words = shorten(_WAITING + trouble)
         if tell and row.ended_at is None and words != row.words:
             row = await make(relay, connection, row, Move(row.phase, words))
@@ -53,14 +55,16 @@ async def wait(relay: Relay, row: DeploymentRow, trouble: str, *, tell: bool) ->
 
 
 async def record(relay: Relay, row: DeploymentRow, run: Run) -> None:
-    """Keep how the run stands; a change of phase or words goes out to GitHub and Slack.
+    """Keep how the run stands; a change of phase goes out to GitHub and Slack, and so do other
+    words, once they have been there for two looks.
 
     Whatever else changes the row meanwhile, a run that was started must not be forgotten.
     """
-    run = replace(run, description=relay.redactor.text(run.description))
+    hide = relay.redactor.text
+    run = replace(run, url=hide(run.url), description=hide(run.description))
     known = row.run
     while row.run == known:
-        if row.run == asdict(run) and not row.trouble:
+        if row.run == asdict(run) and not row.tool_trouble and not _says_more(row, run):
             return
         try:
             await _record(relay, row, run)
@@ -72,12 +76,13 @@ async def record(relay: Relay, row: DeploymentRow, run: Run) -> None:
 
 
 async def _record(relay: Relay, row: DeploymentRow, run: Run) -> None:
+    says_more = _says_more(row, run)
     async with relay.pool.connection() as connection, connection.transaction():
         row = await deployments.change(
-            connection, row, run=asdict(run), trouble="", trouble_since=None
+            connection, row, run=asdict(run), tool_trouble="", tool_trouble_since=None
         )
         move = _move(row, run)
-        if counts(row, move.phase, shorten(move.words)):
+        if says_more:
             if move.phase in (Phase.SUCCESS, Phase.FAILURE) and follows(
                 row.phase, Phase.IN_PROGRESS
             ):
@@ -88,6 +93,14 @@ async def _record(relay: Relay, row: DeploymentRow, run: Run) -> None:
             words = shorten(f"The run ended with {run.state}: {run.description}")
             step = steps.NewStep(actor=row.handler, state=run.state, words=words, counted=False)
             await steps.add(connection, row.id, step)
+
+
+def _says_more(row: DeploymentRow, run: Run) -> bool:
+    move = _move(row, run)
+    if follows(row.phase, move.phase):
+        return True
+    before = row.run["description"] if row.run else None
+    return run.description == before and counts(row, move.phase, shorten(move.words))
 
 
 def _move(row: DeploymentRow, run: Run) -> Move:

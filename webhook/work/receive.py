@@ -8,10 +8,12 @@ import structlog
 from webhook.deployments import events
 from webhook.deployments.events import (
     DeploymentAsked,
+    Event,
     Ignored,
     InstallationChanged,
     Ping,
     StatusReported,
+    WorkflowMoved,
 )
 from webhook.deployments.route import no_route_words, route
 from webhook.deployments.states import Phase, follows, phase_of, shorten
@@ -26,6 +28,9 @@ from webhook.work.queue import NEWS
 from webhook.work.relay import Relay, now
 
 log = structlog.get_logger()
+
+# The handler whose runs GitHub tells of by itself.
+ACTIONS = "github-actions"
 
 
 async def receive(relay: Relay, delivery_ids: Sequence[int]) -> None:
@@ -59,11 +64,19 @@ async def _understand(
         event = events.parse(delivery.event, delivery.body)
     except NotAnEvent as fault:
         return "failed", str(fault), None
+    return await _act(relay, connection, event, delivery.guid)
+
+
+async def _act(
+    relay: Relay, connection: Async, event: Event, guid: str
+) -> tuple[Outcome, str, int | None]:
     match event:
         case DeploymentAsked():
-            return await _asked(relay, connection, event, delivery.guid)
+            return await _asked(relay, connection, event, guid)
         case StatusReported():
             return await _reported(relay, connection, event)
+        case WorkflowMoved():
+            return await _moved(relay, connection, event)
         case InstallationChanged():
             return await _installation(relay, connection, event)
         case Ping():
@@ -153,6 +166,25 @@ async def _reported(
     await moves.apply(relay, connection, row, Move(phase, words, status.environment_url))
     await relay.queue.nudge(connection, row.id)
     return "done", "", row.id
+
+
+async def _moved(
+    relay: Relay, connection: Async, event: WorkflowMoved
+) -> tuple[Outcome, str, None]:
+    """Which of them it concerns is its handler's to say; they are looked at now, not later."""
+    ids = await deployments.followed(
+        connection,
+        event.repository.id,
+        ACTIONS,
+        sha=event.head_sha,
+        run_id=str(event.run_id),
+        title=event.title,
+    )
+    for deployment_id in ids:
+        await relay.queue.nudge(connection, deployment_id)
+    if not ids:
+        return "ignored", "no deployment that goes on is of this workflow run", None
+    return "done", f"run {event.run_id} of GitHub Actions", None
 
 
 async def _installation(

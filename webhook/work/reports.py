@@ -44,7 +44,7 @@ async def _take(relay: Relay, connection: Async, row: DeploymentRow, step: Step)
 
 def _known_now(row: DeploymentRow, phase: Phase) -> dict[str, Any]:
     """It need not be asked meanwhile; after its end, not at all. A command is followed anyway."""
-    columns: dict[str, Any] = {"reported_at": now(), "trouble": "", "trouble_since": None}
+    columns: dict[str, Any] = {"reported_at": now(), "tool_trouble": "", "tool_trouble_since": None}
     remote = row.handler in HANDLERS and not HANDLERS[row.handler].local
     if remote and phase.final and row.run is not None:
         ended = phase if phase is not Phase.INACTIVE else Phase.ERROR

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import structlog
 
-from webhook.deployments.states import Phase
+from webhook.deployments.states import Phase, follows
 from webhook.links import STEP_MARK
 from webhook.outbound.github import Status
 from webhook.outbound.trouble import Invalid, Later, NoAccess, Refused, Unsure
@@ -64,11 +64,12 @@ async def _tell(relay: Relay, row: DeploymentRow, step: Step) -> None:
 
 
 async def _came_too_late(relay: Relay, row: DeploymentRow, step: Step) -> bool:
-    """On GitHub the newest status counts: ours must not cover an end that others reported."""
+    """On GitHub the newest status counts: ours must not turn back what others reported."""
     if Phase(step.state).final:
         return False
+    later = [phase.value for phase in Phase if follows(Phase(step.state), phase)]
     async with relay.pool.connection() as connection:
-        return await steps.ended_by_others(connection, row.id)
+        return await steps.reported_by_others(connection, row.id, later)
 
 
 async def _found(relay: Relay, row: DeploymentRow, step: Step) -> int | None:

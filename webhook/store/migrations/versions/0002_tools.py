@@ -6,13 +6,13 @@ revision = "0002"
 down_revision = "0001"
 
 # `tried_until`: until then a start may have got through although the tool does not show it yet.
-# `reported_at`: when the tool last reported by itself. `trouble`: why it cannot be asked.
+# `reported_at`: when the tool last reported by itself. `tool_trouble`: why it cannot be asked.
 DEPLOYMENTS = """
 alter table deployments
     add column tried_until timestamptz,
     add column reported_at timestamptz,
-    add column trouble text not null default '',
-    add column trouble_since timestamptz;
+    add column tool_trouble text not null default '',
+    add column tool_trouble_since timestamptz;
 create index deployments_followed on deployments (repo_id, sha) where ended_at is null;
 """
 

@@ -1,0 +1,132 @@
+"""Drone's builds of one repository: the few calls that the handler makes.
+
+Source: https://github.com/harness/drone/tree/drone/handler/api/repos/builds (Drone 2)
+Units: times are Unix seconds.
+Errors: those of http.py; `ToolRejected` where Drone refuses (it answers 404, too, to whoever may
+not see or do something); `ToolUnsure` for a document of another shape.
+"""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from handlers.contract import ToolRejected
+from handlers.http import Answer, Http
+
+PAGE = 100  # the most that Drone lists at once
+
+Status = Annotated[str, Field(max_length=60)]
+T = TypeVar("T")
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class Step(_Document):
+    name: str
+    status: Status
+    exit_code: int = 0
+    errignore: bool = False
+    error: str = ""
+
+
+class Stage(_Document):
+    """One pipeline of a build; only it, not the build, is `blocked` while it waits for approval."""
+
+    status: Status
+    error: str = ""
+    steps: list[Step] | None = None
+
+
+class Build(_Document):
+    """Its stages come with one build, not with a list."""
+
+    number: int = Field(ge=1, le=2**63 - 1)
+    status: Status
+    event: str
+    after: str
+    created: int
+    error: str = ""
+    params: dict[str, str] | None = None
+    deploy_id: int = 0
+    stages: list[Stage] | None = None
+
+
+_ONE = TypeAdapter(Build)
+_LIST = TypeAdapter(list[Build])
+_MADE: TypeAdapter[Build | None] = TypeAdapter(Build | None)
+
+
+@dataclass(frozen=True, slots=True)
+class Builds:
+    """Of `repo`, which is Drone's slug."""
+
+    http: Http
+    url: str
+    token: str = field(repr=False)
+    repo: str
+    tls: ssl.SSLContext | None = None
+
+    def page_of(self, number: int) -> str:
+        """Where people see a build."""
+        return f"{self.url}/{self.repo}/{number}"
+
+    async def newest(self, page: int) -> list[Build]:
+        """Newest first, a hundred on each page."""
+        answer = await self._call("GET", "", {"page": f"{page}", "per_page": f"{PAGE}"})
+        if answer.status == 404:
+            words = f"has no repository '{self.repo}', or none that the token's user may see"
+            raise ToolRejected(f"Drone at {answer.origin} {words}", status=404)
+        return _read(_LIST, answer)
+
+    async def one(self, number: int) -> Build:
+        return _read(_ONE, await self._call("GET", f"/{number}"))
+
+    async def are_visible(self) -> bool:
+        return (await self._call("GET", "", {"per_page": "1"})).ok
+
+    async def promote(self, number: int, verb: str, query: Mapping[str, str]) -> Build | None:
+        """`verb` is `promote` or `rollback`; None where no pipeline is triggered."""
+        answer = await self._call("POST", f"/{number}/{verb}", query)
+        return self._made(answer, "its token's user needs write access to")
+
+    async def create(self, query: Mapping[str, str]) -> Build | None:
+        """Of a commit and a branch; None where no pipeline is triggered."""
+        answer = await self._call("POST", "", query)
+        return self._made(answer, "no such commit, or its token's user lacks write access to")
+
+    async def kill(self, number: int) -> None:
+        """Drone answers 200 for one that has ended, too; 404 to whoever may only read."""
+        answer = await self._call("DELETE", f"/{number}")
+        if answer.ok or (answer.status == 404 and await self._is_gone(number)):
+            return
+        raise answer.trouble()
+
+    async def _is_gone(self, number: int) -> bool:
+        return (await self._call("GET", f"/{number}")).status == 404
+
+    def _made(self, answer: Answer, not_found: str) -> Build | None:
+        if answer.status == 404:
+            words = f"Drone at {answer.origin} answers 404: {not_found} {self.repo}"
+            raise ToolRejected(words, status=404)
+        if answer.status in (414, 431):
+            words = "payload and parameters are too long; they all have to stand in an address"
+            raise ToolRejected(f"Drone at {answer.origin}: {words}", status=answer.status)
+        return _read(_MADE, answer)
+
+    async def _call(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Answer:
+        url = f"{self.url}/api/repos/{self.repo}/builds{path}"
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return await self.http.call(
+            "Drone", method, url, params=query, headers=headers, tls=self.tls
+        )
+
+
+def _read(kind: TypeAdapter[T], answer: Answer) -> T:
+    if not answer.ok:
+        raise answer.refusal()
+    return answer.read(kind)

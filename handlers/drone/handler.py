@@ -1,0 +1,217 @@
+"""Promotes a build of Drone CI as a deployment, or follows the promotion that Drone makes itself.
+
+Drone promotes whatever build it is told to, so the newest one of the commit that is green is looked
+for. Where it is still to come, `start` answers with a run that waits, and `check` promotes; both
+look first for a promotion that carries the deployment's id.
+
+Source: https://docs.drone.io/promote, https://github.com/harness/drone (Drone 2)
+Errors: those of http.py; `ToolRejected` for what Drone does not have, allow or trigger.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+from handlers import contract
+from handlers.contract import (
+    Deployment,
+    Pace,
+    Run,
+    State,
+    ToolRejected,
+    ToolUnavailable,
+    ToolUnsure,
+    Workplace,
+)
+from handlers.drone.api import Build, Builds
+from handlers.drone.builds import (
+    Seen,
+    deploys,
+    is_made_for_it,
+    is_source,
+    is_source_or_made,
+    look,
+)
+from handlers.drone.options import DroneOptions
+from handlers.drone.parameters import BUILT_FOR, parameters
+from handlers.drone.states import how_it_ended, is_blocked, run_of
+from handlers.http import only_asking, tls_context
+from handlers.placeholders import fill
+
+# The ids of runs that are not yet a build: no source was seen; one is to come; it was promoted,
+# at that time, but Drone gave no answer.
+NONE, OPEN, ASKED = "waiting", "waiting for a build", "asked at "
+ROLLBACKS = ("rollback", "deploy:rollback")
+
+_REPO = re.compile(r"(?!\.+/)[\w.-]+/(?!\.+$)[\w.-]+", re.ASCII)
+
+
+class Drone:
+    Options: ClassVar[type[contract.Options]] = DroneOptions
+    local: ClassVar[bool] = False
+    pace: ClassVar[Pace] = Pace(least=1, most=15)
+    # Drone asks GitHub for .drone.yml before it keeps a build.
+    appears_within: ClassVar[timedelta] = timedelta(minutes=1)
+
+    def __init__(self, options: DroneOptions, workplace: Workplace) -> None:
+        self._options = options
+        self._http = workplace.http
+        self._tls = tls_context(options.ca) if options.ca else None
+        self._native = options.mode == "native"
+        self._creates = options.build == "create"
+        self._source = is_source_or_made if self._creates else is_source
+
+    async def find(self, deployment: Deployment) -> Run | None:
+        builds = self._builds(deployment)
+        seen = await look(builds, deployment, deploys)
+        return _shown(builds, seen.run) if seen.run else None
+
+    async def start(self, deployment: Deployment) -> Run:
+        if self._native:
+            return Run(NONE, State.QUEUED, description="Waiting for Drone to start it by itself")
+        builds = self._builds(deployment)
+        self._query(deployment)  # what does not fit is refused now, not when the build is green
+        with only_asking():
+            seen = await look(builds, deployment, deploys, self._source, whole=True)
+        if seen.run:
+            return _shown(builds, seen.run)
+        if seen.green:
+            return await self._promote(builds, deployment, seen.green)
+        if self._creates and seen == Seen():
+            seen.open = await self._create(builds, deployment)
+        with only_asking():  # what was created is seen by the next try
+            return await self._wait(builds, deployment, seen)
+
+    async def check(self, deployment: Deployment, run: Run) -> Run:
+        builds = self._builds(deployment)
+        if run.id.isdecimal():
+            return await _follow(builds, run)
+        with _patience():
+            whole = not self._native and run.id != NONE
+            seen = await look(builds, deployment, deploys, self._source, whole=whole)
+        if seen.run:
+            return _shown(builds, seen.run)
+        if self._native:
+            return self._wait_for_drone(deployment, run)
+        if not seen.green:
+            return await self._wait(builds, deployment, seen)
+        return await self._promote_once(builds, deployment, seen.green, run)
+
+    async def cancel(self, deployment: Deployment, run: Run) -> None:
+        builds = self._builds(deployment)
+        if run.id.isdecimal():
+            await builds.kill(int(run.id))
+            return
+        found = [await look(builds, deployment, ours) for ours in (deploys, is_made_for_it)]
+        ours = [seen.run for seen in found if seen.run]
+        for build in ours:
+            await builds.kill(build.number)
+        if not ours and self._may_appear(run):
+            raise ToolUnavailable("Drone was asked to promote, and does not show the build yet")
+
+    def _builds(self, deployment: Deployment) -> Builds:
+        repo = fill(self._options.repo, deployment)
+        if not _REPO.fullmatch(repo):
+            raise ToolRejected(f"'{repo}' is not a repository of Drone; it is owner/name")
+        return Builds(self._http, self._options.url, self._options.token, repo, self._tls)
+
+    async def _promote_once(
+        self, builds: Builds, deployment: Deployment, source: Build, run: Run
+    ) -> Run:
+        """As the relay does with `start`: after no answer, it is looked for a while first."""
+        if self._may_appear(run):
+            return run
+        try:
+            return await self._promote(builds, deployment, source)
+        except ToolUnsure as trouble:
+            words = f"{trouble}; looking whether it was promoted"
+            return replace(run, id=f"{ASKED}{int(time.time())}", description=words)
+
+    def _may_appear(self, run: Run) -> bool:
+        if not run.id.startswith(ASKED):
+            return False
+        asked = int(run.id.removeprefix(ASKED))
+        return time.time() < asked + self.appears_within.total_seconds()
+
+    async def _wait(self, builds: Builds, deployment: Deployment, seen: Seen) -> Run:
+        sha = deployment.sha[:7]
+        if seen.open:
+            return await _wait_for(builds, seen.open, sha)
+        if seen.red:
+            number, ended = seen.red.number, how_it_ended(seen.red)
+            words = f"Build #{number} of {sha} {ended}, so it is not promoted: restart or mend it"
+            return Run(OPEN, State.ERROR, builds.page_of(number), words)
+        if self._is_late(deployment):
+            words = f"Drone has no push or tag build of {sha}"
+            raise ToolRejected(f"{words}: push it, or set 'build: create' in deploy.yml")
+        return Run(NONE, State.QUEUED, description=f"Waiting for the Drone build of {sha}")
+
+    async def _promote(self, builds: Builds, deployment: Deployment, source: Build) -> Run:
+        if deployment.deadline <= datetime.now(UTC):
+            raise ToolRejected("the time for it was over before it was started")
+        query = self._query(deployment)
+        verb = "rollback" if deployment.task in ROLLBACKS else "promote"
+        made = await builds.promote(source.number, verb, query)
+        if made is None:
+            by = "a rollback to" if verb == "rollback" else "target"
+            raise ToolRejected(f"no Drone pipeline is triggered by {by} '{query['target']}'")
+        return _shown(builds, made)
+
+    def _query(self, deployment: Deployment) -> dict[str, str]:
+        options = self._options
+        carried = parameters(options.parameters, deployment, with_payload=options.payload)
+        return {**carried, "target": fill(options.target, deployment)}
+
+    async def _create(self, builds: Builds, deployment: Deployment) -> Build:
+        query = {"commit": deployment.sha, BUILT_FOR: str(deployment.id)}
+        if self._options.branch:
+            query["branch"] = fill(self._options.branch, deployment)
+        made = await builds.create(query)
+        if made is None:
+            raise ToolRejected("no Drone pipeline is triggered by the event 'custom'")
+        return made
+
+    def _wait_for_drone(self, deployment: Deployment, run: Run) -> Run:
+        if not self._is_late(deployment):
+            return run
+        raise ToolRejected(
+            f"Drone started no build by itself: its webhook needs the event 'Deployments', its"
+            f" .drone.yml a pipeline for '{deployment.environment}'"
+        )
+
+    def _is_late(self, deployment: Deployment) -> bool:
+        return datetime.now(UTC) > deployment.started_at + self._options.start_within
+
+
+def _shown(builds: Builds, build: Build) -> Run:
+    return run_of(build, builds.page_of(build.number))
+
+
+async def _follow(builds: Builds, run: Run) -> Run:
+    try:
+        build = await builds.one(int(run.id))
+    except ToolRejected as refused:
+        if refused.status == 404 and await builds.are_visible():
+            words = f"Build #{run.id} is gone from Drone"
+            return replace(run, state=State.ERROR, description=words)
+        raise ToolUnavailable(str(refused)) from refused
+    return run_of(build, run.url, run.state)
+
+
+async def _wait_for(builds: Builds, build: Build, sha: str) -> Run:
+    blocked = is_blocked(await builds.one(build.number))
+    words = f"Waiting for the Drone build of {sha}{', which waits for approval' if blocked else ''}"
+    return Run(OPEN, State.QUEUED, builds.page_of(build.number), words)
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """What is refused while a run is under way may be granted later."""
+    try:
+        yield
+    except ToolRejected as refused:
+        raise ToolUnavailable(str(refused)) from refused

@@ -1,0 +1,1 @@
+"""Tooling of the operator's own, over HTTP."""

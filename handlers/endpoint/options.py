@@ -1,0 +1,136 @@
+"""What the endpoint handler takes under `with:` in deploy.yml.
+
+Errors: `ValueError`, with the remedy.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, JsonValue, TypeAdapter, ValidationError, model_validator
+
+from handlers import contract
+from handlers.endpoint.address import Address, origin, same_origin
+from handlers.http import tls_context
+from handlers.option_types import File, Text
+from handlers.placeholders import Template
+
+SIGNATURE = "X-Hub-Signature-256"
+IDEMPOTENCY_KEY = "Idempotency-Key"
+EVENT = "X-Gitploy-Event"
+
+OURS = {name.lower() for name in (SIGNATURE, IDEMPOTENCY_KEY, EVENT)}
+# What says where a message goes and where it ends.
+FRAMING = {
+    *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade"),
+    *("te", "trailer", "expect", "proxy-authorization", "proxy-connection"),
+}
+
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_TEMPLATE = TypeAdapter(Template)
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    seen = set()
+    for name in headers:
+        lower = name.lower()
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"'{name}' is not the name of a header")
+        if lower in OURS or lower in FRAMING:
+            raise ValueError(f"the relay writes the header '{name}' itself; leave it out")
+        if lower in seen:
+            raise ValueError(f"the header '{name}' is there twice")
+        seen.add(lower)
+    return headers
+
+
+def _header_value(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a header is one line; take the line break out (of the variable)")
+    return text
+
+
+def _body(body: JsonValue) -> JsonValue:
+    if not isinstance(body, dict | list):
+        raise ValueError("wants keys or a list")  # noqa: TRY004 - pydantic reads ValueError only
+    try:
+        json.dumps(body, allow_nan=False)
+    except ValueError:
+        raise ValueError("has a number that JSON does not know") from None
+    for text in _strings(body):
+        try:
+            _TEMPLATE.validate_python(text)
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+    return body
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)
+
+
+class Cancel(contract.Options):
+    """How the tool is asked to stop."""
+
+    url: Address
+    """On the host of `url`; placeholders as there."""
+    method: Literal["POST", "PUT", "PATCH", "DELETE"] = "POST"
+    """A DELETE has no body."""
+
+
+class EndpointOptions(contract.Options):
+    """A tool that takes an HTTP request."""
+
+    url: Address
+    """Where the request goes: https://host/path?query, with placeholders after the host."""
+    method: Literal["POST", "PUT", "PATCH", "GET"] = "POST"
+    """A GET has no body."""
+    headers: Annotated[
+        dict[str, Annotated[Template, AfterValidator(_header_value)]], AfterValidator(_headers)
+    ] = Field(default_factory=dict, repr=False)
+    """Sent with every request to the tool; placeholders in the values."""
+    body: Annotated[JsonValue, AfterValidator(_body)] = None
+    """Instead of the standard document: keys and lists with placeholders in their texts."""
+    secret: Text | None = Field(default=None, repr=False)
+    """Signs the body, as GitHub signs its webhooks."""
+    cancel: Cancel | None = None
+    """What is called when the time of a run is over."""
+    ca: File | None = None
+    """Certificates (PEM) that the tool's is checked against, instead of the system's."""
+    certificate: File | None = None
+    """The relay's own certificate (PEM), for tools that want one."""
+    key: File | None = None
+    """Its private key (PEM), without a password; if it is not in the same file."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        methods = {self.method, self.cancel.method if self.cancel else self.method}
+        if self.method == "GET" and self.body is not None:
+            raise ValueError("`body`: a GET has none; use `method: POST`, or leave it out")
+        if self.secret and (bodiless := methods & {"GET", "DELETE"}):
+            words = f"`secret` signs a body, and a {bodiless.pop()} has none; use POST"
+            raise ValueError(words)
+        if self.cancel and not same_origin(origin(self.cancel.url), origin(self.url)):
+            raise ValueError("`cancel.url` must be on the host of `url`, as it gets its `headers`")
+        return self
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        files = (self.ca, self.certificate, self.key)
+        if not any(files):
+            return self
+        if origin(self.url).scheme != "https":
+            raise ValueError("`ca`, `certificate` and `key` are for an https address")
+        if self.key and not self.certificate:
+            raise ValueError("`key` needs its `certificate`")
+        try:
+            tls_context(*files)
+        except OSError as error:
+            reason = getattr(error, "reason", None) or "are they PEM, the key without a password?"
+            raise ValueError(f"`ca`, `certificate` and `key` do not fit: {reason}") from None
+        return self

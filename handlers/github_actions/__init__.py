@@ -1,0 +1,1 @@
+"""GitHub Actions: its two modes, and what both read from GitHub."""

@@ -1,0 +1,1 @@
+"""Spinnaker, through Gate."""

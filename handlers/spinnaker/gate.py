@@ -1,0 +1,170 @@
+"""Calls to Gate, Spinnaker's API, and the executions that come back.
+
+Source: https://github.com/spinnaker/gate (WebhookController, ExecutionsController,
+    PipelineController), https://github.com/spinnaker/orca (TaskController)
+Units: times in the query are milliseconds since 1970.
+Errors: those of http.py; `ToolRejected` for 3xx and 4xx, with words for whoever wrote deploy.yml.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, TypeVar
+
+from aiohttp import encode_basic_auth
+from pydantic import BaseModel, Field
+from yarl import URL
+
+from handlers.contract import ToolRejected
+from handlers.http import Answer, Http
+from handlers.spinnaker.options import SpinnakerOptions
+
+SPINNAKER = "Spinnaker"
+# Orca stamps executions with its own clock.
+CLOCKS_DIFFER_BY = timedelta(hours=1)
+# Orca reads pages of twice as many executions from its store until it has so many matches.
+MOST_FOUND = 50
+ID = "[0-9A-Za-z_-]{1,64}"  # of events and executions
+T = TypeVar("T")
+
+_Id = Annotated[str, Field(pattern=f"^{ID}$")]
+
+
+class Stage(BaseModel):
+    name: str | None = None
+    type: str | None = None
+    status: str | None = None
+    parent: str | None = Field(default=None, alias="parentStageId")
+    context: dict[str, Any] | None = None
+
+
+class Execution(BaseModel):
+    """One run of a pipeline; without stage contexts where it was not asked for alone."""
+
+    id: _Id
+    status: Annotated[str, Field(max_length=40)]
+    application: str | None = None
+    name: str | None = None
+    canceled_by: str | None = Field(default=None, alias="canceledBy")
+    reason: str | None = Field(default=None, alias="cancellationReason")
+    trigger: dict[str, Any] | None = None
+    stages: list[Stage] | None = None
+
+
+class _Accepted(BaseModel):
+    processed: bool = Field(alias="eventProcessed")
+    event: _Id | None = Field(default=None, alias="eventId")
+
+
+class _Started(BaseModel):
+    ref: Annotated[str, Field(pattern=f"^/pipelines/{ID}$")]
+
+
+class Gate:
+    def __init__(self, options: SpinnakerOptions, http: Http) -> None:
+        self._options = options
+        self._http = http
+        self._tls = options.tls()
+
+    async def send_event(self, source: str, event: bytes) -> str:
+        """The event's ID: nothing is known yet of a pipeline that it may start."""
+        answer = await self._ask("POST", f"webhooks/webhook/{source}", body=event)
+        accepted = answer.read(_Accepted)
+        if not accepted.processed or not accepted.event:
+            raise ToolRejected(f"{SPINNAKER} at {answer.origin} did not process the event")
+        return accepted.event
+
+    async def run_pipeline(self, application: str, pipeline: str, trigger: bytes) -> str:
+        """The execution's ID; of the one that runs, where one with this correlation ID does."""
+        answer = await self._call("POST", f"pipelines/{application}/{pipeline}", body=trigger)
+        if answer.status == 404:
+            raise ToolRejected(
+                f"{SPINNAKER} at {answer.origin} has no pipeline '{pipeline}' in application"
+                f" '{application}'; check both in deploy.yml",
+                status=404,
+            )
+        return _accepted(answer).read(_Started).ref.removeprefix("/pipelines/")
+
+    async def search(self, since: datetime, **criteria: str) -> list[Execution]:
+        """In the application of deploy.yml; everywhere if it names none."""
+        query = {
+            "triggerTimeStartBoundary": str(int((since - CLOCKS_DIFFER_BY).timestamp() * 1000)),
+            "size": str(MOST_FOUND),
+            "expand": "false",
+        }
+        path = f"applications/{self._options.application or '*'}/executions/search"
+        answer = await self._call("GET", path, query | criteria)
+        if answer.status == 403 and not self._options.application:
+            raise ToolRejected(
+                f"{SPINNAKER} at {answer.origin} answers 403: the relay may not look into all"
+                " applications; name the `application` in deploy.yml",
+                status=403,
+            )
+        return _accepted(answer).read(list[Execution])
+
+    async def executions(self, ids: Sequence[str]) -> list[Execution]:
+        """In short. Those that are gone, or not for this user, are left out."""
+        query = {"executionIds": ",".join(ids), "expand": "false"}
+        return (await self._ask("GET", "executions", query)).read(list[Execution])
+
+    async def execution(self, id_: str) -> Execution | None:
+        """In full, which may be long; None where it is gone."""
+        answer = await self._call("GET", f"pipelines/{id_}")
+        return None if answer.status == 404 else _accepted(answer).read(Execution)
+
+    async def cancel(self, id_: str, reason: str) -> None:
+        query = {"reason": reason, "force": "false"}
+        answer = await self._call("PUT", f"pipelines/{id_}/cancel", query)
+        if answer.status not in (400, 404, 409, 410):  # it has ended, or is gone
+            _accepted(answer)
+
+    async def _ask(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Answer:
+        return _accepted(await self._call(method, path, query, body))
+
+    async def _call(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Answer:
+        headers = {"Accept": "application/json"} | self._credentials()
+        if body:
+            headers["Content-Type"] = "application/json"
+        url = URL(self._options.url).joinpath(*path.split("/"))
+        return await self._http.call(
+            SPINNAKER,
+            method,
+            url,
+            params=query,
+            headers=headers,
+            data=body or None,
+            tls=self._tls,
+        )
+
+    def _credentials(self) -> dict[str, str]:
+        options = self._options
+        if options.username and options.password:
+            basic = encode_basic_auth(options.username, options.password)
+            return {"Authorization": basic}
+        return {"Authorization": f"Bearer {options.token}"} if options.token else {}
+
+
+def trigger_subset(fields: Mapping[str, Any]) -> str:
+    """What `search` takes as `trigger`: executions whose trigger contains these fields. Orca reads
+    strings as regular expressions too and without regard to case, so look at what comes back."""
+    return b64encode(json.dumps(fields).encode()).decode()
+
+
+def _accepted(answer: Answer) -> Answer:
+    if answer.ok:
+        return answer
+    start = f"{answer.tool} at {answer.origin} answers {answer.status}"
+    match answer.status:
+        # Gate sends whoever it does not know to its page for signing in.
+        case 401 | 301 | 302 | 303 | 307 | 308:
+            words = "check the credentials in deploy.yml, and that `url` is Gate's own address"
+            raise ToolRejected(f"{start}: {words}", status=answer.status)
+        case 403:
+            words = "its user may not do this; check its permissions in Spinnaker"
+            raise ToolRejected(f"{start}: {words}", status=403)
+    raise answer.refusal()

@@ -1,0 +1,172 @@
+"""Restarts a pipeline of Woodpecker CI as a deployment. docs/adding-a-tool.md walks through it.
+
+Source: https://github.com/woodpecker-ci/woodpecker, server/api/pipeline.go (3.0 and newer)
+Errors: those of http.py; `ToolRejected` for what Woodpecker does not have or does not allow.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import AfterValidator, BaseModel, Field, PositiveInt
+
+from handlers import contract
+from handlers.contract import Deployment, Pace, Run, State, ToolRejected, Workplace
+from handlers.http import Answer, only_asking
+from handlers.option_types import BaseUrl, Text
+from handlers.placeholders import Template, fill
+
+PAGE, MOST_PAGES = 50, 10  # Woodpecker lists 50 pipelines at a time
+STATES = {
+    "created": (State.QUEUED, ""),
+    "pending": (State.QUEUED, ""),
+    "blocked": (State.QUEUED, "waits for approval in Woodpecker"),
+    "running": (State.IN_PROGRESS, ""),
+    "success": (State.SUCCESS, ""),
+    "failure": (State.FAILURE, "a step failed in Woodpecker"),
+    "error": (State.ERROR, "Woodpecker could not run it; its page there says why"),
+    "killed": (State.ERROR, "cancelled in Woodpecker"),
+    "canceled": (State.ERROR, "cancelled in Woodpecker before it began"),
+    "declined": (State.ERROR, "declined in Woodpecker"),
+    "skipped": (State.ERROR, "skipped by Woodpecker"),
+}
+NOT_SEEN = {404: "the repository is not in Woodpecker, or the token's user may not see it"}
+NOT_DEPLOYED = {
+    403: "the repository's 'Allow Deployments' is off in Woodpecker",
+    404: "Woodpecker deploys for those who may push; the token's user may not",
+}
+T = TypeVar("T")
+
+
+def _free(names: dict[str, str]) -> dict[str, str]:
+    if taken := sorted(names.keys() & {"event", "deploy_to", "deploy_task", "fork"}):
+        raise ValueError(f"'{taken[0]}' means something else to Woodpecker; take another name")
+    return names
+
+
+class WoodpeckerOptions(contract.Options):
+    url: BaseUrl
+    """Where people open Woodpecker."""
+    token: Text = Field(repr=False)
+    """A personal access token of a user who may push to the repositories."""
+    deploy_to: Template = "{environment}"
+    """What workflows find in CI_PIPELINE_DEPLOY_TARGET."""
+    parameters: Annotated[dict[str, Template], AfterValidator(_free)] = Field(default_factory=dict)
+    """Variables for the workflows."""
+
+
+class Repo(BaseModel):
+    id: PositiveInt
+
+
+class Pipeline(BaseModel):
+    number: PositiveInt
+    status: str = Field(max_length=40)
+    commit: str
+    deploy_task: str
+    workflows: list[Any] | None = None
+
+
+Fits = Callable[[Pipeline], bool]
+
+
+class Woodpecker:
+    Options: ClassVar[type[contract.Options]] = WoodpeckerOptions
+    local: ClassVar[bool] = False
+    pace: ClassVar[Pace] = Pace(least=2, most=15)
+    # A dozen slow calls may come before the one that starts it, which may wait for GitHub itself.
+    appears_within: ClassVar[timedelta] = timedelta(minutes=3)
+
+    def __init__(self, options: WoodpeckerOptions, workplace: Workplace) -> None:
+        self._options = options
+        self._http = workplace.http
+
+    async def find(self, deployment: Deployment) -> Run | None:
+        repo = await self._repo(deployment)
+        # An hour, since its clock may be behind GitHub's.
+        after = (deployment.created_at - timedelta(hours=1)).isoformat()
+        query = {"event": "deployment", "after": after}
+        ours = await self._newest(repo, query, lambda p: p.deploy_task == _mark(deployment))
+        # The oldest: whoever restarts it in Woodpecker copies the mark.
+        return await self.check(deployment, self._queued(repo, ours[-1])) if ours else None
+
+    async def start(self, deployment: Deployment) -> Run:
+        values = {name: fill(text, deployment) for name, text in self._options.parameters.items()}
+        target = fill(self._options.deploy_to, deployment)
+        values |= {"event": "deployment", "deploy_to": target, "deploy_task": _mark(deployment)}
+        with only_asking():
+            repo, number = await self._built(deployment)
+        answer = await self._call("POST", f"{repo}/pipelines/{number}", values)
+        pipeline = _read(Pipeline, answer, NOT_DEPLOYED)
+        return _seen(self._queued(repo, pipeline), pipeline)
+
+    async def check(self, deployment: Deployment, run: Run) -> Run:
+        answer = await self._call("GET", run.id)
+        repo = run.id.partition("/")[0]
+        # It says 404 to a token without rights, too, but then of the repository as well.
+        if answer.status == 404 and (await self._call("GET", repo)).ok:
+            return replace(run, state=State.ERROR, description="it is gone from Woodpecker")
+        if not answer.ok:
+            raise answer.trouble()
+        return _seen(run, answer.read(Pipeline))
+
+    async def cancel(self, deployment: Deployment, run: Run) -> None:
+        answer = await self._call("POST", f"{run.id}/cancel")
+        if not answer.ok and answer.status not in (400, 404):  # it has ended, or is gone
+            raise answer.trouble()
+
+    async def _call(self, method: str, path: str, query: dict[str, str] | None = None) -> Answer:
+        url = f"{self._options.url}/api/repos/{path}"
+        headers = {"Authorization": f"Bearer {self._options.token}"}
+        return await self._http.call("Woodpecker", method, url, params=query, headers=headers)
+
+    async def _repo(self, deployment: Deployment) -> int:
+        answer = await self._call("GET", f"lookup/{deployment.repo}")
+        return _read(Repo, answer, NOT_SEEN).id
+
+    async def _built(self, deployment: Deployment) -> tuple[int, int]:
+        """The repository, and its newest pipeline that may be deployed."""
+        repo = await self._repo(deployment)
+        query = {"event": "push,tag,manual", "status": "success"}
+        built = await self._newest(repo, query, lambda p: p.commit == deployment.sha)
+        if not built:
+            raise ToolRejected(f"Woodpecker has not built {deployment.sha[:7]} with success yet")
+        return repo, built[0].number
+
+    async def _newest(self, repo: int, query: dict[str, str], fits: Fits) -> list[Pipeline]:
+        """Those that fit on the first page that has any, newest first."""
+        for page in range(1, MOST_PAGES + 1):
+            answer = await self._call("GET", f"{repo}/pipelines", query | {"page": f"{page}"})
+            pipelines = _read(list[Pipeline], answer)
+            if (found := [p for p in pipelines if fits(p)]) or len(pipelines) < PAGE:
+                return found
+        return []
+
+    def _queued(self, repo: int, pipeline: Pipeline) -> Run:
+        page = f"{self._options.url}/repos/{repo}/pipeline/{pipeline.number}"
+        return Run(f"{repo}/pipelines/{pipeline.number}", State.QUEUED, page)
+
+
+def _mark(deployment: Deployment) -> str:
+    return f"gitploy-{deployment.id}"
+
+
+def _seen(run: Run, pipeline: Pipeline) -> Run:
+    unknown = f"Woodpecker says '{pipeline.status}', which the relay does not know"
+    state, words = STATES.get(pipeline.status, (run.state, unknown))
+    if pipeline.status == "pending" and not pipeline.workflows:
+        words = "nothing to run: no workflow is for `event: deployment`"
+    # What has begun does not wait again.
+    if state is State.QUEUED and run.state is State.IN_PROGRESS:
+        state = run.state
+    return replace(run, state=state, description=words)
+
+
+def _read(kind: type[T], answer: Answer, words: Mapping[int, str] | None = None) -> T:
+    """`words` for a status, where http.py's own would not help."""
+    if words and answer.status in words:
+        raise ToolRejected(words[answer.status], status=answer.status)
+    if not answer.ok:
+        raise answer.refusal()
+    return answer.read(kind)

@@ -1,0 +1,18 @@
+"""Endpoint handlers for the tests, each made anew as another process would."""
+
+from pathlib import Path
+from typing import Any
+
+from handlers.contract import Run, State
+from handlers.endpoint.handler import Endpoint, EndpointOptions
+from handlers.http import Http
+from tests.handlers.runs import lent
+
+NOWHERE = Path("/nonexistent")  # it keeps nothing
+POLLED = Run("/jobs/1", State.QUEUED)
+
+
+def an_endpoint(http: Http, url: str, **options: Any) -> Endpoint:
+    given = {"url": url, **options}
+    read = EndpointOptions.model_validate(given, context={"environ": {}})
+    return Endpoint(read, lent(NOWHERE, http=http))

@@ -1,0 +1,68 @@
+"""Drone's handler with `mode: native`: Drone's own webhook starts the build."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from handlers.contract import State, ToolRejected
+from tests.handlers.drone_runs import SHA, SLUG, World, a_world, asked_ago, ended
+from tests.handlers.runs import a_deployment
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """Builds stay as they are until they are told."""
+    async with a_world(takes=None) as world:
+        yield world
+
+
+async def test_its_promotion_is_followed_and_nothing_is_asked_for() -> None:
+    async with a_world() as world:
+        handler, deployment = world.handler(mode="native"), a_deployment()
+        run = await handler.start(deployment)
+        assert run.state is State.QUEUED
+        assert run.description == "Waiting for Drone to start it by itself"
+        assert (await handler.check(deployment, run)) == run
+        world.drone.deployment_hook(SLUG, 5, SHA, "production")
+        made = world.drone.deployment_hook(SLUG, deployment.id, SHA, "production")
+        assert made is not None
+        seen = await ended(handler, deployment, run)
+        assert (seen[-1].state, seen[-1].url) == (State.SUCCESS, world.page(made))
+        assert world.posts() == []
+
+
+async def test_one_that_is_there_already_is_found(world: World) -> None:
+    world.drone.deployment_hook(SLUG, a_deployment().id, SHA, "production")
+    found = await world.handler(mode="native").find(a_deployment())
+    assert found is not None
+    assert found.id == "1"
+
+
+async def test_one_that_does_not_come_is_an_error(world: World) -> None:
+    world.drone.deployment_hook(SLUG, a_deployment().id, SHA, "moon")
+    world.built()
+    handler = world.handler(mode="native")
+    run = await handler.start(asked_ago(minutes=3))
+    with pytest.raises(ToolRejected, match=r"event 'Deployments'.*for 'production'"):
+        await handler.check(asked_ago(minutes=3), run)
+    assert world.posts() == []
+
+
+async def test_cancel_kills_it(world: World) -> None:
+    made = world.drone.deployment_hook(SLUG, a_deployment().id, SHA, "production")
+    assert made is not None
+    handler = world.handler(mode="native")
+    waiting = await handler.start(a_deployment())
+    await handler.cancel(a_deployment(), waiting)
+    assert made.status == "killed"
+
+
+async def test_an_unsigned_yaml_waits_for_approval(world: World) -> None:
+    world.repo.approval = True
+    world.drone.deployment_hook(SLUG, a_deployment().id, SHA, "production")
+    handler = world.handler(mode="native")
+    run = await handler.find(a_deployment())
+    assert run is not None
+    run = await handler.check(a_deployment(), replace(run, state=State.IN_PROGRESS))
+    assert run.description == "Build #1 is waiting for approval in Drone"

@@ -1,0 +1,231 @@
+"""What internal tooling answers to a start: the first table of docs/http-tooling.md."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from handlers.contract import Run, State, ToolRejected, ToolUnavailable
+from handlers.endpoint.handler import WAITS, Endpoint
+from handlers.http import Http
+from tests.handlers.endpoints import an_endpoint
+from tests.handlers.runs import a_deployment
+from tests.handlers.tools import Says
+
+UNKNOWN = "the tool says '{}', which the relay does not know"
+
+
+@pytest.fixture
+async def tool() -> AsyncIterator[Says]:
+    async with Says() as server:
+        yield server
+
+
+@pytest.fixture
+async def endpoint(tool: Says) -> AsyncIterator[Endpoint]:
+    async with aiohttp.ClientSession() as session:
+        yield an_endpoint(Http(session), f"{tool.url}/deploy")
+
+
+MONSTER = b"[" * 100_000
+
+
+# -- to a start --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("success", State.SUCCESS),
+        ("Failure", State.FAILURE),
+        ("ERROR", State.ERROR),
+        ("in_progress", State.IN_PROGRESS),
+        ("queued", State.QUEUED),
+        (" pending ", State.QUEUED),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 201, 202, 409])
+async def test_a_state_is_githubs_word(
+    endpoint: Endpoint, tool: Says, status: int, word: str, state: State
+) -> None:
+    tool.says(status, {"state": word, "description": "says the tool"})
+    run = await endpoint.start(a_deployment())
+    assert (run.id, run.state, run.description) == ("1234567890", state, "says the tool")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>accepted</html>",
+        b"null",
+        b"7",
+        b"[]",
+        b'"success"',
+        {},
+        {"state": None},
+        MONSTER,
+        b"\xff",
+    ],
+)
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+async def test_accepted_without_a_state_waits_for_reports(
+    endpoint: Endpoint, tool: Says, status: int, body: Any
+) -> None:
+    tool.says(status, body)
+    run = await endpoint.start(a_deployment())
+    assert run == Run("1234567890", State.IN_PROGRESS, description=WAITS)
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("Building", "building"),
+        ("inactive", "inactive"),
+        (7, "7"),
+        (True, "true"),
+        (["success"], '["success"]'),
+        ("a\n\u202eb" + "c" * 100, "a b" + "c" * 26 + "…"),
+    ],
+)
+async def test_accepted_with_an_unknown_state_waits_and_says_so(
+    endpoint: Endpoint, tool: Says, word: Any, shown: str
+) -> None:
+    tool.says(200, {"state": word})
+    run = await endpoint.start(a_deployment())
+    assert (run.state, run.description) == (State.IN_PROGRESS, UNKNOWN.format(shown))
+    assert await endpoint.check(a_deployment(), run) == run
+
+
+@pytest.mark.parametrize("status", [202, 409])
+@pytest.mark.parametrize(
+    "location", ["jobs/7?a=%2F", "/jobs/7?a=%2F", "{url}/jobs/7?a=%2F#x", "//{host}/jobs/7?a=%2F"]
+)
+async def test_a_location_is_where_to_ask(
+    endpoint: Endpoint, tool: Says, status: int, location: str
+) -> None:
+    location = location.format(url=tool.url, host=tool.url.removeprefix("http://"))
+    tool.says(status, {"state": "queued"}, location)
+    run = await endpoint.start(a_deployment())
+    assert (run.id, run.state) == ("/jobs/7?a=%2F", State.QUEUED)
+    tool.says(200, {"state": "success"})
+    assert (await endpoint.check(a_deployment(), run)).state is State.SUCCESS
+    assert (tool.asked[-1].method, tool.asked[-1].target) == ("GET", "/jobs/7?a=%2F")
+
+
+async def test_a_location_that_looks_like_a_host_is_a_path(endpoint: Endpoint, tool: Says) -> None:
+    tool.says(202, {}, f"{tool.url}//evil.example/x")
+    run = await endpoint.start(a_deployment())
+    tool.says(204, b"")
+    assert (await endpoint.check(a_deployment(), run)).state is State.SUCCESS
+    assert tool.asked[-1].target == "//evil.example/x"
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://evil.example/jobs/7",
+        "//evil.example/jobs/7",
+        "https://127.0.0.1/jobs/7",
+        "http://127.0.0.1:1/jobs/7",
+        "http://127.0.0.1:99999/",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "http://[",
+        "http://127.0.0.1:x/",
+        "/" + "a" * 3000,
+    ],
+)
+async def test_a_location_elsewhere_is_refused(
+    endpoint: Endpoint, tool: Says, location: str
+) -> None:
+    tool.says(202, {}, location)
+    with pytest.raises(ToolRejected, match="its Location is not on that host") as caught:
+        await endpoint.start(a_deployment())
+    assert "evil" not in str(caught.value)
+
+
+async def test_where_it_has_ended_no_location_matters(endpoint: Endpoint, tool: Says) -> None:
+    tool.says(202, {"state": "success"}, "https://evil.example")
+    assert (await endpoint.start(a_deployment())).state is State.SUCCESS
+
+
+@pytest.mark.parametrize("status", [200, 201])
+async def test_only_an_unfinished_answer_has_a_location_to_ask(
+    endpoint: Endpoint, tool: Says, status: int
+) -> None:
+    tool.says(status, {"state": "queued"}, "/jobs/7")
+    assert (await endpoint.start(a_deployment())).id == "1234567890"
+
+
+@pytest.mark.parametrize("body", [{}, {"state": "locked", "message": "locked by octocat"}])
+async def test_a_conflict_that_tells_no_state_is_a_refusal(
+    endpoint: Endpoint, tool: Says, body: Any
+) -> None:
+    tool.says(409, body)
+    with pytest.raises(ToolRejected, match="answers 409"):
+        await endpoint.start(a_deployment())
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (400, {"error": "no such environment"}, "answers 400: no such environment"),
+        (401, {}, "answers 401: it does not accept the `secret` or the `headers`"),
+        (403, {"message": "not on Fridays"}, "answers 403: not on Fridays"),
+        (404, b"<html>", "answers 404$"),
+        (422, {"detail": "no ref"}, "answers 422: no ref"),
+    ],
+)
+async def test_a_refusal_ends_it_with_the_tools_words(
+    endpoint: Endpoint, tool: Says, status: int, body: Any, words: str
+) -> None:
+    tool.says(status, body)
+    with pytest.raises(ToolRejected, match=f"^the tool at {tool.url} {words}") as caught:
+        await endpoint.start(a_deployment())
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("status", [408, 425])
+async def test_a_hitch_on_the_way_is_tried_again(
+    endpoint: Endpoint, tool: Says, status: int
+) -> None:
+    tool.says(status, {})
+    with pytest.raises(ToolUnavailable, match=f"answers {status}"):
+        await endpoint.start(a_deployment())
+
+
+# -- what does not fit -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("description", "shown"),
+    [
+        ("a\n\n  b\t", "a b"),
+        ("a" * 141, "a" * 139 + "…"),
+        ("\u202ea\x1b[31mb\u200b", "a[31mb"),
+        *((odd, "") for odd in (None, 7, ["a"], {"a": 1}, True)),
+    ],
+)
+async def test_a_description_is_a_plain_line(
+    endpoint: Endpoint, tool: Says, description: Any, shown: str
+) -> None:
+    tool.says(200, {"state": "failure", "description": description})
+    assert (await endpoint.start(a_deployment())).description == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(None, 7, ["https://a.example"], "", "a.example", "/jobs/7", "//a.example"),
+        *("javascript:alert(1)", "data:text/html,x", "https://", "https://a b", "http://["),
+        *("https://github.com@evil.example", "https://a.example/\n", "https://a/" + "x" * 2000),
+    ],
+)
+async def test_people_are_sent_to_web_addresses_only(
+    endpoint: Endpoint, tool: Says, url: Any
+) -> None:
+    tool.says(200, {"state": "success", "url": url, "environment_url": url})
+    run = await endpoint.start(a_deployment())
+    assert (run.state, run.url, run.environment_url) == (State.SUCCESS, "", "")

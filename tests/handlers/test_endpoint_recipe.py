@@ -1,0 +1,157 @@
+"""The pieces of docs/http-tooling.md that are meant to be copied: they work as they stand."""
+
+import asyncio
+import json
+import re
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from werkzeug.serving import make_server
+
+from handlers.contract import Deployment, Report, Run, State, ToolRejected
+from handlers.endpoint.handler import WAITS, EndpointOptions
+from handlers.endpoint.request import standard_document
+from handlers.http import Http
+from tests.handlers.endpoints import an_endpoint
+from tests.handlers.runs import a_deployment, eventually
+from tests.handlers.tools import Says
+from webhook.deployments import config
+
+PAGE = (Path(__file__).parents[2] / "docs" / "http-tooling.md").read_text()
+SECRET = "a long random word"
+
+
+def blocks(language: str) -> list[str]:
+    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.M | re.S)
+    return found
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[Says]:
+    """It takes reports."""
+    async with Says() as server:
+        yield server
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[Http]:
+    async with aiohttp.ClientSession() as session:
+        yield Http(session)
+
+
+@pytest.fixture
+def receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of the page's receiver, which leaves a line for each command in `ran`."""
+    command = tmp_path / "command"
+    command.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/ran\ntest "$1" = production\n')
+    command.chmod(0o755)
+    (tmp_path / "keys").mkdir()
+    for name, value in (("RELAY_SECRET", SECRET), ("KEYS", "keys"), ("COMMAND", "command")):
+        monkeypatch.setenv(name, value if name == "RELAY_SECRET" else str(tmp_path / value))
+    module: dict[str, Any] = {"__name__": "receiver"}
+    exec(blocks("python")[0], module)
+    server = make_server("127.0.0.1", 0, module["app"], threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=[0.02])
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/deploy"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def reporting_to(relay: Says, **facts: Any) -> Deployment:
+    report = Report(f"{relay.url}/statuses", relay.url, "grt_token")
+    return a_deployment(report=report, **facts)
+
+
+def reports(relay: Says) -> list[tuple[str, str]]:
+    said = [json.loads(asked.body) for asked in relay.asked]
+    return [(report["state"], report["description"]) for report in said]
+
+
+@pytest.mark.parametrize(
+    ("environment", "end"),
+    [("production", ("success", "exit code 0")), ("staging", ("failure", "exit code 1"))],
+)
+async def test_the_receiver_deploys_once_and_reports(
+    receiver: str, relay: Says, http: Http, tmp_path: Path, environment: str, end: tuple[str, str]
+) -> None:
+    deployment = reporting_to(relay, environment=environment)
+    endpoint = an_endpoint(http, receiver, secret=SECRET)
+    runs = await asyncio.gather(*(endpoint.start(deployment) for _ in range(3)))
+    assert runs == [Run("1234567890", State.IN_PROGRESS, description=WAITS)] * 3
+    await eventually(lambda: len(relay.asked) == 2)
+    assert reports(relay) == [("in_progress", ""), end]
+    assert {asked.headers["Authorization"] for asked in relay.asked} == {"Bearer grt_token"}
+    assert (tmp_path / "ran").read_text() == f"{environment} {deployment.sha}\n"
+
+
+async def test_the_receiver_reports_what_cannot_be_run(
+    receiver: str, relay: Says, http: Http, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMMAND", "/nonexistent")
+    await an_endpoint(http, receiver, secret=SECRET).start(reporting_to(relay))
+    await eventually(lambda: len(relay.asked) == 2)
+    assert reports(relay)[1][0] == "error"
+
+
+async def test_the_receiver_reports_again_when_the_relay_is_back(
+    receiver: str, relay: Says, http: Http
+) -> None:
+    relay.status = 503
+    await an_endpoint(http, receiver, secret=SECRET).start(reporting_to(relay))
+    await eventually(lambda: len(relay.asked) == 1)
+    relay.status = 201
+    await eventually(lambda: len(relay.asked) == 3)
+    assert [state for state, _ in reports(relay)] == ["in_progress", "in_progress", "success"]
+
+
+@pytest.mark.parametrize("secret", ["another", None])
+async def test_the_receiver_refuses_strangers(
+    receiver: str, relay: Says, http: Http, tmp_path: Path, secret: str | None
+) -> None:
+    with pytest.raises(ToolRejected, match="answers 401: the signature does not fit the body"):
+        await an_endpoint(http, receiver, secret=secret).start(reporting_to(relay))
+    assert list((tmp_path / "keys").iterdir()) == []
+
+
+async def test_the_shells_report_arrives(relay: Says) -> None:
+    [script] = blocks("sh")
+    environ = {"REPORT_URL": f"{relay.url}/statuses", "REPORT_TOKEN": "grt_token"}
+    run = ["env", *(f"{name}={value}" for name, value in environ.items()), "sh", "-c", script]
+    done = await asyncio.to_thread(subprocess.run, run, timeout=20)
+    assert done.returncode == 0
+    [asked] = relay.asked
+    assert (asked.method, asked.target) == ("POST", "/statuses")
+    assert asked.headers["Authorization"] == "Bearer grt_token"
+    assert json.loads(asked.body)["state"] == "success"
+
+
+def test_the_document_is_the_one_that_is_shown() -> None:
+    [shown] = blocks("json")
+    sent = standard_document(a_deployment(payload={"size": 3}))
+
+    def shape(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: shape(inner) for key, inner in value.items()}
+        return type(value)
+
+    assert list(shape(json.loads(shown)).items()) == list(shape(sent).items())
+
+
+@pytest.mark.parametrize("example", [block for block in blocks("yaml") if "envs:" in block])
+def test_its_deploy_yml_loads(example: str) -> None:
+    environ = {name: f"value of {name}" for name in re.findall(r"\$\{(\w+)\}", example)}
+    options = {"endpoint": EndpointOptions}
+    loaded = config.load(example, source="page", environ=environ, handler_options=options)
+    assert loaded.envs[0].handler == "endpoint"
+
+
+def test_every_key_is_in_its_table() -> None:
+    for name in EndpointOptions.model_fields:
+        assert re.search(rf"^\| `{name}(\.\w+)?` \|", PAGE, re.M), name

@@ -1,0 +1,233 @@
+"""Internal tooling in trouble: what goes wrong on the way, and where redirects may lead."""
+
+from collections.abc import AsyncIterator, Awaitable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from handlers.contract import Run, State, ToolRejected, ToolUnavailable, ToolUnsure
+from handlers.endpoint.handler import Endpoint
+from handlers.http import Http
+from tests.handlers.endpoints import POLLED, an_endpoint
+from tests.handlers.runs import a_deployment
+from tests.handlers.tools import Says, a_certificate, not_done, served_with_tls, unsure
+from webhook.sandbox.faults import Fault
+
+LARGE = "x" * 50 * 2**20
+
+
+@pytest.fixture
+async def tool() -> AsyncIterator[Says]:
+    async with Says() as server:
+        yield server
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[Http]:
+    async with aiohttp.ClientSession() as session:
+        yield Http(session, timeout=2)
+
+
+@pytest.fixture
+def endpoint(http: Http, tool: Says) -> Endpoint:
+    cancel = {"url": f"{tool.url}/cancel"}
+    return an_endpoint(http, f"{tool.url}/deploy", secret="s3cret", cancel=cancel)
+
+
+def act(endpoint: Endpoint, name: str) -> Awaitable[Any]:
+    deployment = a_deployment()
+    match name:
+        case "start":
+            return endpoint.start(deployment)
+        case "check":
+            return endpoint.check(deployment, POLLED)
+    return endpoint.cancel(deployment, POLLED)
+
+
+every_act = pytest.mark.parametrize("name", ["start", "check", "cancel"])
+
+
+@every_act
+async def test_a_refused_connection_is_tried_again(http: Http, name: str) -> None:
+    url = "http://127.0.0.1:1/deploy"
+    endpoint = an_endpoint(http, url, cancel={"url": url})
+    trouble = await not_done(act(endpoint, name))
+    assert str(trouble).startswith("the tool at http://127.0.0.1:1 cannot be reached")
+
+
+@every_act
+async def test_a_tool_that_asks_to_wait_is_left_alone(
+    endpoint: Endpoint, tool: Says, name: str
+) -> None:
+    tool.faults.add("*", Fault.rate_limited(9))
+    trouble = await not_done(act(endpoint, name))
+    assert trouble.retry_at is not None
+    assert 8 <= (trouble.retry_at - datetime.now(UTC)).total_seconds() <= 9
+
+
+@every_act
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault.status(500), "answers 500: Server Error"),
+        (Fault.status(502, "<html>Bad Gateway</html>"), "answers 502"),
+        (Fault.hang(20), "did not answer in time"),
+        (Fault.drop_before(), "gave no whole answer (connection closed)"),
+        (Fault.drop_after(), "gave no whole answer (connection closed)"),
+    ],
+)
+async def test_what_may_have_been_done_is_unsure(
+    endpoint: Endpoint, tool: Says, name: str, fault: Fault, words: str
+) -> None:
+    tool.faults.add("*", fault)
+    assert words in str(await unsure(act(endpoint, name)))
+    assert len(tool.calls) == 1
+
+
+@every_act
+async def test_a_large_answer_is_not_read(tool: Says, name: str) -> None:
+    tool.faults.add("*", Fault.status(200, LARGE))
+    async with aiohttp.ClientSession() as session:
+        cancel = {"url": f"{tool.url}/cancel"}
+        endpoint = an_endpoint(Http(session), f"{tool.url}/deploy", cancel=cancel)
+        assert "answers with more than 8 MB" in str(await unsure(act(endpoint, name)))
+
+
+# -- TLS ---------------------------------------------------------------------------------------
+
+
+async def test_a_certificate_that_nobody_vouches_for(http: Http, tmp_path: Path) -> None:
+    certificate = a_certificate(tmp_path)
+    async with served_with_tls(certificate) as url:
+        trouble = await not_done(an_endpoint(http, url).start(a_deployment()))
+        assert str(trouble).startswith(f"no safe connection to the tool at {url}")
+        run = await an_endpoint(http, url, ca=certificate.file).start(a_deployment())
+        assert run.state is State.IN_PROGRESS
+
+
+async def test_a_tool_that_wants_a_certificate(http: Http, tmp_path: Path) -> None:
+    theirs, ours = a_certificate(tmp_path), a_certificate(tmp_path, "relay.example")
+    async with served_with_tls(theirs, clients=ours.file) as url:
+        with pytest.raises(ToolUnavailable):
+            await an_endpoint(http, url, ca=theirs.file).start(a_deployment())
+        files = {"ca": theirs.file, "certificate": ours.file, "key": ours.key}
+        run = await an_endpoint(http, url, **files).start(a_deployment())
+        assert run.state is State.IN_PROGRESS
+
+
+# -- redirects ---------------------------------------------------------------------------------
+
+
+def redirect(status: int, location: str) -> Fault:
+    return Fault(answer=status, headers={"Location": location})
+
+
+@pytest.mark.parametrize("status", [307, 308])
+@pytest.mark.parametrize(
+    "location", ["/v2/deploy?a=%2F", "v2/deploy?a=%2F", "{url}/v2/deploy?a=%2F"]
+)
+async def test_a_start_goes_on_where_the_same_tool_sends_it(
+    endpoint: Endpoint, tool: Says, status: int, location: str
+) -> None:
+    tool.faults.add("POST /deploy", redirect(status, location.format(url=tool.url)))
+    tool.status, tool.headers["Location"] = 202, "jobs/7"
+    run = await endpoint.start(a_deployment())
+    [asked] = tool.asked
+    assert (asked.method, asked.target) == ("POST", "/v2/deploy?a=%2F")
+    assert asked.headers["Idempotency-Key"] == "1234567890"
+    assert "X-Hub-Signature-256" in asked.headers
+    assert b'"deployment"' in asked.body
+    assert run.id == "/v2/jobs/7"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+async def test_a_redirect_that_would_lose_the_document_is_refused(
+    endpoint: Endpoint, tool: Says, status: int
+) -> None:
+    tool.faults.add("*", redirect(status, "/v2/deploy"))
+    with pytest.raises(ToolRejected, match=f"answers {status}: it is elsewhere; correct its addr"):
+        await endpoint.start(a_deployment())
+    assert tool.asked == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_poll_goes_on_where_the_same_tool_sends_it(
+    endpoint: Endpoint, tool: Says, status: int
+) -> None:
+    tool.faults.add("GET /jobs/1", redirect(status, "/v2/jobs/1"))
+    tool.body = b'{"state": "success"}'
+    assert (await endpoint.check(a_deployment(), POLLED)).state is State.SUCCESS
+    assert [(asked.method, asked.target) for asked in tool.asked] == [("GET", "/v2/jobs/1")]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_another_host_is_never_sent_anything(
+    endpoint: Endpoint, tool: Says, status: int
+) -> None:
+    async with Says() as other:
+        # Another port is another host; so is another name of the same one, and plain http.
+        places = [other.url, other.url.replace("http:", ""), tool.url.replace("127.0.0.1", "[::1]")]
+        places += [tool.url.replace("http:", "https:"), tool.url.replace("127.0.0.1", "localhost")]
+        for place in places:
+            tool.faults.add("*", redirect(status, place), times=2)
+            with pytest.raises(ToolRejected, match=f"answers {status}: it is elsewhere"):
+                await endpoint.start(a_deployment())
+            with pytest.raises(ToolUnavailable, match=f"answers {status}: it is elsewhere"):
+                await endpoint.check(a_deployment(), POLLED)
+        assert not other.calls
+        assert not tool.asked
+
+
+async def test_https_never_becomes_http(http: Http, tool: Says, tmp_path: Path) -> None:
+    certificate = a_certificate(tmp_path)
+    async with served_with_tls(certificate, leads_to=tool.url) as url:
+        with pytest.raises(ToolRejected, match="answers 307: it is elsewhere"):
+            await an_endpoint(http, url, ca=certificate.file).start(a_deployment())
+    assert tool.calls == []
+
+
+@pytest.mark.parametrize(("times", "arrives"), [(3, True), (4, False)])
+async def test_redirects_come_to_an_end(
+    endpoint: Endpoint, tool: Says, times: int, arrives: bool
+) -> None:
+    tool.faults.add("*", redirect(307, "/deploy"), times=times)
+    if arrives:
+        assert (await endpoint.start(a_deployment())).state is State.IN_PROGRESS
+        return
+    with pytest.raises(ToolRejected, match="answers 307"):
+        await endpoint.start(a_deployment())
+    assert len(tool.calls) == 4
+
+
+@pytest.mark.parametrize("headers", [{}, {"Location": ""}])
+async def test_a_redirect_to_nowhere_is_refused(
+    endpoint: Endpoint, tool: Says, headers: dict[str, str]
+) -> None:
+    tool.faults.add("*", Fault(answer=307, headers=headers))
+    with pytest.raises(ToolRejected, match="answers 307"):
+        await endpoint.start(a_deployment())
+
+
+async def test_a_run_follows_its_tool_to_another_address(http: Http, tool: Says) -> None:
+    """What was recorded of a run is a path; the host is always the one of deploy.yml."""
+    tool.body = b'{"state": "success"}'
+    run = Run("/jobs/7?a=%2F", State.IN_PROGRESS)
+    moved = an_endpoint(http, f"{tool.url}/other/deploy")
+    assert (await moved.check(a_deployment(), run)).state is State.SUCCESS
+    assert tool.asked[0].target == "/jobs/7?a=%2F"
+
+
+async def test_no_secret_is_in_the_words(http: Http, tool: Says) -> None:
+    token = a_deployment().report.token
+    endpoint = an_endpoint(
+        http, f"{tool.url}/hooks/pa55?key=pa55", secret="pa55word", headers={"X-Key": "pa55"}
+    )
+    for status in (302, 401, 403, 404, 422, 500):
+        tool.faults.add("*", Fault.status(status, {}))
+        with pytest.raises((ToolRejected, ToolUnsure)) as caught:
+            await endpoint.start(a_deployment())
+        assert "pa55" not in str(caught.value)
+        assert token not in str(caught.value)

@@ -1,0 +1,285 @@
+"""`github-actions`, `mode: dispatch`: a workflow is started, found again and followed."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handlers.contract import Run, State, ToolRejected, ToolUnavailable, ToolUnsure
+from handlers.github_actions.handler import GitHubActions
+from tests.handlers.github_actions_runs import OnGitHub, ended, followed, opened
+from tests.handlers.runs import eventually
+from webhook.sandbox.faults import Fault
+from webhook.sandbox.github_actions_model import Job
+from webhook.sandbox.sandbox import REPOSITORY
+
+DISPATCH = "POST *dispatches"
+EVENTS = ["deployment", "workflow_dispatch"]
+
+
+@pytest.fixture
+async def on_github(tmp_path: Path) -> AsyncIterator[OnGitHub]:
+    async with opened(tmp_path) as on_github:
+        yield on_github
+
+
+@pytest.fixture
+async def held(on_github: OnGitHub) -> OnGitHub:
+    """Runs do nothing until they are told."""
+    on_github.actions.runs.held = True
+    return on_github
+
+
+def dispatcher(on_github: OnGitHub, **options: Any) -> GitHubActions:
+    return on_github.handler(**{"mode": "dispatch", "workflow": "deploy.yml", **options})
+
+
+async def test_a_workflow_is_dispatched_with_its_inputs_and_deploys(on_github: OnGitHub) -> None:
+    on_github.dispatched(
+        Job(only="production"), run_name="To ${{ inputs.environment }}: ${{ inputs.deployment_id }}"
+    )
+    handler = dispatcher(on_github, inputs={"environment": "{environment}"})
+    deployment = await on_github.deployment(ref="v1")
+    run = await ended(handler, deployment)
+    [started] = on_github.runs_of(deployment)
+    assert (started.event, started.head_branch) == ("workflow_dispatch", "v1")
+    assert started.title == f"To production: {deployment.id}"
+    assert (run.id, run.state) == (str(started.id), State.SUCCESS)
+    assert run.url.endswith(f"/actions/runs/{started.id}")
+
+
+async def test_a_run_is_known_and_linked_at_once(held: OnGitHub) -> None:
+    held.dispatched(run_name="A title without a number")
+    deployment = await held.deployment()
+    run = await dispatcher(held).start(deployment)
+    [started] = held.runs_of(deployment)
+    assert (run.id, run.state) == (str(started.id), State.QUEUED)
+    assert run.url.endswith(f"/actions/runs/{started.id}")
+    run = await dispatcher(held).check(deployment, run)
+    assert run.description == "Workflow 'Deploy' is queued on GitHub"
+
+
+async def test_the_branch_and_the_input_are_the_operators(on_github: OnGitHub) -> None:
+    on_github.dispatched(inputs={"id": True, "sha": True}, run_name="#${{ inputs.id }}")
+    handler = dispatcher(on_github, ref="main", correlation="id", inputs={"sha": "{sha}"})
+    deployment = await on_github.deployment(ref="a" * 40)
+    assert (await ended(handler, deployment)).state is State.SUCCESS
+    assert on_github.runs_of(deployment)[0].head_branch == "main"
+
+
+@pytest.mark.parametrize("run_details", ["ignored", "refused"])
+async def test_on_older_servers_the_run_is_found_by_its_title(
+    on_github: OnGitHub, run_details: Any
+) -> None:
+    on_github.actions.run_details = run_details
+    on_github.dispatched()
+    handler, deployment = dispatcher(on_github), await on_github.deployment()
+    other = await on_github.deployment("staging")
+    await handler.start(other)
+    run = await handler.start(deployment)
+    assert (run.state, run.url, run.description) == (
+        State.QUEUED,
+        "",
+        "Waiting for the workflow to start on GitHub",
+    )
+    run = await followed(handler, deployment, run)
+    [started] = on_github.runs_of(deployment)
+    assert (run.id, run.state) == (str(started.id), State.SUCCESS)
+
+
+async def test_a_run_that_no_title_names_is_given_up_with_what_to_do(held: OnGitHub) -> None:
+    held.actions.run_details = "ignored"
+    held.dispatched(run_name="Deploy")
+    deployment = await held.deployment()
+    run = await dispatcher(held).start(deployment)
+    assert await dispatcher(held).check(deployment, run) == run
+    run = await dispatcher(held, start_within="0s").check(deployment, run)
+    assert (run.state, run.description) == (
+        State.ERROR,
+        "No run of 'deploy.yml' names this deployment; put ${{ inputs.deployment_id }} into its"
+        " run-name",
+    )
+
+
+async def test_a_start_that_came_late_still_has_its_time(held: OnGitHub) -> None:
+    """GitHub may have been away for long before it took the dispatch."""
+    held.actions.run_details = "ignored"
+    held.dispatched(run_name="Deploy")
+    deployment = await held.deployment()
+    late = replace(deployment, deadline=deployment.deadline - timedelta(hours=1))
+    handler = dispatcher(held)
+    run = await handler.start(late)
+    assert (await handler.check(late, run)).state is State.QUEUED
+
+
+@pytest.mark.parametrize("lag", [0, 60], ids=["in the index", "not yet in the index"])
+async def test_after_a_lost_answer_the_run_is_found_and_not_started_again(
+    held: OnGitHub, lag: float
+) -> None:
+    held.actions.index_lag = lag
+    held.dispatched()
+    handler, deployment = dispatcher(held), await held.deployment()
+    held.sandbox.github.faults.add(DISPATCH, Fault.drop_after())
+    with pytest.raises(ToolUnsure):
+        await handler.start(deployment)
+    run = await handler.find(deployment)
+    [started] = held.runs_of(deployment)
+    assert run is not None
+    assert run.id == str(started.id)
+
+
+async def test_nothing_is_found_where_nothing_was_started(held: OnGitHub) -> None:
+    held.dispatched()
+    deployment, other = await held.deployment(), await held.deployment()
+    handler = dispatcher(held)
+    await handler.start(other)
+    assert await handler.find(deployment) is None
+    longer = replace(deployment, id=deployment.id // 10)
+    assert await handler.find(longer) is None
+
+
+@pytest.mark.parametrize(
+    ("ref", "more", "words"),
+    [
+        (
+            "main",
+            {"inputs": {"size": False}},
+            "'deploy.yml' at 'main' does not declare the input 'deployment_id'; add it to its"
+            " inputs",
+        ),
+        (
+            "a" * 40,
+            {},
+            f"GitHub dispatches workflows on branches and tags only, and '{'a' * 40}' is none; set"
+            " `ref` in deploy.yml",
+        ),
+        (
+            "main",
+            {"on": ["push"]},
+            "'deploy.yml' at 'main' has no `on: workflow_dispatch`; add it there",
+        ),
+        (
+            "main",
+            {"inputs": {"deployment_id": True, "size": True}},
+            "GitHub refuses to start 'deploy.yml': Required input 'size' not provided",
+        ),
+    ],
+)
+async def test_what_github_refuses_is_said_in_words(
+    held: OnGitHub, ref: str, more: dict[str, Any], words: str
+) -> None:
+    held.dispatched(**more)
+    with pytest.raises(ToolRejected) as told:
+        await dispatcher(held).start(await held.deployment(ref=ref))
+    assert str(told.value) == words
+    assert len(words) <= 140
+    assert told.value.status == 422
+    assert not held.actions.runs.every
+
+
+async def test_a_branch_without_the_workflow_is_named(held: OnGitHub) -> None:
+    held.dispatched().missing_at.add("old")
+    with pytest.raises(ToolRejected, match=r"'deploy.yml' at 'old' has no"):
+        await dispatcher(held).start(await held.deployment(ref="old"))
+
+
+@pytest.mark.parametrize("method", ["find", "start"])
+async def test_a_workflow_that_is_not_there_is_named(held: OnGitHub, method: str) -> None:
+    held.dispatched()
+    handler, deployment = dispatcher(held, workflow="deplyo.yml"), await held.deployment()
+    with pytest.raises(ToolRejected) as told:
+        await getattr(handler, method)(deployment)
+    assert str(told.value) == (
+        f"{REPOSITORY} has no workflow 'deplyo.yml' on its default branch that the App can see;"
+        " check `workflow` in deploy.yml"
+    )
+
+
+async def test_an_app_that_may_not_start_workflows_is_told(held: OnGitHub) -> None:
+    held.dispatched()
+    held.sandbox.installation.permissions["actions"] = "read"
+    with pytest.raises(ToolRejected, match="actions: write"):
+        await dispatcher(held).find(await held.deployment())
+
+
+async def test_a_run_without_a_job_for_the_environment_is_no_success(on_github: OnGitHub) -> None:
+    on_github.dispatched(Job(only="staging")).skipped_as = "success"
+    handler = dispatcher(on_github, inputs={"environment": "{environment}"})
+    run = await ended(handler, await on_github.deployment("production"))
+    assert run.state is State.ERROR
+    assert run.description.startswith("skipped: no job of workflow 'Deploy' ran")
+
+
+async def test_a_run_is_cancelled_and_that_is_no_failure(held: OnGitHub) -> None:
+    held.dispatched()
+    handler, deployment = dispatcher(held), await held.deployment()
+    run = await handler.start(deployment)
+    held.actions.runs.begin(held.runs_of(deployment)[0])
+    await handler.cancel(deployment, run)
+    run = await followed(handler, deployment, run)
+    assert (run.state, run.description) == (State.ERROR, "Workflow 'Deploy' was cancelled")
+    await handler.cancel(deployment, run)  # it has ended
+    held.actions.runs.delete(held.runs_of(deployment)[0])
+    await handler.cancel(deployment, run)  # it is gone
+
+
+async def test_a_run_that_github_did_not_name_is_cancelled_too(held: OnGitHub) -> None:
+    held.actions.run_details = "ignored"
+    held.dispatched()
+    handler, deployment = dispatcher(held), await held.deployment()
+    run = await handler.start(deployment)
+    await handler.cancel(deployment, run)
+    [started] = held.runs_of(deployment)
+    await eventually(lambda: started.conclusion == "cancelled")
+
+
+async def test_a_run_that_vanishes_is_an_error_once_it_has_begun(held: OnGitHub) -> None:
+    held.dispatched()
+    handler, deployment = dispatcher(held), await held.deployment()
+    asked = await handler.start(deployment)
+    [started] = held.runs_of(deployment)
+    held.actions.runs.begin(started)
+    begun = await handler.check(deployment, asked)
+    assert begun.state is State.IN_PROGRESS
+    held.actions.runs.delete(started)
+    with pytest.raises(ToolUnavailable, match="does not know workflow run"):
+        await handler.check(deployment, asked)
+    run = await handler.check(deployment, begun)
+    assert (run.state, run.description) == (
+        State.ERROR,
+        "The workflow run was deleted on GitHub before the relay saw how it ended",
+    )
+
+
+async def test_an_accepted_dispatch_is_not_repeated_whatever_github_answers(
+    held: OnGitHub,
+) -> None:
+    held.dispatched()
+    odd: list[Any] = [{"workflow_run_id": "x"}, [], "text", {"html_url": "javascript:alert(1)"}]
+    for body in odd:
+        deployment = await held.deployment()
+        fault = Fault(acts=True, answer=200, body=body)
+        held.sandbox.github.faults.add(DISPATCH, fault)
+        run = await dispatcher(held).start(deployment)
+        assert (run.state, run.url) == (State.QUEUED, "")
+        found = await dispatcher(held).check(deployment, run)
+        assert found.id == str(held.runs_of(deployment)[0].id)
+
+
+async def test_a_change_of_mode_while_a_run_goes_on_loses_nothing(held: OnGitHub) -> None:
+    held.actions.run_details = "ignored"
+    held.dispatched(run_name="Deploy ${{ inputs.deployment_id }}", on=EVENTS)
+    deployment = await held.deployment()
+    watched, _ = held.runs_of(deployment), await held.handler().start(deployment)
+    asked = await dispatcher(held).start(deployment)
+    seen = await held.handler(workflow="deploy.yml").check(deployment, asked)
+    assert seen.id == str(watched[0].id)
+    both = Run("1 2", State.IN_PROGRESS)
+    found = await dispatcher(held, start_within="0s").check(deployment, both)
+    assert found.id == str(held.runs_of(deployment)[-1].id)
+    held.actions.runs.every.clear()
+    gone = await dispatcher(held, start_within="0s").check(deployment, both)
+    assert gone.state is State.ERROR

@@ -1,0 +1,161 @@
+"""What a tool answers to a call, over real HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from handlers.http import MOST_CALLS, Http
+from tests.handlers.tools import Says, not_done, speaking, unsure
+from webhook.sandbox.faults import Fault
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+@pytest.fixture
+def http(session: aiohttp.ClientSession) -> Http:
+    return Http(session)
+
+
+@pytest.fixture
+async def tool() -> AsyncIterator[Says]:
+    async with Says() as server:
+        yield server
+
+
+# -- answers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 302, 307, 400, 401, 404, 409, 422, 501])
+async def test_what_the_tool_decides_comes_back(http: Http, tool: Says, status: int) -> None:
+    tool.status, tool.headers["Location"] = status, "/elsewhere"
+    answer = await http.call("Tool", "POST", f"{tool.url}/a", json={})
+    assert (answer.status, answer.ok) == (status, status < 300)
+    assert len(tool.asked) == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 507, 599])
+async def test_what_breaks_in_the_tool_may_have_been_done(
+    http: Http, tool: Says, status: int
+) -> None:
+    tool.status = status
+    trouble = await unsure(http.call("Tool", "POST", tool.url, json={}))
+    assert str(trouble) == f"Tool at {tool.url} answers {status}"
+
+
+async def test_parameters_cannot_become_others(http: Http, tool: Says) -> None:
+    await http.call("Tool", "GET", f"{tool.url}/a%2Fb?x=1", params={"y": "2&z=3#4 +ü%26"})
+    assert tool.asked[0].target == "/a%2Fb?x=1&y=2%26z%3D3%234+%2B%C3%BC%2526"
+
+
+async def test_the_words_hide_paths_and_queries(http: Http, tool: Says) -> None:
+    tool.faults.add("*", Fault.status(503))
+    trouble = await unsure(http.call("Tool", "GET", f"{tool.url}/hidden?token=hidden"))
+    assert "hidden" not in str(trouble)
+    assert str(trouble) == f"Tool at {tool.url} answers 503: Server Error"
+
+
+# -- asked to wait -----------------------------------------------------------------------------
+
+
+def in_an_hour() -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        ("7", 7),
+        ("0", 1),
+        ("999999999", 3600),
+        ("9" * 5000, 3600),
+        (in_an_hour(), 3600),
+        ("Mon, 01 Jan 2001 00:00:00 GMT", 1),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_heeded_within_reason(
+    http: Http, tool: Says, status: int, retry_after: str, seconds: int
+) -> None:
+    tool.status, tool.headers["Retry-After"] = status, retry_after
+    call = http.call("Tool", "POST", tool.url, json={})
+    trouble = await (not_done(call) if status == 429 else unsure(call))
+    assert trouble.retry_at is not None
+    waits = trouble.retry_at - datetime.now(UTC)
+    assert seconds - 1 <= waits.total_seconds() <= seconds
+
+
+@pytest.mark.parametrize(
+    "retry_after",
+    ["", "soon", "-1", "1.5", "²", "Mon, 32 Jan 0000", "Fri, 31 Dec 9999 23:59 -2359"],
+)
+async def test_a_retry_after_that_is_none_is_passed_over(
+    http: Http, tool: Says, retry_after: str
+) -> None:
+    tool.status, tool.headers["Retry-After"] = 429, retry_after
+    assert (await not_done(http.call("Tool", "GET", tool.url))).retry_at is None
+
+
+async def test_one_tool_cannot_use_up_all_that_a_worker_can_do(http: Http, tool: Says) -> None:
+    tool.faults.add("*", Fault.hang(0.3), times=MOST_CALLS)
+    calls = [asyncio.create_task(http.call("Tool", "GET", tool.url)) for _ in range(MOST_CALLS)]
+    while len(tool.calls) < MOST_CALLS:
+        await asyncio.sleep(0.01)
+    trouble = await not_done(http.call("Tool", "GET", tool.url))
+    assert "enough calls" in str(trouble)
+    assert trouble.retry_at is not None
+    assert all(answer.ok for answer in await asyncio.gather(*calls))
+
+
+# -- what comes from elsewhere -----------------------------------------------------------------
+
+
+@pytest.fixture
+async def trusting(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[aiohttp.ClientSession]:
+    """A session that heeds proxies, as the relay's does; and ~/.netrc, which it does not want."""
+    for name in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{name}_proxy", raising=False)
+        monkeypatch.delenv(f"{name}_PROXY".upper(), raising=False)
+    async with aiohttp.ClientSession(trust_env=True) as opened:
+        yield opened
+
+
+async def test_only_the_credentials_that_were_given_are_sent(
+    trusting: aiohttp.ClientSession, tool: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine localhost login octocat password hunter2\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    tool.headers["Set-Cookie"] = "session=theirs"
+    http, url = Http(trusting), tool.url.replace("127.0.0.1", "localhost")
+    await http.call("Tool", "GET", url)
+    await http.call("Tool", "GET", url, headers={"authorization": "Bearer t", "Cookie": "own=1"})
+    await http.call("Tool", "GET", url)
+    names = ("Authorization", "Cookie")
+    sent = [tuple(asked.headers.get(name) for name in names) for asked in tool.asked]
+    assert sent == [(None, None), ("Bearer t", "own=1"), (None, None)]
+
+
+async def test_a_proxy_that_refuses(
+    trusting: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+    async with speaking(refusal) as address:
+        monkeypatch.setenv("HTTPS_PROXY", f"http:{address}")
+        trouble = await not_done(Http(trusting).call("Tool", "POST", "https://tool.example"))
+    assert str(trouble).endswith("cannot be reached: the proxy answers 407")
+
+
+async def test_a_proxy_that_is_not_there(
+    trusting: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    await not_done(Http(trusting).call("Tool", "POST", "https://tool.example"))

@@ -1,0 +1,170 @@
+"""What the answer of a tool says, and what a question that gets none means."""
+
+from collections.abc import AsyncIterator, Awaitable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import aiohttp
+import pytest
+from pydantic import BaseModel, PositiveInt, TypeAdapter
+
+from handlers.contract import ToolRejected, ToolUnsure
+from handlers.http import Http, only_asking
+from tests.handlers.tools import Says, not_done
+from webhook.sandbox.faults import Fault
+
+T = TypeVar("T")
+
+
+class Thing(BaseModel):
+    id: PositiveInt
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+@pytest.fixture
+def http(session: aiohttp.ClientSession) -> Http:
+    return Http(session)
+
+
+@pytest.fixture
+async def tool() -> AsyncIterator[Says]:
+    async with Says() as server:
+        yield server
+
+
+# -- refusals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "words"),
+    [
+        (401, b"{}", "", "answers 401: it does not know the token; check it in deploy.yml"),
+        (403, b"{}", "", "answers 403: the token may not do this; check its rights"),
+        (302, b"", "", "answers 302: it is elsewhere; correct its address in deploy.yml"),
+        (422, b'{"message": "no such\\n target"}', "", "answers 422: no such target"),
+        (400, b'{"error": "no\\u001b[31m \\u202ered"}', "", "answers 400: no[31m red"),
+        (400, b'{"error": {"code": 7}, "detail": "no"}', "", "answers 400: no"),
+        (400, b'"no"', "", "answers 400: no"),
+        (400, b"no such target\n", "text/plain; charset=utf-8", "answers 400: no such target"),
+        (400, b"<html>no</html>", "text/html", "answers 400"),
+        (400, b'{"message": ["no"], "error": null}', "", "answers 400"),
+        (404, b"[" * 100_000, "", "answers 404"),
+        (404, b"\xff\xfe", "", "answers 404"),
+        (501, b'{"message": "Not Implemented"}', "", "answers 501: Not Implemented"),
+    ],
+)
+async def test_a_refusal_has_the_tools_own_words(
+    http: Http, tool: Says, status: int, body: bytes, kind: str, words: str
+) -> None:
+    tool.status, tool.body = status, body
+    tool.headers["Content-Type"] = kind or "application/json"
+    answer = await http.call("Tool", "GET", f"{tool.url}/secret?token=x")
+    assert str(answer.refusal()) == f"Tool at {tool.url} {words}"
+    assert answer.refusal().status == status
+    assert str(answer.trouble()) == str(answer.refusal())
+
+
+async def test_long_words_are_cut(http: Http, tool: Says) -> None:
+    tool.status, tool.body = 400, b'{"message": "%s"}' % (b"a" * 1000)
+    answer = await http.call("Tool", "GET", tool.url)
+    assert len(answer.words()) < 160
+
+
+# -- documents ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"\xff", b"[" * 100_000, b"9" * 5000])
+async def test_what_is_no_json_may_have_been_done(http: Http, tool: Says, body: bytes) -> None:
+    tool.body = body
+    answer = await http.call("Tool", "GET", tool.url)
+    with pytest.raises(ToolUnsure, match="answers 200 with something other than JSON"):
+        answer.json()
+    with pytest.raises(ToolUnsure, match="answers 200 with something other than JSON"):
+        answer.read(list[int])
+
+
+async def test_an_answer_is_read_in_the_shape_that_is_wanted(http: Http, tool: Says) -> None:
+    tool.says(200, [{"id": 7, "more": "is left out"}])
+    answer = await http.call("Tool", "GET", tool.url)
+    assert answer.read(list[Thing]) == [Thing(id=7)]
+    tool.says(200, None)
+    answer = await http.call("Tool", "GET", tool.url)
+    or_nothing: TypeAdapter[Thing | None] = TypeAdapter(Thing | None)
+    assert answer.read(or_nothing) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"null", b"[]", b'"id"', b"{}", b'{"id": "one"}', b'{"id": 0}', b'{"id": 1e400}'],
+)
+async def test_what_has_another_shape_may_have_been_done(
+    http: Http, tool: Says, body: bytes
+) -> None:
+    tool.says(200, body)
+    answer = await http.call("Tool", "POST", f"{tool.url}/hidden?token=hidden")
+    with pytest.raises(ToolUnsure) as caught:
+        answer.read(Thing)
+    words = "answers with something that the relay does not understand"
+    assert str(caught.value) == f"Tool at {tool.url} {words}"
+
+
+# -- questions ---------------------------------------------------------------------------------
+
+
+async def asked(call: Awaitable[T]) -> T:
+    with only_asking():
+        return await call
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault.status(500), "answers 500: Server Error"),
+        (Fault.drop_before(), "gave no whole answer"),
+        (Fault.drop_after(), "gave no whole answer"),
+        (Fault.hang(20), "did not answer in time"),
+    ],
+    ids=["500", "before", "after", "hang"],
+)
+async def test_a_question_without_an_answer_has_started_nothing(
+    session: aiohttp.ClientSession, tool: Says, fault: Fault, words: str
+) -> None:
+    tool.faults.add("*", fault)
+    http = Http(session, timeout=0.5 if fault.wait else 30)
+    trouble = await not_done(asked(http.call("Tool", "GET", tool.url)))
+    assert str(trouble).startswith(f"Tool at {tool.url} {words}")
+
+
+async def test_a_question_that_is_not_understood_has_started_nothing(
+    http: Http, tool: Says
+) -> None:
+    async def ask() -> Thing:
+        return (await http.call("Tool", "GET", tool.url)).read(Thing)
+
+    assert "does not understand" in str(await not_done(asked(ask())))
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_question_is_asked_again_when_the_tool_says(
+    http: Http, tool: Says, status: int
+) -> None:
+    tool.status, tool.headers["Retry-After"] = status, "30"
+    trouble = await not_done(asked(http.call("Tool", "GET", tool.url)))
+    assert trouble.retry_at is not None
+    assert 20 < (trouble.retry_at - datetime.now(UTC)).total_seconds() <= 30
+
+
+@pytest.mark.parametrize("status", [404, 501])
+async def test_a_question_may_be_refused(http: Http, tool: Says, status: int) -> None:
+    async def ask() -> None:
+        raise (await http.call("Tool", "GET", tool.url)).refusal()
+
+    tool.status = status
+    with pytest.raises(ToolRejected, match=f"answers {status}") as caught:
+        await asked(ask())
+    assert caught.value.status == status

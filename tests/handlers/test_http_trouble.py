@@ -1,0 +1,198 @@
+"""A call to a tool that goes wrong, over real connections and real TLS: was anything done?"""
+
+import gzip
+import socket
+import tracemalloc
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from handlers.http import LARGEST_ANSWER, Http, tls_context
+from tests.handlers.tools import (
+    Says,
+    a_certificate,
+    not_done,
+    served_with_tls,
+    speaking,
+    unsure,
+)
+from webhook.sandbox.faults import Fault
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+@pytest.fixture
+def http(session: aiohttp.ClientSession) -> Http:
+    return Http(session)
+
+
+@pytest.fixture
+def impatient(session: aiohttp.ClientSession) -> Http:
+    return Http(session, timeout=0.5)
+
+
+@pytest.fixture
+async def tool() -> AsyncIterator[Says]:
+    async with Says() as server:
+        yield server
+
+
+# -- no connection: nothing was done -----------------------------------------------------------
+
+
+async def test_a_refused_connection(http: Http) -> None:
+    trouble = await not_done(http.call("Tool", "POST", "http://127.0.0.1:1/hidden", json={}))
+    assert "Tool at http://127.0.0.1:1 cannot be reached: Connect call failed" in str(trouble)
+
+
+async def test_a_name_that_nobody_knows() -> None:
+    class Resolver(AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        async def close(self) -> None:
+            pass
+
+    connector = aiohttp.TCPConnector(resolver=Resolver())
+    async with aiohttp.ClientSession(connector=connector) as session:
+        trouble = await not_done(Http(session).call("Tool", "POST", "https://tool.example"))
+    assert str(trouble).endswith("cannot be reached: Name or service not known")
+
+
+async def test_a_connection_that_never_comes_about(impatient: Http) -> None:
+    async with speaking(ends="stays") as address:  # and so never answers the TLS handshake
+        trouble = await not_done(impatient.call("Tool", "POST", f"https:{address}", json={}))
+    assert "cannot be reached: no connection in time" in str(trouble)
+
+
+@pytest.mark.parametrize("host", ["1.2.3", "a" * 70 + ".example"])
+async def test_an_address_that_cannot_be_called(http: Http, host: str) -> None:
+    assert "cannot be called" in str(await not_done(http.call("Tool", "GET", f"http://{host}")))
+
+
+async def test_a_header_with_a_line_break(http: Http, tool: Says) -> None:
+    for name in ("Authorization", "X-Token"):
+        headers = {name: "token\r\nX-More: 1"}
+        trouble = await not_done(http.call("Tool", "GET", tool.url, headers=headers))
+        assert "a token with a line break?" in str(trouble)
+    assert tool.asked == []
+
+
+# -- an answer that is none: it may have been done ---------------------------------------------
+
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "ends", "words"),
+    [
+        (b"", "closes", "connection closed"),
+        (b"", "resets", "Connection reset by peer"),
+        (WHOLE + b"\r\n{}", "closes", "ClientPayloadError"),
+        (WHOLE + b"\r\n{}", "resets", ""),
+        (WHOLE + b"Content-Encoding: gzip\r\n\r\n" + b"x" * 100, "closes", "ClientPayloadError"),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", "closes", "ClientResponseError"),
+        (WHOLE + b"A: " + b"a" * 20_000, "closes", "ClientResponseError"),
+    ],
+)
+async def test_an_answer_that_breaks_off(http: Http, said: bytes, ends: str, words: str) -> None:
+    async with speaking(said, ends=ends) as address:
+        trouble = await unsure(http.call("Tool", "POST", f"http:{address}", json={}))
+    assert f"gave no whole answer ({words}" in str(trouble)
+
+
+async def test_a_tool_that_hangs(impatient: Http, tool: Says) -> None:
+    tool.faults.add("*", Fault.hang(20))
+    assert "did not answer in time" in str(await unsure(impatient.call("Tool", "GET", tool.url)))
+
+
+async def test_a_tool_that_drips(impatient: Http) -> None:
+    async with speaking(WHOLE + b"\r\n", *[b"a"] * 20, pause=0.1) as address:
+        trouble = await unsure(impatient.call("Tool", "GET", f"http:{address}"))
+    assert "did not answer in time" in str(trouble)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+async def test_a_call_that_breaks_is_not_made_twice(http: Http, tool: Says, method: str) -> None:
+    tool.faults.add("*", Fault.drop_after())
+    await unsure(http.call("Tool", method, tool.url))
+    assert [asked.method for asked in tool.asked] == [method]
+
+
+async def test_an_answer_that_is_too_large(http: Http, tool: Says) -> None:
+    tool.body = b" " * LARGEST_ANSWER
+    assert len((await http.call("Tool", "GET", tool.url)).body) == LARGEST_ANSWER
+    tool.body += b" "
+    assert "answers with more than 8 MB" in str(await unsure(http.call("Tool", "GET", tool.url)))
+
+
+async def test_an_answer_that_grows_while_it_is_unpacked(http: Http, tool: Says) -> None:
+    tool.body, tool.headers["Content-Encoding"] = gzip.compress(b" " * 50 * 2**20), "gzip"
+    tracemalloc.start()
+    try:
+        await unsure(http.call("Tool", "GET", tool.url))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 3 * LARGEST_ANSWER
+
+
+# -- TLS ---------------------------------------------------------------------------------------
+
+
+async def test_a_certificate_that_nobody_vouches_for(http: Http, tmp_path: Path) -> None:
+    certificate = a_certificate(tmp_path)
+    async with served_with_tls(certificate) as url:
+        trouble = await not_done(http.call("Tool", "POST", url, json={}))
+        assert str(trouble).startswith(f"no safe connection to Tool at {url}: self-signed")
+        assert "`ca` in deploy.yml" in str(trouble)
+        answer = await http.call("Tool", "POST", url, json={}, tls=tls_context(certificate.file))
+        assert answer.json() == {"safe": True}
+
+
+async def test_a_certificate_of_another_host(http: Http, tmp_path: Path) -> None:
+    certificate = a_certificate(tmp_path, "other.example")
+    async with served_with_tls(certificate) as url:
+        call = http.call("Tool", "POST", url, json={}, tls=tls_context(certificate.file))
+        assert "IP address mismatch" in str(await not_done(call))
+
+
+async def test_a_tool_may_want_a_certificate_of_ours(http: Http, tmp_path: Path) -> None:
+    theirs, ours = a_certificate(tmp_path), a_certificate(tmp_path, "relay.example")
+    async with served_with_tls(theirs, clients=ours.file) as url:
+        # In TLS 1.3 the refusal comes after the request was sent.
+        await unsure(http.call("Tool", "POST", url, json={}, tls=tls_context(theirs.file)))
+        context = tls_context(theirs.file, ours.file, ours.key)
+        assert (await http.call("Tool", "POST", url, json={}, tls=context)).ok
+
+
+async def test_https_where_there_is_none(http: Http, tool: Says) -> None:
+    url = tool.url.replace("http:", "https:")
+    trouble = await not_done(http.call("Tool", "POST", url, json={}))
+    assert "have the right scheme and port?" in str(trouble)
+
+
+async def test_http_where_there_is_tls(http: Http, tmp_path: Path) -> None:
+    async with served_with_tls(a_certificate(tmp_path)) as url:
+        await unsure(http.call("Tool", "POST", url.replace("https:", "http:"), json={}))
+
+
+@pytest.mark.parametrize("files", ["wrong key", "locked key", "no certificate", "no file"])
+def test_files_that_do_not_fit_are_an_error_and_ask_nobody(tmp_path: Path, files: str) -> None:
+    one, other = a_certificate(tmp_path), a_certificate(tmp_path, "other.example")
+    given: tuple[str, ...] = {
+        "wrong key": (one.file, one.file, other.key),
+        "locked key": (one.file, one.file, one.locked_key),
+        "no certificate": (one.key,),
+        "no file": (f"{one.file}.gone",),
+    }[files]
+    with pytest.raises(OSError, match=r"PEM|KEY_VALUES_MISMATCH|NO_CERTIFICATE|No such file"):
+        tls_context(*given)

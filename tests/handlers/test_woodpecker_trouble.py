@@ -1,0 +1,204 @@
+"""A Woodpecker that answers badly, or not at all: said in plain words, and nothing runs twice."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from handlers.contract import Run, State, ToolRejected, ToolUnavailable, ToolUnsure
+from handlers.woodpecker import Woodpecker
+from tests.handlers.runs import a_deployment, eventually
+from tests.handlers.test_woodpecker import TOKEN, a_handler
+from tests.handlers.tools import a_certificate, served_with_tls
+from webhook.sandbox import woodpecker as sandbox
+from webhook.sandbox.faults import Fault
+
+ROOT = Path(__file__).parents[2]
+DEPLOYMENT = a_deployment()
+RUN = Run("1/pipelines/1", State.IN_PROGRESS)
+NOT_UNDERSTOOD = "answers with something that the relay does not understand"
+NOT_JSON = "answers 200 with something other than JSON; does the address in deploy.yml"
+
+Step = Callable[[Woodpecker], Awaitable[Any]]
+STEPS: dict[str, Step] = {
+    "find": lambda handler: handler.find(DEPLOYMENT),
+    "start": lambda handler: handler.start(DEPLOYMENT),
+    "check": lambda handler: handler.check(DEPLOYMENT, RUN),
+}
+every_step = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
+
+
+@pytest.fixture
+async def tool() -> AsyncIterator[sandbox.Woodpecker]:
+    async with sandbox.Woodpecker(token=TOKEN) as server:
+        server.add_repo("acme/shop").add(DEPLOYMENT.sha)
+        yield server
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+async def test_a_start_whose_answer_got_lost_is_found(
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession
+) -> None:
+    handler = a_handler(session, url=tool.url)
+    tool.faults.add("POST /repos/1/pipelines/1", Fault.drop_after())
+    with pytest.raises(ToolUnsure, match="gave no whole answer"):
+        await handler.start(DEPLOYMENT)
+    found = await handler.find(DEPLOYMENT)
+    assert found == Run("1/pipelines/2", State.QUEUED, f"{tool.url}/repos/1/pipeline/2")
+    assert len(tool.repos[0].deployments) == 1
+
+
+async def test_a_start_whose_worker_was_killed_is_found(
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession
+) -> None:
+    tool.faults.add("POST /repos/1/pipelines/1", Fault.hang_after(30))
+    script = "import asyncio, sys; from tests.handlers.test_woodpecker_trouble import start"
+    command = [sys.executable, "-c", f"{script}; asyncio.run(start(sys.argv[1]))", tool.url]
+    worker = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
+    await eventually(lambda: tool.repos[0].deployments)
+    worker.kill()
+    assert await worker.wait() == -signal.SIGKILL
+    assert await a_handler(session, url=tool.url).find(DEPLOYMENT)
+    assert len(tool.repos[0].deployments) == 1
+
+
+async def start(url: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        await a_handler(session, url=url, timeout=60).start(DEPLOYMENT)
+
+
+async def test_a_configuration_that_breaks_the_restart_is_found_as_an_error(
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession
+) -> None:
+    """Woodpecker answers 500, but has made the pipeline."""
+    handler = a_handler(session, url=tool.url)
+    tool.repos[0].pipelines[0].config = "broken"
+    with pytest.raises(ToolUnsure):
+        await handler.start(DEPLOYMENT)
+    found = await handler.find(DEPLOYMENT)
+    assert found
+    assert found.state is State.ERROR
+
+
+bad_answers = pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault.status(500), "answers 500"),
+        (Fault.status(200, {"id": "one", "number": []}), NOT_UNDERSTOOD),
+        (Fault.status(200, [1, "2"]), NOT_UNDERSTOOD),
+        (Fault(answer=200), NOT_UNDERSTOOD),  # null
+        (Fault.status(200, "x" * 50 * 2**20), "answers with more than 8 MB"),
+        (Fault.drop_before(), "gave no whole answer"),
+        (Fault(linger=5), "did not answer in time"),
+    ],
+    ids=["500", "object", "list", "null", "50 MB", "drop", "hang"],
+)
+
+
+def patience(fault: Fault) -> float:
+    return 0.5 if fault.linger else 30
+
+
+@bad_answers
+async def test_a_start_with_a_bad_answer_may_have_got_through(
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, fault: Fault, words: str
+) -> None:
+    tool.faults.add("POST *", replace(fault, acts=True))
+    handler = a_handler(session, url=tool.url, timeout=patience(fault))
+    with pytest.raises(ToolUnsure, match=words):
+        await handler.start(DEPLOYMENT)
+    assert await handler.find(DEPLOYMENT)
+    assert len(tool.repos[0].deployments) == 1
+
+
+@every_step
+@bad_answers
+async def test_a_question_with_a_bad_answer_is_asked_again(
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step, fault: Fault, words: str
+) -> None:
+    tool.faults.add("*", fault)
+    with pytest.raises(ToolUnavailable, match=words) as caught:
+        await step(a_handler(session, url=tool.url, timeout=patience(fault)))
+    assert tool.repos[0].deployments == []
+    assert step is not STEPS["start"] or not isinstance(caught.value, ToolUnsure)
+
+
+async def test_pipelines_of_the_wrong_shape_are_not_understood(
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession
+) -> None:
+    right = {"number": 1, "status": "success", "commit": DEPLOYMENT.sha, "deploy_task": ""}
+    wrong = {"number": 0, "status": "x" * 50, "commit": 7, "deploy_task": None, "workflows": {}}
+    for name, value in wrong.items():
+        tool.faults.add("GET /repos/1/pipelines/1", Fault.status(200, right | {name: value}))
+        with pytest.raises(ToolUnsure, match=NOT_UNDERSTOOD):
+            await a_handler(session, url=tool.url).check(DEPLOYMENT, RUN)
+
+
+@every_step
+async def test_a_web_page_is_not_the_api(
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step
+) -> None:
+    with pytest.raises(ToolUnavailable, match=NOT_JSON):
+        await step(a_handler(session, url=f"{tool.url}/ci"))
+
+
+@every_step
+async def test_a_request_to_wait_is_heeded(
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step
+) -> None:
+    tool.faults.add("*", Fault.rate_limited(7))
+    with pytest.raises(ToolUnavailable, match="asks to wait") as caught:
+        await step(a_handler(session, url=tool.url))
+    assert caught.value.retry_at
+    assert abs(caught.value.retry_at - datetime.now(UTC) - timedelta(seconds=7)).seconds < 2
+
+
+@every_step
+async def test_a_woodpecker_that_is_down_is_waited_for(
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step
+) -> None:
+    await tool.stop()
+    with pytest.raises(ToolUnavailable, match="cannot be reached") as caught:
+        await step(a_handler(session, url=tool.url))
+    assert not isinstance(caught.value, ToolUnsure)
+
+
+@every_step
+async def test_a_certificate_that_nobody_signed_is_not_trusted(
+    session: aiohttp.ClientSession, step: Step, tmp_path: Path
+) -> None:
+    async with served_with_tls(a_certificate(tmp_path)) as url:
+        with pytest.raises(ToolUnavailable, match=r"no safe .*self-signed certificate") as caught:
+            await step(a_handler(session, url=url))
+    assert not isinstance(caught.value, ToolUnsure)
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 418, 501])
+async def test_before_a_run_is_known_a_refusal_ends_the_deployment(
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, status: int
+) -> None:
+    for step in (STEPS["find"], STEPS["start"]):
+        tool.faults.add("*", Fault.status(status))
+        with pytest.raises(ToolRejected, match=f"answers {status}"):
+            await step(a_handler(session, url=tool.url))
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 418, 501])
+async def test_a_refusal_does_not_end_a_run_that_goes_on(
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, status: int
+) -> None:
+    tool.faults.add("*", Fault.status(status), times=2)
+    with pytest.raises(ToolUnavailable, match=f"answers {status}"):
+        await a_handler(session, url=tool.url).check(DEPLOYMENT, RUN)

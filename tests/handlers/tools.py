@@ -1,0 +1,162 @@
+"""Tools that say anything, with and without TLS, for the tests of what calls them."""
+
+import asyncio
+import json
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from handlers.contract import ToolUnavailable, ToolUnsure
+from webhook.sandbox.server import Server
+
+
+class Asked(NamedTuple):
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Says(Server):
+    """A tool that says what it is told to, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = 200
+        self.body = b"{}"
+        self.headers: dict[str, str] = {"Content-Type": "application/json"}
+        self.asked: list[Asked] = []
+
+    def says(self, status: int, body: Any, location: str = "") -> None:
+        self.status = status
+        self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.headers = {"Content-Type": "application/json"}
+        if location:
+            self.headers["Location"] = location
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.route("*", "/{rest:.*}", self._answer)]
+
+    def middlewares(self) -> list[Any]:
+        return [self.faults.middleware]
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.asked.append(
+            Asked(request.method, request.raw_path, dict(request.headers), await request.read())
+        )
+        return web.Response(status=self.status, body=self.body, headers=self.headers)
+
+
+class Certificate(NamedTuple):
+    """Paths to PEM files; the key is without a password, the other file's with one."""
+
+    file: str
+    key: str
+    locked_key: str
+
+
+def a_certificate(folder: Path, host: str = "127.0.0.1") -> Certificate:
+    """Signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    named: x509.GeneralName = x509.DNSName(host)
+    if host[0].isdecimal():
+        named = x509.IPAddress(IPv4Address(host))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(datetime.now(UTC) - timedelta(hours=1))
+        .not_valid_after(datetime.now(UTC) + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([named]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = Certificate(*(str(folder / f"{host}.{end}") for end in ("crt", "key", "locked")))
+    as_pem = (Encoding.PEM, PrivateFormat.PKCS8)
+    Path(files.file).write_bytes(certificate.public_bytes(Encoding.PEM))
+    Path(files.key).write_bytes(key.private_bytes(*as_pem, NoEncryption()))
+    Path(files.locked_key).write_bytes(key.private_bytes(*as_pem, BestAvailableEncryption(b"pw")))
+    return files
+
+
+@asynccontextmanager
+async def served_with_tls(
+    certificate: Certificate, *, clients: str = "", leads_to: str = ""
+) -> AsyncIterator[str]:
+    """The address of a tool; `clients` is the file of certificates that it wants to see one of,
+    `leads_to` the address that it sends its callers to."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=clients or None)
+    context.load_cert_chain(certificate.file, certificate.key)
+    context.verify_mode = ssl.CERT_REQUIRED if clients else ssl.CERT_NONE
+
+    async def answer(_: web.Request) -> web.Response:
+        if leads_to:
+            return web.Response(status=307, headers={"Location": leads_to})
+        return web.json_response({"safe": True})
+
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    yield f"https://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@asynccontextmanager
+async def speaking(*pieces: bytes, ends: str = "closes", pause: float = 0) -> AsyncIterator[str]:
+    """A server that says just this once it is asked, whatever it is; then closes, resets, stays."""
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if pieces:
+            await reader.read(2**16)
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(pause)
+        if ends == "stays":
+            await over.wait()
+        if ends == "resets":
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort() if ends == "resets" else writer.close()
+
+    over = asyncio.Event()
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    yield f"//127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    over.set()
+    server.close()
+
+
+async def not_done(call: Awaitable[Any]) -> ToolUnavailable:
+    """It says that nothing was done."""
+    with pytest.raises(ToolUnavailable) as caught:
+        await call
+    assert not isinstance(caught.value, ToolUnsure)
+    return caught.value
+
+
+async def unsure(call: Awaitable[Any]) -> ToolUnsure:
+    with pytest.raises(ToolUnsure) as caught:
+        await call
+    return caught.value

@@ -1,0 +1,192 @@
+"""The stand-in for Drone, as a client meets it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from webhook.sandbox.drone import Drone
+from webhook.sandbox.drone_model import Pipeline
+
+SHA = "a" * 40
+BUILDS = "/api/repos/acme/shop/builds"
+Ask = Callable[..., Awaitable[tuple[int, Any]]]
+
+
+@pytest.fixture
+async def drone() -> AsyncIterator[Drone]:
+    async with Drone(takes=None) as server:
+        server.add_repo("acme/shop")
+        yield server
+
+
+@pytest.fixture
+def call(drone: Drone, session: aiohttp.ClientSession) -> Ask:
+    async def request(
+        method: str, path: str, *, token: str | None = None, **more: Any
+    ) -> tuple[int, Any]:
+        bearer = drone.token if token is None else token
+        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        url = URL(drone.url + path, encoded=True)
+        async with session.request(method, url, headers=headers, **more) as response:
+            return response.status, await response.json()
+
+    return request
+
+
+async def test_builds_are_listed_newest_first_without_their_stages(drone: Drone, call: Ask) -> None:
+    for _ in range(30):
+        drone.add_build("acme/shop", SHA)
+    _, page = await call("GET", BUILDS)
+    assert [build["number"] for build in page] == list(range(30, 5, -1))
+    _, page = await call("GET", f"{BUILDS}?page=2&per_page=20")
+    assert [build["number"] for build in page] == list(range(10, 0, -1))
+    _, page = await call("GET", f"{BUILDS}?page=3&per_page=20")
+    assert page == []
+    _, page = await call("GET", f"{BUILDS}?per_page=101")
+    assert len(page) == 25
+    assert "stages" not in page[0]
+    _, build = await call("GET", f"{BUILDS}/30")
+    assert build["stages"][0]["steps"][0]["status"] == "success"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", BUILDS), ("GET", f"{BUILDS}/1"), ("DELETE", f"{BUILDS}/1"), ("POST", BUILDS)],
+)
+async def test_nobody_gets_in_without_the_token(
+    drone: Drone, call: Ask, method: str, path: str
+) -> None:
+    drone.add_build("acme/shop", SHA)
+    for token in ("", "wrong"):
+        assert await call(method, path, token=token) == (401, {"message": "Unauthorized"})
+
+
+async def test_a_public_repository_can_be_read_by_anybody(drone: Drone, call: Ask) -> None:
+    drone.repos["acme/shop"].public = True
+    assert await call("GET", BUILDS, token="") == (200, [])
+    assert (await call("POST", f"{BUILDS}/1/promote?target=x", token=""))[0] == 401
+
+
+async def test_what_the_user_may_not_do_is_not_found(drone: Drone, call: Ask) -> None:
+    drone.add_build("acme/shop", SHA)
+    drone.repos["acme/shop"].access = "read"
+    assert (await call("GET", f"{BUILDS}/1"))[0] == 200
+    for method, path in (("POST", "/1/promote?target=production"), ("POST", ""), ("DELETE", "/1")):
+        assert await call(method, BUILDS + path) == (404, {"message": "Not Found"})
+    drone.repos["acme/shop"].access = "none"
+    assert (await call("GET", BUILDS))[0] == 404
+    assert (await call("GET", BUILDS.replace("shop", "none")))[0] == 404
+
+
+async def test_a_promotion_takes_its_parameters_from_the_address(drone: Drone, call: Ask) -> None:
+    drone.add_build("acme/shop", SHA, params={"OLD": "1", "BOTH": "1"})
+    query = "target=production&BOTH=2&NEW=a%3Bb%26c+d&BAD=x;y&access_token=t&NEW=twice"
+    status, made = await call("POST", f"{BUILDS}/1/promote?{query}", data={"BODY": "x"})
+    assert (status, made["number"], made["parent"], made["event"]) == (200, 2, 1, "promote")
+    assert (made["after"], made["deploy_to"], made["trigger"]) == (SHA, "production", "relay")
+    assert made["params"] == {"OLD": "1", "BOTH": "2", "NEW": "a;b&c d"}
+    _, again = await call("POST", f"{BUILDS}/2/promote?target=staging")
+    assert again["params"] == made["params"]
+
+
+@pytest.mark.parametrize("status", ["failure", "running", "killed"])
+async def test_whatever_build_is_promoted(drone: Drone, call: Ask, status: str) -> None:
+    drone.add_build("acme/shop", SHA, status=status)
+    assert (await call("POST", f"{BUILDS}/1/promote?target=production"))[1]["number"] == 2
+
+
+async def test_a_target_that_triggers_nothing_gets_null(drone: Drone, call: Ask) -> None:
+    drone.add_build("acme/shop", SHA)
+    assert await call("POST", f"{BUILDS}/1/promote?target=moon") == (200, None)
+    assert await call("POST", f"{BUILDS}/1/rollback?target=production") == (200, None)
+    assert len(drone.builds("acme/shop")) == 1
+
+
+async def test_a_pipeline_without_a_trigger_runs_for_any(drone: Drone, call: Ask) -> None:
+    drone.add_build("acme/shop", SHA)
+    drone.repos["acme/shop"].pipelines.append(Pipeline("test"))
+    assert (await call("POST", f"{BUILDS}/1/promote?target=moon"))[1]["status"] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/1/promote", 400), ("/9/promote?target=x", 404), ("/x/promote?target=x", 400)],
+)
+async def test_a_promotion_that_makes_no_sense_is_refused(
+    drone: Drone, call: Ask, path: str, status: int
+) -> None:
+    drone.add_build("acme/shop", SHA)
+    assert (await call("POST", BUILDS + path))[0] == status
+
+
+async def test_a_build_is_made_of_a_commit(drone: Drone, call: Ask) -> None:
+    _, made = await call("POST", f"{BUILDS}?commit={SHA}&branch=dev&KEY=value")
+    assert (made["event"], made["after"], made["ref"]) == ("custom", SHA, "refs/heads/dev")
+    assert made["params"] == {"KEY": "value"}
+    assert (await call("POST", f"{BUILDS}?commit=unknown"))[0] == 404
+
+
+async def test_a_bad_yaml_makes_a_build_that_forgets_its_parameters(
+    drone: Drone, call: Ask
+) -> None:
+    drone.add_build("acme/shop", SHA)
+    drone.repos["acme/shop"].bad_yaml = "yaml: line 3"
+    _, made = await call("POST", f"{BUILDS}/1/promote?target=production&KEY=value")
+    assert (made["status"], made["error"], made["deploy_to"]) == (
+        "error",
+        "yaml: line 3",
+        "production",
+    )
+    assert "params" not in made
+
+
+async def test_a_build_goes_its_way_by_itself(drone: Drone, call: Ask) -> None:
+    drone.takes = 0.1
+    drone.repos["acme/shop"].ends["production"] = "failure"
+    drone.add_build("acme/shop", SHA)
+    _, made = await call("POST", f"{BUILDS}/1/promote?target=production")
+    seen = [made["status"]]
+    async with asyncio.timeout(5):
+        while seen[-1] not in ("success", "failure"):
+            seen.append((await call("GET", f"{BUILDS}/2"))[1]["status"])
+    assert list(dict.fromkeys(seen)) == ["pending", "running", "failure"]
+
+
+async def test_killing_ends_a_build_once(drone: Drone, call: Ask) -> None:
+    drone.add_build("acme/shop", SHA, status="running")
+    drone.add_build("acme/shop", SHA)
+    assert (await call("DELETE", f"{BUILDS}/1"))[1]["status"] == "killed"
+    assert (await call("DELETE", f"{BUILDS}/1"))[0] == 200
+    status, ended = await call("DELETE", f"{BUILDS}/2")
+    assert (status, ended["status"]) == (200, "success")
+    assert (await call("DELETE", f"{BUILDS}/3"))[0] == 404
+
+
+async def test_a_build_that_waits_for_approval_says_so_in_its_stages_only(
+    drone: Drone, call: Ask
+) -> None:
+    drone.repos["acme/shop"].approval = True
+    made = drone.deployment_hook("acme/shop", 7, SHA, "production", {"a": 1, "b": None, "c": True})
+    assert made is not None
+    _, build = await call("GET", f"{BUILDS}/1")
+    assert (build["status"], build["stages"][0]["status"]) == ("pending", "blocked")
+    assert (build["deploy_id"], build["trigger"]) == (7, "@hook")
+    assert build["params"] == {"a": "1", "b": "<nil>", "c": "true"}
+    drone.approve("acme/shop", made)
+    assert (await call("GET", f"{BUILDS}/1"))[1]["stages"][0]["status"] == "pending"
+
+
+async def test_a_deployment_that_nothing_is_for_makes_no_build(drone: Drone) -> None:
+    assert drone.deployment_hook("acme/shop", 7, SHA, "moon", "a text") is None
+
+
+@pytest.mark.parametrize("path", ["/acme/shop/1", "/ui/api/repos/acme/shop/builds"])
+async def test_any_other_address_is_the_web_page(
+    drone: Drone, session: aiohttp.ClientSession, path: str
+) -> None:
+    async with session.get(drone.url + path) as response:
+        assert (response.status, response.content_type) == (200, "text/html")

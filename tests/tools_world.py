@@ -1,0 +1,48 @@
+"""A relay with every tool, for the tests of several modules."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from tests.world import World, live
+from webhook.sandbox.sandbox import Sandbox
+from webhook.sandbox.tools import SECRETS, Tools
+
+ENVIRONMENTS = {
+    "github-actions": "staging",
+    "spinnaker": "production",
+    "drone": "qa",
+    "endpoint": "edge",
+    "woodpecker": "docs",
+}
+DEPLOY_YML = """
+slack: {{channel: "#deploys"}}
+envs:
+{tools}
+  - name: "preview/*"
+    handler: command
+    with: {{run: ["sh", "-c", "echo $DEPLOYMENT_REF; sleep 0.5"]}}
+    timeout: {timeout}
+"""
+
+
+@contextlib.asynccontextmanager
+async def at_work(
+    store_url: str,
+    folder: Path,
+    *,
+    takes: float = 0.3,
+    timeout: str = "30m",
+    workers: int = 1,
+    secrets: dict[str, str] | None = None,
+) -> AsyncIterator[tuple[World, Tools]]:
+    """`takes`: seconds of a deployment in each tool; `timeout` as in deploy.yml, of each."""
+    sandbox = Sandbox()
+    tools = Tools(sandbox, {n: handler for handler, n in ENVIRONMENTS.items()}, takes=takes)
+    async with tools:
+        deploy_yml = DEPLOY_YML.format(tools=tools.deploy_yml(timeout), timeout=timeout)
+        environ = SECRETS | (secrets or {})
+        async with live(
+            store_url, folder, deploy_yml, sandbox=sandbox, environ=environ, workers=workers
+        ) as world:
+            yield world, tools
