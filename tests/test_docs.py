@@ -168,8 +168,10 @@ def test_the_samples_comments_load_as_well() -> None:
         re.sub(r"^( *)# (?=( *)(- name|[a-z_]+:( |$)))", r"\1", line)
         for line in sample.splitlines()
     ]
-    loaded = load("\n".join(lines), "deploy.yml", {"DEPLOY_KEY_FILE": "/key"})
-    assert [environment.name for environment in loaded.envs] == ["relay-test", "production"]
+    environ = {"DEPLOY_KEY_FILE": "/key", "DRONE_TOKEN": "token"}
+    loaded = load("\n".join(lines), "deploy.yml", environ)
+    names = [environment.name for environment in loaded.envs]
+    assert names == ["relay-test", "staging", "qa", "production"]
     assert loaded.unrouted == "ignore"
     assert loaded.slack.failures == "#oncall"
 

@@ -1,6 +1,7 @@
 """The command line: python -m webhook COMMAND."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -148,14 +149,26 @@ def check() -> None:
 
 
 @main.command()
+def schema() -> None:
+    """The JSON Schema of deploy.yml, for editors."""
+    from handlers import HANDLERS
+    from webhook.deployments.config import json_schema
+
+    options = {name: handler.Options for name, handler in HANDLERS.items()}
+    click.echo(json.dumps(json_schema(options), indent=2))
+
+
+@main.command()
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
-def deliveries(limit: int) -> None:
+@click.option("--deployment", "deployment_id", type=int, help="Only those of this deployment.")
+@click.option("--all", "ignored", is_flag=True, help="Also what the relay does not act on.")
+def deliveries(limit: int, deployment_id: int | None, ignored: bool) -> None:
     """What GitHub delivered last, and what became of it."""
     from webhook.store.deliveries import newest
 
     with start.store(_set_up().settings) as url, database.connect(url) as connection:
         health.require_newest(connection)
-        for row in newest(connection, limit):
+        for row in newest(connection, limit, deployment_id=deployment_id, ignored=ignored):
             about = f" deployment {row.deployment_id}" if row.deployment_id else ""
             click.echo(
                 f"{row.received_at:%Y-%m-%d %H:%M:%S} {row.guid} {row.event}"

@@ -60,8 +60,8 @@ VARIABLES = (
     Variable("DATABASE_URL", "PostgreSQL's URL, as platforms set it", secret=True),
     Variable(
         "GITPLOY_SECRET_KEY",
-        "Signs links to pages, 16 characters or more; several, comma-separated, newest first; "
-        "made and kept in GITPLOY_DATA_DIR where it is not set",
+        "Signs links to pages and tokens for reports, 16 characters or more; several, "
+        "comma-separated, newest first; made and kept in GITPLOY_DATA_DIR where it is not set",
         secret=True,
     ),
     Variable("GITPLOY_CONFIG", "Path of deploy.yml", "deploy.yml"),

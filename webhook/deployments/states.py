@@ -62,7 +62,12 @@ def follows(now: Phase, new: Phase) -> bool:
 _UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
-def shorten(text: str, limit: int = 140) -> str:
-    """One line of at most `limit` characters; GitHub refuses longer descriptions."""
+# What GitHub takes as a description, and what we keep of words for the page.
+LONGEST_DESCRIPTION = 140
+LONGEST_WORDS = 1000
+
+
+def shorten(text: str, limit: int = LONGEST_DESCRIPTION) -> str:
+    """One line of at most `limit` characters."""
     line = _UNSEEN.sub(" ", text).strip()
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

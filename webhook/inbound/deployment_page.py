@@ -165,7 +165,7 @@ def present(known: Known, now: datetime) -> Page:
         creator=_line(row.creator) or "somebody",
         handler="GitHub Actions, watched" if row.watched else _line(row.handler),
         asked=_moment(row.created_at, "%d %b %Y, %H:%M:%S"),
-        run=_link((row.run or {}).get("url", ""), _run_words(row)),
+        run=_link(_run_url(known), _run_words(row)),
         environment_link=_link(row.environment_url, _line(row.environment_url)),
         payload=_payload(row.payload),
         steps=tuple(_step(step) for step in known.steps),
@@ -190,6 +190,12 @@ def _link(url: Any, words: str) -> Link | None:
 def _on_github(row: DeploymentRow, kind: str, name: str, words: str) -> Link:
     base = web_url(row.repo_url)
     return Link(f"{base}/{kind}/{quote(name)}" if base else "", words)
+
+
+def _run_url(known: Known) -> Any:
+    """Of the run, or of what its tool reported last."""
+    reported = [step.log_url for step in known.steps if step.actor == known.row.handler]
+    return (known.row.run or {}).get("url") or next(filter(None, reversed(reported)), "")
 
 
 def _run_words(row: DeploymentRow) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from webhook.deployments.states import shorten
 from webhook.inbound.tool_reports import STATES, CommitReport
 from webhook.store.deployments import DeploymentRow
 from webhook.store.steps import Step
@@ -76,7 +77,7 @@ class Documents:
             # What GitHub Actions and others report may not be in GitHub's own list.
             "state": step.state if step.state in STATES else "pending",
             "creator": self._reporter(step),
-            "description": step.words,
+            "description": shorten(step.words),
             "environment": row.environment,
             "target_url": step.log_url,
             "created_at": _iso(step.at),
@@ -96,7 +97,7 @@ class Documents:
             "id": step.id,
             "node_id": _node("SC", step.id),
             "state": said.state,
-            "description": step.words,
+            "description": shorten(step.words),
             "target_url": step.log_url,
             "context": said.context,
             "created_at": _iso(step.at),

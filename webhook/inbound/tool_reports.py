@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from webhook.deployments.events import storable
-from webhook.deployments.states import shorten
+from webhook.deployments.states import LONGEST_WORDS, shorten
 from webhook.inbound.tool_refusals import Refusal, invalid, missing
 
 STATES = ("error", "failure", "inactive", "in_progress", "queued", "pending", "success")
@@ -68,7 +68,7 @@ def deployment_status(body: bytes, redact: Redact) -> Report:
     fields = _Fields("DeploymentStatus", _object(body), redact)
     return Report(
         state=fields.state(STATES),
-        description=shorten(fields.text("description")),
+        description=shorten(fields.text("description"), LONGEST_WORDS),
         log_url=fields.url("log_url") or fields.url("target_url"),
         environment_url=fields.url("environment_url"),
     )
@@ -79,7 +79,7 @@ def commit_status(body: bytes, redact: Redact) -> CommitReport:
     state = fields.state(tuple(COMMIT_STATES))
     report = Report(
         state=COMMIT_STATES[state],
-        description=shorten(fields.text("description")),
+        description=shorten(fields.text("description"), LONGEST_WORDS),
         log_url=fields.url("target_url"),
         environment_url="",
     )

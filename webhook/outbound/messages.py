@@ -46,6 +46,8 @@ class Told:
     words: str
     seconds: float | None
     page_url: str
+    run_url: str
+    handler: str
     environment_url: str
     since_sha: str
 
@@ -93,6 +95,8 @@ def _details(told: Told) -> list[ContextBlock]:
     if told.task != "deploy":
         who.append(f"task {_escape(told.task, 100)}")
     links = [_link(told.page_url, "Logs")]
+    if told.run_url:
+        links.append(_link(told.run_url, f"Run ({told.handler})"))
     if told.environment_url:
         links.append(_link(told.environment_url, "Environment"))
     if told.since_sha and told.since_sha != told.sha:

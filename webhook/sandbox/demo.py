@@ -62,6 +62,7 @@ class Act:
     environment: str
     ref: str
     ends: str
+    tool: str = "command"
 
 
 ACTS = (
@@ -71,7 +72,8 @@ ACTS = (
 )
 # No pipeline of Drone is for the environment load-test.
 TOOL_ACTS = tuple(
-    Act(name, "v1.2", "error" if name == "load-test" else "success") for name in TOOLS
+    Act(name, "v1.2", "error" if name == "load-test" else "success", tool)
+    for name, tool in TOOLS.items()
 )
 
 
@@ -105,8 +107,9 @@ class Demo:
 
     async def play(self, *, keep: bool, as_json: bool) -> int:
         acts = (*ACTS, *(TOOL_ACTS if self.tools else ()))
-        stand_ins = f"GitHub at {self.sandbox.github.url}, Slack at {self.sandbox.slack.url}"
-        stand_ins += f", {self.tools.addresses()}" if self.tools else ""
+        github, slack = self.sandbox.github.url, self.sandbox.slack.url
+        stand_ins = f"{'GitHub':10} {github}\n{'Slack':10} {slack}"
+        stand_ins += self.tools.addresses() if self.tools else ""
         self.story.begin(self.relay_url, stand_ins)
         if self.tools:
             self.tools.build(TOOL_ACTS[0].ref)
@@ -117,7 +120,7 @@ class Demo:
             meant = ", ".join(
                 f"{act.ref} to {act.environment}" for act in acts if act.ends != "success"
             )
-            self.story.table(went_well, meant)
+            self.story.table([act.tool for act in acts], went_well, meant)
         if keep:
             await self._stay()
         return 0 if went_well else 1
@@ -143,7 +146,7 @@ class Demo:
         url = f"{self.sandbox.github.api_url}/repos/{REPOSITORY}/deployments"
         body = {"ref": act.ref, "environment": act.environment, "required_contexts": []}
         headers = {"Authorization": f"Bearer {self.sandbox.person.token}"}
-        self.story.ask(act.environment, act.ref, url)
+        self.story.ask(f"{act.ref} to {act.environment} ({act.tool})", url)
         async with (
             aiohttp.ClientSession(headers=headers) as session,
             session.post(url, json=body) as response,

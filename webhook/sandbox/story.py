@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import indent
 
 from rich.console import Console
@@ -14,6 +14,8 @@ from webhook.sandbox.sandbox import Sandbox
 from webhook.sandbox.screen import render
 from webhook.sandbox.slack_model import Channel, Message
 
+# Of the table at the end, which would be cut where it goes into a pipe.
+WIDTH = 112
 _COLOURS = {"success": "green", "failure": "red", "error": "red", "in_progress": "cyan"}
 
 
@@ -23,7 +25,10 @@ class Story:
     def __init__(self, sandbox: Sandbox, *, silent: bool) -> None:
         self._sandbox = sandbox
         self._console = Console(
-            highlight=False, soft_wrap=True, file=io.StringIO() if silent else None
+            highlight=False,
+            soft_wrap=True,
+            file=io.StringIO() if silent else None,
+            width=max(Console().width, WIDTH),
         )
         self._began = time.monotonic()
         sandbox.github.on_status.append(self._status)
@@ -31,12 +36,13 @@ class Story:
 
     def begin(self, relay_url: str, stand_ins: str) -> None:
         self._console.print(
-            f"The relay runs at {relay_url}, with a PostgreSQL of its own.\nStand-ins: {stand_ins}."
+            f"The relay runs at {relay_url}, with a PostgreSQL of its own. The stand-ins:\n"
+            f"{stand_ins}"
         )
 
-    def ask(self, environment: str, ref: str, url: str) -> None:
+    def ask(self, title: str, url: str) -> None:
         self._console.print()
-        self._console.rule(f"{ref} to {environment}", align="left")
+        self._console.rule(title, align="left")
         self._line("ask", f"POST {url}")
 
     def site(self, url: str, page: str) -> None:
@@ -44,15 +50,15 @@ class Story:
         self._line("site", f"GET {url} says: {seen or 'nothing yet'}")
 
     def tool(self, shown: str) -> None:
-        self._line("tool", shown or "it was asked for nothing")
+        self._line("tool", shown)
 
-    def table(self, went_well: bool, meant: str) -> None:
-        """`meant`: what was meant to fail."""
+    def table(self, tools: Sequence[str], went_well: bool, meant: str) -> None:
+        """`tools`: of each deployment; `meant`: what was meant to fail."""
         table = Table(box=None, pad_edge=False)
-        for column in ("environment", "ref", "states on GitHub", "Slack"):
+        for column in ("environment", "tool", "ref", "states on GitHub", "Slack"):
             table.add_column(column, no_wrap=True)
-        for deployment in self._sandbox.github.deployments.values():
-            table.add_row(*self._row(deployment))
+        for tool, deployment in zip(tools, self._sandbox.github.deployments.values(), strict=True):
+            table.add_row(*self._row(tool, deployment))
         self._console.print()
         self._console.rule("What happened", align="left")
         self._console.print(table)
@@ -73,7 +79,7 @@ class Story:
             self._console.print(f"  {log_url}")
         self._console.print(f"Ask for one more deployment:\n  {command}")
 
-    def _row(self, deployment: Deployment) -> tuple[str, ...]:
+    def _row(self, tool: str, deployment: Deployment) -> tuple[str, ...]:
         slack = [
             f"#{channel.name}{', reply' if message.is_reply else f', {_edits(message.edits)}'}"
             for channel in self._sandbox.slack.channels.values()
@@ -81,7 +87,7 @@ class Story:
             if (message.metadata or {})["event_payload"]["key"].startswith(f"{deployment.id}:")
         ]
         states = " > ".join(self._sandbox.github.states(deployment.id))
-        return (deployment.environment, deployment.ref, states, "\n".join(slack))
+        return (deployment.environment, tool, deployment.ref, states, "\n".join(slack))
 
     def _status(self, deployment: Deployment, status: Status) -> None:
         state = Text(f"{status.state:12}", style=_COLOURS.get(status.state, "yellow"))

@@ -42,6 +42,7 @@ class Tools:
         self.tooling = Tooling(secret=SECRETS["TOOLING_SECRET"], takes=takes)
         self.woodpecker = Woodpecker(token=SECRETS["WOODPECKER_TOKEN"], takes=takes / 2)
         self._sandbox = sandbox
+        self._takes = takes
         self._stack = AsyncExitStack()
         self._prepare()
 
@@ -53,7 +54,7 @@ class Tools:
             "tooling": self.tooling,
             "Woodpecker": self.woodpecker,
         }
-        return ", ".join(f"{name} at {server.url}" for name, server in found.items())
+        return "".join(f"\n{name:10} {server.url}" for name, server in found.items())
 
     @property
     def servers(self) -> dict[str, Server]:
@@ -67,6 +68,7 @@ class Tools:
         }
 
     def _prepare(self) -> None:
+        self.actions.runs.pace = self._takes / 2
         names = {handler: name for name, handler in reversed([*self.environments.items()])}
         self.actions.add_workflow(
             REPOSITORY,
@@ -107,6 +109,7 @@ class Tools:
                 "token": "${GATE_TOKEN}",
                 "source": SOURCE,
                 "application": "site",
+                "deck": self.spinnaker.url,
             },
             "woodpecker": {"url": self.woodpecker.url, "token": "${WOODPECKER_TOKEN}"},
         }[handler]
@@ -122,7 +125,7 @@ class Tools:
         }[handler]()
 
     def shown(self, deployment: Deployment) -> str:
-        """What the tool's own pages say of the run; empty where it has none."""
+        """What the tool's own pages say of the run."""
         return {
             "drone": self._promotion,
             "endpoint": self._tooling_job,
@@ -134,7 +137,7 @@ class Tools:
     def _promotion(self, deployment: Deployment) -> str:
         build = self.drone.builds(REPOSITORY, "promote")[-1]
         if str(deployment.id) not in build.params.values():
-            return ""
+            return "Drone: no pipeline is for that target"
         return f"Drone: build #{build.number}, a promotion: {build.status}"
 
     def _workflow_run(self, deployment: Deployment) -> str:
@@ -162,7 +165,7 @@ class Tools:
 
 
 def _pipeline(environment: str) -> dict[str, Any]:
-    def tell(number: int, state: str, url: str) -> dict[str, Any]:
+    def tell(number: int, state: str, words: str, url: str) -> dict[str, Any]:
         return {
             "refId": str(number),
             "requisiteStageRefIds": [str(number - 1)] if number > 1 else [],
@@ -170,9 +173,12 @@ def _pipeline(environment: str) -> dict[str, Any]:
             "name": f"Tell GitHub: {state}",
             "parameterValues": {
                 "state": state,
-                "description": f"Spinnaker says {state}",
+                "description": words,
                 "environmentUrl": url,
             },
+            # That it could not tell us fails no deployment.
+            "failPipeline": False,
+            "continuePipeline": True,
         }
 
     return {
@@ -190,8 +196,8 @@ def _pipeline(environment: str) -> dict[str, Any]:
             }
         ],
         "stages": [
-            tell(1, "in_progress", ""),
+            tell(1, "in_progress", "Deploying with Spinnaker", ""),
             {"refId": "2", "requisiteStageRefIds": ["1"], "type": "wait", "name": "Deploy"},
-            tell(3, "success", "https://site.example.com"),
+            tell(3, "success", "Deployed with Spinnaker", "https://site.example.com"),
         ],
     }

@@ -102,11 +102,16 @@ async def forget_old_bodies(connection: Async) -> int:
     return cursor.rowcount
 
 
-def newest(connection: Sync, limit: int) -> list[DeliverySummary]:
+def newest(
+    connection: Sync, limit: int, *, deployment_id: int | None = None, ignored: bool = True
+) -> list[DeliverySummary]:
+    """Of one deployment if given; without what was ignored if that is not wanted."""
     cursor = connection.cursor(row_factory=class_row(DeliverySummary))
     cursor.execute(
         "select id, guid, event, received_at, arrivals, outcome, note, deployment_id"
-        " from deliveries order by id desc limit %s",
-        [limit],
+        " from deliveries where (%(id)s::bigint is null or deployment_id = %(id)s)"
+        " and (%(ignored)s or outcome is distinct from 'ignored')"
+        " order by id desc limit %(limit)s",
+        {"limit": limit, "id": deployment_id, "ignored": ignored},
     )
     return cursor.fetchall()

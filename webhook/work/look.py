@@ -34,7 +34,7 @@ log = structlog.get_logger()
 # A command's supervisor ends it at its deadline by itself; this is what it may take for that.
 GRACE = timedelta(seconds=15)
 # A tool that reports is not asked as well, unless it has been silent for so long.
-SILENCE = timedelta(minutes=5)
+SILENCE = timedelta(minutes=2)
 # Trouble with a tool that lasts so long is told to everybody.
 TELL_AFTER = timedelta(minutes=1)
 # Seconds: an accepted start that `find` does not show yet is looked for so often.
@@ -192,7 +192,7 @@ class Look:
         left = await self._cancel(run)
         timeout = durations.write(self.environment.timeout.total_seconds())
         last = f" ({run.description})" if run.description else ""
-        words = f"timed out after {timeout}{left or last}"
+        words = f"timed out after {timeout}{left}{last}"
         await moves.record(self.relay, self.row, Run(run.id, State.ERROR, run.url, words))
         return None
 
@@ -202,7 +202,7 @@ class Look:
             await self.handler.cancel(self.deployment, run)
         except (ToolUnavailable, ToolRejected) as trouble:
             log.warning("run not stopped", run=run.id, words=str(trouble))
-            return "; its run could not be stopped and may go on"
+            return f"; its run may go on: {trouble}"
         return ""
 
     def _next(self, *, least: float, most: float) -> datetime:

@@ -5,7 +5,7 @@ from typing import Any
 
 from handlers import durations
 from handlers.contract import Run, State
-from webhook.deployments.states import Phase, follows, shorten
+from webhook.deployments.states import LONGEST_WORDS, Phase, follows, shorten
 from webhook.store import deployments, steps
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow, Outdated
@@ -48,7 +48,7 @@ async def wait(relay: Relay, row: DeploymentRow, trouble: str, *, tell: bool) ->
         row = await deployments.change(
             connection, row, tool_trouble=trouble, tool_trouble_since=since
         )
-        words = shorten(_WAITING + trouble)
+        words = shorten(_WAITING + trouble, LONGEST_WORDS)
         if tell and row.ended_at is None and words != row.words:
             row = await make(relay, connection, row, Move(row.phase, words))
     return row
@@ -90,7 +90,8 @@ async def _record(relay: Relay, row: DeploymentRow, run: Run) -> None:
                 row = await make(relay, connection, row, Move(Phase.IN_PROGRESS))
             await make(relay, connection, row, move)
         elif run.state.final:
-            words = shorten(f"The run ended with {run.state}: {run.description}")
+            words = f"The run ended with {run.state}: {run.description}"
+            words = shorten(words, LONGEST_WORDS)
             step = steps.NewStep(actor=row.handler, state=run.state, words=words, counted=False)
             await steps.add(connection, row.id, step)
 
@@ -100,7 +101,7 @@ def _says_more(row: DeploymentRow, run: Run) -> bool:
     if follows(row.phase, move.phase):
         return True
     before = row.run["description"] if row.run else None
-    return run.description == before and counts(row, move.phase, shorten(move.words))
+    return run.description == before and counts(row, move.phase, shorten(move.words, LONGEST_WORDS))
 
 
 def _move(row: DeploymentRow, run: Run) -> Move:
@@ -138,7 +139,7 @@ def plain_words(row: DeploymentRow) -> str:
 
 async def apply(relay: Relay, connection: Async, row: DeploymentRow, move: Move) -> DeploymentRow:
     """A move by whoever made it: the row; Slack follows."""
-    words = shorten(relay.redactor.text(move.words))
+    words = shorten(relay.redactor.text(move.words), LONGEST_WORDS)
     columns: dict[str, Any] = {"phase": move.phase, "words": words}
     if move.environment_url:
         columns["environment_url"] = relay.redactor.text(move.environment_url)

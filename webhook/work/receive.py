@@ -54,7 +54,8 @@ async def _receive(relay: Relay, delivery_id: int) -> None:
         structlog.contextvars.bind_contextvars(delivery=delivery.guid, github_event=delivery.event)
         outcome, note, deployment_id = await _understand(relay, connection, delivery)
         await deliveries.finish(connection, delivery.id, outcome, note, deployment_id)
-    log.info("delivery understood", outcome=outcome, note=note, deployment=deployment_id)
+    tell = log.debug if outcome == "ignored" else log.info
+    tell("delivery understood", outcome=outcome, note=note, deployment=deployment_id)
 
 
 async def _understand(

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import structlog
 
-from webhook.deployments.states import Phase, follows
+from webhook.deployments.states import Phase, follows, shorten
 from webhook.links import STEP_MARK
 from webhook.outbound.github import Status
 from webhook.outbound.trouble import Invalid, Later, NoAccess, Refused, Unsure
@@ -85,7 +85,7 @@ async def _written(relay: Relay, row: DeploymentRow, step: Step) -> int:
             raise Later.in_seconds("a call is under way", CALL_MAY_TAKE)
     status = Status(
         state=step.state,
-        description=step.words,
+        description=shorten(step.words),
         log_url=relay.links.page(row.repo, row.id) + _mark_of(step),
         environment_url=step.environment_url,
     )

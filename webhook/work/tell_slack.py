@@ -69,6 +69,8 @@ async def _told(relay: Relay, row: DeploymentRow) -> Told:
         words=row.words,
         seconds=messages.seconds_between(row.started_at or row.asked_at, row.ended_at),
         page_url=relay.links.page(row.repo, row.id),
+        run_url=(row.run or {}).get("url", ""),
+        handler=row.handler,
         environment_url=row.environment_url,
         since_sha=last.sha if last else "",
     )
