@@ -191,3 +191,15 @@ class KeepsOutput(Protocol):
     async def read_output(self, deployment: Deployment, offset: int) -> bytes:
         """The bytes from `offset` on, at most 256 KiB; empty where there are no more yet."""
         ...
+
+
+@runtime_checkable
+class CanBeAsked(Protocol):
+    """A handler whose tool can be asked whether it lets the relay in, without a deployment."""
+
+    async def ask(self) -> str:
+        """Whether address and credentials fit, in words for the operator; changes nothing.
+
+        Errors: `ToolUnavailable` and `ToolRejected`, as elsewhere.
+        """
+        ...

@@ -1,9 +1,8 @@
 """One call to a tool over HTTP: time-outs, sizes, and what each kind of answer means.
 
 Addresses come from deploy.yml alone, so private ones are fine; a redirect is never followed here.
-The words of errors name the tool and its origin, not paths or queries, in which secrets may be.
 
-Source: aiohttp 3.14, `client.py` and `connector.py`, for what it raises when.
+Source: aiohttp 3.14, `client.py` and `connector.py`.
 Units: seconds, bytes.
 Errors: `ToolUnavailable` (no connection, TLS, 429: nothing was done), `ToolUnsure` (time-out, a
 connection that broke, 5xx but 501, an answer too large or not understood). Other answers come back
@@ -11,37 +10,35 @@ as they are.
 """
 
 import asyncio
-import json
 import ssl
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientTimeout, hdrs
 from multidict import CIMultiDict
-from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
-from handlers.trouble import ToolRejected, ToolUnavailable, ToolUnsure
+from handlers.http_answer import CHECK, Answer, host_of
+from handlers.http_trouble import SET_CA, TRUST_IT, Broken, no_answer
+from handlers.trouble import ToolUnavailable, ToolUnsure
+
+__all__ = ["SET_CA", "Answer"]
 
 TIMEOUT = 10.0
 LARGEST_ANSWER = 8 * 1024 * 1024
 # At once, in one process and to one origin: a tool that hangs must not use up what a worker can do.
 MOST_CALLS = 6
-MOST_WORDS = 80
 # Of the time-out, so that "cannot be reached" is told apart from "did not answer".
 FOR_THE_CONNECTION = 0.8
 # Longer, or shorter, than a `Retry-After` that makes sense while a deployment waits.
 LONGEST_WAIT = timedelta(hours=1)
 SHORTEST_WAIT = timedelta(seconds=1)
-
-T = TypeVar("T")
 
 
 @cache
@@ -56,77 +53,6 @@ def tls_context(
     return context
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a tool said; `tool` and `origin` are for the words of errors."""
-
-    tool: str
-    origin: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
-
-    def json(self) -> Any:
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            raise self.unclear(
-                f"answers {self.status} with something other than JSON; does the address in"
-                " deploy.yml lead to its API?"
-            ) from None
-
-    def read(self, kind: type[T] | TypeAdapter[T]) -> T:
-        """Its JSON, in a shape; what the shape does not name is left out."""
-        adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
-        try:
-            return adapter.validate_python(self.json())
-        except ValidationError:
-            words = "answers with something that the relay does not understand"
-            raise self.unclear(words) from None
-
-    def unclear(self, words: str) -> ToolUnsure:
-        return ToolUnsure(f"{self.tool} at {self.origin} {words}")
-
-    def refusal(self) -> ToolRejected:
-        """Of an answer that is not ok: trying again would not help."""
-        return ToolRejected(self.words(), status=self.status)
-
-    def trouble(self) -> ToolUnavailable:
-        """The same, where it may be mended while a run goes on: a token, a proxy."""
-        return ToolUnavailable(self.words())
-
-    def words(self) -> str:
-        start = f"{self.tool} at {self.origin} answers {self.status}"
-        match self.status:
-            case 401:
-                return f"{start}: it does not know the token; check it in deploy.yml"
-            case 403:
-                return f"{start}: the token may not do this; check its rights"
-            case status if 300 <= status < 400:
-                return f"{start}: it is elsewhere; correct its address in deploy.yml"
-        said = self.said()
-        return f"{start}: {said}" if said else start
-
-    def said(self) -> str:
-        """The tool's own words, if it has any that are short and plain."""
-        try:
-            document = json.loads(self.body)
-        except (ValueError, RecursionError):
-            plain = self.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/plain")
-            document = self.body[: 4 * MOST_WORDS].decode(errors="replace") if plain else ""
-        if isinstance(document, dict):
-            of_keys = (document.get(key) for key in ("message", "error", "detail", "title"))
-            document = next((words for words in of_keys if isinstance(words, str) and words), "")
-        if not isinstance(document, str):
-            return ""
-        words = "".join(filter(str.isprintable, " ".join(document.split())))
-        return words[:MOST_WORDS]
-
-
 @contextmanager
 def only_asking() -> Iterator[None]:
     """Around calls of a start that only ask: whatever becomes of them, nothing was started."""
@@ -134,10 +60,6 @@ def only_asking() -> Iterator[None]:
         yield
     except ToolUnsure as trouble:
         raise ToolUnavailable(str(trouble), retry_at=trouble.retry_at) from trouble
-
-
-class _Broken(Exception):
-    """A connection that broke, under a name by which aiohttp does not repeat the request."""
 
 
 class Http:
@@ -161,12 +83,13 @@ class Http:
         json: Any = None,
         data: bytes | None = None,
         tls: ssl.SSLContext | None = None,
+        untrusted: str = TRUST_IT,
     ) -> Answer:
-        """`tool` is its name in the words of errors. `params` are added to the URL's query."""
+        """`params` are added to the URL's query. For the words of errors: `tool` is its name, and
+        `untrusted` the remedy where its certificate is not trusted."""
         target = URL(url).extend_query(params or {})
-        origin = str(target.origin())
-        name = f"{tool} at {origin}"
-        place = self._places[origin]
+        name = f"{tool} at {host_of(target)}"
+        place = self._places[str(target.origin())]
         if place.locked():
             soon = datetime.now(UTC) + timedelta(seconds=0.5)
             raise ToolUnavailable(f"enough calls to {name} are under way", retry_at=soon)
@@ -190,9 +113,9 @@ class Http:
                 ) as response,
             ):
                 body = await _read(response, name)
-        except (aiohttp.ClientError, _Broken, ValueError, OSError) as error:
-            raise _trouble(name, error) from error
-        answer = Answer(tool, origin, response.status, response.headers, body)
+        except (aiohttp.ClientError, Broken, ValueError, OSError) as error:
+            raise no_answer(tool, target, error, untrusted) from error
+        answer = Answer(tool, target, response.status, response.headers, body)
         _raise_for(answer)
         return answer
 
@@ -216,37 +139,9 @@ def _as_given(credentials: Mapping[str, str]) -> ClientMiddlewareType:
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            raise _Broken(getattr(error, "strerror", None) or "connection closed") from error
+            raise Broken(getattr(error, "strerror", None) or "connection closed") from error
 
     return send
-
-
-def _trouble(name: str, error: Exception) -> ToolUnavailable:
-    """What a call that got no answer means."""
-    if isinstance(error, aiohttp.ClientSSLError):
-        return ToolUnavailable(f"no safe connection to {name}: {_tls_words(error)}")
-    if isinstance(error, ValueError):  # aiohttp.InvalidURL and UnicodeError among them
-        return ToolUnavailable(
-            f"{name} cannot be called: its address in deploy.yml, or a value for a header (a token"
-            " with a line break?), has to be put right"
-        )
-    if why := _not_reached(error):
-        return ToolUnavailable(f"{name} cannot be reached: {why}")
-    if isinstance(error, TimeoutError):
-        return ToolUnsure(f"{name} did not answer in time")
-    words = str(error) if isinstance(error, _Broken) else type(error).__name__
-    return ToolUnsure(f"{name} gave no whole answer ({words})")
-
-
-def _not_reached(error: Exception) -> str:
-    match error:
-        case aiohttp.ClientConnectorError():
-            return error.os_error.strerror or "no connection"
-        case aiohttp.ConnectionTimeoutError():
-            return "no connection in time"
-        case aiohttp.ClientHttpProxyError():
-            return f"the proxy answers {error.status}"
-    return ""
 
 
 async def _read(response: aiohttp.ClientResponse, name: str) -> bytes:
@@ -254,7 +149,8 @@ async def _read(response: aiohttp.ClientResponse, name: str) -> bytes:
     async for piece in response.content.iter_any():
         pieces += piece
         if len(pieces) > LARGEST_ANSWER:
-            raise ToolUnsure(f"{name} answers with more than {LARGEST_ANSWER // 1024**2} MB")
+            most = f"{LARGEST_ANSWER // 1024**2} MB"
+            raise ToolUnsure(f"{name} answers with more than {most}; {CHECK}")
     return bytes(pieces)
 
 
@@ -278,11 +174,3 @@ def _retry_at(headers: Mapping[str, str]) -> datetime | None:
     except (ValueError, TypeError, OverflowError):
         return None
     return max(now + SHORTEST_WAIT, min(wanted, now + LONGEST_WAIT))
-
-
-def _tls_words(error: aiohttp.ClientSSLError) -> str:
-    inner = getattr(error, "certificate_error", None) or error.os_error
-    if message := getattr(inner, "verify_message", ""):
-        return f"{message}; its certificate, or `ca` in deploy.yml, has to be put right"
-    reason = (getattr(inner, "reason", "") or "TLS failed").lower().replace("_", " ")
-    return f"{reason}; does its address in deploy.yml have the right scheme and port?"

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import click
 import psycopg
@@ -9,6 +10,7 @@ import pytest
 
 from tests.world import DEPLOY_YML
 from webhook.check import check
+from webhook.sandbox.faults import Fault
 from webhook.sandbox.sandbox import Sandbox
 
 
@@ -44,6 +46,7 @@ async def test_a_relay_in_order_passes(environ: dict[str, str]) -> None:
         "GitHub: the App is gitploy-relay",
         "events: deployment, deployment_status",
         "deployments: write",
+        "ok    installations: acme\n",
         "Slack: the bot is @relay in Acme",
     ):
         assert words in text
@@ -75,6 +78,109 @@ async def test_missing_events_and_permissions_are_named(
     assert not passed
     assert "subscribe to deployment_status" in text
     assert "give deployments: write" in text
+
+
+ACTIONS = "envs: [{name: production, handler: github-actions, with: {mode: %s}, repos: ['%s']}]"
+DISPATCH = "dispatch, workflow: deploy.yml"
+
+
+def write_config(environ: dict[str, str], mode: str, repos: str = "*") -> None:
+    Path(environ["GITPLOY_CONFIG"]).write_text(ACTIONS % (mode, repos))
+
+
+async def test_an_installation_that_has_not_accepted_a_permission_is_a_fault(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    write_config(environ, DISPATCH)
+    passed, text = await checked(environ)
+    assert passed
+    assert "ok    permissions: actions: write" in text
+    sandbox.installation.permissions["actions"] = "read"
+    new = sandbox.github.add_installation("globex", permissions={"metadata": "read"})
+    sandbox.github.add_installation("initech")
+    passed, text = await checked(environ)
+    assert not passed
+    page = f"{sandbox.github.url}/settings/installations"
+    assert text.splitlines()[text.splitlines().index("ok    installations: initech") :][1:3] == [
+        "fault installation acme: has not accepted actions: write; its owner accepts it at"
+        f" {page}/{sandbox.installation.id}",
+        "fault installation globex: has not accepted actions: write and deployments: write; its"
+        f" owner accepts it at {page}/{new.id}",
+    ]
+
+
+async def test_an_installation_needs_only_what_its_environments_need(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    sandbox.installation.permissions["actions"] = "read"
+    write_config(environ, DISPATCH, "globex/*")
+    assert (await checked(environ))[0]
+    write_config(environ, DISPATCH, "Acme/site")
+    assert not (await checked(environ))[0]
+    write_config(environ, "watch", "acme/site")
+    assert (await checked(environ))[0]
+
+
+async def test_what_the_app_lacks_is_said_of_the_app_alone(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    write_config(environ, DISPATCH)
+    for permissions in (sandbox.github.app.permissions, sandbox.installation.permissions):
+        del permissions["actions"]
+    passed, text = await checked(environ)
+    assert not passed
+    assert "fault permissions: give actions: write at" in text
+    assert "ok    installations: acme" in text
+
+
+async def test_a_suspended_installation_is_noted(sandbox: Sandbox, environ: dict[str, str]) -> None:
+    sandbox.installation.suspended = True
+    passed, text = await checked(environ)
+    assert passed
+    words = "note  installation acme: suspended, so GitHub sends no deployments of it; its owner"
+    page = f"{sandbox.github.url}/settings/installations/{sandbox.installation.id}"
+    assert f"{words} unsuspends it at {page}" in text
+    assert "ok    installations" not in text
+
+
+async def test_an_app_that_is_installed_nowhere_is_a_fault(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    sandbox.github.world.installations.clear()
+    passed, text = await checked(environ)
+    assert not passed
+    page = f"{sandbox.github.url}/apps/gitploy-relay/installations/new"
+    assert "fault installations: there is none" in text
+    assert f"install the App at {page}" in text
+
+
+async def test_many_installations_are_read_to_the_thousandth_and_told_shortly(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    for number in range(150):
+        sandbox.github.add_installation(f"org{number:03}")
+    passed, text = await checked(environ)
+    assert passed
+    assert ", ".join(f"org{n:03}" for n in range(9)) + " and 141 more" in text
+    for number in range(1000):
+        sandbox.github.add_installation(f"late{number}", permissions={"metadata": "read"})
+    sandbox.github.calls.clear()
+    passed, text = await checked(environ)
+    assert not passed
+    assert text.count("has not accepted deployments: write") == 20
+    assert "fault installations: 829 more are like that" in text
+    assert "note  installations: only the first 1000 were looked at" in text
+    assert len(sandbox.github.called("GET", "/app/installations")) == 10
+
+
+@pytest.mark.parametrize("body", [{"message": "no list"}, [{"id": 1}], [{"account": "acme"}]])
+async def test_a_list_of_installations_that_makes_no_sense_is_told(
+    sandbox: Sandbox, environ: dict[str, str], body: Any
+) -> None:
+    sandbox.github.faults.add("GET /app/installations", Fault.status(200, body))
+    passed, text = await checked(environ)
+    assert not passed
+    assert "fault installations: GitHub gave no clear answer" in text
 
 
 async def test_a_wrong_app_id_or_key_is_told_with_the_remedy(environ: dict[str, str]) -> None:

@@ -142,7 +142,7 @@ def migrate() -> None:
 
 @main.command()
 def check() -> None:
-    """Check settings, deploy.yml, GitHub, Slack and the store; one line each."""
+    """Check settings, deploy.yml, GitHub, Slack, the tools and the store; one line each."""
     from webhook.check import check as run
 
     sys.exit(0 if asyncio.run(run(os.environ, click.echo)) else 1)

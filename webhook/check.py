@@ -1,58 +1,64 @@
 """`python -m webhook check`: whether everything is in place, a line for each thing looked at."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
 
 import aiohttp
-import click
 import psycopg
 
-from handlers.contract import Options
+from handlers.contract import Workplace
+from handlers.http import Http
 from webhook import logs, start
+from webhook.check_findings import Finding
+from webhook.check_github import look_at_github
+from webhook.check_tools import look_at_tools
 from webhook.deployments.config import Config
 from webhook.errors import RelayError
 from webhook.outbound.github import TIMEOUT, GitHub
 from webhook.outbound.slack import HISTORY_SCOPES, Slack
 from webhook.settings import Settings
 from webhook.store import database, health, slack_messages
-
-NEEDED_EVENTS = ("deployment", "deployment_status")
-NEEDED_PERMISSIONS = {"deployments": "write", "metadata": "read"}
-_LEVELS = ("none", "read", "write", "admin")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line: `words` say what was found and, where it is not ok, what to do."""
-
-    kind: Literal["ok", "note", "fault"]
-    subject: str
-    words: str
-
-    def line(self) -> str:
-        colour = {"ok": "green", "note": "yellow", "fault": "red"}[self.kind]
-        return f"{click.style(f'{self.kind:5}', fg=colour)} {self.subject}: {self.words}"
+from webhook.work.tools_github import ToolsGitHub
 
 
 async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bool:
     """Print the findings; True where there is no fault."""
     settings, config, faults = start.read(environ)
+    secrets = {*(settings.secrets if settings else ()), *(config.secrets if config else ())}
     findings = [Finding("fault", "configuration", words) for words in faults]
     if settings is not None:
-        logs.set_up(settings.secrets)
+        logs.set_up(secrets)
         findings += [Finding("note", "settings", words) for words in settings.warnings]
         if config is not None:
             findings += _routes(config)
         findings += await asyncio.to_thread(lambda: list(_store(settings)))
-        async with aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True) as session:
-            findings += await _github(GitHub(settings, session), config)
-            findings += await _slack(settings, config, session)
-    redact = logs.Redactor(settings.secrets if settings else ())
+        findings += await _outside(settings, config, environ)
+    redact = logs.Redactor(secrets)
     for finding in findings:
         echo(redact.text(finding.line()))
     return not any(finding.kind == "fault" for finding in findings)
+
+
+async def _outside(
+    settings: Settings, config: Config | None, environ: Mapping[str, str]
+) -> list[Finding]:
+    """GitHub, Slack and the tools, all at once."""
+    async with aiohttp.ClientSession(
+        timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        github = GitHub(settings, session)
+        workplace = Workplace(
+            data_dir=settings.data_dir,
+            environ=environ,
+            http=Http(session),
+            github=ToolsGitHub(github),
+        )
+        parts = await asyncio.gather(
+            look_at_github(github, config),
+            _slack(settings, config, session),
+            look_at_tools(config.envs if config else (), workplace),
+        )
+    return [finding for part in parts for finding in part]
 
 
 def _routes(config: Config) -> Iterator[Finding]:
@@ -86,62 +92,6 @@ def _traces(seconds: float | None) -> Iterator[Finding]:
         yield Finding("note", "worker", "none runs now")
     else:
         yield Finding("ok", "worker", f"last heard of {seconds:.0f} s ago")
-
-
-async def _github(github: GitHub, config: Config | None) -> list[Finding]:
-    try:
-        app = await github.app()
-        slug = app["slug"]
-    except RelayError as error:
-        remedy = (
-            "check GITPLOY_GITHUB_APP_ID, the private key and GITPLOY_GITHUB_BASE_URL"
-            " (https://HOST/api/v3 of a GitHub Enterprise Server)"
-        )
-        return [Finding("fault", "GitHub", f"{error}; {remedy}")]
-    except (KeyError, TypeError):
-        words = "what answers is not GitHub's API; check GITPLOY_GITHUB_BASE_URL"
-        return [Finding("fault", "GitHub", words)]
-    page = f"{app['html_url']}: Permissions & events"
-    envs = config.envs if config else ()
-    options = [env.options for env in envs if isinstance(env.options, Options)]
-    return [
-        Finding("ok", "GitHub", f"the App is {slug} (ID {app['id']})"),
-        *_events(app["events"], options, page),
-        *_permissions(app["permissions"], options, page),
-    ]
-
-
-def _events(events: Iterable[str], options: Iterable[Options], page: str) -> Iterator[Finding]:
-    subscribed = set(events)
-    missing = [event for event in NEEDED_EVENTS if event not in subscribed]
-    useful = {event for chosen in options for event in chosen.events()}
-    if missing:
-        yield Finding("fault", "events", f"subscribe to {' and '.join(missing)} at {page}")
-    else:
-        yield Finding("ok", "events", ", ".join((*NEEDED_EVENTS, *sorted(useful & subscribed))))
-    if useful - subscribed:
-        names = " and ".join(sorted(useful - subscribed))
-        words = f"without {names} runs are only looked at now and then; subscribe at {page}"
-        yield Finding("note", "events", words)
-
-
-def _permissions(
-    permissions: Mapping[str, str], options: Iterable[Options], page: str
-) -> Iterator[Finding]:
-    needed = dict(NEEDED_PERMISSIONS)
-    for chosen in options:
-        for name, level in chosen.permissions().items():
-            needed[name] = max(level, needed.get(name, "none"), key=_LEVELS.index)
-    missing = [
-        f"{name}: {level}"
-        for name, level in needed.items()
-        if _LEVELS.index(permissions.get(name, "none")) < _LEVELS.index(level)
-    ]
-    if missing:
-        yield Finding("fault", "permissions", f"give {' and '.join(missing)} at {page}")
-    else:
-        words = ", ".join(f"{name}: {level}" for name, level in sorted(permissions.items()))
-        yield Finding("ok", "permissions", words)
 
 
 async def _slack(

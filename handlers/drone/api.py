@@ -1,6 +1,6 @@
-"""Drone's builds of one repository: the few calls that the handler makes.
+"""The few calls that the handler makes: who we are, and Drone's builds of one repository.
 
-Source: https://github.com/harness/drone/tree/drone/handler/api/repos/builds (Drone 2)
+Source: https://github.com/harness/drone/tree/drone/handler/api, user and repos/builds (Drone 2)
 Units: times are Unix seconds.
 Errors: those of http.py; `ToolRejected` where Drone refuses (it answers 404, too, to whoever may
 not see or do something); `ToolUnsure` for a document of another shape.
@@ -14,7 +14,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from handlers.contract import ToolRejected
-from handlers.http import Answer, Http
+from handlers.http import SET_CA, Answer, Http
 
 PAGE = 100  # the most that Drone lists at once
 
@@ -56,9 +56,21 @@ class Build(_Document):
     stages: list[Stage] | None = None
 
 
+class User(_Document):
+    login: Annotated[str, Field(min_length=1, max_length=250)]
+
+
 _ONE = TypeAdapter(Build)
 _LIST = TypeAdapter(list[Build])
 _MADE: TypeAdapter[Build | None] = TypeAdapter(Build | None)
+
+
+async def whose_token(http: Http, url: str, token: str, tls: ssl.SSLContext | None) -> str:
+    """The login of its user."""
+    answer = await http.call(
+        "Drone", "GET", f"{url}/api/user", headers=_headers(token), tls=tls, untrusted=SET_CA
+    )
+    return _read(TypeAdapter(User), answer).login
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +132,19 @@ class Builds:
 
     async def _call(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Answer:
         url = f"{self.url}/api/repos/{self.repo}/builds{path}"
-        headers = {"Authorization": f"Bearer {self.token}"}
         return await self.http.call(
-            "Drone", method, url, params=query, headers=headers, tls=self.tls
+            "Drone",
+            method,
+            url,
+            params=query,
+            headers=_headers(self.token),
+            tls=self.tls,
+            untrusted=SET_CA,
         )
+
+
+def _headers(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _read(kind: TypeAdapter[T], answer: Answer) -> T:

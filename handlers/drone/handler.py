@@ -27,7 +27,7 @@ from handlers.contract import (
     ToolUnsure,
     Workplace,
 )
-from handlers.drone.api import Build, Builds
+from handlers.drone.api import Build, Builds, whose_token
 from handlers.drone.builds import (
     Seen,
     deploys,
@@ -112,6 +112,11 @@ class Drone:
             await builds.kill(build.number)
         if not ours and self._may_appear(run):
             raise ToolUnavailable("Drone was asked to promote, and does not show the build yet")
+
+    async def ask(self) -> str:
+        options = self._options
+        login = await whose_token(self._http, options.url, options.token, self._tls)
+        return f"answers as {login}"
 
     def _builds(self, deployment: Deployment) -> Builds:
         repo = fill(self._options.repo, deployment)

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
+from yarl import URL
 
 from handlers import contract
 from handlers.drone.parameters import free
@@ -23,10 +24,16 @@ def _certificates(path: str) -> str:
     return path
 
 
+def _root(url: str) -> str:
+    if URL(url).path.strip("/"):
+        raise ValueError("Drone answers at the root of its host; leave the path out")
+    return url
+
+
 class DroneOptions(contract.Options):
     """`native`: Drone's own webhook starts the build, which is only followed."""
 
-    url: BaseUrl
+    url: Annotated[BaseUrl, AfterValidator(_root)]
     """Where people open Drone."""
     token: Annotated[Text, Field(repr=False)]
     """Of a user who may write to the repositories; Drone shows it under /account."""

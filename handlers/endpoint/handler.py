@@ -31,13 +31,15 @@ from handlers.endpoint.address import ENCODED, at, origin, same_origin
 from handlers.endpoint.answers import LONGEST_URL, Said
 from handlers.endpoint.options import EndpointOptions
 from handlers.endpoint.request import Request, to_ask, to_cancel, to_start
-from handlers.http import Answer, tls_context
+from handlers.http import SET_CA, Answer, tls_context
 
 __all__ = ["Endpoint", "EndpointOptions"]
 
 TOOL = "the tool"
 MOST_REDIRECTS = 3
 WAITS = "accepted; waiting for the tool's reports"
+A_PAGE = f"{TOOL} answered with a web page; is `url` right?"
+NO_CANCEL = "deploy.yml names no `cancel`"
 # Redirects after which the same request is made elsewhere, and those that a GET may follow.
 SAME_REQUEST = frozenset({307, 308})
 FOR_A_GET = frozenset({301, 302, 303, 307, 308})
@@ -75,7 +77,8 @@ class Endpoint:
 
     def _going_on(self, run: Run, answer: Answer, url: URL) -> Run:
         if answer.status not in (202, 409) or not answer.headers.get("Location"):
-            return run if run.description else replace(run, description=WAITS)
+            waits = A_PAGE if answer.is_page else WAITS
+            return run if run.description else replace(run, description=waits)
         place = self._place(answer, url)
         if place is None:
             raise ToolRejected(
@@ -103,15 +106,16 @@ class Endpoint:
             case 204:
                 return replace(run, state=State.SUCCESS, description="")
         # A page to sign in at is a 200 too: no success is made of it.
+        what = "a web page" if answer.is_page else "something else"
         raise ToolUnsure(
-            f"{TOOL} at {answer.origin} answers {answer.status} with something the relay does not"
-            " understand (no `state`)"
+            f"{TOOL} at {answer.origin} answers {answer.status}, but its Location has to answer"
+            f" with a `state`, not with {what}"
         )
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         cancel = self._options.cancel
         if cancel is None:
-            raise ToolRejected("deploy.yml names no `cancel` for it")
+            raise ToolRejected(NO_CANCEL)
         request = to_cancel(self._options, cancel, deployment)
         answer, _ = await self._call(request, SAME_REQUEST)
         if not answer.ok and answer.status not in ENDED:
@@ -128,6 +132,7 @@ class Endpoint:
                 headers=request.headers,
                 data=request.body,
                 tls=self._tls(),
+                untrusted=SET_CA,
             )
             place = self._place(answer, url) if answer.status in followed and left else None
             if place is None:

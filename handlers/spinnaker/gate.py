@@ -1,7 +1,7 @@
 """Calls to Gate, Spinnaker's API, and the executions that come back.
 
 Source: https://github.com/spinnaker/gate (WebhookController, ExecutionsController,
-    PipelineController), https://github.com/spinnaker/orca (TaskController)
+    PipelineController, ApplicationController), https://github.com/spinnaker/orca (TaskController)
 Units: times in the query are milliseconds since 1970.
 Errors: those of http.py; `ToolRejected` for 3xx and 4xx, with words for whoever wrote deploy.yml.
 """
@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from yarl import URL
 
 from handlers.contract import ToolRejected
-from handlers.http import Answer, Http
+from handlers.http import SET_CA, Answer, Http
 from handlers.spinnaker.options import SpinnakerOptions
 
 SPINNAKER = "Spinnaker"
@@ -57,6 +57,10 @@ class _Accepted(BaseModel):
     event: _Id | None = Field(default=None, alias="eventId")
 
 
+class _Application(BaseModel):
+    name: str
+
+
 class _Started(BaseModel):
     ref: Annotated[str, Field(pattern=f"^/pipelines/{ID}$")]
 
@@ -72,7 +76,9 @@ class Gate:
         answer = await self._ask("POST", f"webhooks/webhook/{source}", body=event)
         accepted = answer.read(_Accepted)
         if not accepted.processed or not accepted.event:
-            raise ToolRejected(f"{SPINNAKER} at {answer.origin} did not process the event")
+            raise ToolRejected(
+                f"{SPINNAKER} at {answer.origin} did not process the event; see Echo's log"
+            )
         return accepted.event
 
     async def run_pipeline(self, application: str, pipeline: str, trigger: bytes) -> str:
@@ -97,11 +103,22 @@ class Gate:
         answer = await self._call("GET", path, query | criteria)
         if answer.status == 403 and not self._options.application:
             raise ToolRejected(
-                f"{SPINNAKER} at {answer.origin} answers 403: the relay may not look into all"
-                " applications; name the `application` in deploy.yml",
+                f"{SPINNAKER} at {answer.origin} answers 403: it may not search all applications;"
+                " name the `application` in deploy.yml",
                 status=403,
             )
         return _accepted(answer).read(list[Execution])
+
+    async def require_application(self, name: str) -> None:
+        """Gate shows it also to those who may do nothing in it; `search` is stricter."""
+        answer = await self._call("GET", f"applications/{name}", {"expand": "false"})
+        if answer.status == 404:
+            raise ToolRejected(
+                f"{SPINNAKER} at {answer.origin} has no application '{name}'; check it in"
+                " deploy.yml, and that `url` is Gate's own address",
+                status=404,
+            )
+        _accepted(answer).read(_Application)
 
     async def executions(self, ids: Sequence[str]) -> list[Execution]:
         """In short. Those that are gone, or not for this user, are left out."""
@@ -139,6 +156,7 @@ class Gate:
             headers=headers,
             data=body or None,
             tls=self._tls,
+            untrusted=SET_CA,
         )
 
     def _credentials(self) -> dict[str, str]:
@@ -161,10 +179,19 @@ def _accepted(answer: Answer) -> Answer:
     start = f"{answer.tool} at {answer.origin} answers {answer.status}"
     match answer.status:
         # Gate sends whoever it does not know to its page for signing in.
-        case 401 | 301 | 302 | 303 | 307 | 308:
+        case 401 | 301 | 302 | 303 | 307 | 308 if not _has_moved(answer):
             words = "check the credentials in deploy.yml, and that `url` is Gate's own address"
             raise ToolRejected(f"{start}: {words}", status=answer.status)
         case 403:
             words = "its user may not do this; check its permissions in Spinnaker"
             raise ToolRejected(f"{start}: {words}", status=403)
     raise answer.refusal()
+
+
+def _has_moved(answer: Answer) -> bool:
+    """Whether it is redirected to where the same is asked elsewhere, or from http to https."""
+    url, target = answer.url, answer.target()
+    if target is None or target.origin() == url.origin():
+        return False
+    to_https = (url.scheme, target.scheme) == ("http", "https") and target.host == url.host
+    return to_https or target.raw_path == url.raw_path

@@ -123,6 +123,14 @@ class Spinnaker:
         if trouble:
             raise trouble
 
+    async def ask(self) -> str:
+        """As `find` does, for which a webhook that is open to all is not enough."""
+        application = self._options.application
+        if application:
+            await self._gate.require_application(application)
+        await self._gate.search(datetime.now(UTC), size="1")
+        return f"answers, and has the application '{application}'" if application else "answers"
+
     async def _marked(self, deployment: Deployment) -> list[Execution]:
         """What an earlier start has led to, by what it has sent."""
         if self._options.pipeline:
@@ -154,12 +162,12 @@ class Spinnaker:
         options = self._options
         if followed.grows_for(options.start_within):
             return replace(run, description=WAITING)
-        where = f" of '{options.application}'" if options.application else ""
+        only = f"only in application '{options.application}'"
+        where = only if options.application else "in all applications"
+        within = durations.write(options.start_within.total_seconds())
         words = (
-            f"no Spinnaker pipeline{where} matched in"
-            f" {durations.write(options.start_within.total_seconds())}: source '{options.source}',"
-            f" deployment.environment={deployment.environment},"
-            f" repository.full_name={deployment.repo}"
+            f"no Spinnaker pipeline matched in {within} (looked {where}): {deployment.repo},"
+            f" {deployment.environment}, source '{options.source}'"
         )
         return replace(run, state=State.ERROR, description=words)
 

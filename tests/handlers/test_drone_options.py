@@ -48,6 +48,7 @@ def test_address_and_token_are_needed(missing: str) -> None:
     "options",
     [
         {"url": "drone.example.com"},
+        {"url": "https://drone.example.com/acme/shop"},
         {"token": ""},
         {"mode": "watch"},
         {"target": ""},

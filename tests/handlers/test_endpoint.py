@@ -152,7 +152,7 @@ async def test_to_cancel_what_has_ended_or_is_unknown_is_harmless(
 
 
 async def test_where_nothing_cancels_it_is_said(endpoint: Endpoint) -> None:
-    with pytest.raises(ToolRejected, match="names no `cancel`"):
+    with pytest.raises(ToolRejected, match=r"^deploy\.yml names no `cancel`$"):
         await endpoint.cancel(*await started(endpoint))
 
 

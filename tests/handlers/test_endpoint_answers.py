@@ -174,7 +174,7 @@ async def test_a_conflict_that_tells_no_state_is_a_refusal(
         (400, {"error": "no such environment"}, "answers 400: no such environment"),
         (401, {}, "answers 401: it does not accept the `secret` or the `headers`"),
         (403, {"message": "not on Fridays"}, "answers 403: not on Fridays"),
-        (404, b"<html>", "answers 404$"),
+        (404, b"<html>", "answers 404: nothing is there; check its address in deploy.yml$"),
         (422, {"detail": "no ref"}, "answers 422: no ref"),
     ],
 )
@@ -182,9 +182,32 @@ async def test_a_refusal_ends_it_with_the_tools_words(
     endpoint: Endpoint, tool: Says, status: int, body: Any, words: str
 ) -> None:
     tool.says(status, body)
-    with pytest.raises(ToolRejected, match=f"^the tool at {tool.url} {words}") as caught:
+    with pytest.raises(ToolRejected, match=f"^the tool at {tool.host} {words}") as caught:
         await endpoint.start(a_deployment())
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize("status", [200, 202])
+async def test_a_page_to_sign_in_at_is_said_to_be_one(
+    endpoint: Endpoint, tool: Says, status: int
+) -> None:
+    tool.status, tool.body = status, b"<!DOCTYPE html><title>Sign in</title>"
+    tool.headers = {"Content-Type": "text/html; charset=utf-8"}
+    run = await endpoint.start(a_deployment())
+    words = "the tool answered with a web page; is `url` right?"
+    assert (run.state, run.description) == (State.IN_PROGRESS, words)
+    assert await endpoint.check(a_deployment(), run) == run
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/html"])
+@pytest.mark.parametrize("body", [b'{"ok": true}', b"OK", b""])
+async def test_any_other_answer_without_a_state_is_an_acceptance(
+    endpoint: Endpoint, tool: Says, body: bytes, kind: str
+) -> None:
+    tool.body, tool.headers = body, {"Content-Type": kind}
+    run = await endpoint.start(a_deployment())
+    words = "accepted; waiting for the tool's reports"
+    assert (run.state, run.description) == (State.IN_PROGRESS, words)
 
 
 @pytest.mark.parametrize("status", [408, 425])

@@ -55,7 +55,7 @@ async def test_200_without_a_state_is_not_taken_for_a_success(
     endpoint: Endpoint, tool: Says, status: int, body: Any
 ) -> None:
     tool.says(status, body)
-    with pytest.raises(ToolUnsure, match=r"the relay does not understand \(no `state`\)"):
+    with pytest.raises(ToolUnsure, match=r"Location has to answer with a `state`"):
         await endpoint.check(a_deployment(), POLLED)
 
 
@@ -83,7 +83,7 @@ async def test_a_run_that_vanishes_is_an_error(endpoint: Endpoint, tool: Says, s
     tool.says(status, {"error": "no such job"})
     run = await endpoint.check(a_deployment(), Run("/jobs/1", State.IN_PROGRESS))
     assert run.state is State.ERROR
-    assert run.description == f"the tool at {tool.url} no longer knows its run ({status})"
+    assert run.description == f"the tool at {tool.host} no longer knows its run ({status})"
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 405, 409, 418])

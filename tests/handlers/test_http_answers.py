@@ -14,6 +14,7 @@ from tests.handlers.tools import Says, not_done
 from webhook.sandbox.faults import Fault
 
 T = TypeVar("T")
+NOTHING_THERE = "answers 404: nothing is there; check its address in deploy.yml"
 
 
 class Thing(BaseModel):
@@ -51,10 +52,13 @@ async def tool() -> AsyncIterator[Says]:
         (400, b'{"error": {"code": 7}, "detail": "no"}', "", "answers 400: no"),
         (400, b'"no"', "", "answers 400: no"),
         (400, b"no such target\n", "text/plain; charset=utf-8", "answers 400: no such target"),
-        (400, b"<html>no</html>", "text/html", "answers 400"),
-        (400, b'{"message": ["no"], "error": null}', "", "answers 400"),
-        (404, b"[" * 100_000, "", "answers 404"),
-        (404, b"\xff\xfe", "", "answers 404"),
+        (400, b"<html>no</html>", "text/html", "answers 400: its log may say why"),
+        (400, b'{"message": ["no"], "error": null}', "", "answers 400: its log may say why"),
+        (404, b"[" * 100_000, "", NOTHING_THERE),
+        (404, b"\xff\xfe", "", NOTHING_THERE),
+        (404, b'{"message": "404: Not Found"}', "", NOTHING_THERE),
+        (404, b"404 page not found\n", "text/plain", NOTHING_THERE),
+        (404, b'{"error": "no such target"}', "", "answers 404: no such target"),
         (501, b'{"message": "Not Implemented"}', "", "answers 501: Not Implemented"),
     ],
 )
@@ -64,7 +68,7 @@ async def test_a_refusal_has_the_tools_own_words(
     tool.status, tool.body = status, body
     tool.headers["Content-Type"] = kind or "application/json"
     answer = await http.call("Tool", "GET", f"{tool.url}/secret?token=x")
-    assert str(answer.refusal()) == f"Tool at {tool.url} {words}"
+    assert str(answer.refusal()) == f"Tool at {tool.host} {words}"
     assert answer.refusal().status == status
     assert str(answer.trouble()) == str(answer.refusal())
 
@@ -82,9 +86,13 @@ async def test_long_words_are_cut(http: Http, tool: Says) -> None:
 async def test_what_is_no_json_may_have_been_done(http: Http, tool: Says, body: bytes) -> None:
     tool.body = body
     answer = await http.call("Tool", "GET", tool.url)
-    with pytest.raises(ToolUnsure, match="answers 200 with something other than JSON"):
+    with pytest.raises(
+        ToolUnsure, match="answers 200 with something other than JSON; check its address"
+    ):
         answer.json()
-    with pytest.raises(ToolUnsure, match="answers 200 with something other than JSON"):
+    with pytest.raises(
+        ToolUnsure, match="answers 200 with something other than JSON; check its address"
+    ):
         answer.read(list[int])
 
 
@@ -109,8 +117,8 @@ async def test_what_has_another_shape_may_have_been_done(
     answer = await http.call("Tool", "POST", f"{tool.url}/hidden?token=hidden")
     with pytest.raises(ToolUnsure) as caught:
         answer.read(Thing)
-    words = "answers with something that the relay does not understand"
-    assert str(caught.value) == f"Tool at {tool.url} {words}"
+    words = "answers with something the relay does not understand; check its address in deploy.yml"
+    assert str(caught.value) == f"Tool at {tool.host} {words}"
 
 
 # -- questions ---------------------------------------------------------------------------------
@@ -137,7 +145,7 @@ async def test_a_question_without_an_answer_has_started_nothing(
     tool.faults.add("*", fault)
     http = Http(session, timeout=0.5 if fault.wait else 30)
     trouble = await not_done(asked(http.call("Tool", "GET", tool.url)))
-    assert str(trouble).startswith(f"Tool at {tool.url} {words}")
+    assert str(trouble).startswith(f"Tool at {tool.host} {words}")
 
 
 async def test_a_question_that_is_not_understood_has_started_nothing(

@@ -24,8 +24,8 @@ from webhook.sandbox.faults import Fault
 ROOT = Path(__file__).parents[2]
 DEPLOYMENT = a_deployment()
 RUN = Run("01ABC", State.IN_PROGRESS)
-NOT_UNDERSTOOD = "answers with something that the relay does not understand"
-NOT_JSON = "answers 200 with something other than JSON"
+NOT_UNDERSTOOD = "answers with something the relay does not understand; check its address in deploy"
+A_PAGE = "answers 200 with a web page; check its address in deploy.yml"
 
 Step = Callable[[Handler], Awaitable[Any]]
 STEPS: dict[str, Step] = {
@@ -206,7 +206,7 @@ async def test_a_web_page_is_not_the_api(world: World, step: Step) -> None:
     async with Says() as deck:
         deck.body = b"<!DOCTYPE html><title>Spinnaker</title>"
         deck.headers = {"Content-Type": "text/html"}
-        with pytest.raises(ToolUnavailable, match=NOT_JSON):
+        with pytest.raises(ToolUnavailable, match=A_PAGE):
             await step(world.handler(url=deck.url))
 
 
@@ -232,7 +232,7 @@ async def test_a_certificate_that_nobody_signed_is_not_trusted(
     world: World, step: Step, tmp_path: Path
 ) -> None:
     async with served_with_tls(a_certificate(tmp_path)) as url:
-        with pytest.raises(ToolUnavailable, match="no safe connection") as caught:
+        with pytest.raises(ToolUnavailable, match="untrusted certificate; set `ca`") as caught:
             await step(world.handler(url=url))
     assert not isinstance(caught.value, ToolUnsure)
 

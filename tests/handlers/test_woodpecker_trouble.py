@@ -23,8 +23,8 @@ from webhook.sandbox.faults import Fault
 ROOT = Path(__file__).parents[2]
 DEPLOYMENT = a_deployment()
 RUN = Run("1/pipelines/1", State.IN_PROGRESS)
-NOT_UNDERSTOOD = "answers with something that the relay does not understand"
-NOT_JSON = "answers 200 with something other than JSON; does the address in deploy.yml"
+NOT_UNDERSTOOD = "answers with something the relay does not understand; check its address"
+A_PAGE = "answers 200 with a web page; check its address in deploy.yml"
 
 Step = Callable[[Woodpecker], Awaitable[Any]]
 STEPS: dict[str, Step] = {
@@ -150,7 +150,7 @@ async def test_pipelines_of_the_wrong_shape_are_not_understood(
 async def test_a_web_page_is_not_the_api(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step
 ) -> None:
-    with pytest.raises(ToolUnavailable, match=NOT_JSON):
+    with pytest.raises(ToolUnavailable, match=A_PAGE):
         await step(a_handler(session, url=f"{tool.url}/ci"))
 
 

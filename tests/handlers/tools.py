@@ -45,12 +45,22 @@ class Says(Server):
         self.headers: dict[str, str] = {"Content-Type": "application/json"}
         self.asked: list[Asked] = []
 
+    @property
+    def host(self) -> str:
+        """As people are told of it."""
+        return self.url.removeprefix("http://")
+
     def says(self, status: int, body: Any, location: str = "") -> None:
         self.status = status
         self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.headers = {"Content-Type": "application/json"}
         if location:
             self.headers["Location"] = location
+
+    def shows_a_page(self) -> None:
+        """As a wrong address does, or one where people have to sign in."""
+        self.body = b"<!doctype html><title>Sign in</title>"
+        self.headers = {"Content-Type": "text/html"}
 
     def routes(self) -> list[web.RouteDef]:
         return [web.route("*", "/{rest:.*}", self._answer)]
@@ -73,8 +83,8 @@ class Certificate(NamedTuple):
     locked_key: str
 
 
-def a_certificate(folder: Path, host: str = "127.0.0.1") -> Certificate:
-    """Signed by itself."""
+def a_certificate(folder: Path, host: str = "127.0.0.1", *, lasts: int = 1) -> Certificate:
+    """Signed by itself, for so many hours from now; below 0, it has expired."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     named: x509.GeneralName = x509.DNSName(host)
@@ -86,8 +96,8 @@ def a_certificate(folder: Path, host: str = "127.0.0.1") -> Certificate:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime.now(UTC) - timedelta(hours=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(hours=1))
+        .not_valid_before(datetime.now(UTC) - timedelta(hours=9))
+        .not_valid_after(datetime.now(UTC) + timedelta(hours=lasts))
         .add_extension(x509.SubjectAlternativeName([named]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -6,11 +6,12 @@ sleeps: a job that has to wait is given a later time.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiohttp
 from gidgethub import BadRequest, GitHubBroken, HTTPException
@@ -25,6 +26,8 @@ from webhook.settings import Settings
 TIMEOUT = aiohttp.ClientTimeout(total=10)
 # Callers at once, in one process: a GitHub that hangs must not use up what a worker can do.
 MOST_CALLS = 8
+# Pages of a hundred, which is the most that GitHub lists at once.
+MOST_INSTALLATIONS, INSTALLATIONS_ON_A_PAGE = 1000, 100
 # GitHub: "wait for at least one minute" at a secondary limit without Retry-After.
 SECONDARY_LIMIT = 60.0
 
@@ -61,6 +64,26 @@ class Status:
         return request
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """The App at one account. `permissions`: those that its owner has accepted."""
+
+    account: str
+    page: str
+    permissions: Mapping[str, str]
+    suspended: bool
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Self:
+        account = dict(document["account"] or {})  # an enterprise has no login
+        return cls(
+            account=str(account.get("login") or account.get("slug") or document["id"]),
+            page=str(document["html_url"]),
+            permissions=dict(document["permissions"]),
+            suspended=document.get("suspended_at") is not None,
+        )
+
+
 class GitHub:
     def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
         self._api = GitHubAPI(
@@ -78,6 +101,21 @@ class GitHub:
         """GitHub's description of the App: id, client_id, permissions, events, ..."""
         app: dict[str, Any] = await self._as_app(lambda: self._api.getitem("/app"))
         return app
+
+    async def installations(self) -> list[Installation]:
+        """Where the App is installed; at most `MOST_INSTALLATIONS`."""
+        size = INSTALLATIONS_ON_A_PAGE
+        found: list[Installation] = []
+        for page in range(1, MOST_INSTALLATIONS // size + 1):
+            some = await self._as_app(partial(self._installations, page))
+            found += some
+            if len(some) < size:
+                break
+        return found
+
+    async def _installations(self, page: int) -> list[Installation]:
+        url = f"/app/installations?per_page={INSTALLATIONS_ON_A_PAGE}&page={page}"
+        return [Installation.read(document) for document in await self._api.getitem(url)]
 
     async def require_access(self, scope: Scope) -> None:
         """Raise `NoAccess` where statuses could not be written."""

@@ -1,6 +1,7 @@
 """A stand-in for Drone CI 2: repositories and their builds, over HTTP.
 
-Source: https://github.com/harness/drone/tree/drone/handler/api/repos/builds and trigger/trigger.go
+Source: https://github.com/harness/drone/tree/drone, handler/api/repos/builds, handler/api/user and
+    trigger/trigger.go
 Units: `takes` in seconds.
 Errors: `{"message": ...}` with 401 for a token that nobody has (but anybody may read a public
 repository), 404 for what there is not and for what the token's user may not do, 400. An address
@@ -46,6 +47,7 @@ class Drone(Server):
     def routes(self) -> Sequence[web.RouteDef]:
         builds = "/api/repos/{owner}/{name}/builds"
         return [
+            web.get("/api/user", self._user),
             web.get(builds, self._list),
             web.post(builds, self._create),
             web.get(builds + "/{number}", self._find),
@@ -114,6 +116,26 @@ class Drone(Server):
         self.repos[slug].builds.remove(build)
 
     # -- the API ------------------------------------------------------------------------------
+
+    async def _user(self, request: web.Request) -> web.Response:
+        if not self._is_signed_in(request):
+            raise _refusal(401, "Unauthorized")
+        return web.json_response(
+            {
+                "id": 1,
+                "login": self.login,
+                "email": "",
+                "machine": False,
+                "admin": False,
+                "active": True,
+                "avatar": "",
+                "syncing": False,
+                "synced": 0,
+                "created": 0,
+                "updated": 0,
+                "last_login": 0,
+            }
+        )
 
     async def _list(self, request: web.Request) -> web.Response:
         repo = self._repo(request)

@@ -1,7 +1,8 @@
 """A stand-in for Spinnaker: Gate's API over HTTP, with an Echo and an Orca behind it.
 
 Source: https://github.com/spinnaker/gate (AuthConfig, WebhookController, ExecutionsController,
-    PipelineController), https://github.com/spinnaker/kork (GenericExceptionHandlers)
+    PipelineController, ApplicationController), https://github.com/spinnaker/kork
+    (GenericExceptionHandlers)
 Units: `lag` is in seconds.
 Errors: `{"timestamp", "status", "error", "message"}`; 302 to the sign-in page for a wrong password.
 """
@@ -110,6 +111,7 @@ class Spinnaker(Server):
         return [
             web.get("/webhooks/preconfigured", self._preconfigured),
             web.post("/webhooks/{type}/{source}", self._webhook),
+            web.get("/applications/{application}", self._application),
             web.get("/applications/{application}/executions/search", self._search),
             web.get("/executions", self._some),
             web.get("/pipelines/{id}", self._one),
@@ -163,6 +165,14 @@ class Spinnaker(Server):
             parameters = body.get("parameters") or {}
             bound = {"parameters": parameters, "payload": body, "eventId": event_id}
             self.orca.start(pipeline, {**trigger, **bound})
+
+    async def _application(self, request: web.Request) -> web.Response:
+        """That of a pipeline, whatever its upper and lower case."""
+        wanted = request.match_info["application"]
+        name = wanted.lower()
+        if name not in {pipeline.application.lower() for pipeline in self.pipelines}:
+            return _error(404, f"Application not found (id: {wanted})")
+        return web.json_response({"name": name, "attributes": {"name": name}, "clusters": {}})
 
     async def _search(self, request: web.Request) -> web.Response:
         application = request.match_info["application"]

@@ -1,0 +1,97 @@
+"""What Spinnaker says to `check`, which asks without a deployment whether it lets the relay in."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from handlers.contract import CanBeAsked, ToolRejected, ToolUnavailable
+from handlers.http import Http
+from handlers.spinnaker.handler import Spinnaker as Handler
+from tests.handlers.spinnaker_runs import World, a_pipeline
+from webhook.sandbox.faults import Fault
+from webhook.sandbox.spinnaker import Spinnaker
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    server = Spinnaker(token="s3cret")
+    async with server, aiohttp.ClientSession() as session:
+        server.add_pipeline(a_pipeline())
+        yield World(server, Http(session, timeout=1))
+
+
+def a_handler(world: World, **options: Any) -> Handler:
+    return world.handler(**{"token": "s3cret", **options})
+
+
+def test_it_can_be_asked() -> None:
+    assert issubclass(Handler, CanBeAsked)
+
+
+async def test_it_answers(world: World) -> None:
+    assert await a_handler(world).ask() == "answers"
+    words = "answers, and has the application 'shop'"
+    assert await a_handler(world, application="shop").ask() == words
+    assert await a_handler(world, application="shop", pipeline="Deploy").ask() == words
+    assert world.posts() == 0
+
+
+async def test_an_application_that_is_not_there_is_said(world: World) -> None:
+    with pytest.raises(ToolRejected, match=r"has no application 'shpo'; check it in deploy\.yml"):
+        await a_handler(world, application="shpo").ask()
+
+
+async def test_an_application_that_may_only_be_seen_is_not_enough(world: World) -> None:
+    world.spinnaker.faults.add("GET /applications/shop/executions/*", Fault.status(403))
+    with pytest.raises(ToolRejected, match="403: its user may not do this; check its permissions"):
+        await a_handler(world, application="shop").ask()
+
+
+async def test_who_may_not_search_everywhere_is_told_to_name_the_application(
+    world: World,
+) -> None:
+    world.spinnaker.searches_everywhere = False
+    with pytest.raises(ToolRejected, match=r"403: .*; name the `application` in deploy\.yml"):
+        await a_handler(world).ask()
+
+
+@pytest.mark.parametrize("application", ["shop", None])
+@pytest.mark.parametrize("given", [{"token": "wr0ng"}, {"token": None}])
+async def test_a_wrong_token_is_said_and_not_shown(
+    world: World, application: str | None, given: dict[str, Any]
+) -> None:
+    with pytest.raises(ToolRejected, match="401: check the credentials") as caught:
+        await a_handler(world, application=application, **given).ask()
+    assert "wr0ng" not in str(caught.value)
+
+
+async def test_gates_way_to_its_page_for_signing_in_is_said() -> None:
+    server = Spinnaker(username="relay", password="right")
+    async with server, aiohttp.ClientSession() as session:
+        handler = World(server, Http(session)).handler(username="relay", password="wr0ng")
+        with pytest.raises(ToolRejected, match=r"302: check the credentials in deploy\.yml"):
+            await handler.ask()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault.status(500), "answers 500"),
+        (Fault.status(200, [1]), "does not understand"),
+        (Fault.drop_before(), "gave no whole answer"),
+        (Fault.hang(5), "did not answer in time"),
+        (Fault.rate_limited(), "asks to wait"),
+    ],
+)
+async def test_a_bad_answer_is_said(world: World, fault: Fault, words: str) -> None:
+    for options in ({}, {"application": "shop"}):
+        world.spinnaker.faults.add("GET *", fault)
+        with pytest.raises(ToolUnavailable, match=words):
+            await a_handler(world, **options).ask()
+
+
+async def test_a_closed_port_is_said(world: World) -> None:
+    with pytest.raises(ToolUnavailable, match="cannot be reached: connection refused"):
+        await a_handler(world, url="http://127.0.0.1:9").ask()
