@@ -19,9 +19,9 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from handlers.http import Http
-from handlers.trouble import ToolRejected, ToolUnavailable, ToolUnsure
+from handlers.trouble import ToolBusy, ToolNotReady, ToolRejected, ToolUnavailable, ToolUnsure
 
-__all__ = ["ToolRejected", "ToolUnavailable", "ToolUnsure"]
+__all__ = ["ToolBusy", "ToolNotReady", "ToolRejected", "ToolUnavailable", "ToolUnsure"]
 
 
 class State(StrEnum):

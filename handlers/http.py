@@ -26,7 +26,7 @@ from yarl import URL
 
 from handlers.http_answer import CHECK, Answer, host_of
 from handlers.http_trouble import SET_CA, TRUST_IT, Broken, no_answer
-from handlers.trouble import ToolUnavailable, ToolUnsure
+from handlers.trouble import ToolBusy, ToolUnavailable, ToolUnsure
 
 __all__ = ["SET_CA", "Answer"]
 
@@ -34,6 +34,7 @@ TIMEOUT = 10.0
 LARGEST_ANSWER = 8 * 1024 * 1024
 # At once, in one process and to one origin: a tool that hangs must not use up what a worker can do.
 MOST_CALLS = 6
+MOST_CALLS_IN_ALL = 12
 # Of the time-out, so that "cannot be reached" is told apart from "did not answer".
 FOR_THE_CONNECTION = 0.8
 # Longer, or shorter, than a `Retry-After` that makes sense while a deployment waits.
@@ -65,12 +66,20 @@ def only_asking() -> Iterator[None]:
 class Http:
     """What handlers call their tools with; one for a worker."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        timeout: float = TIMEOUT,
+        secrets: frozenset[str] = frozenset(),
+    ) -> None:
         self._session = session
+        self._secrets = secrets
         self._timeout = ClientTimeout(total=timeout, connect=timeout * FOR_THE_CONNECTION)
         self._places: dict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(MOST_CALLS)
         )
+        self._all = asyncio.Semaphore(MOST_CALLS_IN_ALL)
 
     async def call(
         self,
@@ -90,9 +99,8 @@ class Http:
         target = URL(url).extend_query(params or {})
         name = f"{tool} at {host_of(target)}"
         place = self._places[str(target.origin())]
-        if place.locked():
-            soon = datetime.now(UTC) + timedelta(seconds=0.5)
-            raise ToolUnavailable(f"enough calls to {name} are under way", retry_at=soon)
+        if place.locked() or self._all.locked():
+            raise ToolBusy(f"enough calls to {name} are under way")
         given = CIMultiDict(headers or {})
         credentials: dict[str, str] = {
             header: given.pop(header) for header in _CREDENTIALS if header in given
@@ -100,6 +108,7 @@ class Http:
         try:
             async with (
                 place,
+                self._all,
                 self._session.request(
                     method,
                     target,
@@ -115,7 +124,7 @@ class Http:
                 body = await _read(response, name)
         except (aiohttp.ClientError, Broken, ValueError, OSError) as error:
             raise no_answer(tool, target, error, untrusted) from error
-        answer = Answer(tool, target, response.status, response.headers, body)
+        answer = Answer(tool, target, response.status, response.headers, body, self._secrets)
         _raise_for(answer)
         return answer
 

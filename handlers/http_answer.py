@@ -18,6 +18,7 @@ from aiohttp import hdrs
 from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
+from handlers.redaction import redacted
 from handlers.trouble import ToolRejected, ToolUnavailable, ToolUnsure
 
 MOST_WORDS = 80
@@ -37,13 +38,15 @@ _WANTS_TLS = re.compile(rb"https (server|port)|ssl-enabled server|requires tls",
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a tool said to a call of `url`; `tool` is its name in the words of errors."""
+    """What a tool said to a call of `url`; `tool` is its name in the words of errors, in which
+    `secrets` never stand."""
 
     tool: str
     url: URL = field(repr=False)
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def origin(self) -> str:
@@ -137,8 +140,9 @@ class Answer:
             document = next((words for words in of_keys if isinstance(words, str) and words), "")
         if not isinstance(document, str):
             return ""
-        words = "".join(filter(str.isprintable, " ".join(document.split())))
-        return words[:MOST_WORDS]
+        # Hidden before it is cut, or the first part of one might be left.
+        words = redacted(" ".join(document.split()), self.secrets)
+        return "".join(filter(str.isprintable, words))[:MOST_WORDS]
 
 
 def host_of(url: URL) -> str:

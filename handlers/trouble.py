@@ -14,6 +14,14 @@ class ToolUnavailable(Exception):
         self.retry_at = retry_at
 
 
+class ToolNotReady(ToolUnavailable):
+    """Nothing is wrong: what the start needs, a build for example, is still to come."""
+
+
+class ToolBusy(ToolUnavailable):
+    """It was not even asked: enough calls are under way from here."""
+
+
 class ToolUnsure(ToolUnavailable):
     """No answer, or a broken one: it may have been done."""
 

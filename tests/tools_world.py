@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tests.world import World, live
-from webhook.sandbox.sandbox import Sandbox
+from webhook.sandbox.sandbox import REPOSITORY, Sandbox
 from webhook.sandbox.tools import SECRETS, Tools
 
 ENVIRONMENTS = {
@@ -15,10 +15,16 @@ ENVIRONMENTS = {
     "endpoint": "edge",
     "woodpecker": "docs",
 }
+# Of github-actions as well, with a workflow that the relay starts.
+DISPATCHED = "release"
 DEPLOY_YML = """
 slack: {{channel: "#deploys"}}
 envs:
 {tools}
+  - name: {dispatched}
+    handler: github-actions
+    with: {{mode: dispatch, workflow: release.yml}}
+    timeout: {timeout}
   - name: "preview/*"
     handler: command
     with: {{run: ["sh", "-c", "echo $DEPLOYMENT_REF; sleep 0.5"]}}
@@ -40,7 +46,16 @@ async def at_work(
     sandbox = Sandbox()
     tools = Tools(sandbox, {n: handler for handler, n in ENVIRONMENTS.items()}, takes=takes)
     async with tools:
-        deploy_yml = DEPLOY_YML.format(tools=tools.deploy_yml(timeout), timeout=timeout)
+        tools.actions.add_workflow(
+            REPOSITORY,
+            "release.yml",
+            on=["workflow_dispatch"],
+            inputs={"deployment_id": True},
+            run_name="Release ${{ inputs.deployment_id }}",
+        )
+        deploy_yml = DEPLOY_YML.format(
+            tools=tools.deploy_yml(timeout), dispatched=DISPATCHED, timeout=timeout
+        )
         environ = SECRETS | (secrets or {})
         async with live(
             store_url, folder, deploy_yml, sandbox=sandbox, environ=environ, workers=workers

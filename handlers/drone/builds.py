@@ -30,6 +30,14 @@ class Seen:
     open: Build | None = None
     red: Build | None = None
 
+    def note(self, build: Build) -> None:
+        if build.status == "success":
+            self.green = self.green or build
+        elif is_open(build):
+            self.open = self.open or build
+        else:
+            self.red = self.red or build
+
 
 def deploys(build: Build, deployment: Deployment) -> bool:
     """Promoted by us, or by Drone's own webhook, whatever `mode` says: one of them is enough."""
@@ -48,43 +56,18 @@ def is_source_or_made(build: Build, deployment: Deployment) -> bool:
     return is_source(build, deployment) or (made and build.after == deployment.sha)
 
 
-def is_made_for_it(build: Build, deployment: Deployment) -> bool:
-    made_for = (build.params or {}).get(BUILT_FOR)
-    return build.event == "custom" and made_for == str(deployment.id)
-
-
-def nothing(build: Build, deployment: Deployment) -> bool:
-    return False
-
-
-async def look(
-    builds: Builds,
-    deployment: Deployment,
-    run: Fits,
-    source: Fits = nothing,
-    *,
-    whole: bool = False,
-) -> Seen:
-    """`whole`: reads on beyond the deployment's creation while no source is there or to come."""
+async def look(builds: Builds, deployment: Deployment, source: Fits | None = None) -> Seen:
+    """With `source` it reads on beyond the deployment's creation while none is there or to come."""
     seen = Seen()
     since = (deployment.created_at - MARGIN).timestamp()
     for page in range(1, MOST_PAGES + 1):
         found = await builds.newest(page)
         for build in found:
-            if run(build, deployment):
+            if deploys(build, deployment):
                 seen.run = build  # the oldest: whoever restarts or promotes it copies the mark
-            elif source(build, deployment):
-                _note(seen, build)
-        enough = not whole or seen.run or seen.green or seen.open
+            elif source and source(build, deployment):
+                seen.note(build)
+        enough = not source or seen.run or seen.green or seen.open
         if len(found) < PAGE or (found[-1].created < since and enough):
             break
     return seen
-
-
-def _note(seen: Seen, build: Build) -> None:
-    if build.status == "success":
-        seen.green = seen.green or build
-    elif is_open(build):
-        seen.open = seen.open or build
-    else:
-        seen.red = seen.red or build

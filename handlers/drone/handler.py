@@ -1,20 +1,18 @@
 """Promotes a build of Drone CI as a deployment, or follows the promotion that Drone makes itself.
 
 Drone promotes whatever build it is told to, so the newest one of the commit that is green is looked
-for. Where it is still to come, `start` answers with a run that waits, and `check` promotes; both
-look first for a promotion that carries the deployment's id.
+for. Only `start` promotes, since only a start is marked before it is made; while the build is still
+to come it has nothing to do. A promotion is found again by the deployment's id, which it carries.
 
 Source: https://docs.drone.io/promote, https://github.com/harness/drone (Drone 2)
-Errors: those of http.py; `ToolRejected` for what Drone does not have, allow or trigger.
+Errors: those of http.py; `ToolNotReady` while a green build is to come; `ToolRejected` for what
+Drone does not have, allow or trigger.
 """
 
 import re
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 from handlers import contract
 from handlers.contract import (
@@ -22,29 +20,19 @@ from handlers.contract import (
     Pace,
     Run,
     State,
+    ToolNotReady,
     ToolRejected,
     ToolUnavailable,
-    ToolUnsure,
     Workplace,
 )
 from handlers.drone.api import Build, Builds, whose_token
-from handlers.drone.builds import (
-    Seen,
-    deploys,
-    is_made_for_it,
-    is_source,
-    is_source_or_made,
-    look,
-)
+from handlers.drone.builds import Seen, is_source, is_source_or_made, look
 from handlers.drone.options import DroneOptions
 from handlers.drone.parameters import BUILT_FOR, parameters
 from handlers.drone.states import how_it_ended, is_blocked, run_of
 from handlers.http import only_asking, tls_context
 from handlers.placeholders import fill
 
-# The ids of runs that are not yet a build: no source was seen; one is to come; it was promoted,
-# at that time, but Drone gave no answer.
-NONE, OPEN, ASKED = "waiting", "waiting for a build", "asked at "
 ROLLBACKS = ("rollback", "deploy:rollback")
 
 _REPO = re.compile(r"(?!\.+/)[\w.-]+/(?!\.+$)[\w.-]+", re.ASCII)
@@ -67,51 +55,38 @@ class Drone:
 
     async def find(self, deployment: Deployment) -> Run | None:
         builds = self._builds(deployment)
-        seen = await look(builds, deployment, deploys)
+        seen = await look(builds, deployment)
         return _shown(builds, seen.run) if seen.run else None
 
     async def start(self, deployment: Deployment) -> Run:
         if self._native:
-            return Run(NONE, State.QUEUED, description="Waiting for Drone to start it by itself")
+            self._wait_for_drone(deployment)
         builds = self._builds(deployment)
         self._query(deployment)  # what does not fit is refused now, not when the build is green
         with only_asking():
-            seen = await look(builds, deployment, deploys, self._source, whole=True)
+            seen = await look(builds, deployment, self._source)
         if seen.run:
             return _shown(builds, seen.run)
+        if self._creates and seen == Seen():
+            seen.note(await self._create(builds, deployment))
         if seen.green:
             return await self._promote(builds, deployment, seen.green)
-        if self._creates and seen == Seen():
-            seen.open = await self._create(builds, deployment)
         with only_asking():  # what was created is seen by the next try
             return await self._wait(builds, deployment, seen)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
-        builds = self._builds(deployment)
-        if run.id.isdecimal():
-            return await _follow(builds, run)
-        with _patience():
-            whole = not self._native and run.id != NONE
-            seen = await look(builds, deployment, deploys, self._source, whole=whole)
-        if seen.run:
-            return _shown(builds, seen.run)
-        if self._native:
-            return self._wait_for_drone(deployment, run)
-        if not seen.green:
-            return await self._wait(builds, deployment, seen)
-        return await self._promote_once(builds, deployment, seen.green, run)
+        builds, number = self._builds(deployment), _number(run)
+        try:
+            build = await builds.one(number)
+        except ToolRejected as refused:
+            if refused.status == 404 and await builds.are_visible():
+                words = f"Build #{number} is gone from Drone"
+                return replace(run, state=State.ERROR, description=words)
+            raise ToolUnavailable(str(refused)) from refused
+        return run_of(build, run.url, run.state)
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
-        builds = self._builds(deployment)
-        if run.id.isdecimal():
-            await builds.kill(int(run.id))
-            return
-        found = [await look(builds, deployment, ours) for ours in (deploys, is_made_for_it)]
-        ours = [seen.run for seen in found if seen.run]
-        for build in ours:
-            await builds.kill(build.number)
-        if not ours and self._may_appear(run):
-            raise ToolUnavailable("Drone was asked to promote, and does not show the build yet")
+        await self._builds(deployment).kill(_number(run))
 
     async def ask(self) -> str:
         options = self._options
@@ -124,36 +99,22 @@ class Drone:
             raise ToolRejected(f"'{repo}' is not a repository of Drone; it is owner/name")
         return Builds(self._http, self._options.url, self._options.token, repo, self._tls)
 
-    async def _promote_once(
-        self, builds: Builds, deployment: Deployment, source: Build, run: Run
-    ) -> Run:
-        """As the relay does with `start`: after no answer, it is looked for a while first."""
-        if self._may_appear(run):
-            return run
-        try:
-            return await self._promote(builds, deployment, source)
-        except ToolUnsure as trouble:
-            words = f"{trouble}; looking whether it was promoted"
-            return replace(run, id=f"{ASKED}{int(time.time())}", description=words)
-
-    def _may_appear(self, run: Run) -> bool:
-        if not run.id.startswith(ASKED):
-            return False
-        asked = int(run.id.removeprefix(ASKED))
-        return time.time() < asked + self.appears_within.total_seconds()
-
     async def _wait(self, builds: Builds, deployment: Deployment, seen: Seen) -> Run:
+        """What a red build comes to. Errors: `ToolNotReady` while one may yet become green."""
         sha = deployment.sha[:7]
         if seen.open:
-            return await _wait_for(builds, seen.open, sha)
+            number = seen.open.number
+            blocked = is_blocked(await builds.one(number))
+            approval = ", which waits for approval" if blocked else ""
+            raise ToolNotReady(f"Waiting for Drone's build #{number} of {sha}{approval}")
         if seen.red:
             number, ended = seen.red.number, how_it_ended(seen.red)
             words = f"Build #{number} of {sha} {ended}, so it is not promoted: restart or mend it"
-            return Run(OPEN, State.ERROR, builds.page_of(number), words)
+            return Run(str(number), State.ERROR, builds.page_of(number), words)
         if self._is_late(deployment):
             words = f"Drone has no push or tag build of {sha}"
             raise ToolRejected(f"{words}: push it, or set 'build: create' in deploy.yml")
-        return Run(NONE, State.QUEUED, description=f"Waiting for the Drone build of {sha}")
+        raise ToolNotReady(f"Waiting for the Drone build of {sha}")
 
     async def _promote(self, builds: Builds, deployment: Deployment, source: Build) -> Run:
         if deployment.deadline <= datetime.now(UTC):
@@ -180,9 +141,9 @@ class Drone:
             raise ToolRejected("no Drone pipeline is triggered by the event 'custom'")
         return made
 
-    def _wait_for_drone(self, deployment: Deployment, run: Run) -> Run:
+    def _wait_for_drone(self, deployment: Deployment) -> NoReturn:
         if not self._is_late(deployment):
-            return run
+            raise ToolNotReady("Waiting for Drone to start it by itself")
         raise ToolRejected(
             f"Drone started no build by itself: its webhook needs the event 'Deployments', its"
             f" .drone.yml a pipeline for '{deployment.environment}'"
@@ -196,27 +157,9 @@ def _shown(builds: Builds, build: Build) -> Run:
     return run_of(build, builds.page_of(build.number))
 
 
-async def _follow(builds: Builds, run: Run) -> Run:
-    try:
-        build = await builds.one(int(run.id))
-    except ToolRejected as refused:
-        if refused.status == 404 and await builds.are_visible():
-            words = f"Build #{run.id} is gone from Drone"
-            return replace(run, state=State.ERROR, description=words)
-        raise ToolUnavailable(str(refused)) from refused
-    return run_of(build, run.url, run.state)
-
-
-async def _wait_for(builds: Builds, build: Build, sha: str) -> Run:
-    blocked = is_blocked(await builds.one(build.number))
-    words = f"Waiting for the Drone build of {sha}{', which waits for approval' if blocked else ''}"
-    return Run(OPEN, State.QUEUED, builds.page_of(build.number), words)
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    """What is refused while a run is under way may be granted later."""
-    try:
-        yield
-    except ToolRejected as refused:
-        raise ToolUnavailable(str(refused)) from refused
+def _number(run: Run) -> int:
+    """Errors: `ToolRejected` for a run that an older relay kept while it waited for a build."""
+    if run.id.isdecimal():
+        return int(run.id)
+    words = f"'{run.id}' is no build of Drone"
+    raise ToolRejected(f"{words}: look there whether one deploys, and deploy again if none does")

@@ -14,7 +14,8 @@ from handlers.contract import Run, State
 from handlers.http import Answer
 
 _STATES = {state.value: state for state in State} | {"pending": State.QUEUED}
-LONGEST_DESCRIPTION = 140
+# More than GitHub shows: the relay hides secrets and shortens then, or a part of one might be left.
+LONGEST_DESCRIPTION = 1000
 LONGEST_URL = 2000
 LONGEST_WORD = 30
 

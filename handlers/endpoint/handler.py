@@ -32,12 +32,15 @@ from handlers.endpoint.answers import LONGEST_URL, Said
 from handlers.endpoint.options import EndpointOptions
 from handlers.endpoint.request import Request, to_ask, to_cancel, to_start
 from handlers.http import SET_CA, Answer, tls_context
+from handlers.http_answer import host_of
 
 __all__ = ["Endpoint", "EndpointOptions"]
 
 TOOL = "the tool"
 MOST_REDIRECTS = 3
 WAITS = "accepted; waiting for the tool's reports"
+WAITS_ELSE = "waiting for its reports"
+LONGEST_PLACE = 70
 A_PAGE = f"{TOOL} answered with a web page; is `url` right?"
 NO_CANCEL = "deploy.yml names no `cancel`"
 # Redirects after which the same request is made elsewhere, and those that a GET may follow.
@@ -81,10 +84,8 @@ class Endpoint:
             return run if run.description else replace(run, description=waits)
         place = self._place(answer, url)
         if place is None:
-            raise ToolRejected(
-                f"{TOOL} at {answer.origin} accepts, but its Location is not on that host: its run"
-                " cannot be followed"
-            )
+            words = ": ".join(filter(None, (_not_asked(answer), run.description)))
+            return replace(run, description=words)
         return replace(run, id=place.raw_path_qs)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
@@ -161,6 +162,16 @@ class Endpoint:
 def _has_it(answer: Answer, said: Said) -> bool:
     """Whether it knows the run already, and says how it goes."""
     return answer.status == 409 and said.state is not None
+
+
+def _not_asked(answer: Answer) -> str:
+    """Why it is not asked at its Location."""
+    target = answer.target()
+    if target is None or same_origin(target, answer.url):
+        return f"its Location cannot be asked; {WAITS_ELSE}"
+    place = f"{target.scheme}://{host_of(target)}"
+    shown = f" ({place})" if len(place) <= LONGEST_PLACE else ""
+    return f"its Location leads to another address{shown}; {WAITS_ELSE}"
 
 
 def _words(answer: Answer) -> str:

@@ -10,8 +10,9 @@ from time import monotonic
 from typing import Any
 
 import aiohttp
+import pytest
 
-from handlers.contract import Deployment, Run
+from handlers.contract import Deployment, Run, ToolNotReady
 from handlers.drone.handler import Drone as Handler
 from handlers.drone.options import DroneOptions
 from handlers.http import Http
@@ -68,6 +69,13 @@ async def ended(handler: Handler, deployment: Deployment, run: Run) -> list[Run]
         await asyncio.sleep(0.005)
         seen.append(await handler.check(deployment, seen[-1]))
     return seen
+
+
+async def waits(handler: Handler, deployment: Deployment) -> str:
+    """The words of a start for which it is too early."""
+    with pytest.raises(ToolNotReady) as caught:
+        await handler.start(deployment)
+    return str(caught.value)
 
 
 def asked_ago(**ago: float) -> Deployment:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from handlers.contract import State, ToolRejected
-from tests.handlers.drone_runs import SHA, SLUG, World, a_world, asked_ago, ended
+from tests.handlers.drone_runs import SHA, SLUG, World, a_world, asked_ago, ended, waits
 from tests.handlers.runs import a_deployment
 
 
@@ -20,13 +20,13 @@ async def world() -> AsyncIterator[World]:
 async def test_its_promotion_is_followed_and_nothing_is_asked_for() -> None:
     async with a_world() as world:
         handler, deployment = world.handler(mode="native"), a_deployment()
-        run = await handler.start(deployment)
-        assert run.state is State.QUEUED
-        assert run.description == "Waiting for Drone to start it by itself"
-        assert (await handler.check(deployment, run)) == run
         world.drone.deployment_hook(SLUG, 5, SHA, "production")
+        assert await handler.find(deployment) is None
+        assert await waits(handler, deployment) == "Waiting for Drone to start it by itself"
         made = world.drone.deployment_hook(SLUG, deployment.id, SHA, "production")
         assert made is not None
+        run = await handler.find(deployment)
+        assert run is not None
         seen = await ended(handler, deployment, run)
         assert (seen[-1].state, seen[-1].url) == (State.SUCCESS, world.page(made))
         assert world.posts() == []
@@ -43,9 +43,10 @@ async def test_one_that_does_not_come_is_an_error(world: World) -> None:
     world.drone.deployment_hook(SLUG, a_deployment().id, SHA, "moon")
     world.built()
     handler = world.handler(mode="native")
-    run = await handler.start(asked_ago(minutes=3))
+    assert await handler.find(asked_ago(minutes=3)) is None
     with pytest.raises(ToolRejected, match=r"event 'Deployments'.*for 'production'"):
-        await handler.check(asked_ago(minutes=3), run)
+        await handler.start(asked_ago(minutes=3))
+    await waits(world.handler(mode="native", start_within="5m"), asked_ago(minutes=3))
     assert world.posts() == []
 
 
@@ -53,8 +54,9 @@ async def test_cancel_kills_it(world: World) -> None:
     made = world.drone.deployment_hook(SLUG, a_deployment().id, SHA, "production")
     assert made is not None
     handler = world.handler(mode="native")
-    waiting = await handler.start(a_deployment())
-    await handler.cancel(a_deployment(), waiting)
+    run = await handler.find(a_deployment())
+    assert run is not None
+    await handler.cancel(a_deployment(), run)
     assert made.status == "killed"
 
 

@@ -11,8 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 from handlers.contract import Run, State, ToolRejected, ToolUnavailable
-from handlers.drone.handler import OPEN, Drone
-from tests.handlers.drone_runs import SLUG, World, a_world
+from handlers.drone.handler import Drone
+from tests.handlers.drone_runs import SLUG, World, a_world, waits
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import Says, a_certificate, not_done, unsure
 from webhook.sandbox.faults import Fault
@@ -148,19 +148,16 @@ async def test_a_question_about_the_build_that_is_waited_for_is_asked_again(
         world.built("running")
     world.drone.faults.add(ONE, Fault.status(500))
     await not_done(world.handler(build=build).start(a_deployment()))
-    run = await world.handler(build=build).start(a_deployment())
-    assert (run.state, run.url) == (State.QUEUED, f"{world.drone.url}/{SLUG}/1")
+    assert "build #1 " in await waits(world.handler(build=build), a_deployment())
     assert len(world.drone.builds(SLUG)) == 1
 
 
-@pytest.mark.parametrize("what", ["start", "check"])
-async def test_a_drone_that_cannot_promote_is_told_at_once(world: World, what: str) -> None:
+async def test_a_drone_that_cannot_promote_is_told_at_once(world: World) -> None:
     """The open-source edition."""
     world.built()
     world.drone.faults.add(PROMOTE, Fault.status(501, {"message": "Not Implemented"}))
-    handler, waits = world.handler(), Run(OPEN, State.QUEUED)
     with pytest.raises(ToolRejected) as caught:
-        await (ask(handler, what) if what == "start" else handler.check(a_deployment(), waits))
+        await world.handler().start(a_deployment())
     place = world.drone.url.removeprefix("http://")
     assert str(caught.value) == f"Drone at {place} answers 501: Not Implemented"
     assert len(world.posts()) == 1
@@ -219,6 +216,16 @@ async def test_a_run_that_the_token_may_not_see_any_more_is_not_given_up(world: 
 async def test_a_run_that_vanishes_is_an_error(world: World) -> None:
     run = await world.handler().check(a_deployment(), RUNS)
     assert (run.state, run.description) == (State.ERROR, "Build #2 is gone from Drone")
+
+
+@pytest.mark.parametrize("what", ["check", "cancel"])
+async def test_a_run_that_an_older_relay_kept_while_it_waited_is_given_up(
+    world: World, what: str
+) -> None:
+    for old in ("waiting", "waiting for a build", "asked at 1760000000"):
+        with pytest.raises(ToolRejected, match=f"^'{old}' is no build of Drone: .* deploy again"):
+            await getattr(world.handler(), what)(a_deployment(), Run(old, State.QUEUED))
+    assert world.drone.calls == []
 
 
 @pytest.mark.parametrize("status", [401, 403, 409, 500, 501])

@@ -122,28 +122,45 @@ async def test_a_location_that_looks_like_a_host_is_a_path(endpoint: Endpoint, t
     assert tool.asked[-1].target == "//evil.example/x"
 
 
+ELSEWHERE = "its Location leads to another address{}; waiting for its reports"
+NOWHERE = "its Location cannot be asked; waiting for its reports"
+
+
 @pytest.mark.parametrize(
-    "location",
+    ("location", "words"),
     [
-        "https://evil.example/jobs/7",
-        "//evil.example/jobs/7",
-        "https://127.0.0.1/jobs/7",
-        "http://127.0.0.1:1/jobs/7",
-        "http://127.0.0.1:99999/",
-        "file:///etc/passwd",
-        "javascript:alert(1)",
-        "http://[",
-        "http://127.0.0.1:x/",
-        "/" + "a" * 3000,
+        ("https://evil.example/jobs/7?key=s3cret", ELSEWHERE.format(" (https://evil.example)")),
+        ("//evil.example/jobs/7", ELSEWHERE.format(" (http://evil.example)")),
+        ("https://127.0.0.1/jobs/7", ELSEWHERE.format(" (https://127.0.0.1)")),
+        ("http://127.0.0.1:1/jobs/7", ELSEWHERE.format(" (http://127.0.0.1:1)")),
+        ("http://me:s3cret@evil.example/", ELSEWHERE.format(" (http://evil.example)")),
+        ("http://" + "evil." * 20 + "example/", ELSEWHERE.format("")),
+        ("http://127.0.0.1:99999/", NOWHERE),
+        ("file:///etc/passwd", NOWHERE),
+        ("javascript:alert(1)", NOWHERE),
+        ("http://[", NOWHERE),
+        ("http://127.0.0.1:x/", NOWHERE),
+        ("/" + "a" * 3000, NOWHERE),
     ],
 )
-async def test_a_location_elsewhere_is_refused(
-    endpoint: Endpoint, tool: Says, location: str
+async def test_a_location_elsewhere_is_never_asked_and_reports_are_waited_for(
+    endpoint: Endpoint, tool: Says, location: str, words: str
 ) -> None:
     tool.says(202, {}, location)
-    with pytest.raises(ToolRejected, match="its Location is not on that host") as caught:
-        await endpoint.start(a_deployment())
-    assert "evil" not in str(caught.value)
+    run = await endpoint.start(a_deployment())
+    assert run == Run("1234567890", State.IN_PROGRESS, description=words)
+    assert await endpoint.check(a_deployment(), run) == run
+    assert len(tool.asked) == 1
+
+
+async def test_another_address_is_not_called(endpoint: Endpoint, tool: Says) -> None:
+    async with Says() as other:
+        tool.says(202, {"state": "in_progress", "description": "runs"}, f"{other.url}/jobs/7")
+        run = await endpoint.start(a_deployment())
+        assert await endpoint.check(a_deployment(), run) == run
+        assert not other.calls
+    words = f"{ELSEWHERE.format(f' ({other.url})')}: runs"
+    assert (run.state, run.description) == (State.IN_PROGRESS, words)
 
 
 async def test_where_it_has_ended_no_location_matters(endpoint: Endpoint, tool: Says) -> None:
@@ -226,7 +243,8 @@ async def test_a_hitch_on_the_way_is_tried_again(
     ("description", "shown"),
     [
         ("a\n\n  b\t", "a b"),
-        ("a" * 141, "a" * 139 + "…"),
+        ("a" * 1000, "a" * 1000),
+        ("a" * 1001, "a" * 999 + "…"),
         ("\u202ea\x1b[31mb\u200b", "a[31mb"),
         *((odd, "") for odd in (None, 7, ["a"], {"a": 1}, True)),
     ],

@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 
 from handlers.contract import Deployment, Report, Run, State, ToolRejected
 from handlers.endpoint.handler import WAITS, EndpointOptions
-from handlers.endpoint.request import standard_document
+from handlers.endpoint.request import signature, standard_document
 from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment, eventually
@@ -117,6 +117,36 @@ async def test_the_receiver_refuses_strangers(
 ) -> None:
     with pytest.raises(ToolRejected, match="answers 401: the signature does not fit the body"):
         await an_endpoint(http, receiver, secret=secret).start(reporting_to(relay))
+    assert list((tmp_path / "keys").iterdir()) == []
+
+
+async def test_the_receiver_deploys_a_captured_request_no_second_time(
+    receiver: str, relay: Says, http: Http, tmp_path: Path
+) -> None:
+    deployment = reporting_to(relay)
+    await an_endpoint(http, receiver, secret=SECRET).start(deployment)
+    body = json.dumps(standard_document(deployment)).encode()
+    headers = {
+        "Content-Type": "application/json",
+        "Idempotency-Key": "42",
+        "X-Hub-Signature-256": signature(SECRET, body),
+    }
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(receiver, data=body, headers=headers) as answer,
+    ):
+        assert answer.status == 202
+    await eventually(lambda: len(relay.asked) == 2)
+    assert [path.name for path in (tmp_path / "keys").iterdir()] == [str(deployment.id)]
+    assert len((tmp_path / "ran").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("facts", [{"environment": "--help"}, {"ref": "-x"}])
+async def test_the_receiver_refuses_what_may_be_read_as_an_option(
+    receiver: str, relay: Says, http: Http, tmp_path: Path, facts: dict[str, str]
+) -> None:
+    with pytest.raises(ToolRejected, match="answers 422: an environment or ref that begins"):
+        await an_endpoint(http, receiver, secret=SECRET).start(reporting_to(relay, **facts))
     assert list((tmp_path / "keys").iterdir()) == []
 
 

@@ -176,3 +176,15 @@ async def test_a_question_may_be_refused(http: Http, tool: Says, status: int) ->
     with pytest.raises(ToolRejected, match=f"answers {status}") as caught:
         await asked(ask())
     assert caught.value.status == status
+
+
+async def test_a_secret_that_a_tool_says_is_hidden_before_its_words_are_cut(
+    session: aiohttp.ClientSession,
+) -> None:
+    secret = "a-token-of-38-characters-1234567890abcd"
+    async with Says() as tool:
+        tool.says(400, {"message": "x" * 60 + f" refused {secret} for good"})
+        http = Http(session, secrets=frozenset({secret}))
+        answer = await http.call("Tool", "POST", tool.url)
+    assert "a-token" not in answer.words()
+    assert "***" in answer.words()

@@ -156,3 +156,20 @@ async def test_a_run_that_reports_is_not_asked_meanwhile(store_url: str, tmp_pat
         await world.phase(deployment.id, "success")
         assert len(tools.drone.called("GET", "builds/2")) == asked
         assert told()[-3:] == ["step 1 of 2", "step 2 of 2", "all done"]
+
+
+async def test_a_word_that_cannot_be_stored_is_shown_without_what_is_odd_in_it(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with at_work(store_url, tmp_path, takes=600) as (world, tools):
+        tools.build("v1")
+        deployment = await world.deploy(ENVIRONMENTS["woodpecker"], ref="v1")
+        await until(lambda: tools.started("woodpecker") or None)
+        tools.woodpecker.takes = None
+        tools.woodpecker_repo.deployments[0].status = "odd\0word"
+
+        def told() -> bool | None:
+            descriptions = [s.description for s in world.github.statuses(deployment.id)]
+            return any("'odd word'" in words for words in descriptions) or None
+
+        await until(told, within=20)

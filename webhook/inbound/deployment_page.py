@@ -270,7 +270,7 @@ def _github(step: Step) -> Note | None:
         case "refused":
             return Note("bad", f"GitHub refused it: {trouble}" if trouble else "GitHub refused it")
         case "skipped":
-            return Note("good", "not sent: somebody else had reported more by then")
+            return Note("good", "not sent: more had been reported by then")
         case "waiting" | "tried" if trouble:
             return Note("waiting", f"GitHub does not have it yet: {trouble}")
         case "waiting" | "tried":

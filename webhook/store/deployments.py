@@ -183,10 +183,16 @@ async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow |
 async def followed(
     connection: Async, repo_id: int, handler: str, *, sha: str, run_id: str, title: str
 ) -> list[int]:
-    """Open deployments of that handler whose run this is, or may be."""
+    """Open deployments of that handler whose run this is, or may be, and that no nudge waits for.
+
+    `sha` and `title` are empty where they tell nothing.
+    """
     cursor = await connection.execute(
         "select id from deployments where repo_id = %s and handler = %s and ended_at is null"
-        " and (sha = %s or run->>'id' = %s or position(id::text in %s) > 0)",
+        " and (sha = %s or %s = any(string_to_array(run->>'id', ' '))"
+        " or position(id::text in %s) > 0)"
+        " and not exists (select from procrastinate_jobs where task_name = 'nudge'"
+        " and status = 'todo' and (args->>'deployment_id')::bigint = deployments.id)",
         [repo_id, handler, sha, run_id, title],
     )
     return [values["id"] async for values in cursor]

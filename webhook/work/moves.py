@@ -1,6 +1,6 @@
 """How a deployment's row moves on: phase, step, and what GitHub and Slack are to hear of it."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from handlers import durations
@@ -12,6 +12,7 @@ from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work.relay import Relay, now
 
 _WAITING = "Waiting: "
+LONGEST_URL = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,18 @@ def counts(row: DeploymentRow, phase: Phase, words: str) -> bool:
 async def end(relay: Relay, row: DeploymentRow, words: str) -> None:
     """`error`: it could not run, or its run cannot be followed any more."""
     async with relay.pool.connection() as connection, connection.transaction():
+        await reports_first(connection, row)
         if row.run is not None:
             run = {**row.run, "state": State.ERROR.value}
             row = await deployments.change(connection, row, run=run)
         if follows(row.phase, Phase.ERROR):
             await make(relay, connection, row, Move(Phase.ERROR, words))
+
+
+async def reports_first(connection: Async, row: DeploymentRow) -> None:
+    """What a tool has reported in time counts before what we conclude ourselves."""
+    if row.ended_at is None and await steps.reported(connection, row.id):
+        raise Outdated(f"deployment {row.id} has reports that nobody has judged")
 
 
 async def wait(relay: Relay, row: DeploymentRow, trouble: str, *, tell: bool) -> DeploymentRow:
@@ -54,14 +62,24 @@ async def wait(relay: Relay, row: DeploymentRow, trouble: str, *, tell: bool) ->
     return row
 
 
+async def not_ready(relay: Relay, row: DeploymentRow, words: str) -> None:
+    """Nothing is wrong, but it cannot begin yet; everybody may know why."""
+    words = shorten(relay.redactor.text(words), LONGEST_WORDS)
+    if words == row.words and not row.tool_trouble:
+        return
+    async with relay.pool.connection() as connection, connection.transaction():
+        row = await deployments.change(connection, row, tool_trouble="", tool_trouble_since=None)
+        if row.ended_at is None and words != row.words:
+            await make(relay, connection, row, Move(row.phase, words))
+
+
 async def record(relay: Relay, row: DeploymentRow, run: Run) -> None:
     """Keep how the run stands; a change of phase goes out to GitHub and Slack, and so do other
     words, once they have been there for two looks.
 
     Whatever else changes the row meanwhile, a run that was started must not be forgotten.
     """
-    hide = relay.redactor.text
-    run = replace(run, url=hide(run.url), description=hide(run.description))
+    run = _clean(relay, run)
     known = row.run
     while row.run == known:
         if row.run == asdict(run) and not row.tool_trouble and not _says_more(row, run):
@@ -69,10 +87,27 @@ async def record(relay: Relay, row: DeploymentRow, run: Run) -> None:
         try:
             await _record(relay, row, run)
         except Outdated:
-            row = await relay.read(row.id) or row
+            before, row = row.version, await relay.read(row.id) or row
+            if row.version == before:
+                raise
         else:
             return
     raise Outdated(f"the run of deployment {row.id} was recorded by somebody else")
+
+
+def _clean(relay: Relay, run: Run) -> Run:
+    """Without secrets, and without what the store cannot keep or a line cannot show."""
+
+    def text(text: str, longest: int = LONGEST_WORDS) -> str:
+        return shorten(relay.redactor.text(text), longest)
+
+    return Run(
+        id=run.id,
+        state=run.state,
+        url=text(run.url, LONGEST_URL),
+        description=text(run.description),
+        environment_url=text(run.environment_url, LONGEST_URL),
+    )
 
 
 async def _record(relay: Relay, row: DeploymentRow, run: Run) -> None:
@@ -81,6 +116,8 @@ async def _record(relay: Relay, row: DeploymentRow, run: Run) -> None:
         row = await deployments.change(
             connection, row, run=asdict(run), tool_trouble="", tool_trouble_since=None
         )
+        if run.state.final:
+            await reports_first(connection, row)
         move = _move(row, run)
         if says_more:
             if move.phase in (Phase.SUCCESS, Phase.FAILURE) and follows(
@@ -100,6 +137,8 @@ def _says_more(row: DeploymentRow, run: Run) -> bool:
     move = _move(row, run)
     if follows(row.phase, move.phase):
         return True
+    if row.reported_at is not None:
+        return False  # what the tool says by itself tells more
     before = row.run["description"] if row.run else None
     return run.description == before and counts(row, move.phase, shorten(move.words, LONGEST_WORDS))
 
@@ -117,6 +156,12 @@ def _move(row: DeploymentRow, run: Run) -> Move:
 async def make(relay: Relay, connection: Async, row: DeploymentRow, move: Move) -> DeploymentRow:
     """A move of ours: the row, and the status for GitHub in its outbox."""
     row = await apply(relay, connection, row, move)
+    await say_again(relay, connection, row)
+    return row
+
+
+async def say_again(relay: Relay, connection: Async, row: DeploymentRow) -> None:
+    """The row's phase as a status of ours."""
     step = steps.NewStep(
         actor="relay",
         state=row.phase,
@@ -126,7 +171,6 @@ async def make(relay: Relay, connection: Async, row: DeploymentRow, move: Move) 
     )
     await steps.add(connection, row.id, step)
     await relay.queue.tell_github(connection, row.id)
-    return row
 
 
 def plain_words(row: DeploymentRow) -> str:

@@ -164,7 +164,9 @@ async def _reported(
         return "ignored", "this status was reported before", row.id
     if phase is None or not counted:
         return "done", f"'{status.state}' changes nothing in phase '{row.phase}'", row.id
-    await moves.apply(relay, connection, row, Move(phase, words, status.environment_url))
+    row = await moves.apply(relay, connection, row, Move(phase, words, status.environment_url))
+    if phase.final and await steps.may_cover(connection, row.id, status.id):
+        await moves.say_again(relay, connection, row)
     await relay.queue.nudge(connection, row.id)
     return "done", "", row.id
 
@@ -172,14 +174,18 @@ async def _reported(
 async def _moved(
     relay: Relay, connection: Async, event: WorkflowMoved
 ) -> tuple[Outcome, str, None]:
-    """Which of them it concerns is its handler's to say; they are looked at now, not later."""
+    """Which of them it concerns is its handler's to say; they are looked at now, not later.
+
+    A commit has many other runs, each with many jobs: a look at each would use up GitHub's limit.
+    """
+    ours = event.event in ("deployment", "workflow_dispatch")
     ids = await deployments.followed(
         connection,
         event.repository.id,
         ACTIONS,
-        sha=event.head_sha,
+        sha=event.head_sha if ours else "",
         run_id=str(event.run_id),
-        title=event.title,
+        title=event.title if ours else "",
     )
     for deployment_id in ids:
         await relay.queue.nudge(connection, deployment_id)

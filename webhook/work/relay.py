@@ -120,7 +120,7 @@ async def open_relay(setup: Setup, url: str) -> AsyncIterator[Relay]:
                 data_dir=settings.data_dir,
                 environ=setup.environ,
                 secrets=setup.secrets,
-                http=Http(session),
+                http=Http(session, secrets=setup.secrets),
                 github=ToolsGitHub(github),
             ),
             redactor=Redactor(setup.secrets),

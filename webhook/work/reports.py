@@ -23,9 +23,11 @@ async def take_reports(relay: Relay, deployment_id: int) -> None:
         return
     log_about(row)
     async with relay.pool.connection() as connection, connection.transaction():
-        for step in await steps.reported(connection, row.id):
+        waiting = await steps.reported(connection, row.id)
+        for step in waiting:
             row = await _take(relay, connection, row, step)
-        await relay.queue.tell_github(connection, row.id)
+        if waiting:
+            await relay.queue.tell_github(connection, row.id)
 
 
 async def _take(relay: Relay, connection: Async, row: DeploymentRow, step: Step) -> DeploymentRow:

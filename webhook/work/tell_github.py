@@ -7,6 +7,7 @@ the step's number, by which a status is known again.
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import zip_longest
 
 import structlog
 
@@ -27,6 +28,8 @@ CALL_MAY_TAKE = 12
 LOOK_AFTER = 3
 # An installation that is gone or suspended may come back; asked every hour, for three days.
 ACCESS_RETRY = 3600
+# GitHub takes 80 writes a minute: where more wait, those that only say other words are left out.
+MOST_WAITING = 20
 GIVE_UP_AFTER = timedelta(days=3)
 
 
@@ -37,8 +40,13 @@ async def tell_github(relay: Relay, deployment_id: int) -> None:
     log_about(row)
     async with relay.pool.connection() as connection:
         waiting = await steps.unsent(connection, row.id)
-    for step in waiting:
-        await _tell(relay, row, step)
+    too_many = len(waiting) > MOST_WAITING
+    for step, later in zip_longest(waiting, waiting[1:]):
+        same = later and (step.outbox, step.state) == ("waiting", later.state)
+        if too_many and same:
+            await _mark(relay, step, "skipped")  # the later one says more
+        else:
+            await _tell(relay, row, step)
 
 
 async def _tell(relay: Relay, row: DeploymentRow, step: Step) -> None:
