@@ -1,12 +1,15 @@
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from handlers.http import Http
 from handlers.supervision import rundir
+from tests.handlers.tools import Says
 
 
 @pytest.fixture
@@ -19,3 +22,21 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
             with suppress(ProcessLookupError):
                 os.kill(supervisor["pid"], signal.SIGKILL)
         rundir.kill_orphan(directory)
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+@pytest.fixture
+def http(session: aiohttp.ClientSession) -> Http:
+    return Http(session)
+
+
+@pytest.fixture
+async def tool() -> AsyncIterator[Says]:
+    """Modules whose tool is another one have a fixture of that name themselves."""
+    async with Says() as server:
+        yield server

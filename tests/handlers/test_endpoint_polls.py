@@ -17,12 +17,6 @@ UNKNOWN = "the tool says '{}', which the relay does not know"
 
 
 @pytest.fixture
-async def tool() -> AsyncIterator[Says]:
-    async with Says() as server:
-        yield server
-
-
-@pytest.fixture
 async def endpoint(tool: Says) -> AsyncIterator[Endpoint]:
     async with aiohttp.ClientSession() as session:
         yield an_endpoint(Http(session), f"{tool.url}/deploy")

@@ -20,12 +20,6 @@ LARGE = "x" * 50 * 2**20
 
 
 @pytest.fixture
-async def tool() -> AsyncIterator[Says]:
-    async with Says() as server:
-        yield server
-
-
-@pytest.fixture
 async def http() -> AsyncIterator[Http]:
     async with aiohttp.ClientSession() as session:
         yield Http(session, timeout=2)

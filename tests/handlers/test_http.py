@@ -13,24 +13,6 @@ from handlers.trouble import ToolBusy
 from tests.handlers.tools import Says, not_done, speaking, unsure
 from webhook.sandbox.faults import Fault
 
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
-@pytest.fixture
-def http(session: aiohttp.ClientSession) -> Http:
-    return Http(session)
-
-
-@pytest.fixture
-async def tool() -> AsyncIterator[Says]:
-    async with Says() as server:
-        yield server
-
-
 # -- answers -----------------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 """What the answer of a tool says, and what a question that gets none means."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -19,23 +19,6 @@ NOTHING_THERE = "answers 404: nothing is there; check its address in deploy.yml"
 
 class Thing(BaseModel):
     id: PositiveInt
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
-@pytest.fixture
-def http(session: aiohttp.ClientSession) -> Http:
-    return Http(session)
-
-
-@pytest.fixture
-async def tool() -> AsyncIterator[Says]:
-    async with Says() as server:
-        yield server
 
 
 # -- refusals ----------------------------------------------------------------------------------

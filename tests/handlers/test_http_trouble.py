@@ -3,7 +3,6 @@
 import gzip
 import socket
 import tracemalloc
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +23,8 @@ from webhook.sandbox.faults import Fault
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
-@pytest.fixture
-def http(session: aiohttp.ClientSession) -> Http:
-    return Http(session)
-
-
-@pytest.fixture
 def impatient(session: aiohttp.ClientSession) -> Http:
     return Http(session, timeout=0.5)
-
-
-@pytest.fixture
-async def tool() -> AsyncIterator[Says]:
-    async with Says() as server:
-        yield server
 
 
 # -- no connection: nothing was done -----------------------------------------------------------

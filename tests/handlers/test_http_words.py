@@ -46,12 +46,6 @@ async def http() -> AsyncIterator[Http]:
         yield Http(session, timeout=0.5)
 
 
-@pytest.fixture
-async def tool() -> AsyncIterator[Says]:
-    async with Says() as server:
-        yield server
-
-
 async def said(call: Awaitable[Any]) -> str:
     with pytest.raises((ToolUnavailable, ToolRejected)) as caught:
         await call

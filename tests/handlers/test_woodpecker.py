@@ -36,12 +36,6 @@ def repo(tool: sandbox.Woodpecker) -> sandbox.Repo:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
-@pytest.fixture
 def handler(tool: sandbox.Woodpecker, session: aiohttp.ClientSession, tmp_path: Path) -> Woodpecker:
     return a_handler(session, url=tool.url)
 

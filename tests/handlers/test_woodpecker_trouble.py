@@ -42,12 +42,6 @@ async def tool() -> AsyncIterator[sandbox.Woodpecker]:
         yield server
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
 async def test_a_start_whose_answer_got_lost_is_found(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession
 ) -> None:
