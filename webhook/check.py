@@ -100,11 +100,11 @@ async def _slack(
     told = config is not None and any(
         env.slack.channel or env.slack.failures for env in config.envs
     )
-    if not settings.slack_bot_token:
+    if not settings.slack.bot_token:
         words = "no GITPLOY_SLACK_BOT_TOKEN, so Slack hears of nothing"
         return [Finding("fault" if told else "note", "Slack", words)]
     try:
-        bot = await Slack(settings.slack_bot_token, settings.slack_base_url, session).bot()
+        bot = await Slack(settings.slack.bot_token, settings.slack.base_url, session).bot()
     except RelayError as error:
         return [Finding("fault", "Slack", str(error))]
     found = [Finding("ok", "Slack", f"the bot is @{bot.name} in {bot.team_name}")]

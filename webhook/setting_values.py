@@ -85,6 +85,22 @@ def bot_token(text: str) -> str:
     return text
 
 
+def app_token(text: str) -> str:
+    if not text.startswith("xapp-"):
+        raise ValueError(
+            "does not begin with xapp-; make one at the Slack app's Basic Information,"
+            " App-Level Tokens, with the scope connections:write"
+        )
+    return text
+
+
+def slack_scopes(text: str) -> tuple[str, ...]:
+    scopes = tuple(sorted({*re.split(r"[\s,]+", text.strip())} - {""}))
+    if "chat:write" not in scopes:
+        raise ValueError("lacks chat:write, without which nothing can be posted; add it")
+    return scopes
+
+
 def store_url(text: str) -> str:
     parts = _split(text)
     if parts.scheme not in ("postgres", "postgresql"):

@@ -48,8 +48,27 @@ VARIABLES = (
     Variable(
         "GITPLOY_GITHUB_PRIVATE_KEY_PATH", "A file with the App's private key, in place of the key"
     ),
+    Variable("GITPLOY_SLACK_CLIENT_ID", "The Slack app's client ID, to install it by OAuth"),
+    Variable("GITPLOY_SLACK_CLIENT_SECRET", "The Slack app's client secret", secret=True),
     Variable(
-        "GITPLOY_SLACK_BOT_TOKEN", "Slack's bot token, xoxb-…; without it, no Slack", secret=True
+        "GITPLOY_SLACK_BOT_SCOPES",
+        "Scopes that the Slack app asks for when it is installed, comma-separated",
+        "chat:write",
+    ),
+    Variable(
+        "GITPLOY_SLACK_BOT_TOKEN",
+        "Slack's bot token, xoxb-…, of one workspace, in place of OAuth",
+        secret=True,
+    ),
+    Variable(
+        "GITPLOY_SLACK_SIGNING_SECRET",
+        "The Slack app's signing secret; with it, people can answer in Slack",
+        secret=True,
+    ),
+    Variable(
+        "GITPLOY_SLACK_APP_TOKEN",
+        "The Slack app's token, xapp-…, for Socket Mode, where Slack cannot reach the relay",
+        secret=True,
     ),
     Variable("GITPLOY_SLACK_BASE_URL", "Slack's API", "https://slack.com/api/"),
     Variable(
@@ -84,10 +103,7 @@ _GITPLOY_ONLY = {
     "GITPLOY_STORE_DRIVER",
     "GITPLOY_GITHUB_CLIENT_SECRET",
     "GITPLOY_GITHUB_SCOPES",
-    "GITPLOY_SLACK_CLIENT_ID",
-    "GITPLOY_SLACK_CLIENT_SECRET",
     "GITPLOY_SLACK_USER_SCOPES",
-    "GITPLOY_SLACK_BOT_SCOPES",
     "GITPLOY_PROMETHEUS_ENABLED",
     "GITPLOY_PROMETHEUS_AUTH_SECRET",
     "GITPLOY_SERVER",
@@ -108,7 +124,12 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "GITPLOY_GITHUB_CLIENT_ID": _same,
     "GITPLOY_GITHUB_PRIVATE_KEY": values.private_key,
     "GITPLOY_GITHUB_PRIVATE_KEY_PATH": values.private_key_file,
+    "GITPLOY_SLACK_CLIENT_ID": _same,
+    "GITPLOY_SLACK_CLIENT_SECRET": _same,
+    "GITPLOY_SLACK_BOT_SCOPES": values.slack_scopes,
     "GITPLOY_SLACK_BOT_TOKEN": values.bot_token,
+    "GITPLOY_SLACK_SIGNING_SECRET": _same,
+    "GITPLOY_SLACK_APP_TOKEN": values.app_token,
     "GITPLOY_SLACK_BASE_URL": values.slack_url,
     "GITPLOY_STORE_SOURCE": values.store_url,
     "DATABASE_URL": values.store_url,
@@ -118,6 +139,34 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "PORT": values.port,
     "WEB_CONCURRENCY": values.processes,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackSettings:
+    """`base_url` ends in a slash. With a client ID, workspaces are installed by OAuth; with a
+    signing secret, people's answers come by HTTP; with an app token, by Socket Mode."""
+
+    client_id: str | None
+    client_secret: str | None = field(repr=False)
+    scopes: tuple[str, ...]
+    bot_token: str | None = field(repr=False)
+    signing_secret: str | None = field(repr=False)
+    app_token: str | None = field(repr=False)
+    base_url: str
+
+    @property
+    def used(self) -> bool:
+        return bool(self.client_id or self.bot_token)
+
+    @property
+    def answers(self) -> bool:
+        """Whether people can answer in Slack."""
+        return bool(self.signing_secret or self.app_token)
+
+    @property
+    def secrets(self) -> set[str]:
+        given = (self.client_secret, self.bot_token, self.signing_secret, self.app_token)
+        return {secret for secret in given if secret}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +180,7 @@ class Settings:
     github_base_url: str
     github_issuer: str
     github_private_key: str = field(repr=False)
-    slack_bot_token: str | None = field(repr=False)
-    slack_base_url: str
+    slack: SlackSettings
     store_source: str | None = field(repr=False)
     secret_keys: tuple[str, ...] | None = field(repr=False)
     data_dir: Path
@@ -155,8 +203,15 @@ class Settings:
             github_issuer=read["GITPLOY_GITHUB_CLIENT_ID"] or read["GITPLOY_GITHUB_APP_ID"],
             github_private_key=read["GITPLOY_GITHUB_PRIVATE_KEY"]
             or read["GITPLOY_GITHUB_PRIVATE_KEY_PATH"],
-            slack_bot_token=read["GITPLOY_SLACK_BOT_TOKEN"],
-            slack_base_url=read["GITPLOY_SLACK_BASE_URL"],
+            slack=SlackSettings(
+                client_id=read["GITPLOY_SLACK_CLIENT_ID"],
+                client_secret=read["GITPLOY_SLACK_CLIENT_SECRET"],
+                scopes=read["GITPLOY_SLACK_BOT_SCOPES"],
+                bot_token=read["GITPLOY_SLACK_BOT_TOKEN"],
+                signing_secret=read["GITPLOY_SLACK_SIGNING_SECRET"],
+                app_token=read["GITPLOY_SLACK_APP_TOKEN"],
+                base_url=read["GITPLOY_SLACK_BASE_URL"],
+            ),
             store_source=read["GITPLOY_STORE_SOURCE"] or read["DATABASE_URL"],
             secret_keys=read["GITPLOY_SECRET_KEY"],
             data_dir=read["GITPLOY_DATA_DIR"],
@@ -174,8 +229,7 @@ class Settings:
         """All that must never be shown or stored."""
         found = {*self.webhook_secrets, *(self.secret_keys or ())}
         found.update(values.private_key_forms(self.github_private_key))
-        if self.slack_bot_token:
-            found.add(self.slack_bot_token)
+        found |= self.slack.secrets
         if self.store_source and (passwords := set(values.store_passwords(self.store_source))):
             found |= {self.store_source, *passwords}
         return frozenset(found)
@@ -215,6 +269,10 @@ def _missing(environ: Mapping[str, str]) -> Iterator[str]:
         environ, "GITPLOY_GITHUB_CLIENT_ID"
     ):
         yield "GITPLOY_GITHUB_CLIENT_ID is not set; set it or GITPLOY_GITHUB_APP_ID"
+    slack_id, slack_secret = "GITPLOY_SLACK_CLIENT_ID", "GITPLOY_SLACK_CLIENT_SECRET"
+    for name, other in ((slack_id, slack_secret), (slack_secret, slack_id)):
+        if not _text(environ, name) and _text(environ, other):
+            yield f"{name} is not set; set it beside {other}, or remove both"
     key, path = "GITPLOY_GITHUB_PRIVATE_KEY", "GITPLOY_GITHUB_PRIVATE_KEY_PATH"
     if not _text(environ, key) and not _text(environ, path):
         yield f"{key} is not set; set it or {path}"

@@ -111,8 +111,8 @@ async def open_relay(setup: Setup, url: str) -> AsyncIterator[Relay]:
             pool=pool,
             queue=queue,
             github=github,
-            slack=Slack(settings.slack_bot_token, settings.slack_base_url, session)
-            if settings.slack_bot_token
+            slack=Slack(settings.slack.bot_token, settings.slack.base_url, session)
+            if settings.slack.bot_token
             else None,
             links=Links(settings.server_url, setup.secret_keys),
             report_tokens=ReportTokens(settings.server_url, setup.secret_keys),
