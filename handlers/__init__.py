@@ -16,3 +16,11 @@ HANDLERS: dict[str, type[Handler]] = {
     "spinnaker": Spinnaker,
     "woodpecker": Woodpecker,
 }
+
+# What people call them; another one goes by its name.
+TITLES = {
+    "drone": "Drone CI",
+    "github-actions": "GitHub Actions",
+    "spinnaker": "Spinnaker",
+    "woodpecker": "Woodpecker CI",
+}

@@ -82,13 +82,15 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The tool's execution of one deployment. `id` is the tool's own name for it."""
+    """The tool's execution of one deployment. `id` is the tool's own name for it; `held`: it waits
+    for a person, an approval for example."""
 
     id: str
     state: State
     url: str = ""
     description: str = ""
     environment_url: str = ""
+    held: bool = False
 
 
 class Options(BaseModel):

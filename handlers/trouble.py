@@ -15,7 +15,12 @@ class ToolUnavailable(Exception):
 
 
 class ToolNotReady(ToolUnavailable):
-    """Nothing is wrong: what the start needs, a build for example, is still to come."""
+    """Nothing is wrong: what the start needs, a build for example, is still to come; `held`: from a
+    person."""
+
+    def __init__(self, words: str, *, held: bool = False) -> None:
+        super().__init__(words)
+        self.held = held
 
 
 class ToolBusy(ToolUnavailable):

@@ -160,7 +160,7 @@ def _seen(run: Run, pipeline: Pipeline) -> Run:
     # What has begun does not wait again.
     if state is State.QUEUED and run.state is State.IN_PROGRESS:
         state = run.state
-    return replace(run, state=state, description=words)
+    return replace(run, state=state, description=words, held=pipeline.status == "blocked")
 
 
 def _read(kind: type[T], answer: Answer, words: Mapping[int, str] | None = None) -> T:

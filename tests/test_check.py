@@ -227,7 +227,7 @@ async def test_channels_without_a_token_are_a_fault(environ: dict[str, str]) -> 
     del environ["GITPLOY_SLACK_BOT_TOKEN"]
     passed, text = await checked(environ)
     assert not passed
-    assert "no GITPLOY_SLACK_BOT_TOKEN" in text
+    assert "neither GITPLOY_SLACK_CLIENT_ID nor GITPLOY_SLACK_BOT_TOKEN is set" in text
 
 
 async def test_a_store_that_is_away_or_old_is_told(environ: dict[str, str]) -> None:

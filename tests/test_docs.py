@@ -13,6 +13,7 @@ from tests.handlers.tools import Certificate, a_certificate
 from webhook.__main__ import main
 from webhook.deployments import config
 from webhook.deployments.config import Config
+from webhook.deployments.slack_config import Destination
 from webhook.settings import VARIABLES
 
 ROOT = Path(__file__).parents[1]
@@ -144,9 +145,13 @@ def fragments(text: str, keys: set[str]) -> list[str]:
     return [block for found, block in blocks if found and found <= keys]
 
 
-@pytest.mark.parametrize("model", [config.Environment, config.Slack])
-def test_every_key_of_deploy_yml_is_in_an_example_and_in_a_table(model: type[BaseModel]) -> None:
-    assert documented(model, "README.md") == []
+@pytest.mark.parametrize(
+    ("model", "page"), [(config.Environment, "README.md"), (Destination, "docs/slack.md")]
+)
+def test_every_key_of_deploy_yml_is_in_an_example_and_in_a_table(
+    model: type[BaseModel], page: str
+) -> None:
+    assert documented(model, page) == []
 
 
 @pytest.mark.parametrize("name", sorted(HANDLERS))
@@ -173,7 +178,7 @@ def test_the_samples_comments_load_as_well() -> None:
     names = [environment.name for environment in loaded.envs]
     assert names == ["relay-test", "staging", "qa", "production"]
     assert loaded.unrouted == "ignore"
-    assert loaded.slack.failures == "#oncall"
+    assert "#oncall" in {one.failures for env in loaded.envs for one in env.slack or ()}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -51,7 +51,7 @@ envs: [{name: "*", handler: command, with: {run: ["true"]}}]
     async with live(store_url, tmp_path, deploy_yml) as world:
         deployment = await world.deployed(name)
         assert world.github.states(deployment.id)[-1] == "success"
-        assert len(world.slack.messages("#deploys")) == 1
+        assert len(world.told()) == 1
 
 
 async def test_a_delivery_that_is_not_what_it_says_is_kept_with_the_reason(world: World) -> None:
@@ -111,7 +111,7 @@ async def test_a_suspended_installation_hears_of_it_as_soon_as_it_is_back(
         body = {"action": "unsuspend", "installation": {"id": installation.id}}
         await world.github.deliver("installation", body)
         await world.github.wait_for(deployment.id, "error", within=20)
-        [message, *_] = world.slack.messages("#deploys")
+        [message, *_] = world.told()
         assert "suspended" in render(message)
 
 

@@ -70,8 +70,8 @@ def test_the_least_that_is_needed_gets_the_documented_defaults() -> None:
     assert least.server_url == "https://relay.example.com"
     assert least.github_base_url == "https://api.github.com"
     assert least.github_issuer == "12345"
-    assert least.slack_bot_token is None
-    assert least.slack_base_url == "https://slack.com/api/"
+    assert least.slack.bot_token is None
+    assert least.slack.base_url == "https://slack.com/api/"
     assert least.store_source is None
     assert least.secret_keys is None
     assert config_path({}) == Path("deploy.yml")
@@ -198,7 +198,7 @@ def test_values_are_stripped_and_split() -> None:
     assert several.webhook_secrets == ("new", "old")
     assert several.secret_keys == ("0123456789abcdef", "fedcba9876543210")
     assert several.github_base_url == "https://ghe.acme.io/api/v3"
-    assert several.slack_base_url == "http://127.0.0.1:9/api/"
+    assert several.slack.base_url == "http://127.0.0.1:9/api/"
     assert several.port == 0
 
 

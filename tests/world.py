@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from webhook import logs, start
 from webhook.app import create_app
 from webhook.sandbox.github_model import Deployment
 from webhook.sandbox.sandbox import REPOSITORY, Sandbox
+from webhook.sandbox.slack_model import Message
 from webhook.start import Setup
 from webhook.work.relay import open_relay
+from webhook.work.socket_mode import listening
 from webhook.work.worker import work
 
 DEPLOY_YML = """
@@ -49,6 +52,7 @@ class World:
     setup: Setup
     store_url: str
     url: str
+    slack_pace: timedelta = timedelta(milliseconds=10)
     workers: list[tuple["asyncio.Task[None]", asyncio.Event]] = field(default_factory=list)
 
     @property
@@ -86,6 +90,13 @@ class World:
         await self.idle()
         return deployment
 
+    def told(self, channel: str = "#deploys") -> list[Message]:
+        """The messages there, without what is in their threads."""
+        return [m for m in self.slack.messages(channel) if not m.is_reply]
+
+    def replies(self, channel: str = "#deploys") -> list[Message]:
+        return [m for m in self.slack.messages(channel) if m.is_reply]
+
     def notes(self) -> dict[str, list[str]]:
         """Outcome -> the notes of the deliveries that ended so."""
         found: dict[str, list[str]] = {}
@@ -101,7 +112,10 @@ class World:
 
     def start_worker(self) -> None:
         async def run(stop: asyncio.Event) -> None:
-            async with open_relay(self.setup, self.store_url) as relay:
+            async with (
+                open_relay(self.setup, self.store_url, self.slack_pace) as relay,
+                listening(self.setup, self.store_url),
+            ):
                 await work(relay, stop)
 
         stop = asyncio.Event()
@@ -129,8 +143,11 @@ class World:
         return row
 
     async def idle(self, within: float = 40) -> None:
-        """No job is left to do."""
-        jobs = "select 1 from procrastinate_jobs where status in ('todo', 'doing')"
+        """No job is left to do soon."""
+        jobs = (
+            "select 1 from procrastinate_jobs where status = 'doing' or (status = 'todo'"
+            " and (scheduled_at is null or scheduled_at < now() + interval '45 seconds'))"
+        )
         await self.github.settled()
         await until(lambda: not self.rows(jobs) or None, within)
 

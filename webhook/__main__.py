@@ -15,6 +15,7 @@ import structlog
 
 from webhook import start
 from webhook.errors import UserError
+from webhook.slack_commands import slack
 from webhook.start import Setup
 from webhook.store import database, health
 from webhook.store.embedded import EmbeddedPostgres
@@ -113,6 +114,7 @@ def web() -> None:
 def worker() -> None:
     """A worker process; any number of them may run."""
     from webhook.work.relay import open_relay
+    from webhook.work.socket_mode import listening
     from webhook.work.worker import work
 
     setup = _set_up()
@@ -121,7 +123,7 @@ def worker() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with open_relay(setup, url) as relay:
+        async with open_relay(setup, url) as relay, listening(setup, url):
             await work(relay, stop)
 
     with start.store(setup.settings) as url:
@@ -185,6 +187,9 @@ def demo(keep: bool, as_json: bool, every_tool: bool) -> None:
     from webhook.sandbox.demo import demo as run
 
     sys.exit(asyncio.run(run(keep=keep, as_json=as_json, every_tool=every_tool)))
+
+
+main.add_command(slack)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,13 @@ import os
 from flask import Flask
 
 from webhook import start
-from webhook.inbound import github, people, probes, tools
+from webhook.inbound import github, people, probes, slack, slack_install, tools
 from webhook.links import Links
 from webhook.start import Setup
-from webhook.store.database import sync_pool
+from webhook.store import jobs
+from webhook.store.database import Sync, sync_pool
+from webhook.vault import Vault
+from webhook.work.answer_intake import AnswerIntake
 from webhook.work.intake import Intake
 
 # Connections for pages, tools and probes; the intake has one of its own.
@@ -26,7 +29,18 @@ def create_app(setup: Setup, store_url: str) -> Flask:
         tools.blueprint(pool, setup.settings.server_url, setup.secret_keys, setup.secrets)
     )
     app.register_blueprint(people.blueprint(pool, links))
+    app.register_blueprint(
+        slack_install.blueprint(
+            pool, setup.settings, setup.config, Vault(setup.secret_keys), _told_again
+        )
+    )
+    app.register_blueprint(slack.blueprint(setup.settings.slack, AnswerIntake(pool, setup.config)))
     return app
+
+
+def _told_again(connection: Sync, _team: str) -> None:
+    """What a workspace was not told is told now that it is there again."""
+    jobs.hurry(connection, "tell_slack")
 
 
 def from_environ() -> Flask:

@@ -1,7 +1,7 @@
 """`python -m webhook check`: whether everything is in place, a line for each thing looked at."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import aiohttp
 import psycopg
@@ -11,13 +11,13 @@ from handlers.http import Http
 from webhook import logs, start
 from webhook.check_findings import Finding
 from webhook.check_github import look_at_github
+from webhook.check_slack import look_at_slack
 from webhook.check_tools import look_at_tools
 from webhook.deployments.config import Config
-from webhook.errors import RelayError
 from webhook.outbound.github import TIMEOUT, GitHub
-from webhook.outbound.slack import HISTORY_SCOPES, Slack
 from webhook.settings import Settings
-from webhook.store import database, health, slack_messages
+from webhook.store import database, health, slack_installations, slack_messages
+from webhook.store.slack_installations import Installation
 from webhook.work.tools_github import ToolsGitHub
 
 
@@ -31,8 +31,9 @@ async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bo
         findings += [Finding("note", "settings", words) for words in settings.warnings]
         if config is not None:
             findings += _routes(config)
-        findings += await asyncio.to_thread(lambda: list(_store(settings)))
-        findings += await _outside(settings, config, environ)
+        workspaces: list[Installation] = []
+        findings += await asyncio.to_thread(lambda: list(_store(settings, workspaces)))
+        findings += await _outside(settings, config, environ, workspaces)
     redact = logs.Redactor(secrets)
     for finding in findings:
         echo(redact.text(finding.line()))
@@ -40,7 +41,10 @@ async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bo
 
 
 async def _outside(
-    settings: Settings, config: Config | None, environ: Mapping[str, str]
+    settings: Settings,
+    config: Config | None,
+    environ: Mapping[str, str],
+    workspaces: Sequence[Installation],
 ) -> list[Finding]:
     """GitHub, Slack and the tools, all at once."""
     async with aiohttp.ClientSession(
@@ -55,7 +59,7 @@ async def _outside(
         )
         parts = await asyncio.gather(
             look_at_github(github, config),
-            _slack(settings, config, session),
+            look_at_slack(settings, config, workspaces, session),
             look_at_tools(config.envs if config else (), workplace),
         )
     return [finding for part in parts for finding in part]
@@ -66,7 +70,8 @@ def _routes(config: Config) -> Iterator[Finding]:
     yield Finding("ok", "deploy.yml", names)
 
 
-def _store(settings: Settings) -> Iterator[Finding]:
+def _store(settings: Settings, workspaces: list[Installation]) -> Iterator[Finding]:
+    """`workspaces` is filled with those where the Slack app is installed."""
     try:
         with start.store(settings) as url, database.connect(url) as connection:
             found = health.revision(connection)
@@ -77,6 +82,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
             kind = "PostgreSQL" if settings.store_source else "the embedded PostgreSQL"
             yield Finding("ok", "store", f"{kind} answers, its tables are up to date")
             yield from _traces(health.seconds_since_heartbeat(connection))
+            workspaces += slack_installations.every_sync(connection)
             for channel, trouble in slack_messages.lately_in_trouble(connection):
                 yield Finding("fault", f"Slack {channel}", trouble)
     except psycopg.Error as error:
@@ -92,39 +98,3 @@ def _traces(seconds: float | None) -> Iterator[Finding]:
         yield Finding("note", "worker", "none runs now")
     else:
         yield Finding("ok", "worker", f"last heard of {seconds:.0f} s ago")
-
-
-async def _slack(
-    settings: Settings, config: Config | None, session: aiohttp.ClientSession
-) -> list[Finding]:
-    told = config is not None and any(
-        env.slack.channel or env.slack.failures for env in config.envs
-    )
-    if not settings.slack.bot_token:
-        words = "no GITPLOY_SLACK_BOT_TOKEN, so Slack hears of nothing"
-        return [Finding("fault" if told else "note", "Slack", words)]
-    try:
-        bot = await Slack(settings.slack.bot_token, settings.slack.base_url, session).bot()
-    except RelayError as error:
-        return [Finding("fault", "Slack", str(error))]
-    found = [Finding("ok", "Slack", f"the bot is @{bot.name} in {bot.team_name}")]
-    if "chat:write" not in bot.scopes:
-        words = "the Slack app lacks chat:write; add it and install the app again"
-        found.append(Finding("fault", "Slack scopes", words))
-    elif not bot.scopes & HISTORY_SCOPES:
-        words = "chat:write; with channels:history a crash could never post twice"
-        found.append(Finding("note", "Slack scopes", words))
-    else:
-        found.append(Finding("ok", "Slack scopes", ", ".join(sorted(bot.scopes))))
-        found += _channels(config)
-    return found
-
-
-def _channels(config: Config | None) -> Iterator[Finding]:
-    """Slack lets a bot read the history of a channel by its id only."""
-    envs = config.envs if config else ()
-    named = {channel for env in envs for channel in (env.slack.channel, env.slack.failures)}
-    names = ", ".join(sorted(name for name in named if name and name.startswith("#")))
-    if names:
-        words = f"{names}: with the channel's id (C...) not even its first post could come twice"
-        yield Finding("note", "Slack channels", words)

@@ -40,7 +40,7 @@ def set_up(environ: Mapping[str, str]) -> Setup:
     settings, deploy, faults = read(environ)
     if settings is None or deploy is None or faults:
         raise Faults(faults)
-    keys = settings.secret_keys or (_kept(settings.data_dir / "secret_key"),)
+    keys = secret_keys(settings)
     secret = settings.secrets | deploy.secrets | {*keys} | _secret_values(environ)
     logs.set_up(secret)
     return Setup(
@@ -68,6 +68,11 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, li
     if settings is not None:
         faults += _data_dir_faults(settings.data_dir)
     return settings, deploy, faults
+
+
+def secret_keys(settings: Settings) -> tuple[str, ...]:
+    """Those that were set, else the one that was made here."""
+    return settings.secret_keys or (_kept(settings.data_dir / "secret_key"),)
 
 
 def _data_dir_faults(path: Path) -> list[str]:

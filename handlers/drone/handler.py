@@ -106,7 +106,8 @@ class Drone:
             number = seen.open.number
             blocked = is_blocked(await builds.one(number))
             approval = ", which waits for approval" if blocked else ""
-            raise ToolNotReady(f"Waiting for Drone's build #{number} of {sha}{approval}")
+            words = f"Waiting for Drone's build #{number} of {sha}{approval}"
+            raise ToolNotReady(words, held=blocked)
         if seen.red:
             number, ended = seen.red.number, how_it_ended(seen.red)
             words = f"Build #{number} of {sha} {ended}, so it is not promoted: restart or mend it"

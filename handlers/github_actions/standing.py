@@ -18,6 +18,7 @@ _QUEUED = {
     "waiting": "Waiting for approval on GitHub (workflow {name})",
     "action_required": "Waiting for approval on GitHub (workflow {name})",
 }
+_HELD = ("waiting", "action_required")
 _RUNNING = {
     "in_progress": "Workflow {name} is running on GitHub",
     "completed": "Workflow {name} has ended; GitHub does not say yet how",
@@ -80,7 +81,8 @@ def standing(
         if now < max(one.run.updated_at for one in counting) + status_within:
             state, words = before.state, ""
     ids = " ".join(str(one.run.id) for one in seen)
-    return Run(ids, state, shown.run.html_url, words)
+    held = not shown.run.ended and shown.run.status in _HELD
+    return Run(ids, state, shown.run.html_url, words, held=held)
 
 
 def _open(run: WorkflowRun, before: Run, counting: Sequence[Seen]) -> tuple[State, str]:

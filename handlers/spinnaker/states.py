@@ -38,6 +38,7 @@ class Standing:
     words: str = ""
     name: str = ""
     url: str = ""
+    held: bool = False
 
 
 def standing(execution: Execution, before: State, url: str, secret: str) -> Standing:
@@ -45,7 +46,8 @@ def standing(execution: Execution, before: State, url: str, secret: str) -> Stan
     unknown = f"Spinnaker says '{execution.status}', which the relay does not know"
     state, words = STATUSES.get(execution.status, (_open(before), unknown))
     words = _detail(execution).replace(secret, "***") or words
-    return Standing(state, words, _short(execution.name), url)
+    held = execution.status == "RUNNING" and _is_held(execution)
+    return Standing(state, words, _short(execution.name), url, held)
 
 
 def gone(id_: str) -> Standing:
@@ -66,7 +68,8 @@ def combined(standings: Sequence[Standing], before: Run, id_: str) -> Run:
         count = f"{len(standings)} pipelines matched"
         count += f", {len(still_open)} not ended" if still_open else ""
         words = f"{count}; '{foremost.name}': {words}" if words else count
-    return Run(id_, state, foremost.url or before.url, words)
+    held = any(one.held for one in still_open)
+    return Run(id_, state, foremost.url or before.url, words, held=held)
 
 
 def page(deck: str | None, application: str | None, id_: str = "") -> str:
@@ -85,7 +88,7 @@ def _detail(execution: Execution) -> str:
     """More than the status says."""
     stages = execution.stages or []
     match execution.status:
-        case "RUNNING" if any(_asks(stage) for stage in stages):
+        case "RUNNING" if _is_held(execution):
             return "waiting for a judgment in Spinnaker"
         case "SUCCEEDED":
             ignored = _name_of(stages, "FAILED_CONTINUE", "STOPPED")
@@ -96,6 +99,10 @@ def _detail(execution: Execution) -> str:
             by = f" by {_short(execution.canceled_by)}" if execution.canceled_by else ""
             return f"canceled in Spinnaker{by}{_if_short(execution.reason)}"
     return ""
+
+
+def _is_held(execution: Execution) -> bool:
+    return any(_asks(stage) for stage in execution.stages or ())
 
 
 def _asks(stage: Stage) -> bool:

@@ -76,6 +76,10 @@ envs:
 """
 
 
+def told(environment: Environment) -> list[tuple[str | None, str | None]]:
+    return [(one.channel, one.failures) for one in environment.slack or ()]
+
+
 def test_a_full_file_is_understood() -> None:
     loaded = config(FULL, DRONE_TOKEN="sesame-open")
     production, preview = loaded.envs
@@ -87,11 +91,11 @@ def test_a_full_file_is_understood() -> None:
     assert production.timeout == timedelta(minutes=90)
     assert production.description == "What users see"
     assert production.production_environment is True
-    assert (production.slack.channel, production.slack.failures) == ("#deploys", "#oncall")
+    assert told(production) == [("#deploys", "#oncall")]
     assert preview.repos == ("*",)
     assert preview.options == CommandOptions()
     assert preview.timeout == timedelta(minutes=30)
-    assert (preview.slack.channel, preview.slack.failures) == ("#deploys", None)
+    assert told(preview) == [("#deploys", None)]
     assert preview.production_environment is None
 
 
@@ -198,7 +202,7 @@ def test_a_file_that_is_no_list_of_environments_is_refused(text: str | bytes, fa
         ("  production_environment: 'yes'", "4:27: envs[0].production_environment: wants true or "
          "false, not 'yes'"),
         ("  slack: {chanel: x}", "4:11: envs[0].slack.chanel: is not a key; known here: channel, "
-         "failures; did you mean 'channel'?"),
+         "failures, mentions, only, repos, states, workspace; did you mean 'channel'?"),
         ("  slack: {channel: ''}", "4:20: envs[0].slack.channel: must not be empty"),
         ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: description, handler, "
          "name, production_environment, repos, slack, timeout, with; did you mean 'timeout'?"),
@@ -258,7 +262,7 @@ def test_a_fault_in_an_environment_is_shown_at_its_place(line: str, fault: str) 
         ("envs: [{name: a, handler: [drone]}]", "1:27: envs[0].handler: wants text, not a list or "
          "keys"),
         ("envs: [{name: a, handler: command}]\nslakc: {}", "2:1: slakc: is not a key; known here: "
-         "envs, slack, unrouted; did you mean 'slack'?"),
+         "envs, slack, slack_users, unrouted; did you mean 'slack'?"),
         ("envs: [{name: a, handler: command}]\nslack:\n  channel: #deploys", "3:11: slack.channel: "
          'is empty; YAML takes #… for a comment: write "#channel" in quotes'),
         ("envs: [{name: a, handler: command}]\nunrouted: nope", "2:11: unrouted: 'nope' is not "

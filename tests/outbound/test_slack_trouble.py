@@ -37,7 +37,7 @@ async def test_slack_hears_of_the_end_all_the_same(world: World, call: str) -> N
     for deployment in asked:
         await world.github.wait_for(deployment.id, "success", within=20)
     await world.idle()
-    messages = world.slack.messages("#deploys")
+    messages = world.told()
     assert len(messages) == len(asked)
     assert all("succeeded" in render(message) for message in messages)
     assert len(world.slack.faults.fired) == 8
@@ -47,7 +47,7 @@ async def test_githubs_part_does_not_wait_for_slack(world: World) -> None:
     world.slack.faults.add("POST /*", Fault.hang(30), times=5)
     deployment = await world.deploy()
     await world.github.wait_for(deployment.id, "success", within=25)
-    assert world.slack.messages("#deploys") == []
+    assert world.told() == []
     await world.slack.stop()  # or the worker waits for it at its end
 
 
@@ -71,7 +71,7 @@ async def test_a_post_that_got_through_without_an_answer_is_found_again(
     async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
         world.slack.faults.add(POST, Fault.drop_after())
         await world.deployed()
-        [message] = world.slack.messages("#deploys")
+        [message] = world.told()
         assert "succeeded" in render(message)
 
 
@@ -82,8 +82,7 @@ async def test_a_reply_that_got_through_without_an_answer_is_found_again(world: 
     world.slack.faults.add(POST, Fault.drop_after(), times=2)
     await world.github.wait_for(deployment.id, "failure", within=20)
     await world.idle(within=40)
-    replies = [m for m in world.slack.messages("#deploys") if m.is_reply]
-    assert len(replies) == 1
+    assert len([reply for reply in world.replies() if reply.broadcast]) == 1
 
 
 async def test_a_deleted_message_is_posted_anew(world: World, tmp_path: Path) -> None:
@@ -94,7 +93,7 @@ async def test_a_deleted_message_is_posted_anew(world: World, tmp_path: Path) ->
     gate.touch()
     await world.github.wait_for(deployment.id, "success", within=20)
     await world.idle()
-    [message] = world.slack.messages("#deploys")
+    [message] = world.told()
     assert "succeeded" in render(message)
 
 
@@ -122,13 +121,13 @@ async def test_a_dead_token_does_not_stop_deployments(world: World, trouble: str
     deployment = await world.deployed()
     assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
     assert trouble in await page(world, deployment.id)
-    assert world.slack.messages("#deploys") == []
+    assert world.told() == []
 
 
 async def test_only_the_newest_state_is_sent_when_slack_was_slow(world: World) -> None:
     world.slack.faults.add(EDIT, Fault.rate_limited(3))
     await world.deployed()
-    [message] = world.slack.messages("#deploys")
+    [message] = world.told()
     assert message.edits == 1
     assert "succeeded" in render(message)
 
@@ -139,7 +138,7 @@ async def test_text_from_outside_cannot_mention_or_link(world: World) -> None:
     )
     await world.github.wait_for(deployment.id, "success", "error", "failure", within=20)
     await world.idle()
-    [message, *_] = world.slack.messages("#deploys")
+    [message, *_] = world.told()
     written = str(message.blocks) + message.text
     assert "<!channel>" not in written
     assert "|click>" not in written

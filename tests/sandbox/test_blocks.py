@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from webhook.sandbox.blocks import faults_of, text_in_all
+from webhook.sandbox.blocks import faults_of, faults_of_view, text_in_all
 
 Block = dict[str, Any]
 
@@ -33,6 +33,30 @@ def confirm(**more: Any) -> Block:
     return {"title": plain(), "text": mrkdwn(), "confirm": plain(), "deny": plain()} | more
 
 
+def option(value: str = "a", **more: Any) -> Block:
+    return {"text": plain(), "value": value} | more
+
+
+def menu(**more: Any) -> Block:
+    return {"type": "static_select", "options": [option()]} | more
+
+
+def groups(*options: Block) -> Block:
+    group = {"label": plain("x" * 75), "options": list(options)}
+    return {"type": "static_select", "option_groups": [group]}
+
+
+def field(element: Block | None = None, **more: Any) -> Block:
+    shown = element or {"type": "plain_text_input"}
+    return {"type": "input", "label": plain(), "element": shown} | more
+
+
+def view(*blocks: Block, **more: Any) -> Block:
+    shown = {"type": "modal", "title": plain("x" * 24), "submit": plain()}
+    return shown | {"blocks": list(blocks) or [field()]} | more
+
+
+OPTIONS = [option(str(number), text=plain("x" * 75)) for number in range(100)]
 IMAGE = {"type": "image", "image_url": "https://a.test/a.png", "alt_text": "a"}
 RICH = {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": []}]}
 
@@ -55,6 +79,15 @@ RICH = {"type": "rich_text", "elements": [{"type": "rich_text_section", "element
         [actions(button(style="danger", action_id="go", confirm=confirm()))],
         [IMAGE],
         [RICH],
+        [actions(button(confirm=confirm(style="danger")), menu(options=OPTIONS))],
+        [section(accessory=menu(initial_option=option(), placeholder=plain("x" * 150)))],
+        [section(accessory=IMAGE)],
+        [actions(groups(option("a"), option("v" * 150, description=plain("x" * 75))))],
+        [actions({"type": "overflow", "options": OPTIONS[:5]})],
+        [field(label=plain("x" * 2000), hint=plain("x" * 2000), optional=True)],
+        [field({"type": "plain_text_input", "max_length": 3000, "multiline": True})],
+        [field({"type": "checkboxes", "options": OPTIONS[:10]})],
+        [field(menu())],
     ],
 )
 def test_good_blocks_pass(blocks: list[Block]) -> None:
@@ -101,10 +134,66 @@ def test_good_blocks_pass(blocks: list[Block]) -> None:
         ([actions(button(confirm="sure?"))], "must be an object"),
         ([{"type": "image", "image_url": "https://a.test"}], "missing required field: alt_text"),
         ([{"type": "rich_text"}], "missing required field: elements"),
+        ([actions(IMAGE)], "unsupported type: image"),
+        ([actions(button(confirm=confirm(style="loud")))], "/confirm/style]"),
+        ([actions(button(confirm=confirm(title=plain("x" * 101))))], "/confirm/title/text]"),
+        ([actions(button(confirm=confirm(deny=plain("x" * 31))))], "/confirm/deny/text]"),
+        ([actions(menu(options=[]))], "must have at least 1 item"),
+        ([actions(menu(options=[*OPTIONS, option()]))], "no more than 100 items allowed"),
+        ([actions(menu(options=[option(text=plain("x" * 76))]))], "less than 76 characters"),
+        ([actions(menu(options=[option("x" * 151)]))], "less than 151 characters"),
+        ([actions(menu(options=[option(), option()]))], "value already exists: a"),
+        ([actions(menu(options=[option(text=mrkdwn())]))], "unsupported type: mrkdwn"),
+        ([actions(menu(initial_option=option("b")))], "must be one of the options"),
+        ([actions(menu(placeholder=plain("x" * 151)))], "less than 151 characters"),
+        ([actions(menu() | groups(option()))], "must have one of: options, option_groups"),
+        ([actions({"type": "static_select"})], "must have one of: options, option_groups"),
+        ([actions(groups(option(), option()))], "/option_groups/0/options]"),
+        ([actions({"type": "overflow", "options": OPTIONS[:6]})], "no more than 5 items"),
+        ([field({"type": "radio_buttons", "options": OPTIONS[:11]})], "no more than 10 items"),
+        ([field(button())], "unsupported type: button"),
+        ([actions({"type": "plain_text_input"})], "unsupported type: plain_text_input"),
+        ([field(label=mrkdwn())], "unsupported type: mrkdwn"),
+        ([field(label=plain("x" * 2001))], "less than 2001 characters"),
+        ([field(hint=plain("x" * 2001))], "less than 2001 characters"),
+        ([field(optional="yes")], "must be a boolean"),
+        ([field({"type": "plain_text_input", "max_length": 3001})], "between 1 and 3000"),
+        ([field({"type": "plain_text_input", "min_length": "1"})], "must be an integer"),
+        ([field({"type": "plain_text_input", "action_id": "x" * 256})], "less than 256"),
+        ([{"type": "input", "label": plain()}], "missing required field: element"),
     ],
 )
 def test_bad_blocks_are_refused(blocks: Any, words: str) -> None:
     [fault] = faults_of(blocks)
+    assert words in fault
+
+
+def test_good_forms_pass() -> None:
+    assert faults_of_view(view(*[section()] * 100, submit=None)) == []
+    limits = {"private_metadata": "x" * 3000, "callback_id": "x" * 255, "close": plain("x" * 24)}
+    assert faults_of_view(view(**limits)) == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        ("text", "must be an object [json-pointer:/view]"),
+        ({"type": "modal", "title": plain()}, "missing required field: blocks"),
+        (view(type="home"), "unsupported type: home"),
+        (view(title=mrkdwn()), "unsupported type: mrkdwn [json-pointer:/view/title]"),
+        (view(title=plain("x" * 25)), "less than 25 characters"),
+        (view(submit=plain("x" * 25)), "[json-pointer:/view/submit/text]"),
+        (view(close=plain("x" * 25)), "[json-pointer:/view/close/text]"),
+        (view(private_metadata="x" * 3001), "less than 3001 characters"),
+        (view(callback_id="x" * 256), "less than 256 characters"),
+        (view(*[section()] * 101), "no more than 100 items allowed [json-pointer:/view/blocks]"),
+        (view({"type": "shout"}), "unsupported type: shout [json-pointer:/view/blocks/0/type]"),
+        (view(submit=None), "missing required field: submit"),
+        (view(colour="red"), "additional property not allowed: colour"),
+    ],
+)
+def test_bad_forms_are_refused(shown: Any, words: str) -> None:
+    [fault] = faults_of_view(shown)
     assert words in fault
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from webhook.sandbox.screen import mrkdwn, render
-from webhook.sandbox.slack_model import Message
+from webhook.sandbox.slack_model import Message, Whisper
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,7 @@ from webhook.sandbox.slack_model import Message
         ("<@U123> <!here> <#C1|deploys>", "@U123 @here #deploys"),
         ("<!subteam^S1|@oncall>", "@oncall"),
         ("<!date^1^{time}|12:00>", "12:00"),
+        ("<!date^1^{date_short} at {time}^https://a.test|on 1 May>", "on 1 May"),
         ("&lt;b&gt; &amp;amp;", "<b> &amp;"),
         ("`*code*` and ```_more_```", "*code* and _more_"),
         ("<https://a.test/a_b_c|x>", "x"),
@@ -43,6 +44,7 @@ def test_a_message_reads_like_its_blocks() -> None:
         {"type": "actions", "elements": [{"type": "button", "text": plain}, {"type": "overflow"}]},
         {"type": "rich_text", "elements": [rich]},
         image,
+        {"type": "input", "label": plain, "element": {"type": "plain_text_input"}},
         {"type": "video"},
     ]
     assert render(Message("1.0", "U1", "not shown", blocks)).splitlines() == [
@@ -57,9 +59,19 @@ def test_a_message_reads_like_its_blocks() -> None:
         "[Go *now*] [overflow]",
         "rich",
         "[face]",
+        "Go *now*: [plain_text_input]",
         "[video]",
     ]
 
 
 def test_a_message_without_blocks_reads_like_its_text() -> None:
     assert render(Message("1.0", "U1", "*a*")) == "a"
+
+
+def test_people_are_mentioned_by_name_where_they_are_known() -> None:
+    message = Message("1.0", "U1", "<@U00000001> asked <@U00000002>")
+    assert render(message, {"U00000001": "ada"}) == "@ada asked @U00000002"
+
+
+def test_a_whisper_reads_like_a_message() -> None:
+    assert render(Whisper("U1", "C1", "_psst_")) == "psst"

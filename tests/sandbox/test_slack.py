@@ -260,7 +260,8 @@ async def test_a_channel_can_be_paced(slack: Slack, bot: AsyncWebClient) -> None
     with pytest.raises(SlackApiError, match="ratelimited") as caught:
         await bot.chat_postMessage(channel="deploys", text="b")
     assert caught.value.response.status_code == 429
-    assert caught.value.response.headers["Retry-After"] == "1"
+    assert caught.value.response.headers["Retry-After"] == "60"
+    assert slack.too_fast == 1
 
 
 async def test_the_page_shows_messages_escaped(

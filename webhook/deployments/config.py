@@ -15,7 +15,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -28,6 +27,14 @@ from pydantic import (
 from handlers import durations
 from webhook.deployments import yaml_source
 from webhook.deployments.config_faults import at_fault, faults_of, never_matches, suggestion
+from webhook.deployments.slack_config import (
+    Destination,
+    Destinations,
+    Repo,
+    SlackUsers,
+    Strict,
+    filled_in,
+)
 from webhook.errors import Faults
 
 HandlerOptions = Mapping[str, type[BaseModel]]
@@ -48,61 +55,26 @@ def _timeout(value: Any) -> timedelta:
     return timeout
 
 
-def _repo(value: str) -> str:
-    owner, slash, name = value.partition("/")
-    if value != "*" and not (owner and slash and name and "/" not in name):
-        raise at_fault("is not a repository; write owner/name, owner/* or *")
-    return value
-
-
-def _channel(value: Any) -> Any:
-    if value is None:
-        raise at_fault(
-            'is empty; YAML takes #… for a comment: write "#channel" in quotes', names_value=False
-        )
-    return value
-
-
 def _handler(value: str, info: ValidationInfo) -> str:
     known = info.context["handlers"] if info.context else ()
     raise at_fault(f"is not a handler; {suggestion(value, known)}")
 
 
-_Channel = Annotated[
-    Annotated[str, Field(min_length=1)] | None,
-    BeforeValidator(_channel),
-    WithJsonSchema({"type": "string", "minLength": 1}),
-]
 _Timeout = Annotated[
     timedelta,
     BeforeValidator(_timeout),
     WithJsonSchema({"type": "string", "pattern": "^(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?$"}),
 ]
 _Name = Annotated[str, Field(min_length=1, max_length=255)]
-_Repo = Annotated[str, AfterValidator(_repo)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
-
-
-class Slack(_Strict):
-    """Where Slack hears of deployments."""
-
-    channel: _Channel = None
-    """Hears of all of them."""
-    failures: _Channel = None
-    """Hears of what failed."""
-
-
-class Environment(_Strict):
-    """Which tool deploys an environment. `slack` has the file's defaults filled in."""
+class Environment(Strict):
+    """Which tool deploys an environment. Once the file is read, `slack` has its defaults filled in
+    and is never None."""
 
     name: _Name
     """GitHub's environment, upper and lower case alike; `*` stands for anything."""
-    repos: tuple[_Repo, ...] = Field(default=("*",), min_length=1)
+    repos: tuple[Repo, ...] = Field(default=("*",), min_length=1)
     """owner/name each; `*` stands for anything."""
     handler: str
     """The tool."""
@@ -110,8 +82,8 @@ class Environment(_Strict):
     """What the tool needs, in its own words."""
     timeout: _Timeout = Field(default_factory=lambda: timedelta(minutes=30))
     """How long a run may take: 30s, 30m, 2h, 1h30m. 30m by default."""
-    slack: Slack = Field(default_factory=Slack)
-    """Instead of the file's `slack`."""
+    slack: Destinations | None = None
+    """Who hears of it in Slack; what it leaves out is the file's. [] for nobody."""
     description: str = ""
     """For people."""
     production_environment: bool | None = None
@@ -125,12 +97,14 @@ class _UnknownHandler(Environment):
     options: Any = Field(alias="with", default=None, repr=False)
 
 
-class _File(_Strict):
+class _File(Strict):
     envs: tuple[Environment, ...] = Field(min_length=1)
     unrouted: Literal["error", "ignore"] = "error"
     """What becomes of a deployment that no environment here matches."""
-    slack: Slack = Field(default_factory=Slack)
+    slack: Destinations = ()
     """For environments that do not say otherwise."""
+    slack_users: SlackUsers = Field(default_factory=dict)
+    """GitHub login -> the ID of that person in Slack, U…, or a list of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +113,7 @@ class Config:
 
     envs: tuple[Environment, ...]
     unrouted: Literal["error", "ignore"] = "error"
-    slack: Slack = field(default_factory=Slack)
+    slack_users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
@@ -172,7 +146,8 @@ def load(
     if faults:
         raise _shown(faults, source)
     envs = tuple(_with_defaults(env, file.slack) for env in file.envs)
-    return Config(envs, file.unrouted, file.slack, frozenset(read.secrets))
+    users = {login.lower(): ids for login, ids in file.slack_users.items()}
+    return Config(envs, file.unrouted, users, frozenset(read.secrets))
 
 
 def json_schema(handler_options: HandlerOptions) -> dict[str, Any]:
@@ -226,14 +201,14 @@ def _add_options(read: yaml_source.Source) -> None:
             read.places["envs", index, "with"] = read.places["envs", index]
 
 
-def _with_defaults(env: Environment, slack: Slack) -> Environment:
-    own = env.slack.model_dump(exclude_none=True)
-    return env.model_copy(update={"slack": slack.model_copy(update=own)})
+def _with_defaults(env: Environment, slack: tuple[Destination, ...]) -> Environment:
+    destinations = slack if env.slack is None else filled_in(env.slack, slack)
+    return env.model_copy(update={"slack": destinations})
 
 
 def _keys(handler_options: HandlerOptions) -> dict[str, tuple[str, ...]]:
     """The known keys of each mapping; a handler's are under `with:` and its name."""
-    models: dict[str, type[BaseModel]] = {"": _File, "envs": Environment, "slack": Slack}
+    models: dict[str, type[BaseModel]] = {"": _File, "envs": Environment, "slack": Destination}
     models |= {f"with:{name}": options for name, options in handler_options.items()}
     return {
         where: tuple(value.alias or key for key, value in model.model_fields.items())

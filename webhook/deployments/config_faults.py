@@ -150,7 +150,7 @@ def _unknown_key(path: Path, source: Source, keys: Mapping[str, tuple[str, ...]]
             known = keys["envs"]
         case ("envs", int(index), "with"):
             known = keys[f"with:{source.value['envs'][index]['handler']}"]
-        case ("slack",) | ("envs", _, "slack"):
+        case ("slack", *_) | ("envs", _, "slack", *_):
             known = keys["slack"]
         case ():
             known = keys[""]

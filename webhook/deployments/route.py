@@ -4,6 +4,7 @@ Names are compared as GitHub does, case-insensitively. `*` also crosses `/`: `pr
 `preview/a` and `preview/a/b`.
 """
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from webhook.deployments.config import Config, Environment
@@ -15,7 +16,7 @@ _LIMIT = 140
 def route(config: Config, repo: str, environment: str) -> Environment | None:
     """The first match counts, so the file's order is its priority."""
     for env in config.envs:
-        if _matches(environment, env.name) and _holds(env, repo):
+        if _matches(environment, env.name) and holds(env.repos, repo):
             return env
     return None
 
@@ -23,15 +24,15 @@ def route(config: Config, repo: str, environment: str) -> Environment | None:
 def no_route_words(config: Config, repo: str, environment: str) -> str:
     """The description of the `error` status; fits GitHub's 140 characters."""
     start = f"No route for environment '{shorten(environment, 40)}' in this relay; "
-    known = list(dict.fromkeys(env.name for env in config.envs if _holds(env, repo)))
+    known = list(dict.fromkeys(env.name for env in config.envs if holds(env.repos, repo)))
     if not known:
         return shorten(f"{start}it has none for {shorten(repo, 60)}")
     start += "known here: "
     return start + _list(known, _LIMIT - len(start))
 
 
-def _holds(env: Environment, repo: str) -> bool:
-    return any(_matches(repo, pattern) for pattern in env.repos)
+def holds(patterns: Iterable[str], repo: str) -> bool:
+    return any(_matches(repo, pattern) for pattern in patterns)
 
 
 def _matches(text: str, pattern: str) -> bool:

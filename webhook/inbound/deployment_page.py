@@ -169,7 +169,7 @@ def present(known: Known, now: datetime) -> Page:
         environment_link=_link(row.environment_url, _line(row.environment_url)),
         payload=_payload(row.payload),
         steps=tuple(_step(step) for step in known.steps),
-        slack=tuple(_slack(message) for message in known.messages),
+        slack=tuple(_slack(message) for message in known.messages if _says_more(message)),
         over=known.over,
         live=not known.settled(now),
     )
@@ -278,8 +278,14 @@ def _github(step: Step) -> Note | None:
     return None
 
 
+def _says_more(message: SlackMessage) -> bool:
+    """What is in the thread is only worth a line where it is not there."""
+    return message.purpose != "step" or bool(message.trouble)
+
+
 _TOLD = {
     "message": "told in {channel}",
+    "step": "told in the thread in {channel}",
     "reply": "told of the failure in the thread in {channel}",
     "failures": "told of the failure in {channel}",
 }

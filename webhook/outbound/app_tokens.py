@@ -6,7 +6,7 @@ one hour and is scoped to one repository and the permissions that its user needs
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,18 +15,23 @@ RENEW_BEFORE = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a token is good for; `permissions` as sorted (name, level) pairs."""
+    """What a token is good for; `permissions` as sorted (name, level) pairs. `repo_id` is 0 where
+    only the name is known, which a rename changes."""
 
     installation_id: int
     repo: str
     repo_id: int
     permissions: tuple[tuple[str, str], ...] = (("deployments", "write"),)
 
+    def only(self, **permissions: str) -> "Scope":
+        """The same place with these permissions instead."""
+        return replace(self, permissions=tuple(sorted(permissions.items())))
+
     def as_request(self) -> dict[str, Any]:
-        return {
-            "repository_ids": [self.repo_id],
-            "permissions": dict(self.permissions),
-        }
+        where: dict[str, Any] = {"repository_ids": [self.repo_id]}
+        if not self.repo_id:
+            where = {"repositories": [self.repo.rpartition("/")[2]]}
+        return {**where, "permissions": dict(self.permissions)}
 
 
 class AppTokens:

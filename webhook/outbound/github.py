@@ -8,18 +8,24 @@ sleeps: a job that has to wait is given a later time.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
 import aiohttp
-from gidgethub import BadRequest, GitHubBroken, HTTPException
+from gidgethub import BadRequest
 from gidgethub.aiohttp import GitHubAPI
 
 from webhook import __version__
 from webhook.outbound.app_tokens import AppTokens, Scope
-from webhook.outbound.trouble import Invalid, Later, NoAccess, Refused, Unsure
+from webhook.outbound.github_errors import (
+    NO_CLEAR_ANSWER,
+    no_access_words,
+    understood,
+    unsure,
+)
+from webhook.outbound.trouble import Later, NoAccess, Refused
 from webhook.settings import Settings
 
 # Seconds for one call in all. A call that was begun by somebody who died is over after that.
@@ -28,18 +34,6 @@ TIMEOUT = aiohttp.ClientTimeout(total=10)
 MOST_CALLS = 8
 # Pages of a hundred, which is the most that GitHub lists at once.
 MOST_INSTALLATIONS, INSTALLATIONS_ON_A_PAGE = 1000, 100
-# GitHub: "wait for at least one minute" at a secondary limit without Retry-After.
-SECONDARY_LIMIT = 60.0
-
-# The last three: an answer that is not GitHub's, a proxy's page for example.
-_NO_CLEAR_ANSWER = (
-    GitHubBroken,
-    aiohttp.ClientError,
-    TimeoutError,
-    ValueError,
-    KeyError,
-    TypeError,
-)
 
 T = TypeVar("T")
 
@@ -93,7 +87,9 @@ class GitHub:
             private_key=settings.github_private_key,
             base_url=settings.github_base_url,
         )
-        self._wait_until: dict[int, datetime] = {}
+        # GitHub limits the search by itself: who searched too much may still write statuses.
+        self._wait_until: dict[tuple[int, str], datetime] = {}
+        self._app_id: int | None = None
         self._calls = asyncio.Semaphore(MOST_CALLS)
         self.tokens = AppTokens(self._fetch_token)
 
@@ -125,36 +121,51 @@ class GitHub:
 
     async def create_status(self, scope: Scope, deployment_id: int, status: Status) -> int:
         """Write a status and return its id."""
-        url = f"/repos/{scope.repo}/deployments/{deployment_id}/statuses"
-
-        async def write(token: str) -> int:
-            answer = await self._api.post(url, data=status.as_request(), oauth_token=token)
-            return int(answer["id"])
-
-        async with self._place():
-            return await self._as_installation(scope, write)
+        path = f"/repos/{scope.repo}/deployments/{deployment_id}/statuses"
+        return await self.ask(scope, "POST", path, lambda a: int(a["id"]), status.as_request())
 
     async def find_status(self, scope: Scope, deployment_id: int, ending: str) -> int | None:
         """The id of the status whose log_url ends so, if it is among GitHub's newest hundred."""
-        url = f"/repos/{scope.repo}/deployments/{deployment_id}/statuses?per_page=100"
+        path = f"/repos/{scope.repo}/deployments/{deployment_id}/statuses?per_page=100"
 
-        async def look(token: str) -> int | None:
-            statuses = await self._api.getitem(url, oauth_token=token)
+        def found(statuses: Any) -> int | None:
             return next((int(s["id"]) for s in statuses if s["log_url"].endswith(ending)), None)
 
-        async with self._place():
-            return await self._as_installation(scope, look)
+        return await self.ask(scope, "GET", path, found)
 
     async def call(self, scope: Scope, method: str, path: str, body: Any) -> Any:
         """Any other call, for a tool that is GitHub's own; None where the answer has no JSON."""
+        return await self.ask(scope, method, path, lambda answer: answer, body)
 
-        async def ask(token: str) -> Any:
+    async def ask(
+        self, scope: Scope, method: str, path: str, read: Callable[[Any], T], body: Any = None
+    ) -> T:
+        """A call of the installation. `read` takes from the answer what is wanted; where it cannot
+        (KeyError, ValueError, ...) the answer was not clear."""
+
+        async def one(token: str) -> T:
             if method == "GET":
-                return await self._api.getitem(path, oauth_token=token)
-            return await self._api.post(path, data=body, oauth_token=token)
+                return read(await self._api.getitem(path, oauth_token=token))
+            return read(await self._api.post(path, data=body, oauth_token=token))
+
+        limit = "search" if path.startswith("/search/") else "core"
+        async with self._place():
+            return await self._as_installation(scope, one, limit)
+
+    async def ask_as_app(self, path: str, read: Callable[[Any], T]) -> T:
+        """The same with the App's own key: for what is asked before its installation is known."""
+
+        async def one() -> T:
+            return read(await self._api.getitem(path))
 
         async with self._place():
-            return await self._as_installation(scope, ask)
+            return await self._as_app(one)
+
+    async def app_id(self) -> int:
+        """The App's number, which is asked for once; the settings may know its client id only."""
+        if self._app_id is None:
+            self._app_id = await self.ask_as_app("/app", lambda app: int(app["id"]))
+        return self._app_id
 
     async def _fetch_token(self, scope: Scope) -> dict[str, Any]:
         url = f"/app/installations/{scope.installation_id}/access_tokens"
@@ -163,7 +174,7 @@ class GitHub:
                 lambda: self._api.post(url, data=scope.as_request())
             )
         except Refused as refused:
-            raise NoAccess(_no_access_words(scope, refused)) from refused
+            raise NoAccess(no_access_words(scope, refused)) from refused
         return answer
 
     async def _as_app(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -172,12 +183,14 @@ class GitHub:
         except BadRequest as error:
             if error.status_code == HTTPStatus.UNAUTHORIZED:
                 raise NoAccess(f"GitHub refuses the App's key: {error}") from error
-            raise _understood(error) from error
-        except _NO_CLEAR_ANSWER as error:
-            raise _unsure(error) from error
+            raise understood(error) from error
+        except NO_CLEAR_ANSWER as error:
+            raise unsure(error) from error
 
-    async def _as_installation(self, scope: Scope, call: Callable[[str], Awaitable[T]]) -> T:
-        self._heed_limit(scope)
+    async def _as_installation(
+        self, scope: Scope, call: Callable[[str], Awaitable[T]], limit: str
+    ) -> T:
+        self._heed_limit(scope, limit)
         token = await self.tokens.get(scope)
         try:
             try:
@@ -191,12 +204,12 @@ class GitHub:
             if error.status_code == HTTPStatus.UNAUTHORIZED:
                 # A token so fresh is not known everywhere at once.
                 raise Later.in_seconds("GitHub does not know the new token yet", 10) from error
-            understood = _understood(error)
-            if isinstance(understood, Later):
-                self._wait_until[scope.installation_id] = understood.at
-            raise understood from error
-        except _NO_CLEAR_ANSWER as error:
-            raise _unsure(error) from error
+            trouble = understood(error)
+            if isinstance(trouble, Later):
+                self._wait_until[scope.installation_id, limit] = trouble.at
+            raise trouble from error
+        except NO_CLEAR_ANSWER as error:
+            raise unsure(error) from error
 
     def _place(self) -> asyncio.Semaphore:
         """One of the calls that may be under way, with the token that it waits for."""
@@ -204,55 +217,7 @@ class GitHub:
             raise Later.in_seconds("enough calls to GitHub are under way", 0.5)
         return self._calls
 
-    def _heed_limit(self, scope: Scope) -> None:
-        until = self._wait_until.get(scope.installation_id)
+    def _heed_limit(self, scope: Scope, limit: str = "core") -> None:
+        until = self._wait_until.get((scope.installation_id, limit))
         if until and until > datetime.now(UTC):
             raise Later("GitHub's rate limit", until)
-
-
-def _understood(error: HTTPException) -> Later | Refused:
-    wait = _asked_to_wait(error)
-    if wait is not None:
-        return Later(f"GitHub's rate limit: {error}", wait)
-    words = f"GitHub answered {error.status_code.value}: {error}"
-    if error.status_code == HTTPStatus.FORBIDDEN and "suspended" in words:
-        return NoAccess(words)
-    if error.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
-        return Invalid(words, error.status_code)
-    return Refused(words, error.status_code)
-
-
-def _asked_to_wait(error: HTTPException) -> datetime | None:
-    """When to come back, if this answer is one of GitHub's limits (403 or 429)."""
-    if error.status_code not in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
-        return None
-    now = datetime.now(UTC)
-    headers = error.headers
-    if headers.get("retry-after", "").isdigit():
-        return now + timedelta(seconds=int(headers["retry-after"]))
-    if headers.get("x-ratelimit-remaining") == "0" and headers.get("x-ratelimit-reset"):
-        return datetime.fromtimestamp(int(headers["x-ratelimit-reset"]), UTC)
-    limited = error.status_code == HTTPStatus.TOO_MANY_REQUESTS
-    if limited or "secondary rate limit" in str(error):
-        return now + timedelta(seconds=SECONDARY_LIMIT)
-    return None
-
-
-def _unsure(error: Exception) -> Unsure:
-    words = str(error) or type(error).__name__
-    return Unsure(f"GitHub gave no clear answer ({words})")
-
-
-def _no_access_words(scope: Scope, refused: Refused) -> str:
-    reason = str(refused)
-    if "404" in reason:
-        return f"GitHub does not know installation {scope.installation_id} of this App"
-    if "suspended" in reason:
-        return f"installation {scope.installation_id} of this App is suspended on GitHub"
-    if "422" in reason:
-        wanted = ", ".join(f"{name}: {level}" for name, level in scope.permissions)
-        return (
-            f"the App lacks a permission for {scope.repo}: give it {wanted}, accept that where it"
-            " is installed, and install it there"
-        )
-    return reason

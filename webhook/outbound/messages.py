@@ -1,66 +1,53 @@
 """How a deployment reads in Slack. Plain data in, text and blocks out.
 
-Source: docs.slack.dev/reference/block-kit (limits) and "Formatting message text" (escaping). All
-text from outside is escaped; links are made of URLs that begin with http:// or https:// only.
+Source: docs.slack.dev/reference/block-kit and "chat.update". Blocks carry no block_id: Slack wants
+another one after each edit and makes one itself, whereas of ours equal blocks would have to differ.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass
-from datetime import datetime
-from urllib.parse import quote
+from collections.abc import Sequence
 
-from slack_sdk.models.blocks import ContextBlock, MarkdownTextObject, SectionBlock
+from slack_sdk.models.blocks import ContextBlock, SectionBlock
 
 from handlers import durations
-from webhook.deployments.states import Phase, shorten
-from webhook.outbound.slack import Message
+from webhook.deployments.states import Phase
+from webhook.outbound import messages_text
+from webhook.outbound.messages_buttons import actions
+from webhook.outbound.messages_ships import diff, what_ships
+from webhook.outbound.messages_signs import sign_of
+from webhook.outbound.messages_steps import LONGEST_WORDS, lines, sentence
+from webhook.outbound.messages_text import bold, context, escape, link, link_only, section
+from webhook.outbound.told import Message, StepTold, Told
 
-# A sign and a word: colour alone tells some people nothing.
-_SIGNS = {
-    Phase.SEEN: ("⏳", "seen"),
-    Phase.QUEUED: ("⏳", "queued"),
-    Phase.IN_PROGRESS: ("🔄", "in progress"),
-    Phase.SUCCESS: ("✅", "succeeded"),
-    Phase.INACTIVE: ("✅", "succeeded"),
-    Phase.FAILURE: ("❌", "failed"),
-    Phase.ERROR: ("⛔", "could not run"),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What a message tells of a deployment. `seconds` is how long it took, None while it goes on;
-    `since_sha` is the last success of that environment before it."""
-
-    deployment_id: int
-    repo: str
-    repo_url: str
-    environment: str
-    production: bool
-    ref: str
-    sha: str
-    task: str
-    creator: str
-    phase: Phase
-    words: str
-    seconds: float | None
-    page_url: str
-    run_url: str
-    handler: str
-    environment_url: str
-    since_sha: str
+# Run and environment are addresses of others', long where a dashboard writes its state into them.
+_LONGEST_URL_OF_OTHERS = 1000
 
 
 def living(told: Told) -> Message:
     """The one message of a deployment in a channel, edited in place."""
-    return Message(_line(told), [_headline(told), *_details(told)], f"{told.deployment_id}:message")
+    blocks = [_headline(told), *_about(told), *what_ships(told), *_links(told), *actions(told)]
+    return Message(_sentence(told), blocks)
 
 
-def failure(told: Told, purpose: str) -> Message:
-    """A failure as a message of its own, because nobody is told of an edit."""
-    words = f"{_line(told)}: {_escape(told.words, 300)}" if told.words else _line(told)
-    return Message(words, [_headline(told), *_details(told)], f"{told.deployment_id}:{purpose}")
+def alarm(told: Told, mention: str = "") -> Message:
+    """A message in the channel for failures. It is not edited and has no buttons, which would
+    still be offered when they make no sense any more."""
+    called = messages_text.mention(mention)
+    blocks = [_headline(told, called), *_about(told), *what_ships(told), *_links(told)]
+    return Message(_calling(_sentence(told), called), blocks)
+
+
+def note(told: Told, steps: Sequence[StepTold], *, broadcast: bool, mention: str = "") -> Message:
+    """A reply in the thread: what has happened. Where the channel sees it too (`broadcast`), it
+    says first what it is about."""
+    if steps and not broadcast:
+        return Message(sentence(told, steps[-1]), [section(lines(told, steps))])
+    called = messages_text.mention(mention)
+    said = bool(steps) and steps[-1].words == told.words
+    happened = [section(lines(told, steps, above=sign_of(told)))] if steps else []
+    blocks = [_headline(told, called, words=not said), *happened, *_in_short(told)]
+    return Message(_calling(_sentence(told), called), blocks)
 
 
 def digest(message: Message) -> str:
@@ -69,65 +56,78 @@ def digest(message: Message) -> str:
     return hashlib.sha256(json.dumps([message.text, blocks]).encode()).hexdigest()
 
 
-def _line(told: Told) -> str:
-    sign, word = _SIGNS[told.phase]
-    names = f"{_escape(told.repo, 140)} to {_escape(told.environment, 255)}"
-    return f"{sign} {names} {word}{_duration(told)}"
+def _sentence(told: Told) -> str:
+    """For a notification and for a screen reader."""
+    sign, word = sign_of(told)
+    names = f"{escape(told.repo, 140)} to {escape(told.environment, 140)}"
+    words = escape(told.words, LONGEST_WORDS)
+    return f"{sign} {names} {word}{_more(told)}" + (f": {words}" if words else "")
 
 
-def _headline(told: Told) -> SectionBlock:
-    sign, word = _SIGNS[told.phase]
-    production = " (production)" if told.production and told.environment != "production" else ""
-    text = (
-        f"{sign} {_link(told.repo_url, told.repo)} to *{_escape(told.environment, 255)}*"
-        f"{production} *{word}*{_duration(told)}"
-    )
-    if told.words:
-        text += f"\n{_escape(told.words, 300)}"
-    return SectionBlock(text=MarkdownTextObject(text=text))
+def _headline(told: Told, called: str = "", *, words: bool = True) -> SectionBlock:
+    sign, word = sign_of(told)
+    repo = link(told.repo_url, escape(told.repo, 140))
+    environment = bold(escape(told.environment, 140))
+    if told.production and told.environment != "production":
+        environment += " (production)"
+    text = _calling(f"{sign} {repo} to {environment} {bold(word)}{_more(told)}", called)
+    said = escape(told.words, LONGEST_WORDS) if words else ""
+    return section(f"{text}\n{said}" if said else text)
 
 
-def _details(told: Told) -> list[ContextBlock]:
-    ref_url = f"{told.repo_url}/tree/{quote(told.ref)}"
-    sha_url = f"{told.repo_url}/commit/{quote(told.sha)}"
-    what = f"{_link(ref_url, told.ref)} @ {_link(sha_url, told.sha[:7])}"
-    who = [what, f"by {_escape(told.creator or 'somebody', 60)}"]
-    if told.task != "deploy":
-        who.append(f"task {_escape(told.task, 100)}")
-    links = [_link(told.page_url, "Logs")]
-    if told.run_url:
-        links.append(_link(told.run_url, f"Run ({told.handler})"))
-    if told.environment_url:
-        links.append(_link(told.environment_url, "Environment"))
-    if told.since_sha and told.since_sha != told.sha:
-        diff = f"{told.repo_url}/compare/{quote(told.since_sha)}...{quote(told.sha)}"
-        links.append(_link(diff, f"Diff to {told.since_sha[:7]}"))
-    return [_context(who), _context(links)]
+def _calling(text: str, called: str) -> str:
+    return f"{text} · {called}" if called else text
 
 
-def _context(parts: list[str]) -> ContextBlock:
-    return ContextBlock(elements=[MarkdownTextObject(text="  ·  ".join(parts))])
-
-
-def _duration(told: Told) -> str:
+def _more(told: Told) -> str:
+    """How long it took, and what else is worth a word."""
+    good = told.phase in (Phase.SUCCESS, Phase.INACTIVE)
+    ran = told.phase.final and (told.phase is not Phase.ERROR or told.began)
     words = ""
-    if told.seconds is not None and told.phase is not Phase.ERROR:  # it did not run
-        words = f" in {durations.write(told.seconds)}"
-    return f"{words}, replaced since" if told.phase is Phase.INACTIVE else words
+    if told.seconds is not None and ran:
+        words = f" {'in' if good else 'after'} {durations.write(max(0, told.seconds))}"
+    if told.phase is Phase.INACTIVE:
+        return f"{words}, replaced since"
+    green = told.phase is Phase.SUCCESS and told.back_to_green
+    return f"{words}, back to green" if green else words
 
 
-def _escape(text: str, limit: int) -> str:
-    cut = shorten(text, limit)
-    return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _about(told: Told) -> list[ContextBlock]:
+    """What is deployed, by whom, and with what."""
+    tool = link(told.run_url, escape(told.tool, 60), longest_url=_LONGEST_URL_OF_OTHERS)
+    return context([_origin(told), _what(told), _who(told), _task(told), tool])
 
 
-def _link(url: str, label: str) -> str:
-    shown = _escape(label, 140)
-    if not url.startswith(("https://", "http://")) or len(url) > 2000:
-        return shown
-    safe = url.replace("|", "%7C").replace(" ", "%20")
-    return f"<{_escape(safe, 2100)}|{shown}>"
+def _origin(told: Told) -> str:
+    words = {"retry": "retry of an earlier deployment", "rollback": "rollback"}
+    return link(told.origin_url, words.get(told.origin, ""))
 
 
-def seconds_between(start: datetime | None, end: datetime | None) -> float | None:
-    return (end - start).total_seconds() if start and end else None
+def _what(told: Told) -> str:
+    sha = escape(told.sha[:7], 40)
+    commit = link(messages_text.on_github(told.repo_url, "commit", told.sha), sha)
+    if told.ref == told.sha:
+        return commit
+    tree = messages_text.on_github(told.repo_url, "tree", told.ref)
+    return f"{link(tree, escape(told.ref, 100))} @ {commit}"
+
+
+def _who(told: Told) -> str:
+    who = escape(told.asked_by, 60)
+    return f"by {who}" if who else ""
+
+
+def _task(told: Told) -> str:
+    """Only where it is not what everybody would think."""
+    task = escape(told.task, 100)
+    usual = told.task == "deploy" or (told.origin and told.task == f"deploy:{told.origin}")
+    return "" if usual or not task else f"task {task}"
+
+
+def _links(told: Told) -> list[ContextBlock]:
+    environment = link_only(told.environment_url, "Environment", _LONGEST_URL_OF_OTHERS)
+    return context([link_only(told.page_url, "Logs"), environment, diff(told)])
+
+
+def _in_short(told: Told) -> list[ContextBlock]:
+    return context([_what(told), _who(told), link_only(told.page_url, "Logs")])

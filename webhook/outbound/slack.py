@@ -6,17 +6,18 @@ auth.test). Errors: `Later` (429 and the like: not done), `Unsure` (may have bee
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
-from slack_sdk.models.blocks import Block
 from slack_sdk.models.metadata import Metadata
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
+from webhook.outbound.told import Message
 from webhook.outbound.trouble import Later, Refused, Unsure
 
 # Seconds for one call.
@@ -24,25 +25,32 @@ TIMEOUT = 10
 METADATA_EVENT = "gitploy_relay_deployment"
 HISTORY_SCOPES = frozenset({"channels:history", "groups:history"})
 
+AGAIN = (
+    "install the Slack app again (python -m webhook slack install-link),"
+    " or set GITPLOY_SLACK_BOT_TOKEN anew"
+)
+
 _LATER = {"ratelimited", "rate_limited", "service_unavailable", "request_timeout"}
 _UNSURE = {"internal_error", "fatal_error"}
-_GONE = {"message_not_found", "cant_update_message", "edit_window_closed"}
+_GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
+# The token is used no more.
+_DEAD = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}
 _REMEDIES = {
     "not_in_channel": "type /invite @{bot} in {channel}",
     "channel_not_found": "there is no channel {channel} that the bot can see; if it is private,"
     " type /invite @{bot} in it",
     "is_archived": "{channel} is archived; choose another one in deploy.yml",
     "restricted_action": "the workspace does not let the bot post in {channel}",
-    "invalid_auth": "the bot token is not valid; set GITPLOY_SLACK_BOT_TOKEN anew",
-    "not_authed": "the bot token is not valid; set GITPLOY_SLACK_BOT_TOKEN anew",
-    "account_inactive": "the bot's account or workspace is gone; install the Slack app again",
-    "token_revoked": "the bot token was revoked; install the Slack app again and set"
-    " GITPLOY_SLACK_BOT_TOKEN",
-    "token_expired": "the bot token has expired; set GITPLOY_SLACK_BOT_TOKEN anew",
+    "invalid_auth": f"the bot token is not valid; {AGAIN}",
+    "not_authed": f"the bot token is not valid; {AGAIN}",
+    "account_inactive": f"the bot's account or workspace is gone; {AGAIN}",
+    "token_revoked": f"the bot token was revoked; {AGAIN}",
+    "token_expired": f"the bot token has expired; {AGAIN}",
     "missing_scope": "the Slack app lacks the scope {needed}; add it and install the app again",
 }
 # At once, in one process: a Slack that hangs must not use up the jobs that a worker can do.
 MOST_CALLS = 8
+MOST_IN_A_CHANNEL = 3
 # Seconds to wait where Slack limits without saying for how long.
 WAIT_WITHOUT_A_WORD = 30
 # AttributeError: slack_sdk stumbles over a 200 whose body is not JSON, a proxy's page for example.
@@ -59,13 +67,12 @@ class Gone(Refused):
     """The message that should be edited is no more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """`text` is the notification and what a screen reader says; `key` finds it again."""
+class Dead(Refused):
+    """The token is good for nothing any more; `words` say why and what to do."""
 
-    text: str
-    blocks: Sequence[Block]
-    key: str
+
+class Limited(Later):
+    """Slack says that there were too many calls of this kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +93,22 @@ class Bot:
 
 
 class Slack:
+    """One workspace, seen with one token."""
+
     def __init__(self, token: str, base_url: str, session: aiohttp.ClientSession) -> None:
         # slack_sdk would send a post again after a connection error, which may post twice.
-        self._client = AsyncWebClient(
+        self.client = AsyncWebClient(
             token=token, base_url=base_url, timeout=TIMEOUT, session=session, retry_handlers=[]
         )
         # It would take HTTPS_PROXY for every address; our session heeds NO_PROXY too.
-        self._client.proxy = None
+        self.client.proxy = None
         self._bot: Bot | None = None
-        self._wait_until: dict[str, datetime] = {}
         self._calls = asyncio.Semaphore(MOST_CALLS)
+        self._in_channel: Counter[str] = Counter()
 
     async def bot(self) -> Bot:
         if self._bot is None:
-            answer = await self._call("", self._client.auth_test)
+            answer = await self.call(self.client.auth_test)
             scopes = {k.lower(): v for k, v in answer.headers.items()}.get("x-oauth-scopes", "")
             self._bot = Bot(
                 team=answer["team_id"],
@@ -110,34 +119,43 @@ class Slack:
         return self._bot
 
     async def post(
-        self, channel: str, message: Message, *, thread_ts: str = "", broadcast: bool = False
+        self,
+        channel: str,
+        message: Message,
+        *,
+        key: str,
+        thread_ts: str = "",
+        broadcast: bool = False,
+        link_names: bool = False,
     ) -> Posted:
+        """`key` finds the message again. `link_names` makes a mention of a plain @group."""
         bot = await self.bot()
-        answer = await self._call(
-            channel,
-            lambda: self._client.chat_postMessage(
+        answer = await self.call(
+            lambda: self.client.chat_postMessage(
                 channel=channel,
                 text=message.text,
                 blocks=message.blocks,
-                metadata=Metadata(METADATA_EVENT, {"key": message.key}),
+                metadata=Metadata(METADATA_EVENT, {"key": key}),
                 thread_ts=thread_ts or None,
                 reply_broadcast=broadcast or None,
+                link_names=link_names or None,
                 unfurl_links=False,
                 unfurl_media=False,
             ),
+            channel,
         )
         return Posted(bot.team, answer["channel"], answer["ts"])
 
-    async def edit(self, posted: Posted, message: Message) -> None:
-        await self._call(
-            posted.channel_id,
-            lambda: self._client.chat_update(
+    async def edit(self, posted: Posted, message: Message, *, key: str) -> None:
+        await self.call(
+            lambda: self.client.chat_update(
                 channel=posted.channel_id,
                 ts=posted.ts,
                 text=message.text,
                 blocks=message.blocks,
-                metadata=Metadata(METADATA_EVENT, {"key": message.key}),
+                metadata=Metadata(METADATA_EVENT, {"key": key}),
             ),
+            posted.channel_id,
         )
 
     async def find(
@@ -151,9 +169,11 @@ class Slack:
         if not channel_id or not bot.scopes & HISTORY_SCOPES:
             return None
         try:
-            answer = await self._call(
-                channel_id, lambda: self._history(channel_id, since, thread_ts)
+            answer = await self.call(
+                lambda: self._history(channel_id, since, thread_ts), channel_id
             )
+        except Dead:
+            raise
         except Refused:
             return None  # the bot may not read there
         for found in answer["messages"]:
@@ -164,33 +184,37 @@ class Slack:
     def _history(
         self, channel_id: str, since: datetime, thread_ts: str
     ) -> Awaitable[AsyncSlackResponse]:
-        if thread_ts:
-            return self._client.conversations_replies(
-                channel=channel_id, ts=thread_ts, include_all_metadata=True, limit=200
-            )
         oldest = str((since - timedelta(minutes=1)).timestamp())
-        return self._client.conversations_history(
+        if thread_ts:
+            return self.client.conversations_replies(
+                channel=channel_id,
+                ts=thread_ts,
+                oldest=oldest,
+                include_all_metadata=True,
+                limit=200,
+            )
+        return self.client.conversations_history(
             channel=channel_id, oldest=oldest, include_all_metadata=True, limit=200
         )
 
-    async def _call(
-        self, channel: str, call: Callable[[], Awaitable[AsyncSlackResponse]]
+    async def call(
+        self, call: Callable[[], Awaitable[AsyncSlackResponse]], channel: str = ""
     ) -> AsyncSlackResponse:
-        until = self._wait_until.get(channel)
-        if until and until > datetime.now(UTC):
-            raise Later("Slack asked to wait", until)
-        if self._calls.locked():
+        """One call, its errors in our kinds. A channel that hangs leaves others their places."""
+        if self._calls.locked() or (channel and self._in_channel[channel] >= MOST_IN_A_CHANNEL):
             raise Later.in_seconds("enough calls to Slack are under way", 0.5)
+        self._in_channel[channel] += 1
         try:
             async with self._calls:
                 return await call()
         except SlackApiError as error:
-            understood = self._understood(channel, error)
-            if isinstance(understood, Later):
-                self._wait_until[channel] = understood.at
-            raise understood from error
+            raise self._understood(channel, error) from error
         except _NO_CLEAR_ANSWER as error:
             raise Unsure(f"Slack gave no clear answer ({type(error).__name__})") from error
+        finally:
+            self._in_channel[channel] -= 1
+            if not self._in_channel[channel]:
+                del self._in_channel[channel]
 
     def _understood(self, channel: str, error: SlackApiError) -> Later | Unsure | Refused:
         response = error.response
@@ -200,7 +224,8 @@ class Slack:
         if status == 429 or code in _LATER:
             wait = response.headers.get("Retry-After", "")
             seconds = int(wait) if wait.isdigit() else WAIT_WITHOUT_A_WORD
-            return Later.in_seconds(f"Slack: {code or 'rate limited'}", seconds)
+            kind = Limited if status == 429 else Later
+            return kind.in_seconds(f"Slack: {code or 'rate limited'}", seconds)
         if status >= 500 or code in _UNSURE or not code:
             return Unsure(f"Slack gave no clear answer (HTTP {status})")
         if code in _GONE:
@@ -210,4 +235,4 @@ class Slack:
             channel=channel or "the channel",
             needed=document.get("needed", "chat:write"),
         )
-        return Refused(f"Slack says {code}: {remedy}")
+        return (Dead if code in _DEAD else Refused)(f"Slack says {code}: {remedy}")

@@ -19,7 +19,7 @@ import aiohttp
 from webhook.sandbox.running import get, relay, site
 from webhook.sandbox.sandbox import REPOSITORY, Sandbox
 from webhook.sandbox.screen import render
-from webhook.sandbox.slack_model import Message
+from webhook.sandbox.slack_model import Message, User
 from webhook.sandbox.story import Story
 from webhook.sandbox.tools import SECRETS, Tools
 
@@ -30,6 +30,7 @@ ENDED = ("succeeded", "failed", "could not run")
 
 DEPLOY_YML = """\
 slack: {{channel: "#deploys"}}
+slack_users: {{octocat: {octocat}}}
 envs:
   - name: staging
     handler: command
@@ -40,7 +41,7 @@ envs:
     with:
       run: [sh, {deploy}, {site}/production, {url}/production/]
     timeout: 5m
-    slack: {{channel: "#deploys", failures: "#oncall"}}
+    slack: {{failures: "#oncall"}}
 """
 
 
@@ -70,11 +71,20 @@ ACTS = (
     Act("production", "v1.0", "success"),
     Act("production", "v1.1-broken", "failure"),
 )
+# What octocat does in Slack about the last of them.
+ROLL_BACK = Act("production", "v1.0", "success")
 # No pipeline of Drone is for the environment load-test.
 TOOL_ACTS = tuple(
     Act(name, "v1.2", "error" if name == "load-test" else "success", tool)
     for name, tool in TOOLS.items()
 )
+
+
+COMMITS = {
+    "v1.0": ["The first page"],
+    "v1.1-broken": ["Show prices with tax", "Mend the total of an empty cart"],
+    "v1.2": ["Show prices again"],
+}
 
 
 async def demo(*, keep: bool, as_json: bool, every_tool: bool) -> int:
@@ -84,14 +94,17 @@ async def demo(*, keep: bool, as_json: bool, every_tool: bool) -> int:
     if this is not None:  # nothing is left running, however it is stopped
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     try:
-        async with Sandbox() as sandbox, site(folder / "site") as site_url:
+        async with Sandbox(answers=True) as sandbox, site(folder / "site") as site_url:
             tools = Tools(sandbox, TOOLS) if every_tool else None
             async with tools or nullcontext():
-                deploy_yml = DEPLOY_YML.format(deploy=DEPLOY, site=folder / "site", url=site_url)
+                octocat = sandbox.slack.add_user("octocat")
+                deploy_yml = DEPLOY_YML.format(
+                    deploy=DEPLOY, site=folder / "site", url=site_url, octocat=octocat.id
+                )
                 deploy_yml += tools.deploy_yml() if tools else ""
                 async with relay(sandbox, folder, deploy_yml, SECRETS) as relay_url:
                     story = Story(sandbox, silent=as_json)
-                    shown = Demo(sandbox, tools, story, relay_url, site_url)
+                    shown = Demo(sandbox, tools, story, relay_url, site_url, octocat)
                     return await shown.play(keep=keep, as_json=as_json)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -104,9 +117,11 @@ class Demo:
     story: Story
     relay_url: str
     site_url: str
+    octocat: User
 
     async def play(self, *, keep: bool, as_json: bool) -> int:
-        acts = (*ACTS, *(TOOL_ACTS if self.tools else ()))
+        acts = (*ACTS, ROLL_BACK, *(TOOL_ACTS if self.tools else ()))
+        _commit(self.sandbox)
         github, slack = self.sandbox.github.url, self.sandbox.slack.url
         stand_ins = f"{'GitHub':10} {github}\n{'Slack':10} {slack}"
         stand_ins += self.tools.addresses() if self.tools else ""
@@ -127,7 +142,7 @@ class Demo:
 
     async def _deploy(self, act: Act) -> bool:
         """Whether it ended as it should."""
-        deployment_id = await self._ask(act)
+        deployment_id = await (self._press() if act is ROLL_BACK else self._ask(act))
         status = await self.sandbox.github.wait_for(
             deployment_id, "success", "failure", "error", within=END_WITHIN
         )
@@ -154,6 +169,17 @@ class Demo:
             response.raise_for_status()
             return int((await response.json())["id"])
 
+    async def _press(self) -> int:
+        """The button on the message of the newest deployment; the relay asks for another one."""
+        known = set(self.sandbox.github.deployments)
+        message = [m for m in self.sandbox.slack.messages("#deploys") if not m.is_reply][-1]
+        self.story.press("Roll back", self.octocat.name)
+        await self.sandbox.slack.press(message, "rollback", self.octocat)
+        async with asyncio.timeout(END_WITHIN):
+            while not (new := set(self.sandbox.github.deployments) - known):
+                await asyncio.sleep(0.05)
+        return new.pop()
+
     async def _stay(self) -> None:
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -176,17 +202,23 @@ class Demo:
 async def _slack_says_so(sandbox: Sandbox, deployment_id: int, act: Act) -> None:
     """Wait until Slack tells of the end, in all the places where it should."""
     failed = act.ends != "success"
-    purposes = ["message", *(["reply"] if failed else [])]
-    if failed and act in ACTS:
-        purposes.append("failures")
+    purposes = {"message", "step", *(["failures"] if failed and act in ACTS else [])}
     async with asyncio.timeout(END_WITHIN):
-        while not {f"{deployment_id}:{purpose}" for purpose in purposes} <= {
-            key
+        while not purposes <= {
+            key.split(":")[1]
             for channel in ("#deploys", "#oncall")
             for key, message in _slack_messages(sandbox, channel)
-            if any(word in message.text for word in ENDED)
+            if key.startswith(f"{deployment_id}:") and any(word in message.text for word in ENDED)
         }:
             await asyncio.sleep(0.05)
+
+
+def _commit(sandbox: Sandbox) -> None:
+    """So that there is something to ship."""
+    repository = sandbox.github.repository(REPOSITORY)
+    for ref, titles in COMMITS.items():
+        for title in titles:
+            repository.refs[ref] = repository.push(title)
 
 
 def _slack_messages(sandbox: Sandbox, channel: str) -> list[tuple[str, Message]]:

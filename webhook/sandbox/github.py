@@ -4,11 +4,10 @@ Every API route is there with and without GHES's `/api/v3`.
 """
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -27,14 +26,15 @@ from webhook.sandbox.github_model import (
     App,
     Delivery,
     Deployment,
-    Installation,
     Json,
     RefusedError,
-    Repository,
     Status,
     User,
     World,
 )
+from webhook.sandbox.github_population import Population
+from webhook.sandbox.github_repositories import Repositories
+from webhook.sandbox.github_users import Users
 from webhook.sandbox.server import Server
 
 PERMISSIONS = {"deployments": "write", "metadata": "read", "contents": "read", "actions": "write"}
@@ -45,7 +45,7 @@ NO_USER_AGENT = (
 )
 
 
-class GitHub(Server):
+class GitHub(Population, Server):
     def __init__(
         self,
         *,
@@ -81,13 +81,17 @@ class GitHub(Server):
         parts = (self.world, self.documents, self.events, self.auth, self.hooks)
         self.actions = Actions(*parts)
         self._deployments = ActiveDeployments(*parts, actions=self.actions)
+        told = (self.world, self.documents, self.auth)
+        self.repositories = Repositories(*told)
+        self.users = Users(*told)
         self._news = asyncio.Event()
         self.on_status.append(self._tell)
 
     # -- the server ---------------------------------------------------------------------------
 
     def routes(self) -> Sequence[web.RouteDef]:
-        parts = (self.auth, self._deployments, self.actions, self.hooks)
+        told = (self.repositories, self.users)
+        parts = (self.auth, *told, self._deployments, self.actions, self.hooks)
         plain = [route for part in parts for route in part.routes()]
         ghes = [web.route(r.method, "/api/v3" + r.path, r.handler, **r.kwargs) for r in plain]
         return [*plain, *ghes]
@@ -104,45 +108,6 @@ class GitHub(Server):
         await self.hooks.close()
         await super().stop()
 
-    # -- what there is ------------------------------------------------------------------------
-
-    def add_user(self, login: str, token: str | None = None) -> User:
-        """A person with a personal token, who may do all in every repository."""
-        account = Account(login, self.world.id())
-        user = User(account, token or "ghp_" + secrets.token_urlsafe(27))
-        self.world.users[user.token] = user
-        return user
-
-    def add_repository(self, full_name: str, *, private: bool = True) -> Repository:
-        login, _, name = full_name.partition("/")
-        owner = self._owner(login)
-        repository = Repository(self.world.id(), owner, name, private)
-        self.world.repositories[full_name.lower()] = repository
-        return repository
-
-    def add_installation(
-        self,
-        login: str,
-        repositories: Sequence[str] = (),
-        *,
-        selection: Literal["all", "selected"] = "selected",
-        permissions: dict[str, str] | None = None,
-    ) -> Installation:
-        """The App installed at an account; repositories that are new are added."""
-        known = self.world.repositories
-        inside = [known.get(r.lower()) or self.add_repository(r) for r in repositories]
-        granted = dict(permissions or self.app.permissions)
-        account = inside[0].owner if inside else self._owner(login)
-        made = Installation(self.world.id(), account, inside, granted, selection)
-        self.world.installations[made.id] = made
-        return made
-
-    def _owner(self, login: str) -> Account:
-        for repository in self.world.repositories.values():
-            if repository.owner.login == login:
-                return repository.owner
-        return Account(login, self.world.id(), "Organization")
-
     # -- what happens -------------------------------------------------------------------------
 
     async def create_deployment(
@@ -154,8 +119,8 @@ class GitHub(Server):
         workflow_run: Json | None = None,
         **fields: Any,
     ) -> Deployment:
-        """As the HTTP route does it. With `workflow_run` (`{}` will do) a job of GitHub Actions
-        made this deployment."""
+        """As the HTTP route does it, but for its 202, which is a `MergedError` here. With
+        `workflow_run` (`{}` will do) a job of GitHub Actions made this deployment."""
         caller = self._person(by)
         body = {"ref": ref, **fields}
         found = self.world.repository(repository)

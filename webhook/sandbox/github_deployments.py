@@ -8,6 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from webhook.sandbox.github_auth import Auth, Caller
+from webhook.sandbox.github_creation import MERGED_STATUS, MergedError, check_creation
 from webhook.sandbox.github_documents import Documents
 from webhook.sandbox.github_events import Events
 from webhook.sandbox.github_fields import body_of, field, invalid, page, required, url_field
@@ -41,7 +42,6 @@ class Deployments:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get(REPOSITORY, self._repository),
             web.post(REPOSITORY + "/deployments", self._create),
             web.get(REPOSITORY + "/deployments", self._list),
             web.get(DEPLOYMENT, self._read),
@@ -69,11 +69,8 @@ class Deployments:
 
     def _new(self, caller: Caller, repository: Repository, body: Json) -> Deployment:
         ref = required(body, "ref")
-        if not ref:
-            raise RefusedError(422, f"No ref found for: {ref}")
         environment = field(body, "environment", "production", str)
-        field(body, "auto_merge", True, bool)
-        return Deployment(
+        made = Deployment(
             id=self._world.id(),
             repository=repository,
             ref=ref,
@@ -82,12 +79,14 @@ class Deployments:
             environment=environment,
             original_environment=environment,
             payload=_payload(body),
-            description=body.get("description"),
+            description=_description(body),
             production=field(body, "production_environment", environment == "production", bool),
             transient=field(body, "transient_environment", False, bool),
             creator=caller.account,
             by_app=caller.token is not None,
         )
+        check_creation(repository, body)
+        return made
 
     def _new_status(self, caller: Caller, deployment: Deployment, body: Json) -> Status:
         what = "DeploymentStatus"
@@ -125,13 +124,12 @@ class Deployments:
         for told in self.on_status:
             told(deployment, status)
 
-    async def _repository(self, request: web.Request) -> web.Response:
-        _, repository = self._auth.enter(request, "metadata", "read")
-        return web.json_response(self._documents.repository(repository))
-
     async def _create(self, request: web.Request) -> web.Response:
         caller, repository = self._auth.enter(request, "deployments", "write")
-        deployment = self.create(caller, repository, await body_of(request))
+        try:
+            deployment = self.create(caller, repository, await body_of(request))
+        except MergedError as merged:
+            return web.json_response(merged.document, status=MERGED_STATUS)
         return web.json_response(self._documents.deployment(deployment), status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -176,6 +174,13 @@ def _payload(body: Json) -> object:
     if isinstance(payload, dict | str):
         return payload
     return field(body, "payload", {}, dict)
+
+
+def _description(body: Json) -> str | None:
+    """Here null is allowed."""
+    if body.get("description") is None:
+        return None
+    return field(body, "description", "", str)
 
 
 def _gives_way(earlier: Deployment, later: Deployment) -> bool:

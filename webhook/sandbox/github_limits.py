@@ -10,46 +10,53 @@ from collections import Counter
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from webhook.sandbox.faults import short
 from webhook.sandbox.github_auth import credential_of
 from webhook.sandbox.github_model import World
 
-HOUR = 3600
+WINDOWS = {"core": 3600, "search": 60}
 
 
 class Limits:
-    def __init__(self, world: World, an_hour: int = 5000) -> None:
+    """The search has its own, smaller limit."""
+
+    def __init__(self, world: World, an_hour: int = 5000, searches_a_minute: int = 30) -> None:
         self.an_hour = an_hour
+        self.searches_a_minute = searches_a_minute
         self._world = world
-        self._used: Counter[str] = Counter()
-        self._reset = 0
+        self._used: Counter[tuple[str, str]] = Counter()
+        self._reset = dict.fromkeys(WINDOWS, 0)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        used = self._count(request)
-        if used > self.an_hour:
+        resource = "search" if short(request.path).startswith("/search/") else "core"
+        limit = self.searches_a_minute if resource == "search" else self.an_hour
+        used = self._count(request, resource)
+        if used > limit:
             document = {"message": "API rate limit exceeded.", "status": "403"}
             response: web.StreamResponse = web.json_response(document, status=403)
         else:
             response = await handler(request)
         told = {
-            "x-ratelimit-limit": self.an_hour,
-            "x-ratelimit-remaining": max(0, self.an_hour - used),
+            "x-ratelimit-limit": limit,
+            "x-ratelimit-remaining": max(0, limit - used),
             "x-ratelimit-used": used,
-            "x-ratelimit-reset": self._reset,
-            "x-ratelimit-resource": "core",
+            "x-ratelimit-reset": self._reset[resource],
+            "x-ratelimit-resource": resource,
         }
         for name, value in told.items():
             response.headers.setdefault(name, str(value))
         return response
 
-    def _count(self, request: web.Request) -> int:
-        if time.time() >= self._reset:
-            self._used.clear()
-            self._reset = int(time.time()) + HOUR
+    def _count(self, request: web.Request, resource: str) -> int:
+        if time.time() >= self._reset[resource]:
+            for used in [used for used in self._used if used[0] == resource]:
+                del self._used[used]
+            self._reset[resource] = int(time.time()) + WINDOWS[resource]
         credential = credential_of(request)
         token = self._world.tokens.get(credential)
         # A JWT is new each time, the App behind them is one.
         app = "app" if credential.startswith("ey") else credential
         whose = f"installation {token.installation.id}" if token else app
-        self._used[whose] += 1
-        return self._used[whose]
+        self._used[resource, whose] += 1
+        return self._used[resource, whose]

@@ -6,12 +6,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from webhook.sandbox.github_git import FULL_SHA, Commit, Git
 
 Json = dict[str, Any]
 
 DOCS = "https://docs.github.com/rest"
 LEVELS = ("none", "read", "write", "admin")
+# GitHub's legacy `permission` of each role.
+BASE_OF = {"admin": "admin", "maintain": "write", "write": "write", "triage": "read"}
 
 
 class RefusedError(Exception):
@@ -39,8 +43,24 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class User:
+    """A person; `name` and `email` are what the profile shows to everybody."""
+
     account: Account
     token: str
+    name: str | None = None
+    email: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a person is in a repository; an organisation may have roles of its own names."""
+
+    name: str
+    permission: str
+
+    @classmethod
+    def named(cls, name: str, permission: str | None = None) -> Self:
+        return cls(name, permission or BASE_OF.get(name, name))
 
 
 @dataclass(slots=True)
@@ -58,22 +78,58 @@ class App:
 
 @dataclass(slots=True)
 class Repository:
+    """`roles`: login (lower case) -> what that person is here. `checks`: sha -> context -> state.
+    `behind` and `conflicting` are refs that lack commits of the default branch, which could or
+    could not be merged into them; `missing_refs` are those that are not there."""
+
     id: int
     owner: Account
     name: str
     private: bool = True
     default_branch: str = "main"
-    refs: dict[str, str] = field(default_factory=dict)
+    git: Git = field(default_factory=Git)
+    roles: dict[str, Role] = field(default_factory=dict)
+    checks: dict[str, dict[str, str]] = field(default_factory=dict)
+    behind: set[str] = field(default_factory=set)
+    conflicting: set[str] = field(default_factory=set)
+    missing_refs: set[str] = field(default_factory=set)
 
     @property
     def full_name(self) -> str:
         return f"{self.owner.login}/{self.name}"
 
+    @property
+    def refs(self) -> dict[str, str]:
+        return self.git.refs
+
+    @property
+    def history(self) -> list[Commit]:
+        """The commits of the default branch, oldest first."""
+        tip = self.git.find(self.default_branch)
+        known = self.git.ancestors(tip) if tip else ()
+        return [commit for sha, commit in self.git.commits.items() if sha in known]
+
     def sha(self, ref: str) -> str:
         """The commit of a ref; a ref nobody told us of has a made-up, stable one."""
-        if re.fullmatch("[0-9a-f]{40}", ref):
+        if re.fullmatch(FULL_SHA, ref):
             return ref
-        return self.refs.get(ref) or hashlib.sha1(ref.encode()).hexdigest()
+        return self.git.sha(ref) or hashlib.sha1(ref.encode()).hexdigest()
+
+    def push(
+        self,
+        message: str,
+        author: str = "octocat",
+        ref: str = "main",
+        *,
+        at: datetime | None = None,
+    ) -> str:
+        """A commit on a branch, which begins at the default one's tip where it is new."""
+        tip = self.git.find(ref) or self.git.find(self.default_branch)
+        return self.git.commit(message, author, ref, [tip.sha] if tip else [], at)
+
+    def check(self, ref: str, context: str, state: str) -> None:
+        """What a check says of a commit: success, failure, pending, ..."""
+        self.checks.setdefault(self.sha(ref), {})[context] = state
 
 
 @dataclass(slots=True)
@@ -177,6 +233,10 @@ class World:
         if found is None:
             raise RefusedError(404, "Not Found")
         return found
+
+    def user(self, login: str) -> User | None:
+        every = self.users.values()
+        return next((u for u in every if u.account.login.lower() == login.lower()), None)
 
     def installed(self, repository: Repository) -> Installation | None:
         return next((i for i in self.installations.values() if repository in i.repositories), None)

@@ -13,11 +13,22 @@ REPOSITORY = "acme/site"
 
 
 class Sandbox:
-    """Start it with `async with`; `environ` is what a relay needs to live in it."""
+    """Start it with `async with`; `environ` is what a relay needs to live in it. With `answers`
+    people can answer in Slack; with `oauth` the App is not installed in Slack yet."""
 
-    def __init__(self, github: GitHub | None = None, slack: Slack | None = None) -> None:
+    def __init__(
+        self,
+        github: GitHub | None = None,
+        slack: Slack | None = None,
+        *,
+        answers: bool = False,
+        oauth: bool = False,
+    ) -> None:
         self.github = github or GitHub()
-        self.slack = slack or Slack(scopes=("chat:write", "channels:history"))
+        scopes = ("chat:write", "channels:history")
+        self.slack = slack or Slack(scopes=scopes, installed=not oauth)
+        self.answers = answers
+        self.oauth = oauth
         self.person = self.github.add_user("octocat")
         self.installation = self.github.add_installation("acme", [REPOSITORY])
         self.deploys = self.slack.add_channel("deploys")
@@ -33,7 +44,7 @@ class Sandbox:
         await self.slack.stop()
 
     def environ(self, data_dir: Path, config: Path, port: int) -> dict[str, str]:
-        """The relay's variables; it listens on `port`, where GitHub sends its webhooks from now."""
+        """The relay's variables; it listens on `port`, where GitHub and Slack call it from now."""
         self.github.webhook_url = f"http://{HOST}:{port}/webhook"
         return {
             "GITPLOY_SERVER_HOST": f"{HOST}:{port}",
@@ -42,12 +53,28 @@ class Sandbox:
             "GITPLOY_GITHUB_BASE_URL": self.github.api_url,
             "GITPLOY_GITHUB_APP_ID": str(self.github.app.id),
             "GITPLOY_GITHUB_PRIVATE_KEY": self.github.private_key_pem,
-            "GITPLOY_SLACK_BOT_TOKEN": self.slack.token,
-            "GITPLOY_SLACK_BASE_URL": self.slack.api_url,
+            **self._slack(f"http://{HOST}:{port}/slack"),
             "GITPLOY_CONFIG": str(config),
             "GITPLOY_DATA_DIR": str(data_dir),
             "PORT": str(port),
         }
+
+    def _slack(self, relay: str) -> dict[str, str]:
+        """Slack's variables; the App's settings at Slack follow `relay`."""
+        self.slack.interactions_url = f"{relay}/interactions"
+        self.slack.commands_url = f"{relay}/commands"
+        self.slack.events_url = f"{relay}/events"
+        app = self.slack.app
+        app.redirect_urls = [f"{relay}/signin"]
+        variables = {"GITPLOY_SLACK_BASE_URL": self.slack.api_url}
+        if self.answers:
+            variables["GITPLOY_SLACK_SIGNING_SECRET"] = app.signing_secret
+        if self.slack.socket_mode:
+            variables["GITPLOY_SLACK_APP_TOKEN"] = app.app_token
+        if self.oauth:
+            variables["GITPLOY_SLACK_CLIENT_ID"] = app.client_id
+            return variables | {"GITPLOY_SLACK_CLIENT_SECRET": app.client_secret}
+        return variables | {"GITPLOY_SLACK_BOT_TOKEN": self.slack.token}
 
 
 def free_ports(count: int) -> Sequence[int]:

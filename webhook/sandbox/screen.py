@@ -2,24 +2,41 @@
 
 import html
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from webhook.sandbox.slack_model import Channel, Message
+from webhook.sandbox.slack_model import Channel, Message, Whisper
 
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 ANGLED = re.compile(r"<([^<>|]+)(?:\|([^<>]*))?>")
+MENTIONED = re.compile(r"@([UW][A-Z0-9]+)\b")
 # A marker opens after a space or a sign and closes before one: snake_case stays as it is.
 MARKED = re.compile(r"(?<![\w*_~])([*_~])(?=\S)(.+?)(?<=\S)\1(?![\w*_~])")
 
 
-def render(message: Message) -> str:
-    """The blocks, or the text where there are none: beside blocks it is only the notification."""
-    if not message.blocks:
-        return mrkdwn(message.text)
-    parts = (DRAWN.get(block["type"], _unknown)(block) for block in message.blocks)
+def render(message: Message | Whisper, names: Mapping[str, str] | None = None) -> str:
+    """The blocks, or the text where there are none: beside blocks it is only the notification.
+    `names` of people by id, for mentions."""
+    shown = _drawn(message.blocks) if message.blocks else mrkdwn(message.text)
+    return _named(shown, names or {})
+
+
+def render_view(view: Any, names: Mapping[str, str] | None = None) -> str:
+    """A form (modal), by its document: title, blocks, and its own buttons."""
+    words = [_text(view[name]) for name in ("close", "submit") if view.get(name)]
+    ends = " ".join(f"[{word}]" for word in words)
+    shown = "\n".join((_text(view["title"]), _drawn(view["blocks"]), ends))
+    return _named(shown.rstrip(), names or {})
+
+
+def _drawn(blocks: Iterable[Any]) -> str:
+    parts = (DRAWN.get(block["type"], _unknown)(block) for block in blocks)
     return "\n".join(part for part in parts if part)
+
+
+def _named(text: str, names: Mapping[str, str]) -> str:
+    return MENTIONED.sub(lambda found: f"@{names.get(found.group(1), found.group(1))}", text)
 
 
 def mrkdwn(text: str) -> str:
@@ -83,6 +100,11 @@ def _actions(block: Any) -> str:
     return " ".join(_element(element) for element in block["elements"])
 
 
+def _input(block: Any) -> str:
+    hint = [_text(block["hint"])] if "hint" in block else []
+    return "\n".join([f"{_text(block['label'])}: {_element(block['element'])}", *hint])
+
+
 def _rich_text(block: Any) -> str:
     return "\n".join(_rich(element) for element in block["elements"])
 
@@ -108,11 +130,12 @@ DRAWN: dict[str, Callable[[Any], str]] = {
     "actions": _actions,
     "rich_text": _rich_text,
     "image": _image,
+    "input": _input,
 }
 
 
-def page_of(team: str, channels: Iterable[Channel]) -> str:
-    body = "".join(_channel(channel) for channel in channels)
+def page_of(team: str, channels: Iterable[Channel], names: Mapping[str, str] | None = None) -> str:
+    body = "".join(_channel(channel, names) for channel in channels)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         f"<title>{html.escape(team)}</title><style>body{{font:15px sans-serif;margin:2em}}"
@@ -121,16 +144,16 @@ def page_of(team: str, channels: Iterable[Channel]) -> str:
     )
 
 
-def _channel(channel: Channel) -> str:
+def _channel(channel: Channel, names: Mapping[str, str] | None) -> str:
     parts = [f"<h2>#{html.escape(channel.name)}</h2>"]
     for message in channel.messages.values():
         if not message.is_reply:
-            parts += [_article(m) for m in (message, *channel.replies(message.ts))]
+            parts += [_article(m, names) for m in (message, *channel.replies(message.ts))]
     return "".join(parts)
 
 
-def _article(message: Message) -> str:
+def _article(message: Message, names: Mapping[str, str] | None) -> str:
     at = datetime.fromtimestamp(float(message.ts), UTC).strftime("%H:%M:%S")
     edited = " (edited)" if message.edits else ""
     kind = "reply" if message.is_reply else "message"
-    return f'<pre class="{kind}">{at}{edited}\n{html.escape(render(message))}</pre>'
+    return f'<pre class="{kind}">{at}{edited}\n{html.escape(render(message, names))}</pre>'

@@ -1,4 +1,4 @@
-"""What the stand-in for Slack knows: channels, messages, and its refusals."""
+"""What the stand-in for Slack knows: channels, messages, people, and its refusals."""
 
 import time
 from dataclasses import dataclass, field
@@ -10,9 +10,10 @@ Json = dict[str, Any]
 class SlackError(Exception):
     """`{"ok": false, "error": ...}`, with what else the answer carries."""
 
-    def __init__(self, error: str, status: int = 200, **more: Any) -> None:
+    def __init__(self, error: str, status: int = 200, *, retry_after: int = 0, **more: Any) -> None:
         super().__init__(error)
         self.status = status
+        self.retry_after = retry_after
         self.document: Json = {"ok": False, "error": error, **more}
 
 
@@ -24,6 +25,19 @@ class Bot:
     id: str = "B0RELAY"
     app_id: str = "A0RELAY"
     team_id: str = "T0SANDBOX"
+
+
+@dataclass(slots=True)
+class User:
+    """A person of one workspace."""
+
+    id: str
+    team_id: str
+    name: str
+    email: str = ""
+    confirmed: bool = True
+    deleted: bool = False
+    is_bot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,18 @@ class Message:
 
 
 @dataclass(slots=True)
+class Whisper:
+    """What only one person sees; `user` and `channel` are their ids."""
+
+    user: str
+    channel: str
+    text: str
+    blocks: list[Json] = field(default_factory=list)
+    ts: str = ""
+    thread_ts: str | None = None
+
+
+@dataclass(slots=True)
 class Channel:
     id: str
     name: str
@@ -63,7 +89,7 @@ class Channel:
     archived: bool = False
     private: bool = False
     messages: dict[str, Message] = field(default_factory=dict)
-    last_post: float = float("-inf")
+    ephemerals: list[Whisper] = field(default_factory=list)
 
     def parent(self, thread_ts: str) -> Message:
         """The message that a thread hangs on; a reply is none."""

@@ -45,6 +45,10 @@ class Story:
         self._console.rule(title, align="left")
         self._line("ask", f"POST {url}")
 
+    def press(self, label: str, who: str) -> None:
+        self._console.print()
+        self._console.rule(f"{who} presses [{label}] in Slack", align="left")
+
     def site(self, url: str, page: str) -> None:
         seen = page.partition("<h1>")[2].partition("</h1>")[0]
         self._line("site", f"GET {url} says: {seen or 'nothing yet'}")
@@ -87,7 +91,8 @@ class Story:
             if (message.metadata or {})["event_payload"]["key"].startswith(f"{deployment.id}:")
         ]
         states = " > ".join(self._sandbox.github.states(deployment.id))
-        return (deployment.environment, tool, deployment.ref, states, "\n".join(slack))
+        ref = deployment.ref if deployment.ref != deployment.sha else deployment.sha[:7]
+        return (deployment.environment, tool, ref, states, "\n".join(slack))
 
     def _status(self, deployment: Deployment, status: Status) -> None:
         state = Text(f"{status.state:12}", style=_COLOURS.get(status.state, "yellow"))
@@ -95,7 +100,8 @@ class Story:
 
     def _slack(self, channel: Channel, message: Message) -> None:
         self._line("Slack", f"#{channel.name}, {_kind(message)}:")
-        self._console.print(Text(indent(render(message), " " * 16)))
+        names = self._sandbox.slack.workspace.names
+        self._console.print(Text(indent(render(message, names), " " * 16)))
 
     def _line(self, who: str, what: str | Text) -> None:
         seconds = time.monotonic() - self._began

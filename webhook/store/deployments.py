@@ -28,7 +28,8 @@ class DeploymentRow:
     `production` is deploy.yml's word, else GitHub's. `run` is the handler's Run as JSON.
     `started_on` names the data directory of the first start. `tried_until`: until then a start
     may have got through although the tool does not show it yet. `reported_at`: when the tool last
-    reported by itself. `tool_trouble`: why the tool cannot be asked now, and since when.
+    reported by itself. `tool_trouble`: why the tool cannot be asked now, and since when. `ships`:
+    what is new since the last success, as JSON. `cancel_asked_by`: who wants it to end.
     """
 
     id: int
@@ -64,9 +65,12 @@ class DeploymentRow:
     reported_at: datetime | None
     tool_trouble: str
     tool_trouble_since: datetime | None
+    ships: dict[str, Any] | None
+    cancel_asked_by: str | None
     version: int
 
 
+_PLACE = "lower(repo) = lower(%s) and lower(environment) = lower(%s)"
 _COLUMNS = frozenset(field.name for field in fields(DeploymentRow))
 
 
@@ -153,7 +157,7 @@ async def change(connection: Async, row: DeploymentRow, **columns: Any) -> Deplo
     return _row(values)
 
 
-async def replaced_by(connection: Async, row: DeploymentRow) -> Sequence[int]:
+async def replaced_by(connection: Async, row: DeploymentRow) -> Sequence[DeploymentRow]:
     """Mark as inactive what the success of this deployment replaced, as GitHub does itself.
 
     Source: "Create a deployment status", `auto_inactive`: prior non-transient, non-production
@@ -162,22 +166,60 @@ async def replaced_by(connection: Async, row: DeploymentRow) -> Sequence[int]:
     cursor = await connection.execute(
         "update deployments set phase = 'inactive', phase_at = now(), version = version + 1"
         " where lower(repo) = lower(%s) and lower(environment) = lower(%s) and id < %s"
-        " and phase = 'success' and not production_on_github and not transient returning id",
+        " and phase = 'success' and not production_on_github and not transient returning *",
         [row.repo, row.environment, row.id],
     )
-    return [values["id"] async for values in cursor]
+    return [_row(values) async for values in cursor]
 
 
 async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
     """The success before this deployment in the same environment."""
     cursor = await connection.execute(
-        "select * from deployments where lower(repo) = lower(%s)"
-        " and lower(environment) = lower(%s) and id < %s and phase in ('success', 'inactive')"
+        f"select * from deployments where {_PLACE} and id < %s"
+        " and phase in ('success', 'inactive')"
         " order by id desc limit 1",
         [row.repo, row.environment, row.id],
     )
     values = await cursor.fetchone()
     return _row(values) if values else None
+
+
+async def before(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
+    """The newest deployment of the same environment that was asked for before this one."""
+    cursor = await connection.execute(
+        f"select * from deployments where {_PLACE} and id < %s and asked_at is not null"
+        " order by id desc limit 1",
+        [row.repo, row.environment, row.id],
+    )
+    values = await cursor.fetchone()
+    return _row(values) if values else None
+
+
+async def is_newest(connection: Async, row: DeploymentRow) -> bool:
+    """Whether none was asked for after it in the same environment."""
+    cursor = await connection.execute(
+        f"select 1 from deployments where {_PLACE} and id > %s and asked_at is not null limit 1",
+        [row.repo, row.environment, row.id],
+    )
+    return await cursor.fetchone() is None
+
+
+async def ended_before(connection: Async, row: DeploymentRow) -> Phase | None:
+    """How the one before it in the same environment ended."""
+    cursor = await connection.execute(
+        f"select phase from deployments where {_PLACE} and id < %s and ended_at is not null"
+        " order by id desc limit 1",
+        [row.repo, row.environment, row.id],
+    )
+    values = await cursor.fetchone()
+    return Phase(values["phase"]) if values else None
+
+
+async def keep_ships(connection: Async, deployment_id: int, ships: dict[str, Any]) -> None:
+    """Beside everything that moves the deployment."""
+    await connection.execute(
+        "update deployments set ships = %s where id = %s", [Jsonb(ships), deployment_id]
+    )
 
 
 async def followed(

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from webhook.store import places
-from webhook.store.database import Async
+from webhook.store.database import Async, Sync
 
 # Means nothing; the same in every worker.
 SWEEP_LOCK = 4_117_202
@@ -26,6 +26,23 @@ async def doing(connection: Async, worker_ids: Collection[int]) -> set[tuple[int
         [list(worker_ids)],
     )
     return {(row["id"], row["attempts"]) async for row in cursor}
+
+
+def hurry(connection: Sync, task: str) -> None:
+    """What waits to be tried again is tried now."""
+    connection.execute(
+        "update procrastinate_jobs set scheduled_at = now()"
+        " where status = 'todo' and task_name = %s and scheduled_at > now()",
+        [task],
+    )
+
+
+async def drop_waiting(connection: Async, lock: str) -> None:
+    """Those with that lock that wait to be tried again, because one of them does all their work."""
+    await connection.execute(
+        "delete from procrastinate_jobs where status = 'todo' and attempts > 0 and lock = %s",
+        [lock],
+    )
 
 
 async def bring_home(connection: Async, watcher: str) -> None:

@@ -1,15 +1,17 @@
 """Which Slack messages a deployment has, and what they show."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
 from psycopg.rows import class_row
 
 from webhook.store.database import Async, Sync
+from webhook.store.slack_lanes import Slot
 
-# message: the living one; reply: a failure, broadcast in its thread; failures: another channel.
-Purpose = Literal["message", "reply", "failures"]
+# message: the living one; step: in its thread; failures: another channel. (reply: a failure in the
+# thread, as older versions wrote it.)
+Purpose = Literal["message", "reply", "failures", "step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,8 @@ class SlackMessage:
 
     `shown` is a digest of what it says. `tried_until` is set while an answer to a post is owed;
     until then the call may be under way, in whatever process. `first_tried_at`: it is not older.
+    `about`: of a step, the turn of the last one that is told, else 0. `slot_at` and `slot_epoch`:
+    when its next call may be made.
     """
 
     deployment_id: int
@@ -31,31 +35,42 @@ class SlackMessage:
     first_tried_at: datetime | None
     tried_until: datetime | None
     trouble: str
+    about: int
+    slot_at: datetime | None
+    slot_epoch: int | None
 
 
-_SELECT = (
-    "select deployment_id, purpose, channel, team, channel_id, ts, shown, edits,"
-    " first_tried_at, tried_until, trouble from slack_messages "
-)
+_COLUMNS = ", ".join(field.name for field in fields(SlackMessage))
+_SELECT = f"select {_COLUMNS} from slack_messages "
+_KEY = "deployment_id = %s and purpose = %s and channel = %s and about = %s"
 
 
 async def claim(
-    connection: Async, deployment_id: int, purpose: Purpose, channel: str
+    connection: Async, deployment_id: int, purpose: Purpose, channel: str, about: int = 0
 ) -> SlackMessage:
     """The row of that message, made where it is not there yet."""
-    key = [deployment_id, purpose, channel]
+    key = [deployment_id, purpose, channel, about]
     await connection.execute(
-        "insert into slack_messages (deployment_id, purpose, channel) values (%s, %s, %s)"
-        " on conflict do nothing",
+        "insert into slack_messages (deployment_id, purpose, channel, about)"
+        " values (%s, %s, %s, %s) on conflict do nothing",
         key,
     )
-    cursor = connection.cursor(row_factory=class_row(SlackMessage))
-    await cursor.execute(
-        _SELECT + "where deployment_id = %s and purpose = %s and channel = %s", key
-    )
-    message = await cursor.fetchone()
-    assert message is not None
-    return message
+    found = await _read(connection, _KEY, key)
+    assert found
+    return found[0]
+
+
+async def newest(
+    connection: Async, deployment_id: int, purpose: Purpose, channel: str
+) -> list[SlackMessage]:
+    """The newest first."""
+    where = "deployment_id = %s and purpose = %s and channel = %s order by about desc"
+    return await _read(connection, where, [deployment_id, purpose, channel])
+
+
+async def keep_slot(connection: Async, message: SlackMessage, slot: Slot | None) -> None:
+    at, epoch = (slot.at, slot.epoch) if slot else (None, None)
+    await _update(connection, message, "slot_at = %s, slot_epoch = %s", [at, epoch])
 
 
 async def claim_post(connection: Async, message: SlackMessage, seconds: float) -> bool:
@@ -113,27 +128,34 @@ async def _update(
     condition: str = "",
 ) -> bool:
     cursor = await connection.execute(
-        f"update slack_messages set {assignments}"
-        f" where deployment_id = %s and purpose = %s and channel = %s {condition}",
-        [*values, message.deployment_id, message.purpose, message.channel],
+        f"update slack_messages set {assignments} where {_KEY} {condition}",
+        [*values, message.deployment_id, message.purpose, message.channel, message.about],
     )
     return cursor.rowcount == 1
 
 
-async def channel_id(connection: Async, channel: str) -> str:
-    """Slack's id of a channel as configured, known from earlier posts; the name itself else."""
+async def _read(connection: Async, where: str, values: list[Any]) -> list[SlackMessage]:
+    cursor = connection.cursor(row_factory=class_row(SlackMessage))
+    await cursor.execute(f"{_SELECT} where {where}", values)
+    return await cursor.fetchall()
+
+
+async def channel_id(connection: Async, channel: str, default: str) -> str:
+    """Slack's id of a channel as configured, known from earlier posts."""
     cursor = await connection.execute(
         "select channel_id from slack_messages where channel = %s and channel_id <> ''"
         " order by deployment_id desc limit 1",
         [channel],
     )
     row = await cursor.fetchone()
-    return row["channel_id"] if row else channel
+    return row["channel_id"] if row else default
 
 
 def of_deployment(connection: Sync, deployment_id: int) -> list[SlackMessage]:
     cursor = connection.cursor(row_factory=class_row(SlackMessage))
-    cursor.execute(_SELECT + "where deployment_id = %s order by purpose, channel", [deployment_id])
+    cursor.execute(
+        _SELECT + "where deployment_id = %s order by purpose, channel, about", [deployment_id]
+    )
     return cursor.fetchall()
 
 

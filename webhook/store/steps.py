@@ -16,12 +16,16 @@ from psycopg.rows import class_row
 
 from webhook.store.database import Async, Sync
 
+# Not a state of GitHub's.
+ASKED = "asked"
+
 Outbox = Literal["reported", "waiting", "tried", "sent", "refused", "skipped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewStep:
-    """`counted`: it changed the deployment's phase; a late or repeated one is only kept."""
+    """`counted`: it changed the deployment's phase; a late or repeated one is only kept. `held`: it
+    waits for a person. `state` is ASKED where somebody asked for something in Slack."""
 
     actor: str
     state: str
@@ -31,25 +35,29 @@ class NewStep:
     counted: bool = True
     github_id: int | None = None
     outbox: Outbox | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step(NewStep):
+    """`turn`: the order in which steps count."""
+
     id: int
+    turn: int
     at: datetime
     tried_until: datetime | None
     trouble: str
 
 
 _COLUMNS = (
-    "id, at, actor, state, words, log_url, environment_url, counted, github_id, outbox,"
-    " tried_until, trouble"
+    "id, turn, at, actor, state, words, log_url, environment_url, counted, github_id, outbox,"
+    " held, tried_until, trouble"
 )
 
 
 _INSERT = (
     "insert into steps (deployment_id, actor, state, words, log_url, environment_url,"
-    " counted, github_id, outbox) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    " counted, github_id, outbox, held) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 
 
@@ -64,6 +72,7 @@ def _values(deployment_id: int, step: NewStep) -> list[Any]:
         step.counted,
         step.github_id,
         step.outbox,
+        step.held,
     ]
 
 
@@ -138,6 +147,27 @@ def of_deployment(connection: Sync, deployment_id: int) -> list[Step]:
         f"select {_COLUMNS} from steps where deployment_id = %s order by turn", [deployment_id]
     )
     return cursor.fetchall()
+
+
+async def shown(connection: Async, deployment_id: int, after: int) -> list[Step]:
+    """What counted, and what people asked for, after that turn."""
+    cursor = connection.cursor(row_factory=class_row(Step))
+    await cursor.execute(
+        f"select {_COLUMNS} from steps where deployment_id = %s and turn > %s"
+        f" and (counted or state = '{ASKED}') and outbox is distinct from 'reported' order by turn",
+        [deployment_id, after],
+    )
+    return await cursor.fetchall()
+
+
+async def is_held(connection: Async, deployment_id: int) -> bool:
+    """Whether the last that counted waits for a person."""
+    cursor = await connection.execute(
+        "select held from steps where deployment_id = %s and counted order by turn desc limit 1",
+        [deployment_id],
+    )
+    row = await cursor.fetchone()
+    return bool(row and row["held"])
 
 
 async def claim_call(connection: Async, step: Step, seconds: float) -> bool:

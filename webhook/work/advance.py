@@ -11,8 +11,9 @@ from webhook.deployments.route import no_route_words, route
 from webhook.outbound.trouble import Later, NoAccess
 from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work import moves
+from webhook.work.clock import now
 from webhook.work.look import GRACE, Look
-from webhook.work.relay import Relay, log_about, now
+from webhook.work.relay import Relay, log_about
 from webhook.work.reports import take_reports
 
 log = structlog.get_logger()

@@ -4,7 +4,7 @@ A start is marked before it is made. While one may have got through although the
 it yet, nothing is started again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -28,8 +28,9 @@ from webhook.outbound.trouble import Later, Unsure
 from webhook.store import deployments, output, places
 from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work import moves
+from webhook.work.clock import now
 from webhook.work.queue import Elsewhere
-from webhook.work.relay import Relay, now, scope
+from webhook.work.relay import Relay, scope
 
 log = structlog.get_logger()
 
@@ -66,10 +67,14 @@ class Look:
         """When to look again; None: it is over."""
         if self.handler.local and self.row.started_on not in (None, self.relay.place):
             await self._hand_over(self.row.started_on or "")
+        wanted = self.row.cancel_asked_by is None
         silent_until = self._reports_until()
-        if silent_until:
+        if silent_until and wanted:
             return silent_until
-        if self.row.run is None and self.row.ended_at is None:
+        if not wanted and self.row.started_at is None:
+            await self._never_begun()
+            return None
+        if wanted and self.row.run is None and self.row.ended_at is None:
             await self._require_access()
             await self._mark_first()
         try:
@@ -79,6 +84,8 @@ class Look:
         if run is None:
             return None
         await self._keep_output()
+        if not wanted and not run.state.final:
+            return await self._end_as_asked(run)
         return await self._settle(run)
 
     async def _hand_over(self, place: str) -> None:
@@ -131,6 +138,9 @@ class Look:
             return None
         if self.row.tried_until and now() < self.row.tried_until:
             raise Later.in_seconds("an earlier start may have got through", LOOK_AGAIN)
+        if self.row.cancel_asked_by is not None:
+            await self._never_begun()
+            return None
         if now() >= self.due:
             raise ToolRejected(self._given_up(self.row.tool_trouble))
         return await self._start()
@@ -176,7 +186,7 @@ class Look:
             await moves.end(self.relay, self.row, self._given_up(f"{trouble}{left}"))
             return None
         if isinstance(trouble, ToolNotReady):
-            await moves.not_ready(self.relay, self.row, str(trouble))
+            await moves.not_ready(self.relay, self.row, str(trouble), held=trouble.held)
             return min(trouble.retry_at or self._next(least=2, most=15), self.due)
         if isinstance(trouble, ToolBusy):
             return min(self._next(least=2, most=60), self.due)
@@ -185,6 +195,25 @@ class Look:
         lasts = told_at < max(now(), trouble.retry_at or now())
         self.row = await moves.wait(self.relay, self.row, str(trouble), tell=lasts)
         return min(trouble.retry_at or self._next(least=2, most=60), self.due)
+
+    async def _never_begun(self) -> None:
+        words = f"Cancelled by {self.row.cancel_asked_by} before it began"
+        await moves.end(self.relay, self.row, words)
+
+    async def _end_as_asked(self, run: Run) -> datetime | None:
+        """Where the tool does not let it be ended, it is followed as before."""
+        async with self.relay.pool.connection() as connection:
+            await moves.reports_first(connection, self.row)
+        try:
+            await self.handler.cancel(self.deployment, run)
+        except ToolUnavailable as trouble:
+            return await self._try_later(trouble)
+        except ToolRejected as refused:
+            self.row = await moves.not_cancelled(self.relay, self.row, str(refused))
+            return await self._settle(run)
+        words = f"Cancelled by {self.row.cancel_asked_by}"
+        await moves.record(self.relay, self.row, replace(run, state=State.ERROR, description=words))
+        return None
 
     def _given_up(self, trouble: str) -> str:
         timeout = durations.write(self.environment.timeout.total_seconds())

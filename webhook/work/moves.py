@@ -9,7 +9,8 @@ from webhook.deployments.states import LONGEST_WORDS, Phase, follows, shorten
 from webhook.store import deployments, steps
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow, Outdated
-from webhook.work.relay import Relay, now
+from webhook.work.clock import now
+from webhook.work.relay import Relay
 
 _WAITING = "Waiting: "
 LONGEST_URL = 2000
@@ -22,6 +23,7 @@ class Move:
     phase: Phase
     words: str = ""
     environment_url: str = ""
+    held: bool = False
 
 
 def counts(row: DeploymentRow, phase: Phase, words: str) -> bool:
@@ -62,7 +64,7 @@ async def wait(relay: Relay, row: DeploymentRow, trouble: str, *, tell: bool) ->
     return row
 
 
-async def not_ready(relay: Relay, row: DeploymentRow, words: str) -> None:
+async def not_ready(relay: Relay, row: DeploymentRow, words: str, *, held: bool) -> None:
     """Nothing is wrong, but it cannot begin yet; everybody may know why."""
     words = shorten(relay.redactor.text(words), LONGEST_WORDS)
     if words == row.words and not row.tool_trouble:
@@ -70,7 +72,18 @@ async def not_ready(relay: Relay, row: DeploymentRow, words: str) -> None:
     async with relay.pool.connection() as connection, connection.transaction():
         row = await deployments.change(connection, row, tool_trouble="", tool_trouble_since=None)
         if row.ended_at is None and words != row.words:
-            await make(relay, connection, row, Move(row.phase, words))
+            await make(relay, connection, row, Move(row.phase, words, held=held))
+
+
+async def not_cancelled(relay: Relay, row: DeploymentRow, words: str) -> DeploymentRow:
+    """Said where it was asked for; the deployment goes on."""
+    words = shorten(f"Could not be cancelled: {relay.redactor.text(words)}", LONGEST_WORDS)
+    async with relay.pool.connection() as connection, connection.transaction():
+        row = await deployments.change(connection, row, cancel_asked_by=None)
+        step = steps.NewStep(actor="relay", state=steps.ASKED, words=words, counted=False)
+        await steps.add(connection, row.id, step)
+        await relay.tell_slack(connection, row)
+    return row
 
 
 async def record(relay: Relay, row: DeploymentRow, run: Run) -> None:
@@ -107,6 +120,7 @@ def _clean(relay: Relay, run: Run) -> Run:
         url=text(run.url, LONGEST_URL),
         description=text(run.description),
         environment_url=text(run.environment_url, LONGEST_URL),
+        held=run.held,
     )
 
 
@@ -150,17 +164,19 @@ def _move(row: DeploymentRow, run: Run) -> Move:
     words = run.description
     if not words and not run.state.final and row.words.startswith(_WAITING):
         words = "The tool answers again"
-    return Move(phase, words, run.environment_url)
+    return Move(phase, words, run.environment_url, run.held)
 
 
 async def make(relay: Relay, connection: Async, row: DeploymentRow, move: Move) -> DeploymentRow:
     """A move of ours: the row, and the status for GitHub in its outbox."""
     row = await apply(relay, connection, row, move)
-    await say_again(relay, connection, row)
+    await say_again(relay, connection, row, held=move.held)
     return row
 
 
-async def say_again(relay: Relay, connection: Async, row: DeploymentRow) -> None:
+async def say_again(
+    relay: Relay, connection: Async, row: DeploymentRow, *, held: bool = False
+) -> None:
     """The row's phase as a status of ours."""
     step = steps.NewStep(
         actor="relay",
@@ -168,6 +184,7 @@ async def say_again(relay: Relay, connection: Async, row: DeploymentRow) -> None
         words=row.words or plain_words(row),
         environment_url=row.environment_url if row.phase is Phase.SUCCESS else "",
         outbox="waiting",
+        held=held,
     )
     await steps.add(connection, row.id, step)
     await relay.queue.tell_github(connection, row.id)
@@ -192,6 +209,6 @@ async def apply(relay: Relay, connection: Async, row: DeploymentRow, move: Move)
     row = await deployments.change(connection, row, **columns)
     if row.phase is Phase.SUCCESS:
         for replaced in await deployments.replaced_by(connection, row):
-            await relay.queue.tell_slack(connection, replaced)
-    await relay.queue.tell_slack(connection, row.id)
+            await relay.tell_slack(connection, replaced)
+    await relay.tell_slack(connection, row)
     return row

@@ -41,6 +41,10 @@ def queue_at(place: str) -> str:
     return f"{jobs.PLACE_QUEUE}{place}"
 
 
+def slack_lock(deployment_id: int, channel: str) -> str:
+    return f"slack-{deployment_id}-{channel}"
+
+
 class Patience(BaseRetryStrategy):
     """Again at the time that the job asks for; after a surprise soon, then less and less often."""
 
@@ -91,8 +95,20 @@ class Queue:
     ) -> None:
         await self._defer(connection, "tell_github", "github", deployment_id, priority)
 
-    async def tell_slack(self, connection: Async, deployment_id: int) -> None:
-        await self._defer(connection, "tell_slack", "slack", deployment_id)
+    async def tell_slack(self, connection: Async, deployment_id: int, channel: str) -> None:
+        """One job at a time for a message; other channels do not wait for it."""
+        await self.app.configure_task(
+            "tell_slack",
+            connection=connection,
+            lock=slack_lock(deployment_id, channel),
+            priority=NEWS,
+        ).defer_async(deployment_id=deployment_id, channel=channel)
+
+    def answer(self, connection: Sync, action_id: int) -> None:
+        """Do what somebody asked for in Slack."""
+        self.app.configure_task(
+            "answer", connection=connection, lock=f"action-{action_id}", priority=NEWS
+        ).defer(action_id=action_id)
 
     async def _defer(
         self, connection: Async, task: str, lock: str, deployment_id: int, priority: int = 0

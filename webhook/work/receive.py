@@ -23,12 +23,15 @@ from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import DeploymentRow
 from webhook.work import moves
+from webhook.work.clock import now
 from webhook.work.moves import Move
 from webhook.work.queue import NEWS
-from webhook.work.relay import Relay, now
+from webhook.work.relay import Relay
 
 log = structlog.get_logger()
 
+# Of an environment that is protected, until somebody approves.
+HELD_ON_GITHUB = "waiting"
 # The handler whose runs GitHub tells of by itself.
 ACTIONS = "github-actions"
 
@@ -107,6 +110,8 @@ async def _asked(
         watched=event.watched,
         production=row.production if production is None else production,
     )
+    if relay.answers and (earlier := await deployments.before(connection, row)):
+        await relay.tell_slack(connection, earlier)  # what could be done about it is over
     if row.phase.final:
         return "ignored", f"this deployment has ended already ({row.phase})", row.id
     if environment is None:
@@ -159,6 +164,7 @@ async def _reported(
         environment_url=status.environment_url,
         counted=counted,
         github_id=status.id,
+        held=status.state == HELD_ON_GITHUB,
     )
     if await steps.add(connection, row.id, step) is None:
         return "ignored", "this status was reported before", row.id

@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 import aiohttp
 import structlog
@@ -17,39 +17,47 @@ from webhook.links import Links
 from webhook.logs import Redactor
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.github import TIMEOUT, GitHub
-from webhook.outbound.slack import Slack
+from webhook.outbound.slack_replies import Replies
 from webhook.report_tokens import ReportTokens
 from webhook.start import Setup
 from webhook.store import database, deployments
-from webhook.store.database import AsyncPool
+from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
+from webhook.vault import Vault
+from webhook.work.clock import now
 from webhook.work.queue import Queue
+from webhook.work.recall import Recall
+from webhook.work.slack_targets import targets
 from webhook.work.tools_github import ToolsGitHub
+from webhook.work.workspaces import Workspaces
 
 # Jobs that one worker does at a time; each holds a connection only now and then.
 CONCURRENCY = 20
 CONNECTIONS = 6
 QUEUE_CONNECTIONS = 3
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
+# Slack takes about one message a second in a channel.
+SLACK_PACE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
-    """`place` names this machine's data directory, on which commands run."""
+    """`place` names this machine's data directory, on which commands run. `answers`: whether people
+    can answer in Slack. `slack_pace`: from one call in a channel to the next of its kind."""
 
     config: Config
     pool: AsyncPool
     queue: Queue
     github: GitHub
-    slack: Slack | None
+    slack: Workspaces | None
+    slack_pace: timedelta
+    replies: Replies
+    answers: bool
     links: Links
     report_tokens: ReportTokens
     workplace: Workplace
     redactor: Redactor
     place: str
+    recall: Recall = field(default_factory=Recall)
 
     def handler(self, environment: Environment) -> Handler:
         return HANDLERS[environment.handler](environment.options, self.workplace)
@@ -74,6 +82,12 @@ class Relay:
             report=self.report_tokens.report(row.repo, row.id, row.environment, deadline),
         )
 
+    async def tell_slack(self, connection: Async, row: DeploymentRow) -> None:
+        """Have Slack hear of it, wherever it is to be heard; in the caller's transaction."""
+        if self.slack is not None:
+            for target in targets(self.config, row):
+                await self.queue.tell_slack(connection, row.id, target.name)
+
     async def read(self, deployment_id: int) -> DeploymentRow | None:
         async with self.pool.connection() as connection:
             return await deployments.read(connection, deployment_id)
@@ -92,7 +106,9 @@ def scope(row: DeploymentRow) -> Scope:
 
 
 @asynccontextmanager
-async def open_relay(setup: Setup, url: str) -> AsyncIterator[Relay]:
+async def open_relay(
+    setup: Setup, url: str, slack_pace: timedelta = SLACK_PACE
+) -> AsyncIterator[Relay]:
     settings = setup.settings
     connector = PsycopgConnector(
         conninfo=url, kwargs=database.LIVENESS, min_size=1, max_size=QUEUE_CONNECTIONS
@@ -111,9 +127,12 @@ async def open_relay(setup: Setup, url: str) -> AsyncIterator[Relay]:
             pool=pool,
             queue=queue,
             github=github,
-            slack=Slack(settings.slack.bot_token, settings.slack.base_url, session)
-            if settings.slack.bot_token
+            slack=Workspaces(settings.slack, session, pool, Vault(setup.secret_keys))
+            if settings.slack.used
             else None,
+            slack_pace=slack_pace,
+            replies=Replies(settings.slack.base_url, session),
+            answers=settings.slack.answers,
             links=Links(settings.server_url, setup.secret_keys),
             report_tokens=ReportTokens(settings.server_url, setup.secret_keys),
             workplace=Workplace(

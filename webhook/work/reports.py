@@ -13,8 +13,9 @@ from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.steps import Step
 from webhook.work import moves
+from webhook.work.clock import now
 from webhook.work.moves import Move
-from webhook.work.relay import Relay, log_about, now
+from webhook.work.relay import Relay, log_about
 
 
 async def take_reports(relay: Relay, deployment_id: int) -> None:

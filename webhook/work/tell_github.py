@@ -18,7 +18,8 @@ from webhook.outbound.trouble import Invalid, Later, NoAccess, Refused, Unsure
 from webhook.store import steps
 from webhook.store.deployments import DeploymentRow
 from webhook.store.steps import Outbox, Step
-from webhook.work.relay import Relay, log_about, now, scope
+from webhook.work.clock import now
+from webhook.work.relay import Relay, log_about, scope
 
 log = structlog.get_logger()
 

@@ -1,186 +1,177 @@
-"""Slack hears of a deployment: one message a channel, edited in place; a failure also as a reply
-that the channel sees, and in the channel for failures.
+"""Slack hears of a deployment: one message a channel, edited in place, whose thread holds each
+step; a failure also in the channel for failures.
 
-Only the newest state is sent, however many changes there were. A post is claimed before the call;
-if it is found so, the channel's history is searched before anything is posted again.
+Only the newest state is sent, however many changes there were. A failure, a wait for a person and
+a success after a failure are shown in the channel too, because nobody is told of an edit.
 """
 
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
-import structlog
-
-from webhook.deployments.route import route
-from webhook.deployments.states import Phase
+from webhook.deployments.states import Phase, phase_of
 from webhook.outbound import messages
-from webhook.outbound.messages import Told
-from webhook.outbound.slack import Gone, Message, Posted, Slack
-from webhook.outbound.trouble import Later, Refused, Unsure
-from webhook.store import deployments, slack_messages
+from webhook.outbound.slack import Gone
+from webhook.outbound.told import Told
+from webhook.outbound.trouble import Later
+from webhook.store import jobs, slack_messages, steps
 from webhook.store.deployments import DeploymentRow
-from webhook.store.slack_messages import Purpose, SlackMessage
-from webhook.work.relay import Relay, log_about, now
+from webhook.store.slack_messages import SlackMessage
+from webhook.store.steps import ASKED, Step
+from webhook.work.clock import now
+from webhook.work.queue import slack_lock
+from webhook.work.relay import Relay, log_about
+from webhook.work.slack_mentions import Mention, mention
+from webhook.work.slack_post import Post
+from webhook.work.slack_targets import Target, targets
+from webhook.work.slack_words import step_told, told_of
+from webhook.work.workspaces import Workspaces
 
-log = structlog.get_logger()
+# Replies in one thread; what comes after them is told at the end.
+MOST_REPLIES = 30
+# Steps that follow each other so closely, in paces of the channel, are one reply.
+TOGETHER = 5
+FAILED = (Phase.FAILURE, Phase.ERROR)
 
-# How long a call may be under way in whatever process, and the seconds after which one without a
-# clear answer is looked into.
-CALL_MAY_TAKE = timedelta(seconds=12)
-LOOK_AFTER = 3
 
-
-async def tell_slack(relay: Relay, deployment_id: int) -> None:
+async def tell_slack(relay: Relay, deployment_id: int, channel: str = "") -> None:
     row = await relay.read(deployment_id)
-    environment = route(relay.config, row.repo, row.environment) if row else None
-    if relay.slack is None or row is None or environment is None:
+    if row is None or relay.slack is None:
+        return
+    if not channel:  # a job that an older version of the relay left
+        async with relay.pool.connection() as connection:
+            await relay.tell_slack(connection, row)
+        return
+    target = next((one for one in targets(relay.config, row) if one.name == channel), None)
+    if target is None:
         return
     log_about(row)
-    told = await _told(relay, row)
-    channel, failures = environment.slack.channel, environment.slack.failures
-    failed = row.phase in (Phase.FAILURE, Phase.ERROR)
-    if channel:
-        living = Post(relay, relay.slack, row, "message", channel)
-        shown = await living.keep_up(messages.living(told))
-        if failed and shown.ts:
-            reply = Post(relay, relay.slack, row, "reply", channel, thread_ts=shown.ts)
-            await reply.once(messages.failure(told, "reply"))
-    if failures and failed:
-        alarm = Post(relay, relay.slack, row, "failures", failures)
-        await alarm.once(messages.failure(told, "failures"))
+    async with relay.pool.connection() as connection:
+        # They would hold this one back where it has to wait for a shorter time than they.
+        await jobs.drop_waiting(connection, slack_lock(row.id, channel))
+    telling = Telling(relay, relay.slack, row, target, await told_of(relay, row))
+    if target.living:
+        await telling.keep_up()
+    elif row.phase in FAILED:
+        await telling.alarm()
+    # Somebody else may have said more by now, which we would have turned back.
+    await require_newest(relay, row)
+
+
+async def require_newest(relay: Relay, row: DeploymentRow) -> None:
     newer = await relay.read(row.id)
     if newer is not None and newer.version != row.version:
-        # Somebody else may have said more by now, which we would have turned back.
         raise Later("it has changed meanwhile", now())
 
 
-async def _told(relay: Relay, row: DeploymentRow) -> Told:
-    async with relay.pool.connection() as connection:
-        last = await deployments.last_success(connection, row)
-    return Told(
-        deployment_id=row.id,
-        repo=row.repo,
-        repo_url=row.repo_url,
-        environment=row.environment,
-        production=row.production,
-        ref=row.ref,
-        sha=row.sha,
-        task=row.task,
-        creator=row.creator,
-        phase=row.phase,
-        words=row.words,
-        seconds=messages.seconds_between(row.started_at or row.asked_at, row.ended_at),
-        page_url=relay.links.page(row.repo, row.id),
-        run_url=(row.run or {}).get("url", ""),
-        handler=row.handler,
-        environment_url=row.environment_url,
-        since_sha=last.sha if last else "",
-    )
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Of one deployment, in one channel."""
 
+    relay: Relay
+    workspaces: Workspaces
+    row: DeploymentRow
+    target: Target
+    told: Told
 
-class Post:
-    """One message of a deployment, and its row in the store."""
+    async def keep_up(self) -> None:
+        async with self.relay.pool.connection() as connection:
+            there = await slack_messages.newest(
+                connection, self.row.id, "message", self.target.name
+            )
+        # What is there is kept up to date, or it would go on saying what is no longer so.
+        if not there and not self.target.destination.tells(self.row.phase):
+            return
+        shown = await self._post("message").keep_up(messages.living(self.told))
+        if shown.ts:
+            await self._keep_thread(shown)
 
-    def __init__(
-        self,
-        relay: Relay,
-        slack: Slack,
-        row: DeploymentRow,
-        purpose: Purpose,
-        channel: str,
-        *,
-        thread_ts: str = "",
+    async def alarm(self) -> None:
+        who = await self._mention()
+        post = self._post("failures", link_names=who.by_name)
+        await post.once(messages.alarm(self.told, who.text))
+
+    async def _keep_thread(self, parent: SlackMessage) -> None:
+        async with self.relay.pool.connection() as connection:
+            replies = await slack_messages.newest(connection, self.row.id, "step", self.target.name)
+            after = max((reply.about for reply in replies if reply.ts), default=0)
+            new = await steps.shown(connection, self.row.id, after)
+        # Read after the steps: all of them are known in the row that says what to make of them.
+        await require_newest(self.relay, self.row)
+        begun = next((reply.about for reply in replies if not reply.ts), None)
+        told = [s for s in new if begun is None or s.turn <= begun]
+        worth = self._worth_telling(told)
+        if not worth:
+            return
+        urgent = self._is_urgent(worth)
+        if begun is None and not urgent and self.row.ended_at is None:
+            if len(replies) >= MOST_REPLIES:
+                return
+            together_until = worth[0].at + TOGETHER * self.relay.slack_pace
+            if now() < together_until:
+                raise Later("more steps may follow at once", together_until)
+        await self._reply(parent, worth, told[-1].turn, urgent=urgent)
+        if len(told) < len(new):
+            raise Later("more has happened since that reply was begun", now())
+
+    async def _reply(
+        self, parent: SlackMessage, worth: Sequence[Step], about: int, *, urgent: bool
     ) -> None:
-        self._pool = relay.pool
-        self._slack = slack
-        self._key = (row.id, purpose, channel)
-        self._thread_ts = thread_ts
-
-    async def keep_up(self, message: Message) -> SlackMessage:
-        """Post it, or edit it where it says something else by now."""
-        known = await self._known()
-        if not known.ts:
-            return await self.once(message)
-        shown = messages.digest(message)
-        if known.shown == shown:
-            return known
-        try:
-            await self._slack.edit(Posted(known.team, known.channel_id, known.ts), message)
-        except Gone:
-            async with self._pool.connection() as connection:
-                await slack_messages.forget(connection, known)
-            return await self.once(message)
-        except Unsure as trouble:
-            raise Later.in_seconds(str(trouble), LOOK_AFTER) from trouble
-        except Refused as refused:
-            return await self._in_trouble(known, refused)
-        async with self._pool.connection() as connection:
-            await slack_messages.edited(connection, known, shown)
-        return known
-
-    async def once(self, message: Message) -> SlackMessage:
-        """Post it, if that was not done before."""
-        known = await self._known()
-        if known.ts:
-            return known
-        if known.tried_until and known.tried_until > now():
-            raise Later("a call may be under way", known.tried_until)
-        try:
-            posted = await self._found(known, message)
-            # What a post that nobody recorded says is not known: an edit follows.
-            shown = "" if posted else messages.digest(message)
-            posted = posted or await self._posted(known, message)
-        except Unsure as trouble:
-            async with self._pool.connection() as connection:
-                await slack_messages.answer_owed(connection, known, LOOK_AFTER)
-            raise Later.in_seconds(str(trouble), LOOK_AFTER) from trouble
-        except Refused as refused:
-            return await self._in_trouble(known, refused)
-        async with self._pool.connection() as connection:
-            await slack_messages.posted(
-                connection,
-                known,
-                team=posted.team,
-                channel_id=posted.channel_id,
-                ts=posted.ts,
-                shown=shown,
-            )
-        log.info("Slack told", channel=known.channel, purpose=known.purpose)
-        return await self._known()
-
-    async def _known(self) -> SlackMessage:
-        async with self._pool.connection() as connection:
-            return await slack_messages.claim(connection, *self._key)
-
-    async def _found(self, known: SlackMessage, message: Message) -> Posted | None:
-        """A post of an earlier try that got through although nobody recorded it."""
-        if known.tried_until is None or known.first_tried_at is None:
-            return None
-        async with self._pool.connection() as connection:
-            channel_id = await slack_messages.channel_id(connection, known.channel)
-        return await self._slack.find(
-            channel_id, message.key, known.first_tried_at, self._thread_ts
+        who = await self._mention() if urgent else Mention()
+        message = messages.note(
+            self.told, [step_told(step) for step in worth], broadcast=urgent, mention=who.text
         )
-
-    async def _posted(self, known: SlackMessage, message: Message) -> Posted:
-        await self._slack.bot()  # so that the claim covers one call only
-        seconds = CALL_MAY_TAKE.total_seconds()
-        async with self._pool.connection() as connection:
-            if not await slack_messages.claim_post(connection, known, seconds):
-                raise Later("a call is under way", now() + CALL_MAY_TAKE)
+        post = self._post(
+            "step", about=about, parent=parent, broadcast=urgent, link_names=who.by_name
+        )
         try:
-            return await self._slack.post(
-                known.channel,
-                message,
-                thread_ts=self._thread_ts,
-                broadcast=bool(self._thread_ts),
-            )
-        except Later:
-            async with self._pool.connection() as connection:
-                await slack_messages.not_posted(connection, known)
-            raise
+            await post.once(message)
+        except Gone as gone:
+            async with self.relay.pool.connection() as connection:
+                await slack_messages.forget(connection, parent)
+            raise Later("the message was deleted", now()) from gone
 
-    async def _in_trouble(self, known: SlackMessage, refused: Refused) -> SlackMessage:
-        """Kept for the page and for `check`; the next change of the deployment tries again."""
-        async with self._pool.connection() as connection:
-            await slack_messages.in_trouble(connection, known, str(refused))
-        log.error("Slack refuses", channel=known.channel, words=str(refused))
-        return known
+    def _worth_telling(self, told: Sequence[Step]) -> list[Step]:
+        """What this channel wants to hear, and nothing twice in a row."""
+        wanted = [step for step in told if self._wants(step)]
+        first = wanted[:1]
+        return first + [
+            new for old, new in pairwise(wanted) if (old.state, old.words) != (new.state, new.words)
+        ]
+
+    def _wants(self, step: Step) -> bool:
+        phase = phase_of(step.state)
+        return step.state == ASKED or (phase is not None and self.target.destination.tells(phase))
+
+    def _is_urgent(self, worth: Sequence[Step]) -> bool:
+        """Whether somebody is to look now."""
+        if self.told.held:
+            return worth[-1].held
+        states = {phase_of(step.state) for step in worth}
+        if self.row.phase in FAILED or self.told.back_to_green:
+            return self.row.phase in states
+        return False
+
+    async def _mention(self) -> Mention:
+        return await mention(self.relay, self.workspaces, self.target, self.told.asked_by)
+
+    def _post(
+        self,
+        purpose: slack_messages.Purpose,
+        *,
+        about: int = 0,
+        parent: SlackMessage | None = None,
+        broadcast: bool = False,
+        link_names: bool = False,
+    ) -> Post:
+        return Post(
+            relay=self.relay,
+            workspaces=self.workspaces,
+            row=self.row,
+            target=self.target,
+            purpose=purpose,
+            about=about,
+            parent=parent,
+            broadcast=broadcast,
+            link_names=link_names,
+        )

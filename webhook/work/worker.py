@@ -17,6 +17,7 @@ from webhook.store import deliveries
 from webhook.store.deployments import Outdated
 from webhook.store.jobs import DEFAULT_QUEUE
 from webhook.work.advance import advance
+from webhook.work.answers import answer
 from webhook.work.queue import Patience, queue_at
 from webhook.work.receive import receive
 from webhook.work.relay import CONCURRENCY, Relay
@@ -57,6 +58,7 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "take_reports": take_reports,
     "tell_github": tell_github,
     "tell_slack": tell_slack,
+    "answer": answer,
 }
 
 

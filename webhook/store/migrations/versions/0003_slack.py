@@ -38,13 +38,13 @@ create table slack_states (
 LANES = """
 create table slack_lanes (
     lane text primary key,
-    next_at timestamptz not null default now(),
+    next_at timestamptz not null default '-infinity',
     held_until timestamptz not null default '-infinity',
     epoch integer not null default 0
 );
 """
 
-# `step`: a reply in the thread; `about` is the id of the last step that it tells of. What a
+# `step`: a reply in the thread; `about` is the turn of the last step that it tells of. What a
 # message's thread did not tell before this migration is not told any more.
 MESSAGES = """
 alter table slack_messages
@@ -57,7 +57,7 @@ alter table slack_messages drop constraint slack_messages_purpose_check;
 alter table slack_messages add constraint slack_messages_purpose_check
     check (purpose in ('message', 'reply', 'failures', 'step'));
 insert into slack_messages (deployment_id, purpose, channel, team, channel_id, ts, about)
-    select deployment_id, 'step', channel, team, channel_id, ts, max(steps.id)
+    select deployment_id, 'step', channel, team, channel_id, ts, max(steps.turn)
     from slack_messages join steps using (deployment_id)
     where purpose = 'message' and ts <> ''
     group by deployment_id, channel, team, channel_id, ts;

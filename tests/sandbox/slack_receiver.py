@@ -1,0 +1,50 @@
+"""An App that only listens: it keeps what Slack sends, and answers what a test wants."""
+
+import asyncio
+import json
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+from slack_sdk.signature import SignatureVerifier
+
+from webhook.sandbox.server import Server
+from webhook.sandbox.slack import Slack
+
+
+class Receiver(Server):
+    def __init__(self, slack: Slack) -> None:
+        super().__init__()
+        self.slack = slack
+        self.got: list[dict[str, Any]] = []
+        self.raw: list[tuple[bytes, dict[str, str]]] = []
+        self.says: Any = None
+        self.status = 200
+        self.waits = 0.0
+
+    async def start(self) -> None:
+        await super().start()
+        self.slack.interactions_url = f"{self.url}/slack/interactions"
+        self.slack.commands_url = f"{self.url}/slack/commands"
+        self.slack.events_url = f"{self.url}/slack/events"
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/slack/{what}", self._take)]
+
+    async def _take(self, request: web.Request) -> web.Response:
+        body, headers = await request.read(), dict(request.headers)
+        assert SignatureVerifier(self.slack.app.signing_secret).is_valid_request(body, headers)
+        self.raw.append((body, headers))
+        what = request.match_info["what"]
+        if what == "events":
+            said = json.loads(body)
+        else:
+            form = dict(parse_qsl(body.decode(), keep_blank_values=True))
+            said = json.loads(form["payload"]) if what == "interactions" else form
+        self.got.append(said)
+        await asyncio.sleep(self.waits)
+        if "challenge" in said:
+            return web.json_response({"challenge": said["challenge"]})
+        if self.says is None:
+            return web.Response(status=self.status)
+        return web.json_response(self.says, status=self.status)

@@ -1,0 +1,64 @@
+"""People on GitHub, over HTTP."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from webhook.sandbox.github import GitHub
+from webhook.sandbox.github_model import Installation
+
+Ask = Callable[..., Awaitable[tuple[int, Any]]]
+Shape = Callable[[str, Any], Any]
+
+
+async def test_a_profile_shows_what_its_owner_lets_everybody_see(
+    github: GitHub, installation: Installation, ask: Ask, token: str, shape: Shape
+) -> None:
+    mona = github.add_user("Mona", name="Mona Lisa", email="mona@acme.test")
+    github.add_user("shy")
+    status, profile = await ask("GET", "/users/mona", token)
+    shape("PublicUser", profile)
+    assert (status, profile["login"], profile["type"]) == (200, "Mona", "User")
+    assert profile["id"] == mona.account.id
+    assert (profile["name"], profile["email"]) == ("Mona Lisa", "mona@acme.test")
+    _, profile = await ask("GET", "/users/shy", mona.token)
+    assert (profile["name"], profile["email"]) == (None, None)
+    kinds = [(await ask("GET", f"/users/{who}", token))[1]["type"] for who in ("acme", BOT)]
+    assert kinds == ["Organization", "Bot"]
+    assert (await ask("GET", "/users/nobody", token))[0] == 404
+    assert (await ask("GET", "/users/mona"))[0] == 401
+
+
+async def test_people_are_found_by_their_public_address(
+    github: GitHub, installation: Installation, ask: Ask, token: str, shape: Shape
+) -> None:
+    github.add_user("mona", email="Mona@acme.test")
+    github.add_user("monalisa", email="mona@acme.test.example")
+    github.add_user("mona-at-acme", name="mona@acme.test")
+    github.add_user("shy")
+
+    async def found(query: str) -> list[str]:
+        status, answer = await ask("GET", f"/search/users?q={query}", token)
+        assert status == 200
+        assert answer["incomplete_results"] is False
+        for item in answer["items"]:
+            shape("UserSearchResultItem", item)
+        return [item["login"] for item in answer["items"]]
+
+    assert await found("mona@acme.test+in:email") == ["mona", "monalisa"]
+    assert await found('"mona@acme.test"+in:email+type:user') == ["mona", "monalisa"]
+    assert await found("mona@acme.test") == ["mona", "monalisa", "mona-at-acme"]
+    assert await found("mona+in:email&per_page=1") == ["mona"]
+    assert await found("shy+in:email") == []
+    assert (await ask("GET", "/search/users", token))[0] == 422
+
+
+async def test_the_search_has_a_limit_of_its_own(
+    github: GitHub, installation: Installation, ask: Ask, token: str
+) -> None:
+    github.limits.searches_a_minute = 1
+    statuses = [(await ask("GET", "/search/users?q=x", token))[0] for _ in range(2)]
+    assert statuses == [200, 403]
+    assert (await ask("GET", "/repos/acme/web", token))[0] == 200
+
+
+BOT = "gitploy-relay[bot]"

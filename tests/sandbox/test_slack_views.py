@@ -1,0 +1,174 @@
+"""Forms in the stand-in for Slack: opened in time, filled in as a person can, answered."""
+
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+import pytest
+from slack_sdk.errors import SlackApiError
+from slack_sdk.models.blocks import InputBlock, Option, PlainTextInputElement, StaticSelectElement
+from slack_sdk.models.views import View as SdkView
+from slack_sdk.web.async_client import AsyncWebClient
+
+from tests.sandbox.slack_receiver import Receiver
+from webhook.sandbox.screen import render_view
+from webhook.sandbox.slack import Slack
+from webhook.sandbox.slack_model import User
+
+ENVIRONMENTS = [Option(value=name, text=name) for name in ("staging", "production")]
+FORM = SdkView(
+    type="modal",
+    title="Deploy",
+    submit="Go",
+    close="No",
+    callback_id="deploy",
+    private_metadata="acme/site",
+    blocks=[
+        InputBlock(
+            block_id="env",
+            label="Environment",
+            element=StaticSelectElement(
+                action_id="name", placeholder="Choose", options=ENVIRONMENTS
+            ),
+        ),
+        InputBlock(
+            block_id="ref",
+            label="Ref",
+            hint="a branch",
+            element=PlainTextInputElement(action_id="text", max_length=20),
+            optional=True,
+        ),
+    ],
+).to_dict()
+
+
+@pytest.fixture
+async def app(slack: Slack) -> AsyncIterator[Receiver]:
+    async with Receiver(slack) as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def ada(slack: Slack) -> User:
+    return slack.add_user("ada")
+
+
+@pytest.fixture
+async def trigger(slack: Slack, app: Receiver, ada: User) -> str:
+    await slack.command("/deploy", "", ada)
+    return str(app.got[0]["trigger_id"])
+
+
+async def refused(call: Awaitable[Any]) -> dict[str, Any]:
+    with pytest.raises(SlackApiError) as caught:
+        await call
+    return dict(caught.value.response.data)
+
+
+async def test_a_form_is_filled_in_and_sent(
+    slack: Slack, app: Receiver, bot: AsyncWebClient, ada: User, trigger: str
+) -> None:
+    opened = (await bot.views_open(trigger_id=trigger, view=FORM))["view"]
+    view = slack.views.newest(ada.id)
+    assert opened["id"] == view.id
+    shown = ["Deploy", "Environment: [Choose]", "Ref: [plain_text_input]", "a branch", "[No] [Go]"]
+    assert render_view(view.document).splitlines() == shown
+    answer = await slack.submit(view, {"env": "production"}, ada)
+    assert (answer.status, view.open) == (200, False)
+    said = app.got[1]
+    assert (said["type"], said["user"]["id"]) == ("view_submission", ada.id)
+    assert (said["view"]["id"], said["view"]["callback_id"]) == (view.id, "deploy")
+    assert said["view"]["private_metadata"] == "acme/site"
+    option = {"text": {"type": "plain_text", "text": "production", "emoji": True}}
+    assert said["view"]["state"]["values"] == {
+        "env": {
+            "name": {"type": "static_select", "selected_option": option | {"value": "production"}}
+        },
+        "ref": {"text": {"type": "plain_text_input", "value": None}},
+    }
+
+
+async def test_a_person_cannot_send_what_the_form_does_not_allow(
+    slack: Slack, app: Receiver, bot: AsyncWebClient, ada: User, trigger: str
+) -> None:
+    await bot.views_open(trigger_id=trigger, view=FORM)
+    view = slack.views.newest(ada.id)
+    for values, words in (
+        ({}, "env must be filled in"),
+        ({"env": "moon"}, "moon is not among"),
+        ({"env": "staging", "ref": "x" * 21}, "0 to 20 characters"),
+        ({"env": "staging", "colour": "red"}, "no colour"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            await slack.submit(view, values, ada)
+    with pytest.raises(ValueError, match="somebody else"):
+        await slack.submit(view, {"env": "staging"}, slack.add_user("bob"))
+    assert len(app.got) == 1
+
+
+async def test_the_answer_shows_errors_or_another_form(
+    slack: Slack, app: Receiver, bot: AsyncWebClient, ada: User, trigger: str
+) -> None:
+    await bot.views_open(trigger_id=trigger, view=FORM)
+    view = slack.views.newest(ada.id)
+    app.says = {"response_action": "errors", "errors": {"ref": "no such branch"}}
+    answer = await slack.submit(view, {"env": "staging", "ref": "nope"}, ada)
+    assert answer.document["errors"] == view.errors == {"ref": "no such branch"}
+    assert view.open
+    app.says = {"response_action": "errors", "errors": {"elsewhere": "a"}}
+    assert (await slack.submit(view, {"env": "staging"}, ada)).error == "invalid_response_errors"
+    app.says = {"response_action": "update", "view": FORM | {"title": "wrong"}}
+    assert (await slack.submit(view, {"env": "staging"}, ada)).error == "invalid_arguments"
+    sure = {"type": "plain_text", "text": "Sure?"}
+    app.says = {"response_action": "update", "view": FORM | {"title": sure}}
+    await slack.submit(view, {"env": "staging"}, ada)
+    assert render_view(view.document).startswith("Sure?")
+    app.says = {"response_action": "clear"}
+    await slack.submit(view, {"env": "staging"}, ada)
+    with pytest.raises(ValueError, match="no form is open"):
+        slack.views.newest(ada.id)
+
+
+async def test_a_trigger_is_good_once_and_for_a_moment(
+    slack: Slack, app: Receiver, bot: AsyncWebClient, ada: User, trigger: str
+) -> None:
+    async def error(trigger_id: str) -> str:
+        call = bot.views_open(trigger_id=trigger_id, view=FORM)
+        return str((await refused(call))["error"])
+
+    await bot.views_open(trigger_id=trigger, view=FORM)
+    assert await error(trigger) == "exchanged_trigger_id"
+    assert await error("1.2.abc") == "invalid_trigger_id"
+    foreign = slack.add_workspace("Beta")
+    foreign.add_channel("deploys")
+    await slack.command("/deploy", "", foreign.add_user("zoe"))
+    assert await error(app.got[-1]["trigger_id"]) == "invalid_trigger_id"
+    await slack.command("/deploy", "", ada)
+    slack.trigger_life = 0
+    assert await error(app.got[-1]["trigger_id"]) == "expired_trigger_id"
+
+
+async def test_a_form_can_be_changed_while_it_is_open(
+    slack: Slack, bot: AsyncWebClient, ada: User, trigger: str
+) -> None:
+    opened = (await bot.views_open(trigger_id=trigger, view=FORM))["view"]
+    later = FORM | {"title": {"type": "plain_text", "text": "Later"}}
+    await bot.views_update(view_id=opened["id"], hash=opened["hash"], view=later)
+    assert render_view(slack.views.newest(ada.id).document).startswith("Later")
+    conflict = bot.views_update(view_id=opened["id"], hash=opened["hash"], view=FORM)
+    assert (await refused(conflict))["error"] == "hash_conflict"
+    assert (await refused(bot.views_update(view_id="V404", view=FORM)))["error"] == "not_found"
+
+
+async def test_a_wrong_form_is_refused_with_the_place(
+    slack: Slack, bot: AsyncWebClient, trigger: str
+) -> None:
+    wrong = FORM | {"title": {"type": "plain_text", "text": "x" * 25}}
+    answer = await refused(bot.views_open(trigger_id=trigger, view=wrong))
+    assert answer["error"] == "invalid_arguments"
+    [words] = answer["response_metadata"]["messages"]
+    assert words == "[ERROR] must be less than 25 characters [json-pointer:/view/title/text]"
+    large = FORM | {"private_metadata": "x" * 250_000}
+    call = bot.views_open(trigger_id=trigger, view=large)
+    assert (await refused(call))["error"] == "view_too_large"
+    # A refused form has not used the trigger up.
+    await bot.views_open(trigger_id=trigger, view=FORM)

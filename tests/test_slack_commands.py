@@ -1,0 +1,233 @@
+"""What an operator does about Slack on the command line."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.inbound.installing import Browser, browser, installable, installed
+from tests.world import World
+from webhook.__main__ import main
+from webhook.sandbox.github import GitHub
+from webhook.vault import Vault
+
+OLD, NEW = "an old key that is long enough", "a new key that is long enough"
+NAME = re.compile(r"[a-z0-9_.-]{1,80}")
+
+
+def run(environ: dict[str, str], *arguments: str) -> Result:
+    """In this process, and not more of its environment than a relay needs."""
+    runner = CliRunner(env={name: None for name in os.environ if name.startswith("GITPLOY_")})
+    return runner.invoke(main, ["slack", *arguments], env=environ)
+
+
+def variables(world: World, **changed: str) -> dict[str, str]:
+    known = {k: v for k, v in world.setup.environ.items() if k != "PATH"}
+    return {**known, "GITPLOY_STORE_SOURCE": world.store_url, **changed}
+
+
+@pytest.fixture(scope="module")
+def private_key() -> str:
+    return GitHub().private_key_pem
+
+
+@pytest.fixture
+def environ(tmp_path: Path, private_key: str) -> dict[str, str]:
+    """All that a relay needs whose Slack app is not made yet."""
+    config = tmp_path / "deploy.yml"
+    config.write_text("envs:\n  - {name: a, handler: command, with: {run: [x]}}\n")
+    return {
+        "GITPLOY_SERVER_HOST": "relay.acme.io",
+        "GITPLOY_WEBHOOK_SECRET": "a secret",
+        "GITPLOY_GITHUB_APP_ID": "1",
+        "GITPLOY_GITHUB_PRIVATE_KEY": private_key,
+        "GITPLOY_CONFIG": str(config),
+        "GITPLOY_DATA_DIR": str(tmp_path),
+    }
+
+
+def manifest_in(result: Result) -> tuple[dict[str, Any], str]:
+    """The manifest, and the one that its link holds."""
+    assert result.exit_code == 0, result.output
+    text, _, link = result.stdout.rstrip("\n").rpartition("\n\n")
+    address, query = link.split("?", 1)
+    assert address == "https://api.slack.com/apps"
+    asked = parse_qs(query, strict_parsing=True)
+    assert asked["new_app"] == ["1"]
+    made: dict[str, Any] = json.loads(text)
+    assert json.loads(asked["manifest_json"][0]) == made
+    return made, link
+
+
+# What docs.slack.dev/reference/app-manifest allows, as far as the relay uses it.
+KNOWN: dict[str, Any] = {
+    "display_information": {"name": str, "description": str},
+    "features": {
+        "bot_user": {"display_name": str, "always_online": bool},
+        "slash_commands": [
+            {
+                "command": str,
+                "url": str,
+                "description": str,
+                "usage_hint": str,
+                "should_escape": bool,
+            }
+        ],
+    },
+    "oauth_config": {"redirect_urls": [str], "scopes": {"bot": [str]}},
+    "settings": {
+        "org_deploy_enabled": bool,
+        "socket_mode_enabled": bool,
+        "token_rotation_enabled": bool,
+        "interactivity": {"is_enabled": bool, "request_url": str},
+        "event_subscriptions": {"request_url": str, "bot_events": [str]},
+    },
+}
+
+
+def fits(value: Any, known: Any) -> bool:
+    if isinstance(known, dict):
+        return isinstance(value, dict) and all(
+            key in known and fits(part, known[key]) for key, part in value.items()
+        )
+    if isinstance(known, list):
+        return isinstance(value, list) and all(fits(part, known[0]) for part in value)
+    return isinstance(value, known)
+
+
+def test_the_manifest_is_one_that_slack_takes(environ: dict[str, str]) -> None:
+    for options in ([], ["--plain"], ["--socket-mode"], ["--rotate-tokens"]):
+        made, link = manifest_in(run(environ, "manifest", *options))
+        assert fits(made, KNOWN)
+        assert 0 < len(made["display_information"]["name"]) <= 35
+        assert len(made["display_information"]["description"]) <= 140
+        assert NAME.fullmatch(made["features"]["bot_user"]["display_name"])
+        assert made["oauth_config"]["redirect_urls"] == ["https://relay.acme.io/slack/signin"]
+        assert made["settings"]["token_rotation_enabled"] == ("--rotate-tokens" in options)
+        only = run(environ, "manifest", "--link", *options)
+        assert only.stdout == f"{link}\n"
+
+
+def test_the_whole_manifest_has_all_addresses_of_this_relay(environ: dict[str, str]) -> None:
+    environ["GITPLOY_SLACK_BOT_SCOPES"] = "chat:write, users:read"
+    made, _ = manifest_in(run(environ, "manifest"))
+    assert made["display_information"]["name"] == "Gitploy Relay"
+    assert made["oauth_config"]["scopes"] == {"bot": ["chat:write", "commands", "users:read"]}
+    [command] = made["features"]["slash_commands"]
+    assert (command["command"], command["url"]) == (
+        "/deploy",
+        "https://relay.acme.io/slack/commands",
+    )
+    settings = made["settings"]
+    assert settings["interactivity"] == {
+        "is_enabled": True,
+        "request_url": "https://relay.acme.io/slack/interactions",
+    }
+    assert settings["event_subscriptions"] == {
+        "request_url": "https://relay.acme.io/slack/events",
+        "bot_events": ["app_uninstalled", "tokens_revoked"],
+    }
+    assert settings["socket_mode_enabled"] is False
+
+
+def test_the_plain_manifest_posts_and_nothing_else(environ: dict[str, str]) -> None:
+    made, _ = manifest_in(run(environ, "manifest", "--plain"))
+    assert made["oauth_config"]["scopes"] == {"bot": ["chat:write"]}
+    assert "slash_commands" not in made["features"]
+    assert not {"interactivity", "event_subscriptions"} & made["settings"].keys()
+
+
+@pytest.mark.parametrize("by", ["option", "token"])
+def test_with_socket_mode_slack_is_given_no_address_to_call(
+    environ: dict[str, str], by: str
+) -> None:
+    if by == "token":
+        environ["GITPLOY_SLACK_APP_TOKEN"] = "xapp-1-A0-1-secret"
+    result = run(environ, "manifest", *(["--socket-mode"] if by == "option" else []))
+    made, _ = manifest_in(result)
+    assert made["settings"]["socket_mode_enabled"] is True
+    assert made["settings"]["interactivity"] == {"is_enabled": True}
+    assert "request_url" not in made["settings"]["event_subscriptions"]
+    assert "url" not in made["features"]["slash_commands"][0]
+    assert "xapp" not in result.output
+
+
+def test_who_uses_http_is_told_that_slack_does_not(environ: dict[str, str]) -> None:
+    environ["GITPLOY_SERVER_PROTO"] = "http"
+    result = run(environ, "manifest", "--link")
+    assert "https:// addresses only" in result.stderr
+    assert "Note" not in result.stdout
+
+
+def test_a_link_needs_the_apps_credentials(environ: dict[str, str]) -> None:
+    result = run(environ, "install-link")
+    assert result.exit_code == 1
+    assert "GITPLOY_SLACK_CLIENT_ID and GITPLOY_SLACK_CLIENT_SECRET are not set" in result.stderr
+    assert "Basic Information" in result.stderr
+    assert result.stdout == ""
+
+
+async def linked(world: World, person: Browser) -> str:
+    """The page of a link that the command printed."""
+    result = run(variables(world), "install-link")
+    assert result.exit_code == 0, result.output
+    link = result.stdout.strip()
+    assert link.startswith(f"{world.url}/slack/install?key=")
+    assert len(urlsplit(link).query) >= len("key=") + 43
+    return link
+
+
+async def test_a_printed_link_installs_and_changed_keys_can_be_changed_for_good(
+    store_url: str, tmp_path: Path
+) -> None:
+    old = {"GITPLOY_SECRET_KEY": OLD}
+    async with installable(store_url, tmp_path, old) as world, browser() as person:
+        nothing = run(variables(world), "rotate-key")
+        assert "nothing to seal" in nothing.stdout
+        world.slack.app.rotates = True
+        second = world.slack.add_workspace("Beta")
+        for workspace in (world.slack.workspace, second):
+            page = await person.press(await linked(world, person))
+            back = await world.slack.person_says(page.location, "allow", workspace=workspace)
+            assert (await person.get(back)).status == 200
+        tokens = installed(world)
+        assert len(tokens) == 2
+
+        both = run(variables(world, GITPLOY_SECRET_KEY=f"{NEW},{OLD}"), "rotate-key")
+        assert both.stdout == "The tokens of 2 workspaces are sealed with the newest key.\n"
+        rows = world.rows("select * from slack_installations")
+        vault = Vault([NEW])
+        assert {row["team"]: vault.open(row["token"]) for row in rows} == tokens
+        assert all(vault.open(row["refresh_token"]).startswith("xoxe-") for row in rows)
+
+        without = run(variables(world), "rotate-key")
+        assert without.exit_code == 1
+        assert "Nothing was changed. Acme (T0SANDBOX), Beta" in without.stderr
+        assert "GITPLOY_SECRET_KEY" in without.stderr
+        assert world.rows("select * from slack_installations") == rows
+
+
+async def test_one_that_cannot_be_opened_leaves_all_as_they_are(
+    store_url: str, tmp_path: Path
+) -> None:
+    old = {"GITPLOY_SECRET_KEY": OLD}
+    async with installable(store_url, tmp_path, old) as world, browser() as person:
+        await person.install(world)
+        await person.install(world, world.slack.add_workspace("Beta"))
+        with psycopg.connect(store_url) as connection:
+            lost = Vault(["a key that nobody has"]).seal("xoxb-lost")
+            connection.execute(
+                "update slack_installations set token = %s where team_name = 'Beta'", [lost]
+            )
+        rows = world.rows("select * from slack_installations order by team")
+        result = run(variables(world, GITPLOY_SECRET_KEY=f"{NEW},{OLD}"), "rotate-key")
+        assert result.exit_code == 1
+        assert "Beta (T00000001)" in result.stderr
+        assert "Acme" not in result.stderr
+        assert world.rows("select * from slack_installations order by team") == rows

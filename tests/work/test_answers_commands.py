@@ -1,0 +1,183 @@
+"""What people type in Slack, or fill into the form, is deployed once they may and are sure."""
+
+from typing import Any
+
+import pytest
+
+from tests.work.answering import CREATE, Answering, answering
+from webhook.sandbox.faults import Fault
+from webhook.sandbox.slack_model import User
+from webhook.sandbox.slack_views import View
+from webhook.store import actions
+from webhook.store.database import connect
+from webhook.work.answer_told import audit
+
+__all__ = ["answering"]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def opened(answering: Answering, text: str, user: User) -> View:
+    assert not (await answering.slack.command("/deploy", text, user)).error
+    await answering.until_action(lambda row: row["reply"] is None)
+    return answering.slack.views.newest(user.id)
+
+
+async def submitted(answering: Answering, view: View, user: User, **values: str) -> str:
+    """What that person is told; nothing while the form has faults."""
+    before = len(answering.whispers(user))
+    answer = await answering.slack.submit(view, values, user)
+    assert not answer.error
+    if view.open:
+        return ""
+    return (await answering.whispered(user, before))[0].text
+
+
+async def confirmed(answering: Answering, place: Any, user: User) -> dict[str, Any]:
+    """The action that came of pressing the button of a question."""
+    last = answering.action()["id"]
+    await answering.slack.press(place, "deploy", user)
+    return await answering.until_action(lambda row: row["id"] > last and row["reply"] is None)
+
+
+async def test_a_command_deploys_what_it_says(answering: Answering) -> None:
+    told = await answering.typed("acme/site STAGE/typed v2", answering.ada)
+    [made] = answering.made("STAGE/typed")
+    assert f"Deployment {made.id} was asked for" in told.text
+    assert (made.ref, made.task, made.production) == ("v2", "deploy", False)
+    assert "Asked for in Slack by octocat" in (made.description or "")
+    assert f"/deployments/acme/site/{made.id}?key=" in told.text
+    await answering.world.phase(made.id, "success")
+    # The default branch, where nothing is said of one; the spelling is deploy.yml's.
+    answering.github.repository("acme/site").default_branch = "trunk"
+    told = await answering.typed("ACME/site Stage/typed", answering.bob)
+    assert "was asked for" in told.text
+    [made] = answering.made("Stage/typed")
+    assert made.ref == "trunk"
+
+
+async def test_production_waits_until_the_same_person_is_sure(answering: Answering) -> None:
+    question = await answering.typed("acme/site Production v3", answering.ada)
+    assert "is production" in question.text
+    assert not answering.made("production")
+    button = answering.slack.button(question, "deploy")
+    assert "v3" in button["confirm"]["text"]["text"]
+    waiting = answering.action()
+    assert (waiting["outcome"], waiting["reply"], waiting["login"]) == ("waiting", None, "octocat")
+    # Nobody else's press counts, wherever they have the button from.
+    forged = answering.button("deploy", waiting["id"])
+    refused = await confirmed(answering, forged, answering.bob)
+    assert refused["outcome"] == "refused"
+    done = await confirmed(answering, question, answering.ada)
+    [made] = answering.made("production")
+    assert (done["outcome"], done["made"], done["login"]) == ("done", made.id, "octocat")
+    assert (done["repo"], done["environment"], done["ref"]) == ("acme/site", "production", "v3")
+    assert (made.ref, made.production) == ("v3", True)
+    # What was asked stands there no more, so that it cannot be confirmed twice.
+    assert f"Deployment {made.id} was asked for" in question.text
+    assert not question.blocks
+    again = await confirmed(answering, answering.button("deploy", waiting["id"]), answering.ada)
+    assert again["outcome"] == "refused"
+    assert len(answering.made("production")) == 1
+
+
+async def test_a_question_is_not_answered_for_ever(answering: Answering) -> None:
+    question = await answering.typed("acme/site production v4", answering.ada)
+    late = "update actions set at = at - interval '61 minutes' where id = %s returning 1"
+    answering.world.rows(late, answering.action()["id"])
+    assert (await confirmed(answering, question, answering.ada))["outcome"] == "refused"
+    assert "ask anew" in question.text
+
+
+async def test_who_may_not_deploy_is_not_even_asked(answering: Answering) -> None:
+    made = len(answering.github.deployments)
+    told = await answering.typed("acme/site production", answering.rob)
+    assert "reader may only read" in told.text
+    told = await answering.typed("acme/site stage/x", answering.eve)
+    assert "slack_users" in told.text
+    told = await answering.typed("acme/other stage/x", answering.ada)
+    assert "Either the App is not installed in acme/other" in told.text
+    told = await answering.typed("status acme/site", answering.rob)
+    assert "reader may only read" in told.text
+    assert len(answering.github.deployments) == made
+
+
+async def test_githubs_no_to_a_command_is_told(answering: Answering) -> None:
+    answering.github.faults.add(CREATE, Fault.status(422, {"message": "No ref found for: v9"}))
+    told = await answering.typed("acme/site stage/x v9", answering.ada)
+    assert "Nothing was deployed" in told.text
+    assert "No ref found for: v9" in told.text
+
+
+async def test_the_form_says_what_is_wrong_and_then_deploys(answering: Answering) -> None:
+    view = await opened(answering, "acme/site", answering.ada)
+    fields = {block["block_id"]: block for block in view.blocks}
+    assert fields["repository"]["element"]["initial_value"] == "acme/site"
+    options = fields["environment"]["element"]["options"]
+    assert [option["value"] for option in options] == ["production"]
+    assert "other_environment" in fields  # deploy.yml has patterns too
+    said = await submitted(answering, view, answering.ada, other_environment="nowhere", ref="a b")
+    assert not said
+    assert "known: production" in view.errors["other_environment"]
+    assert "not a branch" in view.errors["ref"]
+    values = {"other_environment": "stage/form", "ref": "v5"}
+    told = await submitted(answering, view, answering.ada, **values)
+    [made] = answering.made("stage/form")
+    assert f"Deployment {made.id} was asked for" in told
+    assert made.ref == "v5"
+
+
+async def test_production_in_the_form_is_asked_for_once_more(answering: Answering) -> None:
+    view = await opened(answering, "", answering.bob)
+    values = {"repository": "acme/site", "environment": "production"}
+    assert "is production" in await submitted(answering, view, answering.bob, **values)
+
+
+async def test_where_no_form_can_be_opened_it_is_said_how_to_do_without(
+    answering: Answering,
+) -> None:
+    answering.slack.faults.add("POST /views.open", Fault.slack("expired_trigger_id"))
+    told = await answering.typed("", answering.ada)
+    assert "/deploy owner/repo environment [ref]" in told.text
+
+
+async def test_status_says_where_each_environment_stands(answering: Answering) -> None:
+    answering.github.add_installation("acme", ["acme/quiet"])
+    answering.github.collaborator("acme/quiet", "octocat", "write")
+    told = await answering.typed("status acme/quiet", answering.ada)
+    assert "seen no deployment of acme/quiet" in told.text
+    sha = answering.sha()
+    for environment, phase in (("one", "success"), ("two", "failure"), ("ONE", "in_progress")):
+        answering.had(environment, phase, repo="acme/quiet", sha=sha, ref="v1")
+    told = await answering.typed("status ACME/quiet", answering.ada)
+    first, newest, other = told.text.splitlines()
+    assert first == "ACME/quiet:"
+    assert newest.startswith(f"• *ONE*: in progress, v1 @ {sha[:7]}, just now (<http")
+    assert other.startswith(f"• *two*: failure, v1 @ {sha[:7]}, just now (<http")
+    for number in range(25):
+        answering.had(f"preview/{number}", "success", repo="acme/quiet")
+    told = await answering.typed("status acme/quiet", answering.ada)
+    assert len(told.text.splitlines()) == 22
+    assert told.text.endswith("and others, which were deployed to before these")
+
+
+async def test_help_is_said_to_whoever_asks(answering: Answering) -> None:
+    told = await answering.typed("help", answering.eve)
+    assert "/deploy owner/repo environment [ref]" in told.text
+
+
+async def test_the_audit_names_who_asked_for_what_and_what_came_of_it(
+    answering: Answering,
+) -> None:
+    failed = answering.had("broken/audit")
+    await answering.press("retry", failed, answering.bob)
+    eve = answering.slack.add_user("\x1b[31mmallory")
+    await answering.press("retry", failed, eve)
+    with connect(answering.world.store_url) as connection:
+        refused, done = audit(actions.newest(connection, 2))
+    [made] = answering.made("broken/audit")
+    assert f"hubot (bob {answering.bob.team_id}/{answering.bob.id}) retry" in done
+    assert f"of deployment {failed} acme/site broken/audit" in done
+    assert done.endswith(f"done: Retry, asked for in Slack (deployment {made.id})")
+    assert "refused: " in refused
+    assert "\x1b" not in refused
+    assert "?" in refused

@@ -1,0 +1,101 @@
+"""What only the person who asked gets to see, sent to the response_url of what they did.
+
+Source: docs.slack.dev, "Handling user interaction" (response_url: five uses within 30 minutes, no
+token) and docs.slack.dev/reference/block-kit, "Confirmation dialog object".
+Errors: none. An answer that cannot be given is logged: what was asked for was done all the same.
+The URL is a secret, because whoever has it speaks for the relay; it goes nowhere but to Slack.
+"""
+
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+from slack_sdk.models.blocks import (
+    ActionsBlock,
+    ButtonElement,
+    ConfirmObject,
+    MarkdownTextObject,
+    PlainTextObject,
+    SectionBlock,
+)
+
+from webhook.outbound.messages_text import plain
+from webhook.outbound.told import Message
+
+log = structlog.get_logger()
+
+TIMEOUT = aiohttp.ClientTimeout(total=5)
+# Slack hands out response_urls of another host than its API's.
+_HOOKS = {"slack.com": "hooks.slack.com", "slack-gov.com": "hooks.slack-gov.com"}
+
+
+def question(text: str, action_id: int, *, button: str, detail: str) -> Message:
+    """Asks whether somebody is sure; `detail` is said once more when the button is pressed."""
+    confirm = ConfirmObject(
+        title=PlainTextObject(text="Deploy to production?"),
+        text=PlainTextObject(text=plain(detail, 300)),
+        confirm=PlainTextObject(text="Deploy"),
+        deny=PlainTextObject(text="No"),
+    )
+    press = ButtonElement(
+        text=PlainTextObject(text=plain(button, 75)),
+        action_id="deploy",
+        value=str(action_id),
+        style="primary",
+        confirm=confirm,
+    )
+    section = SectionBlock(text=MarkdownTextObject(text=text, verbatim=True))
+    return Message(text, [section, ActionsBlock(elements=[press])])
+
+
+class Replies:
+    """`base_url` is the API's; answers go to its host, or to the one that belongs to it."""
+
+    def __init__(self, base_url: str, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self._origins = _origins(base_url)
+
+    async def give(self, url: str, message: Message, *, replace: bool = False) -> bool:
+        """Whether Slack took it. `replace`: what the button stood on makes room for it."""
+        if not url or _origin(url) not in self._origins:
+            log.warning("an answer has nowhere to go", why="no response_url, or not one of Slack's")
+            return False
+        document = {
+            "response_type": "ephemeral",
+            "replace_original": replace,
+            "text": message.text,
+            "blocks": [block.to_dict() for block in message.blocks],
+        }
+        if not message.blocks:
+            del document["blocks"]
+        try:
+            async with self._session.post(
+                url, json=document, allow_redirects=False, timeout=TIMEOUT
+            ) as response:
+                if response.status == 200:
+                    return True
+                log.warning("an answer was not taken by Slack", status=response.status)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            # Without its words: they may hold the URL.
+            log.warning("an answer did not reach Slack", trouble=type(error).__name__)
+        return False
+
+
+def _origins(base_url: str) -> set[str]:
+    host = (urlsplit(base_url).hostname or "").removeprefix("www.")
+    hooks = {f"https://{_HOOKS[host]}"} if host in _HOOKS else set()
+    return {_origin(base_url), *hooks}
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port; empty where anything about it is odd."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return ""
+    if parts.username is not None or parts.password is not None or not parts.hostname:
+        return ""
+    usual = {"https": 443, "http": 80}.get(parts.scheme)
+    suffix = "" if port in (None, usual) else f":{port}"
+    return f"{parts.scheme}://{parts.hostname}{suffix}"

@@ -1,0 +1,94 @@
+"""The commits of one repository, and how two of them compare."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+FULL_SHA, SHORT_SHA = "[0-9a-f]{40}", "[0-9a-f]{7,40}"
+NAMESPACES = ("refs/heads/", "refs/tags/", "heads/", "tags/")
+Standing = Literal["ahead", "behind", "diverged", "identical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """`author` is a login or, where nobody has that login, a name."""
+
+    sha: str
+    message: str
+    author: str
+    parents: tuple[str, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`ahead` and `behind`: the commits of one side only, oldest first."""
+
+    base: Commit
+    head: Commit
+    merge_base: Commit
+    ahead: Sequence[Commit]
+    behind: Sequence[Commit]
+
+    @property
+    def standing(self) -> Standing:
+        if self.ahead:
+            return "diverged" if self.behind else "ahead"
+        return "behind" if self.behind else "identical"
+
+
+@dataclass(slots=True)
+class Git:
+    """`commits` are in the order in which they were made, parents before children."""
+
+    refs: dict[str, str] = field(default_factory=dict)
+    commits: dict[str, Commit] = field(default_factory=dict)
+
+    def commit(
+        self, message: str, author: str, ref: str, parents: Sequence[str], at: datetime | None
+    ) -> str:
+        told = f"{len(self.commits)} {message} {author} {ref} {parents}"
+        sha = hashlib.sha1(told.encode()).hexdigest()
+        made = Commit(sha, message, author, tuple(parents), at or datetime.now(UTC))
+        self.commits[sha] = made
+        self.refs[ref] = sha
+        return sha
+
+    def sha(self, ref: str) -> str | None:
+        """The commit of a ref, a sha or the beginning of one, if anybody told us of it."""
+        if ref in self.refs:
+            return self.refs[ref]
+        if re.fullmatch(SHORT_SHA, ref):
+            found = [sha for sha in self.commits if sha.startswith(ref)]
+            return found[0] if len(found) == 1 else None
+        bare = next((ref.removeprefix(n) for n in NAMESPACES if ref.startswith(n)), ref)
+        return self.refs.get(bare)
+
+    def find(self, ref: str) -> Commit | None:
+        return self.commits.get(self.sha(ref) or "")
+
+    def ancestors(self, commit: Commit) -> set[str]:
+        """Those of a commit, itself included."""
+        found: set[str] = set()
+        waiting = [commit.sha]
+        while waiting:
+            sha = waiting.pop()
+            if sha not in found:
+                found.add(sha)
+                waiting += self.commits[sha].parents
+        return found
+
+    def compare(self, base: Commit, head: Commit) -> Comparison | None:
+        """None where they have nothing in common."""
+        before, after = self.ancestors(base), self.ancestors(head)
+        common = self._ordered(before & after)
+        if not common:
+            return None
+        ahead, behind = self._ordered(after - before), self._ordered(before - after)
+        return Comparison(base, head, common[-1], ahead, behind)
+
+    def _ordered(self, shas: set[str]) -> list[Commit]:
+        return [commit for sha, commit in self.commits.items() if sha in shas]

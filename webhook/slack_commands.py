@@ -1,0 +1,146 @@
+"""`python -m webhook slack …`: what an operator does about Slack."""
+
+import asyncio
+import json
+import os
+
+import click
+
+from webhook import start
+from webhook.deployments.states import Phase, shorten
+from webhook.errors import UserError
+from webhook.settings import Settings
+from webhook.store import actions, database, health, slack_installations
+from webhook.store.actions import Action
+from webhook.store.slack_installations import Installation
+from webhook.vault import Sealed, Vault
+
+STATES = [phase.value for phase in Phase if phase is not Phase.SEEN]
+
+
+@click.group()
+def slack() -> None:
+    """Make the Slack app, install it, change the key of its tokens."""
+
+
+@slack.command()
+@click.option("--plain", is_flag=True, help="An app that posts and does nothing else.")
+@click.option("--socket-mode", is_flag=True, help="For a relay that Slack cannot reach.")
+@click.option("--rotate-tokens", is_flag=True, help="Tokens expire; it cannot be undone in Slack.")
+@click.option("--link", "only_link", is_flag=True, help="Only the link that makes the app.")
+def manifest(plain: bool, socket_mode: bool, rotate_tokens: bool, only_link: bool) -> None:
+    """The app's manifest for this relay.
+
+    Under it stands a link that makes the app of it.
+    """
+    from webhook import slack_manifest
+
+    settings = Settings.from_environ(os.environ)
+    if plain:
+        made = slack_manifest.plain(settings, rotates=rotate_tokens)
+    else:
+        by_socket = socket_mode or bool(settings.slack.app_token)
+        made = slack_manifest.whole(settings, socket_mode=by_socket, rotates=rotate_tokens)
+    if not only_link:
+        click.echo(f"{json.dumps(made, indent=2)}\n")
+    click.echo(slack_manifest.link(made))
+    _note_http(settings)
+
+
+@slack.command("install-link")
+def install_link() -> None:
+    """A link that installs the app in a workspace.
+
+    It is good for one time, within an hour.
+    """
+    from webhook.inbound.slack_install import install_link as make
+
+    settings = start.set_up(os.environ).settings
+    if not settings.slack.client_id:
+        raise UserError(
+            "GITPLOY_SLACK_CLIENT_ID and GITPLOY_SLACK_CLIENT_SECRET are not set; take both from"
+            " the Slack app's Basic Information > App Credentials at api.slack.com/apps, set them"
+            " and restart the relay. To make the app: python -m webhook slack manifest"
+        )
+    with start.store(settings) as url, database.connect(url) as connection:
+        health.require_newest(connection)
+        click.echo(make(connection, settings.server_url))
+    _note_http(settings)
+
+
+@slack.command("rotate-key")
+def rotate_key() -> None:
+    """Seal the stored tokens with the newest key.
+
+    That is the first one in GITPLOY_SECRET_KEY; the old ones stand behind it.
+    """
+    setup = start.set_up(os.environ)
+    vault = Vault(setup.secret_keys)
+    with start.store(setup.settings) as url, database.connect(url) as connection:
+        health.require_newest(connection)
+        sealed = [i for i in slack_installations.every_sync(connection) if not _opens(vault, i)]
+        if sealed:
+            names = ", ".join(f"{one.team_name} ({one.team})" for one in sealed)
+            raise UserError(f"Nothing was changed. {names}: {Sealed()}")
+        count = slack_installations.renew_all(connection, vault.renew)
+    if count:
+        workspaces = "1 workspace" if count == 1 else f"{count} workspaces"
+        click.echo(f"The tokens of {workspaces} are sealed with the newest key.")
+    else:
+        click.echo("No workspace is installed, so there is nothing to seal.")
+
+
+@slack.command()
+@click.option("--deployment", "deployment_id", type=int, help="One that the store knows.")
+@click.option("--state", type=click.Choice(STATES), help="The sample's; its ends by default.")
+@click.option("--json", "as_json", is_flag=True, help="Block Kit, for Slack's Block Kit Builder.")
+def preview(deployment_id: int | None, state: str | None, as_json: bool) -> None:
+    """What would be posted where; nothing is posted."""
+    from webhook import slack_preview
+
+    setup = start.set_up(os.environ)
+    if deployment_id is None:
+        shown = slack_preview.samples(setup, Phase(state) if state else None)
+    else:
+        with start.store(setup.settings) as url:
+            with database.connect(url) as connection:
+                health.require_newest(connection)
+            shown = asyncio.run(slack_preview.stored(setup, url, deployment_id))
+    click.echo(slack_preview.written(shown, as_json=as_json))
+
+
+@slack.command("actions")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+def audit(limit: int) -> None:
+    """Who asked for what in Slack, and what became of it."""
+    with start.store(start.set_up(os.environ).settings) as url, database.connect(url) as connection:
+        health.require_newest(connection)
+        for action in actions.newest(connection, limit):
+            click.echo(_line(action))
+
+
+def _line(action: Action) -> str:
+    who = f"{action.login or 'unknown'} ({action.team}/{action.slack_user})"
+    what = f"deployment {action.deployment_id}" if action.deployment_id else action.environment
+    made = f" -> deployment {action.made}" if action.made else ""
+    line = f"{action.at:%Y-%m-%d %H:%M:%S} {who} {action.kind} {action.repo} {what}{made}"
+    # Some of it is what others wrote, which must not reach a terminal as they please.
+    return shorten(f"{line} {action.outcome}: {action.words}", 1000)
+
+
+def _opens(vault: Vault, installation: Installation) -> bool:
+    try:
+        vault.open(installation.token)
+        vault.open(installation.refresh_token or installation.token)
+    except Sealed:
+        return False
+    return True
+
+
+def _note_http(settings: Settings) -> None:
+    if settings.server_proto != "https":
+        click.echo(
+            f"Note: Slack takes https:// addresses only, and this relay's is {settings.server_url};"
+            " see GITPLOY_SERVER_PROTO.",
+            err=True,
+        )

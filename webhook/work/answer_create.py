@@ -1,0 +1,95 @@
+"""A press becomes a deployment on GitHub: exactly one, however often it is pressed or delivered.
+
+The action is marked `tried` before the call. If it is found so, an earlier call has no known end (a
+crash, a time-out), and GitHub's list is searched for its marker before anything is made again.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from webhook.outbound.github_deployment import create_deployment, find_deployment
+from webhook.outbound.trouble import Later, Refused, Unsure
+from webhook.store import actions, deployments
+from webhook.store.actions import Action
+from webhook.work.answer_checks import NotDone, require_in_time, scope_of
+from webhook.work.answer_orders import Order, marker
+from webhook.work.answer_told import tell_there
+from webhook.work.clock import now
+from webhook.work.relay import Relay
+
+log = structlog.get_logger()
+
+# Seconds that a call may be under way in whatever process, and seconds after which one without a
+# clear answer is looked into.
+CALL_MAY_TAKE = 12
+LOOK_AFTER = 3
+
+MakeOrder = Callable[[Relay, Action], Awaitable[Order]]
+
+
+async def create(relay: Relay, action: Action, make_order: MakeOrder) -> None:
+    if action.outcome == "tried":
+        made = await _found(relay, action)
+        if made is not None:
+            log.info("deployment found again", made=made)
+            return await _record(relay, action, made, action.words)
+        async with relay.pool.connection() as connection:
+            await actions.not_tried(connection, action.id)
+    require_in_time(action)
+    order = await make_order(relay, action)
+    made = await _made(relay, action, order)
+    log.info("deployment asked for", made=made, environment=order.wanted.environment)
+    return await _record(relay, action, made, order.words)
+
+
+async def _found(relay: Relay, action: Action) -> int | None:
+    if action.tried_until and action.tried_until > now():
+        raise Later("a call may be under way", action.tried_until)
+    repository = await scope_of(relay, action)
+    return await find_deployment(
+        relay.github,
+        repository,
+        sha_or_ref=action.ref,
+        environment=action.environment,
+        marker=marker(action),
+    )
+
+
+async def _made(relay: Relay, action: Action, order: Order) -> int:
+    wanted = order.wanted
+    # So that the claim covers one call only.
+    await relay.github.require_access(order.scope.only(deployments="write"))
+    async with relay.pool.connection() as connection:
+        if not await actions.claim(
+            connection,
+            action,
+            repo=order.scope.repo,
+            environment=wanted.environment,
+            ref=wanted.ref,
+            words=order.words,
+            seconds=CALL_MAY_TAKE,
+        ):
+            raise Later.in_seconds("a call is under way", CALL_MAY_TAKE)
+    try:
+        return await create_deployment(relay.github, order.scope, wanted)
+    except Unsure as trouble:
+        async with relay.pool.connection() as connection:
+            await actions.answer_owed(connection, action.id, LOOK_AFTER)
+        raise Later.in_seconds(str(trouble), LOOK_AFTER) from trouble
+    except Later:
+        async with relay.pool.connection() as connection:
+            await actions.not_tried(connection, action.id)
+        raise
+    except Refused as refused:
+        raise NotDone(f"Nothing was deployed. {refused}", "failed") from refused
+
+
+async def _record(relay: Relay, action: Action, made: int, words: str) -> None:
+    async with relay.pool.connection() as connection, connection.transaction():
+        await actions.end(connection, action.id, "done", words, made)
+        if action.deployment_id is not None:
+            await tell_there(relay, connection, action, words, made)
+        new = await deployments.read(connection, made)
+        if new is not None:  # GitHub was quicker than we, and its message has no link back yet
+            await relay.tell_slack(connection, new)

@@ -1,0 +1,127 @@
+"""What is said of an action: to the person who asked, in the deployment's thread, in the audit.
+
+What the person is told is made of the action's row, so that it can be said after a crash too.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from webhook.deployments.states import shorten
+from webhook.outbound.messages_text import escape, link
+from webhook.outbound.slack_replies import question
+from webhook.outbound.told import Message
+from webhook.store import actions, deployments, standings, steps
+from webhook.store.actions import Action
+from webhook.store.database import Async
+from webhook.store.standings import Standing
+from webhook.work.clock import now
+from webhook.work.relay import Relay
+
+# Of a repository's environments, the newest.
+MOST_STANDINGS = 20
+_LONGEST_WORDS = 1500
+_LONGEST_LINE = 2000
+
+
+async def said(relay: Relay, action: Action) -> Message | None:
+    """None: there is nothing to say, the form is there."""
+    if action.kind == "form" and action.outcome == "done":
+        return None
+    if action.outcome == "waiting":
+        return question(
+            f"{_what(action)} is production. Are you sure?",
+            action.id,
+            button="Deploy to production",
+            detail=f"{action.repo} to {action.environment}, {action.ref or 'the default branch'}",
+        )
+    if action.kind == "status" and action.outcome == "done":
+        return Message(await _standings(relay, action.repo), [])
+    text = escape(action.words, _LONGEST_WORDS)
+    if action.made is not None:
+        text = f"Deployment {action.made} was asked for"
+    page = await _page(relay, action)
+    return Message(f"{text}. {link(page, 'Its page')}" if page else text, [])
+
+
+async def _page(relay: Relay, action: Action) -> str:
+    """What it made, else what another one made before it, else where the button was pressed."""
+    if action.made is not None:
+        return relay.links.page(action.repo, action.made)
+    if action.deployment_id is None:
+        return ""
+    async with relay.pool.connection() as connection:
+        row = await deployments.read(connection, action.deployment_id)
+        before = await actions.same(connection, action.deployment_id, action.kind)
+    if row is None:
+        return ""
+    made = before.made if before and action.outcome == "refused" else None
+    return relay.links.page(row.repo, made or row.id)
+
+
+async def _standings(relay: Relay, repo: str) -> str:
+    async with relay.pool.connection() as connection:
+        found = await standings.of_repository(connection, repo, MOST_STANDINGS + 1)
+    if not found:
+        return f"The relay has seen no deployment of {escape(repo, 200)}"
+    lines = [_standing(relay, one) for one in found[:MOST_STANDINGS]]
+    if len(found) > MOST_STANDINGS:
+        lines.append("and others, which were deployed to before these")
+    return f"{escape(repo, 200)}:\n" + "\n".join(lines)
+
+
+def _standing(relay: Relay, one: Standing) -> str:
+    ref = "" if one.ref == one.sha else f"{escape(one.ref, 60)} @ "
+    page = link(relay.links.page(one.repo, one.deployment_id), str(one.deployment_id))
+    state = one.phase.replace("_", " ")
+    return f"• *{escape(one.environment, 60)}*: {state}, {ref}{one.sha[:7]}, {_age(one)} ({page})"
+
+
+def _age(one: Standing) -> str:
+    seconds = (now() - one.changed_at).total_seconds()
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds / size)}{unit} ago"
+    return "just now"
+
+
+def _what(action: Action) -> str:
+    return f"{escape(action.repo, 200)} to *{escape(action.environment, 255)}*"
+
+
+async def tell_there(
+    relay: Relay, connection: Async, action: Action, words: str, made: int | None
+) -> None:
+    """Who asked for what and when, in the thread and on the page of the deployment whose button was
+    pressed; in the caller's transaction."""
+    row = await deployments.read(connection, action.deployment_id or 0)
+    known = await actions.read(connection, action.id)
+    if row is None or known is None:
+        return
+    step = steps.NewStep(
+        actor=known.login,
+        state=steps.ASKED,
+        words=words,
+        log_url=relay.links.page(row.repo, made) if made is not None else "",
+        counted=False,
+    )
+    await steps.add(connection, row.id, step)
+    await relay.tell_slack(connection, row)
+
+
+def audit(found: Iterable[Action]) -> Iterator[str]:
+    """One line each: when, who, what, and what became of it."""
+    for action in found:
+        slack = f"{action.slack_name} {action.team}/{action.slack_user}"
+        about = f"of deployment {action.deployment_id}" if action.deployment_id else ""
+        made = f"(deployment {action.made})" if action.made else ""
+        parts = (
+            f"{action.at:%Y-%m-%d %H:%M:%S} {action.id}",
+            f"{action.login or '?'} ({slack}) {action.kind}",
+            about,
+            action.repo,
+            action.environment,
+            action.ref,
+            f"{action.outcome}:",
+            action.words,
+            made,
+        )
+        yield shorten(" ".join(part for part in parts if part), _LONGEST_LINE)
