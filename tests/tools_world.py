@@ -19,6 +19,7 @@ ENVIRONMENTS = {
 DISPATCHED = "release"
 DEPLOY_YML = """
 slack: {{channel: "#deploys"}}
+slack_users: {{octocat: {octocat}}}
 envs:
 {tools}
   - name: {dispatched}
@@ -41,9 +42,12 @@ async def at_work(
     timeout: str = "30m",
     workers: int = 1,
     secrets: dict[str, str] | None = None,
+    answers: bool = False,
 ) -> AsyncIterator[tuple[World, Tools]]:
-    """`takes`: seconds of a deployment in each tool; `timeout` as in deploy.yml, of each."""
-    sandbox = Sandbox()
+    """`takes`: seconds of a deployment in each tool; `timeout` as in deploy.yml, of each.
+    `answers`: octocat can answer in Slack, where that is the first user."""
+    sandbox = Sandbox(answers=answers)
+    octocat = sandbox.slack.add_user("octocat")
     tools = Tools(sandbox, {n: handler for handler, n in ENVIRONMENTS.items()}, takes=takes)
     async with tools:
         tools.actions.add_workflow(
@@ -54,7 +58,10 @@ async def at_work(
             run_name="Release ${{ inputs.deployment_id }}",
         )
         deploy_yml = DEPLOY_YML.format(
-            tools=tools.deploy_yml(timeout), dispatched=DISPATCHED, timeout=timeout
+            tools=tools.deploy_yml(timeout),
+            dispatched=DISPATCHED,
+            timeout=timeout,
+            octocat=octocat.id,
         )
         environ = SECRETS | (secrets or {})
         async with live(

@@ -212,7 +212,7 @@ def test_what_is_typed_wrongly_is_answered_at_once() -> None:
 
 def test_a_long_list_of_environments_fits() -> None:
     line = "  - {{name: {}, handler: command, with: {{run: [x]}}}}\n"
-    text = "envs:\n" + "".join(line.format(f"environment-{n}-{'x' * 150}") for n in range(300))
+    text = "envs:\n" + "".join(line.format(f"environment-{n}-{'x' * 150}") for n in range(120))
     many = config.load(text, source="deploy.yml", environ={}, handler_options=OPTIONS)
     said = commanded({**FIELDS, "text": "acme/site nowhere"}, many)
     assert isinstance(said, Said)

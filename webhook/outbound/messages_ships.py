@@ -19,6 +19,8 @@ def what_ships(told: Told) -> list[SectionBlock]:
     if told.phase is Phase.ERROR and not told.began:
         return []
     if told.since_sha and told.since_sha == told.sha:
+        if told.origin == "rollback":  # to that very success, which failed ones had followed
+            return []
         return [section("Nothing new: the same commit as the last success")]
     ships = told.ships
     if ships is None or (ships.total <= 0 and ships.behind <= 0):

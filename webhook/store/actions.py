@@ -73,8 +73,9 @@ def keep(connection: Sync, asked: Asked) -> int | None:
     know is left out."""
     row = connection.execute(
         "insert into actions (key, kind, team, slack_user, slack_name, deployment_id, repo,"
-        " environment, ref, reply) values (%s, %s, %s, %s, %s,"
-        " (select id from deployments where id = %s), %s, %s, %s, %s)"
+        " environment, ref, reply) select %s, %s, %s, %s, %s, deployments.id,"
+        " coalesce(deployments.repo, %s), coalesce(deployments.environment, %s), %s, %s"
+        " from (select %s::bigint as id) pressed left join deployments using (id)"
         " on conflict (key) do nothing returning id",
         [
             asked.key,
@@ -82,11 +83,11 @@ def keep(connection: Sync, asked: Asked) -> int | None:
             asked.who.team,
             asked.who.user,
             asked.who.name,
-            asked.deployment_id,
             asked.repo,
             asked.environment,
             asked.ref,
             Jsonb(asked.reply.to_json()),
+            asked.deployment_id,
         ],
     ).fetchone()
     return row["id"] if row else None

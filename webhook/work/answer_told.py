@@ -1,11 +1,8 @@
-"""What is said of an action: to the person who asked, in the deployment's thread, in the audit.
+"""What is said of an action: to the person who asked, and in the deployment's thread.
 
 What the person is told is made of the action's row, so that it can be said after a crash too.
 """
 
-from collections.abc import Iterable, Iterator
-
-from webhook.deployments.states import shorten
 from webhook.outbound.messages_text import escape, link
 from webhook.outbound.slack_replies import question
 from webhook.outbound.told import Message
@@ -19,7 +16,6 @@ from webhook.work.relay import Relay
 # Of a repository's environments, the newest.
 MOST_STANDINGS = 20
 _LONGEST_WORDS = 1500
-_LONGEST_LINE = 2000
 
 
 async def said(relay: Relay, action: Action) -> Message | None:
@@ -105,23 +101,3 @@ async def tell_there(
     )
     await steps.add(connection, row.id, step)
     await relay.tell_slack(connection, row)
-
-
-def audit(found: Iterable[Action]) -> Iterator[str]:
-    """One line each: when, who, what, and what became of it."""
-    for action in found:
-        slack = f"{action.slack_name} {action.team}/{action.slack_user}"
-        about = f"of deployment {action.deployment_id}" if action.deployment_id else ""
-        made = f"(deployment {action.made})" if action.made else ""
-        parts = (
-            f"{action.at:%Y-%m-%d %H:%M:%S} {action.id}",
-            f"{action.login or '?'} ({slack}) {action.kind}",
-            about,
-            action.repo,
-            action.environment,
-            action.ref,
-            f"{action.outcome}:",
-            action.words,
-            made,
-        )
-        yield shorten(" ".join(part for part in parts if part), _LONGEST_LINE)

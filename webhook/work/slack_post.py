@@ -185,7 +185,8 @@ class Post:
         """Kept for the page and for `check`, and tried again now and then."""
         async with self.relay.pool.connection() as connection:
             await slack_messages.in_trouble(connection, known, str(refused))
-        log.error("Slack refuses", channel=known.channel, words=str(refused))
+        if known.trouble != str(refused):
+            log.error("Slack refuses", channel=known.channel, words=str(refused))
         age = now() - self.row.phase_at
         if age > TRY_FOR:
             return known

@@ -1,0 +1,121 @@
+"""The store lets one press of each kind through, whoever comes first."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from webhook.deployments.events import GitHubDeployment, Repository
+from webhook.deployments.slack_actions import Asked, Kind, Reply, Who
+from webhook.store import actions, deployments
+from webhook.store.actions import Action, AskedBefore
+from webhook.store.database import Async, AsyncPool, async_pool, connect
+
+DEPLOYMENT = 7
+
+
+@pytest.fixture
+async def pool(store_url: str) -> AsyncIterator[AsyncPool]:
+    made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", datetime.now(UTC))
+    async with async_pool(store_url, 4) as opened:
+        async with opened.connection() as connection:
+            await deployments.learn(connection, made, Repository(1, "acme/site", "https://x"), 1)
+        yield opened
+
+
+def kept(store_url: str, key: str, kind: Kind = "retry", deployment: int | None = 7) -> int:
+    asked = Asked(
+        key=key,
+        kind=kind,
+        who=Who("T1", "U1", "ada"),
+        reply=Reply("https://hooks.slack.com/1"),
+        deployment_id=deployment,
+    )
+    with connect(store_url) as connection:
+        action_id = actions.keep(connection, asked)
+        assert action_id is not None
+        assert actions.keep(connection, asked) is None  # the same press once more
+    return action_id
+
+
+async def read(connection: Async, action_id: int) -> Action:
+    action = await actions.read(connection, action_id)
+    assert action
+    return action
+
+
+async def claimed(pool: AsyncPool, action_id: int, seconds: float = 60) -> bool:
+    async with pool.connection() as connection:
+        return await actions.claim(
+            connection,
+            await read(connection, action_id),
+            repo="acme/site",
+            environment="production",
+            ref="main",
+            words="Retry",
+            seconds=seconds,
+        )
+
+
+async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: AsyncPool) -> None:
+    ids = [kept(store_url, f"press {number}") for number in range(4)]
+    tries = await asyncio.gather(*(claimed(pool, one) for one in ids), return_exceptions=True)
+    assert tries.count(True) == 1
+    assert [type(one) for one in tries if one is not True] == [AskedBefore] * 3
+    winner = ids[tries.index(True)]
+    assert not await claimed(pool, winner)  # its call is under way
+    assert await claimed(pool, kept(store_url, "another kind", "rollback"))
+    async with pool.connection() as connection:
+        # As GitHub would not, another one may; as it would, no other.
+        await actions.end(connection, winner, "failed", "409")
+        other = next(one for one in ids if one != winner)
+        assert await claimed(pool, other, seconds=0)
+        assert await claimed(pool, other)  # nobody knows how that call ended
+        await actions.end(connection, other, "done", "Retry", 8)
+        late = kept(store_url, "too late")
+        with pytest.raises(AskedBefore):
+            await claimed(pool, late)
+        with pytest.raises(AskedBefore):
+            await actions.end(connection, late, "done", "Cancel")
+        assert (await read(connection, late)).outcome == "waiting"
+        found = await actions.same(connection, DEPLOYMENT, "retry")
+        assert found is not None
+        assert found.id == other
+
+
+async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> None:
+    action_id = kept(store_url, "press")
+    async with pool.connection() as connection:
+        await actions.know(connection, action_id, "octocat")
+        assert await claimed(pool, action_id)
+        await actions.end(connection, action_id, "done", "Retry", 8)
+        await actions.end(connection, action_id, "failed", "a late job")
+        await actions.not_tried(connection, action_id)
+        await actions.hold(connection, action_id, "a late job")
+        ended = await read(connection, action_id)
+        assert (ended.outcome, ended.words, ended.made) == ("done", "Retry", 8)
+        origin = await actions.made_by(connection, 8)
+        assert origin is not None
+        assert origin.deployment_id == DEPLOYMENT
+        assert await actions.asked_by(connection, 8) == "octocat"
+        assert await actions.asked_by(connection, 9) == ""
+
+
+async def test_a_question_is_answered_once(store_url: str, pool: AsyncPool) -> None:
+    waiting = kept(store_url, "command", "deploy", None)
+    presses = [kept(store_url, f"yes {number}", "deploy", None) for number in range(3)]
+
+    async def confirm(press: int) -> bool:
+        async with pool.connection() as connection:
+            return await actions.confirm(connection, await read(connection, press), waiting)
+
+    assert sorted(await asyncio.gather(*map(confirm, presses))) == [False, False, True]
+
+
+async def test_a_deployment_that_nobody_knows_is_no_ones(store_url: str, pool: AsyncPool) -> None:
+    action_id = kept(store_url, "press", deployment=999)
+    async with pool.connection() as connection:
+        action = await read(connection, action_id)
+    assert (action.deployment_id, action.repo) == (None, "")
+    assert "hooks.slack.com" not in repr(action)
