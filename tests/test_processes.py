@@ -247,16 +247,13 @@ async def test_the_demo_tells_its_story_as_json(folder: Path) -> None:
         ("staging", ["queued", "in_progress", "success"]),
         ("production", ["queued", "in_progress", "success"]),
         ("production", ["queued", "in_progress", "failure"]),
+        ("production", ["queued", "in_progress", "success"]),  # rolled back in Slack
     ]
     assert all("/deployments/acme/site/" in d["log_url"] for d in story["deployments"])
     living = [m for m in story["slack"] if m["channel"] == "#deploys" and not m["in_thread"]]
-    assert all(m["edits"] in (1, 2) for m in living)
-    assert len(living) == 3
-    assert "smoke test" in living[-1]["text"]
-    assert [
-        m["channel"] for m in story["slack"] if m["deployment"] == story["deployments"][2]["id"]
-    ] == [
-        "#deploys",
-        "#deploys",
-        "#oncall",
-    ]
+    assert len(living) == 4
+    assert "smoke test" in living[2]["text"]
+    assert "rollback" in living[3]["text"]
+    failed = [m for m in story["slack"] if m["deployment"] == story["deployments"][2]["id"]]
+    assert [m["channel"] for m in failed if not m["in_thread"]] == ["#deploys", "#oncall"]
+    assert any("Rollback to v1.0" in m["text"] for m in failed if m["in_thread"])

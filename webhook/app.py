@@ -16,12 +16,15 @@ from webhook.work.intake import Intake
 
 # Connections for pages, tools and probes; the intake has one of its own.
 POOL_SIZE = 3
+ANSWERS_POOL_SIZE = 2
 
 
 def create_app(setup: Setup, store_url: str) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = github.LARGEST_BODY + 1
     pool = sync_pool(store_url, POOL_SIZE)
+    # Of their own, because Slack waits for three seconds only.
+    answers = sync_pool(store_url, ANSWERS_POOL_SIZE)
     links = Links(setup.settings.server_url, setup.secret_keys)
     app.register_blueprint(github.blueprint(Intake(store_url), setup.settings.webhook_secrets))
     app.register_blueprint(probes.blueprint(pool))
@@ -34,7 +37,9 @@ def create_app(setup: Setup, store_url: str) -> Flask:
             pool, setup.settings, setup.config, Vault(setup.secret_keys), _told_again
         )
     )
-    app.register_blueprint(slack.blueprint(setup.settings.slack, AnswerIntake(pool, setup.config)))
+    app.register_blueprint(
+        slack.blueprint(setup.settings.slack, AnswerIntake(answers, setup.config))
+    )
     return app
 
 

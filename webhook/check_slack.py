@@ -35,8 +35,9 @@ async def look_at_slack(
     elif not installed:
         words = f"the app is installed in no workspace; {INSTALL}"
         return [Finding(kind, "Slack", words)]
-    vault = Vault(start.secret_keys(settings))
+    vault = Vault(start.secret_keys(settings)) if installed else None
     for one in installed:
+        assert vault is not None
         found += await _installed(one, vault, settings, session, wanted)
     return [*found, *_unclear(settings, installed, wanted), *_answers(settings)]
 

@@ -197,6 +197,7 @@ def test_what_is_typed_wrongly_is_answered_at_once() -> None:
     assert "`/ship owner/repo environment [ref]`" in words("help")
     assert "'site' is not a repository; write owner/repo" in words("site production")
     assert "known: production, Staging, preview/*" in words("acme/site prod")
+    assert "is a pattern" in words("acme/site preview/*")
     assert "no environment for third/site" in words("third/site production")
     assert "not a branch" in words("acme/site production a..b")
     assert "not a branch" in words("acme/site production --upload")

@@ -41,7 +41,9 @@ async def test_each_status_of_drone_has_its_meaning(world: World, status: str) -
     run = await handler.start(deployment)
     world.drone.end(world.promotions()[0], status)
     state, words = STATUSES[status]
-    assert await handler.check(deployment, run) == Run("2", state, run.url, words)
+    assert await handler.check(deployment, run) == Run(
+        "2", state, run.url, words, held=status == "blocked"
+    )
     found = await handler.find(deployment)
     assert found is not None
     assert found.state is state
@@ -83,9 +85,8 @@ async def test_approval_in_drone_is_waited_for(world: World) -> None:
     handler, deployment = world.handler(), a_deployment()
     run = await handler.check(deployment, await handler.start(deployment))
     [promotion] = world.promotions()
-    assert run == Run(
-        "2", State.QUEUED, world.page(promotion), "Build #2 is waiting for approval in Drone"
-    )
+    words = "Build #2 is waiting for approval in Drone"
+    assert run == Run("2", State.QUEUED, world.page(promotion), words, held=True)
     world.drone.takes = 0.05
     world.drone.approve(SLUG, promotion)
     assert (await ended(handler, deployment, run))[-1].state is State.SUCCESS

@@ -98,6 +98,8 @@ async def test_who_may_not_deploy_is_not_even_asked(answering: Answering) -> Non
     told = await answering.typed("status acme/site", answering.rob)
     assert "reader may only read" in told.text
     assert len(answering.github.deployments) == made
+    # What GitHub said counts for a minute.
+    assert len(answering.github.called("GET", "/collaborators/reader/permission")) == 1
 
 
 async def test_githubs_no_to_a_command_is_told(answering: Answering) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.work.answering import SCOPES
 from webhook import start
 from webhook.outbound.app_tokens import Scope
+from webhook.outbound.trouble import Later, Unsure
 from webhook.sandbox.faults import Fault
 from webhook.sandbox.sandbox import REPOSITORY, Sandbox
 from webhook.sandbox.slack import Slack
@@ -112,8 +113,10 @@ async def test_what_cannot_be_found_out_now_is_asked_again(known: Known) -> None
     ada = known.both("ada")
     known.slack.faults.add("GET /users.info", Fault.rate_limited(1))
     known.sandbox.github.faults.add("GET /search/users", Fault.status(502))
-    assert await known.login(ada.id) == ""
-    assert await known.login(ada.id) == ""
+    with pytest.raises(Later):
+        await known.login(ada.id)
+    with pytest.raises(Unsure):
+        await known.login(ada.id)
     assert await known.login(ada.id) == "ada-gh"
     known.slack.faults.add("GET /users.lookupByEmail", Fault.status(502))
     assert await known.mention("ada-gh") == ""

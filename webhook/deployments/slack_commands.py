@@ -149,6 +149,8 @@ def ref_fault(ref: str) -> str:
 
 
 def environment_fault(config: Config, repo: str, environment: str, room: int = _ROOM) -> str:
+    if set("*?") & set(environment):
+        return f"'{shorten(environment, 40)}' is a pattern; write a name that fits it"
     if environment and len(environment) <= LONGEST_ENVIRONMENT and route(config, repo, environment):
         return ""
     names = list(dict.fromkeys(env.name for env in config.envs if holds(env.repos, repo)))

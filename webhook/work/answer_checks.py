@@ -1,7 +1,7 @@
 """What must hold before anything is done that somebody asked for in Slack.
 
-Errors: `NotDone`, with words for that person. Where GitHub cannot say whether somebody may do it,
-they may not.
+Errors: `NotDone`, with words for that person; `Later` and `Unsure` where it cannot be found out
+now. Where GitHub cannot say whether somebody may do it, they may not.
 """
 
 from datetime import timedelta
@@ -14,7 +14,7 @@ from webhook.deployments.route import no_route_words, route
 from webhook.errors import UserError
 from webhook.outbound import github_repository
 from webhook.outbound.app_tokens import Scope
-from webhook.outbound.trouble import Later, Refused, Unsure
+from webhook.outbound.trouble import Refused, Unsure
 from webhook.store import actions
 from webhook.store.actions import Action
 from webhook.store.deployments import DeploymentRow
@@ -86,7 +86,7 @@ async def _permission(relay: Relay, repository: Scope, login: str) -> str:
         return known
     try:
         found = await github_repository.permission(relay.github, repository, login)
-    except (Later, Unsure, Refused) as trouble:
+    except (Unsure, Refused) as trouble:
         log.warning("GitHub does not say what somebody may do", words=str(trouble))
         words = f"GitHub does not say now whether {login} may write to {repository.repo}"
         raise NotDone(f"{words}, so nothing was done; try again in a minute") from trouble

@@ -3,7 +3,8 @@ address that both have verified.
 
 Source: docs.slack.dev/reference/methods/users.info and users.lookupByEmail. Both need the scopes
 users:read and users:read.email; without them only deploy.yml tells.
-Errors: none. Where it cannot be found out, it is nobody.
+Errors: `login_of` raises `Later` and `Unsure` where it cannot be found out now; a mention is left
+out then. Whom Slack or GitHub refuse to tell is nobody.
 """
 
 from collections.abc import Mapping
@@ -33,8 +34,8 @@ async def login_of(relay: Relay, scope: Scope, team: str, user: str) -> str:
         return known
     try:
         login = await _login_by_email(relay, scope, team, user)
-    except (Later, Unsure, Refused) as trouble:
-        log.warning("a person in Slack cannot be looked up", words=str(trouble))
+    except Refused as refused:
+        log.warning("a person in Slack cannot be looked up", words=str(refused))
         return ""
     relay.recall.logins.keep((team, user), login, PEOPLE if login else NOBODY)
     return login

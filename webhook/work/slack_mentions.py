@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass
 
 from webhook.outbound.trouble import Refused
+from webhook.store.deployments import DeploymentRow
 from webhook.work.people import mention_of
-from webhook.work.relay import Relay
+from webhook.work.relay import Relay, scope
 from webhook.work.slack_targets import Target
 from webhook.work.workspaces import Workspaces
 
@@ -23,7 +24,9 @@ class Mention:
     by_name: bool = False
 
 
-async def mention(relay: Relay, workspaces: Workspaces, target: Target, asked_by: str) -> Mention:
+async def mention(
+    relay: Relay, workspaces: Workspaces, target: Target, row: DeploymentRow, asked_by: str
+) -> Mention:
     wanted = target.destination.mentions or "author"
     if wanted == "none":
         return Mention()
@@ -32,7 +35,7 @@ async def mention(relay: Relay, workspaces: Workspaces, target: Target, asked_by
     team = target.destination.workspace or ""
     try:
         slack = await workspaces.of(team)
-        found = await mention_of(relay, slack, (await slack.bot()).team, asked_by)
+        found = await mention_of(relay, slack, (await slack.bot()).team, asked_by, scope(row))
     except Refused:  # said where the message is posted
         found = ""
     return Mention(found or asked_by)

@@ -87,7 +87,7 @@ async def _buttons(
         return ()
     if row.ended_at is None:
         return () if row.watched or row.cancel_asked_by else ("cancel",)
-    if not await deployments.is_newest(connection, row):
+    if row.watched or not await deployments.is_newest(connection, row):
         return ()
     retry = ("retry",) if row.phase in (Phase.FAILURE, Phase.ERROR) else ()
     return (*retry, "rollback") if last and last.sha != row.sha else retry

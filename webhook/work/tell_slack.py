@@ -153,7 +153,7 @@ class Telling:
         return False
 
     async def _mention(self) -> Mention:
-        return await mention(self.relay, self.workspaces, self.target, self.told.asked_by)
+        return await mention(self.relay, self.workspaces, self.target, self.row, self.told.asked_by)
 
     def _post(
         self,

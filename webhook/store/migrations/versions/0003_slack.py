@@ -38,8 +38,8 @@ create table slack_states (
 LANES = """
 create table slack_lanes (
     lane text primary key,
-    next_at timestamptz not null default '-infinity',
-    held_until timestamptz not null default '-infinity',
+    next_at timestamptz not null default 'epoch',
+    held_until timestamptz not null default 'epoch',
     epoch integer not null default 0
 );
 """
