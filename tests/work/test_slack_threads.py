@@ -1,6 +1,7 @@
 """What people see in Slack: one message, its thread, and what the channel is told of it."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,18 @@ async def test_a_channel_in_trouble_does_not_hold_up_another(world: World) -> No
     world.slack.channel("#oncall").archived = True
     await world.deployed("several", ref="broken")
     assert [len(world.told("#deploys")), len(world.told("#oncall"))] == [2, 1]
+
+
+async def test_who_asked_is_found_by_the_e_mail_that_both_know(
+    store_url: str, tmp_path: Path
+) -> None:
+    sandbox = Sandbox()
+    users = sandbox.github.world.users
+    users[sandbox.person.token] = replace(sandbox.person, email="octocat@acme.example")
+    octocat = sandbox.slack.add_user("cat", email="octocat@acme.example")
+    sandbox.slack.scopes |= {"users:read", "users:read.email"}
+    deploy_yml = DEPLOY_YML.replace("slack_users: {octocat: U0OCTO}", "")
+    async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
+        await world.deployed(ref="broken")
+        [alarm] = [reply for reply in world.replies() if reply.broadcast]
+        assert f"<@{octocat.id}>" in alarm.text

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from handlers import durations
 from webhook.deployments.states import Phase, phase_of, shorten
+from webhook.inbound.slack_notes import slack_notes
 from webhook.inbound.terminal_text import harmless
 from webhook.store.deployments import DeploymentRow
 from webhook.store.slack_messages import SlackMessage
@@ -169,7 +170,7 @@ def present(known: Known, now: datetime) -> Page:
         environment_link=_link(row.environment_url, _line(row.environment_url)),
         payload=_payload(row.payload),
         steps=tuple(_step(step) for step in known.steps),
-        slack=tuple(_slack(message) for message in known.messages if _says_more(message)),
+        slack=tuple(Note(*said) for said in slack_notes(known.messages)),
         over=known.over,
         live=not known.settled(now),
     )
@@ -276,26 +277,3 @@ def _github(step: Step) -> Note | None:
         case "waiting" | "tried":
             return Note("waiting", "on its way to GitHub")
     return None
-
-
-def _says_more(message: SlackMessage) -> bool:
-    """What is in the thread is only worth a line where it is not there."""
-    return message.purpose != "step" or bool(message.trouble)
-
-
-_TOLD = {
-    "message": "told in {channel}",
-    "step": "told in the thread in {channel}",
-    "reply": "told of the failure in the thread in {channel}",
-    "failures": "told of the failure in {channel}",
-}
-
-
-def _slack(message: SlackMessage) -> Note:
-    channel = _line(message.channel)
-    if message.trouble:
-        latest = " of the latest" if message.ts else ""
-        return Note("bad", f"Slack was not told{latest} in {channel}: {_line(message.trouble)}")
-    if not message.ts:
-        return Note("waiting", f"on its way to {channel}")
-    return Note("good", _TOLD[message.purpose].format(channel=channel))
