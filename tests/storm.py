@@ -33,11 +33,16 @@ from webhook.sandbox.tools import SECRETS, Tools
 DEPLOY_YML = """
 slack: {{channel: "{channel}"}}
 envs:
-  - name: "env-*"
+"""
+# One of several, each with a channel of its own, as one takes only about one message a second.
+ENVIRONMENT = """
+  - name: "{name}"
     handler: command
     with: {{run: ["sh", "-c", "echo {{id}} >> {runs}; sleep 0.$(({{id}} % 9))"]}}
     timeout: 5m
+    slack: {{channel: "{channel}"}}
 """
+NAMES = [f"env-{number}" for number in range(5)]
 # With --tools every second deployment is for one of them.
 TOOLS = {"qa": "drone", "canary": "spinnaker", "edge": "endpoint", "docs": "woodpecker"}
 FINAL = {"success", "failure", "error"}
@@ -51,6 +56,7 @@ class Storm:
     seed: int
     pause: float
     with_tools: bool
+    hurried: bool
     folder: Path
     sandbox: Sandbox = field(default_factory=Sandbox)
     killed: Counter[str] = field(default_factory=Counter)
@@ -61,6 +67,7 @@ class Storm:
         self.sandbox.github.auth.token_life = timedelta(minutes=10)
         # Without a workflow of its own it takes part as what starts by itself, and is left alone.
         self.tools = Tools(self.sandbox, TOOLS | {"review": "github-actions"}, takes=0.6)
+        self.channels = {name: self.sandbox.slack.add_channel(name) for name in NAMES}
         self.names = [*TOOLS] if self.with_tools else []
 
     @property
@@ -103,8 +110,9 @@ class Storm:
     async def _relay(self) -> AsyncIterator[psutil.Process]:
         [port] = free_ports(1)
         config = self.folder / "deploy.yml"
-        channel = self.sandbox.deploys.id
-        deploy_yml = DEPLOY_YML.format(channel=channel, runs=self.runs)
+        deploy_yml = DEPLOY_YML.format(channel=self.sandbox.deploys.id)
+        for name, channel in self.channels.items():
+            deploy_yml += ENVIRONMENT.format(name=name, channel=channel.id, runs=self.runs)
         config.write_text(deploy_yml + self.tools.deploy_yml())
         environ = self.sandbox.environ(self.folder / "data", config, port)
         with (self.folder / "log").open("wb") as log:
@@ -131,7 +139,7 @@ class Storm:
                 await asyncio.sleep(0.2)
 
     async def _ask(self, number: int) -> None:
-        name = f"env-{number % 5}"
+        name = NAMES[number % len(NAMES)]
         if self.names and number % 2:
             name = self.names[number // 2 % len(self.names)]
         await self.sandbox.github.create_deployment(
@@ -151,9 +159,10 @@ class Storm:
                     await github.redeliver(delivery.guid)
 
     async def _kill(self, up: psutil.Process) -> None:
+        chance = random.Random(self.seed)  # of its own, so that a seed always kills the same
         while self.killed.total() < self.kills:
-            await asyncio.sleep(self.random.uniform(0.3, 1.5))
-            name = self.random.choice(["web", "web", "worker", "worker", "worker", "postgres"])
+            await asyncio.sleep(chance.uniform(1, 5) * self.pause)
+            name = chance.choice(["web", "web", "worker", "worker", "worker", "postgres"])
             for pid in self._victims(up, name):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -176,6 +185,8 @@ class Storm:
         while time.monotonic() < began + (600 if self.with_tools else 120):
             await asyncio.sleep(1)
             await self.sandbox.github.settled()
+            if self.hurried:
+                self._give_up_the_silent()
             open_ones = [
                 id_
                 for id_ in self.sandbox.github.deployments
@@ -184,6 +195,14 @@ class Storm:
             if not open_ones and not self._jobs():
                 return []
         return [f"not over in time: deployments {open_ones}, jobs {self._jobs()}"]
+
+    def _give_up_the_silent(self) -> None:
+        """Workers that said nothing for two heartbeats; the relay itself would wait for longer."""
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.store) as store:
+            store.execute(
+                "update procrastinate_workers set last_heartbeat = now() - interval '1 minute'"
+                " where last_heartbeat < now() - interval '7 seconds'"
+            )
 
     def _jobs(self) -> list[tuple[object, ...]]:
         try:
@@ -201,7 +220,8 @@ class Storm:
         ran = Counter(int(line) for line in self.runs.read_text().split())
         told = Counter(
             (message.metadata or {})["event_payload"]["key"]
-            for message in slack.messages("#deploys")
+            for channel in ("#deploys", *NAMES)
+            for message in slack.messages(channel)
         )
         faults = [f"{len(github.deployments)} deployments, not {self.deployments}"]
         faults = faults if len(github.deployments) != self.deployments else []
@@ -239,10 +259,16 @@ def _cmdline(pid: int) -> list[str]:
 
 
 async def blow(
-    *, deployments: int, kills: int, seed: int, pause: float, tools: bool = False
+    *,
+    deployments: int,
+    kills: int,
+    seed: int,
+    pause: float,
+    tools: bool = False,
+    hurried: bool = False,
 ) -> tuple[list[str], Counter[str]]:
     with tempfile.TemporaryDirectory(prefix="relay-storm-") as folder:
-        storm = Storm(deployments, kills, seed, pause, tools, Path(folder))
+        storm = Storm(deployments, kills, seed, pause, tools, hurried, Path(folder))
         faults = await storm.blow()
         if faults:
             sys.stderr.write((Path(folder) / "log").read_text()[-20_000:])

@@ -220,7 +220,40 @@ async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str
     sandbox.slack.scopes = {"channels:history"}
     passed, text = await checked(environ)
     assert not passed
-    assert "lacks chat:write" in text
+    assert "fault Slack scopes: lacks chat:write; add it under OAuth & Permissions" in text
+    sandbox.slack.scopes = {"chat:write", "channels:history"}
+    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a signing secret"
+    passed, text = await checked(environ)
+    assert not passed
+    assert "fault Slack scopes: lacks commands; add it" in text
+    sandbox.slack.scopes = {"chat:write", "commands"}
+    passed, text = await checked(environ)
+    assert passed
+    assert "note  Slack scopes: has chat:write, commands; with channels:history" in text
+
+
+async def test_ways_in_which_answers_come_are_looked_at(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a signing secret"
+    environ["GITPLOY_SLACK_APP_TOKEN"] = sandbox.slack.app.app_token
+    sandbox.slack.scopes = {"chat:write", "commands"}
+    passed, text = await checked(environ)
+    assert passed
+    assert "note  Slack answers: expected at http://127.0.0.1:8080/slack/interactions; " in text
+    assert "ok    Slack answers: come by Socket Mode" in text
+    del environ["GITPLOY_SLACK_SIGNING_SECRET"]
+    sandbox.slack.app.app_token_scopes.clear()
+    passed, text = await checked(environ)
+    assert not passed
+    assert "fault Slack Socket Mode: Slack says missing_scope to the app token; set" in text
+    assert "connections:write" in text
+    assert "expected at" not in text
+    environ["GITPLOY_SLACK_APP_TOKEN"] = "xapp-1-A0-1-of-nobody"
+    passed, text = await checked(environ)
+    assert not passed
+    assert "fault Slack Socket Mode: Slack says invalid_auth to the app token; set" in text
+    assert "of-nobody" not in text
 
 
 async def test_channels_without_a_token_are_a_fault(environ: dict[str, str]) -> None:

@@ -112,6 +112,24 @@ def test_the_manifest_is_one_that_slack_takes(environ: dict[str, str]) -> None:
         assert made["settings"]["token_rotation_enabled"] == ("--rotate-tokens" in options)
         only = run(environ, "manifest", "--link", *options)
         assert only.stdout == f"{link}\n"
+        assert json.loads(run(environ, "manifest", "--json", *options).stdout) == made
+
+
+def test_the_manifest_needs_no_github_app() -> None:
+    made, _ = manifest_in(run({"GITPLOY_SERVER_HOST": "relay.acme.io"}, "manifest"))
+    assert made["oauth_config"]["redirect_urls"] == ["https://relay.acme.io/slack/signin"]
+    wrong = run({"GITPLOY_SLACK_BOT_SCOPES": "users:read"}, "manifest")
+    assert wrong.exit_code == 1
+    assert "GITPLOY_SERVER_HOST is not set" in wrong.stderr
+    assert "GITPLOY_SLACK_BOT_SCOPES lacks chat:write" in wrong.stderr
+
+
+@pytest.mark.parametrize("options", [["--plain", "--socket-mode"], ["--link", "--json"]])
+def test_what_makes_no_sense_together_is_refused(options: list[str]) -> None:
+    result = run({"GITPLOY_SERVER_HOST": "relay.acme.io"}, "manifest", *options)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert all(option in result.stderr for option in options)
+    assert "leave one of them out" in result.stderr
 
 
 def test_the_whole_manifest_has_all_addresses_of_this_relay(environ: dict[str, str]) -> None:
@@ -178,6 +196,7 @@ async def linked(world: World, person: Browser) -> str:
     result = run(variables(world), "install-link")
     assert result.exit_code == 0, result.output
     link = result.stdout.strip()
+    assert re.search(r"Good for one time, until \d\d:\d\d .*one browser", result.stderr)
     assert link.startswith(f"{world.url}/slack/install?key=")
     assert len(urlsplit(link).query) >= len("key=") + 43
     return link

@@ -6,15 +6,17 @@ import os
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
+from itertools import groupby
 from pathlib import Path
 
-import pytest
+import psycopg
 
 from handlers import HANDLERS
 from tests.tools_world import DISPATCHED, ENVIRONMENTS, at_work
 from tests.world import World, until
 from webhook.sandbox.faults import Fault
 from webhook.sandbox.tools import SECRETS, Tools
+from webhook.work.sweep import STALLED_AFTER
 
 ROOT = Path(__file__).parents[1]
 # The call with which each tool starts; a workflow that is only watched is not started by us.
@@ -28,7 +30,7 @@ STARTS = {
 STARTED = ENVIRONMENTS | {"github-actions": DISPATCHED}
 # It has acted before anybody hears of it, but Drone acts late: longer after the call than another
 # worker takes to go on with a dead one's work.
-ACTS_AT_ONCE, ACTS_LATE = Fault.hang_after(60), Fault(wait=28, acts=True)
+ACTS_AT_ONCE, ACTS_LATE = Fault.hang_after(60), Fault(wait=6, acts=True)
 
 
 def test_every_handler_has_its_part_here() -> None:
@@ -40,7 +42,7 @@ async def test_each_environment_has_its_own_tool_and_all_work_at_once(
 ) -> None:
     async with at_work(store_url, tmp_path, workers=2) as (world, tools):
         # Or the workflow writes that it runs before the relay has written that it is queued.
-        tools.actions.runs.pace = 2
+        tools.actions.runs.pace = 1
         asked = []
         for ref in ("v1", "v2"):
             tools.build(ref)
@@ -55,10 +57,11 @@ async def test_each_environment_has_its_own_tool_and_all_work_at_once(
         for deployment in asked:
             states = [state for state in world.github.states(deployment.id) if state != "inactive"]
             assert states[-1] == "success", deployment.environment
-            if deployment.environment == "staging":  # its workflow writes statuses as well
-                assert states.count("success") == 1
-            else:
-                assert states == ["queued", "in_progress", "success"], deployment.environment
+            assert states.count("success") == 1
+            if deployment.environment != "staging":  # whose workflow writes statuses as well
+                # While it goes on it may have more than one thing to say.
+                in_turn = [state for state, _ in groupby(states)]
+                assert in_turn == ["queued", "in_progress", "success"], deployment.environment
         assert {name: tools.started(name) for name in ENVIRONMENTS} == {
             "drone": 2,
             "endpoint": 2,
@@ -103,7 +106,6 @@ async def a_worker(world: World, store_url: str, config: Path) -> AsyncIterator[
         await worker.wait()
 
 
-@pytest.mark.timeout(180)
 async def test_a_kill_between_the_tools_answer_and_our_record_starts_nothing_twice(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -124,12 +126,17 @@ async def test_a_kill_between_the_tools_answer_and_our_record_starts_nothing_twi
             worker.kill()
         assert world.rows("select 1 from deployments where run is not null") == []
         looks = len(tools.drone.called("GET", "/builds"))
-        async with a_worker(world, store_url, config):
-            for name, deployment in asked.items():
-                status = await world.github.wait_for(
-                    deployment.id, "success", "failure", "error", within=90
-                )
-                assert status.state == "success", (name, status.description)
+        with psycopg.connect(store_url) as connection:  # as if it had been silent for so long
+            beat = "now() - %s * interval '1 second'"
+            connection.execute(
+                f"update procrastinate_workers set last_heartbeat = {beat}", [STALLED_AFTER]
+            )
+        world.start_worker()
+        for name, deployment in asked.items():
+            status = await world.github.wait_for(
+                deployment.id, "success", "failure", "error", within=60
+            )
+            assert status.state == "success", (name, status.description)
         assert {name: asked_for(tools, name) for name in STARTS} == every
         [promoted] = tools.drone.called("POST", "/promote")
         looked = tools.drone.called("GET", "/builds")

@@ -19,6 +19,7 @@ import psycopg
 from psycopg.rows import dict_row
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from tests.pace import in_a_hurry
 from webhook import logs, start
 from webhook.app import create_app
 from webhook.sandbox.github_model import Deployment
@@ -54,6 +55,8 @@ class World:
     url: str
     slack_pace: timedelta = timedelta(milliseconds=10)
     workers: list[tuple["asyncio.Task[None]", asyncio.Event]] = field(default_factory=list)
+    _asking: threading.Lock = field(default_factory=threading.Lock)
+    _store: psycopg.Connection[dict[str, Any]] | None = None
 
     @property
     def github(self) -> Any:
@@ -129,8 +132,23 @@ class World:
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """What the store holds; for what no user can see."""
-        with psycopg.connect(self.store_url, row_factory=dict_row) as connection:
-            return connection.execute(query, values).fetchall()
+        with self._asking:
+            try:
+                return self._connected().execute(query, values).fetchall()
+            except psycopg.OperationalError:  # a test has just ended all connections
+                self.disconnect()
+                return self._connected().execute(query, values).fetchall()
+
+    def _connected(self) -> psycopg.Connection[dict[str, Any]]:
+        """Kept open: who waits for something asks often."""
+        if self._store is None:
+            self._store = psycopg.connect(self.store_url, autocommit=True, row_factory=dict_row)
+        return self._store
+
+    def disconnect(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
 
     async def phase(self, deployment_id: int, *phases: str, within: float = 15) -> dict[str, Any]:
         """The row of a deployment as soon as it is in one of these phases."""
@@ -182,22 +200,24 @@ async def live(
     """A relay that works, until the block ends."""
     config = data_dir / "deploy.yml"
     config.write_text(deploy_yml)
-    async with sandbox or Sandbox() as lived_in:
-        server, setup = _web(lived_in, store_url, data_dir, config, environ or {})
-        world = World(lived_in, setup, store_url, setup.settings.server_url)
-        log = io.StringIO()
-        logs.set_up(setup.secrets, log)
-        for _ in range(workers):
-            world.start_worker()
-        try:
-            yield world
-        finally:
-            await lived_in.github.settled()
-            await world.stop_workers()
-            await asyncio.to_thread(server.shutdown)
-            server.server_close()
-            sys.stderr.write(log.getvalue())  # shown where a test fails
-        no_secret_in(log.getvalue(), world.secrets())
+    with in_a_hurry():
+        async with sandbox or Sandbox() as lived_in:
+            server, setup = _web(lived_in, store_url, data_dir, config, environ or {})
+            world = World(lived_in, setup, store_url, setup.settings.server_url)
+            log = io.StringIO()
+            logs.set_up(setup.secrets, log)
+            for _ in range(workers):
+                world.start_worker()
+            try:
+                yield world
+            finally:
+                await lived_in.github.settled()
+                await world.stop_workers()
+                await asyncio.to_thread(server.shutdown)
+                server.server_close()
+                world.disconnect()
+                sys.stderr.write(log.getvalue())  # shown where a test fails
+            no_secret_in(log.getvalue(), world.secrets())
 
 
 def _web(

@@ -51,7 +51,9 @@ def _app(app: Mapping[str, Any], envs: Sequence[Environment]) -> Iterator[Findin
     yield Finding("ok", "GitHub", f"the App is {app['slug']} (ID {app['id']})")
     yield from _events(app["events"], options, page)
     yield _permissions(app["permissions"], _needed(options), page)
-    if "contents" not in app["permissions"] and any(env.slack for env in envs):
+    if "contents" not in app["permissions"] and any(
+        one.channel or one.failures for env in envs for one in env.slack or ()
+    ):
         words = "with contents: read, Slack's messages would tell what ships"
         yield Finding("note", "permissions", f"{words}; give it at {page}")
 

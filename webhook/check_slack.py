@@ -1,8 +1,13 @@
-"""What `check` finds out about Slack: where the app is installed, and what it may do there."""
+"""What `check` finds out about Slack: where the app is installed, and what it may do there.
+
+Source: docs.slack.dev/reference/methods (auth.test, apps.connections.open: it hands out an address
+for a connection, and opens none). Errors: none; they are findings.
+"""
 
 from collections.abc import Iterator, Sequence
 
 import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
 
 from webhook import start
 from webhook.check_findings import Finding, Kind
@@ -10,11 +15,17 @@ from webhook.deployments.config import Config
 from webhook.deployments.slack_config import Destination
 from webhook.errors import RelayError
 from webhook.outbound.slack import HISTORY_SCOPES, Slack
-from webhook.settings import Settings
+from webhook.outbound.slack_oauth import scopes
+from webhook.settings import Settings, SlackSettings
+from webhook.slack_manifest import INTERACTIONS_PATH
 from webhook.store.slack_installations import Installation
 from webhook.vault import Sealed, Vault
 
 INSTALL = "run: python -m webhook slack install-link"
+BY_HAND = "add it under OAuth & Permissions of the Slack app, and install the app there again"
+_TOKEN_REMEDY = (
+    "set GITPLOY_SLACK_APP_TOKEN anew: the Slack app's Basic Information, App-Level Tokens"
+)
 
 
 async def look_at_slack(
@@ -31,7 +42,7 @@ async def look_at_slack(
         return [Finding(kind, "Slack", f"{words} of nothing")]
     found: list[Finding] = []
     if slack.bot_token:
-        found += await _workspace(Slack(slack.bot_token, slack.base_url, session), wanted)
+        found += await _workspace(slack.bot_token, settings, session, wanted)
     elif not installed:
         words = f"the app is installed in no workspace; {INSTALL}"
         return [Finding(kind, "Slack", words)]
@@ -39,7 +50,8 @@ async def look_at_slack(
     for one in installed:
         assert vault is not None
         found += await _installed(one, vault, settings, session, wanted)
-    return [*found, *_unclear(settings, installed, wanted), *_answers(settings)]
+    answers = [*_answers(settings), *await _by_socket(slack, session)]
+    return [*found, *_unclear(settings, installed, wanted), *answers]
 
 
 async def _installed(
@@ -56,23 +68,33 @@ async def _installed(
         token = vault.open(one.token)
     except Sealed as sealed:
         return [Finding("fault", subject, str(sealed))]
-    return await _workspace(Slack(token, settings.slack.base_url, session), wanted)
+    return await _workspace(token, settings, session, wanted)
 
 
-async def _workspace(slack: Slack, wanted: Sequence[Destination]) -> list[Finding]:
+async def _workspace(
+    token: str,
+    settings: Settings,
+    session: aiohttp.ClientSession,
+    wanted: Sequence[Destination],
+) -> list[Finding]:
+    slack = settings.slack
     try:
-        bot = await slack.bot()
+        bot = await Slack(token, slack.base_url, session).bot()
     except RelayError as error:
         return [Finding("fault", "Slack", str(error))]
     found = [Finding("ok", "Slack", f"the bot is @{bot.name} in {bot.team_name} ({bot.team})")]
-    if "chat:write" not in bot.scopes:
-        words = "the Slack app lacks chat:write; add it and install the app again"
-        found.append(Finding("fault", "Slack scopes", words))
+    has = ", ".join(sorted(bot.scopes))
+    if missing := ", ".join(sorted({*scopes(slack)} - bot.scopes)):
+        remedy = BY_HAND if slack.bot_token else INSTALL
+        found.append(Finding("fault", "Slack scopes", f"lacks {missing}; {remedy}"))
     elif not bot.scopes & HISTORY_SCOPES:
-        words = "chat:write; with channels:history a crash could never post twice"
+        words = (
+            f"has {has}; with channels:history (groups:history) a message whose answer got lost"
+            " is looked for before it is posted again"
+        )
         found.append(Finding("note", "Slack scopes", words))
     else:
-        found.append(Finding("ok", "Slack scopes", ", ".join(sorted(bot.scopes))))
+        found.append(Finding("ok", "Slack scopes", has))
         found += _channels(wanted)
     return found
 
@@ -90,7 +112,7 @@ def _unclear(
     settings: Settings, installed: Sequence[Installation], wanted: Sequence[Destination]
 ) -> Iterator[Finding]:
     """Channels of which nobody knows in which workspace they are."""
-    teams = {one.team for one in installed}
+    teams = {one.team for one in installed if not one.trouble}
     for missing in sorted({one.workspace or "" for one in wanted} - teams - {""}):
         if not settings.slack.bot_token:
             words = f"deploy.yml names workspace {missing}, where the app is not installed"
@@ -113,7 +135,33 @@ def _answers(settings: Settings) -> Iterator[Finding]:
     if not slack.answers:
         words = "without GITPLOY_SLACK_SIGNING_SECRET or GITPLOY_SLACK_APP_TOKEN nobody can answer"
         yield Finding("note", "Slack answers", f"{words} in Slack (buttons, /deploy)")
-    elif slack.app_token:
-        yield Finding("ok", "Slack answers", "come by Socket Mode")
-    else:
-        yield Finding("ok", "Slack answers", f"come to {settings.server_url}/slack/interactions")
+    if slack.signing_secret:
+        url = f"{settings.server_url}{INTERACTIONS_PATH}"
+        words = "whether the Slack app has that address shows with the first press"
+        yield Finding("note", "Slack answers", f"expected at {url}; {words}")
+
+
+async def _by_socket(slack: SlackSettings, session: aiohttp.ClientSession) -> list[Finding]:
+    token = slack.app_token
+    if not token:
+        return []
+    client = Slack(token, slack.base_url, session).client
+    try:
+        await client.apps_connections_open(app_token=token)
+    except SlackApiError as error:
+        code = str(error.response.get("error", ""))
+        remedy = _TOKEN_REMEDY
+        if code == "missing_scope":
+            remedy += ", with the scope connections:write"
+        words = f"Slack says {code or 'nothing clear'} to the app token; {remedy}"
+        return [Finding("fault", "Slack Socket Mode", words)]
+    except (
+        SlackClientError,
+        aiohttp.ClientError,
+        TimeoutError,
+        ValueError,
+        AttributeError,
+    ) as error:
+        words = f"Slack gave no clear answer ({type(error).__name__})"
+        return [Finding("fault", "Slack Socket Mode", words)]
+    return [Finding("ok", "Slack answers", "come by Socket Mode")]

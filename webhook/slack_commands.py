@@ -3,13 +3,13 @@
 import asyncio
 import json
 import os
+from datetime import datetime, timedelta
 
 import click
 
 from webhook import start
 from webhook.deployments.states import Phase, shorten
 from webhook.errors import UserError
-from webhook.settings import Settings
 from webhook.store import actions, database, health, slack_installations
 from webhook.store.actions import Action
 from webhook.store.slack_installations import Installation
@@ -28,31 +28,43 @@ def slack() -> None:
 @click.option("--socket-mode", is_flag=True, help="For a relay that Slack cannot reach.")
 @click.option("--rotate-tokens", is_flag=True, help="Tokens expire; it cannot be undone in Slack.")
 @click.option("--link", "only_link", is_flag=True, help="Only the link that makes the app.")
-def manifest(plain: bool, socket_mode: bool, rotate_tokens: bool, only_link: bool) -> None:
+@click.option("--json", "only_json", is_flag=True, help="Only the manifest.")
+def manifest(
+    plain: bool, socket_mode: bool, rotate_tokens: bool, only_link: bool, only_json: bool
+) -> None:
     """The app's manifest for this relay.
 
-    Under it stands a link that makes the app of it.
+    Under it stands a link that makes the app of it. GITPLOY_SERVER_HOST is all that it needs.
     """
     from webhook import slack_manifest
 
-    settings = Settings.from_environ(os.environ)
+    if plain and socket_mode:
+        raise UserError(
+            "--plain is an app that only posts, so there is nothing that Slack would tell by"
+            " --socket-mode; leave one of them out"
+        )
+    if only_link and only_json:
+        raise UserError("--link and --json each print one part alone; leave one of them out")
+    host = slack_manifest.Host.from_environ(os.environ)
     if plain:
-        made = slack_manifest.plain(settings, rotates=rotate_tokens)
+        made = slack_manifest.plain(host, rotates=rotate_tokens)
     else:
-        by_socket = socket_mode or bool(settings.slack.app_token)
-        made = slack_manifest.whole(settings, socket_mode=by_socket, rotates=rotate_tokens)
+        by_socket = socket_mode or host.by_socket
+        made = slack_manifest.whole(host, socket_mode=by_socket, rotates=rotate_tokens)
     if not only_link:
-        click.echo(f"{json.dumps(made, indent=2)}\n")
-    click.echo(slack_manifest.link(made))
-    _note_http(settings)
+        click.echo(json.dumps(made, indent=2) + ("" if only_json else "\n"))
+    if not only_json:
+        click.echo(slack_manifest.link(made))
+    _note_http(host.server_url)
 
 
 @slack.command("install-link")
 def install_link() -> None:
     """A link that installs the app in a workspace.
 
-    It is good for one time, within an hour.
+    It is good for one time, within an hour, while the relay runs.
     """
+    from webhook.inbound.slack_install import LINK_SECONDS
     from webhook.inbound.slack_install import install_link as make
 
     settings = start.set_up(os.environ).settings
@@ -64,8 +76,14 @@ def install_link() -> None:
         )
     with start.store(settings) as url, database.connect(url) as connection:
         health.require_newest(connection)
+        until = datetime.now().astimezone() + timedelta(seconds=LINK_SECONDS)
         click.echo(make(connection, settings.server_url))
-    _note_http(settings)
+    click.echo(
+        f"Good for one time, until {until:%H:%M %Z}, while the relay runs; open it in one browser"
+        " and stay there.",
+        err=True,
+    )
+    _note_http(settings.server_url)
 
 
 @slack.command("rotate-key")
@@ -137,10 +155,10 @@ def _opens(vault: Vault, installation: Installation) -> bool:
     return True
 
 
-def _note_http(settings: Settings) -> None:
-    if settings.server_proto != "https":
+def _note_http(server_url: str) -> None:
+    if not server_url.startswith("https://"):
         click.echo(
-            f"Note: Slack takes https:// addresses only, and this relay's is {settings.server_url};"
+            f"Note: Slack takes https:// addresses only, and this relay's is {server_url};"
             " see GITPLOY_SERVER_PROTO.",
             err=True,
         )

@@ -3,13 +3,18 @@
 Source: docs.slack.dev/reference/app-manifest (names, at most 35 and 80 characters; a bot's name of
 a-z, 0-9, -, _ and .; where Socket Mode is on, request URLs may be left out) and
 docs.slack.dev/app-manifests/configuring-apps-with-app-manifests ("Sharing manifests").
+Errors: `Faults`, with the variables that are wrong.
 """
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from webhook.settings import Settings
+from webhook import setting_values
+from webhook.errors import Faults
+from webhook.settings import VARIABLES
 
 SIGNIN_PATH = "/slack/signin"
 INTERACTIONS_PATH = "/slack/interactions"
@@ -25,20 +30,58 @@ EVENTS = ("app_uninstalled", "tokens_revoked")
 
 _NEW_APP = "https://api.slack.com/apps?new_app=1&manifest_json="
 
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "GITPLOY_SERVER_HOST": setting_values.host,
+    "GITPLOY_SERVER_PROTO": setting_values.proto,
+    "GITPLOY_SLACK_BOT_SCOPES": setting_values.slack_scopes,
+    "GITPLOY_SLACK_APP_TOKEN": setting_values.app_token,
+}
+
 Json = dict[str, Any]
 
 
-def plain(settings: Settings, *, rotates: bool = False) -> Json:
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the app has to know of this relay; there may be no GitHub App yet."""
+
+    server_url: str
+    scopes: tuple[str, ...]
+    by_socket: bool
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Host":
+        faults: list[str] = []
+        host, proto, scopes, app_token = (_read(environ, name, faults) for name in _PARSERS)
+        if faults:
+            raise Faults(faults)
+        return cls(f"{proto}://{host}", scopes, bool(app_token))
+
+
+def _read(environ: Mapping[str, str], name: str, faults: list[str]) -> Any:
+    variable = next(one for one in VARIABLES if one.name == name)
+    text = environ.get(name, "").strip() or variable.default
+    if text is None:
+        if variable.required:
+            faults.append(f"{name} is not set; set it: {variable.description}")
+        return None
+    try:
+        return _PARSERS[name](text)
+    except ValueError as error:
+        faults.append(f"{name} {error}")
+        return None
+
+
+def plain(host: Host, *, rotates: bool = False) -> Json:
     """As Gitploy's guide has it: it posts, and nothing else."""
-    return _manifest(settings, ("chat:write",), rotates=rotates)
+    return _manifest(host, ("chat:write",), rotates=rotates)
 
 
-def whole(settings: Settings, *, socket_mode: bool, rotates: bool = False) -> Json:
+def whole(host: Host, *, socket_mode: bool, rotates: bool = False) -> Json:
     """With buttons, the command and events; by Socket Mode they need no address of ours."""
-    manifest = _manifest(settings, {*settings.slack.scopes, "commands"}, rotates=rotates)
+    manifest = _manifest(host, {*host.scopes, "commands"}, rotates=rotates)
 
     def at(key: str, path: str) -> Json:
-        return {} if socket_mode else {key: f"{settings.server_url}{path}"}
+        return {} if socket_mode else {key: f"{host.server_url}{path}"}
 
     command = {
         "command": COMMAND,
@@ -56,7 +99,7 @@ def whole(settings: Settings, *, socket_mode: bool, rotates: bool = False) -> Js
     return manifest
 
 
-def _manifest(settings: Settings, scopes: set[str] | tuple[str, ...], *, rotates: bool) -> Json:
+def _manifest(host: Host, scopes: set[str] | tuple[str, ...], *, rotates: bool) -> Json:
     return {
         "display_information": {
             "name": NAME,
@@ -64,7 +107,7 @@ def _manifest(settings: Settings, scopes: set[str] | tuple[str, ...], *, rotates
         },
         "features": {"bot_user": {"display_name": BOT, "always_online": True}},
         "oauth_config": {
-            "redirect_urls": [f"{settings.server_url}{SIGNIN_PATH}"],
+            "redirect_urls": [f"{host.server_url}{SIGNIN_PATH}"],
             "scopes": {"bot": sorted(scopes)},
         },
         "settings": {

@@ -8,6 +8,7 @@ from typing import Any
 
 from handlers import TITLES
 from webhook.deployments.config import Environment
+from webhook.deployments.route import holds
 from webhook.deployments.ships import Commit, Ships
 from webhook.deployments.states import Phase, phase_of
 from webhook.errors import UserError
@@ -25,20 +26,23 @@ _SHA, _BEFORE = "7d3f1c29b0a84e56c1d2", "1b9e4a7705cd63f2a8e0"
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A message, where it would be, and why."""
+    """A message, where it would be, and why; or why there is none."""
 
     environment: str
     channel: str
     kind: str
-    message: Message
+    message: Message | None
 
     def as_text(self) -> str:
+        if self.message is None:
+            return f"{self.channel}: {self.kind} ({self.environment})"
         blocks: list[dict[str, Any]] = [block.to_dict() for block in self.message.blocks]
         drawn = screen.render(slack_model.Message("0", "U0", self.message.text, blocks))
         lines = "\n".join(f"  {line}" for line in drawn.splitlines())
         return f"{self.channel}, {self.kind} ({self.environment}):\n{lines}"
 
     def as_json(self) -> dict[str, Any]:
+        assert self.message is not None
         return {
             "environment": self.environment,
             "channel": self.channel,
@@ -50,7 +54,8 @@ class Shown:
 
 def written(shown: Sequence[Shown], *, as_json: bool) -> str:
     if as_json:
-        return json.dumps([one.as_json() for one in shown], indent=2, ensure_ascii=False)
+        messages = [one.as_json() for one in shown if one.message]
+        return json.dumps(messages, indent=2, ensure_ascii=False)
     if not shown:
         return "Nothing: no 'slack:' in deploy.yml names a channel that would hear of it."
     return "\n\n".join(one.as_text() for one in shown)
@@ -59,15 +64,55 @@ def written(shown: Sequence[Shown], *, as_json: bool) -> str:
 def samples(setup: Setup, state: Phase | None) -> list[Shown]:
     """A deployment of each environment in deploy.yml, as it would be told at its end."""
     found: list[Shown] = []
+    phases = [state] if state else [Phase.SUCCESS, Phase.FAILURE]
     for environment in setup.config.envs:
-        repo = environment.repos[0].replace("*", "site")
-        repo = repo if "/" in repo else f"acme/{repo}"
-        sample = _sample(environment, repo, setup)
-        phases = [state] if state else [Phase.SUCCESS, Phase.FAILURE]
-        for target in targets_in(environment, repo):
+        for repo, target in _sample_targets(environment):
+            sample = _sample(environment, repo, setup)
             for phase in phases:
                 found += _shown(target, _at(sample, phase), _steps(phase))
+        found += _left_out(environment)
     return found
+
+
+def _sample_targets(environment: Environment) -> Iterator[tuple[str, Target]]:
+    """Each channel once, with a repository that it hears of."""
+    seen: set[str] = set()
+    for repo in _repositories(environment):
+        for target in targets_in(environment, repo):
+            if target.name not in seen:
+                seen.add(target.name)
+                yield repo, target
+
+
+def _left_out(environment: Environment) -> Iterator[Shown]:
+    shown = {target.name for _, target in _sample_targets(environment)}
+    for one in environment.slack or ():
+        for channel in (one.channel, one.failures):
+            if channel and one.name(channel) not in shown:
+                shown.add(one.name(channel))
+                words = f"not for {', '.join(environment.repos)} (repos)"
+                yield Shown(environment.name, one.name(channel), words, None)
+
+
+def _repositories(environment: Environment) -> list[str]:
+    """Of the environment: one that stands for all, and one for each `repos` of its channels."""
+    own = [_concrete(pattern) for pattern in environment.repos]
+    several = [one.repos for one in environment.slack or () if one.repos]
+    found = own[:1]
+    for patterns in several:
+        names = [*(_concrete(pattern) for pattern in patterns), *own]
+        # Where both have patterns, the owner may come from one and the name from the other.
+        mixed = [f"{a.partition('/')[0]}/{b.partition('/')[2]}" for a in names for b in names]
+        both = (one for one in (*names, *mixed) if holds(patterns, one))
+        found += [one for one in both if holds(environment.repos, one)][:1]
+    return list(dict.fromkeys(found))
+
+
+def _concrete(pattern: str) -> str:
+    owner, slash, name = pattern.partition("/")
+    if not slash:
+        return "acme/site"
+    return f"{owner.replace('*', 'acme')}/{name.replace('*', 'site')}".replace("?", "x")
 
 
 async def stored(setup: Setup, url: str, deployment_id: int) -> list[Shown]:

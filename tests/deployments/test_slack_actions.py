@@ -1,7 +1,7 @@
 """What people do in Slack becomes what they ask for; the pure part."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -41,6 +41,8 @@ envs:
 """
 OPTIONS = {name: handler.Options for name, handler in HANDLERS.items()}
 CONFIG = config.load(DEPLOY_YML, source="deploy.yml", environ={}, handler_options=OPTIONS)
+AT = 1_700_000_000
+NOW = datetime.fromtimestamp(AT, UTC)
 FIELDS = {
     "command": "/ship",
     "team_id": "T1",
@@ -82,7 +84,7 @@ def words(text: str) -> str:
     return str(said.document["text"])
 
 
-def filled(**values: str) -> Any:
+def filled(now: datetime = NOW, **values: str) -> Any:
     state: dict[str, Any] = {
         name: {name: {"type": "plain_text_input", "value": value}} for name, value in values.items()
     }
@@ -92,10 +94,10 @@ def filled(**values: str) -> Any:
     view = {
         "id": "V1",
         "callback_id": "deploy_form",
-        "private_metadata": json.dumps({"url": "https://hooks.slack.com/1"}),
+        "private_metadata": json.dumps({"url": "https://hooks.slack.com/1", "at": AT}),
         "state": {"values": state},
     }
-    return submitted(press(view=view), CONFIG)
+    return submitted(press(view=view), CONFIG, now)
 
 
 def test_a_press_says_who_wants_what() -> None:
@@ -234,13 +236,11 @@ def test_the_form_is_checked_before_it_is_taken() -> None:
         "main",
     )
     assert asked.reply == Reply("https://hooks.slack.com/1")
-    typed_instead = filled(
-        repository="acme/site", environment="production", other_environment="preview/7"
-    )
-    assert typed_instead.environment == "preview/7"
+    both = {"environment": "production", "other_environment": "preview/7"}
     for given_values, place in (
         ({"repository": "site", "environment": "production"}, "repository"),
         ({"repository": "acme/site"}, "environment"),
+        ({"repository": "acme/site", **both}, "other_environment"),
         ({"repository": "third/x", "environment": "production"}, "environment"),
         ({"repository": "acme/site", "other_environment": "nope"}, "other_environment"),
         ({"repository": "acme/site", "environment": "production", "ref": "a b"}, "ref"),
@@ -251,7 +251,11 @@ def test_the_form_is_checked_before_it_is_taken() -> None:
         assert said.document["response_action"] == "errors"
         assert set(said.document["errors"]) == {place}
     other_form = {"id": "V1", "callback_id": "somebody else's"}
-    assert submitted(press(view=other_form), CONFIG) == Said()
+    assert submitted(press(view=other_form), CONFIG, NOW) == Said()
+    good = {"repository": "acme/site", "environment": "production"}
+    assert isinstance(filled(NOW + timedelta(minutes=28), **good), Asked)
+    late = filled(NOW + timedelta(minutes=30), **good)
+    assert "type /deploy" in late.document["errors"]["repository"]
 
 
 def test_production_is_deploy_ymls_word_else_githubs() -> None:

@@ -109,7 +109,7 @@ async def test_a_deployment_on_github_is_deployed_by_woodpecker(
     store_url: str, tmp_path: Path
 ) -> None:
     sandbox = Sandbox()
-    async with Woodpecker(takes=1) as tool:
+    async with Woodpecker(takes=0.1) as tool:
         repo = tool.add_repo(REPOSITORY)
         repo.add(sandbox.installation.repositories[0].sha("main"))
         deploy_yml = example().replace("https://ci.example.com", tool.url)

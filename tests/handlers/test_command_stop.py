@@ -1,6 +1,7 @@
 import os
 import signal
 import subprocess
+from asyncio import gather
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -38,8 +39,12 @@ async def child_of(data_dir: Path) -> int:
     return int((data_dir / "pid").read_text())
 
 
-@pytest.mark.parametrize("leader", [STAY, POLITE])
-async def test_a_command_that_takes_too_long_is_told_to_end(data_dir: Path, leader: str) -> None:
+async def test_a_command_that_takes_too_long_is_told_to_end(data_dir: Path) -> None:
+    leaders = {"silent": STAY, "polite": POLITE}
+    await gather(*(is_told_to_end(data_dir / name, leader) for name, leader in leaders.items()))
+
+
+async def is_told_to_end(data_dir: Path, leader: str) -> None:
     handler = a_command(data_dir, leader)
     handler.grace = timedelta(seconds=10)
     began = monotonic()
@@ -49,13 +54,18 @@ async def test_a_command_that_takes_too_long_is_told_to_end(data_dir: Path, lead
     assert not alive(pid_of(data_dir, "command"))
 
 
-@pytest.mark.parametrize(
-    ("leader", "child"),
-    [(STUBBORN, STUBBORN), (STUBBORN, POLITE), (POLITE, STUBBORN), (POLITE, SILENT + STUBBORN)],
-)
-async def test_a_group_that_does_not_listen_is_killed(
-    data_dir: Path, leader: str, child: str
-) -> None:
+async def test_a_group_that_does_not_listen_is_killed(data_dir: Path) -> None:
+    pairs = [
+        (STUBBORN, STUBBORN),
+        (STUBBORN, POLITE),
+        (POLITE, STUBBORN),
+        (POLITE, SILENT + STUBBORN),
+    ]
+    await gather(*(is_killed(data_dir / str(n), *pair) for n, pair in enumerate(pairs)))
+
+
+async def is_killed(data_dir: Path, leader: str, child: str) -> None:
+    data_dir.mkdir()
     handler, deployment = a_pair(data_dir, leader, child), a_deployment(lasting=1)
     began = monotonic()
     await handler.start(deployment)

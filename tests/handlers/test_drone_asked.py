@@ -1,6 +1,7 @@
 """What Drone says to `check`, which asks without a deployment whether it lets the relay in."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -20,7 +21,7 @@ USER = "GET /user"
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     async with Drone(login="gitploy") as server, aiohttp.ClientSession() as session:
-        yield World(server, server.add_repo(SLUG), Http(session, timeout=1))
+        yield World(server, server.add_repo(SLUG), Http(session))
 
 
 def test_it_can_be_asked() -> None:
@@ -55,7 +56,10 @@ async def test_a_path_that_is_not_drones_is_said(world: World) -> None:
         (Fault.rate_limited(), "asks to wait"),
     ],
 )
-async def test_a_bad_answer_is_said(world: World, fault: Fault, words: str) -> None:
+async def test_a_bad_answer_is_said(
+    world: World, session: aiohttp.ClientSession, fault: Fault, words: str
+) -> None:
+    world = replace(world, http=Http(session, timeout=0.3 if fault.wait else 30))
     world.drone.faults.add(USER, fault)
     with pytest.raises(ToolUnavailable, match=words):
         await world.handler().ask()

@@ -1,6 +1,6 @@
 """Internal tooling in trouble: what goes wrong on the way, and where redirects may lead."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,15 @@ from tests.handlers.runs import a_deployment
 from tests.handlers.tools import Says, a_certificate, not_done, served_with_tls, unsure
 from webhook.sandbox.faults import Fault
 
-LARGE = "x" * 50 * 2**20
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[Http]:
-    async with aiohttp.ClientSession() as session:
-        yield Http(session, timeout=2)
+LARGE = "x" * 9 * 2**20
 
 
 @pytest.fixture
 def endpoint(http: Http, tool: Says) -> Endpoint:
+    return the_endpoint(http, tool)
+
+
+def the_endpoint(http: Http, tool: Says) -> Endpoint:
     cancel = {"url": f"{tool.url}/cancel"}
     return an_endpoint(http, f"{tool.url}/deploy", secret="s3cret", cancel=cancel)
 
@@ -74,20 +72,18 @@ async def test_a_tool_that_asks_to_wait_is_left_alone(
     ],
 )
 async def test_what_may_have_been_done_is_unsure(
-    endpoint: Endpoint, tool: Says, name: str, fault: Fault, words: str
+    session: aiohttp.ClientSession, tool: Says, name: str, fault: Fault, words: str
 ) -> None:
     tool.faults.add("*", fault)
+    endpoint = the_endpoint(Http(session, timeout=0.3 if fault.wait else 30), tool)
     assert words in str(await unsure(act(endpoint, name)))
     assert len(tool.calls) == 1
 
 
 @every_act
-async def test_a_large_answer_is_not_read(tool: Says, name: str) -> None:
+async def test_a_large_answer_is_not_read(endpoint: Endpoint, tool: Says, name: str) -> None:
     tool.faults.add("*", Fault.status(200, LARGE))
-    async with aiohttp.ClientSession() as session:
-        cancel = {"url": f"{tool.url}/cancel"}
-        endpoint = an_endpoint(Http(session), f"{tool.url}/deploy", cancel=cancel)
-        assert "answers with more than 8 MB" in str(await unsure(act(endpoint, name)))
+    assert "answers with more than 8 MB" in str(await unsure(act(endpoint, name)))
 
 
 # -- TLS ---------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from webhook.sandbox.faults import Fault
 
 @pytest.fixture
 def impatient(session: aiohttp.ClientSession) -> Http:
-    return Http(session, timeout=0.5)
+    return Http(session, timeout=0.3)
 
 
 # -- no connection: nothing was done -----------------------------------------------------------

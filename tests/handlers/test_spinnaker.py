@@ -121,7 +121,8 @@ async def test_where_no_pipeline_matches_the_source_and_the_constraints_are_name
     world: World,
 ) -> None:
     world.spinnaker.add_pipeline(a_pipeline())
-    run = await world.deploy(a_deployment(environment="staging"), start_within="1s")
+    handler, deployment = world.handler(start_within="1s"), a_deployment(environment="staging")
+    run = await handler.check(deployment, an_hour_later(await handler.start(deployment)))
     assert run.state is State.ERROR
     assert run.description == (
         "no Spinnaker pipeline matched in 1s (looked in all applications): acme/shop, staging,"

@@ -1,6 +1,7 @@
 """What Spinnaker says to `check`, which asks without a deployment whether it lets the relay in."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -19,7 +20,7 @@ async def world() -> AsyncIterator[World]:
     server = Spinnaker(token="s3cret")
     async with server, aiohttp.ClientSession() as session:
         server.add_pipeline(a_pipeline())
-        yield World(server, Http(session, timeout=1))
+        yield World(server, Http(session))
 
 
 def a_handler(world: World, **options: Any) -> Handler:
@@ -85,7 +86,10 @@ async def test_gates_way_to_its_page_for_signing_in_is_said() -> None:
         (Fault.rate_limited(), "asks to wait"),
     ],
 )
-async def test_a_bad_answer_is_said(world: World, fault: Fault, words: str) -> None:
+async def test_a_bad_answer_is_said(
+    world: World, session: aiohttp.ClientSession, fault: Fault, words: str
+) -> None:
+    world = replace(world, http=Http(session, timeout=0.3 if fault.wait else 30))
     for options in ({}, {"application": "shop"}):
         world.spinnaker.faults.add("GET *", fault)
         with pytest.raises(ToolUnavailable, match=words):

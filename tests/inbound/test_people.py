@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 from tests.inbound.viewing import ASKED, SHA, Rows, Seen, app, look, page_url
 from webhook.inbound.live import PAGE_OUTPUT
 from webhook.links import LINK_DAYS
+from webhook.store import database
 
 
 @pytest.fixture
@@ -72,7 +73,8 @@ def test_the_case_of_the_repository_does_not_matter(rows: Rows, browser: FlaskCl
     assert "Acme/Web" in browser.get(page_url(1, "acme/WEB")).text
 
 
-def test_a_store_that_is_away_is_said(rows: Rows) -> None:
+def test_a_store_that_is_away_is_said(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "PATIENCE", 0.2)
     with app("postgresql://127.0.0.1:1/none") as made:
         response = made.test_client().get(page_url())
     assert "store does not answer" in refused(response, 503).text

@@ -5,8 +5,10 @@ from typing import Any
 
 import aiohttp
 import psycopg
+import pytest
 
 from tests.world import World, live, until
+from webhook.store import database
 
 
 async def get(world: World, path: str) -> tuple[int, Any]:
@@ -57,7 +59,10 @@ async def test_old_tables_are_named(store_url: str, tmp_path: Path) -> None:
         assert "python -m webhook migrate" in answer["migrations"]
 
 
-async def test_a_store_that_is_away_is_named(store_url: str, tmp_path: Path) -> None:
+async def test_a_store_that_is_away_is_named(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PATIENCE", 0.2)
     async with live(store_url.replace("/test_", "/gone_"), tmp_path, workers=0) as world:
         status, answer = await get(world, "/readyz")
         assert status == 503

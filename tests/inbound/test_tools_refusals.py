@@ -16,6 +16,7 @@ from tests.inbound.reporting import Answer, Tool, at_work, shared_world
 from tests.world import World, until
 from webhook.inbound import tools
 from webhook.report_tokens import ReportTokens
+from webhook.store import database
 from webhook.store.database import Sync
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -332,11 +333,25 @@ async def test_without_a_store_the_answer_is_503_and_when_to_come_back() -> None
     assert document["status"] == "503"
 
 
-async def test_a_row_that_somebody_holds_is_not_waited_for_for_ever(own_tool: Tool) -> None:
+async def test_a_row_that_somebody_holds_is_not_waited_for_for_ever(
+    own_tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = str(database._CONNECTION["options"])
+    assert "lock_timeout=3s" in options
+    impatient = options.replace("lock_timeout=3s", "lock_timeout=200ms")
+    monkeypatch.setitem(database._CONNECTION, "options", impatient)
+    headers = {"Authorization": f"token {own_tool.report.token}"}
+    setup, app = own_tool.world.setup, Flask(__name__)
     async with await own_tool.connect() as connection:
         await connection.execute("select from deployments where id = %s for update", [own_tool.id])
-        assert (await own_tool.call("GET", own_tool.path)).status == 200
-        assert (await own_tool.say("success")).status == 503
+        with database.sync_pool(own_tool.world.store_url, 1) as pool:
+            app.register_blueprint(
+                tools.blueprint(pool, setup.settings.server_url, setup.secret_keys, setup.secrets)
+            )
+            browser, url = app.test_client(), own_tool.report.url
+            assert browser.get(url, headers=headers).status_code == 200
+            answer = browser.post(url, json={"state": "success"}, headers=headers)
+            assert answer.status_code == 503
     assert own_tool.kept() == []
     assert (await own_tool.say("success", description="now")).status == 201
     await until(lambda: "success" in own_tool.world.github.states(own_tool.id) or None)

@@ -127,7 +127,7 @@ def served(store_url: str, pace: Pace = QUICK, pool_size: int = 4) -> Iterator[s
     """Over real HTTP; the base URL."""
     with app(store_url, pace, pool_size) as made:
         server = make_server("127.0.0.1", 0, made, threaded=True)
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()

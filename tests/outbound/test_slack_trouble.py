@@ -29,18 +29,30 @@ async def page(world: World, deployment_id: int) -> str:
 
 
 @pytest.mark.parametrize("call", [POST, EDIT])
-async def test_slack_hears_of_the_end_all_the_same(world: World, call: str) -> None:
+async def test_slack_hears_of_the_end_all_the_same(
+    store_url: str, tmp_path: Path, call: str
+) -> None:
     odd = [Fault.drop_before(), Fault.status(500), Fault.slack("fatal_error")]
-    for fault in (*odd, Fault.rate_limited(1)):
-        world.slack.faults.add(call, fault, times=2)
-    asked = [await world.deploy() for _ in range(4)]
-    for deployment in asked:
-        await world.github.wait_for(deployment.id, "success", within=20)
-    await world.idle()
-    messages = world.told()
-    assert len(messages) == len(asked)
-    assert all("succeeded" in render(message) for message in messages)
-    assert len(world.slack.faults.fired) == 8
+    sandbox = Sandbox()
+    deploy_yml = DEPLOY_YML.replace('"#deploys"', f'"{sandbox.deploys.id}"')
+    async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
+        for fault in (*odd, Fault.rate_limited(1)):
+            world.slack.faults.add(call, fault, times=2)
+        asked = [await world.deploy() for _ in range(4)]
+        for deployment in asked:
+            await world.github.wait_for(deployment.id, "success", within=20)
+        await world.idle()
+        messages = world.told()
+        assert len(messages) == len(asked)
+        assert all("succeeded" in render(message) for message in messages)
+        assert len(world.slack.faults.fired) == 8
+
+
+async def test_a_slack_that_posts_and_fails_is_not_posted_to_for_ever(world: World) -> None:
+    """The bot cannot search a channel that it knows by name only."""
+    world.slack.faults.add(POST, Fault.status(503, acts=True), times=100)
+    await world.deployed()
+    assert len(world.told()) == 2
 
 
 async def test_githubs_part_does_not_wait_for_slack(world: World) -> None:

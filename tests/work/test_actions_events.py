@@ -22,7 +22,7 @@ envs:
     with: {mode: dispatch, workflow: release.yml}
 """
 # Seconds in which a deployment that has just begun is looked at once at least.
-A_WHILE = 3
+A_WHILE = 0.5
 # A deployment that began so long ago is looked at every 30 seconds, and its next look is far away.
 BEGAN_EARLIER = (
     "update deployments set started_at = started_at - interval '5 minutes',"

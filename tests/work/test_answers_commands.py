@@ -41,7 +41,7 @@ async def confirmed(answering: Answering, place: Any, user: User) -> dict[str, A
 async def test_a_command_deploys_what_it_says(answering: Answering) -> None:
     told = await answering.typed("acme/site STAGE/typed v2", answering.ada)
     [made] = answering.made("STAGE/typed")
-    assert f"Deployment {made.id} was asked for" in told.text
+    assert told.text.startswith("Deploying v2 of acme/site to STAGE/typed. <http")
     assert (made.ref, made.task, made.production) == ("v2", "deploy", False)
     assert "Asked for in Slack by octocat" in (made.description or "")
     assert f"/deployments/acme/site/{made.id}?key=" in told.text
@@ -49,33 +49,38 @@ async def test_a_command_deploys_what_it_says(answering: Answering) -> None:
     # The default branch, where nothing is said of one; the spelling is deploy.yml's.
     answering.github.repository("acme/site").default_branch = "trunk"
     told = await answering.typed("ACME/site Stage/typed", answering.bob)
-    assert "was asked for" in told.text
+    assert "Deploying trunk of ACME/site to Stage/typed" in told.text
     [made] = answering.made("Stage/typed")
     assert made.ref == "trunk"
 
 
 async def test_production_waits_until_the_same_person_is_sure(answering: Answering) -> None:
     question = await answering.typed("acme/site Production v3", answering.ada)
-    assert "is production" in question.text
+    assert question.text == "Deploy *v3* of acme/site to *production*?"
     assert not answering.made("production")
-    button = answering.slack.button(question, "deploy")
-    assert "v3" in button["confirm"]["text"]["text"]
+    assert "confirm" not in answering.slack.button(question, "deploy")  # it is asked for once
     waiting = await answering.until_action(lambda row: row["reply"] is None)
     assert (waiting["outcome"], waiting["login"]) == ("waiting", "octocat")
     # Nobody else's press counts, wherever they have the button from.
     forged = answering.button("deploy", waiting["id"])
     refused = await confirmed(answering, forged, answering.bob)
-    assert refused["outcome"] == "refused"
+    assert (refused["outcome"], refused["words"]) == (
+        "refused",
+        "Only who asked for this may confirm it",
+    )
     done = await confirmed(answering, question, answering.ada)
     [made] = answering.made("production")
     assert (done["outcome"], done["made"], done["login"]) == ("done", made.id, "octocat")
     assert (done["repo"], done["environment"], done["ref"]) == ("acme/site", "production", "v3")
     assert (made.ref, made.production) == ("v3", True)
     # What was asked stands there no more, so that it cannot be confirmed twice.
-    assert f"Deployment {made.id} was asked for" in question.text
+    assert question.text.startswith("Deploying v3 of acme/site to production")
     assert not question.blocks
-    again = await confirmed(answering, answering.button("deploy", waiting["id"]), answering.ada)
+    there = answering.button("deploy", waiting["id"])
+    again = await confirmed(answering, there, answering.ada)
     assert again["outcome"] == "refused"
+    assert "You have confirmed this already" in answering.whispers(answering.ada)[-1].text
+    assert there.blocks  # what stands there is not replaced
     assert len(answering.made("production")) == 1
 
 
@@ -123,14 +128,15 @@ async def test_the_form_says_what_is_wrong_and_then_deploys(answering: Answering
     values = {"other_environment": "stage/form", "ref": "v5"}
     told = await submitted(answering, view, answering.ada, **values)
     [made] = answering.made("stage/form")
-    assert f"Deployment {made.id} was asked for" in told
+    assert "Deploying v5 of acme/site to stage/form" in told
     assert made.ref == "v5"
 
 
 async def test_production_in_the_form_is_asked_for_once_more(answering: Answering) -> None:
     view = await opened(answering, "", answering.bob)
     values = {"repository": "acme/site", "environment": "production"}
-    assert "is production" in await submitted(answering, view, answering.bob, **values)
+    asked = await submitted(answering, view, answering.bob, **values)
+    assert asked == "Deploy *trunk* of acme/site to *production*?"
 
 
 async def test_where_no_form_can_be_opened_it_is_said_how_to_do_without(
@@ -149,11 +155,13 @@ async def test_status_says_where_each_environment_stands(answering: Answering) -
     sha = answering.sha()
     for environment, phase in (("one", "success"), ("two", "failure"), ("ONE", "in_progress")):
         answering.had(environment, phase, repo="acme/quiet", sha=sha, ref="v1")
+    answering.had("three", "error", repo="acme/quiet", run='{"id": "7"}')
     told = await answering.typed("status ACME/quiet", answering.ada)
-    first, newest, other = told.text.splitlines()
+    first, stopped, newest, other = told.text.splitlines()
     assert first == "ACME/quiet:"
-    assert newest.startswith(f"• *ONE*: in progress, v1 @ {sha[:7]}, just now (<http")
-    assert other.startswith(f"• *two*: failure, v1 @ {sha[:7]}, just now (<http")
+    assert stopped.startswith("🛑 *three*: stopped, ")
+    assert newest.startswith(f"🔄 *ONE*: in progress, v1 @ {sha[:7]}, just now (<http")
+    assert other.startswith(f"❌ *two*: failed, v1 @ {sha[:7]}, just now (<http")
     for number in range(25):
         answering.had(f"preview/{number}", "success", repo="acme/quiet")
     told = await answering.typed("status acme/quiet", answering.ada)

@@ -65,23 +65,35 @@ async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: 
     assert [type(one) for one in tries if one is not True] == [AskedBefore] * 3
     winner = ids[tries.index(True)]
     assert not await claimed(pool, winner)  # its call is under way
-    assert await claimed(pool, kept(store_url, "another kind", "rollback"))
+    with pytest.raises(AskedBefore):  # two would be deployed
+        await claimed(pool, kept(store_url, "another kind", "rollback"))
     async with pool.connection() as connection:
         # As GitHub would not, another one may; as it would, no other.
-        await actions.end(connection, winner, "failed", "409")
+        assert await actions.end(connection, winner, "failed", "409")
         other = next(one for one in ids if one != winner)
         assert await claimed(pool, other, seconds=0)
         assert await claimed(pool, other)  # nobody knows how that call ended
-        await actions.end(connection, other, "done", "Retry", 8)
+        assert not await actions.end_waiting(connection, other, "somebody else is at it")
+        assert await actions.end(connection, other, "done", "Retry", 8)
         late = kept(store_url, "too late")
         with pytest.raises(AskedBefore):
             await claimed(pool, late)
         with pytest.raises(AskedBefore):
             await actions.end(connection, late, "done", "Cancel")
         assert (await read(connection, late)).outcome == "waiting"
-        found = await actions.same(connection, DEPLOYMENT, "retry")
-        assert found is not None
-        assert found.id == other
+        back = kept(store_url, "back", "rollback")
+        for one in (late, back):
+            found = await actions.same(connection, await read(connection, one))
+            assert found is not None
+            assert found.id == other
+        assert await actions.same(connection, found) is None  # not itself
+        # A Cancel is another matter, and once for itself.
+        stop = [kept(store_url, f"stop {number}", "cancel") for number in range(2)]
+        assert await actions.end(connection, stop[0], "done", "Cancel")
+        with pytest.raises(AskedBefore):
+            await actions.end(connection, stop[1], "done", "Cancel")
+        await actions.not_cancelled(connection, DEPLOYMENT, "the tool would not")
+        assert await actions.end(connection, stop[1], "done", "Cancel")
 
 
 async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> None:
@@ -90,9 +102,9 @@ async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> 
         await actions.know(connection, action_id, "octocat")
         assert await claimed(pool, action_id)
         await actions.end(connection, action_id, "done", "Retry", 8)
-        await actions.end(connection, action_id, "failed", "a late job")
+        assert not await actions.end(connection, action_id, "failed", "a late job")
         await actions.not_tried(connection, action_id)
-        await actions.hold(connection, action_id, "a late job")
+        await actions.hold(connection, action_id, "a late job", "main")
         ended = await read(connection, action_id)
         assert (ended.outcome, ended.words, ended.made) == ("done", "Retry", 8)
         origin = await actions.made_by(connection, 8)

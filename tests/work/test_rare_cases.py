@@ -57,10 +57,11 @@ async def test_ours_do_not_cover_an_end_that_somebody_else_reported(
 ) -> None:
     gate = tmp_path / "gate"
     async with live(store_url, tmp_path) as world:
-        world.github.faults.add(STATUSES, Fault.rate_limited(3))
+        world.github.faults.add(STATUSES, Fault.rate_limited(1), times=1000)
         deployment = await world.begin_slow(gate)
         await world.github.create_status(deployment.id, "success")
         await world.phase(deployment.id, "success")
+        world.github.faults.clear()
         gate.touch()
         await world.idle()
         assert world.github.states(deployment.id) == ["success"]
@@ -261,4 +262,4 @@ async def test_a_github_that_hangs_does_not_use_up_the_worker(
         waiting = "select 1 from deliveries where outcome is null"
         await until(lambda: None if world.rows(waiting) else True, within=25)
         await until(lambda: True if len(world.told()) == 24 else None, 25)
-        world.github.faults.clear()
+        await world.github.stop()  # or the worker waits for it at its end

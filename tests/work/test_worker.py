@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from handlers.command import Command
 from handlers.contract import Deployment, Run
 from tests.world import DEPLOY_YML, World, live, until
 from webhook import start
+from webhook.work import sweep
 
+SWEEP_EVERY = sweep.SWEEP_EVERY  # that of the product; worlds are in a hurry
 ODD_YML = """
 slack: {channel: "#deploys"}
 envs:
@@ -35,17 +38,25 @@ def execute(world: World, query: str, *values: Any) -> None:
 
 
 async def test_the_jobs_of_a_dead_worker_are_taken_over_within_30_s(idle_world: World) -> None:
+    assert sweep.STALLED_AFTER + SWEEP_EVERY < 30
     world = idle_world
     deployment = await world.deploy("production")
     await world.github.settled()
-    execute(world, "insert into procrastinate_workers default values")
+    execute(
+        world,
+        "insert into procrastinate_workers (last_heartbeat)"
+        " values (now() - %s * interval '1 second')",
+        sweep.STALLED_AFTER - 2,
+    )
     execute(
         world,
         "update procrastinate_jobs set status = 'doing',"
         " worker_id = (select id from procrastinate_workers)",
     )
     world.start_worker()
-    await world.github.wait_for(deployment.id, "success", within=30)
+    await until(lambda: world.rows("select 1 from procrastinate_workers offset 1") or None)
+    assert world.github.states(deployment.id) == []  # it may live
+    await world.github.wait_for(deployment.id, "success", within=15)
 
 
 async def test_a_deployment_that_lost_its_job_is_taken_up(
@@ -148,10 +159,15 @@ async def test_100_mb_of_output_are_kept_in_part(store_url: str, tmp_path: Path)
 
 
 async def test_a_run_that_takes_too_long_is_ended_in_words(store_url: str, tmp_path: Path) -> None:
-    async with live(store_url, tmp_path, ODD_YML) as world:
+    async with live(store_url, tmp_path, ODD_YML, workers=0) as world:
+        config = world.setup.config
+        # Shorter than deploy.yml may say.
+        envs = tuple(e.model_copy(update={"timeout": timedelta(seconds=1)}) for e in config.envs)
+        world.setup = replace(world.setup, config=replace(config, envs=envs))
+        world.start_worker()
         deployment = await world.deploy("endless")
-        status = await world.github.wait_for(deployment.id, "error", within=40)
-        assert status.description == "timed out after 10s"
+        status = await world.github.wait_for(deployment.id, "error", within=12)
+        assert status.description == "timed out after 1s"
 
 
 class Faulty(Command):

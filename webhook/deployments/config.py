@@ -30,10 +30,12 @@ from webhook.deployments.config_faults import at_fault, faults_of, never_matches
 from webhook.deployments.slack_config import (
     Destination,
     Destinations,
+    OwnDestinations,
     Repo,
     SlackUsers,
     Strict,
     filled_in,
+    slack_faults,
 )
 from webhook.errors import Faults
 
@@ -82,7 +84,7 @@ class Environment(Strict):
     """What the tool needs, in its own words."""
     timeout: _Timeout = Field(default_factory=lambda: timedelta(minutes=30))
     """How long a run may take: 30s, 30m, 2h, 1h30m. 30m by default."""
-    slack: Destinations | None = None
+    slack: OwnDestinations = None
     """Who hears of it in Slack; what it leaves out is the file's. [] for nobody."""
     description: str = ""
     """For people."""
@@ -135,7 +137,7 @@ def load(
         faults = read.faults or [yaml_source.Fault(1, 1, (), "is empty; it needs 'envs:'")]
         raise _shown(faults, source)
     _add_options(read)
-    faults = [*read.faults, *never_matches(read)]
+    faults = [*read.faults, *never_matches(read), *slack_faults(read)]
     try:
         file = _model(handler_options).model_validate_json(
             json.dumps(read.value),
@@ -202,8 +204,7 @@ def _add_options(read: yaml_source.Source) -> None:
 
 
 def _with_defaults(env: Environment, slack: tuple[Destination, ...]) -> Environment:
-    destinations = slack if env.slack is None else filled_in(env.slack, slack)
-    return env.model_copy(update={"slack": destinations})
+    return env.model_copy(update={"slack": filled_in(env.slack, slack)})
 
 
 def _keys(handler_options: HandlerOptions) -> dict[str, tuple[str, ...]]:

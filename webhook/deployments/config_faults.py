@@ -136,9 +136,11 @@ def _words(
     if kind == "bool_type":
         return f"wants true or false, not {written}"
     if kind == "literal_error":
-        return f"{written} is not one of {context['expected']}"
+        return _not_of(context["expected"], written)
     # These may quote the value, and with it a secret that was filled in.
-    return _WORDS.get(kind) or _hidden(str(context.get("error", details["msg"])), source.secrets)
+    said = _WORDS.get(kind) or _hidden(str(context.get("error", details["msg"])), source.secrets)
+    an_example = kind in _MAPPINGS and "slack" in path[-2:]
+    return f'{said}, as in {{channel: "#deploys"}}' if an_example else said
 
 
 def _unknown_key(path: Path, source: Source, keys: Mapping[str, tuple[str, ...]]) -> str:
@@ -157,6 +159,13 @@ def _unknown_key(path: Path, source: Source, keys: Mapping[str, tuple[str, ...]]
         case _:
             return "is not a key here; remove it"
     return f"is not a key; {suggestion(key, known)}"
+
+
+def _not_of(expected: str, written: str) -> str:
+    only = expected.strip("'")
+    if "'" in only:
+        return f"{written} is not one of {expected}"
+    return f"{written} cannot be here; write {only}"
 
 
 def _not_text(value: Any, written: str) -> str:

@@ -5,10 +5,12 @@ interaction-payloads/view-interactions-payload (`response_action: errors`).
 Errors: `Odd`. What a person typed wrongly is answered at once, in words, by `Said`.
 """
 
+import html
 import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from webhook.deployments.config import Config, Environment
@@ -32,6 +34,8 @@ REPO, CHOSEN, TYPED, REF = "repository", "environment", "other_environment", "re
 # Slack's limits of a menu.
 MOST_CHOICES, LONGEST_CHOICE = 100, 150
 LONGEST_ENVIRONMENT = 255
+# How long a form may be filled in: a little less than Slack takes its answer.
+GOOD_FOR = timedelta(minutes=29)
 # Of a list of names, in an answer and below a field of the form.
 _ROOM, _ROOM_IN_FORM = 1500, 140
 
@@ -51,8 +55,7 @@ class _Wanted(NamedTuple):
 
 def escape(text: str, limit: int = 300) -> str:
     """For Slack's text: one line, in which nothing is a link or a mention."""
-    cut = shorten(text, limit)
-    return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return html.escape(shorten(text, limit), quote=False)
 
 
 def usage(command: str = "/deploy") -> str:
@@ -104,17 +107,23 @@ def _deploy(config: Config, repo: str, environment: str, ref: str = "") -> _Want
     return _complaint(faults) or _Wanted("deploy", repo, spelt, ref)
 
 
-def submitted(payload: Mapping[str, Any], config: Config) -> Taken:
+def submitted(payload: Mapping[str, Any], config: Config, now: datetime) -> Taken:
     """The form, filled in. Its answer goes where that of the slash command would have gone."""
     if text_at(payload, "view", "callback_id") != FORM:
         return Said()
     repo, typed, ref = (_field(payload, name).strip() for name in (REPO, TYPED, REF))
-    environment = typed or _choice(payload)
+    chosen = _choice(payload)
+    environment = typed or chosen
+    url, at = _opened(text_at(payload, "view", "private_metadata"))
+    if now.timestamp() > at + GOOD_FOR.total_seconds():
+        return _faulty({REPO: "This form was open for too long; open it anew: type /deploy"})
     faults: dict[str, str] = {}
     if fault := repo_fault(repo):
         faults[REPO] = fault
     where = TYPED if typed else CHOSEN
-    if not environment:
+    if typed and chosen:
+        faults[TYPED] = "Choose one above or type one here, not both"
+    elif not environment:
         where = where if choices(config)[0] else TYPED
         faults[where] = "Choose an environment"
     elif not faults and (fault := environment_fault(config, repo, environment, _ROOM_IN_FORM)):
@@ -122,14 +131,14 @@ def submitted(payload: Mapping[str, Any], config: Config) -> Taken:
     if ref and (fault := ref_fault(ref)):
         faults[REF] = fault
     if faults:
-        return Said({"response_action": "errors", "errors": faults})
+        return _faulty(faults)
     who = who_of(payload)
     view = text_at(payload, "view", "id") or text_at(payload, "trigger_id")
     return Asked(
         key=key_of("form", who.team, who.user, view),
         kind="deploy",
         who=who,
-        reply=Reply(_url_in(text_at(payload, "view", "private_metadata"))),
+        reply=Reply(url),
         repo=repo,
         environment=spelling(config, repo, environment),
         ref=ref,
@@ -237,8 +246,15 @@ def _choice(payload: Mapping[str, Any]) -> str:
     return text_at(payload, *element, "selected_option", "value")
 
 
-def _url_in(metadata: str) -> str:
+def _faulty(faults: Mapping[str, str]) -> Said:
+    """Shown beside the fields of those names; the form stays open."""
+    return Said({"response_action": "errors", "errors": dict(faults)})
+
+
+def _opened(metadata: str) -> tuple[str, float]:
+    """Where the answer goes, and when the form was asked for."""
     try:
-        return text_at(json.loads(metadata), "url")
-    except (ValueError, RecursionError):
-        return ""
+        document = json.loads(metadata)
+        return text_at(document, "url"), float(document["at"])
+    except (ValueError, RecursionError, TypeError, LookupError, OverflowError):
+        return "", 0.0

@@ -22,6 +22,7 @@ _SHORTEST_SECRET = 4
 _DEEPEST = 30
 _MOST_VALUES = 20_000
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{", re.ASCII)
+_CUT = re.compile(r"(?::\s+|[\[{,]\s*)#\S")
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 
@@ -78,6 +79,7 @@ def read(text: str, environ: Mapping[str, str]) -> Source:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         words = ", ".join(part for part in (error.context, error.problem) if part)
+        words += _comment_hint(text, error.context, line)
     except yaml.reader.ReaderError as error:
         line, column = _line_and_column(text, error.position)
         words = f"the character U+{error.character:04X} is not allowed"
@@ -193,6 +195,16 @@ class _Reader:
 
 def _place(node: yaml.Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+def _comment_hint(text: str, context: str | None, line: int) -> str:
+    """The commonest mistake in braces: # begins a comment, and the end of the braces is in it."""
+    if not (context or "").startswith("while parsing a flow"):
+        return ""
+    cut = [n for n, one in enumerate(text.split("\n")[:line], 1) if _CUT.search(one)]
+    if not cut:
+        return ""
+    return f'; is there a # outside quotes in line {cut[-1]}? write "#channel" in quotes'
 
 
 def _line_and_column(text: str, position: int) -> tuple[int, int]:

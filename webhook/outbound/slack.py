@@ -6,8 +6,10 @@ auth.test). Errors: `Later` (429 and the like: not done), `Unsure` (may have bee
 """
 
 import asyncio
+import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -51,6 +53,7 @@ _REMEDIES = {
 # At once, in one process: a Slack that hangs must not use up the jobs that a worker can do.
 MOST_CALLS = 8
 MOST_IN_A_CHANNEL = 3
+_CHANNEL_ID = re.compile(r"[CG][A-Z0-9]{6,}")
 # Seconds to wait where Slack limits without saying for how long.
 WAIT_WITHOUT_A_WORD = 30
 # AttributeError: slack_sdk stumbles over a 200 whose body is not JSON, a proxy's page for example.
@@ -63,12 +66,21 @@ _NO_CLEAR_ANSWER = (
 )
 
 
+def is_channel_id(channel: str) -> bool:
+    return bool(_CHANNEL_ID.fullmatch(channel))
+
+
 class Gone(Refused):
     """The message that should be edited is no more."""
 
 
 class Dead(Refused):
-    """The token is good for nothing any more; `words` say why and what to do."""
+    """The token is good for nothing any more; the words say why and what to do. `expired`: a newer
+    one may be had for it."""
+
+    def __init__(self, words: str, *, expired: bool = False) -> None:
+        super().__init__(words)
+        self.expired = expired
 
 
 class Limited(Later):
@@ -92,10 +104,38 @@ class Bot:
     scopes: frozenset[str]
 
 
+class Calls:
+    """Those under way in one process, to whatever workspace."""
+
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(MOST_CALLS)
+        self._in_channel: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def place(self, channel: str) -> AsyncIterator[None]:
+        """A channel that hangs leaves others their places. Errors: `Later` where there is none."""
+        if self._all.locked() or (channel and self._in_channel[channel] >= MOST_IN_A_CHANNEL):
+            raise Later.in_seconds("enough calls to Slack are under way", 0.5)
+        self._in_channel[channel] += 1
+        try:
+            async with self._all:
+                yield
+        finally:
+            self._in_channel[channel] -= 1
+            if not self._in_channel[channel]:
+                del self._in_channel[channel]
+
+
 class Slack:
     """One workspace, seen with one token."""
 
-    def __init__(self, token: str, base_url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        token: str,
+        base_url: str,
+        session: aiohttp.ClientSession,
+        calls: Calls | None = None,
+    ) -> None:
         # slack_sdk would send a post again after a connection error, which may post twice.
         self.client = AsyncWebClient(
             token=token, base_url=base_url, timeout=TIMEOUT, session=session, retry_handlers=[]
@@ -103,8 +143,7 @@ class Slack:
         # It would take HTTPS_PROXY for every address; our session heeds NO_PROXY too.
         self.client.proxy = None
         self._bot: Bot | None = None
-        self._calls = asyncio.Semaphore(MOST_CALLS)
-        self._in_channel: Counter[str] = Counter()
+        self._calls = calls or Calls()
 
     async def bot(self) -> Bot:
         if self._bot is None:
@@ -158,6 +197,10 @@ class Slack:
             posted.channel_id,
         )
 
+    async def may_search(self) -> bool:
+        """Whether a message could be found again."""
+        return bool((await self.bot()).scopes & HISTORY_SCOPES)
+
     async def find(
         self, channel_id: str, key: str, since: datetime, thread_ts: str = ""
     ) -> Posted | None:
@@ -166,7 +209,7 @@ class Slack:
         Needs a history scope; without one the answer is None and a second one may be posted.
         """
         bot = await self.bot()
-        if not channel_id or not bot.scopes & HISTORY_SCOPES:
+        if not channel_id or not await self.may_search():
             return None
         try:
             answer = await self.call(
@@ -200,21 +243,17 @@ class Slack:
     async def call(
         self, call: Callable[[], Awaitable[AsyncSlackResponse]], channel: str = ""
     ) -> AsyncSlackResponse:
-        """One call, its errors in our kinds. A channel that hangs leaves others their places."""
-        if self._calls.locked() or (channel and self._in_channel[channel] >= MOST_IN_A_CHANNEL):
-            raise Later.in_seconds("enough calls to Slack are under way", 0.5)
-        self._in_channel[channel] += 1
+        """One call, its errors in our kinds."""
+        team = self._bot.team if self._bot else ""
         try:
-            async with self._calls:
+            async with self._calls.place(f"{team}/{channel}" if channel else ""):
                 return await call()
         except SlackApiError as error:
             raise self._understood(channel, error) from error
+        except aiohttp.ClientConnectorError as error:  # it never got there
+            raise Later.in_seconds(f"Slack cannot be reached ({error.strerror})", 5) from error
         except _NO_CLEAR_ANSWER as error:
             raise Unsure(f"Slack gave no clear answer ({type(error).__name__})") from error
-        finally:
-            self._in_channel[channel] -= 1
-            if not self._in_channel[channel]:
-                del self._in_channel[channel]
 
     def _understood(self, channel: str, error: SlackApiError) -> Later | Unsure | Refused:
         response = error.response
@@ -235,4 +274,7 @@ class Slack:
             channel=channel or "the channel",
             needed=document.get("needed", "chat:write"),
         )
-        return (Dead if code in _DEAD else Refused)(f"Slack says {code}: {remedy}")
+        words = f"Slack says {code}: {remedy}"
+        if code in _DEAD:
+            return Dead(words, expired=code == "token_expired")
+        return Refused(words)

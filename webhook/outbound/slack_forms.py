@@ -2,6 +2,7 @@
 
 Source: docs.slack.dev/reference/views/modal-views and docs.slack.dev/reference/block-kit (an input
 block, a static select of at most 100 options, private_metadata of at most 3000 characters).
+Errors: those of `Slack.call`, where Slack does not open it.
 """
 
 import json
@@ -25,14 +26,20 @@ from webhook.deployments.slack_commands import (
     TYPED,
 )
 from webhook.outbound.messages_text import plain
+from webhook.outbound.slack import Slack
 
 LONGEST_OPTION = 75
 _LONGEST_REPO = 201
 _LONGEST_REF = 255
 
 
-def deploy_form(repo: str, names: Sequence[str], *, typed: bool, url: str) -> View:
-    """`names` can be chosen; `typed`: others can be typed. `url` is where the answer goes."""
+async def open_form(slack: Slack, trigger: str, view: View) -> None:
+    await slack.call(lambda: slack.client.views_open(trigger_id=trigger, view=view))
+
+
+def deploy_form(repo: str, names: Sequence[str], *, typed: bool, url: str, at: int) -> View:
+    """`names` can be chosen; `typed`: others can be typed. `url` is where the answer goes,
+    which Slack gave out `at` (seconds since 1970)."""
     blocks = [_text(REPO, "Repository", "owner/repo", _LONGEST_REPO, value=repo)]
     if names:
         blocks.append(_choice(names, optional=typed))
@@ -50,7 +57,7 @@ def deploy_form(repo: str, names: Sequence[str], *, typed: bool, url: str) -> Vi
         title=PlainTextObject(text="Deploy"),
         submit=PlainTextObject(text="Deploy"),
         close=PlainTextObject(text="Cancel"),
-        private_metadata=json.dumps({"url": url}),
+        private_metadata=json.dumps({"url": url, "at": at}),
         blocks=blocks,
     )
 

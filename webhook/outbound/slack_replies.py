@@ -1,11 +1,14 @@
 """What only the person who asked gets to see, sent to the response_url of what they did.
 
 Source: docs.slack.dev, "Handling user interaction" (response_url: five uses within 30 minutes, no
-token) and docs.slack.dev/reference/block-kit, "Confirmation dialog object".
-Errors: none. An answer that cannot be given is logged: what was asked for was done all the same.
+token; nothing is said of limits, which are heeded as those of the API are).
+Errors: `Later` and `Unsure` for what may be tried again. What Slack would not take the next time
+either is logged: what was asked for was done all the same.
 The URL is a secret, because whoever has it speaks for the relay; it goes nowhere but to Slack.
 """
 
+import re
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -13,7 +16,6 @@ import structlog
 from slack_sdk.models.blocks import (
     ActionsBlock,
     ButtonElement,
-    ConfirmObject,
     MarkdownTextObject,
     PlainTextObject,
     SectionBlock,
@@ -21,28 +23,24 @@ from slack_sdk.models.blocks import (
 
 from webhook.outbound.messages_text import plain
 from webhook.outbound.told import Message
+from webhook.outbound.trouble import Later, Unsure
 
 log = structlog.get_logger()
 
 TIMEOUT = aiohttp.ClientTimeout(total=5)
+LONGEST_WAIT = 600
+_SECONDS = re.compile(r"[0-9]{1,6}", re.ASCII)
 # Slack hands out response_urls of another host than its API's.
 _HOOKS = {"slack.com": "hooks.slack.com", "slack-gov.com": "hooks.slack-gov.com"}
 
 
-def question(text: str, action_id: int, *, button: str, detail: str) -> Message:
-    """Asks whether somebody is sure; `detail` is said once more when the button is pressed."""
-    confirm = ConfirmObject(
-        title=PlainTextObject(text="Deploy to production?"),
-        text=PlainTextObject(text=plain(detail, 300)),
-        confirm=PlainTextObject(text="Deploy"),
-        deny=PlainTextObject(text="No"),
-    )
+def question(text: str, action_id: int, *, button: str) -> Message:
+    """Asks whether somebody is sure."""
     press = ButtonElement(
         text=PlainTextObject(text=plain(button, 75)),
         action_id="deploy",
         value=str(action_id),
         style="primary",
-        confirm=confirm,
     )
     section = SectionBlock(text=MarkdownTextObject(text=text, verbatim=True))
     return Message(text, [section, ActionsBlock(elements=[press])])
@@ -74,11 +72,22 @@ class Replies:
             ) as response:
                 if response.status == 200:
                     return True
+                _require_final(response)
                 log.warning("an answer was not taken by Slack", status=response.status)
         except (aiohttp.ClientError, TimeoutError) as error:
             # Without its words: they may hold the URL.
-            log.warning("an answer did not reach Slack", trouble=type(error).__name__)
+            raise Unsure(f"an answer did not reach Slack: {type(error).__name__}") from None
         return False
+
+
+def _require_final(response: aiohttp.ClientResponse) -> None:
+    """That another try would be answered no better."""
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+        wait = response.headers.get("Retry-After", "")
+        seconds = min(int(wait), LONGEST_WAIT) if _SECONDS.fullmatch(wait) else 1
+        raise Later.in_seconds("Slack asks to wait with an answer", seconds)
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise Unsure(f"Slack did not take an answer: HTTP {response.status}")
 
 
 def _origins(base_url: str) -> set[str]:

@@ -85,7 +85,7 @@ class Story:
 
     def _row(self, tool: str, deployment: Deployment) -> tuple[str, ...]:
         slack = [
-            f"#{channel.name}{', reply' if message.is_reply else f', {_edits(message.edits)}'}"
+            f"#{channel.name}, {'reply' if message.is_reply else _edits(message.edits)}"
             for channel in self._sandbox.slack.channels.values()
             for message in channel.messages.values()
             if (message.metadata or {})["event_payload"]["key"].startswith(f"{deployment.id}:")
@@ -114,5 +114,6 @@ def _edits(count: int) -> str:
 
 def _kind(message: Message) -> str:
     if message.is_reply:
-        return "reply in its thread"
+        shown = ", shown in the channel" if message.broadcast else ""
+        return f"reply in its thread{shown}"
     return f"message, edit {message.edits}" if message.edits else "message"

@@ -3,7 +3,8 @@
 An action begins as `waiting`. Before the call that makes something on GitHub it is marked `tried`,
 and left alone until `tried_until`: the call may still be under way, here or elsewhere. It ends as
 `done`, `refused` (it was not allowed, or made no sense) or `failed` (GitHub would not). Of each
-deployment and kind, one at most is `tried` or `done`.
+deployment one Cancel at most is `tried` or `done`, and one that makes another deployment in its
+place: a Retry or a Roll back.
 """
 
 from dataclasses import dataclass
@@ -24,14 +25,16 @@ CONFIRM_WITHIN = "1 hour"
 
 
 class AskedBefore(RelayError):
-    """Somebody has asked the same of this deployment, and it is under way or done."""
+    """Another action of this deployment excludes this one (`same`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """`key` is the press's own; `slack_user` is U…, of another workspace than `team` T…/U…; `login`
     is empty until known.
-    `reply` is None once the answer was given. `made`: the deployment that came of it."""
+    `reply` is None once the answer was given. `made`: the deployment that came of it. `looks`: how
+    often it was looked for in vain after a call without a clear answer; `answers`: how often Slack
+    did not take the answer."""
 
     id: int
     key: str
@@ -50,6 +53,8 @@ class Action:
     words: str
     made: int | None
     tried_until: datetime | None
+    looks: int
+    answers: int
 
     @property
     def open(self) -> bool:
@@ -58,9 +63,10 @@ class Action:
 
 _SELECT = (
     "select id, key, at, kind, team, slack_user, slack_name, login, deployment_id, repo,"
-    " environment, ref, reply, outcome, words, made, tried_until from actions "
+    " environment, ref, reply, outcome, words, made, tried_until, looks, answers from actions "
 )
 _OPEN = "outcome in ('waiting', 'tried')"
+_MAKE_ANOTHER: tuple[Kind, ...] = ("retry", "rollback")
 
 
 def _action(values: DictRow) -> Action:
@@ -103,10 +109,13 @@ async def read(connection: Async, action_id: int) -> Action | None:
     return await _one(connection, "where id = %s", [action_id])
 
 
-async def same(connection: Async, deployment_id: int, kind: Kind) -> Action | None:
-    """The one of its kind that is under way or done."""
-    where = "where deployment_id = %s and kind = %s and outcome in ('tried', 'done')"
-    return await _one(connection, where, [deployment_id, kind])
+async def same(connection: Async, action: Action) -> Action | None:
+    """The other one that excludes it, which is under way or done."""
+    kinds = _MAKE_ANOTHER if action.kind in _MAKE_ANOTHER else (action.kind,)
+    where = (
+        "where deployment_id = %s and kind = any(%s) and outcome in ('tried', 'done') and id <> %s"
+    )
+    return await _one(connection, where, [action.deployment_id, list(kinds), action.id])
 
 
 async def made_by(connection: Async, deployment_id: int) -> Action | None:
@@ -140,8 +149,8 @@ async def claim(
         return await _update(
             connection,
             action.id,
-            "outcome = 'tried', tried_until = now() + %s * interval '1 second', repo = %s,"
-            " environment = %s, ref = %s, words = %s",
+            "outcome = 'tried', tried_until = now() + %s * interval '1 second', looks = 0,"
+            " repo = %s, environment = %s, ref = %s, words = %s",
             [seconds, repo, environment, ref, words],
             "and (outcome = 'waiting' or (outcome = 'tried' and tried_until <= now()))",
         )
@@ -155,15 +164,22 @@ async def answer_owed(connection: Async, action_id: int, seconds: float) -> None
     await _update(connection, action_id, until, [seconds], "and outcome = 'tried'")
 
 
+async def not_found(connection: Async, action_id: int, seconds: float) -> None:
+    """What the call may have made is not there yet; look again after so many seconds."""
+    columns = "looks = looks + 1, tried_until = now() + %s * interval '1 second'"
+    await _update(connection, action_id, columns, [seconds], "and outcome = 'tried'")
+
+
 async def not_tried(connection: Async, action_id: int) -> None:
     """Nothing was made, and there is nothing to be found."""
     columns = "outcome = 'waiting', tried_until = null"
     await _update(connection, action_id, columns, [], "and outcome = 'tried'")
 
 
-async def hold(connection: Async, action_id: int, words: str) -> None:
-    """It waits for whoever asked to say that they are sure."""
-    await _update(connection, action_id, "words = %s", [words], "and outcome = 'waiting'")
+async def hold(connection: Async, action_id: int, words: str, ref: str) -> None:
+    """It waits for whoever asked to say that they are sure of exactly this ref."""
+    columns = "words = %s, ref = %s"
+    await _update(connection, action_id, columns, [words, ref], "and outcome = 'waiting'")
 
 
 async def confirm(connection: Async, press: Action, confirms: int) -> bool:
@@ -181,20 +197,49 @@ async def confirm(connection: Async, press: Action, confirms: int) -> bool:
 
 
 async def end(
-    connection: Async, action_id: int, outcome: Outcome, words: str, made: int | None = None
-) -> None:
-    """Raises `AskedBefore` where another one of its kind was quicker; the transaction, if any, is
-    lost then."""
+    connection: Async,
+    action_id: int,
+    outcome: Outcome,
+    words: str,
+    made: int | None = None,
+    *,
+    where: str = _OPEN,
+) -> bool:
+    """Whether this ended it; somebody else may have. Raises `AskedBefore` where another one was
+    quicker; the transaction, if any, is lost then."""
     try:
-        await _update(
+        return await _update(
             connection,
             action_id,
             "outcome = %s, words = %s, made = %s, tried_until = null",
             [outcome, words, made],
-            f"and {_OPEN}",
+            f"and {where}",
         )
     except psycopg.errors.UniqueViolation:
         raise AskedBefore from None
+
+
+async def end_waiting(connection: Async, action_id: int, words: str) -> bool:
+    """Refuse what nobody has begun."""
+    return await end(connection, action_id, "refused", words, where="outcome = 'waiting'")
+
+
+async def not_cancelled(connection: Async, deployment_id: int, words: str) -> None:
+    """The tool did not let it be ended: it may be asked for again."""
+    await connection.execute(
+        "update actions set outcome = 'failed', words = %s"
+        " where deployment_id = %s and kind = 'cancel' and outcome = 'done'",
+        [words, deployment_id],
+    )
+
+
+async def note(connection: Async, action_id: int) -> bool:
+    """Whether it is ours to say that this takes a while."""
+    return await _update(connection, action_id, "noted = true", [], "and not noted")
+
+
+async def not_answered(connection: Async, action_id: int) -> None:
+    await _update(connection, action_id, "answers = answers + 1", [])
 
 
 async def answered(connection: Async, action_id: int) -> None:

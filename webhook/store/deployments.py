@@ -184,6 +184,18 @@ async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow |
     return _row(values) if values else None
 
 
+async def success_of_another_commit(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
+    """What a rollback of this deployment goes back to."""
+    cursor = await connection.execute(
+        f"select * from deployments where {_PLACE} and id < %s and sha <> %s"
+        " and phase in ('success', 'inactive')"
+        " order by id desc limit 1",
+        [row.repo, row.environment, row.id, row.sha],
+    )
+    values = await cursor.fetchone()
+    return _row(values) if values else None
+
+
 async def before(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
     """The newest deployment of the same environment that was asked for before this one."""
     cursor = await connection.execute(

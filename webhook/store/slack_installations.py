@@ -123,6 +123,13 @@ async def lock(connection: Async, team: str) -> Installation | None:
     return await cursor.fetchone()
 
 
+async def expire(connection: Async, team: str) -> None:
+    """Its token is to be refreshed before it is used again."""
+    await connection.execute(
+        "update slack_installations set expires_at = now() where team = %s", [team]
+    )
+
+
 async def keep_tokens(
     connection: Async,
     team: str,

@@ -38,6 +38,7 @@ class SlackMessage:
     about: int
     slot_at: datetime | None
     slot_epoch: int | None
+    tries: int
 
 
 _COLUMNS = ", ".join(field.name for field in fields(SlackMessage))
@@ -68,6 +69,26 @@ async def newest(
     return await _read(connection, where, [deployment_id, purpose, channel])
 
 
+async def move(connection: Async, message: SlackMessage, about: int) -> None:
+    """Of a reply that nobody has tried to post yet: it tells of more."""
+    await _update(connection, message, "about = %s", [about])
+
+
+async def give_up(connection: Async, message: SlackMessage) -> None:
+    """It is not to be posted any more."""
+    await _update(connection, message, "ts = '0', tried_until = null, trouble = ''", [])
+
+
+async def told_in(connection: Async, deployment_id: int) -> set[str]:
+    """The channels that have the living message of a deployment."""
+    cursor = await connection.execute(
+        "select channel from slack_messages where deployment_id = %s and purpose = 'message'"
+        " and ts <> ''",
+        [deployment_id],
+    )
+    return {row["channel"] async for row in cursor}
+
+
 async def keep_slot(connection: Async, message: SlackMessage, slot: Slot | None) -> None:
     at, epoch = (slot.at, slot.epoch) if slot else (None, None)
     await _update(connection, message, "slot_at = %s, slot_epoch = %s", [at, epoch])
@@ -78,7 +99,7 @@ async def claim_post(connection: Async, message: SlackMessage, seconds: float) -
     return await _update(
         connection,
         message,
-        "first_tried_at = coalesce(first_tried_at, now()),"
+        "tries = tries + 1, first_tried_at = coalesce(first_tried_at, now()),"
         " tried_until = now() + %s * interval '1 second'",
         [seconds],
         "and ts = '' and (tried_until is null or tried_until <= now())",
@@ -112,12 +133,15 @@ async def edited(connection: Async, message: SlackMessage, shown: str) -> None:
 async def forget(connection: Async, message: SlackMessage) -> None:
     """The message is gone in Slack: the next one is posted anew."""
     await _update(
-        connection, message, "ts = '', shown = '', first_tried_at = null, tried_until = null", []
+        connection,
+        message,
+        "ts = '', shown = '', tries = 0, first_tried_at = null, tried_until = null",
+        [],
     )
 
 
 async def in_trouble(connection: Async, message: SlackMessage, trouble: str) -> None:
-    await _update(connection, message, "trouble = %s, tried_until = null", [trouble])
+    await _update(connection, message, "trouble = %s", [trouble])
 
 
 async def _update(
@@ -140,7 +164,7 @@ async def _read(connection: Async, where: str, values: list[Any]) -> list[SlackM
     return await cursor.fetchall()
 
 
-async def channel_id(connection: Async, channel: str, default: str) -> str:
+async def channel_id(connection: Async, channel: str) -> str:
     """Slack's id of a channel as configured, known from earlier posts."""
     cursor = await connection.execute(
         "select channel_id from slack_messages where channel = %s and channel_id <> ''"
@@ -148,7 +172,7 @@ async def channel_id(connection: Async, channel: str, default: str) -> str:
         [channel],
     )
     row = await cursor.fetchone()
-    return row["channel_id"] if row else default
+    return row["channel_id"] if row else ""
 
 
 def of_deployment(connection: Sync, deployment_id: int) -> list[SlackMessage]:

@@ -3,19 +3,21 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg.rows import class_row
-
+from webhook.deployments.states import Phase
+from webhook.store import steps
 from webhook.store.database import Async
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`phase` is one of `Phase`; `changed_at`: since when."""
+    """`began`: its tool was started; `held`: it waits for a person. `changed_at`: since when."""
 
     deployment_id: int
     repo: str
     environment: str
-    phase: str
+    phase: Phase
+    began: bool
+    held: bool
     ref: str
     sha: str
     changed_at: datetime
@@ -23,12 +25,23 @@ class Standing:
 
 async def of_repository(connection: Async, repo: str, limit: int) -> list[Standing]:
     """Those of the environments that were deployed to last."""
-    cursor = connection.cursor(row_factory=class_row(Standing))
-    await cursor.execute(
+    cursor = await connection.execute(
         "select * from (select distinct on (lower(environment)) id as deployment_id, repo,"
-        " environment, phase, ref, sha, phase_at as changed_at from deployments"
+        " environment, phase, run is not null as began, ref, sha, phase_at as changed_at"
+        " from deployments"
         " where lower(repo) = lower(%s) order by lower(environment), id desc) newest"
         " order by deployment_id desc limit %s",
         [repo, limit],
     )
-    return await cursor.fetchall()
+    rows = await cursor.fetchall()
+    return [
+        Standing(
+            **{
+                **row,
+                "phase": Phase(row["phase"]),
+                "held": not Phase(row["phase"]).final
+                and await steps.is_held(connection, row["deployment_id"]),
+            }
+        )
+        for row in rows
+    ]

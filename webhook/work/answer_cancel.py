@@ -17,14 +17,15 @@ async def cancel(relay: Relay, action: Action) -> None:
     async with relay.pool.connection() as connection, connection.transaction():
         now_known = await deployments.read(connection, row.id, lock=True)
         assert now_known is not None
-        _require_going_on(now_known)
+        _require_going_on(now_known, login)
+        if not await actions.end(connection, action.id, "done", WORDS):
+            return  # somebody else did it meanwhile
         row = await deployments.change(connection, now_known, cancel_asked_by=login)
-        await actions.end(connection, action.id, "done", WORDS)
         await tell_there(relay, connection, action, WORDS, None)
         await relay.queue.nudge(connection, row.id)
 
 
-def _require_going_on(row: DeploymentRow) -> None:
+def _require_going_on(row: DeploymentRow, login: str) -> None:
     if row.watched:
         words = f"A GitHub Actions workflow deploys deployment {row.id}"
         raise NotDone(f"{words}; cancel its run on GitHub")
@@ -33,4 +34,5 @@ def _require_going_on(row: DeploymentRow) -> None:
     if row.asked_at is None:
         raise NotDone(f"The relay does not run deployment {row.id}")
     if row.cancel_asked_by:
-        raise NotDone(f"{row.cancel_asked_by} has asked for that already")
+        who = "You have" if row.cancel_asked_by == login else f"{row.cancel_asked_by} has"
+        raise NotDone(f"{who} asked for that already")

@@ -5,6 +5,7 @@ now. Where GitHub cannot say whether somebody may do it, they may not.
 """
 
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Literal
 
 import structlog
@@ -18,8 +19,9 @@ from webhook.outbound.trouble import Refused, Unsure
 from webhook.store import actions
 from webhook.store.actions import Action
 from webhook.store.deployments import DeploymentRow
+from webhook.work.answer_words import not_there, refused_words, unknown
 from webhook.work.clock import now
-from webhook.work.people import login_of
+from webhook.work.people import login_of, mapped_login, shows_emails
 from webhook.work.recall import PERMISSION
 from webhook.work.relay import Relay, scope
 
@@ -59,24 +61,49 @@ async def scope_of(relay: Relay, action: Action) -> Scope:
     try:
         installation = await github_repository.installed_at(relay.github, action.repo)
     except Refused as refused:
-        raise NotDone(_not_there(action.repo)) from refused
+        if action.outcome == "tried":
+            raise  # it may have been done
+        await _know(relay, action, mapped_login(relay, action.team, action.slack_user))
+        if refused.status == HTTPStatus.NOT_FOUND:
+            raise NotDone(not_there(action.repo)) from refused
+        words = refused_words(refused, action.repo)
+        raise NotDone(f"Nothing was done. {words}", "failed") from refused
     return Scope(installation, action.repo, 0)
 
 
 async def allowed(relay: Relay, action: Action, repository: Scope) -> str:
     """The GitHub login of who asked; nothing more is to be asked about whether they may."""
+    await _require_workspace(relay, action.team)
     login = await login_of(relay, repository, action.team, action.slack_user)
     if not login:
-        raise NotDone(_unknown(action))
-    async with relay.pool.connection() as connection:
-        await actions.know(connection, action.id, login)
+        by_email = await shows_emails(relay, action.team, action.slack_user)
+        raise NotDone(unknown(action, by_email=by_email))
+    await _know(relay, action, login)
     permission = await _permission(relay, repository, login)
     if permission == "none":
-        raise NotDone(_not_there(repository.repo))
+        raise NotDone(not_there(repository.repo))
     if permission not in MAY_DEPLOY:
         words = f"{login} may only read {repository.repo}; this needs write permission on GitHub"
         raise NotDone(words)
     return login
+
+
+async def _require_workspace(relay: Relay, team: str) -> None:
+    """The app may be in workspaces that this relay was not installed in, or not any more."""
+    words = "The relay has no good token of this Slack workspace, so nothing was done"
+    if relay.slack is None:
+        raise NotDone(words)
+    try:
+        await relay.slack.of(team)
+    except Refused as refused:
+        log.warning("asked for from a workspace without a token", team=team, words=str(refused))
+        raise NotDone(words) from refused
+
+
+async def _know(relay: Relay, action: Action, login: str) -> None:
+    """For the audit, whatever becomes of it."""
+    async with relay.pool.connection() as connection:
+        await actions.know(connection, action.id, login)
 
 
 async def _permission(relay: Relay, repository: Scope, login: str) -> str:
@@ -86,7 +113,11 @@ async def _permission(relay: Relay, repository: Scope, login: str) -> str:
         return known
     try:
         found = await github_repository.permission(relay.github, repository, login)
-    except (Unsure, Refused) as trouble:
+    except Refused as refused:
+        log.warning("GitHub does not say what somebody may do", words=str(refused))
+        words = refused_words(refused, repository.repo)
+        raise NotDone(f"Nothing was done. {words}", "failed") from refused
+    except Unsure as trouble:
         log.warning("GitHub does not say what somebody may do", words=str(trouble))
         words = f"GitHub does not say now whether {login} may write to {repository.repo}"
         raise NotDone(f"{words}, so nothing was done; try again in a minute") from trouble
@@ -99,17 +130,3 @@ def routed(relay: Relay, repo: str, environment: str) -> Environment:
     if found is None:
         raise NotDone(no_route_words(relay.config, repo, environment))
     return found
-
-
-def _unknown(action: Action) -> str:
-    return (
-        "The relay does not know who you are on GitHub. Have this put into deploy.yml, with your"
-        f" login: slack_users: {{YOUR-GITHUB-LOGIN: {action.slack_user}}}. Or, if the Slack app may"
-        " read e-mail addresses (users:read.email), show the address that you have in Slack on"
-        " your GitHub profile, and ask again in a minute"
-    )
-
-
-def _not_there(repo: str) -> str:
-    """The same words for both, so that they do not tell what there is."""
-    return f"Either the App is not installed in {repo}, or you may not write to it"

@@ -1,7 +1,8 @@
 """A press becomes a deployment on GitHub: exactly one, however often it is pressed or delivered.
 
 The action is marked `tried` before the call. If it is found so, an earlier call has no known end (a
-crash, a time-out), and GitHub's list is searched for its marker before anything is made again.
+crash, a time-out), and GitHub's list is searched for its marker, more than once because GitHub may
+end late what it was asked for, before anything is made again.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,15 +16,16 @@ from webhook.store.actions import Action
 from webhook.work.answer_checks import NotDone, require_in_time, scope_of
 from webhook.work.answer_orders import Order, marker
 from webhook.work.answer_told import tell_there
+from webhook.work.answer_words import refused_words
 from webhook.work.clock import now
 from webhook.work.relay import Relay
 
 log = structlog.get_logger()
 
-# Seconds that a call may be under way in whatever process, and seconds after which one without a
-# clear answer is looked into.
+# Seconds that a call may be under way in whatever process, and seconds after its end at which it is
+# looked whether one without a clear answer made something.
 CALL_MAY_TAKE = 12
-LOOK_AFTER = 3
+LOOK_AFTER: tuple[float, ...] = (5, 15, 45)
 
 MakeOrder = Callable[[Relay, Action], Awaitable[Order]]
 
@@ -34,8 +36,7 @@ async def create(relay: Relay, action: Action, make_order: MakeOrder) -> None:
         if made is not None:
             log.info("deployment found again", made=made)
             return await _record(relay, action, made, action.words)
-        async with relay.pool.connection() as connection:
-            await actions.not_tried(connection, action.id)
+        await _not_found(relay, action)
     require_in_time(action)
     order = await make_order(relay, action)
     made = await _made(relay, action, order)
@@ -54,6 +55,17 @@ async def _found(relay: Relay, action: Action) -> int | None:
         environment=action.environment,
         marker=marker(action),
     )
+
+
+async def _not_found(relay: Relay, action: Action) -> None:
+    """`Later` until it was looked for often enough."""
+    looks = action.looks + 1
+    async with relay.pool.connection() as connection:
+        if looks == len(LOOK_AFTER):
+            return await actions.not_tried(connection, action.id)
+        rest = LOOK_AFTER[looks] - LOOK_AFTER[looks - 1]
+        await actions.not_found(connection, action.id, rest)
+    raise Later.in_seconds("GitHub gave no clear answer", rest)
 
 
 async def _made(relay: Relay, action: Action, order: Order) -> int:
@@ -75,19 +87,22 @@ async def _made(relay: Relay, action: Action, order: Order) -> int:
         return await create_deployment(relay.github, order.scope, wanted)
     except Unsure as trouble:
         async with relay.pool.connection() as connection:
-            await actions.answer_owed(connection, action.id, LOOK_AFTER)
-        raise Later.in_seconds(str(trouble), LOOK_AFTER) from trouble
+            await actions.answer_owed(connection, action.id, LOOK_AFTER[0])
+        raise Later.in_seconds(str(trouble), LOOK_AFTER[0]) from trouble
     except Later:
         async with relay.pool.connection() as connection:
             await actions.not_tried(connection, action.id)
         raise
     except Refused as refused:
-        raise NotDone(f"Nothing was deployed. {refused}", "failed") from refused
+        words = refused_words(refused, action.repo or order.scope.repo)
+        raise NotDone(f"Nothing was deployed. {words}", "failed") from refused
 
 
 async def _record(relay: Relay, action: Action, made: int, words: str) -> None:
     async with relay.pool.connection() as connection, connection.transaction():
-        await actions.end(connection, action.id, "done", words, made)
+        if not await actions.end(connection, action.id, "done", words, made):
+            log.warning("somebody else ended this action meanwhile", made=made)
+            return
         if action.deployment_id is not None:
             await tell_there(relay, connection, action, words, made)
         new = await deployments.read(connection, made)

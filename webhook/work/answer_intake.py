@@ -16,6 +16,7 @@ from webhook.deployments.slack_actions import Asked, Odd, Said, Stopped, Taken, 
 from webhook.deployments.slack_commands import commanded, submitted
 from webhook.store import actions, slack_installations
 from webhook.store.database import Sync, SyncPool
+from webhook.work.clock import now
 from webhook.work.intake import NotKept
 from webhook.work.queue import Queue
 
@@ -41,7 +42,7 @@ class AnswerIntake:
             case "block_actions":
                 return self._take(pressed(payload))
             case "view_submission":
-                return self._take(submitted(payload, self._config))
+                return self._take(submitted(payload, self._config, now()))
         return None
 
     def command(self, fields: Mapping[str, str]) -> Answer:

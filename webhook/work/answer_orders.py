@@ -51,7 +51,8 @@ async def rollback(relay: Relay, action: Action) -> Order:
     await _require_current(relay, action, row)
     if not row.phase.final:
         raise NotDone(f"Deployment {row.id} still goes on; cancel it first")
-    old = await _success_of_another_commit(relay, row)
+    async with relay.pool.connection() as connection:
+        old = await deployments.success_of_another_commit(connection, row)
     if old is None:
         words = f"There is nothing to roll back to: {row.environment} has no earlier success"
         raise NotDone(f"{words} of another commit")
@@ -67,17 +68,21 @@ async def deploy(relay: Relay, action: Action) -> Order:
     repository = await scope_of(relay, action)
     login = await allowed(relay, action, repository)
     environment = routed(relay, action.repo, action.environment)
-    ref = action.ref
-    if not ref:
-        ref = (await github_repository.repository(relay.github, repository)).default_branch
     wanted = Wanted(
-        ref=ref,
+        ref=await ref_of(relay, action, repository),
         environment=action.environment,
         description=f"Asked for in Slack by {login}",
         production=is_production(environment, action.environment),
         marker=marker(action),
     )
     return Order(scope=repository, wanted=wanted, words="")
+
+
+async def ref_of(relay: Relay, action: Action, repository: Scope) -> str:
+    """The default branch, where none was typed."""
+    if action.ref:
+        return action.ref
+    return (await github_repository.repository(relay.github, repository)).default_branch
 
 
 def _like(
@@ -103,17 +108,9 @@ async def _require_current(relay: Relay, action: Action, row: DeploymentRow) -> 
         words = f"A GitHub Actions workflow made deployment {row.id} and deploys it"
         raise NotDone(f"{words}; run the workflow again on GitHub")
     async with relay.pool.connection() as connection:
-        if await actions.same(connection, row.id, action.kind):
+        if await actions.same(connection, action):
             raise AskedBefore
         newest = await deployments.is_newest(connection, row)
     if not newest:
         words = f"Another deployment to {row.environment} was asked for after {row.id}"
         raise NotDone(f"{words}; use the buttons of the newest one")
-
-
-async def _success_of_another_commit(relay: Relay, row: DeploymentRow) -> DeploymentRow | None:
-    async with relay.pool.connection() as connection:
-        old = await deployments.last_success(connection, row)
-        while old is not None and old.sha == row.sha:
-            old = await deployments.last_success(connection, old)
-    return old

@@ -3,9 +3,13 @@
 What the person is told is made of the action's row, so that it can be said after a crash too.
 """
 
-from webhook.outbound.messages_text import escape, link
+from collections.abc import Callable
+from typing import cast
+
+from webhook.outbound.messages_signs import sign_of
+from webhook.outbound.messages_text import bold, escape, link
 from webhook.outbound.slack_replies import question
-from webhook.outbound.told import Message
+from webhook.outbound.told import Message, Told
 from webhook.store import actions, deployments, standings, steps
 from webhook.store.actions import Action
 from webhook.store.database import Async
@@ -23,19 +27,22 @@ async def said(relay: Relay, action: Action) -> Message | None:
     if action.kind == "form" and action.outcome == "done":
         return None
     if action.outcome == "waiting":
-        return question(
-            f"{_what(action)} is production. Are you sure?",
-            action.id,
-            button="Deploy to production",
-            detail=f"{action.repo} to {action.environment}, {action.ref or 'the default branch'}",
-        )
+        return question(f"Deploy {_what(action, bold)}?", action.id, button="Deploy to production")
     if action.kind == "status" and action.outcome == "done":
         return Message(await _standings(relay, action.repo), [])
-    text = escape(action.words, _LONGEST_WORDS)
-    if action.made is not None:
-        text = f"Deployment {action.made} was asked for"
+    text = _outcome(action)
     page = await _page(relay, action)
     return Message(f"{text}. {link(page, 'Its page')}" if page else text, [])
+
+
+def _outcome(action: Action) -> str:
+    if action.made is not None and action.kind == "deploy":
+        return f"Deploying {_what(action)}"
+    if action.made is not None:
+        return f"Deployment {action.made} was asked for"
+    if action.kind == "cancel" and action.outcome == "done":
+        return "It is being cancelled"
+    return escape(action.words.rstrip(". "), _LONGEST_WORDS)
 
 
 async def _page(relay: Relay, action: Action) -> str:
@@ -46,7 +53,7 @@ async def _page(relay: Relay, action: Action) -> str:
         return ""
     async with relay.pool.connection() as connection:
         row = await deployments.read(connection, action.deployment_id)
-        before = await actions.same(connection, action.deployment_id, action.kind)
+        before = await actions.same(connection, action)
     if row is None:
         return ""
     made = before.made if before and action.outcome == "refused" else None
@@ -67,8 +74,10 @@ async def _standings(relay: Relay, repo: str) -> str:
 def _standing(relay: Relay, one: Standing) -> str:
     ref = "" if one.ref == one.sha else f"{escape(one.ref, 60)} @ "
     page = link(relay.links.page(one.repo, one.deployment_id), str(one.deployment_id))
-    state = one.phase.replace("_", " ")
-    return f"• *{escape(one.environment, 60)}*: {state}, {ref}{one.sha[:7]}, {_age(one)} ({page})"
+    # All that is read of it; so that the channel and this speak of the same thing alike.
+    sign, word = sign_of(cast("Told", one))
+    about = f"{word}, {ref}{one.sha[:7]}, {_age(one)} ({page})"
+    return f"{sign} *{escape(one.environment, 60)}*: {about}"
 
 
 def _age(one: Standing) -> str:
@@ -79,8 +88,9 @@ def _age(one: Standing) -> str:
     return "just now"
 
 
-def _what(action: Action) -> str:
-    return f"{escape(action.repo, 200)} to *{escape(action.environment, 255)}*"
+def _what(action: Action, shown: Callable[[str], str] = str) -> str:
+    ref, environment = escape(action.ref, 255), escape(action.environment, 255)
+    return f"{shown(ref)} of {escape(action.repo, 200)} to {shown(environment)}"
 
 
 async def tell_there(

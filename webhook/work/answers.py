@@ -9,12 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 import structlog
-from slack_sdk.models.views import View
 
 from webhook.deployments.slack_actions import Kind
 from webhook.deployments.slack_commands import choices, is_production
-from webhook.outbound.slack import Slack
-from webhook.outbound.slack_forms import deploy_form
+from webhook.outbound.slack_forms import deploy_form, open_form
 from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.store import actions
 from webhook.store.actions import Action, AskedBefore, Outcome
@@ -28,8 +26,9 @@ from webhook.work.answer_checks import (
     routed,
     scope_of,
 )
-from webhook.work.answer_create import LOOK_AFTER, create
-from webhook.work.answer_told import said
+from webhook.work.answer_create import CALL_MAY_TAKE, LOOK_AFTER, create
+from webhook.work.answer_reply import TOO_OLD, reply, tell_of_wait
+from webhook.work.answer_words import asked_before, refused_words
 from webhook.work.clock import now
 from webhook.work.relay import Relay
 
@@ -40,9 +39,8 @@ FORM_WITHIN = timedelta(seconds=2.8)
 # How long a call without a clear answer is looked for, and the most seconds between two looks.
 GIVE_UP_AFTER = timedelta(days=1)
 LONGEST_WAIT = 60
-# Slack takes no answer after that.
-REPLY_WITHIN = timedelta(minutes=30)
 _HELD = "Waits until it is confirmed"
+_CONFIRMED = "You have confirmed this already; it is being asked for"
 _IN_DOUBT = "GitHub gave no clear answer"
 _LOOK_THERE = "look there whether it was done before you ask again"
 _TYPED = "type all of it instead: /deploy owner/repo environment [ref]"
@@ -56,9 +54,15 @@ async def answer(relay: Relay, action_id: int) -> None:
         action=action.id, kind=action.kind, deployment=action.deployment_id
     )
     if action.open:
-        await _attempt(relay, action)
+        try:
+            await _attempt(relay, action)
+        except Later as later:
+            await tell_of_wait(relay, action_id, later)
+            raise
         action = await _read(relay, action_id) or action
-    await _reply(relay, action)
+        if action.outcome == "tried":
+            raise Later.in_seconds("somebody else is at it", CALL_MAY_TAKE)
+    await reply(relay, action)
 
 
 async def _attempt(relay: Relay, action: Action) -> None:
@@ -68,7 +72,9 @@ async def _attempt(relay: Relay, action: Action) -> None:
         log.info("not done", outcome=why.outcome, words=str(why))
         await _end(relay, action, why.outcome, str(why))
     except AskedBefore:
-        await _end(relay, action, "refused", await _asked_before(relay, action))
+        async with relay.pool.connection() as connection:
+            words = asked_before(action, await actions.same(connection, action))
+            await actions.end_waiting(connection, action.id, words)
 
 
 async def _do(relay: Relay, action: Action) -> None:
@@ -83,7 +89,10 @@ async def _do(relay: Relay, action: Action) -> None:
             raise _in_doubt(known, trouble) from trouble
         if isinstance(trouble, Later) and trouble.at <= action.at + TOO_LATE:
             raise
-        raise NotDone(f"Nothing was done. {trouble}; ask again later", "failed") from trouble
+        words = str(trouble)
+        if isinstance(trouble, Refused):
+            words = refused_words(trouble, action.repo)
+        raise NotDone(f"Nothing was done. {words}; ask again later", "failed") from trouble
 
 
 def _in_doubt(action: Action, trouble: Later | Unsure | Refused) -> Later | NotDone:
@@ -93,32 +102,12 @@ def _in_doubt(action: Action, trouble: Later | Unsure | Refused) -> Later | NotD
     if isinstance(trouble, Later):
         return trouble
     seconds = (now() - action.at).total_seconds() / 10
-    return Later.in_seconds(str(trouble), min(max(LOOK_AFTER, seconds), LONGEST_WAIT))
-
-
-async def _asked_before(relay: Relay, action: Action) -> str:
-    async with relay.pool.connection() as connection:
-        other = await actions.same(connection, action.deployment_id or 0, action.kind)
-    who = other.login if other else "Somebody"
-    return f"{who} has asked for that already"
+    return Later.in_seconds(str(trouble), min(max(LOOK_AFTER[0], seconds), LONGEST_WAIT))
 
 
 async def _end(relay: Relay, action: Action, outcome: Outcome, words: str) -> None:
     async with relay.pool.connection() as connection:
         await actions.end(connection, action.id, outcome, words)
-
-
-async def _reply(relay: Relay, action: Action) -> None:
-    """Once it is known what to say, that it could not be said changes nothing."""
-    if action.reply is None:
-        return
-    in_time = now() < action.at + REPLY_WITHIN
-    message = await said(relay, action) if in_time else None
-    if message is not None:
-        confirmed = bool(action.reply.confirms)
-        await relay.replies.give(action.reply.url, message, replace=confirmed)
-    async with relay.pool.connection() as connection:
-        await actions.answered(connection, action.id)
 
 
 async def _retry(relay: Relay, action: Action) -> None:
@@ -141,16 +130,22 @@ async def _deploy(relay: Relay, action: Action) -> None:
 
 async def _hold(relay: Relay, action: Action) -> None:
     require_in_time(action)
-    await allowed(relay, action, await scope_of(relay, action))
+    repository = await scope_of(relay, action)
+    await allowed(relay, action, repository)
+    ref = await answer_orders.ref_of(relay, action, repository)
     async with relay.pool.connection() as connection:
-        await actions.hold(connection, action.id, _HELD)
+        await actions.hold(connection, action.id, _HELD, ref)
 
 
 async def _confirmed(relay: Relay, press: Action, confirms: int) -> Action:
     async with relay.pool.connection() as connection:
-        if not await actions.confirm(connection, press, confirms):
-            raise NotDone("This was confirmed before, or has waited for too long; ask anew")
-    return await _read(relay, press.id) or press
+        taken_over = await actions.confirm(connection, press, confirms)
+        asked = None if taken_over else await actions.read(connection, confirms)
+    if taken_over:
+        return await _read(relay, press.id) or press
+    if asked is None or (asked.team, asked.slack_user) != (press.team, press.slack_user):
+        raise NotDone("Only who asked for this may confirm it")
+    raise NotDone(TOO_OLD if asked.outcome == "waiting" else _CONFIRMED)
 
 
 async def _status(relay: Relay, action: Action) -> None:
@@ -160,21 +155,19 @@ async def _status(relay: Relay, action: Action) -> None:
 
 
 async def _form(relay: Relay, action: Action) -> None:
-    reply = action.reply
-    if relay.slack is None or reply is None or now() > action.at + FORM_WITHIN:
+    where = action.reply
+    if relay.slack is None or where is None or now() > action.at + FORM_WITHIN:
         raise NotDone(f"The form could not be opened in time; {_TYPED}", "failed")
     names, typed = choices(relay.config)
-    view = deploy_form(action.repo, names, typed=typed, url=reply.url)
+    view = deploy_form(
+        action.repo, names, typed=typed, url=where.url, at=int(action.at.timestamp())
+    )
     try:
-        await relay.slack.using(action.team, lambda slack: _open(slack, reply.trigger, view))
+        await relay.slack.using(action.team, lambda slack: open_form(slack, where.trigger, view))
     except (Later, Unsure, Refused) as trouble:
         log.warning("the form was not opened", words=str(trouble))
         raise NotDone(f"The form could not be opened; {_TYPED}", "failed") from trouble
     await _end(relay, action, "done", "")
-
-
-async def _open(slack: Slack, trigger: str, view: View) -> None:
-    await slack.call(lambda: slack.client.views_open(trigger_id=trigger, view=view))
 
 
 async def _read(relay: Relay, action_id: int) -> Action | None:

@@ -40,7 +40,7 @@ GRACE = timedelta(seconds=15)
 SILENCE = timedelta(minutes=2)
 # Trouble with a tool that lasts so long is told to everybody.
 TELL_AFTER = timedelta(minutes=1)
-# Seconds: an accepted start that `find` does not show yet is looked for so often.
+# Seconds: what a tool does not show yet, or cannot say now, is asked for again so often at most.
 LOOK_AGAIN = 2
 # How long a start may be under way in whatever process.
 CALL_MAY_TAKE = timedelta(seconds=TIMEOUT + 2)
@@ -67,7 +67,7 @@ class Look:
         """When to look again; None: it is over."""
         if self.handler.local and self.row.started_on not in (None, self.relay.place):
             await self._hand_over(self.row.started_on or "")
-        wanted = self.row.cancel_asked_by is None
+        wanted = self.row.cancel_asked_by is None or self.row.ended_at is not None
         silent_until = self._reports_until()
         if silent_until and wanted:
             return silent_until
@@ -187,18 +187,24 @@ class Look:
             return None
         if isinstance(trouble, ToolNotReady):
             await moves.not_ready(self.relay, self.row, str(trouble), held=trouble.held)
-            return min(trouble.retry_at or self._next(least=2, most=15), self.due)
+            return min(trouble.retry_at or self._next(least=LOOK_AGAIN, most=15), self.due)
         if isinstance(trouble, ToolBusy):
-            return min(self._next(least=2, most=60), self.due)
+            return min(self._next(least=LOOK_AGAIN, most=60), self.due)
         log.warning("tool unavailable", words=str(trouble))
         told_at = (self.row.tool_trouble_since or now()) + TELL_AFTER
         lasts = told_at < max(now(), trouble.retry_at or now())
         self.row = await moves.wait(self.relay, self.row, str(trouble), tell=lasts)
-        return min(trouble.retry_at or self._next(least=2, most=60), self.due)
+        return min(trouble.retry_at or self._next(least=LOOK_AGAIN, most=60), self.due)
 
     async def _never_begun(self) -> None:
-        words = f"Cancelled by {self.row.cancel_asked_by} before it began"
-        await moves.end(self.relay, self.row, words)
+        """Unless its tool cannot say whether an earlier start got through."""
+        words = f"Cancelled by {self.row.cancel_asked_by}"
+        if self.row.started_at is None or self.handler.local or self.handler.appears_within:
+            await moves.end(self.relay, self.row, f"{words} before it began")
+            return
+        left = await self._cancel(Run(str(self.row.id), State.IN_PROGRESS))
+        said = f"{words}; an earlier start may have got through{left}"
+        await moves.end(self.relay, self.row, said)
 
     async def _end_as_asked(self, run: Run) -> datetime | None:
         """Where the tool does not let it be ended, it is followed as before."""

@@ -6,7 +6,7 @@ from typing import Any
 from handlers import durations
 from handlers.contract import Run, State
 from webhook.deployments.states import LONGEST_WORDS, Phase, follows, shorten
-from webhook.store import deployments, steps
+from webhook.store import actions, deployments, steps
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work.clock import now
@@ -82,6 +82,7 @@ async def not_cancelled(relay: Relay, row: DeploymentRow, words: str) -> Deploym
         row = await deployments.change(connection, row, cancel_asked_by=None)
         step = steps.NewStep(actor="relay", state=steps.ASKED, words=words, counted=False)
         await steps.add(connection, row.id, step)
+        await actions.not_cancelled(connection, row.id, words)
         await relay.tell_slack(connection, row)
     return row
 
@@ -209,6 +210,6 @@ async def apply(relay: Relay, connection: Async, row: DeploymentRow, move: Move)
     row = await deployments.change(connection, row, **columns)
     if row.phase is Phase.SUCCESS:
         for replaced in await deployments.replaced_by(connection, row):
-            await relay.tell_slack(connection, replaced)
+            await relay.tell_slack_again(connection, replaced)
     await relay.tell_slack(connection, row)
     return row

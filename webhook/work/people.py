@@ -26,9 +26,8 @@ EMAIL_SCOPES = frozenset({"users:read", "users:read.email"})
 
 async def login_of(relay: Relay, scope: Scope, team: str, user: str) -> str:
     """The GitHub login of a Slack user: U… in that workspace, or T…/U… of another one."""
-    for login, users in relay.config.slack_users.items():
-        if user in users or f"{team}/{user}" in users:
-            return login
+    if login := mapped_login(relay, team, user):
+        return login
     known = relay.recall.logins.get((team, user))
     if known is not None:
         return known
@@ -39,6 +38,24 @@ async def login_of(relay: Relay, scope: Scope, team: str, user: str) -> str:
         return ""
     relay.recall.logins.keep((team, user), login, PEOPLE if login else NOBODY)
     return login
+
+
+def mapped_login(relay: Relay, team: str, user: str) -> str:
+    """By deploy.yml alone."""
+    for login, users in relay.config.slack_users.items():
+        if user in users or f"{team}/{user}" in users:
+            return login
+    return ""
+
+
+async def shows_emails(relay: Relay, team: str, user: str) -> bool:
+    """Whether that user could be known by their e-mail address."""
+    if relay.slack is None or _is_foreign(user):
+        return False
+    try:
+        return await relay.slack.using(team, _shows_emails)
+    except (Later, Unsure, Refused):
+        return False
 
 
 async def mention_of(
@@ -57,6 +74,7 @@ async def mention_of(
         mention = await _mention_by_email(relay, slack, team, login, scope)
     except (Later, Unsure) as trouble:
         log.info("a person on GitHub cannot be looked up in Slack", words=str(trouble))
+        relay.recall.mentions.keep((team, login.lower()), "", NOBODY)
         return ""
     except Refused:  # nobody has that address there
         mention = ""
@@ -65,7 +83,7 @@ async def mention_of(
 
 
 async def _login_by_email(relay: Relay, scope: Scope, team: str, user: str) -> str:
-    if relay.slack is None or "/" in user:  # somebody else's workspace vouches for no address here
+    if relay.slack is None or _is_foreign(user):
         return ""
     email = await relay.slack.using(team, lambda slack: _email_of(slack, team, user))
     return await github_people.login_of(relay.github, scope, email) if email else ""
@@ -92,6 +110,11 @@ async def _mention_by_email(relay: Relay, slack: Slack, team: str, login: str, s
     user = answer["user"]
     confirmed = user.get("is_email_confirmed") is not False
     return f"<@{user['id']}>" if confirmed and _is_member(user, team) else ""
+
+
+def _is_foreign(user: str) -> bool:
+    """Somebody else's workspace vouches for no address here."""
+    return "/" in user
 
 
 async def _shows_emails(slack: Slack) -> bool:

@@ -1,5 +1,6 @@
 """What others told, remembered for a while: who somebody is, what they may do."""
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -12,6 +13,7 @@ PEOPLE = 600.0
 NOBODY = 60.0
 PERMISSION = 60.0
 MOST = 10_000
+AT_ONCE = 3
 
 
 class Remembered(Generic[K, V]):
@@ -32,8 +34,10 @@ class Remembered(Generic[K, V]):
 class Recall:
     """Of one process. `logins`: (team, user) -> GitHub login; `mentions`: (team, login) -> how
     Slack mentions that person; both are empty for nobody. `permissions`: (repo, login) -> GitHub's
-    word."""
+    word. `unknown`: what GitHub cannot say now of a repository; so many `comparing` it at once."""
 
     logins: Remembered[tuple[str, str], str] = field(default_factory=Remembered)
     mentions: Remembered[tuple[str, str], str] = field(default_factory=Remembered)
     permissions: Remembered[tuple[str, str], str] = field(default_factory=Remembered)
+    unknown: Remembered[str, str] = field(default_factory=Remembered)
+    comparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))

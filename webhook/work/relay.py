@@ -20,7 +20,7 @@ from webhook.outbound.github import TIMEOUT, GitHub
 from webhook.outbound.slack_replies import Replies
 from webhook.report_tokens import ReportTokens
 from webhook.start import Setup
-from webhook.store import database, deployments
+from webhook.store import database, deployments, slack_messages
 from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.vault import Vault
@@ -85,8 +85,15 @@ class Relay:
     async def tell_slack(self, connection: Async, row: DeploymentRow) -> None:
         """Have Slack hear of it, wherever it is to be heard; in the caller's transaction."""
         if self.slack is not None:
-            for target in targets(self.config, row):
-                await self.queue.tell_slack(connection, row.id, target.name)
+            named = {target.name for target in targets(self.config, row)}
+            for channel in sorted(named | await slack_messages.told_in(connection, row.id)):
+                await self.queue.tell_slack(connection, row.id, channel)
+
+    async def tell_slack_again(self, connection: Async, row: DeploymentRow) -> None:
+        """Where it was told before; of what is over nobody else needs to hear."""
+        if self.slack is not None:
+            for channel in sorted(await slack_messages.told_in(connection, row.id)):
+                await self.queue.tell_slack(connection, row.id, channel)
 
     async def read(self, deployment_id: int) -> DeploymentRow | None:
         async with self.pool.connection() as connection:

@@ -3,16 +3,19 @@
 Source: docs.slack.dev, "Formatting message text", mentions of users and groups.
 """
 
+import asyncio
 import re
 from dataclasses import dataclass
 
-from webhook.outbound.trouble import Refused
+from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.store.deployments import DeploymentRow
 from webhook.work.people import mention_of
 from webhook.work.relay import Relay, scope
 from webhook.work.slack_targets import Target
 from webhook.work.workspaces import Workspaces
 
+# Seconds that a message waits to know whom to mention.
+PATIENCE = 4
 _GROUP_ID = re.compile(r"S[A-Z0-9]{6,}")
 
 
@@ -35,8 +38,9 @@ async def mention(
     team = target.destination.workspace or ""
     try:
         slack = await workspaces.of(team)
-        found = await mention_of(relay, slack, (await slack.bot()).team, asked_by, scope(row))
-    except Refused:  # said where the message is posted
+        async with asyncio.timeout(PATIENCE):
+            found = await mention_of(relay, slack, (await slack.bot()).team, asked_by, scope(row))
+    except (Refused, Later, Unsure, TimeoutError):  # said where the message is posted
         found = ""
     return Mention(found or asked_by)
 

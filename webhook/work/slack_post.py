@@ -10,7 +10,7 @@ from datetime import timedelta
 import structlog
 
 from webhook.outbound.messages import digest
-from webhook.outbound.slack import Gone, Limited, Posted, Slack
+from webhook.outbound.slack import Gone, Limited, Posted, Slack, is_channel_id
 from webhook.outbound.told import Message
 from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.store import slack_lanes, slack_messages
@@ -27,7 +27,8 @@ log = structlog.get_logger()
 # How long a call may be under way in whatever process, and the seconds after which one without a
 # clear answer is looked into.
 CALL_MAY_TAKE = timedelta(seconds=12)
-LOOK_AFTER = 3
+LOOK_AFTER = (3, 60, 300, 1800, 3600)
+EDIT_REST = timedelta(minutes=1)
 # What Slack refuses is tried again for a day: somebody may invite the bot, or install it again.
 TRY_FOR = timedelta(days=1)
 SHORTEST_REST, LONGEST_REST = timedelta(minutes=1), timedelta(minutes=30)
@@ -68,7 +69,7 @@ class Post:
         except Limited as limited:
             raise await self._held(limited, "edit") from limited
         except Unsure as trouble:
-            raise Later.in_seconds(str(trouble), LOOK_AFTER) from trouble
+            raise Later(str(trouble), now() + self._rest(EDIT_REST)) from trouble
         except Refused as refused:
             return await self._in_trouble(known, refused)
         async with self.relay.pool.connection() as connection:
@@ -87,7 +88,9 @@ class Post:
             posted = await self.workspaces.using(team, lambda slack: self._found(slack, known))
             # What a post that nobody recorded says is not known: an edit follows.
             shown = "" if posted else digest(message)
-            if posted is None:
+            if posted:
+                await self._leave_queue(known)
+            else:
                 await self._turn(known, "post")
                 posted = await self.workspaces.using(
                     team, lambda slack: self._posted(slack, known, message)
@@ -95,9 +98,7 @@ class Post:
         except Limited as limited:
             raise await self._held(limited, "post") from limited
         except Unsure as trouble:
-            async with self.relay.pool.connection() as connection:
-                await slack_messages.answer_owed(connection, known, LOOK_AFTER)
-            raise Later.in_seconds(str(trouble), LOOK_AFTER) from trouble
+            raise Later.in_seconds(str(trouble), LOOK_AFTER[0]) from trouble
         except Gone:
             raise  # of its parent
         except Refused as refused:
@@ -120,11 +121,13 @@ class Post:
         about = f":{self.about}" if self.about else ""
         return f"{self.row.id}:{self.purpose}{about}"
 
+    @property
+    def _row(self) -> tuple[int, Purpose, str, int]:
+        return self.row.id, self.purpose, self.target.name, self.about
+
     async def _known(self) -> SlackMessage:
         async with self.relay.pool.connection() as connection:
-            return await slack_messages.claim(
-                connection, self.row.id, self.purpose, self.target.name, self.about
-            )
+            return await slack_messages.claim(connection, *self._row)
 
     async def _turn(self, known: SlackMessage, kind: str) -> None:
         """Wait for it, where others are before us."""
@@ -152,14 +155,19 @@ class Post:
         """A post of an earlier try that got through although nobody recorded it."""
         if known.tried_until is None or known.first_tried_at is None:
             return None
-        channel_id = self.parent.channel_id if self.parent else ""
-        if not channel_id:
-            async with self.relay.pool.connection() as connection:
-                channel_id = await slack_messages.channel_id(
-                    connection, known.channel, self.target.channel
-                )
         thread = self.parent.ts if self.parent else ""
-        return await slack.find(channel_id, self._key, known.first_tried_at, thread)
+        return await slack.find(
+            await self._channel_id(known), self._key, known.first_tried_at, thread
+        )
+
+    async def _channel_id(self, known: SlackMessage) -> str:
+        """Empty where only its name is known, by which nothing can be searched."""
+        if self.parent:
+            return self.parent.channel_id
+        async with self.relay.pool.connection() as connection:
+            found = await slack_messages.channel_id(connection, known.channel)
+        named = self.target.channel
+        return found or (named if is_channel_id(named) else "")
 
     async def _posted(self, slack: Slack, known: SlackMessage, message: Message) -> Posted:
         await slack.bot()  # so that the claim covers one call only
@@ -176,18 +184,39 @@ class Post:
                 broadcast=self.broadcast,
                 link_names=self.link_names,
             )
-        except Later:
+        except (Later, Refused):
             async with self.relay.pool.connection() as connection:
                 await slack_messages.not_posted(connection, known)
             raise
+        except Unsure as trouble:
+            raise await self._owed(slack, known, trouble) from trouble
+
+    async def _owed(self, slack: Slack, known: SlackMessage, trouble: Unsure) -> Later:
+        """Where the history cannot be searched, each further try may post it once more: so they
+        become rare."""
+        searchable = await self._channel_id(known) and await slack.may_search()
+        rest = LOOK_AFTER[0 if searchable else min(known.tries, len(LOOK_AFTER) - 1)]
+        async with self.relay.pool.connection() as connection:
+            await slack_messages.answer_owed(connection, known, rest)
+        return Later.in_seconds(str(trouble), rest)
+
+    def _rest(self, longest: timedelta) -> timedelta:
+        """The longer the trouble, the longer."""
+        return max(timedelta(seconds=3), min((now() - self.row.phase_at) / 4, longest))
+
+    async def _leave_queue(self, known: SlackMessage) -> None:
+        async with self.relay.pool.connection() as connection:
+            await slack_messages.keep_slot(connection, known, None)
 
     async def _in_trouble(self, known: SlackMessage, refused: Refused) -> SlackMessage:
         """Kept for the page and for `check`, and tried again now and then."""
+        words = str(refused)
+        for channel_id in (known.channel_id, self.parent.channel_id if self.parent else ""):
+            words = words.replace(channel_id, self.target.channel) if channel_id else words
         async with self.relay.pool.connection() as connection:
-            await slack_messages.in_trouble(connection, known, str(refused))
-        if known.trouble != str(refused):
-            log.error("Slack refuses", channel=known.channel, words=str(refused))
-        age = now() - self.row.phase_at
-        if age > TRY_FOR:
+            await slack_messages.in_trouble(connection, known, words)
+        if known.trouble != words:
+            log.error("Slack refuses", channel=known.channel, words=words)
+        if now() - self.row.phase_at > TRY_FOR:
             return known
-        raise Later(str(refused), now() + max(SHORTEST_REST, min(age / 4, LONGEST_REST)))
+        raise Later(words, now() + max(SHORTEST_REST, self._rest(LONGEST_REST)))

@@ -15,6 +15,7 @@ from webhook.store.actions import Action
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.steps import Step
+from webhook.work.recall import NOBODY
 from webhook.work.relay import Relay, scope
 
 log = structlog.get_logger()
@@ -29,7 +30,8 @@ async def told_of(relay: Relay, row: DeploymentRow) -> Told:
         before = await deployments.ended_before(connection, row)
         made_by = await actions.made_by(connection, row.id)
         held = row.ended_at is None and await steps.is_held(connection, row.id)
-        buttons = await _buttons(relay, connection, row, last)
+        back = await deployments.success_of_another_commit(connection, row)
+        buttons = await _buttons(relay, connection, row, back)
     end = row.ended_at
     start = row.started_at or row.asked_at
     return Told(
@@ -59,7 +61,7 @@ async def told_of(relay: Relay, row: DeploymentRow) -> Told:
         if made_by and made_by.deployment_id
         else "",
         buttons=buttons,
-        rollback_to=f"{last.ref} @ {last.sha[:7]}" if last else "",
+        rollback_to=f"{back.ref} @ {back.sha[:7]}" if back else "",
     )
 
 
@@ -80,7 +82,7 @@ def _asked_by(row: DeploymentRow, made_by: Action | None) -> str:
 
 
 async def _buttons(
-    relay: Relay, connection: Async, row: DeploymentRow, last: DeploymentRow | None
+    relay: Relay, connection: Async, row: DeploymentRow, back: DeploymentRow | None
 ) -> tuple[str, ...]:
     """What makes sense now; of older deployments, nothing but to end them."""
     if not relay.answers or row.asked_at is None:
@@ -90,7 +92,7 @@ async def _buttons(
     if row.watched or not await deployments.is_newest(connection, row):
         return ()
     retry = ("retry",) if row.phase in (Phase.FAILURE, Phase.ERROR) else ()
-    return (*retry, "rollback") if last and last.sha != row.sha else retry
+    return (*retry, "rollback") if back else retry
 
 
 async def _ships(relay: Relay, row: DeploymentRow, last: DeploymentRow | None) -> Ships | None:
@@ -99,12 +101,16 @@ async def _ships(relay: Relay, row: DeploymentRow, last: DeploymentRow | None) -
         return None
     if row.ships and row.ships["since"] == last.sha:
         return Ships.from_json(row.ships) if "total" in row.ships else None
+    recall = relay.recall
+    if recall.comparing.locked() or recall.unknown.get(row.repo) is not None:
+        return None
     found = None
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with recall.comparing, asyncio.timeout(PATIENCE):
             found = await compare(relay.github, scope(row), last.sha, row.sha)
     except (Later, Unsure, TimeoutError) as trouble:
         log.warning("GitHub does not say what ships now", words=str(trouble))
+        recall.unknown.keep(row.repo, "what ships", NOBODY)
         return None
     except Refused as refused:
         log.info("GitHub does not say what ships", words=str(refused))

@@ -7,8 +7,10 @@ a success after a failure are shown in the channel too, because nobody is told o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 
+from webhook.deployments.slack_config import Destination
 from webhook.deployments.states import Phase, phase_of
 from webhook.outbound import messages
 from webhook.outbound.slack import Gone
@@ -31,6 +33,8 @@ from webhook.work.workspaces import Workspaces
 MOST_REPLIES = 30
 # Steps that follow each other so closely, in paces of the channel, are one reply.
 TOGETHER = 5
+# How long a worker of another configuration is waited for.
+KNOWN_ELSEWHERE = timedelta(minutes=5)
 FAILED = (Phase.FAILURE, Phase.ERROR)
 
 
@@ -42,10 +46,11 @@ async def tell_slack(relay: Relay, deployment_id: int, channel: str = "") -> Non
         async with relay.pool.connection() as connection:
             await relay.tell_slack(connection, row)
         return
+    log_about(row)
     target = next((one for one in targets(relay.config, row) if one.name == channel), None)
+    target = target or await _no_longer_named(relay, row, channel)
     if target is None:
         return
-    log_about(row)
     async with relay.pool.connection() as connection:
         # They would hold this one back where it has to wait for a shorter time than they.
         await jobs.drop_waiting(connection, slack_lock(row.id, channel))
@@ -56,6 +61,18 @@ async def tell_slack(relay: Relay, deployment_id: int, channel: str = "") -> Non
         await telling.alarm()
     # Somebody else may have said more by now, which we would have turned back.
     await require_newest(relay, row)
+
+
+async def _no_longer_named(relay: Relay, row: DeploymentRow, channel: str) -> Target | None:
+    """A message that is there is kept up to date, whatever deploy.yml says now. Errors: `Later`
+    for a channel that another worker, with another deploy.yml, may know."""
+    async with relay.pool.connection() as connection:
+        there = await slack_messages.newest(connection, row.id, "message", channel)
+    if any(message.ts for message in there):
+        return Target(channel, channel, living=True, destination=Destination(mentions="none"))
+    if now() - row.phase_at < KNOWN_ELSEWHERE:
+        raise Later("deploy.yml names no such channel here", now() + KNOWN_ELSEWHERE / 10)
+    return None
 
 
 async def require_newest(relay: Relay, row: DeploymentRow) -> None:
@@ -82,9 +99,18 @@ class Telling:
         # What is there is kept up to date, or it would go on saying what is no longer so.
         if not there and not self.target.destination.tells(self.row.phase):
             return
-        shown = await self._post("message").keep_up(messages.living(self.told))
-        if shown.ts:
-            await self._keep_thread(shown)
+        waits: list[Later] = []
+        try:
+            there = [await self._post("message").keep_up(messages.living(self.told))]
+        except Later as later:
+            waits.append(later)  # its thread need not wait for an edit
+        if any(message.ts for message in there):
+            try:
+                await self._keep_thread(there[0])
+            except Later as later:
+                waits.append(later)
+        if waits:
+            raise min(waits, key=lambda later: later.at)
 
     async def alarm(self) -> None:
         who = await self._mention()
@@ -96,27 +122,44 @@ class Telling:
             replies = await slack_messages.newest(connection, self.row.id, "step", self.target.name)
             after = max((reply.about for reply in replies if reply.ts), default=0)
             new = await steps.shown(connection, self.row.id, after)
+            failed_before = await slack_messages.newest(
+                connection, self.row.id, "reply", self.target.name
+            )
         # Read after the steps: all of them are known in the row that says what to make of them.
         await require_newest(self.relay, self.row)
-        begun = next((reply.about for reply in replies if not reply.ts), None)
+        if any(reply.ts for reply in failed_before):  # by an older version of the relay
+            new = [step for step in new if phase_of(step.state) not in FAILED]
+        waiting = next((reply for reply in replies if not reply.ts), None)
+        begun = waiting.about if waiting and waiting.tries else None
         told = [s for s in new if begun is None or s.turn <= begun]
         worth = self._worth_telling(told)
         if not worth:
+            await self._drop(waiting)
             return
+        if waiting and begun is None:
+            async with self.relay.pool.connection() as connection:
+                await slack_messages.move(connection, waiting, told[-1].turn)
         urgent = self._is_urgent(worth)
-        if begun is None and not urgent and self.row.ended_at is None:
+        if waiting is None and not urgent and self.row.ended_at is None:
             if len(replies) >= MOST_REPLIES:
                 return
             together_until = worth[0].at + TOGETHER * self.relay.slack_pace
             if now() < together_until:
                 raise Later("more steps may follow at once", together_until)
-        await self._reply(parent, worth, told[-1].turn, urgent=urgent)
-        if len(told) < len(new):
+        shown = await self._reply(parent, worth, begun or told[-1].turn, urgent=urgent)
+        if shown.ts and len(told) < len(new):
             raise Later("more has happened since that reply was begun", now())
+
+    async def _drop(self, waiting: SlackMessage | None) -> None:
+        """What this channel does not want to hear any more must not hold back what follows."""
+        if waiting is not None:
+            async with self.relay.pool.connection() as connection:
+                await slack_messages.give_up(connection, waiting)
+            raise Later("goes on behind a reply that is not wanted any more", now())
 
     async def _reply(
         self, parent: SlackMessage, worth: Sequence[Step], about: int, *, urgent: bool
-    ) -> None:
+    ) -> SlackMessage:
         who = await self._mention() if urgent else Mention()
         message = messages.note(
             self.told, [step_told(step) for step in worth], broadcast=urgent, mention=who.text
@@ -125,7 +168,7 @@ class Telling:
             "step", about=about, parent=parent, broadcast=urgent, link_names=who.by_name
         )
         try:
-            await post.once(message)
+            return await post.once(message)
         except Gone as gone:
             async with self.relay.pool.connection() as connection:
                 await slack_messages.forget(connection, parent)

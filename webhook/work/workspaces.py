@@ -12,9 +12,9 @@ from typing import TypeVar
 import aiohttp
 import structlog
 
-from webhook.outbound.slack import Dead, Slack
+from webhook.outbound.slack import Calls, Dead, Slack
 from webhook.outbound.slack_oauth import SlackOAuth
-from webhook.outbound.trouble import Refused
+from webhook.outbound.trouble import Later, Refused
 from webhook.settings import SlackSettings
 from webhook.store import slack_installations
 from webhook.store.database import AsyncPool
@@ -37,8 +37,16 @@ class _Configured:
     """The workspace of GITPLOY_SLACK_BOT_TOKEN. `dead`: why its token is not used until then."""
 
     slack: Slack
+    team: str = ""
     dead: str = ""
     until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Installed:
+    token: str
+    at: datetime
+    slack: Slack
 
 
 class Workspaces:
@@ -54,12 +62,13 @@ class Workspaces:
         self._pool = pool
         self._vault = vault
         self._oauth = SlackOAuth(settings, session)
+        self._calls = Calls()
         token = settings.bot_token
         self._configured = _Configured(self._client(token)) if token else None
-        self._installed: dict[str, tuple[str, Slack]] = {}
+        self._installed: dict[str, _Installed] = {}
 
     def _client(self, token: str) -> Slack:
-        return Slack(token, self._settings.base_url, self._session)
+        return Slack(token, self._settings.base_url, self._session, self._calls)
 
     async def of(self, team: str = "") -> Slack:
         """The workspace of that id; without one, the only one there is."""
@@ -69,10 +78,11 @@ class Workspaces:
 
     async def _is_configured(self, team: str) -> bool:
         assert self._configured is not None
-        if not team:
+        if not team or team == self._configured.team:
             return True
         try:
-            return (await self._usable(self._configured).bot()).team == team
+            self._configured.team = (await self._usable(self._configured).bot()).team
+            return self._configured.team == team
         except Dead as dead:
             self._rest(dead)
             return False
@@ -94,11 +104,12 @@ class Workspaces:
             token = await token_of(self._pool, self._vault, self._oauth, installation.team)
         except Sealed as sealed:
             raise Refused(str(sealed)) from sealed
-        known, slack = self._installed.get(installation.team, ("", None))
-        if slack is None or known != token:
-            slack = self._client(token)
-            self._installed[installation.team] = (token, slack)
-        return slack
+        known = self._installed.get(installation.team)
+        # Installed again it may have the same token, yet other scopes.
+        if known is None or (known.token, known.at) != (token, installation.installed_at):
+            known = _Installed(token, installation.installed_at, self._client(token))
+            self._installed[installation.team] = known
+        return known.slack
 
     async def using(self, team: str, act: Callable[[Slack], Awaitable[T]]) -> T:
         """Act in a workspace; a token that turns out to be dead is not used again."""
@@ -114,17 +125,22 @@ class Workspaces:
         if self._configured and slack is self._configured.slack:
             self._rest(dead)
             return
-        for team, (token, installed) in list(self._installed.items()):
-            if installed is slack:
+        for team, installed in list(self._installed.items()):
+            if installed.slack is slack:
                 del self._installed[team]
-                await self._stop(team, token, str(dead))
+                await self._stop(team, installed.token, dead)
 
-    async def _stop(self, team: str, token: str, trouble: str) -> None:
-        """Unless another token is there already."""
+    async def _stop(self, team: str, token: str, dead: Dead) -> None:
+        """Unless another token is there already, or is to be had."""
         async with self._pool.connection() as connection, connection.transaction():
             known = await slack_installations.lock(connection, team)
-            if known is not None and self._vault.open(known.token) == token:
-                await slack_installations.stop_async(connection, team, trouble)
+            if known is None or self._vault.open(known.token) != token:
+                return
+            if not (dead.expired and known.refresh_token):
+                await slack_installations.stop_async(connection, team, str(dead))
+                return
+            await slack_installations.expire(connection, team)
+        raise Later("the token is refreshed first", now())
 
     def _rest(self, dead: Dead) -> None:
         assert self._configured is not None
@@ -139,10 +155,11 @@ def _chosen(installed: list[Installation], team: str) -> Installation:
         return found
     if not installed:
         raise Refused(f"the Slack app is installed in no workspace; run: {INSTALL}")
-    if len(installed) > 1:
-        names = ", ".join(f"{one.team} ({one.team_name})" for one in installed[:10])
+    usable = [one for one in installed if not one.trouble]
+    if len(usable) > 1:
+        names = ", ".join(f"{one.team} ({one.team_name})" for one in usable[:10])
         raise Refused(
             f"the Slack app is installed in several workspaces: {names};"
             " say which with 'workspace: T…' under slack: in deploy.yml"
         )
-    return installed[0]
+    return (usable or installed)[0]

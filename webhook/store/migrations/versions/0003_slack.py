@@ -45,10 +45,12 @@ create table slack_lanes (
 """
 
 # `step`: a reply in the thread; `about` is the turn of the last step that it tells of. What a
-# message's thread did not tell before this migration is not told any more.
+# message's thread did not tell before this migration is not told any more, but for a failure, which
+# had a `reply`. `tries`: how often the call was made.
 MESSAGES = """
 alter table slack_messages
     add column about bigint not null default 0,
+    add column tries integer not null default 0,
     add column slot_at timestamptz,
     add column slot_epoch integer;
 alter table slack_messages drop constraint slack_messages_pkey;
@@ -57,7 +59,8 @@ alter table slack_messages drop constraint slack_messages_purpose_check;
 alter table slack_messages add constraint slack_messages_purpose_check
     check (purpose in ('message', 'reply', 'failures', 'step'));
 insert into slack_messages (deployment_id, purpose, channel, team, channel_id, ts, about)
-    select deployment_id, 'step', channel, team, channel_id, ts, max(steps.turn)
+    select deployment_id, 'step', channel, team, channel_id, ts,
+        coalesce(max(steps.turn) filter (where state not in ('failure', 'error')), 0)
     from slack_messages join steps using (deployment_id)
     where purpose = 'message' and ts <> ''
     group by deployment_id, channel, team, channel_id, ts;
@@ -74,7 +77,9 @@ alter table deployments
 
 # What people asked for in Slack: who, when, what, and what became of it. `key` is the same for the
 # same press, however often it is delivered. `reply`: where the answer goes, until it was given.
-# `made`: the deployment that it made. `tried_until`: until then a call may be under way.
+# `made`: the deployment that it made. `tried_until`: until then a call may be under way; `looks`: how
+# often it was looked for since. `answers`: how often the answer was tried; `noted`: it was said that
+# this takes a while.
 ACTIONS = """
 create table actions (
     id bigint generated always as identity primary key,
@@ -94,10 +99,15 @@ create table actions (
         check (outcome in ('waiting', 'tried', 'done', 'refused', 'failed')),
     words text not null default '',
     made bigint,
-    tried_until timestamptz
+    tried_until timestamptz,
+    looks integer not null default 0,
+    answers integer not null default 0,
+    noted boolean not null default false
 );
-create unique index actions_once on actions (deployment_id, kind)
-    where outcome in ('tried', 'done') and deployment_id is not null;
+create unique index actions_one_cancel on actions (deployment_id)
+    where kind = 'cancel' and outcome in ('tried', 'done');
+create unique index actions_one_after on actions (deployment_id)
+    where kind in ('retry', 'rollback') and outcome in ('tried', 'done');
 create index actions_made on actions (made);
 """
 

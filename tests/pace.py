@@ -1,0 +1,41 @@
+"""A relay in a hurry: it waits less between two looks, and does the same at each of them.
+
+The paces of the product itself are those of the tests that start real processes.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from handlers import HANDLERS
+from webhook.work import (
+    answer_create,
+    answers,
+    look,
+    queue,
+    slack_post,
+    sweep,
+    tell_github,
+    worker,
+)
+
+# Seconds.
+LOOK = 0.1
+SOON = 0.3
+
+
+@contextmanager
+def in_a_hurry() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for handler in HANDLERS.values():
+            patch.setattr(handler, "pace", replace(handler.pace, least=LOOK))
+        patch.setattr(worker, "POLL_EVERY", LOOK)
+        patch.setattr(look, "LOOK_AGAIN", SOON)
+        patch.setattr(queue, "_SHORT_WAIT", SOON)
+        patch.setattr(tell_github, "LOOK_AFTER", SOON)
+        for module in (answer_create, answers, slack_post):
+            patch.setattr(module, "LOOK_AFTER", (SOON, *module.LOOK_AFTER[1:]))
+        patch.setattr(sweep, "SWEEP_EVERY", 1)
+        yield
