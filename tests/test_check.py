@@ -254,6 +254,9 @@ async def test_ways_in_which_answers_come_are_looked_at(
     assert not passed
     assert "fault Slack Socket Mode: Slack says invalid_auth to the app token; set" in text
     assert "of-nobody" not in text
+    sandbox.slack.faults.add("POST /apps.connections.open", Fault.status(503, "away"))
+    _, text = await checked(environ)
+    assert "fault Slack Socket Mode: Slack gave no clear answer (HTTP 503)" in text
 
 
 async def test_channels_without_a_token_are_a_fault(environ: dict[str, str]) -> None:

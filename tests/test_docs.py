@@ -129,6 +129,14 @@ def test_each_example_of_deploy_yml_loads(
     assert load(with_files, document, environ).envs
 
 
+def test_the_example_of_two_workspaces_keeps_failures_from_the_customers() -> None:
+    [example] = [one for one in examples("docs/slack.md") if "#customers" in one]
+    told = [one for env in load(example, "example", {}).envs for one in env.slack or ()]
+    channels = {(one.workspace, name) for one in told for name in (one.channel, one.failures)}
+    assert {name for team, name in channels if team == "T0456EFGH"} == {"#customers", None}
+    assert ("T0123ABCD", "#oncall") in channels
+
+
 def documented(model: type[BaseModel], document: str) -> list[str]:
     """The keys that are missing in the document's examples, or in its tables."""
     text = (ROOT / document).read_text()

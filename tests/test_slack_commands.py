@@ -183,6 +183,46 @@ def test_who_uses_http_is_told_that_slack_does_not(environ: dict[str, str]) -> N
     assert "Note" not in result.stdout
 
 
+PREVIEWED = """
+slack: {channel: "#deploys", failures: "#oncall"}
+envs:
+  - name: production
+    repos: ["initech/*", globex/api]
+    handler: command
+    with: {run: [x]}
+    slack:
+      - {failures: none}
+      - {channel: "#shop", failures: none, repos: ["*/shop-*"]}
+      - {channel: "#api", failures: none, repos: [globex/api]}
+      - {workspace: T0456EFGH, channel: "#customers", repos: ["initech/[w]eb"]}
+"""
+
+
+def test_a_preview_has_a_sample_for_each_channel(environ: dict[str, str]) -> None:
+    Path(environ["GITPLOY_CONFIG"]).write_text(PREVIEWED.replace("initech/[w]eb", "initech/w?b"))
+    text = run(environ, "preview", "--state", "success").stdout
+    heads = re.findall(r"^(\S+), message .*\n  (?:\S+) (\S+) to production", text, re.M)
+    assert heads == [
+        ("#deploys", "initech/site"),
+        ("#shop", "initech/shop-site"),
+        ("#api", "globex/api"),
+        ("T0456EFGH/#customers", "initech/wxb"),
+    ]
+    assert "#oncall" not in text
+    shown = json.loads(run(environ, "preview", "--json", "--state", "failure").stdout)
+    assert {one["channel"] for one in shown} == {channel for channel, _ in heads}
+    assert all(one["blocks"] for one in shown)
+
+
+def test_a_preview_says_which_channel_it_has_no_sample_for(environ: dict[str, str]) -> None:
+    Path(environ["GITPLOY_CONFIG"]).write_text(PREVIEWED)
+    text = run(environ, "preview").stdout
+    line = "T0456EFGH/#customers: not for initech/*, globex/api (repos) (production)"
+    assert line in text.splitlines()
+    shown = json.loads(run(environ, "preview", "--json").stdout)
+    assert {one["channel"] for one in shown} == {"#deploys", "#shop", "#api"}
+
+
 def test_a_link_needs_the_apps_credentials(environ: dict[str, str]) -> None:
     result = run(environ, "install-link")
     assert result.exit_code == 1

@@ -42,7 +42,7 @@ async def test_each_environment_has_its_own_tool_and_all_work_at_once(
 ) -> None:
     async with at_work(store_url, tmp_path, workers=2) as (world, tools):
         # Or the workflow writes that it runs before the relay has written that it is queued.
-        tools.actions.runs.pace = 1
+        tools.actions.runs.pace = 2
         asked = []
         for ref in ("v1", "v2"):
             tools.build(ref)

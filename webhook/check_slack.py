@@ -23,9 +23,14 @@ from webhook.vault import Sealed, Vault
 
 INSTALL = "run: python -m webhook slack install-link"
 BY_HAND = "add it under OAuth & Permissions of the Slack app, and install the app there again"
-_TOKEN_REMEDY = (
-    "set GITPLOY_SLACK_APP_TOKEN anew: the Slack app's Basic Information, App-Level Tokens"
-)
+_ANEW = "set GITPLOY_SLACK_APP_TOKEN anew: the Slack app's Basic Information, App-Level Tokens"
+_TOKEN_AT_FAULT = {
+    "invalid_auth",
+    "not_authed",
+    "not_allowed_token_type",
+    "token_revoked",
+    "account_inactive",
+}
 
 
 async def look_at_slack(
@@ -149,19 +154,20 @@ async def _by_socket(slack: SlackSettings, session: aiohttp.ClientSession) -> li
     try:
         await client.apps_connections_open(app_token=token)
     except SlackApiError as error:
-        code = str(error.response.get("error", ""))
-        remedy = _TOKEN_REMEDY
-        if code == "missing_scope":
-            remedy += ", with the scope connections:write"
-        words = f"Slack says {code or 'nothing clear'} to the app token; {remedy}"
-        return [Finding("fault", "Slack Socket Mode", words)]
-    except (
-        SlackClientError,
-        aiohttp.ClientError,
-        TimeoutError,
-        ValueError,
-        AttributeError,
-    ) as error:
-        words = f"Slack gave no clear answer ({type(error).__name__})"
+        return [Finding("fault", "Slack Socket Mode", _refusal(error))]
+    # AttributeError: as in webhook.outbound.slack.
+    except (SlackClientError, aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as no:
+        words = f"Slack gave no clear answer ({type(no).__name__})"
         return [Finding("fault", "Slack Socket Mode", words)]
     return [Finding("ok", "Slack answers", "come by Socket Mode")]
+
+
+def _refusal(error: SlackApiError) -> str:
+    data = getattr(error.response, "data", None)
+    code = str(data.get("error", "")) if isinstance(data, dict) else ""
+    if not code:
+        return f"Slack gave no clear answer (HTTP {getattr(error.response, 'status_code', '')})"
+    remedy = _ANEW if code in _TOKEN_AT_FAULT else "see docs.slack.dev for this error"
+    if code == "missing_scope":
+        remedy = f"{_ANEW}, with the scope connections:write"
+    return f"Slack says {code} to the app token; {remedy}"

@@ -1,6 +1,7 @@
 """What people do in Slack becomes what they ask for; the pure part."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -84,7 +85,11 @@ def words(text: str) -> str:
     return str(said.document["text"])
 
 
-def filled(now: datetime = NOW, **values: str) -> Any:
+def filled(**values: str) -> Any:
+    return filled_at(NOW, values)
+
+
+def filled_at(now: datetime, values: Mapping[str, str]) -> Any:
     state: dict[str, Any] = {
         name: {name: {"type": "plain_text_input", "value": value}} for name, value in values.items()
     }
@@ -253,8 +258,8 @@ def test_the_form_is_checked_before_it_is_taken() -> None:
     other_form = {"id": "V1", "callback_id": "somebody else's"}
     assert submitted(press(view=other_form), CONFIG, NOW) == Said()
     good = {"repository": "acme/site", "environment": "production"}
-    assert isinstance(filled(NOW + timedelta(minutes=28), **good), Asked)
-    late = filled(NOW + timedelta(minutes=30), **good)
+    assert isinstance(filled_at(NOW + timedelta(minutes=28), good), Asked)
+    late = filled_at(NOW + timedelta(minutes=30), good)
     assert "type /deploy" in late.document["errors"]["repository"]
 
 

@@ -31,6 +31,7 @@ DEFAULT = '{channel: "#deploys", failures: "#oncall", mentions: none, states: [s
         ("{states: [error]}", "#deploys", "#oncall"),
         ('{channel: "#shop"}', "#shop", "#oncall"),
         ("{failures: none}", "#deploys", None),
+        ('{channel: "#shop", failures: none}', "#shop", None),
         ("{channel: none}", None, "#oncall"),
         ("{workspace: T0456EFGH}", None, None),
         ('{workspace: T0456EFGH, channel: "#customers"}', "#customers", None),

@@ -141,10 +141,15 @@ async def test_whom_nobody_knows_is_told_how_to_be_known(answering: Answering) -
 
 
 async def test_who_may_not_write_may_not_press(answering: Answering) -> None:
-    failed = answering.had("broken/reader")
-    told = await answering.press("retry", failed, answering.rob)
-    assert "reader may only read acme/site" in told
-    assert answering.action(failed)["login"] == "reader"
+    answering.had("broken/reader", "success")
+    for action, phase in (("retry", "failure"), ("rollback", "failure"), ("cancel", "in_progress")):
+        deployment = answering.had("broken/reader", phase)
+        told = await answering.press(action, deployment, answering.rob)
+        assert "reader may only read acme/site" in told
+        row = answering.action(deployment)
+        assert (row["login"], row["outcome"]) == ("reader", "refused")
+    asked = "select 1 from deployments where cancel_asked_by is not null and id = %s"
+    assert not answering.world.rows(asked, deployment)
     assert not answering.made("broken/reader")
 
 

@@ -1,5 +1,9 @@
 """What people type in Slack, or fill into the form, is deployed once they may and are sure."""
 
+import re
+import time
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ from webhook.sandbox.slack_model import User
 from webhook.sandbox.slack_views import View
 from webhook.store import actions
 from webhook.store.database import connect
+from webhook.work import answer_create, answer_reply, answers, recall
 
 __all__ = ["answering"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -84,12 +89,88 @@ async def test_production_waits_until_the_same_person_is_sure(answering: Answeri
     assert len(answering.made("production")) == 1
 
 
-async def test_a_question_is_not_answered_for_ever(answering: Answering) -> None:
+async def test_a_question_is_not_answered_for_ever(
+    answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_reply, "RESTS", (0.1, 0.2))
+    answering.slack.faults.add("POST /response/*", Fault.status(500))  # it is asked once more
     question = await answering.typed("acme/site production v4", answering.ada)
     late = "update actions set at = at - interval '61 minutes' where id = %s returning 1"
     answering.world.rows(late, answering.action()["id"])
     assert (await confirmed(answering, question, answering.ada))["outcome"] == "refused"
     assert "ask anew" in question.text
+
+
+async def test_what_github_ends_late_is_found_and_not_asked_for_again(
+    answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_create, "LOOK_AFTER", (0.1, 2.0, 2.1))
+    monkeypatch.setattr(answer_reply, "LONG_WAIT", timedelta(seconds=1))
+    answering.github.faults.add(CREATE, Fault.drop_before())
+    asked = len(answering.github.called("POST", "/deployments"))
+    before = len(answering.whispers(answering.ada))
+    await answering.slack.command("/deploy", "acme/site stage/slow v6", answering.ada)
+    row = await answering.until_action(lambda row: row["looks"] > 0)
+    mark = f"(relay action {row['id']}-{row['key'][:8]})"
+    late = await answering.github.create_deployment(
+        "acme/site", "v6", environment="stage/slow", description=mark
+    )
+    late.by_app = True
+    waits, done = await answering.whispered(answering.ada, before, 2)
+    assert "goes on looking" in waits.text
+    assert f"/{late.id}?" in done.text
+    assert answering.made("stage/slow") == [late]
+    assert len(answering.github.called("POST", "/deployments")) == asked + 1
+
+
+async def test_that_github_asks_to_wait_is_said_once(
+    answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_reply, "LONG_WAIT", timedelta(0))
+    answering.github.faults.add(CREATE, Fault.rate_limited(1), times=2)
+    before = len(answering.whispers(answering.bob))
+    await answering.slack.command("/deploy", "acme/site stage/wait", answering.bob)
+    waits, done = await answering.whispered(answering.bob, before, 2)
+    assert re.match(r"GitHub asks to wait until \d\d:\d\d UTC; it will be done then", waits.text)
+    assert done.text.startswith("Deploying")
+
+
+async def test_what_github_said_of_somebody_holds_there_and_for_a_minute(
+    answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lisa = answering.slack.add_user("lisa", "lisa@acme.test")
+    answering.github.add_user("lisa-gh", email="lisa@acme.test")
+    answering.github.collaborator("acme/site", "lisa-gh", "read")
+    answering.github.add_installation("acme", ["acme/hers"])
+    answering.github.collaborator("acme/hers", "lisa-gh", "write")
+    assert "may only read" in (await answering.typed("status acme/site", lisa)).text
+    assert "seen no deployment" in (await answering.typed("status acme/hers", lisa)).text
+    answering.github.collaborator("acme/site", "lisa-gh", "write")
+    assert "may only read" in (await answering.typed("status acme/site", lisa)).text
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + recall.PERMISSION + 1)
+    monkeypatch.setattr(recall, "time", later)
+    assert "acme/site:" in (await answering.typed("status acme/site", lisa)).text
+    answering.github.collaborator("acme/site", "lisa-gh", "read")
+    later.monotonic = lambda: time.monotonic() + 2 * recall.PERMISSION + 2
+    assert "may only read" in (await answering.typed("status acme/site", lisa)).text
+
+
+async def test_the_button_to_roll_back_stays_where_a_commit_was_deployed_again(
+    answering: Answering,
+) -> None:
+    for ref in ("v1", "v2", "v2"):
+        newest = await answering.world.deployed("stage/back", ref=ref)
+    [message] = [m for m in answering.world.told() if str(newest.id) in str(m.blocks)]
+    button = answering.slack.button(message, "rollback")
+    sha = answering.github.repository("acme/site").sha("v1")
+    assert f"to v1 @ {sha[:7]}?" in button["confirm"]["text"]["text"]
+
+
+async def test_a_workspace_without_a_token_may_ask_for_nothing(answering: Answering) -> None:
+    there = answering.slack.add_workspace("Elsewhere").add_user("spy")
+    answering.slack.workspace_of(there.team_id).add_channel("general")
+    told = await answering.typed("status acme/site", there)
+    assert "no good token of this Slack workspace" in told.text
 
 
 async def test_who_may_not_deploy_is_not_even_asked(answering: Answering) -> None:
@@ -100,6 +181,7 @@ async def test_who_may_not_deploy_is_not_even_asked(answering: Answering) -> Non
     assert "slack_users" in told.text
     told = await answering.typed("acme/other stage/x", answering.ada)
     assert "Either the App is not installed in acme/other" in told.text
+    assert answering.action()["login"] == "octocat"
     told = await answering.typed("status acme/site", answering.rob)
     assert "reader may only read" in told.text
     assert len(answering.github.deployments) == made
@@ -108,10 +190,17 @@ async def test_who_may_not_deploy_is_not_even_asked(answering: Answering) -> Non
 
 
 async def test_githubs_no_to_a_command_is_told(answering: Answering) -> None:
-    answering.github.faults.add(CREATE, Fault.status(422, {"message": "No ref found for: v9"}))
-    told = await answering.typed("acme/site stage/x v9", answering.ada)
-    assert "Nothing was deployed" in told.text
-    assert "No ref found for: v9" in told.text
+    for status, message, words in (
+        (422, "No ref found for: <!channel>.", "422: No ref found for: &lt;!channel&gt;"),
+        (403, "Resource not accessible by integration", "give the App Deployments: read and write"),
+        (404, "Not Found", "Either the App is not installed in acme/site"),
+        (410, "Gone", "takes no deployments any more"),
+    ):
+        answering.github.faults.add(CREATE, Fault.status(status, {"message": message}))
+        told = await answering.typed("acme/site stage/x v9", answering.ada)
+        assert told.text.startswith("Nothing was deployed. ")
+        assert words in told.text
+        assert ".." not in told.text
 
 
 async def test_the_form_says_what_is_wrong_and_then_deploys(answering: Answering) -> None:
@@ -134,17 +223,22 @@ async def test_the_form_says_what_is_wrong_and_then_deploys(answering: Answering
 
 async def test_production_in_the_form_is_asked_for_once_more(answering: Answering) -> None:
     view = await opened(answering, "", answering.bob)
+    answering.github.repository("acme/site").default_branch = "trunk"
     values = {"repository": "acme/site", "environment": "production"}
     asked = await submitted(answering, view, answering.bob, **values)
     assert asked == "Deploy *trunk* of acme/site to *production*?"
 
 
 async def test_where_no_form_can_be_opened_it_is_said_how_to_do_without(
-    answering: Answering,
+    answering: Answering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answering.slack.faults.add("POST /views.open", Fault.slack("expired_trigger_id"))
     told = await answering.typed("", answering.ada)
     assert "/deploy owner/repo environment [ref]" in told.text
+    monkeypatch.setattr(answers, "FORM_WITHIN", timedelta(0))
+    opened = len(answering.slack.views.opened)
+    assert "in time" in (await answering.typed("", answering.ada)).text
+    assert len(answering.slack.views.opened) == opened
 
 
 async def test_status_says_where_each_environment_stands(answering: Answering) -> None:

@@ -13,6 +13,7 @@ from webhook.store.actions import Action, AskedBefore
 from webhook.store.database import Async, AsyncPool, async_pool, connect
 
 DEPLOYMENT = 7
+ADA = Who("T1", "U1", "ada")
 
 
 @pytest.fixture
@@ -24,11 +25,17 @@ async def pool(store_url: str) -> AsyncIterator[AsyncPool]:
         yield opened
 
 
-def kept(store_url: str, key: str, kind: Kind = "retry", deployment: int | None = 7) -> int:
+def kept(
+    store_url: str,
+    key: str,
+    kind: Kind = "retry",
+    deployment: int | None = 7,
+    who: Who = ADA,
+) -> int:
     asked = Asked(
         key=key,
         kind=kind,
-        who=Who("T1", "U1", "ada"),
+        who=who,
         reply=Reply("https://hooks.slack.com/1"),
         deployment_id=deployment,
     )
@@ -86,7 +93,7 @@ async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: 
             found = await actions.same(connection, await read(connection, one))
             assert found is not None
             assert found.id == other
-        assert await actions.same(connection, found) is None  # not itself
+        assert await actions.same(connection, await read(connection, other)) is None
         # A Cancel is another matter, and once for itself.
         stop = [kept(store_url, f"stop {number}", "cancel") for number in range(2)]
         assert await actions.end(connection, stop[0], "done", "Cancel")
@@ -117,11 +124,14 @@ async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> 
 async def test_a_question_is_answered_once(store_url: str, pool: AsyncPool) -> None:
     waiting = kept(store_url, "command", "deploy", None)
     presses = [kept(store_url, f"yes {number}", "deploy", None) for number in range(3)]
+    others = [Who("T1", "U2", "eve"), Who("T2", "U1", "ada"), Who("T1", "T2/U1", "ada")]
+    strangers = [kept(store_url, who.user + who.team, "deploy", None, who) for who in others]
 
     async def confirm(press: int) -> bool:
         async with pool.connection() as connection:
             return await actions.confirm(connection, await read(connection, press), waiting)
 
+    assert [await confirm(press) for press in strangers] == [False] * 3
     assert sorted(await asyncio.gather(*map(confirm, presses))) == [False, False, True]
 
 

@@ -14,7 +14,7 @@ from webhook.sandbox.faults import Fault
 from webhook.sandbox.sandbox import REPOSITORY, Sandbox
 from webhook.sandbox.slack import Slack
 from webhook.sandbox.slack_model import User
-from webhook.work.people import login_of, mention_of
+from webhook.work.people import login_of, mention_of, shows_emails
 from webhook.work.relay import Relay, open_relay
 
 DEPLOY_YML = """
@@ -84,6 +84,9 @@ async def test_an_address_that_both_have_verified_tells_who_it_is(known: Known) 
     ada = known.both("ada")
     assert await known.login(ada.id) == "ada-gh"
     assert await known.mention("ada-gh") == f"<@{ada.id}>"
+    team = known.slack.workspace.id
+    assert await shows_emails(known.relay, team, ada.id)
+    assert not await shows_emails(known.relay, team, f"T0OTHER/{ada.id}")
     searched, looked = known.asked("/search/users"), known.asked("/users.lookupByEmail")
     assert await known.login(ada.id) == "ada-gh"
     assert await known.mention("Ada-GH") == f"<@{ada.id}>"
@@ -100,6 +103,10 @@ async def test_an_address_that_proves_nothing_is_nobodys(known: Known) -> None:
     longer = known.slack.add_user("part", "a@acme.test")  # a part of ada's
     known.sandbox.github.add_user("whole", email="aa@acme.test")
     none = known.slack.add_user("none")
+    odd = known.both("odd")
+    says = {"id": odd.id, "team_id": odd.team_id, "profile": {"email": odd.email}}
+    known.slack.faults.add("GET /users.info", Fault(answer=200, body={"ok": True, "user": says}))
+    assert await known.login(odd.id) == ""  # what is not said to be confirmed is not
     for user in (unconfirmed, gone, robot, several, longer, none):
         assert await known.login(user.id) == "", user.name
     stranger = known.slack.add_workspace("Other").add_user("stranger", "ada@acme.test")
@@ -131,4 +138,5 @@ async def test_without_the_scopes_only_the_map_tells(known: Known) -> None:
     assert await known.login(ada.id) == ""
     assert await known.mention("ada-gh") == ""
     assert await known.login("U0MAPPED") == "octocat"
+    assert not await shows_emails(known.relay, known.slack.workspace.id, ada.id)
     assert not known.asked("/users.info")

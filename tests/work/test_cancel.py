@@ -74,6 +74,14 @@ async def _a_refusal_is_told_and_it_goes_on(world: World) -> None:
     await until(lambda: "Could not be cancelled" in thread(world) or None)
     await until(lambda: _can_cancel(world))
     assert not {"error", "failure"} & set(world.github.states(deployment.id))
+    await cancel(world)  # it may be asked for again
+    await until(lambda: thread(world).count("Could not be cancelled") == 2 or None)
+    outcomes = "select outcome from actions where deployment_id = %s"
+    await until(lambda: [*_values(world.rows(outcomes, deployment.id))] == ["failed"] * 2 or None)
+
+
+def _values(rows: list[dict[str, Any]]) -> list[Any]:
+    return [value for row in rows for value in row.values()]
 
 
 async def _what_waits_never_begins(world: World, tools: Tools) -> None:

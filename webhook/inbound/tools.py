@@ -127,7 +127,9 @@ class Tools:
         with self.pool.connection() as connection:
             row = admitted(connection, grant, f"{owner}/{name}", to_write=False)
             every = steps.of_deployment(connection, row.id)
-        return [self.documents.status(row, step) for step in reversed(every)]
+        # What people asked for in Slack is no status.
+        said = [step for step in reversed(every) if step.state != steps.ASKED]
+        return [self.documents.status(row, step) for step in said]
 
     def _keep(self, connection: Sync, row: DeploymentRow, report: Report) -> Step:
         if not report.ends and steps.count(connection, row.id) >= MOST_STEPS:

@@ -77,9 +77,9 @@ alter table deployments
 
 # What people asked for in Slack: who, when, what, and what became of it. `key` is the same for the
 # same press, however often it is delivered. `reply`: where the answer goes, until it was given.
-# `made`: the deployment that it made. `tried_until`: until then a call may be under way; `looks`: how
-# often it was looked for since. `answers`: how often the answer was tried; `noted`: it was said that
-# this takes a while.
+# `made`: the deployment that it made. `tried_until`: until then a call may be under way; `looks`:
+# how often it was looked for since. `answers`: how often Slack did not take the answer; `noted`: it
+# was said that this takes a while.
 ACTIONS = """
 create table actions (
     id bigint generated always as identity primary key,
