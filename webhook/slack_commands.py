@@ -138,7 +138,9 @@ def audit(limit: int) -> None:
 
 
 def _line(action: Action) -> str:
-    who = f"{action.login or 'unknown'} (@{action.slack_name}, {action.slack_user})"
+    # Whoever is of another workspace has it in the name already.
+    user = action.slack_user if "/" in action.slack_user else f"{action.team}/{action.slack_user}"
+    who = f"{action.login or 'unknown'} (@{action.slack_name}, {user})"
     what = f"deployment {action.deployment_id}" if action.deployment_id else action.environment
     made = f" -> deployment {action.made}" if action.made else ""
     line = f"{action.at:%Y-%m-%d %H:%M:%S} {who} {action.kind} {action.repo} {what}{made}"

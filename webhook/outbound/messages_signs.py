@@ -3,7 +3,7 @@
 Colour alone tells some people nothing, so that the signs differ in shape and a word goes with each.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from webhook.deployments.states import Phase, phase_of
 from webhook.outbound.messages_text import escape
@@ -29,7 +29,18 @@ _HELD = Sign("✋", "waits for a person")
 _REPLACED = Sign("\N{HEAVY MINUS SIGN}", "inactive")
 
 
-def sign_of(told: Told) -> Sign:
+class Stands(Protocol):
+    """All that a sign says of a deployment."""
+
+    @property
+    def phase(self) -> Phase: ...
+    @property
+    def began(self) -> bool: ...
+    @property
+    def held(self) -> bool: ...
+
+
+def sign_of(told: Stands) -> Sign:
     if told.held and not told.phase.final:
         return _HELD
     return _STOPPED if told.phase is Phase.ERROR and told.began else _PHASES[told.phase]

@@ -4,12 +4,11 @@ What the person is told is made of the action's row, so that it can be said afte
 """
 
 from collections.abc import Callable
-from typing import cast
 
 from webhook.outbound.messages_signs import sign_of
 from webhook.outbound.messages_text import bold, escape, link
 from webhook.outbound.slack_replies import question
-from webhook.outbound.told import Message, Told
+from webhook.outbound.told import Message
 from webhook.store import actions, deployments, standings, steps
 from webhook.store.actions import Action
 from webhook.store.database import Async
@@ -75,7 +74,7 @@ def _standing(relay: Relay, one: Standing) -> str:
     ref = "" if one.ref == one.sha else f"{escape(one.ref, 60)} @ "
     page = link(relay.links.page(one.repo, one.deployment_id), str(one.deployment_id))
     # All that is read of it; so that the channel and this speak of the same thing alike.
-    sign, word = sign_of(cast("Told", one))
+    sign, word = sign_of(one)
     about = f"{word}, {ref}{one.sha[:7]}, {_age(one)} ({page})"
     return f"{sign} *{escape(one.environment, 60)}*: {about}"
 
