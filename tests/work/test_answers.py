@@ -270,7 +270,7 @@ async def test_what_comes_too_late_is_not_done(answering: Answering) -> None:
     before = len(answering.whispers(answering.ada))
     await answering.slack.press(answering.button("retry", failed), "retry", answering.ada)
     late = "update actions set at = at - interval '11 minutes' where deployment_id = %s returning 1"
-    assert answering.world.rows(late, failed)
+    assert await asyncio.to_thread(answering.world.rows, late, failed)
     answering.world.start_worker()
     [whisper] = await answering.whispered(answering.ada, before)
     assert "too late" in whisper.text
@@ -289,7 +289,7 @@ async def test_what_a_killed_worker_began_is_ended_by_the_next(
     reply = json.dumps({"url": answer.delivery.payload["response_url"]})
     as_it_was = "reply = %s" + (", outcome = 'tried', made = null" if "knew" in died else "")
     query = f"update actions set tried_until = now(), {as_it_was} where id = %s returning 1"
-    assert answering.world.rows(query, reply, row["id"])
+    assert await asyncio.to_thread(answering.world.rows, query, reply, row["id"])
     with connect(answering.world.store_url) as connection:
         Queue().answer(connection, row["id"])
     [whisper] = await answering.whispered(answering.ada, before)

@@ -1,5 +1,6 @@
 """What people type in Slack, or fill into the form, is deployed once they may and are sure."""
 
+import asyncio
 import re
 import time
 from datetime import timedelta
@@ -96,7 +97,7 @@ async def test_a_question_is_not_answered_for_ever(
     answering.slack.faults.add("POST /response/*", Fault.status(500))  # it is asked once more
     question = await answering.typed("acme/site production v4", answering.ada)
     late = "update actions set at = at - interval '61 minutes' where id = %s returning 1"
-    answering.world.rows(late, answering.action()["id"])
+    await asyncio.to_thread(answering.world.rows, late, answering.action()["id"])
     assert (await confirmed(answering, question, answering.ada))["outcome"] == "refused"
     assert "ask anew" in question.text
 

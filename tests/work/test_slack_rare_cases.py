@@ -1,5 +1,6 @@
 """Slack in the moments that seldom come: answers lost, settings changed, tokens dead in mid-way."""
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -36,13 +37,18 @@ async def restarted(world: World, folder: Path, text: str) -> None:
     world.start_worker()
 
 
-def hurry(world: World, since: str = "now()") -> None:
+async def hurry(world: World, since: str = "now()") -> None:
     """What waits to be tried again is tried now."""
-    with psycopg.connect(world.store_url) as connection:
-        connection.execute(f"update deployments set phase_at = {since}")
-        connection.execute(
-            "update procrastinate_jobs set scheduled_at = now() where status = 'todo'"
-        )
+
+    def change() -> None:
+        with psycopg.connect(world.store_url) as connection:
+            connection.execute(f"update deployments set phase_at = {since}")
+            connection.execute(
+                "update procrastinate_jobs set scheduled_at = now() where status = 'todo'"
+            )
+
+    # In a thread: a worker that has locked a row goes on in this one.
+    await asyncio.to_thread(change)
 
 
 async def test_a_lost_answer_is_not_forgotten_over_other_trouble(
@@ -59,7 +65,7 @@ async def test_a_lost_answer_is_not_forgotten_over_other_trouble(
         await until(lambda: world.rows(refused) or None)
         world.slack.trouble = ""
         await restarted(world, tmp_path, text)
-        hurry(world)
+        await hurry(world)
         await until(lambda: not world.rows(refused) or None)
         assert len(world.told()) == 1
 
@@ -75,7 +81,7 @@ async def test_after_a_day_of_refusals_nothing_is_tried_any_more(
         await world.github.create_status(deployment.id, "success")
         refused = "select 1 from slack_messages where purpose = 'step' and trouble <> ''"
         await until(lambda: world.rows(refused) or None)
-        hurry(world, "now() - interval '25 hours'")
+        await hurry(world, "now() - interval '25 hours'")
         await until(lambda: not world.rows("select 1 from procrastinate_jobs") or None, within=5)
 
 

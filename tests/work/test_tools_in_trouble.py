@@ -48,7 +48,9 @@ def waits(world: World, deployment: Deployment) -> bool | None:
 async def time_is_up(world: World) -> None:
     """For all deployments. Their next look may have been far away: a tool that reports is left
     alone for a while."""
-    world.rows("update deployments set deadline = now() returning 1")
+    # In a thread: a worker that has locked a row goes on in this one.
+    due = "update deployments set deadline = now() returning 1"
+    await asyncio.to_thread(world.rows, due)
     now = "update procrastinate_jobs set scheduled_at = now() where scheduled_at > %s returning 1"
 
     def over() -> bool | None:
