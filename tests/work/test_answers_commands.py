@@ -150,7 +150,7 @@ async def test_what_github_said_of_somebody_holds_there_and_for_a_minute(
     assert "may only read" in (await answering.typed("status acme/site", lisa)).text
     later = SimpleNamespace(monotonic=lambda: time.monotonic() + recall.PERMISSION + 1)
     monkeypatch.setattr(recall, "time", later)
-    assert "acme/site:" in (await answering.typed("status acme/site", lisa)).text
+    assert "may only read" not in (await answering.typed("status acme/site", lisa)).text
     answering.github.collaborator("acme/site", "lisa-gh", "read")
     later.monotonic = lambda: time.monotonic() + 2 * recall.PERMISSION + 2
     assert "may only read" in (await answering.typed("status acme/site", lisa)).text
