@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl
 import structlog
 from flask import Blueprint, Response, jsonify, request
 from slack_sdk.signature import SignatureVerifier
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from webhook.deployments.slack_actions import Odd
+from webhook.inbound.bodies import body_of_at_most
 from webhook.inbound.github import Refusal
 from webhook.settings import SlackSettings
 from webhook.work.answer_intake import Answer, AnswerIntake
@@ -78,13 +78,8 @@ def _verified(verifier: SignatureVerifier | None, content_type: str) -> bytes:
 
 
 def _body() -> bytes:
-    request.max_content_length = LARGEST_BODY + 1
-    try:
-        body = request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        body = None
-    # A body without a length is cut off by Werkzeug, at one byte more than we take.
-    if body is None or len(body) > LARGEST_BODY:
+    body = body_of_at_most(LARGEST_BODY)
+    if body is None:
         raise Refusal(413, "the body is larger than 1 MiB", "Slack sends nothing so large")
     return body
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import psycopg
 import structlog
 from flask import Blueprint, Response, jsonify, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
 from webhook.inbound import tool_pages, tool_reports
+from webhook.inbound.bodies import body_of_at_most
 from webhook.inbound.tool_access import admitted, grant_of
 from webhook.inbound.tool_documents import Document, Documents
 from webhook.inbound.tool_refusals import Refusal, invalid, not_found
@@ -194,14 +195,8 @@ def _wanted(row: DeploymentRow) -> bool:
 
 
 def _body() -> bytes:
-    """Read before anything is locked, because a tool may send slowly."""
-    request.max_content_length = LARGEST_BODY + 1
-    try:
-        body = request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        body = None
-    # A body without a length is cut off by Werkzeug, at one byte more than we take.
-    if body is None or len(body) > LARGEST_BODY:
+    body = body_of_at_most(LARGEST_BODY)
+    if body is None:
         raise Refusal(413, f"The body is larger than {LARGEST_BODY // 1024} KiB")
     return body
 

@@ -123,12 +123,6 @@ async def made_by(connection: Async, deployment_id: int) -> Action | None:
     return await _one(connection, "where made = %s order by id limit 1", [deployment_id])
 
 
-async def asked_by(connection: Async, deployment_id: int) -> str:
-    """The GitHub login of who asked for that deployment in Slack; empty if nobody did."""
-    action = await made_by(connection, deployment_id)
-    return action.login if action else ""
-
-
 async def know(connection: Async, action_id: int, login: str) -> None:
     await _update(connection, action_id, "login = %s", [login])
 
