@@ -41,7 +41,8 @@ _REMEDIES = {
     "not_in_channel": "type /invite @{bot} in {channel}",
     "channel_not_found": "there is no channel {channel} that the bot can see; if it is private,"
     " type /invite @{bot} in it",
-    "is_archived": "{channel} is archived; choose another one in deploy.yml",
+    "is_archived": "{channel} is archived; unarchive it, or choose another one in deploy.yml and"
+    " restart the relay",
     "restricted_action": "the workspace does not let the bot post in {channel}",
     "invalid_auth": f"the bot token is not valid; {AGAIN}",
     "not_authed": f"the bot token is not valid; {AGAIN}",
