@@ -1,6 +1,6 @@
 """Slack is slow, down or says no: the deployment goes on, and what is wrong can be seen."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from time import monotonic
 
@@ -11,6 +11,7 @@ from tests.world import DEPLOY_YML, World, live
 from webhook.sandbox.faults import Fault
 from webhook.sandbox.sandbox import Sandbox
 from webhook.sandbox.screen import render
+from webhook.sandbox.slack_model import Channel, Message
 
 POST = "POST /chat.postMessage"
 EDIT = "POST /chat.update"
@@ -82,9 +83,21 @@ async def test_a_post_that_got_through_without_an_answer_is_found_again(
     deploy_yml = DEPLOY_YML.replace('"#deploys"', f'"{sandbox.deploys.id}"')
     async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
         world.slack.faults.add(POST, Fault.drop_after())
+        world.slack.on_change.append(_much_is_said(world))
         await world.deployed()
-        [message] = world.told()
+        [message] = [m for m in world.told() if m.user != "U0HUMAN"]
         assert "succeeded" in render(message)
+
+
+def _much_is_said(world: World) -> Callable[[Channel, Message], None]:
+    """By others, before anybody can look for the post: more than one page of the history."""
+
+    def talk(channel: Channel, message: Message) -> None:
+        if message.user != "U0HUMAN" and len(channel.messages) == 1:
+            for number in range(250):
+                world.slack.say(channel.id, f"Something else, {number}")
+
+    return talk
 
 
 async def test_a_reply_that_got_through_without_an_answer_is_found_again(world: World) -> None:

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -54,6 +56,8 @@ _REMEDIES = {
 # At once, in one process: a Slack that hangs must not use up the jobs that a worker can do.
 MOST_CALLS = 8
 MOST_IN_A_CHANNEL = 3
+# Of a channel's history: in a rush much has been said since a post that is looked for.
+MOST_PAGES, ON_A_PAGE = 20, 200
 _CHANNEL_ID = re.compile(r"[CG][A-Z0-9]{6,}")
 # Seconds to wait where Slack limits without saying for how long.
 WAIT_WITHOUT_A_WORD = 30
@@ -212,34 +216,36 @@ class Slack:
         bot = await self.bot()
         if not channel_id or not await self.may_search():
             return None
-        try:
-            answer = await self.call(
-                lambda: self._history(channel_id, since, thread_ts), channel_id
-            )
-        except Dead:
-            raise
-        except Refused:
-            return None  # the bot may not read there
-        for found in answer["messages"]:
-            if found.get("metadata", {}).get("event_payload", {}).get("key") == key:
-                return Posted(bot.team, channel_id, found["ts"])
+        cursor = ""
+        for _ in range(MOST_PAGES):
+            page = partial(self._history, channel_id, since, thread_ts, cursor)
+            try:
+                answer = await self.call(page, channel_id)
+            except Dead:
+                raise
+            except Refused:
+                return None  # the bot may not read there
+            for found in answer["messages"]:
+                if found.get("metadata", {}).get("event_payload", {}).get("key") == key:
+                    return Posted(bot.team, channel_id, found["ts"])
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
+            if not cursor:
+                break
         return None
 
     def _history(
-        self, channel_id: str, since: datetime, thread_ts: str
+        self, channel_id: str, since: datetime, thread_ts: str, cursor: str
     ) -> Awaitable[AsyncSlackResponse]:
-        oldest = str((since - timedelta(minutes=1)).timestamp())
+        asked: dict[str, Any] = {
+            "channel": channel_id,
+            "oldest": str((since - timedelta(minutes=1)).timestamp()),
+            "include_all_metadata": True,
+            "limit": ON_A_PAGE,
+            "cursor": cursor or None,
+        }
         if thread_ts:
-            return self.client.conversations_replies(
-                channel=channel_id,
-                ts=thread_ts,
-                oldest=oldest,
-                include_all_metadata=True,
-                limit=200,
-            )
-        return self.client.conversations_history(
-            channel=channel_id, oldest=oldest, include_all_metadata=True, limit=200
-        )
+            return self.client.conversations_replies(ts=thread_ts, **asked)
+        return self.client.conversations_history(**asked)
 
     async def call(
         self, call: Callable[[], Awaitable[AsyncSlackResponse]], channel: str = ""

@@ -19,6 +19,8 @@ from webhook.store.database import Async, Sync
 from webhook.store.deployments import Outdated
 
 NEWS = 1
+# What is new for Slack comes in its turn, and before what waits to be said there.
+SLACK_WAITS = -1
 # Seconds.
 _SHORT_WAIT = 5
 _LONGEST_WAIT = 60
@@ -53,7 +55,8 @@ class Patience(BaseRetryStrategy):
             return RetryDecision(retry_at=exception.at, queue=queue_at(exception.place))
         if isinstance(exception, Later):
             # What waits is no news any more: it must not hold back what arrives meanwhile.
-            return RetryDecision(retry_at=exception.at, priority=0)
+            waits = SLACK_WAITS if job.task_name == "tell_slack" else 0
+            return RetryDecision(retry_at=exception.at, priority=waits)
         if isinstance(exception, Outdated | asyncio.CancelledError):
             return RetryDecision(retry_in={"seconds": 0})
         if job.task_name == "advance":  # each look counts as an attempt
@@ -101,7 +104,6 @@ class Queue:
             "tell_slack",
             connection=connection,
             lock=slack_lock(deployment_id, channel),
-            priority=NEWS,
         ).defer_async(deployment_id=deployment_id, channel=channel)
 
     def answer(self, connection: Sync, action_id: int) -> None:
