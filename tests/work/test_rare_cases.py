@@ -1,5 +1,6 @@
 """What happens seldom, and must not end in silence, twice, or backwards."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -156,12 +157,15 @@ async def test_a_run_goes_on_to_be_followed_if_somebody_ends_its_deployment_at_i
     gate = tmp_path / "gate"
     real = Command.start
 
-    async def ended_meanwhile(self: Command, deployment: Deployment) -> Run:
-        run = await real(self, deployment)
+    def end_it() -> None:
         with psycopg.connect(store_url) as connection:
             connection.execute(
                 "update deployments set phase = 'failure', ended_at = now(), version = version + 1"
             )
+
+    async def ended_meanwhile(self: Command, deployment: Deployment) -> Run:
+        run = await real(self, deployment)
+        await asyncio.to_thread(end_it)
         return run
 
     monkeypatch.setattr(Command, "start", ended_meanwhile)

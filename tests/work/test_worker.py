@@ -1,5 +1,6 @@
 """Dead workers, lost jobs, runs that end badly."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -186,7 +187,9 @@ async def test_a_fault_of_ours_ends_in_an_answer(
     ) as world:
         deployment = await world.deploy("endless")
         await world.phase(deployment.id, "in_progress")
-        execute(world, "update deployments set deadline = now() - interval '1 minute'")
+        over = "update deployments set deadline = now() - interval '1 minute'"
+        # In a thread: a job in the way, which this waits for, goes on in this one.
+        await asyncio.to_thread(execute, world, over)
         status = await world.github.wait_for(deployment.id, "error", within=40)
         assert "The relay itself failed" in status.description
 
