@@ -21,9 +21,10 @@ from webhook.work import (
     worker,
 )
 
-# Seconds.
-LOOK = 0.1
+# Seconds. Not less: many deployments at once would keep the machine busy with looks.
+LOOK = 0.2
 SOON = 0.3
+POLL = 0.1
 
 
 @contextmanager
@@ -31,7 +32,7 @@ def in_a_hurry() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for handler in HANDLERS.values():
             patch.setattr(handler, "pace", replace(handler.pace, least=LOOK))
-        patch.setattr(worker, "POLL_EVERY", LOOK)
+        patch.setattr(worker, "POLL_EVERY", POLL)
         patch.setattr(look, "LOOK_AGAIN", SOON)
         patch.setattr(queue, "_SHORT_WAIT", SOON)
         patch.setattr(tell_github, "LOOK_AFTER", SOON)

@@ -57,11 +57,12 @@ async def test_each_environment_has_its_own_tool_and_all_work_at_once(
         for deployment in asked:
             states = [state for state in world.github.states(deployment.id) if state != "inactive"]
             assert states[-1] == "success", deployment.environment
+            if deployment.environment == "staging":
+                continue  # its workflow writes statuses as well, and what ours cover is said again
+            # While it goes on it may have more than one thing to say.
+            in_turn = [state for state, _ in groupby(states)]
+            assert in_turn == ["queued", "in_progress", "success"], deployment.environment
             assert states.count("success") == 1
-            if deployment.environment != "staging":  # whose workflow writes statuses as well
-                # While it goes on it may have more than one thing to say.
-                in_turn = [state for state, _ in groupby(states)]
-                assert in_turn == ["queued", "in_progress", "success"], deployment.environment
         assert {name: tools.started(name) for name in ENVIRONMENTS} == {
             "drone": 2,
             "endpoint": 2,
