@@ -1,6 +1,7 @@
 """What can go wrong in the relay's own words. Whatever else is raised is a bug."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 
 class RelayError(Exception):
@@ -21,3 +22,35 @@ class Faults(UserError):
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(self.faults))
+
+
+class Later(RelayError):
+    """Nothing was done; the other side wants to be asked again at `at`."""
+
+    def __init__(self, words: str, at: datetime) -> None:
+        super().__init__(words)
+        self.at = at
+
+    @classmethod
+    def in_seconds(cls, words: str, seconds: float) -> "Later":
+        return cls(words, datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+class Unsure(RelayError):
+    """No answer, or a broken one: it may have been done. Look before doing it again."""
+
+
+class Refused(RelayError):
+    """The other side says no, and would say no again; `status` is that of its answer, if any."""
+
+    def __init__(self, words: str, status: int | None = None) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+class Invalid(Refused):
+    """What was sent is not to the other side's liking (422)."""
+
+
+class NoAccess(Refused):
+    """GitHub lets the App not into that installation or repository (now)."""

@@ -9,9 +9,9 @@ import aiohttp
 import jwt
 import pytest
 
+from webhook.errors import Later, NoAccess, Refused, Unsure
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.github import MOST_CALLS, GitHub, Status
-from webhook.outbound.trouble import Later, NoAccess, Refused, Unsure
 from webhook.sandbox.faults import Fault
 from webhook.sandbox.sandbox import REPOSITORY, Sandbox
 from webhook.settings import Settings

@@ -6,9 +6,9 @@ import pytest
 
 from tests.outbound.github_app import OPEN, REPO, OnGitHub, on_github
 from webhook.deployments.ships import Commit, Ships
+from webhook.errors import Later, NoAccess, Unsure
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.github_compare import LONGEST_NAME, compare
-from webhook.outbound.trouble import Later, NoAccess, Unsure
 from webhook.sandbox.faults import Fault
 
 COMPARE = "GET /repos/acme/site/compare/*"

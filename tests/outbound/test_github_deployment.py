@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tests.outbound.github_app import OPEN, REPO, OnGitHub, on_github
+from webhook.errors import Invalid, Later, NoAccess, Refused, Unsure
 from webhook.outbound.github_deployment import Wanted, create_deployment, find_deployment
-from webhook.outbound.trouble import Invalid, Later, NoAccess, Refused, Unsure
 from webhook.sandbox.faults import Fault
 
 CREATE = "POST /repos/acme/site/deployments"

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from tests.outbound.github_app import OPEN, REPO, OnGitHub, on_github
+from webhook.errors import Later, NoAccess, Unsure
 from webhook.outbound.github_people import email_of, login_of
 from webhook.outbound.github_repository import Repository, installed_at, permission, repository
-from webhook.outbound.trouble import Later, NoAccess, Unsure
 from webhook.sandbox.faults import Fault
 
 # Time-outs are the same for all; the comparison tests them.

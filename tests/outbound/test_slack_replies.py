@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from webhook.errors import Later, Unsure
 from webhook.outbound.slack_replies import Replies
 from webhook.outbound.told import Message
-from webhook.outbound.trouble import Later, Unsure
 
 SAID = Message("done", [])
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.work.answering import SCOPES
 from webhook import start
+from webhook.errors import Later, Unsure
 from webhook.outbound.app_tokens import Scope
-from webhook.outbound.trouble import Later, Unsure
 from webhook.sandbox.faults import Fault
 from webhook.sandbox.sandbox import REPOSITORY, Sandbox
 from webhook.sandbox.slack import Slack

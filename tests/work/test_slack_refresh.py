@@ -17,8 +17,8 @@ from tests.work.refreshing import (
     refreshing,
     waiting,
 )
+from webhook.errors import Later, Refused, Unsure
 from webhook.outbound.slack_oauth import SlackOAuth
-from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.sandbox.faults import Fault
 from webhook.store.database import async_pool
 from webhook.vault import Sealed, Vault

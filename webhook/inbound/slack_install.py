@@ -18,12 +18,12 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from werkzeug.wrappers import Response as Redirect
 
 from webhook.deployments.config import Config
+from webhook.errors import Later, Unsure
 from webhook.inbound import slack_install_pages as pages
 from webhook.inbound import slack_install_problems as problems
 from webhook.inbound.people import Problem
 from webhook.outbound import slack_oauth
 from webhook.outbound.slack_oauth import Granted, SaysNo
-from webhook.outbound.trouble import Later, Unsure
 from webhook.settings import Settings, SlackSettings
 from webhook.slack_manifest import SIGNIN_PATH
 from webhook.store import slack_installations, slack_states

@@ -18,6 +18,7 @@ from gidgethub import BadRequest
 from gidgethub.aiohttp import GitHubAPI
 
 from webhook import __version__
+from webhook.errors import Later, NoAccess, Refused
 from webhook.outbound.app_tokens import AppTokens, Scope
 from webhook.outbound.github_errors import (
     NO_CLEAR_ANSWER,
@@ -25,7 +26,6 @@ from webhook.outbound.github_errors import (
     understood,
     unsure,
 )
-from webhook.outbound.trouble import Later, NoAccess, Refused
 from webhook.settings import Settings
 
 # Seconds for one call in all. A call that was begun by somebody who died is over after that.

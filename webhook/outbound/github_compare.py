@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from webhook.deployments.ships import MOST_COMMITS, Commit, Ships
 from webhook.deployments.states import shorten
+from webhook.errors import Refused
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.github import GitHub
-from webhook.outbound.trouble import Refused
 
 # Of a title or an author. A first line may be a whole essay.
 LONGEST_NAME = 200

@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from webhook.deployments.states import LONGEST_DESCRIPTION, shorten
+from webhook.errors import Refused
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.github import GitHub
-from webhook.outbound.trouble import Refused
 
 _SHA = re.compile("[0-9a-f]{40}")
 

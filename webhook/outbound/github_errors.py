@@ -10,8 +10,8 @@ from http import HTTPStatus
 import aiohttp
 from gidgethub import GitHubBroken, HTTPException, RedirectionException
 
+from webhook.errors import Invalid, Later, NoAccess, Refused, Unsure
 from webhook.outbound.app_tokens import Scope
-from webhook.outbound.trouble import Invalid, Later, NoAccess, Refused, Unsure
 
 # GitHub: "wait for at least one minute" at a secondary limit without Retry-After.
 SECONDARY_LIMIT = 60.0

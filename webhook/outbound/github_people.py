@@ -10,9 +10,9 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
+from webhook.errors import Invalid, Refused
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.github import GitHub
-from webhook.outbound.trouble import Invalid, Refused
 
 # Managed users have an underscore in it, Apps end in [bot].
 _LOGIN = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\[bot\])?")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from webhook.errors import NoAccess, Refused
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.github import GitHub
 from webhook.outbound.github_people import is_login
-from webhook.outbound.trouble import NoAccess, Refused
 
 PERMISSIONS = ("admin", "write", "read", "none")
 # Dots alone would lead elsewhere in a path.

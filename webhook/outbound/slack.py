@@ -21,8 +21,8 @@ from slack_sdk.models.metadata import Metadata
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
+from webhook.errors import Later, Refused, Unsure
 from webhook.outbound.told import Message
-from webhook.outbound.trouble import Later, Refused, Unsure
 
 # Seconds for one call.
 TIMEOUT = 10

@@ -19,7 +19,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import WebClient
 from slack_sdk.web.async_client import AsyncWebClient
 
-from webhook.outbound.trouble import Later, Refused, Unsure
+from webhook.errors import Later, Refused, Unsure
 from webhook.settings import SlackSettings
 
 TIMEOUT = 10

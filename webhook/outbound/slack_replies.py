@@ -21,9 +21,9 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
+from webhook.errors import Later, Unsure
 from webhook.outbound.messages_text import plain
 from webhook.outbound.told import Message
-from webhook.outbound.trouble import Later, Unsure
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from procrastinate.exceptions import ConnectorException
 
 from handlers.contract import State, ToolRejected
 from webhook.deployments.route import no_route_words, route
-from webhook.outbound.trouble import Later, NoAccess
+from webhook.errors import Later, NoAccess
 from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work import moves
 from webhook.work.clock import now

@@ -12,10 +12,9 @@ import structlog
 
 from webhook.deployments.config import Environment
 from webhook.deployments.route import no_route_words, route
-from webhook.errors import UserError
+from webhook.errors import Refused, Unsure, UserError
 from webhook.outbound import github_repository
 from webhook.outbound.app_tokens import Scope
-from webhook.outbound.trouble import Refused, Unsure
 from webhook.store import actions
 from webhook.store.actions import Action
 from webhook.store.deployments import DeploymentRow

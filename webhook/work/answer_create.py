@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from webhook.errors import Later, Refused, Unsure
 from webhook.outbound.github_deployment import create_deployment, find_deployment
-from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.store import actions, deployments
 from webhook.store.actions import Action
 from webhook.work.answer_checks import NotDone, require_in_time, scope_of

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import structlog
 
+from webhook.errors import Later, Unsure
 from webhook.outbound.told import Message
-from webhook.outbound.trouble import Later, Unsure
 from webhook.store import actions
 from webhook.store.actions import Action
 from webhook.work.answer_told import said

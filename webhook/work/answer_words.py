@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from webhook.outbound.trouble import NoAccess, Refused
+from webhook.errors import NoAccess, Refused
 from webhook.store.actions import Action
 
 _LACKS_PERMISSION = (

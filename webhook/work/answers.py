@@ -12,8 +12,8 @@ import structlog
 
 from webhook.deployments.slack_actions import Kind
 from webhook.deployments.slack_commands import choices, is_production
+from webhook.errors import Later, Refused, Unsure
 from webhook.outbound.slack_forms import deploy_form, open_form
-from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.store import actions
 from webhook.store.actions import Action, AskedBefore, Outcome
 from webhook.work import answer_orders

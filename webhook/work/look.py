@@ -24,7 +24,7 @@ from handlers.contract import (
 )
 from handlers.http import TIMEOUT
 from webhook.deployments.config import Environment
-from webhook.outbound.trouble import Later, Unsure
+from webhook.errors import Later, Unsure
 from webhook.store import deployments, output, places
 from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work import moves

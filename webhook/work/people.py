@@ -12,10 +12,10 @@ from typing import Any
 
 import structlog
 
+from webhook.errors import Later, Refused, Unsure
 from webhook.outbound import github_people
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.slack import Slack
-from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.work.recall import NOBODY, PEOPLE
 from webhook.work.relay import Relay
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
 from procrastinate.jobs import Job
 
-from webhook.outbound.trouble import Later
+from webhook.errors import Later
 from webhook.store import jobs
 from webhook.store.database import Async, Sync
 from webhook.store.deployments import Outdated

@@ -7,7 +7,7 @@ import asyncio
 import re
 from dataclasses import dataclass
 
-from webhook.outbound.trouble import Later, Refused, Unsure
+from webhook.errors import Later, Refused, Unsure
 from webhook.store.deployments import DeploymentRow
 from webhook.work.people import mention_of
 from webhook.work.relay import Relay, scope

@@ -9,10 +9,10 @@ from datetime import timedelta
 
 import structlog
 
+from webhook.errors import Later, Refused, Unsure
 from webhook.outbound.messages import digest
 from webhook.outbound.slack import Gone, Limited, Posted, Slack, is_channel_id
 from webhook.outbound.told import Message
-from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.store import slack_lanes, slack_messages
 from webhook.store.deployments import DeploymentRow
 from webhook.store.slack_lanes import Slot

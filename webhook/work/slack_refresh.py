@@ -15,8 +15,8 @@ from typing import Any
 
 import structlog
 
+from webhook.errors import Later, Refused, Unsure
 from webhook.outbound.slack_oauth import SaysNo, SlackOAuth, Tokens
-from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.store import slack_installations
 from webhook.store.database import Async, AsyncPool
 from webhook.store.slack_installations import Installation

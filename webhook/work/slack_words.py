@@ -7,9 +7,9 @@ import structlog
 from handlers import TITLES
 from webhook.deployments.ships import Ships
 from webhook.deployments.states import Phase
+from webhook.errors import Later, Refused, Unsure
 from webhook.outbound.github_compare import compare
 from webhook.outbound.told import StepTold, Told
-from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.store import actions, deployments, steps
 from webhook.store.actions import Action
 from webhook.store.database import Async

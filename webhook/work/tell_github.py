@@ -12,9 +12,9 @@ from itertools import zip_longest
 import structlog
 
 from webhook.deployments.states import Phase, follows, shorten
+from webhook.errors import Invalid, Later, NoAccess, Refused, Unsure
 from webhook.links import STEP_MARK
 from webhook.outbound.github import Status
-from webhook.outbound.trouble import Invalid, Later, NoAccess, Refused, Unsure
 from webhook.store import steps
 from webhook.store.deployments import DeploymentRow
 from webhook.store.steps import Outbox, Step

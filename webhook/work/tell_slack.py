@@ -12,10 +12,10 @@ from itertools import pairwise
 
 from webhook.deployments.slack_config import Destination
 from webhook.deployments.states import Phase, phase_of
+from webhook.errors import Later
 from webhook.outbound import messages
 from webhook.outbound.slack import Gone
 from webhook.outbound.told import Told
-from webhook.outbound.trouble import Later
 from webhook.store import jobs, slack_messages, steps
 from webhook.store.deployments import DeploymentRow
 from webhook.store.slack_messages import SlackMessage

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from handlers.contract import Deployment, ToolRejected, ToolUnavailable, ToolUnsure
+from webhook.errors import Later, Refused, Unsure
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.github import GitHub
-from webhook.outbound.trouble import Later, Refused, Unsure
 
 
 class ToolsGitHub:

@@ -12,7 +12,7 @@ import structlog
 from procrastinate import App, JobContext
 from procrastinate.worker import Worker
 
-from webhook.outbound.trouble import Later
+from webhook.errors import Later
 from webhook.store import deliveries
 from webhook.store.deployments import Outdated
 from webhook.store.jobs import DEFAULT_QUEUE

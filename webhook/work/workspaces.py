@@ -12,9 +12,9 @@ from typing import TypeVar
 import aiohttp
 import structlog
 
+from webhook.errors import Later, Refused
 from webhook.outbound.slack import Calls, Dead, Slack
 from webhook.outbound.slack_oauth import SlackOAuth
-from webhook.outbound.trouble import Later, Refused
 from webhook.settings import SlackSettings
 from webhook.store import slack_installations
 from webhook.store.database import AsyncPool
