@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from webhook.errors import Faults
 from webhook.settings import VARIABLES, Settings, config_path
-from webhook.start import read, read_config
+from webhook.startup import read, read_config
 
 
 @cache

@@ -9,11 +9,11 @@ import pytest
 
 from handlers import HANDLERS
 from handlers.woodpecker import WoodpeckerOptions
+from sandbox.sandbox import REPOSITORY, Sandbox
+from sandbox.woodpecker import Woodpecker
 from tests.world import live
-from webhook.deployments import config
+from webhook.config import load as config
 from webhook.errors import Faults
-from webhook.sandbox.sandbox import REPOSITORY, Sandbox
-from webhook.sandbox.woodpecker import Woodpecker
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/adding-a-tool.md").read_text()
@@ -21,7 +21,7 @@ HANDLER = (ROOT / "handlers/woodpecker.py").read_text()
 SHOWN = [
     "handlers/__init__.py",
     "handlers/woodpecker.py",
-    "webhook/sandbox/woodpecker.py",
+    "sandbox/woodpecker.py",
     "tests/handlers/test_woodpecker.py",
     "tests/handlers/test_woodpecker_trouble.py",
 ]

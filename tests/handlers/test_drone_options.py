@@ -8,7 +8,7 @@ import yaml
 
 from handlers.drone.options import DroneOptions
 from tests.handlers.tools import a_certificate
-from webhook.deployments import config
+from webhook.config import load as config
 from webhook.errors import Faults
 
 LEAST = {"url": "https://drone.example.com", "token": "${DRONE_TOKEN}"}

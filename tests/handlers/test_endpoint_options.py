@@ -10,7 +10,7 @@ from handlers.contract import Handler
 from handlers.endpoint.handler import Endpoint, EndpointOptions
 from tests.handlers.runs import lent
 from tests.handlers.tools import a_certificate
-from webhook.deployments import config
+from webhook.config import load as config
 from webhook.errors import Faults
 
 URL = "https://deploy.acme.io/deploy"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from handlers.github_actions.handler import GitHubActionsOptions
-from webhook.deployments.config import load
+from webhook.config.load import load
 from webhook.errors import Faults
 
 

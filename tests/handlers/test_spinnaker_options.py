@@ -8,7 +8,7 @@ import yaml
 
 from handlers.spinnaker.options import SpinnakerOptions
 from tests.handlers.tools import a_certificate
-from webhook.deployments.config import load
+from webhook.config.load import load
 from webhook.errors import Faults
 
 URL = "https://gate.example"

@@ -9,9 +9,9 @@ from psycopg import sql
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from webhook.deployments.events import GitHubDeployment, Repository
-from webhook.deployments.states import Phase
+from webhook.deployments.phases import Phase
 from webhook.errors import RelayError
+from webhook.github.events import GitHubDeployment, Repository
 from webhook.store.database import Async, Sync
 
 
