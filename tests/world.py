@@ -25,7 +25,7 @@ from sandbox.slack.model import Message
 from tests.pace import in_a_hurry
 from webhook import logs, startup
 from webhook.app import create_app
-from webhook.engine.services import open_relay
+from webhook.engine.services import open_services
 from webhook.slack.socket_listener import listening
 from webhook.startup import Setup
 from webhook.worker import work
@@ -116,10 +116,10 @@ class World:
     def start_worker(self) -> None:
         async def run(stop: asyncio.Event) -> None:
             async with (
-                open_relay(self.setup, self.store_url, self.slack_pace) as relay,
+                open_services(self.setup, self.store_url, self.slack_pace) as services,
                 listening(self.setup, self.store_url),
             ):
-                await work(relay, stop)
+                await work(services, stop)
 
         stop = asyncio.Event()
         self.workers.append((asyncio.create_task(run(stop)), stop))

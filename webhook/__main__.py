@@ -113,7 +113,7 @@ def web() -> None:
 @_until_stdin_closes
 def worker() -> None:
     """A worker process; any number of them may run."""
-    from webhook.engine.services import open_relay
+    from webhook.engine.services import open_services
     from webhook.slack.socket_listener import listening
     from webhook.worker import work
 
@@ -123,8 +123,8 @@ def worker() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with open_relay(setup, url) as relay, listening(setup, url):
-            await work(relay, stop)
+        async with open_services(setup, url) as services, listening(setup, url):
+            await work(services, stop)
 
     with startup.store(setup.settings) as url:
         with database.connect(url) as connection:

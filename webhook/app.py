@@ -7,7 +7,7 @@ from flask import Flask
 from webhook import startup
 from webhook.github import webhook
 from webhook.jobs.inbox import Intake
-from webhook.security.cipher import Vault
+from webhook.security.cipher import Cipher
 from webhook.security.links import Links
 from webhook.slack.actions import http
 from webhook.slack.actions.intake import AnswerIntake
@@ -39,7 +39,7 @@ def create_app(setup: Setup, store_url: str) -> Flask:
     app.register_blueprint(views.blueprint(pool, links))
     app.register_blueprint(
         slack_install.blueprint(
-            pool, setup.settings, setup.config, Vault(setup.secret_keys), _told_again
+            pool, setup.settings, setup.config, Cipher(setup.secret_keys), _told_again
         )
     )
     app.register_blueprint(

@@ -16,7 +16,7 @@ class NotAnEvent(UserError):
     """A delivery whose body is not what GitHub sends for its event."""
 
 
-class Faults(UserError):
+class ConfigErrors(UserError):
     """Several faults shown at once, one a line."""
 
     def __init__(self, faults: Iterable[str]) -> None:
@@ -24,7 +24,7 @@ class Faults(UserError):
         super().__init__("\n".join(self.faults))
 
 
-class Later(RelayError):
+class RetryAt(RelayError):
     """Nothing was done; the other side wants to be asked again at `at`."""
 
     def __init__(self, words: str, at: datetime) -> None:
@@ -32,15 +32,15 @@ class Later(RelayError):
         self.at = at
 
     @classmethod
-    def in_seconds(cls, words: str, seconds: float) -> "Later":
+    def in_seconds(cls, words: str, seconds: float) -> "RetryAt":
         return cls(words, datetime.now(UTC) + timedelta(seconds=seconds))
 
 
-class Unsure(RelayError):
+class UnknownOutcome(RelayError):
     """No answer, or a broken one: it may have been done. Look before doing it again."""
 
 
-class Refused(RelayError):
+class Rejected(RelayError):
     """The other side says no, and would say no again; `status` is that of its answer, if any."""
 
     def __init__(self, words: str, status: int | None = None) -> None:
@@ -48,9 +48,9 @@ class Refused(RelayError):
         self.status = status
 
 
-class Invalid(Refused):
+class Invalid(Rejected):
     """What was sent is not to the other side's liking (422)."""
 
 
-class NoAccess(Refused):
+class Forbidden(Rejected):
     """GitHub lets the App not into that installation or repository (now)."""

@@ -14,7 +14,7 @@ from handlers import HANDLERS
 from webhook import logs
 from webhook.config import load as config
 from webhook.config.load import Config
-from webhook.errors import Faults
+from webhook.errors import ConfigErrors
 from webhook.settings import Settings, config_path
 from webhook.store.embedded import EmbeddedPostgres
 
@@ -36,10 +36,10 @@ class Setup:
 
 
 def set_up(environ: Mapping[str, str]) -> Setup:
-    """Read and check all of it; raises `Faults` with everything that is wrong."""
+    """Read and check all of it; raises `ConfigErrors` with everything that is wrong."""
     settings, deploy, faults = read(environ)
     if settings is None or deploy is None or faults:
-        raise Faults(faults)
+        raise ConfigErrors(faults)
     keys = secret_keys(settings)
     secret = settings.secrets | deploy.secrets | {*keys} | _secret_values(environ)
     logs.set_up(secret)
@@ -59,11 +59,11 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, li
     faults: list[str] = []
     try:
         settings = Settings.from_environ(environ)
-    except Faults as found:
+    except ConfigErrors as found:
         faults += found.faults
     try:
         deploy = read_config(environ)
-    except Faults as found:
+    except ConfigErrors as found:
         faults += found.faults
     if settings is not None:
         faults += _data_dir_faults(settings.data_dir)
@@ -92,7 +92,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         text = path.read_bytes()
     except OSError as error:
         words = f"{path} cannot be read: {error.strerror}; write it, or set GITPLOY_CONFIG"
-        raise Faults([words]) from None
+        raise ConfigErrors([words]) from None
     return config.load(
         text,
         source=str(path),

@@ -14,16 +14,16 @@ from procrastinate.worker import Worker
 
 from webhook.engine.advance import advance
 from webhook.engine.receive import receive
-from webhook.engine.services import CONCURRENCY, Relay
+from webhook.engine.services import CONCURRENCY, Services
 from webhook.engine.statuses import tell_github
 from webhook.engine.tool_reports import take_reports
-from webhook.errors import Later
+from webhook.errors import RetryAt
 from webhook.jobs.queue import Patience, queue_at
 from webhook.jobs.rescue import STALLED_AFTER, Sweeper
 from webhook.slack.actions.run import answer
 from webhook.slack.thread import tell_slack
 from webhook.store import deliveries
-from webhook.store.deployments import Outdated
+from webhook.store.deployments import Conflict
 from webhook.store.jobs import DEFAULT_QUEUE
 
 log = structlog.get_logger()
@@ -35,18 +35,18 @@ FINISH_WITHIN = 10.0
 PAUSE = 1.0
 
 
-async def look_after(relay: Relay, deployment_id: int) -> None:
-    at = await advance(relay, deployment_id)
+async def look_after(services: Services, deployment_id: int) -> None:
+    at = await advance(services, deployment_id)
     if at is not None:
-        raise Later("looks again", at)
+        raise RetryAt("looks again", at)
 
 
-async def look_once(relay: Relay, deployment_id: int) -> None:
-    await advance(relay, deployment_id)
+async def look_once(services: Services, deployment_id: int) -> None:
+    await advance(services, deployment_id)
 
 
-async def prune(relay: Relay, timestamp: int) -> None:
-    async with relay.pool.connection() as connection:
+async def prune(services: Services, timestamp: int) -> None:
+    async with services.pool.connection() as connection:
         count = await deliveries.forget_old_bodies(connection)
     log.info("bodies of old deliveries dropped", count=count)
 
@@ -64,30 +64,30 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
 
 def register_tasks(app: App) -> None:
     for name, job in TASKS.items():
-        app.task(name=name, retry=Patience(), pass_context=True)(_with_relay(job))
+        app.task(name=name, retry=Patience(), pass_context=True)(_with_services(job))
     every_night = app.periodic(cron="17 3 * * *")
-    every_night(app.task(name="prune", retry=Patience(), pass_context=True)(_with_relay(prune)))
+    every_night(app.task(name="prune", retry=Patience(), pass_context=True)(_with_services(prune)))
 
 
-def _with_relay(job: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+def _with_services(job: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     async def run(context: JobContext, **arguments: Any) -> None:
         await job(context.additional_context["relay"], **arguments)
 
     return run
 
 
-async def work(relay: Relay, stop: asyncio.Event) -> None:
+async def work(services: Services, stop: asyncio.Event) -> None:
     """Work until told to stop. Jobs under way are finished then; runs go on without us.
 
     Where the store goes away, Procrastinate's worker ends; it is started again until it is back.
     """
-    register_tasks(relay.queue.app)
-    sweeper = Sweeper(relay)
+    register_tasks(services.queue.app)
+    sweeper = Sweeper(services)
     sweeping = asyncio.create_task(sweeper.sweep_forever())
     stopping = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():
-            working = asyncio.create_task(_work(relay, sweeper))
+            working = asyncio.create_task(_work(services, sweeper))
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if stop.is_set():
                 working.cancel()  # which lets it finish what is under way
@@ -100,16 +100,16 @@ async def work(relay: Relay, stop: asyncio.Event) -> None:
         stopping.cancel()
 
 
-async def _work(relay: Relay, sweeper: Sweeper) -> None:
-    await relay.queue.app.run_worker_async(
-        queues=[DEFAULT_QUEUE, queue_at(relay.place)],
+async def _work(services: Services, sweeper: Sweeper) -> None:
+    await services.queue.app.run_worker_async(
+        queues=[DEFAULT_QUEUE, queue_at(services.place)],
         concurrency=CONCURRENCY,
         fetch_job_polling_interval=POLL_EVERY,
         update_heartbeat_interval=HEARTBEAT,
         stalled_worker_timeout=STALLED_AFTER,
         shutdown_graceful_timeout=FINISH_WITHIN,
         delete_jobs="successful",
-        additional_context={"relay": relay},
+        additional_context={"relay": services},
         install_signal_handlers=False,
         task_middleware=[sweeper.note, _watched],
     )
@@ -123,7 +123,7 @@ async def _watched(call: Callable[[], Awaitable[Any]], context: JobContext, work
     )
     try:
         return await call()
-    except (Later, Outdated, asyncio.CancelledError):
+    except (RetryAt, Conflict, asyncio.CancelledError):
         raise
     except Exception:
         log.exception("job failed, will be tried again", attempts=context.job.attempts)

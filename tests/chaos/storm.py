@@ -80,7 +80,7 @@ class Storm:
 
     async def blow(self) -> list[str]:
         """What did not hold; empty where all did."""
-        async with self.sandbox, self.tools, self._relay() as up:
+        async with self.sandbox, self.tools, self._services() as up:
             self.tools.build("main")
             self._unreliable()
             killer = asyncio.create_task(self._kill(up))
@@ -107,7 +107,7 @@ class Storm:
                 server.faults.randomly("*", [*odd, Fault.status(502, acts=True)], 0.05, self.seed)
 
     @contextlib.asynccontextmanager
-    async def _relay(self) -> AsyncIterator[psutil.Process]:
+    async def _services(self) -> AsyncIterator[psutil.Process]:
         [port] = free_ports(1)
         config = self.folder / "deploy.yml"
         deploy_yml = DEPLOY_YML.format(channel=self.sandbox.deploys.id)

@@ -15,7 +15,7 @@ from sandbox.github.server import GitHub
 from tests.slack.install.installing import Browser, browser, installable, installed
 from tests.world import World
 from webhook.__main__ import main
-from webhook.security.cipher import Vault
+from webhook.security.cipher import Cipher
 
 OLD, NEW = "an old key that is long enough", "a new key that is long enough"
 NAME = re.compile(r"[a-z0-9_.-]{1,80}")
@@ -261,9 +261,9 @@ async def test_a_printed_link_installs_and_changed_keys_can_be_changed_for_good(
         both = run(variables(world, GITPLOY_SECRET_KEY=f"{NEW},{OLD}"), "rotate-key")
         assert both.stdout == "The tokens of 2 workspaces are sealed with the newest key.\n"
         rows = world.rows("select * from slack_installations")
-        vault = Vault([NEW])
-        assert {row["team"]: vault.open(row["token"]) for row in rows} == tokens
-        assert all(vault.open(row["refresh_token"]).startswith("xoxe-") for row in rows)
+        cipher = Cipher([NEW])
+        assert {row["team"]: cipher.open(row["token"]) for row in rows} == tokens
+        assert all(cipher.open(row["refresh_token"]).startswith("xoxe-") for row in rows)
 
         without = run(variables(world), "rotate-key")
         assert without.exit_code == 1
@@ -280,7 +280,7 @@ async def test_one_that_cannot_be_opened_leaves_all_as_they_are(
         await person.install(world)
         await person.install(world, world.slack.add_workspace("Beta"))
         with psycopg.connect(store_url) as connection:
-            lost = Vault(["a key that nobody has"]).seal("xoxb-lost")
+            lost = Cipher(["a key that nobody has"]).seal("xoxb-lost")
             connection.execute(
                 "update slack_installations set token = %s where team_name = 'Beta'", [lost]
             )

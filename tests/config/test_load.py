@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from webhook.config.load import Config, Environment, json_schema, load
-from webhook.errors import Faults
+from webhook.errors import ConfigErrors
 
 
 class Strict(BaseModel):
@@ -47,7 +47,7 @@ def config(text: str | bytes, **environ: str) -> Config:
 
 
 def faults(text: str | bytes, **environ: str) -> tuple[str, ...]:
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         config(text, **environ)
     return caught.value.faults
 
@@ -250,12 +250,12 @@ yaml_values: st.SearchStrategy[Any] = st.recursive(
 @example("!!seq {}")
 @example("!<> x")
 def test_no_text_raises_anything_but_faults(text: str) -> None:
-    with suppress(Faults):
+    with suppress(ConfigErrors):
         config(text)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.dictionaries(st.sampled_from(WORDS), yaml_values), yaml_values)
 def test_no_values_raise_anything_but_faults(env: Any, other: Any) -> None:
-    with suppress(Faults):
+    with suppress(ConfigErrors):
         config(json.dumps({"envs": [env, {"name": "a", "handler": "command"} | env], "x": other}))

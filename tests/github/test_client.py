@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY, Sandbox
-from webhook.errors import Later, NoAccess, Refused, Unsure
+from webhook.errors import Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import MOST_CALLS, GitHub, Status
 from webhook.github.tokens import Scope
 from webhook.settings import Settings
@@ -84,7 +84,7 @@ async def test_an_app_without_the_permission_is_told_which(
     sandbox: Sandbox, github: GitHub, scope: Scope
 ) -> None:
     sandbox.installation.permissions["deployments"] = "read"
-    with pytest.raises(NoAccess, match="deployments: write"):
+    with pytest.raises(Forbidden, match="deployments: write"):
         await github.require_access(scope)
 
 
@@ -94,7 +94,7 @@ async def test_a_limit_is_remembered_without_asking_again(
     deployment = await sandbox.github.create_deployment(REPOSITORY, required_contexts=[])
     sandbox.github.faults.add("POST *statuses", Fault.rate_limited(60))
     for _ in range(3):
-        with pytest.raises(Later):
+        with pytest.raises(RetryAt):
             await github.create_status(scope, deployment.id, STATUS)
     assert len(sandbox.github.called("POST", "/statuses")) == 1
 
@@ -114,9 +114,9 @@ async def test_no_clear_answer_is_told_from_a_refusal(
 ) -> None:
     deployment = await sandbox.github.create_deployment(REPOSITORY, required_contexts=[])
     sandbox.github.faults.add("POST *statuses", fault)
-    with pytest.raises(Unsure):
+    with pytest.raises(UnknownOutcome):
         await github.create_status(scope, deployment.id, STATUS)
-    with pytest.raises(Refused):
+    with pytest.raises(Rejected):
         await github.create_status(scope, 404, STATUS)
 
 

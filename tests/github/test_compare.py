@@ -7,7 +7,7 @@ import pytest
 from sandbox.faults import Fault
 from tests.github.github_app import OPEN, REPO, OnGitHub, on_github
 from webhook.deployments.changelog import Commit, Ships
-from webhook.errors import Later, NoAccess, Unsure
+from webhook.errors import Forbidden, RetryAt, UnknownOutcome
 from webhook.github.compare import LONGEST_NAME, compare
 from webhook.github.tokens import Scope
 
@@ -89,7 +89,7 @@ async def test_a_title_without_end_is_cut(world: OnGitHub) -> None:
 async def test_without_contents_the_words_name_what_to_give(world: OnGitHub) -> None:
     world.site.push("Main")
     del world.installation.permissions["contents"]
-    with pytest.raises(NoAccess, match=f"lacks a permission for {REPO}: give it contents: read"):
+    with pytest.raises(Forbidden, match=f"lacks a permission for {REPO}: give it contents: read"):
         await compare(world.github, world.scope, "main", "other")
 
 
@@ -97,7 +97,7 @@ async def test_no_clear_answer_is_unsure(world: OnGitHub) -> None:
     base, head = world.site.push("Before"), world.site.push("After")
     for name, fault in OPEN.items():
         world.there.faults.add(COMPARE, fault, times=2)  # a GET that is cut off is sent again
-        with pytest.raises(Unsure):
+        with pytest.raises(UnknownOutcome):
             pytest.fail(f"{name}: {await compare(world.github, world.scope, base, head)}")
         world.there.faults.clear()
     assert await compare(world.github, world.scope, base, head)
@@ -106,7 +106,7 @@ async def test_no_clear_answer_is_unsure(world: OnGitHub) -> None:
 async def test_a_limit_is_heeded(world: OnGitHub) -> None:
     world.there.faults.add(COMPARE, Fault.rate_limited(60))
     for _ in range(2):
-        with pytest.raises(Later):
+        with pytest.raises(RetryAt):
             await compare(world.github, world.scope, "a", "b")
     assert len(world.there.called("GET", "a...b")) == 1
 

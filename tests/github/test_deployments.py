@@ -7,7 +7,7 @@ import pytest
 
 from sandbox.faults import Fault
 from tests.github.github_app import OPEN, REPO, OnGitHub, on_github
-from webhook.errors import Invalid, Later, NoAccess, Refused, Unsure
+from webhook.errors import Forbidden, Invalid, Rejected, RetryAt, UnknownOutcome
 from webhook.github.deployments import Wanted, create_deployment, find_deployment
 
 CREATE = "POST /repos/acme/site/deployments"
@@ -71,7 +71,7 @@ async def test_a_merge_instead_of_a_deployment_is_told(world: OnGitHub) -> None:
     merged = {"message": "Auto-merged main into topic on deployment."}
     world.there.faults.add(CREATE, Fault(answer=202, body=merged))
     words = "GitHub merged a branch instead of deploying: Auto-merged main into topic"
-    with pytest.raises(Refused, match=words) as told:
+    with pytest.raises(Rejected, match=words) as told:
         await create_deployment(world.github, world.scope, WANTED)
     assert told.value.status == 202
 
@@ -83,14 +83,14 @@ async def test_what_github_refuses_is_told_in_its_words(world: OnGitHub) -> None
     conflict = {"message": "Conflict: Commit status checks failed for topic."}
     world.there.faults.add(CREATE, Fault(answer=409, body=conflict))
     words = "GitHub answered 409: Conflict: Commit status checks failed for topic."
-    with pytest.raises(Refused, match=words):
+    with pytest.raises(Rejected, match=words):
         await create_deployment(world.github, world.scope, WANTED)
     assert not world.there.deployments
 
 
 async def test_without_the_permission_the_words_name_it(world: OnGitHub) -> None:
     world.installation.permissions["deployments"] = "read"
-    with pytest.raises(NoAccess, match=f"for {REPO}: give it deployments: write"):
+    with pytest.raises(Forbidden, match=f"for {REPO}: give it deployments: write"):
         await create_deployment(world.github, world.scope, WANTED)
 
 
@@ -99,7 +99,7 @@ async def test_what_may_have_been_made_is_found_by_its_mark(world: OnGitHub) -> 
         wanted = replace(WANTED, marker=f"relay-{number}")
         before = set(world.there.deployments)
         world.there.faults.add(CREATE, fault)
-        with pytest.raises(Unsure):
+        with pytest.raises(UnknownOutcome):
             pytest.fail(f"{name}: {await create_deployment(world.github, world.scope, wanted)}")
         made = set(world.there.deployments) - before
         assert len(made) == fault.acts, name
@@ -112,7 +112,7 @@ async def test_what_may_have_been_made_is_found_by_its_mark(world: OnGitHub) -> 
 async def test_a_limit_means_that_nothing_was_made(world: OnGitHub) -> None:
     world.there.faults.add(CREATE, Fault.secondary_limit(60))
     for _ in range(2):
-        with pytest.raises(Later):
+        with pytest.raises(RetryAt):
             await create_deployment(world.github, world.scope, WANTED)
     assert len(world.there.called("POST", "/deployments")) == 1
 

@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.faults import Fault
 from tests.github.github_app import OPEN, REPO, OnGitHub, on_github
-from webhook.errors import Later, NoAccess, Unsure
+from webhook.errors import Forbidden, RetryAt, UnknownOutcome
 from webhook.github.repositories import Repository, installed_at, permission, repository
 from webhook.github.users import email_of, login_of
 
@@ -50,11 +50,11 @@ async def test_a_repository_is_found_by_its_name(world: OnGitHub) -> None:
 async def test_where_the_app_is_not_installed_the_words_say_so(world: OnGitHub) -> None:
     world.there.add_repository("acme/other")
     for repo in ("acme/other", "acme/none"):
-        with pytest.raises(NoAccess, match=f"^the App is not installed in {repo}$"):
+        with pytest.raises(Forbidden, match=f"^the App is not installed in {repo}$"):
             await installed_at(world.github, repo)
     calls = len(world.there.calls)
     for repo in ("acme", "acme/..", "../site", "acme/site/../x", "acme/si te", "acme/site?", ""):
-        with pytest.raises(NoAccess, match="the App is not installed in"):
+        with pytest.raises(Forbidden, match="the App is not installed in"):
             await installed_at(world.github, repo)
     assert len(world.there.calls) == calls
 
@@ -97,7 +97,7 @@ async def test_an_address_with_many_hits_leads_to_nobody(world: OnGitHub) -> Non
 async def test_who_searched_too_much_may_still_do_all_else(world: OnGitHub) -> None:
     world.there.limits.searches_a_minute = 0
     for _ in range(2):
-        with pytest.raises(Later):
+        with pytest.raises(RetryAt):
             await login_of(world.github, world.scope, "a@b.test")
     assert len(world.there.called("GET", "/search/users")) == 1
     assert await permission(world.github, world.scope, "nobody") == "none"
@@ -118,16 +118,16 @@ async def test_trouble_is_told_in_its_kind(world: OnGitHub, match: str, ask: Ask
     world.there.add_user("mona", email="m@acme.test")
     for name, fault in AT_ONCE.items():
         world.there.faults.add(match, fault, times=2)  # a GET that is cut off is sent again
-        with pytest.raises(Unsure):
+        with pytest.raises(UnknownOutcome):
             pytest.fail(f"{name}: {await ask(world)}")
         world.there.faults.clear()
     assert await ask(world)
     world.there.faults.add(match, Fault.rate_limited(60))
-    with pytest.raises(Later):
+    with pytest.raises(RetryAt):
         await ask(world)
 
 
 async def test_a_suspended_app_is_told_so(world: OnGitHub) -> None:
     world.installation.suspended = True
-    with pytest.raises(NoAccess, match="suspended"):
+    with pytest.raises(Forbidden, match="suspended"):
         await permission(world.github, world.scope, "mona")

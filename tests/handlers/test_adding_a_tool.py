@@ -13,7 +13,7 @@ from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.woodpecker import Woodpecker
 from tests.world import live
 from webhook.config import load as config
-from webhook.errors import Faults
+from webhook.errors import ConfigErrors
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/adding-a-tool.md").read_text()
@@ -95,7 +95,7 @@ def test_the_example_loads() -> None:
 def test_what_is_wrong_is_said_as_the_page_says() -> None:
     wrong = re.sub(r" +token: .*\n", "", example()).replace("https://ci", "ci")
     wrong = wrong.replace("REGION", "event")
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         load(wrong)
     [said] = re.findall(r"^```\n(deploy\.yml:.*?)\n```$", PAGE, re.M | re.S)
     assert str(caught.value) == said

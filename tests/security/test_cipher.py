@@ -3,52 +3,52 @@
 import pytest
 
 from webhook.errors import UserError
-from webhook.security.cipher import Sealed, Vault
+from webhook.security.cipher import Cipher, DecryptionError
 
 OLD, NEW = "the old key, long enough", "the new key, long enough"
 TOKEN = "xoxb-1000-2000-secret"
 
 
 def test_what_is_sealed_shows_nothing_and_opens_again() -> None:
-    sealed = Vault([NEW]).seal(TOKEN)
+    sealed = Cipher([NEW]).seal(TOKEN)
     assert TOKEN.encode() not in sealed
     assert b"xoxb" not in sealed
-    assert Vault([NEW]).open(sealed) == TOKEN
-    assert Vault([NEW]).seal(TOKEN) != sealed
+    assert Cipher([NEW]).open(sealed) == TOKEN
+    assert Cipher([NEW]).seal(TOKEN) != sealed
 
 
 def test_an_old_key_opens_as_long_as_it_stands_behind_the_new_one() -> None:
-    sealed = Vault([OLD]).seal(TOKEN)
-    assert Vault([NEW, OLD]).open(sealed) == TOKEN
-    with pytest.raises(Sealed):
-        Vault([NEW]).open(sealed)
+    sealed = Cipher([OLD]).seal(TOKEN)
+    assert Cipher([NEW, OLD]).open(sealed) == TOKEN
+    with pytest.raises(DecryptionError):
+        Cipher([NEW]).open(sealed)
 
 
 def test_the_newest_key_seals() -> None:
-    both = Vault([NEW, OLD])
-    for sealed in (both.seal(TOKEN), both.renew(Vault([OLD]).seal(TOKEN))):
-        assert Vault([NEW]).open(sealed) == TOKEN
-        with pytest.raises(Sealed):
-            Vault([OLD]).open(sealed)
+    both = Cipher([NEW, OLD])
+    for sealed in (both.seal(TOKEN), both.renew(Cipher([OLD]).seal(TOKEN))):
+        assert Cipher([NEW]).open(sealed) == TOKEN
+        with pytest.raises(DecryptionError):
+            Cipher([OLD]).open(sealed)
 
 
 @pytest.mark.parametrize("broken", [b"", b"xoxb-1000-2000-secret", b"gAAAAA"], ids=str)
 def test_what_was_never_sealed_is_refused(broken: bytes) -> None:
-    for act in (Vault([NEW]).open, Vault([NEW]).renew):
-        with pytest.raises(Sealed):
+    for act in (Cipher([NEW]).open, Cipher([NEW]).renew):
+        with pytest.raises(DecryptionError):
             act(broken)
 
 
 def test_what_was_changed_is_refused() -> None:
-    sealed = bytearray(Vault([NEW]).seal(TOKEN))
+    sealed = bytearray(Cipher([NEW]).seal(TOKEN))
     sealed[40] ^= 1
-    with pytest.raises(Sealed):
-        Vault([NEW]).open(bytes(sealed))
+    with pytest.raises(DecryptionError):
+        Cipher([NEW]).open(bytes(sealed))
 
 
 def test_the_refusal_says_what_to_do_and_nothing_secret() -> None:
     with pytest.raises(UserError) as refused:
-        Vault([NEW]).renew(Vault([OLD]).seal(TOKEN))
+        Cipher([NEW]).renew(Cipher([OLD]).seal(TOKEN))
     words = str(refused.value)
     for part in ("GITPLOY_SECRET_KEY", "in all processes", "behind", "slack install-link"):
         assert part in words
@@ -57,4 +57,4 @@ def test_the_refusal_says_what_to_do_and_nothing_secret() -> None:
 
 
 def test_a_vault_shows_no_key() -> None:
-    assert OLD not in repr(Vault([OLD])) + str(vars(Vault([OLD])))
+    assert OLD not in repr(Cipher([OLD])) + str(vars(Cipher([OLD])))

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from sandbox.slack.server import Slack
-from webhook.security.cipher import Vault
+from webhook.security.cipher import Cipher
 from webhook.settings import SlackSettings
 from webhook.slack import oauth as slack_oauth
 from webhook.slack.oauth import SlackOAuth
@@ -21,7 +21,7 @@ from webhook.store import slack_installations
 from webhook.store.database import AsyncPool, async_pool, connect
 from webhook.store.slack_installations import NewInstallation
 
-VAULT = Vault(["a key of the tests, long enough"])
+VAULT = Cipher(["a key of the tests, long enough"])
 TEAM = "T0SANDBOX"
 SOON, TOO_LATE = timedelta(minutes=90), timedelta(seconds=-1)
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from webhook.errors import Later, Unsure
+from webhook.errors import RetryAt, UnknownOutcome
 from webhook.slack.blocks.notice import Message
 from webhook.slack.response_url import Replies
 
@@ -80,13 +80,13 @@ async def test_what_may_be_taken_the_next_time_is_told_apart(hook: Hook) -> None
     hook.answers["status"] = 404  # its half an hour is over
     assert not await hook.give()
     hook.answers["status"] = 500
-    with pytest.raises(Unsure):
+    with pytest.raises(UnknownOutcome):
         await hook.give()
     hook.answers |= {"status": 429, "headers": {"Retry-After": "7"}}
-    with pytest.raises(Later):
+    with pytest.raises(RetryAt):
         await hook.give()
     async with aiohttp.ClientSession() as session:
         nowhere = Replies("http://127.0.0.1:1/api/", session)
-        with pytest.raises(Unsure) as trouble:
+        with pytest.raises(UnknownOutcome) as trouble:
             await nowhere.give("http://127.0.0.1:1/secret", SAID)
     assert "secret" not in str(trouble.value)

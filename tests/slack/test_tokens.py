@@ -10,8 +10,8 @@ import structlog
 
 from sandbox.faults import Fault
 from tests.slack.refreshing import SOON, TEAM, TOO_LATE, VAULT, Refreshing, refreshing, waiting
-from webhook.errors import Later, Refused, Unsure
-from webhook.security.cipher import Sealed, Vault
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.security.cipher import Cipher, DecryptionError
 from webhook.slack.oauth import SlackOAuth
 from webhook.slack.tokens import token_of
 from webhook.store.database import async_pool
@@ -69,7 +69,7 @@ async def test_many_who_need_it_at_once_make_one_refresh(workspace: Refreshing) 
         *(workspace.token(oauth) for oauth in others), return_exceptions=True
     )
     assert workspace.given() == 3
-    waiting = [outcome for outcome in outcomes if isinstance(outcome, Later)]
+    waiting = [outcome for outcome in outcomes if isinstance(outcome, RetryAt)]
     assert len(waiting) == 3
     assert all(later.at <= datetime.now(UTC) + timedelta(seconds=1) for later in waiting)
     newest = workspace.slack.workspace.tokens[-1].value
@@ -106,7 +106,7 @@ async def test_a_refusal_ends_the_installation_in_words(
     await installed(workspace)
     workspace.slack.faults.add(ACCESS, Fault.slack(error))
     for _ in range(2):  # the second time nobody is asked
-        with pytest.raises(Refused, match=words) as refused:
+        with pytest.raises(Rejected, match=words) as refused:
             await workspace.token()
         assert "slack install-link" in str(refused.value)
     assert workspace.row()["trouble"] == str(refused.value)
@@ -121,14 +121,14 @@ async def test_a_slack_in_trouble_costs_nothing_while_the_old_token_is_good(
 ) -> None:
     old = await installed(workspace)
     troubles = [
-        (Fault.rate_limited(7), Later),
-        (Fault.status(503, "down"), Unsure),
-        (Fault.drop_before(), Unsure),
-        (Fault(answer=200, body="x"), Unsure),
-        (Fault(answer=200, body={"ok": True}), Unsure),
-        (Fault.slack("bad_client_secret"), Refused),
-        (Fault.slack("invalid_client_id"), Refused),
-        (Fault.slack("something_new"), Refused),
+        (Fault.rate_limited(7), RetryAt),
+        (Fault.status(503, "down"), UnknownOutcome),
+        (Fault.drop_before(), UnknownOutcome),
+        (Fault(answer=200, body="x"), UnknownOutcome),
+        (Fault(answer=200, body={"ok": True}), UnknownOutcome),
+        (Fault.slack("bad_client_secret"), Rejected),
+        (Fault.slack("invalid_client_id"), Rejected),
+        (Fault.slack("something_new"), Rejected),
     ]
     for fault, kind in troubles:
         workspace.expires(SOON)
@@ -142,7 +142,7 @@ async def test_a_slack_in_trouble_costs_nothing_while_the_old_token_is_good(
         workspace.slack.faults.add(ACCESS, fault)
         with pytest.raises(kind) as raised:
             await workspace.token()
-        if isinstance(raised.value, Later):
+        if isinstance(raised.value, RetryAt):
             assert raised.value.at > datetime.now(UTC) + timedelta(seconds=5)
         if "client" in str(fault.body):
             assert "GITPLOY_SLACK_CLIENT_" in str(raised.value)
@@ -181,13 +181,13 @@ async def test_installing_again_during_a_refresh_waits_for_it_and_wins(
 
 
 async def test_what_cannot_be_had_is_said(workspace: Refreshing) -> None:
-    with pytest.raises(Refused, match="is not installed in workspace T0SANDBOX"):
+    with pytest.raises(Rejected, match="is not installed in workspace T0SANDBOX"):
         await workspace.token()
     await installed(workspace)
-    with pytest.raises(Sealed):
-        await token_of(workspace.pool, Vault(["another key altogether"]), workspace.oauth, TEAM)
+    with pytest.raises(DecryptionError):
+        await token_of(workspace.pool, Cipher(["another key altogether"]), workspace.oauth, TEAM)
     with psycopg.connect(workspace.store_url) as connection:
         connection.execute("update slack_installations set refresh_token = null")
-    with pytest.raises(Refused, match="install-link"):
+    with pytest.raises(Rejected, match="install-link"):
         await workspace.token()
     assert workspace.given() == 1

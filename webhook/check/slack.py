@@ -13,7 +13,7 @@ from webhook import startup
 from webhook.check.findings import Finding, Kind
 from webhook.config.load import Config
 from webhook.errors import RelayError
-from webhook.security.cipher import Sealed, Vault
+from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import Settings, SlackSettings
 from webhook.slack.client import HISTORY_SCOPES, Slack
 from webhook.slack.destination import Destination
@@ -51,17 +51,17 @@ async def look_at_slack(
     elif not installed:
         words = f"the app is installed in no workspace; {INSTALL}"
         return [Finding(kind, "Slack", words)]
-    vault = Vault(startup.secret_keys(settings)) if installed else None
+    cipher = Cipher(startup.secret_keys(settings)) if installed else None
     for one in installed:
-        assert vault is not None
-        found += await _installed(one, vault, settings, session, wanted)
+        assert cipher is not None
+        found += await _installed(one, cipher, settings, session, wanted)
     answers = [*_answers(settings), *await _by_socket(slack, session)]
     return [*found, *_unclear(settings, installed, wanted), *answers]
 
 
 async def _installed(
     one: Installation,
-    vault: Vault,
+    cipher: Cipher,
     settings: Settings,
     session: aiohttp.ClientSession,
     wanted: Sequence[Destination],
@@ -70,8 +70,8 @@ async def _installed(
     if one.trouble:
         return [Finding("fault", subject, one.trouble)]
     try:
-        token = vault.open(one.token)
-    except Sealed as sealed:
+        token = cipher.open(one.token)
+    except DecryptionError as sealed:
         return [Finding("fault", subject, str(sealed))]
     return await _workspace(token, settings, session, wanted)
 

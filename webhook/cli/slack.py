@@ -10,7 +10,7 @@ import click
 from webhook import startup
 from webhook.deployments.phases import Phase, shorten
 from webhook.errors import UserError
-from webhook.security.cipher import Sealed, Vault
+from webhook.security.cipher import Cipher, DecryptionError
 from webhook.store import actions, database, health, slack_installations
 from webhook.store.actions import Action
 from webhook.store.slack_installations import Installation
@@ -93,14 +93,14 @@ def rotate_key() -> None:
     That is the first one in GITPLOY_SECRET_KEY; the old ones stand behind it.
     """
     setup = startup.set_up(os.environ)
-    vault = Vault(setup.secret_keys)
+    cipher = Cipher(setup.secret_keys)
     with startup.store(setup.settings) as url, database.connect(url) as connection:
         health.require_newest(connection)
-        sealed = [i for i in slack_installations.every_sync(connection) if not _opens(vault, i)]
+        sealed = [i for i in slack_installations.every_sync(connection) if not _opens(cipher, i)]
         if sealed:
             names = ", ".join(f"{one.team_name} ({one.team})" for one in sealed)
-            raise UserError(f"Nothing was changed. {names}: {Sealed()}")
-        count = slack_installations.renew_all(connection, vault.renew)
+            raise UserError(f"Nothing was changed. {names}: {DecryptionError()}")
+        count = slack_installations.renew_all(connection, cipher.renew)
     if count:
         workspaces = "1 workspace" if count == 1 else f"{count} workspaces"
         click.echo(f"The tokens of {workspaces} are sealed with the newest key.")
@@ -151,11 +151,11 @@ def _line(action: Action) -> str:
     return shorten(f"{line} {action.outcome}: {action.words}", 1000)
 
 
-def _opens(vault: Vault, installation: Installation) -> bool:
+def _opens(cipher: Cipher, installation: Installation) -> bool:
     try:
-        vault.open(installation.token)
-        vault.open(installation.refresh_token or installation.token)
-    except Sealed:
+        cipher.open(installation.token)
+        cipher.open(installation.refresh_token or installation.token)
+    except DecryptionError:
         return False
     return True
 

@@ -1,6 +1,6 @@
 """deploy.yml: which handler deploys which environment.
 
-Errors: `Faults`, with all that is wrong in the file, each with line, column and remedy.
+Errors: `ConfigErrors`, with all that is wrong in the file, each with line, column and remedy.
 """
 
 import json
@@ -27,7 +27,7 @@ from pydantic import (
 from handlers import durations
 from webhook.config import source as yaml_source
 from webhook.config.errors import at_fault, faults_of, never_matches, suggestion
-from webhook.errors import Faults
+from webhook.errors import ConfigErrors
 from webhook.slack.destination import (
     Destination,
     Destinations,
@@ -131,7 +131,7 @@ def load(
         text = text if isinstance(text, str) else text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise Faults([f"{source}:{line}:1: is not UTF-8; save it as UTF-8"]) from None
+        raise ConfigErrors([f"{source}:{line}:1: is not UTF-8; save it as UTF-8"]) from None
     read = yaml_source.read(text, environ)
     if read.value is None:
         faults = read.faults or [yaml_source.Fault(1, 1, (), "is empty; it needs 'envs:'")]
@@ -217,5 +217,5 @@ def _keys(handler_options: HandlerOptions) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _shown(faults: list[yaml_source.Fault], source: str) -> Faults:
-    return Faults(f"{source}:{fault}" for fault in sorted(faults))
+def _shown(faults: list[yaml_source.Fault], source: str) -> ConfigErrors:
+    return ConfigErrors(f"{source}:{fault}" for fault in sorted(faults))

@@ -10,37 +10,39 @@ from handlers.contract import State, ToolRejected
 from webhook.config.routing import no_route_words, route
 from webhook.engine import transitions
 from webhook.engine.clock import now
-from webhook.engine.runner import GRACE, Look
-from webhook.engine.services import Relay, log_about
+from webhook.engine.runner import GRACE, Runner
+from webhook.engine.services import Services, log_about
 from webhook.engine.tool_reports import take_reports
-from webhook.errors import Later, NoAccess
-from webhook.store.deployments import DeploymentRow, Outdated
+from webhook.errors import Forbidden, RetryAt
+from webhook.store.deployments import Conflict, DeploymentRow
 
 log = structlog.get_logger()
 
 
-async def advance(relay: Relay, deployment_id: int) -> datetime | None:
+async def advance(services: Services, deployment_id: int) -> datetime | None:
     """When to look again; None: it is over, or not ours to run."""
-    await take_reports(relay, deployment_id)
-    row = await relay.read(deployment_id)
+    await take_reports(services, deployment_id)
+    row = await services.read(deployment_id)
     if row is None or row.asked_at is None or row.watched or _is_over(row):
         return None
     log_about(row)
-    environment = route(relay.config, row.repo, row.environment)
+    environment = route(services.config, row.repo, row.environment)
     if environment is None:
-        await transitions.end(relay, row, no_route_words(relay.config, row.repo, row.environment))
+        await transitions.end(
+            services, row, no_route_words(services.config, row.repo, row.environment)
+        )
         return None
     if row.started_at and row.handler != environment.handler:
         words = f"deploy.yml gives it to '{environment.handler}' now; '{row.handler}' had begun it"
-        await transitions.end(relay, row, f"{words}, and its run may go on there")
+        await transitions.end(services, row, f"{words}, and its run may go on there")
         return None
-    look = Look(relay, row, environment, relay.handler(environment))
+    look = Runner(services, row, environment, services.handler(environment))
     try:
         return await look.take()
-    except (ToolRejected, NoAccess) as refused:
-        await transitions.end(relay, look.row, str(refused))
+    except (ToolRejected, Forbidden) as refused:
+        await transitions.end(services, look.row, str(refused))
         return None
-    except (Later, Outdated, psycopg.OperationalError, ConnectorException):
+    except (RetryAt, Conflict, psycopg.OperationalError, ConnectorException):
         raise
     except Exception:
         # A fault of ours: tried again as long as there is time, but never without an answer.
@@ -48,7 +50,7 @@ async def advance(relay: Relay, deployment_id: int) -> datetime | None:
             raise
         log.exception("deployment given up")
         words = "The relay itself failed on this deployment; its log says why"
-        await transitions.end(relay, look.row, words)
+        await transitions.end(services, look.row, words)
         return None
 
 

@@ -8,8 +8,8 @@ from handlers import TITLES
 from webhook.deployments.changelog import Ships
 from webhook.deployments.phases import Phase
 from webhook.engine.cache import NOBODY
-from webhook.engine.services import Relay, scope
-from webhook.errors import Later, Refused, Unsure
+from webhook.engine.services import Services, scope
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github.compare import compare
 from webhook.slack.blocks.notice import StepTold, Told
 from webhook.store import actions, deployments, timeline
@@ -24,14 +24,14 @@ log = structlog.get_logger()
 PATIENCE = 4
 
 
-async def told_of(relay: Relay, row: DeploymentRow) -> Told:
-    async with relay.pool.connection() as connection:
+async def told_of(services: Services, row: DeploymentRow) -> Told:
+    async with services.pool.connection() as connection:
         last = await deployments.last_success(connection, row)
         before = await deployments.ended_before(connection, row)
         made_by = await actions.made_by(connection, row.id)
         held = row.ended_at is None and await timeline.is_held(connection, row.id)
         back = await deployments.success_of_another_commit(connection, row)
-        buttons = await _buttons(relay, connection, row, back)
+        buttons = await _buttons(services, connection, row, back)
     end = row.ended_at
     start = row.started_at or row.asked_at
     return Told(
@@ -50,14 +50,14 @@ async def told_of(relay: Relay, row: DeploymentRow) -> Told:
         began=row.run is not None,
         back_to_green=before in (Phase.FAILURE, Phase.ERROR) and row.phase is Phase.SUCCESS,
         seconds=(end - start).total_seconds() if start and end else None,
-        page_url=relay.links.page(row.repo, row.id),
+        page_url=services.links.page(row.repo, row.id),
         run_url=(row.run or {}).get("url", ""),
         tool="GitHub Actions" if row.watched else TITLES.get(row.handler, row.handler),
         environment_url=row.environment_url,
-        ships=await _ships(relay, row, last),
+        ships=await _ships(services, row, last),
         since_sha=last.sha if last else "",
         origin=made_by.kind if made_by and made_by.deployment_id else "",
-        origin_url=relay.links.page(made_by.repo or row.repo, made_by.deployment_id)
+        origin_url=services.links.page(made_by.repo or row.repo, made_by.deployment_id)
         if made_by and made_by.deployment_id
         else "",
         buttons=buttons,
@@ -82,10 +82,10 @@ def _asked_by(row: DeploymentRow, made_by: Action | None) -> str:
 
 
 async def _buttons(
-    relay: Relay, connection: Async, row: DeploymentRow, back: DeploymentRow | None
+    services: Services, connection: Async, row: DeploymentRow, back: DeploymentRow | None
 ) -> tuple[str, ...]:
     """What makes sense now; of older deployments, nothing but to end them."""
-    if not relay.answers or row.asked_at is None:
+    if not services.answers or row.asked_at is None:
         return ()
     if row.ended_at is None:
         return () if row.watched or row.cancel_asked_by else ("cancel",)
@@ -95,26 +95,28 @@ async def _buttons(
     return (*retry, "rollback") if back else retry
 
 
-async def _ships(relay: Relay, row: DeploymentRow, last: DeploymentRow | None) -> Ships | None:
+async def _ships(
+    services: Services, row: DeploymentRow, last: DeploymentRow | None
+) -> Ships | None:
     """Asked of GitHub once; a message does not wait for it for long."""
     if last is None or last.sha == row.sha:
         return None
     if row.ships and row.ships["since"] == last.sha:
         return Ships.from_json(row.ships) if "total" in row.ships else None
-    recall = relay.recall
+    recall = services.recall
     if recall.comparing.locked() or recall.unknown.get(row.repo) is not None:
         return None
     found = None
     try:
         async with recall.comparing, asyncio.timeout(PATIENCE):
-            found = await compare(relay.github, scope(row), last.sha, row.sha)
-    except (Later, Unsure, TimeoutError) as trouble:
+            found = await compare(services.github, scope(row), last.sha, row.sha)
+    except (RetryAt, UnknownOutcome, TimeoutError) as trouble:
         log.warning("GitHub does not say what ships now", words=str(trouble))
         recall.unknown.keep(row.repo, "what ships", NOBODY)
         return None
-    except Refused as refused:
+    except Rejected as refused:
         log.info("GitHub does not say what ships", words=str(refused))
-    async with relay.pool.connection() as connection:
+    async with services.pool.connection() as connection:
         document = found.to_json() if found else {"since": last.sha}
         await deployments.keep_ships(connection, row.id, document)
     return found

@@ -9,8 +9,8 @@ from webhook.config.routing import no_route_words, route
 from webhook.deployments.phases import Phase, follows, phase_of, shorten
 from webhook.engine import transitions
 from webhook.engine.clock import now
-from webhook.engine.services import Relay
-from webhook.engine.transitions import Move
+from webhook.engine.services import Services
+from webhook.engine.transitions import Transition
 from webhook.errors import NotAnEvent
 from webhook.github import events
 from webhook.github.events import (
@@ -36,53 +36,53 @@ HELD_ON_GITHUB = "waiting"
 ACTIONS = "github-actions"
 
 
-async def receive(relay: Relay, delivery_ids: Sequence[int]) -> None:
+async def receive(services: Services, delivery_ids: Sequence[int]) -> None:
     """Understand each; one that fails does not hold up the others, and is tried again."""
     failed: list[Exception] = []
     for delivery_id in delivery_ids:
         try:
             # A task of its own, so that what its log lines carry ends with it.
-            await asyncio.create_task(_receive(relay, delivery_id))
+            await asyncio.create_task(_receive(services, delivery_id))
         except Exception as error:  # noqa: BLE001 - raised below
             failed.append(error)
     if failed:
         raise failed[0]
 
 
-async def _receive(relay: Relay, delivery_id: int) -> None:
-    async with relay.pool.connection() as connection, connection.transaction():
+async def _receive(services: Services, delivery_id: int) -> None:
+    async with services.pool.connection() as connection, connection.transaction():
         delivery = await deliveries.read(connection, delivery_id)
         if delivery is None or delivery.outcome is not None:
             return
         structlog.contextvars.bind_contextvars(delivery=delivery.guid, github_event=delivery.event)
-        outcome, note, deployment_id = await _understand(relay, connection, delivery)
+        outcome, note, deployment_id = await _understand(services, connection, delivery)
         await deliveries.finish(connection, delivery.id, outcome, note, deployment_id)
     tell = log.debug if outcome == "ignored" else log.info
     tell("delivery understood", outcome=outcome, note=note, deployment=deployment_id)
 
 
 async def _understand(
-    relay: Relay, connection: Async, delivery: Delivery
+    services: Services, connection: Async, delivery: Delivery
 ) -> tuple[Outcome, str, int | None]:
     try:
         event = events.parse(delivery.event, delivery.body)
     except NotAnEvent as fault:
         return "failed", str(fault), None
-    return await _act(relay, connection, event, delivery.guid)
+    return await _act(services, connection, event, delivery.guid)
 
 
 async def _act(
-    relay: Relay, connection: Async, event: Event, guid: str
+    services: Services, connection: Async, event: Event, guid: str
 ) -> tuple[Outcome, str, int | None]:
     match event:
         case DeploymentAsked():
-            return await _asked(relay, connection, event, guid)
+            return await _asked(services, connection, event, guid)
         case StatusReported():
-            return await _reported(relay, connection, event)
+            return await _reported(services, connection, event)
         case WorkflowMoved():
-            return await _moved(relay, connection, event)
+            return await _moved(services, connection, event)
         case InstallationChanged():
-            return await _installation(relay, connection, event)
+            return await _installation(services, connection, event)
         case Ping():
             return "done", "the webhook works", None
         case Ignored(why):
@@ -90,7 +90,7 @@ async def _act(
 
 
 async def _asked(
-    relay: Relay, connection: Async, event: DeploymentAsked, guid: str
+    services: Services, connection: Async, event: DeploymentAsked, guid: str
 ) -> tuple[Outcome, str, int]:
     row = await deployments.learn(
         connection, event.deployment, event.repository, event.installation_id
@@ -98,9 +98,9 @@ async def _asked(
     _log_about(row)
     if row.asked_at is not None:
         return "ignored", "this deployment was asked for before", row.id
-    environment = route(relay.config, row.repo, row.environment)
-    if environment is None and (event.watched or relay.config.unrouted == "ignore"):
-        return "ignored", no_route_words(relay.config, row.repo, row.environment), row.id
+    environment = route(services.config, row.repo, row.environment)
+    if environment is None and (event.watched or services.config.unrouted == "ignore"):
+        return "ignored", no_route_words(services.config, row.repo, row.environment), row.id
     production = environment.production_environment if environment else None
     row = await deployments.change(
         connection,
@@ -110,18 +110,18 @@ async def _asked(
         watched=event.watched,
         production=row.production if production is None else production,
     )
-    if relay.answers and (earlier := await deployments.before(connection, row)):
-        await relay.tell_slack_again(connection, earlier)  # what could be done about it is over
+    if services.answers and (earlier := await deployments.before(connection, row)):
+        await services.tell_slack_again(connection, earlier)  # what could be done about it is over
     if row.phase.final:
         return "ignored", f"this deployment has ended already ({row.phase})", row.id
     if environment is None:
-        words = no_route_words(relay.config, row.repo, row.environment)
-        await transitions.make(relay, connection, row, Move(Phase.ERROR, words))
+        words = no_route_words(services.config, row.repo, row.environment)
+        await transitions.make(services, connection, row, Transition(Phase.ERROR, words))
     elif event.watched:
-        await _watch(relay, connection, row)
+        await _watch(services, connection, row)
         return "done", "watched: a GitHub Actions workflow deploys it", row.id
     else:
-        await _take(relay, connection, row, environment.handler)
+        await _take(services, connection, row, environment.handler)
     return "done", "", row.id
 
 
@@ -130,28 +130,28 @@ def _log_about(row: DeploymentRow) -> None:
     structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
 
 
-async def _watch(relay: Relay, connection: Async, row: DeploymentRow) -> None:
+async def _watch(services: Services, connection: Async, row: DeploymentRow) -> None:
     if follows(row.phase, Phase.QUEUED):
-        move = Move(Phase.QUEUED, "A GitHub Actions workflow deploys it")
-        await transitions.apply(relay, connection, row, move)
+        move = Transition(Phase.QUEUED, "A GitHub Actions workflow deploys it")
+        await transitions.apply(services, connection, row, move)
 
 
-async def _take(relay: Relay, connection: Async, row: DeploymentRow, handler: str) -> None:
+async def _take(services: Services, connection: Async, row: DeploymentRow, handler: str) -> None:
     row = await deployments.change(connection, row, handler=handler)
     if follows(row.phase, Phase.QUEUED):
-        await transitions.make(relay, connection, row, Move(Phase.QUEUED))
-    await relay.queue.advance(connection, row.id)
+        await transitions.make(services, connection, row, Transition(Phase.QUEUED))
+    await services.queue.advance(connection, row.id)
 
 
 async def _reported(
-    relay: Relay, connection: Async, event: StatusReported
+    services: Services, connection: Async, event: StatusReported
 ) -> tuple[Outcome, str, int]:
     status = event.status
     row = await deployments.learn(
         connection, event.deployment, event.repository, event.installation_id
     )
     _log_about(row)
-    if relay.links.is_step(status.log_url, row.repo, row.id):
+    if services.links.is_step(status.log_url, row.repo, row.id):
         return "ignored", "a status of our own", row.id
     phase = phase_of(status.state)
     counted = phase is not None and follows(row.phase, phase)
@@ -171,16 +171,16 @@ async def _reported(
     if phase is None or not counted:
         return "done", f"'{status.state}' changes nothing in phase '{row.phase}'", row.id
     row = await transitions.apply(
-        relay, connection, row, Move(phase, words, status.environment_url)
+        services, connection, row, Transition(phase, words, status.environment_url)
     )
     if phase.final and await timeline.may_cover(connection, row.id, status.id):
-        await transitions.say_again(relay, connection, row)
-    await relay.queue.nudge(connection, row.id)
+        await transitions.say_again(services, connection, row)
+    await services.queue.nudge(connection, row.id)
     return "done", "", row.id
 
 
 async def _moved(
-    relay: Relay, connection: Async, event: WorkflowMoved
+    services: Services, connection: Async, event: WorkflowMoved
 ) -> tuple[Outcome, str, None]:
     """Which of them it concerns is its handler's to say; they are looked at now, not later.
 
@@ -196,19 +196,19 @@ async def _moved(
         title=event.title if ours else "",
     )
     for deployment_id in ids:
-        await relay.queue.nudge(connection, deployment_id)
+        await services.queue.nudge(connection, deployment_id)
     if not ids:
         return "ignored", "no deployment that goes on is of this workflow run", None
     return "done", f"run {event.run_id} of GitHub Actions", None
 
 
 async def _installation(
-    relay: Relay, connection: Async, event: InstallationChanged
+    services: Services, connection: Async, event: InstallationChanged
 ) -> tuple[Outcome, str, None]:
     """What could not be told before may be told now."""
-    relay.github.tokens.drop_installation(event.installation_id)
+    services.github.tokens.drop_installation(event.installation_id)
     if event.action not in ("suspend", "deleted"):
         waiting = await timeline.deployments_with_unsent(connection, event.installation_id)
         for deployment_id in waiting:
-            await relay.queue.tell_github(connection, deployment_id, priority=NEWS)
+            await services.queue.tell_github(connection, deployment_id, priority=NEWS)
     return "done", f"installation {event.installation_id}: {event.action}", None

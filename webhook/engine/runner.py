@@ -26,11 +26,11 @@ from handlers.http import TIMEOUT
 from webhook.config.load import Environment
 from webhook.engine import transitions
 from webhook.engine.clock import now
-from webhook.engine.services import Relay, scope
-from webhook.errors import Later, Unsure
+from webhook.engine.services import Services, scope
+from webhook.errors import RetryAt, UnknownOutcome
 from webhook.jobs.queue import Elsewhere
 from webhook.store import deployments, machines, output
-from webhook.store.deployments import DeploymentRow, Outdated
+from webhook.store.deployments import Conflict, DeploymentRow
 
 log = structlog.get_logger()
 
@@ -47,17 +47,17 @@ CALL_MAY_TAKE = timedelta(seconds=TIMEOUT + 2)
 
 
 @dataclass(slots=True)
-class Look:
+class Runner:
     """At one deployment with its handler; `row` is what the store says by now."""
 
-    relay: Relay
+    services: Services
     row: DeploymentRow
     environment: Environment
     handler: Handler
 
     @property
     def deployment(self) -> Deployment:
-        return self.relay.as_contract(self.row, self.environment)
+        return self.services.as_contract(self.row, self.environment)
 
     @property
     def due(self) -> datetime:
@@ -65,7 +65,7 @@ class Look:
 
     async def take(self) -> datetime | None:
         """When to look again; None: it is over."""
-        if self.handler.local and self.row.started_on not in (None, self.relay.place):
+        if self.handler.local and self.row.started_on not in (None, self.services.place):
             await self._hand_over(self.row.started_on or "")
         wanted = self.row.cancel_asked_by is None or self.row.ended_at is not None
         silent_until = self._reports_until()
@@ -90,8 +90,8 @@ class Look:
 
     async def _hand_over(self, place: str) -> None:
         """Its files are on another machine, whose workers follow it as long as there are any."""
-        async with self.relay.pool.connection() as connection:
-            gone = await machines.is_gone(connection, place, self.relay.place)
+        async with self.services.pool.connection() as connection:
+            gone = await machines.is_gone(connection, place, self.services.place)
         if gone:
             raise ToolRejected("lost: the machine that ran it is gone, or its disk was replaced")
         raise Elsewhere(place)
@@ -106,23 +106,23 @@ class Look:
     async def _require_access(self) -> None:
         """Nothing is started that GitHub could not be told of: the App may have been removed."""
         try:
-            await self.relay.github.require_access(scope(self.row))
-        except Unsure as trouble:
-            raise Later.in_seconds(str(trouble), 5) from trouble
+            await self.services.github.require_access(scope(self.row))
+        except UnknownOutcome as trouble:
+            raise RetryAt.in_seconds(str(trouble), 5) from trouble
 
     async def _mark_first(self) -> None:
         """Committed before the tool is asked for the first time."""
         if self.row.started_at is not None:
             return
         started = now()
-        async with self.relay.pool.connection() as connection:
-            await machines.seen(connection, self.relay.place)
+        async with self.services.pool.connection() as connection:
+            await machines.seen(connection, self.services.place)
             self.row = await deployments.change(
                 connection,
                 self.row,
                 handler=self.environment.handler,
                 started_at=started,
-                started_on=self.relay.place,
+                started_on=self.services.place,
                 deadline=started + self.environment.timeout,
             )
 
@@ -137,7 +137,7 @@ class Look:
         if self.row.ended_at is not None:
             return None
         if self.row.tried_until and now() < self.row.tried_until:
-            raise Later.in_seconds("an earlier start may have got through", LOOK_AGAIN)
+            raise RetryAt.in_seconds("an earlier start may have got through", LOOK_AGAIN)
         if self.row.cancel_asked_by is not None:
             await self._never_begun()
             return None
@@ -169,7 +169,7 @@ class Look:
         return run
 
     async def _mark_try(self, until: datetime | None) -> None:
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             self.row = await deployments.change(connection, self.row, tried_until=until)
 
     async def _mark_end_of_try(self, until: datetime | None) -> None:
@@ -177,49 +177,49 @@ class Look:
         while True:
             try:
                 return await self._mark_try(until)
-            except Outdated:
-                self.row = await self.relay.read(self.row.id) or self.row
+            except Conflict:
+                self.row = await self.services.read(self.row.id) or self.row
 
     async def _try_later(self, trouble: ToolUnavailable) -> datetime | None:
         if now() >= self.due:
             left = await self._cancel(_as_run(self.row.run)) if self.row.run else ""
-            await transitions.end(self.relay, self.row, self._given_up(f"{trouble}{left}"))
+            await transitions.end(self.services, self.row, self._given_up(f"{trouble}{left}"))
             return None
         if isinstance(trouble, ToolNotReady):
-            await transitions.not_ready(self.relay, self.row, str(trouble), held=trouble.held)
+            await transitions.not_ready(self.services, self.row, str(trouble), held=trouble.held)
             return min(trouble.retry_at or self._next(least=LOOK_AGAIN, most=15), self.due)
         if isinstance(trouble, ToolBusy):
             return min(self._next(least=LOOK_AGAIN, most=60), self.due)
         log.warning("tool unavailable", words=str(trouble))
         told_at = (self.row.tool_trouble_since or now()) + TELL_AFTER
         lasts = told_at < max(now(), trouble.retry_at or now())
-        self.row = await transitions.wait(self.relay, self.row, str(trouble), tell=lasts)
+        self.row = await transitions.wait(self.services, self.row, str(trouble), tell=lasts)
         return min(trouble.retry_at or self._next(least=LOOK_AGAIN, most=60), self.due)
 
     async def _never_begun(self) -> None:
         """Unless its tool cannot say whether an earlier start got through."""
         words = f"Cancelled by {self.row.cancel_asked_by}"
         if self.row.started_at is None or self.handler.local or self.handler.appears_within:
-            await transitions.end(self.relay, self.row, f"{words} before it began")
+            await transitions.end(self.services, self.row, f"{words} before it began")
             return
         left = await self._cancel(Run(str(self.row.id), State.IN_PROGRESS))
         said = f"{words}; an earlier start may have got through{left}"
-        await transitions.end(self.relay, self.row, said)
+        await transitions.end(self.services, self.row, said)
 
     async def _end_as_asked(self, run: Run) -> datetime | None:
         """Where the tool does not let it be ended, it is followed as before."""
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             await transitions.reports_first(connection, self.row)
         try:
             await self.handler.cancel(self.deployment, run)
         except ToolUnavailable as trouble:
             return await self._try_later(trouble)
         except ToolRejected as refused:
-            self.row = await transitions.not_cancelled(self.relay, self.row, str(refused))
+            self.row = await transitions.not_cancelled(self.services, self.row, str(refused))
             return await self._settle(run)
         words = f"Cancelled by {self.row.cancel_asked_by}"
         await transitions.record(
-            self.relay, self.row, replace(run, state=State.ERROR, description=words)
+            self.services, self.row, replace(run, state=State.ERROR, description=words)
         )
         return None
 
@@ -236,7 +236,7 @@ class Look:
         handler, deployment = self.handler, self.deployment
         if not isinstance(handler, KeepsOutput):
             return
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             at_byte = await output.length(connection, deployment.id)
             try:
                 while chunk := await handler.read_output(deployment, at_byte):
@@ -247,22 +247,22 @@ class Look:
     async def _settle(self, run: Run) -> datetime | None:
         grace = GRACE if self.handler.local else timedelta(0)
         if run.state.final:
-            await transitions.record(self.relay, self.row, run)
+            await transitions.record(self.services, self.row, run)
             return None
         if now() < self.due + grace:
-            await transitions.record(self.relay, self.row, run)
+            await transitions.record(self.services, self.row, run)
             pace = self.handler.pace
             return min(self._next(least=pace.least, most=pace.most), self.due + grace)
         left = await self._cancel(run)
         timeout = durations.write(self.environment.timeout.total_seconds())
         last = f" ({run.description})" if run.description else ""
         words = f"timed out after {timeout}{left}{last}"
-        await transitions.record(self.relay, self.row, Run(run.id, State.ERROR, run.url, words))
+        await transitions.record(self.services, self.row, Run(run.id, State.ERROR, run.url, words))
         return None
 
     async def _cancel(self, run: Run) -> str:
         """What is to be said where it could not be stopped."""
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             await transitions.reports_first(connection, self.row)
         try:
             await self.handler.cancel(self.deployment, run)

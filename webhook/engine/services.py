@@ -20,7 +20,7 @@ from webhook.github.handler_api import ToolsGitHub
 from webhook.github.tokens import Scope
 from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
-from webhook.security.cipher import Vault
+from webhook.security.cipher import Cipher
 from webhook.security.links import Links
 from webhook.security.report_tokens import ReportTokens
 from webhook.slack.response_url import Replies
@@ -40,7 +40,7 @@ SLACK_PACE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Relay:
+class Services:
     """`place` names this machine's data directory, on which commands run. `answers`: whether people
     can answer in Slack. `slack_pace`: from one call in a channel to the next of its kind."""
 
@@ -113,9 +113,9 @@ def scope(row: DeploymentRow) -> Scope:
 
 
 @asynccontextmanager
-async def open_relay(
+async def open_services(
     setup: Setup, url: str, slack_pace: timedelta = SLACK_PACE
-) -> AsyncIterator[Relay]:
+) -> AsyncIterator[Services]:
     settings = setup.settings
     connector = PsycopgConnector(
         conninfo=url, kwargs=database.LIVENESS, min_size=1, max_size=QUEUE_CONNECTIONS
@@ -129,12 +129,12 @@ async def open_relay(
         ) as session,
     ):
         github = GitHub(settings, session)
-        yield Relay(
+        yield Services(
             config=setup.config,
             pool=pool,
             queue=queue,
             github=github,
-            slack=Workspaces(settings.slack, session, pool, Vault(setup.secret_keys))
+            slack=Workspaces(settings.slack, session, pool, Cipher(setup.secret_keys))
             if settings.slack.used
             else None,
             slack_pace=slack_pace,

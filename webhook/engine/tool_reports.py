@@ -11,35 +11,37 @@ from handlers import HANDLERS
 from webhook.deployments.phases import Phase, phase_of
 from webhook.engine import transitions
 from webhook.engine.clock import now
-from webhook.engine.services import Relay, log_about
-from webhook.engine.transitions import Move
+from webhook.engine.services import Services, log_about
+from webhook.engine.transitions import Transition
 from webhook.store import deployments, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.timeline import Step
 
 
-async def take_reports(relay: Relay, deployment_id: int) -> None:
-    row = await relay.read(deployment_id)
+async def take_reports(services: Services, deployment_id: int) -> None:
+    row = await services.read(deployment_id)
     if row is None:
         return
     log_about(row)
-    async with relay.pool.connection() as connection, connection.transaction():
+    async with services.pool.connection() as connection, connection.transaction():
         waiting = await timeline.reported(connection, row.id)
         for step in waiting:
-            row = await _take(relay, connection, row, step)
+            row = await _take(services, connection, row, step)
         if waiting:
-            await relay.queue.tell_github(connection, row.id)
+            await services.queue.tell_github(connection, row.id)
 
 
-async def _take(relay: Relay, connection: Async, row: DeploymentRow, step: Step) -> DeploymentRow:
+async def _take(
+    services: Services, connection: Async, row: DeploymentRow, step: Step
+) -> DeploymentRow:
     phase = phase_of(step.state)
     counted = phase is not None and transitions.counts(row, phase, step.words)
     if phase is None or not counted:
         await timeline.judge(connection, step.id, words=step.words, counted=False)
         return row
-    move = Move(phase, step.words, step.environment_url)
-    row = await transitions.apply(relay, connection, row, move)
+    move = Transition(phase, step.words, step.environment_url)
+    row = await transitions.apply(services, connection, row, move)
     row = await deployments.change(connection, row, **_known_now(row, phase))
     words = row.words or transitions.plain_words(row)
     await timeline.judge(connection, step.id, words=words, counted=True)

@@ -1,8 +1,8 @@
 """GitHub, as the App: who it is, deployment statuses.
 
 Source: docs.github.com/rest/deployments/statuses and "Rate limits for the REST API".
-Errors: `Later` (asked to wait), `Unsure` (no clear answer), `Refused`, `NoAccess`. Nothing here
-sleeps: a job that has to wait is given a later time.
+Errors: `RetryAt` (asked to wait), `UnknownOutcome` (no clear answer), `Rejected`, `Forbidden`.
+Nothing here sleeps: a job that has to wait is given a later time.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from gidgethub import BadRequest
 from gidgethub.aiohttp import GitHubAPI
 
 from webhook import __version__
-from webhook.errors import Later, NoAccess, Refused
+from webhook.errors import Forbidden, Rejected, RetryAt
 from webhook.github.errors import NO_CLEAR_ANSWER, no_access_words, understood, unsure
 from webhook.github.tokens import AppTokens, Scope
 from webhook.settings import Settings
@@ -109,7 +109,7 @@ class GitHub:
         return [Installation.read(document) for document in await self._api.getitem(url)]
 
     async def require_access(self, scope: Scope) -> None:
-        """Raise `NoAccess` where statuses could not be written."""
+        """Raise `Forbidden` where statuses could not be written."""
         self._heed_limit(scope)
         async with self._place():
             await self.tokens.get(scope)
@@ -168,8 +168,8 @@ class GitHub:
             answer: dict[str, Any] = await self._as_app(
                 lambda: self._api.post(url, data=scope.as_request())
             )
-        except Refused as refused:
-            raise NoAccess(no_access_words(scope, refused)) from refused
+        except Rejected as refused:
+            raise Forbidden(no_access_words(scope, refused)) from refused
         return answer
 
     async def _as_app(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -177,7 +177,7 @@ class GitHub:
             return await call()
         except BadRequest as error:
             if error.status_code == HTTPStatus.UNAUTHORIZED:
-                raise NoAccess(f"GitHub refuses the App's key: {error}") from error
+                raise Forbidden(f"GitHub refuses the App's key: {error}") from error
             raise understood(error) from error
         except NO_CLEAR_ANSWER as error:
             raise unsure(error) from error
@@ -198,9 +198,9 @@ class GitHub:
         except BadRequest as error:
             if error.status_code == HTTPStatus.UNAUTHORIZED:
                 # A token so fresh is not known everywhere at once.
-                raise Later.in_seconds("GitHub does not know the new token yet", 10) from error
+                raise RetryAt.in_seconds("GitHub does not know the new token yet", 10) from error
             trouble = understood(error)
-            if isinstance(trouble, Later):
+            if isinstance(trouble, RetryAt):
                 self._wait_until[scope.installation_id, limit] = trouble.at
             raise trouble from error
         except NO_CLEAR_ANSWER as error:
@@ -209,10 +209,10 @@ class GitHub:
     def _place(self) -> asyncio.Semaphore:
         """One of the calls that may be under way, with the token that it waits for."""
         if self._calls.locked():
-            raise Later.in_seconds("enough calls to GitHub are under way", 0.5)
+            raise RetryAt.in_seconds("enough calls to GitHub are under way", 0.5)
         return self._calls
 
     def _heed_limit(self, scope: Scope, limit: str = "core") -> None:
         until = self._wait_until.get((scope.installation_id, limit))
         if until and until > datetime.now(UTC):
-            raise Later("GitHub's rate limit", until)
+            raise RetryAt("GitHub's rate limit", until)

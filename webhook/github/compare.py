@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from webhook.deployments.changelog import MOST_COMMITS, Commit, Ships
 from webhook.deployments.phases import shorten
-from webhook.errors import Refused
+from webhook.errors import Rejected
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 
@@ -38,7 +38,7 @@ async def compare(github: GitHub, scope: Scope, base: str, head: str) -> Ships |
         return Ships(since=base, total=0, behind=0, commits=())
     try:
         part = await _part(github, scope, f"{_quoted(base)}...{_quoted(head)}")
-    except Refused as refused:
+    except Rejected as refused:
         if refused.status == HTTPStatus.NOT_FOUND:
             return None
         raise

@@ -1,8 +1,8 @@
 """Deployments that the App itself asks GitHub for.
 
 Source: docs.github.com/rest/deployments/deployments. Needs the permission deployments: write.
-Errors: those of `GitHub`. After `Unsure` it may have been made: `find_deployment` tells, by the
-mark that is in its description.
+Errors: those of `GitHub`. After `UnknownOutcome` it may have been made: `find_deployment` tells, by
+the mark that is in its description.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from webhook.deployments.phases import LONGEST_DESCRIPTION, shorten
-from webhook.errors import Refused
+from webhook.errors import Rejected
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 
@@ -54,7 +54,7 @@ class Wanted:
 
 
 async def create_deployment(github: GitHub, scope: Scope, wanted: Wanted) -> int:
-    """Make it and return its id. `Refused` where GitHub merged a branch instead (202), or sees a
+    """Make it and return its id. `Rejected` where GitHub merged a branch instead (202), or sees a
     conflict (409); `Invalid` where it does not know the ref (422)."""
     path = f"/repos/{scope.repo}/deployments"
     writing = scope.only(deployments="write")
@@ -65,7 +65,7 @@ def _made(answer: Mapping[str, Any]) -> int:
     message = str(answer.get("message", ""))
     if "id" not in answer and "merged" in message:
         words = f"GitHub merged a branch instead of deploying: {message}"
-        raise Refused(words, HTTPStatus.ACCEPTED)
+        raise Rejected(words, HTTPStatus.ACCEPTED)
     return int(answer["id"])
 
 

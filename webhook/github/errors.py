@@ -10,7 +10,7 @@ from http import HTTPStatus
 import aiohttp
 from gidgethub import GitHubBroken, HTTPException, RedirectionException
 
-from webhook.errors import Invalid, Later, NoAccess, Refused, Unsure
+from webhook.errors import Forbidden, Invalid, Rejected, RetryAt, UnknownOutcome
 from webhook.github.tokens import Scope
 
 # GitHub: "wait for at least one minute" at a secondary limit without Retry-After.
@@ -29,16 +29,16 @@ NO_CLEAR_ANSWER = (
 )
 
 
-def understood(error: HTTPException) -> Later | Refused:
+def understood(error: HTTPException) -> RetryAt | Rejected:
     wait = _asked_to_wait(error)
     if wait is not None:
-        return Later(f"GitHub's rate limit: {error}", wait)
+        return RetryAt(f"GitHub's rate limit: {error}", wait)
     words = f"GitHub answered {error.status_code.value}: {error}"
     if error.status_code == HTTPStatus.FORBIDDEN and "suspended" in words:
-        return NoAccess(words)
+        return Forbidden(words)
     if error.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
         return Invalid(words, error.status_code)
-    return Refused(words, error.status_code)
+    return Rejected(words, error.status_code)
 
 
 def _asked_to_wait(error: HTTPException) -> datetime | None:
@@ -57,12 +57,12 @@ def _asked_to_wait(error: HTTPException) -> datetime | None:
     return None
 
 
-def unsure(error: Exception) -> Unsure:
+def unsure(error: Exception) -> UnknownOutcome:
     words = str(error) or type(error).__name__
-    return Unsure(f"GitHub gave no clear answer ({words})")
+    return UnknownOutcome(f"GitHub gave no clear answer ({words})")
 
 
-def no_access_words(scope: Scope, refused: Refused) -> str:
+def no_access_words(scope: Scope, refused: Rejected) -> str:
     reason = str(refused)
     if refused.status == HTTPStatus.NOT_FOUND:
         return f"GitHub does not know installation {scope.installation_id} of this App"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from handlers.contract import Deployment, ToolRejected, ToolUnavailable, ToolUnsure
-from webhook.errors import Later, Refused, Unsure
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 
@@ -37,9 +37,9 @@ class ToolsGitHub:
         )
         try:
             return await self._github.call(scope, method, path, body)
-        except Later as later:
+        except RetryAt as later:
             raise ToolUnavailable(str(later), retry_at=later.at) from later
-        except Unsure as trouble:
+        except UnknownOutcome as trouble:
             raise ToolUnsure(str(trouble)) from trouble
-        except Refused as refused:
+        except Rejected as refused:
             raise ToolRejected(str(refused), status=refused.status) from refused

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from webhook.errors import NoAccess, Refused
+from webhook.errors import Forbidden, Rejected
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 from webhook.github.users import is_login
@@ -32,12 +32,12 @@ class Repository:
 
 
 async def installed_at(github: GitHub, repo: str) -> int:
-    """The id of the installation that `repo` is in; `NoAccess` where there is none."""
+    """The id of the installation that `repo` is in; `Forbidden` where there is none."""
     if not _FULL_NAME.fullmatch(repo):
         raise _not_installed(repo)
     try:
         return await github.ask_as_app(f"/repos/{repo}/installation", lambda a: int(a["id"]))
-    except Refused as refused:
+    except Rejected as refused:
         if refused.status == HTTPStatus.NOT_FOUND:
             raise _not_installed(repo) from refused
         raise
@@ -47,7 +47,7 @@ async def repository(github: GitHub, scope: Scope) -> Repository:
     try:
         path = f"/repos/{scope.repo}"
         return await github.ask(scope.only(metadata="read"), "GET", path, _read)
-    except Refused as refused:
+    except Rejected as refused:
         if refused.status == HTTPStatus.NOT_FOUND:
             raise _not_installed(scope.repo) from refused
         raise
@@ -65,7 +65,7 @@ async def permission(github: GitHub, scope: Scope, login: str) -> str:
     path = f"/repos/{scope.repo}/collaborators/{login}/permission"
     try:
         return await github.ask(scope.only(metadata="read"), "GET", path, read)
-    except Refused as refused:
+    except Rejected as refused:
         if refused.status == HTTPStatus.NOT_FOUND:
             return "none"
         raise
@@ -80,5 +80,5 @@ def _read(document: Any) -> Repository:
     )
 
 
-def _not_installed(repo: str) -> NoAccess:
-    return NoAccess(f"the App is not installed in {repo}", HTTPStatus.NOT_FOUND)
+def _not_installed(repo: str) -> Forbidden:
+    return Forbidden(f"the App is not installed in {repo}", HTTPStatus.NOT_FOUND)

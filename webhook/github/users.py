@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from webhook.errors import Invalid, Refused
+from webhook.errors import Invalid, Rejected
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 
@@ -37,7 +37,7 @@ async def email_of(github: GitHub, scope: Scope, login: str) -> str:
 
     try:
         return await github.ask(scope.only(metadata="read"), "GET", f"/users/{login}", read)
-    except Refused as refused:
+    except Rejected as refused:
         if refused.status == HTTPStatus.NOT_FOUND:
             return ""
         raise

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
 from procrastinate.jobs import Job
 
-from webhook.errors import Later
+from webhook.errors import RetryAt
 from webhook.store import jobs
 from webhook.store.database import Async, Sync
-from webhook.store.deployments import Outdated
+from webhook.store.deployments import Conflict
 
 NEWS = 1
 # What is new for Slack comes in its turn, and before what waits to be said there.
@@ -26,7 +26,7 @@ _SHORT_WAIT = 5
 _LONGEST_WAIT = 60
 
 
-class Elsewhere(Later):
+class Elsewhere(RetryAt):
     """The job can be done on the machine of that name only."""
 
     def __init__(self, place: str) -> None:
@@ -53,11 +53,11 @@ class Patience(BaseRetryStrategy):
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
         if isinstance(exception, Elsewhere):
             return RetryDecision(retry_at=exception.at, queue=queue_at(exception.place))
-        if isinstance(exception, Later):
+        if isinstance(exception, RetryAt):
             # What waits is no news any more: it must not hold back what arrives meanwhile.
             waits = SLACK_WAITS if job.task_name == "tell_slack" else 0
             return RetryDecision(retry_at=exception.at, priority=waits)
-        if isinstance(exception, Outdated | asyncio.CancelledError):
+        if isinstance(exception, Conflict | asyncio.CancelledError):
             return RetryDecision(retry_in={"seconds": 0})
         if job.task_name == "advance":  # each look counts as an attempt
             return RetryDecision(retry_in={"seconds": _SHORT_WAIT})

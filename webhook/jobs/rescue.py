@@ -14,7 +14,7 @@ import structlog
 from procrastinate import JobContext
 from procrastinate.worker import Worker
 
-from webhook.engine.services import Relay
+from webhook.engine.services import Services
 from webhook.store import deployments, jobs, machines
 from webhook.store.database import Async
 
@@ -28,8 +28,8 @@ STALLED_AFTER = 12.0
 class Sweeper:
     """Of one worker process."""
 
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
+    def __init__(self, services: Services) -> None:
+        self._services = services
         # A job keeps its id when it is tried again: (id, attempts) is one execution of it.
         self._running: set[tuple[int, int]] = set()
         self._worker_ids: set[int] = set()
@@ -57,18 +57,18 @@ class Sweeper:
             await asyncio.sleep(SWEEP_EVERY)
 
     async def _sweep(self) -> None:
-        async with self._relay.pool.connection() as connection:
-            await machines.seen(connection, self._relay.place)
+        async with self._services.pool.connection() as connection:
+            await machines.seen(connection, self._services.place)
             async with connection.transaction():
                 if await jobs.may_sweep(connection):
                     await self._take_over()
                     await self._take_up(connection)
-                    await jobs.bring_home(connection, self._relay.place)
+                    await jobs.bring_home(connection, self._services.place)
             await self._take_back(connection)
 
     async def _take_over(self) -> None:
         """What dead workers were at."""
-        manager = self._relay.queue.app.job_manager
+        manager = self._services.queue.app.job_manager
         for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER):
             log.warning("job of a dead worker taken over", job=job.task_name, args=job.task_kwargs)
             await manager.retry_job(job)
@@ -77,13 +77,13 @@ class Sweeper:
         """Deployments without a job."""
         for deployment_id in await deployments.unattended(connection):
             log.error("deployment without a job taken up", deployment=deployment_id)
-            await self._relay.queue.advance(connection, deployment_id)
+            await self._services.queue.advance(connection, deployment_id)
 
     async def _take_back(self, connection: Async) -> None:
         """What is said to be done here, and is not: twice in a row, as ends take a moment."""
         idle = await jobs.doing(connection, self._worker_ids) - self._running
         for job_id, _ in idle & self._idle:
             log.warning("job whose end was not recorded taken up again", job_id=job_id)
-            manager = self._relay.queue.app.job_manager
+            manager = self._services.queue.app.job_manager
             await manager.retry_job_by_id_async(job_id, retry_at=datetime.now(UTC))
         self._idle = idle

@@ -1,7 +1,7 @@
 """Seals what the store must not show: Slack's tokens.
 
 Source: cryptography.io, "Fernet" (MultiFernet) and "HKDF". Each word of GITPLOY_SECRET_KEY makes a
-Fernet key of its own, used for nothing else. Errors: `Sealed`.
+Fernet key of its own, used for nothing else. Errors: `DecryptionError`.
 """
 
 import base64
@@ -17,7 +17,7 @@ from webhook.errors import UserError
 _LABEL = b"gitploy-relay: slack tokens at rest"
 
 
-class Sealed(UserError):
+class DecryptionError(UserError):
     """No key that is known here opens it."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Sealed(UserError):
         )
 
 
-class Vault:
+class Cipher:
     """Seals with the first of the keys, opens with all of them."""
 
     def __init__(self, secret_keys: Sequence[str]) -> None:
@@ -43,14 +43,14 @@ class Vault:
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken:
-            raise Sealed from None
+            raise DecryptionError from None
 
     def renew(self, sealed: bytes) -> bytes:
         """The same, sealed with the first of the keys."""
         try:
             return self._fernet.rotate(sealed)
         except InvalidToken:
-            raise Sealed from None
+            raise DecryptionError from None
 
 
 def _fernet(secret_key: str) -> Fernet:

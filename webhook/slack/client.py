@@ -1,8 +1,9 @@
 """Slack's Web API, as far as the relay needs it.
 
 Source: docs.slack.dev/reference/methods (chat.postMessage, chat.update, conversations.history,
-auth.test). Errors: `Later` (429 and the like: not done), `Unsure` (may have been done), `Gone`
-(the message is no more), `Refused` (with words that say what to change). Nothing here sleeps.
+auth.test). Errors: `RetryAt` (429 and the like: not done), `UnknownOutcome` (may have been done),
+`Gone` (the message is no more), `Rejected` (with words that say what to change). Nothing here
+sleeps.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from slack_sdk.models.metadata import Metadata
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from webhook.errors import Later, Refused, Unsure
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.slack.blocks.notice import Message
 
 # Seconds for one call.
@@ -75,11 +76,11 @@ def is_channel_id(channel: str) -> bool:
     return bool(_CHANNEL_ID.fullmatch(channel))
 
 
-class Gone(Refused):
+class Gone(Rejected):
     """The message that should be edited is no more."""
 
 
-class Dead(Refused):
+class Dead(Rejected):
     """The token is good for nothing any more; the words say why and what to do. `expired`: a newer
     one may be had for it."""
 
@@ -88,7 +89,7 @@ class Dead(Refused):
         self.expired = expired
 
 
-class Limited(Later):
+class Limited(RetryAt):
     """Slack says that there were too many calls of this kind."""
 
 
@@ -118,9 +119,10 @@ class Calls:
 
     @asynccontextmanager
     async def place(self, channel: str) -> AsyncIterator[None]:
-        """A channel that hangs leaves others their places. Errors: `Later` where there is none."""
+        """A channel that hangs leaves others their places. Errors: `RetryAt` where there is none.
+        """
         if self._all.locked() or (channel and self._in_channel[channel] >= MOST_IN_A_CHANNEL):
-            raise Later.in_seconds("enough calls to Slack are under way", 0.5)
+            raise RetryAt.in_seconds("enough calls to Slack are under way", 0.5)
         self._in_channel[channel] += 1
         try:
             async with self._all:
@@ -223,7 +225,7 @@ class Slack:
                 answer = await self.call(page, channel_id)
             except Dead:
                 raise
-            except Refused:
+            except Rejected:
                 return None  # the bot may not read there
             for found in answer["messages"]:
                 if found.get("metadata", {}).get("event_payload", {}).get("key") == key:
@@ -258,11 +260,13 @@ class Slack:
         except SlackApiError as error:
             raise self._understood(channel, error) from error
         except aiohttp.ClientConnectorError as error:  # it never got there
-            raise Later.in_seconds(f"Slack cannot be reached ({error.strerror})", 5) from error
+            raise RetryAt.in_seconds(f"Slack cannot be reached ({error.strerror})", 5) from error
         except _NO_CLEAR_ANSWER as error:
-            raise Unsure(f"Slack gave no clear answer ({type(error).__name__})") from error
+            raise UnknownOutcome(f"Slack gave no clear answer ({type(error).__name__})") from error
 
-    def _understood(self, channel: str, error: SlackApiError) -> Later | Unsure | Refused:
+    def _understood(
+        self, channel: str, error: SlackApiError
+    ) -> RetryAt | UnknownOutcome | Rejected:
         response = error.response
         document = response.data if isinstance(getattr(response, "data", None), dict) else {}
         code = str(document.get("error", ""))
@@ -270,10 +274,10 @@ class Slack:
         if status == 429 or code in _LATER:
             wait = response.headers.get("Retry-After", "")
             seconds = int(wait) if wait.isdigit() else WAIT_WITHOUT_A_WORD
-            kind = Limited if status == 429 else Later
+            kind = Limited if status == 429 else RetryAt
             return kind.in_seconds(f"Slack: {code or 'rate limited'}", seconds)
         if status >= 500 or code in _UNSURE or not code:
-            return Unsure(f"Slack gave no clear answer (HTTP {status})")
+            return UnknownOutcome(f"Slack gave no clear answer (HTTP {status})")
         if code in _GONE:
             return Gone(code)
         remedy = _REMEDIES.get(code, "see docs.slack.dev for this error").format(
@@ -284,4 +288,4 @@ class Slack:
         words = f"Slack says {code}: {remedy}"
         if code in _DEAD:
             return Dead(words, expired=code == "token_expired")
-        return Refused(words)
+        return Rejected(words)

@@ -3,8 +3,8 @@ address that both have verified.
 
 Source: docs.slack.dev/reference/methods/users.info and users.lookupByEmail. Both need the scopes
 users:read and users:read.email; without them only deploy.yml tells.
-Errors: `login_of` raises `Later` and `Unsure` where it cannot be found out now; a mention is left
-out then. Whom Slack or GitHub refuse to tell is nobody.
+Errors: `login_of` raises `RetryAt` and `UnknownOutcome` where it cannot be found out now; a mention
+is left out then. Whom Slack or GitHub refuse to tell is nobody.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 
 from webhook.engine.cache import NOBODY, PEOPLE
-from webhook.engine.services import Relay
-from webhook.errors import Later, Refused, Unsure
+from webhook.engine.services import Services
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github import users as github_people
 from webhook.github.tokens import Scope
 from webhook.slack.client import Slack
@@ -24,69 +24,69 @@ log = structlog.get_logger()
 EMAIL_SCOPES = frozenset({"users:read", "users:read.email"})
 
 
-async def login_of(relay: Relay, scope: Scope, team: str, user: str) -> str:
+async def login_of(services: Services, scope: Scope, team: str, user: str) -> str:
     """The GitHub login of a Slack user: U… in that workspace, or T…/U… of another one."""
-    if login := mapped_login(relay, team, user):
+    if login := mapped_login(services, team, user):
         return login
-    known = relay.recall.logins.get((team, user))
+    known = services.recall.logins.get((team, user))
     if known is not None:
         return known
     try:
-        login = await _login_by_email(relay, scope, team, user)
-    except Refused as refused:
+        login = await _login_by_email(services, scope, team, user)
+    except Rejected as refused:
         log.warning("a person in Slack cannot be looked up", words=str(refused))
         return ""
-    relay.recall.logins.keep((team, user), login, PEOPLE if login else NOBODY)
+    services.recall.logins.keep((team, user), login, PEOPLE if login else NOBODY)
     return login
 
 
-def mapped_login(relay: Relay, team: str, user: str) -> str:
+def mapped_login(services: Services, team: str, user: str) -> str:
     """By deploy.yml alone."""
-    for login, users in relay.config.slack_users.items():
+    for login, users in services.config.slack_users.items():
         if user in users or f"{team}/{user}" in users:
             return login
     return ""
 
 
-async def shows_emails(relay: Relay, team: str, user: str) -> bool:
+async def shows_emails(services: Services, team: str, user: str) -> bool:
     """Whether that user could be known by their e-mail address."""
-    if relay.slack is None or _is_foreign(user):
+    if services.slack is None or _is_foreign(user):
         return False
     try:
-        return await relay.slack.using(team, _shows_emails)
-    except (Later, Unsure, Refused):
+        return await services.slack.using(team, _shows_emails)
+    except (RetryAt, UnknownOutcome, Rejected):
         return False
 
 
 async def mention_of(
-    relay: Relay, slack: Slack, team: str, login: str, scope: Scope | None = None
+    services: Services, slack: Slack, team: str, login: str, scope: Scope | None = None
 ) -> str:
     """How Slack mentions that person; empty where it is not known who it is there. Without `scope`
     only deploy.yml tells."""
-    for user in relay.config.slack_users.get(login.lower(), ()):
+    for user in services.config.slack_users.get(login.lower(), ()):
         home, _, plain = user.rpartition("/")
         if home in ("", team):
             return f"<@{plain}>"
-    known = relay.recall.mentions.get((team, login.lower()))
+    known = services.recall.mentions.get((team, login.lower()))
     if known is not None or scope is None or not login:
         return known or ""
     try:
-        mention = await _mention_by_email(relay, slack, team, login, scope)
-    except (Later, Unsure) as trouble:
+        mention = await _mention_by_email(services, slack, team, login, scope)
+    except (RetryAt, UnknownOutcome) as trouble:
         log.info("a person on GitHub cannot be looked up in Slack", words=str(trouble))
-        relay.recall.mentions.keep((team, login.lower()), "", NOBODY)
+        services.recall.mentions.keep((team, login.lower()), "", NOBODY)
         return ""
-    except Refused:  # nobody has that address there
+    except Rejected:  # nobody has that address there
         mention = ""
-    relay.recall.mentions.keep((team, login.lower()), mention, PEOPLE)
+    services.recall.mentions.keep((team, login.lower()), mention, PEOPLE)
     return mention
 
 
-async def _login_by_email(relay: Relay, scope: Scope, team: str, user: str) -> str:
-    if relay.slack is None or _is_foreign(user):
+async def _login_by_email(services: Services, scope: Scope, team: str, user: str) -> str:
+    if services.slack is None or _is_foreign(user):
         return ""
-    email = await relay.slack.using(team, lambda slack: _email_of(slack, team, user))
-    return await github_people.login_of(relay.github, scope, email) if email else ""
+    email = await services.slack.using(team, lambda slack: _email_of(slack, team, user))
+    return await github_people.login_of(services.github, scope, email) if email else ""
 
 
 async def _email_of(slack: Slack, team: str, user: str) -> str:
@@ -100,10 +100,12 @@ async def _email_of(slack: Slack, team: str, user: str) -> str:
     return str(found.get("profile", {}).get("email") or "")
 
 
-async def _mention_by_email(relay: Relay, slack: Slack, team: str, login: str, scope: Scope) -> str:
+async def _mention_by_email(
+    services: Services, slack: Slack, team: str, login: str, scope: Scope
+) -> str:
     if not await _shows_emails(slack):
         return ""
-    email = await github_people.email_of(relay.github, scope, login)
+    email = await github_people.email_of(services.github, scope, login)
     if not email:
         return ""
     answer = await slack.call(lambda: slack.client.users_lookupByEmail(email=email))

@@ -3,7 +3,7 @@
 Source: docs.slack.dev/reference/app-manifest (names, at most 35 and 80 characters; a bot's name of
 a-z, 0-9, -, _ and .; where Socket Mode is on, request URLs may be left out) and
 docs.slack.dev/app-manifests/configuring-apps-with-app-manifests ("Sharing manifests").
-Errors: `Faults`, with the variables that are wrong.
+Errors: `ConfigErrors`, with the variables that are wrong.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from webhook import setting_values
-from webhook.errors import Faults
+from webhook.errors import ConfigErrors
 from webhook.settings import VARIABLES
 
 SIGNIN_PATH = "/slack/signin"
@@ -53,7 +53,7 @@ class Host:
         faults: list[str] = []
         host, proto, scopes, app_token = (_read(environ, name, faults) for name in _PARSERS)
         if faults:
-            raise Faults(faults)
+            raise ConfigErrors(faults)
         return cls(f"{proto}://{host}", scopes, bool(app_token))
 
 

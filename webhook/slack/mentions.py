@@ -7,8 +7,8 @@ import asyncio
 import re
 from dataclasses import dataclass
 
-from webhook.engine.services import Relay, scope
-from webhook.errors import Later, Refused, Unsure
+from webhook.engine.services import Services, scope
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.slack.identity import mention_of
 from webhook.slack.targets import Target
 from webhook.slack.workspaces import Workspaces
@@ -28,7 +28,7 @@ class Mention:
 
 
 async def mention(
-    relay: Relay, workspaces: Workspaces, target: Target, row: DeploymentRow, asked_by: str
+    services: Services, workspaces: Workspaces, target: Target, row: DeploymentRow, asked_by: str
 ) -> Mention:
     wanted = target.destination.mentions or "author"
     if wanted == "none":
@@ -39,8 +39,10 @@ async def mention(
     try:
         slack = await workspaces.of(team)
         async with asyncio.timeout(PATIENCE):
-            found = await mention_of(relay, slack, (await slack.bot()).team, asked_by, scope(row))
-    except (Refused, Later, Unsure, TimeoutError):  # said where the message is posted
+            found = await mention_of(
+                services, slack, (await slack.bot()).team, asked_by, scope(row)
+            )
+    except (Rejected, RetryAt, UnknownOutcome, TimeoutError):  # said where the message is posted
         found = ""
     return Mention(found or asked_by)
 

@@ -1,8 +1,8 @@
 """Slack's OAuth: where a person is sent, what a code is good for, and newer tokens for old ones.
 
 Source: docs.slack.dev/authentication/installing-with-oauth, …/using-token-rotation and
-reference/methods/oauth.v2.access. Units: seconds. Errors: `Later`, `Unsure`, and `SaysNo` with
-Slack's own word.
+reference/methods/oauth.v2.access. Units: seconds. Errors: `RetryAt`, `UnknownOutcome`, and `SaysNo`
+with Slack's own word.
 """
 
 import logging
@@ -19,7 +19,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import WebClient
 from slack_sdk.web.async_client import AsyncWebClient
 
-from webhook.errors import Later, Refused, Unsure
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.settings import SlackSettings
 
 TIMEOUT = 10
@@ -47,7 +47,7 @@ _silent = logging.getLogger(f"{__name__}.calls")
 _silent.setLevel(logging.CRITICAL + 1)
 
 
-class SaysNo(Refused):
+class SaysNo(Rejected):
     """`code` is Slack's word for why, or for a person what to read in place of it."""
 
     def __init__(self, code: str) -> None:
@@ -197,9 +197,9 @@ def _granted(answer: Mapping[str, Any], began: datetime) -> Granted:
     )
 
 
-def _understood(error: Exception) -> Later | Unsure | SaysNo:
+def _understood(error: Exception) -> RetryAt | UnknownOutcome | SaysNo:
     if not isinstance(error, SlackApiError):
-        return Unsure(f"Slack gave no clear answer ({type(error).__name__})")
+        return UnknownOutcome(f"Slack gave no clear answer ({type(error).__name__})")
     response = error.response
     status = getattr(response, "status_code", 200)
     document = response.data if isinstance(getattr(response, "data", None), dict) else {}
@@ -207,7 +207,7 @@ def _understood(error: Exception) -> Later | Unsure | SaysNo:
     if status == 429 or code in _LATER:
         wait = response.headers.get("Retry-After", "")
         seconds = int(wait) if wait.isdigit() else WAIT_WITHOUT_A_WORD
-        return Later.in_seconds("Slack limits the calls", seconds)
+        return RetryAt.in_seconds("Slack limits the calls", seconds)
     if status >= 500 or code in _UNSURE or not _WORD.fullmatch(code):
-        return Unsure(f"Slack gave no clear answer (HTTP {status})")
+        return UnknownOutcome(f"Slack gave no clear answer (HTTP {status})")
     return SaysNo(code)

@@ -10,8 +10,8 @@ from datetime import timedelta
 import structlog
 
 from webhook.engine.clock import now
-from webhook.engine.services import Relay
-from webhook.errors import Later, Refused, Unsure
+from webhook.engine.services import Services
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.slack.blocks.message import digest
 from webhook.slack.blocks.notice import Message
 from webhook.slack.client import Gone, Limited, Posted, Slack, is_channel_id
@@ -39,7 +39,7 @@ _SOON = timedelta(milliseconds=20)
 class Post:
     """`about`: the turn of the last step that it tells of. `parent`: whose thread it is in."""
 
-    relay: Relay
+    services: Services
     workspaces: Workspaces
     row: DeploymentRow
     target: Target
@@ -63,16 +63,16 @@ class Post:
                 known.team, lambda slack: slack.edit(posted, message, key=self._key)
             )
         except Gone:
-            async with self.relay.pool.connection() as connection:
+            async with self.services.pool.connection() as connection:
                 await slack_messages.forget(connection, known)
             return await self.once(message)
         except Limited as limited:
             raise await self._held(limited, "edit") from limited
-        except Unsure as trouble:
-            raise Later(str(trouble), now() + self._rest(EDIT_REST)) from trouble
-        except Refused as refused:
+        except UnknownOutcome as trouble:
+            raise RetryAt(str(trouble), now() + self._rest(EDIT_REST)) from trouble
+        except Rejected as refused:
             return await self._in_trouble(known, refused)
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             await slack_messages.edited(connection, known, shown)
         return known
 
@@ -82,7 +82,7 @@ class Post:
         if known.ts:
             return known
         if known.tried_until and known.tried_until > now():
-            raise Later("a call may be under way", known.tried_until)
+            raise RetryAt("a call may be under way", known.tried_until)
         team = self.parent.team if self.parent else self.target.destination.workspace or ""
         try:
             posted = await self.workspaces.using(team, lambda slack: self._found(slack, known))
@@ -97,13 +97,13 @@ class Post:
                 )
         except Limited as limited:
             raise await self._held(limited, "post") from limited
-        except Unsure as trouble:
-            raise Later.in_seconds(str(trouble), LOOK_AFTER[0]) from trouble
+        except UnknownOutcome as trouble:
+            raise RetryAt.in_seconds(str(trouble), LOOK_AFTER[0]) from trouble
         except Gone:
             raise  # of its parent
-        except Refused as refused:
+        except Rejected as refused:
             return await self._in_trouble(known, refused)
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             await slack_messages.posted(
                 connection,
                 known,
@@ -126,30 +126,30 @@ class Post:
         return self.row.id, self.purpose, self.target.name, self.about
 
     async def _known(self) -> SlackMessage:
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             return await slack_messages.claim(connection, *self._row)
 
     async def _turn(self, known: SlackMessage, kind: str) -> None:
         """Wait for it, where others are before us."""
         lane = self._lane(kind)
-        async with self.relay.pool.connection() as connection, connection.transaction():
+        async with self.services.pool.connection() as connection, connection.transaction():
             epoch = await rate_limits.epoch(connection, lane)
             if known.slot_at is not None and known.slot_epoch == epoch:
                 slot = Slot(known.slot_at, epoch)
             else:
-                slot = await rate_limits.take(connection, lane, self.relay.slack_pace)
+                slot = await rate_limits.take(connection, lane, self.services.slack_pace)
             due = slot.at <= now() + _SOON
             await slack_messages.keep_slot(connection, known, None if due else slot)
         if not due:
-            raise Later("its turn in the channel comes later", slot.at)
+            raise RetryAt("its turn in the channel comes later", slot.at)
 
     def _lane(self, kind: str) -> str:
         return f"{self.target.name} {kind}"
 
-    async def _held(self, limited: Limited, kind: str) -> Later:
-        async with self.relay.pool.connection() as connection:
+    async def _held(self, limited: Limited, kind: str) -> RetryAt:
+        async with self.services.pool.connection() as connection:
             await rate_limits.hold(connection, self._lane(kind), limited.at)
-        return Later(str(limited), limited.at)
+        return RetryAt(str(limited), limited.at)
 
     async def _found(self, slack: Slack, known: SlackMessage) -> Posted | None:
         """A post of an earlier try that got through although nobody recorded it."""
@@ -164,7 +164,7 @@ class Post:
         """Empty where only its name is known, by which nothing can be searched."""
         if self.parent:
             return self.parent.channel_id
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             found = await slack_messages.channel_id(connection, known.channel)
         named = self.target.channel
         return found or (named if is_channel_id(named) else "")
@@ -172,9 +172,9 @@ class Post:
     async def _posted(self, slack: Slack, known: SlackMessage, message: Message) -> Posted:
         await slack.bot()  # so that the claim covers one call only
         seconds = CALL_MAY_TAKE.total_seconds()
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             if not await slack_messages.claim_post(connection, known, seconds):
-                raise Later("a call is under way", now() + CALL_MAY_TAKE)
+                raise RetryAt("a call is under way", now() + CALL_MAY_TAKE)
         try:
             return await slack.post(
                 self.parent.channel_id if self.parent else self.target.channel,
@@ -184,39 +184,39 @@ class Post:
                 broadcast=self.broadcast,
                 link_names=self.link_names,
             )
-        except (Later, Refused):
-            async with self.relay.pool.connection() as connection:
+        except (RetryAt, Rejected):
+            async with self.services.pool.connection() as connection:
                 await slack_messages.not_posted(connection, known)
             raise
-        except Unsure as trouble:
+        except UnknownOutcome as trouble:
             raise await self._owed(slack, known, trouble) from trouble
 
-    async def _owed(self, slack: Slack, known: SlackMessage, trouble: Unsure) -> Later:
+    async def _owed(self, slack: Slack, known: SlackMessage, trouble: UnknownOutcome) -> RetryAt:
         """Where the history cannot be searched, each further try may post it once more: so they
         become rare."""
         searchable = await self._channel_id(known) and await slack.may_search()
         rest = LOOK_AFTER[0 if searchable else min(known.tries, len(LOOK_AFTER) - 1)]
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             await slack_messages.answer_owed(connection, known, rest)
-        return Later.in_seconds(str(trouble), rest)
+        return RetryAt.in_seconds(str(trouble), rest)
 
     def _rest(self, longest: timedelta) -> timedelta:
         """The longer the trouble, the longer."""
         return max(timedelta(seconds=3), min((now() - self.row.phase_at) / 4, longest))
 
     async def _leave_queue(self, known: SlackMessage) -> None:
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             await slack_messages.keep_slot(connection, known, None)
 
-    async def _in_trouble(self, known: SlackMessage, refused: Refused) -> SlackMessage:
+    async def _in_trouble(self, known: SlackMessage, refused: Rejected) -> SlackMessage:
         """Kept for the page and for `check`, and tried again now and then."""
         words = str(refused)
         for channel_id in (known.channel_id, self.parent.channel_id if self.parent else ""):
             words = words.replace(channel_id, self.target.channel) if channel_id else words
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             await slack_messages.in_trouble(connection, known, words)
         if known.trouble != words:
             log.error("Slack refuses", channel=known.channel, words=words)
         if now() - self.row.phase_at > TRY_FOR:
             return known
-        raise Later(words, now() + max(SHORTEST_REST, self._rest(LONGEST_REST)))
+        raise RetryAt(words, now() + max(SHORTEST_REST, self._rest(LONGEST_REST)))

@@ -2,8 +2,8 @@
 
 Source: docs.slack.dev, "Handling user interaction" (response_url: five uses within 30 minutes, no
 token; nothing is said of limits, which are heeded as those of the API are).
-Errors: `Later` and `Unsure` for what may be tried again. What Slack would not take the next time
-either is logged: what was asked for was done all the same.
+Errors: `RetryAt` and `UnknownOutcome` for what may be tried again. What Slack would not take the
+next time either is logged: what was asked for was done all the same.
 The URL is a secret, because whoever has it speaks for the relay; it goes nowhere but to Slack.
 """
 
@@ -21,7 +21,7 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
-from webhook.errors import Later, Unsure
+from webhook.errors import RetryAt, UnknownOutcome
 from webhook.slack.blocks.mrkdwn import plain
 from webhook.slack.blocks.notice import Message
 
@@ -76,7 +76,7 @@ class Replies:
                 log.warning("an answer was not taken by Slack", status=response.status)
         except (aiohttp.ClientError, TimeoutError) as error:
             # Without its words: they may hold the URL.
-            raise Unsure(f"an answer did not reach Slack: {type(error).__name__}") from None
+            raise UnknownOutcome(f"an answer did not reach Slack: {type(error).__name__}") from None
         return False
 
 
@@ -85,9 +85,9 @@ def _require_final(response: aiohttp.ClientResponse) -> None:
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         wait = response.headers.get("Retry-After", "")
         seconds = min(int(wait), LONGEST_WAIT) if _SECONDS.fullmatch(wait) else 1
-        raise Later.in_seconds("Slack asks to wait with an answer", seconds)
+        raise RetryAt.in_seconds("Slack asks to wait with an answer", seconds)
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise Unsure(f"Slack did not take an answer: HTTP {response.status}")
+        raise UnknownOutcome(f"Slack did not take an answer: HTTP {response.status}")
 
 
 def _origins(base_url: str) -> set[str]:

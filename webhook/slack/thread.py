@@ -13,8 +13,8 @@ from itertools import pairwise
 from webhook.deployments.phases import Phase, phase_of
 from webhook.engine.clock import now
 from webhook.engine.notice import step_told, told_of
-from webhook.engine.services import Relay, log_about
-from webhook.errors import Later
+from webhook.engine.services import Services, log_about
+from webhook.errors import RetryAt
 from webhook.jobs.queue import slack_lock
 from webhook.slack.blocks import message as messages
 from webhook.slack.blocks.notice import Told
@@ -38,76 +38,76 @@ KNOWN_ELSEWHERE = timedelta(minutes=5)
 FAILED = (Phase.FAILURE, Phase.ERROR)
 
 
-async def tell_slack(relay: Relay, deployment_id: int, channel: str = "") -> None:
-    row = await relay.read(deployment_id)
-    if row is None or relay.slack is None:
+async def tell_slack(services: Services, deployment_id: int, channel: str = "") -> None:
+    row = await services.read(deployment_id)
+    if row is None or services.slack is None:
         return
     if not channel:  # a job that an older version of the relay left
-        async with relay.pool.connection() as connection:
-            await relay.tell_slack(connection, row)
+        async with services.pool.connection() as connection:
+            await services.tell_slack(connection, row)
         return
     log_about(row)
-    target = next((one for one in targets(relay.config, row) if one.name == channel), None)
-    target = target or await _no_longer_named(relay, row, channel)
+    target = next((one for one in targets(services.config, row) if one.name == channel), None)
+    target = target or await _no_longer_named(services, row, channel)
     if target is None:
         return
-    async with relay.pool.connection() as connection:
+    async with services.pool.connection() as connection:
         # They would hold this one back where it has to wait for a shorter time than they.
         await jobs.drop_waiting(connection, slack_lock(row.id, channel))
-    telling = Telling(relay, relay.slack, row, target, await told_of(relay, row))
+    telling = Telling(services, services.slack, row, target, await told_of(services, row))
     if target.living:
         await telling.keep_up()
     elif row.phase in FAILED:
         await telling.alarm()
     # Somebody else may have said more by now, which we would have turned back.
-    await require_newest(relay, row)
+    await require_newest(services, row)
 
 
-async def _no_longer_named(relay: Relay, row: DeploymentRow, channel: str) -> Target | None:
-    """A message that is there is kept up to date, whatever deploy.yml says now. Errors: `Later`
+async def _no_longer_named(services: Services, row: DeploymentRow, channel: str) -> Target | None:
+    """A message that is there is kept up to date, whatever deploy.yml says now. Errors: `RetryAt`
     for a channel that another worker, with another deploy.yml, may know."""
-    async with relay.pool.connection() as connection:
+    async with services.pool.connection() as connection:
         there = await slack_messages.newest(connection, row.id, "message", channel)
     if any(message.ts for message in there):
         return Target(channel, channel, living=True, destination=Destination(mentions="none"))
     if now() - row.phase_at < KNOWN_ELSEWHERE:
-        raise Later("deploy.yml names no such channel here", now() + KNOWN_ELSEWHERE / 10)
+        raise RetryAt("deploy.yml names no such channel here", now() + KNOWN_ELSEWHERE / 10)
     return None
 
 
-async def require_newest(relay: Relay, row: DeploymentRow) -> None:
-    newer = await relay.read(row.id)
+async def require_newest(services: Services, row: DeploymentRow) -> None:
+    newer = await services.read(row.id)
     if newer is not None and newer.version != row.version:
-        raise Later("it has changed meanwhile", now())
+        raise RetryAt("it has changed meanwhile", now())
 
 
 @dataclass(frozen=True, slots=True)
 class Telling:
     """Of one deployment, in one channel."""
 
-    relay: Relay
+    services: Services
     workspaces: Workspaces
     row: DeploymentRow
     target: Target
     told: Told
 
     async def keep_up(self) -> None:
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             there = await slack_messages.newest(
                 connection, self.row.id, "message", self.target.name
             )
         # What is there is kept up to date, or it would go on saying what is no longer so.
         if not there and not self.target.destination.tells(self.row.phase):
             return
-        waits: list[Later] = []
+        waits: list[RetryAt] = []
         try:
             there = [await self._post("message").keep_up(messages.living(self.told))]
-        except Later as later:
+        except RetryAt as later:
             waits.append(later)  # its thread need not wait for an edit
         if any(message.ts for message in there):
             try:
                 await self._keep_thread(there[0])
-            except Later as later:
+            except RetryAt as later:
                 waits.append(later)
         if waits:
             raise min(waits, key=lambda later: later.at)
@@ -118,7 +118,7 @@ class Telling:
         await post.once(messages.alarm(self.told, who.text))
 
     async def _keep_thread(self, parent: SlackMessage) -> None:
-        async with self.relay.pool.connection() as connection:
+        async with self.services.pool.connection() as connection:
             replies = await slack_messages.newest(connection, self.row.id, "step", self.target.name)
             after = max((reply.about for reply in replies if reply.ts), default=0)
             new = await timeline.shown(connection, self.row.id, after)
@@ -126,7 +126,7 @@ class Telling:
                 connection, self.row.id, "reply", self.target.name
             )
         # Read after the steps: all of them are known in the row that says what to make of them.
-        await require_newest(self.relay, self.row)
+        await require_newest(self.services, self.row)
         if any(reply.ts for reply in failed_before):  # by an older version of the relay
             new = [step for step in new if phase_of(step.state) not in FAILED]
         waiting = next((reply for reply in replies if not reply.ts), None)
@@ -137,25 +137,25 @@ class Telling:
             await self._drop(waiting)
             return
         if waiting and begun is None:
-            async with self.relay.pool.connection() as connection:
+            async with self.services.pool.connection() as connection:
                 await slack_messages.move(connection, waiting, told[-1].turn)
         urgent = self._is_urgent(worth)
         if waiting is None and not urgent and self.row.ended_at is None:
             if len(replies) >= MOST_REPLIES:
                 return
-            together_until = worth[0].at + TOGETHER * self.relay.slack_pace
+            together_until = worth[0].at + TOGETHER * self.services.slack_pace
             if now() < together_until:
-                raise Later("more steps may follow at once", together_until)
+                raise RetryAt("more steps may follow at once", together_until)
         shown = await self._reply(parent, worth, begun or told[-1].turn, urgent=urgent)
         if shown.ts and len(told) < len(new):
-            raise Later("more has happened since that reply was begun", now())
+            raise RetryAt("more has happened since that reply was begun", now())
 
     async def _drop(self, waiting: SlackMessage | None) -> None:
         """What this channel does not want to hear any more must not hold back what follows."""
         if waiting is not None:
-            async with self.relay.pool.connection() as connection:
+            async with self.services.pool.connection() as connection:
                 await slack_messages.give_up(connection, waiting)
-            raise Later("goes on behind a reply that is not wanted any more", now())
+            raise RetryAt("goes on behind a reply that is not wanted any more", now())
 
     async def _reply(
         self, parent: SlackMessage, worth: Sequence[Step], about: int, *, urgent: bool
@@ -170,9 +170,9 @@ class Telling:
         try:
             return await post.once(message)
         except Gone as gone:
-            async with self.relay.pool.connection() as connection:
+            async with self.services.pool.connection() as connection:
                 await slack_messages.forget(connection, parent)
-            raise Later("the message was deleted", now()) from gone
+            raise RetryAt("the message was deleted", now()) from gone
 
     def _worth_telling(self, told: Sequence[Step]) -> list[Step]:
         """What this channel wants to hear, and nothing twice in a row."""
@@ -196,7 +196,9 @@ class Telling:
         return False
 
     async def _mention(self) -> Mention:
-        return await mention(self.relay, self.workspaces, self.target, self.row, self.told.asked_by)
+        return await mention(
+            self.services, self.workspaces, self.target, self.row, self.told.asked_by
+        )
 
     def _post(
         self,
@@ -208,7 +210,7 @@ class Telling:
         link_names: bool = False,
     ) -> Post:
         return Post(
-            relay=self.relay,
+            services=self.services,
             workspaces=self.workspaces,
             row=self.row,
             target=self.target,

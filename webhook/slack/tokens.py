@@ -4,7 +4,8 @@ Source: docs.slack.dev/authentication/using-token-rotation: a token lives for 12
 refresh token is good for one time. So one process refreshes at a time: it holds the row from before
 the call until the new pair is committed, and nobody waits for it while the old token is good.
 
-Errors: `Refused` (not installed, or no more), `Later`, `Unsure`; `Sealed` where no key opens it.
+Errors: `Rejected` (not installed, or no more), `RetryAt`, `UnknownOutcome`; `DecryptionError` where
+no key opens it.
 """
 
 import asyncio
@@ -16,8 +17,8 @@ from typing import Any
 import structlog
 
 from webhook.engine.clock import now
-from webhook.errors import Later, Refused, Unsure
-from webhook.security.cipher import Vault
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.security.cipher import Cipher
 from webhook.slack.oauth import SaysNo, SlackOAuth, Tokens
 from webhook.store import slack_installations
 from webhook.store.database import Async, AsyncPool
@@ -53,31 +54,31 @@ class _Ended:
     trouble: str
 
 
-async def token_of(pool: AsyncPool, vault: Vault, oauth: SlackOAuth, team: str) -> str:
+async def token_of(pool: AsyncPool, cipher: Cipher, oauth: SlackOAuth, team: str) -> str:
     """The current token of an installed workspace."""
     async with pool.connection() as connection:
         known = await slack_installations.read(connection, team)
     if known is None:
-        raise Refused(f"the Slack app is not installed in workspace {team}; {_AGAIN}")
+        raise Rejected(f"the Slack app is not installed in workspace {team}; {_AGAIN}")
     if known.trouble:
-        raise Refused(known.trouble)
+        raise Rejected(known.trouble)
     if not _expires_within(known, REFRESH_BEFORE):
-        return vault.open(known.token)
+        return cipher.open(known.token)
     good = not _expires_within(known, _MARGIN)
     if good and oauth.resting.get(team, now()) > now():
-        return vault.open(known.token)
+        return cipher.open(known.token)
     try:
-        return await _to_its_end(_refreshed(pool, vault, oauth, team))
-    except (Later, Unsure, SaysNo) as trouble:
+        return await _to_its_end(_refreshed(pool, cipher, oauth, team))
+    except (RetryAt, UnknownOutcome, SaysNo) as trouble:
         if not good:
             raise _in_words(trouble) from trouble
         if not isinstance(trouble, _Elsewhere):
             log.warning("a Slack token is not refreshed yet", team=team, words=str(trouble))
             oauth.resting[team] = now() + _REST
-        return vault.open(known.token)
+        return cipher.open(known.token)
 
 
-class _Elsewhere(Later):
+class _Elsewhere(RetryAt):
     """Somebody else refreshes it now."""
 
 
@@ -91,30 +92,30 @@ async def _to_its_end(refreshed: Coroutine[Any, Any, str]) -> str:
         raise
 
 
-async def _refreshed(pool: AsyncPool, vault: Vault, oauth: SlackOAuth, team: str) -> str:
+async def _refreshed(pool: AsyncPool, cipher: Cipher, oauth: SlackOAuth, team: str) -> str:
     async with pool.connection() as connection, connection.transaction():
         mine = await slack_installations.lock(connection, team)
         if mine is None:
             raise _Elsewhere.in_seconds("the token is being refreshed", 1)
         if mine.trouble:
-            raise Refused(mine.trouble)
+            raise Rejected(mine.trouble)
         if not _expires_within(mine, REFRESH_BEFORE):  # somebody was quicker
-            return vault.open(mine.token)
-        outcome = await _refresh(connection, vault, oauth, mine)
+            return cipher.open(mine.token)
+        outcome = await _refresh(connection, cipher, oauth, mine)
     if isinstance(outcome, _Ended):
         log.error("a Slack workspace is lost", team=team, words=outcome.trouble)
-        raise Refused(outcome.trouble)
+        raise Rejected(outcome.trouble)
     log.info("Slack token refreshed", team=team)
     return outcome.token
 
 
 async def _refresh(
-    connection: Async, vault: Vault, oauth: SlackOAuth, mine: Installation
+    connection: Async, cipher: Cipher, oauth: SlackOAuth, mine: Installation
 ) -> Tokens | _Ended:
     if mine.refresh_token is None:
         return await _end(connection, mine, "invalid_refresh_token")
     try:
-        new = await oauth.refresh(vault.open(mine.refresh_token))
+        new = await oauth.refresh(cipher.open(mine.refresh_token))
     except SaysNo as no:
         if no.code not in _ENDS:
             raise
@@ -122,8 +123,8 @@ async def _refresh(
     await slack_installations.keep_tokens(
         connection,
         mine.team,
-        vault.seal(new.token),
-        vault.seal(new.refresh_token) if new.refresh_token else None,
+        cipher.seal(new.token),
+        cipher.seal(new.refresh_token) if new.refresh_token else None,
         new.expires_at,
     )
     return new
@@ -139,11 +140,11 @@ def _expires_within(installation: Installation, span: timedelta) -> bool:
     return installation.expires_at is not None and installation.expires_at <= now() + span
 
 
-def _in_words(trouble: Later | Unsure | SaysNo) -> Later | Unsure | Refused:
+def _in_words(trouble: RetryAt | UnknownOutcome | SaysNo) -> RetryAt | UnknownOutcome | Rejected:
     if not isinstance(trouble, SaysNo):
         return trouble
     why = _SETTINGS.get(trouble.code)
     if why is None:
-        return Refused(f"the Slack token cannot be refreshed: {trouble}; {_AGAIN}")
+        return Rejected(f"the Slack token cannot be refreshed: {trouble}; {_AGAIN}")
     remedy = "copy it from the Slack app's Basic Information and restart the relay"
-    return Refused(f"{why} (Slack says {trouble.code}); {remedy}")
+    return Rejected(f"{why} (Slack says {trouble.code}); {remedy}")

@@ -1,7 +1,7 @@
 """The workspaces that the relay may post to: those installed by OAuth, and the one whose token is
 in GITPLOY_SLACK_BOT_TOKEN.
 
-Errors: `Refused` where there is none, or several and nobody said which.
+Errors: `Rejected` where there is none, or several and nobody said which.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,8 +13,8 @@ import aiohttp
 import structlog
 
 from webhook.engine.clock import now
-from webhook.errors import Later, Refused
-from webhook.security.cipher import Sealed, Vault
+from webhook.errors import Rejected, RetryAt
+from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import SlackSettings
 from webhook.slack.client import Calls, Dead, Slack
 from webhook.slack.oauth import SlackOAuth
@@ -55,12 +55,12 @@ class Workspaces:
         settings: SlackSettings,
         session: aiohttp.ClientSession,
         pool: AsyncPool,
-        vault: Vault,
+        cipher: Cipher,
     ) -> None:
         self._settings = settings
         self._session = session
         self._pool = pool
-        self._vault = vault
+        self._cipher = cipher
         self._oauth = SlackOAuth(settings, session)
         self._calls = Calls()
         token = settings.bot_token
@@ -86,12 +86,12 @@ class Workspaces:
         except Dead as dead:
             self._rest(dead)
             return False
-        except Refused:
+        except Rejected:
             return False
 
     def _usable(self, configured: _Configured) -> Slack:
         if configured.until and configured.until > now():
-            raise Refused(configured.dead)
+            raise Rejected(configured.dead)
         return configured.slack
 
     async def _of_installed(self, team: str) -> Slack:
@@ -99,11 +99,11 @@ class Workspaces:
             installed = await slack_installations.every(connection)
         installation = _chosen(installed, team)
         if installation.trouble:
-            raise Refused(installation.trouble)
+            raise Rejected(installation.trouble)
         try:
-            token = await token_of(self._pool, self._vault, self._oauth, installation.team)
-        except Sealed as sealed:
-            raise Refused(str(sealed)) from sealed
+            token = await token_of(self._pool, self._cipher, self._oauth, installation.team)
+        except DecryptionError as sealed:
+            raise Rejected(str(sealed)) from sealed
         known = self._installed.get(installation.team)
         # Installed again it may have the same token, yet other scopes.
         if known is None or (known.token, known.at) != (token, installation.installed_at):
@@ -134,13 +134,13 @@ class Workspaces:
         """Unless another token is there already, or is to be had."""
         async with self._pool.connection() as connection, connection.transaction():
             known = await slack_installations.lock(connection, team)
-            if known is None or self._vault.open(known.token) != token:
+            if known is None or self._cipher.open(known.token) != token:
                 return
             if not (dead.expired and known.refresh_token):
                 await slack_installations.stop_async(connection, team, str(dead))
                 return
             await slack_installations.expire(connection, team)
-        raise Later("the token is refreshed first", now())
+        raise RetryAt("the token is refreshed first", now())
 
     def _rest(self, dead: Dead) -> None:
         assert self._configured is not None
@@ -151,14 +151,14 @@ def _chosen(installed: list[Installation], team: str) -> Installation:
     if team:
         found = next((one for one in installed if one.team == team), None)
         if found is None:
-            raise Refused(f"the Slack app is not installed in workspace {team}; run: {INSTALL}")
+            raise Rejected(f"the Slack app is not installed in workspace {team}; run: {INSTALL}")
         return found
     if not installed:
-        raise Refused(f"the Slack app is installed in no workspace; run: {INSTALL}")
+        raise Rejected(f"the Slack app is installed in no workspace; run: {INSTALL}")
     usable = [one for one in installed if not one.trouble]
     if len(usable) > 1:
         names = ", ".join(f"{one.team} ({one.team_name})" for one in usable[:10])
-        raise Refused(
+        raise Rejected(
             f"the Slack app is installed in several workspaces: {names};"
             " say which with 'workspace: T…' under slack: in deploy.yml"
         )

@@ -12,8 +12,8 @@ from sandbox.slack.model import User
 from sandbox.slack.server import Slack
 from tests.slack.actions.acting import SCOPES
 from webhook import startup
-from webhook.engine.services import Relay, open_relay
-from webhook.errors import Later, Unsure
+from webhook.engine.services import Services, open_services
+from webhook.errors import RetryAt, UnknownOutcome
 from webhook.github.tokens import Scope
 from webhook.slack.identity import login_of, mention_of, shows_emails
 
@@ -26,7 +26,7 @@ slack_users: {Octocat: U0MAPPED, hubot: [T0ELSEWHERE/U0HUBOT, T0SANDBOX/U0HERE]}
 
 @dataclass
 class Known:
-    relay: Relay
+    services: Services
     sandbox: Sandbox
     scope: Scope
 
@@ -35,12 +35,12 @@ class Known:
         return self.sandbox.slack
 
     async def login(self, user: str) -> str:
-        return await login_of(self.relay, self.scope, self.slack.workspace.id, user)
+        return await login_of(self.services, self.scope, self.slack.workspace.id, user)
 
     async def mention(self, login: str) -> str:
-        assert self.relay.slack
-        slack = await self.relay.slack.of(self.slack.workspace.id)
-        return await mention_of(self.relay, slack, self.slack.workspace.id, login, self.scope)
+        assert self.services.slack
+        slack = await self.services.slack.of(self.slack.workspace.id)
+        return await mention_of(self.services, slack, self.slack.workspace.id, login, self.scope)
 
     def both(self, name: str, email: str | None = None, *, confirmed: bool = True) -> User:
         """Somebody with the same address in Slack and on GitHub."""
@@ -63,8 +63,8 @@ async def known(
         setup = startup.set_up(sandbox.environ(tmp_path, config, 1))
         repository = sandbox.github.repository(REPOSITORY)
         scope = Scope(sandbox.installation.id, REPOSITORY, repository.id)
-        async with open_relay(setup, store_url) as relay:
-            yield Known(relay, sandbox, scope)
+        async with open_services(setup, store_url) as services:
+            yield Known(services, sandbox, scope)
 
 
 async def test_the_map_of_deploy_yml_comes_first(known: Known) -> None:
@@ -85,8 +85,8 @@ async def test_an_address_that_both_have_verified_tells_who_it_is(known: Known) 
     assert await known.login(ada.id) == "ada-gh"
     assert await known.mention("ada-gh") == f"<@{ada.id}>"
     team = known.slack.workspace.id
-    assert await shows_emails(known.relay, team, ada.id)
-    assert not await shows_emails(known.relay, team, f"T0OTHER/{ada.id}")
+    assert await shows_emails(known.services, team, ada.id)
+    assert not await shows_emails(known.services, team, f"T0OTHER/{ada.id}")
     searched, looked = known.asked("/search/users"), known.asked("/users.lookupByEmail")
     assert await known.login(ada.id) == "ada-gh"
     assert await known.mention("Ada-GH") == f"<@{ada.id}>"
@@ -120,15 +120,15 @@ async def test_what_cannot_be_found_out_now_is_asked_again(known: Known) -> None
     ada = known.both("ada")
     known.slack.faults.add("GET /users.info", Fault.rate_limited(1))
     known.sandbox.github.faults.add("GET /search/users", Fault.status(502))
-    with pytest.raises(Later):
+    with pytest.raises(RetryAt):
         await known.login(ada.id)
-    with pytest.raises(Unsure):
+    with pytest.raises(UnknownOutcome):
         await known.login(ada.id)
     assert await known.login(ada.id) == "ada-gh"
     known.slack.faults.add("GET /users.lookupByEmail", Fault.status(502))
     assert await known.mention("ada-gh") == ""
     assert await known.mention("ada-gh") == ""  # nobody is asked again at once
-    known.relay.recall.mentions.keep((known.slack.workspace.id, "ada-gh"), "", -1)
+    known.services.recall.mentions.keep((known.slack.workspace.id, "ada-gh"), "", -1)
     assert await known.mention("ada-gh") == f"<@{ada.id}>"
 
 
@@ -138,5 +138,5 @@ async def test_without_the_scopes_only_the_map_tells(known: Known) -> None:
     assert await known.login(ada.id) == ""
     assert await known.mention("ada-gh") == ""
     assert await known.login("U0MAPPED") == "octocat"
-    assert not await shows_emails(known.relay, known.slack.workspace.id, ada.id)
+    assert not await shows_emails(known.services, known.slack.workspace.id, ada.id)
     assert not known.asked("/users.info")

@@ -16,7 +16,7 @@ from sandbox.sandbox import Sandbox
 from sandbox.slack.workspace import Workspace
 from tests.web.viewing import Seen
 from tests.world import World, live
-from webhook.security.cipher import Vault
+from webhook.security.cipher import Cipher
 from webhook.slack.install.views import install_link
 from webhook.store.database import connect
 
@@ -111,9 +111,9 @@ def link(world: World) -> str:
 
 def installed(world: World) -> dict[str, str]:
     """Team -> its token, as it is stored."""
-    vault = Vault(world.setup.secret_keys)
+    cipher = Cipher(world.setup.secret_keys)
     rows = world.rows("select team, token from slack_installations where trouble = ''")
-    return {row["team"]: vault.open(row["token"]) for row in rows}
+    return {row["team"]: cipher.open(row["token"]) for row in rows}
 
 
 def forget_about_time(world: World) -> None:

@@ -10,7 +10,7 @@ from flask import Flask
 
 from tests.slack.install.installing import browser, forget_about_time, installable, installed, link
 from tests.web.viewing import LINKS, Seen
-from webhook.security.cipher import Vault
+from webhook.security.cipher import Cipher
 from webhook.slack.install.pages import form_action
 from webhook.slack.install.views import blueprint
 from webhook.store import slack_installations
@@ -179,7 +179,7 @@ async def test_installing_again_replaces_and_ends_the_trouble(
             assert not slack_installations.stop(connection, "T0SANDBOX", "late", before=told)
             now = after.installed_at.replace(microsecond=0)  # Slack's times are whole seconds
             assert slack_installations.stop(connection, "T0SANDBOX", "gone", before=now)
-        refresh_token = Vault(world.setup.secret_keys).open(after.refresh_token)
+        refresh_token = Cipher(world.setup.secret_keys).open(after.refresh_token)
         assert refresh_token.startswith("xoxe-")
         assert refresh_token not in repr(after)
 
@@ -199,8 +199,10 @@ async def test_whoever_wants_to_know_of_it_hears_of_it_in_the_same_transaction(
         with sync_pool(store_url, 2) as pool:
             app = Flask("tests", static_folder=None)
             app.register_blueprint(views.blueprint(pool, LINKS))
-            vault = Vault(setup.secret_keys)
-            app.register_blueprint(blueprint(pool, setup.settings, setup.config, vault, on_install))
+            cipher = Cipher(setup.secret_keys)
+            app.register_blueprint(
+                blueprint(pool, setup.settings, setup.config, cipher, on_install)
+            )
             client = app.test_client()
             for status, kept in ((503, 0), (200, 1)):
                 key = (await person.get(link(world))).key()

@@ -1,6 +1,6 @@
 """A press on Cancel: kept on the deployment's row; whoever looks after it ends its run."""
 
-from webhook.engine.services import Relay, scope
+from webhook.engine.services import Services, scope
 from webhook.slack.actions.outcome import tell_there
 from webhook.slack.actions.permissions import NotDone, allowed, require_in_time, row_of
 from webhook.store import actions, deployments
@@ -10,19 +10,19 @@ from webhook.store.deployments import DeploymentRow
 WORDS = "Cancel, asked for in Slack"
 
 
-async def cancel(relay: Relay, action: Action) -> None:
+async def cancel(services: Services, action: Action) -> None:
     require_in_time(action)
-    row = await row_of(relay, action)
-    login = await allowed(relay, action, scope(row))
-    async with relay.pool.connection() as connection, connection.transaction():
+    row = await row_of(services, action)
+    login = await allowed(services, action, scope(row))
+    async with services.pool.connection() as connection, connection.transaction():
         now_known = await deployments.read(connection, row.id, lock=True)
         assert now_known is not None
         _require_going_on(now_known, login)
         if not await actions.end(connection, action.id, "done", WORDS):
             return  # somebody else did it meanwhile
         row = await deployments.change(connection, now_known, cancel_asked_by=login)
-        await tell_there(relay, connection, action, WORDS, None)
-        await relay.queue.nudge(connection, row.id)
+        await tell_there(services, connection, action, WORDS, None)
+        await services.queue.nudge(connection, row.id)
 
 
 def _require_going_on(row: DeploymentRow, login: str) -> None:

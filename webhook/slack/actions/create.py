@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from webhook.engine.clock import now
-from webhook.engine.services import Relay
-from webhook.errors import Later, Refused, Unsure
+from webhook.engine.services import Services
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github.deployments import create_deployment, find_deployment
 from webhook.slack.actions.orders import Order, marker
 from webhook.slack.actions.outcome import tell_there
@@ -27,29 +27,29 @@ log = structlog.get_logger()
 CALL_MAY_TAKE = 12
 LOOK_AFTER: tuple[float, ...] = (5, 15, 45)
 
-MakeOrder = Callable[[Relay, Action], Awaitable[Order]]
+MakeOrder = Callable[[Services, Action], Awaitable[Order]]
 
 
-async def create(relay: Relay, action: Action, make_order: MakeOrder) -> None:
+async def create(services: Services, action: Action, make_order: MakeOrder) -> None:
     if action.outcome == "tried":
-        made = await _found(relay, action)
+        made = await _found(services, action)
         if made is not None:
             log.info("deployment found again", made=made)
-            return await _record(relay, action, made, action.words)
-        await _not_found(relay, action)
+            return await _record(services, action, made, action.words)
+        await _not_found(services, action)
     require_in_time(action)
-    order = await make_order(relay, action)
-    made = await _made(relay, action, order)
+    order = await make_order(services, action)
+    made = await _made(services, action, order)
     log.info("deployment asked for", made=made, environment=order.wanted.environment)
-    return await _record(relay, action, made, order.words)
+    return await _record(services, action, made, order.words)
 
 
-async def _found(relay: Relay, action: Action) -> int | None:
+async def _found(services: Services, action: Action) -> int | None:
     if action.tried_until and action.tried_until > now():
-        raise Later("a call may be under way", action.tried_until)
-    repository = await scope_of(relay, action)
+        raise RetryAt("a call may be under way", action.tried_until)
+    repository = await scope_of(services, action)
     return await find_deployment(
-        relay.github,
+        services.github,
         repository,
         sha_or_ref=action.ref,
         environment=action.environment,
@@ -57,22 +57,22 @@ async def _found(relay: Relay, action: Action) -> int | None:
     )
 
 
-async def _not_found(relay: Relay, action: Action) -> None:
-    """`Later` until it was looked for often enough."""
+async def _not_found(services: Services, action: Action) -> None:
+    """`RetryAt` until it was looked for often enough."""
     looks = action.looks + 1
-    async with relay.pool.connection() as connection:
+    async with services.pool.connection() as connection:
         if looks == len(LOOK_AFTER):
             return await actions.not_tried(connection, action.id)
         rest = LOOK_AFTER[looks] - LOOK_AFTER[looks - 1]
         await actions.not_found(connection, action.id, rest)
-    raise Later.in_seconds("GitHub gave no clear answer", rest)
+    raise RetryAt.in_seconds("GitHub gave no clear answer", rest)
 
 
-async def _made(relay: Relay, action: Action, order: Order) -> int:
+async def _made(services: Services, action: Action, order: Order) -> int:
     wanted = order.wanted
     # So that the claim covers one call only.
-    await relay.github.require_access(order.scope.only(deployments="write"))
-    async with relay.pool.connection() as connection:
+    await services.github.require_access(order.scope.only(deployments="write"))
+    async with services.pool.connection() as connection:
         if not await actions.claim(
             connection,
             action,
@@ -82,29 +82,29 @@ async def _made(relay: Relay, action: Action, order: Order) -> int:
             words=order.words,
             seconds=CALL_MAY_TAKE,
         ):
-            raise Later.in_seconds("a call is under way", CALL_MAY_TAKE)
+            raise RetryAt.in_seconds("a call is under way", CALL_MAY_TAKE)
     try:
-        return await create_deployment(relay.github, order.scope, wanted)
-    except Unsure as trouble:
-        async with relay.pool.connection() as connection:
+        return await create_deployment(services.github, order.scope, wanted)
+    except UnknownOutcome as trouble:
+        async with services.pool.connection() as connection:
             await actions.answer_owed(connection, action.id, LOOK_AFTER[0])
-        raise Later.in_seconds(str(trouble), LOOK_AFTER[0]) from trouble
-    except Later:
-        async with relay.pool.connection() as connection:
+        raise RetryAt.in_seconds(str(trouble), LOOK_AFTER[0]) from trouble
+    except RetryAt:
+        async with services.pool.connection() as connection:
             await actions.not_tried(connection, action.id)
         raise
-    except Refused as refused:
+    except Rejected as refused:
         words = refused_words(refused, action.repo or order.scope.repo)
         raise NotDone(f"Nothing was deployed. {words}", "failed") from refused
 
 
-async def _record(relay: Relay, action: Action, made: int, words: str) -> None:
-    async with relay.pool.connection() as connection, connection.transaction():
+async def _record(services: Services, action: Action, made: int, words: str) -> None:
+    async with services.pool.connection() as connection, connection.transaction():
         if not await actions.end(connection, action.id, "done", words, made):
             log.warning("somebody else ended this action meanwhile", made=made)
             return
         if action.deployment_id is not None:
-            await tell_there(relay, connection, action, words, made)
+            await tell_there(services, connection, action, words, made)
         new = await deployments.read(connection, made)
         if new is not None:  # GitHub was quicker than we, and its message has no link back yet
-            await relay.tell_slack(connection, new)
+            await services.tell_slack(connection, new)

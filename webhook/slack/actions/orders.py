@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from webhook.deployments.phases import Phase
-from webhook.engine.services import Relay
+from webhook.engine.services import Services
 from webhook.github import repositories
 from webhook.github.deployments import Wanted
 from webhook.github.tokens import Scope
@@ -30,12 +30,12 @@ def marker(action: Action) -> str:
     return f"(relay action {action.id}-{action.key[:8]})"
 
 
-async def retry(relay: Relay, action: Action) -> Order:
+async def retry(services: Services, action: Action) -> Order:
     """The same once more."""
-    row = await row_of(relay, action)
-    repository = await scope_of(relay, action)
-    login = await allowed(relay, action, repository)
-    await _require_current(relay, action, row)
+    row = await row_of(services, action)
+    repository = await scope_of(services, action)
+    login = await allowed(services, action, repository)
+    await _require_current(services, action, row)
     if row.phase not in (Phase.FAILURE, Phase.ERROR):
         raise NotDone(f"There is nothing to retry: deployment {row.id} is '{row.phase}'")
     description = f"Retry of deployment {row.id} by {login}"
@@ -43,15 +43,15 @@ async def retry(relay: Relay, action: Action) -> Order:
     return Order(scope=repository, wanted=wanted, words="Retry, asked for in Slack")
 
 
-async def rollback(relay: Relay, action: Action) -> Order:
+async def rollback(services: Services, action: Action) -> Order:
     """What ran there before."""
-    row = await row_of(relay, action)
-    repository = await scope_of(relay, action)
-    login = await allowed(relay, action, repository)
-    await _require_current(relay, action, row)
+    row = await row_of(services, action)
+    repository = await scope_of(services, action)
+    login = await allowed(services, action, repository)
+    await _require_current(services, action, row)
     if not row.phase.final:
         raise NotDone(f"Deployment {row.id} still goes on; cancel it first")
-    async with relay.pool.connection() as connection:
+    async with services.pool.connection() as connection:
         old = await deployments.success_of_another_commit(connection, row)
     if old is None:
         words = f"There is nothing to roll back to: {row.environment} has no earlier success"
@@ -63,13 +63,13 @@ async def rollback(relay: Relay, action: Action) -> Order:
     return Order(scope=repository, wanted=wanted, words=words)
 
 
-async def deploy(relay: Relay, action: Action) -> Order:
+async def deploy(services: Services, action: Action) -> Order:
     """What was typed."""
-    repository = await scope_of(relay, action)
-    login = await allowed(relay, action, repository)
-    environment = routed(relay, action.repo, action.environment)
+    repository = await scope_of(services, action)
+    login = await allowed(services, action, repository)
+    environment = routed(services, action.repo, action.environment)
     wanted = Wanted(
-        ref=await ref_of(relay, action, repository),
+        ref=await ref_of(services, action, repository),
         environment=action.environment,
         description=f"Asked for in Slack by {login}",
         production=is_production(environment, action.environment),
@@ -78,11 +78,11 @@ async def deploy(relay: Relay, action: Action) -> Order:
     return Order(scope=repository, wanted=wanted, words="")
 
 
-async def ref_of(relay: Relay, action: Action, repository: Scope) -> str:
+async def ref_of(services: Services, action: Action, repository: Scope) -> str:
     """The default branch, where none was typed."""
     if action.ref:
         return action.ref
-    return (await repositories.repository(relay.github, repository)).default_branch
+    return (await repositories.repository(services.github, repository)).default_branch
 
 
 def _like(
@@ -101,13 +101,13 @@ def _like(
     )
 
 
-async def _require_current(relay: Relay, action: Action, row: DeploymentRow) -> None:
+async def _require_current(services: Services, action: Action, row: DeploymentRow) -> None:
     """A button may be older than what happened since."""
-    routed(relay, row.repo, row.environment)
+    routed(services, row.repo, row.environment)
     if row.watched:
         words = f"A GitHub Actions workflow made deployment {row.id} and deploys it"
         raise NotDone(f"{words}; run the workflow again on GitHub")
-    async with relay.pool.connection() as connection:
+    async with services.pool.connection() as connection:
         if await actions.same(connection, action):
             raise AskedBefore
         newest = await deployments.is_newest(connection, row)

@@ -6,7 +6,7 @@ What the person is told is made of the action's row, so that it can be said afte
 from collections.abc import Callable
 
 from webhook.engine.clock import now
-from webhook.engine.services import Relay
+from webhook.engine.services import Services
 from webhook.slack.blocks.labels import sign_of
 from webhook.slack.blocks.mrkdwn import bold, escape, link
 from webhook.slack.blocks.notice import Message
@@ -21,16 +21,16 @@ MOST_STANDINGS = 20
 _LONGEST_WORDS = 1500
 
 
-async def said(relay: Relay, action: Action) -> Message | None:
+async def said(services: Services, action: Action) -> Message | None:
     """None: there is nothing to say, the form is there."""
     if action.kind == "form" and action.outcome == "done":
         return None
     if action.outcome == "waiting":
         return question(f"Deploy {_what(action, bold)}?", action.id, button="Deploy to production")
     if action.kind == "status" and action.outcome == "done":
-        return Message(await _standings(relay, action.repo), [])
+        return Message(await _standings(services, action.repo), [])
     text = _outcome(action)
-    page = await _page(relay, action)
+    page = await _page(services, action)
     return Message(f"{text}. {link(page, 'Its page')}" if page else text, [])
 
 
@@ -44,35 +44,35 @@ def _outcome(action: Action) -> str:
     return escape(action.words.rstrip(". "), _LONGEST_WORDS)
 
 
-async def _page(relay: Relay, action: Action) -> str:
+async def _page(services: Services, action: Action) -> str:
     """What it made, else what another one made before it, else where the button was pressed."""
     if action.made is not None:
-        return relay.links.page(action.repo, action.made)
+        return services.links.page(action.repo, action.made)
     if action.deployment_id is None:
         return ""
-    async with relay.pool.connection() as connection:
+    async with services.pool.connection() as connection:
         row = await deployments.read(connection, action.deployment_id)
         before = await actions.same(connection, action)
     if row is None:
         return ""
     made = before.made if before and action.outcome == "refused" else None
-    return relay.links.page(row.repo, made or row.id)
+    return services.links.page(row.repo, made or row.id)
 
 
-async def _standings(relay: Relay, repo: str) -> str:
-    async with relay.pool.connection() as connection:
+async def _standings(services: Services, repo: str) -> str:
+    async with services.pool.connection() as connection:
         found = await environments.of_repository(connection, repo, MOST_STANDINGS + 1)
     if not found:
         return f"The relay has seen no deployment of {escape(repo, 200)}"
-    lines = [_standing(relay, one) for one in found[:MOST_STANDINGS]]
+    lines = [_standing(services, one) for one in found[:MOST_STANDINGS]]
     if len(found) > MOST_STANDINGS:
         lines.append("and others, which were deployed to before these")
     return f"{escape(repo, 200)}:\n" + "\n".join(lines)
 
 
-def _standing(relay: Relay, one: Standing) -> str:
+def _standing(services: Services, one: Standing) -> str:
     ref = "" if one.ref == one.sha else f"{escape(one.ref, 60)} @ "
-    page = link(relay.links.page(one.repo, one.deployment_id), str(one.deployment_id))
+    page = link(services.links.page(one.repo, one.deployment_id), str(one.deployment_id))
     # All that is read of it; so that the channel and this speak of the same thing alike.
     sign, word = sign_of(one)
     about = f"{word}, {ref}{one.sha[:7]}, {_age(one)} ({page})"
@@ -93,7 +93,7 @@ def _what(action: Action, shown: Callable[[str], str] = str) -> str:
 
 
 async def tell_there(
-    relay: Relay, connection: Async, action: Action, words: str, made: int | None
+    services: Services, connection: Async, action: Action, words: str, made: int | None
 ) -> None:
     """Who asked for what and when, in the thread and on the page of the deployment whose button was
     pressed; in the caller's transaction."""
@@ -105,8 +105,8 @@ async def tell_there(
         actor=known.login,
         state=timeline.ASKED,
         words=words,
-        log_url=relay.links.page(row.repo, made) if made is not None else "",
+        log_url=services.links.page(row.repo, made) if made is not None else "",
         counted=False,
     )
     await timeline.add(connection, row.id, step)
-    await relay.tell_slack(connection, row)
+    await services.tell_slack(connection, row)

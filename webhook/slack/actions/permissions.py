@@ -1,7 +1,7 @@
 """What must hold before anything is done that somebody asked for in Slack.
 
-Errors: `NotDone`, with words for that person; `Later` and `Unsure` where it cannot be found out
-now. Where GitHub cannot say whether somebody may do it, they may not.
+Errors: `NotDone`, with words for that person; `RetryAt` and `UnknownOutcome` where it cannot be
+found out now. Where GitHub cannot say whether somebody may do it, they may not.
 """
 
 from datetime import timedelta
@@ -14,8 +14,8 @@ from webhook.config.load import Environment
 from webhook.config.routing import no_route_words, route
 from webhook.engine.cache import PERMISSION
 from webhook.engine.clock import now
-from webhook.engine.services import Relay, scope
-from webhook.errors import Refused, Unsure, UserError
+from webhook.engine.services import Services, scope
+from webhook.errors import Rejected, UnknownOutcome, UserError
 from webhook.github import repositories
 from webhook.github.tokens import Scope
 from webhook.slack.actions.reasons import not_there, refused_words, unknown
@@ -46,23 +46,23 @@ def require_in_time(action: Action) -> None:
         raise NotDone(f"{words}; ask again", "failed")
 
 
-async def row_of(relay: Relay, action: Action) -> DeploymentRow:
-    row = await relay.read(action.deployment_id) if action.deployment_id else None
+async def row_of(services: Services, action: Action) -> DeploymentRow:
+    row = await services.read(action.deployment_id) if action.deployment_id else None
     if row is None:
         raise NotDone("The relay does not know this deployment any more")
     return row
 
 
-async def scope_of(relay: Relay, action: Action) -> Scope:
+async def scope_of(services: Services, action: Action) -> Scope:
     """The repository that the action is about."""
     if action.deployment_id is not None:
-        return scope(await row_of(relay, action))
+        return scope(await row_of(services, action))
     try:
-        installation = await repositories.installed_at(relay.github, action.repo)
-    except Refused as refused:
+        installation = await repositories.installed_at(services.github, action.repo)
+    except Rejected as refused:
         if action.outcome == "tried":
             raise  # it may have been done
-        await _know(relay, action, mapped_login(relay, action.team, action.slack_user))
+        await _know(services, action, mapped_login(services, action.team, action.slack_user))
         if refused.status == HTTPStatus.NOT_FOUND:
             raise NotDone(not_there(action.repo)) from refused
         words = refused_words(refused, action.repo)
@@ -70,15 +70,15 @@ async def scope_of(relay: Relay, action: Action) -> Scope:
     return Scope(installation, action.repo, 0)
 
 
-async def allowed(relay: Relay, action: Action, repository: Scope) -> str:
+async def allowed(services: Services, action: Action, repository: Scope) -> str:
     """The GitHub login of who asked; nothing more is to be asked about whether they may."""
-    await _require_workspace(relay, action.team)
-    login = await login_of(relay, repository, action.team, action.slack_user)
+    await _require_workspace(services, action.team)
+    login = await login_of(services, repository, action.team, action.slack_user)
     if not login:
-        by_email = await shows_emails(relay, action.team, action.slack_user)
+        by_email = await shows_emails(services, action.team, action.slack_user)
         raise NotDone(unknown(action, by_email=by_email))
-    await _know(relay, action, login)
-    permission = await _permission(relay, repository, login)
+    await _know(services, action, login)
+    permission = await _permission(services, repository, login)
     if permission == "none":
         raise NotDone(not_there(repository.repo))
     if permission not in MAY_DEPLOY:
@@ -87,45 +87,45 @@ async def allowed(relay: Relay, action: Action, repository: Scope) -> str:
     return login
 
 
-async def _require_workspace(relay: Relay, team: str) -> None:
+async def _require_workspace(services: Services, team: str) -> None:
     """The app may be in workspaces that this relay was not installed in, or not any more."""
     words = "The relay has no good token of this Slack workspace, so nothing was done"
-    if relay.slack is None:
+    if services.slack is None:
         raise NotDone(words)
     try:
-        await relay.slack.of(team)
-    except Refused as refused:
+        await services.slack.of(team)
+    except Rejected as refused:
         log.warning("asked for from a workspace without a token", team=team, words=str(refused))
         raise NotDone(words) from refused
 
 
-async def _know(relay: Relay, action: Action, login: str) -> None:
+async def _know(services: Services, action: Action, login: str) -> None:
     """For the audit, whatever becomes of it."""
-    async with relay.pool.connection() as connection:
+    async with services.pool.connection() as connection:
         await actions.know(connection, action.id, login)
 
 
-async def _permission(relay: Relay, repository: Scope, login: str) -> str:
+async def _permission(services: Services, repository: Scope, login: str) -> str:
     key = (repository.repo.lower(), login.lower())
-    known = relay.recall.permissions.get(key)
+    known = services.recall.permissions.get(key)
     if known is not None:
         return known
     try:
-        found = await repositories.permission(relay.github, repository, login)
-    except Refused as refused:
+        found = await repositories.permission(services.github, repository, login)
+    except Rejected as refused:
         log.warning("GitHub does not say what somebody may do", words=str(refused))
         words = refused_words(refused, repository.repo)
         raise NotDone(f"Nothing was done. {words}", "failed") from refused
-    except Unsure as trouble:
+    except UnknownOutcome as trouble:
         log.warning("GitHub does not say what somebody may do", words=str(trouble))
         words = f"GitHub does not say now whether {login} may write to {repository.repo}"
         raise NotDone(f"{words}, so nothing was done; try again in a minute") from trouble
-    relay.recall.permissions.keep(key, found, PERMISSION)
+    services.recall.permissions.keep(key, found, PERMISSION)
     return found
 
 
-def routed(relay: Relay, repo: str, environment: str) -> Environment:
-    found = route(relay.config, repo, environment)
+def routed(services: Services, repo: str, environment: str) -> Environment:
+    found = route(services.config, repo, environment)
     if found is None:
-        raise NotDone(no_route_words(relay.config, repo, environment))
+        raise NotDone(no_route_words(services.config, repo, environment))
     return found

@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from webhook.errors import NoAccess, Refused
+from webhook.errors import Forbidden, Rejected
 from webhook.store.actions import Action
 
 _LACKS_PERMISSION = (
@@ -10,7 +10,7 @@ _LACKS_PERMISSION = (
 )
 
 
-def refused_words(refused: Refused, repo: str) -> str:
+def refused_words(refused: Rejected, repo: str) -> str:
     """GitHub's no, with what helps; no full stop ends it, because more may follow."""
     words = str(refused).rstrip(". ")
     match refused.status:
@@ -20,7 +20,7 @@ def refused_words(refused: Refused, repo: str) -> str:
             return f"{words}; look at {repo} on GitHub: it takes no deployments any more"
         case HTTPStatus.FORBIDDEN if "not accessible" in words:
             return f"{words}; {_LACKS_PERMISSION}"
-        case None if isinstance(refused, NoAccess) and "App's key" in words:
+        case None if isinstance(refused, Forbidden) and "App's key" in words:
             return f"{words}; have GITPLOY_GITHUB_PRIVATE_KEY set anew, with a key of this App"
     return words
 

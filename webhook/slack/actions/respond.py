@@ -8,8 +8,8 @@ from datetime import timedelta
 import structlog
 
 from webhook.engine.clock import now
-from webhook.engine.services import Relay
-from webhook.errors import Later, Unsure
+from webhook.engine.services import Services
+from webhook.errors import RetryAt, UnknownOutcome
 from webhook.slack.actions.outcome import said
 from webhook.slack.blocks.notice import Message
 from webhook.store import actions
@@ -29,18 +29,18 @@ TOO_OLD = "This has waited for too long, and nothing was done; ask anew"
 _IN_DOUBT = "GitHub gave no clear answer; the relay goes on looking whether it was done"
 
 
-async def reply(relay: Relay, action: Action) -> None:
+async def reply(services: Services, action: Action) -> None:
     """Once it is known what to say, that it could not be said changes nothing."""
     if action.reply is None:
         return
     in_time = now() < action.at + REPLY_WITHIN
-    message = await said(relay, action) if in_time else None
+    message = await said(services, action) if in_time else None
     if message is not None:
         try:
-            await relay.replies.give(action.reply.url, message, replace=_replaces(action))
-        except (Later, Unsure) as trouble:
-            await _try_again(relay, action, trouble)
-    async with relay.pool.connection() as connection:
+            await services.replies.give(action.reply.url, message, replace=_replaces(action))
+        except (RetryAt, UnknownOutcome) as trouble:
+            await _try_again(services, action, trouble)
+    async with services.pool.connection() as connection:
         await actions.answered(connection, action.id)
 
 
@@ -51,23 +51,23 @@ def _replaces(action: Action) -> bool:
     return bool(action.repo) or action.words == TOO_OLD
 
 
-async def _try_again(relay: Relay, action: Action, trouble: Later | Unsure) -> None:
+async def _try_again(services: Services, action: Action, trouble: RetryAt | UnknownOutcome) -> None:
     if action.answers >= len(RESTS):
         log.warning("an answer was not taken by Slack", words=str(trouble))
         return
-    async with relay.pool.connection() as connection:
+    async with services.pool.connection() as connection:
         await actions.not_answered(connection, action.id)
-    again = Later.in_seconds(str(trouble), RESTS[action.answers])
-    if isinstance(trouble, Later) and trouble.at > again.at:
+    again = RetryAt.in_seconds(str(trouble), RESTS[action.answers])
+    if isinstance(trouble, RetryAt) and trouble.at > again.at:
         again = trouble
     raise again from trouble
 
 
-async def tell_of_wait(relay: Relay, action_id: int, later: Later) -> None:
+async def tell_of_wait(services: Services, action_id: int, later: RetryAt) -> None:
     """Once, so that nobody presses again because nothing happens."""
     if later.at < now() + LONG_WAIT:
         return
-    async with relay.pool.connection() as connection:
+    async with services.pool.connection() as connection:
         action = await actions.read(connection, action_id)
         if (
             action is None
@@ -78,12 +78,12 @@ async def tell_of_wait(relay: Relay, action_id: int, later: Later) -> None:
         if not await actions.note(connection, action.id):
             return
     try:
-        await relay.replies.give(action.reply.url, Message(_waits(action, later), []))
-    except (Later, Unsure) as trouble:
+        await services.replies.give(action.reply.url, Message(_waits(action, later), []))
+    except (RetryAt, UnknownOutcome) as trouble:
         log.info("a wait could not be told of", words=str(trouble))
 
 
-def _waits(action: Action, later: Later) -> str:
+def _waits(action: Action, later: RetryAt) -> str:
     if action.outcome == "tried":
         return _IN_DOUBT
     who = "Slack" if str(later).startswith("Slack") else "GitHub"

@@ -14,7 +14,7 @@ from webhook.config.routing import holds
 from webhook.deployments.changelog import Commit, Ships
 from webhook.deployments.phases import Phase, phase_of
 from webhook.engine.notice import step_told, told_of
-from webhook.engine.services import open_relay
+from webhook.engine.services import open_services
 from webhook.errors import UserError
 from webhook.slack.blocks import message as messages
 from webhook.slack.blocks.notice import Message, StepTold, Told
@@ -118,13 +118,13 @@ def _concrete(pattern: str) -> str:
 
 async def stored(setup: Setup, url: str, deployment_id: int) -> list[Shown]:
     """A deployment that the store knows, as it stands now."""
-    async with open_relay(setup, url) as relay:
-        row = await relay.read(deployment_id)
+    async with open_services(setup, url) as services:
+        row = await services.read(deployment_id)
         if row is None:
             words = f"The store knows no deployment {deployment_id}"
             raise UserError(f"{words}; its number is in its page's address")
-        told = await told_of(relay, row)
-        async with relay.pool.connection() as connection:
+        told = await told_of(services, row)
+        async with services.pool.connection() as connection:
             every = await timeline.shown(connection, row.id, after=0)
         found: list[Shown] = []
         for target in targets(setup.config, row):

@@ -18,8 +18,8 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from werkzeug.wrappers import Response as Redirect
 
 from webhook.config.load import Config
-from webhook.errors import Later, Unsure
-from webhook.security.cipher import Vault
+from webhook.errors import RetryAt, UnknownOutcome
+from webhook.security.cipher import Cipher
 from webhook.settings import Settings, SlackSettings
 from webhook.slack import oauth
 from webhook.slack.install import errors as problems
@@ -59,7 +59,7 @@ class Install:
     pool: SyncPool
     settings: Settings
     config: Config
-    vault: Vault
+    cipher: Cipher
     on_install: OnInstall
 
     def slack(self) -> SlackSettings:
@@ -132,9 +132,9 @@ class Install:
             log.warning("not installed in Slack", words=str(no))
             told = problems.refused(no.code, self.redirect_uri, slack.client_id or "")
             raise Problem(*told) from None
-        except (Later, Unsure) as trouble:
+        except (RetryAt, UnknownOutcome) as trouble:
             log.warning("not installed in Slack", words=str(trouble))
-            told = problems.BUSY if isinstance(trouble, Later) else problems.NO_ANSWER
+            told = problems.BUSY if isinstance(trouble, RetryAt) else problems.NO_ANSWER
             raise Problem(*told) from None
         _require_use(granted)
         others = self._keep(granted)
@@ -157,8 +157,10 @@ class Install:
             app_id=granted.app_id,
             bot_user=granted.bot_user,
             scopes=granted.scopes,
-            token=self.vault.seal(granted.token),
-            refresh_token=self.vault.seal(granted.refresh_token) if granted.refresh_token else None,
+            token=self.cipher.seal(granted.token),
+            refresh_token=self.cipher.seal(granted.refresh_token)
+            if granted.refresh_token
+            else None,
             expires_at=granted.expires_at,
             installed_by=granted.by,
         )
@@ -170,10 +172,10 @@ class Install:
 
 
 def blueprint(
-    pool: SyncPool, settings: Settings, config: Config, vault: Vault, on_install: OnInstall
+    pool: SyncPool, settings: Settings, config: Config, cipher: Cipher, on_install: OnInstall
 ) -> Blueprint:
     """Needs the blueprint of the pages beside it, whose frame and style it uses."""
-    install = Install(pool, settings, config, vault, on_install)
+    install = Install(pool, settings, config, cipher, on_install)
     made = Blueprint("slack_install", __name__, template_folder="templates")
     made.register_error_handler(Problem, _shown)
     made.register_error_handler(psycopg.Error, _store_is_away)
