@@ -1,4 +1,4 @@
-"""The installed wheel, run as its users run it: script/package.
+"""The installed wheel, run as its users run it: script/package, with the checkout to compare with.
 
 It is run by the interpreter of the environment that has the wheel and nothing of the checkout.
 """
@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.request
 from pathlib import Path
@@ -17,6 +18,7 @@ from urllib.parse import urljoin
 
 RELAY = str(Path(sys.executable).with_name("gitploy-relay"))
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": str(Path.cwd())}
+PACKAGES = ("webhook", "handlers", "sandbox")
 DEMO_WITHIN = 120  # seconds
 STOP_WITHIN = 30
 
@@ -35,6 +37,18 @@ def run(*arguments: str, ends_with: int = 0) -> str:
     )
     assert done.returncode == ends_with, done.stdout
     return done.stdout
+
+
+def every_file_is_installed() -> None:
+    checkout, installed = Path(sys.argv[1]), Path(sysconfig.get_path("purelib"))
+    files = [
+        path.relative_to(checkout)
+        for package in PACKAGES
+        for path in checkout.glob(f"{package}/**/*")
+        if path.is_file() and path.parent.name != "__pycache__"
+    ]
+    assert files
+    assert [str(file) for file in files if not (installed / file).is_file()] == []
 
 
 def commands_are_there() -> None:
@@ -91,6 +105,7 @@ def _has_a_stylesheet(page: str) -> None:
 
 if __name__ == "__main__":
     for step in (
+        every_file_is_installed,
         commands_are_there,
         check_says_what_is_missing,
         the_demo_ends_well_and_shows_its_pages,
