@@ -16,6 +16,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from sandbox.demo.tools import IN_A_WHEEL, IN_THE_DOCS
 from sandbox.sandbox import free_ports
 from tests.world import live, until
 from webhook.__main__ import main
@@ -125,6 +126,13 @@ def test_the_wheel_is_built_from_what_the_docker_build_gets() -> None:
     needed = {source.split("/")[0] for source in sources}
     assert needed | {"pyproject.toml", "requirements.txt", "LICENSE"} <= let_through
     assert "*" in lines  # all else stays out
+
+
+def test_the_wheel_brings_the_file_that_the_stand_in_of_spinnaker_reads() -> None:
+    files = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    source, copy = (str(path.relative_to(ROOT)) for path in (IN_THE_DOCS, IN_A_WHEEL))
+    assert files == {source: copy}
+    assert IN_THE_DOCS.is_file()
 
 
 @pytest.mark.parametrize("name", SERVICES)
