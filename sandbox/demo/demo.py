@@ -16,12 +16,12 @@ from typing import Any
 
 import aiohttp
 
-from sandbox.demo.running import get, relay, site
-from sandbox.demo.screen import render
-from sandbox.demo.story import Story
+from sandbox.demo.output import Story
+from sandbox.demo.processes import get, relay, site
 from sandbox.demo.tools import SECRETS, Tools
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.model import Message, User
+from sandbox.slack.screen import render
 
 DEPLOY = Path(__file__).with_name("site") / "deploy"
 # Seconds.

@@ -7,13 +7,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from sandbox.drone.server import Drone
+from sandbox.drone import Drone
 from sandbox.github.model import Deployment
 from sandbox.github_actions.model import Job
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.server import Server
 from sandbox.spinnaker.server import Spinnaker
-from sandbox.tooling.server import Tooling
+from sandbox.tooling import Tooling
 from sandbox.woodpecker import Repo, Woodpecker
 
 # The one that people copy into Orca; a wheel, which has no docs, brings it beside this file.

@@ -14,7 +14,6 @@ from aiohttp import web
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sandbox.github.documents import Documents, iso
-from sandbox.github.fields import body_of, field, page
 from sandbox.github.model import (
     Account,
     Installation,
@@ -26,6 +25,7 @@ from sandbox.github.model import (
     covers,
     now,
 )
+from sandbox.github.request import body_of, field, page
 
 UNDECODABLE = "A JSON web token could not be decoded"
 NOT_GRANTED = "The permissions requested are not granted to this installation."

@@ -3,8 +3,8 @@
 Source: https://docs.github.com/rest/deployments/deployments#create-a-deployment
 """
 
-from sandbox.github.fields import field, invalid, required
 from sandbox.github.model import Json, RefusedError, Repository
+from sandbox.github.request import field, invalid, required
 
 MERGED_STATUS = 202
 

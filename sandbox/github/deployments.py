@@ -11,9 +11,9 @@ from sandbox.github.auth import Auth, Caller
 from sandbox.github.creation import MERGED_STATUS, MergedError, check_creation
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
-from sandbox.github.fields import body_of, field, invalid, page, required, url_field
-from sandbox.github.hooks import Hooks
 from sandbox.github.model import Deployment, Json, RefusedError, Repository, Status, World, now
+from sandbox.github.request import body_of, field, invalid, page, required, url_field
+from sandbox.github.webhooks import Hooks
 
 STATES = ("error", "failure", "inactive", "in_progress", "queued", "pending", "success")
 REPOSITORY = "/repos/{owner}/{repo}"

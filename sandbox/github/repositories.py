@@ -10,10 +10,10 @@ from aiohttp import web
 
 from sandbox.github.auth import Auth
 from sandbox.github.documents import Documents
-from sandbox.github.fields import page
 from sandbox.github.git import Commit
 from sandbox.github.model import Json, RefusedError, Repository, Role, User, World
 from sandbox.github.repository_documents import RepositoryDocuments
+from sandbox.github.request import page
 
 REPOSITORY = "/repos/{owner}/{repo}"
 # Without paging GitHub lists so many, and those are the newest.

@@ -18,8 +18,6 @@ from sandbox.github.auth import Auth, Caller
 from sandbox.github.deployments import OnStatus
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
-from sandbox.github.hooks import HOOK_ID, Hooks, delivery_headers
-from sandbox.github.limits import Limits
 from sandbox.github.model import (
     Account,
     App,
@@ -32,8 +30,10 @@ from sandbox.github.model import (
     World,
 )
 from sandbox.github.population import Population
+from sandbox.github.rate_limits import Limits
 from sandbox.github.repositories import Repositories
 from sandbox.github.users import Users
+from sandbox.github.webhooks import HOOK_ID, Hooks, delivery_headers
 from sandbox.github_actions.server import Actions, ActiveDeployments
 from sandbox.server import Server
 

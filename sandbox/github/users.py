@@ -9,9 +9,9 @@ from aiohttp import web
 
 from sandbox.github.auth import Auth
 from sandbox.github.documents import Documents
-from sandbox.github.fields import page
 from sandbox.github.model import Account, Json, RefusedError, User, World
 from sandbox.github.repository_documents import RepositoryDocuments
+from sandbox.github.request import page
 
 SEARCHED = ("login", "name", "email")
 

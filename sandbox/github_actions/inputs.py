@@ -7,8 +7,8 @@ import json
 import re
 from dataclasses import dataclass
 
-from sandbox.github.fields import field, required
 from sandbox.github.model import Json, RefusedError
+from sandbox.github.request import field, required
 from sandbox.github_actions.model import Workflow
 
 MOST = 25

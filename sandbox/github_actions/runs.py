@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sandbox.github.events import Events
-from sandbox.github.hooks import Hooks
 from sandbox.github.model import Account, Deployment, Json, RefusedError, World, now
+from sandbox.github.webhooks import Hooks
 from sandbox.github_actions.documents import ActionsDocuments
 from sandbox.github_actions.model import BOT, Job, JobRun, Workflow, WorkflowRun
 

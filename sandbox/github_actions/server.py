@@ -19,9 +19,9 @@ from sandbox.github.auth import Auth, Caller
 from sandbox.github.deployments import Deployments
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
-from sandbox.github.fields import body_of, page
-from sandbox.github.hooks import Hooks
 from sandbox.github.model import Deployment, Json, RefusedError, Repository, Status, World
+from sandbox.github.request import body_of, page
+from sandbox.github.webhooks import Hooks
 from sandbox.github_actions.documents import ActionsDocuments
 from sandbox.github_actions.filters import filtered
 from sandbox.github_actions.inputs import check_dispatch, dispatch_of

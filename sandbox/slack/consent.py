@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from aiohttp import web
 
-from sandbox.slack.codes import Codes
 from sandbox.slack.model import SlackError
+from sandbox.slack.oauth import Codes
 from sandbox.slack.workspace import App, Site
 
 BOT_SCOPES = (

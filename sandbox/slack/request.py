@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.slack.blocks import MAX_TEXT_IN_ALL, faults_of, text_in_all
+from sandbox.slack.block_kit import MAX_TEXT_IN_ALL, faults_of, text_in_all
 from sandbox.slack.model import Json, Message, SlackError
 
 TRUE = (True, 1, "1", "true", "True")

@@ -13,16 +13,16 @@ import aiohttp
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from sandbox.demo.screen import page_of
 from sandbox.server import Server
-from sandbox.slack import chat, reading
+from sandbox.slack import chat, methods
 from sandbox.slack.call import admit
-from sandbox.slack.codes import Codes
 from sandbox.slack.consent import PATH as AUTHORIZE
 from sandbox.slack.consent import Consent, link_in
+from sandbox.slack.interactions import Answers
 from sandbox.slack.model import Bot, Channel, Json, Message, SlackError, User
+from sandbox.slack.oauth import Codes
 from sandbox.slack.request import arguments_of
-from sandbox.slack.response_urls import Answers
+from sandbox.slack.screen import page_of
 from sandbox.slack.workspace import Site, Token, Workspace
 
 SCOPES = ("chat:write", "chat:write.public", "channels:history", "groups:history")
@@ -62,7 +62,7 @@ class Slack(Site, Server):
         self.submit, self.button = self._answers.submit, self._answers.button
         self.event, self.redeliver = self._answers.event, self._answers.redeliver
         self.verify_events_url = self._answers.verify_events_url
-        self._methods = chat.METHODS | reading.METHODS | self.views.methods()
+        self._methods = chat.METHODS | methods.METHODS | self.views.methods()
 
     # -- the first workspace --------------------------------------------------------------------
 

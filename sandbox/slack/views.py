@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.slack.blocks import faults_of_view
+from sandbox.slack.block_kit import faults_of_view
 from sandbox.slack.call import Asked, Methods
 from sandbox.slack.filling import state_of
 from sandbox.slack.model import Json, SlackError

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from sandbox.slack.model import Bot, Channel, Clock, Json, Message, SlackError, User, Whisper
-from sandbox.slack.pace import Paces
+from sandbox.slack.rate_limits import Paces
 
 OnChange = Callable[[Channel, Message], None]
 

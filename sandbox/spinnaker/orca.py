@@ -15,7 +15,7 @@ import aiohttp
 
 from sandbox.spinnaker.expressions import Failed, evaluate, render
 from sandbox.spinnaker.model import Execution, Json, Pipeline, Stage
-from sandbox.spinnaker.webhooks import Preconfigured, call, fill_in
+from sandbox.spinnaker.webhook_stages import Preconfigured, call, fill_in
 
 
 class Refused(Exception):

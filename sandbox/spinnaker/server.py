@@ -23,7 +23,7 @@ from sandbox.server import Server
 from sandbox.spinnaker.echo import triggered
 from sandbox.spinnaker.model import Execution, Json, Pipeline, milliseconds
 from sandbox.spinnaker.orca import Orca, Refused
-from sandbox.spinnaker.webhooks import load
+from sandbox.spinnaker.webhook_stages import load
 
 
 class Spinnaker(Server):

@@ -63,7 +63,7 @@ class Storm:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.sandbox.github.limits.an_hour = 1_000_000
+        self.sandbox.github.rate_limits.an_hour = 1_000_000
         self.sandbox.github.auth.token_life = timedelta(minutes=10)
         # Without a workflow of its own it takes part as what starts by itself, and is left alone.
         self.tools = Tools(self.sandbox, TOOLS | {"review": "github-actions"}, takes=0.6)

@@ -4,9 +4,9 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
+from sandbox.slack.screen import render
 from tests.world import live
 
 DEPLOY_YML = """

@@ -16,8 +16,8 @@ from handlers.contract import Deployment, Run, ToolNotReady
 from handlers.drone.handler import Drone as Handler
 from handlers.drone.options import DroneOptions
 from handlers.http import Http
-from sandbox.drone.model import Build, Repo
-from sandbox.drone.server import Drone
+from sandbox.drone import Drone
+from sandbox.drone_model import Build, Repo
 from tests.handlers.runs import a_deployment, lent
 
 SLUG = "acme/shop"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.slack.blocks import faults_of, faults_of_view, text_in_all
+from sandbox.slack.block_kit import faults_of, faults_of_view, text_in_all
 
 Block = dict[str, Any]
 

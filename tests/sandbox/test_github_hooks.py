@@ -12,9 +12,9 @@ from gidgethub import sansio
 from gidgethub.aiohttp import GitHubAPI
 
 from sandbox.faults import Fault
-from sandbox.github.hooks import sign
 from sandbox.github.model import Installation, RefusedError
 from sandbox.github.server import GitHub
+from sandbox.github.webhooks import sign
 from sandbox.server import Server
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]

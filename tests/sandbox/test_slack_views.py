@@ -9,8 +9,8 @@ from slack_sdk.models.blocks import InputBlock, Option, PlainTextInputElement, S
 from slack_sdk.models.views import View as SdkView
 from slack_sdk.web.async_client import AsyncWebClient
 
-from sandbox.demo.screen import render_view
 from sandbox.slack.model import User
+from sandbox.slack.screen import render_view
 from sandbox.slack.server import Slack
 from tests.sandbox.slack_receiver import Receiver
 

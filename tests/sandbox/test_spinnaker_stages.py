@@ -14,7 +14,7 @@ from sandbox.server import Server
 from sandbox.spinnaker.expressions import render, with_defaults
 from sandbox.spinnaker.model import Execution, Json
 from sandbox.spinnaker.server import Spinnaker
-from sandbox.spinnaker.webhooks import load
+from sandbox.spinnaker.webhook_stages import load
 
 
 class Receiver(Server):

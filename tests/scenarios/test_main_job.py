@@ -7,9 +7,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY
+from sandbox.slack.screen import render
 from tests.world import DEPLOY_YML, World, live
 
 STATUSES = "POST /repos/*/deployments/*/statuses"

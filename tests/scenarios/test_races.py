@@ -12,8 +12,8 @@ from procrastinate.manager import JobManager
 
 from handlers.command import Command
 from handlers.contract import Deployment, Run
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
+from sandbox.slack.screen import render
 from tests.world import DEPLOY_YML, World, live, until
 from webhook.store import jobs, machines
 from webhook.store.database import async_pool

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sandbox.demo.screen import render
+from sandbox.slack.screen import render
 from tests.world import DEPLOY_YML, World, live, until
 
 

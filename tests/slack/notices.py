@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sandbox.demo import screen
-from sandbox.slack import model
+from sandbox.slack import model, screen
 from webhook.deployments.changelog import Commit, Ships
 from webhook.deployments.phases import Phase
 from webhook.slack.blocks.notice import Message, StepTold, Told

@@ -7,10 +7,10 @@ from time import monotonic
 import aiohttp
 import pytest
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
 from sandbox.slack.model import Channel, Message
+from sandbox.slack.screen import render
 from tests.world import DEPLOY_YML, World, live
 
 POST = "POST /chat.postMessage"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY, Sandbox
+from sandbox.slack.screen import render
 from tests.world import World, live, until
 
 DEPLOY_YML = """

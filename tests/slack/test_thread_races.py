@@ -6,9 +6,9 @@ from pathlib import Path
 
 import psycopg
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
+from sandbox.slack.screen import render
 from tests.scenarios.tools_world import ENVIRONMENTS, at_work
 from tests.slack.actions.test_cancel import cancel, words
 from tests.slack.install.installing import browser

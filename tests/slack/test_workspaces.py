@@ -4,8 +4,8 @@ from pathlib import Path
 
 import aiohttp
 
-from sandbox.demo.screen import render
 from sandbox.sandbox import Sandbox
+from sandbox.slack.screen import render
 from tests.slack.install.installing import browser
 from tests.world import World, live, until
 from webhook.check import check

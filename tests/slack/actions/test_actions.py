@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
+from sandbox.slack.screen import render
 from tests.slack.actions.acting import CREATE, Answering, answering
 from webhook.jobs.queue import Queue
 from webhook.slack.actions import create, respond

@@ -6,11 +6,11 @@ from typing import Any
 
 import psutil
 
-from sandbox.demo.screen import render
 from sandbox.demo.tools import Tools
 from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.model import Message
+from sandbox.slack.screen import render
 from tests.scenarios.tools_world import ENVIRONMENTS, at_work
 from tests.world import DEPLOY_YML, World, live, until
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
-from sandbox.slack.blocks import faults_of, text_in_all
+from sandbox.slack.block_kit import faults_of, text_in_all
 from tests.slack.notices import RUNNING, documents, mrkdwn_of, plain_of, ships, step
 from webhook.deployments.changelog import Commit, Ships
 from webhook.deployments.phases import Phase

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.demo.screen import mrkdwn
+from sandbox.slack.screen import mrkdwn
 from tests.slack.notices import RUNNING, mrkdwn_of, read, ships, step
 from webhook.slack.blocks.message import alarm, living, note
 from webhook.slack.blocks.mrkdwn import escape, mention, plain, units, web_url

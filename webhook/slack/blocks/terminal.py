@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from handlers import TITLES
-from sandbox.demo import screen
-from sandbox.slack import model
+from sandbox.slack import model, screen
 from webhook.config.load import Environment
 from webhook.config.routing import holds
 from webhook.deployments.changelog import Commit, Ships

@@ -14,7 +14,7 @@ from sandbox.slack import payloads
 from sandbox.slack.delivery import Answer, Delivery, Post
 from sandbox.slack.model import Channel, Json, Message, SlackError, User, Whisper
 from sandbox.slack.request import Arguments
-from sandbox.slack.sockets import Sockets
+from sandbox.slack.socket_mode import Sockets
 from sandbox.slack.triggers import Responses, Triggers
 from sandbox.slack.views import View, Views
 from sandbox.slack.workspace import Site, Workspace

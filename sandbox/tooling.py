@@ -23,7 +23,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from sandbox.server import Server
-from sandbox.tooling.model import ENDS, Job, Mode
+from sandbox.tooling_model import ENDS, Job, Mode
 
 # How long it tries to report, and how long it waits before it tries again.
 PATIENCE = 15.0

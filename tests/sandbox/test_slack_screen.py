@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.demo.screen import mrkdwn, render
 from sandbox.slack.model import Message, Whisper
+from sandbox.slack.screen import mrkdwn, render
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from urllib.parse import unquote_plus
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from sandbox.drone.model import Access, Build, Json, Pipeline, Repo, as_parameters
+from sandbox.drone_model import Access, Build, Json, Pipeline, Repo, as_parameters
 from sandbox.server import Server
 
 NOT_FOUND, NO_ROWS = "Not Found", "sql: no rows in result set"

@@ -20,8 +20,8 @@ from aiohttp import web
 from sandbox.faults import short
 from sandbox.github.auth import Auth
 from sandbox.github.documents import Documents
-from sandbox.github.fields import number
 from sandbox.github.model import Delivery, Json, RefusedError, World, now
+from sandbox.github.request import number
 
 PATIENCE = 10.0
 HOOK_ID = 4201

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sandbox.demo.screen import render
 from sandbox.github.model import Deployment, Status
 from sandbox.sandbox import Sandbox
 from sandbox.slack.model import Channel, Message
+from sandbox.slack.screen import render
 
 # Of the table at the end, which would be cut where it goes into a pipe.
 WIDTH = 112
