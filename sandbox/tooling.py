@@ -7,8 +7,7 @@ document names, by `mode`. `POST /cancel/{key}` ends a job.
 Source: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries and
 https://docs.github.com/en/rest/deployments/statuses for the reports.
 Units: seconds.
-Errors: 400, 401, 404, 409, 415, 422 with `{"error": ...}`.
-"""
+Errors: 400, 401, 404, 409, 415, 422 with `{"error": ...}`."""
 
 import asyncio
 import hashlib
@@ -16,6 +15,8 @@ import hmac
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import aiohttp
@@ -23,7 +24,68 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from sandbox.server import Server
-from sandbox.tooling_model import ENDS, Job, Mode
+
+ENDS = ("success", "failure", "error")
+
+Json = dict[str, Any]
+
+
+class Mode(StrEnum):
+    """How the caller learns how a job goes."""
+
+    ANSWERS = "answers"  # the first answer has its end
+    POLLED = "polled"  # 202 with the Location to ask
+    REPORTS = "reports"  # it reports by itself
+
+
+@dataclass(slots=True)
+class Job:
+    """`headers` and `target` are of the request that started it; `asked` counts all that tried.
+    `reports` has the state of each report, and the status of its answer."""
+
+    key: str
+    number: int
+    mode: Mode
+    document: Any
+    headers: dict[str, str] = field(repr=False)
+    target: str
+    url: str
+    environment_url: str = ""
+    state: str = "queued"
+    description: str = ""
+    cancelled: bool = False
+    asked: int = 0
+    reports: list[tuple[str, int]] = field(default_factory=list)
+    first_answer: tuple[int, Any, dict[str, str]] = (202, None, {})
+
+    def keep_first_answer(self) -> None:
+        """A repeated request gets the same one."""
+        match self.mode:
+            case Mode.ANSWERS:
+                self.first_answer = (200, self.said(), {})
+            case Mode.POLLED:
+                location = {"Location": f"/jobs/{self.number}"}
+                self.first_answer = (202, {"state": self.state}, location)
+            case Mode.REPORTS:
+                self.first_answer = (202, {"accepted": True}, {})
+
+    def said(self) -> Json:
+        return {
+            "state": self.state,
+            "description": self.description,
+            "url": self.url,
+            "environment_url": self.environment_url,
+        }
+
+    def status(self) -> Json:
+        """As GitHub's "Create a deployment status" takes it."""
+        return {
+            "state": self.state,
+            "description": self.description,
+            "log_url": self.url,
+            "environment_url": self.environment_url,
+        }
+
 
 # How long it tries to report, and how long it waits before it tries again.
 PATIENCE = 15.0

@@ -16,8 +16,7 @@ from handlers.contract import Deployment, Run, ToolNotReady
 from handlers.drone.handler import Drone as Handler
 from handlers.drone.options import DroneOptions
 from handlers.http import Http
-from sandbox.drone import Drone
-from sandbox.drone_model import Build, Repo
+from sandbox.drone import Build, Drone, Repo
 from tests.handlers.runs import a_deployment, lent
 
 SLUG = "acme/shop"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from handlers.contract import State, ToolRejected, ToolUnsure
-from sandbox.drone_model import Pipeline
+from sandbox.drone import Pipeline
 from sandbox.faults import Fault
 from tests.handlers.drone_runs import OTHER_SHA, SHA, SLUG, World, a_world, ended
 from tests.handlers.runs import a_deployment

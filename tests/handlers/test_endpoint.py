@@ -11,8 +11,7 @@ from handlers.contract import Deployment, Run, State, ToolRejected, ToolUnavaila
 from handlers.endpoint.handler import WAITS, Endpoint
 from handlers.http import Http
 from sandbox.faults import Fault
-from sandbox.tooling import Tooling
-from sandbox.tooling_model import Mode
+from sandbox.tooling import Mode, Tooling
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment
 

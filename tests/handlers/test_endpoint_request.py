@@ -13,8 +13,7 @@ from handlers.contract import State, ToolRejected
 from handlers.endpoint.handler import Endpoint
 from handlers.endpoint.request import signature
 from handlers.http import Http
-from sandbox.tooling import Tooling
-from sandbox.tooling_model import Mode
+from sandbox.tooling import Mode, Tooling
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import Says

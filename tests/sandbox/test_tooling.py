@@ -12,8 +12,7 @@ from aiohttp import web
 
 from sandbox.faults import Fault
 from sandbox.server import Server
-from sandbox.tooling import Tooling
-from sandbox.tooling_model import Mode
+from sandbox.tooling import Mode, Tooling
 from tests.handlers.runs import eventually
 
 SECRET = "It's a Secret to Everybody"
