@@ -5,7 +5,8 @@ Source: https://github.com/harness/drone/tree/drone, handler/api/repos/builds, h
 Units: `takes` in seconds.
 Errors: `{"message": ...}` with 401 for a token that nobody has (but anybody may read a public
 repository), 404 for what there is not and for what the token's user may not do, 400. An address
-that is not the API's gets the web page and 200."""
+that is not the API's gets the web page and 200.
+"""
 
 import json
 import re

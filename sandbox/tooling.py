@@ -7,7 +7,8 @@ document names, by `mode`. `POST /cancel/{key}` ends a job.
 Source: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries and
 https://docs.github.com/en/rest/deployments/statuses for the reports.
 Units: seconds.
-Errors: 400, 401, 404, 409, 415, 422 with `{"error": ...}`."""
+Errors: 400, 401, 404, 409, 415, 422 with `{"error": ...}`.
+"""
 
 import asyncio
 import hashlib

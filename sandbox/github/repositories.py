@@ -12,7 +12,6 @@ from sandbox.github.auth import Auth
 from sandbox.github.documents import Documents
 from sandbox.github.git import Commit
 from sandbox.github.model import Json, RefusedError, Repository, Role, User, World
-from sandbox.github.repository_documents import RepositoryDocuments
 from sandbox.github.request import page
 
 REPOSITORY = "/repos/{owner}/{repo}"
@@ -28,8 +27,7 @@ class Repositories:
     def __init__(self, world: World, documents: Documents, auth: Auth) -> None:
         self.default_role = "write"
         self._world = world
-        self._api = documents
-        self._documents = RepositoryDocuments(world, documents)
+        self._documents = documents
         self._auth = auth
 
     def routes(self) -> list[web.RouteDef]:
@@ -42,7 +40,7 @@ class Repositories:
 
     async def _repository(self, request: web.Request) -> web.Response:
         _, repository = self._auth.enter(request, "metadata", "read")
-        return web.json_response(self._documents.repository(repository))
+        return web.json_response(self._documents.full_repository(repository))
 
     async def _compare(self, request: web.Request) -> web.Response:
         _, repository = self._auth.enter(request, "contents", "read")
@@ -63,7 +61,7 @@ class Repositories:
         self, request: web.Request, commits: Sequence[Commit]
     ) -> tuple[Sequence[Commit], Json]:
         if request.query.keys() & {"page", "per_page"}:
-            return page(request, commits, self._api.api)
+            return page(request, commits, self._documents.api)
         return commits[-MOST_COMMITS:], {}
 
     async def _commit(self, request: web.Request) -> web.Response:

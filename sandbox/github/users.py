@@ -10,7 +10,6 @@ from aiohttp import web
 from sandbox.github.auth import Auth
 from sandbox.github.documents import Documents
 from sandbox.github.model import Account, Json, RefusedError, User, World
-from sandbox.github.repository_documents import RepositoryDocuments
 from sandbox.github.request import page
 
 SEARCHED = ("login", "name", "email")
@@ -19,8 +18,7 @@ SEARCHED = ("login", "name", "email")
 class Users:
     def __init__(self, world: World, documents: Documents, auth: Auth) -> None:
         self._world = world
-        self._api = documents
-        self._documents = RepositoryDocuments(world, documents)
+        self._documents = documents
         self._auth = auth
 
     def routes(self) -> list[web.RouteDef]:
@@ -47,7 +45,7 @@ class Users:
         places = [word.removeprefix("in:") for word in words if word.startswith("in:")]
         terms = [word.lower() for word in words if not word.startswith(("in:", "type:"))]
         every = [u for u in self._world.users.values() if _matches(u, terms, places or SEARCHED)]
-        items, headers = page(request, every, self._api.api)
+        items, headers = page(request, every, self._documents.api)
         answer: Json = {
             "total_count": len(every),
             "incomplete_results": False,

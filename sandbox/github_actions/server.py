@@ -23,9 +23,8 @@ from sandbox.github.model import Deployment, Json, RefusedError, Repository, Sta
 from sandbox.github.request import body_of, page
 from sandbox.github.webhooks import Hooks
 from sandbox.github_actions.documents import ActionsDocuments
-from sandbox.github_actions.filters import filtered
-from sandbox.github_actions.inputs import check_dispatch, dispatch_of
 from sandbox.github_actions.model import BOT, Job, Workflow, WorkflowRun, filled
+from sandbox.github_actions.request import check_dispatch, dispatch_of, filtered
 from sandbox.github_actions.runs import Runs, is_by_actions
 
 ACTIONS = "/repos/{owner}/{repo}/actions"

@@ -14,14 +14,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from sandbox.server import Server
-from sandbox.slack import chat, methods
-from sandbox.slack.call import admit
-from sandbox.slack.consent import PATH as AUTHORIZE
-from sandbox.slack.consent import Consent, link_in
 from sandbox.slack.interactions import Answers
+from sandbox.slack.methods import METHODS
 from sandbox.slack.model import Bot, Channel, Json, Message, SlackError, User
-from sandbox.slack.oauth import Codes
-from sandbox.slack.request import arguments_of
+from sandbox.slack.oauth import PATH as AUTHORIZE
+from sandbox.slack.oauth import Codes, Consent, link_in
+from sandbox.slack.request import admit, arguments_of
 from sandbox.slack.screen import page_of
 from sandbox.slack.workspace import Site, Token, Workspace
 
@@ -62,7 +60,7 @@ class Slack(Site, Server):
         self.submit, self.button = self._answers.submit, self._answers.button
         self.event, self.redeliver = self._answers.event, self._answers.redeliver
         self.verify_events_url = self._answers.verify_events_url
-        self._methods = chat.METHODS | methods.METHODS | self.views.methods()
+        self._methods = METHODS | self.views.methods()
 
     # -- the first workspace --------------------------------------------------------------------
 

@@ -15,10 +15,9 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from sandbox.slack.call import admit_app
 from sandbox.slack.delivery import Answer, Delivery
 from sandbox.slack.model import Json
-from sandbox.slack.request import arguments_of
+from sandbox.slack.request import admit_app, arguments_of
 from sandbox.slack.workspace import Site
 
 MOST = 10

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from sandbox.slack.chat import LONGEST_POST, edit
+from sandbox.slack.methods import LONGEST_POST, edit
 from sandbox.slack.model import Json, Message, SlackError, User, Whisper
 from sandbox.slack.request import Arguments, content_of
 from sandbox.slack.workspace import Site, Workspace

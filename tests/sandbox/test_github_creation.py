@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.github.creation import MergedError
+from sandbox.github.deployments import MergedError
 from sandbox.github.model import Installation, RefusedError
 from sandbox.github.server import GitHub
 

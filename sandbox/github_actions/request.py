@@ -1,0 +1,107 @@
+"""What a request to GitHub Actions may carry: the inputs of a dispatch, the filters of a list.
+
+Source: https://docs.github.com/rest/actions/workflows#create-a-workflow-dispatch-event and
+https://docs.github.com/rest/actions/workflow-runs#list-workflow-runs-for-a-repository
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sandbox.github.model import Json, RefusedError, now
+from sandbox.github.request import field, required
+from sandbox.github_actions.model import Workflow, WorkflowRun
+
+MAX_INPUTS = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    ref: str
+    inputs: dict[str, str]
+    run_details: bool
+
+
+def dispatch_of(body: Json, *, refuses: bool) -> Dispatch:
+    """`refuses`: a server that does not know `return_run_details` yet."""
+    known = {"ref", "inputs"} if refuses else {"ref", "inputs", "return_run_details"}
+    for name in body:
+        if name not in known:
+            raise RefusedError(422, f'Invalid request.\n\n"{name}" is not a permitted key.')
+    ref, inputs = required(body, "ref"), field(body, "inputs", {}, dict)
+    if len(inputs) > MAX_INPUTS:
+        supplied = f"No more than {MAX_INPUTS} properties are allowed; {len(inputs)} were supplied."
+        raise RefusedError(422, f"Invalid request.\n\n{supplied}")
+    for name in inputs:
+        field(inputs, name, "", str)
+    return Dispatch(ref, inputs, field(body, "return_run_details", False, bool))
+
+
+def check_dispatch(dispatch: Dispatch, workflow: Workflow) -> None:
+    """Commits are no refs here."""
+    if not dispatch.ref or re.fullmatch("[0-9a-f]{40}", dispatch.ref):
+        raise RefusedError(422, f"No ref found for: {dispatch.ref}")
+    if "workflow_dispatch" not in workflow.on or dispatch.ref in workflow.missing_at:
+        raise RefusedError(422, "Workflow does not have 'workflow_dispatch' trigger")
+    unexpected = [name for name in dispatch.inputs if name not in workflow.inputs]
+    if unexpected:
+        raise RefusedError(422, f"Unexpected inputs provided: {json.dumps(unexpected)}")
+    for name, needed in workflow.inputs.items():
+        if needed and not dispatch.inputs.get(name):
+            raise RefusedError(422, f"Required input '{name}' not provided")
+
+
+NAMES = ("actor", "branch", "check_suite_id", "created", "event", "head_sha", "status")
+MAX_RESULTS = 1000
+Query = Mapping[str, str]
+
+
+def filtered(runs: list[WorkflowRun], query: Query, lag: timedelta) -> list[WorkflowRun]:
+    """Only with a filter is the answer behind by `lag`, and capped."""
+    if not any(name in query for name in NAMES):
+        return runs
+    indexed = now() - lag
+    return [run for run in runs if run.created_at <= indexed and _matches(run, query)][
+        -MAX_RESULTS:
+    ]
+
+
+def _matches(run: WorkflowRun, query: Query) -> bool:
+    shown = {
+        "actor": run.actor.login,
+        "branch": run.head_branch,
+        "check_suite_id": str(run.id),
+        "event": run.event,
+        "head_sha": run.head_sha,
+    }
+    if any(name in query and query[name] != value for name, value in shown.items()):
+        return False
+    if "status" in query and query["status"] not in (run.status, run.conclusion):
+        return False
+    return "created" not in query or _created(run, query["created"])
+
+
+def _created(run: WorkflowRun, wanted: str) -> bool:
+    """`>=2026-11-22T10:00:00Z`, `2026-11-01..2026-11-30` and the like.
+
+    Source: https://docs.github.com/search-github/getting-started-with-searching-on-github
+    """
+    at = run.created_at.replace(microsecond=0)
+    first, range_, last = wanted.partition("..")
+    if range_:
+        return _time(first) <= at <= _time(last)
+    for sign in (">=", "<=", ">", "<"):
+        if wanted.startswith(sign):
+            time = _time(wanted.removeprefix(sign))
+            return {">=": at >= time, "<=": at <= time, ">": at > time, "<": at < time}[sign]
+    return at == _time(wanted)
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise RefusedError(422, "Validation Failed") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
