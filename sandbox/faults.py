@@ -20,11 +20,11 @@ SECONDARY = (
 class Fault:
     """One misfortune: `wait`, act (or not), `linger`, then `answer` or close the connection."""
 
-    wait: float = 0
-    linger: float = 0
+    delay: float = 0
+    delay_after: float = 0
     acts: bool = False
     drops: bool = False
-    answer: int | None = None
+    status_code: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
 
@@ -32,24 +32,24 @@ class Fault:
     def status(cls, code: int, body: Any = None, *, acts: bool = False) -> "Fault":
         """Answer so; with `acts` the work is done nevertheless, which 5xx never rules out."""
         shown = {"message": "Server Error"} if body is None else body
-        return cls(answer=code, body=shown, acts=acts)
+        return cls(status_code=code, body=shown, acts=acts)
 
     @classmethod
     def slack(cls, error: str, *, acts: bool = False) -> "Fault":
         """Slack's refusals are HTTP 200."""
-        return cls(answer=200, body={"ok": False, "error": error}, acts=acts)
+        return cls(status_code=200, body={"ok": False, "error": error}, acts=acts)
 
     @classmethod
     def rate_limited(cls, retry_after: int = 1) -> "Fault":
         """429 + Retry-After, in the words of both services."""
         body = {"ok": False, "error": "ratelimited", "message": SECONDARY}
-        return cls(answer=429, headers={"Retry-After": str(retry_after)}, body=body)
+        return cls(status_code=429, headers={"Retry-After": str(retry_after)}, body=body)
 
     @classmethod
     def secondary_limit(cls, retry_after: int | None = 60) -> "Fault":
         """GitHub's 403; it may come without Retry-After."""
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-        return cls(answer=403, headers=headers, body={"message": SECONDARY})
+        return cls(status_code=403, headers=headers, body={"message": SECONDARY})
 
     @classmethod
     def primary_limit(cls, reset_in: float = 60) -> "Fault":
@@ -58,17 +58,17 @@ class Fault:
             "x-ratelimit-remaining": "0",
             "x-ratelimit-reset": str(int(time.time() + reset_in) + 1),
         }
-        return cls(answer=403, headers=headers, body={"message": "API rate limit exceeded."})
+        return cls(status_code=403, headers=headers, body={"message": "API rate limit exceeded."})
 
     @classmethod
     def hang(cls, seconds: float) -> "Fault":
         """Silence, then the usual answer; the work is done even if the client has gone."""
-        return cls(wait=seconds, acts=True)
+        return cls(delay=seconds, acts=True)
 
     @classmethod
     def hang_after(cls, seconds: float) -> "Fault":
         """The work is done at once; the answer takes its time."""
-        return cls(acts=True, linger=seconds)
+        return cls(acts=True, delay_after=seconds)
 
     @classmethod
     def drop_before(cls) -> "Fault":
@@ -80,7 +80,7 @@ class Fault:
 
 
 @dataclass(slots=True)
-class _Told:
+class _Scripted:
     match: str
     fault: Fault
     times: int
@@ -93,7 +93,7 @@ class _Told:
 
 
 @dataclass(slots=True)
-class _ByChance:
+class _Random:
     match: str
     faults: Sequence[Fault]
     probability: float
@@ -111,15 +111,15 @@ class Faults:
 
     def __init__(self) -> None:
         self.fired: list[tuple[str, Fault]] = []
-        self._rules: list[_Told | _ByChance] = []
+        self._rules: list[_Scripted | _Random] = []
 
     def add(self, match: str, fault: Fault, times: int = 1) -> None:
-        self._rules.append(_Told(match, fault, times))
+        self._rules.append(_Scripted(match, fault, times))
 
-    def randomly(
+    def add_random(
         self, match: str, faults: Sequence[Fault], probability: float, seed: int = 0
     ) -> None:
-        self._rules.append(_ByChance(match, faults, probability, random.Random(seed)))
+        self._rules.append(_Random(match, faults, probability, random.Random(seed)))
 
     def clear(self) -> None:
         self._rules.clear()
@@ -135,18 +135,18 @@ class Faults:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         fault = self.next(request.method, request.path)
-        return await handler(request) if fault is None else await _suffer(fault, request, handler)
+        return await handler(request) if fault is None else await _inject(fault, request, handler)
 
 
-async def _suffer(fault: Fault, request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _inject(fault: Fault, request: web.Request, handler: Handler) -> web.StreamResponse:
     await request.read()  # or the client may still be sending when the connection closes
-    await asyncio.sleep(fault.wait)
+    await asyncio.sleep(fault.delay)
     done = await handler(request) if fault.acts else None
-    await asyncio.sleep(fault.linger)
+    await asyncio.sleep(fault.delay_after)
     if fault.drops and request.transport is not None:
         request.transport.close()
-    if fault.answer is not None:
-        return web.json_response(fault.body, status=fault.answer, headers=fault.headers)
+    if fault.status_code is not None:
+        return web.json_response(fault.body, status=fault.status_code, headers=fault.headers)
     return done or web.Response()
 
 

@@ -13,7 +13,7 @@ REPOSITORY = "acme/site"
 
 
 class Sandbox:
-    """Start it with `async with`; `environ` is what a relay needs to live in it. With `answers`
+    """Start it with `async with`; `environ` is what a relay needs to live in it. With `interactive`
     people can answer in Slack; with `oauth` the App is not installed in Slack yet."""
 
     def __init__(
@@ -21,15 +21,15 @@ class Sandbox:
         github: GitHub | None = None,
         slack: Slack | None = None,
         *,
-        answers: bool = False,
+        interactive: bool = False,
         oauth: bool = False,
     ) -> None:
         self.github = github or GitHub()
         scopes = ("chat:write", "channels:history")
         self.slack = slack or Slack(scopes=scopes, installed=not oauth)
-        self.answers = answers
+        self.interactive = interactive
         self.oauth = oauth
-        self.person = self.github.add_user("octocat")
+        self.user = self.github.add_user("octocat")
         self.installation = self.github.add_installation("acme", [REPOSITORY])
         self.deploys = self.slack.add_channel("deploys")
         self.oncall = self.slack.add_channel("oncall")
@@ -67,7 +67,7 @@ class Sandbox:
         app = self.slack.app
         app.redirect_urls = [f"{relay}/signin"]
         variables = {"GITPLOY_SLACK_BASE_URL": self.slack.api_url}
-        if self.answers:
+        if self.interactive:
             variables["GITPLOY_SLACK_SIGNING_SECRET"] = app.signing_secret
         if self.slack.socket_mode:
             variables["GITPLOY_SLACK_APP_TOKEN"] = app.app_token

@@ -34,14 +34,14 @@ Json = dict[str, Any]
 class Mode(StrEnum):
     """How the caller learns how a job goes."""
 
-    ANSWERS = "answers"  # the first answer has its end
+    SYNCHRONOUS = "synchronous"  # the first answer has its end
     POLLED = "polled"  # 202 with the Location to ask
     REPORTS = "reports"  # it reports by itself
 
 
 @dataclass(slots=True)
 class Job:
-    """`headers` and `target` are of the request that started it; `asked` counts all that tried.
+    """`headers` and `target` are of the request that started it; `requests` counts all that tried.
     `reports` has the state of each report, and the status of its answer."""
 
     key: str
@@ -55,22 +55,22 @@ class Job:
     state: str = "queued"
     description: str = ""
     cancelled: bool = False
-    asked: int = 0
+    requests: int = 0
     reports: list[tuple[str, int]] = field(default_factory=list)
-    first_answer: tuple[int, Any, dict[str, str]] = (202, None, {})
+    first_response: tuple[int, Any, dict[str, str]] = (202, None, {})
 
-    def keep_first_answer(self) -> None:
+    def keep_first_response(self) -> None:
         """A repeated request gets the same one."""
         match self.mode:
-            case Mode.ANSWERS:
-                self.first_answer = (200, self.said(), {})
+            case Mode.SYNCHRONOUS:
+                self.first_response = (200, self.result(), {})
             case Mode.POLLED:
                 location = {"Location": f"/jobs/{self.number}"}
-                self.first_answer = (202, {"state": self.state}, location)
+                self.first_response = (202, {"state": self.state}, location)
             case Mode.REPORTS:
-                self.first_answer = (202, {"accepted": True}, {})
+                self.first_response = (202, {"accepted": True}, {})
 
-    def said(self) -> Json:
+    def result(self) -> Json:
         return {
             "state": self.state,
             "description": self.description,
@@ -94,7 +94,7 @@ PAUSE = 0.1
 
 
 class Tooling(Server):
-    """`takes` is how long a job lasts; None: until `move` says how it goes. `token` is what
+    """`takes` is how long a job lasts; None: until `set_state` says how it goes. `token` is what
     `Authorization: Bearer` must carry in every request, `secret` signs those with a body."""
 
     def __init__(
@@ -139,7 +139,7 @@ class Tooling(Server):
     def job(self, key: str | int) -> Job:
         return self.jobs[str(key)]
 
-    async def move(self, key: str | int, state: str, description: str = "") -> Job:
+    async def set_state(self, key: str | int, state: str, description: str = "") -> Job:
         """A job comes to a state, and reports it where it reports at all."""
         job = self.job(key)
         job.state, job.description = state, description
@@ -157,8 +157,8 @@ class Tooling(Server):
         if key not in self.jobs:
             self.jobs[key] = self._started(key, request, document)
         job = self.jobs[key]
-        job.asked += 1
-        status, said, headers = job.first_answer
+        job.requests += 1
+        status, said, headers = job.first_response
         return web.json_response(said, status=status, headers=headers)
 
     def _started(self, key: str, request: web.Request, document: Any) -> Job:
@@ -176,11 +176,11 @@ class Tooling(Server):
             url=f"{self.url}/jobs/{len(self.jobs) + 1}",
             environment_url=self.environment_url,
         )
-        if self.mode is Mode.ANSWERS:
+        if self.mode is Mode.SYNCHRONOUS:
             job.state = self.ends
         elif self.takes is not None:
             self._let_run(job, self.takes)
-        job.keep_first_answer()
+        job.keep_first_response()
         return job
 
     def _let_run(self, job: Job, takes: float) -> None:
@@ -189,7 +189,7 @@ class Tooling(Server):
                 await asyncio.sleep(takes / 2)
                 if job.state not in ENDS:
                     with suppress(TimeoutError):  # nobody takes its reports
-                        await self.move(job.key, state)
+                        await self.set_state(job.key, state)
 
         task = asyncio.create_task(run())
         self._tasks.add(task)
@@ -200,7 +200,7 @@ class Tooling(Server):
         for job in self.jobs.values():
             if str(job.number) == request.match_info["number"]:
                 status = 200 if job.state in ENDS else 202
-                return web.json_response(job.said(), status=status)
+                return web.json_response(job.result(), status=status)
         raise _refused(web.HTTPNotFound, "there is no such job")
 
     async def _cancel(self, request: web.Request) -> web.Response:
@@ -214,7 +214,7 @@ class Tooling(Server):
         if job.state in ENDS:
             raise _refused(web.HTTPConflict, "it has ended")
         job.state, job.description, job.cancelled = "error", "cancelled", True
-        return web.json_response(job.said())
+        return web.json_response(job.result())
 
     async def _admitted(self, request: web.Request) -> Any:
         """The document, once it is known to come from somebody who knows the secrets."""

@@ -31,7 +31,7 @@ HTML = "<!doctype html><title>Woodpecker</title>"
 
 @dataclass(slots=True)
 class Pipeline:
-    """`given` is what its steps find in their environment from the query; no document shows it.
+    """`variables` is what its steps find in their environment from the query; no document shows it.
 
     `config`: `good`, `broken` (it cannot be read) or `missing` (from Woodpecker's own store).
     """
@@ -45,7 +45,7 @@ class Pipeline:
     deploy_to: str = ""
     deploy_task: str = ""
     workflows: tuple[str, ...] = ("build",)
-    given: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
     config: str = "good"
     created: float = field(default_factory=time.time)
 
@@ -149,8 +149,10 @@ class Woodpecker(Server):
     async def _restart(self, request: web.Request) -> web.Response:
         repo = self._repo(request, to_push=True)
         old, query = self._pipeline(request, repo), dict(request.query)
-        given = {name: query[name] for name in query.keys() - {"fork", "event", "deploy_to"}}
-        new = replace(old, status="pending", parent=old.number, given=given, created=time.time())
+        variables = {name: query[name] for name in query.keys() - {"fork", "event", "deploy_to"}}
+        new = replace(
+            old, status="pending", parent=old.number, variables=variables, created=time.time()
+        )
         new.rerun_count += 1
         new.deploy_task = query.get("deploy_task", old.deploy_task)
         if "event" in query:

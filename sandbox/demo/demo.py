@@ -94,7 +94,7 @@ async def demo(*, keep: bool, as_json: bool, every_tool: bool) -> int:
     if this is not None:  # nothing is left running, however it is stopped
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     try:
-        async with Sandbox(answers=True) as sandbox, site(folder / "site") as site_url:
+        async with Sandbox(interactive=True) as sandbox, site(folder / "site") as site_url:
             tools = Tools(sandbox, TOOLS) if every_tool else None
             async with tools or nullcontext():
                 octocat = sandbox.slack.add_user("octocat")
@@ -160,7 +160,7 @@ class Demo:
         """Through GitHub's REST API, as a person or a workflow does it."""
         url = f"{self.sandbox.github.api_url}/repos/{REPOSITORY}/deployments"
         body = {"ref": act.ref, "environment": act.environment, "required_contexts": []}
-        headers = {"Authorization": f"Bearer {self.sandbox.person.token}"}
+        headers = {"Authorization": f"Bearer {self.sandbox.user.token}"}
         self.story.ask(f"{act.ref} to {act.environment} ({act.tool})", url)
         async with (
             aiohttp.ClientSession(headers=headers) as session,
@@ -193,7 +193,7 @@ class Demo:
                 "Slack": sandbox.slack.url,
                 "GitHub's API": repository,
             },
-            f"curl -X POST -H 'Authorization: Bearer {sandbox.person.token}' {repository}"
+            f"curl -X POST -H 'Authorization: Bearer {sandbox.user.token}' {repository}"
             """ -d '{"ref": "v1.2", "environment": "staging", "required_contexts": []}'""",
         )
         await stopped.wait()

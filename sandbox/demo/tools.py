@@ -71,7 +71,7 @@ class Tools:
         }
 
     def _prepare(self) -> None:
-        self.actions.runs.pace = self._takes / 2
+        self.actions.runs.delay = self._takes / 2
         names = {handler: name for name, handler in reversed([*self.environments.items()])}
         self.actions.add_workflow(
             REPOSITORY,
@@ -122,7 +122,7 @@ class Tools:
         return {
             "drone": lambda: len(self.drone.builds(REPOSITORY, "promote")),
             "endpoint": lambda: len(self.tooling.jobs),
-            "github-actions": lambda: len(self.actions.runs.every),
+            "github-actions": lambda: len(self.actions.runs.by_id),
             "spinnaker": lambda: len(self.spinnaker.executions),
             "woodpecker": lambda: len(self.woodpecker_repo.deployments),
         }[handler]()

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sandbox.github.documents import Documents, iso
 from sandbox.github.model import (
     Account,
+    ErrorResponse,
     Installation,
     Json,
-    RefusedError,
     Repository,
     Token,
     World,
@@ -72,14 +72,14 @@ class Auth:
     def caller(self, request: web.Request) -> Caller:
         credential = credential_of(request)
         if not credential:
-            raise RefusedError(401, "Requires authentication")
+            raise ErrorResponse(401, "Requires authentication")
         if user := self._world.users.get(credential):
             return Caller(user.account)
         token = self._world.tokens.get(credential)
         if token is None or token.expires_at <= now():
-            raise RefusedError(401, "Bad credentials")
+            raise ErrorResponse(401, "Bad credentials")
         if token.installation.id not in self._world.installations:
-            raise RefusedError(401, "Bad credentials")
+            raise ErrorResponse(401, "Bad credentials")
         _refuse_suspended(token.installation)
         return Caller(self._world.app.bot, token)
 
@@ -89,9 +89,9 @@ class Auth:
         names = request.match_info
         repository = self._world.repository(f"{names['owner']}/{names['repo']}")
         if not caller.sees(repository):
-            raise RefusedError(404, "Not Found")
+            raise ErrorResponse(404, "Not Found")
         if not caller.may(permission, level):
-            raise RefusedError(403, "Resource not accessible by integration")
+            raise ErrorResponse(403, "Resource not accessible by integration")
         return caller, repository
 
     def check_jwt(self, request: web.Request) -> None:
@@ -99,23 +99,23 @@ class Auth:
         claims = self._decode(credential_of(request))
         issuer, issued, expires = claims.get("iss"), claims.get("iat"), claims.get("exp")
         if issuer is None:
-            raise RefusedError(401, "Missing 'issuer' claim ('iss') in assertion")
+            raise ErrorResponse(401, "Missing 'issuer' claim ('iss') in assertion")
         if str(issuer) not in (str(self._world.app.id), self._world.app.client_id):
-            raise RefusedError(404, "Integration not found")
+            raise ErrorResponse(404, "Integration not found")
         if not isinstance(issued, int | float) or issued > time.time():
-            raise RefusedError(
+            raise ErrorResponse(
                 401,
                 "'Issued at' claim ('iat') must be an Integer representing the time that the "
                 "assertion was issued",
             )
         if not isinstance(expires, int | float) or expires <= time.time():
-            raise RefusedError(
+            raise ErrorResponse(
                 401,
                 "'Expiration time' claim ('exp') must be a numeric value representing the future "
                 "time at which the assertion expires",
             )
         if expires > time.time() + MAX_JWT_LIFE:
-            raise RefusedError(401, "'Expiration time' claim ('exp') is too far in the future")
+            raise ErrorResponse(401, "'Expiration time' claim ('exp') is too far in the future")
 
     def _decode(self, credential: str) -> Json:
         unchecked = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}
@@ -124,7 +124,7 @@ class Auth:
         try:
             return jwt.decode(credential, self._public_key, algorithms=["RS256"], options=options)
         except jwt.PyJWTError:
-            raise RefusedError(401, UNDECODABLE) from None
+            raise ErrorResponse(401, UNDECODABLE) from None
 
     async def _app(self, request: web.Request) -> web.Response:
         self.check_jwt(request)
@@ -148,7 +148,7 @@ class Auth:
         repository = self._world.repository(f"{names['owner']}/{names['repo']}")
         installation = self._world.installed(repository)
         if installation is None:
-            raise RefusedError(404, "Not Found")
+            raise ErrorResponse(404, "Not Found")
         return web.json_response(self._documents.installation(installation))
 
     async def _access_tokens(self, request: web.Request) -> web.Response:
@@ -175,7 +175,7 @@ class Auth:
     def _named(self, request: web.Request) -> Installation:
         found = self._world.installations.get(int(request.match_info["id"]))
         if found is None:
-            raise RefusedError(404, "Not Found")
+            raise ErrorResponse(404, "Not Found")
         return found
 
 
@@ -186,7 +186,7 @@ def credential_of(request: web.Request) -> str:
 
 def _refuse_suspended(installation: Installation) -> None:
     if installation.suspended:
-        raise RefusedError(403, "This installation has been suspended")
+        raise ErrorResponse(403, "This installation has been suspended")
 
 
 def _chosen(installation: Installation, body: Json) -> list[Repository] | None:
@@ -199,7 +199,7 @@ def _chosen(installation: Installation, body: Json) -> list[Repository] | None:
     ]
     if {r.name.lower() for r in chosen} >= wanted[0] and {r.id for r in chosen} >= wanted[1]:
         return chosen
-    raise RefusedError(
+    raise ErrorResponse(
         422,
         "There is at least one repository that does not exist or is not accessible to the parent "
         "installation.",
@@ -210,5 +210,5 @@ def _narrowed(installation: Installation, body: Json) -> dict[str, str]:
     wanted = field(body, "permissions", {}, dict)
     for permission, level in wanted.items():
         if not covers(installation.permissions, permission, level):
-            raise RefusedError(422, NOT_GRANTED)
+            raise ErrorResponse(422, NOT_GRANTED)
     return {**wanted, "metadata": "read"} if wanted else dict(installation.permissions)

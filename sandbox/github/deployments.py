@@ -10,7 +10,7 @@ from aiohttp import web
 from sandbox.github.auth import Auth, Caller
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
-from sandbox.github.model import Deployment, Json, RefusedError, Repository, Status, World, now
+from sandbox.github.model import Deployment, ErrorResponse, Json, Repository, Status, World, now
 from sandbox.github.request import body_of, field, invalid, page, required, url_field
 from sandbox.github.webhooks import Hooks
 
@@ -119,7 +119,7 @@ class Deployments:
         caller, repository = self._auth.enter(request, "deployments", "write")
         try:
             deployment = self.create(caller, repository, await body_of(request))
-        except MergedError as merged:
+        except AutoMerged as merged:
             return web.json_response(merged.document, status=MERGED_STATUS)
         return web.json_response(self._documents.deployment(deployment), status=201)
 
@@ -150,13 +150,13 @@ class Deployments:
         for status in deployment.statuses:
             if status.id == int(request.match_info["status"]):
                 return web.json_response(self._documents.status(deployment, status))
-        raise RefusedError(404, "Not Found")
+        raise ErrorResponse(404, "Not Found")
 
     def _named(self, request: web.Request, level: str) -> tuple[Caller, Deployment]:
         caller, repository = self._auth.enter(request, "deployments", level)
         deployment = self._world.deployments.get(int(request.match_info["id"]))
         if deployment is None or deployment.repository is not repository:
-            raise RefusedError(404, "Not Found")
+            raise ErrorResponse(404, "Not Found")
         return caller, deployment
 
 
@@ -198,7 +198,7 @@ def _matches(deployment: Deployment, request: web.Request) -> bool:
 MERGED_STATUS = 202
 
 
-class MergedError(Exception):
+class AutoMerged(Exception):
     """None was made: the default branch was merged into the ref instead. No failure to GitHub."""
 
     def __init__(self, message: str) -> None:
@@ -209,7 +209,7 @@ class MergedError(Exception):
 def check_creation(repository: Repository, body: Json) -> None:
     ref = required(body, "ref")
     if not ref or ref in repository.missing_refs:
-        raise RefusedError(422, f"No ref found for: {ref}")
+        raise ErrorResponse(422, f"No ref found for: {ref}")
     # No limit is documented here but for the description of a status; so the stricter one holds.
     if len(body.get("description") or "") > 140:
         message = "description is too long (maximum is 140 characters)"
@@ -222,10 +222,10 @@ def check_creation(repository: Repository, body: Json) -> None:
 def _merge(repository: Repository, ref: str) -> None:
     default = repository.default_branch
     if ref in repository.conflicting:
-        raise RefusedError(409, f"Conflict merging {default} into {ref}.")
+        raise ErrorResponse(409, f"Conflict merging {default} into {ref}.")
     if ref in repository.behind:
         repository.behind.discard(ref)  # so that the next request finds nothing to merge
-        raise MergedError(f"Auto-merged {default} into {ref} on deployment.")
+        raise AutoMerged(f"Auto-merged {default} into {ref} on deployment.")
 
 
 def _check_contexts(repository: Repository, ref: str, body: Json) -> None:
@@ -236,4 +236,4 @@ def _check_contexts(repository: Repository, ref: str, body: Json) -> None:
     if any(context["state"] != "success" for context in contexts):
         error = {"resource": "Deployment", "field": "required_contexts", "code": "invalid"}
         message = f"Conflict: Commit status checks failed for {ref}."
-        raise RefusedError(409, message, [{"contexts": contexts, **error}])
+        raise ErrorResponse(409, message, [{"contexts": contexts, **error}])

@@ -18,7 +18,7 @@ LEVELS = ("none", "read", "write", "admin")
 BASE_OF = {"admin": "admin", "maintain": "write", "write": "write", "triage": "read"}
 
 
-class RefusedError(Exception):
+class ErrorResponse(Exception):
     """An answer of 4xx, with GitHub's document."""
 
     def __init__(self, status: int, message: str, errors: list[Any] | None = None) -> None:
@@ -231,7 +231,7 @@ class World:
     def repository(self, full_name: str) -> Repository:
         found = self.repositories.get(full_name.lower())
         if found is None:
-            raise RefusedError(404, "Not Found")
+            raise ErrorResponse(404, "Not Found")
         return found
 
     def user(self, login: str) -> User | None:

@@ -20,9 +20,9 @@ WINDOWS = {"core": 3600, "search": 60}
 class Limits:
     """The search has its own, smaller limit."""
 
-    def __init__(self, world: World, an_hour: int = 5000, searches_a_minute: int = 30) -> None:
-        self.an_hour = an_hour
-        self.searches_a_minute = searches_a_minute
+    def __init__(self, world: World, per_hour: int = 5000, searches_per_minute: int = 30) -> None:
+        self.per_hour = per_hour
+        self.searches_per_minute = searches_per_minute
         self._world = world
         self._used: Counter[tuple[str, str]] = Counter()
         self._reset = dict.fromkeys(WINDOWS, 0)
@@ -30,7 +30,7 @@ class Limits:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = "search" if short(request.path).startswith("/search/") else "core"
-        limit = self.searches_a_minute if resource == "search" else self.an_hour
+        limit = self.searches_per_minute if resource == "search" else self.per_hour
         used = self._count(request, resource)
         if used > limit:
             document = {"message": "API rate limit exceeded.", "status": "403"}

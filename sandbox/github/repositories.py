@@ -11,7 +11,7 @@ from aiohttp import web
 from sandbox.github.auth import Auth
 from sandbox.github.documents import Documents
 from sandbox.github.git import Commit
-from sandbox.github.model import Json, RefusedError, Repository, Role, User, World
+from sandbox.github.model import ErrorResponse, Json, Repository, Role, User, World
 from sandbox.github.request import page
 
 REPOSITORY = "/repos/{owner}/{repo}"
@@ -47,10 +47,10 @@ class Repositories:
         base, dots, head = request.match_info["basehead"].partition("...")
         ends = [_commit(repository, ref) for ref in (base, head)]
         if not dots or ends[0] is None or ends[1] is None:
-            raise RefusedError(404, "Not Found")
+            raise ErrorResponse(404, "Not Found")
         comparison = repository.git.compare(ends[0], ends[1])
         if comparison is None:
-            raise RefusedError(404, f"No common ancestor between {base} and {head}.")
+            raise ErrorResponse(404, f"No common ancestor between {base} and {head}.")
         commits, headers = self._page(request, comparison.ahead)
         document = self._documents.comparison(repository, comparison, commits)
         if request.query.get("page", "1") == "1":
@@ -69,7 +69,7 @@ class Repositories:
         ref = request.match_info["ref"]
         commit = _commit(repository, ref)
         if commit is None:
-            raise RefusedError(422, f"No commit found for SHA: {ref}")
+            raise ErrorResponse(422, f"No commit found for SHA: {ref}")
         return web.json_response(self._documents.commit(repository, commit))
 
     async def _permission(self, request: web.Request) -> web.Response:
@@ -77,7 +77,7 @@ class Repositories:
         login = request.match_info["login"]
         user = self._world.user(login)
         if user is None:
-            raise RefusedError(404, f"{login} is not a user")
+            raise ErrorResponse(404, f"{login} is not a user")
         role = self._role(repository, user)
         return web.json_response(self._documents.permission(user, role))
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from sandbox.faults import short
-from sandbox.github.model import Json, RefusedError
+from sandbox.github.model import ErrorResponse, Json
 
 T = TypeVar("T")
 KINDS = {str: "a string", bool: "a boolean", list: "an array", dict: "an object"}
@@ -20,9 +20,9 @@ async def body_of(request: web.Request) -> Json:
     try:
         body = json.loads(raw or b"{}")
     except ValueError:
-        raise RefusedError(400, "Problems parsing JSON") from None
+        raise ErrorResponse(400, "Problems parsing JSON") from None
     if not isinstance(body, dict):
-        raise RefusedError(400, "Body should be a JSON object")
+        raise ErrorResponse(400, "Body should be a JSON object")
     return body
 
 
@@ -34,20 +34,20 @@ def field(body: Json, name: str, default: T, kind: type[T]) -> T:
     if isinstance(value, kind):
         return value
     shown = "nil" if value is None else json.dumps(value)
-    raise RefusedError(
+    raise ErrorResponse(
         422, f"Invalid request.\n\nFor 'properties/{name}', {shown} is not {KINDS[kind]}."
     )
 
 
 def required(body: Json, name: str) -> str:
     if name not in body:
-        raise RefusedError(422, f'Invalid request.\n\n"{name}" wasn\'t supplied.')
+        raise ErrorResponse(422, f'Invalid request.\n\n"{name}" wasn\'t supplied.')
     return field(body, name, "", str)
 
 
 def invalid(resource: str, name: str, message: str) -> NoReturn:
     error: Json = {"resource": resource, "code": "custom", "field": name, "message": message}
-    raise RefusedError(422, "Validation Failed", [error])
+    raise ErrorResponse(422, "Validation Failed", [error])
 
 
 def url_field(body: Json, name: str, resource: str) -> str:

@@ -24,9 +24,9 @@ from sandbox.github.model import (
     App,
     Delivery,
     Deployment,
+    ErrorResponse,
     Installation,
     Json,
-    RefusedError,
     Repository,
     Role,
     Status,
@@ -79,9 +79,9 @@ class GitHub(Server):
         self.documents = Documents(self.world)
         self.events = Events(self.world, self.documents)
         self.auth = Auth(self.world, self.documents, token_life)
-        self.hooks = Hooks(self.world, self.documents, self.auth, webhook_url)
-        self.limits = Limits(self.world)
-        parts = (self.world, self.documents, self.events, self.auth, self.hooks)
+        self.webhooks = Hooks(self.world, self.documents, self.auth, webhook_url)
+        self.rate_limits = Limits(self.world)
+        parts = (self.world, self.documents, self.events, self.auth, self.webhooks)
         self.actions = Actions(*parts)
         self._deployments = ActiveDeployments(*parts, actions=self.actions)
         told = (self.world, self.documents, self.auth)
@@ -94,13 +94,13 @@ class GitHub(Server):
 
     def routes(self) -> Sequence[web.RouteDef]:
         told = (self.repositories, self.users)
-        parts = (self.auth, *told, self._deployments, self.actions, self.hooks)
+        parts = (self.auth, *told, self._deployments, self.actions, self.webhooks)
         plain = [route for part in parts for route in part.routes()]
         ghes = [web.route(r.method, "/api/v3" + r.path, r.handler, **r.kwargs) for r in plain]
         return [*plain, *ghes]
 
     def middlewares(self) -> Sequence[Middleware]:
-        return [self.limits.middleware, self.faults.middleware, _manners]
+        return [self.rate_limits.middleware, self.faults.middleware, _manners]
 
     async def start(self) -> None:
         await super().start()
@@ -108,14 +108,14 @@ class GitHub(Server):
 
     async def stop(self) -> None:
         await self.actions.runs.close()
-        await self.hooks.close()
+        await self.webhooks.close()
         await super().stop()
 
     # -- accounts, repositories, installations -------------------------------------------------
 
     @property
     def default_role(self) -> str:
-        """What people are in each repository where no `collaborator` says otherwise."""
+        """What people are in each repository where no `add_collaborator` says otherwise."""
         return self.repositories.default_role
 
     @default_role.setter
@@ -147,7 +147,7 @@ class GitHub(Server):
     def repository(self, full_name: str) -> Repository:
         return self.world.repository(full_name)
 
-    def collaborator(
+    def add_collaborator(
         self, repository: str, login: str, role: str, permission: str | None = None
     ) -> None:
         """GitHub's admin, maintain, write, triage, read or none; a role of any other name needs
@@ -191,7 +191,7 @@ class GitHub(Server):
         workflow_run: Json | None = None,
         **fields: Any,
     ) -> Deployment:
-        """As the HTTP route does it, but for its 202, which is a `MergedError` here. With
+        """As the HTTP route does it, but for its 202, which is a `AutoMerged` here. With
         `workflow_run` (`{}` will do) a job of GitHub Actions made this deployment."""
         caller = self._person(by)
         body = {"ref": ref, **fields}
@@ -211,21 +211,21 @@ class GitHub(Server):
         return Caller((by or next(iter(users), None) or self.add_user("octocat")).account)
 
     async def ping(self) -> str | None:
-        return self.hooks.deliver("ping", self.events.ping(HOOK_ID, self.webhook_url))
+        return self.webhooks.deliver("ping", self.events.ping(HOOK_ID, self.webhook_url))
 
     async def deliver(self, event: str, body: Json) -> str | None:
         """Any other event; the answer is its GUID, or None without a webhook_url."""
-        return self.hooks.deliver(event, body)
+        return self.webhooks.deliver(event, body)
 
     async def redeliver(self, guid: str) -> None:
         earlier = next((d for d in self.deliveries if d.guid == guid), None)
         if earlier is None:
-            raise RefusedError(404, "Not Found")
-        self.hooks.redeliver(earlier)
+            raise ErrorResponse(404, "Not Found")
+        self.webhooks.redeliver(earlier)
 
     async def settled(self) -> None:
         """Return when no delivery is under way."""
-        await self.hooks.settled()
+        await self.webhooks.settled()
 
     # -- what is to be seen -------------------------------------------------------------------
 
@@ -243,11 +243,11 @@ class GitHub(Server):
 
     @property
     def webhook_url(self) -> str:
-        return self.hooks.url
+        return self.webhooks.url
 
     @webhook_url.setter
     def webhook_url(self, url: str) -> None:
-        self.hooks.url = url
+        self.webhooks.url = url
 
     @property
     def deployments(self) -> dict[int, Deployment]:
@@ -311,7 +311,7 @@ async def _manners(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
-        refused = RefusedError(404, "Not Found")
-    except RefusedError as error:
+        refused = ErrorResponse(404, "Not Found")
+    except ErrorResponse as error:
         refused = error
     return web.json_response(refused.document, status=refused.status)

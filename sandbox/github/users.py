@@ -9,7 +9,7 @@ from aiohttp import web
 
 from sandbox.github.auth import Auth
 from sandbox.github.documents import Documents
-from sandbox.github.model import Account, Json, RefusedError, User, World
+from sandbox.github.model import Account, ErrorResponse, Json, User, World
 from sandbox.github.request import page
 
 SEARCHED = ("login", "name", "email")
@@ -37,7 +37,7 @@ class Users:
         for account in (self._world.app.bot, *owners):
             if account.login.lower() == login.lower():
                 return account
-        raise RefusedError(404, "Not Found")
+        raise ErrorResponse(404, "Not Found")
 
     async def _search(self, request: web.Request) -> web.Response:
         self._auth.caller(request)
@@ -61,7 +61,7 @@ def _words(query: str) -> list[str]:
         words = query.split()
     if not words:
         missing: Json = {"resource": "Search", "field": "q", "code": "missing"}
-        raise RefusedError(422, "Validation Failed", [missing])
+        raise ErrorResponse(422, "Validation Failed", [missing])
     return words
 
 

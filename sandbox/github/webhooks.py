@@ -20,10 +20,10 @@ from aiohttp import web
 from sandbox.faults import short
 from sandbox.github.auth import Auth
 from sandbox.github.documents import Documents
-from sandbox.github.model import Delivery, Json, RefusedError, World, now
+from sandbox.github.model import Delivery, ErrorResponse, Json, World, now
 from sandbox.github.request import number
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 HOOK_ID = 4201
 CODES = {"failure": range(400, 600), "success": range(200, 400)}
 
@@ -69,7 +69,7 @@ class Hooks:
 
     def __init__(self, world: World, documents: Documents, auth: Auth, url: str) -> None:
         self.url = url
-        self.patience = PATIENCE
+        self.timeout = TIMEOUT
         self._world = world
         self._documents = documents
         self._auth = auth
@@ -161,7 +161,7 @@ class Hooks:
             data=delivery.body,
             headers=delivery.headers,
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=self.patience),
+            timeout=aiohttp.ClientTimeout(total=self.timeout),
         ) as response:
             delivery.response_body = (await response.read()).decode(errors="replace")
             delivery.response_headers = dict(response.headers)
@@ -189,7 +189,7 @@ class Hooks:
         if not cursor:
             return found
         if not cursor.isdecimal():
-            raise RefusedError(422, "Invalid cursor")
+            raise ErrorResponse(422, "Invalid cursor")
         return [d for d in found if d.id <= int(cursor)]
 
     async def _read(self, request: web.Request) -> web.Response:
@@ -205,4 +205,4 @@ class Hooks:
         for delivery in self._world.deliveries:
             if delivery.id == int(request.match_info["id"]):
                 return delivery
-        raise RefusedError(404, "Not Found")
+        raise ErrorResponse(404, "Not Found")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sandbox.github.model import Json, RefusedError, now
+from sandbox.github.model import ErrorResponse, Json, now
 from sandbox.github.request import field, required
 from sandbox.github_actions.model import Workflow, WorkflowRun
 
@@ -29,11 +29,11 @@ def dispatch_of(body: Json, *, refuses: bool) -> Dispatch:
     known = {"ref", "inputs"} if refuses else {"ref", "inputs", "return_run_details"}
     for name in body:
         if name not in known:
-            raise RefusedError(422, f'Invalid request.\n\n"{name}" is not a permitted key.')
+            raise ErrorResponse(422, f'Invalid request.\n\n"{name}" is not a permitted key.')
     ref, inputs = required(body, "ref"), field(body, "inputs", {}, dict)
     if len(inputs) > MAX_INPUTS:
         supplied = f"No more than {MAX_INPUTS} properties are allowed; {len(inputs)} were supplied."
-        raise RefusedError(422, f"Invalid request.\n\n{supplied}")
+        raise ErrorResponse(422, f"Invalid request.\n\n{supplied}")
     for name in inputs:
         field(inputs, name, "", str)
     return Dispatch(ref, inputs, field(body, "return_run_details", False, bool))
@@ -42,15 +42,15 @@ def dispatch_of(body: Json, *, refuses: bool) -> Dispatch:
 def check_dispatch(dispatch: Dispatch, workflow: Workflow) -> None:
     """Commits are no refs here."""
     if not dispatch.ref or re.fullmatch("[0-9a-f]{40}", dispatch.ref):
-        raise RefusedError(422, f"No ref found for: {dispatch.ref}")
+        raise ErrorResponse(422, f"No ref found for: {dispatch.ref}")
     if "workflow_dispatch" not in workflow.on or dispatch.ref in workflow.missing_at:
-        raise RefusedError(422, "Workflow does not have 'workflow_dispatch' trigger")
+        raise ErrorResponse(422, "Workflow does not have 'workflow_dispatch' trigger")
     unexpected = [name for name in dispatch.inputs if name not in workflow.inputs]
     if unexpected:
-        raise RefusedError(422, f"Unexpected inputs provided: {json.dumps(unexpected)}")
+        raise ErrorResponse(422, f"Unexpected inputs provided: {json.dumps(unexpected)}")
     for name, needed in workflow.inputs.items():
         if needed and not dispatch.inputs.get(name):
-            raise RefusedError(422, f"Required input '{name}' not provided")
+            raise ErrorResponse(422, f"Required input '{name}' not provided")
 
 
 NAMES = ("actor", "branch", "check_suite_id", "created", "event", "head_sha", "status")
@@ -103,5 +103,5 @@ def _time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise RefusedError(422, "Validation Failed") from None
+        raise ErrorResponse(422, "Validation Failed") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)

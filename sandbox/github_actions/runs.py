@@ -1,7 +1,7 @@
 """Runs of workflows: they begin and end by themselves, or when told, and webhooks tell of it.
 
 Source: https://docs.github.com/webhooks/webhook-events-and-payloads#workflow_run
-Units: `pace` in seconds, between two steps of a run.
+Units: `delay` in seconds, between two steps of a run.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from sandbox.github.events import Events
-from sandbox.github.model import Account, Deployment, Json, RefusedError, World, now
+from sandbox.github.model import Account, Deployment, ErrorResponse, Json, World, now
 from sandbox.github.webhooks import Hooks
 from sandbox.github_actions.documents import ActionsDocuments
 from sandbox.github_actions.model import BOT, Job, JobRun, Workflow, WorkflowRun
@@ -18,14 +18,14 @@ WriteStatus = Callable[[WorkflowRun, Deployment, Json], object]
 
 
 class Runs:
-    """While `held`, runs that are new stay queued until a test calls `begin` and `finish`."""
+    """While `paused`, runs that are new stay queued until a test calls `begin` and `finish`."""
 
     def __init__(
         self, world: World, documents: ActionsDocuments, events: Events, hooks: Hooks
     ) -> None:
-        self.pace = 0.05
-        self.held = False
-        self.every: dict[int, WorkflowRun] = {}
+        self.delay = 0.05
+        self.paused = False
+        self.by_id: dict[int, WorkflowRun] = {}
         self.write_status: WriteStatus = lambda *_: None
         self._world = world
         self._documents = documents
@@ -53,7 +53,7 @@ class Runs:
         run = WorkflowRun(
             id=self._world.id(),
             workflow=workflow,
-            number=sum(other.workflow is workflow for other in self.every.values()) + 1,
+            number=sum(other.workflow is workflow for other in self.by_id.values()) + 1,
             event=event,
             head_sha=sha,
             head_branch=branch,
@@ -62,7 +62,7 @@ class Runs:
             deployment=deployment,
             environment=environment,
         )
-        self.every[run.id] = run
+        self.by_id[run.id] = run
         self._queue(run)
         return run
 
@@ -73,7 +73,7 @@ class Runs:
         self._queue(run)
 
     def delete(self, run: WorkflowRun) -> None:
-        del self.every[run.id]
+        del self.by_id[run.id]
 
     def begin(self, run: WorkflowRun) -> None:
         """Its jobs go to a runner, are skipped, or wait for an approval."""
@@ -107,7 +107,7 @@ class Runs:
     def cancel(self, run: WorkflowRun) -> None:
         """It is accepted at once, and takes a moment."""
         if run.status == "completed":
-            raise RefusedError(409, "Cannot cancel a workflow run that is completed.")
+            raise ErrorResponse(409, "Cannot cancel a workflow run that is completed.")
         self._later(self._cancel(run))
 
     def _queue(self, run: WorkflowRun) -> None:
@@ -120,7 +120,7 @@ class Runs:
         self._go_on(run)
 
     def _go_on(self, run: WorkflowRun) -> None:
-        if not self.held:
+        if not self.paused:
             self._later(self._advance(run, run.attempt))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
@@ -130,13 +130,13 @@ class Runs:
 
     async def _advance(self, run: WorkflowRun, attempt: int) -> None:
         for status, step in (("queued", self.begin), ("in_progress", self.finish)):
-            await asyncio.sleep(self.pace)
+            await asyncio.sleep(self.delay)
             # Meanwhile it may have been cancelled, deleted or run again.
-            if run.status == status and run.attempt == attempt and run.id in self.every:
+            if run.status == status and run.attempt == attempt and run.id in self.by_id:
                 step(run)
 
     async def _cancel(self, run: WorkflowRun) -> None:
-        await asyncio.sleep(self.pace)
+        await asyncio.sleep(self.delay)
         if run.status != "completed":
             self.finish(run, "cancelled")
 

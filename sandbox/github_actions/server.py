@@ -19,7 +19,7 @@ from sandbox.github.auth import Auth, Caller
 from sandbox.github.deployments import Deployments
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
-from sandbox.github.model import Deployment, Json, RefusedError, Repository, Status, World
+from sandbox.github.model import Deployment, ErrorResponse, Json, Repository, Status, World
 from sandbox.github.request import body_of, page
 from sandbox.github.webhooks import Hooks
 from sandbox.github_actions.documents import ActionsDocuments
@@ -39,7 +39,7 @@ class WorkflowCaller(Caller):
 
 
 class Actions:
-    """`runs` begins and ends them; see there for `held`, `pace` and what a test may do."""
+    """`runs` begins and ends them; see there for `paused`, `delay` and what a test may do."""
 
     def __init__(
         self, world: World, documents: Documents, events: Events, auth: Auth, hooks: Hooks
@@ -91,7 +91,7 @@ class Actions:
 
     def runs_of(self, deployment: Deployment) -> list[WorkflowRun]:
         """Those that it started, or that were dispatched for it; oldest first."""
-        return [run for run in self.runs.every.values() if run.deployment is deployment]
+        return [run for run in self.runs.by_id.values() if run.deployment is deployment]
 
     def triggered_by(self, deployment: Deployment) -> None:
         if is_by_actions(deployment):
@@ -125,12 +125,12 @@ class Actions:
 
     async def _list(self, request: web.Request) -> web.Response:
         _, repository = self._auth.enter(request, "actions", "read")
-        every = [run for run in self.runs.every.values() if run.repository is repository]
+        every = [run for run in self.runs.by_id.values() if run.repository is repository]
         return self._listed(request, every)
 
     async def _list_of_workflow(self, request: web.Request) -> web.Response:
         _, workflow = self._workflow(request, "read")
-        every = [run for run in self.runs.every.values() if run.workflow is workflow]
+        every = [run for run in self.runs.by_id.values() if run.workflow is workflow]
         return self._listed(request, every)
 
     def _listed(self, request: web.Request, every: list[WorkflowRun]) -> web.Response:
@@ -177,9 +177,9 @@ class Actions:
 
     def _run(self, request: web.Request, level: str) -> WorkflowRun:
         _, repository = self._auth.enter(request, "actions", level)
-        run = self.runs.every.get(int(request.match_info["id"]))
+        run = self.runs.by_id.get(int(request.match_info["id"]))
         if run is None or run.repository is not repository:
-            raise RefusedError(404, "Not Found")
+            raise ErrorResponse(404, "Not Found")
         return run
 
     def _workflow(self, request: web.Request, level: str) -> tuple[Caller, Workflow]:
@@ -189,7 +189,7 @@ class Actions:
         for workflow in self.workflows:
             if workflow.repository is repository and wanted in (workflow.file, str(workflow.id)):
                 return caller, workflow
-        raise RefusedError(404, "Not Found")
+        raise ErrorResponse(404, "Not Found")
 
 
 class ActiveDeployments(Deployments):

@@ -220,14 +220,14 @@ VIEW = (
 )
 
 
-def faults_of(blocks: Any) -> list[str]:
+def block_errors(blocks: Any) -> list[str]:
     """All that Slack would refuse in a message; empty when it would take them."""
     problems = Problems()
     _blocks(problems, blocks, MAX_BLOCKS, "/blocks")
     return problems.found
 
 
-def faults_of_view(view: Any) -> list[str]:
+def view_errors(view: Any) -> list[str]:
     """All that Slack would refuse in a form (modal)."""
     problems = Problems()
     if not problems.keys(view, "type title blocks", VIEW, "/view"):
@@ -259,12 +259,12 @@ def _blocks(problems: Problems, blocks: Any, limit: int, at: str) -> None:
         problems.unique(found, "block_id", at)
 
 
-def text_in_all(value: Any) -> int:
+def total_text_length(value: Any) -> int:
     """Characters of text, however deep."""
     if isinstance(value, dict):
         own = len(value["text"]) if isinstance(value.get("text"), str) else 0
-        return own + sum(text_in_all(v) for v in value.values())
-    return sum(text_in_all(v) for v in value) if isinstance(value, list) else 0
+        return own + sum(total_text_length(v) for v in value.values())
+    return sum(total_text_length(v) for v in value) if isinstance(value, list) else 0
 
 
 def _block(problems: Problems, block: Any, at: str) -> None:

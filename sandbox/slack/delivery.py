@@ -38,8 +38,8 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status` is None where none came. `twins` are the others of several at once; `trouble` is
-    what Slack does not take in an answer that came in time."""
+    """How the App responded. `status` is None without a response. `duplicates` are the others of
+    several at once; `trouble` is what Slack rejects in a response that came in time."""
 
     status: int | None
     seconds: float
@@ -47,7 +47,7 @@ class Answer:
     delivery: Delivery
     timed_out: bool = False
     attempts: int = 1
-    twins: tuple["Answer", ...] = ()
+    duplicates: tuple["Answer", ...] = ()
     trouble: str = ""
 
     @property
@@ -101,7 +101,7 @@ class Post:
 
         try:
             async with (
-                asyncio.timeout(self._site.patience),
+                asyncio.timeout(self._site.response_timeout),
                 self._session.post(
                     delivery.url,
                     data=delivery.body,

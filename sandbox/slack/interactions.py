@@ -12,14 +12,14 @@ from typing import Any
 
 from sandbox.slack import payloads
 from sandbox.slack.delivery import Answer, Delivery, Post
-from sandbox.slack.model import Channel, Json, Message, SlackError, User, Whisper
+from sandbox.slack.model import Channel, EphemeralMessage, Json, Message, SlackError, User
 from sandbox.slack.request import Arguments
 from sandbox.slack.socket_mode import Sockets
 from sandbox.slack.triggers import Responses, Triggers
 from sandbox.slack.views import View, Views
 from sandbox.slack.workspace import Site, Workspace
 
-Pressed = Message | Whisper
+Pressed = Message | EphemeralMessage
 Place = Pressed | tuple[str, str]
 
 
@@ -57,7 +57,7 @@ class Answers:
             return Delivery("interactive", payload)
 
         first, *others = await asyncio.gather(*(self._send(once()) for _ in range(times)))
-        return replace(first, twins=tuple(others))
+        return replace(first, duplicates=tuple(others))
 
     async def command(
         self, name: str, text: str, user: User, channel: Channel | str | None = None
@@ -127,7 +127,7 @@ def _channel(workspace: Workspace, channel: Channel | str | None) -> Channel:
 
 def _found(workspace: Workspace, place: Place) -> tuple[Channel, Pressed]:
     """What stands at that place now: a message that is gone has no buttons."""
-    if isinstance(place, Whisper):
+    if isinstance(place, EphemeralMessage):
         return workspace.channels[place.channel], place
     if isinstance(place, Message):
         for channel in workspace.channels.values():

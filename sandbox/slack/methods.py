@@ -7,7 +7,7 @@ Errors: SlackError, which becomes Slack's response.
 from collections.abc import Sequence
 
 from sandbox.slack.documents import channel_document, document, user_document
-from sandbox.slack.model import Channel, Json, Message, SlackError, User, Version, Whisper
+from sandbox.slack.model import Channel, EphemeralMessage, Json, Message, SlackError, User, Version
 from sandbox.slack.request import Asked, Methods, between, content_of, metadata_of
 
 LONGEST_POST, LONGEST_UPDATE = 40_000, 4_000
@@ -21,7 +21,7 @@ def post(asked: Asked) -> Json:
     if thread_ts:
         channel.parent(thread_ts)
     metadata = metadata_of(arguments)
-    workspace.site.keep_pace(("chat.postMessage", channel.id), workspace.site.pace)
+    workspace.site.count_call(("chat.postMessage", channel.id), workspace.site.post_interval)
     message = Message(
         ts=workspace.site.clock.ts(),
         user=workspace.bot.user,
@@ -38,7 +38,7 @@ def post(asked: Asked) -> Json:
 
 def update(asked: Asked) -> Json:
     workspace, arguments = asked.workspace, asked.arguments
-    workspace.site.keep_pace(("chat.update", workspace.id), workspace.site.update_pace)
+    workspace.site.count_call(("chat.update", workspace.id), workspace.site.update_interval)
     channel = by_id(asked)
     message = channel.messages.get(arguments.required("ts"))
     if message is None:
@@ -76,9 +76,9 @@ def post_ephemeral(asked: Asked) -> Json:
     if user is None or user.deleted:
         raise SlackError("user_not_in_channel")
     text, blocks = content_of(arguments, LONGEST_POST)
-    whisper = Whisper(user.id, channel.id, text, blocks or [])
-    whisper.thread_ts = arguments.text("thread_ts") or None
-    return {"message_ts": workspace.whisper(whisper).ts}
+    ephemeral = EphemeralMessage(user.id, channel.id, text, blocks or [])
+    ephemeral.thread_ts = arguments.text("thread_ts") or None
+    return {"message_ts": workspace.add_ephemeral(ephemeral).ts}
 
 
 def permalink(asked: Asked) -> Json:

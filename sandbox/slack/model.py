@@ -70,7 +70,7 @@ class Message:
 
 
 @dataclass(slots=True)
-class Whisper:
+class EphemeralMessage:
     """What only one person sees; `user` and `channel` are their ids."""
 
     user: str
@@ -89,7 +89,7 @@ class Channel:
     archived: bool = False
     private: bool = False
     messages: dict[str, Message] = field(default_factory=dict)
-    ephemerals: list[Whisper] = field(default_factory=list)
+    ephemeral_messages: list[EphemeralMessage] = field(default_factory=list)
 
     def parent(self, thread_ts: str) -> Message:
         """The message that a thread hangs on; a reply is none."""

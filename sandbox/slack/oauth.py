@@ -79,22 +79,22 @@ class Codes:
 
     def _by_refresh(self, arguments: Arguments) -> Json:
         refresh = self._refreshes.get(arguments.text("refresh_token"))
-        if refresh is None or refresh.used or refresh.token.trouble:
+        if refresh is None or refresh.used or refresh.token.auth_error:
             raise SlackError("invalid_refresh_token")
-        if refresh.token.workspace.trouble:
-            raise SlackError(refresh.token.workspace.trouble)
+        if refresh.token.workspace.auth_error:
+            raise SlackError(refresh.token.workspace.auth_error)
         refresh.used = True
         return self._answer(self._install(refresh.token.workspace, refresh.token.scopes))
 
     def _install(self, workspace: Workspace, scopes: Sequence[str] | set[str]) -> Token:
         if self._site.app.rotates:
             value = f"xoxe.xoxb-1-{secrets.token_hex(24)}"
-            return workspace.give(value, scopes, time.time() + self._site.token_life)
+            return workspace.add_token(value, scopes, time.time() + self._site.token_life)
         for token in workspace.tokens:
-            if not token.trouble and token.expires is None:
+            if not token.auth_error and token.expires is None:
                 token.scopes |= set(scopes)
                 return token
-        return workspace.give(f"xoxb-{workspace.id[1:]}-{secrets.token_hex(12)}", scopes)
+        return workspace.add_token(f"xoxb-{workspace.id[1:]}-{secrets.token_hex(12)}", scopes)
 
     def _answer(self, token: Token) -> Json:
         workspace = token.workspace

@@ -9,7 +9,7 @@ import secrets
 import time
 
 from sandbox.slack.documents import document
-from sandbox.slack.model import Channel, Json, Message, User, Whisper
+from sandbox.slack.model import Channel, EphemeralMessage, Json, Message, User
 from sandbox.slack.workspace import Workspace
 
 # The old token of verification, which apps should no longer look at.
@@ -34,7 +34,7 @@ def block_actions(
     workspace: Workspace,
     user: User,
     channel: Channel,
-    pressed: Message | Whisper,
+    pressed: Message | EphemeralMessage,
     button: Json,
 ) -> Json:
     kept = ("action_id", "block_id", "text", "value", "style", "url", "type", "confirm")
@@ -44,7 +44,7 @@ def block_actions(
             "type": "message",
             "message_ts": pressed.ts,
             "channel_id": channel.id,
-            "is_ephemeral": isinstance(pressed, Whisper),
+            "is_ephemeral": isinstance(pressed, EphemeralMessage),
             **({"thread_ts": pressed.thread_ts} if pressed.thread_ts else {}),
         },
         "channel": {"id": channel.id, "name": "privategroup" if channel.private else channel.name},

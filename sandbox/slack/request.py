@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.slack.block_kit import MAX_TEXT_IN_ALL, faults_of, text_in_all
+from sandbox.slack.block_kit import MAX_TEXT_IN_ALL, block_errors, total_text_length
 from sandbox.slack.model import Json, Message, SlackError
 from sandbox.slack.workspace import App, Site, Token, Workspace
 
@@ -85,9 +85,9 @@ def content_of(arguments: Arguments, longest: int) -> tuple[str, list[Json] | No
         raise SlackError("msg_too_long")
     if not blocks:
         return text, None
-    if faults := faults_of(blocks):
+    if faults := block_errors(blocks):
         raise SlackError("invalid_blocks", errors=faults, response_metadata={"messages": faults})
-    if text_in_all(blocks) > MAX_TEXT_IN_ALL:
+    if total_text_length(blocks) > MAX_TEXT_IN_ALL:
         raise SlackError("msg_blocks_too_long")
     return text, blocks
 

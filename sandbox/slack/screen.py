@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.slack.model import Channel, Message, Whisper
+from sandbox.slack.model import Channel, EphemeralMessage, Message
 
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 ANGLED = re.compile(r"<([^<>|]+)(?:\|([^<>]*))?>")
@@ -15,7 +15,7 @@ MENTIONED = re.compile(r"@([UW][A-Z0-9]+)\b")
 MARKED = re.compile(r"(?<![\w*_~])([*_~])(?=\S)(.+?)(?<=\S)\1(?![\w*_~])")
 
 
-def render(message: Message | Whisper, names: Mapping[str, str] | None = None) -> str:
+def render(message: Message | EphemeralMessage, names: Mapping[str, str] | None = None) -> str:
     """The blocks, or the text where there are none: beside blocks it is only the notification.
     `names` of people by id, for mentions."""
     shown = _drawn(message.blocks) if message.blocks else mrkdwn(message.text)

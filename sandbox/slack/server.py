@@ -1,7 +1,7 @@
 """A stand-in for Slack: workspaces with one App in them, over HTTP and Socket Mode.
 
 Source: https://docs.slack.dev/reference/methods
-Units: timestamps are Slack's strings; paces, life spans and `patience` are seconds.
+Units: timestamps are Slack's strings; paces, life spans and `response_timeout` are seconds.
 Errors: HTTP 200 with `{"ok": false, "error": ...}`, as Slack answers; 429 when too fast.
 """
 
@@ -38,20 +38,20 @@ class Slack(Site, Server):
         scopes: Iterable[str] = SCOPES,
         team: str = "Acme",
         bot: Bot | None = None,
-        pace: float | None = None,
+        post_interval: float | None = None,
         installed: bool = True,
         port: int = 0,
     ) -> None:
         Server.__init__(self, port=port)
         bot = bot or Bot()
         Site.__init__(self, bot.app_id)
-        self.pace = pace
+        self.post_interval = post_interval
         self.workspace = Workspace(self, team, bot, 0)
         self.workspaces.append(self.workspace)
         # Where it is not installed the token is nobody's.
         self._first = Token(token, self.workspace, set(scopes))
         if installed:
-            self._first = self.workspace.give(token, scopes)
+            self._first = self.workspace.add_token(token, scopes)
         self._codes = Codes(self)
         self._consent = Consent(self, self._codes)
         self._answers = Answers(self)
@@ -77,13 +77,13 @@ class Slack(Site, Server):
         self._first.scopes = scopes
 
     @property
-    def trouble(self) -> str:
+    def auth_error(self) -> str:
         """What every call is told there: account_inactive, token_revoked, ..."""
-        return self.workspace.trouble
+        return self.workspace.auth_error
 
-    @trouble.setter
-    def trouble(self, trouble: str) -> None:
-        self.workspace.trouble = trouble
+    @auth_error.setter
+    def auth_error(self, auth_error: str) -> None:
+        self.workspace.auth_error = auth_error
 
     @property
     def team(self) -> str:
@@ -111,10 +111,10 @@ class Slack(Site, Server):
     def messages(self, channel: str) -> list[Message]:
         return self.workspace.messages(channel)
 
-    def say(
+    def add_message(
         self, channel: str, text: str, *, user: str = "U0HUMAN", thread_ts: str | None = None
     ) -> Message:
-        return self.workspace.say(channel, text, user=user, thread_ts=thread_ts)
+        return self.workspace.add_message(channel, text, user=user, thread_ts=thread_ts)
 
     def delete(self, channel: str, message: Message) -> None:
         self.workspace.delete(channel, message)
@@ -173,7 +173,7 @@ class Slack(Site, Server):
         asked = admit(self, request, await arguments_of(request))
         request[SCOPES_OF] = asked.token.scopes
         asked.need(scope)
-        self.keep_pace((method, asked.workspace.id), self.method_paces.get(method))
+        self.count_call((method, asked.workspace.id), self.method_intervals.get(method))
         return self._answer({"ok": True, **act(asked)}, scopes=asked.token.scopes)
 
     def _answer(
@@ -195,14 +195,14 @@ class Slack(Site, Server):
     # -- people -------------------------------------------------------------------------------
 
     async def announce(self, event: Json, workspace: Workspace) -> None:
-        listens = self.sockets.links if self.socket_mode else self.events_url
+        listens = self.sockets.connections if self.socket_mode else self.events_url
         if listens:
             await self.event(event, workspace)
 
-    async def person_says(
+    async def authorize_app(
         self,
         url: str,
-        says: Literal["allow", "cancel"],
+        decision: Literal["allow", "cancel"],
         *,
         workspace: Workspace | None = None,
         user: User | None = None,
@@ -214,7 +214,7 @@ class Slack(Site, Server):
                 page = await response.text()
             if response.status != 200:
                 raise LookupError(page)
-            link = link_in(page, says, (workspace or self.workspace).id)
+            link = link_in(page, decision, (workspace or self.workspace).id)
             link += f"&user={user.id}" if user else ""
             address = urljoin(str(response.url), link)
             async with browser.get(address, allow_redirects=False) as response:

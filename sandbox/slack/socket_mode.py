@@ -27,12 +27,12 @@ CLOSES_IN = 0.5
 
 
 @dataclass(slots=True, eq=False)
-class Link:
-    """One connection. `told` are the envelopes that went through it."""
+class Connection:
+    """One connection. `sent` are the envelopes that went through it."""
 
     request: web.Request = field(repr=False)
     socket: web.WebSocketResponse = field(repr=False)
-    told: list[Json] = field(default_factory=list, repr=False)
+    sent: list[Json] = field(default_factory=list, repr=False)
     gone: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
     leaving: bool = False
 
@@ -40,7 +40,7 @@ class Link:
 class Sockets:
     def __init__(self, site: Site) -> None:
         self._site = site
-        self.links: list[Link] = []
+        self.connections: list[Connection] = []
         self.acknowledgements: list[Json] = []
         self._tickets: dict[str, float] = {}
         self._waiting: dict[str, asyncio.Future[Json]] = {}
@@ -62,19 +62,19 @@ class Sockets:
         made = self._tickets.pop(request.query.get("ticket", ""), float("-inf"))
         if time.monotonic() >= made + TICKET_LIFE:
             raise web.HTTPForbidden(text="invalid_ticket")
-        link = Link(request, web.WebSocketResponse(timeout=CLOSES_IN))
-        await link.socket.prepare(request)
-        if len(self.links) >= MOST:
-            await link.socket.send_json(_goodbye("too_many_websockets"))
-            await link.socket.close()
-            return link.socket
-        await link.socket.send_json(self._hello())
-        await self._add(link)
+        connection = Connection(request, web.WebSocketResponse(timeout=CLOSES_IN))
+        await connection.socket.prepare(request)
+        if len(self.connections) >= MOST:
+            await connection.socket.send_json(_goodbye("too_many_websockets"))
+            await connection.socket.close()
+            return connection.socket
+        await connection.socket.send_json(self._hello())
+        await self._add(connection)
         try:
-            await self._listen(link)
+            await self._listen(connection)
         finally:
-            await self._remove(link)
-        return link.socket
+            await self._remove(connection)
+        return connection.socket
 
     async def connected(self, count: int = 1) -> None:
         """Wait until that many connections stand."""
@@ -88,7 +88,7 @@ class Sockets:
         started, envelope = time.monotonic(), str(uuid.uuid4())
         future = asyncio.get_running_loop().create_future()
         self._waiting[envelope] = future
-        last: Link | None = None
+        last: Connection | None = None
         try:
             for attempt in range(ATTEMPTS):
                 last = await self._try(envelope, delivery, retry + attempt, future, last)
@@ -102,21 +102,21 @@ class Sockets:
 
     async def disconnect(self, reason: str = "refresh_requested") -> None:
         """Tell all connections so; after `refresh_requested` and `link_disabled` they close."""
-        for link in list(self.links):
-            await link.socket.send_json(_goodbye(reason))
+        for connection in list(self.connections):
+            await connection.socket.send_json(_goodbye(reason))
             if reason != "warning":
-                link.leaving = True
+                connection.leaving = True
 
     async def drop(self) -> None:
         """All connections break, without a word."""
-        for link in list(self.links):
-            if link.request.transport is not None:
-                link.request.transport.abort()
-            await link.gone.wait()
+        for connection in list(self.connections):
+            if connection.request.transport is not None:
+                connection.request.transport.abort()
+            await connection.gone.wait()
 
     async def close(self) -> None:
-        for link in list(self.links):
-            await link.socket.close()
+        for connection in list(self.connections):
+            await connection.socket.close()
 
     # -- their parts --------------------------------------------------------------------------
 
@@ -126,32 +126,32 @@ class Sockets:
         delivery: Delivery,
         retry: int,
         acknowledged: asyncio.Future[Json],
-        last: Link | None,
-    ) -> Link | None:
+        last: Connection | None,
+    ) -> Connection | None:
         """The connection that it went through."""
-        link = last
+        connection = last
         with suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(self._site.patience):
-                link = await self._next(last)
+            async with asyncio.timeout(self._site.response_timeout):
+                connection = await self._next(last)
                 document = _envelope(envelope, delivery, retry)
-                link.told.append(document)
-                await link.socket.send_json(document)
-                await _first(acknowledged, link.gone)
-        return link
+                connection.sent.append(document)
+                await connection.socket.send_json(document)
+                await _first(acknowledged, connection.gone)
+        return connection
 
-    async def _next(self, last: Link | None) -> Link:
+    async def _next(self, last: Connection | None) -> Connection:
         """Another than the last, where there is one."""
         await self.connected()
         ready = self._ready()
-        others = [link for link in ready if link is not last] or ready
+        others = [connection for connection in ready if connection is not last] or ready
         self._turn += 1
         return others[self._turn % len(others)]
 
-    def _ready(self) -> list[Link]:
-        return [link for link in self.links if not link.leaving]
+    def _ready(self) -> list[Connection]:
+        return [connection for connection in self.connections if not connection.leaving]
 
-    async def _listen(self, link: Link) -> None:
-        async for message in link.socket:
+    async def _listen(self, connection: Connection) -> None:
+        async for message in connection.socket:
             if message.type is not WSMsgType.TEXT:
                 continue
             said: Any = json.loads(message.data)
@@ -160,22 +160,22 @@ class Sockets:
             if waiting is not None and not waiting.done():
                 waiting.set_result(said)
 
-    async def _add(self, link: Link) -> None:
+    async def _add(self, connection: Connection) -> None:
         async with self._changed:
-            self.links.append(link)
+            self.connections.append(connection)
             self._changed.notify_all()
 
-    async def _remove(self, link: Link) -> None:
-        link.gone.set()
+    async def _remove(self, connection: Connection) -> None:
+        connection.gone.set()
         async with self._changed:
-            self.links.remove(link)
+            self.connections.remove(connection)
             self._changed.notify_all()
 
     def _hello(self) -> Json:
         debug = {"host": "applink-1", "build_number": 1, "approximate_connection_time": 18060}
         return {
             "type": "hello",
-            "num_connections": len(self.links) + 1,
+            "num_connections": len(self.connections) + 1,
             "debug_info": debug,
             "connection_info": {"app_id": self._site.app.id},
         }

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from sandbox.slack.methods import LONGEST_POST, edit
-from sandbox.slack.model import Json, Message, SlackError, User, Whisper
+from sandbox.slack.model import EphemeralMessage, Json, Message, SlackError, User
 from sandbox.slack.request import Arguments, content_of
 from sandbox.slack.workspace import Site, Workspace
 
@@ -57,7 +57,7 @@ class _Hook:
     workspace: Workspace
     user: User
     channel: str
-    original: Message | Whisper | None
+    original: Message | EphemeralMessage | None
     made: float = field(default_factory=time.monotonic)
     uses: int = 0
 
@@ -74,7 +74,7 @@ class Responses:
         workspace: Workspace,
         user: User,
         channel: str,
-        original: Message | Whisper | None = None,
+        original: Message | EphemeralMessage | None = None,
     ) -> str:
         name = secrets.token_hex(16)
         self._hooks[name] = _Hook(workspace, user, channel, original)
@@ -113,8 +113,8 @@ class Responses:
         text, blocks = content_of(said, LONGEST_POST)
         thread_ts = said.text("thread_ts") or None
         if said.text("response_type") != "in_channel":
-            whisper = Whisper(user.id, channel, text, blocks or [], thread_ts=thread_ts)
-            workspace.whisper(whisper)
+            ephemeral = EphemeralMessage(user.id, channel, text, blocks or [], thread_ts=thread_ts)
+            workspace.add_ephemeral(ephemeral)
             return
         shown = Message(self._site.clock.ts(), workspace.bot.user, text, blocks or [], thread_ts)
         workspace.put(workspace.channels[channel], shown)
@@ -123,14 +123,18 @@ class Responses:
         original, channel = hook.original, hook.workspace.channels[hook.channel]
         if isinstance(original, Message):
             channel.messages.pop(original.ts, None)
-        elif original in channel.ephemerals:
-            channel.ephemerals.remove(original)
-            self._site.whispers.remove(original)
+        elif original in channel.ephemeral_messages:
+            channel.ephemeral_messages.remove(original)
+            self._site.ephemeral_messages.remove(original)
 
     def _replace(
-        self, hook: _Hook, original: Message | Whisper, text: str, blocks: list[Json] | None
+        self,
+        hook: _Hook,
+        original: Message | EphemeralMessage,
+        text: str,
+        blocks: list[Json] | None,
     ) -> None:
-        if isinstance(original, Whisper):
+        if isinstance(original, EphemeralMessage):
             original.text, original.blocks = text, blocks or []
             return
         edit(original, text, blocks, self._site.clock.ts())

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.slack.block_kit import faults_of_view
+from sandbox.slack.block_kit import view_errors
 from sandbox.slack.model import Json, SlackError
 from sandbox.slack.request import Arguments, Asked, Methods
 from sandbox.slack.triggers import Triggers
@@ -182,7 +182,7 @@ def _given(arguments: Arguments) -> Json:
 def _checked(view: Any) -> Json:
     if len(json.dumps(view).encode()) > TOO_LARGE:
         raise SlackError("view_too_large")
-    if faults := faults_of_view(view):
+    if faults := view_errors(view):
         raise SlackError("invalid_arguments", response_metadata={"messages": faults})
     # Slack names what the App left unnamed.
     blocks = [{"block_id": f"b{n}", **block} for n, block in enumerate(view["blocks"])]

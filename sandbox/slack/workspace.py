@@ -4,8 +4,17 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from sandbox.slack.model import Bot, Channel, Clock, Json, Message, SlackError, User, Whisper
-from sandbox.slack.rate_limits import Paces
+from sandbox.slack.model import (
+    Bot,
+    Channel,
+    Clock,
+    EphemeralMessage,
+    Json,
+    Message,
+    SlackError,
+    User,
+)
+from sandbox.slack.rate_limits import RateLimits
 
 OnChange = Callable[[Channel, Message], None]
 
@@ -27,23 +36,23 @@ class App:
 
 @dataclass(slots=True, eq=False)
 class Token:
-    """`expires` is a time.time(); `trouble` is what every call with it is told."""
+    """`expires` is a time.time(); `auth_error` is what every call with it is told."""
 
     value: str = field(repr=False)
     workspace: "Workspace" = field(repr=False)
     scopes: set[str]
     expires: float | None = None
-    trouble: str = ""
+    auth_error: str = ""
 
     @property
     def error(self) -> str:
-        if self.trouble or self.workspace.trouble:
-            return self.trouble or self.workspace.trouble
+        if self.auth_error or self.workspace.auth_error:
+            return self.auth_error or self.workspace.auth_error
         return "token_expired" if self.expires and time.time() >= self.expires else ""
 
 
-class Site(Paces):
-    """What all parts of the stand-in share. Life spans and `patience` are seconds."""
+class Site(RateLimits):
+    """What all parts of the stand-in share. Life spans and `response_timeout` are seconds."""
 
     url: str
 
@@ -53,13 +62,13 @@ class Site(Paces):
         self.clock = Clock()
         self.workspaces: list[Workspace] = []
         self.tokens: dict[str, Token] = {}
-        self.whispers: list[Whisper] = []
+        self.ephemeral_messages: list[EphemeralMessage] = []
         self.on_change: list[OnChange] = []
         self.interactions_url = ""
         self.commands_url = ""
         self.events_url = ""
         self.socket_mode = False
-        self.patience = 3.0
+        self.response_timeout = 3.0
         self.code_life = 600.0
         self.token_life = 43_200.0
         self.trigger_life = 3.0
@@ -77,7 +86,7 @@ class Site(Paces):
 
 
 class Workspace:
-    """`trouble` is what every call with any of its tokens is told."""
+    """`auth_error` is what every call with any of its tokens is told."""
 
     def __init__(self, site: Site, name: str, bot: Bot, number: int) -> None:
         self.site = site
@@ -85,7 +94,7 @@ class Workspace:
         self.bot = bot
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, User] = {}
-        self.trouble = ""
+        self.auth_error = ""
         self._number = number
 
     @property
@@ -136,7 +145,7 @@ class Workspace:
         """All that stands there, replies included, oldest first."""
         return list(self.channel(channel).messages.values())
 
-    def say(
+    def add_message(
         self, channel: str, text: str, *, user: str = "U0HUMAN", thread_ts: str | None = None
     ) -> Message:
         """Somebody else's message."""
@@ -156,17 +165,17 @@ class Workspace:
         for told in self.site.on_change:
             told(channel, message)
 
-    def whisper(self, whisper: Whisper) -> Whisper:
-        whisper.ts = self.site.clock.ts()
-        self.channels[whisper.channel].ephemerals.append(whisper)
-        self.site.whispers.append(whisper)
-        return whisper
+    def add_ephemeral(self, message: EphemeralMessage) -> EphemeralMessage:
+        message.ts = self.site.clock.ts()
+        self.channels[message.channel].ephemeral_messages.append(message)
+        self.site.ephemeral_messages.append(message)
+        return message
 
     # -- the App in it ----------------------------------------------------------------------------
 
-    def give(self, value: str, scopes: Iterable[str], expires: float | None = None) -> Token:
+    def add_token(self, value: str, scopes: Iterable[str], expires: float | None = None) -> Token:
         """A token with all scopes that the App was ever granted here, as Slack does it."""
-        granted = {s for t in self.tokens if not t.trouble for s in t.scopes}
+        granted = {s for t in self.tokens if not t.auth_error for s in t.scopes}
         token = Token(value, self, granted | set(scopes), expires)
         self.site.tokens[value] = token
         return token
@@ -182,9 +191,9 @@ class Workspace:
         self._end("token_revoked")
         await self._tokens_revoked()
 
-    def _end(self, trouble: str) -> None:
+    def _end(self, auth_error: str) -> None:
         for token in self.tokens:
-            token.trouble = token.trouble or trouble
+            token.auth_error = token.auth_error or auth_error
 
     async def _tokens_revoked(self) -> None:
         tokens: Json = {"oauth": [], "bot": [self.bot.user]}

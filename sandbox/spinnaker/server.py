@@ -92,9 +92,9 @@ class Spinnaker(Server):
     def fail(self, stage: str, message: str) -> None:
         self.orca.failing[stage] = message
 
-    def judge(self, execution: Execution, stage: str, *, go_on: bool = True) -> None:
+    def judge(self, execution: Execution, stage: str, *, proceed: bool = True) -> None:
         judged = execution.stage(stage)
-        judged.context["judgmentStatus"] = "continue" if go_on else "stop"
+        judged.context["judgmentStatus"] = "continue" if proceed else "stop"
         judged.judged.set()
 
     def set_status(self, execution: Execution, status: str) -> None:

@@ -63,7 +63,7 @@ class Storm:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.sandbox.github.rate_limits.an_hour = 1_000_000
+        self.sandbox.github.rate_limits.per_hour = 1_000_000
         self.sandbox.github.auth.token_life = timedelta(minutes=10)
         # Without a workflow of its own it takes part as what starts by itself, and is left alone.
         self.tools = Tools(self.sandbox, TOOLS | {"review": "github-actions"}, takes=0.6)
@@ -100,11 +100,11 @@ class Storm:
     def _unreliable(self) -> None:
         """GitHub and Slack have a bad day too."""
         odd = [Fault.drop_after(), Fault.drop_before(), Fault.status(502), Fault.rate_limited(1)]
-        self.sandbox.github.faults.randomly("POST *statuses", odd, 0.05, self.seed)
-        self.sandbox.slack.faults.randomly("POST /chat.*", odd, 0.05, self.seed)
+        self.sandbox.github.faults.add_random("POST *statuses", odd, 0.05, self.seed)
+        self.sandbox.slack.faults.add_random("POST /chat.*", odd, 0.05, self.seed)
         for server in self.tools.servers.values():
             if server is not self.sandbox.github:
-                server.faults.randomly("*", [*odd, Fault.status(502, acts=True)], 0.05, self.seed)
+                server.faults.add_random("*", [*odd, Fault.status(502, acts=True)], 0.05, self.seed)
 
     @contextlib.asynccontextmanager
     async def _services(self) -> AsyncIterator[psutil.Process]:

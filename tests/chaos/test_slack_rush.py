@@ -35,7 +35,7 @@ async def test_no_end_is_lost_and_nothing_said_twice(store_url: str, tmp_path: P
             Fault.drop_after(),
             Fault.slack("internal_error"),
         ]
-        world.slack.faults.randomly("POST /chat.*", stumbles, 0.02, seed=4)
+        world.slack.faults.add_random("POST /chat.*", stumbles, 0.02, seed=4)
         ends = {}
         for number in range(DEPLOYMENTS):
             # GitHub Actions deploys them, and says how it went: nothing is run here.

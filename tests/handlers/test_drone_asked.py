@@ -59,7 +59,7 @@ async def test_a_path_that_is_not_drones_is_said(world: World) -> None:
 async def test_a_bad_answer_is_said(
     world: World, session: aiohttp.ClientSession, fault: Fault, words: str
 ) -> None:
-    world = replace(world, http=Http(session, timeout=0.3 if fault.wait else 30))
+    world = replace(world, http=Http(session, timeout=0.3 if fault.delay else 30))
     world.drone.faults.add(USER, fault)
     with pytest.raises(ToolUnavailable, match=words):
         await world.handler().ask()

@@ -37,7 +37,7 @@ def endpoint(http: Http, tooling: Tooling) -> Endpoint:
 
 
 async def test_the_answer_may_be_the_end(endpoint: Endpoint, tooling: Tooling) -> None:
-    tooling.mode, tooling.environment_url = Mode.ANSWERS, "https://shop.example"
+    tooling.mode, tooling.environment_url = Mode.SYNCHRONOUS, "https://shop.example"
     run = await endpoint.start(a_deployment())
     assert (run.state, run.environment_url) == (State.SUCCESS, "https://shop.example")
     assert run.url == tooling.job(KEY).url
@@ -48,10 +48,10 @@ async def test_a_location_is_asked_until_the_end(endpoint: Endpoint, tooling: To
     deployment = a_deployment()
     run = await endpoint.start(deployment)
     assert (run.state, run.id) == (State.QUEUED, "/jobs/1")
-    await tooling.move(KEY, "in_progress", "2 of 3")
+    await tooling.set_state(KEY, "in_progress", "2 of 3")
     run = await endpoint.check(deployment, run)
     assert (run.state, run.description) == (State.IN_PROGRESS, "2 of 3")
-    await tooling.move(KEY, "failure", "smoke test failed")
+    await tooling.set_state(KEY, "failure", "smoke test failed")
     run = await endpoint.check(deployment, run)
     assert (run.state, run.description) == (State.FAILURE, "smoke test failed")
     assert run.url == tooling.job(KEY).url
@@ -96,13 +96,13 @@ async def test_a_start_whose_answer_got_lost_is_repeated_and_starts_nothing_new(
     tooling.faults.add(f"{method} /deploy", Fault.drop_after())
     with pytest.raises(ToolUnsure):
         await endpoint.start(deployment)
-    assert tooling.job(KEY).asked == 1
+    assert tooling.job(KEY).requests == 1
     again = an_endpoint(http, f"{tooling.url}/deploy", method=method)
     assert await again.find(deployment) is None
     run = await again.start(deployment)
-    assert (len(tooling.jobs), tooling.job(KEY).asked) == (1, 2)
+    assert (len(tooling.jobs), tooling.job(KEY).requests) == (1, 2)
     if mode is Mode.POLLED:
-        await tooling.move(KEY, "success")
+        await tooling.set_state(KEY, "success")
         run = await again.check(deployment, run)
     assert run.state is (State.IN_PROGRESS if mode is Mode.REPORTS else State.SUCCESS)
 
@@ -144,7 +144,7 @@ async def test_to_cancel_what_has_ended_or_is_unknown_is_harmless(
     tooling.mode = Mode.POLLED
     endpoint = with_cancel(http, tooling)
     deployment, run = await started(endpoint)
-    await tooling.move(KEY, "success")
+    await tooling.set_state(KEY, "success")
     await endpoint.cancel(deployment, run)
     await endpoint.cancel(replace(deployment, id=8), run)
     assert [call.status for call in tooling.calls if "/cancel/" in call.path] == [409, 404]

@@ -164,7 +164,7 @@ async def test_address_headers_and_body_are_filled_in(http: Http, tooling: Tooli
 
 
 async def test_a_get_has_no_body(http: Http, tooling: Tooling) -> None:
-    tooling.secret, tooling.mode = "", Mode.ANSWERS
+    tooling.secret, tooling.mode = "", Mode.SYNCHRONOUS
     endpoint = an_endpoint(http, f"{tooling.url}/deploy?sha={{sha}}", method="GET")
     assert (await endpoint.start(a_deployment())).state is State.SUCCESS
     headers = tooling.job(KEY).headers

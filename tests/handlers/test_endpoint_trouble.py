@@ -75,7 +75,7 @@ async def test_what_may_have_been_done_is_unsure(
     session: aiohttp.ClientSession, tool: Says, name: str, fault: Fault, words: str
 ) -> None:
     tool.faults.add("*", fault)
-    endpoint = the_endpoint(Http(session, timeout=0.3 if fault.wait else 30), tool)
+    endpoint = the_endpoint(Http(session, timeout=0.3 if fault.delay else 30), tool)
     assert words in str(await unsure(act(endpoint, name)))
     assert len(tool.calls) == 1
 
@@ -114,7 +114,7 @@ async def test_a_tool_that_wants_a_certificate(http: Http, tmp_path: Path) -> No
 
 
 def redirect(status: int, location: str) -> Fault:
-    return Fault(answer=status, headers={"Location": location})
+    return Fault(status_code=status, headers={"Location": location})
 
 
 @pytest.mark.parametrize("status", [307, 308])
@@ -198,7 +198,7 @@ async def test_redirects_come_to_an_end(
 async def test_a_redirect_to_nowhere_is_refused(
     endpoint: Endpoint, tool: Says, headers: dict[str, str]
 ) -> None:
-    tool.faults.add("*", Fault(answer=307, headers=headers))
+    tool.faults.add("*", Fault(status_code=307, headers=headers))
     with pytest.raises(ToolRejected, match="answers 307"):
         await endpoint.start(a_deployment())
 

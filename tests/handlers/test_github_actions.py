@@ -25,7 +25,7 @@ async def on_github(tmp_path: Path) -> AsyncIterator[OnGitHub]:
 @pytest.fixture
 async def held(on_github: OnGitHub) -> OnGitHub:
     """Runs do nothing until they are told."""
-    on_github.actions.runs.held = True
+    on_github.actions.runs.paused = True
     return on_github
 
 
@@ -190,7 +190,7 @@ async def test_a_run_that_githubs_index_does_not_have_yet_is_found_all_the_same(
 async def as_listed(held: OnGitHub, deployment: Deployment) -> Fault:
     """What GitHub's lists say now, for saying it later."""
     path = f"/repos/{REPOSITORY}/actions/runs"
-    return Fault(answer=200, body=await held.api.get(deployment, {"actions": "read"}, path))
+    return Fault(status_code=200, body=await held.api.get(deployment, {"actions": "read"}, path))
 
 
 async def test_what_githubs_index_says_of_a_run_may_be_out_of_date(held: OnGitHub) -> None:

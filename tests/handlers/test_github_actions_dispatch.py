@@ -29,7 +29,7 @@ async def on_github(tmp_path: Path) -> AsyncIterator[OnGitHub]:
 @pytest.fixture
 async def held(on_github: OnGitHub) -> OnGitHub:
     """Runs do nothing until they are told."""
-    on_github.actions.runs.held = True
+    on_github.actions.runs.paused = True
     return on_github
 
 
@@ -177,7 +177,7 @@ async def test_what_github_refuses_is_said_in_words(
     assert str(told.value) == words
     assert len(words) <= 140
     assert told.value.status == 422
-    assert not held.actions.runs.every
+    assert not held.actions.runs.by_id
 
 
 async def test_a_branch_without_the_workflow_is_named(held: OnGitHub) -> None:
@@ -261,7 +261,7 @@ async def test_an_accepted_dispatch_is_not_repeated_whatever_github_answers(
     odd: list[Any] = [{"workflow_run_id": "x"}, [], "text", {"html_url": "javascript:alert(1)"}]
     for body in odd:
         deployment = await held.deployment()
-        fault = Fault(acts=True, answer=200, body=body)
+        fault = Fault(acts=True, status_code=200, body=body)
         held.sandbox.github.faults.add(DISPATCH, fault)
         run = await dispatcher(held).start(deployment)
         assert (run.state, run.url) == (State.QUEUED, "")
@@ -280,6 +280,6 @@ async def test_a_change_of_mode_while_a_run_goes_on_loses_nothing(held: OnGitHub
     both = Run("1 2", State.IN_PROGRESS)
     found = await dispatcher(held, start_within="0s").check(deployment, both)
     assert found.id == str(held.runs_of(deployment)[-1].id)
-    held.actions.runs.every.clear()
+    held.actions.runs.by_id.clear()
     gone = await dispatcher(held, start_within="0s").check(deployment, both)
     assert gone.state is State.ERROR

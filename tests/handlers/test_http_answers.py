@@ -126,7 +126,7 @@ async def test_a_question_without_an_answer_has_started_nothing(
     session: aiohttp.ClientSession, tool: Says, fault: Fault, words: str
 ) -> None:
     tool.faults.add("*", fault)
-    http = Http(session, timeout=0.3 if fault.wait else 30)
+    http = Http(session, timeout=0.3 if fault.delay else 30)
     trouble = await not_done(asked(http.call("Tool", "GET", tool.url)))
     assert str(trouble).startswith(f"Tool at {tool.host} {words}")
 

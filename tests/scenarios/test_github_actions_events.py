@@ -42,7 +42,7 @@ SOON = (
 async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
     async with live(store_url, tmp_path, DEPLOY_YML) as world:
         actions = world.github.actions
-        actions.runs.held = True
+        actions.runs.paused = True
         actions.add_workflow(
             REPOSITORY, run_name="Deploy ${{ github.event.deployment.environment }}"
         )
@@ -67,7 +67,7 @@ async def under_way(world: World, environment: str) -> tuple[Deployment, Workflo
             return bool(connection.execute(BEGAN_EARLIER, [deployment.id]).fetchone()) or None
 
     await until(moved_back)
-    [run] = [run for run in runs.every.values() if run.event == event]
+    [run] = [run for run in runs.by_id.values() if run.event == event]
     await until(lambda: world.rows(NEXT_LOOK_IS_FAR, deployment.id) or None)
     await world.github.settled()
     await until(lambda: not world.rows(SOON) or None)  # the events of its beginning are past

@@ -55,7 +55,7 @@ async def test_other_jobs_of_the_same_commit_make_nobody_look(
     store_url: str, tmp_path: Path
 ) -> None:
     async with at_work(store_url, tmp_path) as (world, tools):
-        tools.actions.runs.held = True
+        tools.actions.runs.paused = True
         deployment = await world.deploy(ENVIRONMENTS["github-actions"], ref="v1")
         await world.phase(deployment.id, "queued", "in_progress")
         about = world.github.events.about(deployment.repository, deployment.creator)

@@ -46,7 +46,7 @@ async def at_work(
 ) -> AsyncIterator[tuple[World, Tools]]:
     """`takes`: seconds of a deployment in each tool; `timeout` as in deploy.yml, of each.
     `answers`: octocat can answer in Slack, where that is the first user."""
-    sandbox = Sandbox(answers=answers)
+    sandbox = Sandbox(interactive=answers)
     octocat = sandbox.slack.add_user("octocat")
     tools = Tools(sandbox, {n: handler for handler, n in ENVIRONMENTS.items()}, takes=takes)
     async with tools:

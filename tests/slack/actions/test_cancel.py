@@ -102,7 +102,7 @@ async def _what_waits_never_begins(world: World, tools: Tools) -> None:
 
 
 async def test_a_command_is_killed(store_url: str, tmp_path: Path) -> None:
-    sandbox = Sandbox(answers=True)
+    sandbox = Sandbox(interactive=True)
     octocat = sandbox.slack.add_user("octocat")
     deploy_yml = f"slack_users: {{octocat: {octocat.id}}}\n{DEPLOY_YML}"
     async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:

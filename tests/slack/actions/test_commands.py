@@ -142,17 +142,17 @@ async def test_what_github_said_of_somebody_holds_there_and_for_a_minute(
 ) -> None:
     lisa = answering.slack.add_user("lisa", "lisa@acme.test")
     answering.github.add_user("lisa-gh", email="lisa@acme.test")
-    answering.github.collaborator("acme/site", "lisa-gh", "read")
+    answering.github.add_collaborator("acme/site", "lisa-gh", "read")
     answering.github.add_installation("acme", ["acme/hers"])
-    answering.github.collaborator("acme/hers", "lisa-gh", "write")
+    answering.github.add_collaborator("acme/hers", "lisa-gh", "write")
     assert "may only read" in (await answering.typed("status acme/site", lisa)).text
     assert "seen no deployment" in (await answering.typed("status acme/hers", lisa)).text
-    answering.github.collaborator("acme/site", "lisa-gh", "write")
+    answering.github.add_collaborator("acme/site", "lisa-gh", "write")
     assert "may only read" in (await answering.typed("status acme/site", lisa)).text
     later = SimpleNamespace(monotonic=lambda: time.monotonic() + cache.PERMISSION + 1)
     monkeypatch.setattr(cache, "time", later)
     assert "may only read" not in (await answering.typed("status acme/site", lisa)).text
-    answering.github.collaborator("acme/site", "lisa-gh", "read")
+    answering.github.add_collaborator("acme/site", "lisa-gh", "read")
     later.monotonic = lambda: time.monotonic() + 2 * cache.PERMISSION + 2
     assert "may only read" in (await answering.typed("status acme/site", lisa)).text
 
@@ -245,7 +245,7 @@ async def test_where_no_form_can_be_opened_it_is_said_how_to_do_without(
 
 async def test_status_says_where_each_environment_stands(answering: Answering) -> None:
     answering.github.add_installation("acme", ["acme/quiet"])
-    answering.github.collaborator("acme/quiet", "octocat", "write")
+    answering.github.add_collaborator("acme/quiet", "octocat", "write")
     told = await answering.typed("status acme/quiet", answering.ada)
     assert "seen no deployment of acme/quiet" in told.text
     sha = answering.sha()
