@@ -1,6 +1,6 @@
 """What can go wrong with a call to the outside, in the kinds that need different care."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from webhook.errors import RelayError
 
@@ -13,8 +13,8 @@ class Later(RelayError):
         self.at = at
 
     @classmethod
-    def in_seconds(cls, words: str, seconds: float) -> "Later":
-        return cls(words, datetime.now(UTC) + timedelta(seconds=seconds))
+    def in_seconds(cls, words: str, seconds: float, now: datetime) -> "Later":
+        return cls(words, now + timedelta(seconds=seconds))
 
 
 class Unsure(RelayError):

@@ -11,8 +11,7 @@ from webhook.deployments.route import no_route_words, route
 from webhook.outbound.trouble import Later, NoAccess
 from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work import moves
-from webhook.work.clock import now
-from webhook.work.look import GRACE, Look
+from webhook.work.look import Look
 from webhook.work.relay import Relay, log_about
 from webhook.work.reports import take_reports
 
@@ -44,7 +43,7 @@ async def advance(relay: Relay, deployment_id: int) -> datetime | None:
         raise
     except Exception:
         # A fault of ours: tried again as long as there is time, but never without an answer.
-        if now() < look.due + GRACE:
+        if relay.clock() < look.due + relay.timing.command_grace:
             raise
         log.exception("deployment given up")
         words = "The relay itself failed on this deployment; its log says why"

@@ -11,7 +11,7 @@ WORDS = "Cancel, asked for in Slack"
 
 
 async def cancel(relay: Relay, action: Action) -> None:
-    require_in_time(action)
+    require_in_time(relay, action)
     row = await row_of(relay, action)
     login = await allowed(relay, action, scope(row))
     async with relay.pool.connection() as connection, connection.transaction():

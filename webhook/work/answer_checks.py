@@ -4,7 +4,6 @@ Errors: `NotDone`, with words for that person; `Later` and `Unsure` where it can
 now. Where GitHub cannot say whether somebody may do it, they may not.
 """
 
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Literal
 
@@ -20,15 +19,11 @@ from webhook.store import actions
 from webhook.store.actions import Action
 from webhook.store.deployments import DeploymentRow
 from webhook.work.answer_words import not_there, refused_words, unknown
-from webhook.work.clock import now
 from webhook.work.people import login_of, mapped_login, shows_emails
-from webhook.work.recall import PERMISSION
 from webhook.work.relay import Relay, scope
 
 log = structlog.get_logger()
 
-# What was not begun by then is not begun any more: nobody expects it.
-TOO_LATE = timedelta(minutes=10)
 MAY_DEPLOY = ("write", "admin")
 
 
@@ -40,9 +35,10 @@ class NotDone(UserError):
         self.outcome = outcome
 
 
-def require_in_time(action: Action) -> None:
-    if now() > action.at + TOO_LATE:
-        minutes = int((now() - action.at).total_seconds() / 60)
+def require_in_time(relay: Relay, action: Action) -> None:
+    waited = relay.clock() - action.at
+    if waited > relay.timing.action_begins_within:
+        minutes = int(waited.total_seconds() / 60)
         words = f"This came too late: it was asked for {minutes} minutes ago, and nothing was done"
         raise NotDone(f"{words}; ask again", "failed")
 
@@ -121,7 +117,7 @@ async def _permission(relay: Relay, repository: Scope, login: str) -> str:
         log.warning("GitHub does not say what somebody may do", words=str(trouble))
         words = f"GitHub does not say now whether {login} may write to {repository.repo}"
         raise NotDone(f"{words}, so nothing was done; try again in a minute") from trouble
-    relay.recall.permissions.keep(key, found, PERMISSION)
+    relay.recall.permissions.keep(key, found, relay.timing.permission_cached)
     return found
 
 

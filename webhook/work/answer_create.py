@@ -17,15 +17,9 @@ from webhook.work.answer_checks import NotDone, require_in_time, scope_of
 from webhook.work.answer_orders import Order, marker
 from webhook.work.answer_told import tell_there
 from webhook.work.answer_words import refused_words
-from webhook.work.clock import now
 from webhook.work.relay import Relay
 
 log = structlog.get_logger()
-
-# Seconds that a call may be under way in whatever process, and seconds after its end at which it is
-# looked whether one without a clear answer made something.
-CALL_MAY_TAKE = 12
-LOOK_AFTER: tuple[float, ...] = (5, 15, 45)
 
 MakeOrder = Callable[[Relay, Action], Awaitable[Order]]
 
@@ -37,7 +31,7 @@ async def create(relay: Relay, action: Action, make_order: MakeOrder) -> None:
             log.info("deployment found again", made=made)
             return await _record(relay, action, made, action.words)
         await _not_found(relay, action)
-    require_in_time(action)
+    require_in_time(relay, action)
     order = await make_order(relay, action)
     made = await _made(relay, action, order)
     log.info("deployment asked for", made=made, environment=order.wanted.environment)
@@ -45,7 +39,7 @@ async def create(relay: Relay, action: Action, make_order: MakeOrder) -> None:
 
 
 async def _found(relay: Relay, action: Action) -> int | None:
-    if action.tried_until and action.tried_until > now():
+    if action.tried_until and action.tried_until > relay.clock():
         raise Later("a call may be under way", action.tried_until)
     repository = await scope_of(relay, action)
     return await find_deployment(
@@ -59,13 +53,13 @@ async def _found(relay: Relay, action: Action) -> int | None:
 
 async def _not_found(relay: Relay, action: Action) -> None:
     """`Later` until it was looked for often enough."""
-    looks = action.looks + 1
+    looks, after = action.looks + 1, relay.timing.deployment_lookups_after
     async with relay.pool.connection() as connection:
-        if looks == len(LOOK_AFTER):
+        if looks == len(after):
             return await actions.not_tried(connection, action.id)
-        rest = LOOK_AFTER[looks] - LOOK_AFTER[looks - 1]
-        await actions.not_found(connection, action.id, rest)
-    raise Later.in_seconds("GitHub gave no clear answer", rest)
+        rest = after[looks] - after[looks - 1]
+        await actions.not_found(connection, action.id, rest.total_seconds())
+    raise Later("GitHub gave no clear answer", relay.clock() + rest)
 
 
 async def _made(relay: Relay, action: Action, order: Order) -> int:
@@ -80,15 +74,16 @@ async def _made(relay: Relay, action: Action, order: Order) -> int:
             environment=wanted.environment,
             ref=wanted.ref,
             words=order.words,
-            seconds=CALL_MAY_TAKE,
+            seconds=relay.timing.claim_lasts.total_seconds(),
         ):
-            raise Later.in_seconds("a call is under way", CALL_MAY_TAKE)
+            raise Later("a call is under way", relay.clock() + relay.timing.claim_lasts)
     try:
         return await create_deployment(relay.github, order.scope, wanted)
     except Unsure as trouble:
+        rest = relay.timing.deployment_lookups_after[0]
         async with relay.pool.connection() as connection:
-            await actions.answer_owed(connection, action.id, LOOK_AFTER[0])
-        raise Later.in_seconds(str(trouble), LOOK_AFTER[0]) from trouble
+            await actions.answer_owed(connection, action.id, rest.total_seconds())
+        raise Later(str(trouble), relay.clock() + rest) from trouble
     except Later:
         async with relay.pool.connection() as connection:
             await actions.not_tried(connection, action.id)

@@ -12,17 +12,12 @@ from webhook.outbound.trouble import Later, Unsure
 from webhook.store import actions
 from webhook.store.actions import Action
 from webhook.work.answer_told import said
-from webhook.work.clock import now
 from webhook.work.relay import Relay
 
 log = structlog.get_logger()
 
 # Slack takes no answer after that.
 REPLY_WITHIN = timedelta(minutes=30)
-# Seconds after which an answer that Slack did not take is tried again.
-RESTS: tuple[float, ...] = (2, 10)
-# A wait that is longer is told of.
-LONG_WAIT = timedelta(seconds=10)
 
 # The words of a question that can be answered no more, and makes room for them.
 TOO_OLD = "This has waited for too long, and nothing was done; ask anew"
@@ -33,7 +28,7 @@ async def reply(relay: Relay, action: Action) -> None:
     """Once it is known what to say, that it could not be said changes nothing."""
     if action.reply is None:
         return
-    in_time = now() < action.at + REPLY_WITHIN
+    in_time = relay.clock() < action.at + REPLY_WITHIN
     message = await said(relay, action) if in_time else None
     if message is not None:
         try:
@@ -52,12 +47,13 @@ def _replaces(action: Action) -> bool:
 
 
 async def _try_again(relay: Relay, action: Action, trouble: Later | Unsure) -> None:
-    if action.answers >= len(RESTS):
+    rests = relay.timing.reply_retries_after
+    if action.answers >= len(rests):
         log.warning("an answer was not taken by Slack", words=str(trouble))
         return
     async with relay.pool.connection() as connection:
         await actions.not_answered(connection, action.id)
-    again = Later.in_seconds(str(trouble), RESTS[action.answers])
+    again = Later(str(trouble), relay.clock() + rests[action.answers])
     if isinstance(trouble, Later) and trouble.at > again.at:
         again = trouble
     raise again from trouble
@@ -65,7 +61,7 @@ async def _try_again(relay: Relay, action: Action, trouble: Later | Unsure) -> N
 
 async def tell_of_wait(relay: Relay, action_id: int, later: Later) -> None:
     """Once, so that nobody presses again because nothing happens."""
-    if later.at < now() + LONG_WAIT:
+    if later.at < relay.clock() + relay.timing.wait_announced_after:
         return
     async with relay.pool.connection() as connection:
         action = await actions.read(connection, action_id)

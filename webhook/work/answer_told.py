@@ -4,6 +4,7 @@ What the person is told is made of the action's row, so that it can be said afte
 """
 
 from collections.abc import Callable
+from datetime import datetime
 
 from webhook.outbound.messages_signs import sign_of
 from webhook.outbound.messages_text import bold, escape, link
@@ -13,7 +14,6 @@ from webhook.store import actions, deployments, standings, steps
 from webhook.store.actions import Action
 from webhook.store.database import Async
 from webhook.store.standings import Standing
-from webhook.work.clock import now
 from webhook.work.relay import Relay
 
 # Of a repository's environments, the newest.
@@ -75,12 +75,12 @@ def _standing(relay: Relay, one: Standing) -> str:
     page = link(relay.links.page(one.repo, one.deployment_id), str(one.deployment_id))
     # All that is read of it; so that the channel and this speak of the same thing alike.
     sign, word = sign_of(one)
-    about = f"{word}, {ref}{one.sha[:7]}, {_age(one)} ({page})"
+    about = f"{word}, {ref}{one.sha[:7]}, {_age(one, relay.clock())} ({page})"
     return f"{sign} *{escape(one.environment, 60)}*: {about}"
 
 
-def _age(one: Standing) -> str:
-    seconds = (now() - one.changed_at).total_seconds()
+def _age(one: Standing, now: datetime) -> str:
+    seconds = (now - one.changed_at).total_seconds()
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
             return f"{int(seconds / size)}{unit} ago"

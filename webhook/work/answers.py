@@ -6,7 +6,6 @@ a crash (webhook.work.answer_create).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
 
 import structlog
 
@@ -18,27 +17,14 @@ from webhook.store import actions
 from webhook.store.actions import Action, AskedBefore, Outcome
 from webhook.work import answer_orders
 from webhook.work.answer_cancel import cancel
-from webhook.work.answer_checks import (
-    TOO_LATE,
-    NotDone,
-    allowed,
-    require_in_time,
-    routed,
-    scope_of,
-)
-from webhook.work.answer_create import CALL_MAY_TAKE, LOOK_AFTER, create
+from webhook.work.answer_checks import NotDone, allowed, require_in_time, routed, scope_of
+from webhook.work.answer_create import create
 from webhook.work.answer_reply import TOO_OLD, reply, tell_of_wait
 from webhook.work.answer_words import asked_before, refused_words
-from webhook.work.clock import now
 from webhook.work.relay import Relay
 
 log = structlog.get_logger()
 
-# Slack lets a form be opened for three seconds.
-FORM_WITHIN = timedelta(seconds=2.8)
-# How long a call without a clear answer is looked for, and the most seconds between two looks.
-GIVE_UP_AFTER = timedelta(days=1)
-LONGEST_WAIT = 60
 _HELD = "Waits until it is confirmed"
 _CONFIRMED = "You have confirmed this already; it is being asked for"
 _IN_DOUBT = "GitHub gave no clear answer"
@@ -61,7 +47,7 @@ async def answer(relay: Relay, action_id: int) -> None:
             raise
         action = await _read(relay, action_id) or action
         if action.outcome == "tried":
-            raise Later.in_seconds("somebody else is at it", CALL_MAY_TAKE)
+            raise Later("somebody else is at it", relay.clock() + relay.timing.claim_lasts)
     await reply(relay, action)
 
 
@@ -79,15 +65,16 @@ async def _attempt(relay: Relay, action: Action) -> None:
 
 async def _do(relay: Relay, action: Action) -> None:
     """What nobody can answer now is asked again, for as long as the person may still expect it."""
-    if now() > action.at + GIVE_UP_AFTER:
+    if relay.clock() > action.at + relay.timing.action_given_up_after:
         raise NotDone(f"{_IN_DOUBT}, for a day; {_LOOK_THERE}", "failed")
+    latest = action.at + relay.timing.action_begins_within
     try:
         await _ACTS[action.kind](relay, action)
     except (Later, Unsure, Refused) as trouble:
         known = await _read(relay, action.id) or action
         if known.outcome == "tried":
-            raise _in_doubt(known, trouble) from trouble
-        if isinstance(trouble, Later) and trouble.at <= action.at + TOO_LATE:
+            raise _in_doubt(relay, known, trouble) from trouble
+        if isinstance(trouble, Later) and trouble.at <= latest:
             raise
         words = str(trouble)
         if isinstance(trouble, Refused):
@@ -95,14 +82,15 @@ async def _do(relay: Relay, action: Action) -> None:
         raise NotDone(f"Nothing was done. {words}; ask again later", "failed") from trouble
 
 
-def _in_doubt(action: Action, trouble: Later | Unsure | Refused) -> Later | NotDone:
+def _in_doubt(relay: Relay, action: Action, trouble: Later | Unsure | Refused) -> Later | NotDone:
     """A call may have got through; it is looked for until GitHub tells."""
     if isinstance(trouble, Refused):
         return NotDone(f"{_IN_DOUBT}, and cannot be asked: {trouble}; {_LOOK_THERE}", "failed")
     if isinstance(trouble, Later):
         return trouble
-    seconds = (now() - action.at).total_seconds() / 10
-    return Later.in_seconds(str(trouble), min(max(LOOK_AFTER[0], seconds), LONGEST_WAIT))
+    at, timing = relay.clock(), relay.timing
+    rest = max(timing.deployment_lookups_after[0], (at - action.at) / 10)
+    return Later(str(trouble), at + min(rest, timing.action_lookup_at_most))
 
 
 async def _end(relay: Relay, action: Action, outcome: Outcome, words: str) -> None:
@@ -129,7 +117,7 @@ async def _deploy(relay: Relay, action: Action) -> None:
 
 
 async def _hold(relay: Relay, action: Action) -> None:
-    require_in_time(action)
+    require_in_time(relay, action)
     repository = await scope_of(relay, action)
     await allowed(relay, action, repository)
     ref = await answer_orders.ref_of(relay, action, repository)
@@ -149,14 +137,14 @@ async def _confirmed(relay: Relay, press: Action, confirms: int) -> Action:
 
 
 async def _status(relay: Relay, action: Action) -> None:
-    require_in_time(action)
+    require_in_time(relay, action)
     await allowed(relay, action, await scope_of(relay, action))
     await _end(relay, action, "done", "")
 
 
 async def _form(relay: Relay, action: Action) -> None:
-    where = action.reply
-    if relay.slack is None or where is None or now() > action.at + FORM_WITHIN:
+    where, late = action.reply, relay.clock() > action.at + relay.timing.form_within
+    if relay.slack is None or where is None or late:
         raise NotDone(f"The form could not be opened in time; {_TYPED}", "failed")
     names, typed = choices(relay.config)
     view = deploy_form(

@@ -9,7 +9,6 @@ from webhook.deployments.states import LONGEST_WORDS, Phase, follows, shorten
 from webhook.store import actions, deployments, steps
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow, Outdated
-from webhook.work.clock import now
 from webhook.work.relay import Relay
 
 _WAITING = "Waiting: "
@@ -54,7 +53,7 @@ async def wait(relay: Relay, row: DeploymentRow, trouble: str, *, tell: bool) ->
     """The tool cannot be asked; kept for the page and, where it lasts, told everybody."""
     trouble = relay.redactor.text(trouble)
     async with relay.pool.connection() as connection, connection.transaction():
-        since = row.tool_trouble_since or now()
+        since = row.tool_trouble_since or relay.clock()
         row = await deployments.change(
             connection, row, tool_trouble=trouble, tool_trouble_since=since
         )
@@ -206,7 +205,7 @@ async def apply(relay: Relay, connection: Async, row: DeploymentRow, move: Move)
     if move.environment_url:
         columns["environment_url"] = relay.redactor.text(move.environment_url)
     if move.phase.final:
-        columns["ended_at"] = row.ended_at or now()
+        columns["ended_at"] = row.ended_at or relay.clock()
     row = await deployments.change(connection, row, **columns)
     if row.phase is Phase.SUCCESS:
         for replaced in await deployments.replaced_by(connection, row):

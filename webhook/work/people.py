@@ -16,7 +16,6 @@ from webhook.outbound import github_people
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.slack import Slack
 from webhook.outbound.trouble import Later, Refused, Unsure
-from webhook.work.recall import NOBODY, PEOPLE
 from webhook.work.relay import Relay
 
 log = structlog.get_logger()
@@ -36,7 +35,9 @@ async def login_of(relay: Relay, scope: Scope, team: str, user: str) -> str:
     except Refused as refused:
         log.warning("a person in Slack cannot be looked up", words=str(refused))
         return ""
-    relay.recall.logins.keep((team, user), login, PEOPLE if login else NOBODY)
+    timing = relay.timing
+    during = timing.person_cached if login else timing.nobody_cached
+    relay.recall.logins.keep((team, user), login, during)
     return login
 
 
@@ -74,11 +75,11 @@ async def mention_of(
         mention = await _mention_by_email(relay, slack, team, login, scope)
     except (Later, Unsure) as trouble:
         log.info("a person on GitHub cannot be looked up in Slack", words=str(trouble))
-        relay.recall.mentions.keep((team, login.lower()), "", NOBODY)
+        relay.recall.mentions.keep((team, login.lower()), "", relay.timing.nobody_cached)
         return ""
     except Refused:  # nobody has that address there
         mention = ""
-    relay.recall.mentions.keep((team, login.lower()), mention, PEOPLE)
+    relay.recall.mentions.keep((team, login.lower()), mention, relay.timing.person_cached)
     return mention
 
 

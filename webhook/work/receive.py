@@ -23,7 +23,6 @@ from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import DeploymentRow
 from webhook.work import moves
-from webhook.work.clock import now
 from webhook.work.moves import Move
 from webhook.work.queue import NEWS
 from webhook.work.relay import Relay
@@ -105,7 +104,7 @@ async def _asked(
     row = await deployments.change(
         connection,
         row,
-        asked_at=now(),
+        asked_at=relay.clock(),
         delivery=guid,
         watched=event.watched,
         production=row.production if production is None else production,

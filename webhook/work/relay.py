@@ -1,9 +1,8 @@
 """What every job needs, opened once a worker."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
 
 import aiohttp
 import structlog
@@ -23,8 +22,8 @@ from webhook.start import Setup
 from webhook.store import database, deployments, slack_messages
 from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.vault import Vault
-from webhook.work.clock import now
 from webhook.work.queue import Queue
 from webhook.work.recall import Recall
 from webhook.work.slack_targets import targets
@@ -35,21 +34,18 @@ from webhook.work.workspaces import Workspaces
 CONCURRENCY = 20
 CONNECTIONS = 6
 QUEUE_CONNECTIONS = 3
-# Slack takes about one message a second in a channel.
-SLACK_PACE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
     """`place` names this machine's data directory, on which commands run. `answers`: whether people
-    can answer in Slack. `slack_pace`: from one call in a channel to the next of its kind."""
+    can answer in Slack."""
 
     config: Config
     pool: AsyncPool
     queue: Queue
     github: GitHub
     slack: Workspaces | None
-    slack_pace: timedelta
     replies: Replies
     answers: bool
     links: Links
@@ -57,14 +53,17 @@ class Relay:
     workplace: Workplace
     redactor: Redactor
     place: str
-    recall: Recall = field(default_factory=Recall)
+    timing: Timing
+    clock: Clock
+    handlers: Mapping[str, type[Handler]]
+    recall: Recall
 
     def handler(self, environment: Environment) -> Handler:
-        return HANDLERS[environment.handler](environment.options, self.workplace)
+        return self.handlers[environment.handler](environment.options, self.workplace)
 
     def as_contract(self, row: DeploymentRow, environment: Environment) -> Deployment:
         """The deployment as its handler sees it."""
-        deadline = row.deadline or now() + environment.timeout
+        deadline = row.deadline or self.clock() + environment.timeout
         return Deployment(
             id=row.id,
             repo=row.repo,
@@ -114,7 +113,12 @@ def scope(row: DeploymentRow) -> Scope:
 
 @asynccontextmanager
 async def open_relay(
-    setup: Setup, url: str, slack_pace: timedelta = SLACK_PACE
+    setup: Setup,
+    url: str,
+    *,
+    timing: Timing = DEFAULT_TIMING,
+    clock: Clock = utc_now,
+    handlers: Mapping[str, type[Handler]] = HANDLERS,
 ) -> AsyncIterator[Relay]:
     settings = setup.settings
     connector = PsycopgConnector(
@@ -122,26 +126,27 @@ async def open_relay(
     )
     queue = Queue(connector)
     async with (
-        database.async_pool(url, CONNECTIONS) as pool,
+        database.async_pool(url, CONNECTIONS, timing.connection_within) as pool,
         queue.app.open_async(),
         aiohttp.ClientSession(
             timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
         ) as session,
     ):
-        github = GitHub(settings, session)
+        github = GitHub(settings, session, clock)
         yield Relay(
             config=setup.config,
             pool=pool,
             queue=queue,
             github=github,
-            slack=Workspaces(settings.slack, session, pool, Vault(setup.secret_keys))
+            slack=Workspaces(
+                settings.slack, session, pool, Vault(setup.secret_keys), timing=timing, clock=clock
+            )
             if settings.slack.used
             else None,
-            slack_pace=slack_pace,
-            replies=Replies(settings.slack.base_url, session),
+            replies=Replies(settings.slack.base_url, session, clock),
             answers=settings.slack.answers,
-            links=Links(settings.server_url, setup.secret_keys),
-            report_tokens=ReportTokens(settings.server_url, setup.secret_keys),
+            links=Links(settings.server_url, setup.secret_keys, clock),
+            report_tokens=ReportTokens(settings.server_url, setup.secret_keys, clock),
             workplace=Workplace(
                 data_dir=settings.data_dir,
                 environ=setup.environ,
@@ -151,4 +156,8 @@ async def open_relay(
             ),
             redactor=Redactor(setup.secrets),
             place=setup.place,
+            timing=timing,
+            clock=clock,
+            handlers=handlers,
+            recall=Recall.empty(clock),
         )

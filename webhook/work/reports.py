@@ -4,6 +4,7 @@ Whether a report counts is judged here, not when it comes in: the tool gets its 
 one deployment is moved by one job at a time.
 """
 
+from datetime import datetime
 from typing import Any
 
 from handlers import HANDLERS
@@ -13,7 +14,6 @@ from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.steps import Step
 from webhook.work import moves
-from webhook.work.clock import now
 from webhook.work.moves import Move
 from webhook.work.relay import Relay, log_about
 
@@ -39,15 +39,15 @@ async def _take(relay: Relay, connection: Async, row: DeploymentRow, step: Step)
         return row
     move = Move(phase, step.words, step.environment_url)
     row = await moves.apply(relay, connection, row, move)
-    row = await deployments.change(connection, row, **_known_now(row, phase))
+    row = await deployments.change(connection, row, **_known_now(row, phase, relay.clock()))
     words = row.words or moves.plain_words(row)
     await steps.judge(connection, step.id, words=words, counted=True)
     return row
 
 
-def _known_now(row: DeploymentRow, phase: Phase) -> dict[str, Any]:
+def _known_now(row: DeploymentRow, phase: Phase, at: datetime) -> dict[str, Any]:
     """It need not be asked meanwhile; after its end, not at all. A command is followed anyway."""
-    columns: dict[str, Any] = {"reported_at": now(), "tool_trouble": "", "tool_trouble_since": None}
+    columns: dict[str, Any] = {"reported_at": at, "tool_trouble": "", "tool_trouble_since": None}
     remote = row.handler in HANDLERS and not HANDLERS[row.handler].local
     if remote and phase.final and row.run is not None:
         ended = phase if phase is not Phase.INACTIVE else Phase.ERROR

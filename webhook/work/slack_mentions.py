@@ -14,8 +14,6 @@ from webhook.work.relay import Relay, scope
 from webhook.work.slack_targets import Target
 from webhook.work.workspaces import Workspaces
 
-# Seconds that a message waits to know whom to mention.
-PATIENCE = 4
 _GROUP_ID = re.compile(r"S[A-Z0-9]{6,}")
 
 
@@ -38,7 +36,7 @@ async def mention(
     team = target.destination.workspace or ""
     try:
         slack = await workspaces.of(team)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(relay.timing.details_within.total_seconds()):
             found = await mention_of(relay, slack, (await slack.bot()).team, asked_by, scope(row))
     except (Refused, Later, Unsure, TimeoutError):  # said where the message is posted
         found = ""

@@ -10,7 +10,7 @@ Errors: `Refused` (not installed, or no more), `Later`, `Unsure`; `Sealed` where
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -20,16 +20,11 @@ from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.store import slack_installations
 from webhook.store.database import Async, AsyncPool
 from webhook.store.slack_installations import Installation
+from webhook.timing import DEFAULT_TIMING, Timing
 from webhook.vault import Vault
-from webhook.work.clock import now
 
 log = structlog.get_logger()
 
-REFRESH_BEFORE = timedelta(hours=2)
-# A token that is about to expire might not last until Slack reads it.
-_MARGIN = timedelta(seconds=15)
-# How long a refresh that did not come about is not tried again, while the old token is good.
-_REST = timedelta(seconds=60)
 _AGAIN = "install the Slack app again: python -m webhook slack install-link"
 _ENDS = {
     "invalid_refresh_token": "Slack does not take the refresh token any more",
@@ -53,7 +48,13 @@ class _Ended:
     trouble: str
 
 
-async def token_of(pool: AsyncPool, vault: Vault, oauth: SlackOAuth, team: str) -> str:
+async def token_of(
+    pool: AsyncPool,
+    vault: Vault,
+    oauth: SlackOAuth,
+    team: str,
+    timing: Timing = DEFAULT_TIMING,
+) -> str:
     """The current token of an installed workspace."""
     async with pool.connection() as connection:
         known = await slack_installations.read(connection, team)
@@ -61,19 +62,20 @@ async def token_of(pool: AsyncPool, vault: Vault, oauth: SlackOAuth, team: str) 
         raise Refused(f"the Slack app is not installed in workspace {team}; {_AGAIN}")
     if known.trouble:
         raise Refused(known.trouble)
-    if not _expires_within(known, REFRESH_BEFORE):
+    now = oauth.clock()
+    if not _expires_by(known, now + timing.token_refresh_before):
         return vault.open(known.token)
-    good = not _expires_within(known, _MARGIN)
-    if good and oauth.resting.get(team, now()) > now():
+    good = not _expires_by(known, now + timing.token_margin)
+    if good and oauth.resting.get(team, now) > now:
         return vault.open(known.token)
     try:
-        return await _to_its_end(_refreshed(pool, vault, oauth, team))
+        return await _to_its_end(_refreshed(pool, vault, oauth, team, timing))
     except (Later, Unsure, SaysNo) as trouble:
         if not good:
             raise _in_words(trouble) from trouble
         if not isinstance(trouble, _Elsewhere):
             log.warning("a Slack token is not refreshed yet", team=team, words=str(trouble))
-            oauth.resting[team] = now() + _REST
+            oauth.resting[team] = oauth.clock() + timing.token_refresh_retry
         return vault.open(known.token)
 
 
@@ -91,14 +93,19 @@ async def _to_its_end(refreshed: Coroutine[Any, Any, str]) -> str:
         raise
 
 
-async def _refreshed(pool: AsyncPool, vault: Vault, oauth: SlackOAuth, team: str) -> str:
+async def _refreshed(
+    pool: AsyncPool, vault: Vault, oauth: SlackOAuth, team: str, timing: Timing
+) -> str:
     async with pool.connection() as connection, connection.transaction():
         mine = await slack_installations.lock(connection, team)
         if mine is None:
-            raise _Elsewhere.in_seconds("the token is being refreshed", 1)
+            again = oauth.clock() + timing.token_refresh_recheck
+            raise _Elsewhere("the token is being refreshed", again)
         if mine.trouble:
             raise Refused(mine.trouble)
-        if not _expires_within(mine, REFRESH_BEFORE):  # somebody was quicker
+        if not _expires_by(
+            mine, oauth.clock() + timing.token_refresh_before
+        ):  # somebody was quicker
             return vault.open(mine.token)
         outcome = await _refresh(connection, vault, oauth, mine)
     if isinstance(outcome, _Ended):
@@ -135,8 +142,8 @@ async def _end(connection: Async, mine: Installation, code: str) -> _Ended:
     return _Ended(trouble)
 
 
-def _expires_within(installation: Installation, span: timedelta) -> bool:
-    return installation.expires_at is not None and installation.expires_at <= now() + span
+def _expires_by(installation: Installation, at: datetime) -> bool:
+    return installation.expires_at is not None and installation.expires_at <= at
 
 
 def _in_words(trouble: Later | Unsure | SaysNo) -> Later | Unsure | Refused:

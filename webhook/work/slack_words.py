@@ -15,13 +15,9 @@ from webhook.store.actions import Action
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.steps import Step
-from webhook.work.recall import NOBODY
 from webhook.work.relay import Relay, scope
 
 log = structlog.get_logger()
-
-# Seconds that a message waits for GitHub to say what ships with a deployment.
-PATIENCE = 4
 
 
 async def told_of(relay: Relay, row: DeploymentRow) -> Told:
@@ -106,11 +102,11 @@ async def _ships(relay: Relay, row: DeploymentRow, last: DeploymentRow | None) -
         return None
     found = None
     try:
-        async with recall.comparing, asyncio.timeout(PATIENCE):
+        async with recall.comparing, asyncio.timeout(relay.timing.details_within.total_seconds()):
             found = await compare(relay.github, scope(row), last.sha, row.sha)
     except (Later, Unsure, TimeoutError) as trouble:
         log.warning("GitHub does not say what ships now", words=str(trouble))
-        recall.unknown.keep(row.repo, "what ships", NOBODY)
+        recall.unknown.keep(row.repo, "what ships", relay.timing.changelog_error_cached)
         return None
     except Refused as refused:
         log.info("GitHub does not say what ships", words=str(refused))

@@ -18,20 +18,12 @@ from webhook.outbound.trouble import Invalid, Later, NoAccess, Refused, Unsure
 from webhook.store import steps
 from webhook.store.deployments import DeploymentRow
 from webhook.store.steps import Outbox, Step
-from webhook.work.clock import now
 from webhook.work.relay import Relay, log_about, scope
 
 log = structlog.get_logger()
 
-# Seconds that a call may be under way in whatever process, and seconds after which one without a
-# clear answer is looked into.
-CALL_MAY_TAKE = 12
-LOOK_AFTER = 3
-# An installation that is gone or suspended may come back; asked every hour, for three days.
-ACCESS_RETRY = 3600
 # GitHub takes 80 writes a minute: where more wait, those that only say other words are left out.
 MOST_WAITING = 20
-GIVE_UP_AFTER = timedelta(days=3)
 
 
 async def tell_github(relay: Relay, deployment_id: int) -> None:
@@ -51,7 +43,7 @@ async def tell_github(relay: Relay, deployment_id: int) -> None:
 
 
 async def _tell(relay: Relay, row: DeploymentRow, step: Step) -> None:
-    if step.outbox == "tried" and step.tried_until and step.tried_until > now():
+    if step.outbox == "tried" and step.tried_until and step.tried_until > relay.clock():
         raise Later("a call may be under way", step.tried_until)
     try:
         github_id = await _found(relay, row, step)
@@ -60,8 +52,9 @@ async def _tell(relay: Relay, row: DeploymentRow, step: Step) -> None:
             return
         github_id = github_id or await _written(relay, row, step)
     except Unsure as trouble:
-        await _mark(relay, step, "tried", trouble=str(trouble), look_after=LOOK_AFTER)
-        raise Later.in_seconds(str(trouble), LOOK_AFTER) from trouble
+        rest = relay.timing.status_lookup_after
+        await _mark(relay, step, "tried", trouble=str(trouble), look_after=rest)
+        raise Later(str(trouble), relay.clock() + rest) from trouble
     except NoAccess as refused:
         await _no_access(relay, step, refused)
     except Refused as refused:
@@ -89,9 +82,10 @@ async def _found(relay: Relay, row: DeploymentRow, step: Step) -> int | None:
 
 async def _written(relay: Relay, row: DeploymentRow, step: Step) -> int:
     await relay.github.require_access(scope(row))  # so that the claim covers one call only
+    lasts = relay.timing.claim_lasts
     async with relay.pool.connection() as connection:
-        if not await steps.claim_call(connection, step, CALL_MAY_TAKE):
-            raise Later.in_seconds("a call is under way", CALL_MAY_TAKE)
+        if not await steps.claim_call(connection, step, lasts.total_seconds()):
+            raise Later("a call is under way", relay.clock() + lasts)
     status = Status(
         state=step.state,
         description=shorten(step.words),
@@ -113,7 +107,7 @@ async def _created(relay: Relay, row: DeploymentRow, step: Step, status: Status)
             raise
         # The command or the tool named it; that the deployment ended matters more.
         log.warning("GitHub refuses the environment_url", environment_url=status.environment_url)
-        await _mark(relay, step, "tried", look_after=CALL_MAY_TAKE)
+        await _mark(relay, step, "tried", look_after=relay.timing.claim_lasts)
         bare = replace(status, environment_url="")
         return await relay.github.create_status(scope(row), row.id, bare)
 
@@ -123,11 +117,11 @@ def _mark_of(step: Step) -> str:
 
 
 async def _no_access(relay: Relay, step: Step, refused: NoAccess) -> None:
-    given_up = now() > step.at + GIVE_UP_AFTER
+    given_up = relay.clock() > step.at + relay.timing.installation_given_up_after
     await _mark(relay, step, "refused" if given_up else "waiting", trouble=str(refused))
     log.error("GitHub cannot be told", state=step.state, words=str(refused))
     if not given_up:
-        raise Later.in_seconds(str(refused), ACCESS_RETRY)
+        raise Later(str(refused), relay.clock() + relay.timing.installation_retry)
 
 
 async def _mark(
@@ -137,7 +131,7 @@ async def _mark(
     *,
     github_id: int | None = None,
     trouble: str = "",
-    look_after: float = 0,
+    look_after: timedelta = timedelta(0),
 ) -> None:
     async with relay.pool.connection() as connection:
         await steps.set_outbox(
@@ -146,5 +140,5 @@ async def _mark(
             outbox,
             github_id=github_id,
             trouble=trouble,
-            look_after=look_after,
+            look_after=look_after.total_seconds(),
         )

@@ -7,7 +7,6 @@ a success after a failure are shown in the channel too, because nobody is told o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import pairwise
 
 from webhook.deployments.slack_config import Destination
@@ -20,7 +19,6 @@ from webhook.store import jobs, slack_messages, steps
 from webhook.store.deployments import DeploymentRow
 from webhook.store.slack_messages import SlackMessage
 from webhook.store.steps import ASKED, Step
-from webhook.work.clock import now
 from webhook.work.queue import slack_lock
 from webhook.work.relay import Relay, log_about
 from webhook.work.slack_mentions import Mention, mention
@@ -31,10 +29,6 @@ from webhook.work.workspaces import Workspaces
 
 # Replies in one thread; what comes after them is told at the end.
 MOST_REPLIES = 30
-# Steps that follow each other so closely, in paces of the channel, are one reply.
-TOGETHER = 5
-# How long a worker of another configuration is waited for.
-KNOWN_ELSEWHERE = timedelta(minutes=5)
 FAILED = (Phase.FAILURE, Phase.ERROR)
 
 
@@ -70,15 +64,16 @@ async def _no_longer_named(relay: Relay, row: DeploymentRow, channel: str) -> Ta
         there = await slack_messages.newest(connection, row.id, "message", channel)
     if any(message.ts for message in there):
         return Target(channel, channel, living=True, destination=Destination(mentions="none"))
-    if now() - row.phase_at < KNOWN_ELSEWHERE:
-        raise Later("deploy.yml names no such channel here", now() + KNOWN_ELSEWHERE / 10)
+    now, timing = relay.clock(), relay.timing
+    if now - row.phase_at < timing.unknown_channel_kept:
+        raise Later("deploy.yml names no such channel here", now + timing.unknown_channel_retry)
     return None
 
 
 async def require_newest(relay: Relay, row: DeploymentRow) -> None:
     newer = await relay.read(row.id)
     if newer is not None and newer.version != row.version:
-        raise Later("it has changed meanwhile", now())
+        raise Later("it has changed meanwhile", relay.clock())
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +138,19 @@ class Telling:
         if waiting is None and not urgent and self.row.ended_at is None:
             if len(replies) >= MOST_REPLIES:
                 return
-            together_until = worth[0].at + TOGETHER * self.relay.slack_pace
-            if now() < together_until:
+            together_until = worth[0].at + self.relay.timing.replies_gathered_for
+            if self.relay.clock() < together_until:
                 raise Later("more steps may follow at once", together_until)
         shown = await self._reply(parent, worth, begun or told[-1].turn, urgent=urgent)
         if shown.ts and len(told) < len(new):
-            raise Later("more has happened since that reply was begun", now())
+            raise Later("more has happened since that reply was begun", self.relay.clock())
 
     async def _drop(self, waiting: SlackMessage | None) -> None:
         """What this channel does not want to hear any more must not hold back what follows."""
         if waiting is not None:
             async with self.relay.pool.connection() as connection:
                 await slack_messages.give_up(connection, waiting)
-            raise Later("goes on behind a reply that is not wanted any more", now())
+            raise Later("goes on behind a reply that is not wanted any more", self.relay.clock())
 
     async def _reply(
         self, parent: SlackMessage, worth: Sequence[Step], about: int, *, urgent: bool
@@ -172,7 +167,7 @@ class Telling:
         except Gone as gone:
             async with self.relay.pool.connection() as connection:
                 await slack_messages.forget(connection, parent)
-            raise Later("the message was deleted", now()) from gone
+            raise Later("the message was deleted", self.relay.clock()) from gone
 
     def _worth_telling(self, told: Sequence[Step]) -> list[Step]:
         """What this channel wants to hear, and nothing twice in a row."""

@@ -1,7 +1,8 @@
 """The worker process: Procrastinate's worker with the relay's tasks.
 
 A worker that dies leaves its jobs as `doing`; another one, or the same one started anew, takes
-them over (webhook.work.sweep) when its heartbeat is STALLED_AFTER seconds old.
+them over (webhook.work.sweep) when its heartbeat is older than
+`Timing.worker_stalled_after`.
 """
 
 import asyncio
@@ -16,23 +17,18 @@ from webhook.outbound.trouble import Later
 from webhook.store import deliveries
 from webhook.store.deployments import Outdated
 from webhook.store.jobs import DEFAULT_QUEUE
+from webhook.timing import Clock, Timing
 from webhook.work.advance import advance
 from webhook.work.answers import answer
 from webhook.work.queue import Patience, queue_at
 from webhook.work.receive import receive
 from webhook.work.relay import CONCURRENCY, Relay
 from webhook.work.reports import take_reports
-from webhook.work.sweep import STALLED_AFTER, Sweeper
+from webhook.work.sweep import Sweeper
 from webhook.work.tell_github import tell_github
 from webhook.work.tell_slack import tell_slack
 
 log = structlog.get_logger()
-
-# Seconds.
-HEARTBEAT = 3.0
-POLL_EVERY = 0.5
-FINISH_WITHIN = 10.0
-PAUSE = 1.0
 
 
 async def look_after(relay: Relay, deployment_id: int) -> None:
@@ -62,11 +58,12 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
 }
 
 
-def register_tasks(app: App) -> None:
+def register_tasks(app: App, timing: Timing, clock: Clock) -> None:
+    patience = Patience(timing, clock)
     for name, job in TASKS.items():
-        app.task(name=name, retry=Patience(), pass_context=True)(_with_relay(job))
+        app.task(name=name, retry=patience, pass_context=True)(_with_relay(job))
     every_night = app.periodic(cron="17 3 * * *")
-    every_night(app.task(name="prune", retry=Patience(), pass_context=True)(_with_relay(prune)))
+    every_night(app.task(name="prune", retry=patience, pass_context=True)(_with_relay(prune)))
 
 
 def _with_relay(job: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -81,7 +78,7 @@ async def work(relay: Relay, stop: asyncio.Event) -> None:
 
     Where the store goes away, Procrastinate's worker ends; it is started again until it is back.
     """
-    register_tasks(relay.queue.app)
+    register_tasks(relay.queue.app, relay.timing, relay.clock)
     sweeper = Sweeper(relay)
     sweeping = asyncio.create_task(sweeper.sweep_forever())
     stopping = asyncio.create_task(stop.wait())
@@ -94,20 +91,21 @@ async def work(relay: Relay, stop: asyncio.Event) -> None:
             [ended] = await asyncio.gather(working, return_exceptions=True)
             if not stop.is_set():
                 log.warning("interrupted, goes on in a second", words=str(ended or ""))
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(relay.timing.worker_restart_pause.total_seconds())
     finally:
         sweeping.cancel()
         stopping.cancel()
 
 
 async def _work(relay: Relay, sweeper: Sweeper) -> None:
+    timing = relay.timing
     await relay.queue.app.run_worker_async(
         queues=[DEFAULT_QUEUE, queue_at(relay.place)],
         concurrency=CONCURRENCY,
-        fetch_job_polling_interval=POLL_EVERY,
-        update_heartbeat_interval=HEARTBEAT,
-        stalled_worker_timeout=STALLED_AFTER,
-        shutdown_graceful_timeout=FINISH_WITHIN,
+        fetch_job_polling_interval=timing.job_poll_interval.total_seconds(),
+        update_heartbeat_interval=timing.worker_heartbeat.total_seconds(),
+        stalled_worker_timeout=timing.worker_stalled_after.total_seconds(),
+        shutdown_graceful_timeout=timing.shutdown_within.total_seconds(),
         delete_jobs="successful",
         additional_context={"relay": relay},
         install_signal_handlers=False,
