@@ -182,8 +182,10 @@ class World:
         """With other durations of `Timing`, until the block ends."""
         before = self.timing
         await self._work_by(replace(before, **changes))
-        yield
-        await self._work_by(before)
+        try:
+            yield
+        finally:
+            await self._work_by(before)
 
     async def _work_by(self, timing: Timing) -> None:
         count = len(self.workers)

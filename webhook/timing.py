@@ -55,8 +55,8 @@ class Timing:
     installation_given_up_after: timedelta = timedelta(days=3)
 
     # Runs.
-    # Between two checks of a run: its handler's pace, which begins at this at most.
-    first_poll_at_most: timedelta = timedelta(seconds=5)
+    # Between two checks of a run: its handler's pace, whose least is bounded by this.
+    first_poll_at_most: timedelta = timedelta(minutes=1)
     # What a tool does not show yet, or cannot say now, is asked again after this at least, and
     # later at longer intervals: of a tool that is not ready, and of one that is busy or away.
     recheck_at_least: timedelta = timedelta(seconds=2)

@@ -103,9 +103,8 @@ async def _refreshed(
             raise _Elsewhere("the token is being refreshed", again)
         if mine.trouble:
             raise Refused(mine.trouble)
-        if not _expires_by(
-            mine, oauth.clock() + timing.token_refresh_before
-        ):  # somebody was quicker
+        soon = oauth.clock() + timing.token_refresh_before
+        if not _expires_by(mine, soon):  # somebody was quicker
             return vault.open(mine.token)
         outcome = await _refresh(connection, vault, oauth, mine)
     if isinstance(outcome, _Ended):
