@@ -3,14 +3,15 @@
 import pytest
 
 from handlers import HANDLERS, http
-from webhook.outbound import github, slack
-from webhook.timing import DEFAULT_TIMING
+from webhook.engine.timing import DEFAULT_TIMING
+from webhook.github import client
+from webhook.slack import client as slack
 
 
 def test_a_claim_outlasts_the_call_that_it_is_for() -> None:
     lasts = DEFAULT_TIMING.claim_lasts.total_seconds()
     assert lasts > http.TIMEOUT
-    assert lasts > (github.TIMEOUT.total or 0)
+    assert lasts > (client.TIMEOUT.total or 0)
     assert lasts > slack.TIMEOUT
 
 

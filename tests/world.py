@@ -21,16 +21,16 @@ from werkzeug.serving import make_server
 
 from handlers import HANDLERS
 from handlers.contract import Handler
-from webhook import logs, start
+from sandbox.github.model import Deployment
+from sandbox.sandbox import REPOSITORY, Sandbox
+from sandbox.slack.model import Message
+from webhook import logs, startup
 from webhook.app import create_app
-from webhook.sandbox.github_model import Deployment
-from webhook.sandbox.sandbox import REPOSITORY, Sandbox
-from webhook.sandbox.slack_model import Message
-from webhook.start import Setup
-from webhook.timing import Timing, utc_now
-from webhook.work.relay import open_relay
-from webhook.work.socket_mode import listening
-from webhook.work.worker import work
+from webhook.engine.services import open_services
+from webhook.engine.timing import Timing, utc_now
+from webhook.slack.socket_listener import listening
+from webhook.startup import Setup
+from webhook.worker import work
 
 DEPLOY_YML = """
 slack: {channel: "#deploys"}
@@ -157,16 +157,16 @@ class World:
     def start_worker(self) -> None:
         async def run(stop: asyncio.Event) -> None:
             async with (
-                open_relay(
+                open_services(
                     self.setup,
                     self.store_url,
                     timing=self.timing,
                     clock=self.clock,
                     handlers=self.handlers,
-                ) as relay,
+                ) as services,
                 listening(self.setup, self.store_url, self.timing, self.clock),
             ):
-                await work(relay, stop)
+                await work(services, stop)
 
         stop = asyncio.Event()
         self.workers.append((asyncio.create_task(run(stop)), stop))
@@ -293,7 +293,7 @@ def _set_up(
     sandbox: Sandbox, data_dir: Path, config: Path, environ: dict[str, str], port: int
 ) -> Setup:
     variables = sandbox.environ(data_dir, config, port) | environ
-    return start.set_up({"PATH": os.environ["PATH"], **variables})
+    return startup.set_up({"PATH": os.environ["PATH"], **variables})
 
 
 def _not_yet(*_: object) -> list[bytes]:

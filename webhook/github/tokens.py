@@ -1,0 +1,74 @@
+"""Installation tokens of the GitHub App: fetched once for many, kept until shortly before the end.
+
+Source: docs.github.com, "Generating an installation access token for a GitHub App". A token lasts
+one hour and is scoped to one repository and the permissions that its user needs.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from webhook.engine.timing import Clock
+
+RENEW_BEFORE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a token is good for; `permissions` as sorted (name, level) pairs. `repo_id` is 0 where
+    only the name is known, which a rename changes."""
+
+    installation_id: int
+    repo: str
+    repo_id: int
+    permissions: tuple[tuple[str, str], ...] = (("deployments", "write"),)
+
+    def only(self, **permissions: str) -> "Scope":
+        """The same place with these permissions instead."""
+        return replace(self, permissions=tuple(sorted(permissions.items())))
+
+    def as_request(self) -> dict[str, Any]:
+        where: dict[str, Any] = {"repository_ids": [self.repo_id]}
+        if not self.repo_id:
+            where = {"repositories": [self.repo.rpartition("/")[2]]}
+        return {**where, "permissions": dict(self.permissions)}
+
+
+class AppTokens:
+    """A cache in front of `fetch`, which asks GitHub and returns its answer (token, expires_at)."""
+
+    def __init__(self, fetch: Callable[[Scope], Awaitable[dict[str, Any]]], clock: Clock) -> None:
+        self._clock = clock
+        self._fetch = fetch
+        self._tokens: dict[Scope, tuple[str, datetime]] = {}
+        self._fetching: dict[Scope, asyncio.Task[str]] = {}
+
+    async def get(self, scope: Scope) -> str:
+        """All who wait for the same token share one call, and its error."""
+        token, renew_at = self._tokens.get(scope, ("", None))
+        if renew_at is not None and self._clock() < renew_at:
+            return token
+        fetching = self._fetching.get(scope)
+        if fetching is None:
+            fetching = asyncio.create_task(self._renew(scope))
+            self._fetching[scope] = fetching
+            fetching.add_done_callback(lambda _: self._fetching.pop(scope, None))
+        return await asyncio.shield(fetching)
+
+    async def _renew(self, scope: Scope) -> str:
+        answer = await self._fetch(scope)
+        token: str = answer["token"]
+        renew_at = datetime.fromisoformat(answer["expires_at"]) - RENEW_BEFORE
+        self._tokens[scope] = (token, renew_at)
+        return token
+
+    def drop(self, scope: Scope, token: str) -> None:
+        """Forget a token that GitHub refused, unless another one is there already."""
+        if self._tokens.get(scope, ("",))[0] == token:
+            del self._tokens[scope]
+
+    def drop_installation(self, installation_id: int) -> None:
+        for scope in [s for s in self._tokens if s.installation_id == installation_id]:
+            del self._tokens[scope]

@@ -1,0 +1,58 @@
+"""Tokens with which tools report to us: each is good for one deployment, until its deadline.
+
+A token is signed, not kept: the same deployment always gets the same one, whatever process asks,
+and nothing that could be stolen is stored. That it dies when the deployment ends is for those to
+see who read it. Source: itsdangerous, "URL Safe Serialization".
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from handlers.contract import Report
+from webhook.engine.timing import Clock, utc_now
+
+PREFIX = "grt_"
+# What logs and messages never show, whoever wrote it there. Nothing is asked of what stands before
+# it: in text that was escaped, that may be the n of a line's end.
+PATTERN = re.compile(r"grt_[A-Za-z0-9_.-]{20,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token is good for."""
+
+    deployment_id: int
+    environment: str
+
+
+class ReportTokens:
+    """Signs with the first of the keys, accepts all of them."""
+
+    def __init__(self, server_url: str, secret_keys: Sequence[str], clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self._api = f"{server_url}/api/v3"
+        # itsdangerous wants the newest key last.
+        self._serializer = URLSafeSerializer(list(reversed(secret_keys)), salt="report-token")
+
+    def report(self, repo: str, deployment_id: int, environment: str, deadline: datetime) -> Report:
+        content = [deployment_id, environment.lower(), int(deadline.timestamp())]
+        return Report(
+            url=f"{self._api}/repos/{repo}/deployments/{deployment_id}/statuses",
+            api=self._api,
+            token=f"{PREFIX}{self._serializer.dumps(content)}",
+        )
+
+    def read(self, token: str) -> Grant | None:
+        """None for one that is not ours or whose time is over."""
+        try:
+            content = self._serializer.loads(token.removeprefix(PREFIX))
+            deployment_id, environment, expires = content
+        except (BadData, TypeError, ValueError):
+            return None
+        if not token.startswith(PREFIX) or self._clock().timestamp() >= expires:
+            return None
+        return Grant(deployment_id, environment)

@@ -1,0 +1,125 @@
+"""Socket Mode: the relay calls Slack, which tells it through that connection what people do.
+
+Source: docs.slack.dev/apis/events-api/using-socket-mode and slack_sdk 3.47, `socket_mode.aiohttp`.
+Units: seconds.
+Errors: none; it connects again, for as long as it takes. An envelope is acknowledged only after it
+was kept, so Slack sends one anew that was not.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
+
+import aiohttp
+import structlog
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.socket_mode.response import SocketModeResponse
+from slack_sdk.web.async_client import AsyncWebClient
+
+from webhook.engine.timing import DEFAULT_TIMING, Timing
+from webhook.settings import SlackSettings
+
+log = structlog.get_logger()
+
+# What Slack sends, of type interactive, slash_commands or events_api -> what it is answered.
+OnEnvelope = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any] | None]]
+
+TIMEOUT = 10
+
+_NO_CONNECTION = (SlackClientError, aiohttp.ClientError, OSError, TimeoutError, ValueError)
+
+
+async def listen(
+    slack: SlackSettings, on_envelope: OnEnvelope, timing: Timing = DEFAULT_TIMING
+) -> None:
+    """Until it is cancelled."""
+    shortest = timing.socket_retry_at_least.total_seconds()
+    longest = timing.socket_retry_at_most.total_seconds()
+    pause = shortest
+    while True:
+        try:
+            async for _ in _connected(slack, on_envelope, timing):
+                pause = shortest
+            words = "the connection was lost"
+        except _NO_CONNECTION as error:
+            words = _words(error)
+        log.warning("no Socket Mode connection to Slack, tries again", words=words, after=pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, longest)
+
+
+async def _connected(
+    slack: SlackSettings, on_envelope: OnEnvelope, timing: Timing
+) -> AsyncIterator[None]:
+    """Again and again as long as there is a connection."""
+    lost_after = timing.socket_lost_after.total_seconds()
+    interval = timing.socket_check_interval.total_seconds()
+    client = _client(slack)
+    client.socket_mode_request_listeners.append(_listener(on_envelope))
+    try:
+        async with asyncio.timeout(lost_after):
+            client.wss_uri = await client.issue_new_wss_url()
+            await client.connect()  # type: ignore[no-untyped-call]
+        log.info("listens to Slack by Socket Mode")
+        missing = 0.0
+        while missing < lost_after:
+            if await client.is_connected():
+                missing = 0.0
+                yield
+            else:
+                missing += interval
+            await asyncio.sleep(interval)
+    finally:
+        with suppress(*_NO_CONNECTION):
+            await client.close()  # type: ignore[no-untyped-call]
+
+
+def _client(slack: SlackSettings) -> SocketModeClient:
+    web = AsyncWebClient(base_url=slack.base_url, timeout=TIMEOUT, retry_handlers=[])
+    assert slack.app_token
+    client = SocketModeClient(app_token=slack.app_token, logger=_quiet(), web_client=web)
+    # slack_sdk takes HTTPS_PROXY for every address; NO_PROXY counts too.
+    if proxy_bypass(urlsplit(slack.base_url).hostname or ""):
+        client.proxy = web.proxy = None
+    return client
+
+
+def _quiet() -> logging.Logger:
+    """slack_sdk's own lines hold addresses that are good for a connection; ours say enough."""
+    logger = logging.getLogger(f"{__name__}.slack_sdk")
+    logger.setLevel(logging.CRITICAL)
+    return logger
+
+
+def _listener(
+    on_envelope: OnEnvelope,
+) -> Callable[[AsyncBaseSocketModeClient, SocketModeRequest], Awaitable[None]]:
+    async def take(client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
+        try:
+            answer = await on_envelope(request.type, request.payload)
+        except Exception as error:  # noqa: BLE001 - without acknowledgement Slack sends it anew
+            log.error("not kept, what Slack sent", kind=request.type, words=str(error))
+            return
+        payload = dict(answer) if answer and request.accepts_response_payload else None
+        await client.send_socket_mode_response(SocketModeResponse(request.envelope_id, payload))
+
+    return take
+
+
+def _words(error: Exception) -> str:
+    if not isinstance(error, SlackApiError):
+        return str(error) or type(error).__name__
+    code = str(error.response.get("error", ""))
+    remedy = "see docs.slack.dev for this error"
+    if code in ("invalid_auth", "not_authed", "not_allowed_token_type", "token_revoked"):
+        remedy = "set GITPLOY_SLACK_APP_TOKEN anew, from the app's Basic Information"
+    if code == "missing_scope":
+        remedy = "give the app-level token the scope connections:write"
+    return f"Slack says {code}: {remedy}"
