@@ -3,9 +3,9 @@
 import pytest
 
 from handlers import HANDLERS, http
-from webhook.engine.timing import DEFAULT_TIMING
 from webhook.github import client
 from webhook.slack import client as slack
+from webhook.timing import DEFAULT_TIMING
 
 
 def test_a_claim_outlasts_the_call_that_it_is_for() -> None:

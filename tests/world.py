@@ -27,9 +27,9 @@ from sandbox.slack.model import Message
 from webhook import logs, startup
 from webhook.app import create_app
 from webhook.engine.services import open_services
-from webhook.engine.timing import Timing, utc_now
 from webhook.slack.socket_listener import listening
 from webhook.startup import Setup
+from webhook.timing import Timing, utc_now
 from webhook.worker import work
 
 DEPLOY_YML = """

@@ -5,7 +5,6 @@ import os
 from flask import Flask
 
 from webhook import startup
-from webhook.engine.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.github import webhook
 from webhook.jobs.inbox import Intake
 from webhook.security.cipher import Cipher
@@ -17,6 +16,7 @@ from webhook.startup import Setup
 from webhook.status_api import views as tools
 from webhook.store import jobs
 from webhook.store.database import Sync, sync_pool
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.web import probes
 from webhook.web.pages import views
 

@@ -17,7 +17,6 @@ from webhook.engine.advance import advance
 from webhook.engine.receive import receive
 from webhook.engine.services import CONCURRENCY, Services
 from webhook.engine.statuses import tell_github
-from webhook.engine.timing import Clock, Timing
 from webhook.engine.tool_reports import take_reports
 from webhook.errors import RetryAt
 from webhook.jobs.queue import Patience, queue_at
@@ -27,6 +26,7 @@ from webhook.slack.thread import tell_slack
 from webhook.store import deliveries
 from webhook.store.deployments import Conflict
 from webhook.store.jobs import DEFAULT_QUEUE
+from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
 

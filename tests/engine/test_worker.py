@@ -14,7 +14,7 @@ from handlers.command import Command
 from handlers.contract import Deployment, Run
 from tests.world import DEPLOY_YML, World, live, until
 from webhook import startup
-from webhook.engine.timing import Timing
+from webhook.timing import Timing
 
 PRODUCT = Timing()  # worlds have a quicker one
 ODD_YML = """

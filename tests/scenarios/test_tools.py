@@ -16,7 +16,7 @@ from sandbox.demo.tools import SECRETS, Tools
 from sandbox.faults import Fault
 from tests.scenarios.tools_world import DISPATCHED, ENVIRONMENTS, at_work
 from tests.world import World, until
-from webhook.engine.timing import DEFAULT_TIMING
+from webhook.timing import DEFAULT_TIMING
 
 ROOT = Path(__file__).parents[2]
 # The call with which each tool starts; a workflow that is only watched is not started by us.

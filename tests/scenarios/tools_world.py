@@ -7,7 +7,7 @@ from pathlib import Path
 from sandbox.demo.tools import SECRETS, Tools
 from sandbox.sandbox import REPOSITORY, Sandbox
 from tests.world import QUICK, World, live
-from webhook.engine.timing import Timing
+from webhook.timing import Timing
 
 ENVIRONMENTS = {
     "github-actions": "staging",

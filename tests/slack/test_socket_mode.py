@@ -17,10 +17,10 @@ from sandbox.slack.server import Slack
 from tests.slack.actions.test_http import rows
 from tests.slack.actions.test_payloads import DEPLOY_YML
 from webhook import logs, startup
-from webhook.engine.timing import Timing
 from webhook.slack.socket_listener import listening
 from webhook.startup import Setup
 from webhook.store.database import connect
+from webhook.timing import Timing
 
 TEXT = {"type": "plain_text", "text": "Retry"}
 BUTTON = {"type": "button", "action_id": "retry", "text": TEXT, "value": "7"}

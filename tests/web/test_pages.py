@@ -9,8 +9,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.web.viewing import ASKED, SHA, Rows, Seen, app, links, look, page_url
-from webhook.engine.timing import utc_now
 from webhook.security.links import LINK_DAYS
+from webhook.timing import utc_now
 from webhook.web.stream import PAGE_OUTPUT
 
 

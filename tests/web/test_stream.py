@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.web.viewing import QUICK, Event, Rows, Stream, events_url, page_url, served
-from webhook.engine.timing import DEFAULT_TIMING
+from webhook.timing import DEFAULT_TIMING
 from webhook.web.stream import Pace
 
 

@@ -18,12 +18,12 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from werkzeug.serving import make_server
 
-from webhook.engine.timing import DEFAULT_TIMING, Clock, utc_now
 from webhook.github.events import GitHubDeployment, Repository
 from webhook.security.links import Links
 from webhook.store import deployments, output, slack_messages, timeline
 from webhook.store.database import Async, sync_pool
 from webhook.store.slack_messages import Purpose
+from webhook.timing import DEFAULT_TIMING, Clock, utc_now
 from webhook.web.pages import views
 from webhook.web.stream import Pace
 

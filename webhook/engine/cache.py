@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
-from webhook.engine.timing import Clock
+from webhook.timing import Clock
 
 K = TypeVar("K")
 V = TypeVar("V")

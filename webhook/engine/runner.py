@@ -25,11 +25,11 @@ from handlers.contract import (
 from webhook.config.load import Environment
 from webhook.engine import transitions
 from webhook.engine.services import Services, scope
-from webhook.engine.timing import Timing
 from webhook.errors import RetryAt, UnknownOutcome
 from webhook.jobs.queue import Elsewhere
 from webhook.store import deployments, machines, output
 from webhook.store.deployments import Conflict, DeploymentRow
+from webhook.timing import Timing
 
 log = structlog.get_logger()
 

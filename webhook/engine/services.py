@@ -13,7 +13,6 @@ from handlers.contract import Deployment, Handler, Workplace
 from handlers.http import Http
 from webhook.config.load import Config, Environment
 from webhook.engine.cache import Recall
-from webhook.engine.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.github.client import TIMEOUT, GitHub
 from webhook.github.handler_api import ToolsGitHub
 from webhook.github.tokens import Scope
@@ -29,6 +28,7 @@ from webhook.startup import Setup
 from webhook.store import database, deployments, slack_messages
 from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
 # Jobs that one worker does at a time; each holds a connection only now and then.
 CONCURRENCY = 20

@@ -18,11 +18,11 @@ from gidgethub import BadRequest
 from gidgethub.aiohttp import GitHubAPI
 
 from webhook import __version__
-from webhook.engine.timing import Clock, utc_now
 from webhook.errors import Forbidden, Rejected, RetryAt
 from webhook.github.errors import NO_CLEAR_ANSWER, no_access_words, understood, unsure
 from webhook.github.tokens import AppTokens, Scope
 from webhook.settings import Settings
+from webhook.timing import Clock, utc_now
 
 # Seconds for one call in all. A call that was begun by somebody who died is over after that.
 TIMEOUT = aiohttp.ClientTimeout(total=10)

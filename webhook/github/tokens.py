@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from webhook.engine.timing import Clock
+from webhook.timing import Clock
 
 RENEW_BEFORE = timedelta(minutes=5)
 

@@ -16,9 +16,9 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from webhook.engine.timing import DEFAULT_TIMING, Timing
 from webhook.jobs.inbox import Intake, NotKept
 from webhook.store.deliveries import Received
+from webhook.timing import DEFAULT_TIMING, Timing
 
 log = structlog.get_logger()
 

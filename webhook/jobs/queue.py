@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
 from procrastinate.jobs import Job
 
-from webhook.engine.timing import Clock, Timing
 from webhook.errors import RetryAt
 from webhook.store import jobs
 from webhook.store.database import Async, Sync
 from webhook.store.deployments import Conflict
+from webhook.timing import Clock, Timing
 
 NEWS = 1
 # What is new for Slack comes in its turn, and before what waits to be said there.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from webhook.engine.timing import Clock, utc_now
+from webhook.timing import Clock, utc_now
 
 # Days that a link opens its page, and up to a month more: within a month every link to a page is
 # the same, so that a Slack message is not edited just because its link was signed again.

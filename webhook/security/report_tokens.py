@@ -13,7 +13,7 @@ from datetime import datetime
 from itsdangerous import BadData, URLSafeSerializer
 
 from handlers.contract import Report
-from webhook.engine.timing import Clock, utc_now
+from webhook.timing import Clock, utc_now
 
 PREFIX = "grt_"
 # What logs and messages never show, whoever wrote it there. Nothing is asked of what stands before

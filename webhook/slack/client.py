@@ -22,9 +22,9 @@ from slack_sdk.models.metadata import Metadata
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from webhook.engine.timing import Clock, utc_now
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.slack.blocks.notice import Message
+from webhook.timing import Clock, utc_now
 
 # Seconds for one call.
 TIMEOUT = 10

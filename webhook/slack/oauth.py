@@ -19,9 +19,9 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web import WebClient
 from slack_sdk.web.async_client import AsyncWebClient
 
-from webhook.engine.timing import Clock, utc_now
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.settings import SlackSettings
+from webhook.timing import Clock, utc_now
 
 TIMEOUT = 10
 # For what is only nice to know.

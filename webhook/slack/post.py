@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 import structlog
 
 from webhook.engine.services import Services
-from webhook.engine.timing import Timing
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.slack.blocks.message import digest
 from webhook.slack.blocks.notice import Message
@@ -21,6 +20,7 @@ from webhook.store import rate_limits, slack_messages
 from webhook.store.deployments import DeploymentRow
 from webhook.store.rate_limits import Slot
 from webhook.store.slack_messages import Purpose, SlackMessage
+from webhook.timing import Timing
 
 log = structlog.get_logger()
 

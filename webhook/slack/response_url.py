@@ -22,10 +22,10 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
-from webhook.engine.timing import Clock, utc_now
 from webhook.errors import RetryAt, UnknownOutcome
 from webhook.slack.blocks.mrkdwn import plain
 from webhook.slack.blocks.notice import Message
+from webhook.timing import Clock, utc_now
 
 log = structlog.get_logger()
 

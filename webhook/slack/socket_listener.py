@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from webhook.engine.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.slack.actions.intake import Answer, AnswerIntake
 from webhook.slack.socket_mode import listen
 from webhook.startup import Setup
 from webhook.store.database import sync_pool
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
 CONNECTIONS = 2
 

@@ -23,8 +23,8 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from webhook.engine.timing import DEFAULT_TIMING, Timing
 from webhook.settings import SlackSettings
+from webhook.timing import DEFAULT_TIMING, Timing
 
 log = structlog.get_logger()
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import structlog
 
-from webhook.engine.timing import DEFAULT_TIMING, Timing
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.security.cipher import Cipher
 from webhook.slack.oauth import SaysNo, SlackOAuth, Tokens
 from webhook.store import slack_installations
 from webhook.store.database import Async, AsyncPool
 from webhook.store.slack_installations import Installation
+from webhook.timing import DEFAULT_TIMING, Timing
 
 log = structlog.get_logger()
 

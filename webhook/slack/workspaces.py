@@ -12,7 +12,6 @@ from typing import TypeVar
 import aiohttp
 import structlog
 
-from webhook.engine.timing import Clock, Timing
 from webhook.errors import Rejected, RetryAt
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import SlackSettings
@@ -22,6 +21,7 @@ from webhook.slack.tokens import token_of
 from webhook.store import slack_installations
 from webhook.store.database import AsyncPool
 from webhook.store.slack_installations import Installation
+from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
 

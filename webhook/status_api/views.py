@@ -14,7 +14,6 @@ import structlog
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from webhook.engine.timing import Clock, utc_now
 from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
 from webhook.security.report_tokens import Grant, ReportTokens
@@ -27,6 +26,7 @@ from webhook.store import timeline
 from webhook.store.database import Sync, SyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.store.timeline import NewStep, Step
+from webhook.timing import Clock, utc_now
 from webhook.web.bodies import body_of_at_most
 
 log = structlog.get_logger()

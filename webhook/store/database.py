@@ -10,7 +10,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from webhook.engine.timing import DEFAULT_TIMING
+from webhook.timing import DEFAULT_TIMING
 
 Sync: TypeAlias = Connection[DictRow]
 Async: TypeAlias = AsyncConnection[DictRow]

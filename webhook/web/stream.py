@@ -17,9 +17,9 @@ from typing import Any
 import psycopg
 import structlog
 
-from webhook.engine.timing import Clock
 from webhook.store import deployments, output, slack_messages, timeline
 from webhook.store.database import Sync, SyncPool
+from webhook.timing import Clock
 from webhook.web.pages.deployment import Known
 from webhook.web.pages.terminal_text import take
 

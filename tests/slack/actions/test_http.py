@@ -17,13 +17,13 @@ from slack_sdk.signature import SignatureVerifier
 from werkzeug.test import TestResponse
 
 from tests.slack.actions.test_payloads import CONFIG, FIELDS, press
-from webhook.engine.timing import Clock, Timing, utc_now
 from webhook.settings import SlackSettings
 from webhook.slack.actions import http
 from webhook.slack.actions.intake import AnswerIntake
 from webhook.store import slack_installations
 from webhook.store.database import connect, sync_pool
 from webhook.store.slack_installations import NewInstallation
+from webhook.timing import Clock, Timing, utc_now
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 SETTINGS = SlackSettings(

@@ -16,12 +16,12 @@ from flask import Blueprint, Response, jsonify, request
 from slack_sdk.signature import Clock as SlackClock
 from slack_sdk.signature import SignatureVerifier
 
-from webhook.engine.timing import Clock, utc_now
 from webhook.github.webhook import Refusal
 from webhook.jobs.inbox import NotKept
 from webhook.settings import SlackSettings
 from webhook.slack.actions.intake import Answer, AnswerIntake
 from webhook.slack.actions.payloads import Odd
+from webhook.timing import Clock, utc_now
 from webhook.web.bodies import body_of_at_most
 
 log = structlog.get_logger()

@@ -12,13 +12,13 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 
 from webhook.config.load import Config
-from webhook.engine.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.jobs.inbox import NotKept
 from webhook.jobs.queue import Queue
 from webhook.slack.actions.command import commanded, submitted
 from webhook.slack.actions.payloads import Asked, Odd, Said, Stopped, Taken, happened, pressed
 from webhook.store import actions, slack_installations
 from webhook.store.database import Sync, SyncPool
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
 log = structlog.get_logger()
 

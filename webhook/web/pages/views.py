@@ -14,9 +14,9 @@ from flask import Blueprint, Response, current_app, make_response, render_templa
 from jinja2 import Environment
 
 from webhook import __version__
-from webhook.engine.timing import Clock, utc_now
 from webhook.security.links import LINK_DAYS, Links
 from webhook.store.database import Sync, SyncPool
+from webhook.timing import Clock, utc_now
 from webhook.web import stream as live
 from webhook.web.pages.deployment import Known, present
 from webhook.web.stream import Live, News, Pace
