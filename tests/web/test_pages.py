@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from tests.web.viewing import ASKED, SHA, Rows, Seen, app, links, look, page_url
 from webhook.security.links import LINK_DAYS
-from webhook.timing import utc_now
+from webhook.timing import Timing, utc_now
 from webhook.web.stream import PAGE_OUTPUT
 
 
@@ -69,8 +69,8 @@ def test_the_case_of_the_repository_does_not_matter(rows: Rows, browser: FlaskCl
 
 
 def test_a_store_that_is_away_is_said(rows: Rows) -> None:
-    within = timedelta(seconds=0.2)
-    with app("postgresql://127.0.0.1:1/none", within=within) as made:
+    timing = Timing(connection_within=timedelta(seconds=0.2))
+    with app("postgresql://127.0.0.1:1/none", timing=timing) as made:
         response = made.test_client().get(page_url())
     assert "store does not answer" in refused(response, 503).text
     assert int(response.headers["Retry-After"]) > 0

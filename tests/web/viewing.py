@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any, NamedTuple, TypeVar
 from urllib.request import Request, urlopen
@@ -23,7 +23,7 @@ from webhook.security.links import Links
 from webhook.store import deployments, output, slack_messages, timeline
 from webhook.store.database import Async, sync_pool
 from webhook.store.slack_messages import Purpose
-from webhook.timing import DEFAULT_TIMING, Clock, utc_now
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.web.pages import views
 from webhook.web.stream import Pace
 
@@ -125,9 +125,9 @@ def app(
     store_url: str,
     pace: Pace = QUICK,
     pool_size: int = 4,
-    within: timedelta = DEFAULT_TIMING.connection_within,
+    timing: Timing = DEFAULT_TIMING,
 ) -> Iterator[Flask]:
-    with sync_pool(store_url, pool_size, within) as pool:
+    with sync_pool(store_url, pool_size, timing) as pool:
         made = Flask("tests", static_folder=None)
         made.register_blueprint(views.blueprint(pool, LINKS, pace))
         made.add_url_rule("/elsewhere", view_func=lambda: "", endpoint="elsewhere")

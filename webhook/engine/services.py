@@ -126,7 +126,7 @@ async def open_services(
     )
     queue = Queue(connector)
     async with (
-        database.async_pool(url, CONNECTIONS, timing.connection_within) as pool,
+        database.async_pool(url, CONNECTIONS, timing) as pool,
         queue.app.open_async(),
         aiohttp.ClientSession(
             timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
