@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from webhook import setting_values as values
+from webhook import setting_types as values
 from webhook.errors import Faults
 
 

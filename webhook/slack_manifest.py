@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from webhook import setting_values
+from webhook import setting_types
 from webhook.errors import Faults
 from webhook.settings import VARIABLES
 
@@ -31,10 +31,10 @@ EVENTS = ("app_uninstalled", "tokens_revoked")
 _NEW_APP = "https://api.slack.com/apps?new_app=1&manifest_json="
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    "GITPLOY_SERVER_HOST": setting_values.host,
-    "GITPLOY_SERVER_PROTO": setting_values.proto,
-    "GITPLOY_SLACK_BOT_SCOPES": setting_values.slack_scopes,
-    "GITPLOY_SLACK_APP_TOKEN": setting_values.app_token,
+    "GITPLOY_SERVER_HOST": setting_types.host,
+    "GITPLOY_SERVER_PROTO": setting_types.proto,
+    "GITPLOY_SLACK_BOT_SCOPES": setting_types.slack_scopes,
+    "GITPLOY_SLACK_APP_TOKEN": setting_types.app_token,
 }
 
 Json = dict[str, Any]
