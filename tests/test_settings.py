@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from webhook.errors import Faults
+from webhook.errors import ConfigErrors
 from webhook.settings import VARIABLES, Settings, Variables, config_path, variable
-from webhook.start import read, read_config
+from webhook.startup import read, read_config
 
 
 @cache
@@ -60,7 +60,7 @@ def environ(**variables: str) -> Mapping[str, str]:
 
 
 def faults(**variables: str) -> tuple[str, ...]:
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         settings(**variables)
     return caught.value.faults
 
@@ -81,7 +81,7 @@ def test_the_least_that_is_needed_gets_the_documented_defaults() -> None:
 
 
 def test_an_empty_environment_names_all_that_is_needed_at_once() -> None:
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         Settings.from_environ({})
     assert [fault.split()[0] for fault in caught.value.faults] == [
         "GITPLOY_SERVER_HOST",
@@ -267,9 +267,11 @@ def test_a_new_setting_is_one_field() -> None:
     assert small.token == "a-token"
     assert small.secrets == {"a-token"}
     assert "a-token" not in repr(small)
-    with pytest.raises(Faults, match=r"^NEW_TOKEN is not set; set it: A token$"):
+    with pytest.raises(ConfigErrors, match=r"^NEW_TOKEN is not set; set it: A token$"):
         Small.from_environ({})
-    with pytest.raises(Faults, match=r"^NEW_COUNT cannot be read: Input should be a valid integer"):
+    with pytest.raises(
+        ConfigErrors, match=r"^NEW_COUNT cannot be read: Input should be a valid integer"
+    ):
         Small.from_environ({"NEW_TOKEN": "a-token", "NEW_COUNT": "few"})
 
 
@@ -283,7 +285,7 @@ def test_no_fault_quotes_a_secret() -> None:
 
 def test_deploy_yml_that_is_not_there_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "deploy.yml"
-    with pytest.raises(Faults, match="cannot be read: No such file or directory; write it"):
+    with pytest.raises(ConfigErrors, match="cannot be read: No such file or directory; write it"):
         read_config({"GITPLOY_CONFIG": f" {path} "})
     path.write_text("envs: [{name: x, handler: command, with: {run: ['true']}}]")
     assert read_config({"GITPLOY_CONFIG": str(path)}).envs[0].name == "x"

@@ -1,7 +1,7 @@
 """The relay's settings, from environment variables. A new setting is one field.
 
 Source: pydantic-settings, "Settings management".
-Errors: `Faults`, with every variable that is wrong, what is wrong with it and the remedy.
+Errors: `ConfigErrors`, with every variable that is wrong, what is wrong with it and the remedy.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from webhook import setting_types as types
-from webhook.errors import Faults
+from webhook.errors import ConfigErrors
 
 Forms = Callable[[str], Iterable[str]]
 
@@ -110,7 +110,7 @@ class Variables(BaseSettings):
             settings, errors = None, list(_messages(cls, error))
         errors += cls.conflicts(texts)
         if settings is None or errors:
-            raise Faults(errors)
+            raise ConfigErrors(errors)
         return settings
 
     @classmethod
