@@ -99,19 +99,19 @@ async def _ships(
         return None
     if row.ships and row.ships["since"] == last.sha:
         return Ships.from_json(row.ships) if "total" in row.ships else None
-    recall = services.recall
-    if recall.comparing.locked() or recall.unknown.get(row.repo) is not None:
+    caches = services.caches
+    if caches.comparing.locked() or row.repo in caches.unknown_changelogs:
         return None
     found = None
     try:
         async with (
-            recall.comparing,
+            caches.comparing,
             asyncio.timeout(services.timing.details_within.total_seconds()),
         ):
             found = await compare(services.github, scope(row), last.sha, row.sha)
     except (RetryAt, UnknownOutcome, TimeoutError) as trouble:
         log.warning("GitHub does not say what ships now", words=str(trouble))
-        recall.unknown.keep(row.repo, "what ships", services.timing.changelog_error_cached)
+        caches.unknown_changelogs[row.repo] = row.sha
         return None
     except Rejected as refused:
         log.info("GitHub does not say what ships", words=str(refused))
