@@ -143,8 +143,8 @@ SLACK_MESSAGES = """
 create table slack_messages (
     deployment_id bigint not null references deployments on delete cascade,
     -- message: the one that is edited in place; step: a reply in its thread; failures: a message
-    -- in the channel for failures; reply: as the first code wrote a failure into the thread.
-    purpose text not null check (purpose in ('message', 'failures', 'step', 'reply')),
+    -- in the channel for failures.
+    purpose text not null check (purpose in ('message', 'failures', 'step')),
     channel text not null,                      -- as in deploy.yml
     about bigint not null default 0,            -- of a step, the turn of the last one it covers
 
