@@ -6,7 +6,7 @@ import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 
-from handlers.contract import State, ToolRejected
+from handlers.contract import ToolRejected
 from webhook.deployments.route import no_route_words, route
 from webhook.outbound.trouble import Later, NoAccess
 from webhook.store.deployments import DeploymentRow, Outdated
@@ -56,4 +56,4 @@ def _is_over(row: DeploymentRow) -> bool:
     """Ended, and no run of ours goes on: one may even if nobody has recorded its start yet."""
     if row.ended_at is None:
         return False
-    return row.started_at is None if row.run is None else State(row.run["state"]).final
+    return row.started_at is None if row.run is None else row.run.state.final

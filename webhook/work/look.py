@@ -129,7 +129,7 @@ class Look:
     async def _run(self) -> Run | None:
         """How the run stands, started now if it was not; None where it is not to start any more."""
         if self.row.run is not None:
-            return await self.handler.check(self.deployment, _as_run(self.row.run))
+            return await self.handler.check(self.deployment, self.row.run)
         found = await self._find()
         if found is not None:
             log.info("run found again", run=found.id)
@@ -182,7 +182,7 @@ class Look:
 
     async def _try_later(self, trouble: ToolUnavailable) -> datetime | None:
         if now() >= self.due:
-            left = await self._cancel(_as_run(self.row.run)) if self.row.run else ""
+            left = await self._cancel(self.row.run) if self.row.run else ""
             await moves.end(self.relay, self.row, self._given_up(f"{trouble}{left}"))
             return None
         if isinstance(trouble, ToolNotReady):
@@ -273,7 +273,3 @@ class Look:
         """Often at first, then less and less often, the longer it goes on."""
         since = (now() - self.row.started_at).total_seconds() if self.row.started_at else 0
         return now() + timedelta(seconds=max(least, min(most, since / 10)))
-
-
-def _as_run(values: dict[str, str]) -> Run:
-    return Run(**{**values, "state": State(values["state"])})  # type: ignore[arg-type]

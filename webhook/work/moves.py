@@ -1,7 +1,6 @@
 """How a deployment's row moves on: phase, step, and what GitHub and Slack are to hear of it."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from handlers import durations
 from handlers.contract import Run, State
@@ -38,7 +37,7 @@ async def end(relay: Relay, row: DeploymentRow, words: str) -> None:
     async with relay.pool.connection() as connection, connection.transaction():
         await reports_first(connection, row)
         if row.run is not None:
-            run = {**row.run, "state": State.ERROR.value}
+            run = replace(row.run, state=State.ERROR)
             row = await deployments.change(connection, row, run=run)
         if follows(row.phase, Phase.ERROR):
             await make(relay, connection, row, Move(Phase.ERROR, words))
@@ -96,7 +95,7 @@ async def record(relay: Relay, row: DeploymentRow, run: Run) -> None:
     run = _clean(relay, run)
     known = row.run
     while row.run == known:
-        if row.run == asdict(run) and not row.tool_trouble and not _says_more(row, run):
+        if row.run == run and not row.tool_trouble and not _says_more(row, run):
             return
         try:
             await _record(relay, row, run)
@@ -129,7 +128,7 @@ async def _record(relay: Relay, row: DeploymentRow, run: Run) -> None:
     says_more = _says_more(row, run)
     async with relay.pool.connection() as connection, connection.transaction():
         row = await deployments.change(
-            connection, row, run=asdict(run), tool_trouble="", tool_trouble_since=None
+            connection, row, run=run, tool_trouble="", tool_trouble_since=None
         )
         if run.state.final:
             await reports_first(connection, row)
@@ -154,7 +153,7 @@ def _says_more(row: DeploymentRow, run: Run) -> bool:
         return True
     if row.reported_at is not None:
         return False  # what the tool says by itself tells more
-    before = row.run["description"] if row.run else None
+    before = row.run.description if row.run else None
     return run.description == before and counts(row, move.phase, shorten(move.words, LONGEST_WORDS))
 
 
@@ -202,7 +201,7 @@ def plain_words(row: DeploymentRow) -> str:
 async def apply(relay: Relay, connection: Async, row: DeploymentRow, move: Move) -> DeploymentRow:
     """A move by whoever made it: the row; Slack follows."""
     words = shorten(relay.redactor.text(move.words), LONGEST_WORDS)
-    columns: dict[str, Any] = {"phase": move.phase, "words": words}
+    columns: deployments.Columns = {"phase": move.phase, "words": words}
     if move.environment_url:
         columns["environment_url"] = relay.redactor.text(move.environment_url)
     if move.phase.final:

@@ -51,7 +51,7 @@ async def told_of(relay: Relay, row: DeploymentRow) -> Told:
         back_to_green=before in (Phase.FAILURE, Phase.ERROR) and row.phase is Phase.SUCCESS,
         seconds=(end - start).total_seconds() if start and end else None,
         page_url=relay.links.page(row.repo, row.id),
-        run_url=(row.run or {}).get("url", ""),
+        run_url=row.run.url if row.run else "",
         tool="GitHub Actions" if row.watched else TITLES.get(row.handler, row.handler),
         environment_url=row.environment_url,
         ships=await _ships(relay, row, last),
@@ -115,6 +115,5 @@ async def _ships(relay: Relay, row: DeploymentRow, last: DeploymentRow | None) -
     except Refused as refused:
         log.info("GitHub does not say what ships", words=str(refused))
     async with relay.pool.connection() as connection:
-        document = found.to_json() if found else {"since": last.sha}
-        await deployments.keep_ships(connection, row.id, document)
+        await deployments.keep_ships(connection, row.id, last.sha, found)
     return found
