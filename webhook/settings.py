@@ -52,8 +52,7 @@ VARIABLES = (
     Variable("GITPLOY_SLACK_CLIENT_SECRET", "The Slack app's client secret", secret=True),
     Variable(
         "GITPLOY_SLACK_BOT_SCOPES",
-        "Scopes that the Slack app asks for when it is installed, comma-separated",
-        "chat:write",
+        "Scopes that the Slack app asks for, comma-separated, in place of all that it can use",
     ),
     Variable(
         "GITPLOY_SLACK_BOT_TOKEN",
@@ -148,7 +147,7 @@ class SlackSettings:
 
     client_id: str | None
     client_secret: str | None = field(repr=False)
-    scopes: tuple[str, ...]
+    scopes: tuple[str, ...] | None
     bot_token: str | None = field(repr=False)
     signing_secret: str | None = field(repr=False)
     app_token: str | None = field(repr=False)

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from webhook import setting_values
 from webhook.errors import Faults
 from webhook.settings import VARIABLES
+from webhook.slack_scopes import POST, bot_scopes
 
 SIGNIN_PATH = "/slack/signin"
 INTERACTIONS_PATH = "/slack/interactions"
@@ -45,7 +46,7 @@ class Host:
     """What the app has to know of this relay; there may be no GitHub App yet."""
 
     server_url: str
-    scopes: tuple[str, ...]
+    scopes: tuple[str, ...] | None
     by_socket: bool
 
     @classmethod
@@ -73,12 +74,12 @@ def _read(environ: Mapping[str, str], name: str, faults: list[str]) -> Any:
 
 def plain(host: Host, *, rotates: bool = False) -> Json:
     """As Gitploy's guide has it: it posts, and nothing else."""
-    return _manifest(host, ("chat:write",), rotates=rotates)
+    return _manifest(host, (POST,), rotates=rotates)
 
 
 def whole(host: Host, *, socket_mode: bool, rotates: bool = False) -> Json:
     """With buttons, the command and events; by Socket Mode they need no address of ours."""
-    manifest = _manifest(host, {*host.scopes, "commands"}, rotates=rotates)
+    manifest = _manifest(host, bot_scopes(host.scopes, answers=True), rotates=rotates)
 
     def at(key: str, path: str) -> Json:
         return {} if socket_mode else {key: f"{host.server_url}{path}"}
@@ -99,7 +100,7 @@ def whole(host: Host, *, socket_mode: bool, rotates: bool = False) -> Json:
     return manifest
 
 
-def _manifest(host: Host, scopes: set[str] | tuple[str, ...], *, rotates: bool) -> Json:
+def _manifest(host: Host, scopes: tuple[str, ...], *, rotates: bool) -> Json:
     return {
         "display_information": {
             "name": NAME,
@@ -108,7 +109,7 @@ def _manifest(host: Host, scopes: set[str] | tuple[str, ...], *, rotates: bool) 
         "features": {"bot_user": {"display_name": BOT, "always_online": True}},
         "oauth_config": {
             "redirect_urls": [f"{host.server_url}{SIGNIN_PATH}"],
-            "scopes": {"bot": sorted(scopes)},
+            "scopes": {"bot": list(scopes)},
         },
         "settings": {
             "org_deploy_enabled": False,

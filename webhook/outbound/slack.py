@@ -23,11 +23,11 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from webhook.outbound.told import Message
 from webhook.outbound.trouble import Later, Refused, Unsure
+from webhook.slack_scopes import HISTORY
 
 # Seconds for one call.
 TIMEOUT = 10
 METADATA_EVENT = "gitploy_relay_deployment"
-HISTORY_SCOPES = frozenset({"channels:history", "groups:history"})
 
 AGAIN = (
     "install the Slack app again (python -m webhook slack install-link),"
@@ -204,7 +204,7 @@ class Slack:
 
     async def may_search(self) -> bool:
         """Whether a message could be found again."""
-        return bool((await self.bot()).scopes & HISTORY_SCOPES)
+        return bool((await self.bot()).scopes & HISTORY)
 
     async def find(
         self, channel_id: str, key: str, since: datetime, thread_ts: str = ""

@@ -21,6 +21,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.settings import SlackSettings
+from webhook.slack_scopes import bot_scopes
 
 TIMEOUT = 10
 # For what is only nice to know.
@@ -84,7 +85,7 @@ def site(slack: SlackSettings) -> str:
 
 def scopes(slack: SlackSettings) -> tuple[str, ...]:
     """What the app asks for."""
-    return tuple(sorted({*slack.scopes, *(["commands"] if slack.answers else [])}))
+    return bot_scopes(slack.scopes, answers=slack.answers)
 
 
 def authorize_url(slack: SlackSettings, redirect_uri: str, state: str) -> str:

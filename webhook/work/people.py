@@ -16,12 +16,11 @@ from webhook.outbound import github_people
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.slack import Slack
 from webhook.outbound.trouble import Later, Refused, Unsure
+from webhook.slack_scopes import EMAIL
 from webhook.work.recall import NOBODY, PEOPLE
 from webhook.work.relay import Relay
 
 log = structlog.get_logger()
-
-EMAIL_SCOPES = frozenset({"users:read", "users:read.email"})
 
 
 async def login_of(relay: Relay, scope: Scope, team: str, user: str) -> str:
@@ -118,7 +117,7 @@ def _is_foreign(user: str) -> bool:
 
 
 async def _shows_emails(slack: Slack) -> bool:
-    return (await slack.bot()).scopes >= EMAIL_SCOPES
+    return (await slack.bot()).scopes >= EMAIL
 
 
 def _is_member(user: Mapping[str, Any], team: str) -> bool:
