@@ -4,12 +4,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from webhook import slack_manifest
-from webhook.inbound.slack_install_pages import asked
-from webhook.outbound.slack_oauth import authorize_url
 from webhook.settings import SlackSettings
-from webhook.slack_manifest import Host
-from webhook.slack_scopes import required_scopes
+from webhook.slack import manifest as slack_manifest
+from webhook.slack.install.pages import asked
+from webhook.slack.manifest import Host
+from webhook.slack.oauth import authorize_url
+from webhook.slack.scopes import required_scopes
 
 BY_DEFAULT = ["channels:history", "chat:write", "groups:history", "users:read", "users:read.email"]
 

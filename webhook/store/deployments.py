@@ -10,14 +10,14 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from handlers.contract import Run, State
-from webhook.deployments.events import GitHubDeployment, Repository
-from webhook.deployments.ships import Ships
-from webhook.deployments.states import Phase
+from webhook.deployments.changelog import Ships
+from webhook.deployments.phases import Phase
 from webhook.errors import RelayError
+from webhook.github.events import GitHubDeployment, Repository
 from webhook.store.database import Async, Sync
 
 
-class Outdated(RelayError):
+class Conflict(RelayError):
     """Somebody else changed the row since it was read: read it again and decide again."""
 
 
@@ -166,7 +166,7 @@ def read_sync(connection: Sync, deployment_id: int, *, lock: bool = False) -> De
 async def change(
     connection: Async, row: DeploymentRow, **columns: Unpack[Columns]
 ) -> DeploymentRow:
-    """Set these columns, if nobody else changed the row since; else raises `Outdated`."""
+    """Set these columns, if nobody else changed the row since; else raises `Conflict`."""
     values: dict[str, object] = {**columns}
     if "run" in columns:
         values["run"] = Jsonb(asdict(columns["run"]))
@@ -182,7 +182,7 @@ async def change(
     cursor = await connection.execute(query, values)
     changed = await cursor.fetchone()
     if changed is None:
-        raise Outdated(f"deployment {row.id} was changed by somebody else")
+        raise Conflict(f"deployment {row.id} was changed by somebody else")
     return _row(changed)
 
 
