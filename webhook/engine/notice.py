@@ -7,7 +7,6 @@ import structlog
 from handlers import TITLES
 from webhook.deployments.changelog import Ships
 from webhook.deployments.phases import Phase
-from webhook.engine.cache import NOBODY
 from webhook.engine.services import Services, scope
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github.compare import compare
@@ -19,9 +18,6 @@ from webhook.store.deployments import DeploymentRow
 from webhook.store.timeline import Step
 
 log = structlog.get_logger()
-
-# Seconds that a message waits for GitHub to say what ships with a deployment.
-PATIENCE = 4
 
 
 async def told_of(services: Services, row: DeploymentRow) -> Told:
@@ -103,16 +99,19 @@ async def _ships(
         return None
     if row.ships and row.ships["since"] == last.sha:
         return Ships.from_json(row.ships) if "total" in row.ships else None
-    recall = services.recall
-    if recall.comparing.locked() or recall.unknown.get(row.repo) is not None:
+    caches = services.caches
+    if caches.comparing.locked() or row.repo in caches.unknown_changelogs:
         return None
     found = None
     try:
-        async with recall.comparing, asyncio.timeout(PATIENCE):
+        async with (
+            caches.comparing,
+            asyncio.timeout(services.timing.details_within.total_seconds()),
+        ):
             found = await compare(services.github, scope(row), last.sha, row.sha)
     except (RetryAt, UnknownOutcome, TimeoutError) as trouble:
         log.warning("GitHub does not say what ships now", words=str(trouble))
-        recall.unknown.keep(row.repo, "what ships", NOBODY)
+        caches.unknown_changelogs[row.repo] = row.sha
         return None
     except Rejected as refused:
         log.info("GitHub does not say what ships", words=str(refused))

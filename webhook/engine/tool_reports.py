@@ -6,12 +6,12 @@ one deployment is moved by one job at a time.
 """
 
 from dataclasses import replace
+from datetime import datetime
 
 from handlers import HANDLERS
 from handlers.contract import State
 from webhook.deployments.phases import Phase, phase_of
 from webhook.engine import transitions
-from webhook.engine.clock import now
 from webhook.engine.services import Services, log_about
 from webhook.engine.transitions import Transition
 from webhook.store import deployments, timeline
@@ -43,16 +43,16 @@ async def _take(
         return row
     move = Transition(phase, step.words, step.environment_url)
     row = await transitions.apply(services, connection, row, move)
-    row = await deployments.change(connection, row, **_known_now(row, phase))
+    row = await deployments.change(connection, row, **_known_now(row, phase, services.clock()))
     words = row.words or transitions.plain_words(row)
     await timeline.judge(connection, step.id, words=words, counted=True)
     return row
 
 
-def _known_now(row: DeploymentRow, phase: Phase) -> deployments.Columns:
+def _known_now(row: DeploymentRow, phase: Phase, at: datetime) -> deployments.Columns:
     """It need not be asked meanwhile; after its end, not at all. A command is followed anyway."""
     columns: deployments.Columns = {
-        "reported_at": now(),
+        "reported_at": at,
         "tool_trouble": "",
         "tool_trouble_since": None,
     }

@@ -4,8 +4,8 @@ What the person is told is made of the action's row, so that it can be said afte
 """
 
 from collections.abc import Callable
+from datetime import datetime
 
-from webhook.engine.clock import now
 from webhook.engine.services import Services
 from webhook.slack.blocks.labels import sign_of
 from webhook.slack.blocks.mrkdwn import bold, escape, link
@@ -75,12 +75,12 @@ def _standing(services: Services, one: Standing) -> str:
     page = link(services.links.page(one.repo, one.deployment_id), str(one.deployment_id))
     # All that is read of it; so that the channel and this speak of the same thing alike.
     sign, word = sign_of(one)
-    about = f"{word}, {ref}{one.sha[:7]}, {_age(one)} ({page})"
+    about = f"{word}, {ref}{one.sha[:7]}, {_age(one, services.clock())} ({page})"
     return f"{sign} *{escape(one.environment, 60)}*: {about}"
 
 
-def _age(one: Standing) -> str:
-    seconds = (now() - one.changed_at).total_seconds()
+def _age(one: Standing, now: datetime) -> str:
+    seconds = (now - one.changed_at).total_seconds()
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
             return f"{int(seconds / size)}{unit} ago"

@@ -14,22 +14,22 @@ from webhook.slack.scopes import required_scopes
 BY_DEFAULT = ["channels:history", "chat:write", "groups:history", "users:read", "users:read.email"]
 
 
+def _environ(scopes: tuple[str, ...] | None) -> dict[str, str]:
+    return {} if scopes is None else {"GITPLOY_SLACK_BOT_SCOPES": ",".join(scopes)}
+
+
 def by_oauth(scopes: tuple[str, ...] | None, *, answers: bool) -> list[str]:
-    slack = SlackSettings(
-        client_id="1.2",
-        client_secret="a secret",
-        scopes=scopes,
-        bot_token=None,
-        signing_secret="a signing secret" if answers else None,
-        app_token=None,
-        base_url="https://slack.com/api/",
+    slack = SlackSettings.from_environ(
+        _environ(scopes)
+        | {"GITPLOY_SLACK_CLIENT_ID": "1.2", "GITPLOY_SLACK_CLIENT_SECRET": "a secret"}
+        | ({"GITPLOY_SLACK_SIGNING_SECRET": "a signing secret"} if answers else {})
     )
     url = authorize_url(slack, "https://relay.acme.io/slack/signin", "a state")
     return parse_qs(urlsplit(url).query)["scope"][0].split(",")
 
 
 def by_manifest(scopes: tuple[str, ...] | None) -> list[str]:
-    host = Host("https://relay.acme.io", scopes, by_socket=False)
+    host = Host.from_environ({"GITPLOY_SERVER_HOST": "relay.acme.io"} | _environ(scopes))
     manifest = slack_manifest.whole(host, socket_mode=False)
     found: list[str] = manifest["oauth_config"]["scopes"]["bot"]
     return found
