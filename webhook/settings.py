@@ -142,10 +142,9 @@ class Address(Variables):
 class SlackApp(Variables):
     """What the Slack app's manifest depends on."""
 
-    scopes: types.SlackScopes = variable(
+    scopes: types.SlackScopes | None = variable(
         "GITPLOY_SLACK_BOT_SCOPES",
-        "Scopes that the Slack app asks for when it is installed, comma-separated",
-        default="chat:write",
+        "Scopes that the Slack app asks for, comma-separated, in place of all that it can use",
     )
     app_token: types.AppToken | None = variable(
         "GITPLOY_SLACK_APP_TOKEN",

@@ -124,7 +124,7 @@ def test_braces_without_a_comment_are_not_taken_for_it() -> None:
     ("repos", "never"),
     [
         ("[globex/shop]", True),
-        ('["globex/*"]', True),
+        ('["globex/*"]', False),
         ('["*/shop"]', False),
         ('["acme/*-old"]', False),
         ('["acme/s?op-1", "other/*"]', False),

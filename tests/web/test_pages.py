@@ -8,6 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from handlers.contract import Run, State
 from tests.web.viewing import ASKED, SHA, Rows, Seen, app, links, look, page_url
 from webhook.security.links import LINK_DAYS
 from webhook.timing import Timing, utc_now
@@ -85,7 +86,7 @@ def test_it_says_what_who_where_and_how_it_stands(rows: Rows, browser: FlaskClie
         started_at=ASKED,
         deadline=ASKED + timedelta(minutes=30),
         environment_url="https://staging.acme.io",
-        run={"id": "5", "state": "in_progress", "url": "https://drone.acme.io/5"},
+        run=Run("5", State.IN_PROGRESS, "https://drone.acme.io/5"),
     )
     page = look(browser)
     for words in (

@@ -47,7 +47,7 @@ async def told_of(services: Services, row: DeploymentRow) -> Told:
         back_to_green=before in (Phase.FAILURE, Phase.ERROR) and row.phase is Phase.SUCCESS,
         seconds=(end - start).total_seconds() if start and end else None,
         page_url=services.links.page(row.repo, row.id),
-        run_url=(row.run or {}).get("url", ""),
+        run_url=row.run.url if row.run else "",
         tool="GitHub Actions" if row.watched else TITLES.get(row.handler, row.handler),
         environment_url=row.environment_url,
         ships=await _ships(services, row, last),
@@ -116,6 +116,5 @@ async def _ships(
     except Rejected as refused:
         log.info("GitHub does not say what ships", words=str(refused))
     async with services.pool.connection() as connection:
-        document = found.to_json() if found else {"since": last.sha}
-        await deployments.keep_ships(connection, row.id, document)
+        await deployments.keep_ships(connection, row.id, last.sha, found)
     return found

@@ -204,7 +204,7 @@ def slack_faults(source: Source) -> Iterator[Fault]:
         own = env.get("slack") if isinstance(env, dict) else None
         for n, one in enumerate(own if isinstance(own, list) else [own]):
             path: Path = ("envs", index, "slack", *([n] if isinstance(own, list) else []), "repos")
-            if isinstance(one, dict) and _never_meet(one.get("repos"), env.get("repos", ["*"])):
+            if isinstance(one, dict) and _never_match(one.get("repos"), env.get("repos", ["*"])):
                 words = "can never match: none of them is in the environment's repos; correct them"
                 yield Fault(*source.places[path], path, words)
 
@@ -232,21 +232,14 @@ def _user_faults(users: Any, source: Source) -> Iterator[Fault]:
             yield Fault(*source.keys[path], path, words)
 
 
-def _never_meet(some: Any, others: Any) -> bool:
-    """Whether no repository can be in both lists; False where they have other faults."""
-    both = [*some, *others] if isinstance(some, list) and isinstance(others, list) else [0]
-    if not some or not others or not all(isinstance(one, str) for one in both):
+def _never_match(repos: Any, patterns: Any) -> bool:
+    """Whether repositories are named that the environment does not have, and no others. Of lists
+    with a pattern, or with other faults, nothing is said."""
+    both = [*repos, *patterns] if isinstance(repos, list) and isinstance(patterns, list) else [0]
+    if not repos or not patterns or not all(isinstance(one, str) for one in both):
         return False
-    return not any(_meet(one.lower(), other.lower()) for one in some for other in others)
-
-
-def _meet(one: str, other: str) -> bool:
-    """Of two patterns with `*`, what stands before the first and behind the last must agree."""
-    if not set(_WILD) & set(one):
-        return fnmatchcase(one, other)
-    if not set(_WILD) & set(other):
-        return fnmatchcase(other, one)
-    starts = [re.split(r"[*?\[]", text, maxsplit=1)[0] for text in (one, other)]
-    ends = [re.split(r"[*?\]]", text)[-1] for text in (one, other)]
-    start = starts[0].startswith(starts[1]) or starts[1].startswith(starts[0])
-    return start and (ends[0].endswith(ends[1]) or ends[1].endswith(ends[0]))
+    if any(set(_WILD) & set(repo) for repo in repos):
+        return False
+    return not any(
+        fnmatchcase(repo.lower(), pattern.lower()) for repo in repos for pattern in patterns
+    )

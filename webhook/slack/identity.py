@@ -17,10 +17,9 @@ from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github import users as github_people
 from webhook.github.tokens import Scope
 from webhook.slack.client import Slack
+from webhook.slack.scopes import EMAIL
 
 log = structlog.get_logger()
-
-EMAIL_SCOPES = frozenset({"users:read", "users:read.email"})
 
 
 async def login_of(services: Services, scope: Scope, team: str, user: str) -> str:
@@ -121,7 +120,7 @@ def _is_foreign(user: str) -> bool:
 
 
 async def _shows_emails(slack: Slack) -> bool:
-    return (await slack.bot()).scopes >= EMAIL_SCOPES
+    return (await slack.bot()).scopes >= EMAIL
 
 
 def _is_member(user: Mapping[str, Any], team: str) -> bool:

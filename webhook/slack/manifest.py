@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from webhook.settings import Address, SlackApp
+from webhook.slack.scopes import POST, bot_scopes
 
 SIGNIN_PATH = "/slack/signin"
 INTERACTIONS_PATH = "/slack/interactions"
@@ -39,12 +40,12 @@ class Host(Address, SlackApp):
 
 def plain(host: Host, *, rotates: bool = False) -> Json:
     """As Gitploy's guide has it: it posts, and nothing else."""
-    return _manifest(host, ("chat:write",), rotates=rotates)
+    return _manifest(host, (POST,), rotates=rotates)
 
 
 def whole(host: Host, *, socket_mode: bool, rotates: bool = False) -> Json:
     """With buttons, the command and events; by Socket Mode they need no address of ours."""
-    manifest = _manifest(host, {*host.scopes, "commands"}, rotates=rotates)
+    manifest = _manifest(host, bot_scopes(host.scopes, answers=True), rotates=rotates)
 
     def at(key: str, path: str) -> Json:
         return {} if socket_mode else {key: f"{host.server_url}{path}"}
@@ -65,7 +66,7 @@ def whole(host: Host, *, socket_mode: bool, rotates: bool = False) -> Json:
     return manifest
 
 
-def _manifest(host: Host, scopes: set[str] | tuple[str, ...], *, rotates: bool) -> Json:
+def _manifest(host: Host, scopes: tuple[str, ...], *, rotates: bool) -> Json:
     return {
         "display_information": {
             "name": NAME,
@@ -74,7 +75,7 @@ def _manifest(host: Host, scopes: set[str] | tuple[str, ...], *, rotates: bool) 
         "features": {"bot_user": {"display_name": BOT, "always_online": True}},
         "oauth_config": {
             "redirect_urls": [f"{host.server_url}{SIGNIN_PATH}"],
-            "scopes": {"bot": sorted(scopes)},
+            "scopes": {"bot": list(scopes)},
         },
         "settings": {
             "org_deploy_enabled": False,

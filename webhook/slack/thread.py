@@ -32,13 +32,9 @@ MOST_REPLIES = 30
 FAILED = (Phase.FAILURE, Phase.ERROR)
 
 
-async def tell_slack(services: Services, deployment_id: int, channel: str = "") -> None:
+async def tell_slack(services: Services, deployment_id: int, channel: str) -> None:
     row = await services.read(deployment_id)
     if row is None or services.slack is None:
-        return
-    if not channel:  # a job that an older version of the relay left
-        async with services.pool.connection() as connection:
-            await services.tell_slack(connection, row)
         return
     log_about(row)
     target = next((one for one in targets(services.config, row) if one.name == channel), None)
@@ -117,13 +113,8 @@ class Telling:
             replies = await slack_messages.newest(connection, self.row.id, "step", self.target.name)
             after = max((reply.about for reply in replies if reply.ts), default=0)
             new = await timeline.shown(connection, self.row.id, after)
-            failed_before = await slack_messages.newest(
-                connection, self.row.id, "reply", self.target.name
-            )
         # Read after the steps: all of them are known in the row that says what to make of them.
         await require_newest(self.services, self.row)
-        if any(reply.ts for reply in failed_before):  # by an older version of the relay
-            new = [step for step in new if phase_of(step.state) not in FAILED]
         waiting = next((reply for reply in replies if not reply.ts), None)
         begun = waiting.about if waiting and waiting.tries else None
         told = [s for s in new if begun is None or s.turn <= begun]
