@@ -1,4 +1,8 @@
-"""Told to fail: what a stand-in does instead of, or besides, its work."""
+"""Fault injection: how a test makes a stand-in fail, hang or drop a connection.
+
+`server.faults.add("POST /repos/*/statuses", Fault.status(502))` fails the next matching request.
+Units: seconds.
+"""
 
 import asyncio
 import random
@@ -18,7 +22,9 @@ SECONDARY = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One misfortune: `wait`, act (or not), `linger`, then `answer` or close the connection."""
+    """What happens to one request: wait `delay`, handle it if `acts`, wait `delay_after`, then
+    close the connection if `drops`, or respond with `status_code`, `headers` and `body`. Without
+    either, the response is the usual one, or an empty 200 where nothing was done."""
 
     delay: float = 0
     delay_after: float = 0
@@ -30,18 +36,18 @@ class Fault:
 
     @classmethod
     def status(cls, code: int, body: Any = None, *, acts: bool = False) -> "Fault":
-        """Answer so; with `acts` the work is done nevertheless, which 5xx never rules out."""
-        shown = {"message": "Server Error"} if body is None else body
-        return cls(status_code=code, body=shown, acts=acts)
+        """With `acts` the work is done nevertheless, which a 5xx never rules out."""
+        document = {"message": "Server Error"} if body is None else body
+        return cls(status_code=code, body=document, acts=acts)
 
     @classmethod
     def slack(cls, error: str, *, acts: bool = False) -> "Fault":
-        """Slack's refusals are HTTP 200."""
+        """Slack's errors are HTTP 200."""
         return cls(status_code=200, body={"ok": False, "error": error}, acts=acts)
 
     @classmethod
     def rate_limited(cls, retry_after: int = 1) -> "Fault":
-        """429 + Retry-After, in the words of both services."""
+        """429 and Retry-After, with a body as GitHub and as Slack send it."""
         body = {"ok": False, "error": "ratelimited", "message": SECONDARY}
         return cls(status_code=429, headers={"Retry-After": str(retry_after)}, body=body)
 
@@ -62,20 +68,22 @@ class Fault:
 
     @classmethod
     def hang(cls, seconds: float) -> "Fault":
-        """Silence, then the usual answer; the work is done even if the client has gone."""
+        """No response for a while; then the work is done, even if the client has gone."""
         return cls(delay=seconds, acts=True)
 
     @classmethod
     def hang_after(cls, seconds: float) -> "Fault":
-        """The work is done at once; the answer takes its time."""
+        """The work is done at once; the response is late."""
         return cls(acts=True, delay_after=seconds)
 
     @classmethod
     def drop_before(cls) -> "Fault":
+        """The connection closes, and nothing was done."""
         return cls(drops=True)
 
     @classmethod
     def drop_after(cls) -> "Fault":
+        """The work is done, and the connection closes without a response."""
         return cls(drops=True, acts=True)
 
 
@@ -97,35 +105,37 @@ class _Random:
     match: str
     faults: Sequence[Fault]
     probability: float
-    chance: random.Random
+    generator: random.Random
 
     def pick(self) -> Fault | None:
-        if self.chance.random() >= self.probability:
+        if self.generator.random() >= self.probability:
             return None
-        return self.chance.choice(self.faults)
+        return self.generator.choice(self.faults)
 
 
 class Faults:
-    """The faults of one stand-in. A match is `METHOD /path`, both with `*` (which crosses `/`),
-    the path without the service's `/api` or `/api/v3` in front."""
+    """The faults of one stand-in. `match` is `METHOD /path`, where `*` also matches `/`; the path
+    does not include the service's `/api` or `/api/v3`. `fired` lists what was injected so far."""
 
     def __init__(self) -> None:
         self.fired: list[tuple[str, Fault]] = []
         self._rules: list[_Scripted | _Random] = []
 
     def add(self, match: str, fault: Fault, times: int = 1) -> None:
+        """For the next `times` requests that match."""
         self._rules.append(_Scripted(match, fault, times))
 
     def add_random(
         self, match: str, faults: Sequence[Fault], probability: float, seed: int = 0
     ) -> None:
+        """For any request that matches, with that probability; the same seed repeats a run."""
         self._rules.append(_Random(match, faults, probability, random.Random(seed)))
 
     def clear(self) -> None:
         self._rules.clear()
 
     def next(self, method: str, path: str) -> Fault | None:
-        line = f"{method} {short(path)}"
+        line = f"{method} {without_api_prefix(path)}"
         for rule in self._rules:
             if fnmatchcase(line, rule.match) and (fault := rule.pick()):
                 self.fired.append((line, fault))
@@ -150,8 +160,8 @@ async def _inject(fault: Fault, request: web.Request, handler: Handler) -> web.S
     return done or web.Response()
 
 
-def short(path: str) -> str:
-    """The path as both flavours of the service's address know it."""
+def without_api_prefix(path: str) -> str:
+    """`/api/v3/repos` and `/repos` are the same route."""
     for prefix in ("/api/v3", "/api"):
         if path.startswith(prefix + "/"):
             return path.removeprefix(prefix)

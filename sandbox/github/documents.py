@@ -22,7 +22,7 @@ from sandbox.github.model import (
     World,
 )
 
-BORN = "2024-01-01T00:00:00Z"
+CREATED_AT = "2024-01-01T00:00:00Z"
 USER_LINKS = "followers following gists starred subscriptions organizations repos events"
 REPOSITORY_LINKS = (
     "archive assignees blobs branches collaborators comments commits compare contents contributors "
@@ -101,8 +101,8 @@ class Documents:
             "description": None,
             "external_url": "https://example.com",
             "html_url": f"{self._world.url}/apps/{app.slug}",
-            "created_at": BORN,
-            "updated_at": BORN,
+            "created_at": CREATED_AT,
+            "updated_at": CREATED_AT,
             "permissions": dict(app.permissions),
             "events": list(app.events),
         }
@@ -124,11 +124,11 @@ class Documents:
             "target_type": account.type,
             "permissions": dict(installation.permissions),
             "events": list(app.events),
-            "created_at": BORN,
-            "updated_at": BORN,
+            "created_at": CREATED_AT,
+            "updated_at": CREATED_AT,
             "single_file_name": None,
             "suspended_by": self.account(app.owner) if installation.suspended else None,
-            "suspended_at": BORN if installation.suspended else None,
+            "suspended_at": CREATED_AT if installation.suspended else None,
         }
 
     def repository(self, repository: Repository) -> Json:
@@ -153,7 +153,7 @@ class Documents:
             **dict.fromkeys(REPOSITORY_COUNTS.split(), 0),
             **dict.fromkeys(REPOSITORY_OFF.split(), False),
             **dict.fromkeys(REPOSITORY_ON.split(), True),
-            **dict.fromkeys(("created_at", "updated_at", "pushed_at"), BORN),
+            **dict.fromkeys(("created_at", "updated_at", "pushed_at"), CREATED_AT),
             "default_branch": repository.default_branch,
             "topics": [],
             "web_commit_signoff_required": False,
@@ -229,7 +229,7 @@ class Documents:
         return {**self.delivery(delivery), "url": url, "request": request, "response": response}
 
     def full_repository(self, repository: Repository) -> Json:
-        """With what only the repository's own route tells."""
+        """With what only the repository's own route has."""
         counts = {"network_count": 0, "subscribers_count": 0}
         return {**self.repository(repository), **counts}
 
@@ -264,7 +264,7 @@ class Documents:
     def comparison(
         self, repository: Repository, comparison: Comparison, commits: Sequence[Commit]
     ) -> Json:
-        """`commits` are those of one page; the files of the first page are not in here."""
+        """`commits` are those of one page; `files`, which the first page has, is not included."""
         url, html = self._urls(repository)
         base, head = comparison.base, comparison.head
         between = f"compare/{base.sha}...{head.sha}"
@@ -278,7 +278,7 @@ class Documents:
             "patch_url": f"{html}/{between}.patch",
             "base_commit": self.commit(repository, base),
             "merge_base_commit": self.commit(repository, comparison.merge_base),
-            "status": comparison.standing,
+            "status": comparison.status,
             "ahead_by": len(comparison.ahead),
             "behind_by": len(comparison.behind),
             "total_commits": len(comparison.ahead),
@@ -286,8 +286,8 @@ class Documents:
         }
 
     def permission(self, user: User, role: Role) -> Json:
-        granted = RIGHTS_OF.get(role.name, RIGHTS_OF[role.permission])
-        rights = {right: at < granted for at, right in enumerate(RIGHTS)}
+        count = RIGHTS_OF.get(role.name, RIGHTS_OF[role.permission])
+        rights = {right: index < count for index, right in enumerate(RIGHTS)}
         account = self.account(user.account)
         return {
             "permission": role.permission,
@@ -296,7 +296,7 @@ class Documents:
         }
 
     def profile(self, account: Account, user: User | None) -> Json:
-        """What everybody may read; a bot or an organisation has no `user`."""
+        """The public profile; a bot or an organization has no `user`."""
         return {
             **self.account(account),
             "name": user.name if user else None,
@@ -304,11 +304,11 @@ class Documents:
             "blog": "",
             **dict.fromkeys(PROFILE_BLANKS.split()),
             **dict.fromkeys(PROFILE_COUNTS.split(), 0),
-            "created_at": BORN,
-            "updated_at": BORN,
+            "created_at": CREATED_AT,
+            "updated_at": CREATED_AT,
         }
 
-    def found(self, user: User) -> Json:
+    def search_result(self, user: User) -> Json:
         return {**self.account(user.account), "score": 1.0}
 
     def _urls(self, repository: Repository) -> tuple[str, str]:
@@ -316,7 +316,7 @@ class Documents:
         return f"{self.api}/repos/{name}", f"{self._world.url}/{name}"
 
     def _signature(self, commit: Commit, user: User | None) -> Json:
-        """The name and address in a commit are whatever its author's git was told."""
+        """A commit has the name and address that its author set in git."""
         local = f"{user.account.id}+{user.account.login}" if user else "nobody"
         name = (user.name if user else None) or commit.author
         return {"name": name, "email": f"{local}@example.com", "date": iso(commit.at)}

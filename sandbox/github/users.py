@@ -1,4 +1,4 @@
-"""People: their profiles, and the search for them.
+"""Users: their profiles, and the search.
 
 Source: https://docs.github.com/rest/users/users and https://docs.github.com/rest/search/search
 """
@@ -12,7 +12,7 @@ from sandbox.github.documents import Documents
 from sandbox.github.model import Account, ErrorResponse, Json, User, World
 from sandbox.github.request import page
 
-SEARCHED = ("login", "name", "email")
+SEARCH_FIELDS = ("login", "name", "email")
 
 
 class Users:
@@ -28,11 +28,11 @@ class Users:
         self._auth.caller(request)
         login = request.match_info["login"]
         user = self._world.user(login)
-        account = user.account if user else self._other(login)
+        account = user.account if user else self._other_account(login)
         return web.json_response(self._documents.profile(account, user))
 
-    def _other(self, login: str) -> Account:
-        """An organisation, or the App's bot."""
+    def _other_account(self, login: str) -> Account:
+        """An organization, or the App's bot."""
         owners = [repository.owner for repository in self._world.repositories.values()]
         for account in (self._world.app.bot, *owners):
             if account.login.lower() == login.lower():
@@ -41,32 +41,33 @@ class Users:
 
     async def _search(self, request: web.Request) -> web.Response:
         self._auth.caller(request)
-        words = _words(request.query.get("q", ""))
-        places = [word.removeprefix("in:") for word in words if word.startswith("in:")]
-        terms = [word.lower() for word in words if not word.startswith(("in:", "type:"))]
-        every = [u for u in self._world.users.values() if _matches(u, terms, places or SEARCHED)]
-        items, headers = page(request, every, self._documents.api)
-        answer: Json = {
-            "total_count": len(every),
+        query = _parsed(request.query.get("q", ""))
+        fields = [term.removeprefix("in:") for term in query if term.startswith("in:")]
+        terms = [term.lower() for term in query if not term.startswith(("in:", "type:"))]
+        fields = fields or list(SEARCH_FIELDS)
+        found = [user for user in self._world.users.values() if _matches(user, terms, fields)]
+        items, headers = page(request, found, self._documents.api)
+        document: Json = {
+            "total_count": len(found),
             "incomplete_results": False,
-            "items": [self._documents.found(user) for user in items],
+            "items": [self._documents.search_result(user) for user in items],
         }
-        return web.json_response(answer, headers=headers)
+        return web.json_response(document, headers=headers)
 
 
-def _words(query: str) -> list[str]:
+def _parsed(query: str) -> list[str]:
     try:
-        words = shlex.split(query)
-    except ValueError:  # a quotation without an end
-        words = query.split()
-    if not words:
+        terms = shlex.split(query)
+    except ValueError:  # a quotation mark that is not closed
+        terms = query.split()
+    if not terms:
         missing: Json = {"resource": "Search", "field": "q", "code": "missing"}
         raise ErrorResponse(422, "Validation Failed", [missing])
-    return words
+    return terms
 
 
-def _matches(user: User, terms: list[str], places: list[str] | tuple[str, ...]) -> bool:
-    """GitHub's index knows parts of a word too, so that a hit is not yet the one meant."""
-    shown = {"login": user.account.login, "name": user.name or "", "email": user.email or ""}
-    text = " ".join(shown.get(place, "") for place in places).lower()
+def _matches(user: User, terms: list[str], fields: list[str]) -> bool:
+    """GitHub's search also finds parts of a word, so a result may be another user."""
+    values = {"login": user.account.login, "name": user.name or "", "email": user.email or ""}
+    text = " ".join(values.get(name, "") for name in fields).lower()
     return all(term in text for term in terms)

@@ -47,7 +47,7 @@ async def test_a_deployment_is_made_as_it_was_asked_for(world: OnGitHub) -> None
 
 async def test_nothing_is_merged_and_no_check_stands_in_the_way(world: OnGitHub) -> None:
     world.site.behind = {"topic"}
-    world.site.check("topic", "ci/build", "failure")
+    world.site.set_check("topic", "ci/build", "failure")
     assert await create_deployment(world.github, world.scope, WANTED)
     assert world.site.behind == {"topic"}
 

@@ -92,7 +92,7 @@ async def test_a_workflow_that_starts_late_is_found(held: OnGitHub) -> None:
     run = await handler.start(deployment)
     run = await handler.check(deployment, run)
     workflow.missing_at.clear()
-    held.actions.triggered_by(held.sandbox.github.deployments[deployment.id])
+    held.actions.trigger(held.sandbox.github.deployments[deployment.id])
     run = await handler.check(deployment, run)
     assert run.id == str(held.runs_of(deployment)[0].id)
 

@@ -70,7 +70,7 @@ async def test_the_branch_and_the_input_are_the_operators(on_github: OnGitHub) -
     assert on_github.runs_of(deployment)[0].head_branch == "main"
 
 
-@pytest.mark.parametrize("run_details", ["ignored", "refused"])
+@pytest.mark.parametrize("run_details", ["ignored", "rejected"])
 async def test_on_older_servers_the_run_is_found_by_its_title(
     on_github: OnGitHub, run_details: Any
 ) -> None:

@@ -71,7 +71,7 @@ async def test_older_servers_do_not_know_run_details(
     github: GitHub, ask: Ask, token: str, session: Any
 ) -> None:
     github.actions.add_workflow(REPOSITORY, on=["workflow_dispatch"])
-    github.actions.run_details = "refused"
+    github.actions.run_details = "rejected"
     body = {"ref": "v1", "return_run_details": True}
     status, document = await ask("POST", DISPATCHES, token, body)
     assert (status, document["message"]) == (
@@ -79,7 +79,7 @@ async def test_older_servers_do_not_know_run_details(
         'Invalid request.\n\n"return_run_details" is not a permitted key.',
     )
     headers = {"Authorization": f"Bearer {token}"}
-    for details, sent in (("refused", {"ref": "v1"}), ("ignored", body)):
+    for details, sent in (("rejected", {"ref": "v1"}), ("ignored", body)):
         github.actions.run_details = details  # type: ignore[assignment]
         async with session.post(
             github.api_url + DISPATCHES, json=sent, headers=headers

@@ -19,9 +19,9 @@ async def test_checks_have_to_pass_unless_none_is_asked_for(
 ) -> None:
     web = github.repository("acme/web")
     sha = web.push("One")
-    web.check("main", "ci/build", "success")
+    web.set_check("main", "ci/build", "success")
     assert (await ask("POST", PATH, token, {"ref": "main"}))[0] == 201
-    web.check(sha, "ci/test", "pending")
+    web.set_check(sha, "ci/test", "pending")
     status, refused = await ask("POST", PATH, token, {"ref": "main"})
     assert status == 409
     assert refused["message"] == "Conflict: Commit status checks failed for main."
