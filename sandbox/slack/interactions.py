@@ -1,8 +1,8 @@
-"""What people do in Slack: press a button, give a command, fill in a form; and Slack's events.
+"""What users do in Slack: press a button, enter a command, submit a view; and Slack's events.
 
 Source: https://docs.slack.dev/interactivity/handling-user-interaction
-Errors: LookupError and ValueError where a person could not do that; the App's trouble is in the
-Answer.
+Errors: LookupError and ValueError if a user could not do that; errors of the App are in
+`AppResponse`.
 """
 
 import asyncio
@@ -11,112 +11,119 @@ from dataclasses import replace
 from typing import Any
 
 from sandbox.slack import payloads
-from sandbox.slack.delivery import Answer, Delivery, Post
+from sandbox.slack.delivery import AppResponse, Delivery, HttpDelivery
 from sandbox.slack.model import Channel, EphemeralMessage, Json, Message, SlackError, User
 from sandbox.slack.request import Arguments
 from sandbox.slack.socket_mode import Sockets
-from sandbox.slack.triggers import Responses, Triggers
+from sandbox.slack.triggers import ResponseUrls, Triggers
 from sandbox.slack.views import View, Views
 from sandbox.slack.workspace import Site, Workspace
 
-Pressed = Message | EphemeralMessage
-Place = Pressed | tuple[str, str]
+AnyMessage = Message | EphemeralMessage
+# A message, or the name of its channel and its ts.
+Target = AnyMessage | tuple[str, str]
 
 
-class Answers:
+class Interactions:
     def __init__(self, site: Site) -> None:
         self._site = site
         self.triggers = Triggers(site)
-        self.responses = Responses(site)
+        self.response_urls = ResponseUrls(site)
         self.views = Views(self.triggers)
         self.sockets = Sockets(site)
-        self.post = Post(site)
+        self.http = HttpDelivery(site)
 
     async def close(self) -> None:
         await self.sockets.close()
-        await self.post.close()
+        await self.http.close()
 
-    # -- what people do -----------------------------------------------------------------------
+    # -- what users do ------------------------------------------------------------------------
 
-    def button(self, place: Place, action_id: str, workspace: Workspace | None = None) -> Json:
-        """The button as it stands there now."""
-        _, pressed = _found(workspace or self._site.workspaces[0], place)
-        return payloads.button_in(pressed.blocks, action_id)
+    def button(self, target: Target, action_id: str, workspace: Workspace | None = None) -> Json:
+        """The button as it is now."""
+        _, pressed = _resolve(workspace or self._site.workspaces[0], target)
+        return payloads.find_button(pressed.blocks, action_id)
 
-    async def press(self, place: Place, action_id: str, user: User, *, times: int = 1) -> Answer:
-        """A person presses a button, maybe several times before anything happens. `place` is
-        what carries it, or (channel, ts)."""
+    async def press(
+        self, target: Target, action_id: str, user: User, *, times: int = 1
+    ) -> AppResponse:
+        """Press a button, with `times` several times at once. `target` is its message."""
         workspace = self._site.workspace_of(user.team_id)
-        channel, pressed = _found(workspace, place)
-        button = payloads.button_in(pressed.blocks, action_id)
+        channel, pressed = _resolve(workspace, target)
+        button = payloads.find_button(pressed.blocks, action_id)
 
-        def once() -> Delivery:
+        def press() -> Delivery:
             payload = payloads.block_actions(workspace, user, channel, pressed, button)
             payload["trigger_id"] = self.triggers.make(workspace, user)
-            payload["response_url"] = self.responses.make(workspace, user, channel.id, pressed)
+            payload["response_url"] = self.response_urls.make(workspace, user, channel.id, pressed)
             return Delivery("interactive", payload)
 
-        first, *others = await asyncio.gather(*(self._send(once()) for _ in range(times)))
+        first, *others = await asyncio.gather(*(self._send(press()) for _ in range(times)))
         return replace(first, duplicates=tuple(others))
 
     async def command(
         self, name: str, text: str, user: User, channel: Channel | str | None = None
-    ) -> Answer:
-        """A slash command; what the App answers at once is shown to the person."""
+    ) -> AppResponse:
+        """Enter a slash command. The user sees what the App responds."""
         workspace = self._site.workspace_of(user.team_id)
-        where = _channel(workspace, channel)
-        payload = payloads.command(workspace, user, where, name, text)
-        payload["response_url"] = self.responses.make(workspace, user, where.id)
+        channel = _channel(workspace, channel)
+        payload = payloads.command(workspace, user, channel, name, text)
+        payload["response_url"] = self.response_urls.make(workspace, user, channel.id)
         payload["trigger_id"] = self.triggers.make(workspace, user)
-        answer = await self._send(Delivery("slash_commands", payload, accepts=True))
-        if not answer.error:
-            self._show(workspace, user, where, answer)
-        return answer
+        response = await self._send(Delivery("slash_commands", payload, accepts=True))
+        if not response.error:
+            self._show_response(workspace, user, channel, response)
+        return response
 
-    async def submit(self, view: View, values: Mapping[str, Any], user: User) -> Answer:
-        """A person fills in the form in front of them, and sends it off."""
+    async def submit(self, view: View, values: Mapping[str, Any], user: User) -> AppResponse:
+        """Fill in a view and submit it."""
         if view.user != user.id:
-            raise ValueError("that form is on somebody else's screen")
+            raise ValueError("that view is open for somebody else")
         payload = payloads.view_submission(view.workspace, user, self.views.fill(view, values))
         payload["trigger_id"] = self.triggers.make(view.workspace, user)
-        answer = await self._send(Delivery("interactive", payload, accepts=True))
-        if not answer.error:
+        response = await self._send(Delivery("interactive", payload, accepts=True))
+        if not response.error:
             try:
-                self.views.take_answer(view, answer.document)
+                self.views.apply_response(view, response.document)
             except SlackError as error:
-                return replace(answer, trouble=str(error))
-        return answer
+                return replace(response, invalid=str(error))
+        return response
 
-    def _show(self, workspace: Workspace, user: User, channel: Channel, answer: Answer) -> None:
-        said = answer.document if isinstance(answer.document, dict) else {"text": answer.body}
-        if any(said.values()):
-            self.responses.show(workspace, user, channel.id, Arguments(said))
+    def _show_response(
+        self, workspace: Workspace, user: User, channel: Channel, response: AppResponse
+    ) -> None:
+        fields = (
+            response.document if isinstance(response.document, dict) else {"text": response.body}
+        )
+        if any(fields.values()):
+            self.response_urls.show(workspace, user, channel.id, Arguments(fields))
 
     # -- what Slack does --------------------------------------------------------------------------
 
-    async def event(self, said: Json, workspace: Workspace | None = None) -> Answer:
-        where = workspace or self._site.workspaces[0]
-        return await self._send(Delivery("events_api", payloads.event(where, said)))
+    async def event(self, event: Json, workspace: Workspace | None = None) -> AppResponse:
+        payload = payloads.event(workspace or self._site.workspaces[0], event)
+        return await self._send(Delivery("events_api", payload))
 
-    async def verify_events_url(self) -> Answer:
-        """As when somebody enters the URL at api.slack.com; it is entered if the answer is the
-        challenge."""
-        return await self.post.send(Delivery("events_api", payloads.challenge()))
+    async def verify_events_url(self) -> AppResponse:
+        """As Slack does when the URL is entered at api.slack.com."""
+        return await self.http.send(Delivery("events_api", payloads.challenge()))
 
-    async def redeliver(self, answer: Answer, *, retry: int = 0, reason: str = "") -> Answer:
-        """The same bytes; with `retry`, as Slack repeats an event: signed anew, and counted."""
-        delivery = answer.delivery
+    async def redeliver(
+        self, response: AppResponse, *, retry: int = 0, reason: str = ""
+    ) -> AppResponse:
+        """The same request; with `retry`, signed again and with the headers of a retry."""
+        delivery = response.delivery
         if self._site.socket_mode:
             return await self.sockets.send(delivery, retry or 1)
         if not retry:
-            return await self.post.again(delivery)
-        counted = {"X-Slack-Retry-Num": str(retry), "X-Slack-Retry-Reason": reason}
-        return await self.post.send(replace(delivery, headers=counted))
+            return await self.http.send_again(delivery)
+        headers = {"X-Slack-Retry-Num": str(retry), "X-Slack-Retry-Reason": reason}
+        return await self.http.send(replace(delivery, headers=headers))
 
-    async def _send(self, delivery: Delivery) -> Answer:
+    async def _send(self, delivery: Delivery) -> AppResponse:
         if self._site.socket_mode:
             return await self.sockets.send(delivery)
-        return await self.post.send(delivery)
+        return await self.http.send(delivery)
 
 
 def _channel(workspace: Workspace, channel: Channel | str | None) -> Channel:
@@ -125,16 +132,16 @@ def _channel(workspace: Workspace, channel: Channel | str | None) -> Channel:
     return workspace.channel(channel) if channel else next(iter(workspace.channels.values()))
 
 
-def _found(workspace: Workspace, place: Place) -> tuple[Channel, Pressed]:
-    """What stands at that place now: a message that is gone has no buttons."""
-    if isinstance(place, EphemeralMessage):
-        return workspace.channels[place.channel], place
-    if isinstance(place, Message):
+def _resolve(workspace: Workspace, target: Target) -> tuple[Channel, AnyMessage]:
+    """The channel and the message, as they are now."""
+    if isinstance(target, EphemeralMessage):
+        return workspace.channels[target.channel], target
+    if isinstance(target, Message):
         for channel in workspace.channels.values():
-            if channel.messages.get(place.ts) is place:
-                return channel, place
+            if channel.messages.get(target.ts) is target:
+                return channel, target
         raise LookupError(f"the message is not in {workspace.name}")
-    channel = workspace.channel(place[0])
-    if place[1] not in channel.messages:
-        raise LookupError("no message stands there")
-    return channel, channel.messages[place[1]]
+    channel = workspace.channel(target[0])
+    if target[1] not in channel.messages:
+        raise LookupError("there is no such message")
+    return channel, channel.messages[target[1]]

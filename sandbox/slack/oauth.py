@@ -32,12 +32,12 @@ class _Code:
     user: str
     scopes: Sequence[str]
     redirect_uri: str
-    made: float = field(default_factory=time.time)
+    created: float = field(default_factory=time.time)
     used: bool = False
 
 
 @dataclass(slots=True)
-class _Refresh:
+class _RefreshToken:
     token: Token
     used: bool = False
 
@@ -46,7 +46,7 @@ class Codes:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._codes: dict[str, _Code] = {}
-        self._refreshes: dict[str, _Refresh] = {}
+        self._refresh_tokens: dict[str, _RefreshToken] = {}
 
     def make(
         self, workspace: Workspace, user: str, scopes: Sequence[str], redirect_uri: str
@@ -57,17 +57,17 @@ class Codes:
 
     def exchange(self, request: web.Request, arguments: Arguments) -> Json:
         """oauth.v2.access."""
-        _identify(self._site.app, request, arguments)
+        _check_client(self._site.app, request, arguments)
         kind = arguments.text("grant_type") or "authorization_code"
         if kind == "authorization_code":
-            return self._by_code(arguments)
+            return self._exchange_code(arguments)
         if kind == "refresh_token":
-            return self._by_refresh(arguments)
+            return self._exchange_refresh_token(arguments)
         raise SlackError("invalid_grant_type")
 
-    def _by_code(self, arguments: Arguments) -> Json:
+    def _exchange_code(self, arguments: Arguments) -> Json:
         code = self._codes.get(arguments.text("code"))
-        if code is None or time.time() >= code.made + self._site.code_life:
+        if code is None or time.time() >= code.created + self._site.code_lifetime:
             raise SlackError("invalid_code")
         if code.used:
             raise SlackError("code_already_used")
@@ -75,28 +75,28 @@ class Codes:
             raise SlackError("bad_redirect_uri")
         code.used = True
         token = self._install(code.workspace, code.scopes)
-        return self._answer(token) | {"authed_user": {"id": code.user}}
+        return self._token_response(token) | {"authed_user": {"id": code.user}}
 
-    def _by_refresh(self, arguments: Arguments) -> Json:
-        refresh = self._refreshes.get(arguments.text("refresh_token"))
+    def _exchange_refresh_token(self, arguments: Arguments) -> Json:
+        refresh = self._refresh_tokens.get(arguments.text("refresh_token"))
         if refresh is None or refresh.used or refresh.token.auth_error:
             raise SlackError("invalid_refresh_token")
         if refresh.token.workspace.auth_error:
             raise SlackError(refresh.token.workspace.auth_error)
         refresh.used = True
-        return self._answer(self._install(refresh.token.workspace, refresh.token.scopes))
+        return self._token_response(self._install(refresh.token.workspace, refresh.token.scopes))
 
     def _install(self, workspace: Workspace, scopes: Sequence[str] | set[str]) -> Token:
         if self._site.app.rotates:
             value = f"xoxe.xoxb-1-{secrets.token_hex(24)}"
-            return workspace.add_token(value, scopes, time.time() + self._site.token_life)
+            return workspace.add_token(value, scopes, time.time() + self._site.token_lifetime)
         for token in workspace.tokens:
             if not token.auth_error and token.expires is None:
                 token.scopes |= set(scopes)
                 return token
         return workspace.add_token(f"xoxb-{workspace.id[1:]}-{secrets.token_hex(12)}", scopes)
 
-    def _answer(self, token: Token) -> Json:
+    def _token_response(self, token: Token) -> Json:
         workspace = token.workspace
         return {
             "access_token": token.value,
@@ -107,24 +107,24 @@ class Codes:
             "team": {"id": workspace.id, "name": workspace.name},
             "enterprise": None,
             "is_enterprise_install": False,
-            **self._rotation(token),
+            **self._refresh_fields(token),
         }
 
-    def _rotation(self, token: Token) -> Json:
+    def _refresh_fields(self, token: Token) -> Json:
         if token.expires is None:
             return {}
         refresh = f"xoxe-1-{secrets.token_hex(24)}"
-        self._refreshes[refresh] = _Refresh(token)
+        self._refresh_tokens[refresh] = _RefreshToken(token)
         return {"refresh_token": refresh, "expires_in": round(token.expires - time.time())}
 
 
-def _identify(app: App, request: web.Request, arguments: Arguments) -> None:
-    """By Basic authentication or by fields; Slack looks at the ID first."""
+def _check_client(app: App, request: web.Request, arguments: Arguments) -> None:
+    """By Basic authentication or by arguments; Slack checks the ID first."""
     client_id, secret = arguments.text("client_id"), arguments.text("client_secret")
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:
-            client_id, _, secret = base64.b64decode(given).decode().partition(":")
+            client_id, _, secret = base64.b64decode(credentials).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             raise SlackError("invalid_client_id") from None
     if client_id != app.client_id:
@@ -145,108 +145,113 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PATH = "/oauth/v2/authorize"
 
 
-class Refused(Exception):
-    """What the person reads instead of the page."""
+class AuthorizationError(Exception):
+    """What the page shows instead of the consent form."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the App asks of the person. `redirect_uri` is as it was given, maybe empty."""
+class AuthorizationRequest:
+    """What the App requests. `redirect_uri` is the parameter, maybe empty; `target` is the URL to
+    which the browser is redirected."""
 
     scopes: tuple[str, ...]
     redirect_uri: str
-    back_to: str
+    target: str
     state: str
 
     @classmethod
-    def of(cls, app: App, query: dict[str, str]) -> "Wish":
+    def parse(cls, app: App, query: dict[str, str]) -> "AuthorizationRequest":
         if query.get("client_id") != app.client_id:
-            raise Refused("Invalid client_id parameter")
+            raise AuthorizationError("Invalid client_id parameter")
         redirect_uri = query.get("redirect_uri", "")
-        back_to = redirect_uri or (app.redirect_urls[0] if app.redirect_urls else "")
-        if not any(_begins(back_to, known) for known in app.redirect_urls):
-            words = f"redirect_uri did not match any configured URIs. Passed URI: {redirect_uri}"
-            raise Refused(words)
+        target = redirect_uri or (app.redirect_urls[0] if app.redirect_urls else "")
+        if not any(_is_allowed(target, known) for known in app.redirect_urls):
+            raise AuthorizationError(
+                f"redirect_uri did not match any configured URIs. Passed URI: {redirect_uri}"
+            )
         scopes = tuple(query.get("scope", "").replace(",", " ").split())
         if not scopes:
-            raise Refused("No scopes requested")
+            raise AuthorizationError("No scopes requested")
         if unknown := [scope for scope in scopes if scope not in BOT_SCOPES.split()]:
-            raise Refused(f"Invalid permissions requested: {', '.join(unknown)}")
-        return cls(scopes, redirect_uri, back_to, query.get("state", ""))
+            raise AuthorizationError(f"Invalid permissions requested: {', '.join(unknown)}")
+        return cls(scopes, redirect_uri, target, query.get("state", ""))
 
-    def back(self, **answer: str) -> str:
-        """Where the browser goes then; what the redirect URL has in its query stays."""
+    def redirect(self, **parameters: str) -> str:
+        """The redirect URL with these parameters and its own."""
         if self.state:
-            answer["state"] = self.state
-        sign = "&" if urlsplit(self.back_to).query else "?"
-        return f"{self.back_to}{sign}{urlencode(answer)}"
+            parameters["state"] = self.state
+        sign = "&" if urlsplit(self.target).query else "?"
+        return f"{self.target}{sign}{urlencode(parameters)}"
 
 
-def _begins(url: str, known: str) -> bool:
-    """Slack takes a redirect URL that is a registered one, or lies below it."""
-    given, allowed = urlsplit(url), urlsplit(known)
-    if given.scheme != "https" and given.hostname not in LOOPBACK:
+def _is_allowed(url: str, registered: str) -> bool:
+    """Slack accepts a redirect URL that is registered, or is below a registered one."""
+    requested, allowed = urlsplit(url), urlsplit(registered)
+    if requested.scheme != "https" and requested.hostname not in LOOPBACK:
         return False
-    if given.fragment or (given.scheme, given.netloc) != (allowed.scheme, allowed.netloc):
+    if requested.fragment or (requested.scheme, requested.netloc) != (
+        allowed.scheme,
+        allowed.netloc,
+    ):
         return False
     base = allowed.path.rstrip("/")
-    return given.path == allowed.path or given.path.startswith(base + "/") or not base
+    return requested.path == allowed.path or requested.path.startswith(base + "/") or not base
 
 
-class Consent:
-    """The two addresses that a browser meets."""
+class ConsentPage:
+    """The page that asks the user, and the route of its buttons."""
 
     def __init__(self, site: Site, codes: Codes) -> None:
         self._site = site
         self._codes = codes
 
-    async def ask(self, request: web.Request) -> web.Response:
+    async def show(self, request: web.Request) -> web.Response:
         query = dict(request.query)
         try:
-            wish = Wish.of(self._site.app, query)
+            authorization = AuthorizationRequest.parse(self._site.app, query)
             teams = (
                 [self._site.workspace_of(query["team"])]
                 if "team" in query
                 else self._site.workspaces
             )
-        except Refused as refused:
-            return _page(f"<p>{html.escape(str(refused))}</p>", status=400)
+        except AuthorizationError as error:
+            return _page(f"<p>{html.escape(str(error))}</p>", status=400)
         except SlackError:
             return _page("<p>That workspace is not known here</p>", status=400)
-        asks = html.escape(", ".join(wish.scopes))
-        parts = [f"<p>The app wants: {asks}</p>"]
+        scopes = html.escape(", ".join(authorization.scopes))
+        parts = [f"<p>The app requests: {scopes}</p>"]
         for team in teams:
-            links = " ".join(_link(query, team.id, answer) for answer in ("allow", "cancel"))
+            links = " ".join(_link(query, team.id, decision) for decision in ("allow", "cancel"))
             parts.append(f"<h2>{html.escape(team.name)}</h2><p>{links}</p>")
         return _page("".join(parts))
 
     async def decide(self, request: web.Request) -> web.Response:
         query = dict(request.query)
         try:
-            wish = Wish.of(self._site.app, query)
+            authorization = AuthorizationRequest.parse(self._site.app, query)
             workspace = self._site.workspace_of(query.get("team", ""))
-        except (Refused, SlackError) as refused:
-            return _page(f"<p>{html.escape(str(refused))}</p>", status=400)
-        if query.get("answer") != "allow":
-            raise web.HTTPFound(wish.back(error="access_denied"))
+        except (AuthorizationError, SlackError) as error:
+            return _page(f"<p>{html.escape(str(error))}</p>", status=400)
+        if query.get("decision") != "allow":
+            raise web.HTTPFound(authorization.redirect(error="access_denied"))
         user = query.get("user") or next(iter(workspace.users), "U0ADMIN")
-        code = self._codes.make(workspace, user, wish.scopes, wish.redirect_uri)
-        raise web.HTTPFound(wish.back(code=code))
+        code = self._codes.make(workspace, user, authorization.scopes, authorization.redirect_uri)
+        raise web.HTTPFound(authorization.redirect(code=code))
 
 
-def _link(query: dict[str, str], team: str, answer: str) -> str:
-    address = f"{PATH}/decide?{urlencode(query | {'team': team, 'answer': answer})}"
-    return f'<a href="{html.escape(address)}">{answer.capitalize()}</a>'
+def _link(query: dict[str, str], team: str, decision: str) -> str:
+    address = f"{PATH}/decide?{urlencode(query | {'team': team, 'decision': decision})}"
+    return f'<a href="{html.escape(address)}">{decision.capitalize()}</a>'
 
 
-def link_in(page: str, answer: str, team: str) -> str:
-    """The address behind that button of the page."""
+def link_in(page: str, decision: str, team: str) -> str:
+    """The URL of that button on the page."""
     for found in re.findall(r'href="([^"]+)"', page):
         address = html.unescape(found)
         query = parse_qs(urlsplit(address).query)
-        if query["team"] == [team] and query["answer"] == [answer]:
+        if query["team"] == [team] and query["decision"] == [decision]:
             return address
-    raise LookupError(f"the page does not offer {answer} for {team}")
+    raise LookupError(f"the page does not offer {decision} for {team}")
 
 
 def _page(body: str, status: int = 200) -> web.Response:

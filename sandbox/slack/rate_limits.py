@@ -1,7 +1,7 @@
-"""How fast Slack may be called.
+"""Slack's rate limits.
 
 Source: https://docs.slack.dev/apis/web-api/rate-limits
-Units: seconds between two calls; None is no limit.
+Units: seconds between two calls; None means no limit.
 Errors: HTTP 429 with Retry-After in whole seconds.
 """
 
@@ -15,7 +15,7 @@ from sandbox.slack.model import SlackError
 
 @dataclass(slots=True)
 class _Bucket:
-    """Tokens that come back one by one; a call takes one."""
+    """A token bucket: a call takes a token, and tokens are refilled one by one."""
 
     tokens: float
     at: float
@@ -35,7 +35,7 @@ class RateLimits:
         self._buckets: dict[Hashable, _Bucket] = {}
 
     def count_call(self, key: Hashable, seconds: float | None) -> None:
-        """Take one token of that bucket, or refuse."""
+        """Take a token from that bucket. Errors: SlackError if there is none."""
         if not seconds:
             return
         now = time.monotonic()

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.slack.block_kit import MAX_TEXT_IN_ALL, block_errors, total_text_length
+from sandbox.slack.block_kit import MAX_TOTAL_TEXT, block_errors, total_text_length
 from sandbox.slack.model import Json, Message, SlackError
 from sandbox.slack.workspace import App, Site, Token, Workspace
 
@@ -29,8 +29,8 @@ class Arguments:
 
     def required(self, name: str) -> str:
         if not self.text(name):
-            words = f"[ERROR] missing required field: {name}"
-            raise SlackError("invalid_arguments", response_metadata={"messages": [words]})
+            message = f"[ERROR] missing required field: {name}"
+            raise SlackError("invalid_arguments", response_metadata={"messages": [message]})
         return self.text(name)
 
     def flag(self, name: str) -> bool:
@@ -47,7 +47,7 @@ class Arguments:
             raise SlackError(error) from None
 
     def page(self, items: Sequence[Any], default: int) -> tuple[Sequence[Any], str]:
-        """The page that was asked for, and the cursor of the next."""
+        """The requested page, and the cursor of the next one."""
         size, start = self._whole("limit", default), 0
         if not 1 <= size <= 999:
             raise SlackError("invalid_limit")
@@ -75,19 +75,19 @@ async def arguments_of(request: web.Request) -> Arguments:
     return Arguments(fields | dict(await request.post()))
 
 
-def content_of(arguments: Arguments, longest: int) -> tuple[str, list[Json] | None]:
-    """Text and blocks, if Slack would take them."""
+def content_of(arguments: Arguments, max_length: int) -> tuple[str, list[Json] | None]:
+    """Text and blocks, if Slack accepts them."""
     text = arguments.text("text")
     blocks: Any = arguments.parsed("blocks", "invalid_blocks_format")
     if not text.strip() and not blocks:
         raise SlackError("no_text")
-    if len(text) > longest:
+    if len(text) > max_length:
         raise SlackError("msg_too_long")
     if not blocks:
         return text, None
-    if faults := block_errors(blocks):
-        raise SlackError("invalid_blocks", errors=faults, response_metadata={"messages": faults})
-    if total_text_length(blocks) > MAX_TEXT_IN_ALL:
+    if errors := block_errors(blocks):
+        raise SlackError("invalid_blocks", errors=errors, response_metadata={"messages": errors})
+    if total_text_length(blocks) > MAX_TOTAL_TEXT:
         raise SlackError("msg_blocks_too_long")
     return text, blocks
 
@@ -106,7 +106,7 @@ def metadata_of(arguments: Arguments) -> Json | None:
 
 
 def between(arguments: Arguments, messages: Sequence[Message]) -> list[Message]:
-    """Those after `oldest` and before `latest`; the ends themselves only if `inclusive`."""
+    """Messages after `oldest` and before `latest`; with `inclusive`, those at the ends too."""
     oldest, latest = arguments.text("oldest"), arguments.text("latest")
     ends = {oldest, latest} if arguments.flag("inclusive") else set()
     after, before = float(oldest or 0), float(latest or "inf")
@@ -125,8 +125,8 @@ def _offset(cursor: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One call with a good token."""
+class MethodCall:
+    """A call with a valid token."""
 
     token: Token
     arguments: Arguments
@@ -135,26 +135,26 @@ class Asked:
     def workspace(self) -> Workspace:
         return self.token.workspace
 
-    def need(self, scope: str) -> None:
+    def require_scope(self, scope: str) -> None:
         if scope and scope not in self.token.scopes:
             provided = ",".join(sorted(self.token.scopes))
             raise SlackError("missing_scope", needed=scope, provided=provided)
 
 
-# Each method with the scope that it always needs.
-Methods = dict[str, tuple[str, Callable[[Asked], Json]]]
+# Name -> the scope that every call needs, and the function.
+Methods = dict[str, tuple[str, Callable[[MethodCall], Json]]]
 
 
-def given_token(request: web.Request, arguments: Arguments) -> str:
+def _token_of(request: web.Request, arguments: Arguments) -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    given = token if scheme.lower() == "bearer" and token else arguments.text("token")
-    if not given:
+    token = token if scheme.lower() == "bearer" and token else arguments.text("token")
+    if not token:
         raise SlackError("not_authed")
-    return given
+    return token
 
 
-def admit(site: Site, request: web.Request, arguments: Arguments) -> Asked:
-    value = given_token(request, arguments)
+def authenticate(site: Site, request: web.Request, arguments: Arguments) -> MethodCall:
+    value = _token_of(request, arguments)
     if value == site.app.app_token:
         raise SlackError("not_allowed_token_type")
     token = site.tokens.get(value)
@@ -162,12 +162,12 @@ def admit(site: Site, request: web.Request, arguments: Arguments) -> Asked:
         raise SlackError("invalid_auth")
     if token.error:
         raise SlackError(token.error)
-    return Asked(token, arguments)
+    return MethodCall(token, arguments)
 
 
-def admit_app(app: App, request: web.Request, arguments: Arguments, known: set[str]) -> None:
-    """A call with the App's own token, which no workspace gave."""
-    value = given_token(request, arguments)
+def authenticate_app(app: App, request: web.Request, arguments: Arguments, known: set[str]) -> None:
+    """A call with the App-level token, which belongs to no workspace."""
+    value = _token_of(request, arguments)
     if value in known:
         raise SlackError("not_allowed_token_type")
     if value != app.app_token:

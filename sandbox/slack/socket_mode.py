@@ -1,8 +1,8 @@
-"""Socket Mode: the App calls, and Slack speaks through that connection.
+"""Socket Mode: the App opens WebSocket connections, and Slack sends envelopes through them.
 
 Source: https://docs.slack.dev/apis/events-api/using-socket-mode
 Units: seconds.
-Errors: a ticket that is not good is 403; an envelope without acknowledgement goes out once more.
+Errors: 403 for an invalid ticket; an envelope without acknowledgement is sent once more.
 """
 
 import asyncio
@@ -15,26 +15,26 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from sandbox.slack.delivery import Answer, Delivery
+from sandbox.slack.delivery import AppResponse, Delivery
 from sandbox.slack.model import Json
-from sandbox.slack.request import admit_app, arguments_of
+from sandbox.slack.request import arguments_of, authenticate_app
 from sandbox.slack.workspace import Site
 
-MOST = 10
+MAX_CONNECTIONS = 10
 ATTEMPTS = 2
-TICKET_LIFE = 30.0
-CLOSES_IN = 0.5
+TICKET_LIFETIME = 30.0
+CLOSE_TIMEOUT = 0.5
 
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One connection. `sent` are the envelopes that went through it."""
+    """`sent` are the envelopes that were sent through it."""
 
     request: web.Request = field(repr=False)
     socket: web.WebSocketResponse = field(repr=False)
     sent: list[Json] = field(default_factory=list, repr=False)
-    gone: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
-    leaving: bool = False
+    closed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    closing: bool = False
 
 
 class Sockets:
@@ -45,27 +45,27 @@ class Sockets:
         self._tickets: dict[str, float] = {}
         self._waiting: dict[str, asyncio.Future[Json]] = {}
         self._changed = asyncio.Condition()
-        self._turn = 0
+        self._next_index = 0
 
-    # -- how the App comes ----------------------------------------------------------------------
+    # -- what the App does ----------------------------------------------------------------------
 
     async def open(self, request: web.Request) -> Json:
         """apps.connections.open."""
         arguments = await arguments_of(request)
-        admit_app(self._site.app, request, arguments, set(self._site.tokens))
+        authenticate_app(self._site.app, request, arguments, set(self._site.tokens))
         ticket = str(uuid.uuid4())
         self._tickets[ticket] = time.monotonic()
         host = self._site.url.removeprefix("http://")
         return {"url": f"ws://{host}/link/?ticket={ticket}&app_id={self._site.app.id}"}
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
-        made = self._tickets.pop(request.query.get("ticket", ""), float("-inf"))
-        if time.monotonic() >= made + TICKET_LIFE:
+        created = self._tickets.pop(request.query.get("ticket", ""), float("-inf"))
+        if time.monotonic() >= created + TICKET_LIFETIME:
             raise web.HTTPForbidden(text="invalid_ticket")
-        connection = Connection(request, web.WebSocketResponse(timeout=CLOSES_IN))
+        connection = Connection(request, web.WebSocketResponse(timeout=CLOSE_TIMEOUT))
         await connection.socket.prepare(request)
-        if len(self.connections) >= MOST:
-            await connection.socket.send_json(_goodbye("too_many_websockets"))
+        if len(self.connections) >= MAX_CONNECTIONS:
+            await connection.socket.send_json(_disconnect_message("too_many_websockets"))
             await connection.socket.close()
             return connection.socket
         await connection.socket.send_json(self._hello())
@@ -77,14 +77,14 @@ class Sockets:
         return connection.socket
 
     async def connected(self, count: int = 1) -> None:
-        """Wait until that many connections stand."""
+        """Wait until there are that many connections."""
         async with self._changed:
             await self._changed.wait_for(lambda: len(self._ready()) >= count)
 
-    # -- what Slack does with them ----------------------------------------------------------------
+    # -- what Slack does ------------------------------------------------------------------------
 
-    async def send(self, delivery: Delivery, retry: int = 0) -> Answer:
-        """An envelope; without acknowledgement once more, through another connection."""
+    async def send(self, delivery: Delivery, retry: int = 0) -> AppResponse:
+        """Send an envelope; without acknowledgement once more, through another connection."""
         started, envelope = time.monotonic(), str(uuid.uuid4())
         future = asyncio.get_running_loop().create_future()
         self._waiting[envelope] = future
@@ -94,31 +94,31 @@ class Sockets:
                 last = await self._try(envelope, delivery, retry + attempt, future, last)
                 seconds = time.monotonic() - started
                 if future.done():
-                    body = _answer_in(future.result(), delivery)
-                    return Answer(200, seconds, body, delivery, attempts=attempt + 1)
-            return Answer(None, seconds, "", delivery, timed_out=True, attempts=ATTEMPTS)
+                    body = _response_in(future.result(), delivery)
+                    return AppResponse(200, seconds, body, delivery, attempts=attempt + 1)
+            return AppResponse(None, seconds, "", delivery, timed_out=True, attempts=ATTEMPTS)
         finally:
             del self._waiting[envelope]
 
     async def disconnect(self, reason: str = "refresh_requested") -> None:
-        """Tell all connections so; after `refresh_requested` and `link_disabled` they close."""
+        """Send `disconnect` to all connections; only after `warning` they are used further."""
         for connection in list(self.connections):
-            await connection.socket.send_json(_goodbye(reason))
+            await connection.socket.send_json(_disconnect_message(reason))
             if reason != "warning":
-                connection.leaving = True
+                connection.closing = True
 
     async def drop(self) -> None:
-        """All connections break, without a word."""
+        """Abort all connections, as a network failure does."""
         for connection in list(self.connections):
             if connection.request.transport is not None:
                 connection.request.transport.abort()
-            await connection.gone.wait()
+            await connection.closed.wait()
 
     async def close(self) -> None:
         for connection in list(self.connections):
             await connection.socket.close()
 
-    # -- their parts --------------------------------------------------------------------------
+    # -- connections ----------------------------------------------------------------------------
 
     async def _try(
         self,
@@ -128,37 +128,37 @@ class Sockets:
         acknowledged: asyncio.Future[Json],
         last: Connection | None,
     ) -> Connection | None:
-        """The connection that it went through."""
+        """Returns the connection that was used."""
         connection = last
         with suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(self._site.response_timeout):
-                connection = await self._next(last)
+                connection = await self._next_connection(last)
                 document = _envelope(envelope, delivery, retry)
                 connection.sent.append(document)
                 await connection.socket.send_json(document)
-                await _first(acknowledged, connection.gone)
+                await _wait_for_either(acknowledged, connection.closed)
         return connection
 
-    async def _next(self, last: Connection | None) -> Connection:
-        """Another than the last, where there is one."""
+    async def _next_connection(self, last: Connection | None) -> Connection:
+        """Not the last one, if there are others."""
         await self.connected()
         ready = self._ready()
         others = [connection for connection in ready if connection is not last] or ready
-        self._turn += 1
-        return others[self._turn % len(others)]
+        self._next_index += 1
+        return others[self._next_index % len(others)]
 
     def _ready(self) -> list[Connection]:
-        return [connection for connection in self.connections if not connection.leaving]
+        return [connection for connection in self.connections if not connection.closing]
 
     async def _listen(self, connection: Connection) -> None:
         async for message in connection.socket:
             if message.type is not WSMsgType.TEXT:
                 continue
-            said: Any = json.loads(message.data)
-            self.acknowledgements.append(said)
-            waiting = self._waiting.get(said.get("envelope_id", ""))
+            acknowledgement: Any = json.loads(message.data)
+            self.acknowledgements.append(acknowledgement)
+            waiting = self._waiting.get(acknowledgement.get("envelope_id", ""))
             if waiting is not None and not waiting.done():
-                waiting.set_result(said)
+                waiting.set_result(acknowledgement)
 
     async def _add(self, connection: Connection) -> None:
         async with self._changed:
@@ -166,7 +166,7 @@ class Sockets:
             self._changed.notify_all()
 
     async def _remove(self, connection: Connection) -> None:
-        connection.gone.set()
+        connection.closed.set()
         async with self._changed:
             self.connections.remove(connection)
             self._changed.notify_all()
@@ -181,9 +181,9 @@ class Sockets:
         }
 
 
-async def _first(acknowledged: asyncio.Future[Json], gone: asyncio.Event) -> None:
-    """Wait for the one or the other."""
-    broken = asyncio.ensure_future(gone.wait())
+async def _wait_for_either(acknowledged: asyncio.Future[Json], closed: asyncio.Event) -> None:
+    """Wait for the acknowledgement or for the end of the connection."""
+    broken = asyncio.ensure_future(closed.wait())
     ends: list[asyncio.Future[Any]] = [acknowledged, broken]
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -203,10 +203,10 @@ def _envelope(envelope: str, delivery: Delivery, retry: int) -> Json:
     return document
 
 
-def _answer_in(acknowledgement: Json, delivery: Delivery) -> str:
+def _response_in(acknowledgement: Json, delivery: Delivery) -> str:
     payload = acknowledgement.get("payload")
     return json.dumps(payload) if payload and delivery.accepts else ""
 
 
-def _goodbye(reason: str) -> Json:
+def _disconnect_message(reason: str) -> Json:
     return {"type": "disconnect", "reason": reason, "debug_info": {"host": "applink-1"}}

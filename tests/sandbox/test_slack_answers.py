@@ -138,7 +138,7 @@ async def test_a_response_url_ends_in_time(
     slack: Slack, app: Receiver, message: Message, ada: User
 ) -> None:
     await slack.press(message, "cancel", ada)
-    slack.response_url_life = 0
+    slack.response_url_lifetime = 0
     assert await answer_to(app.got[0]["response_url"], text="a") == (404, "expired_url")
     assert (await answer_to(f"{slack.url}/response/unknown", text="a"))[0] == 404
     assert slack.ephemeral_messages == []

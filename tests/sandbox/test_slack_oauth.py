@@ -134,7 +134,7 @@ async def test_a_wrong_exchange_is_refused(slack: Slack, beta: Workspace) -> Non
     assert await error(grant_type="password") == "invalid_grant_type"
     assert (await access(slack, **good))["ok"] is True
     assert await error() == "code_already_used"
-    slack.code_life = 0
+    slack.code_lifetime = 0
     assert await error(code=await code(slack, beta)) == "invalid_code"
 
 
@@ -186,7 +186,7 @@ async def test_rotated_tokens_expire_and_are_renewed_once(slack: Slack, beta: Wo
     slack.tokens[first["access_token"]].expires = 1
     assert await error_of(slack, first["access_token"]) == "token_expired"
     assert await error_of(slack, second["access_token"]) == ""
-    slack.token_life = 60
+    slack.token_lifetime = 60
     third = await access(slack, grant_type="refresh_token", refresh_token=second["refresh_token"])
     assert (third["expires_in"], third["scope"]) == (60, "chat:write,commands")
 

@@ -52,7 +52,7 @@ class Listening:
         workspace = self.slack.workspace
         blocks = [{"type": "actions", "elements": [BUTTON]}]
         said = Message(self.slack.clock.ts(), workspace.bot.user, "failed", blocks)
-        return workspace.put(workspace.channel("deploys"), said)
+        return workspace.publish(workspace.channel("deploys"), said)
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ class Answering:
         blocks = [{"type": "actions", "elements": [element]}]
         workspace = self.slack.workspace
         said = Message(self.slack.clock.ts(), workspace.bot.user, action, blocks)
-        return workspace.put(workspace.channel("deploys"), said)
+        return workspace.publish(workspace.channel("deploys"), said)
 
     async def press(self, action: str, value: int, user: User, *, times: int = 1) -> str:
         """What that person is told."""
