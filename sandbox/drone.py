@@ -1,11 +1,11 @@
-"""A stand-in for Drone CI 2: repositories and their builds, over HTTP.
+"""The stand-in for Drone CI 2: repositories and their builds, over HTTP.
 
 Source: https://github.com/harness/drone/tree/drone, handler/api/repos/builds, handler/api/user and
     trigger/trigger.go
-Units: `takes` in seconds.
-Errors: `{"message": ...}` with 401 for a token that nobody has (but anybody may read a public
-repository), 404 for what there is not and for what the token's user may not do, 400. An address
-that is not the API's gets the web page and 200.
+Units: seconds; in documents Unix seconds.
+Errors: `{"message": ...}` with 400; 401 for an unknown token, except to read a public repository;
+404 for what does not exist and for what the token's user has no permission to do. A path that is
+not the API's gets the web page and 200.
 """
 
 import json
@@ -30,7 +30,7 @@ OPEN = ("waiting_on_dependencies", "pending", "running", "blocked")
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A document of .drone.yml with its trigger; empty means any, as in Drone."""
+    """A document of .drone.yml with its trigger; as in Drone, an empty list matches all."""
 
     name: str
     events: tuple[str, ...] = ()
@@ -41,15 +41,15 @@ class Pipeline:
 
 
 def _matches(globs: Iterable[str], value: str) -> bool:
-    known = tuple(globs)
-    return not known or any(fnmatchcase(value, glob) for glob in known)
+    patterns = tuple(globs)
+    return not patterns or any(fnmatchcase(value, pattern) for pattern in patterns)
 
 
 @dataclass(slots=True)
 class Build:
-    """Moves on by itself along `plan`: (when, status). An empty plan holds it as it is.
+    """Advances by itself along `plan`: (time, status); without a plan it stays as it is.
 
-    `ignored`: a step that fails, and may.
+    `ignored`: a step that fails with `failure: ignore`.
     """
 
     number: int
@@ -71,16 +71,16 @@ class Build:
     finished: float = 0
     plan: list[tuple[float, str]] = field(default_factory=list)
 
-    def goes_on(self, takes: float, ends: str) -> None:
-        """From now on: it waits for a quarter of the time, runs, and ends so."""
+    def schedule(self, takes: float, ends: str) -> None:
+        """Pending for a quarter of the time, then running, then ended."""
         now = time.time()
         self.plan = [(now + takes / 4, "running"), (now + takes, ends)]
 
     def advance(self, now: float) -> None:
         while self.plan and self.plan[0][0] <= now:
-            self.become(self.plan.pop(0)[1])
+            self.set_status(self.plan.pop(0)[1])
 
-    def become(self, status: str, error: str = "") -> None:
+    def set_status(self, status: str, error: str = "") -> None:
         self.status, self.error = status, error
         if status not in ("pending", "blocked", "waiting_on_dependencies"):
             self.started = self.started or time.time()
@@ -109,30 +109,30 @@ class Build:
             "version": 1,
             "stages": self._stages() if stages else [],
         }
-        left_out = ("parent", "error", "params", "deploy_to", "deploy_id", "stages")
-        return {k: v for k, v in document.items() if v or k not in left_out}
+        omitted_if_empty = ("parent", "error", "params", "deploy_to", "deploy_id", "stages")
+        return {k: v for k, v in document.items() if v or k not in omitted_if_empty}
 
     def _stages(self) -> list[Json]:
-        """Drone holds the pipelines of a build back, and calls the build itself pending."""
+        """Drone blocks the pipelines of a build, while the build itself is pending."""
         status = "blocked" if self.blocked and self.status == "pending" else self.status
         code = 1 if status == "failure" else 130 if status == "killed" else 0
         steps: list[Json] = [{"name": "deploy", "status": status, "exit_code": code}]
         if self.ignored:
             ignored = {"status": "failure", "exit_code": 2, "errignore": True}
             steps.insert(0, {"name": self.ignored} | ignored)
-        begun = status not in (*OPEN, "declined", "error") or status == "running"
+        started = status not in (*OPEN, "declined", "error") or status == "running"
         return [
             {"number": i, "name": name, "status": status, "errignore": False, "exit_code": code}
-            | ({"steps": steps} if begun else {})
+            | ({"steps": steps} if started else {})
             for i, name in enumerate(self.pipelines, 1)
         ]
 
 
 @dataclass(slots=True)
 class Repo:
-    """`approval`: what its builds wait for; `bad_yaml`: what Drone says of its .drone.yml.
+    """`approval`: builds wait for it; `bad_yaml`: Drone's error about .drone.yml.
 
-    `ends`: how builds for a target (or of an event) end, `success` where it is not said.
+    `ends`: target or event -> how its builds end, by default `success`.
     """
 
     slug: str
@@ -157,12 +157,12 @@ class Repo:
 
 
 def as_parameters(payload: Any) -> dict[str, str]:
-    """As Drone's webhook reads GitHub's payload: of objects only, in Go's words."""
-    given = payload if isinstance(payload, dict) else {}
-    return {name: _in_go(value) for name, value in given.items()}
+    """As Drone's webhook reads GitHub's payload: only objects, with values formatted by Go."""
+    fields = payload if isinstance(payload, dict) else {}
+    return {name: _formatted_by_go(value) for name, value in fields.items()}
 
 
-def _in_go(value: Any) -> str:
+def _formatted_by_go(value: Any) -> str:
     if value is None:
         return "<nil>"
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -173,7 +173,7 @@ PAGE = """<!doctype html><title>Drone</title><div id="app"></div>"""
 
 
 class Drone(Server):
-    """`takes`: how long a build that is made takes to its end; None holds it until it is told."""
+    """`takes`: the duration of a build; with None it stays pending until `end` is called."""
 
     def __init__(
         self,
@@ -207,7 +207,7 @@ class Drone(Server):
     def middlewares(self) -> Sequence[Middleware]:
         return [self.faults.middleware]
 
-    # -- what there is, and what people and GitHub do -----------------------------------------
+    # -- repositories, and what users and GitHub do -------------------------------------------
 
     def add_repo(
         self,
@@ -219,45 +219,45 @@ class Drone(Server):
         access: Access = "write",
         public: bool = False,
     ) -> Repo:
-        """One pipeline that builds, and one that deploys to each target."""
+        """With a pipeline that builds, and one for each target that deploys."""
         pipelines = [Pipeline("build", builds_on)]
         pipelines += [Pipeline(f"deploy to {target}", deploys_on, (target,)) for target in targets]
         repo = self.repos[slug] = Repo(slug, pipelines, access, public)
         return repo
 
     def add_build(
-        self, slug: str, sha: str, *, event: str = "push", status: str = "success", **facts: Any
+        self, slug: str, sha: str, *, event: str = "push", status: str = "success", **fields: Any
     ) -> Build:
-        """As it stands; it stays so until it is told."""
+        """A build that keeps its status until `end` is called."""
         repo = self.repos[slug]
-        build = Build(repo.next_number(), event, sha, pipelines=("build",), **facts)
-        build.become(status)
+        build = Build(repo.next_number(), event, sha, pipelines=("build",), **fields)
+        build.set_status(status)
         repo.builds.append(build)
         return build
 
     def builds(self, slug: str, event: str = "") -> list[Build]:
-        """Oldest first; all, or those of an event."""
+        """Oldest first; all builds, or those of an event."""
         repo = self.repos[slug]
         for build in repo.builds:
             build.advance(time.time())
         return [build for build in repo.builds if event in ("", build.event)]
 
     def end(self, build: Build, status: str = "success", error: str = "") -> None:
-        """Or `running`: whatever it is to become now."""
+        """Set that status; a build that is `running` or `pending` then stays so."""
         build.plan.clear()
         build.blocked = False
-        build.become(status, error)
+        build.set_status(status, error)
 
     def approve(self, slug: str, build: Build) -> None:
         build.blocked = False
-        self._goes_on(self.repos[slug], build)
+        self._schedule(self.repos[slug], build)
 
     def deployment_hook(
         self, slug: str, deployment_id: int, sha: str, target: str, payload: Any = None
     ) -> Build | None:
-        """GitHub's `deployment` event, to which Drone reacts by itself."""
-        facts = {"params": as_parameters(payload), "deploy_id": deployment_id}
-        return self._trigger(self.repos[slug], "promote", sha, deploy_to=target, **facts)
+        """GitHub's `deployment` event, for which Drone starts a build."""
+        fields = {"params": as_parameters(payload), "deploy_id": deployment_id}
+        return self._trigger(self.repos[slug], "promote", sha, deploy_to=target, **fields)
 
     def remove(self, slug: str, build: Build) -> None:
         self.repos[slug].builds.remove(build)
@@ -266,7 +266,7 @@ class Drone(Server):
 
     async def _user(self, request: web.Request) -> web.Response:
         if not self._is_signed_in(request):
-            raise _refusal(401, "Unauthorized")
+            raise _error(401, "Unauthorized")
         return web.json_response(
             {
                 "id": 1,
@@ -302,14 +302,14 @@ class Drone(Server):
         query = parameters_of(request)
         target = query.pop("target", "")
         if not target:
-            raise _refusal(400, "Missing target environment")
+            raise _error(400, "Missing target environment")
         query.pop("access_token", None)
         event = request.match_info["verb"]
-        facts: Json = {"params": source.params | query, "parent": source.number, "ref": source.ref}
-        made = self._trigger(
-            repo, event, source.after, deploy_to=target, trigger=self.login, **facts
+        fields: Json = {"params": source.params | query, "parent": source.number, "ref": source.ref}
+        build = self._trigger(
+            repo, event, source.after, deploy_to=target, trigger=self.login, **fields
         )
-        return web.json_response(made and made.document())
+        return web.json_response(build and build.document())
 
     async def _create(self, request: web.Request) -> web.Response:
         repo = self._repo(request, write=True)
@@ -317,10 +317,10 @@ class Drone(Server):
         query.pop("access_token", None)
         sha, branch = query.pop("commit", ""), query.pop("branch", "") or "main"
         if not re.fullmatch("[0-9a-f]{40}", sha):
-            raise _refusal(404, NOT_FOUND)
-        facts: Json = {"params": query, "ref": f"refs/heads/{branch}", "trigger": self.login}
-        made = self._trigger(repo, "custom", sha, **facts)
-        return web.json_response(made and made.document())
+            raise _error(404, NOT_FOUND)
+        fields: Json = {"params": query, "ref": f"refs/heads/{branch}", "trigger": self.login}
+        build = self._trigger(repo, "custom", sha, **fields)
+        return web.json_response(build and build.document())
 
     async def _kill(self, request: web.Request) -> web.Response:
         repo = self._repo(request, write=True)
@@ -330,10 +330,10 @@ class Drone(Server):
         return web.json_response(build.document(stages=True))
 
     async def _page(self, request: web.Request) -> web.Response:
-        """Drone's web page is one program, whatever the address."""
+        """Drone's web page is the same for every path."""
         return web.Response(text=PAGE, content_type="text/html")
 
-    # -- how Drone decides --------------------------------------------------------------------
+    # -- permissions and triggers ---------------------------------------------------------------
 
     def _repo(self, request: web.Request, *, write: bool = False) -> Repo:
         signed_in = self._is_signed_in(request)
@@ -341,49 +341,49 @@ class Drone(Server):
         if repo is not None and repo.public and not write:
             return repo
         if not signed_in:
-            raise _refusal(401, "Unauthorized")
+            raise _error(401, "Unauthorized")
         if repo is None or repo.access == "none" or (write and repo.access != "write"):
-            raise _refusal(404, NOT_FOUND)
+            raise _error(404, NOT_FOUND)
         return repo
 
     def _is_signed_in(self, request: web.Request) -> bool:
-        given = request.headers.get("Authorization") or request.query.get("access_token", "")
-        return given.removeprefix("Bearer ") == self.token
+        token = request.headers.get("Authorization") or request.query.get("access_token", "")
+        return token.removeprefix("Bearer ") == self.token
 
     def _build(self, request: web.Request, repo: Repo) -> Build:
         text = request.match_info["number"]
         if not re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
-            raise _refusal(400, f'strconv.ParseInt: parsing "{text}": invalid syntax')
+            raise _error(400, f'strconv.ParseInt: parsing "{text}": invalid syntax')
         build = repo.build(int(text))
         if build is None:
-            raise _refusal(404, NO_ROWS)
+            raise _error(404, NO_ROWS)
         build.advance(time.time())
         return build
 
-    def _trigger(self, repo: Repo, event: str, sha: str, **facts: Any) -> Build | None:
-        pipelines = repo.triggered(event, facts.get("deploy_to", ""))
+    def _trigger(self, repo: Repo, event: str, sha: str, **fields: Any) -> Build | None:
+        pipelines = repo.triggered(event, fields.get("deploy_to", ""))
         if repo.bad_yaml:
-            # Drone forgets the parameters of such a build.
-            facts |= {"params": {}, "trigger": ""}
+            # Drone does not keep the parameters of such a build.
+            fields |= {"params": {}, "trigger": ""}
         elif not pipelines:
             return None
-        build = Build(repo.next_number(), event, sha, pipelines=pipelines, **facts)
+        build = Build(repo.next_number(), event, sha, pipelines=pipelines, **fields)
         repo.builds.append(build)
         if repo.bad_yaml:
-            build.become("error", repo.bad_yaml)
+            build.set_status("error", repo.bad_yaml)
         elif repo.approval:
             build.blocked = True
         else:
-            self._goes_on(repo, build)
+            self._schedule(repo, build)
         return build
 
-    def _goes_on(self, repo: Repo, build: Build) -> None:
+    def _schedule(self, repo: Repo, build: Build) -> None:
         if self.takes is not None:
-            build.goes_on(self.takes, repo.ends.get(build.deploy_to or build.event, "success"))
+            build.schedule(self.takes, repo.ends.get(build.deploy_to or build.event, "success"))
 
 
 def parameters_of(request: web.Request) -> dict[str, str]:
-    """As Go reads a query: the first value of each name; what has a bare `;` in it is dropped."""
+    """As Go reads a query: the first value of each name; a pair with a bare `;` is dropped."""
     found: dict[str, str] = {}
     for pair in request.raw_path.partition("?")[2].split("&"):
         name, _, value = pair.partition("=")
@@ -396,7 +396,7 @@ def _number(text: str | None) -> int:
     return int(text) if text and re.fullmatch(r"\d{1,9}", text, re.ASCII) else 0
 
 
-def _refusal(status: int, message: str) -> web.HTTPException:
+def _error(status: int, message: str) -> web.HTTPException:
     kinds: Mapping[int, type[web.HTTPException]] = {
         400: web.HTTPBadRequest,
         401: web.HTTPUnauthorized,

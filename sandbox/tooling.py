@@ -1,8 +1,8 @@
-"""A stand-in for a company's own deployment tool, over HTTP: as strict as a good receiver is.
+"""The stand-in for a company's own deployment tool, over HTTP: as strict as a good receiver.
 
-`POST /deploy` with a signed JSON document and an `Idempotency-Key` starts a job, once a key. How
-the job goes is in the answer, at `GET /jobs/{number}`, or in reports to the address that the
-document names, by `mode`. `POST /cancel/{key}` ends a job.
+`POST /deploy` with a signed JSON document and an `Idempotency-Key` starts a job, one for each key.
+By `mode`, the state of the job is in the response, at `GET /jobs/{number}`, or in reports to the
+URL in the document. `POST /cancel/{key}` ends a job.
 
 Source: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries and
 https://docs.github.com/en/rest/deployments/statuses for the reports.
@@ -32,17 +32,17 @@ Json = dict[str, Any]
 
 
 class Mode(StrEnum):
-    """How the caller learns how a job goes."""
+    """How the caller gets the state of a job."""
 
-    SYNCHRONOUS = "synchronous"  # the first answer has its end
-    POLLED = "polled"  # 202 with the Location to ask
-    REPORTS = "reports"  # it reports by itself
+    SYNCHRONOUS = "synchronous"  # in the response
+    POLLED = "polled"  # 202 with a Location to poll
+    REPORTS = "reports"  # the job sends reports
 
 
 @dataclass(slots=True)
 class Job:
-    """`headers` and `target` are of the request that started it; `requests` counts all that tried.
-    `reports` has the state of each report, and the status of its answer."""
+    """`headers` and `target` are those of the request that started it; `requests` counts the
+    requests with its key. `reports`: the state of each report, and the status of the response."""
 
     key: str
     number: int
@@ -60,7 +60,7 @@ class Job:
     first_response: tuple[int, Any, dict[str, str]] = (202, None, {})
 
     def keep_first_response(self) -> None:
-        """A repeated request gets the same one."""
+        """A repeated request gets the same response."""
         match self.mode:
             case Mode.SYNCHRONOUS:
                 self.first_response = (200, self.result(), {})
@@ -88,14 +88,13 @@ class Job:
         }
 
 
-# How long it tries to report, and how long it waits before it tries again.
-PATIENCE = 15.0
-PAUSE = 0.1
+REPORT_TIMEOUT = 15.0
+RETRY_DELAY = 0.1
 
 
 class Tooling(Server):
-    """`takes` is how long a job lasts; None: until `set_state` says how it goes. `token` is what
-    `Authorization: Bearer` must carry in every request, `secret` signs those with a body."""
+    """`takes` is the duration of a job; with None it stays queued until `set_state` is called.
+    `token` is the bearer token that every request needs; `secret` signs those with a body."""
 
     def __init__(
         self,
@@ -122,7 +121,7 @@ class Tooling(Server):
         return [
             web.route("*", "/deploy{rest:.*}", self._deploy),
             web.route("*", "/cancel/{key}", self._cancel),
-            web.get("/jobs/{number}", self._ask),
+            web.get("/jobs/{number}", self._show),
         ]
 
     def middlewares(self) -> Sequence[Middleware]:
@@ -134,13 +133,13 @@ class Tooling(Server):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await super().stop()
 
-    # -- what a test or a demo sees and does -----------------------------------------------------
+    # -- for tests and the demo --------------------------------------------------------------------
 
     def job(self, key: str | int) -> Job:
         return self.jobs[str(key)]
 
     async def set_state(self, key: str | int, state: str, description: str = "") -> Job:
-        """A job comes to a state, and reports it where it reports at all."""
+        """Set the state of a job, which reports it in mode REPORTS."""
         job = self.job(key)
         job.state, job.description = state, description
         if job.mode is Mode.REPORTS:
@@ -150,22 +149,22 @@ class Tooling(Server):
     # -- the server ------------------------------------------------------------------------------
 
     async def _deploy(self, request: web.Request) -> web.Response:
-        document = await self._admitted(request)
+        document = await self._authenticated_document(request)
         key = request.headers.get("Idempotency-Key")
         if not key:
-            raise _refused(web.HTTPBadRequest, "the Idempotency-Key is missing")
+            raise _error(web.HTTPBadRequest, "the Idempotency-Key is missing")
         if key not in self.jobs:
-            self.jobs[key] = self._started(key, request, document)
+            self.jobs[key] = self._new_job(key, request, document)
         job = self.jobs[key]
         job.requests += 1
-        status, said, headers = job.first_response
-        return web.json_response(said, status=status, headers=headers)
+        status, document, headers = job.first_response
+        return web.json_response(document, status=status, headers=headers)
 
-    def _started(self, key: str, request: web.Request, document: Any) -> Job:
+    def _new_job(self, key: str, request: web.Request, document: Any) -> Job:
         if self.mode is Mode.REPORTS:
             report = document.get("report") if isinstance(document, dict) else None
             if not isinstance(report, dict) or not {"url", "token"} <= report.keys():
-                raise _refused(web.HTTPUnprocessableEntity, "there is no `report` in the document")
+                raise _error(web.HTTPUnprocessableEntity, "there is no `report` in the document")
         job = Job(
             key=key,
             number=len(self.jobs) + 1,
@@ -179,45 +178,45 @@ class Tooling(Server):
         if self.mode is Mode.SYNCHRONOUS:
             job.state = self.ends
         elif self.takes is not None:
-            self._let_run(job, self.takes)
+            self._schedule(job, self.takes)
         job.keep_first_response()
         return job
 
-    def _let_run(self, job: Job, takes: float) -> None:
+    def _schedule(self, job: Job, takes: float) -> None:
         async def run() -> None:
             for state in ("in_progress", self.ends):
                 await asyncio.sleep(takes / 2)
                 if job.state not in ENDS:
-                    with suppress(TimeoutError):  # nobody takes its reports
+                    with suppress(TimeoutError):  # its reports were not accepted
                         await self.set_state(job.key, state)
 
         task = asyncio.create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _ask(self, request: web.Request) -> web.Response:
+    async def _show(self, request: web.Request) -> web.Response:
         self._require_token(request)
         for job in self.jobs.values():
             if str(job.number) == request.match_info["number"]:
                 status = 200 if job.state in ENDS else 202
                 return web.json_response(job.result(), status=status)
-        raise _refused(web.HTTPNotFound, "there is no such job")
+        raise _error(web.HTTPNotFound, "there is no such job")
 
     async def _cancel(self, request: web.Request) -> web.Response:
         if request.method == "DELETE":
             self._require_token(request)
         else:
-            await self._admitted(request)
+            await self._authenticated_document(request)
         job = self.jobs.get(request.match_info["key"])
         if job is None:
-            raise _refused(web.HTTPNotFound, "there is no such job")
+            raise _error(web.HTTPNotFound, "there is no such job")
         if job.state in ENDS:
-            raise _refused(web.HTTPConflict, "it has ended")
+            raise _error(web.HTTPConflict, "it has ended")
         job.state, job.description, job.cancelled = "error", "cancelled", True
         return web.json_response(job.result())
 
-    async def _admitted(self, request: web.Request) -> Any:
-        """The document, once it is known to come from somebody who knows the secrets."""
+    async def _authenticated_document(self, request: web.Request) -> Any:
+        """The document of a request with a valid token and signature."""
         self._require_token(request)
         body = await request.read()
         if self.secret:
@@ -225,30 +224,33 @@ class Tooling(Server):
         if request.method == "GET":
             return None
         if request.content_type != "application/json":
-            raise _refused(web.HTTPUnsupportedMediaType, "send application/json")
+            raise _error(web.HTTPUnsupportedMediaType, "send application/json")
         try:
             return json.loads(body)
         except ValueError:
-            raise _refused(web.HTTPBadRequest, "the body is not JSON") from None
+            raise _error(web.HTTPBadRequest, "the body is not JSON") from None
 
     def _require_token(self, request: web.Request) -> None:
-        given = request.headers.get("Authorization", "")
-        if self.token and not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
-            raise _refused(web.HTTPUnauthorized, "the token is not known")
+        sent = request.headers.get("Authorization", "")
+        if self.token and not hmac.compare_digest(sent.encode(), f"Bearer {self.token}".encode()):
+            raise _error(web.HTTPUnauthorized, "the token is wrong")
 
     def _require_signature(self, request: web.Request, body: bytes) -> None:
-        given = request.headers.get("X-Hub-Signature-256", "")
-        wanted = hmac.new(self.secret.encode(), body, hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(given.encode(), f"sha256={wanted}".encode()):
-            raise _refused(web.HTTPUnauthorized, "the signature does not fit the body")
+        sent = request.headers.get("X-Hub-Signature-256", "")
+        digest = hmac.new(self.secret.encode(), body, hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(sent.encode(), f"sha256={digest}".encode()):
+            raise _error(web.HTTPUnauthorized, "the signature does not fit the body")
 
     # -- reports ---------------------------------------------------------------------------------
 
     async def _report(self, job: Job) -> None:
-        """Tried again while the relay cannot be reached or is in trouble, as a good tool does."""
+        """Retried while the relay is unavailable, as a good tool does."""
         report = job.document["report"]
         headers = {"Authorization": f"Bearer {report['token']}"}
-        async with asyncio.timeout(PATIENCE), aiohttp.ClientSession(headers=headers) as session:
+        async with (
+            asyncio.timeout(REPORT_TIMEOUT),
+            aiohttp.ClientSession(headers=headers) as session,
+        ):
             while True:
                 try:
                     async with session.post(report["url"], json=job.status()) as response:
@@ -257,8 +259,8 @@ class Tooling(Server):
                             return
                 except aiohttp.ClientError:
                     pass
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(RETRY_DELAY)
 
 
-def _refused(kind: type[web.HTTPException], words: str) -> web.HTTPException:
-    return kind(text=json.dumps({"error": words}), content_type="application/json")
+def _error(kind: type[web.HTTPException], message: str) -> web.HTTPException:
+    return kind(text=json.dumps({"error": message}), content_type="application/json")

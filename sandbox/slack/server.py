@@ -28,8 +28,8 @@ SCOPES_OF = web.RequestKey("scopes", set[str])
 
 
 class Slack(Site, Server):
-    """`workspace` is the first one; what a test asks without naming one is call of it. There the
-    App is installed with `token`, which never expires, unless `installed` is False."""
+    """`workspace` is the first one; to which most methods refer. The App is installed in it with
+    `token`, which never expires, unless `installed` is False."""
 
     def __init__(
         self,
