@@ -16,7 +16,7 @@ from webhook.outbound import messages
 from webhook.outbound.told import Message, StepTold, Told
 from webhook.sandbox import screen, slack_model
 from webhook.start import Setup
-from webhook.store import steps
+from webhook.store import timeline
 from webhook.work.relay import open_relay
 from webhook.work.slack_targets import Target, targets, targets_in
 from webhook.work.slack_words import step_told, told_of
@@ -124,7 +124,7 @@ async def stored(setup: Setup, url: str, deployment_id: int) -> list[Shown]:
             raise UserError(f"{words}; its number is in its page's address")
         told = await told_of(relay, row)
         async with relay.pool.connection() as connection:
-            every = await steps.shown(connection, row.id, after=0)
+            every = await timeline.shown(connection, row.id, after=0)
         found: list[Shown] = []
         for target in targets(setup.config, row):
             found += _shown(target, told, [step_told(step) for step in every])

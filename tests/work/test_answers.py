@@ -121,9 +121,12 @@ async def test_cancel_is_left_to_whoever_looks_after_the_deployment(
     assert "It is being cancelled" in told
     row = answering.world.rows("select * from deployments where id = %s", deployment.id)[0]
     assert row["cancel_asked_by"] == "octocat"
-    steps = "select actor, state, words from steps where deployment_id = %s and state = 'asked'"
-    asked = {"actor": "octocat", "state": "asked", "words": "Cancel, asked for in Slack"}
-    assert answering.world.rows(steps, deployment.id) == [asked]
+    entries = (
+        "select actor, state, description from timeline"
+        " where deployment_id = %s and state = 'asked'"
+    )
+    asked = {"actor": "octocat", "state": "asked", "description": "Cancel, asked for in Slack"}
+    assert answering.world.rows(entries, deployment.id) == [asked]
     told = await answering.press("cancel", deployment.id, answering.bob)
     assert re.search("asked for that already|is over already", told)
     ended = await answering.world.phase(deployment.id, "error")

@@ -17,7 +17,7 @@ from webhook.inbound.slack_notes import slack_notes
 from webhook.inbound.terminal_text import harmless
 from webhook.store.deployments import DeploymentRow
 from webhook.store.slack_messages import SlackMessage
-from webhook.store.steps import Step
+from webhook.store.timeline import TimelineEntry
 
 # How long after the end the page still waits for GitHub and Slack to be told.
 LINGER = timedelta(seconds=10)
@@ -34,7 +34,7 @@ class Known:
     """All that the store knows of a deployment but its output; equal while nothing changes."""
 
     row: DeploymentRow
-    steps: list[Step]
+    timeline: list[TimelineEntry]
     messages: list[SlackMessage]
 
     @property
@@ -50,9 +50,9 @@ class Known:
         return not self._untold() or now > self.row.ended_at + LINGER
 
     def _untold(self) -> bool:
-        return any(step.outbox in ("reported", "waiting", "tried") for step in self.steps) or any(
-            not message.ts and not message.trouble for message in self.messages
-        )
+        return any(
+            not entry.judged or entry.outbox in ("waiting", "claimed") for entry in self.timeline
+        ) or any(not message.ts and not message.trouble for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def present(known: Known, now: datetime) -> Page:
         run=_link(_run_url(known), _run_words(row)),
         environment_link=_link(row.environment_url, _line(row.environment_url)),
         payload=_payload(row.payload),
-        steps=tuple(_step(step) for step in known.steps),
+        steps=tuple(_step(entry) for entry in known.timeline),
         slack=tuple(Note(*said) for said in slack_notes(known.messages)),
         over=known.over,
         live=not known.settled(now),
@@ -195,7 +195,7 @@ def _on_github(row: DeploymentRow, kind: str, name: str, words: str) -> Link:
 
 def _run_url(known: Known) -> Any:
     """Of the run, or of what its tool reported last."""
-    reported = [step.log_url for step in known.steps if step.actor == known.row.handler]
+    reported = [one.log_url for one in known.timeline if one.actor == known.row.handler]
     return (known.row.run or {}).get("url") or next(filter(None, reversed(reported)), "")
 
 
@@ -243,17 +243,17 @@ def _unpacked(text: str) -> Any:
     return found if isinstance(found, dict | list) else text
 
 
-def _step(step: Step) -> StepView:
-    links = [_link(step.log_url, "log"), _link(step.environment_url, "environment")]
+def _step(entry: TimelineEntry) -> StepView:
+    links = [_link(entry.log_url, "log"), _link(entry.environment_url, "environment")]
     return StepView(
-        id=step.id,
-        sign=_step_sign(step.state),
-        at=_moment(step.at),
-        words=_line(step.words),
-        actor=_line(step.actor) or "somebody",
+        id=entry.id,
+        sign=_step_sign(entry.state),
+        at=_moment(entry.at),
+        words=_line(entry.description),
+        actor=_line(entry.actor) or "somebody",
         links=tuple(link for link in links if link),
-        counted=step.counted,
-        github=_github(step),
+        counted=entry.counted,
+        github=_github(entry),
     )
 
 
@@ -262,18 +262,18 @@ def _step_sign(state: str) -> Sign:
     return _SIGNS[phase] if phase else Sign("other", _line(state) or "unknown")
 
 
-def _github(step: Step) -> Note | None:
-    """Whether GitHub has a step of ours; None for a step that somebody else reported."""
-    trouble = _line(step.trouble)
-    match step.outbox:
+def _github(entry: TimelineEntry) -> Note | None:
+    """Whether GitHub has an entry of ours; None for one that somebody else reported."""
+    error = _line(entry.error)
+    match entry.outbox:
         case "sent":
             return Note("good", "GitHub has it")
-        case "refused":
-            return Note("bad", f"GitHub refused it: {trouble}" if trouble else "GitHub refused it")
+        case "rejected":
+            return Note("bad", f"GitHub refused it: {error}" if error else "GitHub refused it")
         case "skipped":
             return Note("good", "not sent: more had been reported by then")
-        case "waiting" | "tried" if trouble:
-            return Note("waiting", f"GitHub does not have it yet: {trouble}")
-        case "waiting" | "tried":
+        case "waiting" | "claimed" if error:
+            return Note("waiting", f"GitHub does not have it yet: {error}")
+        case "waiting" | "claimed":
             return Note("waiting", "on its way to GitHub")
     return None

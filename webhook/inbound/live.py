@@ -20,7 +20,7 @@ import structlog
 
 from webhook.inbound.deployment_page import Known
 from webhook.inbound.terminal_text import take
-from webhook.store import deployments, output, slack_messages, steps
+from webhook.store import deployments, output, slack_messages, timeline
 from webhook.store.database import Sync, SyncPool
 
 log = structlog.get_logger()
@@ -136,7 +136,7 @@ def read(connection: Sync, deployment_id: int) -> Known | None:
         return None
     return Known(
         row,
-        steps.of_deployment(connection, deployment_id),
+        timeline.of_deployment(connection, deployment_id),
         slack_messages.of_deployment(connection, deployment_id),
     )
 

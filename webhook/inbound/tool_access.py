@@ -10,7 +10,7 @@ from flask import Request
 
 from webhook.inbound.tool_refusals import Refusal, not_found
 from webhook.report_tokens import PREFIX, Grant, ReportTokens
-from webhook.store import deployments, steps
+from webhook.store import deployments, timeline
 from webhook.store.database import Sync
 from webhook.store.deployments import DeploymentRow
 
@@ -34,7 +34,7 @@ def admitted(connection: Sync, grant: Grant, repo: str, *, to_write: bool) -> De
         raise not_found()
     if row.phase.final:
         raise _ended(f" ({row.phase})")
-    if steps.reported_end(connection, row.id):
+    if timeline.reported_end(connection, row.id):
         raise _ended("")
     return row
 

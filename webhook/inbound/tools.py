@@ -22,10 +22,10 @@ from webhook.inbound.tool_refusals import Refusal, invalid, not_found
 from webhook.inbound.tool_reports import Report
 from webhook.logs import Redactor
 from webhook.report_tokens import Grant, ReportTokens
-from webhook.store import steps
+from webhook.store import timeline
 from webhook.store.database import Sync, SyncPool
 from webhook.store.deployments import DeploymentRow
-from webhook.store.steps import NewStep, Step
+from webhook.store.timeline import NewEntry, TimelineEntry
 from webhook.work.queue import Queue
 
 log = structlog.get_logger()
@@ -127,25 +127,25 @@ class Tools:
         grant = self._grant(number)
         with self.pool.connection() as connection:
             row = admitted(connection, grant, f"{owner}/{name}", to_write=False)
-            every = steps.of_deployment(connection, row.id)
+            every = timeline.of_deployment(connection, row.id)
         # What people asked for in Slack is no status.
-        said = [step for step in reversed(every) if step.state != steps.ASKED]
+        said = [one for one in reversed(every) if one.state != timeline.ASKED]
         return [self.documents.status(row, step) for step in said]
 
-    def _keep(self, connection: Sync, row: DeploymentRow, report: Report) -> Step:
-        if not report.ends and steps.count(connection, row.id) >= MOST_STEPS:
+    def _keep(self, connection: Sync, row: DeploymentRow, report: Report) -> TimelineEntry:
+        if not report.ends and timeline.count(connection, row.id) >= MOST_STEPS:
             words = "This deployment has reached the maximum number of statuses."
             raise invalid("DeploymentStatus", "state", words)
-        step = NewStep(
+        entry = NewEntry(
             actor=row.handler or "tool",
             state=report.state,
-            words=report.description,
+            description=report.description,
             log_url=report.log_url,
             environment_url=report.environment_url,
             counted=False,
-            outbox=None if report.clears else "reported",
+            judged=report.clears,
         )
-        kept = steps.add_report(connection, row.id, step)
+        kept = timeline.add_report(connection, row.id, entry)
         if not report.clears:
             self.queue.take_reports(connection, row.id)
         log.info("report kept", deployment=row.id, state=report.state, words=report.description)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from webhook.deployments.states import Phase
-from webhook.store import steps
+from webhook.store import timeline
 from webhook.store.database import Async
 
 
@@ -40,7 +40,7 @@ async def of_repository(connection: Async, repo: str, limit: int) -> list[Standi
                 **row,
                 "phase": Phase(row["phase"]),
                 "held": not Phase(row["phase"]).final
-                and await steps.is_held(connection, row["deployment_id"]),
+                and await timeline.is_held(connection, row["deployment_id"]),
             }
         )
         for row in rows

@@ -9,7 +9,7 @@ from webhook.outbound.messages_signs import sign_of
 from webhook.outbound.messages_text import bold, escape, link
 from webhook.outbound.slack_replies import question
 from webhook.outbound.told import Message
-from webhook.store import actions, deployments, standings, steps
+from webhook.store import actions, deployments, standings, timeline
 from webhook.store.actions import Action
 from webhook.store.database import Async
 from webhook.store.standings import Standing
@@ -101,12 +101,12 @@ async def tell_there(
     known = await actions.read(connection, action.id)
     if row is None or known is None:
         return
-    step = steps.NewStep(
+    entry = timeline.NewEntry(
         actor=known.login,
-        state=steps.ASKED,
-        words=words,
+        state=timeline.ASKED,
+        description=words,
         log_url=relay.links.page(row.repo, made) if made is not None else "",
         counted=False,
     )
-    await steps.add(connection, row.id, step)
+    await timeline.add(connection, row.id, entry)
     await relay.tell_slack(connection, row)

@@ -1,4 +1,4 @@
-"""How a deployment's row moves on: phase, step, and what GitHub and Slack are to hear of it."""
+"""How a deployment's row moves on: phase, timeline, and what GitHub and Slack are to hear of it."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from handlers import durations
 from handlers.contract import Run, State
 from webhook.deployments.states import LONGEST_WORDS, Phase, follows, shorten
-from webhook.store import actions, deployments, steps
+from webhook.store import actions, deployments, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow, Outdated
 from webhook.work.clock import now
@@ -46,7 +46,7 @@ async def end(relay: Relay, row: DeploymentRow, words: str) -> None:
 
 async def reports_first(connection: Async, row: DeploymentRow) -> None:
     """What a tool has reported in time counts before what we conclude ourselves."""
-    if row.ended_at is None and await steps.reported(connection, row.id):
+    if row.ended_at is None and await timeline.not_judged(connection, row.id):
         raise Outdated(f"deployment {row.id} has reports that nobody has judged")
 
 
@@ -80,8 +80,10 @@ async def not_cancelled(relay: Relay, row: DeploymentRow, words: str) -> Deploym
     words = shorten(f"Could not be cancelled: {relay.redactor.text(words)}", LONGEST_WORDS)
     async with relay.pool.connection() as connection, connection.transaction():
         row = await deployments.change(connection, row, cancel_asked_by=None)
-        step = steps.NewStep(actor="relay", state=steps.ASKED, words=words, counted=False)
-        await steps.add(connection, row.id, step)
+        entry = timeline.NewEntry(
+            actor="relay", state=timeline.ASKED, description=words, counted=False
+        )
+        await timeline.add(connection, row.id, entry)
         await actions.not_cancelled(connection, row.id, words)
         await relay.tell_slack(connection, row)
     return row
@@ -144,8 +146,10 @@ async def _record(relay: Relay, row: DeploymentRow, run: Run) -> None:
         elif run.state.final:
             words = f"The run ended with {run.state}: {run.description}"
             words = shorten(words, LONGEST_WORDS)
-            step = steps.NewStep(actor=row.handler, state=run.state, words=words, counted=False)
-            await steps.add(connection, row.id, step)
+            entry = timeline.NewEntry(
+                actor=row.handler, state=run.state, description=words, counted=False
+            )
+            await timeline.add(connection, row.id, entry)
 
 
 def _says_more(row: DeploymentRow, run: Run) -> bool:
@@ -179,15 +183,14 @@ async def say_again(
     relay: Relay, connection: Async, row: DeploymentRow, *, held: bool = False
 ) -> None:
     """The row's phase as a status of ours."""
-    step = steps.NewStep(
+    entry = timeline.NewEntry(
         actor="relay",
         state=row.phase,
-        words=row.words or plain_words(row),
+        description=row.words or plain_words(row),
         environment_url=row.environment_url if row.phase is Phase.SUCCESS else "",
-        outbox="waiting",
         held=held,
     )
-    await steps.add(connection, row.id, step)
+    await timeline.add_status(connection, row.id, entry)
     await relay.queue.tell_github(connection, row.id)
 
 

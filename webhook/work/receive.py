@@ -18,7 +18,7 @@ from webhook.deployments.events import (
 from webhook.deployments.route import no_route_words, route
 from webhook.deployments.states import Phase, follows, phase_of, shorten
 from webhook.errors import NotAnEvent
-from webhook.store import deliveries, deployments, steps
+from webhook.store import deliveries, deployments, outbox, timeline
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import DeploymentRow
@@ -156,22 +156,22 @@ async def _reported(
     phase = phase_of(status.state)
     counted = phase is not None and follows(row.phase, phase)
     words = shorten(status.description)
-    step = steps.NewStep(
+    entry = timeline.NewEntry(
         actor=status.creator or "somebody",
         state=shorten(status.state, 40),
-        words=words,
+        description=words,
         log_url=status.log_url,
         environment_url=status.environment_url,
         counted=counted,
         github_id=status.id,
         held=status.state == HELD_ON_GITHUB,
     )
-    if await steps.add(connection, row.id, step) is None:
+    if await timeline.add(connection, row.id, entry) is None:
         return "ignored", "this status was reported before", row.id
     if phase is None or not counted:
         return "done", f"'{status.state}' changes nothing in phase '{row.phase}'", row.id
     row = await moves.apply(relay, connection, row, Move(phase, words, status.environment_url))
-    if phase.final and await steps.may_cover(connection, row.id, status.id):
+    if phase.final and await timeline.may_cover(connection, row.id, status.id):
         await moves.say_again(relay, connection, row)
     await relay.queue.nudge(connection, row.id)
     return "done", "", row.id
@@ -206,7 +206,7 @@ async def _installation(
     """What could not be told before may be told now."""
     relay.github.tokens.drop_installation(event.installation_id)
     if event.action not in ("suspend", "deleted"):
-        waiting = await steps.deployments_with_unsent(connection, event.installation_id)
+        waiting = await outbox.deployments_with_pending(connection, event.installation_id)
         for deployment_id in waiting:
             await relay.queue.tell_github(connection, deployment_id, priority=NEWS)
     return "done", f"installation {event.installation_id}: {event.action}", None

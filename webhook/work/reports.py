@@ -8,10 +8,10 @@ from typing import Any
 
 from handlers import HANDLERS
 from webhook.deployments.states import Phase, phase_of
-from webhook.store import deployments, steps
+from webhook.store import deployments, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
-from webhook.store.steps import Step
+from webhook.store.timeline import TimelineEntry
 from webhook.work import moves
 from webhook.work.clock import now
 from webhook.work.moves import Move
@@ -24,24 +24,26 @@ async def take_reports(relay: Relay, deployment_id: int) -> None:
         return
     log_about(row)
     async with relay.pool.connection() as connection, connection.transaction():
-        waiting = await steps.reported(connection, row.id)
-        for step in waiting:
-            row = await _take(relay, connection, row, step)
+        waiting = await timeline.not_judged(connection, row.id)
+        for entry in waiting:
+            row = await _take(relay, connection, row, entry)
         if waiting:
             await relay.queue.tell_github(connection, row.id)
 
 
-async def _take(relay: Relay, connection: Async, row: DeploymentRow, step: Step) -> DeploymentRow:
-    phase = phase_of(step.state)
-    counted = phase is not None and moves.counts(row, phase, step.words)
+async def _take(
+    relay: Relay, connection: Async, row: DeploymentRow, entry: TimelineEntry
+) -> DeploymentRow:
+    phase = phase_of(entry.state)
+    counted = phase is not None and moves.counts(row, phase, entry.description)
     if phase is None or not counted:
-        await steps.judge(connection, step.id, words=step.words, counted=False)
+        await timeline.judge(connection, entry.id, description=entry.description, counted=False)
         return row
-    move = Move(phase, step.words, step.environment_url)
+    move = Move(phase, entry.description, entry.environment_url)
     row = await moves.apply(relay, connection, row, move)
     row = await deployments.change(connection, row, **_known_now(row, phase))
     words = row.words or moves.plain_words(row)
-    await steps.judge(connection, step.id, words=words, counted=True)
+    await timeline.judge(connection, entry.id, description=words, counted=True)
     return row
 
 

@@ -10,11 +10,11 @@ from webhook.deployments.states import Phase
 from webhook.outbound.github_compare import compare
 from webhook.outbound.told import StepTold, Told
 from webhook.outbound.trouble import Later, Refused, Unsure
-from webhook.store import actions, deployments, steps
+from webhook.store import actions, deployments, timeline
 from webhook.store.actions import Action
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
-from webhook.store.steps import Step
+from webhook.store.timeline import TimelineEntry
 from webhook.work.recall import NOBODY
 from webhook.work.relay import Relay, scope
 
@@ -29,7 +29,7 @@ async def told_of(relay: Relay, row: DeploymentRow) -> Told:
         last = await deployments.last_success(connection, row)
         before = await deployments.ended_before(connection, row)
         made_by = await actions.made_by(connection, row.id)
-        held = row.ended_at is None and await steps.is_held(connection, row.id)
+        held = row.ended_at is None and await timeline.is_held(connection, row.id)
         back = await deployments.success_of_another_commit(connection, row)
         buttons = await _buttons(relay, connection, row, back)
     end = row.ended_at
@@ -65,11 +65,11 @@ async def told_of(relay: Relay, row: DeploymentRow) -> Told:
     )
 
 
-def step_told(step: Step) -> StepTold:
+def step_told(step: TimelineEntry) -> StepTold:
     return StepTold(
         at=step.at,
-        state="" if step.state == steps.ASKED else step.state,
-        words=step.words,
+        state="" if step.state == timeline.ASKED else step.state,
+        words=step.description,
         actor=step.actor,
         log_url=step.log_url,
         held=step.held,

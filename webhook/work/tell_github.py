@@ -1,23 +1,24 @@
-"""Our steps become GitHub's deployment statuses: in order, each once.
+"""Our entries of a timeline become GitHub's deployment statuses: in order, each once.
 
-A step is marked `tried` before the call. If it is found so, an earlier call has no known end (a
-crash, a time-out), and GitHub's list is read before anything is sent again. Our log_url ends in
-the step's number, by which a status is known again.
+Our log_url ends in the entry's number, by which a status is known again.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import zip_longest
 
 import structlog
 
 from webhook.deployments.states import Phase, follows, shorten
+from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.links import STEP_MARK
 from webhook.outbound.github import Status
 from webhook.outbound.trouble import Invalid, Later, NoAccess, Refused, Unsure
-from webhook.store import steps
+from webhook.store import outbox, timeline
+from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
-from webhook.store.steps import Outbox, Step
+from webhook.store.outbox import Entry, Ref, State
+from webhook.store.timeline import TimelineEntry
 from webhook.work.clock import now
 from webhook.work.relay import Relay, log_about, scope
 
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 # Seconds that a call may be under way in whatever process, and seconds after which one without a
 # clear answer is looked into.
 CALL_MAY_TAKE = 12
-LOOK_AFTER = 3
+LOOK_AFTER: float = 3
 # An installation that is gone or suspended may come back; asked every hour, for three days.
 ACCESS_RETRY = 3600
 # GitHub takes 80 writes a minute: where more wait, those that only say other words are left out.
@@ -40,111 +41,100 @@ async def tell_github(relay: Relay, deployment_id: int) -> None:
         return
     log_about(row)
     async with relay.pool.connection() as connection:
-        waiting = await steps.unsent(connection, row.id)
+        waiting = await outbox.pending(connection, "status", row.id)
+        known = await timeline.of_positions(connection, row.id, [one.position for one in waiting])
     too_many = len(waiting) > MOST_WAITING
-    for step, later in zip_longest(waiting, waiting[1:]):
-        same = later and (step.outbox, step.state) == ("waiting", later.state)
-        if too_many and same:
-            await _mark(relay, step, "skipped")  # the later one says more
+    for entry, following in zip_longest(waiting, waiting[1:]):
+        says = known[entry.position]
+        same = following and says.state == known[following.position].state
+        if too_many and same and entry.state == "waiting":
+            async with relay.pool.connection() as connection:
+                await outbox.skip(connection, entry)  # the later one says more
         else:
-            await _tell(relay, row, step)
+            await _send(relay, entry, StatusWrite(relay, row, entry, says))
 
 
-async def _tell(relay: Relay, row: DeploymentRow, step: Step) -> None:
-    if step.outbox == "tried" and step.tried_until and step.tried_until > now():
-        raise Later("a call may be under way", step.tried_until)
+async def _send(relay: Relay, entry: Entry, write: "StatusWrite") -> None:
+    says = write.says
+    policy = Policy(call=CALL_MAY_TAKE, lookups=[LOOK_AFTER])
     try:
-        github_id = await _found(relay, row, step)
-        if github_id is None and await _came_too_late(relay, row, step):
-            await _mark(relay, step, "skipped")
-            return
-        github_id = github_id or await _written(relay, row, step)
-    except Unsure as trouble:
-        await _mark(relay, step, "tried", trouble=str(trouble), look_after=LOOK_AFTER)
-        raise Later.in_seconds(str(trouble), LOOK_AFTER) from trouble
-    except NoAccess as refused:
-        await _no_access(relay, step, refused)
+        sent = await Outbox(relay.pool, now).deliver(entry, write, policy)
+    except Unsure as error:
+        raise Later.in_seconds(str(error), LOOK_AFTER) from error
     except Refused as refused:
-        await _mark(relay, step, "refused", trouble=str(refused))
-        log.error("GitHub refuses the status", state=step.state, words=str(refused))
+        log.error("GitHub refuses the status", state=says.state, error=str(refused))
+        if write.may_come_back(refused):
+            raise Later.in_seconds(str(refused), ACCESS_RETRY) from refused
     else:
-        await _mark(relay, step, "sent", github_id=github_id)
-        log.info("status written", state=step.state, words=step.words)
+        if sent.state == "sent":
+            log.info("status written", state=says.state, description=says.description)
 
 
-async def _came_too_late(relay: Relay, row: DeploymentRow, step: Step) -> bool:
-    """On GitHub the newest status counts: ours must not turn back what others reported."""
-    if Phase(step.state).final:
-        return False
-    later = [phase.value for phase in Phase if follows(Phase(step.state), phase)]
-    async with relay.pool.connection() as connection:
-        return await steps.reported_by_others(connection, row.id, later)
+@dataclass(frozen=True, slots=True)
+class StatusWrite(Write):
+    """An entry of the timeline as a status on GitHub."""
 
+    relay: Relay
+    row: DeploymentRow
+    entry: Entry
+    says: TimelineEntry
 
-async def _found(relay: Relay, row: DeploymentRow, step: Step) -> int | None:
-    if step.outbox != "tried":
-        return None
-    return await relay.github.find_status(scope(row), row.id, _mark_of(step))
+    async def prepare(self) -> bool:
+        if await self._came_too_late():
+            return False
+        await self.relay.github.require_access(scope(self.row))
+        return True
 
+    async def _came_too_late(self) -> bool:
+        """On GitHub the newest status counts: ours must not turn back what others reported."""
+        phase = Phase(self.says.state)
+        if phase.final:
+            return False
+        later = [other.value for other in Phase if follows(phase, other)]
+        async with self.relay.pool.connection() as connection:
+            return await timeline.reported_by_others(connection, self.row.id, later)
 
-async def _written(relay: Relay, row: DeploymentRow, step: Step) -> int:
-    await relay.github.require_access(scope(row))  # so that the claim covers one call only
-    async with relay.pool.connection() as connection:
-        if not await steps.claim_call(connection, step, CALL_MAY_TAKE):
-            raise Later.in_seconds("a call is under way", CALL_MAY_TAKE)
-    status = Status(
-        state=step.state,
-        description=shorten(step.words),
-        log_url=relay.links.page(row.repo, row.id) + _mark_of(step),
-        environment_url=step.environment_url,
-    )
-    try:
-        return await _created(relay, row, step, status)
-    except Later as later:
-        await _mark(relay, step, "waiting", trouble=str(later))
-        raise
+    async def find(self, entry: Entry) -> Ref | None:
+        found = await self.relay.github.find_status(scope(self.row), self.row.id, self._mark)
+        return None if found is None else _ref(found)
 
-
-async def _created(relay: Relay, row: DeploymentRow, step: Step, status: Status) -> int:
-    try:
-        return await relay.github.create_status(scope(row), row.id, status)
-    except Invalid:
-        if not status.environment_url:
-            raise
+    async def send(self) -> Ref:
+        status = Status(
+            state=self.says.state,
+            description=shorten(self.says.description),
+            log_url=self.relay.links.page(self.row.repo, self.row.id) + self._mark,
+            environment_url=self.says.environment_url,
+        )
+        try:
+            return await self._create(status)
+        except Invalid:
+            if not status.environment_url:
+                raise
         # The command or the tool named it; that the deployment ended matters more.
         log.warning("GitHub refuses the environment_url", environment_url=status.environment_url)
-        await _mark(relay, step, "tried", look_after=CALL_MAY_TAKE)
-        bare = replace(status, environment_url="")
-        return await relay.github.create_status(scope(row), row.id, bare)
+        async with self.relay.pool.connection() as connection:
+            await outbox.extend(connection, self.entry.id, CALL_MAY_TAKE)
+        return await self._create(replace(status, environment_url=""))
+
+    async def _create(self, status: Status) -> Ref:
+        return _ref(await self.relay.github.create_status(scope(self.row), self.row.id, status))
+
+    async def record(self, connection: Async, ref: Ref) -> None:
+        await timeline.know_status(connection, self.says.id, int(ref["id"]))
+
+    def state_after(self, refused: Refused, *, in_doubt: bool) -> State:
+        if not self.may_come_back(refused):
+            return "rejected"
+        return "claimed" if in_doubt else "waiting"
+
+    def may_come_back(self, refused: Refused) -> bool:
+        """The App's access, or the repository's."""
+        return isinstance(refused, NoAccess) and now() <= self.says.at + GIVE_UP_AFTER
+
+    @property
+    def _mark(self) -> str:
+        return f"{STEP_MARK}{self.says.id}"
 
 
-def _mark_of(step: Step) -> str:
-    return f"{STEP_MARK}{step.id}"
-
-
-async def _no_access(relay: Relay, step: Step, refused: NoAccess) -> None:
-    given_up = now() > step.at + GIVE_UP_AFTER
-    await _mark(relay, step, "refused" if given_up else "waiting", trouble=str(refused))
-    log.error("GitHub cannot be told", state=step.state, words=str(refused))
-    if not given_up:
-        raise Later.in_seconds(str(refused), ACCESS_RETRY)
-
-
-async def _mark(
-    relay: Relay,
-    step: Step,
-    outbox: Outbox,
-    *,
-    github_id: int | None = None,
-    trouble: str = "",
-    look_after: float = 0,
-) -> None:
-    async with relay.pool.connection() as connection:
-        await steps.set_outbox(
-            connection,
-            step.id,
-            outbox,
-            github_id=github_id,
-            trouble=trouble,
-            look_after=look_after,
-        )
+def _ref(github_id: int) -> Ref:
+    return {"id": str(github_id)}

@@ -16,10 +16,10 @@ from webhook.outbound import messages
 from webhook.outbound.slack import Gone
 from webhook.outbound.told import Told
 from webhook.outbound.trouble import Later
-from webhook.store import jobs, slack_messages, steps
+from webhook.store import jobs, slack_messages, timeline
 from webhook.store.deployments import DeploymentRow
 from webhook.store.slack_messages import SlackMessage
-from webhook.store.steps import ASKED, Step
+from webhook.store.timeline import ASKED, TimelineEntry
 from webhook.work.clock import now
 from webhook.work.queue import slack_lock
 from webhook.work.relay import Relay, log_about
@@ -117,19 +117,19 @@ class Telling:
         async with self.relay.pool.connection() as connection:
             replies = await slack_messages.newest(connection, self.row.id, "step", self.target.name)
             after = max((reply.about for reply in replies if reply.ts), default=0)
-            new = await steps.shown(connection, self.row.id, after)
+            new = await timeline.shown(connection, self.row.id, after)
         # Read after the steps: all of them are known in the row that says what to make of them.
         await require_newest(self.relay, self.row)
         waiting = next((reply for reply in replies if not reply.ts), None)
         begun = waiting.about if waiting and waiting.tries else None
-        told = [s for s in new if begun is None or s.turn <= begun]
+        told = [s for s in new if begun is None or s.position <= begun]
         worth = self._worth_telling(told)
         if not worth:
             await self._drop(waiting)
             return
         if waiting and begun is None:
             async with self.relay.pool.connection() as connection:
-                await slack_messages.move(connection, waiting, told[-1].turn)
+                await slack_messages.move(connection, waiting, told[-1].position)
         urgent = self._is_urgent(worth)
         if waiting is None and not urgent and self.row.ended_at is None:
             if len(replies) >= MOST_REPLIES:
@@ -137,7 +137,7 @@ class Telling:
             together_until = worth[0].at + TOGETHER * self.relay.slack_pace
             if now() < together_until:
                 raise Later("more steps may follow at once", together_until)
-        shown = await self._reply(parent, worth, begun or told[-1].turn, urgent=urgent)
+        shown = await self._reply(parent, worth, begun or told[-1].position, urgent=urgent)
         if shown.ts and len(told) < len(new):
             raise Later("more has happened since that reply was begun", now())
 
@@ -149,7 +149,7 @@ class Telling:
             raise Later("goes on behind a reply that is not wanted any more", now())
 
     async def _reply(
-        self, parent: SlackMessage, worth: Sequence[Step], about: int, *, urgent: bool
+        self, parent: SlackMessage, worth: Sequence[TimelineEntry], about: int, *, urgent: bool
     ) -> SlackMessage:
         who = await self._mention() if urgent else Mention()
         message = messages.note(
@@ -165,19 +165,17 @@ class Telling:
                 await slack_messages.forget(connection, parent)
             raise Later("the message was deleted", now()) from gone
 
-    def _worth_telling(self, told: Sequence[Step]) -> list[Step]:
+    def _worth_telling(self, told: Sequence[TimelineEntry]) -> list[TimelineEntry]:
         """What this channel wants to hear, and nothing twice in a row."""
         wanted = [step for step in told if self._wants(step)]
         first = wanted[:1]
-        return first + [
-            new for old, new in pairwise(wanted) if (old.state, old.words) != (new.state, new.words)
-        ]
+        return first + [new for old, new in pairwise(wanted) if _reads(old) != _reads(new)]
 
-    def _wants(self, step: Step) -> bool:
+    def _wants(self, step: TimelineEntry) -> bool:
         phase = phase_of(step.state)
         return step.state == ASKED or (phase is not None and self.target.destination.tells(phase))
 
-    def _is_urgent(self, worth: Sequence[Step]) -> bool:
+    def _is_urgent(self, worth: Sequence[TimelineEntry]) -> bool:
         """Whether somebody is to look now."""
         if self.told.held:
             return worth[-1].held
@@ -209,3 +207,7 @@ class Telling:
             broadcast=broadcast,
             link_names=link_names,
         )
+
+
+def _reads(entry: TimelineEntry) -> tuple[str, str]:
+    return entry.state, entry.description
