@@ -290,9 +290,13 @@ async def test_what_a_killed_worker_began_is_ended_by_the_next(
     row = await answering.until_action(lambda row: row["reply"] is None, failed)
     before = len(answering.whispers(answering.ada))
     reply = json.dumps({"url": answer.delivery.payload["response_url"]})
-    as_it_was = "reply = %s" + (", outcome = 'tried', made = null" if "knew" in died else "")
-    query = f"update actions set tried_until = now(), {as_it_was} where id = %s returning 1"
+    as_it_was = "reply = %s" + (", outcome = 'waiting', made = null" if "knew" in died else "")
+    query = f"update actions set {as_it_was} where id = %s returning 1"
     assert await asyncio.to_thread(answering.world.rows, query, reply, row["id"])
+    if "knew" in died:
+        claimed = "update outbox set state = 'claimed', claimed_until = now(), ref = null"
+        query = f"{claimed} where action_id = %s returning 1"
+        assert await asyncio.to_thread(answering.world.rows, query, row["id"])
     with connect(answering.world.store_url) as connection:
         Queue().answer(connection, row["id"])
     [whisper] = await answering.whispered(answering.ada, before)

@@ -170,11 +170,21 @@ async def sent(connection: Async, entry: Entry, ref: Ref, digest: str = "") -> E
     return recorded or entry
 
 
+async def is_begun(connection: Async, action_id: int) -> bool:
+    """Whether what an action is to make is claimed or sent; nobody claims it until the transaction
+    ends."""
+    cursor = await connection.execute(
+        "select state from outbox where action_id = %s for update", [action_id]
+    )
+    row = await cursor.fetchone()
+    return row is not None and row["state"] in ("claimed", "sent")
+
+
 async def abandon(connection: Async, action_id: int, error: str) -> None:
     """What an action was to make is not made any more, whatever became of its call."""
     await connection.execute(
-        "update outbox set state = 'rejected', error = %s, claimed_until = null"
-        " where action_id = %s and state in ('waiting', 'claimed')",
+        "update outbox set state = 'skipped', error = %s, claimed_until = null"
+        " where action_id = %s and state <> 'sent'",
         [error, action_id],
     )
 

@@ -61,7 +61,7 @@ async def scope_of(relay: Relay, action: Action) -> Scope:
     try:
         installation = await github_repository.installed_at(relay.github, action.repo)
     except Refused as refused:
-        if action.outcome == "tried":
+        if action.claimed:
             raise  # it may have been done
         await _know(relay, action, mapped_login(relay, action.team, action.slack_user))
         if refused.status == HTTPStatus.NOT_FOUND:

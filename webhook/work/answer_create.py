@@ -1,18 +1,21 @@
 """A press becomes a deployment on GitHub: exactly one, however often it is pressed or delivered.
 
-The action is marked `tried` before the call. If it is found so, an earlier call has no known end (a
-crash, a time-out), and GitHub's list is searched for its marker, more than once because GitHub may
-end late what it was asked for, before anything is made again.
+What came of a call without a clear answer is searched in GitHub's list by the action's marker, more
+than once, because GitHub may end late what it was asked for.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 
+from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.outbound.github_deployment import create_deployment, find_deployment
-from webhook.outbound.trouble import Later, Refused, Unsure
-from webhook.store import actions, deployments
+from webhook.outbound.trouble import Later, Refused
+from webhook.store import actions, deployments, outbox
 from webhook.store.actions import Action
+from webhook.store.database import Async
+from webhook.store.outbox import Entry, Ref
 from webhook.work.answer_checks import NotDone, require_in_time, scope_of
 from webhook.work.answer_orders import Order, marker
 from webhook.work.answer_told import tell_there
@@ -31,80 +34,75 @@ MakeOrder = Callable[[Relay, Action], Awaitable[Order]]
 
 
 async def create(relay: Relay, action: Action, make_order: MakeOrder) -> None:
-    if action.outcome == "tried":
-        made = await _found(relay, action)
-        if made is not None:
-            log.info("deployment found again", made=made)
-            return await _record(relay, action, made, action.words)
-        await _not_found(relay, action)
-    require_in_time(action)
-    order = await make_order(relay, action)
-    made = await _made(relay, action, order)
-    log.info("deployment asked for", made=made, environment=order.wanted.environment)
-    return await _record(relay, action, made, order.words)
-
-
-async def _found(relay: Relay, action: Action) -> int | None:
-    if action.tried_until and action.tried_until > now():
-        raise Later("a call may be under way", action.tried_until)
-    repository = await scope_of(relay, action)
-    return await find_deployment(
-        relay.github,
-        repository,
-        sha_or_ref=action.ref,
-        environment=action.environment,
-        marker=marker(action),
-    )
-
-
-async def _not_found(relay: Relay, action: Action) -> None:
-    """`Later` until it was looked for often enough."""
-    looks = action.looks + 1
+    write = DeploymentWrite(relay, action, make_order)
+    policy = Policy(call=CALL_MAY_TAKE, lookups=LOOK_AFTER)
     async with relay.pool.connection() as connection:
-        if looks == len(LOOK_AFTER):
-            return await actions.not_tried(connection, action.id)
-        rest = LOOK_AFTER[looks] - LOOK_AFTER[looks - 1]
-        await actions.not_found(connection, action.id, rest)
-    raise Later.in_seconds("GitHub gave no clear answer", rest)
-
-
-async def _made(relay: Relay, action: Action, order: Order) -> int:
-    wanted = order.wanted
-    # So that the claim covers one call only.
-    await relay.github.require_access(order.scope.only(deployments="write"))
-    async with relay.pool.connection() as connection:
-        if not await actions.claim(
-            connection,
-            action,
-            repo=order.scope.repo,
-            environment=wanted.environment,
-            ref=wanted.ref,
-            words=order.words,
-            seconds=CALL_MAY_TAKE,
-        ):
-            raise Later.in_seconds("a call is under way", CALL_MAY_TAKE)
+        entry = await outbox.entry_of(
+            connection, "deployment", action.deployment_id, action_id=action.id
+        )
     try:
-        return await create_deployment(relay.github, order.scope, wanted)
-    except Unsure as trouble:
-        async with relay.pool.connection() as connection:
-            await actions.answer_owed(connection, action.id, LOOK_AFTER[0])
-        raise Later.in_seconds(str(trouble), LOOK_AFTER[0]) from trouble
-    except Later:
-        async with relay.pool.connection() as connection:
-            await actions.not_tried(connection, action.id)
-        raise
+        await Outbox(relay.pool, now).deliver(entry, write, policy)
     except Refused as refused:
-        words = refused_words(refused, action.repo or order.scope.repo)
+        if write.sending is None:
+            raise
+        words = refused_words(refused, action.repo or write.sending.scope.repo)
         raise NotDone(f"Nothing was deployed. {words}", "failed") from refused
 
 
-async def _record(relay: Relay, action: Action, made: int, words: str) -> None:
-    async with relay.pool.connection() as connection, connection.transaction():
-        if not await actions.end(connection, action.id, "done", words, made):
+@dataclass(slots=True)
+class DeploymentWrite(Write):
+    """`order`: what is to be asked for, once that is known; `sending`: what was."""
+
+    relay: Relay
+    action: Action
+    make_order: MakeOrder
+    order: Order | None = None
+    sending: Order | None = None
+
+    async def prepare(self) -> bool:
+        require_in_time(self.action)
+        self.order = await self.make_order(self.relay, self.action)
+        await self.relay.github.require_access(self.order.scope.only(deployments="write"))
+        return True
+
+    async def find(self, entry: Entry) -> Ref | None:
+        made = await find_deployment(
+            self.relay.github,
+            await scope_of(self.relay, self.action),
+            sha_or_ref=self.action.ref,
+            environment=self.action.environment,
+            marker=marker(self.action),
+        )
+        return None if made is None else {"id": str(made)}
+
+    async def claimed(self, connection: Async) -> None:
+        assert self.order is not None
+        wanted = self.order.wanted
+        if not await actions.plan(
+            connection,
+            self.action.id,
+            repo=self.order.scope.repo,
+            environment=wanted.environment,
+            ref=wanted.ref,
+            words=self.order.words,
+        ):
+            raise Later("somebody else has ended this action", now())
+
+    async def send(self) -> Ref:
+        assert self.order is not None
+        self.sending = self.order
+        made = await create_deployment(self.relay.github, self.order.scope, self.order.wanted)
+        return {"id": str(made)}
+
+    async def record(self, connection: Async, ref: Ref) -> None:
+        made = int(ref["id"])
+        words = self.sending.words if self.sending else self.action.words
+        log.info("deployment asked for", made=made, found_again=self.sending is None)
+        if not await actions.end(connection, self.action.id, "done", words, made):
             log.warning("somebody else ended this action meanwhile", made=made)
             return
-        if action.deployment_id is not None:
-            await tell_there(relay, connection, action, words, made)
+        if self.action.deployment_id is not None:
+            await tell_there(self.relay, connection, self.action, words, made)
         new = await deployments.read(connection, made)
         if new is not None:  # GitHub was quicker than we, and its message has no link back yet
-            await relay.tell_slack(connection, new)
+            await self.relay.tell_slack(connection, new)

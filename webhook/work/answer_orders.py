@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from webhook.deployments.slack_commands import is_production
 from webhook.deployments.states import Phase
+from webhook.errors import Excluded
 from webhook.outbound import github_repository
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.github_deployment import Wanted
 from webhook.store import actions, deployments
-from webhook.store.actions import Action, AskedBefore
+from webhook.store.actions import Action
 from webhook.store.deployments import DeploymentRow
 from webhook.work.answer_checks import NotDone, allowed, routed, row_of, scope_of
 from webhook.work.relay import Relay
@@ -109,7 +110,7 @@ async def _require_current(relay: Relay, action: Action, row: DeploymentRow) -> 
         raise NotDone(f"{words}; run the workflow again on GitHub")
     async with relay.pool.connection() as connection:
         if await actions.same(connection, action):
-            raise AskedBefore
+            raise Excluded
         newest = await deployments.is_newest(connection, row)
     if not newest:
         words = f"Another deployment to {row.environment} was asked for after {row.id}"

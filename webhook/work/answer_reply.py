@@ -69,11 +69,7 @@ async def tell_of_wait(relay: Relay, action_id: int, later: Later) -> None:
         return
     async with relay.pool.connection() as connection:
         action = await actions.read(connection, action_id)
-        if (
-            action is None
-            or action.reply is None
-            or (action.outcome == "tried" and not action.looks)
-        ):
+        if action is None or action.reply is None or (action.claimed and not action.lookups):
             return
         if not await actions.note(connection, action.id):
             return
@@ -84,7 +80,7 @@ async def tell_of_wait(relay: Relay, action_id: int, later: Later) -> None:
 
 
 def _waits(action: Action, later: Later) -> str:
-    if action.outcome == "tried":
+    if action.claimed:
         return _IN_DOUBT
     who = "Slack" if str(later).startswith("Slack") else "GitHub"
     until = later.at + timedelta(minutes=1)  # in whole minutes, and not too early

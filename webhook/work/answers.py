@@ -12,10 +12,11 @@ import structlog
 
 from webhook.deployments.slack_actions import Kind
 from webhook.deployments.slack_commands import choices, is_production
+from webhook.errors import Excluded
 from webhook.outbound.slack_forms import deploy_form, open_form
 from webhook.outbound.trouble import Later, Refused, Unsure
 from webhook.store import actions
-from webhook.store.actions import Action, AskedBefore, Outcome
+from webhook.store.actions import Action
 from webhook.work import answer_orders
 from webhook.work.answer_cancel import cancel
 from webhook.work.answer_checks import (
@@ -48,7 +49,7 @@ _TYPED = "type all of it instead: /deploy owner/repo environment [ref]"
 
 async def answer(relay: Relay, action_id: int) -> None:
     action = await _read(relay, action_id)
-    if action is None or (action.outcome == "waiting" and action.reply is None):
+    if action is None or (action.open and not action.claimed and action.reply is None):
         return  # the second: it waits for another press
     structlog.contextvars.bind_contextvars(
         action=action.id, kind=action.kind, deployment=action.deployment_id
@@ -60,7 +61,7 @@ async def answer(relay: Relay, action_id: int) -> None:
             await tell_of_wait(relay, action_id, later)
             raise
         action = await _read(relay, action_id) or action
-        if action.outcome == "tried":
+        if action.claimed:
             raise Later.in_seconds("somebody else is at it", CALL_MAY_TAKE)
     await reply(relay, action)
 
@@ -70,11 +71,12 @@ async def _attempt(relay: Relay, action: Action) -> None:
         await _do(relay, action)
     except NotDone as why:
         log.info("not done", outcome=why.outcome, words=str(why))
-        await _end(relay, action, why.outcome, str(why))
-    except AskedBefore:
+        async with relay.pool.connection() as connection:
+            await actions.give_up(connection, action.id, why.outcome, str(why))
+    except Excluded:
         async with relay.pool.connection() as connection:
             words = asked_before(action, await actions.same(connection, action))
-            await actions.end_waiting(connection, action.id, words)
+            await actions.refuse(connection, action.id, words)
 
 
 async def _do(relay: Relay, action: Action) -> None:
@@ -85,7 +87,7 @@ async def _do(relay: Relay, action: Action) -> None:
         await _ACTS[action.kind](relay, action)
     except (Later, Unsure, Refused) as trouble:
         known = await _read(relay, action.id) or action
-        if known.outcome == "tried":
+        if known.claimed and known.lookups < len(LOOK_AFTER):
             raise _in_doubt(known, trouble) from trouble
         if isinstance(trouble, Later) and trouble.at <= action.at + TOO_LATE:
             raise
@@ -105,9 +107,9 @@ def _in_doubt(action: Action, trouble: Later | Unsure | Refused) -> Later | NotD
     return Later.in_seconds(str(trouble), min(max(LOOK_AFTER[0], seconds), LONGEST_WAIT))
 
 
-async def _end(relay: Relay, action: Action, outcome: Outcome, words: str) -> None:
+async def _done(relay: Relay, action: Action) -> None:
     async with relay.pool.connection() as connection:
-        await actions.end(connection, action.id, outcome, words)
+        await actions.end(connection, action.id, "done", "")
 
 
 async def _retry(relay: Relay, action: Action) -> None:
@@ -121,7 +123,7 @@ async def _rollback(relay: Relay, action: Action) -> None:
 async def _deploy(relay: Relay, action: Action) -> None:
     if action.reply and action.reply.confirms and not action.repo:
         action = await _confirmed(relay, action, action.reply.confirms)
-    elif action.outcome == "waiting" and not (action.reply and action.reply.confirms):
+    elif not action.claimed and not (action.reply and action.reply.confirms):
         environment = routed(relay, action.repo, action.environment)
         if is_production(environment, action.environment):
             return await _hold(relay, action)
@@ -151,7 +153,7 @@ async def _confirmed(relay: Relay, press: Action, confirms: int) -> Action:
 async def _status(relay: Relay, action: Action) -> None:
     require_in_time(action)
     await allowed(relay, action, await scope_of(relay, action))
-    await _end(relay, action, "done", "")
+    await _done(relay, action)
 
 
 async def _form(relay: Relay, action: Action) -> None:
@@ -167,7 +169,7 @@ async def _form(relay: Relay, action: Action) -> None:
     except (Later, Unsure, Refused) as trouble:
         log.warning("the form was not opened", words=str(trouble))
         raise NotDone(f"The form could not be opened; {_TYPED}", "failed") from trouble
-    await _end(relay, action, "done", "")
+    await _done(relay, action)
 
 
 async def _read(relay: Relay, action_id: int) -> Action | None:

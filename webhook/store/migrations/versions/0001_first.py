@@ -216,14 +216,11 @@ create table actions (
     environment text not null default '',
     ref text not null default '',
 
-    -- tried: a call to GitHub was begun; refused: not allowed, or not possible; failed: GitHub
-    -- rejected it.
+    -- refused: not allowed, or not possible; failed: GitHub rejected it.
     outcome text not null default 'waiting'
-        check (outcome in ('waiting', 'tried', 'done', 'refused', 'failed')),
+        check (outcome in ('waiting', 'done', 'refused', 'failed')),
     words text not null default '',             -- description of the outcome, for people
     made bigint,                                -- id of the deployment that it created
-    tried_until timestamptz,                    -- until then the call may still be under way
-    looks integer not null default 0,           -- how often its deployment was searched in vain
 
     reply jsonb,                                -- where to respond; null once that is done
     answers integer not null default 0,         -- how often Slack did not accept the response
@@ -231,9 +228,9 @@ create table actions (
 );
 -- Of each deployment one Cancel at most, and one Retry or Roll back.
 create unique index actions_one_cancel on actions (deployment_id)
-    where kind = 'cancel' and outcome in ('tried', 'done');
+    where kind = 'cancel' and outcome = 'done';
 create unique index actions_one_after on actions (deployment_id)
-    where kind in ('retry', 'rollback') and outcome in ('tried', 'done');
+    where kind in ('retry', 'rollback') and outcome = 'done';
 create index actions_made on actions (made);
 """
 
