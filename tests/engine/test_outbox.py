@@ -8,10 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from webhook.deployments.events import GitHubDeployment, Repository
 from webhook.engine.outbox import Outbox, Policy, Write
-from webhook.errors import RelayError
-from webhook.outbound.trouble import Later, Refused, Unsure
+from webhook.errors import Rejected, RelayError, RetryAt, UnknownOutcome
+from webhook.github.events import GitHubDeployment, Repository
 from webhook.store import deployments, outbox, timeline
 from webhook.store.database import Async, AsyncPool, async_pool
 from webhook.store.outbox import Entry, Ref, State
@@ -19,7 +18,7 @@ from webhook.store.timeline import NewEntry
 
 DEPLOYMENT = 7
 ONCE = Policy(call=60, lookups=[0])
-DOUBT = Unsure("no clear answer")
+DOUBT = UnknownOutcome("no clear answer")
 
 
 @dataclass
@@ -126,7 +125,7 @@ async def test_of_two_workers_at_the_same_moment_one_sends(store: Store, there: 
     ends = await asyncio.gather(
         *(store.as_read(entry, Sending(there)) for _ in range(4)), return_exceptions=True
     )
-    assert sorted(type(end).__name__ for end in ends) == ["Entry", "Later", "Later", "Later"]
+    assert sorted(type(end).__name__ for end in ends) == ["Entry", "RetryAt", "RetryAt", "RetryAt"]
     assert there.has == ["hello"]
 
 
@@ -136,7 +135,7 @@ async def test_a_call_that_may_be_under_way_is_waited_for(store: Store, there: O
         await store.deliver(Sending(there))
     claimed = await store.entry()
     assert claimed.state == "claimed"
-    with pytest.raises(Later) as waits:
+    with pytest.raises(RetryAt) as waits:
         await store.deliver(Sending(there))
     assert waits.value.at == claimed.claimed_until
     assert there.lookups == 0
@@ -154,7 +153,7 @@ async def test_what_a_killed_worker_sent_is_found_again(store: Store, there: Oth
 
 async def test_what_nobody_finds_is_sent_again(store: Store, there: OtherSide) -> None:
     there.answers = [DOUBT]
-    with pytest.raises(Later):
+    with pytest.raises(RetryAt):
         await store.deliver(Sending(there))
     there.has.clear()  # it had not got through
     assert (await store.deliver(Sending(there))).attempts == 2
@@ -164,10 +163,10 @@ async def test_what_nobody_finds_is_sent_again(store: Store, there: OtherSide) -
 async def test_what_shows_late_is_looked_for_several_times(store: Store, there: OtherSide) -> None:
     policy = Policy(call=60, lookups=[0, 10, 40])
     there.answers, there.shows_late = [DOUBT], 2
-    with pytest.raises(Later):
+    with pytest.raises(RetryAt):
         await store.deliver(Sending(there), policy)
     for rest in (10, 30):
-        with pytest.raises(Later) as waits:
+        with pytest.raises(RetryAt) as waits:
             await store.deliver(Sending(there), policy)
         left = waits.value.at - datetime.now(UTC)
         assert timedelta(seconds=rest - 2) < left <= timedelta(seconds=rest)
@@ -181,12 +180,12 @@ async def test_whoever_looked_before_somebody_else_sent_does_not_send(
 ) -> None:
     """Its lookup says nothing of the other one's call, which is over by then."""
     there.answers = [DOUBT]
-    with suppress(Later):
+    with suppress(RetryAt):
         await store.deliver(Sending(there))
     there.has.clear()
     read_early = await store.entry()
     await store.deliver(Sending(there), Policy(call=0, lookups=[0]))
-    with suppress(Later):
+    with suppress(RetryAt):
         await store.as_read(read_early, Sending(there, says="hello, from the slow one"))
     assert there.has == ["hello"]
 
@@ -198,7 +197,7 @@ async def test_what_cannot_be_looked_for_is_tried_less_and_less_often(
     for rest in (3, 60, 300, 300):
         there.answers = [DOUBT]
         there.has.clear()
-        with pytest.raises(Later) as waits:
+        with pytest.raises(RetryAt) as waits:
             await store.deliver(Sending(there, may_be_found=False), policy)
         left = waits.value.at - datetime.now(UTC)
         assert timedelta(seconds=rest - 2) < left <= timedelta(seconds=rest)
@@ -206,8 +205,8 @@ async def test_what_cannot_be_looked_for_is_tried_less_and_less_often(
 
 
 async def test_who_is_asked_to_wait_leaves_it_to_anybody(store: Store, there: OtherSide) -> None:
-    there.refuses = [Later.in_seconds("rate limited", 9)]
-    with pytest.raises(Later, match="rate limited"):
+    there.refuses = [RetryAt.in_seconds("rate limited", 9)]
+    with pytest.raises(RetryAt, match="rate limited"):
         await store.deliver(Sending(there))
     entry = await store.entry()
     assert (entry.state, entry.error) == ("waiting", "rate limited")
@@ -216,8 +215,8 @@ async def test_who_is_asked_to_wait_leaves_it_to_anybody(store: Store, there: Ot
 
 
 async def test_what_is_rejected_keeps_why(store: Store, there: OtherSide) -> None:
-    there.refuses = [Refused("not in channel")]
-    with pytest.raises(Refused):
+    there.refuses = [Rejected("not in channel")]
+    with pytest.raises(Rejected):
         await store.deliver(Sending(there))
     entry = await store.entry()
     assert (entry.state, entry.error) == ("rejected", "not in channel")
@@ -225,10 +224,10 @@ async def test_what_is_rejected_keeps_why(store: Store, there: OtherSide) -> Non
 
 async def test_a_refusal_to_look_leaves_the_doubt(store: Store, there: OtherSide) -> None:
     there.answers = [DOUBT]
-    with suppress(Later):
+    with suppress(RetryAt):
         await store.deliver(Sending(there))
-    there.refuses = [Refused("the token is dead")]
-    with pytest.raises(Refused):
+    there.refuses = [Rejected("the token is dead")]
+    with pytest.raises(Rejected):
         await store.deliver(Sending(there))
     entry = await store.entry()
     assert (entry.state, entry.error) == ("claimed", "the token is dead")
@@ -236,7 +235,7 @@ async def test_a_refusal_to_look_leaves_the_doubt(store: Store, there: OtherSide
     assert there.has == ["hello"]
 
 
-@pytest.mark.parametrize("error", [DOUBT, Refused("no access")])
+@pytest.mark.parametrize("error", [DOUBT, Rejected("no access")])
 async def test_nothing_is_claimed_before_all_is_ready(
     store: Store, there: OtherSide, error: RelayError
 ) -> None:
@@ -244,15 +243,15 @@ async def test_nothing_is_claimed_before_all_is_ready(
         await store.deliver(Sending(there, unready=error))
     entry = await store.entry()
     assert (entry.attempts, entry.error) == (0, str(error))
-    with pytest.raises(Later):
-        await store.deliver(Sending(there, unready=Later.in_seconds("its turn comes later", 1)))
+    with pytest.raises(RetryAt):
+        await store.deliver(Sending(there, unready=RetryAt.in_seconds("its turn comes later", 1)))
     assert (await store.entry()).error == str(error)
     assert there.has == []
 
 
 async def test_an_error_stays_until_an_attempt_succeeds(store: Store, there: OtherSide) -> None:
-    there.answers = [Unsure("GitHub answers 502")]
-    with suppress(Later):
+    there.answers = [UnknownOutcome("GitHub answers 502")]
+    with suppress(RetryAt):
         await store.deliver(Sending(there))
     for killed in (True, False):  # a further attempt whose end nobody knows, and one that succeeds
         assert (await store.entry()).error == "GitHub answers 502"

@@ -4,8 +4,8 @@ An entry of the outbox is claimed before its call. Where it is found so, an earl
 known end (a crash, a time-out), and the other side is asked what it has before anything is sent
 again. Killing a worker at any line is harmless.
 
-Errors: `Later` says when to try again. `Refused` comes through, and so does `Unsure` from what is
-done before the call. The error stays with the entry until an attempt succeeds.
+Errors: `RetryAt` says when to try again. `Rejected` comes through, and so does `UnknownOutcome`
+from what is done before the call. The error stays with the entry until an attempt succeeds.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from webhook.outbound.trouble import Later, Refused, Unsure
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.store import outbox
 from webhook.store.database import Async, AsyncPool
 from webhook.store.outbox import Entry, Ref, State
@@ -61,7 +61,7 @@ class Write(ABC):
         """Of what is sent, where that may be changed later."""
         return ""
 
-    def state_after(self, refused: Refused, *, in_doubt: bool) -> State:
+    def state_after(self, refused: Rejected, *, in_doubt: bool) -> State:
         """`in_doubt`: an earlier call may have got through."""
         return "claimed" if in_doubt else "rejected"
 
@@ -90,13 +90,13 @@ class Outbox:
 
     async def _found(self, entry: Entry, write: Write, policy: Policy) -> Ref | None:
         if entry.claimed_until is not None and entry.claimed_until > self.clock():
-            raise Later("a call may be under way", entry.claimed_until)
+            raise RetryAt("a call may be under way", entry.claimed_until)
         try:
             found = await write.find(entry)
-        except Unsure as error:
+        except UnknownOutcome as error:
             await self._keep_error(entry, error)
             raise
-        except Refused as error:
+        except Rejected as error:
             await self._release(entry, write.state_after(error, in_doubt=True), error)
             raise
         if found is None and entry.lookups < len(policy.lookups):
@@ -104,7 +104,7 @@ class Outbox:
         return found
 
     async def _not_found(self, entry: Entry, policy: Policy) -> None:
-        """`Later` until it was looked for often enough: the other side may end late what it was
+        """`RetryAt` until it was looked for often enough: the other side may end late what it was
         asked for."""
         lookups = entry.lookups + 1
         if lookups == len(policy.lookups):
@@ -112,15 +112,15 @@ class Outbox:
             return
         rest = policy.lookups[lookups] - policy.lookups[lookups - 1]
         await self._look_later(entry, rest, lookups)
-        raise Later.in_seconds("an earlier call gave no clear answer", rest)
+        raise RetryAt.in_seconds("an earlier call gave no clear answer", rest)
 
     async def _prepared(self, entry: Entry, write: Write) -> bool:
         try:
             return await write.prepare()
-        except Unsure as error:
+        except UnknownOutcome as error:
             await self._keep_error(entry, error)
             raise
-        except Refused as error:
+        except Rejected as error:
             state = write.state_after(error, in_doubt=entry.state == "claimed")
             await self._release(entry, state, error)
             raise
@@ -129,21 +129,21 @@ class Outbox:
         async with self.pool.connection() as connection, connection.transaction():
             claimed = await outbox.claim(connection, entry, policy.call)
             if claimed is None:
-                raise Later.in_seconds("a call is under way", policy.call)
+                raise RetryAt.in_seconds("a call is under way", policy.call)
             await write.claimed(connection)
         return claimed
 
     async def _sent(self, entry: Entry, write: Write, policy: Policy) -> Ref:
         try:
             return await write.send()
-        except Unsure as error:
+        except UnknownOutcome as error:
             rest = await self._rest(entry, write, policy)
             await self._look_later(entry, rest, 0, str(error))
-            raise Later.in_seconds(str(error), rest) from error
-        except Later as error:
+            raise RetryAt.in_seconds(str(error), rest) from error
+        except RetryAt as error:
             await self._release(entry, "waiting", error)
             raise
-        except Refused as error:
+        except Rejected as error:
             await self._release(entry, write.state_after(error, in_doubt=False), error)
             raise
 

@@ -1,0 +1,140 @@
+"""Our entries of a timeline become GitHub's deployment statuses: in order, each once.
+
+Our log_url ends in the entry's number, by which a status is known again.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import zip_longest
+
+import structlog
+
+from webhook.deployments.phases import Phase, follows, shorten
+from webhook.engine.clock import now
+from webhook.engine.outbox import Outbox, Policy, Write
+from webhook.engine.services import Services, log_about, scope
+from webhook.errors import Forbidden, Invalid, Rejected, RetryAt, UnknownOutcome
+from webhook.github.client import Status
+from webhook.security.links import STEP_MARK
+from webhook.store import outbox, timeline
+from webhook.store.database import Async
+from webhook.store.deployments import DeploymentRow
+from webhook.store.outbox import Entry, Ref, State
+from webhook.store.timeline import TimelineEntry
+
+log = structlog.get_logger()
+
+# Seconds that a call may be under way in whatever process, and seconds after which one without a
+# clear answer is looked into.
+CALL_MAY_TAKE = 12
+LOOK_AFTER: float = 3
+# An installation that is gone or suspended may come back; asked every hour, for three days.
+ACCESS_RETRY = 3600
+# GitHub takes 80 writes a minute: where more wait, those that only say other words are left out.
+MOST_WAITING = 20
+GIVE_UP_AFTER = timedelta(days=3)
+
+
+async def tell_github(services: Services, deployment_id: int) -> None:
+    row = await services.read(deployment_id)
+    if row is None:
+        return
+    log_about(row)
+    async with services.pool.connection() as connection:
+        waiting = await outbox.pending(connection, "status", row.id)
+        known = await timeline.of_positions(connection, row.id, [one.position for one in waiting])
+    too_many = len(waiting) > MOST_WAITING
+    for entry, following in zip_longest(waiting, waiting[1:]):
+        says = known[entry.position]
+        same = following and says.state == known[following.position].state
+        if too_many and same and entry.state == "waiting":
+            async with services.pool.connection() as connection:
+                await outbox.skip(connection, entry)  # the later one says more
+        else:
+            await _send(services, entry, StatusWrite(services, row, entry, says))
+
+
+async def _send(services: Services, entry: Entry, write: "StatusWrite") -> None:
+    says = write.says
+    policy = Policy(call=CALL_MAY_TAKE, lookups=[LOOK_AFTER])
+    try:
+        sent = await Outbox(services.pool, now).deliver(entry, write, policy)
+    except UnknownOutcome as error:
+        raise RetryAt.in_seconds(str(error), LOOK_AFTER) from error
+    except Rejected as refused:
+        log.error("GitHub refuses the status", state=says.state, error=str(refused))
+        if write.may_come_back(refused):
+            raise RetryAt.in_seconds(str(refused), ACCESS_RETRY) from refused
+    else:
+        if sent.state == "sent":
+            log.info("status written", state=says.state, description=says.description)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusWrite(Write):
+    """An entry of the timeline as a status on GitHub."""
+
+    services: Services
+    row: DeploymentRow
+    entry: Entry
+    says: TimelineEntry
+
+    async def prepare(self) -> bool:
+        if await self._came_too_late():
+            return False
+        await self.services.github.require_access(scope(self.row))
+        return True
+
+    async def _came_too_late(self) -> bool:
+        """On GitHub the newest status counts: ours must not turn back what others reported."""
+        phase = Phase(self.says.state)
+        if phase.final:
+            return False
+        later = [other.value for other in Phase if follows(phase, other)]
+        async with self.services.pool.connection() as connection:
+            return await timeline.reported_by_others(connection, self.row.id, later)
+
+    async def find(self, entry: Entry) -> Ref | None:
+        found = await self.services.github.find_status(scope(self.row), self.row.id, self._mark)
+        return None if found is None else _ref(found)
+
+    async def send(self) -> Ref:
+        status = Status(
+            state=self.says.state,
+            description=shorten(self.says.description),
+            log_url=self.services.links.page(self.row.repo, self.row.id) + self._mark,
+            environment_url=self.says.environment_url,
+        )
+        try:
+            return await self._create(status)
+        except Invalid:
+            if not status.environment_url:
+                raise
+        # The command or the tool named it; that the deployment ended matters more.
+        log.warning("GitHub refuses the environment_url", environment_url=status.environment_url)
+        async with self.services.pool.connection() as connection:
+            await outbox.extend(connection, self.entry.id, CALL_MAY_TAKE)
+        return await self._create(replace(status, environment_url=""))
+
+    async def _create(self, status: Status) -> Ref:
+        return _ref(await self.services.github.create_status(scope(self.row), self.row.id, status))
+
+    async def record(self, connection: Async, ref: Ref) -> None:
+        await timeline.know_status(connection, self.says.id, int(ref["id"]))
+
+    def state_after(self, refused: Rejected, *, in_doubt: bool) -> State:
+        if not self.may_come_back(refused):
+            return "rejected"
+        return "claimed" if in_doubt else "waiting"
+
+    def may_come_back(self, refused: Rejected) -> bool:
+        """The App's access, or the repository's."""
+        return isinstance(refused, Forbidden) and now() <= self.says.at + GIVE_UP_AFTER
+
+    @property
+    def _mark(self) -> str:
+        return f"{STEP_MARK}{self.says.id}"
+
+
+def _ref(github_id: int) -> Ref:
+    return {"id": str(github_id)}
