@@ -172,7 +172,8 @@ create table slack_lanes (
 
 SLACK_INSTALLATIONS = """
 -- Workspaces in which the Slack app was installed by OAuth. Tokens are encrypted
-(webhook.security.cipher). create table slack_installations (
+-- (webhook.security.cipher).
+create table slack_installations (
     team text primary key,
     team_name text not null,
     app_id text not null,
