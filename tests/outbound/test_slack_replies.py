@@ -9,11 +9,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from webhook.outbound.messages_text import BlockMessage
 from webhook.outbound.slack_replies import Replies
-from webhook.outbound.told import Message
 from webhook.outbound.trouble import Later, Unsure
 
-SAID = Message("done", [])
+SAID = BlockMessage("done", [])
 
 
 @dataclass

@@ -21,7 +21,7 @@ from slack_sdk.models.metadata import Metadata
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from webhook.outbound.told import Message
+from webhook.outbound.messages_text import BlockMessage
 from webhook.outbound.trouble import Later, Refused, Unsure
 
 # Seconds for one call.
@@ -165,7 +165,7 @@ class Slack:
     async def post(
         self,
         channel: str,
-        message: Message,
+        message: BlockMessage,
         *,
         key: str,
         thread_ts: str = "",
@@ -190,7 +190,7 @@ class Slack:
         )
         return Posted(bot.team, answer["channel"], answer["ts"])
 
-    async def edit(self, posted: Posted, message: Message, *, key: str) -> None:
+    async def edit(self, posted: Posted, message: BlockMessage, *, key: str) -> None:
         await self.call(
             lambda: self.client.chat_update(
                 channel=posted.channel_id,

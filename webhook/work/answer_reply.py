@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import structlog
 
-from webhook.outbound.told import Message
+from webhook.outbound.messages_text import BlockMessage
 from webhook.outbound.trouble import Later, Unsure
 from webhook.store import actions
 from webhook.store.actions import Action
@@ -78,7 +78,7 @@ async def tell_of_wait(relay: Relay, action_id: int, later: Later) -> None:
         if not await actions.note(connection, action.id):
             return
     try:
-        await relay.replies.give(action.reply.url, Message(_waits(action, later), []))
+        await relay.replies.give(action.reply.url, BlockMessage(_waits(action, later), []))
     except (Later, Unsure) as trouble:
         log.info("a wait could not be told of", words=str(trouble))
 

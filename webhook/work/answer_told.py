@@ -5,10 +5,9 @@ What the person is told is made of the action's row, so that it can be said afte
 
 from collections.abc import Callable
 
-from webhook.outbound.messages_signs import sign_of
-from webhook.outbound.messages_text import bold, escape, link
+from webhook.deployments.labels import phase_label
+from webhook.outbound.messages_text import BlockMessage, bold, escape, link
 from webhook.outbound.slack_replies import question
-from webhook.outbound.told import Message
 from webhook.store import actions, deployments, standings, steps
 from webhook.store.actions import Action
 from webhook.store.database import Async
@@ -21,17 +20,17 @@ MOST_STANDINGS = 20
 _LONGEST_WORDS = 1500
 
 
-async def said(relay: Relay, action: Action) -> Message | None:
+async def said(relay: Relay, action: Action) -> BlockMessage | None:
     """None: there is nothing to say, the form is there."""
     if action.kind == "form" and action.outcome == "done":
         return None
     if action.outcome == "waiting":
         return question(f"Deploy {_what(action, bold)}?", action.id, button="Deploy to production")
     if action.kind == "status" and action.outcome == "done":
-        return Message(await _standings(relay, action.repo), [])
+        return BlockMessage(await _standings(relay, action.repo), [])
     text = _outcome(action)
     page = await _page(relay, action)
-    return Message(f"{text}. {link(page, 'Its page')}" if page else text, [])
+    return BlockMessage(f"{text}. {link(page, 'Its page')}" if page else text, [])
 
 
 def _outcome(action: Action) -> str:
@@ -73,10 +72,9 @@ async def _standings(relay: Relay, repo: str) -> str:
 def _standing(relay: Relay, one: Standing) -> str:
     ref = "" if one.ref == one.sha else f"{escape(one.ref, 60)} @ "
     page = link(relay.links.page(one.repo, one.deployment_id), str(one.deployment_id))
-    # All that is read of it; so that the channel and this speak of the same thing alike.
-    sign, word = sign_of(one)
-    about = f"{word}, {ref}{one.sha[:7]}, {_age(one)} ({page})"
-    return f"{sign} *{escape(one.environment, 60)}*: {about}"
+    label = phase_label(one.phase, held=one.held, started=one.began)
+    about = f"{label.text}, {ref}{one.sha[:7]}, {_age(one)} ({page})"
+    return f"{label.sign} *{escape(one.environment, 60)}*: {about}"
 
 
 def _age(one: Standing) -> str:

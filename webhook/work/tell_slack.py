@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 
+from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.slack_config import Destination
 from webhook.deployments.states import Phase, phase_of
 from webhook.outbound import messages
 from webhook.outbound.slack import Gone
-from webhook.outbound.told import Told
 from webhook.outbound.trouble import Later
 from webhook.store import jobs, slack_messages, steps
 from webhook.store.deployments import DeploymentRow
@@ -26,7 +26,7 @@ from webhook.work.relay import Relay, log_about
 from webhook.work.slack_mentions import Mention, mention
 from webhook.work.slack_post import Post
 from webhook.work.slack_targets import Target, targets
-from webhook.work.slack_words import step_told, told_of
+from webhook.work.slack_words import build_notice, notice_entry
 from webhook.work.workspaces import Workspaces
 
 # Replies in one thread; what comes after them is told at the end.
@@ -54,11 +54,11 @@ async def tell_slack(relay: Relay, deployment_id: int, channel: str = "") -> Non
     async with relay.pool.connection() as connection:
         # They would hold this one back where it has to wait for a shorter time than they.
         await jobs.drop_waiting(connection, slack_lock(row.id, channel))
-    telling = Telling(relay, relay.slack, row, target, await told_of(relay, row))
+    telling = Telling(relay, relay.slack, row, target, await build_notice(relay, row))
     if target.living:
         await telling.keep_up()
     elif row.phase in FAILED:
-        await telling.alarm()
+        await telling.alert()
     # Somebody else may have said more by now, which we would have turned back.
     await require_newest(relay, row)
 
@@ -89,7 +89,7 @@ class Telling:
     workspaces: Workspaces
     row: DeploymentRow
     target: Target
-    told: Told
+    notice: DeploymentNotice
 
     async def keep_up(self) -> None:
         async with self.relay.pool.connection() as connection:
@@ -101,7 +101,7 @@ class Telling:
             return
         waits: list[Later] = []
         try:
-            there = [await self._post("message").keep_up(messages.living(self.told))]
+            there = [await self._post("message").keep_up(messages.main_message(self.notice))]
         except Later as later:
             waits.append(later)  # its thread need not wait for an edit
         if any(message.ts for message in there):
@@ -112,10 +112,10 @@ class Telling:
         if waits:
             raise min(waits, key=lambda later: later.at)
 
-    async def alarm(self) -> None:
+    async def alert(self) -> None:
         who = await self._mention()
         post = self._post("failures", link_names=who.by_name)
-        await post.once(messages.alarm(self.told, who.text))
+        await post.once(messages.alert(self.notice, who.text))
 
     async def _keep_thread(self, parent: SlackMessage) -> None:
         async with self.relay.pool.connection() as connection:
@@ -161,8 +161,8 @@ class Telling:
         self, parent: SlackMessage, worth: Sequence[Step], about: int, *, urgent: bool
     ) -> SlackMessage:
         who = await self._mention() if urgent else Mention()
-        message = messages.note(
-            self.told, [step_told(step) for step in worth], broadcast=urgent, mention=who.text
+        message = messages.thread_reply(
+            self.notice, [notice_entry(step) for step in worth], broadcast=urgent, mention=who.text
         )
         post = self._post(
             "step", about=about, parent=parent, broadcast=urgent, link_names=who.by_name
@@ -188,15 +188,17 @@ class Telling:
 
     def _is_urgent(self, worth: Sequence[Step]) -> bool:
         """Whether somebody is to look now."""
-        if self.told.held:
+        if self.notice.held:
             return worth[-1].held
         states = {phase_of(step.state) for step in worth}
-        if self.row.phase in FAILED or self.told.back_to_green:
+        if self.row.phase in FAILED or self.notice.recovered:
             return self.row.phase in states
         return False
 
     async def _mention(self) -> Mention:
-        return await mention(self.relay, self.workspaces, self.target, self.row, self.told.asked_by)
+        return await mention(
+            self.relay, self.workspaces, self.target, self.row, self.notice.requested_by
+        )
 
     def _post(
         self,
