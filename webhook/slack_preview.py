@@ -142,7 +142,7 @@ def _shown(
             alert = messages.alert(notice, mention)
             yield Shown(notice.environment, target.name, "message", alert)
         return
-    if not target.destination.tells(notice.phase):
+    if not target.destination.wants(notice.phase):
         return
     yield Shown(notice.environment, target.name, "message", messages.main_message(notice))
     wanted = [step for step in every if _is_told(target, step)]
@@ -157,7 +157,7 @@ def _shown(
 
 def _is_told(target: Target, step: NoticeEntry) -> bool:
     phase = phase_of(step.state)
-    return phase is None or target.destination.tells(phase)
+    return phase is None or target.destination.wants(phase)
 
 
 def _mention(target: Target, notice: DeploymentNotice) -> str:

@@ -4,12 +4,13 @@ Errors: `Faults`, with all that is wrong in the file, each with line, column and
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -26,20 +27,29 @@ from pydantic import (
 
 from handlers import durations
 from webhook.deployments import yaml_source
-from webhook.deployments.config_faults import at_fault, faults_of, never_matches, suggestion
-from webhook.deployments.slack_config import (
+from webhook.deployments.config_faults import Known, at_fault, faults_of, never_matches, suggestion
+from webhook.deployments.destinations import (
     Destination,
+    Notifiers,
+    Repo,
+    Strict,
+    default_field,
+    filled_in,
+    in_environment,
+    own_field,
+)
+from webhook.deployments.slack_config import Destination as SlackDestination
+from webhook.deployments.slack_config import (
     Destinations,
     OwnDestinations,
-    Repo,
     SlackUsers,
-    Strict,
-    filled_in,
     slack_faults,
 )
 from webhook.errors import Faults
 
 HandlerOptions = Mapping[str, type[BaseModel]]
+
+E = TypeVar("E", bound="Environment")
 
 _SHORTEST = timedelta(seconds=10)
 # Spinnaker lets a manual judgment wait for three days.
@@ -71,8 +81,8 @@ _Name = Annotated[str, Field(min_length=1, max_length=255)]
 
 
 class Environment(Strict):
-    """Which tool deploys an environment. Once the file is read, `slack` has its defaults filled in
-    and is never None."""
+    """Which tool deploys an environment, and who hears of it. Once the file is read, destinations
+    have their defaults filled in and are never None."""
 
     name: _Name
     """GitHub's environment, upper and lower case alike; `*` stands for anything."""
@@ -90,6 +100,10 @@ class Environment(Strict):
     """For people."""
     production_environment: bool | None = None
     """Whether users see it."""
+
+    def destinations(self) -> Iterator[tuple[str, Destination]]:
+        """Of all notifiers, with the notifier's name."""
+        return in_environment(self)
 
 
 class _UnknownHandler(Environment):
@@ -125,8 +139,9 @@ def load(
     source: str,
     environ: Mapping[str, str],
     handler_options: HandlerOptions,
+    notifiers: Notifiers = MappingProxyType({}),
 ) -> Config:
-    """`source` is the name that faults call the file by."""
+    """`source` is the name that faults call the file by. `notifiers`: those besides Slack."""
     try:
         text = text if isinstance(text, str) else text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -139,58 +154,73 @@ def load(
     _add_options(read)
     faults = [*read.faults, *never_matches(read), *slack_faults(read)]
     try:
-        file = _model(handler_options).model_validate_json(
+        file = _model(handler_options, notifiers).model_validate_json(
             json.dumps(read.value),
             context={"environ": environ, "handlers": tuple(handler_options)},
         )
     except ValidationError as error:
-        raise _shown([*faults, *faults_of(error, read, _keys(handler_options))], source) from None
+        known = _keys(handler_options, notifiers)
+        raise _shown([*faults, *faults_of(error, read, known)], source) from None
     if faults:
         raise _shown(faults, source)
-    envs = tuple(_with_defaults(env, file.slack) for env in file.envs)
+    envs = tuple(_with_defaults(env, file, notifiers) for env in file.envs)
     users = {login.lower(): ids for login, ids in file.slack_users.items()}
     return Config(envs, file.unrouted, users, frozenset(read.secrets))
 
 
-def json_schema(handler_options: HandlerOptions) -> dict[str, Any]:
+def json_schema(
+    handler_options: HandlerOptions, notifiers: Notifiers = MappingProxyType({})
+) -> dict[str, Any]:
     """Of deploy.yml, for editors."""
-    env: Any = reduce(or_, (_environment(*item) for item in handler_options.items()))
-    schema = _file(env).model_json_schema()
+    base = _hears(Environment, notifiers)
+    env: Any = reduce(or_, (_environment(base, *item) for item in handler_options.items()))
+    schema = _file(env, notifiers).model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _model(handler_options: HandlerOptions) -> type[_File]:
+def _model(handler_options: HandlerOptions, notifiers: Notifiers) -> type[_File]:
     def tag(env: Any) -> str:
         handler = env.get("handler") if isinstance(env, dict) else None
         return handler if isinstance(handler, str) and handler in handler_options else _UNKNOWN
 
-    members: list[Any] = [Annotated[_UnknownHandler, Tag(_UNKNOWN)]]
+    base = _hears(Environment, notifiers)
+    members: list[Any] = [Annotated[_hears(_UnknownHandler, notifiers), Tag(_UNKNOWN)]]
     members += [
-        Annotated[_environment(name, options), Tag(name)]
+        Annotated[_environment(base, name, options), Tag(name)]
         for name, options in handler_options.items()
     ]
-    return _file(Annotated[reduce(or_, members), Discriminator(tag)])
+    return _file(Annotated[reduce(or_, members), Discriminator(tag)], notifiers)
 
 
-def _environment(handler: str, options: type[BaseModel]) -> type[Environment]:
+def _hears(model: type[E], notifiers: Notifiers) -> type[E]:
+    """With a key for each notifier."""
+    fields: dict[str, Any] = {name: own_field(one) for name, one in notifiers.items()}
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
+
+
+def _environment(
+    base: type[Environment], handler: str, options: type[BaseModel]
+) -> type[Environment]:
     needed = any(value.is_required() for value in options.model_fields.values())
     default: dict[str, Any] = {} if needed else {"default_factory": options}
     only: Any = Literal[handler]
     return create_model(
         f"{handler}_environment",
-        __base__=Environment,
+        __base__=base,
         __doc__=f"An environment that '{handler}' deploys.",
         handler=(only, ...),
         options=(options, Field(alias="with", repr=False, **default)),
     )
 
 
-def _file(env: Any) -> type[_File]:
+def _file(env: Any, notifiers: Notifiers) -> type[_File]:
+    fields: dict[str, Any] = {name: default_field(one) for name, one in notifiers.items()}
+    fields["envs"] = (tuple[env, ...], Field(min_length=1))
     return create_model(
         "deploy.yml",
         __base__=_File,
-        __doc__="Which tool deploys which environment.",
-        envs=(tuple[env, ...], Field(min_length=1)),
+        __doc__="Which tool deploys which environment, and who hears of it.",
+        **fields,
     )
 
 
@@ -203,18 +233,25 @@ def _add_options(read: yaml_source.Source) -> None:
             read.places["envs", index, "with"] = read.places["envs", index]
 
 
-def _with_defaults(env: Environment, slack: tuple[Destination, ...]) -> Environment:
-    return env.model_copy(update={"slack": filled_in(env.slack, slack)})
+def _with_defaults(env: Environment, file: _File, notifiers: Notifiers) -> Environment:
+    filled = {
+        name: filled_in(getattr(env, name), getattr(file, name)) for name in ("slack", *notifiers)
+    }
+    return env.model_copy(update=filled)
 
 
-def _keys(handler_options: HandlerOptions) -> dict[str, tuple[str, ...]]:
+def _keys(handler_options: HandlerOptions, notifiers: Notifiers) -> Known:
     """The known keys of each mapping; a handler's are under `with:` and its name."""
-    models: dict[str, type[BaseModel]] = {"": _File, "envs": Environment, "slack": Destination}
+    file, env = _file(Any, notifiers), _hears(Environment, notifiers)
+    models: dict[str, type[BaseModel]] = {"": file, "envs": env}
     models |= {f"with:{name}": options for name, options in handler_options.items()}
-    return {
+    destinations: Notifiers = {"slack": SlackDestination, **notifiers}
+    models |= destinations
+    keys = {
         where: tuple(value.alias or key for key, value in model.model_fields.items())
         for where, model in models.items()
     }
+    return Known(keys, {name: one.EXAMPLE for name, one in destinations.items()})
 
 
 def _shown(faults: list[yaml_source.Fault], source: str) -> Faults:

@@ -4,24 +4,15 @@ Source: docs.slack.dev, "Formatting message text" (mentions), and the forms of S
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    WithJsonSchema,
-    model_validator,
-)
-from pydantic_core import CoreSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
+from webhook.deployments import destinations
 from webhook.deployments.config_faults import at_fault
-from webhook.deployments.states import Phase
+from webhook.deployments.destinations import OneOrSeveral, listed
 from webhook.deployments.yaml_source import Fault, Path, Source
 
 _GROUP = re.compile(r"@(?:here|channel|S[A-Z0-9]{6,}|[a-z0-9][a-z0-9._-]{0,79})")
@@ -33,21 +24,6 @@ _CHANNEL = re.compile(r"[CG][A-Z0-9]{6,}|#?[-_a-z0-9\u0080-\U0010ffff]{1,80}")
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(?:\[bot\])?")
 _WILD = "*?["
 _CHANNEL_PATTERN = r"^([CG][A-Z0-9]{6,}|#?[-_a-z0-9\u0080-\uffff]{1,80})$"
-
-State = Literal["queued", "in_progress", "success", "failure", "error"]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
-
-
-def repository(value: str) -> str:
-    owner, slash, name = value.partition("/")
-    if value != "*" and not (owner and slash and name and "/" not in name):
-        raise at_fault("is not a repository; write owner/name, owner/* or *")
-    return value
 
 
 def _channel(value: Any) -> Any:
@@ -94,22 +70,6 @@ def _user(value: str) -> str:
     return value
 
 
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else (value,)
-
-
-class _OneOrSeveral:
-    """Tells editors that what is read as a list may also be written as a single one."""
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        several = handler(schema)
-        return {"anyOf": [several["items"], several]}
-
-
-Repo = Annotated[str, AfterValidator(repository)]
 _Channel = Annotated[
     str | None,
     BeforeValidator(_channel),
@@ -126,12 +86,15 @@ _Mentions = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^(author|none|{_GROUP.pattern})$"}),
 ]
 _Users = Annotated[
-    tuple[Annotated[str, AfterValidator(_user)], ...], BeforeValidator(_listed), _OneOrSeveral
+    tuple[Annotated[str, AfterValidator(_user)], ...], BeforeValidator(listed), OneOrSeveral
 ]
 
 
-class Destination(Strict):
+class Destination(destinations.Destination):
     """Where Slack hears of deployments, and of which."""
+
+    ADDRESSES: ClassVar[tuple[str, str]] = ("channel", "failures")
+    EXAMPLE: ClassVar[str] = '{channel: "#deploys"}'
 
     workspace: _Workspace | None = None
     """The workspace's ID, T…; needed where several are installed."""
@@ -139,60 +102,29 @@ class Destination(Strict):
     """Hears of them; none for no channel."""
     failures: _Channel = None
     """Hears of what failed; none for no channel."""
-    repos: tuple[Repo, ...] | None = Field(default=None, min_length=1, strict=False)
-    """Only of these repositories: owner/name each; `*` stands for anything."""
-    states: tuple[State, ...] | None = Field(default=None, min_length=1, strict=False)
-    """What is told; all by default. A message that is there is always kept up to date."""
-    only: Literal["failures"] | None = None
-    """`failures` for states: [failure, error]."""
     mentions: _Mentions | None = None
     """Who is mentioned where somebody is to look: author (the default), none, or "@group"."""
 
-    @model_validator(mode="after")
-    def _one_choice(self) -> "Destination":
-        if self.only and self.states:
-            raise at_fault("has both only and states; remove one of them", names_value=False)
-        return self
+    def name(self, address: str) -> str:
+        return f"{self.workspace}/{address}" if self.workspace else address
 
-    def tells(self, phase: Phase) -> bool:
-        """Whether this state is said here."""
-        if phase is Phase.INACTIVE:  # it had succeeded
-            phase = Phase.SUCCESS
-        states: Iterable[str] | None = ("failure", "error") if self.only else self.states
-        return phase is not Phase.SEEN and (states is None or phase in states)
+    @classmethod
+    def unlisted(cls, name: str) -> Self:
+        workspace, _, channel = name.rpartition("/")
+        return cls(workspace=workspace or None, channel=channel, mentions="none")
 
-    def name(self, channel: str) -> str:
-        """Of a channel, unique among all workspaces."""
-        return f"{self.workspace}/{channel}" if self.workspace else channel
+    def filled_in(self, default: Self) -> Self:
+        if self.workspace and self.workspace != default.workspace:
+            # Another workspace may be other people's: it hears of nothing that was not meant for
+            # it.
+            default = default.model_copy(update={"channel": None, "failures": None})
+        return super().filled_in(default)
 
 
-Destinations = Annotated[tuple[Destination, ...], BeforeValidator(_listed), _OneOrSeveral]
+Destinations = Annotated[tuple[Destination, ...], BeforeValidator(listed), OneOrSeveral]
 # In an environment, where None stands for the file's.
 OwnDestinations = Annotated[Destinations | None, BeforeValidator(_given)]
 SlackUsers = dict[str, _Users]
-
-
-def filled_in(
-    own: tuple[Destination, ...] | None, default: tuple[Destination, ...]
-) -> tuple[Destination, ...]:
-    """An environment's destinations; what they leave out is the file's, where that has just one."""
-    if own is None:
-        return default
-    if len(default) != 1:
-        return own
-    return tuple(_filled_in(one, default[0]) for one in own)
-
-
-def _filled_in(one: Destination, default: Destination) -> Destination:
-    own = one.model_dump(exclude_none=True)
-    # Those may be set to None: switched off.
-    own |= {key: getattr(one, key) for key in one.model_fields_set & {"channel", "failures"}}
-    if own.keys() & {"only", "states"}:
-        default = default.model_copy(update={"only": None, "states": None})
-    if own.get("workspace", default.workspace) != default.workspace:
-        # Another workspace may be other people's: it hears of nothing that was not meant for it.
-        default = default.model_copy(update={"channel": None, "failures": None})
-    return default.model_copy(update=own)
 
 
 def slack_faults(source: Source) -> Iterator[Fault]:

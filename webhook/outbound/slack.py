@@ -22,7 +22,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from webhook.outbound.messages_text import BlockMessage
-from webhook.outbound.trouble import Later, Refused, Unsure
+from webhook.outbound.trouble import Gone, Later, Refused, Unsure
 
 # Seconds for one call.
 TIMEOUT = 10
@@ -73,10 +73,6 @@ _NO_CLEAR_ANSWER = (
 
 def is_channel_id(channel: str) -> bool:
     return bool(_CHANNEL_ID.fullmatch(channel))
-
-
-class Gone(Refused):
-    """The message that should be edited is no more."""
 
 
 class Dead(Refused):

@@ -33,5 +33,9 @@ class Invalid(Refused):
     """What was sent is not to the other side's liking (422)."""
 
 
+class Gone(Refused):
+    """The message that is to be edited or replied to was deleted."""
+
+
 class NoAccess(Refused):
     """GitHub lets the App not into that installation or repository (now)."""

@@ -11,8 +11,8 @@ import structlog
 
 from webhook.outbound.messages import digest
 from webhook.outbound.messages_text import BlockMessage
-from webhook.outbound.slack import Gone, Limited, Posted, Slack, is_channel_id
-from webhook.outbound.trouble import Later, Refused, Unsure
+from webhook.outbound.slack import Limited, Posted, Slack, is_channel_id
+from webhook.outbound.trouble import Gone, Later, Refused, Unsure
 from webhook.store import slack_lanes, slack_messages
 from webhook.store.deployments import DeploymentRow
 from webhook.store.slack_lanes import Slot

@@ -14,8 +14,7 @@ from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.slack_config import Destination
 from webhook.deployments.states import Phase, phase_of
 from webhook.outbound import messages
-from webhook.outbound.slack import Gone
-from webhook.outbound.trouble import Later
+from webhook.outbound.trouble import Gone, Later
 from webhook.store import jobs, slack_messages, steps
 from webhook.store.deployments import DeploymentRow
 from webhook.store.slack_messages import SlackMessage
@@ -97,7 +96,7 @@ class Telling:
                 connection, self.row.id, "message", self.target.name
             )
         # What is there is kept up to date, or it would go on saying what is no longer so.
-        if not there and not self.target.destination.tells(self.row.phase):
+        if not there and not self.target.destination.wants(self.row.phase):
             return
         waits: list[Later] = []
         try:
@@ -184,7 +183,7 @@ class Telling:
 
     def _wants(self, step: Step) -> bool:
         phase = phase_of(step.state)
-        return step.state == ASKED or (phase is not None and self.target.destination.tells(phase))
+        return step.state == ASKED or (phase is not None and self.target.destination.wants(phase))
 
     def _is_urgent(self, worth: Sequence[Step]) -> bool:
         """Whether somebody is to look now."""
