@@ -16,9 +16,9 @@ from handlers.contract import Deployment, Run, ToolNotReady
 from handlers.drone.handler import Drone as Handler
 from handlers.drone.options import DroneOptions
 from handlers.http import Http
+from sandbox.drone.model import Build, Repo
+from sandbox.drone.server import Drone
 from tests.handlers.runs import a_deployment, lent
-from webhook.sandbox.drone import Drone
-from webhook.sandbox.drone_model import Build, Repo
 
 SLUG = "acme/shop"
 SHA = a_deployment().sha

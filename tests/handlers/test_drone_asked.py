@@ -10,10 +10,10 @@ import pytest
 from handlers.contract import CanBeAsked, ToolRejected, ToolUnavailable
 from handlers.drone.handler import Drone as Handler
 from handlers.http import Http
+from sandbox.drone.server import Drone
+from sandbox.faults import Fault
 from tests.handlers.drone_runs import SLUG, World
 from tests.handlers.tools import Says, a_certificate, served_with_tls
-from webhook.sandbox.drone import Drone
-from webhook.sandbox.faults import Fault
 
 USER = "GET /user"
 

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from handlers.contract import State, ToolRejected
+from sandbox.faults import Fault
 from tests.handlers.drone_runs import SHA, SHORT, SLUG, World, a_world, waits
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import unsure
-from webhook.sandbox.faults import Fault
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from aiohttp.test_utils import TestServer, unused_port
 
 from handlers.contract import Run, State, ToolRejected, ToolUnavailable
 from handlers.drone.handler import Drone
+from sandbox.faults import Fault
+from sandbox.server import Server
 from tests.handlers.drone_runs import SLUG, World, a_world, waits
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import Says, a_certificate, not_done, unsure
-from webhook.sandbox.faults import Fault
-from webhook.sandbox.server import Server
 
 ONE = "GET /repos/acme/shop/builds/*"
 PROMOTE = "POST /repos/acme/shop/builds/*/promote"

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from handlers.contract import State, ToolNotReady, ToolRejected, ToolUnavailable
+from sandbox.faults import Fault
 from tests.handlers.drone_runs import OTHER_SHA, SHORT, World, a_world, asked_ago, waits
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import not_done, unsure
-from webhook.sandbox.faults import Fault
 
 LIST = "GET /repos/acme/shop/builds"
 PROMOTE = "POST /repos/acme/shop/builds/*/promote"

@@ -11,10 +11,10 @@ import pytest
 from handlers.contract import Run, State, ToolRejected, ToolUnavailable, ToolUnsure
 from handlers.endpoint.handler import Endpoint
 from handlers.http import Http
+from sandbox.faults import Fault
 from tests.handlers.endpoints import POLLED, an_endpoint
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import Says, a_certificate, not_done, served_with_tls, unsure
-from webhook.sandbox.faults import Fault
 
 LARGE = "x" * 9 * 2**20
 

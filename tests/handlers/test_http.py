@@ -10,8 +10,8 @@ import pytest
 
 from handlers.http import MOST_CALLS, Http
 from handlers.trouble import ToolBusy
+from sandbox.faults import Fault
 from tests.handlers.tools import Says, not_done, speaking, unsure
-from webhook.sandbox.faults import Fault
 
 # -- answers -----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from handlers.http import LARGEST_ANSWER, SET_CA, Http, tls_context
+from sandbox.faults import Fault
 from tests.handlers.tools import (
     Says,
     a_certificate,
@@ -19,7 +20,6 @@ from tests.handlers.tools import (
     speaking,
     unsure,
 )
-from webhook.sandbox.faults import Fault
 
 
 @pytest.fixture

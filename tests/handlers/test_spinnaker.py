@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from handlers.contract import Run, State, ToolRejected, ToolUnavailable
+from sandbox.faults import Fault
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import (
     SOURCE,
@@ -16,7 +17,6 @@ from tests.handlers.spinnaker_runs import (
     an_hour_later,
     numbered,
 )
-from webhook.sandbox.faults import Fault
 
 DECK = "https://spinnaker.example"
 

@@ -10,9 +10,9 @@ import pytest
 from handlers.contract import CanBeAsked, ToolRejected, ToolUnavailable
 from handlers.http import Http
 from handlers.spinnaker.handler import Spinnaker as Handler
+from sandbox.faults import Fault
+from sandbox.spinnaker.server import Spinnaker
 from tests.handlers.spinnaker_runs import World, a_pipeline
-from webhook.sandbox.faults import Fault
-from webhook.sandbox.spinnaker import Spinnaker
 
 
 @pytest.fixture

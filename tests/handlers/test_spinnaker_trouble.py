@@ -16,10 +16,10 @@ from handlers.contract import Run, State, ToolRejected, ToolUnavailable, ToolUns
 from handlers.http import Http
 from handlers.spinnaker.handler import Spinnaker as Handler
 from handlers.spinnaker.options import SpinnakerOptions
+from sandbox.faults import Fault
 from tests.handlers.runs import a_deployment, lent
 from tests.handlers.spinnaker_runs import SOURCE, World, a_pipeline, a_world
 from tests.handlers.tools import Says, a_certificate, served_with_tls
-from webhook.sandbox.faults import Fault
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENT = a_deployment()

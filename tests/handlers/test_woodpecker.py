@@ -12,8 +12,8 @@ import pytest
 from handlers.contract import Run, State, ToolRejected, ToolUnavailable
 from handlers.http import Http
 from handlers.woodpecker import STATES, Woodpecker, WoodpeckerOptions
+from sandbox import woodpecker as sandbox
 from tests.handlers.runs import a_deployment, lent
-from webhook.sandbox import woodpecker as sandbox
 
 ROOT = Path(__file__).parents[2]
 SHA = a_deployment().sha

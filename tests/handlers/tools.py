@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from handlers.contract import ToolUnavailable, ToolUnsure
-from webhook.sandbox.server import Server
+from sandbox.server import Server
 
 
 class Asked(NamedTuple):

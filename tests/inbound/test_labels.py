@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from flask.testing import FlaskClient
 
-from tests.inbound.viewing import Rows, app, look
-from tests.outbound.telling import BEGIN, RUNNING, read, step
+from tests.slack.notices import BEGIN, RUNNING, read, step
+from tests.web.viewing import Rows, app, look
 from webhook.deployments.labels import phase_label
-from webhook.deployments.states import Phase
-from webhook.outbound.messages import main_message, thread_reply
+from webhook.deployments.phases import Phase
+from webhook.slack.blocks.message import main_message, thread_reply
 
 RUN = {"id": "1", "state": "running", "url": ""}
 STATES = [

@@ -5,7 +5,7 @@ Colour alone tells some people nothing, so that signs differ in shape and a text
 
 from typing import NamedTuple
 
-from webhook.deployments.states import Phase, phase_of
+from webhook.deployments.phases import Phase, phase_of
 
 
 class Label(NamedTuple):

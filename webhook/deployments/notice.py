@@ -6,9 +6,9 @@ Units: `seconds` are seconds; times carry their zone.
 from dataclasses import dataclass
 from datetime import datetime
 
+from webhook.deployments.changelog import Ships
 from webhook.deployments.labels import Label, entry_label, phase_label
-from webhook.deployments.ships import Ships
-from webhook.deployments.states import Phase
+from webhook.deployments.phases import Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

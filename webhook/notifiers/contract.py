@@ -4,10 +4,10 @@ A notifier reaches people in one kind of place (Slack, Discord, an endpoint of t
 no state: the relay keeps the `Ref` of each message and hands it back, possibly in another process.
 It does not sleep, retry, touch the store or decide what is worth saying.
 
-Errors: `Later` (nothing was done; again at that time), `Unsure` (it may have been done: `find` is
-asked before it is sent again), `Refused` (it would be refused again; with the remedy), `Gone` (the
-message, or the one whose thread it is in, was deleted). Their text is shown to people and stored:
-no secrets, and no address that is one.
+Errors: `RetryAt` (nothing was done; again at that time), `UnknownOutcome` (it may have been done:
+`find` is asked before it is sent again), `Rejected` (it would be refused again; with the remedy),
+`Gone` (the message, or the one whose thread it is in, was deleted). Their text is shown to people
+and stored: no secrets, and no address that is one.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,11 +17,11 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 
 import aiohttp
 
-from webhook.deployments.destinations import Destination
+from webhook.config.destinations import Destination
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
-from webhook.outbound.trouble import Gone, Later, Refused, Unsure
+from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 
-__all__ = ["Gone", "Later", "Refused", "Unsure"]
+__all__ = ["Gone", "Rejected", "RetryAt", "UnknownOutcome"]
 
 # main: the one message of a deployment, kept up to date; reply: what has happened since, in its
 # thread; alert: a failure, in the place for failures.
@@ -84,7 +84,7 @@ class Notifier(Protocol):
 
     async def prepare(self, message: Message) -> None:
         """All that may wait or fail before a call: a turn under a rate limit, a token. Errors:
-        `Later`, `Refused`."""
+        `RetryAt`, `Rejected`."""
         ...
 
     def digest(self, message: Message) -> str:
