@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from webhook.config.errors import at_fault
+from webhook.config.source import Fault, Path, Source
 from webhook.deployments.phases import Phase
 
 State = Literal["queued", "in_progress", "success", "failure", "error"]
@@ -64,6 +65,8 @@ class Destination(Strict):
     ADDRESSES: ClassVar[tuple[str, str]] = ("url", "failures")
     # What a destination looks like, for people who wrote something else.
     EXAMPLE: ClassVar[str]
+    # As it is written for people who wrote nothing; like the example where it is empty.
+    FORM: ClassVar[str] = ""
 
     repos: tuple[Repo, ...] | None = Field(default=None, min_length=1, strict=False)
     """Only of these repositories: owner/name each; `*` stands for anything."""
@@ -165,7 +168,9 @@ def own_field(model: type[Destination]) -> tuple[Any, Any]:
 
     def given(value: Any) -> Any:
         if value is None:
-            words = f"is empty; write {model.EXAMPLE}, [] for nobody, or remove the key"
+            words = (
+                f"is empty; write {model.FORM or model.EXAMPLE}, [] for nobody, or remove the key"
+            )
             raise at_fault(words, names_value=False)
         return value
 
@@ -185,3 +190,36 @@ def in_environment(environment: BaseModel) -> Iterator[tuple[str, Destination]]:
         for one in value if isinstance(value, tuple) else ():
             if isinstance(one, Destination):
                 yield key, one
+
+
+def never_heard(source: Source, notifiers: Iterable[str]) -> Iterator[Fault]:
+    """Destinations of an environment for repositories that it does not have; of what has no other
+    faults."""
+    envs = source.value.get("envs") if isinstance(source.value, dict) else None
+    for index, env in enumerate(envs if isinstance(envs, list) else ()):
+        for name in notifiers if isinstance(env, dict) else ():
+            for path, repos in _repos(env.get(name), ("envs", index, name)):
+                if _never_match(repos, env.get("repos", ["*"])):
+                    words = "can never match: none of them is in the environment's repos"
+                    yield Fault(*source.places[path], path, f"{words}; correct them")
+
+
+def _repos(own: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    """Of a destination, or of each in a list."""
+    several = isinstance(own, list)
+    for n, one in enumerate(own if several else [own]):
+        if isinstance(one, dict):
+            yield (*path, *([n] if several else []), "repos"), one.get("repos")
+
+
+def _never_match(repos: Any, patterns: Any) -> bool:
+    """Whether repositories are named that the environment does not have, and no others. Of lists
+    with a pattern, or with other faults, nothing is said."""
+    both = [*repos, *patterns] if isinstance(repos, list) and isinstance(patterns, list) else [0]
+    if not repos or not patterns or not all(isinstance(one, str) for one in both):
+        return False
+    if any(set("*?[") & set(repo) for repo in repos):
+        return False
+    return not any(
+        fnmatchcase(repo.lower(), pattern.lower()) for repo in repos for pattern in patterns
+    )

@@ -35,12 +35,12 @@ from webhook.config.destinations import (
     default_field,
     filled_in,
     in_environment,
+    never_heard,
     own_field,
 )
 from webhook.config.errors import Known, at_fault, faults_of, never_matches, suggestion
+from webhook.config.slack_users import SlackUsers, slack_users_faults
 from webhook.errors import ConfigErrors
-from webhook.slack.destination import Destination as SlackDestination
-from webhook.slack.destination import Destinations, OwnDestinations, SlackUsers, slack_faults
 
 HandlerOptions = Mapping[str, type[BaseModel]]
 
@@ -89,8 +89,6 @@ class Environment(Strict):
     """What the tool needs, in its own words."""
     timeout: _Timeout = Field(default_factory=lambda: timedelta(minutes=30))
     """How long a run may take: 30s, 30m, 2h, 1h30m. 30m by default."""
-    slack: OwnDestinations = None
-    """Who hears of it in Slack; what it leaves out is the file's. [] for nobody."""
     description: str = ""
     """For people."""
     production_environment: bool | None = None
@@ -112,8 +110,6 @@ class _File(Strict):
     envs: tuple[Environment, ...] = Field(min_length=1)
     unrouted: Literal["error", "ignore"] = "error"
     """What becomes of a deployment that no environment here matches."""
-    slack: Destinations = ()
-    """For environments that do not say otherwise."""
     slack_users: SlackUsers = Field(default_factory=dict)
     """GitHub login -> the ID of that person in Slack, U…, or a list of them."""
 
@@ -136,7 +132,8 @@ def load(
     handler_options: HandlerOptions,
     notifiers: Notifiers = MappingProxyType({}),
 ) -> Config:
-    """`source` is the name that faults call the file by. `notifiers`: those besides Slack."""
+    """`source` is the name that faults call the file by. `notifiers`: what destinations of each
+    look like, by the notifier's key."""
     try:
         text = text if isinstance(text, str) else text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -147,7 +144,12 @@ def load(
         faults = read.faults or [yaml_source.Fault(1, 1, (), "is empty; it needs 'envs:'")]
         raise _shown(faults, source)
     _add_options(read)
-    faults = [*read.faults, *never_matches(read), *slack_faults(read)]
+    faults = [
+        *read.faults,
+        *never_matches(read),
+        *never_heard(read, notifiers),
+        *slack_users_faults(read),
+    ]
     try:
         file = _model(handler_options, notifiers).model_validate_json(
             json.dumps(read.value),
@@ -229,9 +231,7 @@ def _add_options(read: yaml_source.Source) -> None:
 
 
 def _with_defaults(env: Environment, file: _File, notifiers: Notifiers) -> Environment:
-    filled = {
-        name: filled_in(getattr(env, name), getattr(file, name)) for name in ("slack", *notifiers)
-    }
+    filled = {name: filled_in(getattr(env, name), getattr(file, name)) for name in notifiers}
     return env.model_copy(update=filled)
 
 
@@ -240,13 +240,12 @@ def _keys(handler_options: HandlerOptions, notifiers: Notifiers) -> Known:
     file, env = _file(Any, notifiers), _hears(Environment, notifiers)
     models: dict[str, type[BaseModel]] = {"": file, "envs": env}
     models |= {f"with:{name}": options for name, options in handler_options.items()}
-    destinations: Notifiers = {"slack": SlackDestination, **notifiers}
-    models |= destinations
+    models |= notifiers
     keys = {
         where: tuple(value.alias or key for key, value in model.model_fields.items())
         for where, model in models.items()
     }
-    return Known(keys, {name: one.EXAMPLE for name, one in destinations.items()})
+    return Known(keys, {name: one.EXAMPLE for name, one in notifiers.items()})
 
 
 def _shown(faults: list[yaml_source.Fault], source: str) -> ConfigErrors:

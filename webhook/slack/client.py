@@ -115,8 +115,7 @@ class Calls:
 
     @asynccontextmanager
     async def place(self, channel: str) -> AsyncIterator[None]:
-        """A channel that hangs leaves others their places. Errors: `RetryAt` where there is none.
-        """
+        """A channel that hangs leaves places to others. Errors: `RetryAt` where there is none."""
         if self._all.locked() or (channel and self._in_channel[channel] >= MOST_IN_A_CHANNEL):
             raise RetryAt.in_seconds("enough calls to Slack are under way", 0.5)
         self._in_channel[channel] += 1

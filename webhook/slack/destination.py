@@ -4,25 +4,18 @@ Source: docs.slack.dev, "Formatting message text" (mentions), and the forms of S
 """
 
 import re
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from webhook.config import destinations
-from webhook.config.destinations import OneOrSeveral, listed
 from webhook.config.errors import at_fault
-from webhook.config.source import Fault, Path, Source
+from webhook.config.load import Environment
 
 _GROUP = re.compile(r"@(?:here|channel|S[A-Z0-9]{6,}|[a-z0-9][a-z0-9._-]{0,79})")
-_USER = re.compile(r"(?:[TE][A-Z0-9]{2,}/)?[UW][A-Z0-9]{2,}")
 _WORKSPACE = re.compile(r"T[A-Z0-9]{2,}")
 # Slack takes letters of all scripts, none of them upper case.
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{6,}|#?[-_a-z0-9\u0080-\U0010ffff]{1,80}")
-# Of accounts that a company manages, too (octo_acme), and of Apps.
-_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(?:\[bot\])?")
-_WILD = "*?["
 _CHANNEL_PATTERN = r"^([CG][A-Z0-9]{6,}|#?[-_a-z0-9\u0080-\uffff]{1,80})$"
 
 
@@ -43,13 +36,6 @@ def _channel(value: Any) -> Any:
     return None if value == "none" else value
 
 
-def _given(value: Any) -> Any:
-    if value is None:
-        words = 'is empty; write {channel: "#name"}, [] for nobody, or remove the key'
-        raise at_fault(words, names_value=False)
-    return value
-
-
 def _mentions(value: str) -> str:
     if value not in ("author", "none") and not _GROUP.fullmatch(value):
         words = "is nobody to mention; write author, none, @here, @channel, a user group's"
@@ -60,13 +46,6 @@ def _mentions(value: str) -> str:
 def _workspace(value: str) -> str:
     if not _WORKSPACE.fullmatch(value):
         raise at_fault("is not a workspace's ID; it begins with T, as in T0123ABCD")
-    return value
-
-
-def _user(value: str) -> str:
-    if not _USER.fullmatch(value):
-        words = "is not a Slack user's ID: open the profile in Slack, More, Copy member ID"
-        raise at_fault(f"{words}; with several workspaces, write T0123ABCD/U0123ABCD")
     return value
 
 
@@ -85,9 +64,6 @@ _Mentions = Annotated[
     AfterValidator(_mentions),
     WithJsonSchema({"type": "string", "pattern": f"^(author|none|{_GROUP.pattern})$"}),
 ]
-_Users = Annotated[
-    tuple[Annotated[str, AfterValidator(_user)], ...], BeforeValidator(listed), OneOrSeveral
-]
 
 
 class Destination(destinations.Destination):
@@ -95,6 +71,7 @@ class Destination(destinations.Destination):
 
     ADDRESSES: ClassVar[tuple[str, str]] = ("channel", "failures")
     EXAMPLE: ClassVar[str] = '{channel: "#deploys"}'
+    FORM: ClassVar[str] = '{channel: "#name"}'
 
     workspace: _Workspace | None = None
     """The workspace's ID, T…; needed where several are installed."""
@@ -121,64 +98,6 @@ class Destination(destinations.Destination):
         return super().filled_in(default)
 
 
-Destinations = Annotated[tuple[Destination, ...], BeforeValidator(listed), OneOrSeveral]
-# In an environment, where None stands for the file's.
-OwnDestinations = Annotated[Destinations | None, BeforeValidator(_given)]
-SlackUsers = dict[str, _Users]
-
-
-def slack_faults(source: Source) -> Iterator[Fault]:
-    """What is wrong only together with something else, of what has no other faults."""
-    value = source.value if isinstance(source.value, dict) else {}
-    yield from _user_faults(value.get("slack_users"), source)
-    envs = value.get("envs")
-    for index, env in enumerate(envs if isinstance(envs, list) else ()):
-        own = env.get("slack") if isinstance(env, dict) else None
-        for n, one in enumerate(own if isinstance(own, list) else [own]):
-            path: Path = ("envs", index, "slack", *([n] if isinstance(own, list) else []), "repos")
-            if isinstance(one, dict) and _never_meet(one.get("repos"), env.get("repos", ["*"])):
-                words = "can never match: none of them is in the environment's repos; correct them"
-                yield Fault(*source.places[path], path, words)
-
-
-def _user_faults(users: Any, source: Source) -> Iterator[Fault]:
-    """Who somebody is on GitHub decides what they may do."""
-    seen: dict[str, list[tuple[str, str]]] = {}
-    logins: set[str] = set()
-    for login, ids in users.items() if isinstance(users, dict) else ():
-        path: Path = ("slack_users", login)
-        words = ""
-        if not _LOGIN.fullmatch(login):
-            words = "is not a GitHub login; write it without @, as in octocat"
-        elif login.lower() in logins:
-            words = "is there twice: upper and lower case are alike; remove one"
-        logins.add(login.lower())
-        for one in ids if isinstance(ids, list) else [ids]:
-            team, _, user = one.rpartition("/") if isinstance(one, str) else ("", "", "")
-            known = seen.setdefault(user, [])
-            other = next((who for where, who in known if not (team and where) or where == team), "")
-            if user and other and other.lower() != login.lower():
-                words = words or f"has '{one}', which is {other}'s already; nobody is two people"
-            known.append((team, login))
-        if words:
-            yield Fault(*source.keys[path], path, words)
-
-
-def _never_meet(some: Any, others: Any) -> bool:
-    """Whether no repository can be in both lists; False where they have other faults."""
-    both = [*some, *others] if isinstance(some, list) and isinstance(others, list) else [0]
-    if not some or not others or not all(isinstance(one, str) for one in both):
-        return False
-    return not any(_meet(one.lower(), other.lower()) for one in some for other in others)
-
-
-def _meet(one: str, other: str) -> bool:
-    """Of two patterns with `*`, what stands before the first and behind the last must agree."""
-    if not set(_WILD) & set(one):
-        return fnmatchcase(one, other)
-    if not set(_WILD) & set(other):
-        return fnmatchcase(other, one)
-    starts = [re.split(r"[*?\[]", text, maxsplit=1)[0] for text in (one, other)]
-    ends = [re.split(r"[*?\]]", text)[-1] for text in (one, other)]
-    start = starts[0].startswith(starts[1]) or starts[1].startswith(starts[0])
-    return start and (ends[0].endswith(ends[1]) or ends[1].endswith(ends[0]))
+def destinations_of(environment: Environment) -> list[Destination]:
+    """Those of an environment in Slack."""
+    return [one for _, one in environment.destinations() if isinstance(one, Destination)]

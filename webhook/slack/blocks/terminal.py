@@ -19,6 +19,7 @@ from webhook.engine.services import open_services
 from webhook.errors import UserError
 from webhook.slack.blocks import message as messages
 from webhook.slack.blocks.mrkdwn import BlockMessage
+from webhook.slack.destination import destinations_of
 from webhook.slack.targets import Target, targets, targets_in
 from webhook.startup import Setup
 from webhook.store import timeline
@@ -88,7 +89,7 @@ def _sample_targets(environment: Environment) -> Iterator[tuple[str, Target]]:
 
 def _left_out(environment: Environment) -> Iterator[Shown]:
     shown = {target.name for _, target in _sample_targets(environment)}
-    for one in environment.slack or ():
+    for one in destinations_of(environment):
         for channel in (one.channel, one.failures):
             if channel and one.name(channel) not in shown:
                 shown.add(one.name(channel))
@@ -99,7 +100,7 @@ def _left_out(environment: Environment) -> Iterator[Shown]:
 def _repositories(environment: Environment) -> list[str]:
     """Of the environment: one that stands for all, and one for each `repos` of its channels."""
     own = [_concrete(pattern) for pattern in environment.repos]
-    several = [one.repos for one in environment.slack or () if one.repos]
+    several = [one.repos for one in destinations_of(environment) if one.repos]
     found = own[:1]
     for patterns in several:
         names = [*(_concrete(pattern) for pattern in patterns), *own]
