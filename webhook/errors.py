@@ -56,5 +56,9 @@ class Invalid(Rejected):
     """What was sent is not to the other side's liking (422)."""
 
 
+class Gone(Rejected):
+    """The message that is to be edited or replied to was deleted."""
+
+
 class Forbidden(Rejected):
     """GitHub lets the App not into that installation or repository (now)."""

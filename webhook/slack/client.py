@@ -22,8 +22,8 @@ from slack_sdk.models.metadata import Metadata
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from webhook.errors import Rejected, RetryAt, UnknownOutcome
-from webhook.slack.blocks.notice import Message
+from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.slack.blocks.mrkdwn import BlockMessage
 
 # Seconds for one call.
 TIMEOUT = 10
@@ -76,10 +76,6 @@ def is_channel_id(channel: str) -> bool:
     return bool(_CHANNEL_ID.fullmatch(channel))
 
 
-class Gone(Rejected):
-    """The message that should be edited is no more."""
-
-
 class Dead(Rejected):
     """The token is good for nothing any more; the words say why and what to do. `expired`: a newer
     one may be had for it."""
@@ -119,8 +115,7 @@ class Calls:
 
     @asynccontextmanager
     async def place(self, channel: str) -> AsyncIterator[None]:
-        """A channel that hangs leaves others their places. Errors: `RetryAt` where there is none.
-        """
+        """A channel that hangs leaves places to others. Errors: `RetryAt` where there is none."""
         if self._all.locked() or (channel and self._in_channel[channel] >= MOST_IN_A_CHANNEL):
             raise RetryAt.in_seconds("enough calls to Slack are under way", 0.5)
         self._in_channel[channel] += 1
@@ -167,7 +162,7 @@ class Slack:
     async def post(
         self,
         channel: str,
-        message: Message,
+        message: BlockMessage,
         *,
         key: str,
         thread_ts: str = "",
@@ -192,7 +187,7 @@ class Slack:
         )
         return Posted(bot.team, answer["channel"], answer["ts"])
 
-    async def edit(self, posted: Posted, message: Message, *, key: str) -> None:
+    async def edit(self, posted: Posted, message: BlockMessage, *, key: str) -> None:
         await self.call(
             lambda: self.client.chat_update(
                 channel=posted.channel_id,

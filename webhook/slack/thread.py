@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 
+from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.phases import Phase, phase_of
 from webhook.engine.clock import now
-from webhook.engine.notice import step_told, told_of
+from webhook.engine.notice import build_notice, notice_entry
 from webhook.engine.services import Services, log_about
-from webhook.errors import RetryAt
+from webhook.errors import Gone, RetryAt
 from webhook.jobs.queue import slack_lock
 from webhook.slack.blocks import message as messages
-from webhook.slack.blocks.notice import Told
-from webhook.slack.client import Gone
 from webhook.slack.destination import Destination
 from webhook.slack.mentions import Mention, mention
 from webhook.slack.post import Post
@@ -50,11 +49,11 @@ async def tell_slack(services: Services, deployment_id: int, channel: str) -> No
     async with services.pool.connection() as connection:
         # They would hold this one back where it has to wait for a shorter time than they.
         await jobs.drop_waiting(connection, slack_lock(row.id, channel))
-    telling = Telling(services, services.slack, row, target, await told_of(services, row))
+    telling = Telling(services, services.slack, row, target, await build_notice(services, row))
     if target.living:
         await telling.keep_up()
     elif row.phase in FAILED:
-        await telling.alarm()
+        await telling.alert()
     # Somebody else may have said more by now, which we would have turned back.
     await require_newest(services, row)
 
@@ -85,7 +84,7 @@ class Telling:
     workspaces: Workspaces
     row: DeploymentRow
     target: Target
-    told: Told
+    notice: DeploymentNotice
 
     async def keep_up(self) -> None:
         async with self.services.pool.connection() as connection:
@@ -93,11 +92,11 @@ class Telling:
                 connection, self.row.id, "message", self.target.name
             )
         # What is there is kept up to date, or it would go on saying what is no longer so.
-        if not there and not self.target.destination.tells(self.row.phase):
+        if not there and not self.target.destination.wants(self.row.phase):
             return
         waits: list[RetryAt] = []
         try:
-            there = [await self._post("message").keep_up(messages.living(self.told))]
+            there = [await self._post("message").keep_up(messages.main_message(self.notice))]
         except RetryAt as later:
             waits.append(later)  # its thread need not wait for an edit
         if any(message.ts for message in there):
@@ -108,10 +107,10 @@ class Telling:
         if waits:
             raise min(waits, key=lambda later: later.at)
 
-    async def alarm(self) -> None:
+    async def alert(self) -> None:
         who = await self._mention()
         post = self._post("failures", link_names=who.by_name)
-        await post.once(messages.alarm(self.told, who.text))
+        await post.once(messages.alert(self.notice, who.text))
 
     async def _keep_thread(self, parent: SlackMessage) -> None:
         async with self.services.pool.connection() as connection:
@@ -152,8 +151,8 @@ class Telling:
         self, parent: SlackMessage, worth: Sequence[TimelineEntry], about: int, *, urgent: bool
     ) -> SlackMessage:
         who = await self._mention() if urgent else Mention()
-        message = messages.note(
-            self.told, [step_told(step) for step in worth], broadcast=urgent, mention=who.text
+        message = messages.thread_reply(
+            self.notice, [notice_entry(step) for step in worth], broadcast=urgent, mention=who.text
         )
         post = self._post(
             "step", about=about, parent=parent, broadcast=urgent, link_names=who.by_name
@@ -173,20 +172,20 @@ class Telling:
 
     def _wants(self, step: TimelineEntry) -> bool:
         phase = phase_of(step.state)
-        return step.state == ASKED or (phase is not None and self.target.destination.tells(phase))
+        return step.state == ASKED or (phase is not None and self.target.destination.wants(phase))
 
     def _is_urgent(self, worth: Sequence[TimelineEntry]) -> bool:
         """Whether somebody is to look now."""
-        if self.told.held:
+        if self.notice.held:
             return worth[-1].held
         states = {phase_of(step.state) for step in worth}
-        if self.row.phase in FAILED or self.told.back_to_green:
+        if self.row.phase in FAILED or self.notice.recovered:
             return self.row.phase in states
         return False
 
     async def _mention(self) -> Mention:
         return await mention(
-            self.services, self.workspaces, self.target, self.row, self.told.asked_by
+            self.services, self.workspaces, self.target, self.row, self.notice.requested_by
         )
 
     def _post(

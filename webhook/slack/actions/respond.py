@@ -11,7 +11,7 @@ from webhook.engine.clock import now
 from webhook.engine.services import Services
 from webhook.errors import RetryAt, UnknownOutcome
 from webhook.slack.actions.outcome import said
-from webhook.slack.blocks.notice import Message
+from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.store import actions
 from webhook.store.actions import Action
 
@@ -74,7 +74,7 @@ async def tell_of_wait(services: Services, action_id: int, later: RetryAt) -> No
         if not await actions.note(connection, action.id):
             return
     try:
-        await services.replies.give(action.reply.url, Message(_waits(action, later), []))
+        await services.replies.give(action.reply.url, BlockMessage(_waits(action, later), []))
     except (RetryAt, UnknownOutcome) as trouble:
         log.info("a wait could not be told of", words=str(trouble))
 

@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from handlers import durations
-from webhook.deployments.phases import Phase, phase_of, shorten
+from webhook.deployments.labels import Label, entry_label, phase_label
+from webhook.deployments.phases import Phase, shorten
 from webhook.store.deployments import DeploymentRow
 from webhook.store.slack_messages import SlackMessage
 from webhook.store.timeline import TimelineEntry
@@ -43,6 +44,12 @@ class Known:
         run = self.row.run
         return self.row.ended_at is not None and (run is None or run["state"] in _RUN_OVER)
 
+    @property
+    def held(self) -> bool:
+        """It waits for a person now."""
+        counted = [entry for entry in self.timeline if entry.counted]
+        return bool(counted) and self.row.ended_at is None and counted[-1].held
+
     def settled(self, now: datetime) -> bool:
         """Over, and told to GitHub and Slack, or not told for so long that it may take longer."""
         if not self.over or self.row.ended_at is None:
@@ -53,25 +60,6 @@ class Known:
         return any(
             not entry.judged or entry.outbox in ("waiting", "claimed") for entry in self.timeline
         ) or any(not message.ts and not message.trouble for message in self.messages)
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """A word, and the kind of sign that goes with it: colour alone tells some people nothing."""
-
-    kind: str
-    word: str
-
-
-_SIGNS = {
-    Phase.SEEN: Sign("waiting", "seen"),
-    Phase.QUEUED: Sign("waiting", "queued"),
-    Phase.IN_PROGRESS: Sign("running", "in progress"),
-    Phase.SUCCESS: Sign("good", "succeeded"),
-    Phase.INACTIVE: Sign("past", "inactive"),
-    Phase.FAILURE: Sign("bad", "failed"),
-    Phase.ERROR: Sign("error", "could not run"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +93,7 @@ class Note:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepView:
     id: int
-    sign: Sign
+    label: Label
     at: Moment
     words: str
     actor: str
@@ -119,7 +107,7 @@ class Page:
     """`running` is set while it goes on, `took` when it has ended."""
 
     title: str
-    sign: Sign
+    label: Label
     words: str
     hint: str
     running: Span | None
@@ -146,11 +134,11 @@ class Page:
 
 def present(known: Known, now: datetime) -> Page:
     row = known.row
-    sign = _SIGNS[row.phase]
+    label = phase_label(row.phase, held=known.held, started=row.run is not None)
     start = row.started_at or row.asked_at
     return Page(
-        title=f"{sign.word.capitalize()}: {_line(row.repo)} to {_line(row.environment)}",
-        sign=sign,
+        title=f"{label.text.capitalize()}: {_line(row.repo)} to {_line(row.environment)}",
+        label=label,
         words=_line(row.words),
         hint=_hint(known),
         running=_span(start, now) if not row.ended_at else None,
@@ -169,7 +157,7 @@ def present(known: Known, now: datetime) -> Page:
         run=_link(_run_url(known), _run_words(row)),
         environment_link=_link(row.environment_url, _line(row.environment_url)),
         payload=_payload(row.payload),
-        steps=tuple(_step(entry) for entry in known.timeline),
+        steps=tuple(_step(entry, row) for entry in known.timeline),
         slack=tuple(Note(*said) for said in slack_notes(known.messages)),
         over=known.over,
         live=not known.settled(now),
@@ -243,11 +231,11 @@ def _unpacked(text: str) -> Any:
     return found if isinstance(found, dict | list) else text
 
 
-def _step(entry: TimelineEntry) -> StepView:
+def _step(entry: TimelineEntry, row: DeploymentRow) -> StepView:
     links = [_link(entry.log_url, "log"), _link(entry.environment_url, "environment")]
     return StepView(
         id=entry.id,
-        sign=_step_sign(entry.state),
+        label=_entry_label(entry, row),
         at=_moment(entry.at),
         words=_line(entry.description),
         actor=_line(entry.actor) or "somebody",
@@ -257,9 +245,9 @@ def _step(entry: TimelineEntry) -> StepView:
     )
 
 
-def _step_sign(state: str) -> Sign:
-    phase = phase_of(state)
-    return _SIGNS[phase] if phase else Sign("other", _line(state) or "unknown")
+def _entry_label(entry: TimelineEntry, row: DeploymentRow) -> Label:
+    label = entry_label(entry.state, held=entry.held, started=row.run is not None)
+    return label._replace(text=_line(label.text) or "unknown")
 
 
 def _github(entry: TimelineEntry) -> Note | None:

@@ -136,7 +136,7 @@ def _news(templates: Environment) -> News:
     def news(known: Known) -> dict[str, Any]:
         page = present(known, datetime.now(UTC))
         changed = {name: str(getattr(parts, name)(page)) for name in PARTS}
-        return {"title": page.title, "tone": page.sign.kind, "parts": changed}
+        return {"title": page.title, "tone": page.label.kind, "parts": changed}
 
     return news
 
