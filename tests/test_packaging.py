@@ -21,7 +21,7 @@ from sandbox.sandbox import free_ports
 from tests.world import live, until
 from webhook.__main__ import main
 from webhook.settings import VARIABLES
-from webhook.worker import FINISH_WITHIN
+from webhook.timing import DEFAULT_TIMING
 
 ROOT = Path(__file__).parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yml").read_text())
@@ -167,7 +167,8 @@ def test_services_wait_for_what_they_need() -> None:
 
 
 def test_the_worker_may_finish_its_jobs_before_it_is_killed() -> None:
-    assert float(SERVICES["worker"]["stop_grace_period"].removesuffix("s")) > 2 * FINISH_WITHIN
+    within = DEFAULT_TIMING.shutdown_within.total_seconds()
+    assert float(SERVICES["worker"]["stop_grace_period"].removesuffix("s")) > 2 * within
 
 
 def test_only_data_and_the_temporary_directory_are_written_to() -> None:

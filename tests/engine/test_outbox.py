@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -15,10 +15,16 @@ from webhook.store import deployments, outbox, timeline
 from webhook.store.database import Async, AsyncPool, async_pool
 from webhook.store.outbox import Entry, Ref, State
 from webhook.store.timeline import NewEntry
+from webhook.timing import utc_now
 
 DEPLOYMENT = 7
-ONCE = Policy(call=60, lookups=[0])
+MINUTE = timedelta(minutes=1)
+ONCE = Policy(call=MINUTE, lookups=[timedelta(0)])
 DOUBT = UnknownOutcome("no clear answer")
+
+
+def _seconds(*values: float) -> list[timedelta]:
+    return [timedelta(seconds=value) for value in values]
 
 
 @dataclass
@@ -89,7 +95,7 @@ class Store:
         return await self.as_read(await self.entry(), write, policy)
 
     async def as_read(self, entry: Entry, write: Write, policy: Policy = ONCE) -> Entry:
-        return await Outbox(self.pool, lambda: datetime.now(UTC)).deliver(entry, write, policy)
+        return await Outbox(self.pool, utc_now).deliver(entry, write, policy)
 
     async def expire(self) -> None:
         """Nobody's call can be under way any more."""
@@ -99,7 +105,7 @@ class Store:
 
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
-    made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", datetime.now(UTC))
+    made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", utc_now())
     async with async_pool(store_url, 4) as pool:
         async with pool.connection() as connection:
             await deployments.learn(connection, made, Repository(1, "acme/site", "https://x"), 1)
@@ -161,14 +167,14 @@ async def test_what_nobody_finds_is_sent_again(store: Store, there: OtherSide) -
 
 
 async def test_what_shows_late_is_looked_for_several_times(store: Store, there: OtherSide) -> None:
-    policy = Policy(call=60, lookups=[0, 10, 40])
+    policy = Policy(call=MINUTE, lookups=_seconds(0, 10, 40))
     there.answers, there.shows_late = [DOUBT], 2
     with pytest.raises(RetryAt):
         await store.deliver(Sending(there), policy)
     for rest in (10, 30):
         with pytest.raises(RetryAt) as waits:
             await store.deliver(Sending(there), policy)
-        left = waits.value.at - datetime.now(UTC)
+        left = waits.value.at - utc_now()
         assert timedelta(seconds=rest - 2) < left <= timedelta(seconds=rest)
         await store.expire()
     assert (await store.deliver(Sending(there), policy)).state == "sent"
@@ -184,7 +190,7 @@ async def test_whoever_looked_before_somebody_else_sent_does_not_send(
         await store.deliver(Sending(there))
     there.has.clear()
     read_early = await store.entry()
-    await store.deliver(Sending(there), Policy(call=0, lookups=[0]))
+    await store.deliver(Sending(there), Policy(call=timedelta(0), lookups=[timedelta(0)]))
     with suppress(RetryAt):
         await store.as_read(read_early, Sending(there, says="hello, from the slow one"))
     assert there.has == ["hello"]
@@ -193,19 +199,19 @@ async def test_whoever_looked_before_somebody_else_sent_does_not_send(
 async def test_what_cannot_be_looked_for_is_tried_less_and_less_often(
     store: Store, there: OtherSide
 ) -> None:
-    policy = Policy(call=60, lookups=[0], unfindable=[3, 60, 300])
+    policy = Policy(call=MINUTE, lookups=_seconds(0), unfindable=_seconds(3, 60, 300))
     for rest in (3, 60, 300, 300):
         there.answers = [DOUBT]
         there.has.clear()
         with pytest.raises(RetryAt) as waits:
             await store.deliver(Sending(there, may_be_found=False), policy)
-        left = waits.value.at - datetime.now(UTC)
+        left = waits.value.at - utc_now()
         assert timedelta(seconds=rest - 2) < left <= timedelta(seconds=rest)
         await store.expire()
 
 
 async def test_who_is_asked_to_wait_leaves_it_to_anybody(store: Store, there: OtherSide) -> None:
-    there.refuses = [RetryAt.in_seconds("rate limited", 9)]
+    there.refuses = [RetryAt("rate limited", utc_now() + MINUTE)]
     with pytest.raises(RetryAt, match="rate limited"):
         await store.deliver(Sending(there))
     entry = await store.entry()
@@ -244,7 +250,7 @@ async def test_nothing_is_claimed_before_all_is_ready(
     entry = await store.entry()
     assert (entry.attempts, entry.error) == (0, str(error))
     with pytest.raises(RetryAt):
-        await store.deliver(Sending(there, unready=RetryAt.in_seconds("its turn comes later", 1)))
+        await store.deliver(Sending(there, unready=RetryAt("its turn comes later", utc_now())))
     assert (await store.entry()).error == str(error)
     assert there.has == []
 
@@ -278,7 +284,7 @@ async def test_the_timeline_shows_why_github_does_not_have_a_status(
         new = NewEntry(actor="relay", state="queued", description="Accepted")
         await timeline.add_status(connection, DEPLOYMENT, new)
         [entry] = await outbox.pending(connection, "status", DEPLOYMENT)
-        claimed = await outbox.claim(connection, entry, 60)
+        claimed = await outbox.claim(connection, entry, MINUTE)
         assert claimed is not None
         await outbox.release(connection, claimed, state, "GitHub answers 502")
         [shown] = await timeline.shown(connection, DEPLOYMENT, after=0)

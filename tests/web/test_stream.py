@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.web.viewing import QUICK, Event, Rows, Stream, events_url, page_url, served
-from webhook.store.database import PATIENCE
+from webhook.timing import DEFAULT_TIMING
 from webhook.web.stream import Pace
 
 
@@ -167,7 +167,8 @@ def test_who_goes_away_leaves_the_slot_to_the_next(rows: Rows, store_url: str) -
 
 
 def test_a_stream_holds_no_connection_to_the_store(rows: Rows, store_url: str) -> None:
-    with served(store_url, Pace(look=PATIENCE * 2), pool_size=1) as base:
+    longer = DEFAULT_TIMING.connection_within.total_seconds() * 2
+    with served(store_url, Pace(look=longer), pool_size=1) as base:
         streams = [Stream(base) for _ in range(3)]
         for stream in streams:
             stream.until(is_state)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any, NamedTuple, TypeVar
 from urllib.request import Request, urlopen
@@ -24,6 +24,7 @@ from webhook.store import deployments, outbox, output, slack_messages, timeline
 from webhook.store.database import Async, sync_pool
 from webhook.store.outbox import State
 from webhook.store.slack_messages import Purpose
+from webhook.timing import DEFAULT_TIMING, Clock, utc_now
 from webhook.web.pages import views
 from webhook.web.stream import Pace
 
@@ -31,7 +32,13 @@ T = TypeVar("T")
 SHA = "3f9c1d27a0b84e6f5c1d27a0b84e6f5c1d27a0b8"
 ASKED = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 QUICK = Pace(look=0.02, heartbeat=0.1)
-LINKS = Links("", ["a key of the tests, long enough"])
+
+
+def links(clock: Clock = utc_now) -> Links:
+    return Links("", ["a key of the tests, long enough"], clock)
+
+
+LINKS = links()
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class Rows:
     async def _send(self, connection: Async, state: State, error: str = "") -> None:
         entry = (await outbox.pending(connection, "status", 1))[-1]
         if state == "claimed":
-            claimed = await outbox.claim(connection, entry, 0)
+            claimed = await outbox.claim(connection, entry, timedelta(0))
             assert claimed is not None
             await outbox.keep_error(connection, claimed, error)
         elif state == "sent":
@@ -133,8 +140,13 @@ class Rows:
 
 
 @contextmanager
-def app(store_url: str, pace: Pace = QUICK, pool_size: int = 4) -> Iterator[Flask]:
-    with sync_pool(store_url, pool_size) as pool:
+def app(
+    store_url: str,
+    pace: Pace = QUICK,
+    pool_size: int = 4,
+    within: timedelta = DEFAULT_TIMING.connection_within,
+) -> Iterator[Flask]:
+    with sync_pool(store_url, pool_size, within) as pool:
         made = Flask("tests", static_folder=None)
         made.register_blueprint(views.blueprint(pool, LINKS, pace))
         made.add_url_rule("/elsewhere", view_func=lambda: "", endpoint="elsewhere")

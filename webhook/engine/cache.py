@@ -1,33 +1,32 @@
 """What others told, remembered for a while: who somebody is, what they may do."""
 
 import asyncio
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar
+
+from webhook.timing import Clock
 
 K = TypeVar("K")
 V = TypeVar("V")
 
-# Seconds.
-PEOPLE = 600.0
-NOBODY = 60.0
-PERMISSION = 60.0
 MOST = 10_000
 AT_ONCE = 3
 
 
 class Remembered(Generic[K, V]):
-    def __init__(self) -> None:
-        self._known: dict[K, tuple[V, float]] = {}
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known: dict[K, tuple[V, datetime]] = {}
 
     def get(self, key: K) -> V | None:
-        value, until = self._known.get(key, (None, 0.0))
-        return value if time.monotonic() < until else None
+        known = self._known.get(key)
+        return known[0] if known and self._clock() < known[1] else None
 
-    def keep(self, key: K, value: V, seconds: float) -> None:
+    def keep(self, key: K, value: V, during: timedelta) -> None:
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[key] = (value, time.monotonic() + seconds)
+        self._known[key] = (value, self._clock() + during)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +35,18 @@ class Recall:
     Slack mentions that person; both are empty for nobody. `permissions`: (repo, login) -> GitHub's
     word. `unknown`: what GitHub cannot say now of a repository; so many `comparing` it at once."""
 
-    logins: Remembered[tuple[str, str], str] = field(default_factory=Remembered)
-    mentions: Remembered[tuple[str, str], str] = field(default_factory=Remembered)
-    permissions: Remembered[tuple[str, str], str] = field(default_factory=Remembered)
-    unknown: Remembered[str, str] = field(default_factory=Remembered)
-    comparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    logins: Remembered[tuple[str, str], str]
+    mentions: Remembered[tuple[str, str], str]
+    permissions: Remembered[tuple[str, str], str]
+    unknown: Remembered[str, str]
+    comparing: asyncio.Semaphore
+
+    @classmethod
+    def empty(cls, clock: Clock) -> "Recall":
+        return cls(
+            logins=Remembered(clock),
+            mentions=Remembered(clock),
+            permissions=Remembered(clock),
+            unknown=Remembered(clock),
+            comparing=asyncio.Semaphore(AT_ONCE),
+        )

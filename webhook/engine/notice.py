@@ -8,7 +8,6 @@ from handlers import TITLES
 from webhook.deployments.changelog import Ships
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
-from webhook.engine.cache import NOBODY
 from webhook.engine.services import Services, scope
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github.compare import compare
@@ -19,9 +18,6 @@ from webhook.store.deployments import DeploymentRow
 from webhook.store.timeline import TimelineEntry
 
 log = structlog.get_logger()
-
-# Seconds that a message waits for GitHub to say what ships with a deployment.
-PATIENCE = 4
 
 
 async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNotice:
@@ -108,11 +104,14 @@ async def _changelog(
         return None
     found = None
     try:
-        async with recall.comparing, asyncio.timeout(PATIENCE):
+        async with (
+            recall.comparing,
+            asyncio.timeout(services.timing.details_within.total_seconds()),
+        ):
             found = await compare(services.github, scope(row), last.sha, row.sha)
     except (RetryAt, UnknownOutcome, TimeoutError) as trouble:
         log.warning("GitHub does not say what ships now", words=str(trouble))
-        recall.unknown.keep(row.repo, "what ships", NOBODY)
+        recall.unknown.keep(row.repo, "what ships", services.timing.changelog_error_cached)
         return None
     except Rejected as refused:
         log.info("GitHub does not say what ships", words=str(refused))

@@ -9,26 +9,27 @@ from what is done before the call. The error stays with the entry until an attem
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.store import outbox
 from webhook.store.database import Async, AsyncPool
 from webhook.store.outbox import Entry, Ref, State
+from webhook.timing import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """In seconds. `call`: how long a call may be under way, in whatever process. `lookups`: when,
-    after a call without a clear answer, its result is looked for; after the last it is sent again.
-    `unfindable`: the same by the number of attempts, where nothing can be looked for: each further
-    attempt may write it once more, so they become rare."""
+    """`call`: how long a call may be under way, in whatever process. `lookups`: when, after a call
+    without a clear answer, its result is looked for; after the last it is sent again. `unfindable`:
+    the same by the number of attempts, where nothing can be looked for: each further attempt may
+    write it once more, so they become rare."""
 
-    call: float
-    lookups: Sequence[float]
-    unfindable: Sequence[float] = ()
+    call: timedelta
+    lookups: Sequence[timedelta]
+    unfindable: Sequence[timedelta] = ()
 
 
 class Write(ABC):
@@ -69,7 +70,7 @@ class Write(ABC):
 @dataclass(frozen=True, slots=True)
 class Outbox:
     pool: AsyncPool
-    clock: Callable[[], datetime]
+    clock: Clock
 
     async def deliver(self, entry: Entry, write: Write, policy: Policy) -> Entry:
         """The entry as it is then: `sent`, or `skipped`."""
@@ -108,11 +109,11 @@ class Outbox:
         asked for."""
         lookups = entry.lookups + 1
         if lookups == len(policy.lookups):
-            await self._look_later(entry, 0, lookups)
+            await self._look_later(entry, timedelta(0), lookups)
             return
         rest = policy.lookups[lookups] - policy.lookups[lookups - 1]
         await self._look_later(entry, rest, lookups)
-        raise RetryAt.in_seconds("an earlier call gave no clear answer", rest)
+        raise RetryAt("an earlier call gave no clear answer", self.clock() + rest)
 
     async def _prepared(self, entry: Entry, write: Write) -> bool:
         try:
@@ -129,7 +130,7 @@ class Outbox:
         async with self.pool.connection() as connection, connection.transaction():
             claimed = await outbox.claim(connection, entry, policy.call)
             if claimed is None:
-                raise RetryAt.in_seconds("a call is under way", policy.call)
+                raise RetryAt("a call is under way", self.clock() + policy.call)
             await write.claimed(connection)
         return claimed
 
@@ -139,7 +140,7 @@ class Outbox:
         except UnknownOutcome as error:
             rest = await self._rest(entry, write, policy)
             await self._look_later(entry, rest, 0, str(error))
-            raise RetryAt.in_seconds(str(error), rest) from error
+            raise RetryAt(str(error), self.clock() + rest) from error
         except RetryAt as error:
             await self._release(entry, "waiting", error)
             raise
@@ -147,7 +148,7 @@ class Outbox:
             await self._release(entry, write.state_after(error, in_doubt=False), error)
             raise
 
-    async def _rest(self, entry: Entry, write: Write, policy: Policy) -> float:
+    async def _rest(self, entry: Entry, write: Write, policy: Policy) -> timedelta:
         if not policy.unfindable or await write.findable():
             return policy.lookups[0]
         return policy.unfindable[min(entry.attempts, len(policy.unfindable)) - 1]
@@ -159,10 +160,10 @@ class Outbox:
         return recorded
 
     async def _look_later(
-        self, entry: Entry, seconds: float, lookups: int, error: str = ""
+        self, entry: Entry, rest: timedelta, lookups: int, error: str = ""
     ) -> None:
         async with self.pool.connection() as connection:
-            await outbox.look_later(connection, entry, seconds, lookups=lookups, error=error)
+            await outbox.look_later(connection, entry, rest, lookups=lookups, error=error)
 
     async def _release(self, entry: Entry, state: State, error: Exception) -> None:
         async with self.pool.connection() as connection:

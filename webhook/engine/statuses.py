@@ -4,13 +4,11 @@ Our log_url ends in the entry's number, by which a status is known again.
 """
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from itertools import zip_longest
 
 import structlog
 
 from webhook.deployments.phases import Phase, follows, shorten
-from webhook.engine.clock import now
 from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.services import Services, log_about, scope
 from webhook.errors import Forbidden, Invalid, Rejected, RetryAt, UnknownOutcome
@@ -24,15 +22,8 @@ from webhook.store.timeline import TimelineEntry
 
 log = structlog.get_logger()
 
-# Seconds that a call may be under way in whatever process, and seconds after which one without a
-# clear answer is looked into.
-CALL_MAY_TAKE = 12
-LOOK_AFTER: float = 3
-# An installation that is gone or suspended may come back; asked every hour, for three days.
-ACCESS_RETRY = 3600
 # GitHub takes 80 writes a minute: where more wait, those that only say other words are left out.
 MOST_WAITING = 20
-GIVE_UP_AFTER = timedelta(days=3)
 
 
 async def tell_github(services: Services, deployment_id: int) -> None:
@@ -55,16 +46,16 @@ async def tell_github(services: Services, deployment_id: int) -> None:
 
 
 async def _send(services: Services, entry: Entry, write: "StatusWrite") -> None:
-    says = write.says
-    policy = Policy(call=CALL_MAY_TAKE, lookups=[LOOK_AFTER])
+    says, timing = write.says, services.timing
+    policy = Policy(call=timing.claim_lasts, lookups=[timing.status_lookup_after])
     try:
-        sent = await Outbox(services.pool, now).deliver(entry, write, policy)
+        sent = await Outbox(services.pool, services.clock).deliver(entry, write, policy)
     except UnknownOutcome as error:
-        raise RetryAt.in_seconds(str(error), LOOK_AFTER) from error
+        raise RetryAt(str(error), services.clock() + timing.status_lookup_after) from error
     except Rejected as refused:
         log.error("GitHub refuses the status", state=says.state, error=str(refused))
         if write.may_come_back(refused):
-            raise RetryAt.in_seconds(str(refused), ACCESS_RETRY) from refused
+            raise RetryAt(str(refused), services.clock() + timing.installation_retry) from refused
     else:
         if sent.state == "sent":
             log.info("status written", state=says.state, description=says.description)
@@ -113,7 +104,7 @@ class StatusWrite(Write):
         # The command or the tool named it; that the deployment ended matters more.
         log.warning("GitHub refuses the environment_url", environment_url=status.environment_url)
         async with self.services.pool.connection() as connection:
-            await outbox.extend(connection, self.entry.id, CALL_MAY_TAKE)
+            await outbox.extend(connection, self.entry.id, self.services.timing.claim_lasts)
         return await self._create(replace(status, environment_url=""))
 
     async def _create(self, status: Status) -> Ref:
@@ -129,7 +120,8 @@ class StatusWrite(Write):
 
     def may_come_back(self, refused: Rejected) -> bool:
         """The App's access, or the repository's."""
-        return isinstance(refused, Forbidden) and now() <= self.says.at + GIVE_UP_AFTER
+        given_up_at = self.says.at + self.services.timing.installation_given_up_after
+        return isinstance(refused, Forbidden) and self.services.clock() <= given_up_at
 
     @property
     def _mark(self) -> str:

@@ -5,12 +5,12 @@ Whether a report counts is judged here, not when it comes in: the tool gets its 
 one deployment is moved by one job at a time.
 """
 
+from datetime import datetime
 from typing import Any
 
 from handlers import HANDLERS
 from webhook.deployments.phases import Phase, phase_of
 from webhook.engine import transitions
-from webhook.engine.clock import now
 from webhook.engine.services import Services, log_about
 from webhook.engine.transitions import Transition
 from webhook.store import deployments, timeline
@@ -42,15 +42,15 @@ async def _take(
         return row
     move = Transition(phase, entry.description, entry.environment_url)
     row = await transitions.apply(services, connection, row, move)
-    row = await deployments.change(connection, row, **_known_now(row, phase))
+    row = await deployments.change(connection, row, **_known_now(row, phase, services.clock()))
     words = row.words or transitions.plain_words(row)
     await timeline.judge(connection, entry.id, description=words, counted=True)
     return row
 
 
-def _known_now(row: DeploymentRow, phase: Phase) -> dict[str, Any]:
+def _known_now(row: DeploymentRow, phase: Phase, at: datetime) -> dict[str, Any]:
     """It need not be asked meanwhile; after its end, not at all. A command is followed anyway."""
-    columns: dict[str, Any] = {"reported_at": now(), "tool_trouble": "", "tool_trouble_since": None}
+    columns: dict[str, Any] = {"reported_at": at, "tool_trouble": "", "tool_trouble_since": None}
     remote = row.handler in HANDLERS and not HANDLERS[row.handler].local
     if remote and phase.final and row.run is not None:
         ended = phase if phase is not Phase.INACTIVE else Phase.ERROR

@@ -6,7 +6,6 @@ from typing import Any
 from handlers import durations
 from handlers.contract import Run, State
 from webhook.deployments.phases import LONGEST_WORDS, Phase, follows, shorten
-from webhook.engine.clock import now
 from webhook.engine.services import Services
 from webhook.store import actions, deployments, timeline
 from webhook.store.database import Async
@@ -56,7 +55,7 @@ async def wait(
     """The tool cannot be asked; kept for the page and, where it lasts, told everybody."""
     trouble = services.redactor.text(trouble)
     async with services.pool.connection() as connection, connection.transaction():
-        since = row.tool_trouble_since or now()
+        since = row.tool_trouble_since or services.clock()
         row = await deployments.change(
             connection, row, tool_trouble=trouble, tool_trouble_since=since
         )
@@ -215,7 +214,7 @@ async def apply(
     if move.environment_url:
         columns["environment_url"] = services.redactor.text(move.environment_url)
     if move.phase.final:
-        columns["ended_at"] = row.ended_at or now()
+        columns["ended_at"] = row.ended_at or services.clock()
     row = await deployments.change(connection, row, **columns)
     if row.phase is Phase.SUCCESS:
         for replaced in await deployments.replaced_by(connection, row):

@@ -12,7 +12,6 @@ from typing import Any
 
 import structlog
 
-from webhook.engine.cache import NOBODY, PEOPLE
 from webhook.engine.services import Services
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github import users as github_people
@@ -36,7 +35,9 @@ async def login_of(services: Services, scope: Scope, team: str, user: str) -> st
     except Rejected as refused:
         log.warning("a person in Slack cannot be looked up", words=str(refused))
         return ""
-    services.recall.logins.keep((team, user), login, PEOPLE if login else NOBODY)
+    timing = services.timing
+    during = timing.person_cached if login else timing.nobody_cached
+    services.recall.logins.keep((team, user), login, during)
     return login
 
 
@@ -74,11 +75,11 @@ async def mention_of(
         mention = await _mention_by_email(services, slack, team, login, scope)
     except (RetryAt, UnknownOutcome) as trouble:
         log.info("a person on GitHub cannot be looked up in Slack", words=str(trouble))
-        services.recall.mentions.keep((team, login.lower()), "", NOBODY)
+        services.recall.mentions.keep((team, login.lower()), "", services.timing.nobody_cached)
         return ""
     except Rejected:  # nobody has that address there
         mention = ""
-    services.recall.mentions.keep((team, login.lower()), mention, PEOPLE)
+    services.recall.mentions.keep((team, login.lower()), mention, services.timing.person_cached)
     return mention
 
 

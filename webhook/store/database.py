@@ -3,19 +3,20 @@
 Connections are in autocommit mode; a transaction is `with connection.transaction():`.
 """
 
+from datetime import timedelta
 from typing import TypeAlias
 
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from webhook.timing import DEFAULT_TIMING
+
 Sync: TypeAlias = Connection[DictRow]
 Async: TypeAlias = AsyncConnection[DictRow]
 SyncPool: TypeAlias = ConnectionPool[Sync]
 AsyncPool: TypeAlias = AsyncConnectionPool[Async]
 
-# Seconds that a request or a job waits for a connection.
-PATIENCE = 4.0
 # So that a server which is gone without a word is noticed in seconds rather than minutes.
 LIVENESS = {
     "connect_timeout": 4,
@@ -38,25 +39,29 @@ def connect(url: str) -> Sync:
     return Connection[DictRow].connect(url, **_CONNECTION)  # type: ignore[arg-type]
 
 
-def sync_pool(url: str, size: int) -> SyncPool:
+def sync_pool(
+    url: str, size: int, within: timedelta = DEFAULT_TIMING.connection_within
+) -> SyncPool:
     return ConnectionPool(
         url,
         kwargs=_CONNECTION,
         min_size=0,
         max_size=size,
-        timeout=PATIENCE,
+        timeout=within.total_seconds(),
         check=ConnectionPool.check_connection,
         open=True,
     )
 
 
-def async_pool(url: str, size: int) -> AsyncPool:
+def async_pool(
+    url: str, size: int, within: timedelta = DEFAULT_TIMING.connection_within
+) -> AsyncPool:
     return AsyncConnectionPool(
         url,
         kwargs=_CONNECTION,
         min_size=1,
         max_size=size,
-        timeout=PATIENCE,
+        timeout=within.total_seconds(),
         check=AsyncConnectionPool.check_connection,
         open=False,
     )

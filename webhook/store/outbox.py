@@ -7,7 +7,7 @@ left alone until `claimed_until`: the call may still be under way, here or elsew
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import psycopg
@@ -99,41 +99,40 @@ async def deployments_with_pending(connection: Async, installation_id: int) -> l
     return [row["deployment_id"] async for row in cursor]
 
 
-async def claim(connection: Async, entry: Entry, seconds: float) -> Entry | None:
-    """The entry, if the call is ours to make: nobody else makes it for so many seconds. None where
+async def claim(connection: Async, entry: Entry, lasts: timedelta) -> Entry | None:
+    """The entry, if the call is ours to make: nobody else makes it meanwhile. None where
     somebody has been quicker. Raises `Excluded`; the transaction, if any, is lost then."""
     cursor = connection.cursor(row_factory=class_row(Entry))
     try:
         await cursor.execute(
             "update outbox set state = 'claimed', attempts = attempts + 1, lookups = 0,"
             " first_claimed_at = coalesce(first_claimed_at, now()),"
-            " claimed_until = now() + %s * interval '1 second'"
+            " claimed_until = now() + %s"
             " where id = %s and attempts = %s and (state in ('waiting', 'rejected')"
             f" or (state = 'claimed' and claimed_until <= now())) returning {_COLUMNS}",
-            [seconds, entry.id, entry.attempts],
+            [lasts, entry.id, entry.attempts],
         )
     except psycopg.errors.UniqueViolation:
         raise Excluded from None
     return await cursor.fetchone()
 
 
-async def extend(connection: Async, entry_id: int, seconds: float) -> None:
+async def extend(connection: Async, entry_id: int, lasts: timedelta) -> None:
     """Another call is made under the same claim."""
     await connection.execute(
-        "update outbox set claimed_until = now() + %s * interval '1 second'"
-        " where id = %s and state = 'claimed'",
-        [seconds, entry_id],
+        "update outbox set claimed_until = now() + %s where id = %s and state = 'claimed'",
+        [lasts, entry_id],
     )
 
 
 async def look_later(
-    connection: Async, entry: Entry, seconds: float, *, lookups: int = 0, error: str = ""
+    connection: Async, entry: Entry, rest: timedelta, *, lookups: int = 0, error: str = ""
 ) -> None:
-    """Nobody knows whether the call got through; its result is looked for after so many seconds."""
+    """Nobody knows whether the call got through; its result is looked for after `rest`."""
     await connection.execute(
-        "update outbox set claimed_until = now() + %s * interval '1 second', lookups = %s,"
+        "update outbox set claimed_until = now() + %s, lookups = %s,"
         f" error = coalesce(nullif(%s, ''), error) where id = %s and {_STILL_CLAIMED}",
-        [seconds, lookups, error, entry.id, entry.attempts],
+        [rest, lookups, error, entry.id, entry.attempts],
     )
 
 

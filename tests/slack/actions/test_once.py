@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -53,13 +53,13 @@ async def read(connection: Async, action_id: int) -> Action:
     return action
 
 
-async def claimed(pool: AsyncPool, action_id: int, seconds: float = 60) -> bool:
+async def claimed(pool: AsyncPool, action_id: int, lasts: timedelta = timedelta(minutes=1)) -> bool:
     async with pool.connection() as connection, connection.transaction():
         action = await read(connection, action_id)
         entry = await outbox.entry_of(
             connection, "deployment", action.deployment_id, action_id=action_id
         )
-        if await outbox.claim(connection, entry, seconds) is None:
+        if await outbox.claim(connection, entry, lasts) is None:
             return False
         return await actions.plan(
             connection,
@@ -85,7 +85,7 @@ async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: 
         assert await actions.give_up(connection, winner, "failed", "409")
         assert not await claimed(pool, winner)  # not even by a worker that comes late
         other = next(one for one in ids if one != winner)
-        assert await claimed(pool, other, seconds=0)
+        assert await claimed(pool, other, lasts=timedelta(0))
         assert await claimed(pool, other)  # nobody knows how that call ended
         assert not await actions.refuse(connection, other, "somebody else is at it")
         assert await actions.end(connection, other, "done", "Retry", 8)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -128,7 +129,9 @@ async def test_what_cannot_be_found_out_now_is_asked_again(known: Known) -> None
     known.slack.faults.add("GET /users.lookupByEmail", Fault.status(502))
     assert await known.mention("ada-gh") == ""
     assert await known.mention("ada-gh") == ""  # nobody is asked again at once
-    known.services.recall.mentions.keep((known.slack.workspace.id, "ada-gh"), "", -1)
+    known.services.recall.mentions.keep(
+        (known.slack.workspace.id, "ada-gh"), "", timedelta(seconds=-1)
+    )
     assert await known.mention("ada-gh") == f"<@{ada.id}>"
 
 

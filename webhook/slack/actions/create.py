@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from webhook.engine.clock import now
 from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.services import Services
 from webhook.errors import Rejected, RetryAt
@@ -25,23 +24,19 @@ from webhook.store.outbox import Entry, Ref
 
 log = structlog.get_logger()
 
-# Seconds that a call may be under way in whatever process, and seconds after its end at which it is
-# looked whether one without a clear answer made something.
-CALL_MAY_TAKE = 12
-LOOK_AFTER: tuple[float, ...] = (5, 15, 45)
-
 MakeOrder = Callable[[Services, Action], Awaitable[Order]]
 
 
 async def create(services: Services, action: Action, make_order: MakeOrder) -> None:
     write = DeploymentWrite(services, action, make_order)
-    policy = Policy(call=CALL_MAY_TAKE, lookups=LOOK_AFTER)
+    timing = services.timing
+    policy = Policy(call=timing.claim_lasts, lookups=timing.deployment_lookups_after)
     async with services.pool.connection() as connection:
         entry = await outbox.entry_of(
             connection, "deployment", action.deployment_id, action_id=action.id
         )
     try:
-        await Outbox(services.pool, now).deliver(entry, write, policy)
+        await Outbox(services.pool, services.clock).deliver(entry, write, policy)
     except Rejected as refused:
         if write.sending is None:
             raise
@@ -60,7 +55,7 @@ class DeploymentWrite(Write):
     sending: Order | None = None
 
     async def prepare(self) -> bool:
-        require_in_time(self.action)
+        require_in_time(self.services, self.action)
         self.order = await self.make_order(self.services, self.action)
         await self.services.github.require_access(self.order.scope.only(deployments="write"))
         return True
@@ -86,7 +81,7 @@ class DeploymentWrite(Write):
             ref=wanted.ref,
             words=self.order.words,
         ):
-            raise RetryAt("somebody else has ended this action", now())
+            raise RetryAt("somebody else has ended this action", self.services.clock())
 
     async def send(self) -> Ref:
         assert self.order is not None
