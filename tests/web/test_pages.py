@@ -140,9 +140,9 @@ def test_a_deployment_that_is_over_says_how_long_it_took(rows: Rows, browser: Fl
 
 def test_each_step_has_its_anchor_time_and_words(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    sent = rows.step(state="queued", words="accepted", outbox="sent")
-    waiting = rows.step(state="in_progress", outbox="tried", trouble="GitHub answers 502")
-    refusal = rows.step(state="failure", outbox="refused", trouble="the App was removed")
+    sent = rows.step(state="queued", description="accepted", outbox="sent")
+    waiting = rows.step(state="in_progress", outbox="claimed", error="GitHub answers 502")
+    refusal = rows.step(state="failure", outbox="rejected", error="the App was removed")
     late = rows.step(state="odd", actor="drone[bot]", log_url="https://ci.io/7", counted=False)
     page = look(browser)
     assert [li["id"] for li in page.all("li")] == [

@@ -56,7 +56,7 @@ async def scope_of(services: Services, action: Action) -> Scope:
     try:
         installation = await repositories.installed_at(services.github, action.repo)
     except Rejected as refused:
-        if action.outcome == "tried":
+        if action.claimed:
             raise  # it may have been done
         await _know(services, action, mapped_login(services, action.team, action.slack_user))
         if refused.status == HTTPStatus.NOT_FOUND:
