@@ -1,4 +1,4 @@
-"""docs/adding-a-tool.md says what is there, and its handler works from GitHub to GitHub."""
+"""docs/how-to/add-a-tool.md says what is there, and its handler works from GitHub to GitHub."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ from webhook.config import load as config
 from webhook.errors import ConfigErrors
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/adding-a-tool.md").read_text()
+PAGE = (ROOT / "docs/how-to/add-a-tool.md").read_text()
 HANDLER = (ROOT / "handlers/woodpecker.py").read_text()
 SHOWN = [
     "handlers/__init__.py",
