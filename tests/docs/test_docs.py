@@ -25,7 +25,7 @@ SETTINGS = (ROOT / "docs/reference/settings.md").read_text()
 PAGES = sorted(
     str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md") if "_build" not in path.parts
 )
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *PAGES)
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", *PAGES)
 NAMES = {variable.name for variable in VARIABLES}
 # Heroku sets these itself.
 OF_THE_PLATFORM = {"PORT", "DATABASE_URL"}
