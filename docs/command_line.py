@@ -1,4 +1,4 @@
-"""Writes reference/command-line.md from the commands themselves: python -m docs.command_line."""
+"""Writes reference/command-line.md from the commands themselves: `script/generate` runs this."""
 
 import inspect
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ PAGE = Path(__file__).parent / "reference" / "command-line.md"
 _HEAD = """\
 # Command line
 
-<!-- Made by `python -m docs.command_line` from the commands; change their help texts instead. -->
+<!-- Made by script/generate from the commands; change their help texts. -->
 
 Commands read the relay's [settings](settings.md) from their environment; `demo` and `schema` need
 none. `--help` shows the same texts.
