@@ -16,9 +16,10 @@ from tests.handlers.tools import Certificate, a_certificate
 from webhook.__main__ import main
 from webhook.config import load as config
 from webhook.config.load import Config
+from webhook.notifiers import DESTINATIONS
 from webhook.settings import VARIABLES
 from webhook.settings_reference import files
-from webhook.slack.destination import Destination
+from webhook.slack.destination import Destination, destinations_of
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (ROOT / "docs/reference/settings.md").read_text()
@@ -56,7 +57,9 @@ def app_json() -> dict[str, Any]:
 
 def load(text: str, source: str, environ: dict[str, str]) -> Config:
     options = {name: handler.Options for name, handler in HANDLERS.items()}
-    return config.load(text, source=source, environ=environ, handler_options=options)
+    return config.load(
+        text, source=source, environ=environ, handler_options=options, notifiers=DESTINATIONS
+    )
 
 
 @pytest.mark.parametrize(("path", "text"), files(), ids=lambda value: getattr(value, "name", ""))
@@ -153,7 +156,7 @@ def test_each_example_of_deploy_yml_loads(
 
 def test_the_example_of_two_workspaces_keeps_failures_from_the_customers() -> None:
     [example] = [one for one in examples("docs/how-to/slack-channels.md") if "#customers" in one]
-    told = [one for env in load(example, "example", {}).envs for one in env.slack or ()]
+    told = [one for env in load(example, "example", {}).envs for one in destinations_of(env)]
     channels = {(one.workspace, name) for one in told for name in (one.channel, one.failures)}
     assert {name for team, name in channels if team == "T0456EFGH"} == {"#customers", None}
     assert ("T0123ABCD", "#oncall") in channels
@@ -213,7 +216,7 @@ def test_the_samples_comments_load_as_well() -> None:
     names = [environment.name for environment in loaded.envs]
     assert names == ["relay-test", "staging", "qa", "production"]
     assert loaded.unrouted == "ignore"
-    assert "#oncall" in {one.failures for env in loaded.envs for one in env.slack or ()}
+    assert "#oncall" in {one.failures for env in loaded.envs for one in destinations_of(env)}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
