@@ -6,8 +6,8 @@ of them gets to run the command is settled among them, so that two workers, or o
 and came back, run it once.
 
 Units: `output_limit` in bytes.
-Errors: `ToolRejected` for values that cannot be handed to a command and for a missing `cwd`;
-`ToolUnavailable` if no supervisor could be started.
+Errors: `Rejected` for values that cannot be handed to a command and for a missing `cwd`;
+`Unavailable` if no supervisor could be started.
 """
 
 import asyncio
@@ -23,15 +23,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from handlers import contract
-from handlers.contract import (
-    Deployment,
-    Pace,
-    Run,
-    State,
-    ToolRejected,
-    ToolUnavailable,
-    Workplace,
-)
+from handlers.contract import Deployment, Pace, Run, State, Workplace
+from handlers.errors import Rejected, Unavailable
 from handlers.placeholders import Template, fill, fill_argument, payload, plain
 from handlers.supervision import rundir
 from handlers.supervision.handover import hand_over, reap
@@ -145,9 +138,9 @@ class Command:
     def _start(self, deployment: Deployment) -> Run:
         order = self._order(deployment)
         if order.cwd and not Path(order.cwd).is_dir():
-            raise ToolRejected(f"the directory '{order.cwd}' is not there")
+            raise Rejected(f"the directory '{order.cwd}' is not there")
         if deployment.deadline <= datetime.now(UTC):
-            raise ToolRejected("the time for it was over before it was started")
+            raise Rejected("the time for it was over before it was started")
         failed = "its run directory has vanished"
         try:
             hand_over(order)
@@ -155,7 +148,7 @@ class Command:
             failed = str(error)
         run = self._find(deployment)
         if run is None:
-            raise ToolUnavailable(f"the command could not be started: {failed}")
+            raise Unavailable(f"the command could not be started: {failed}")
         return run
 
     def _cancel(self, deployment: Deployment) -> None:
@@ -197,7 +190,7 @@ class Command:
 
 def _facts(deployment: Deployment) -> dict[str, str]:
     if deployment.ref.startswith("-"):
-        raise ToolRejected(f"the ref '{deployment.ref}' would be read as an option")
+        raise Rejected(f"the ref '{deployment.ref}' would be read as an option")
     names = ("environment", "ref", "sha", "task", "repo", "creator")
     facts: dict[str, Any] = {
         name.upper(): plain(f"the {name}", getattr(deployment, name)) for name in names
@@ -214,5 +207,5 @@ def _facts(deployment: Deployment) -> dict[str, str]:
 def _filled_url(template: str | None, deployment: Deployment) -> str:
     url = fill(template, deployment) if template else ""
     if url and not re.fullmatch(URL, url):
-        raise ToolRejected(f"the environment_url '{url}' is not an http address")
+        raise Rejected(f"the environment_url '{url}' is not an http address")
     return url

@@ -4,8 +4,8 @@ A handler starts one tool (a command, Drone CI, ...) and looks how it goes. It h
 its own: the relay keeps the `Run` and hands it back, possibly in another process. A handler does
 not sleep, poll in a loop, write statuses, talk to Slack or touch the store.
 
-Errors: `ToolUnavailable` is tried again until the deployment's deadline (`ToolUnsure`: `find` is
-asked again before anything else); `ToolRejected` ends the deployment as `error` with its words. All
+Errors: `Unavailable` is tried again until the deployment's deadline (`UnknownOutcome`: `find` is
+asked again before anything else); `Rejected` ends the deployment as `error` with its words. All
 carry words that are shown to people: no secrets.
 """
 
@@ -19,9 +19,6 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from handlers.http import Http
-from handlers.trouble import ToolBusy, ToolNotReady, ToolRejected, ToolUnavailable, ToolUnsure
-
-__all__ = ["ToolBusy", "ToolNotReady", "ToolRejected", "ToolUnavailable", "ToolUnsure"]
 
 
 class State(StrEnum):
@@ -115,7 +112,7 @@ class Options(BaseModel):
 class GitHubApi(Protocol):
     """GitHub's REST API as the App, in the deployment's repository only.
 
-    `path` begins with `/repos/`. Errors: `ToolUnavailable`, `ToolUnsure`, and `ToolRejected` with
+    `path` begins with `/repos/`. Errors: `Unavailable`, `UnknownOutcome`, and `Rejected` with
     GitHub's `status` (404, 409, 422, ...).
     """
 
@@ -202,6 +199,6 @@ class CanBeAsked(Protocol):
     async def ask(self) -> str:
         """Whether address and credentials fit, in words for the operator; changes nothing.
 
-        Errors: `ToolUnavailable` and `ToolRejected`, as elsewhere.
+        Errors: `Unavailable` and `Rejected`, as elsewhere.
         """
         ...

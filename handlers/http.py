@@ -4,7 +4,7 @@ Addresses come from deploy.yml alone, so private ones are fine; a redirect is ne
 
 Source: aiohttp 3.14, `client.py` and `connector.py`.
 Units: seconds, bytes.
-Errors: `ToolUnavailable` (no connection, TLS, 429: nothing was done), `ToolUnsure` (time-out, a
+Errors: `Unavailable` (no connection, TLS, 429: nothing was done), `UnknownOutcome` (time-out, a
 connection that broke, 5xx but 501, an answer too large or not understood). Other answers come back
 as they are.
 """
@@ -24,9 +24,9 @@ from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, Clie
 from multidict import CIMultiDict
 from yarl import URL
 
+from handlers.errors import Busy, Unavailable, UnknownOutcome
 from handlers.http_answer import CHECK, Answer, host_of
 from handlers.http_trouble import SET_CA, TRUST_IT, Broken, no_answer
-from handlers.trouble import ToolBusy, ToolUnavailable, ToolUnsure
 
 __all__ = ["SET_CA", "Answer"]
 
@@ -59,8 +59,8 @@ def only_asking() -> Iterator[None]:
     """Around calls of a start that only ask: whatever becomes of them, nothing was started."""
     try:
         yield
-    except ToolUnsure as trouble:
-        raise ToolUnavailable(str(trouble), retry_at=trouble.retry_at) from trouble
+    except UnknownOutcome as trouble:
+        raise Unavailable(str(trouble), retry_at=trouble.retry_at) from trouble
 
 
 class Http:
@@ -100,7 +100,7 @@ class Http:
         name = f"{tool} at {host_of(target)}"
         place = self._places[str(target.origin())]
         if place.locked() or self._all.locked():
-            raise ToolBusy(f"enough calls to {name} are under way")
+            raise Busy(f"enough calls to {name} are under way")
         given = CIMultiDict(headers or {})
         credentials: dict[str, str] = {
             header: given.pop(header) for header in _CREDENTIALS if header in given
@@ -159,16 +159,16 @@ async def _read(response: aiohttp.ClientResponse, name: str) -> bytes:
         pieces += piece
         if len(pieces) > LARGEST_ANSWER:
             most = f"{LARGEST_ANSWER // 1024**2} MB"
-            raise ToolUnsure(f"{name} answers with more than {most}; {CHECK}")
+            raise UnknownOutcome(f"{name} answers with more than {most}; {CHECK}")
     return bytes(pieces)
 
 
 def _raise_for(answer: Answer) -> None:
     if answer.status == 429:
         words = f"{answer.tool} at {answer.origin} asks to wait (429)"
-        raise ToolUnavailable(words, retry_at=_retry_at(answer.headers))
+        raise Unavailable(words, retry_at=_retry_at(answer.headers))
     if answer.status >= 500 and answer.status != 501:  # which is as final as a 404
-        raise ToolUnsure(answer.words(), retry_at=_retry_at(answer.headers))
+        raise UnknownOutcome(answer.words(), retry_at=_retry_at(answer.headers))
 
 
 def _retry_at(headers: Mapping[str, str]) -> datetime | None:

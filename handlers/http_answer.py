@@ -5,7 +5,7 @@ not paths or queries, in which secrets may be.
 
 Source: RFC 9110, section 15. What servers say to plain HTTP on a port for TLS: Go's net/http,
 nginx, Apache httpd and Tomcat.
-Errors: `ToolUnsure` for a document that is not understood.
+Errors: `UnknownOutcome` for a document that is not understood.
 """
 
 import json
@@ -18,8 +18,8 @@ from aiohttp import hdrs
 from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
+from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.redaction import redacted
-from handlers.trouble import ToolRejected, ToolUnavailable, ToolUnsure
 
 MOST_WORDS = 80
 LONGEST_HOST = 60
@@ -82,16 +82,16 @@ class Answer:
             words = f"answers with something the relay does not understand; {CHECK}"
             raise self.unclear(words) from None
 
-    def unclear(self, words: str) -> ToolUnsure:
-        return ToolUnsure(f"{self.tool} at {self.origin} {words}")
+    def unclear(self, words: str) -> UnknownOutcome:
+        return UnknownOutcome(f"{self.tool} at {self.origin} {words}")
 
-    def refusal(self) -> ToolRejected:
+    def refusal(self) -> Rejected:
         """Of an answer that is not ok: trying again would not help."""
-        return ToolRejected(self.words(), status=self.status)
+        return Rejected(self.words(), status=self.status)
 
-    def trouble(self) -> ToolUnavailable:
+    def trouble(self) -> Unavailable:
         """The same, where it may be mended while a run goes on: a token, a proxy."""
-        return ToolUnavailable(self.words())
+        return Unavailable(self.words())
 
     def words(self) -> str:
         return f"{self.tool} at {self.origin} answers {self.status}: {self._why()}"

@@ -9,8 +9,8 @@ import os
 import aiohttp
 from yarl import URL
 
+from handlers.errors import Unavailable, UnknownOutcome
 from handlers.http_answer import CHECK, host_of
-from handlers.trouble import ToolUnavailable, ToolUnsure
 
 TRUST_IT = "let the relay trust its authority"
 SET_CA = "set `ca` in deploy.yml to its authority"
@@ -27,21 +27,21 @@ class Broken(Exception):
     """A connection that broke, under a name by which aiohttp does not repeat the request."""
 
 
-def no_answer(tool: str, url: URL, error: Exception, untrusted: str) -> ToolUnavailable:
+def no_answer(tool: str, url: URL, error: Exception, untrusted: str) -> Unavailable:
     """`untrusted` is the remedy where nobody here vouches for the tool's certificate."""
     name = f"{tool} at {host_of(url)}"
     if isinstance(error, aiohttp.ClientSSLError):
-        return ToolUnavailable(f"no safe connection to {name}: {_of_tls(error, untrusted)}")
+        return Unavailable(f"no safe connection to {name}: {_of_tls(error, untrusted)}")
     if isinstance(error, ValueError):  # aiohttp.InvalidURL and UnicodeError among them
-        return ToolUnavailable(
+        return Unavailable(
             f"{name} cannot be called: put its address, or a header (a token with a line break?),"
             " right in deploy.yml"
         )
     if why := _not_reached(error):
-        return ToolUnavailable(f"{name} cannot be reached: {why}")
+        return Unavailable(f"{name} cannot be reached: {why}")
     if isinstance(error, TimeoutError):
-        return ToolUnsure(f"{name} did not answer in time")
-    return ToolUnsure(f"{name} gave no whole answer{_broken_off(error, url)}")
+        return UnknownOutcome(f"{name} did not answer in time")
+    return UnknownOutcome(f"{name} gave no whole answer{_broken_off(error, url)}")
 
 
 def _of_tls(error: aiohttp.ClientSSLError, untrusted: str) -> str:

@@ -3,7 +3,7 @@
 `{{` and `}}` stand for the braces themselves. Whoever may create a deployment chooses its values,
 so they are filled in only if they cannot be mistaken for something else.
 
-Errors: `ValueError` for a template that can never be filled, when it is read; `ToolRejected` for a
+Errors: `ValueError` for a template that can never be filled, when it is read; `Rejected` for a
 deployment whose values do not fit.
 """
 
@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from handlers.contract import Deployment, ToolRejected
+from handlers.contract import Deployment
+from handlers.errors import Rejected
 
 NAMES = ("ref", "sha", "environment", "repo", "task", "id", "creator")
 REPORT_NAMES = ("report_url", "report_api", "report_token")
@@ -52,14 +53,14 @@ def fill_argument(template: str, deployment: Deployment) -> str:
     """As `fill`, for one argument of a command, which must not become an option by its value."""
     argument = fill(template, deployment)
     if argument.startswith("-") and not template.startswith("-"):
-        raise ToolRejected(f"'{argument}', filled in for '{template}', would be read as an option")
+        raise Rejected(f"'{argument}', filled in for '{template}', would be read as an option")
     return argument
 
 
 def plain(name: str, value: str) -> str:
     # Surrogates (Cs) come from JSON escapes and cannot be handed to a program at all.
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        raise ToolRejected(f"{name} contains a control character")
+        raise Rejected(f"{name} contains a control character")
     return value
 
 
@@ -83,7 +84,7 @@ def _value(name: str, deployment: Deployment) -> str:
     for key in name.split(".")[1:]:
         found = found.get(key) if isinstance(found, dict) else None
     if found is None:
-        raise ToolRejected(f"the deployment's payload has no '{name.removeprefix('payload.')}'")
+        raise Rejected(f"the deployment's payload has no '{name.removeprefix('payload.')}'")
     return as_text(found)
 
 

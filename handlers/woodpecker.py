@@ -1,7 +1,7 @@
 """Restarts a pipeline of Woodpecker CI as a deployment. docs/adding-a-tool.md walks through it.
 
 Source: https://github.com/woodpecker-ci/woodpecker, server/api/pipeline.go (3.0 and newer)
-Errors: those of http.py; `ToolRejected` for what Woodpecker does not have or does not allow.
+Errors: those of http.py; `Rejected` for what Woodpecker does not have or does not allow.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,8 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, PositiveInt
 
 from handlers import contract
-from handlers.contract import Deployment, Pace, Run, State, ToolRejected, Workplace
+from handlers.contract import Deployment, Pace, Run, State, Workplace
+from handlers.errors import Rejected
 from handlers.http import Answer, only_asking
 from handlers.option_types import BaseUrl, Text
 from handlers.placeholders import Template, fill
@@ -131,7 +132,7 @@ class Woodpecker:
         query = {"event": "push,tag,manual", "status": "success"}
         built = await self._newest(repo, query, lambda p: p.commit == deployment.sha)
         if not built:
-            raise ToolRejected(f"Woodpecker has not built {deployment.sha[:7]} with success yet")
+            raise Rejected(f"Woodpecker has not built {deployment.sha[:7]} with success yet")
         return repo, built[0].number
 
     async def _newest(self, repo: int, query: dict[str, str], fits: Fits) -> list[Pipeline]:
@@ -166,7 +167,7 @@ def _seen(run: Run, pipeline: Pipeline) -> Run:
 def _read(kind: type[T], answer: Answer, words: Mapping[int, str] | None = None) -> T:
     """`words` for a status, where http.py's own would not help."""
     if words and answer.status in words:
-        raise ToolRejected(words[answer.status], status=answer.status)
+        raise Rejected(words[answer.status], status=answer.status)
     if not answer.ok:
         raise answer.refusal()
     return answer.read(kind)

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from handlers import HANDLERS
-from handlers.contract import CanBeAsked, Options, ToolRejected, ToolUnavailable, Workplace
+from handlers import errors as tool_errors
+from handlers.contract import CanBeAsked, Options, Workplace
 from handlers.http import MOST_CALLS
 from webhook.check_findings import Finding, Kind
 from webhook.deployments.config import Environment
@@ -72,7 +73,7 @@ async def _ask(
     try:
         async with asyncio.timeout(within), places:
             return "ok", await handler(tool.options, workplace).ask()
-    except (ToolUnavailable, ToolRejected) as error:
+    except (tool_errors.Unavailable, tool_errors.Rejected) as error:
         return "fault", str(error)
     except TimeoutError:
         return "fault", f"no answer within {within:g} s"

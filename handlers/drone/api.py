@@ -2,8 +2,8 @@
 
 Source: https://github.com/harness/drone/tree/drone/handler/api, user and repos/builds (Drone 2)
 Units: times are Unix seconds.
-Errors: those of http.py; `ToolRejected` where Drone refuses (it answers 404, too, to whoever may
-not see or do something); `ToolUnsure` for a document of another shape.
+Errors: those of http.py; `Rejected` where Drone refuses (it answers 404, too, to whoever may
+not see or do something); `UnknownOutcome` for a document of another shape.
 """
 
 import ssl
@@ -13,7 +13,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from handlers.contract import ToolRejected
+from handlers.errors import Rejected
 from handlers.http import SET_CA, Answer, Http
 
 PAGE = 100  # the most that Drone lists at once
@@ -92,7 +92,7 @@ class Builds:
         answer = await self._call("GET", "", {"page": f"{page}", "per_page": f"{PAGE}"})
         if answer.status == 404:
             words = f"has no repository '{self.repo}', or none that the token's user may see"
-            raise ToolRejected(f"Drone at {answer.origin} {words}", status=404)
+            raise Rejected(f"Drone at {answer.origin} {words}", status=404)
         return _read(_LIST, answer)
 
     async def one(self, number: int) -> Build:
@@ -124,10 +124,10 @@ class Builds:
     def _made(self, answer: Answer, not_found: str) -> Build | None:
         if answer.status == 404:
             words = f"Drone at {answer.origin} answers 404: {not_found} {self.repo}"
-            raise ToolRejected(words, status=404)
+            raise Rejected(words, status=404)
         if answer.status in (414, 431):
             words = "payload and parameters are too long; they all have to stand in an address"
-            raise ToolRejected(f"Drone at {answer.origin}: {words}", status=answer.status)
+            raise Rejected(f"Drone at {answer.origin}: {words}", status=answer.status)
         return _read(_MADE, answer)
 
     async def _call(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Answer:

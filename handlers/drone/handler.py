@@ -5,7 +5,7 @@ for. Only `start` promotes, since only a start is marked before it is made; whil
 to come it has nothing to do. A promotion is found again by the deployment's id, which it carries.
 
 Source: https://docs.drone.io/promote, https://github.com/harness/drone (Drone 2)
-Errors: those of http.py; `ToolNotReady` while a green build is to come; `ToolRejected` for what
+Errors: those of http.py; `NotReady` while a green build is to come; `Rejected` for what
 Drone does not have, allow or trigger.
 """
 
@@ -15,21 +15,13 @@ from datetime import UTC, datetime, timedelta
 from typing import ClassVar, NoReturn
 
 from handlers import contract
-from handlers.contract import (
-    Deployment,
-    Pace,
-    Run,
-    State,
-    ToolNotReady,
-    ToolRejected,
-    ToolUnavailable,
-    Workplace,
-)
+from handlers.contract import Deployment, Pace, Run, State, Workplace
 from handlers.drone.api import Build, Builds, whose_token
 from handlers.drone.builds import Seen, is_source, is_source_or_made, look
 from handlers.drone.options import DroneOptions
 from handlers.drone.parameters import BUILT_FOR, parameters
 from handlers.drone.states import how_it_ended, is_blocked, run_of
+from handlers.errors import NotReady, Rejected, Unavailable
 from handlers.http import only_asking, tls_context
 from handlers.placeholders import fill
 
@@ -78,11 +70,11 @@ class Drone:
         builds, number = self._builds(deployment), _number(run)
         try:
             build = await builds.one(number)
-        except ToolRejected as refused:
+        except Rejected as refused:
             if refused.status == 404 and await builds.are_visible():
                 words = f"Build #{number} is gone from Drone"
                 return replace(run, state=State.ERROR, description=words)
-            raise ToolUnavailable(str(refused)) from refused
+            raise Unavailable(str(refused)) from refused
         return run_of(build, run.url, run.state)
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
@@ -96,36 +88,36 @@ class Drone:
     def _builds(self, deployment: Deployment) -> Builds:
         repo = fill(self._options.repo, deployment)
         if not _REPO.fullmatch(repo):
-            raise ToolRejected(f"'{repo}' is not a repository of Drone; it is owner/name")
+            raise Rejected(f"'{repo}' is not a repository of Drone; it is owner/name")
         return Builds(self._http, self._options.url, self._options.token, repo, self._tls)
 
     async def _wait(self, builds: Builds, deployment: Deployment, seen: Seen) -> Run:
-        """What a red build comes to. Errors: `ToolNotReady` while one may yet become green."""
+        """What a red build comes to. Errors: `NotReady` while one may yet become green."""
         sha = deployment.sha[:7]
         if seen.open:
             number = seen.open.number
             blocked = is_blocked(await builds.one(number))
             approval = ", which waits for approval" if blocked else ""
             words = f"Waiting for Drone's build #{number} of {sha}{approval}"
-            raise ToolNotReady(words, held=blocked)
+            raise NotReady(words, held=blocked)
         if seen.red:
             number, ended = seen.red.number, how_it_ended(seen.red)
             words = f"Build #{number} of {sha} {ended}, so it is not promoted: restart or mend it"
             return Run(str(number), State.ERROR, builds.page_of(number), words)
         if self._is_late(deployment):
             words = f"Drone has no push or tag build of {sha}"
-            raise ToolRejected(f"{words}: push it, or set 'build: create' in deploy.yml")
-        raise ToolNotReady(f"Waiting for the Drone build of {sha}")
+            raise Rejected(f"{words}: push it, or set 'build: create' in deploy.yml")
+        raise NotReady(f"Waiting for the Drone build of {sha}")
 
     async def _promote(self, builds: Builds, deployment: Deployment, source: Build) -> Run:
         if deployment.deadline <= datetime.now(UTC):
-            raise ToolRejected("the time for it was over before it was started")
+            raise Rejected("the time for it was over before it was started")
         query = self._query(deployment)
         verb = "rollback" if deployment.task in ROLLBACKS else "promote"
         made = await builds.promote(source.number, verb, query)
         if made is None:
             by = "a rollback to" if verb == "rollback" else "target"
-            raise ToolRejected(f"no Drone pipeline is triggered by {by} '{query['target']}'")
+            raise Rejected(f"no Drone pipeline is triggered by {by} '{query['target']}'")
         return _shown(builds, made)
 
     def _query(self, deployment: Deployment) -> dict[str, str]:
@@ -139,13 +131,13 @@ class Drone:
             query["branch"] = fill(self._options.branch, deployment)
         made = await builds.create(query)
         if made is None:
-            raise ToolRejected("no Drone pipeline is triggered by the event 'custom'")
+            raise Rejected("no Drone pipeline is triggered by the event 'custom'")
         return made
 
     def _wait_for_drone(self, deployment: Deployment) -> NoReturn:
         if not self._is_late(deployment):
-            raise ToolNotReady("Waiting for Drone to start it by itself")
-        raise ToolRejected(
+            raise NotReady("Waiting for Drone to start it by itself")
+        raise Rejected(
             f"Drone started no build by itself: its webhook needs the event 'Deployments', its"
             f" .drone.yml a pipeline for '{deployment.environment}'"
         )
@@ -159,8 +151,8 @@ def _shown(builds: Builds, build: Build) -> Run:
 
 
 def _number(run: Run) -> int:
-    """Errors: `ToolRejected` for a run that an older relay kept while it waited for a build."""
+    """Errors: `Rejected` for a run that an older relay kept while it waited for a build."""
     if run.id.isdecimal():
         return int(run.id)
     words = f"'{run.id}' is no build of Drone"
-    raise ToolRejected(f"{words}: look there whether one deploys, and deploy again if none does")
+    raise Rejected(f"{words}: look there whether one deploys, and deploy again if none does")

@@ -4,13 +4,14 @@ Drone's runners put parameters into `${...}` of .drone.yml in place of Drone's o
 same name, and plugins read PLUGIN_ variables as settings; whoever creates a deployment must not
 choose those. Source: https://github.com/drone/runner-go/blob/master/pipeline/runtime/runner.go
 
-Errors: `ToolRejected` for values that no variable can hold.
+Errors: `Rejected` for values that no variable can hold.
 """
 
 import re
 from collections.abc import Mapping
 
-from handlers.contract import Deployment, ToolRejected
+from handlers.contract import Deployment
+from handlers.errors import Rejected
 from handlers.placeholders import fill, payload_values, plain
 
 MARK = "GITPLOY_DEPLOYMENT_ID"
@@ -51,5 +52,5 @@ def _is_name(name: str) -> bool:
 def _fit(name: str, value: str) -> str:
     plain("a key of the payload", name)
     if _UNFIT.search(value):
-        raise ToolRejected(f"the payload's '{name}' has a character that no variable can hold")
+        raise Rejected(f"the payload's '{name}' has a character that no variable can hold")
     return value

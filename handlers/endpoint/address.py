@@ -5,7 +5,7 @@ of the address. Each is percent-encoded, and what servers and proxies could read
 of the path is refused.
 
 Source: RFC 3986, sections 2.4, 3.3 and 5.2.4.
-Errors: `ValueError` for an address that is none; `ToolRejected` for values that do not fit into it.
+Errors: `ValueError` for an address that is none; `Rejected` for values that do not fit into it.
 """
 
 import re
@@ -15,7 +15,8 @@ from urllib.parse import quote
 from pydantic import AfterValidator
 from yarl import URL
 
-from handlers.contract import Deployment, ToolRejected
+from handlers.contract import Deployment
+from handlers.errors import Rejected
 from handlers.option_types import address
 from handlers.placeholders import Template, fill
 
@@ -67,7 +68,7 @@ def at(origin: URL, path: str) -> URL:
 def _segment(template: str, deployment: Deployment) -> str:
     filled = _filled(template, deployment, of_path=True)
     if "{" in template and filled in ("", ".", ".."):
-        raise ToolRejected(f"'{filled}', filled in for '{template}', changes the tool's address")
+        raise Rejected(f"'{filled}', filled in for '{template}', changes the tool's address")
     return filled
 
 
@@ -79,7 +80,7 @@ def _filled(template: str, deployment: Deployment, *, of_path: bool = False) -> 
         value = fill(text, deployment)
         # Many servers and proxies decode the path before they read it.
         if of_path and {".", ".."} & set(re.split(r"[/\\]", value)):
-            raise ToolRejected(f"'{value}', filled in for '{text}', changes the tool's address")
+            raise Rejected(f"'{value}', filled in for '{text}', changes the tool's address")
         return quote(value, safe="")
 
     return _PIECE.sub(piece, template)

@@ -6,7 +6,7 @@ A run's id is the path that its state is asked at, from `202` and `Location`; an
 by itself.
 
 Source: RFC 9110, sections 15.3.3 (202), 15.4 (redirects) and 10.2.2 (Location).
-Errors: as `handlers.http`; `ToolRejected` where the tool refuses the start.
+Errors: as `handlers.http`; `Rejected` where the tool refuses the start.
 """
 
 from dataclasses import replace
@@ -17,20 +17,12 @@ from typing import ClassVar
 from yarl import URL
 
 from handlers import contract
-from handlers.contract import (
-    Deployment,
-    Pace,
-    Run,
-    State,
-    ToolRejected,
-    ToolUnavailable,
-    ToolUnsure,
-    Workplace,
-)
+from handlers.contract import Deployment, Pace, Run, State, Workplace
 from handlers.endpoint.address import ENCODED, at, origin, same_origin
 from handlers.endpoint.answers import LONGEST_URL, Said
 from handlers.endpoint.options import EndpointOptions
 from handlers.endpoint.request import Request, to_ask, to_cancel, to_start
+from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import SET_CA, Answer, tls_context
 from handlers.http_answer import host_of
 
@@ -71,10 +63,10 @@ class Endpoint:
         request = to_start(self._options, deployment)
         answer, url = await self._call(request, SAME_REQUEST)
         if answer.status in PASSING:
-            raise ToolUnavailable(_words(answer))
+            raise Unavailable(_words(answer))
         said = Said.of(answer)
         if not answer.ok and not _has_it(answer, said):
-            raise ToolRejected(_words(answer), status=answer.status)
+            raise Rejected(_words(answer), status=answer.status)
         run = said.changes(Run(str(deployment.id), said.state or State.IN_PROGRESS))
         return run if run.state.final else self._going_on(run, answer, url)
 
@@ -97,7 +89,7 @@ class Endpoint:
             words = f"{TOOL} at {answer.origin} no longer knows its run ({answer.status})"
             return replace(run, state=State.ERROR, description=words)
         if not answer.ok:
-            raise ToolUnavailable(_words(answer))
+            raise Unavailable(_words(answer))
         said = Said.of(answer)
         if said.word:
             return said.changes(run)
@@ -108,7 +100,7 @@ class Endpoint:
                 return replace(run, state=State.SUCCESS, description="")
         # A page to sign in at is a 200 too: no success is made of it.
         what = "a web page" if answer.is_page else "something else"
-        raise ToolUnsure(
+        raise UnknownOutcome(
             f"{TOOL} at {answer.origin} answers {answer.status}, but its Location has to answer"
             f" with a `state`, not with {what}"
         )
@@ -116,11 +108,11 @@ class Endpoint:
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         cancel = self._options.cancel
         if cancel is None:
-            raise ToolRejected(NO_CANCEL)
+            raise Rejected(NO_CANCEL)
         request = to_cancel(self._options, cancel, deployment)
         answer, _ = await self._call(request, SAME_REQUEST)
         if not answer.ok and answer.status not in ENDED:
-            raise ToolUnavailable(_words(answer))
+            raise Unavailable(_words(answer))
 
     async def _call(self, request: Request, followed: frozenset[int]) -> tuple[Answer, URL]:
         """The answer, and who gave it; redirects are followed on the same host only."""

@@ -2,7 +2,7 @@
 
 Source: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries, whose
 signature this is. The names in the document are those of GitHub's `deployment` event.
-Errors: `ToolRejected` for a deployment whose values do not fit.
+Errors: `Rejected` for a deployment whose values do not fit.
 """
 
 import hashlib
@@ -16,9 +16,10 @@ from typing import Any
 from multidict import CIMultiDict
 from yarl import URL
 
-from handlers.contract import Deployment, ToolRejected
+from handlers.contract import Deployment
 from handlers.endpoint.address import fill_address
 from handlers.endpoint.options import EVENT, IDEMPOTENCY_KEY, SIGNATURE, Cancel, EndpointOptions
+from handlers.errors import Rejected
 from handlers.placeholders import fill, payload
 
 WITHOUT_BODY = ("GET", "DELETE")
@@ -87,7 +88,7 @@ def _body(options: EndpointOptions, deployment: Deployment) -> bytes:
     try:
         return json.dumps(document, allow_nan=False).encode()
     except (ValueError, RecursionError):
-        raise ToolRejected("the deployment's payload cannot be written as JSON") from None
+        raise Rejected("the deployment's payload cannot be written as JSON") from None
 
 
 def standard_document(deployment: Deployment) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Source: https://docs.github.com/rest/actions
 GitHub answers lists with a filter from a search index, which can be minutes behind; lists without
 one are up to date, but old runs are many pages away in a busy repository. So both are of use.
-Errors: those of `GitHubApi`; `ToolUnsure` for a document that is not understood.
+Errors: those of `GitHubApi`; `UnknownOutcome` for a document that is not understood.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from handlers.contract import Deployment, GitHubApi, ToolRejected, ToolUnavailable
+from handlers.contract import Deployment, GitHubApi
+from handlers.errors import Rejected, Unavailable
 from handlers.github_actions.documents import (
     AskedDeployment,
     Jobs,
@@ -48,7 +49,7 @@ class Actions:
         """None: GitHub does not know it, or not any more."""
         try:
             return run_of(await self._get(f"/actions/runs/{run_id}"))
-        except ToolRejected as refused:
+        except Rejected as refused:
             if refused.status == 404:
                 return None
             raise
@@ -66,7 +67,7 @@ class Actions:
         """Harmless where it has ended (409) or is gone (404)."""
         try:
             await self._post(f"/actions/runs/{run_id}/cancel", {})
-        except ToolRejected as refused:
+        except Rejected as refused:
             if refused.status not in (404, 409):
                 raise
 
@@ -84,5 +85,5 @@ def mendable() -> Iterator[None]:
     """While a run goes on, a refusal may be put right: it is asked for again until the deadline."""
     try:
         yield
-    except ToolRejected as refused:
-        raise ToolUnavailable(str(refused)) from refused
+    except Rejected as refused:
+        raise Unavailable(str(refused)) from refused

@@ -4,7 +4,7 @@ One input carries the deployment's id. A workflow that puts it into `run-name` i
 title where GitHub does not say which run it started: on older servers, and after a crash.
 
 Source: https://docs.github.com/rest/actions/workflows#create-a-workflow-dispatch-event
-Errors: `ToolRejected` in words for who wrote the workflow.
+Errors: `Rejected` in words for who wrote the workflow.
 """
 
 import json
@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from handlers.contract import Deployment, GitHubApi, Run, State, ToolRejected, ToolUnavailable
+from handlers.contract import Deployment, GitHubApi, Run, State
+from handlers.errors import Rejected, Unavailable
 from handlers.github_actions.api import Actions, mendable
 from handlers.github_actions.documents import WorkflowRun, web_url
 from handlers.github_actions.options import GitHubActionsOptions
@@ -38,7 +39,7 @@ class Dispatch:
         actions = self._actions(deployment)
         try:
             found = await self._titled(actions, deployment)
-        except ToolRejected as refused:
+        except Rejected as refused:
             raise self._in_words(refused, deployment) from refused
         before = Run("", State.QUEUED)
         return await self._followed(actions, deployment, found, before) if found else None
@@ -49,7 +50,7 @@ class Dispatch:
         actions = self._actions(deployment)
         try:
             answer = await self._dispatched(actions, body)
-        except ToolRejected as refused:
+        except Rejected as refused:
             raise self._in_words(refused, deployment, ref) from refused
         details = answer if isinstance(answer, dict) else {}
         run_id, url = details.get("workflow_run_id"), web_url(details.get("html_url"))
@@ -67,7 +68,7 @@ class Dispatch:
         if not run.id.isdecimal():
             return self._not_found(deployment, run)
         if run.state is State.QUEUED:
-            raise ToolUnavailable(f"GitHub does not know workflow run {run.id} yet")
+            raise Unavailable(f"GitHub does not know workflow run {run.id} yet")
         return Run(run.id, State.ERROR, run.url, DELETED)
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
@@ -86,7 +87,7 @@ class Dispatch:
     async def _dispatched(self, actions: Actions, body: dict[str, Any]) -> Any:
         try:
             return await actions.dispatch(self._file, {**body, "return_run_details": True})
-        except ToolRejected as refused:
+        except Rejected as refused:
             # GitHub Enterprise Server up to 3.19: "... is not a permitted key"; nothing was done.
             if "return_run_details" not in str(refused):
                 raise
@@ -134,9 +135,7 @@ class Dispatch:
         words = f"No run of {file} names this deployment; put {wanted} into its run-name"
         return Run("", State.ERROR, description=words)
 
-    def _in_words(
-        self, refused: ToolRejected, deployment: Deployment, ref: str = ""
-    ) -> ToolRejected:
+    def _in_words(self, refused: Rejected, deployment: Deployment, ref: str = "") -> Rejected:
         said = re.sub(r"^GitHub answered \d+: ", "", str(refused))
         file, at = quoted(self._file), quoted(ref)
         if refused.status == 404:
@@ -158,7 +157,7 @@ class Dispatch:
             words = f"{file} at {at} has no `on: workflow_dispatch`; add it there"
         else:
             words = f"GitHub refuses to start {file}: {said}"
-        return ToolRejected(words, status=refused.status)
+        return Rejected(words, status=refused.status)
 
 
 def _asked_at(deployment: Deployment, run: Run) -> datetime:

@@ -1,7 +1,7 @@
 """What is read of GitHub's documents about workflow runs, jobs and deployments.
 
 Source: https://docs.github.com/rest/actions/workflow-runs
-Errors: `ToolUnsure` for a document of another shape.
+Errors: `UnknownOutcome` for a document of another shape.
 """
 
 import re
@@ -18,7 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
-from handlers.trouble import ToolUnsure
+from handlers.errors import UnknownOutcome
 
 ACTIONS_BOT = "github-actions[bot]"
 ACTIONS_APP = "github-actions"
@@ -157,4 +157,4 @@ def _read(shape: TypeAdapter[T], document: Any, what: str) -> T:
     except ValidationError as error:
         path = ".".join(str(step) for step in error.errors()[0]["loc"]) or "all of it"
         words = f"GitHub answers with something the relay does not understand ({what}: {path})"
-        raise ToolUnsure(words) from None
+        raise UnknownOutcome(words) from None

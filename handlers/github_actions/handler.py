@@ -4,7 +4,7 @@
 itself. Events that the relay gets (`workflow_run`, `workflow_job`) only make it look sooner.
 
 Source: https://docs.github.com/rest/actions
-Errors: `ToolRejected` for what the repository lacks, in words for who wrote its workflows.
+Errors: `Rejected` for what the repository lacks, in words for who wrote its workflows.
 """
 
 from datetime import timedelta

@@ -7,7 +7,8 @@ anew each time, because a run that GitHub lists late changes which others belong
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from handlers.contract import Deployment, GitHubApi, Run, State, ToolRejected
+from handlers.contract import Deployment, GitHubApi, Run, State
+from handlers.errors import Rejected
 from handlers.github_actions.api import Actions, mendable
 from handlers.github_actions.documents import ACTIONS_BOT, WorkflowRun
 from handlers.github_actions.matching import Asked, belonging
@@ -37,7 +38,7 @@ class Watch:
 
     async def start(self, deployment: Deployment) -> Run:
         if deployment.creator == ACTIONS_BOT:
-            raise ToolRejected(BY_ACTIONS)
+            raise Rejected(BY_ACTIONS)
         return WAITING
 
     async def check(self, deployment: Deployment, run: Run) -> Run:

@@ -1,7 +1,7 @@
 """What the relay sends to Spinnaker for a deployment: GitHub's event, with parameters.
 
 Source: https://spinnaker.io/docs/guides/user/pipeline/triggers/webhooks
-Errors: `ToolRejected` for values that Spinnaker would not take as they are.
+Errors: `Rejected` for values that Spinnaker would not take as they are.
 """
 
 import json
@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from handlers.contract import Deployment, ToolRejected
+from handlers.contract import Deployment
+from handlers.errors import Rejected
 from handlers.placeholders import fill, payload, payload_values
 
 EXPRESSION = "${"
@@ -76,12 +77,10 @@ def encode(document: Mapping[str, Any]) -> bytes:
     try:
         text = json.dumps(document, allow_nan=False)
     except (ValueError, RecursionError):
-        raise ToolRejected(
-            "the deployment's payload is not plain JSON, or nested too deeply"
-        ) from None
+        raise Rejected("the deployment's payload is not plain JSON, or nested too deeply") from None
     # As JSON it can stand inside a string only.
     if EXPRESSION in text:
-        raise ToolRejected(
+        raise Rejected(
             f"the deployment's ref, environment or payload contains '{EXPRESSION}', which"
             " Spinnaker would evaluate; it was not sent"
         )

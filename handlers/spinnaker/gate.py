@@ -3,7 +3,7 @@
 Source: https://github.com/spinnaker/gate (WebhookController, ExecutionsController,
     PipelineController, ApplicationController), https://github.com/spinnaker/orca (TaskController)
 Units: times in the query are milliseconds since 1970.
-Errors: those of http.py; `ToolRejected` for 3xx and 4xx, with words for whoever wrote deploy.yml.
+Errors: those of http.py; `Rejected` for 3xx and 4xx, with words for whoever wrote deploy.yml.
 """
 
 import json
@@ -16,7 +16,7 @@ from aiohttp import encode_basic_auth
 from pydantic import BaseModel, Field
 from yarl import URL
 
-from handlers.contract import ToolRejected
+from handlers.errors import Rejected
 from handlers.http import SET_CA, Answer, Http
 from handlers.spinnaker.options import SpinnakerOptions
 
@@ -76,7 +76,7 @@ class Gate:
         answer = await self._ask("POST", f"webhooks/webhook/{source}", body=event)
         accepted = answer.read(_Accepted)
         if not accepted.processed or not accepted.event:
-            raise ToolRejected(
+            raise Rejected(
                 f"{SPINNAKER} at {answer.origin} did not process the event; see Echo's log"
             )
         return accepted.event
@@ -85,7 +85,7 @@ class Gate:
         """The execution's ID; of the one that runs, where one with this correlation ID does."""
         answer = await self._call("POST", f"pipelines/{application}/{pipeline}", body=trigger)
         if answer.status == 404:
-            raise ToolRejected(
+            raise Rejected(
                 f"{SPINNAKER} at {answer.origin} has no pipeline '{pipeline}' in application"
                 f" '{application}'; check both in deploy.yml",
                 status=404,
@@ -102,7 +102,7 @@ class Gate:
         path = f"applications/{self._options.application or '*'}/executions/search"
         answer = await self._call("GET", path, query | criteria)
         if answer.status == 403 and not self._options.application:
-            raise ToolRejected(
+            raise Rejected(
                 f"{SPINNAKER} at {answer.origin} answers 403: it may not search all applications;"
                 " name the `application` in deploy.yml",
                 status=403,
@@ -113,7 +113,7 @@ class Gate:
         """Gate shows it also to those who may do nothing in it; `search` is stricter."""
         answer = await self._call("GET", f"applications/{name}", {"expand": "false"})
         if answer.status == 404:
-            raise ToolRejected(
+            raise Rejected(
                 f"{SPINNAKER} at {answer.origin} has no application '{name}'; check it in"
                 " deploy.yml, and that `url` is Gate's own address",
                 status=404,
@@ -181,10 +181,10 @@ def _accepted(answer: Answer) -> Answer:
         # Gate sends whoever it does not know to its page for signing in.
         case 401 | 301 | 302 | 303 | 307 | 308 if not _has_moved(answer):
             words = "check the credentials in deploy.yml, and that `url` is Gate's own address"
-            raise ToolRejected(f"{start}: {words}", status=answer.status)
+            raise Rejected(f"{start}: {words}", status=answer.status)
         case 403:
             words = "its user may not do this; check its permissions in Spinnaker"
-            raise ToolRejected(f"{start}: {words}", status=403)
+            raise Rejected(f"{start}: {words}", status=403)
     raise answer.refusal()
 
 

@@ -15,15 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from handlers import contract, durations
-from handlers.contract import (
-    Deployment,
-    Pace,
-    Run,
-    State,
-    ToolRejected,
-    ToolUnavailable,
-    Workplace,
-)
+from handlers.contract import Deployment, Pace, Run, State, Workplace
+from handlers.errors import Rejected, Unavailable
 from handlers.spinnaker.event import correlation_id, encode, event
 from handlers.spinnaker.gate import ID, Execution, Gate, trigger_subset
 from handlers.spinnaker.options import SpinnakerOptions
@@ -104,21 +97,21 @@ class Spinnaker:
             if not followed.executions:
                 return self._none_yet(deployment, run, followed)
             return await self._seen(deployment, run, followed, known)
-        except ToolRejected as refused:
+        except Rejected as refused:
             # It may be mended while the pipeline goes on.
-            raise ToolUnavailable(str(refused)) from refused
+            raise Unavailable(str(refused)) from refused
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         followed = Followed.read(run.id)
         if not followed.executions:
             followed, _ = await self._grown(deployment, followed)
         if not followed.executions and followed.grows_for(self._options.start_within):
-            raise ToolUnavailable(NONE_TO_STOP)
-        trouble: ToolUnavailable | ToolRejected | None = None
+            raise Unavailable(NONE_TO_STOP)
+        trouble: Unavailable | Rejected | None = None
         for id_ in followed.executions:
             try:
                 await self._gate.cancel(id_, REASON)
-            except (ToolUnavailable, ToolRejected) as error:
+            except (Unavailable, Rejected) as error:
                 trouble = error
         if trouble:
             raise trouble
@@ -201,7 +194,7 @@ class Spinnaker:
         """With the messages of its stages, unless that is too much to ask."""
         try:
             return await self._gate.execution(execution.id) or execution
-        except (ToolUnavailable, ToolRejected):
+        except (Unavailable, Rejected):
             return execution
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import Deployment, Run, ToolNotReady
+from handlers.contract import Deployment, Run
 from handlers.drone.handler import Drone as Handler
 from handlers.drone.options import DroneOptions
+from handlers.errors import NotReady
 from handlers.http import Http
 from tests.handlers.runs import a_deployment, lent
 from webhook.sandbox.drone import Drone
@@ -73,7 +74,7 @@ async def ended(handler: Handler, deployment: Deployment, run: Run) -> list[Run]
 
 async def waits(handler: Handler, deployment: Deployment) -> str:
     """The words of a start for which it is too early."""
-    with pytest.raises(ToolNotReady) as caught:
+    with pytest.raises(NotReady) as caught:
         await handler.start(deployment)
     return str(caught.value)
 

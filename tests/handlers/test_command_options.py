@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from handlers import HANDLERS
 from handlers.command import Command
-from handlers.contract import Handler, KeepsOutput, ToolRejected
+from handlers.contract import Handler, KeepsOutput
+from handlers.errors import Rejected
 from tests.handlers.runs import a_command, a_deployment, lent
 
 
@@ -39,38 +40,38 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any], words: st
 async def test_control_characters_are_refused(data_dir: Path, name: str, character: str) -> None:
     handler = a_command(data_dir, ["true"])
     fact: dict[str, Any] = {name: f"a{character}b"}
-    with pytest.raises(ToolRejected, match=f"the {name} contains a control character"):
+    with pytest.raises(Rejected, match=f"the {name} contains a control character"):
         await handler.start(replace(a_deployment(), **fact))
     assert await handler.find(a_deployment()) is None
 
 
 @pytest.mark.parametrize("ref", ["-", "--upload-pack=touch /tmp/x"])
 async def test_a_ref_that_looks_like_an_option_is_refused(data_dir: Path, ref: str) -> None:
-    with pytest.raises(ToolRejected, match="would be read as an option"):
+    with pytest.raises(Rejected, match="would be read as an option"):
         await a_command(data_dir, ["true"]).start(a_deployment(ref=ref))
 
 
 async def test_a_missing_payload_key_is_refused(data_dir: Path) -> None:
-    with pytest.raises(ToolRejected, match="payload has no 'region'"):
+    with pytest.raises(Rejected, match="payload has no 'region'"):
         await a_command(data_dir, ["true", "{payload.region}"]).start(a_deployment())
 
 
 async def test_an_address_that_is_none_is_refused(data_dir: Path) -> None:
     handler = a_command(data_dir, ["true"], environment_url="{payload.url}")
-    with pytest.raises(ToolRejected, match="'javascript:alert' is not an http address"):
+    with pytest.raises(Rejected, match="'javascript:alert' is not an http address"):
         await handler.start(a_deployment(payload={"url": "javascript:alert"}))
 
 
 async def test_a_missing_directory_is_named(data_dir: Path) -> None:
     handler = a_command(data_dir, ["true"], cwd=str(data_dir / "gone"))
-    with pytest.raises(ToolRejected, match=f"the directory '{data_dir}/gone' is not there"):
+    with pytest.raises(Rejected, match=f"the directory '{data_dir}/gone' is not there"):
         await handler.start(a_deployment())
     assert await handler.find(a_deployment()) is None
 
 
 async def test_nothing_is_started_after_the_deadline(data_dir: Path) -> None:
     handler = a_command(data_dir, ["true"])
-    with pytest.raises(ToolRejected, match="the time for it was over"):
+    with pytest.raises(Rejected, match="the time for it was over"):
         await handler.start(a_deployment(deadline=datetime.now(UTC) - timedelta(seconds=1)))
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from handlers.contract import State, ToolUnavailable
+from handlers.contract import State
+from handlers.errors import Unavailable
 from handlers.supervision import rundir
 from tests.handlers.runs import (
     a_command,
@@ -233,7 +234,7 @@ async def test_drafts_of_supervisors_that_were_killed_are_removed(data_dir: Path
 async def test_a_place_where_nothing_can_be_written_is_worth_another_try(data_dir: Path) -> None:
     handler = a_command(data_dir, ["true"])
     (data_dir / "runs").touch()
-    with pytest.raises(ToolUnavailable, match=r"could not be started: .*Not a directory"):
+    with pytest.raises(Unavailable, match=r"could not be started: .*Not a directory"):
         await handler.start(a_deployment())
     (data_dir / "runs").unlink()
     assert (await done(handler)).state is State.SUCCESS

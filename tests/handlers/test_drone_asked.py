@@ -7,8 +7,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from handlers.contract import CanBeAsked, ToolRejected, ToolUnavailable
+from handlers.contract import CanBeAsked
 from handlers.drone.handler import Drone as Handler
+from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
 from tests.handlers.drone_runs import SLUG, World
 from tests.handlers.tools import Says, a_certificate, served_with_tls
@@ -34,14 +35,14 @@ async def test_it_answers_with_the_tokens_user(world: World) -> None:
 
 
 async def test_a_wrong_token_is_said_and_not_shown(world: World) -> None:
-    with pytest.raises(ToolRejected, match="401: it does not know the token") as caught:
+    with pytest.raises(Rejected, match="401: it does not know the token") as caught:
         await world.handler(token="wr0ng").ask()
     assert "wr0ng" not in str(caught.value)
 
 
 async def test_a_path_that_is_not_drones_is_said(world: World) -> None:
     world.drone.faults.add(USER, Fault.status(404, {"message": "Not Found"}))
-    with pytest.raises(ToolRejected, match=r"Drone at .* answers 404: .*address in deploy\.yml"):
+    with pytest.raises(Rejected, match=r"Drone at .* answers 404: .*address in deploy\.yml"):
         await world.handler().ask()
 
 
@@ -61,26 +62,26 @@ async def test_a_bad_answer_is_said(
 ) -> None:
     world = replace(world, http=Http(session, timeout=0.3 if fault.wait else 30))
     world.drone.faults.add(USER, fault)
-    with pytest.raises(ToolUnavailable, match=words):
+    with pytest.raises(Unavailable, match=words):
         await world.handler().ask()
 
 
 async def test_a_page_for_signing_in_is_not_drones_answer(world: World) -> None:
     async with Says() as other:
         other.shows_a_page()
-        with pytest.raises(ToolUnavailable, match=r"; check its address in deploy\.yml"):
+        with pytest.raises(Unavailable, match=r"; check its address in deploy\.yml"):
             await world.handler(url=other.url).ask()
 
 
 async def test_a_closed_port_is_said(world: World) -> None:
-    with pytest.raises(ToolUnavailable, match="cannot be reached: connection refused"):
+    with pytest.raises(Unavailable, match="cannot be reached: connection refused"):
         await world.handler(url="http://127.0.0.1:9").ask()
 
 
 async def test_the_own_authority_is_trusted(world: World, tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path)
     async with served_with_tls(certificate, leads_to=world.drone.url) as url:
-        with pytest.raises(ToolUnavailable, match=r"no safe connection to Drone at .*; set `ca`"):
+        with pytest.raises(Unavailable, match=r"no safe connection to Drone at .*; set `ca`"):
             await world.handler(url=url).ask()
-        with pytest.raises(ToolRejected, match="307: it is elsewhere"):
+        with pytest.raises(Rejected, match="307: it is elsewhere"):
             await world.handler(url=url, ca=certificate.file).ask()

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from handlers.contract import State, ToolRejected
+from handlers.contract import State
+from handlers.errors import Rejected
 from tests.handlers.drone_runs import SHA, SHORT, SLUG, World, a_world, waits
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import unsure
@@ -74,7 +75,7 @@ async def test_one_whose_yaml_is_bad_is_an_error_at_once(world: World) -> None:
 
 async def test_one_that_nothing_builds_is_an_error(world: World) -> None:
     world.drone.add_repo(SLUG, builds_on=("push",))
-    with pytest.raises(ToolRejected, match="triggered by the event 'custom'"):
+    with pytest.raises(Rejected, match="triggered by the event 'custom'"):
         await world.handler(build="create").start(a_deployment())
 
 

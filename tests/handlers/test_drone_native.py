@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from handlers.contract import State, ToolRejected
+from handlers.contract import State
+from handlers.errors import Rejected
 from tests.handlers.drone_runs import SHA, SLUG, World, a_world, asked_ago, ended, waits
 from tests.handlers.runs import a_deployment
 
@@ -44,7 +45,7 @@ async def test_one_that_does_not_come_is_an_error(world: World) -> None:
     world.built()
     handler = world.handler(mode="native")
     assert await handler.find(asked_ago(minutes=3)) is None
-    with pytest.raises(ToolRejected, match=r"event 'Deployments'.*for 'production'"):
+    with pytest.raises(Rejected, match=r"event 'Deployments'.*for 'production'"):
         await handler.start(asked_ago(minutes=3))
     await waits(world.handler(mode="native", start_within="5m"), asked_ago(minutes=3))
     assert world.posts() == []

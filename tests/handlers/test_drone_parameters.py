@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from handlers.contract import ToolRejected
+from handlers.errors import Rejected
 from tests.handlers.drone_runs import World, a_world
 from tests.handlers.runs import a_deployment
 
@@ -78,7 +78,7 @@ async def test_any_text_arrives_as_it_is(world: World) -> None:
 @pytest.mark.parametrize("payload", [{"a": "nul\0"}, {"a": "\ud800"}, {"a\nb": "x"}])
 async def test_what_no_variable_can_hold_is_refused(world: World, payload: object) -> None:
     world.built()
-    with pytest.raises(ToolRejected, match="payload"):
+    with pytest.raises(Rejected, match="payload"):
         await world.handler().start(a_deployment(payload=payload))
     assert world.promotions() == []
 

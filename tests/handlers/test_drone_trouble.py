@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
-from handlers.contract import Run, State, ToolRejected, ToolUnavailable
+from handlers.contract import Run, State
 from handlers.drone.handler import Drone
+from handlers.errors import Rejected, Unavailable
 from tests.handlers.drone_runs import SLUG, World, a_world, waits
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import Says, a_certificate, not_done, unsure
@@ -36,7 +37,7 @@ async def ask(handler: Drone, what: str) -> Any:
     return await getattr(handler, what)(a_deployment())
 
 
-async def trouble_of(handler: Drone, what: str) -> ToolUnavailable:
+async def trouble_of(handler: Drone, what: str) -> Unavailable:
     """What a start only asks has started nothing, whatever becomes of it."""
     asked = ask(handler, what)
     return await (not_done(asked) if what == "start" else unsure(asked))
@@ -73,7 +74,7 @@ async def test_a_drone_that_hangs_is_asked_again(what: str) -> None:
 @pytest.mark.parametrize("what", ASKING)
 async def test_429_is_waited_for_as_long_as_drone_says(world: World, what: str) -> None:
     world.drone.faults.add("*", Fault.rate_limited(30))
-    with pytest.raises(ToolUnavailable) as caught:
+    with pytest.raises(Unavailable) as caught:
         await ask(world.handler(), what)
     assert caught.value.retry_at is not None
     left = caught.value.retry_at - datetime.now(UTC)
@@ -156,7 +157,7 @@ async def test_a_drone_that_cannot_promote_is_told_at_once(world: World) -> None
     """The open-source edition."""
     world.built()
     world.drone.faults.add(PROMOTE, Fault.status(501, {"message": "Not Implemented"}))
-    with pytest.raises(ToolRejected) as caught:
+    with pytest.raises(Rejected) as caught:
         await world.handler().start(a_deployment())
     place = world.drone.url.removeprefix("http://")
     assert str(caught.value) == f"Drone at {place} answers 501: Not Implemented"
@@ -166,14 +167,14 @@ async def test_a_drone_that_cannot_promote_is_told_at_once(world: World) -> None
 @pytest.mark.parametrize("what", ["find", "start"])
 async def test_a_wrong_token_is_refused_at_once(world: World, what: str) -> None:
     world.built()
-    with pytest.raises(ToolRejected, match="does not know the token") as caught:
+    with pytest.raises(Rejected, match="does not know the token") as caught:
         await ask(world.handler(token="wrong"), what)
     assert "wrong" not in str(caught.value)
 
 
 @pytest.mark.parametrize("what", ["find", "start"])
 async def test_an_unknown_repository_is_refused_at_once(world: World, what: str) -> None:
-    with pytest.raises(ToolRejected, match="has no repository 'acme/none', or none that"):
+    with pytest.raises(Rejected, match="has no repository 'acme/none', or none that"):
         await ask(world.handler(repo="acme/none"), what)
 
 
@@ -182,13 +183,13 @@ async def test_a_token_that_may_only_read_is_told_what_it_lacks(world: World, bu
     if build == "existing":
         world.built()
     world.repo.access = "read"
-    with pytest.raises(ToolRejected, match=f"answers 404: .* write access to {SLUG}"):
+    with pytest.raises(Rejected, match=f"answers 404: .* write access to {SLUG}"):
         await world.handler(build=build).start(a_deployment())
 
 
 async def test_a_redirect_is_refused_at_once(world: World) -> None:
     world.drone.faults.add("*", Fault.status(302))
-    with pytest.raises(ToolRejected, match="correct its address"):
+    with pytest.raises(Rejected, match="correct its address"):
         await world.handler().start(a_deployment())
 
 
@@ -196,20 +197,20 @@ async def test_a_redirect_is_refused_at_once(world: World) -> None:
 async def test_a_payload_too_long_for_an_address_is_told(world: World, status: int) -> None:
     world.built()
     world.drone.faults.add(PROMOTE, Fault.status(status))
-    with pytest.raises(ToolRejected, match="payload and parameters are too long"):
+    with pytest.raises(Rejected, match="payload and parameters are too long"):
         await world.handler().start(a_deployment())
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 410, 501])
 async def test_a_run_is_not_given_up_for_an_odd_refusal(world: World, status: int) -> None:
     world.drone.faults.add("*", Fault.status(status), times=2)
-    with pytest.raises(ToolUnavailable):
+    with pytest.raises(Unavailable):
         await world.handler().check(a_deployment(), RUNS)
 
 
 async def test_a_run_that_the_token_may_not_see_any_more_is_not_given_up(world: World) -> None:
     world.repo.access = "none"
-    with pytest.raises(ToolUnavailable, match="404"):
+    with pytest.raises(Unavailable, match="404"):
         await world.handler().check(a_deployment(), RUNS)
 
 
@@ -223,7 +224,7 @@ async def test_a_run_that_an_older_relay_kept_while_it_waited_is_given_up(
     world: World, what: str
 ) -> None:
     for old in ("waiting", "waiting for a build", "asked at 1760000000"):
-        with pytest.raises(ToolRejected, match=f"^'{old}' is no build of Drone: .* deploy again"):
+        with pytest.raises(Rejected, match=f"^'{old}' is no build of Drone: .* deploy again"):
             await getattr(world.handler(), what)(a_deployment(), Run(old, State.QUEUED))
     assert world.drone.calls == []
 
@@ -231,7 +232,7 @@ async def test_a_run_that_an_older_relay_kept_while_it_waited_is_given_up(
 @pytest.mark.parametrize("status", [401, 403, 409, 500, 501])
 async def test_a_cancel_that_is_refused_is_not_taken_for_done(world: World, status: int) -> None:
     world.drone.faults.add("DELETE *", Fault.status(status))
-    with pytest.raises(ToolUnavailable):
+    with pytest.raises(Unavailable):
         await world.handler().cancel(a_deployment(), RUNS)
 
 
@@ -239,7 +240,7 @@ async def test_a_cancel_by_who_may_only_read_is_not_taken_for_done(world: World)
     world.built()
     run = await world.handler().start(a_deployment())
     world.repo.access = "read"
-    with pytest.raises(ToolUnavailable, match="404"):
+    with pytest.raises(Unavailable, match="404"):
         await world.handler().cancel(a_deployment(), run)
     assert [promotion.status for promotion in world.promotions()] == ["pending"]
 
@@ -262,7 +263,7 @@ class TestTls:
     async def test_an_unknown_certificate_is_told(
         self, world: World, safe: tuple[str, str], what: str
     ) -> None:
-        with pytest.raises(ToolUnavailable, match=r"no safe connection to Drone .* certificate"):
+        with pytest.raises(Unavailable, match=r"no safe connection to Drone .* certificate"):
             await ask(world.handler(url=safe[0]), what)
 
     async def test_its_own_authority_can_be_named(

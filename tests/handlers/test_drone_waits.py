@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from handlers.contract import State, ToolNotReady, ToolRejected, ToolUnavailable
+from handlers.contract import State
+from handlers.errors import NotReady, Rejected, Unavailable
 from tests.handlers.drone_runs import OTHER_SHA, SHORT, World, a_world, asked_ago, waits
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import not_done, unsure
@@ -45,7 +46,7 @@ async def test_a_build_that_is_not_there_yet_is_waited_for(world: World) -> None
 
 async def test_a_build_that_does_not_come_is_an_error(world: World) -> None:
     deployment = asked_ago(minutes=3)
-    with pytest.raises(ToolRejected, match=f"no push or tag build of {SHORT}: push it, or set"):
+    with pytest.raises(Rejected, match=f"no push or tag build of {SHORT}: push it, or set"):
         await world.handler().start(deployment)
     assert await waits(world.handler(start_within="5m"), deployment) == NOT_THERE
 
@@ -87,7 +88,7 @@ async def test_that_the_build_waits_for_approval_is_told(world: World) -> None:
 
 async def test_what_the_payload_lacks_is_told_at_once(world: World) -> None:
     world.built("running")
-    with pytest.raises(ToolRejected, match="the deployment's payload has no 'size'"):
+    with pytest.raises(Rejected, match="the deployment's payload has no 'size'"):
         await world.handler(parameters={"SIZE": "{payload.size}"}).start(a_deployment())
 
 
@@ -120,14 +121,14 @@ async def test_trouble_while_it_waits_is_no_end(world: World, fault: Fault) -> N
     handler, deployment = world.handler(), a_deployment()
     await waits(handler, deployment)
     world.drone.faults.add(LIST, fault)
-    assert not isinstance(await not_done(handler.start(deployment)), ToolNotReady)
+    assert not isinstance(await not_done(handler.start(deployment)), NotReady)
     assert await waits(handler, deployment) == WAITING
 
 
 async def test_a_promotion_that_is_put_off_is_tried_when_drone_says(world: World) -> None:
     world.built()
     world.drone.faults.add(PROMOTE, Fault.rate_limited(7))
-    with pytest.raises(ToolUnavailable) as caught:
+    with pytest.raises(Unavailable) as caught:
         await world.handler().start(a_deployment())
     assert caught.value.retry_at is not None
     assert (await world.handler().start(a_deployment())).id == "2"

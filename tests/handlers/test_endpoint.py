@@ -7,8 +7,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import Deployment, Run, State, ToolRejected, ToolUnavailable, ToolUnsure
+from handlers.contract import Deployment, Run, State
 from handlers.endpoint.handler import WAITS, Endpoint
+from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment
@@ -95,7 +96,7 @@ async def test_a_start_whose_answer_got_lost_is_repeated_and_starts_nothing_new(
     tooling.mode, tooling.secret = mode, ""
     endpoint, deployment = an_endpoint(http, f"{tooling.url}/deploy", method=method), a_deployment()
     tooling.faults.add(f"{method} /deploy", Fault.drop_after())
-    with pytest.raises(ToolUnsure):
+    with pytest.raises(UnknownOutcome):
         await endpoint.start(deployment)
     assert tooling.job(KEY).asked == 1
     again = an_endpoint(http, f"{tooling.url}/deploy", method=method)
@@ -152,7 +153,7 @@ async def test_to_cancel_what_has_ended_or_is_unknown_is_harmless(
 
 
 async def test_where_nothing_cancels_it_is_said(endpoint: Endpoint) -> None:
-    with pytest.raises(ToolRejected, match=r"^deploy\.yml names no `cancel`$"):
+    with pytest.raises(Rejected, match=r"^deploy\.yml names no `cancel`$"):
         await endpoint.cancel(*await started(endpoint))
 
 
@@ -160,5 +161,5 @@ async def test_a_cancel_that_is_refused_is_said(http: Http, tooling: Tooling) ->
     endpoint = with_cancel(http, tooling)
     deployment, run = await started(endpoint)
     tooling.secret = "changed"
-    with pytest.raises(ToolUnavailable, match="answers 401: the signature does not fit"):
+    with pytest.raises(Unavailable, match="answers 401: the signature does not fit"):
         await endpoint.cancel(deployment, run)

@@ -6,8 +6,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import Run, State, ToolRejected, ToolUnavailable
+from handlers.contract import Run, State
 from handlers.endpoint.handler import WAITS, Endpoint
+from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment
@@ -175,7 +176,7 @@ async def test_a_conflict_that_tells_no_state_is_a_refusal(
     endpoint: Endpoint, tool: Says, body: Any
 ) -> None:
     tool.says(409, body)
-    with pytest.raises(ToolRejected, match="answers 409"):
+    with pytest.raises(Rejected, match="answers 409"):
         await endpoint.start(a_deployment())
 
 
@@ -193,7 +194,7 @@ async def test_a_refusal_ends_it_with_the_tools_words(
     endpoint: Endpoint, tool: Says, status: int, body: Any, words: str
 ) -> None:
     tool.says(status, body)
-    with pytest.raises(ToolRejected, match=f"^the tool at {tool.host} {words}") as caught:
+    with pytest.raises(Rejected, match=f"^the tool at {tool.host} {words}") as caught:
         await endpoint.start(a_deployment())
     assert caught.value.status == status
 
@@ -226,7 +227,7 @@ async def test_a_hitch_on_the_way_is_tried_again(
     endpoint: Endpoint, tool: Says, status: int
 ) -> None:
     tool.says(status, {})
-    with pytest.raises(ToolUnavailable, match=f"answers {status}"):
+    with pytest.raises(Unavailable, match=f"answers {status}"):
         await endpoint.start(a_deployment())
 
 

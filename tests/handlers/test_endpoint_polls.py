@@ -6,8 +6,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import Run, State, ToolUnavailable, ToolUnsure
+from handlers.contract import Run, State
 from handlers.endpoint.handler import Endpoint
+from handlers.errors import Unavailable, UnknownOutcome
 from handlers.http import Http
 from tests.handlers.endpoints import POLLED, an_endpoint
 from tests.handlers.runs import a_deployment
@@ -49,7 +50,7 @@ async def test_200_without_a_state_is_not_taken_for_a_success(
     endpoint: Endpoint, tool: Says, status: int, body: Any
 ) -> None:
     tool.says(status, body)
-    with pytest.raises(ToolUnsure, match=r"Location has to answer with a `state`"):
+    with pytest.raises(UnknownOutcome, match=r"Location has to answer with a `state`"):
         await endpoint.check(a_deployment(), POLLED)
 
 
@@ -85,5 +86,5 @@ async def test_a_poll_that_is_refused_is_tried_again(
     endpoint: Endpoint, tool: Says, status: int
 ) -> None:
     tool.says(status, {"message": "says the tool", "state": "failure"})
-    with pytest.raises(ToolUnavailable, match=f"answers {status}: says the tool"):
+    with pytest.raises(Unavailable, match=f"answers {status}: says the tool"):
         await endpoint.check(a_deployment(), POLLED)

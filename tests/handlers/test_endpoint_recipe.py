@@ -13,9 +13,10 @@ import aiohttp
 import pytest
 from werkzeug.serving import make_server
 
-from handlers.contract import Deployment, Report, Run, State, ToolRejected
+from handlers.contract import Deployment, Report, Run, State
 from handlers.endpoint.handler import WAITS, EndpointOptions
 from handlers.endpoint.request import signature, standard_document
+from handlers.errors import Rejected
 from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment, eventually
@@ -115,7 +116,7 @@ async def test_the_receiver_reports_again_when_the_relay_is_back(
 async def test_the_receiver_refuses_strangers(
     receiver: str, relay: Says, http: Http, tmp_path: Path, secret: str | None
 ) -> None:
-    with pytest.raises(ToolRejected, match="answers 401: the signature does not fit the body"):
+    with pytest.raises(Rejected, match="answers 401: the signature does not fit the body"):
         await an_endpoint(http, receiver, secret=secret).start(reporting_to(relay))
     assert list((tmp_path / "keys").iterdir()) == []
 
@@ -145,7 +146,7 @@ async def test_the_receiver_deploys_a_captured_request_no_second_time(
 async def test_the_receiver_refuses_what_may_be_read_as_an_option(
     receiver: str, relay: Says, http: Http, tmp_path: Path, facts: dict[str, str]
 ) -> None:
-    with pytest.raises(ToolRejected, match="answers 422: an environment or ref that begins"):
+    with pytest.raises(Rejected, match="answers 422: an environment or ref that begins"):
         await an_endpoint(http, receiver, secret=SECRET).start(reporting_to(relay, **facts))
     assert list((tmp_path / "keys").iterdir()) == []
 

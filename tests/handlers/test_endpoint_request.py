@@ -9,9 +9,10 @@ import aiohttp
 import pytest
 from githubkit_schemas.latest import models
 
-from handlers.contract import State, ToolRejected
+from handlers.contract import State
 from handlers.endpoint.handler import Endpoint
 from handlers.endpoint.request import signature
+from handlers.errors import Rejected
 from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment
@@ -100,7 +101,7 @@ async def test_any_payload_is_sent(
 async def test_a_number_that_json_does_not_know_is_refused(
     endpoint: Endpoint, tooling: Tooling
 ) -> None:
-    with pytest.raises(ToolRejected, match="payload cannot be written as JSON"):
+    with pytest.raises(Rejected, match="payload cannot be written as JSON"):
         await endpoint.start(a_deployment(payload={"size": json.loads("1e999")}))
     assert tooling.jobs == {}
 
@@ -128,7 +129,7 @@ async def test_without_a_secret_nothing_is_signed(http: Http, tooling: Tooling) 
 
 async def test_a_wrong_secret_is_said_in_the_tools_words(http: Http, tooling: Tooling) -> None:
     endpoint = an_endpoint(http, f"{tooling.url}/deploy", secret="another")
-    with pytest.raises(ToolRejected, match="answers 401: the signature does not fit the body"):
+    with pytest.raises(Rejected, match="answers 401: the signature does not fit the body"):
         await endpoint.start(a_deployment())
 
 
@@ -185,14 +186,14 @@ async def test_a_missing_payload_key_is_refused(
     http: Http, tooling: Tooling, options: dict[str, Any]
 ) -> None:
     url = f"{tooling.url}/deploy{options.pop('query', '')}"
-    with pytest.raises(ToolRejected, match="payload has no 'region'"):
+    with pytest.raises(Rejected, match="payload has no 'region'"):
         await an_endpoint(http, url, secret=SECRET, **options).start(a_deployment())
     assert tooling.calls == []
 
 
 async def test_a_line_break_cannot_get_into_a_header(http: Http, tooling: Tooling) -> None:
     endpoint = an_endpoint(http, tooling.url, headers={"X-Note": "{payload.note}"})
-    with pytest.raises(ToolRejected, match="control character"):
+    with pytest.raises(Rejected, match="control character"):
         await endpoint.start(a_deployment(payload={"note": "a\r\nX-Admin: 1"}))
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import Run, State, ToolRejected, ToolUnavailable, ToolUnsure
+from handlers.contract import Run, State
 from handlers.endpoint.handler import Endpoint
+from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import Http
 from tests.handlers.endpoints import POLLED, an_endpoint
 from tests.handlers.runs import a_deployment
@@ -103,7 +104,7 @@ async def test_a_certificate_that_nobody_vouches_for(http: Http, tmp_path: Path)
 async def test_a_tool_that_wants_a_certificate(http: Http, tmp_path: Path) -> None:
     theirs, ours = a_certificate(tmp_path), a_certificate(tmp_path, "relay.example")
     async with served_with_tls(theirs, clients=ours.file) as url:
-        with pytest.raises(ToolUnavailable):
+        with pytest.raises(Unavailable):
             await an_endpoint(http, url, ca=theirs.file).start(a_deployment())
         files = {"ca": theirs.file, "certificate": ours.file, "key": ours.key}
         run = await an_endpoint(http, url, **files).start(a_deployment())
@@ -140,7 +141,7 @@ async def test_a_redirect_that_would_lose_the_document_is_refused(
     endpoint: Endpoint, tool: Says, status: int
 ) -> None:
     tool.faults.add("*", redirect(status, "/v2/deploy"))
-    with pytest.raises(ToolRejected, match=f"answers {status}: it is elsewhere; correct its addr"):
+    with pytest.raises(Rejected, match=f"answers {status}: it is elsewhere; correct its addr"):
         await endpoint.start(a_deployment())
     assert tool.asked == []
 
@@ -165,9 +166,9 @@ async def test_another_host_is_never_sent_anything(
         places += [tool.url.replace("http:", "https:"), tool.url.replace("127.0.0.1", "localhost")]
         for place in places:
             tool.faults.add("*", redirect(status, place), times=2)
-            with pytest.raises(ToolRejected, match=f"answers {status}: it is elsewhere"):
+            with pytest.raises(Rejected, match=f"answers {status}: it is elsewhere"):
                 await endpoint.start(a_deployment())
-            with pytest.raises(ToolUnavailable, match=f"answers {status}: it is elsewhere"):
+            with pytest.raises(Unavailable, match=f"answers {status}: it is elsewhere"):
                 await endpoint.check(a_deployment(), POLLED)
         assert not other.calls
         assert not tool.asked
@@ -176,7 +177,7 @@ async def test_another_host_is_never_sent_anything(
 async def test_https_never_becomes_http(http: Http, tool: Says, tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path)
     async with served_with_tls(certificate, leads_to=tool.url) as url:
-        with pytest.raises(ToolRejected, match="answers 307: it is elsewhere"):
+        with pytest.raises(Rejected, match="answers 307: it is elsewhere"):
             await an_endpoint(http, url, ca=certificate.file).start(a_deployment())
     assert tool.calls == []
 
@@ -189,7 +190,7 @@ async def test_redirects_come_to_an_end(
     if arrives:
         assert (await endpoint.start(a_deployment())).state is State.IN_PROGRESS
         return
-    with pytest.raises(ToolRejected, match="answers 307"):
+    with pytest.raises(Rejected, match="answers 307"):
         await endpoint.start(a_deployment())
     assert len(tool.calls) == 4
 
@@ -199,7 +200,7 @@ async def test_a_redirect_to_nowhere_is_refused(
     endpoint: Endpoint, tool: Says, headers: dict[str, str]
 ) -> None:
     tool.faults.add("*", Fault(answer=307, headers=headers))
-    with pytest.raises(ToolRejected, match="answers 307"):
+    with pytest.raises(Rejected, match="answers 307"):
         await endpoint.start(a_deployment())
 
 
@@ -219,7 +220,7 @@ async def test_no_secret_is_in_the_words(http: Http, tool: Says) -> None:
     )
     for status in (302, 401, 403, 404, 422, 500):
         tool.faults.add("*", Fault.status(status, {}))
-        with pytest.raises((ToolRejected, ToolUnsure)) as caught:
+        with pytest.raises((Rejected, UnknownOutcome)) as caught:
             await endpoint.start(a_deployment())
         assert "pa55" not in str(caught.value)
         assert token not in str(caught.value)

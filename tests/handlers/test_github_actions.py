@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from handlers.contract import Deployment, Run, State, ToolRejected
+from handlers.contract import Deployment, Run, State
+from handlers.errors import Rejected
 from tests.handlers.github_actions_runs import OnGitHub, earlier, ended, followed, opened
 from tests.handlers.runs import eventually
 from webhook.sandbox.faults import Fault
@@ -101,7 +102,7 @@ async def test_a_workflows_own_deployment_starts_no_workflow_so_it_is_refused(
     on_github: OnGitHub,
 ) -> None:
     deployment = replace(await on_github.deployment(), creator="github-actions[bot]")
-    with pytest.raises(ToolRejected, match="starts no workflow for a deployment made with") as told:
+    with pytest.raises(Rejected, match="starts no workflow for a deployment made with") as told:
         await on_github.handler().start(deployment)
     assert len(str(told.value)) <= 140
 
@@ -231,5 +232,5 @@ async def test_the_token_is_good_for_reading_and_cancelling_only(held: OnGitHub)
     asked = [token.permissions for token in held.sandbox.github.world.tokens.values()]
     assert asked == [{"actions": "read", "deployments": "read", "metadata": "read"}]
     held.sandbox.installation.permissions["actions"] = "read"
-    with pytest.raises(ToolRejected, match="actions: write"):
+    with pytest.raises(Rejected, match="actions: write"):
         await handler.cancel(deployment, run)

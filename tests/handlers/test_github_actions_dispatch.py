@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from handlers.contract import Run, State, ToolRejected, ToolUnavailable, ToolUnsure
+from handlers.contract import Run, State
+from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.github_actions.handler import GitHubActions
 from tests.handlers.github_actions_runs import OnGitHub, ended, followed, opened
 from tests.handlers.runs import eventually
@@ -123,7 +124,7 @@ async def test_after_a_lost_answer_the_run_is_found_and_not_started_again(
     held.dispatched()
     handler, deployment = dispatcher(held), await held.deployment()
     held.sandbox.github.faults.add(DISPATCH, Fault.drop_after())
-    with pytest.raises(ToolUnsure):
+    with pytest.raises(UnknownOutcome):
         await handler.start(deployment)
     run = await handler.find(deployment)
     [started] = held.runs_of(deployment)
@@ -172,7 +173,7 @@ async def test_what_github_refuses_is_said_in_words(
     held: OnGitHub, ref: str, more: dict[str, Any], words: str
 ) -> None:
     held.dispatched(**more)
-    with pytest.raises(ToolRejected) as told:
+    with pytest.raises(Rejected) as told:
         await dispatcher(held).start(await held.deployment(ref=ref))
     assert str(told.value) == words
     assert len(words) <= 140
@@ -182,7 +183,7 @@ async def test_what_github_refuses_is_said_in_words(
 
 async def test_a_branch_without_the_workflow_is_named(held: OnGitHub) -> None:
     held.dispatched().missing_at.add("old")
-    with pytest.raises(ToolRejected, match=r"'deploy.yml' at 'old' has no"):
+    with pytest.raises(Rejected, match=r"'deploy.yml' at 'old' has no"):
         await dispatcher(held).start(await held.deployment(ref="old"))
 
 
@@ -190,7 +191,7 @@ async def test_a_branch_without_the_workflow_is_named(held: OnGitHub) -> None:
 async def test_a_workflow_that_is_not_there_is_named(held: OnGitHub, method: str) -> None:
     held.dispatched()
     handler, deployment = dispatcher(held, workflow="deplyo.yml"), await held.deployment()
-    with pytest.raises(ToolRejected) as told:
+    with pytest.raises(Rejected) as told:
         await getattr(handler, method)(deployment)
     assert str(told.value) == (
         f"{REPOSITORY} has no workflow 'deplyo.yml' on its default branch that the App can see;"
@@ -201,7 +202,7 @@ async def test_a_workflow_that_is_not_there_is_named(held: OnGitHub, method: str
 async def test_an_app_that_may_not_start_workflows_is_told(held: OnGitHub) -> None:
     held.dispatched()
     held.sandbox.installation.permissions["actions"] = "read"
-    with pytest.raises(ToolRejected, match="actions: write"):
+    with pytest.raises(Rejected, match="actions: write"):
         await dispatcher(held).find(await held.deployment())
 
 
@@ -245,7 +246,7 @@ async def test_a_run_that_vanishes_is_an_error_once_it_has_begun(held: OnGitHub)
     begun = await handler.check(deployment, asked)
     assert begun.state is State.IN_PROGRESS
     held.actions.runs.delete(started)
-    with pytest.raises(ToolUnavailable, match="does not know workflow run"):
+    with pytest.raises(Unavailable, match="does not know workflow run"):
         await handler.check(deployment, asked)
     run = await handler.check(deployment, begun)
     assert (run.state, run.description) == (

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from pydantic import BaseModel, PositiveInt, TypeAdapter
 
-from handlers.contract import ToolRejected, ToolUnsure
+from handlers.errors import Rejected, UnknownOutcome
 from handlers.http import Http, only_asking
 from tests.handlers.tools import Says, not_done
 from webhook.sandbox.faults import Fault
@@ -70,11 +70,11 @@ async def test_what_is_no_json_may_have_been_done(http: Http, tool: Says, body: 
     tool.body = body
     answer = await http.call("Tool", "GET", tool.url)
     with pytest.raises(
-        ToolUnsure, match="answers 200 with something other than JSON; check its address"
+        UnknownOutcome, match="answers 200 with something other than JSON; check its address"
     ):
         answer.json()
     with pytest.raises(
-        ToolUnsure, match="answers 200 with something other than JSON; check its address"
+        UnknownOutcome, match="answers 200 with something other than JSON; check its address"
     ):
         answer.read(list[int])
 
@@ -98,7 +98,7 @@ async def test_what_has_another_shape_may_have_been_done(
 ) -> None:
     tool.says(200, body)
     answer = await http.call("Tool", "POST", f"{tool.url}/hidden?token=hidden")
-    with pytest.raises(ToolUnsure) as caught:
+    with pytest.raises(UnknownOutcome) as caught:
         answer.read(Thing)
     words = "answers with something the relay does not understand; check its address in deploy.yml"
     assert str(caught.value) == f"Tool at {tool.host} {words}"
@@ -156,7 +156,7 @@ async def test_a_question_may_be_refused(http: Http, tool: Says, status: int) ->
         raise (await http.call("Tool", "GET", tool.url)).refusal()
 
     tool.status = status
-    with pytest.raises(ToolRejected, match=f"answers {status}") as caught:
+    with pytest.raises(Rejected, match=f"answers {status}") as caught:
         await asked(ask())
     assert caught.value.status == status
 

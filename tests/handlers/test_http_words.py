@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from handlers.contract import ToolRejected, ToolUnavailable
+from handlers.errors import Rejected, Unavailable
 from handlers.http import LARGEST_ANSWER, SET_CA, Http, tls_context
 from tests.handlers.tools import Says, a_certificate, served_with_tls, speaking
 
@@ -47,7 +47,7 @@ async def http() -> AsyncIterator[Http]:
 
 
 async def said(call: Awaitable[Any]) -> str:
-    with pytest.raises((ToolUnavailable, ToolRejected)) as caught:
+    with pytest.raises((Unavailable, Rejected)) as caught:
         await call
     assert f"{TOOL} at {HOST}" in str(caught.value) or "unknown" in str(caught.value)
     assert "://drone" not in str(caught.value)

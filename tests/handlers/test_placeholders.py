@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from handlers.contract import ToolRejected
+from handlers.errors import Rejected
 from handlers.placeholders import Template, fill, fill_argument, payload_values
 from tests.handlers.runs import a_deployment
 
@@ -50,7 +50,7 @@ def test_payload_keys_are_filled_in(payload: Any, key: str, filled: str) -> None
     "payload", [None, "", "text", "[1]", "{", {}, {"a": 1}, {"a": {"b": None}}, {"a": {}}, [1]]
 )
 def test_a_missing_payload_key_is_named(payload: Any) -> None:
-    with pytest.raises(ToolRejected, match=r"payload has no 'a\.b'"):
+    with pytest.raises(Rejected, match=r"payload has no 'a\.b'"):
         fill("{payload.a.b}", a_deployment(payload=payload))
 
 
@@ -72,13 +72,13 @@ def test_a_lone_brace_is_refused_early(template: str) -> None:
 
 @pytest.mark.parametrize("value", ["a\nb", "a\0", "\x7f", "\x1b[31m", "\x85", "\ud800"])
 def test_control_characters_are_not_filled_in(value: str) -> None:
-    with pytest.raises(ToolRejected, match=r"\{payload\.x\} contains a control character"):
+    with pytest.raises(Rejected, match=r"\{payload\.x\} contains a control character"):
         fill("--x={payload.x}", a_deployment(payload={"x": value}))
 
 
 def test_a_value_does_not_become_an_option() -> None:
     deployment = a_deployment(payload={"host": "--force"})
-    with pytest.raises(ToolRejected, match=r"'--force', filled in for '{payload\.host}'"):
+    with pytest.raises(Rejected, match=r"'--force', filled in for '{payload\.host}'"):
         fill_argument("{payload.host}", deployment)
     assert fill_argument("--host={payload.host}", deployment) == "--host=--force"
 

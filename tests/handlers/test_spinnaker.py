@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from handlers.contract import Run, State, ToolRejected, ToolUnavailable
+from handlers.contract import Run, State
+from handlers.errors import Rejected, Unavailable
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import (
     SOURCE,
@@ -105,14 +106,14 @@ async def test_a_payload_replaces_no_other_parameter(world: World) -> None:
 async def test_what_spinnaker_would_evaluate_is_not_sent(
     world: World, facts: dict[str, Any]
 ) -> None:
-    with pytest.raises(ToolRejected, match=r"contains '\$\{', which Spinnaker would evaluate"):
+    with pytest.raises(Rejected, match=r"contains '\$\{', which Spinnaker would evaluate"):
         await world.handler().start(a_deployment(**facts))
     assert world.posts() == 0
 
 
 @pytest.mark.parametrize("payload", ['{"a": NaN}', '{"a": 1e999}'])
 async def test_a_payload_that_is_not_json_is_not_sent(world: World, payload: str) -> None:
-    with pytest.raises(ToolRejected, match="payload is not plain JSON"):
+    with pytest.raises(Rejected, match="payload is not plain JSON"):
         await world.handler().start(a_deployment(payload=payload))
     assert world.posts() == 0
 
@@ -254,7 +255,7 @@ async def test_before_a_pipeline_is_known_none_can_be_cancelled(world: World) ->
     world.spinnaker.lag = 60
     handler = world.handler()
     run = await handler.start(a_deployment())
-    with pytest.raises(ToolUnavailable, match="none could be stopped"):
+    with pytest.raises(Unavailable, match="none could be stopped"):
         await handler.cancel(a_deployment(), run)
 
 
@@ -272,7 +273,7 @@ async def test_one_that_cannot_be_cancelled_does_not_keep_the_others_going(world
     run = await handler.check(a_deployment(), run)
     first = run.id.split()[0]
     world.spinnaker.faults.add(f"PUT /pipelines/{first}/cancel", Fault.status(403))
-    with pytest.raises(ToolRejected, match="answers 403: its user may not do this"):
+    with pytest.raises(Rejected, match="answers 403: its user may not do this"):
         await handler.cancel(a_deployment(), run)
     assert sorted(e.status for e in executions) == ["CANCELED", "RUNNING"]
 

@@ -7,7 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import CanBeAsked, ToolRejected, ToolUnavailable
+from handlers.contract import CanBeAsked
+from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
 from handlers.spinnaker.handler import Spinnaker as Handler
 from tests.handlers.spinnaker_runs import World, a_pipeline
@@ -40,13 +41,13 @@ async def test_it_answers(world: World) -> None:
 
 
 async def test_an_application_that_is_not_there_is_said(world: World) -> None:
-    with pytest.raises(ToolRejected, match=r"has no application 'shpo'; check it in deploy\.yml"):
+    with pytest.raises(Rejected, match=r"has no application 'shpo'; check it in deploy\.yml"):
         await a_handler(world, application="shpo").ask()
 
 
 async def test_an_application_that_may_only_be_seen_is_not_enough(world: World) -> None:
     world.spinnaker.faults.add("GET /applications/shop/executions/*", Fault.status(403))
-    with pytest.raises(ToolRejected, match="403: its user may not do this; check its permissions"):
+    with pytest.raises(Rejected, match="403: its user may not do this; check its permissions"):
         await a_handler(world, application="shop").ask()
 
 
@@ -54,7 +55,7 @@ async def test_who_may_not_search_everywhere_is_told_to_name_the_application(
     world: World,
 ) -> None:
     world.spinnaker.searches_everywhere = False
-    with pytest.raises(ToolRejected, match=r"403: .*; name the `application` in deploy\.yml"):
+    with pytest.raises(Rejected, match=r"403: .*; name the `application` in deploy\.yml"):
         await a_handler(world).ask()
 
 
@@ -63,7 +64,7 @@ async def test_who_may_not_search_everywhere_is_told_to_name_the_application(
 async def test_a_wrong_token_is_said_and_not_shown(
     world: World, application: str | None, given: dict[str, Any]
 ) -> None:
-    with pytest.raises(ToolRejected, match="401: check the credentials") as caught:
+    with pytest.raises(Rejected, match="401: check the credentials") as caught:
         await a_handler(world, application=application, **given).ask()
     assert "wr0ng" not in str(caught.value)
 
@@ -72,7 +73,7 @@ async def test_gates_way_to_its_page_for_signing_in_is_said() -> None:
     server = Spinnaker(username="relay", password="right")
     async with server, aiohttp.ClientSession() as session:
         handler = World(server, Http(session)).handler(username="relay", password="wr0ng")
-        with pytest.raises(ToolRejected, match=r"302: check the credentials in deploy\.yml"):
+        with pytest.raises(Rejected, match=r"302: check the credentials in deploy\.yml"):
             await handler.ask()
 
 
@@ -92,10 +93,10 @@ async def test_a_bad_answer_is_said(
     world = replace(world, http=Http(session, timeout=0.3 if fault.wait else 30))
     for options in ({}, {"application": "shop"}):
         world.spinnaker.faults.add("GET *", fault)
-        with pytest.raises(ToolUnavailable, match=words):
+        with pytest.raises(Unavailable, match=words):
             await a_handler(world, **options).ask()
 
 
 async def test_a_closed_port_is_said(world: World) -> None:
-    with pytest.raises(ToolUnavailable, match="cannot be reached: connection refused"):
+    with pytest.raises(Unavailable, match="cannot be reached: connection refused"):
         await a_handler(world, url="http://127.0.0.1:9").ask()

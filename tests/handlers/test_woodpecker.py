@@ -9,7 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import Run, State, ToolRejected, ToolUnavailable
+from handlers.contract import Run, State
+from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
 from handlers.woodpecker import STATES, Woodpecker, WoodpeckerOptions
 from tests.handlers.runs import a_deployment, lent
@@ -90,7 +91,7 @@ async def test_a_missing_payload_key_starts_nothing(
     repo: sandbox.Repo, tool: sandbox.Woodpecker, session: aiohttp.ClientSession
 ) -> None:
     handler = a_handler(session, url=tool.url, parameters={"REGION": "{payload.region}"})
-    with pytest.raises(ToolRejected, match="payload has no 'region'"):
+    with pytest.raises(Rejected, match="payload has no 'region'"):
         await handler.start(a_deployment())
     assert tool.calls == []
 
@@ -99,7 +100,7 @@ async def test_a_commit_that_was_not_built_is_refused(
     repo: sandbox.Repo, handler: Woodpecker
 ) -> None:
     repo.pipelines[0].status = "failure"
-    with pytest.raises(ToolRejected, match="has not built f95f852 with success yet"):
+    with pytest.raises(Rejected, match="has not built f95f852 with success yet"):
         await handler.start(a_deployment())
 
 
@@ -116,7 +117,7 @@ async def test_rights_that_are_missing_are_named(
 ) -> None:
     for name, value in wrong.items():
         setattr(repo, name, value)
-    with pytest.raises(ToolRejected, match=words):
+    with pytest.raises(Rejected, match=words):
         await handler.start(a_deployment())
     assert repo.deployments == []
 
@@ -128,7 +129,7 @@ async def test_a_wrong_token_is_said_and_not_shown(
     """Anybody may read a public repository; there the POST is the first to be refused."""
     repo.public = public
     handler = a_handler(session, url=tool.url, token="an-old-token")
-    with pytest.raises(ToolRejected, match="does not know the token") as caught:
+    with pytest.raises(Rejected, match="does not know the token") as caught:
         await handler.start(a_deployment())
     assert "an-old-token" not in str(caught.value)
 
@@ -255,11 +256,11 @@ async def test_rights_that_are_lost_on_the_way_may_come_back(
 ) -> None:
     run = await handler.start(a_deployment())
     repo.pull = repo.push = False
-    with pytest.raises(ToolUnavailable, match="answers 404"):
+    with pytest.raises(Unavailable, match="answers 404"):
         await handler.check(a_deployment(), run)
     repo.pull, tool.token = True, "another"
     for act in (handler.check, handler.cancel):
-        with pytest.raises(ToolUnavailable, match="does not know the token"):
+        with pytest.raises(Unavailable, match="does not know the token"):
             await act(a_deployment(), run)
 
 

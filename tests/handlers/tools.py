@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from handlers.contract import ToolUnavailable, ToolUnsure
+from handlers.errors import Unavailable, UnknownOutcome
 from webhook.sandbox.server import Server
 
 
@@ -158,15 +158,15 @@ async def speaking(*pieces: bytes, ends: str = "closes", pause: float = 0) -> As
     server.close()
 
 
-async def not_done(call: Awaitable[Any]) -> ToolUnavailable:
+async def not_done(call: Awaitable[Any]) -> Unavailable:
     """It says that nothing was done."""
-    with pytest.raises(ToolUnavailable) as caught:
+    with pytest.raises(Unavailable) as caught:
         await call
-    assert not isinstance(caught.value, ToolUnsure)
+    assert not isinstance(caught.value, UnknownOutcome)
     return caught.value
 
 
-async def unsure(call: Awaitable[Any]) -> ToolUnsure:
-    with pytest.raises(ToolUnsure) as caught:
+async def unsure(call: Awaitable[Any]) -> UnknownOutcome:
+    with pytest.raises(UnknownOutcome) as caught:
         await call
     return caught.value

@@ -6,7 +6,8 @@ import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 
-from handlers.contract import State, ToolRejected
+from handlers import errors as tool_errors
+from handlers.contract import State
 from webhook.deployments.route import no_route_words, route
 from webhook.outbound.trouble import Later, NoAccess
 from webhook.store.deployments import DeploymentRow, Outdated
@@ -37,7 +38,7 @@ async def advance(relay: Relay, deployment_id: int) -> datetime | None:
     look = Look(relay, row, environment, relay.handler(environment))
     try:
         return await look.take()
-    except (ToolRejected, NoAccess) as refused:
+    except (tool_errors.Rejected, NoAccess) as refused:
         await moves.end(relay, look.row, str(refused))
         return None
     except (Later, Outdated, psycopg.OperationalError, ConnectorException):

@@ -10,18 +10,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from handlers import durations
-from handlers.contract import (
-    Deployment,
-    Handler,
-    KeepsOutput,
-    Run,
-    State,
-    ToolBusy,
-    ToolNotReady,
-    ToolRejected,
-    ToolUnavailable,
-    ToolUnsure,
-)
+from handlers import errors as tool_errors
+from handlers.contract import Deployment, Handler, KeepsOutput, Run, State
 from handlers.http import TIMEOUT
 from webhook.deployments.config import Environment
 from webhook.outbound.trouble import Later, Unsure
@@ -79,7 +69,7 @@ class Look:
             await self._mark_first()
         try:
             run = await self._run()
-        except ToolUnavailable as trouble:
+        except tool_errors.Unavailable as trouble:
             return await self._try_later(trouble)
         if run is None:
             return None
@@ -93,7 +83,9 @@ class Look:
         async with self.relay.pool.connection() as connection:
             gone = await places.is_gone(connection, place, self.relay.place)
         if gone:
-            raise ToolRejected("lost: the machine that ran it is gone, or its disk was replaced")
+            raise tool_errors.Rejected(
+                "lost: the machine that ran it is gone, or its disk was replaced"
+            )
         raise Elsewhere(place)
 
     def _reports_until(self) -> datetime | None:
@@ -142,17 +134,17 @@ class Look:
             await self._never_begun()
             return None
         if now() >= self.due:
-            raise ToolRejected(self._given_up(self.row.tool_trouble))
+            raise tool_errors.Rejected(self._given_up(self.row.tool_trouble))
         return await self._start()
 
     async def _find(self) -> Run | None:
         """While a start may have got through, a refusal is no reason to give it up."""
         try:
             return await self.handler.find(self.deployment)
-        except ToolRejected as refused:
+        except tool_errors.Rejected as refused:
             if self.row.tried_until is None:
                 raise
-            raise ToolUnavailable(str(refused)) from refused
+            raise tool_errors.Unavailable(str(refused)) from refused
 
     async def _start(self) -> Run:
         hidden = self.handler.appears_within
@@ -160,9 +152,9 @@ class Look:
             await self._mark_try(now() + CALL_MAY_TAKE + hidden)
         try:
             run = await self.handler.start(self.deployment)
-        except ToolUnavailable as trouble:
+        except tool_errors.Unavailable as trouble:
             if hidden:
-                done = isinstance(trouble, ToolUnsure)
+                done = isinstance(trouble, tool_errors.UnknownOutcome)
                 await self._mark_end_of_try(now() + hidden if done else None)
             raise
         log.info("run started", run=run.id, handler=self.row.handler)
@@ -180,15 +172,15 @@ class Look:
             except Outdated:
                 self.row = await self.relay.read(self.row.id) or self.row
 
-    async def _try_later(self, trouble: ToolUnavailable) -> datetime | None:
+    async def _try_later(self, trouble: tool_errors.Unavailable) -> datetime | None:
         if now() >= self.due:
             left = await self._cancel(_as_run(self.row.run)) if self.row.run else ""
             await moves.end(self.relay, self.row, self._given_up(f"{trouble}{left}"))
             return None
-        if isinstance(trouble, ToolNotReady):
+        if isinstance(trouble, tool_errors.NotReady):
             await moves.not_ready(self.relay, self.row, str(trouble), held=trouble.held)
             return min(trouble.retry_at or self._next(least=LOOK_AGAIN, most=15), self.due)
-        if isinstance(trouble, ToolBusy):
+        if isinstance(trouble, tool_errors.Busy):
             return min(self._next(least=LOOK_AGAIN, most=60), self.due)
         log.warning("tool unavailable", words=str(trouble))
         told_at = (self.row.tool_trouble_since or now()) + TELL_AFTER
@@ -212,9 +204,9 @@ class Look:
             await moves.reports_first(connection, self.row)
         try:
             await self.handler.cancel(self.deployment, run)
-        except ToolUnavailable as trouble:
+        except tool_errors.Unavailable as trouble:
             return await self._try_later(trouble)
-        except ToolRejected as refused:
+        except tool_errors.Rejected as refused:
             self.row = await moves.not_cancelled(self.relay, self.row, str(refused))
             return await self._settle(run)
         words = f"Cancelled by {self.row.cancel_asked_by}"
@@ -264,7 +256,7 @@ class Look:
             await moves.reports_first(connection, self.row)
         try:
             await self.handler.cancel(self.deployment, run)
-        except (ToolUnavailable, ToolRejected) as trouble:
+        except (tool_errors.Unavailable, tool_errors.Rejected) as trouble:
             log.warning("run not stopped", run=run.id, words=str(trouble))
             return f"; its run may go on: {trouble}"
         return ""

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from handlers.contract import Deployment, ToolRejected, ToolUnavailable, ToolUnsure
+from handlers import errors as tool_errors
+from handlers.contract import Deployment
 from webhook.outbound.app_tokens import Scope
 from webhook.outbound.github import GitHub
 from webhook.outbound.trouble import Later, Refused, Unsure
@@ -38,8 +39,8 @@ class ToolsGitHub:
         try:
             return await self._github.call(scope, method, path, body)
         except Later as later:
-            raise ToolUnavailable(str(later), retry_at=later.at) from later
+            raise tool_errors.Unavailable(str(later), retry_at=later.at) from later
         except Unsure as trouble:
-            raise ToolUnsure(str(trouble)) from trouble
+            raise tool_errors.UnknownOutcome(str(trouble)) from trouble
         except Refused as refused:
-            raise ToolRejected(str(refused), status=refused.status) from refused
+            raise tool_errors.Rejected(str(refused), status=refused.status) from refused

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 
-class ToolUnavailable(Exception):
+class Unavailable(Exception):
     """The tool did not answer, or asked to be left alone for a while; worth another try.
 
     Nothing was done.
@@ -14,7 +14,7 @@ class ToolUnavailable(Exception):
         self.retry_at = retry_at
 
 
-class ToolNotReady(ToolUnavailable):
+class NotReady(Unavailable):
     """Nothing is wrong: what the start needs, a build for example, is still to come; `held`: from a
     person."""
 
@@ -23,15 +23,15 @@ class ToolNotReady(ToolUnavailable):
         self.held = held
 
 
-class ToolBusy(ToolUnavailable):
+class Busy(Unavailable):
     """It was not even asked: enough calls are under way from here."""
 
 
-class ToolUnsure(ToolUnavailable):
+class UnknownOutcome(Unavailable):
     """No answer, or a broken one: it may have been done."""
 
 
-class ToolRejected(Exception):
+class Rejected(Exception):
     """The tool refuses this deployment; trying again would not help.
 
     `status` is that of its HTTP answer, where there was one.
