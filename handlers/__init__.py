@@ -2,10 +2,10 @@
 
 from handlers.command import Command
 from handlers.contract import Handler
-from handlers.drone.handler import Drone
-from handlers.endpoint.handler import Endpoint
-from handlers.github_actions.handler import GitHubActions
-from handlers.spinnaker.handler import Spinnaker
+from handlers.drone import Drone
+from handlers.endpoint import Endpoint
+from handlers.github_actions import GitHubActions
+from handlers.spinnaker import Spinnaker
 from handlers.woodpecker import Woodpecker
 
 HANDLERS: dict[str, type[Handler]] = {

@@ -25,7 +25,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from handlers import contract
 from handlers.contract import Deployment, Pace, Run, State, Workplace
 from handlers.errors import Rejected, Unavailable
-from handlers.placeholders import Template, fill, fill_argument, payload, plain
+from handlers.options import Template, fill, fill_argument, payload, plain
 from handlers.supervision import rundir
 from handlers.supervision.handover import hand_over, reap
 from handlers.supervision.output import URL

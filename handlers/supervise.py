@@ -14,7 +14,10 @@ import contextlib
 import errno
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -24,10 +27,13 @@ if __name__ == "__main__":
     package.__path__ = [str(Path(__file__).parent)]
     sys.modules["handlers"] = package
 
-from handlers.supervision import ending, rundir
-from handlers.supervision.launch import StartError, launch
+from handlers.supervision import rundir
 from handlers.supervision.output import Output
 from handlers.supervision.watch import Watch, wake_on_signals
+from handlers.text import redacted
+
+LONGEST_DESCRIPTION = 140  # characters; GitHub refuses more
+ROOM_WILL_BE_MADE = 3600  # seconds
 
 
 def main() -> None:
@@ -79,17 +85,89 @@ def run(order: rundir.Order, directory: Path, wake: int) -> None:
     try:
         process = launch(order, directory)
     except StartError as error:
-        ending.record(directory, order, "error", str(error))
+        record(directory, order, "error", str(error))
         answer("ready")
         return
     answer("ready")
     watch = Watch(order, process, output, wake)
     code = watch.follow()
     output.close()
-    state, words = ending.outcome(code, output.last_line())
+    state, words = outcome(code, output.last_line())
     if watch.stopped:
         state, words = "error", watch.stopped
-    ending.record(directory, order, state, words, output.environment_url)
+    record(directory, order, state, words, output.environment_url)
+
+
+class StartError(Exception):
+    """Its words are shown to people."""
+
+
+def launch(order: rundir.Order, directory: Path) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603 - the operator's argv; no shell
+            order.argv,
+            cwd=order.cwd,
+            env=order.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            start_new_session=True,
+            # Between fork and exec the child holds our lock, too. Recording it there leaves no
+            # moment at which the command runs, we are dead and nobody knows its pid.
+            preexec_fn=lambda: rundir.record_command(directory),  # noqa: PLW1509 - no threads here
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise StartError(_why(order, error)) from error
+
+
+def _why(order: rundir.Order, error: Exception) -> str:
+    command = f"the command '{order.argv[0]}'"
+    if not isinstance(error, OSError):
+        return f"{command} could not be started: its run could not be recorded"
+    missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+    if order.cwd and error.filename == order.cwd:
+        return f"the directory '{order.cwd}' " + ("is not there" if missing else "is closed to us")
+    if missing and "/" in order.argv[0] and Path(order.cwd or "", order.argv[0]).exists():
+        return f"the interpreter that {command} names is not there"
+    if missing:
+        return f"{command} is not there"
+    if error.errno == errno.EACCES:
+        return f"{command} is not executable"
+    return f"{command} could not be started: {error.strerror}"
+
+
+def outcome(code: int, last_line: str) -> tuple[str, str]:
+    """State and description of a command that ended by itself; a success needs no words."""
+    if code == 0:
+        return "success", ""
+    if code < 0:
+        return "failure", f"killed by {_signal_name(-code)}"
+    return "failure", f"exit code {code}: {last_line}" if last_line else f"exit code {code}"
+
+
+def record(directory: Path, order: rundir.Order, state: str, words: str, url: str = "") -> None:
+    words = redacted(words, order.secrets)
+    if len(words) > LONGEST_DESCRIPTION:
+        words = words[: LONGEST_DESCRIPTION - 1] + "…"
+    url = url or (order.environment_url if state == "success" else "")
+    end = {"state": state, "description": words, "environment_url": url}
+    for _ in range(ROOM_WILL_BE_MADE):
+        try:
+            rundir.write(directory, "end", end)
+        except FileNotFoundError:
+            return  # somebody removed the run's directory
+        except OSError:
+            time.sleep(1)  # a full disk is no reason to call the run lost
+        else:
+            return
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def answer(words: str) -> None:

@@ -15,8 +15,7 @@ from handlers import contract
 from handlers.contract import Deployment, Pace, Run, State, Workplace
 from handlers.errors import Rejected
 from handlers.http import Answer, only_asking
-from handlers.option_types import BaseUrl, Text
-from handlers.placeholders import Template, fill
+from handlers.options import BaseUrl, Template, Text, fill
 
 PAGE, MOST_PAGES = 50, 10  # Woodpecker lists 50 pipelines at a time
 STATES = {

@@ -15,11 +15,10 @@ from typing import Any
 
 from handlers.contract import Deployment, GitHubApi, Run, State
 from handlers.errors import Rejected, Unavailable
-from handlers.github_actions.api import Actions, mendable
-from handlers.github_actions.documents import WorkflowRun, web_url
+from handlers.github_actions.api import Actions, WorkflowRun, mendable, web_url
 from handlers.github_actions.options import GitHubActionsOptions
-from handlers.github_actions.standing import Seen, has_telling_jobs, quoted, standing
-from handlers.placeholders import fill
+from handlers.github_actions.status import Seen, has_telling_jobs, quoted, standing
+from handlers.options import fill
 
 EVENT = "workflow_dispatch"
 WRITE = {"actions": "write"}

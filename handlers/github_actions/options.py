@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from handlers import contract
-from handlers.option_types import Duration
-from handlers.placeholders import Template
+from handlers.options import Duration, Template
 
 MOST_INPUTS = 25
 _OF_DISPATCH = ("ref", "inputs", "correlation")

@@ -1,19 +1,78 @@
-"""`mode: watch`: GitHub starts the workflows `on: deployment` by itself; here they are followed.
+"""`mode: watch`: GitHub itself starts the workflows `on: deployment`; the handler follows them.
 
-Nothing is started, so nothing can be started twice. Which runs are this deployment's is worked out
-anew each time, because a run that GitHub lists late changes which others belong to whom.
+Nothing is started, so nothing can be started twice. GitHub does not say which run belongs to which
+deployment. A title that contains the deployment's id does (`run-name`). Of the other runs GitHub
+starts one for each deployment and workflow, so the oldest run belongs to the oldest deployment of
+the same commit that has no run of that workflow yet. This is worked out anew for each check,
+because a run that GitHub lists late changes which others belong to which deployment.
 """
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
 
 from handlers.contract import Deployment, GitHubApi, Run, State
 from handlers.errors import Rejected
-from handlers.github_actions.api import Actions, mendable
-from handlers.github_actions.documents import ACTIONS_BOT, WorkflowRun
-from handlers.github_actions.matching import Asked, belonging
+from handlers.github_actions.api import ACTIONS_BOT, Actions, WorkflowRun, mendable
 from handlers.github_actions.options import GitHubActionsOptions
-from handlers.github_actions.standing import Seen, has_telling_jobs, standing
+from handlers.github_actions.status import Seen, has_telling_jobs, standing
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Asked:
+    """A deployment, made by somebody whose deployments start workflows. Sorted: oldest first."""
+
+    created_at: datetime
+    id: int
+
+
+def belonging(
+    asked: Asked, runs: Iterable[WorkflowRun], others: Iterable[Asked], start_within: timedelta
+) -> list[WorkflowRun]:
+    """The runs of `asked`, oldest first, out of those of its commit.
+
+    `others` are the deployments of that commit; `asked` may be among them.
+    """
+    every = sorted({asked, *others})
+    found: list[WorkflowRun] = []
+    by_workflow = sorted(set(runs), key=lambda run: (run.workflow_id, run.age))
+    for _, group in groupby(by_workflow, key=lambda run: run.workflow_id):
+        of_workflow = list(group)
+        owners = _owners(of_workflow, every, start_within)
+        found += [run for run in of_workflow if owners.get(run.id) == asked.id]
+    return sorted(found, key=lambda run: run.age)
+
+
+def _owners(
+    runs: Sequence[WorkflowRun], every: Sequence[Asked], start_within: timedelta
+) -> dict[int, int]:
+    """The run's id -> its deployment's, of one workflow."""
+    owners = _by_title(runs, every)
+    for run in runs:
+        if run.id in owners:
+            continue
+        taken = set(owners.values())
+        for asked in every:
+            in_time = asked.created_at <= run.created_at <= asked.created_at + start_within
+            if in_time and asked.id not in taken:
+                owners[run.id] = asked.id
+                break
+    return owners
+
+
+def _by_title(runs: Sequence[WorkflowRun], every: Sequence[Asked]) -> dict[int, int]:
+    """Where the title names exactly one. Without `run-name` it may be a commit's, whose numbers
+    mean something else: then all of that commit's runs have the same."""
+    named: dict[int, int] = {}
+    for run in runs:
+        ids = [a.id for a in every if a.created_at <= run.created_at and run.names(a.id)]
+        if len(ids) == 1:
+            named[run.id] = ids[0]
+    times = Counter(named.values())
+    return {run_id: asked_id for run_id, asked_id in named.items() if times[asked_id] == 1}
+
 
 EVENT = "deployment"
 READ = {"actions": "read", "deployments": "read"}

@@ -12,10 +12,20 @@ from pydantic import AfterValidator, Field, model_validator
 
 from handlers import contract
 from handlers.http import tls_context
-from handlers.option_types import BaseUrl, Duration, File, Text
-from handlers.placeholders import Template
-from handlers.spinnaker.event import EXPRESSION, STANDARD_PARAMETERS
+from handlers.options import BaseUrl, Duration, File, Template, Text
 
+# What Orca evaluates.
+EXPRESSION = "${"
+STANDARD_PARAMETERS = (
+    "owner",
+    "repo",
+    "deployment_id",
+    "ref",
+    "sha",
+    "environment",
+    "report_url",
+    "report_token",
+)
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(hours=1)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from handlers.redaction import Redactor
+from handlers.text import Redactor
 
 KEPT_END = 16 * 1024
 LONGEST_LINE = 4 * 1024  # of those searched for the marker

@@ -16,8 +16,7 @@ import time
 
 from handlers import durations
 from handlers.supervision.output import Output
-from handlers.supervision.processes import group_lives
-from handlers.supervision.rundir import Order
+from handlers.supervision.rundir import Order, group_lives
 
 DRAIN = 2.0  # others may hold the command's output open for as long as they live
 NOTICE = 0.05  # nobody tells when the last one of a group is gone

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from handlers.contract import Deployment, Run
-from handlers.drone.handler import Drone as Handler
+from handlers.drone import Drone as Handler
 from handlers.drone.options import DroneOptions
 from handlers.errors import NotReady
 from handlers.http import Http

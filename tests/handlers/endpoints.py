@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from handlers.contract import Run, State
-from handlers.endpoint.handler import Endpoint, EndpointOptions
+from handlers.endpoint import Endpoint, EndpointOptions
 from handlers.http import Http
 from tests.handlers.runs import lent
 

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from handlers.contract import Deployment, Run
-from handlers.github_actions.handler import GitHubActions, GitHubActionsOptions
+from handlers.github_actions import GitHubActions, GitHubActionsOptions
 from tests.handlers.runs import a_deployment, lent
 from webhook.outbound.github import GitHub
 from webhook.sandbox.github_actions import Actions

@@ -12,7 +12,7 @@ import aiohttp
 
 from handlers.contract import Deployment, Run
 from handlers.http import Http
-from handlers.spinnaker.handler import Spinnaker as Handler
+from handlers.spinnaker import Spinnaker as Handler
 from handlers.spinnaker.options import SpinnakerOptions
 from tests.handlers.runs import a_deployment, lent
 from webhook.sandbox.spinnaker import Spinnaker

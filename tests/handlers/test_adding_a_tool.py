@@ -43,7 +43,7 @@ def test_what_the_page_shows_is_in_the_files(block: str) -> None:
 
 
 def test_the_page_leaves_out_nothing_of_the_handler() -> None:
-    _, _, code = HANDLER.partition("from handlers.placeholders import Template, fill\n")
+    _, _, code = HANDLER.partition("from handlers.options import BaseUrl, Template, Text, fill\n")
     assert code
     left = plain(code)
     for block in BLOCKS:
@@ -62,7 +62,7 @@ def lines_of_code(text: str) -> int:
 
 
 def test_the_page_says_how_long_the_handler_is() -> None:
-    _, _, code = HANDLER.partition("from handlers.placeholders import Template, fill\n")
+    _, _, code = HANDLER.partition("from handlers.options import BaseUrl, Template, Text, fill\n")
     [of_the_class] = re.findall(r"^class Woodpecker:\n(?:(?:    .*)?\n)+", code, re.M)
     said = re.search(r"Its class has (\d+) lines\sof code, .*? have (\d+) more", PAGE, re.S)
     assert said

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from handlers.contract import State
-from handlers.supervision.processes import group_lives
+from handlers.supervision.rundir import group_lives
 from tests.handlers.runs import (
     Impatient,
     a_command,

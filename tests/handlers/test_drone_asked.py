@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from handlers.contract import CanBeAsked
-from handlers.drone.handler import Drone as Handler
+from handlers.drone import Drone as Handler
 from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
 from tests.handlers.drone_runs import SLUG, World

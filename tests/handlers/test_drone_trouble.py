@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 from handlers.contract import Run, State
-from handlers.drone.handler import Drone
+from handlers.drone import Drone
 from handlers.errors import Rejected, Unavailable
 from tests.handlers.drone_runs import SLUG, World, a_world, waits
 from tests.handlers.runs import a_deployment

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from handlers.contract import Deployment, Run, State
-from handlers.endpoint.handler import WAITS, Endpoint
+from handlers.endpoint import WAITS, Endpoint
 from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint

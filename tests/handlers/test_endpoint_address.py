@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from handlers.endpoint.address import Address, fill_address
+from handlers.endpoint.options import Address, fill_address
 from handlers.errors import Rejected
 from tests.handlers.runs import a_deployment
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from handlers.contract import Handler
-from handlers.endpoint.handler import Endpoint, EndpointOptions
+from handlers.endpoint import Endpoint, EndpointOptions
 from tests.handlers.runs import lent
 from tests.handlers.tools import a_certificate
 from webhook.deployments import config

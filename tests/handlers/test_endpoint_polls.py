@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from handlers.contract import Run, State
-from handlers.endpoint.handler import Endpoint
+from handlers.endpoint import Endpoint
 from handlers.errors import Unavailable, UnknownOutcome
 from handlers.http import Http
 from tests.handlers.endpoints import POLLED, an_endpoint

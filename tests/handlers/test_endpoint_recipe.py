@@ -14,8 +14,8 @@ import pytest
 from werkzeug.serving import make_server
 
 from handlers.contract import Deployment, Report, Run, State
-from handlers.endpoint.handler import WAITS, EndpointOptions
-from handlers.endpoint.request import signature, standard_document
+from handlers.endpoint import WAITS, EndpointOptions
+from handlers.endpoint.protocol import signature, standard_document
 from handlers.errors import Rejected
 from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint

@@ -10,8 +10,8 @@ import pytest
 from githubkit_schemas.latest import models
 
 from handlers.contract import State
-from handlers.endpoint.handler import Endpoint
-from handlers.endpoint.request import signature
+from handlers.endpoint import Endpoint
+from handlers.endpoint.protocol import signature
 from handlers.errors import Rejected
 from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint

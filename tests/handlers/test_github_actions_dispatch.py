@@ -10,7 +10,7 @@ import pytest
 
 from handlers.contract import Run, State
 from handlers.errors import Rejected, Unavailable, UnknownOutcome
-from handlers.github_actions.handler import GitHubActions
+from handlers.github_actions import GitHubActions
 from tests.handlers.github_actions_runs import OnGitHub, ended, followed, opened
 from tests.handlers.runs import eventually
 from webhook.sandbox.faults import Fault

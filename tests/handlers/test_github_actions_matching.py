@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.github_actions.documents import WorkflowRun
-from handlers.github_actions.matching import Asked, belonging
+from handlers.github_actions.api import WorkflowRun
+from handlers.github_actions.watch import Asked, belonging
 
 SHA = "f95f852bd8fca8fcc58a9a2d6c842781e32a215e"
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

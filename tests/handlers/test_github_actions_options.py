@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from handlers.github_actions.handler import GitHubActionsOptions
+from handlers.github_actions import GitHubActionsOptions
 from webhook.deployments.config import load
 from webhook.errors import Faults
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from handlers.contract import Run, State
-from handlers.github_actions.documents import Job, Jobs, Step, WorkflowRun
-from handlers.github_actions.standing import Seen, standing
+from handlers.github_actions.api import Job, Jobs, Step, WorkflowRun
+from handlers.github_actions.status import Seen, standing
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 QUEUED = Run("", State.QUEUED)

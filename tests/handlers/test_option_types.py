@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from handlers.option_types import BaseUrl, Duration, File, Text
+from handlers.options import BaseUrl, Duration, File, Text
 
 
 def read(kind: Any, value: Any) -> Any:

@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from handlers.errors import Rejected
-from handlers.placeholders import Template, fill, fill_argument, payload_values
+from handlers.options import Template, fill, fill_argument, payload_values
 from tests.handlers.runs import a_deployment
 
 templates: TypeAdapter[str] = TypeAdapter(Template)

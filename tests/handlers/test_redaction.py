@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.redaction import STARS, Redactor, redacted, worth_hiding
+from handlers.text import STARS, Redactor, redacted, worth_hiding
 
 LETTERS = "ab\n"
 texts = st.text(LETTERS, max_size=60)

@@ -10,7 +10,7 @@ import pytest
 from handlers.contract import CanBeAsked
 from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
-from handlers.spinnaker.handler import Spinnaker as Handler
+from handlers.spinnaker import Spinnaker as Handler
 from tests.handlers.spinnaker_runs import World, a_pipeline
 from webhook.sandbox.faults import Fault
 from webhook.sandbox.spinnaker import Spinnaker

@@ -14,8 +14,7 @@ from aiohttp import web
 
 from handlers.contract import Deployment, State
 from handlers.http import Http
-from handlers.spinnaker.event import STANDARD_PARAMETERS
-from handlers.spinnaker.options import SpinnakerOptions
+from handlers.spinnaker.options import STANDARD_PARAMETERS, SpinnakerOptions
 from handlers.spinnaker.states import STATUSES
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import World

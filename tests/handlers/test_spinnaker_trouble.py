@@ -15,7 +15,7 @@ import pytest
 from handlers.contract import Run, State
 from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import Http
-from handlers.spinnaker.handler import Spinnaker as Handler
+from handlers.spinnaker import Spinnaker as Handler
 from handlers.spinnaker.options import SpinnakerOptions
 from tests.handlers.runs import a_deployment, lent
 from tests.handlers.spinnaker_runs import SOURCE, World, a_pipeline, a_world

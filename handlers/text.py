@@ -1,9 +1,9 @@
-"""Hides secrets in a stream of bytes, wherever its pieces happen to be cut.
+"""Secrets hidden in text, also in a stream of bytes, wherever its pieces happen to be cut.
 
 Every byte that belongs to any occurrence of a secret is hidden, so that two secrets that overlap
 leave no part of either. What might still become a secret is held back until it is decided.
 
-Only the standard library: supervise.py runs without site-packages.
+Standard library only: supervise.py runs without site-packages.
 """
 
 from collections.abc import Iterable, Iterator

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from handlers.contract import Run, State
-from handlers.github_actions.documents import Job, Jobs, WorkflowRun
+from handlers.github_actions.api import Job, Jobs, WorkflowRun
 
 LONGEST_NAME = 40
 _QUEUED = {
