@@ -23,7 +23,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from handlers import contract
-from handlers.contract import Deployment, Pace, Run, State, Workplace
+from handlers.contract import Deployment, HandlerContext, Pace, Run, State
 from handlers.errors import Rejected, Unavailable
 from handlers.options import Template, fill, fill_argument, payload, plain
 from handlers.supervision import rundir
@@ -96,9 +96,9 @@ class Command:
     appears_within: ClassVar[timedelta] = timedelta(0)
     grace = timedelta(seconds=10)  # from SIGTERM to SIGKILL
 
-    def __init__(self, options: CommandOptions, workplace: Workplace) -> None:
+    def __init__(self, options: CommandOptions, context: HandlerContext) -> None:
         self._options = options
-        self._workplace = workplace
+        self._context = context
 
     async def find(self, deployment: Deployment) -> Run | None:
         return await asyncio.to_thread(self._find, deployment)
@@ -116,7 +116,7 @@ class Command:
         return await asyncio.to_thread(self._read_output, deployment, offset)
 
     def _directory(self, deployment: Deployment) -> Path:
-        return self._workplace.data_dir / "runs" / str(deployment.id)
+        return self._context.data_dir / "runs" / str(deployment.id)
 
     def _find(self, deployment: Deployment) -> Run | None:
         return self._look(deployment) if self._directory(deployment).exists() else None
@@ -178,12 +178,12 @@ class Command:
             timeout=deployment.timeout.total_seconds(),
             grace=self.grace.total_seconds(),
             output_limit=options.output_limit,
-            secrets=sorted(self._workplace.secrets | {deployment.report.token}),
+            secrets=sorted(self._context.secrets | {deployment.report.token}),
             environment_url=_filled_url(options.environment_url, deployment),
         )
 
     def _environment(self, deployment: Deployment) -> dict[str, str]:
-        relay = self._workplace.environ
+        relay = self._context.environ
         passed = {n: relay[n] for n in (*ALWAYS_PASSED, *self._options.env) if n in relay}
         return passed | {f"DEPLOYMENT_{name}": value for name, value in _facts(deployment).items()}
 

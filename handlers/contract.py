@@ -36,7 +36,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReportCredentials:
     """Where a tool may report how it goes, and with what.
 
     `url` takes POSTs like GitHub's "Create a deployment status"; `api` is the base URL for clients
@@ -70,7 +70,7 @@ class Deployment:
     created_at: datetime
     timeout: timedelta
     deadline: datetime
-    report: Report
+    report: ReportCredentials
 
     @property
     def started_at(self) -> datetime:
@@ -128,7 +128,7 @@ class GitHubApi(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workplace:
+class HandlerContext:
     """What the relay lends to its handlers.
 
     `data_dir` lasts across restarts on this machine. `secrets` are values that must never be
@@ -160,7 +160,7 @@ class Handler(Protocol):
     # How long a run that the tool has accepted may stay hidden from `find`.
     appears_within: ClassVar[timedelta]
 
-    def __init__(self, options: Any, workplace: Workplace) -> None: ...
+    def __init__(self, options: Any, context: HandlerContext) -> None: ...
 
     async def find(self, deployment: Deployment) -> Run | None:
         """The run of an earlier start that got through, even if nobody recorded it.
@@ -193,10 +193,10 @@ class KeepsOutput(Protocol):
 
 
 @runtime_checkable
-class CanBeAsked(Protocol):
+class VerifiesAccess(Protocol):
     """A handler whose tool can be asked whether it lets the relay in, without a deployment."""
 
-    async def ask(self) -> str:
+    async def verify_access(self) -> str:
         """Whether address and credentials fit, in words for the operator; changes nothing.
 
         Errors: `Unavailable` and `Rejected`, as elsewhere.

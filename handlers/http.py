@@ -51,7 +51,7 @@ _WANTS_TLS = re.compile(rb"https (server|port)|ssl-enabled server|requires tls",
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What a tool said to a call of `url`; `tool` is its name in the words of errors, in which
     `secrets` never stand."""
 
@@ -85,7 +85,7 @@ class Answer:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             what = "a web page" if self.is_page else "something other than JSON"
-            raise self.unclear(f"answers {self.status} with {what}; {CHECK}") from None
+            raise self.unknown_outcome(f"answers {self.status} with {what}; {CHECK}") from None
 
     def read(self, kind: type[T] | TypeAdapter[T]) -> T:
         """Its JSON, in a shape; what the shape does not name is left out."""
@@ -94,16 +94,16 @@ class Answer:
             return adapter.validate_python(self.json())
         except ValidationError:
             words = f"answers with something the relay does not understand; {CHECK}"
-            raise self.unclear(words) from None
+            raise self.unknown_outcome(words) from None
 
-    def unclear(self, words: str) -> UnknownOutcome:
+    def unknown_outcome(self, words: str) -> UnknownOutcome:
         return UnknownOutcome(f"{self.tool} at {self.origin} {words}")
 
-    def refusal(self) -> Rejected:
+    def rejected(self) -> Rejected:
         """Of an answer that is not ok: trying again would not help."""
         return Rejected(self.words(), status=self.status)
 
-    def trouble(self) -> Unavailable:
+    def unavailable(self) -> Unavailable:
         """The same, where it may be mended while a run goes on: a token, a proxy."""
         return Unavailable(self.words())
 
@@ -111,7 +111,7 @@ class Answer:
         return f"{self.tool} at {self.origin} answers {self.status}: {self._why()}"
 
     def _why(self) -> str:
-        said = self.said()
+        reason = self.reason()
         match self.status:
             case 401 | 403:
                 return _NOT_LET_IN[self.status]
@@ -119,9 +119,9 @@ class Answer:
                 return f"it is elsewhere; correct its address in deploy.yml{self._leads_to()}"
             case 400 if self.url.scheme == "http" and _WANTS_TLS.search(self.body[:2000]):
                 return "it wants https; write https:// in deploy.yml"
-            case 404 | 405 if not said or _LOST.fullmatch(said.lower()):
+            case 404 | 405 if not reason or _LOST.fullmatch(reason.lower()):
                 return f"nothing is there; {CHECK}"
-        return said or ("is it up?" if self.status in (502, 503, 504) else "its log may say why")
+        return reason or ("is it up?" if self.status in (502, 503, 504) else "its log may say why")
 
     def _leads_to(self) -> str:
         target = self.target()
@@ -142,7 +142,7 @@ class Answer:
             return None
         return target if sound else None
 
-    def said(self) -> str:
+    def reason(self) -> str:
         """The tool's own words, if it has any that are short and plain."""
         try:
             document = json.loads(self.body)
@@ -179,7 +179,7 @@ class Broken(Exception):
     """A connection that broke, under a name by which aiohttp does not repeat the request."""
 
 
-def no_answer(tool: str, url: URL, error: Exception, untrusted: str) -> Unavailable:
+def call_error(tool: str, url: URL, error: Exception, untrusted: str) -> Unavailable:
     """`untrusted` is the remedy where nobody here vouches for the tool's certificate."""
     name = f"{tool} at {host_of(url)}"
     if isinstance(error, aiohttp.ClientSSLError):
@@ -233,13 +233,11 @@ def _broken_off(error: Exception, url: URL) -> str:
     return " (it broke off in the middle)"
 
 
-__all__ = ["SET_CA", "Answer"]
-
 TIMEOUT = 10.0
-LARGEST_ANSWER = 8 * 1024 * 1024
+MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 # At once, in one process and to one origin: a tool that hangs must not use up what a worker can do.
-MOST_CALLS = 6
-MOST_CALLS_IN_ALL = 12
+MAX_CALLS_PER_ORIGIN = 6
+MAX_CALLS = 12
 # Of the time-out, so that "cannot be reached" is told apart from "did not answer".
 FOR_THE_CONNECTION = 0.8
 # Longer, or shorter, than a `Retry-After` that makes sense while a deployment waits.
@@ -260,12 +258,12 @@ def tls_context(
 
 
 @contextmanager
-def only_asking() -> Iterator[None]:
+def read_only() -> Iterator[None]:
     """Around calls of a start that only ask: whatever becomes of them, nothing was started."""
     try:
         yield
-    except UnknownOutcome as trouble:
-        raise Unavailable(str(trouble), retry_at=trouble.retry_at) from trouble
+    except UnknownOutcome as error:
+        raise Unavailable(str(error), retry_at=error.retry_at) from error
 
 
 class Http:
@@ -282,9 +280,9 @@ class Http:
         self._secrets = secrets
         self._timeout = ClientTimeout(total=timeout, connect=timeout * FOR_THE_CONNECTION)
         self._places: dict[str, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(MOST_CALLS)
+            lambda: asyncio.Semaphore(MAX_CALLS_PER_ORIGIN)
         )
-        self._all = asyncio.Semaphore(MOST_CALLS_IN_ALL)
+        self._all = asyncio.Semaphore(MAX_CALLS)
 
     async def call(
         self,
@@ -298,7 +296,7 @@ class Http:
         data: bytes | None = None,
         tls: ssl.SSLContext | None = None,
         untrusted: str = TRUST_IT,
-    ) -> Answer:
+    ) -> Response:
         """`params` are added to the URL's query. For the words of errors: `tool` is its name, and
         `untrusted` the remedy where its certificate is not trusted."""
         target = URL(url).extend_query(params or {})
@@ -328,10 +326,10 @@ class Http:
             ):
                 body = await _read(response, name)
         except (aiohttp.ClientError, Broken, ValueError, OSError) as error:
-            raise no_answer(tool, target, error, untrusted) from error
-        answer = Answer(tool, target, response.status, response.headers, body, self._secrets)
-        _raise_for(answer)
-        return answer
+            raise call_error(tool, target, error, untrusted) from error
+        response = Response(tool, target, response.status, response.headers, body, self._secrets)
+        _raise_for(response)
+        return response
 
 
 _CREDENTIALS = (hdrs.AUTHORIZATION, hdrs.COOKIE)
@@ -362,18 +360,18 @@ async def _read(response: aiohttp.ClientResponse, name: str) -> bytes:
     pieces = bytearray()
     async for piece in response.content.iter_any():
         pieces += piece
-        if len(pieces) > LARGEST_ANSWER:
-            most = f"{LARGEST_ANSWER // 1024**2} MB"
+        if len(pieces) > MAX_RESPONSE_BYTES:
+            most = f"{MAX_RESPONSE_BYTES // 1024**2} MB"
             raise UnknownOutcome(f"{name} answers with more than {most}; {CHECK}")
     return bytes(pieces)
 
 
-def _raise_for(answer: Answer) -> None:
-    if answer.status == 429:
-        words = f"{answer.tool} at {answer.origin} asks to wait (429)"
-        raise Unavailable(words, retry_at=_retry_at(answer.headers))
-    if answer.status >= 500 and answer.status != 501:  # which is as final as a 404
-        raise UnknownOutcome(answer.words(), retry_at=_retry_at(answer.headers))
+def _raise_for(response: Response) -> None:
+    if response.status == 429:
+        words = f"{response.tool} at {response.origin} asks to wait (429)"
+        raise Unavailable(words, retry_at=_retry_at(response.headers))
+    if response.status >= 500 and response.status != 501:  # which is as final as a 404
+        raise UnknownOutcome(response.words(), retry_at=_retry_at(response.headers))
 
 
 def _retry_at(headers: Mapping[str, str]) -> datetime | None:

@@ -45,12 +45,12 @@ def main() -> None:
     try:
         directory = claim(Path(order.directory))
     except OSError as error:
-        answer(f"failed: {error}")
+        reply(f"failed: {error}")
         return
     if directory:
         run(order, directory, wake)
     else:
-        answer("taken")
+        reply("taken")
 
 
 def claim(directory: Path) -> Path | None:
@@ -86,9 +86,9 @@ def run(order: rundir.Order, directory: Path, wake: int) -> None:
         process = launch(order, directory)
     except StartError as error:
         record(directory, order, "error", str(error))
-        answer("ready")
+        reply("ready")
         return
-    answer("ready")
+    reply("ready")
     watch = Watch(order, process, output, wake)
     code = watch.follow()
     output.close()
@@ -170,7 +170,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def answer(words: str) -> None:
+def reply(words: str) -> None:
     with contextlib.suppress(OSError):  # the worker may be gone
         os.write(1, words.encode())
     with Path(os.devnull).open("r+b", buffering=0) as nothing:

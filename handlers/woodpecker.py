@@ -12,9 +12,9 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, PositiveInt
 
 from handlers import contract
-from handlers.contract import Deployment, Pace, Run, State, Workplace
+from handlers.contract import Deployment, HandlerContext, Pace, Run, State
 from handlers.errors import Rejected
-from handlers.http import Answer, only_asking
+from handlers.http import Response, read_only
 from handlers.options import BaseUrl, Template, Text, fill
 
 PAGE, MOST_PAGES = 50, 10  # Woodpecker lists 50 pipelines at a time
@@ -78,9 +78,9 @@ class Woodpecker:
     # A dozen slow calls may come before the one that starts it, which may wait for GitHub itself.
     appears_within: ClassVar[timedelta] = timedelta(minutes=3)
 
-    def __init__(self, options: WoodpeckerOptions, workplace: Workplace) -> None:
+    def __init__(self, options: WoodpeckerOptions, context: HandlerContext) -> None:
         self._options = options
-        self._http = workplace.http
+        self._http = context.http
 
     async def find(self, deployment: Deployment) -> Run | None:
         repo = await self._repo(deployment)
@@ -95,35 +95,35 @@ class Woodpecker:
         values = {name: fill(text, deployment) for name, text in self._options.parameters.items()}
         target = fill(self._options.deploy_to, deployment)
         values |= {"event": "deployment", "deploy_to": target, "deploy_task": _mark(deployment)}
-        with only_asking():
+        with read_only():
             repo, number = await self._built(deployment)
-        answer = await self._call("POST", f"{repo}/pipelines/{number}", values)
-        pipeline = _read(Pipeline, answer, NOT_DEPLOYED)
+        response = await self._call("POST", f"{repo}/pipelines/{number}", values)
+        pipeline = _read(Pipeline, response, NOT_DEPLOYED)
         return _seen(self._queued(repo, pipeline), pipeline)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
-        answer = await self._call("GET", run.id)
+        response = await self._call("GET", run.id)
         repo = run.id.partition("/")[0]
         # It says 404 to a token without rights, too, but then of the repository as well.
-        if answer.status == 404 and (await self._call("GET", repo)).ok:
+        if response.status == 404 and (await self._call("GET", repo)).ok:
             return replace(run, state=State.ERROR, description="it is gone from Woodpecker")
-        if not answer.ok:
-            raise answer.trouble()
-        return _seen(run, answer.read(Pipeline))
+        if not response.ok:
+            raise response.unavailable()
+        return _seen(run, response.read(Pipeline))
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
-        answer = await self._call("POST", f"{run.id}/cancel")
-        if not answer.ok and answer.status not in (400, 404):  # it has ended, or is gone
-            raise answer.trouble()
+        response = await self._call("POST", f"{run.id}/cancel")
+        if not response.ok and response.status not in (400, 404):  # it has ended, or is gone
+            raise response.unavailable()
 
-    async def _call(self, method: str, path: str, query: dict[str, str] | None = None) -> Answer:
+    async def _call(self, method: str, path: str, query: dict[str, str] | None = None) -> Response:
         url = f"{self._options.url}/api/repos/{path}"
         headers = {"Authorization": f"Bearer {self._options.token}"}
         return await self._http.call("Woodpecker", method, url, params=query, headers=headers)
 
     async def _repo(self, deployment: Deployment) -> int:
-        answer = await self._call("GET", f"lookup/{deployment.repo}")
-        return _read(Repo, answer, NOT_SEEN).id
+        response = await self._call("GET", f"lookup/{deployment.repo}")
+        return _read(Repo, response, NOT_SEEN).id
 
     async def _built(self, deployment: Deployment) -> tuple[int, int]:
         """The repository, and its newest pipeline that may be deployed."""
@@ -137,8 +137,8 @@ class Woodpecker:
     async def _newest(self, repo: int, query: dict[str, str], fits: Fits) -> list[Pipeline]:
         """Those that fit on the first page that has any, newest first."""
         for page in range(1, MOST_PAGES + 1):
-            answer = await self._call("GET", f"{repo}/pipelines", query | {"page": f"{page}"})
-            pipelines = _read(list[Pipeline], answer)
+            response = await self._call("GET", f"{repo}/pipelines", query | {"page": f"{page}"})
+            pipelines = _read(list[Pipeline], response)
             if (found := [p for p in pipelines if fits(p)]) or len(pipelines) < PAGE:
                 return found
         return []
@@ -163,10 +163,10 @@ def _seen(run: Run, pipeline: Pipeline) -> Run:
     return replace(run, state=state, description=words, held=pipeline.status == "blocked")
 
 
-def _read(kind: type[T], answer: Answer, words: Mapping[int, str] | None = None) -> T:
+def _read(kind: type[T], response: Response, words: Mapping[int, str] | None = None) -> T:
     """`words` for a status, where http.py's own would not help."""
-    if words and answer.status in words:
-        raise Rejected(words[answer.status], status=answer.status)
-    if not answer.ok:
-        raise answer.refusal()
-    return answer.read(kind)
+    if words and response.status in words:
+        raise Rejected(words[response.status], status=response.status)
+    if not response.ok:
+        raise response.rejected()
+    return response.read(kind)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import ClassVar, NoReturn
 
 from handlers import contract
-from handlers.contract import Deployment, Pace, Run, State, Workplace
+from handlers.contract import Deployment, HandlerContext, Pace, Run, State
 from handlers.drone.api import Build, Builds, whose_token
 from handlers.drone.builds import (
     Seen,
@@ -28,7 +28,7 @@ from handlers.drone.builds import (
 )
 from handlers.drone.options import BUILT_FOR, DroneOptions, parameters
 from handlers.errors import NotReady, Rejected, Unavailable
-from handlers.http import only_asking, tls_context
+from handlers.http import read_only, tls_context
 from handlers.options import fill
 
 ROLLBACKS = ("rollback", "deploy:rollback")
@@ -43,9 +43,9 @@ class Drone:
     # Drone asks GitHub for .drone.yml before it keeps a build.
     appears_within: ClassVar[timedelta] = timedelta(minutes=1)
 
-    def __init__(self, options: DroneOptions, workplace: Workplace) -> None:
+    def __init__(self, options: DroneOptions, context: HandlerContext) -> None:
         self._options = options
-        self._http = workplace.http
+        self._http = context.http
         self._tls = tls_context(options.ca) if options.ca else None
         self._native = options.mode == "native"
         self._creates = options.build == "create"
@@ -61,7 +61,7 @@ class Drone:
             self._wait_for_drone(deployment)
         builds = self._builds(deployment)
         self._query(deployment)  # what does not fit is refused now, not when the build is green
-        with only_asking():
+        with read_only():
             seen = await look(builds, deployment, self._source)
         if seen.run:
             return _shown(builds, seen.run)
@@ -69,24 +69,24 @@ class Drone:
             seen.note(await self._create(builds, deployment))
         if seen.green:
             return await self._promote(builds, deployment, seen.green)
-        with only_asking():  # what was created is seen by the next try
+        with read_only():  # what was created is seen by the next try
             return await self._wait(builds, deployment, seen)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
         builds, number = self._builds(deployment), _number(run)
         try:
             build = await builds.one(number)
-        except Rejected as refused:
-            if refused.status == 404 and await builds.are_visible():
+        except Rejected as error:
+            if error.status == 404 and await builds.are_visible():
                 words = f"Build #{number} is gone from Drone"
                 return replace(run, state=State.ERROR, description=words)
-            raise Unavailable(str(refused)) from refused
+            raise Unavailable(str(error)) from error
         return run_of(build, run.url, run.state)
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         await self._builds(deployment).kill(_number(run))
 
-    async def ask(self) -> str:
+    async def verify_access(self) -> str:
         options = self._options
         login = await whose_token(self._http, options.url, options.token, self._tls)
         return f"answers as {login}"

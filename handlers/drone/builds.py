@@ -39,8 +39,8 @@ def run_of(build: Build, url: str, before: State = State.QUEUED) -> Run:
     if state is State.QUEUED and before is State.IN_PROGRESS:
         state = before  # it waits once more, which only the words can tell
     words += _cause(build)
-    said = f"Build #{number} {words}" if words else ""
-    return Run(number, state, url, said, held=status == "blocked")
+    reason = f"Build #{number} {words}" if words else ""
+    return Run(number, state, url, reason, held=status == "blocked")
 
 
 def is_open(build: Build) -> bool:

@@ -17,11 +17,11 @@ from typing import ClassVar
 from yarl import URL
 
 from handlers import contract
-from handlers.contract import Deployment, Pace, Run, State, Workplace
+from handlers.contract import Deployment, HandlerContext, Pace, Run, State
 from handlers.endpoint.options import ENCODED, EndpointOptions, at, origin, same_origin
 from handlers.endpoint.protocol import LONGEST_URL, Request, Said, to_ask, to_cancel, to_start
 from handlers.errors import Rejected, Unavailable, UnknownOutcome
-from handlers.http import SET_CA, Answer, host_of, tls_context
+from handlers.http import SET_CA, Response, host_of, tls_context
 
 __all__ = ["Endpoint", "EndpointOptions"]
 
@@ -48,9 +48,9 @@ class Endpoint:
     pace: ClassVar[Pace] = Pace(least=1, most=10)
     appears_within: ClassVar[timedelta] = timedelta(0)
 
-    def __init__(self, options: EndpointOptions, workplace: Workplace) -> None:
+    def __init__(self, options: EndpointOptions, context: HandlerContext) -> None:
         self._options = options
-        self._http = workplace.http
+        self._http = context.http
 
     async def find(self, deployment: Deployment) -> Run | None:
         """There is nothing to ask; the tool knows a repeated start by its key."""
@@ -58,22 +58,22 @@ class Endpoint:
 
     async def start(self, deployment: Deployment) -> Run:
         request = to_start(self._options, deployment)
-        answer, url = await self._call(request, SAME_REQUEST)
-        if answer.status in PASSING:
-            raise Unavailable(_words(answer))
-        said = Said.of(answer)
-        if not answer.ok and not _has_it(answer, said):
-            raise Rejected(_words(answer), status=answer.status)
-        run = said.changes(Run(str(deployment.id), said.state or State.IN_PROGRESS))
-        return run if run.state.final else self._going_on(run, answer, url)
+        response, url = await self._call(request, SAME_REQUEST)
+        if response.status in PASSING:
+            raise Unavailable(_words(response))
+        reason = Said.of(response)
+        if not response.ok and not _has_it(response, reason):
+            raise Rejected(_words(response), status=response.status)
+        run = reason.changes(Run(str(deployment.id), reason.state or State.IN_PROGRESS))
+        return run if run.state.final else self._going_on(run, response, url)
 
-    def _going_on(self, run: Run, answer: Answer, url: URL) -> Run:
-        if answer.status not in (202, 409) or not answer.headers.get("Location"):
-            waits = A_PAGE if answer.is_page else WAITS
+    def _going_on(self, run: Run, response: Response, url: URL) -> Run:
+        if response.status not in (202, 409) or not response.headers.get("Location"):
+            waits = A_PAGE if response.is_page else WAITS
             return run if run.description else replace(run, description=waits)
-        place = self._place(answer, url)
+        place = self._place(response, url)
         if place is None:
-            words = ": ".join(filter(None, (_not_asked(answer), run.description)))
+            words = ": ".join(filter(None, (_not_asked(response), run.description)))
             return replace(run, description=words)
         return replace(run, id=place.raw_path_qs)
 
@@ -81,24 +81,24 @@ class Endpoint:
         if not run.id.startswith("/"):
             return run
         url = at(origin(self._options.url), run.id)
-        answer, _ = await self._call(to_ask(self._options, deployment, url), FOR_A_GET)
-        if answer.status in GONE:
-            words = f"{TOOL} at {answer.origin} no longer knows its run ({answer.status})"
+        response, _ = await self._call(to_ask(self._options, deployment, url), FOR_A_GET)
+        if response.status in GONE:
+            words = f"{TOOL} at {response.origin} no longer knows its run ({response.status})"
             return replace(run, state=State.ERROR, description=words)
-        if not answer.ok:
-            raise Unavailable(_words(answer))
-        said = Said.of(answer)
-        if said.word:
-            return said.changes(run)
-        match answer.status:
+        if not response.ok:
+            raise Unavailable(_words(response))
+        reason = Said.of(response)
+        if reason.word:
+            return reason.changes(run)
+        match response.status:
             case 202:
-                return said.changes(replace(run, state=State.IN_PROGRESS))
+                return reason.changes(replace(run, state=State.IN_PROGRESS))
             case 204:
                 return replace(run, state=State.SUCCESS, description="")
         # A page to sign in at is a 200 too: no success is made of it.
-        what = "a web page" if answer.is_page else "something else"
+        what = "a web page" if response.is_page else "something else"
         raise UnknownOutcome(
-            f"{TOOL} at {answer.origin} answers {answer.status}, but its Location has to answer"
+            f"{TOOL} at {response.origin} answers {response.status}, but its Location has to answer"
             f" with a `state`, not with {what}"
         )
 
@@ -107,15 +107,15 @@ class Endpoint:
         if cancel is None:
             raise Rejected(NO_CANCEL)
         request = to_cancel(self._options, cancel, deployment)
-        answer, _ = await self._call(request, SAME_REQUEST)
-        if not answer.ok and answer.status not in ENDED:
-            raise Unavailable(_words(answer))
+        response, _ = await self._call(request, SAME_REQUEST)
+        if not response.ok and response.status not in ENDED:
+            raise Unavailable(_words(response))
 
-    async def _call(self, request: Request, followed: frozenset[int]) -> tuple[Answer, URL]:
+    async def _call(self, request: Request, followed: frozenset[int]) -> tuple[Response, URL]:
         """The answer, and who gave it; redirects are followed on the same host only."""
         url = request.url
         for left in reversed(range(MOST_REDIRECTS + 1)):
-            answer = await self._http.call(
+            response = await self._http.call(
                 TOOL,
                 request.method,
                 url,
@@ -124,19 +124,19 @@ class Endpoint:
                 tls=self._tls(),
                 untrusted=SET_CA,
             )
-            place = self._place(answer, url) if answer.status in followed and left else None
+            place = self._place(response, url) if response.status in followed and left else None
             if place is None:
                 break
             url = place
-        return answer, url
+        return response, url
 
     def _tls(self) -> SSLContext | None:
         files = (self._options.ca, self._options.certificate, self._options.key)
         return tls_context(*files) if any(files) else None
 
-    def _place(self, answer: Answer, url: URL) -> URL | None:
+    def _place(self, response: Response, url: URL) -> URL | None:
         """Where `Location` leads, if that is on the tool's own host."""
-        location = answer.headers.get("Location", "")
+        location = response.headers.get("Location", "")
         try:
             # As it was given, if it can be sent so: it may be signed.
             place = url.join(URL(location, encoded=ENCODED.fullmatch(location) is not None))
@@ -148,24 +148,24 @@ class Endpoint:
         return at(place.origin(), place.raw_path_qs)
 
 
-def _has_it(answer: Answer, said: Said) -> bool:
+def _has_it(response: Response, reason: Said) -> bool:
     """Whether it knows the run already, and says how it goes."""
-    return answer.status == 409 and said.state is not None
+    return response.status == 409 and reason.state is not None
 
 
-def _not_asked(answer: Answer) -> str:
+def _not_asked(response: Response) -> str:
     """Why it is not asked at its Location."""
-    target = answer.target()
-    if target is None or same_origin(target, answer.url):
+    target = response.target()
+    if target is None or same_origin(target, response.url):
         return f"its Location cannot be asked; {WAITS_ELSE}"
     place = f"{target.scheme}://{host_of(target)}"
     shown = f" ({place})" if len(place) <= LONGEST_PLACE else ""
     return f"its Location leads to another address{shown}; {WAITS_ELSE}"
 
 
-def _words(answer: Answer) -> str:
+def _words(response: Response) -> str:
     """Of an answer that is not ok."""
-    if answer.status not in (401, 403):
-        return answer.words()
+    if response.status not in (401, 403):
+        return response.words()
     fallback = "it does not accept the `secret` or the `headers` of deploy.yml"
-    return f"{TOOL} at {answer.origin} answers {answer.status}: {answer.said() or fallback}"
+    return f"{TOOL} at {response.origin} answers {response.status}: {response.reason() or fallback}"

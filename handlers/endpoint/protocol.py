@@ -31,7 +31,7 @@ from handlers.endpoint.options import (
     fill_address,
 )
 from handlers.errors import Rejected
-from handlers.http import Answer
+from handlers.http import Response
 from handlers.options import fill, payload
 
 WITHOUT_BODY = ("GET", "DELETE")
@@ -161,8 +161,8 @@ class Said:
     environment_url: str = ""
 
     @classmethod
-    def of(cls, answer: Answer) -> Self:
-        document = _document(answer.body)
+    def of(cls, response: Response) -> Self:
+        document = _document(response.body)
         return cls(
             _word(document.get("state")),
             _line(document.get("description"), LONGEST_DESCRIPTION),

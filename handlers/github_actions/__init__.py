@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from handlers import contract
-from handlers.contract import Deployment, Pace, Run, Workplace
+from handlers.contract import Deployment, HandlerContext, Pace, Run
 from handlers.github_actions.dispatch import Dispatch
 from handlers.github_actions.options import GitHubActionsOptions
 from handlers.github_actions.watch import Watch
@@ -25,9 +25,9 @@ class GitHubActions:
     pace: ClassVar[Pace] = Pace(least=2, most=30)
     appears_within: ClassVar[timedelta] = timedelta(seconds=20)
 
-    def __init__(self, options: GitHubActionsOptions, workplace: Workplace) -> None:
+    def __init__(self, options: GitHubActionsOptions, context: HandlerContext) -> None:
         mode = Watch if options.mode == "watch" else Dispatch
-        self._mode: Watch | Dispatch = mode(options, workplace.github)
+        self._mode: Watch | Dispatch = mode(options, context.github)
 
     async def find(self, deployment: Deployment) -> Run | None:
         return await self._mode.find(deployment)

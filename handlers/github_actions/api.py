@@ -193,8 +193,8 @@ class Actions:
         """None: GitHub does not know it, or not any more."""
         try:
             return run_of(await self._get(f"/actions/runs/{run_id}"))
-        except Rejected as refused:
-            if refused.status == 404:
+        except Rejected as error:
+            if error.status == 404:
                 return None
             raise
 
@@ -211,8 +211,8 @@ class Actions:
         """Harmless where it has ended (409) or is gone (404)."""
         try:
             await self._post(f"/actions/runs/{run_id}/cancel", {})
-        except Rejected as refused:
-            if refused.status not in (404, 409):
+        except Rejected as error:
+            if error.status not in (404, 409):
                 raise
 
     async def _get(self, path: str, **query: str) -> Any:
@@ -229,5 +229,5 @@ def mendable() -> Iterator[None]:
     """While a run goes on, a refusal may be put right: it is asked for again until the deadline."""
     try:
         yield
-    except Rejected as refused:
-        raise Unavailable(str(refused)) from refused
+    except Rejected as error:
+        raise Unavailable(str(error)) from error

@@ -38,8 +38,8 @@ class Dispatch:
         actions = self._actions(deployment)
         try:
             found = await self._titled(actions, deployment)
-        except Rejected as refused:
-            raise self._in_words(refused, deployment) from refused
+        except Rejected as error:
+            raise self._in_words(error, deployment) from error
         before = Run("", State.QUEUED)
         return await self._followed(actions, deployment, found, before) if found else None
 
@@ -48,10 +48,10 @@ class Dispatch:
         body: dict[str, Any] = {"ref": ref, "inputs": inputs}
         actions = self._actions(deployment)
         try:
-            answer = await self._dispatched(actions, body)
-        except Rejected as refused:
-            raise self._in_words(refused, deployment, ref) from refused
-        details = answer if isinstance(answer, dict) else {}
+            response = await self._dispatched(actions, body)
+        except Rejected as error:
+            raise self._in_words(error, deployment, ref) from error
+        details = response if isinstance(response, dict) else {}
         run_id, url = details.get("workflow_run_id"), web_url(details.get("html_url"))
         if isinstance(run_id, int):
             return Run(str(run_id), State.QUEUED, url)
@@ -86,9 +86,9 @@ class Dispatch:
     async def _dispatched(self, actions: Actions, body: dict[str, Any]) -> Any:
         try:
             return await actions.dispatch(self._file, {**body, "return_run_details": True})
-        except Rejected as refused:
+        except Rejected as error:
             # GitHub Enterprise Server up to 3.19: "... is not a permitted key"; nothing was done.
-            if "return_run_details" not in str(refused):
+            if "return_run_details" not in str(error):
                 raise
         return await actions.dispatch(self._file, body)
 
@@ -134,29 +134,29 @@ class Dispatch:
         words = f"No run of {file} names this deployment; put {wanted} into its run-name"
         return Run("", State.ERROR, description=words)
 
-    def _in_words(self, refused: Rejected, deployment: Deployment, ref: str = "") -> Rejected:
-        said = re.sub(r"^GitHub answered \d+: ", "", str(refused))
+    def _in_words(self, error: Rejected, deployment: Deployment, ref: str = "") -> Rejected:
+        reason = re.sub(r"^GitHub answered \d+: ", "", str(error))
         file, at = quoted(self._file), quoted(ref)
-        if refused.status == 404:
+        if error.status == 404:
             words = (
                 f"{deployment.repo} has no workflow {file} on its default branch that the App can"
                 " see; check `workflow` in deploy.yml"
             )
-        elif refused.status != 422:
-            return refused
-        elif said.startswith("Unexpected inputs"):
-            names = _names(said)
+        elif error.status != 422:
+            return error
+        elif reason.startswith("Unexpected inputs"):
+            names = _names(reason)
             words = f"{file} at {at} does not declare the input {names}; add it to its inputs"
-        elif said.startswith("No ref found"):
+        elif reason.startswith("No ref found"):
             words = (
                 f"GitHub dispatches workflows on branches and tags only, and {at} is none; set"
                 " `ref` in deploy.yml"
             )
-        elif "workflow_dispatch" in said:
+        elif "workflow_dispatch" in reason:
             words = f"{file} at {at} has no `on: workflow_dispatch`; add it there"
         else:
-            words = f"GitHub refuses to start {file}: {said}"
-        return Rejected(words, status=refused.status)
+            words = f"GitHub refuses to start {file}: {reason}"
+        return Rejected(words, status=error.status)
 
 
 def _asked_at(deployment: Deployment, run: Run) -> datetime:
@@ -166,12 +166,12 @@ def _asked_at(deployment: Deployment, run: Run) -> datetime:
         return deployment.started_at  # the mode was another one then
 
 
-def _names(said: str) -> str:
+def _names(reason: str) -> str:
     """Of `Unexpected inputs provided: ["size", "deployment_id"]`."""
     try:
-        names = json.loads(said.partition(": ")[2])
+        names = json.loads(reason.partition(": ")[2])
     except ValueError:
         names = None
     if not isinstance(names, list):
-        return said
+        return reason
     return ", ".join(f"'{name}'" for name in names)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from handlers import contract, durations
-from handlers.contract import Deployment, Pace, Run, State, Workplace
+from handlers.contract import Deployment, HandlerContext, Pace, Run, State
 from handlers.errors import Rejected, Unavailable
 from handlers.spinnaker.gate import (
     ID,
@@ -68,9 +68,9 @@ class Spinnaker:
     # Echo queues what it has accepted and offers it to Orca five times, five seconds apart.
     appears_within: ClassVar[timedelta] = timedelta(minutes=2)
 
-    def __init__(self, options: SpinnakerOptions, workplace: Workplace) -> None:
+    def __init__(self, options: SpinnakerOptions, context: HandlerContext) -> None:
         self._options = options
-        self._gate = Gate(options, workplace.http)
+        self._gate = Gate(options, context.http)
 
     async def find(self, deployment: Deployment) -> Run | None:
         found = await self._marked(deployment)
@@ -104,9 +104,9 @@ class Spinnaker:
             if not followed.executions:
                 return self._none_yet(deployment, run, followed)
             return await self._seen(deployment, run, followed, known)
-        except Rejected as refused:
+        except Rejected as error:
             # It may be mended while the pipeline goes on.
-            raise Unavailable(str(refused)) from refused
+            raise Unavailable(str(error)) from error
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         followed = Followed.read(run.id)
@@ -114,16 +114,16 @@ class Spinnaker:
             followed, _ = await self._grown(deployment, followed)
         if not followed.executions and followed.grows_for(self._options.start_within):
             raise Unavailable(NONE_TO_STOP)
-        trouble: Unavailable | Rejected | None = None
+        failure: Unavailable | Rejected | None = None
         for id_ in followed.executions:
             try:
                 await self._gate.cancel(id_, REASON)
             except (Unavailable, Rejected) as error:
-                trouble = error
-        if trouble:
-            raise trouble
+                failure = error
+        if failure:
+            raise failure
 
-    async def ask(self) -> str:
+    async def verify_access(self) -> str:
         """As `find` does, for which a webhook that is open to all is not enough."""
         application = self._options.application
         if application:

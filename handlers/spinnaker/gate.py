@@ -21,7 +21,7 @@ from yarl import URL
 
 from handlers.contract import Deployment
 from handlers.errors import Rejected
-from handlers.http import SET_CA, Answer, Http
+from handlers.http import SET_CA, Http, Response
 from handlers.options import fill, payload, payload_values
 from handlers.spinnaker.options import EXPRESSION, STANDARD_PARAMETERS, SpinnakerOptions
 
@@ -78,24 +78,24 @@ class Gate:
 
     async def send_event(self, source: str, event: bytes) -> str:
         """The event's ID: nothing is known yet of a pipeline that it may start."""
-        answer = await self._ask("POST", f"webhooks/webhook/{source}", body=event)
-        accepted = answer.read(_Accepted)
+        response = await self._ask("POST", f"webhooks/webhook/{source}", body=event)
+        accepted = response.read(_Accepted)
         if not accepted.processed or not accepted.event:
             raise Rejected(
-                f"{SPINNAKER} at {answer.origin} did not process the event; see Echo's log"
+                f"{SPINNAKER} at {response.origin} did not process the event; see Echo's log"
             )
         return accepted.event
 
     async def run_pipeline(self, application: str, pipeline: str, trigger: bytes) -> str:
         """The execution's ID; of the one that runs, where one with this correlation ID does."""
-        answer = await self._call("POST", f"pipelines/{application}/{pipeline}", body=trigger)
-        if answer.status == 404:
+        response = await self._call("POST", f"pipelines/{application}/{pipeline}", body=trigger)
+        if response.status == 404:
             raise Rejected(
-                f"{SPINNAKER} at {answer.origin} has no pipeline '{pipeline}' in application"
+                f"{SPINNAKER} at {response.origin} has no pipeline '{pipeline}' in application"
                 f" '{application}'; check both in deploy.yml",
                 status=404,
             )
-        return _accepted(answer).read(_Started).ref.removeprefix("/pipelines/")
+        return _accepted(response).read(_Started).ref.removeprefix("/pipelines/")
 
     async def search(self, since: datetime, **criteria: str) -> list[Execution]:
         """In the application of deploy.yml; everywhere if it names none."""
@@ -105,25 +105,25 @@ class Gate:
             "expand": "false",
         }
         path = f"applications/{self._options.application or '*'}/executions/search"
-        answer = await self._call("GET", path, query | criteria)
-        if answer.status == 403 and not self._options.application:
+        response = await self._call("GET", path, query | criteria)
+        if response.status == 403 and not self._options.application:
             raise Rejected(
-                f"{SPINNAKER} at {answer.origin} answers 403: it may not search all applications;"
+                f"{SPINNAKER} at {response.origin} answers 403: it may not search all applications;"
                 " name the `application` in deploy.yml",
                 status=403,
             )
-        return _accepted(answer).read(list[Execution])
+        return _accepted(response).read(list[Execution])
 
     async def require_application(self, name: str) -> None:
         """Gate shows it also to those who may do nothing in it; `search` is stricter."""
-        answer = await self._call("GET", f"applications/{name}", {"expand": "false"})
-        if answer.status == 404:
+        response = await self._call("GET", f"applications/{name}", {"expand": "false"})
+        if response.status == 404:
             raise Rejected(
-                f"{SPINNAKER} at {answer.origin} has no application '{name}'; check it in"
+                f"{SPINNAKER} at {response.origin} has no application '{name}'; check it in"
                 " deploy.yml, and that `url` is Gate's own address",
                 status=404,
             )
-        _accepted(answer).read(_Application)
+        _accepted(response).read(_Application)
 
     async def executions(self, ids: Sequence[str]) -> list[Execution]:
         """In short. Those that are gone, or not for this user, are left out."""
@@ -132,23 +132,23 @@ class Gate:
 
     async def execution(self, id_: str) -> Execution | None:
         """In full, which may be long; None where it is gone."""
-        answer = await self._call("GET", f"pipelines/{id_}")
-        return None if answer.status == 404 else _accepted(answer).read(Execution)
+        response = await self._call("GET", f"pipelines/{id_}")
+        return None if response.status == 404 else _accepted(response).read(Execution)
 
     async def cancel(self, id_: str, reason: str) -> None:
         query = {"reason": reason, "force": "false"}
-        answer = await self._call("PUT", f"pipelines/{id_}/cancel", query)
-        if answer.status not in (400, 404, 409, 410):  # it has ended, or is gone
-            _accepted(answer)
+        response = await self._call("PUT", f"pipelines/{id_}/cancel", query)
+        if response.status not in (400, 404, 409, 410):  # it has ended, or is gone
+            _accepted(response)
 
     async def _ask(
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes = b""
-    ) -> Answer:
+    ) -> Response:
         return _accepted(await self._call(method, path, query, body))
 
     async def _call(
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes = b""
-    ) -> Answer:
+    ) -> Response:
         headers = {"Accept": "application/json"} | self._credentials()
         if body:
             headers["Content-Type"] = "application/json"
@@ -178,24 +178,24 @@ def trigger_subset(fields: Mapping[str, Any]) -> str:
     return b64encode(json.dumps(fields).encode()).decode()
 
 
-def _accepted(answer: Answer) -> Answer:
-    if answer.ok:
-        return answer
-    start = f"{answer.tool} at {answer.origin} answers {answer.status}"
-    match answer.status:
+def _accepted(response: Response) -> Response:
+    if response.ok:
+        return response
+    start = f"{response.tool} at {response.origin} answers {response.status}"
+    match response.status:
         # Gate sends whoever it does not know to its page for signing in.
-        case 401 | 301 | 302 | 303 | 307 | 308 if not _has_moved(answer):
+        case 401 | 301 | 302 | 303 | 307 | 308 if not _has_moved(response):
             words = "check the credentials in deploy.yml, and that `url` is Gate's own address"
-            raise Rejected(f"{start}: {words}", status=answer.status)
+            raise Rejected(f"{start}: {words}", status=response.status)
         case 403:
             words = "its user may not do this; check its permissions in Spinnaker"
             raise Rejected(f"{start}: {words}", status=403)
-    raise answer.refusal()
+    raise response.rejected()
 
 
-def _has_moved(answer: Answer) -> bool:
+def _has_moved(response: Response) -> bool:
     """Whether it is redirected to where the same is asked elsewhere, or from http to https."""
-    url, target = answer.url, answer.target()
+    url, target = response.url, response.target()
     if target is None or target.origin() == url.origin():
         return False
     to_https = (url.scheme, target.scheme) == ("http", "https") and target.host == url.host

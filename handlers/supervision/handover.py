@@ -30,11 +30,11 @@ def hand_over(order: Order) -> None:
         try:
             ours.sendall(json.dumps(order._asdict()).encode())
             ours.shutdown(socket.SHUT_WR)
-            answer = ours.recv(4096).decode()
+            reply = ours.recv(4096).decode()
         except TimeoutError as error:
             raise OSError(f"its supervisor did not answer within {PATIENCE:.0f} s") from error
-    if answer not in ("ready", "taken"):
-        raise OSError(answer.removeprefix("failed: ") or "its supervisor died")
+    if reply not in ("ready", "taken"):
+        raise OSError(reply.removeprefix("failed: ") or "its supervisor died")
 
 
 def _start(stream: socket.socket) -> None:

@@ -17,7 +17,7 @@ from handlers.drone import Drone as Handler
 from handlers.drone.options import DroneOptions
 from handlers.errors import NotReady
 from handlers.http import Http
-from tests.handlers.runs import a_deployment, lent
+from tests.handlers.runs import a_context, a_deployment
 from webhook.sandbox.drone import Drone
 from webhook.sandbox.drone_model import Build, Repo
 
@@ -38,8 +38,8 @@ class World:
     def handler(self, **options: Any) -> Handler:
         """A new one each time, as in another process."""
         given = {"url": self.drone.url, "token": self.drone.token} | options
-        workplace = lent(Path("/nowhere"), http=self.http)
-        return Handler(DroneOptions.model_validate(given), workplace)
+        context = a_context(Path("/nowhere"), http=self.http)
+        return Handler(DroneOptions.model_validate(given), context)
 
     def built(self, status: str = "success", sha: str = SHA, **facts: Any) -> Build:
         return self.drone.add_build(SLUG, sha, status=status, **facts)

@@ -13,7 +13,7 @@ import aiohttp
 
 from handlers.contract import Deployment, Run
 from handlers.github_actions import GitHubActions, GitHubActionsOptions
-from tests.handlers.runs import a_deployment, lent
+from tests.handlers.runs import a_context, a_deployment
 from webhook.outbound.github import GitHub
 from webhook.sandbox.github_actions import Actions
 from webhook.sandbox.github_actions_model import Job, Workflow, WorkflowRun
@@ -39,7 +39,7 @@ class OnGitHub:
         if options.get("mode") != "dispatch":
             options = {"status_within": "0s", **options}
         given = GitHubActionsOptions.model_validate(options)
-        return GitHubActions(given, lent(Path("/none"), github=self.api))
+        return GitHubActions(given, a_context(Path("/none"), github=self.api))
 
     def workflow(self, file: str = "deploy.yml", *jobs: Job, **more: Any) -> Workflow:
         """One `on: deployment` whose title has the deployment's id, unless `more` changes that."""

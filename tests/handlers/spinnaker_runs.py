@@ -14,7 +14,7 @@ from handlers.contract import Deployment, Run
 from handlers.http import Http
 from handlers.spinnaker import Spinnaker as Handler
 from handlers.spinnaker.options import SpinnakerOptions
-from tests.handlers.runs import a_deployment, lent
+from tests.handlers.runs import a_context, a_deployment
 from webhook.sandbox.spinnaker import Spinnaker
 from webhook.sandbox.spinnaker_model import Execution
 
@@ -48,7 +48,7 @@ class World:
         way = {} if "pipeline" in options or "source" in options else {"source": SOURCE}
         given = {"url": self.spinnaker.url} | way | options
         return Handler(
-            SpinnakerOptions.model_validate(given), lent(Path("/nowhere"), http=self.http)
+            SpinnakerOptions.model_validate(given), a_context(Path("/nowhere"), http=self.http)
         )
 
     async def follow(self, handler: Handler, run: Run, deployment: Deployment | None = None) -> Run:

@@ -10,7 +10,7 @@ from handlers import HANDLERS
 from handlers.command import Command
 from handlers.contract import Handler, KeepsOutput
 from handlers.errors import Rejected
-from tests.handlers.runs import a_command, a_deployment, lent
+from tests.handlers.runs import a_command, a_context, a_deployment
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ async def test_nothing_is_started_after_the_deadline(data_dir: Path) -> None:
 
 def test_the_command_handler_keeps_the_contract(data_dir: Path) -> None:
     options = HANDLERS["command"].Options.model_validate({"run": ["true"]}, context={"environ": {}})
-    handler: Handler = HANDLERS["command"](options, lent(data_dir))
+    handler: Handler = HANDLERS["command"](options, a_context(data_dir))
     also: Handler = a_command(data_dir, ["true"])
     assert isinstance(handler, KeepsOutput)
     assert isinstance(also, KeepsOutput)

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from handlers.contract import CanBeAsked
+from handlers.contract import VerifiesAccess
 from handlers.drone import Drone as Handler
 from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
@@ -26,24 +26,24 @@ async def world() -> AsyncIterator[World]:
 
 
 def test_it_can_be_asked() -> None:
-    assert issubclass(Handler, CanBeAsked)
+    assert issubclass(Handler, VerifiesAccess)
 
 
 async def test_it_answers_with_the_tokens_user(world: World) -> None:
-    assert await world.handler().ask() == "answers as gitploy"
+    assert await world.handler().verify_access() == "answers as gitploy"
     assert [(call.method, call.path) for call in world.drone.calls] == [("GET", "/user")]
 
 
 async def test_a_wrong_token_is_said_and_not_shown(world: World) -> None:
     with pytest.raises(Rejected, match="401: it does not know the token") as caught:
-        await world.handler(token="wr0ng").ask()
+        await world.handler(token="wr0ng").verify_access()
     assert "wr0ng" not in str(caught.value)
 
 
 async def test_a_path_that_is_not_drones_is_said(world: World) -> None:
     world.drone.faults.add(USER, Fault.status(404, {"message": "Not Found"}))
     with pytest.raises(Rejected, match=r"Drone at .* answers 404: .*address in deploy\.yml"):
-        await world.handler().ask()
+        await world.handler().verify_access()
 
 
 @pytest.mark.parametrize(
@@ -63,25 +63,25 @@ async def test_a_bad_answer_is_said(
     world = replace(world, http=Http(session, timeout=0.3 if fault.wait else 30))
     world.drone.faults.add(USER, fault)
     with pytest.raises(Unavailable, match=words):
-        await world.handler().ask()
+        await world.handler().verify_access()
 
 
 async def test_a_page_for_signing_in_is_not_drones_answer(world: World) -> None:
     async with Says() as other:
         other.shows_a_page()
         with pytest.raises(Unavailable, match=r"; check its address in deploy\.yml"):
-            await world.handler(url=other.url).ask()
+            await world.handler(url=other.url).verify_access()
 
 
 async def test_a_closed_port_is_said(world: World) -> None:
     with pytest.raises(Unavailable, match="cannot be reached: connection refused"):
-        await world.handler(url="http://127.0.0.1:9").ask()
+        await world.handler(url="http://127.0.0.1:9").verify_access()
 
 
 async def test_the_own_authority_is_trusted(world: World, tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path)
     async with served_with_tls(certificate, leads_to=world.drone.url) as url:
         with pytest.raises(Unavailable, match=r"no safe connection to Drone at .*; set `ca`"):
-            await world.handler(url=url).ask()
+            await world.handler(url=url).verify_access()
         with pytest.raises(Rejected, match="307: it is elsewhere"):
-            await world.handler(url=url, ca=certificate.file).ask()
+            await world.handler(url=url, ca=certificate.file).verify_access()

@@ -31,7 +31,7 @@ async def world() -> AsyncIterator[World]:
         yield world
 
 
-async def ask(handler: Drone, what: str) -> Any:
+async def verify_access(handler: Drone, what: str) -> Any:
     if what == "check":
         return await handler.check(a_deployment(), RUNS)
     return await getattr(handler, what)(a_deployment())
@@ -39,7 +39,7 @@ async def ask(handler: Drone, what: str) -> Any:
 
 async def trouble_of(handler: Drone, what: str) -> Unavailable:
     """What a start only asks has started nothing, whatever becomes of it."""
-    asked = ask(handler, what)
+    asked = verify_access(handler, what)
     return await (not_done(asked) if what == "start" else unsure(asked))
 
 
@@ -60,7 +60,7 @@ class Odd(Server):
 @pytest.mark.parametrize("what", ASKING)
 async def test_a_drone_that_is_down_is_asked_again(world: World, what: str) -> None:
     place = f"127.0.0.1:{unused_port()}"
-    trouble = await not_done(ask(world.handler(url=f"http://{place}"), what))
+    trouble = await not_done(verify_access(world.handler(url=f"http://{place}"), what))
     assert f"Drone at {place} cannot be reached" in str(trouble)
 
 
@@ -75,7 +75,7 @@ async def test_a_drone_that_hangs_is_asked_again(what: str) -> None:
 async def test_429_is_waited_for_as_long_as_drone_says(world: World, what: str) -> None:
     world.drone.faults.add("*", Fault.rate_limited(30))
     with pytest.raises(Unavailable) as caught:
-        await ask(world.handler(), what)
+        await verify_access(world.handler(), what)
     assert caught.value.retry_at is not None
     left = caught.value.retry_at - datetime.now(UTC)
     assert timedelta(seconds=25) < left <= timedelta(seconds=30)
@@ -168,14 +168,14 @@ async def test_a_drone_that_cannot_promote_is_told_at_once(world: World) -> None
 async def test_a_wrong_token_is_refused_at_once(world: World, what: str) -> None:
     world.built()
     with pytest.raises(Rejected, match="does not know the token") as caught:
-        await ask(world.handler(token="wrong"), what)
+        await verify_access(world.handler(token="wrong"), what)
     assert "wrong" not in str(caught.value)
 
 
 @pytest.mark.parametrize("what", ["find", "start"])
 async def test_an_unknown_repository_is_refused_at_once(world: World, what: str) -> None:
     with pytest.raises(Rejected, match="has no repository 'acme/none', or none that"):
-        await ask(world.handler(repo="acme/none"), what)
+        await verify_access(world.handler(repo="acme/none"), what)
 
 
 @pytest.mark.parametrize("build", ["existing", "create"])
@@ -264,7 +264,7 @@ class TestTls:
         self, world: World, safe: tuple[str, str], what: str
     ) -> None:
         with pytest.raises(Unavailable, match=r"no safe connection to Drone .* certificate"):
-            await ask(world.handler(url=safe[0]), what)
+            await verify_access(world.handler(url=safe[0]), what)
 
     async def test_its_own_authority_can_be_named(
         self, world: World, safe: tuple[str, str]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from handlers.contract import Handler
 from handlers.endpoint import Endpoint, EndpointOptions
-from tests.handlers.runs import lent
+from tests.handlers.runs import a_context
 from tests.handlers.tools import a_certificate
 from webhook.deployments import config
 from webhook.errors import Faults
@@ -92,7 +92,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_it_keeps_the_contract(tmp_path: Path) -> None:
-    handler: Handler = Endpoint(read(), lent(tmp_path))
+    handler: Handler = Endpoint(read(), a_context(tmp_path))
     assert not handler.local
     assert not handler.appears_within
     assert read().permissions() == {}

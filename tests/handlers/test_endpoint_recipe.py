@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from werkzeug.serving import make_server
 
-from handlers.contract import Deployment, Report, Run, State
+from handlers.contract import Deployment, ReportCredentials, Run, State
 from handlers.endpoint import WAITS, EndpointOptions
 from handlers.endpoint.protocol import signature, standard_document
 from handlers.errors import Rejected
@@ -66,7 +66,7 @@ def receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def reporting_to(relay: Says, **facts: Any) -> Deployment:
-    report = Report(f"{relay.url}/statuses", relay.url, "grt_token")
+    report = ReportCredentials(f"{relay.url}/statuses", relay.url, "grt_token")
     return a_deployment(report=report, **facts)
 
 

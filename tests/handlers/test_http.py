@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from handlers.errors import Busy
-from handlers.http import MOST_CALLS, Http
+from handlers.http import MAX_CALLS_PER_ORIGIN, Http
 from tests.handlers.tools import Says, not_done, speaking, unsure
 from webhook.sandbox.faults import Fault
 
@@ -83,9 +83,11 @@ async def test_a_retry_after_that_is_none_is_passed_over(
 
 
 async def test_one_tool_cannot_use_up_all_that_a_worker_can_do(http: Http, tool: Says) -> None:
-    tool.faults.add("*", Fault.hang(0.3), times=MOST_CALLS)
-    calls = [asyncio.create_task(http.call("Tool", "GET", tool.url)) for _ in range(MOST_CALLS)]
-    while len(tool.calls) < MOST_CALLS:
+    tool.faults.add("*", Fault.hang(0.3), times=MAX_CALLS_PER_ORIGIN)
+    calls = [
+        asyncio.create_task(http.call("Tool", "GET", tool.url)) for _ in range(MAX_CALLS_PER_ORIGIN)
+    ]
+    while len(tool.calls) < MAX_CALLS_PER_ORIGIN:
         await asyncio.sleep(0.01)
     trouble = await not_done(http.call("Tool", "GET", tool.url))
     assert "enough calls" in str(trouble)

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, PositiveInt, TypeAdapter
 
 from handlers.errors import Rejected, UnknownOutcome
-from handlers.http import Http, only_asking
+from handlers.http import Http, read_only
 from tests.handlers.tools import Says, not_done
 from webhook.sandbox.faults import Fault
 
@@ -108,7 +108,7 @@ async def test_what_has_another_shape_may_have_been_done(
 
 
 async def asked(call: Awaitable[T]) -> T:
-    with only_asking():
+    with read_only():
         return await call
 
 
@@ -134,10 +134,10 @@ async def test_a_question_without_an_answer_has_started_nothing(
 async def test_a_question_that_is_not_understood_has_started_nothing(
     http: Http, tool: Says
 ) -> None:
-    async def ask() -> Thing:
+    async def verify_access() -> Thing:
         return (await http.call("Tool", "GET", tool.url)).read(Thing)
 
-    assert "does not understand" in str(await not_done(asked(ask())))
+    assert "does not understand" in str(await not_done(asked(verify_access())))
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -152,12 +152,12 @@ async def test_a_question_is_asked_again_when_the_tool_says(
 
 @pytest.mark.parametrize("status", [404, 501])
 async def test_a_question_may_be_refused(http: Http, tool: Says, status: int) -> None:
-    async def ask() -> None:
+    async def verify_access() -> None:
         raise (await http.call("Tool", "GET", tool.url)).refusal()
 
     tool.status = status
     with pytest.raises(Rejected, match=f"answers {status}") as caught:
-        await asked(ask())
+        await asked(verify_access())
     assert caught.value.status == status
 
 

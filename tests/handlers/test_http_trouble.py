@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from handlers.http import LARGEST_ANSWER, SET_CA, Http, tls_context
+from handlers.http import MAX_RESPONSE_BYTES, SET_CA, Http, tls_context
 from tests.handlers.tools import (
     Says,
     a_certificate,
@@ -119,8 +119,8 @@ async def test_a_call_that_breaks_is_not_made_twice(http: Http, tool: Says, meth
 
 
 async def test_an_answer_that_is_too_large(http: Http, tool: Says) -> None:
-    tool.body = b" " * LARGEST_ANSWER
-    assert len((await http.call("Tool", "GET", tool.url)).body) == LARGEST_ANSWER
+    tool.body = b" " * MAX_RESPONSE_BYTES
+    assert len((await http.call("Tool", "GET", tool.url)).body) == MAX_RESPONSE_BYTES
     tool.body += b" "
     assert "answers with more than 8 MB" in str(await unsure(http.call("Tool", "GET", tool.url)))
 
@@ -133,7 +133,7 @@ async def test_an_answer_that_grows_while_it_is_unpacked(http: Http, tool: Says)
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert most < 3 * LARGEST_ANSWER
+    assert most < 3 * MAX_RESPONSE_BYTES
 
 
 # -- TLS ---------------------------------------------------------------------------------------

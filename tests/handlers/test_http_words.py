@@ -10,7 +10,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from handlers.errors import Rejected, Unavailable
-from handlers.http import LARGEST_ANSWER, SET_CA, Http, tls_context
+from handlers.http import MAX_RESPONSE_BYTES, SET_CA, Http, tls_context
 from tests.handlers.tools import Says, a_certificate, served_with_tls, speaking
 
 TOOL = "Drone"
@@ -125,7 +125,7 @@ async def test_what_is_not_http(http: Http) -> None:
         (200, b"<html>", {"Content-Type": "text/html; charset=utf-8"}, CHECK),
         (200, b"OK", {}, CHECK),
         (200, b"{}", {}, CHECK),
-        (200, b"1" * (LARGEST_ANSWER + 1), {}, CHECK),
+        (200, b"1" * (MAX_RESPONSE_BYTES + 1), {}, CHECK),
         (301, b"", {"Location": "https://new.example.com/a"}, "correct its address in deploy.yml"),
         (401, b"", {}, "check it in deploy.yml"),
         (403, b"", {}, "check its rights"),

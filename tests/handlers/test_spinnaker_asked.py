@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import CanBeAsked
+from handlers.contract import VerifiesAccess
 from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
 from handlers.spinnaker import Spinnaker as Handler
@@ -29,26 +29,26 @@ def a_handler(world: World, **options: Any) -> Handler:
 
 
 def test_it_can_be_asked() -> None:
-    assert issubclass(Handler, CanBeAsked)
+    assert issubclass(Handler, VerifiesAccess)
 
 
 async def test_it_answers(world: World) -> None:
-    assert await a_handler(world).ask() == "answers"
+    assert await a_handler(world).verify_access() == "answers"
     words = "answers, and has the application 'shop'"
-    assert await a_handler(world, application="shop").ask() == words
-    assert await a_handler(world, application="shop", pipeline="Deploy").ask() == words
+    assert await a_handler(world, application="shop").verify_access() == words
+    assert await a_handler(world, application="shop", pipeline="Deploy").verify_access() == words
     assert world.posts() == 0
 
 
 async def test_an_application_that_is_not_there_is_said(world: World) -> None:
     with pytest.raises(Rejected, match=r"has no application 'shpo'; check it in deploy\.yml"):
-        await a_handler(world, application="shpo").ask()
+        await a_handler(world, application="shpo").verify_access()
 
 
 async def test_an_application_that_may_only_be_seen_is_not_enough(world: World) -> None:
     world.spinnaker.faults.add("GET /applications/shop/executions/*", Fault.status(403))
     with pytest.raises(Rejected, match="403: its user may not do this; check its permissions"):
-        await a_handler(world, application="shop").ask()
+        await a_handler(world, application="shop").verify_access()
 
 
 async def test_who_may_not_search_everywhere_is_told_to_name_the_application(
@@ -56,7 +56,7 @@ async def test_who_may_not_search_everywhere_is_told_to_name_the_application(
 ) -> None:
     world.spinnaker.searches_everywhere = False
     with pytest.raises(Rejected, match=r"403: .*; name the `application` in deploy\.yml"):
-        await a_handler(world).ask()
+        await a_handler(world).verify_access()
 
 
 @pytest.mark.parametrize("application", ["shop", None])
@@ -65,7 +65,7 @@ async def test_a_wrong_token_is_said_and_not_shown(
     world: World, application: str | None, given: dict[str, Any]
 ) -> None:
     with pytest.raises(Rejected, match="401: check the credentials") as caught:
-        await a_handler(world, application=application, **given).ask()
+        await a_handler(world, application=application, **given).verify_access()
     assert "wr0ng" not in str(caught.value)
 
 
@@ -74,7 +74,7 @@ async def test_gates_way_to_its_page_for_signing_in_is_said() -> None:
     async with server, aiohttp.ClientSession() as session:
         handler = World(server, Http(session)).handler(username="relay", password="wr0ng")
         with pytest.raises(Rejected, match=r"302: check the credentials in deploy\.yml"):
-            await handler.ask()
+            await handler.verify_access()
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ async def test_a_bad_answer_is_said(
     for options in ({}, {"application": "shop"}):
         world.spinnaker.faults.add("GET *", fault)
         with pytest.raises(Unavailable, match=words):
-            await a_handler(world, **options).ask()
+            await a_handler(world, **options).verify_access()
 
 
 async def test_a_closed_port_is_said(world: World) -> None:
     with pytest.raises(Unavailable, match="cannot be reached: connection refused"):
-        await a_handler(world, url="http://127.0.0.1:9").ask()
+        await a_handler(world, url="http://127.0.0.1:9").verify_access()

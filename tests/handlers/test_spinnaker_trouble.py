@@ -17,7 +17,7 @@ from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import Http
 from handlers.spinnaker import Spinnaker as Handler
 from handlers.spinnaker.options import SpinnakerOptions
-from tests.handlers.runs import a_deployment, lent
+from tests.handlers.runs import a_context, a_deployment
 from tests.handlers.spinnaker_runs import SOURCE, World, a_pipeline, a_world
 from tests.handlers.tools import Says, a_certificate, served_with_tls
 from webhook.sandbox.faults import Fault
@@ -96,7 +96,7 @@ async def test_a_start_whose_worker_was_killed_is_found(world: World) -> None:
 async def start(url: str) -> None:
     async with aiohttp.ClientSession() as session:
         options = SpinnakerOptions(url=url, source=SOURCE)
-        handler = Handler(options, lent(Path("/nowhere"), http=Http(session, timeout=60)))
+        handler = Handler(options, a_context(Path("/nowhere"), http=Http(session, timeout=60)))
         await handler.start(DEPLOYMENT)
 
 

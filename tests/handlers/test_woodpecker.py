@@ -13,7 +13,7 @@ from handlers.contract import Run, State
 from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
 from handlers.woodpecker import STATES, Woodpecker, WoodpeckerOptions
-from tests.handlers.runs import a_deployment, lent
+from tests.handlers.runs import a_context, a_deployment
 from webhook.sandbox import woodpecker as sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def handler(tool: sandbox.Woodpecker, session: aiohttp.ClientSession, tmp_path: 
 
 def a_handler(session: aiohttp.ClientSession, *, timeout: float = 10, **given: Any) -> Woodpecker:
     options = WoodpeckerOptions.model_validate({"token": TOKEN, **given})
-    return Woodpecker(options, lent(ROOT, http=Http(session, timeout=timeout)))
+    return Woodpecker(options, a_context(ROOT, http=Http(session, timeout=timeout)))
 
 
 # -- start ------------------------------------------------------------------------------------

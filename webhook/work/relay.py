@@ -10,7 +10,7 @@ import structlog
 from procrastinate import PsycopgConnector
 
 from handlers import HANDLERS
-from handlers.contract import Deployment, Handler, Workplace
+from handlers.contract import Deployment, Handler, HandlerContext
 from handlers.http import Http
 from webhook.deployments.config import Config, Environment
 from webhook.links import Links
@@ -54,13 +54,13 @@ class Relay:
     answers: bool
     links: Links
     report_tokens: ReportTokens
-    workplace: Workplace
+    handler_context: HandlerContext
     redactor: Redactor
     place: str
     recall: Recall = field(default_factory=Recall)
 
     def handler(self, environment: Environment) -> Handler:
-        return HANDLERS[environment.handler](environment.options, self.workplace)
+        return HANDLERS[environment.handler](environment.options, self.handler_context)
 
     def as_contract(self, row: DeploymentRow, environment: Environment) -> Deployment:
         """The deployment as its handler sees it."""
@@ -142,7 +142,7 @@ async def open_relay(
             answers=settings.slack.answers,
             links=Links(settings.server_url, setup.secret_keys),
             report_tokens=ReportTokens(settings.server_url, setup.secret_keys),
-            workplace=Workplace(
+            handler_context=HandlerContext(
                 data_dir=settings.data_dir,
                 environ=setup.environ,
                 secrets=setup.secrets,
