@@ -6,8 +6,8 @@
     output      see output.py
     end         {"state", "description", "environment_url"}, written before the lock is let go
 
-An update of the relay meets directories that the version before it wrote: names may be added here,
-not changed.
+An updated relay reads directories that the previous version wrote: names may be added here, not
+changed.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ _STATE, _GROUP, _BEGAN = 0, 2, 19
 
 
 def started(pid: int) -> str | None:
-    """When the process began, so that a later one with the same pid is not taken for it."""
+    """When the process began, which tells it from a later one with the same pid."""
     if not _HAS_PROC:
         ps = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
         answer = subprocess.run(ps, capture_output=True, text=True, check=False)  # noqa: S603
@@ -59,7 +59,7 @@ def _stat(process: Path) -> list[str]:
 
 
 class Order(NamedTuple):
-    """What the relay hands to a supervisor. It goes through a pipe: it holds secrets.
+    """What a supervisor is to run. It is sent through a socket, as it holds secrets.
 
     `deadline` is in seconds since 1970, `timeout` and `grace` are in seconds, `output_limit` in
     bytes; `environment_url` is the one to report unless the command names another.
@@ -78,7 +78,7 @@ class Order(NamedTuple):
 
 
 def write(directory: Path, name: str, content: Mapping[str, Any]) -> None:
-    """Wholly or not at all, and for good once this returns."""
+    """Whole or not at all, and durable once this returns."""
     draft = directory / f".{name}"
     with draft.open("w") as file:
         json.dump(content, file)
@@ -116,7 +116,7 @@ def supervised(directory: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        # Shared: two who look at once do not take each other for the supervisor.
+        # Shared: two concurrent checks do not take each other for the supervisor.
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
