@@ -17,7 +17,7 @@ HANDLERS: dict[str, type[Handler]] = {
     "woodpecker": Woodpecker,
 }
 
-# What people call them; another one goes by its name.
+# Their names for people; a handler that is not here is shown by its key.
 TITLES = {
     "drone": "Drone CI",
     "github-actions": "GitHub Actions",

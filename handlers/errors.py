@@ -1,42 +1,64 @@
-"""What can go wrong with a tool, by the care that it needs. The words are for people."""
+"""What can go wrong in a handler, by what the relay does next.
+
+Messages are shown to people and hold no secrets. Whoever decides something reads the class, `code`
+or `status`, never the message.
+"""
 
 from datetime import datetime
+from typing import ClassVar
+
+# `Unavailable`: the call was not made, as enough calls to this tool are running.
+BUSY = "busy"
 
 
-class Unavailable(Exception):
-    """The tool did not answer, or asked to be left alone for a while; worth another try.
+class HandlerError(Exception):
+    """`code` is a short name that stays the same when the message is reworded."""
 
-    Nothing was done.
-    """
+    default_code: ClassVar[str] = "handler_error"
 
-    def __init__(self, words: str, *, retry_at: datetime | None = None) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code or self.default_code
+
+
+class Unavailable(HandlerError):
+    """Nothing was done; tried again until the deployment's deadline, not before `retry_at`."""
+
+    default_code = "unavailable"
+
+    def __init__(self, message: str, *, code: str = "", retry_at: datetime | None = None) -> None:
+        super().__init__(message, code=code)
         self.retry_at = retry_at
 
 
 class NotReady(Unavailable):
-    """Nothing is wrong: what the start needs, a build for example, is still to come; `held`: from a
-    person."""
+    """No failure: the start waits for something, a build for example; `held`: for a person."""
 
-    def __init__(self, words: str, *, held: bool = False) -> None:
-        super().__init__(words)
+    default_code = "not_ready"
+
+    def __init__(self, message: str, *, held: bool = False) -> None:
+        super().__init__(message)
         self.held = held
 
 
-class Busy(Unavailable):
-    """It was not even asked: enough calls are under way from here."""
-
-
 class UnknownOutcome(Unavailable):
-    """No answer, or a broken one: it may have been done."""
+    """It may have been done. `find` is called before anything is started again."""
+
+    default_code = "unknown_outcome"
 
 
-class Rejected(Exception):
-    """The tool refuses this deployment; trying again would not help.
+class Rejected(HandlerError):
+    """Trying again would not help; the deployment ends as `error`.
 
-    `status` is that of its HTTP answer, where there was one.
+    `status` is that of the tool's HTTP response and `reason` the tool's own text, where there is
+    one.
     """
 
-    def __init__(self, words: str, *, status: int | None = None) -> None:
-        super().__init__(words)
+    default_code = "rejected"
+
+    def __init__(
+        self, message: str, *, code: str = "", status: int | None = None, reason: str = ""
+    ) -> None:
+        super().__init__(message, code=code)
         self.status = status
+        self.reason = reason

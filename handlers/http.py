@@ -32,28 +32,50 @@ from multidict import CIMultiDict
 from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
-from handlers.errors import Busy, Rejected, Unavailable, UnknownOutcome
-from handlers.text import redacted
+from handlers.errors import BUSY, Rejected, Unavailable, UnknownOutcome
+from handlers.text import one_line, redacted
 
-MOST_WORDS = 80
-LONGEST_HOST = 60
+TIMEOUT = 10.0
+MAX_RESPONSE_BYTES = 8 * 1024 * 1024
+# At once, in one process and to one origin: a tool that hangs must not use up what a worker can do.
+MAX_CALLS_PER_ORIGIN = 6
+MAX_CALLS = 12
+# Of the timeout, so that "cannot be reached" differs from "did not respond".
+CONNECT_SHARE = 0.8
+# Longer, or shorter, than a `Retry-After` that makes sense while a deployment waits.
+LONGEST_WAIT = timedelta(hours=1)
+SHORTEST_WAIT = timedelta(seconds=1)
+
+MAX_REASON = 80  # characters
+MAX_HOST = 60
 CHECK = "check its address in deploy.yml"
+TRUST_IT = "let the relay trust its authority"
+SET_CA = "set `ca` in deploy.yml to its authority"
 
 T = TypeVar("T")
 
-_NOT_LET_IN = {
+_FORBIDDEN = {
     401: "it does not know the token; check it in deploy.yml",
     403: "the token may not do this; check its rights",
 }
-# What servers say to whoever is lost, which tells people no more than the status.
-_LOST = re.compile(r"(40[45]\W*)?((page )?not found|method not allowed|no message available)\W*")
+# What servers say of an unknown path, which says no more than the status does.
+_UNHELPFUL = re.compile(
+    r"(40[45]\W*)?((page )?not found|method not allowed|no message available)\W*"
+)
 _WANTS_TLS = re.compile(rb"https (server|port)|ssl-enabled server|requires tls", re.I)
+_CERTIFICATES = {
+    9: "certificate not valid yet; check its clock and the relay's",
+    10: "expired certificate; renew it there",
+    62: f"certificate of another host; {CHECK}",
+    64: f"certificate of another host; {CHECK}",
+}
+_CREDENTIALS = (hdrs.AUTHORIZATION, hdrs.COOKIE)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a tool said to a call of `url`; `tool` is its name in the words of errors, in which
-    `secrets` never stand."""
+    """A tool's response to a call of `url`; `tool` is its name in messages, in which `secrets` are
+    hidden."""
 
     tool: str
     url: URL = field(repr=False)
@@ -64,7 +86,7 @@ class Response:
 
     @property
     def origin(self) -> str:
-        """For the words of errors."""
+        """For messages."""
         return host_of(self.url)
 
     @property
@@ -73,12 +95,12 @@ class Response:
 
     @property
     def is_page(self) -> bool:
-        """Whether it is for people: one to sign in at, for example.
+        """Whether it is a web page for people, to sign in for example.
 
-        Some frameworks call all that they send HTML, so what it begins with counts, too.
+        Some frameworks call all that they send HTML, so the first byte counts, too.
         """
-        named_so = "html" in self.headers.get(hdrs.CONTENT_TYPE, "").lower()
-        return named_so and self.body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+        is_html = "html" in self.headers.get(hdrs.CONTENT_TYPE, "").lower()
+        return is_html and self.body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
     def json(self) -> Any:
         try:
@@ -87,39 +109,39 @@ class Response:
             what = "a web page" if self.is_page else "something other than JSON"
             raise self.unknown_outcome(f"answers {self.status} with {what}; {CHECK}") from None
 
-    def read(self, kind: type[T] | TypeAdapter[T]) -> T:
-        """Its JSON, in a shape; what the shape does not name is left out."""
-        adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+    def read(self, shape: type[T] | TypeAdapter[T]) -> T:
+        """Its JSON in that shape; fields that the shape does not name are left out."""
+        adapter = shape if isinstance(shape, TypeAdapter) else TypeAdapter(shape)
         try:
             return adapter.validate_python(self.json())
         except ValidationError:
-            words = f"answers with something the relay does not understand; {CHECK}"
-            raise self.unknown_outcome(words) from None
+            predicate = f"answers with something the relay does not understand; {CHECK}"
+            raise self.unknown_outcome(predicate) from None
 
-    def unknown_outcome(self, words: str) -> UnknownOutcome:
-        return UnknownOutcome(f"{self.tool} at {self.origin} {words}")
+    def unknown_outcome(self, predicate: str) -> UnknownOutcome:
+        return UnknownOutcome(f"{self.tool} at {self.origin} {predicate}", code="bad_response")
 
     def rejected(self) -> Rejected:
-        """Of an answer that is not ok: trying again would not help."""
-        return Rejected(self.words(), status=self.status)
+        """For a response that is not ok, where trying again would not help."""
+        return Rejected(self.message(), status=self.status, reason=self.reason())
 
     def unavailable(self) -> Unavailable:
-        """The same, where it may be mended while a run goes on: a token, a proxy."""
-        return Unavailable(self.words())
+        """The same for something that may be put right while a run goes on: a token, a proxy."""
+        return Unavailable(self.message())
 
-    def words(self) -> str:
-        return f"{self.tool} at {self.origin} answers {self.status}: {self._why()}"
+    def message(self) -> str:
+        return f"{self.tool} at {self.origin} answers {self.status}: {self._explanation()}"
 
-    def _why(self) -> str:
+    def _explanation(self) -> str:
         reason = self.reason()
         match self.status:
             case 401 | 403:
-                return _NOT_LET_IN[self.status]
+                return _FORBIDDEN[self.status]
             case status if 300 <= status < 400:
-                return f"it is elsewhere; correct its address in deploy.yml{self._leads_to()}"
+                return f"it has moved; correct its address in deploy.yml{self._leads_to()}"
             case 400 if self.url.scheme == "http" and _WANTS_TLS.search(self.body[:2000]):
                 return "it wants https; write https:// in deploy.yml"
-            case 404 | 405 if not reason or _LOST.fullmatch(reason.lower()):
+            case 404 | 405 if not reason or _UNHELPFUL.fullmatch(reason.lower()):
                 return f"nothing is there; {CHECK}"
         return reason or ("is it up?" if self.status in (502, 503, 504) else "its log may say why")
 
@@ -130,82 +152,81 @@ class Response:
         if target.origin() == self.url.origin():
             return " (it leads to another path)"
         host = host_of(target)
-        return f" (it leads to {target.scheme}://{host})" if len(host) <= LONGEST_HOST else ""
+        return f" (it leads to {target.scheme}://{host})" if len(host) <= MAX_HOST else ""
 
     def target(self) -> URL | None:
         """Where a redirect leads."""
         location = self.headers.get(hdrs.LOCATION, "")
         try:
             target = self.url.join(URL(location))
-            sound = location and target.scheme in ("http", "https") and target.host
+            is_valid = location and target.scheme in ("http", "https") and target.host
         except ValueError:
             return None
-        return target if sound else None
+        return target if is_valid else None
 
     def reason(self) -> str:
-        """The tool's own words, if it has any that are short and plain."""
+        """The tool's own explanation, on one line; empty if there is none in plain text."""
         try:
             document = json.loads(self.body)
         except (ValueError, RecursionError):
-            plain = self.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/plain")
-            document = self.body[: 4 * MOST_WORDS].decode(errors="replace") if plain else ""
+            is_text = self.headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/plain")
+            document = self.body[: 4 * MAX_REASON].decode(errors="replace") if is_text else ""
         if isinstance(document, dict):
-            of_keys = (document.get(key) for key in ("message", "error", "detail", "title"))
-            document = next((words for words in of_keys if isinstance(words, str) and words), "")
+            values = (document.get(key) for key in ("message", "error", "detail", "title"))
+            document = next((text for text in values if isinstance(text, str) and text), "")
         if not isinstance(document, str):
             return ""
-        # Hidden before it is cut, or the first part of one might be left.
-        words = redacted(" ".join(document.split()), self.secrets)
-        return "".join(filter(str.isprintable, words))[:MOST_WORDS]
+        # Redacted before it is cut, or the first part of a secret might be left.
+        return one_line(redacted(one_line(document), self.secrets), MAX_REASON)
 
 
 def host_of(url: URL) -> str:
-    """With its port, unless that goes without saying."""
+    """With its port, unless it is the scheme's own."""
     return url.host_port_subcomponent or ""
 
 
-TRUST_IT = "let the relay trust its authority"
-SET_CA = "set `ca` in deploy.yml to its authority"
-
-_CERTIFICATES = {
-    9: "certificate not valid yet; check its clock and the relay's",
-    10: "expired certificate; renew it there",
-    62: f"certificate of another host; {CHECK}",
-    64: f"certificate of another host; {CHECK}",
-}
-
-
-class Broken(Exception):
-    """A connection that broke, under a name by which aiohttp does not repeat the request."""
-
-
 def call_error(tool: str, url: URL, error: Exception, untrusted: str) -> Unavailable:
-    """`untrusted` is the remedy where nobody here vouches for the tool's certificate."""
+    """For a call without a response; `untrusted` is the remedy for an unknown authority."""
     name = f"{tool} at {host_of(url)}"
     if isinstance(error, aiohttp.ClientSSLError):
-        return Unavailable(f"no safe connection to {name}: {_of_tls(error, untrusted)}")
+        message = f"no safe connection to {name}: {_tls_reason(error, untrusted)}"
+        return Unavailable(message, code="tls_failed")
     if isinstance(error, ValueError):  # aiohttp.InvalidURL and UnicodeError among them
         return Unavailable(
             f"{name} cannot be called: put its address, or a header (a token with a line break?),"
-            " right in deploy.yml"
+            " right in deploy.yml",
+            code="bad_request",
         )
-    if why := _not_reached(error):
-        return Unavailable(f"{name} cannot be reached: {why}")
+    if reason := _connect_reason(error):
+        return Unavailable(f"{name} cannot be reached: {reason}", code="unreachable")
     if isinstance(error, TimeoutError):
-        return UnknownOutcome(f"{name} did not answer in time")
-    return UnknownOutcome(f"{name} gave no whole answer{_broken_off(error, url)}")
+        return UnknownOutcome(f"{name} did not answer in time", code="timeout")
+    detail, remedy = "it broke off in the middle", ""
+    if isinstance(error, aiohttp.ClientResponseError):
+        remedy = _scheme_remedy(url) or "; check scheme and port in deploy.yml"
+        detail = "this is not HTTP"
+    return broken_connection(name, f"({detail}){remedy}")
 
 
-def _of_tls(error: aiohttp.ClientSSLError, untrusted: str) -> str:
+def broken_connection(name: str, detail: str) -> UnknownOutcome:
+    return UnknownOutcome(f"{name} gave no whole answer {detail}", code="broken_connection")
+
+
+def _scheme_remedy(url: URL) -> str:
+    return "; should its address begin with https://?" if url.scheme == "http" else ""
+
+
+def _tls_reason(error: aiohttp.ClientSSLError, untrusted: str) -> str:
     inner = getattr(error, "certificate_error", None) or error.os_error
-    if message := getattr(inner, "verify_message", ""):
-        code = getattr(inner, "verify_code", 0)
-        return f"{_CERTIFICATES.get(code) or f'untrusted certificate; {untrusted}'} ({message})"
+    if detail := getattr(inner, "verify_message", ""):
+        number = getattr(inner, "verify_code", 0)
+        return f"{_CERTIFICATES.get(number) or f'untrusted certificate; {untrusted}'} ({detail})"
     reason = (getattr(inner, "reason", "") or "TLS failed").lower().replace("_", " ")
     return f"check scheme and port in deploy.yml ({reason})"
 
 
-def _not_reached(error: Exception) -> str:
+def _connect_reason(error: Exception) -> str:
+    """Why there was no connection; empty if there was one."""
     match error:
         case aiohttp.ClientProxyConnectionError():
             return "no connection to the proxy; check the relay's HTTPS_PROXY and HTTP_PROXY"
@@ -214,8 +235,8 @@ def _not_reached(error: Exception) -> str:
         case aiohttp.ClientConnectorError():
             # Not `strerror`, in which asyncio writes the address once more.
             number = error.os_error.errno or 0
-            why = os.strerror(number).lower() if number > 0 else "no connection"
-            return f"{why}; {CHECK}, and that it is up"
+            reason = os.strerror(number).lower() if number > 0 else "no connection"
+            return f"{reason}; {CHECK}, and that it is up"
         case aiohttp.ConnectionTimeoutError():
             return f"no connection in time; {CHECK}, and firewalls"
         case aiohttp.ClientHttpProxyError():
@@ -223,33 +244,11 @@ def _not_reached(error: Exception) -> str:
     return ""
 
 
-def _broken_off(error: Exception, url: URL) -> str:
-    wants_tls = "; should its address begin with https://?" if url.scheme == "http" else ""
-    match error:
-        case Broken():
-            return f" ({error}){wants_tls}"
-        case aiohttp.ClientResponseError():
-            return f" (this is not HTTP){wants_tls or '; check scheme and port in deploy.yml'}"
-    return " (it broke off in the middle)"
-
-
-TIMEOUT = 10.0
-MAX_RESPONSE_BYTES = 8 * 1024 * 1024
-# At once, in one process and to one origin: a tool that hangs must not use up what a worker can do.
-MAX_CALLS_PER_ORIGIN = 6
-MAX_CALLS = 12
-# Of the time-out, so that "cannot be reached" is told apart from "did not answer".
-FOR_THE_CONNECTION = 0.8
-# Longer, or shorter, than a `Retry-After` that makes sense while a deployment waits.
-LONGEST_WAIT = timedelta(hours=1)
-SHORTEST_WAIT = timedelta(seconds=1)
-
-
 @cache
 def tls_context(
     ca: str | None = None, certificate: str | None = None, key: str | None = None
 ) -> ssl.SSLContext:
-    """Of paths to PEM files. Errors: OSError (`ssl.SSLError` among them) where they do not fit."""
+    """Of paths to PEM files. Errors: OSError (`ssl.SSLError` among them) if they do not fit."""
     context = ssl.create_default_context(cafile=ca)
     if certificate:
         # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
@@ -259,15 +258,15 @@ def tls_context(
 
 @contextmanager
 def read_only() -> Iterator[None]:
-    """Around calls of a start that only ask: whatever becomes of them, nothing was started."""
+    """Around calls of a start that only read: whatever their outcome, nothing was started."""
     try:
         yield
     except UnknownOutcome as error:
-        raise Unavailable(str(error), retry_at=error.retry_at) from error
+        raise Unavailable(str(error), code=error.code, retry_at=error.retry_at) from error
 
 
 class Http:
-    """What handlers call their tools with; one for a worker."""
+    """What handlers call their tools with; one for each worker."""
 
     def __init__(
         self,
@@ -278,8 +277,8 @@ class Http:
     ) -> None:
         self._session = session
         self._secrets = secrets
-        self._timeout = ClientTimeout(total=timeout, connect=timeout * FOR_THE_CONNECTION)
-        self._places: dict[str, asyncio.Semaphore] = defaultdict(
+        self._timeout = ClientTimeout(total=timeout, connect=timeout * CONNECT_SHARE)
+        self._per_origin: dict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(MAX_CALLS_PER_ORIGIN)
         )
         self._all = asyncio.Semaphore(MAX_CALLS)
@@ -297,20 +296,20 @@ class Http:
         tls: ssl.SSLContext | None = None,
         untrusted: str = TRUST_IT,
     ) -> Response:
-        """`params` are added to the URL's query. For the words of errors: `tool` is its name, and
-        `untrusted` the remedy where its certificate is not trusted."""
+        """`params` are added to the URL's query. In messages, `tool` is its name and `untrusted`
+        the remedy if its certificate is not trusted."""
         target = URL(url).extend_query(params or {})
         name = f"{tool} at {host_of(target)}"
-        place = self._places[str(target.origin())]
-        if place.locked() or self._all.locked():
-            raise Busy(f"enough calls to {name} are under way")
+        of_origin = self._per_origin[str(target.origin())]
+        if of_origin.locked() or self._all.locked():
+            raise Unavailable(f"enough calls to {name} are under way", code=BUSY)
         given = CIMultiDict(headers or {})
         credentials: dict[str, str] = {
             header: given.pop(header) for header in _CREDENTIALS if header in given
         }
         try:
             async with (
-                place,
+                of_origin,
                 self._all,
                 self._session.request(
                     method,
@@ -321,57 +320,57 @@ class Http:
                     ssl=tls or True,
                     allow_redirects=False,
                     timeout=self._timeout,
-                    middlewares=(_as_given(credentials),),
-                ) as response,
+                    middlewares=(_one_request(name, credentials),),
+                ) as received,
             ):
-                body = await _read(response, name)
-        except (aiohttp.ClientError, Broken, ValueError, OSError) as error:
+                body = await _read(received, name)
+        except (aiohttp.ClientError, ValueError, OSError) as error:
             raise call_error(tool, target, error, untrusted) from error
-        response = Response(tool, target, response.status, response.headers, body, self._secrets)
-        _raise_for(response)
+        response = Response(tool, target, received.status, received.headers, body, self._secrets)
+        _raise_for_status(response)
         return response
 
 
-_CREDENTIALS = (hdrs.AUTHORIZATION, hdrs.COOKIE)
-
-
-def _as_given(credentials: Mapping[str, str]) -> ClientMiddlewareType:
+def _one_request(name: str, credentials: Mapping[str, str]) -> ClientMiddlewareType:
     """One call is one request, with the credentials that were given and no others.
 
     aiohttp by itself repeats a GET, PUT or DELETE whose connection broke, although the tool may
-    have acted, and adds passwords from ~/.netrc and cookies of earlier answers.
+    have acted, and adds passwords from ~/.netrc and cookies of earlier responses.
     """
 
     async def send(request: ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-        for name in _CREDENTIALS:
-            request.headers.popall(name, None)
+        for header in _CREDENTIALS:
+            request.headers.popall(header, None)
         request.headers.update(credentials)
         try:
             return await handler(request)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            raise Broken(getattr(error, "strerror", None) or "connection closed") from error
+            reason = getattr(error, "strerror", None) or "connection closed"
+            # Not an error of aiohttp's, or it would repeat the request.
+            raise broken_connection(name, f"({reason}){_scheme_remedy(request.url)}") from error
 
     return send
 
 
-async def _read(response: aiohttp.ClientResponse, name: str) -> bytes:
+async def _read(received: aiohttp.ClientResponse, name: str) -> bytes:
     pieces = bytearray()
-    async for piece in response.content.iter_any():
+    async for piece in received.content.iter_any():
         pieces += piece
         if len(pieces) > MAX_RESPONSE_BYTES:
             most = f"{MAX_RESPONSE_BYTES // 1024**2} MB"
-            raise UnknownOutcome(f"{name} answers with more than {most}; {CHECK}")
+            raise UnknownOutcome(f"{name} answers with more than {most}; {CHECK}", code="too_large")
     return bytes(pieces)
 
 
-def _raise_for(response: Response) -> None:
+def _raise_for_status(response: Response) -> None:
+    retry_at = _retry_at(response.headers)
     if response.status == 429:
-        words = f"{response.tool} at {response.origin} asks to wait (429)"
-        raise Unavailable(words, retry_at=_retry_at(response.headers))
+        message = f"{response.tool} at {response.origin} asks to wait (429)"
+        raise Unavailable(message, code="rate_limited", retry_at=retry_at)
     if response.status >= 500 and response.status != 501:  # which is as final as a 404
-        raise UnknownOutcome(response.words(), retry_at=_retry_at(response.headers))
+        raise UnknownOutcome(response.message(), code="server_error", retry_at=retry_at)
 
 
 def _retry_at(headers: Mapping[str, str]) -> datetime | None:

@@ -24,26 +24,26 @@ from handlers import durations
 from handlers.contract import Deployment
 from handlers.errors import Rejected
 
-# yarl takes line breaks and tabs out of an address without a word.
+# yarl silently removes line breaks and tabs from an address.
 _NEVER = re.compile(r"[\x00-\x20\x7f{}\\]")
 _NUMBERS = re.compile(r"[0-9.]+")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.I)
 
 
 def address(text: str) -> URL:
-    """An absolute address that can be called. Errors: ValueError, with what to write."""
+    """An absolute address that can be called. Errors: `ValueError` with the remedy."""
     try:
         url = URL(text)
     except ValueError:
         url = URL()
-    sound = not _NEVER.search(text) and url.scheme in ("http", "https")
-    if not (sound and url.port and url.raw_host and _is_host(url.raw_host)):
+    is_valid = not _NEVER.search(text) and url.scheme in ("http", "https")
+    if not (is_valid and url.port and url.raw_host and _is_host(url.raw_host)):
         raise ValueError(f"'{text}' is not an address; write https://host or https://host/path")
     return url
 
 
 def _is_host(host: str) -> bool:
-    """What yarl takes and the resolver or aiohttp would refuse later is refused at the start."""
+    """Stricter than yarl: refuses at the start what the resolver or aiohttp would refuse later."""
     try:
         if ":" in host or _NUMBERS.fullmatch(host):
             return bool(ipaddress.ip_address(host))
@@ -73,7 +73,7 @@ def _file(text: str) -> str:
         raise ValueError(f"'{text}' must be an absolute path")
     try:
         readable = Path(text).is_file() and os.access(text, os.R_OK)
-    except OSError:  # a directory above it that may not be searched
+    except OSError:  # the relay may not search a directory above it
         readable = False
     if not readable:
         raise ValueError(f"there is no file '{text}' that the relay can read")
@@ -82,7 +82,7 @@ def _file(text: str) -> str:
 
 def _text(text: str) -> str:
     if not text.isprintable() or text != text.strip():
-        raise ValueError("has a line break, or a space at an end; take it out (of the variable)")
+        raise ValueError("has a line break, or a space at an end; remove it (from the variable)")
     return text
 
 
@@ -96,7 +96,7 @@ Duration = Annotated[
 ]
 
 File = Annotated[str, AfterValidator(_file)]
-"""The absolute path of a file that is there."""
+"""The absolute path of a file that exists."""
 
 Text = Annotated[str, Field(min_length=1), AfterValidator(_text)]
 """A name or a token: one line, which fits into a header."""
@@ -135,7 +135,7 @@ def fill(template: str, deployment: Deployment) -> str:
 
 
 def fill_argument(template: str, deployment: Deployment) -> str:
-    """As `fill`, for one argument of a command, which must not become an option by its value."""
+    """As `fill`, for one argument of a command, which a value must not turn into an option."""
     argument = fill(template, deployment)
     if argument.startswith("-") and not template.startswith("-"):
         raise Rejected(f"'{argument}', filled in for '{template}', would be read as an option")

@@ -17,7 +17,7 @@ from handlers.errors import Rejected
 from handlers.http import Response, read_only
 from handlers.options import BaseUrl, Template, Text, fill
 
-PAGE, MOST_PAGES = 50, 10  # Woodpecker lists 50 pipelines at a time
+PAGE, MAX_PAGES = 50, 10  # Woodpecker lists 50 pipelines at a time
 STATES = {
     "created": (State.QUEUED, ""),
     "pending": (State.QUEUED, ""),
@@ -31,7 +31,7 @@ STATES = {
     "declined": (State.ERROR, "declined in Woodpecker"),
     "skipped": (State.ERROR, "skipped by Woodpecker"),
 }
-NOT_SEEN = {404: "the repository is not in Woodpecker, or the token's user may not see it"}
+NOT_VISIBLE = {404: "the repository is not in Woodpecker, or the token's user may not see it"}
 NOT_DEPLOYED = {
     403: "the repository's 'Allow Deployments' is off in Woodpecker",
     404: "Woodpecker deploys for those who may push; the token's user may not",
@@ -51,7 +51,7 @@ class WoodpeckerOptions(contract.Options):
     token: Text = Field(repr=False)
     """A personal access token of a user who may push to the repositories."""
     deploy_to: Template = "{environment}"
-    """What workflows find in CI_PIPELINE_DEPLOY_TARGET."""
+    """The value of CI_PIPELINE_DEPLOY_TARGET in workflows."""
     parameters: Annotated[dict[str, Template], AfterValidator(_free)] = Field(default_factory=dict)
     """Variables for the workflows."""
 
@@ -68,7 +68,7 @@ class Pipeline(BaseModel):
     workflows: list[Any] | None = None
 
 
-Fits = Callable[[Pipeline], bool]
+Matches = Callable[[Pipeline], bool]
 
 
 class Woodpecker:
@@ -96,10 +96,10 @@ class Woodpecker:
         target = fill(self._options.deploy_to, deployment)
         values |= {"event": "deployment", "deploy_to": target, "deploy_task": _mark(deployment)}
         with read_only():
-            repo, number = await self._built(deployment)
+            repo, number = await self._newest_built(deployment)
         response = await self._call("POST", f"{repo}/pipelines/{number}", values)
         pipeline = _read(Pipeline, response, NOT_DEPLOYED)
-        return _seen(self._queued(repo, pipeline), pipeline)
+        return _updated(self._queued(repo, pipeline), pipeline)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
         response = await self._call("GET", run.id)
@@ -109,7 +109,7 @@ class Woodpecker:
             return replace(run, state=State.ERROR, description="it is gone from Woodpecker")
         if not response.ok:
             raise response.unavailable()
-        return _seen(run, response.read(Pipeline))
+        return _updated(run, response.read(Pipeline))
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         response = await self._call("POST", f"{run.id}/cancel")
@@ -123,9 +123,9 @@ class Woodpecker:
 
     async def _repo(self, deployment: Deployment) -> int:
         response = await self._call("GET", f"lookup/{deployment.repo}")
-        return _read(Repo, response, NOT_SEEN).id
+        return _read(Repo, response, NOT_VISIBLE).id
 
-    async def _built(self, deployment: Deployment) -> tuple[int, int]:
+    async def _newest_built(self, deployment: Deployment) -> tuple[int, int]:
         """The repository, and its newest pipeline that may be deployed."""
         repo = await self._repo(deployment)
         query = {"event": "push,tag,manual", "status": "success"}
@@ -134,12 +134,12 @@ class Woodpecker:
             raise Rejected(f"Woodpecker has not built {deployment.sha[:7]} with success yet")
         return repo, built[0].number
 
-    async def _newest(self, repo: int, query: dict[str, str], fits: Fits) -> list[Pipeline]:
-        """Those that fit on the first page that has any, newest first."""
-        for page in range(1, MOST_PAGES + 1):
+    async def _newest(self, repo: int, query: dict[str, str], matches: Matches) -> list[Pipeline]:
+        """Those that match on the first page that has any, newest first."""
+        for page in range(1, MAX_PAGES + 1):
             response = await self._call("GET", f"{repo}/pipelines", query | {"page": f"{page}"})
             pipelines = _read(list[Pipeline], response)
-            if (found := [p for p in pipelines if fits(p)]) or len(pipelines) < PAGE:
+            if (found := [p for p in pipelines if matches(p)]) or len(pipelines) < PAGE:
                 return found
         return []
 
@@ -152,21 +152,21 @@ def _mark(deployment: Deployment) -> str:
     return f"gitploy-{deployment.id}"
 
 
-def _seen(run: Run, pipeline: Pipeline) -> Run:
+def _updated(run: Run, pipeline: Pipeline) -> Run:
     unknown = f"Woodpecker says '{pipeline.status}', which the relay does not know"
-    state, words = STATES.get(pipeline.status, (run.state, unknown))
+    state, description = STATES.get(pipeline.status, (run.state, unknown))
     if pipeline.status == "pending" and not pipeline.workflows:
-        words = "nothing to run: no workflow is for `event: deployment`"
+        description = "nothing to run: no workflow is for `event: deployment`"
     # What has begun does not wait again.
     if state is State.QUEUED and run.state is State.IN_PROGRESS:
         state = run.state
-    return replace(run, state=state, description=words, held=pipeline.status == "blocked")
+    return replace(run, state=state, description=description, held=pipeline.status == "blocked")
 
 
-def _read(kind: type[T], response: Response, words: Mapping[int, str] | None = None) -> T:
-    """`words` for a status, where http.py's own would not help."""
-    if words and response.status in words:
-        raise Rejected(words[response.status], status=response.status)
+def _read(shape: type[T], response: Response, messages: Mapping[int, str] | None = None) -> T:
+    """`messages` for a status, where http.py's own would not help."""
+    if messages and response.status in messages:
+        raise Rejected(messages[response.status], status=response.status)
     if not response.ok:
         raise response.rejected()
-    return response.read(kind)
+    return response.read(shape)

@@ -1,12 +1,13 @@
-"""Promotes a build of Drone CI as a deployment, or follows the promotion that Drone makes itself.
+"""Drone CI 2: promotes a build as a deployment, or follows the promotion that Drone makes itself.
 
-Drone promotes whatever build it is told to, so the newest one of the commit that is green is looked
-for. Only `start` promotes, since only a start is marked before it is made; while the build is still
-to come it has nothing to do. A promotion is found again by the deployment's id, which it carries.
+Drone promotes any build that it is given, so the handler searches the newest green one of the
+commit. Only `start` promotes, since only a start is recorded before it is made; while the build is
+not there yet, `start` has nothing to do. A promotion carries the deployment's id, by which it is
+found again.
 
 Source: https://docs.drone.io/promote, https://github.com/harness/drone (Drone 2)
-Errors: those of http.py; `NotReady` while a green build is to come; `Rejected` for what
-Drone does not have, allow or trigger.
+Errors: those of http.py; `NotReady` until there is a green build; `Rejected` for what Drone does
+not have, allow or trigger.
 """
 
 import re
@@ -16,14 +17,14 @@ from typing import ClassVar, NoReturn
 
 from handlers import contract
 from handlers.contract import Deployment, HandlerContext, Pace, Run, State
-from handlers.drone.api import Build, Builds, whose_token
+from handlers.drone.api import Build, Builds, token_owner
 from handlers.drone.builds import (
-    Seen,
-    how_it_ended,
+    FoundBuilds,
+    find_builds,
     is_blocked,
     is_source,
     is_source_or_made,
-    look,
+    outcome,
     run_of,
 )
 from handlers.drone.options import BUILT_FOR, DroneOptions, parameters
@@ -53,24 +54,24 @@ class Drone:
 
     async def find(self, deployment: Deployment) -> Run | None:
         builds = self._builds(deployment)
-        seen = await look(builds, deployment)
-        return _shown(builds, seen.run) if seen.run else None
+        found = await find_builds(builds, deployment)
+        return _run(builds, found.run) if found.run else None
 
     async def start(self, deployment: Deployment) -> Run:
         if self._native:
             self._wait_for_drone(deployment)
         builds = self._builds(deployment)
-        self._query(deployment)  # what does not fit is refused now, not when the build is green
+        self._query(deployment)  # what does not fit is rejected now, not when the build is green
         with read_only():
-            seen = await look(builds, deployment, self._source)
-        if seen.run:
-            return _shown(builds, seen.run)
-        if self._creates and seen == Seen():
-            seen.note(await self._create(builds, deployment))
-        if seen.green:
-            return await self._promote(builds, deployment, seen.green)
-        with read_only():  # what was created is seen by the next try
-            return await self._wait(builds, deployment, seen)
+            found = await find_builds(builds, deployment, self._source)
+        if found.run:
+            return _run(builds, found.run)
+        if self._creates and found == FoundBuilds():
+            found.add(await self._create(builds, deployment))
+        if found.green:
+            return await self._promote(builds, deployment, found.green)
+        with read_only():  # a build created above is found by the next try
+            return await self._wait(builds, deployment, found)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
         builds, number = self._builds(deployment), _number(run)
@@ -78,9 +79,9 @@ class Drone:
             build = await builds.one(number)
         except Rejected as error:
             if error.status == 404 and await builds.are_visible():
-                words = f"Build #{number} is gone from Drone"
-                return replace(run, state=State.ERROR, description=words)
-            raise Unavailable(str(error)) from error
+                description = f"Build #{number} is gone from Drone"
+                return replace(run, state=State.ERROR, description=description)
+            raise Unavailable(str(error), code=error.code) from error
         return run_of(build, run.url, run.state)
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
@@ -88,7 +89,7 @@ class Drone:
 
     async def verify_access(self) -> str:
         options = self._options
-        login = await whose_token(self._http, options.url, options.token, self._tls)
+        login = await token_owner(self._http, options.url, options.token, self._tls)
         return f"answers as {login}"
 
     def _builds(self, deployment: Deployment) -> Builds:
@@ -97,34 +98,36 @@ class Drone:
             raise Rejected(f"'{repo}' is not a repository of Drone; it is owner/name")
         return Builds(self._http, self._options.url, self._options.token, repo, self._tls)
 
-    async def _wait(self, builds: Builds, deployment: Deployment, seen: Seen) -> Run:
-        """What a red build comes to. Errors: `NotReady` while one may yet become green."""
+    async def _wait(self, builds: Builds, deployment: Deployment, found: FoundBuilds) -> Run:
+        """The run of a red build, which ends it. Errors: `NotReady` while one may become green."""
         sha = deployment.sha[:7]
-        if seen.open:
-            number = seen.open.number
+        if found.open:
+            number = found.open.number
             blocked = is_blocked(await builds.one(number))
             approval = ", which waits for approval" if blocked else ""
-            words = f"Waiting for Drone's build #{number} of {sha}{approval}"
-            raise NotReady(words, held=blocked)
-        if seen.red:
-            number, ended = seen.red.number, how_it_ended(seen.red)
-            words = f"Build #{number} of {sha} {ended}, so it is not promoted: restart or mend it"
-            return Run(str(number), State.ERROR, builds.page_of(number), words)
+            message = f"Waiting for Drone's build #{number} of {sha}{approval}"
+            raise NotReady(message, held=blocked)
+        if found.red:
+            number, ended = found.red.number, outcome(found.red)
+            description = (
+                f"Build #{number} of {sha} {ended}, so it is not promoted: restart or fix it"
+            )
+            return Run(str(number), State.ERROR, builds.page_of(number), description)
         if self._is_late(deployment):
-            words = f"Drone has no push or tag build of {sha}"
-            raise Rejected(f"{words}: push it, or set 'build: create' in deploy.yml")
+            message = f"Drone has no push or tag build of {sha}"
+            raise Rejected(f"{message}: push it, or set 'build: create' in deploy.yml")
         raise NotReady(f"Waiting for the Drone build of {sha}")
 
     async def _promote(self, builds: Builds, deployment: Deployment, source: Build) -> Run:
         if deployment.deadline <= datetime.now(UTC):
-            raise Rejected("the time for it was over before it was started")
+            raise Rejected("the deployment timed out before it was started", code="timed_out")
         query = self._query(deployment)
         verb = "rollback" if deployment.task in ROLLBACKS else "promote"
         made = await builds.promote(source.number, verb, query)
         if made is None:
             by = "a rollback to" if verb == "rollback" else "target"
             raise Rejected(f"no Drone pipeline is triggered by {by} '{query['target']}'")
-        return _shown(builds, made)
+        return _run(builds, made)
 
     def _query(self, deployment: Deployment) -> dict[str, str]:
         options = self._options
@@ -152,13 +155,9 @@ class Drone:
         return datetime.now(UTC) > deployment.started_at + self._options.start_within
 
 
-def _shown(builds: Builds, build: Build) -> Run:
+def _run(builds: Builds, build: Build) -> Run:
     return run_of(build, builds.page_of(build.number))
 
 
 def _number(run: Run) -> int:
-    """Errors: `Rejected` for a run that an older relay kept while it waited for a build."""
-    if run.id.isdecimal():
-        return int(run.id)
-    words = f"'{run.id}' is no build of Drone"
-    raise Rejected(f"{words}: look there whether one deploys, and deploy again if none does")
+    return int(run.id)

@@ -1,9 +1,9 @@
-"""The few calls that the handler makes: who we are, and Drone's builds of one repository.
+"""Calls to Drone: the token's user, and the builds of one repository.
 
 Source: https://github.com/harness/drone/tree/drone/handler/api, user and repos/builds (Drone 2)
 Units: times are Unix seconds.
-Errors: those of http.py; `Rejected` where Drone refuses (it answers 404, too, to whoever may
-not see or do something); `UnknownOutcome` for a document of another shape.
+Errors: those of http.py; `Rejected` for Drone's 4xx (it answers 404, too, to users who may not see
+or do something); `UnknownOutcome` for JSON of another shape.
 """
 
 import ssl
@@ -62,10 +62,10 @@ class User(_Document):
 
 _ONE = TypeAdapter(Build)
 _LIST = TypeAdapter(list[Build])
-_MADE: TypeAdapter[Build | None] = TypeAdapter(Build | None)
+_CREATED: TypeAdapter[Build | None] = TypeAdapter(Build | None)
 
 
-async def whose_token(http: Http, url: str, token: str, tls: ssl.SSLContext | None) -> str:
+async def token_owner(http: Http, url: str, token: str, tls: ssl.SSLContext | None) -> str:
     """The login of its user."""
     response = await http.call(
         "Drone", "GET", f"{url}/api/user", headers=_headers(token), tls=tls, untrusted=SET_CA
@@ -91,8 +91,8 @@ class Builds:
         """Newest first, a hundred on each page."""
         response = await self._call("GET", "", {"page": f"{page}", "per_page": f"{PAGE}"})
         if response.status == 404:
-            words = f"has no repository '{self.repo}', or none that the token's user may see"
-            raise Rejected(f"Drone at {response.origin} {words}", status=404)
+            predicate = f"has no repository '{self.repo}', or none that the token's user may see"
+            raise Rejected(f"Drone at {response.origin} {predicate}", status=404)
         return _read(_LIST, response)
 
     async def one(self, number: int) -> Build:
@@ -104,15 +104,15 @@ class Builds:
     async def promote(self, number: int, verb: str, query: Mapping[str, str]) -> Build | None:
         """`verb` is `promote` or `rollback`; None where no pipeline is triggered."""
         response = await self._call("POST", f"/{number}/{verb}", query)
-        return self._made(response, "its token's user needs write access to")
+        return self._created(response, "its token's user needs write access to")
 
     async def create(self, query: Mapping[str, str]) -> Build | None:
         """Of a commit and a branch; None where no pipeline is triggered."""
         response = await self._call("POST", "", query)
-        return self._made(response, "no such commit, or its token's user lacks write access to")
+        return self._created(response, "no such commit, or its token's user lacks write access to")
 
     async def kill(self, number: int) -> None:
-        """Drone answers 200 for one that has ended, too; 404 to whoever may only read."""
+        """Drone answers 200 for one that has ended, too, and 404 to users who may only read."""
         response = await self._call("DELETE", f"/{number}")
         if response.ok or (response.status == 404 and await self._is_gone(number)):
             return
@@ -121,14 +121,16 @@ class Builds:
     async def _is_gone(self, number: int) -> bool:
         return (await self._call("GET", f"/{number}")).status == 404
 
-    def _made(self, response: Response, not_found: str) -> Build | None:
+    def _created(self, response: Response, not_found: str) -> Build | None:
         if response.status == 404:
-            words = f"Drone at {response.origin} answers 404: {not_found} {self.repo}"
-            raise Rejected(words, status=404)
+            message = f"Drone at {response.origin} answers 404: {not_found} {self.repo}"
+            raise Rejected(message, status=404)
         if response.status in (414, 431):
-            words = "payload and parameters are too long; they all have to stand in an address"
-            raise Rejected(f"Drone at {response.origin}: {words}", status=response.status)
-        return _read(_MADE, response)
+            message = (
+                f"Drone at {response.origin}: payload and parameters are too long for an address"
+            )
+            raise Rejected(message, status=response.status)
+        return _read(_CREATED, response)
 
     async def _call(
         self, method: str, path: str, query: Mapping[str, str] | None = None

@@ -43,13 +43,17 @@ def free(names: dict[str, str]) -> dict[str, str]:
 def parameters(
     templates: Mapping[str, str], deployment: Deployment, *, with_payload: bool
 ) -> dict[str, str]:
-    theirs = payload_values(deployment) if with_payload else {}
-    given = {name: _fit(name, value) for name, value in theirs.items() if _may(name)}
-    ours = {name: fill(template, deployment) for name, template in templates.items()}
-    return given | ours | {MARK: str(deployment.id)}
+    from_payload = payload_values(deployment) if with_payload else {}
+    given = {
+        name: _checked_value(name, value)
+        for name, value in from_payload.items()
+        if _is_allowed(name)
+    }
+    configured = {name: fill(template, deployment) for name, template in templates.items()}
+    return given | configured | {MARK: str(deployment.id)}
 
 
-def _may(name: str) -> bool:
+def _is_allowed(name: str) -> bool:
     return _is_name(name) and name not in TAKEN and not name.startswith(NOT_FOR_PAYLOADS)
 
 
@@ -57,15 +61,15 @@ def _is_name(name: str) -> bool:
     return bool(name) and "=" not in name
 
 
-def _fit(name: str, value: str) -> str:
+def _checked_value(name: str, value: str) -> str:
     plain("a key of the payload", name)
     if _UNFIT.search(value):
         raise Rejected(f"the payload's '{name}' has a character that no variable can hold")
     return value
 
 
-# What only the relay's own promotions need.
-_OF_PROMOTIONS = ("target", "parameters", "payload", "build", "branch")
+# Needed by the relay's own promotions only.
+_PROMOTION_OPTIONS = ("target", "parameters", "payload", "build", "branch")
 
 
 def _certificates(path: str) -> str:
@@ -83,7 +87,7 @@ def _root(url: str) -> str:
 
 
 class DroneOptions(contract.Options):
-    """`native`: Drone's own webhook starts the build, which is only followed."""
+    """With `native` Drone's own webhook starts the build; the relay only follows it."""
 
     url: Annotated[BaseUrl, AfterValidator(_root)]
     """Where people open Drone."""
@@ -104,14 +108,14 @@ class DroneOptions(contract.Options):
     repo: Annotated[Template, Field(min_length=1)] = "{repo}"
     """owner/name in Drone."""
     start_within: Duration = timedelta(minutes=2)
-    """How long a build to promote, or with `native` the promotion, may stay out."""
+    """How long a build to promote, or with `native` the promotion, may take to appear."""
     ca: Annotated[File, AfterValidator(_certificates)] | None = None
     """The certificates that sign Drone's, in PEM."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.mode == "native":
-            for name in _OF_PROMOTIONS:
+            for name in _PROMOTION_OPTIONS:
                 if name in self.model_fields_set:
                     raise ValueError(f"'{name}' has no effect with 'mode: native'; leave it out")
         if self.ca and not self.url.startswith("https://"):

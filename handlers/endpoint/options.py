@@ -35,7 +35,7 @@ def _checked(text: str) -> str:
     head = _HEAD.match(text)
     address(_PIECE.sub(lambda piece: "x" if piece[0].startswith(("{", "}")) else piece[0], text))
     if head is None or {"{", "}"} & set(head[0]):
-        raise ValueError("placeholders may stand in the path and the query of an address only")
+        raise ValueError("placeholders are allowed in the path and the query of an address only")
     if "@" in head[0] or "#" in text:
         raise ValueError("an address here has no user, password or fragment; use `headers`")
     if "{report_token}" in text:
@@ -93,8 +93,8 @@ SIGNATURE = "X-Hub-Signature-256"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 EVENT = "X-Gitploy-Event"
 
-OURS = {name.lower() for name in (SIGNATURE, IDEMPOTENCY_KEY, EVENT)}
-# What says where a message goes and where it ends.
+RELAY_HEADERS = {name.lower() for name in (SIGNATURE, IDEMPOTENCY_KEY, EVENT)}
+# They say where a message goes and where it ends.
 FRAMING = {
     *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade"),
     *("te", "trailer", "expect", "proxy-authorization", "proxy-connection"),
@@ -110,7 +110,7 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
         lower = name.lower()
         if not _NAME.fullmatch(name):
             raise ValueError(f"'{name}' is not the name of a header")
-        if lower in OURS or lower in FRAMING:
+        if lower in RELAY_HEADERS or lower in FRAMING:
             raise ValueError(f"the relay writes the header '{name}' itself; leave it out")
         if lower in seen:
             raise ValueError(f"the header '{name}' is there twice")
@@ -135,7 +135,7 @@ def _body(body: JsonValue) -> JsonValue:
         try:
             _TEMPLATE.validate_python(text)
         except ValidationError as error:
-            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+            raise ValueError(error.errors()[0]["ctx"]["error"]) from None
     return body
 
 
@@ -148,7 +148,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 class Cancel(contract.Options):
-    """How the tool is asked to stop."""
+    """How to stop the tool."""
 
     url: Address
     """On the host of `url`; placeholders as there."""
@@ -168,15 +168,15 @@ class EndpointOptions(contract.Options):
     ] = Field(default_factory=dict, repr=False)
     """Sent with every request to the tool; placeholders in the values."""
     body: Annotated[JsonValue, AfterValidator(_body)] = None
-    """Instead of the standard document: keys and lists with placeholders in their texts."""
+    """Instead of the standard document: keys and lists, with placeholders in their texts."""
     secret: Text | None = Field(default=None, repr=False)
     """Signs the body, as GitHub signs its webhooks."""
     cancel: Cancel | None = None
-    """What is called when the time of a run is over."""
+    """Called when a run has timed out or is cancelled."""
     ca: File | None = None
-    """Certificates (PEM) that the tool's is checked against, instead of the system's."""
+    """The authorities (PEM) to trust instead of the system's."""
     certificate: File | None = None
-    """The relay's own certificate (PEM), for tools that want one."""
+    """The relay's own certificate (PEM), for tools that require one."""
     key: File | None = None
     """Its private key (PEM), without a password; if it is not in the same file."""
 
@@ -186,8 +186,8 @@ class EndpointOptions(contract.Options):
         if self.method == "GET" and self.body is not None:
             raise ValueError("`body`: a GET has none; use `method: POST`, or leave it out")
         if self.secret and (bodiless := methods & {"GET", "DELETE"}):
-            words = f"`secret` signs a body, and a {bodiless.pop()} has none; use POST"
-            raise ValueError(words)
+            method = bodiless.pop()
+            raise ValueError(f"`secret` signs a body, and a {method} has none; use POST")
         if self.cancel and not same_origin(origin(self.cancel.url), origin(self.url)):
             raise ValueError("`cancel.url` must be on the host of `url`, as it gets its `headers`")
         return self

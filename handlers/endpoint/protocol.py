@@ -12,7 +12,6 @@ Errors: `Rejected` for a deployment whose values do not fit.
 import hashlib
 import hmac
 import json
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -33,13 +32,14 @@ from handlers.endpoint.options import (
 from handlers.errors import Rejected
 from handlers.http import Response
 from handlers.options import fill, payload
+from handlers.text import one_line, web_url
 
 WITHOUT_BODY = ("GET", "DELETE")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`body` is None where the method has none."""
+    """`body` is None for methods without one."""
 
     method: str
     url: URL
@@ -60,7 +60,7 @@ def to_cancel(options: EndpointOptions, cancel: Cancel, deployment: Deployment) 
     return _request(options, deployment, cancel.method, cancel.url, headers)
 
 
-def to_ask(options: EndpointOptions, deployment: Deployment, url: URL) -> Request:
+def to_poll(options: EndpointOptions, deployment: Deployment, url: URL) -> Request:
     return Request("GET", url, _headers(options, deployment))
 
 
@@ -92,7 +92,7 @@ def signature(secret: str, body: bytes) -> str:
 
 
 def _body(options: EndpointOptions, deployment: Deployment) -> bytes:
-    """The same bytes each time, so that a repeated request is known for what it is."""
+    """The same bytes each time, so that the tool recognises a repeated request."""
     if options.body is None:
         document: Any = standard_document(deployment)
     else:
@@ -145,43 +145,42 @@ def _time(at: datetime) -> str:
 
 
 _STATES = {state.value: state for state in State} | {"pending": State.QUEUED}
-# More than GitHub shows: the relay hides secrets and shortens then, or a part of one might be left.
-LONGEST_DESCRIPTION = 1000
-LONGEST_URL = 2000
-LONGEST_WORD = 30
+# More than GitHub shows: the relay hides secrets before it shortens, or a part might be left.
+MAX_DESCRIPTION = 1000
+MAX_STATE_NAME = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """`word` is what stands under `state`: lower case, and empty where there is nothing."""
+class RunUpdate:
+    """What a response says of the run; `state_name` is its `state` in lower case."""
 
-    word: str = ""
+    state_name: str = ""
     description: str = ""
     url: str = ""
     environment_url: str = ""
 
     @classmethod
-    def of(cls, response: Response) -> Self:
+    def parse(cls, response: Response) -> Self:
         document = _document(response.body)
         return cls(
-            _word(document.get("state")),
-            _line(document.get("description"), LONGEST_DESCRIPTION),
-            _web(document.get("url")),
-            _web(document.get("environment_url")),
+            _state_name(document.get("state")),
+            _text(document.get("description"), MAX_DESCRIPTION),
+            web_url(document.get("url")),
+            web_url(document.get("environment_url")),
         )
 
     @property
     def state(self) -> State | None:
-        return _STATES.get(self.word)
+        return _STATES.get(self.state_name)
 
-    def changes(self, run: Run) -> Run:
-        """How the run stands, now that this was said."""
+    def apply_to(self, run: Run) -> Run:
+        """The run after this update."""
         state, description = self.state or run.state, self.description
-        if self.word and self.state is None:
-            description = f"the tool says '{self.word}', which the relay does not know"
+        if self.state_name and self.state is None:
+            description = f"the tool says '{self.state_name}', which the relay does not know"
         if state is State.QUEUED and run.state is State.IN_PROGRESS:
-            state = run.state  # it waits once more, which only the words can tell
-            description = description or f"the tool says '{self.word}'"
+            state = run.state  # it waits once more, which only the description can say
+            description = description or f"the tool says '{self.state_name}'"
         return replace(
             run,
             state=state,
@@ -199,29 +198,12 @@ def _document(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _word(value: Any) -> str:
+def _text(value: Any, limit: int) -> str:
+    return one_line(value, limit) if isinstance(value, str) else ""
+
+
+def _state_name(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value)
-    return _line(text, LONGEST_WORD).lower()
-
-
-def _line(value: Any, longest: int) -> str:
-    """Plain text on one line, without what could turn or hide the text around it."""
-    if not isinstance(value, str):
-        return ""
-    words = " ".join(value[: 10 * longest].split())
-    plain = "".join(letter for letter in words if unicodedata.category(letter)[0] != "C")
-    return plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
-
-
-def _web(value: Any) -> str:
-    """Where people may be sent."""
-    if not isinstance(value, str) or len(value) > LONGEST_URL or not value.isprintable():
-        return ""
-    try:
-        url = URL(value)
-        sound = url.scheme in ("http", "https") and url.host and url.user is None
-    except ValueError:
-        return ""
-    return value if sound and " " not in value else ""
+    return _text(text, MAX_STATE_NAME).lower()

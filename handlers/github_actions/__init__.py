@@ -1,10 +1,10 @@
 """GitHub Actions: a repository's own workflows deploy it.
 
-`mode: watch` follows the workflows that GitHub starts for a deployment, `mode: dispatch` starts one
-itself. Events that the relay gets (`workflow_run`, `workflow_job`) only make it look sooner.
+`mode: watch` follows the workflows that GitHub starts for a deployment; `mode: dispatch` starts one
+itself. The events `workflow_run` and `workflow_job` only make the relay check sooner.
 
 Source: https://docs.github.com/rest/actions
-Errors: `Rejected` for what the repository lacks, in words for who wrote its workflows.
+Errors: `Rejected` for what the repository lacks, with a message for whoever wrote its workflows.
 """
 
 from datetime import timedelta

@@ -26,6 +26,7 @@ from pydantic import (
 
 from handlers.contract import Deployment, GitHubApi
 from handlers.errors import Rejected, Unavailable, UnknownOutcome
+from handlers.text import web_url
 
 ACTIONS_BOT = "github-actions[bot]"
 ACTIONS_APP = "github-actions"
@@ -35,12 +36,6 @@ T = TypeVar("T")
 
 def _text(value: Any) -> Any:
     return "" if value is None else value
-
-
-def web_url(value: Any) -> str:
-    """Shown to people as a link."""
-    is_url = isinstance(value, str) and re.fullmatch(r"https?://[^\s<>\"]+", value)
-    return value if is_url else ""
 
 
 Id = Annotated[int, Field(strict=True, gt=0, lt=2**63)]
@@ -53,7 +48,7 @@ class _Document(BaseModel):
 
 
 class WorkflowRun(_Document):
-    """`status` and `conclusion` may be words that nobody knows yet."""
+    """`status` and `conclusion` may be new ones that the relay does not know."""
 
     id: Id
     workflow_id: Id
@@ -82,7 +77,7 @@ class WorkflowRun(_Document):
         """For sorting: oldest first."""
         return self.created_at, self.id
 
-    def names(self, deployment_id: int) -> bool:
+    def mentions(self, deployment_id: int) -> bool:
         """Whether its title has that number in it."""
         return re.search(rf"(?<!\d){deployment_id}(?!\d)", self.display_title) is not None
 
@@ -118,7 +113,7 @@ class _App(_Document):
     slug: _Text = ""
 
 
-class AskedDeployment(_Document):
+class DeploymentDocument(_Document):
     id: Id
     created_at: AwareDatetime
     creator: _Account | None = None
@@ -139,7 +134,7 @@ class _Runs(_Document):
 
 
 _RUN, _JOBS, _RUNS = TypeAdapter(WorkflowRun), TypeAdapter(Jobs), TypeAdapter(_Runs)
-_DEPLOYMENTS = TypeAdapter(list[AskedDeployment])
+_DEPLOYMENTS = TypeAdapter(list[DeploymentDocument])
 
 
 def run_of(document: Any) -> WorkflowRun:
@@ -154,7 +149,7 @@ def jobs_of(document: Any) -> Jobs:
     return _read(_JOBS, document, "jobs")
 
 
-def deployments_of(document: Any) -> list[AskedDeployment]:
+def deployments_of(document: Any) -> list[DeploymentDocument]:
     return _read(_DEPLOYMENTS, document, "deployments")
 
 
@@ -163,8 +158,8 @@ def _read(shape: TypeAdapter[T], document: Any, what: str) -> T:
         return shape.validate_python(document)
     except ValidationError as error:
         path = ".".join(str(step) for step in error.errors()[0]["loc"]) or "all of it"
-        words = f"GitHub answers with something the relay does not understand ({what}: {path})"
-        raise UnknownOutcome(words) from None
+        message = f"GitHub answers with something the relay does not understand ({what}: {path})"
+        raise UnknownOutcome(message, code="bad_response") from None
 
 
 PAGE = 100
@@ -201,7 +196,7 @@ class Actions:
     async def jobs(self, run_id: int) -> Jobs:
         return jobs_of(await self._get(f"/actions/runs/{run_id}/jobs"))
 
-    async def deployments(self, sha: str) -> list[AskedDeployment]:
+    async def deployments(self, sha: str) -> list[DeploymentDocument]:
         return deployments_of(await self._get("/deployments", sha=sha))
 
     async def dispatch(self, file: str, body: Mapping[str, Any]) -> Any:
@@ -225,9 +220,9 @@ class Actions:
 
 
 @contextmanager
-def mendable() -> Iterator[None]:
-    """While a run goes on, a refusal may be put right: it is asked for again until the deadline."""
+def retry_rejections() -> Iterator[None]:
+    """While a run goes on, a rejected call may be put right; it is repeated until the deadline."""
     try:
         yield
     except Rejected as error:
-        raise Unavailable(str(error)) from error
+        raise Unavailable(str(error), code=error.code) from error

@@ -29,7 +29,7 @@ SPINNAKER = "Spinnaker"
 # Orca stamps executions with its own clock.
 CLOCKS_DIFFER_BY = timedelta(hours=1)
 # Orca reads pages of twice as many executions from its store until it has so many matches.
-MOST_FOUND = 50
+MAX_FOUND = 50
 ID = "[0-9A-Za-z_-]{1,64}"  # of events and executions
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Stage(BaseModel):
 
 
 class Execution(BaseModel):
-    """One run of a pipeline; without stage contexts where it was not asked for alone."""
+    """One run of a pipeline; stages have a context only if it was read alone."""
 
     id: _Id
     status: Annotated[str, Field(max_length=40)]
@@ -77,8 +77,8 @@ class Gate:
         self._tls = options.tls()
 
     async def send_event(self, source: str, event: bytes) -> str:
-        """The event's ID: nothing is known yet of a pipeline that it may start."""
-        response = await self._ask("POST", f"webhooks/webhook/{source}", body=event)
+        """The event's ID; whether it starts a pipeline is not known yet."""
+        response = await self._checked_call("POST", f"webhooks/webhook/{source}", body=event)
         accepted = response.read(_Accepted)
         if not accepted.processed or not accepted.event:
             raise Rejected(
@@ -87,7 +87,7 @@ class Gate:
         return accepted.event
 
     async def run_pipeline(self, application: str, pipeline: str, trigger: bytes) -> str:
-        """The execution's ID; of the one that runs, where one with this correlation ID does."""
+        """The execution's ID; if one with this correlation ID is running, that one's."""
         response = await self._call("POST", f"pipelines/{application}/{pipeline}", body=trigger)
         if response.status == 404:
             raise Rejected(
@@ -95,13 +95,13 @@ class Gate:
                 f" '{application}'; check both in deploy.yml",
                 status=404,
             )
-        return _accepted(response).read(_Started).ref.removeprefix("/pipelines/")
+        return _checked(response).read(_Started).ref.removeprefix("/pipelines/")
 
     async def search(self, since: datetime, **criteria: str) -> list[Execution]:
-        """In the application of deploy.yml; everywhere if it names none."""
+        """In the application of deploy.yml; in all applications if it names none."""
         query = {
             "triggerTimeStartBoundary": str(int((since - CLOCKS_DIFFER_BY).timestamp() * 1000)),
-            "size": str(MOST_FOUND),
+            "size": str(MAX_FOUND),
             "expand": "false",
         }
         path = f"applications/{self._options.application or '*'}/executions/search"
@@ -112,7 +112,7 @@ class Gate:
                 " name the `application` in deploy.yml",
                 status=403,
             )
-        return _accepted(response).read(list[Execution])
+        return _checked(response).read(list[Execution])
 
     async def require_application(self, name: str) -> None:
         """Gate shows it also to those who may do nothing in it; `search` is stricter."""
@@ -123,28 +123,28 @@ class Gate:
                 " deploy.yml, and that `url` is Gate's own address",
                 status=404,
             )
-        _accepted(response).read(_Application)
+        _checked(response).read(_Application)
 
     async def executions(self, ids: Sequence[str]) -> list[Execution]:
-        """In short. Those that are gone, or not for this user, are left out."""
+        """In short. Those that are gone or hidden from this user are left out."""
         query = {"executionIds": ",".join(ids), "expand": "false"}
-        return (await self._ask("GET", "executions", query)).read(list[Execution])
+        return (await self._checked_call("GET", "executions", query)).read(list[Execution])
 
     async def execution(self, id_: str) -> Execution | None:
-        """In full, which may be long; None where it is gone."""
+        """In full, which may be long; None if it is gone."""
         response = await self._call("GET", f"pipelines/{id_}")
-        return None if response.status == 404 else _accepted(response).read(Execution)
+        return None if response.status == 404 else _checked(response).read(Execution)
 
     async def cancel(self, id_: str, reason: str) -> None:
         query = {"reason": reason, "force": "false"}
         response = await self._call("PUT", f"pipelines/{id_}/cancel", query)
         if response.status not in (400, 404, 409, 410):  # it has ended, or is gone
-            _accepted(response)
+            _checked(response)
 
-    async def _ask(
+    async def _checked_call(
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Response:
-        return _accepted(await self._call(method, path, query, body))
+        return _checked(await self._call(method, path, query, body))
 
     async def _call(
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes = b""
@@ -174,27 +174,27 @@ class Gate:
 
 def trigger_subset(fields: Mapping[str, Any]) -> str:
     """What `search` takes as `trigger`: executions whose trigger contains these fields. Orca reads
-    strings as regular expressions too and without regard to case, so look at what comes back."""
+    strings as regular expressions too and without regard to case, so check what comes back."""
     return b64encode(json.dumps(fields).encode()).decode()
 
 
-def _accepted(response: Response) -> Response:
+def _checked(response: Response) -> Response:
     if response.ok:
         return response
     start = f"{response.tool} at {response.origin} answers {response.status}"
     match response.status:
-        # Gate sends whoever it does not know to its page for signing in.
+        # Gate redirects unknown users to its page for signing in.
         case 401 | 301 | 302 | 303 | 307 | 308 if not _has_moved(response):
-            words = "check the credentials in deploy.yml, and that `url` is Gate's own address"
-            raise Rejected(f"{start}: {words}", status=response.status)
+            remedy = "check the credentials in deploy.yml, and that `url` is Gate's own address"
+            raise Rejected(f"{start}: {remedy}", status=response.status)
         case 403:
-            words = "its user may not do this; check its permissions in Spinnaker"
-            raise Rejected(f"{start}: {words}", status=403)
+            remedy = "its user may not do this; check its permissions in Spinnaker"
+            raise Rejected(f"{start}: {remedy}", status=403)
     raise response.rejected()
 
 
 def _has_moved(response: Response) -> bool:
-    """Whether it is redirected to where the same is asked elsewhere, or from http to https."""
+    """Whether it redirects to the same path on another host, or from http to https."""
     url, target = response.url, response.target()
     if target is None or target.origin() == url.origin():
         return False
@@ -224,7 +224,7 @@ def event(deployment: Deployment, parameters: Mapping[str, str]) -> dict[str, An
             "owner": {"login": owner},
         },
         "installation": {"id": deployment.installation_id},
-        # The payload's keys come first: whoever deploys must not replace what others set.
+        # The payload's keys come first: they must not replace what the operator sets.
         "parameters": payload_values(deployment)
         | {key: fill(template, deployment) for key, template in parameters.items()}
         | _standard(deployment, owner, name),
@@ -254,7 +254,7 @@ def encode(document: Mapping[str, Any]) -> bytes:
         text = json.dumps(document, allow_nan=False)
     except (ValueError, RecursionError):
         raise Rejected("the deployment's payload is not plain JSON, or nested too deeply") from None
-    # As JSON it can stand inside a string only.
+    # In JSON it can only occur inside a string.
     if EXPRESSION in text:
         raise Rejected(
             f"the deployment's ref, environment or payload contains '{EXPRESSION}', which"

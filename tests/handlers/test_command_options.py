@@ -71,7 +71,7 @@ async def test_a_missing_directory_is_named(data_dir: Path) -> None:
 
 async def test_nothing_is_started_after_the_deadline(data_dir: Path) -> None:
     handler = a_command(data_dir, ["true"])
-    with pytest.raises(Rejected, match="the time for it was over"):
+    with pytest.raises(Rejected, match="the deployment timed out before"):
         await handler.start(a_deployment(deadline=datetime.now(UTC) - timedelta(seconds=1)))
 
 

@@ -74,7 +74,7 @@ def test_it_can_find_start_check_and_cancel(name: str, act: str) -> None:
 def test_it_is_made_of_its_options_and_the_workplace(name: str) -> None:
     """Nothing else, so that another process can make it anew."""
     parameters = list(inspect.signature(HANDLERS[name].__init__).parameters)
-    assert parameters == ["self", "options", "workplace"]
+    assert parameters == ["self", "options", "context"]
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if issubclass(HANDLERS[n], KeepsOutput)])

@@ -167,7 +167,7 @@ async def test_cancel_is_harmless_after_the_end(held: World, gone: bool) -> None
 
 async def test_nothing_is_promoted_when_the_time_is_over(held: World) -> None:
     held.built()
-    with pytest.raises(Rejected, match="the time for it was over"):
+    with pytest.raises(Rejected, match="the deployment timed out before"):
         await held.handler().start(a_deployment(lasting=-1))
     assert held.promotions() == []
 

@@ -83,5 +83,5 @@ async def test_the_own_authority_is_trusted(world: World, tmp_path: Path) -> Non
     async with served_with_tls(certificate, leads_to=world.drone.url) as url:
         with pytest.raises(Unavailable, match=r"no safe connection to Drone at .*; set `ca`"):
             await world.handler(url=url).verify_access()
-        with pytest.raises(Rejected, match="307: it is elsewhere"):
+        with pytest.raises(Rejected, match="307: it has moved"):
             await world.handler(url=url, ca=certificate.file).verify_access()

@@ -64,7 +64,7 @@ async def test_a_red_build_is_not_promoted(world: World, status: str) -> None:
     run = await world.handler().start(a_deployment())
     assert (run.id, run.state, run.url) == ("1", State.ERROR, world.page(built))
     assert run.description.startswith(f"Build #1 of {SHORT} ")
-    assert run.description.endswith(", so it is not promoted: restart or mend it")
+    assert run.description.endswith(", so it is not promoted: restart or fix it")
     assert world.posts() == []
 
 

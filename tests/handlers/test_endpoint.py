@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from handlers.contract import Deployment, Run, State
-from handlers.endpoint import WAITS, Endpoint
+from handlers.endpoint import WAITING, Endpoint
 from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint
@@ -73,7 +73,7 @@ async def test_a_poll_carries_the_headers_but_neither_key_nor_signature(
 async def test_otherwise_its_reports_are_waited_for(endpoint: Endpoint, tooling: Tooling) -> None:
     deployment = a_deployment()
     run = await endpoint.start(deployment)
-    assert run == Run("1234567890", State.IN_PROGRESS, description=WAITS)
+    assert run == Run("1234567890", State.IN_PROGRESS, description=WAITING)
     calls = len(tooling.calls)
     assert await endpoint.check(deployment, run) == run
     assert len(tooling.calls) == calls

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from handlers.contract import Run, State
-from handlers.endpoint import WAITS, Endpoint
+from handlers.endpoint import WAITING, Endpoint
 from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint
@@ -70,7 +70,7 @@ async def test_accepted_without_a_state_waits_for_reports(
 ) -> None:
     tool.says(status, body)
     run = await endpoint.start(a_deployment())
-    assert run == Run("1234567890", State.IN_PROGRESS, description=WAITS)
+    assert run == Run("1234567890", State.IN_PROGRESS, description=WAITING)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ async def test_a_location_that_looks_like_a_host_is_a_path(endpoint: Endpoint, t
 
 
 ELSEWHERE = "its Location leads to another address{}; waiting for its reports"
-NOWHERE = "its Location cannot be asked; waiting for its reports"
+NOWHERE = "its Location cannot be polled; waiting for its reports"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from handlers.contract import Deployment, ReportCredentials, Run, State
-from handlers.endpoint import WAITS, EndpointOptions
+from handlers.endpoint import WAITING, EndpointOptions
 from handlers.endpoint.protocol import signature, standard_document
 from handlers.errors import Rejected
 from handlers.http import Http
@@ -85,7 +85,7 @@ async def test_the_receiver_deploys_once_and_reports(
     deployment = reporting_to(relay, environment=environment)
     endpoint = an_endpoint(http, receiver, secret=SECRET)
     runs = await asyncio.gather(*(endpoint.start(deployment) for _ in range(3)))
-    assert runs == [Run("1234567890", State.IN_PROGRESS, description=WAITS)] * 3
+    assert runs == [Run("1234567890", State.IN_PROGRESS, description=WAITING)] * 3
     await eventually(lambda: len(relay.asked) == 2)
     assert reports(relay) == [("in_progress", ""), end]
     assert {asked.headers["Authorization"] for asked in relay.asked} == {"Bearer grt_token"}

@@ -141,7 +141,7 @@ async def test_a_redirect_that_would_lose_the_document_is_refused(
     endpoint: Endpoint, tool: Says, status: int
 ) -> None:
     tool.faults.add("*", redirect(status, "/v2/deploy"))
-    with pytest.raises(Rejected, match=f"answers {status}: it is elsewhere; correct its addr"):
+    with pytest.raises(Rejected, match=f"answers {status}: it has moved; correct its addr"):
         await endpoint.start(a_deployment())
     assert tool.asked == []
 
@@ -166,9 +166,9 @@ async def test_another_host_is_never_sent_anything(
         places += [tool.url.replace("http:", "https:"), tool.url.replace("127.0.0.1", "localhost")]
         for place in places:
             tool.faults.add("*", redirect(status, place), times=2)
-            with pytest.raises(Rejected, match=f"answers {status}: it is elsewhere"):
+            with pytest.raises(Rejected, match=f"answers {status}: it has moved"):
                 await endpoint.start(a_deployment())
-            with pytest.raises(Unavailable, match=f"answers {status}: it is elsewhere"):
+            with pytest.raises(Unavailable, match=f"answers {status}: it has moved"):
                 await endpoint.check(a_deployment(), POLLED)
         assert not other.calls
         assert not tool.asked
@@ -177,7 +177,7 @@ async def test_another_host_is_never_sent_anything(
 async def test_https_never_becomes_http(http: Http, tool: Says, tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path)
     async with served_with_tls(certificate, leads_to=tool.url) as url:
-        with pytest.raises(Rejected, match="answers 307: it is elsewhere"):
+        with pytest.raises(Rejected, match="answers 307: it has moved"):
             await an_endpoint(http, url, ca=certificate.file).start(a_deployment())
     assert tool.calls == []
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.github_actions.api import WorkflowRun
-from handlers.github_actions.watch import Asked, belonging
+from handlers.github_actions.watch import DeploymentKey, match_runs
 
 SHA = "f95f852bd8fca8fcc58a9a2d6c842781e32a215e"
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -18,8 +18,8 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def asked(id_: int, seconds: float = 0) -> Asked:
-    return Asked(at(seconds), id_)
+def asked(id_: int, seconds: float = 0) -> DeploymentKey:
+    return DeploymentKey(at(seconds), id_)
 
 
 def run(id_: int, seconds: float = 0, title: str = "Deploy", workflow: int = 1) -> WorkflowRun:
@@ -34,9 +34,9 @@ def run(id_: int, seconds: float = 0, title: str = "Deploy", workflow: int = 1) 
     )
 
 
-def owned(every: list[Asked], runs: list[WorkflowRun]) -> dict[int, list[int]]:
+def owned(every: list[DeploymentKey], runs: list[WorkflowRun]) -> dict[int, list[int]]:
     """Each deployment's runs, in the order they are listed."""
-    return {one.id: [r.id for r in belonging(one, runs, every, WITHIN)] for one in every}
+    return {one.id: [r.id for r in match_runs(one, runs, every, WITHIN)] for one in every}
 
 
 def test_a_run_belongs_to_the_only_deployment() -> None:
@@ -118,7 +118,7 @@ def test_a_run_done_again_keeps_its_place() -> None:
 
 
 def test_the_deployment_counts_even_if_github_does_not_list_it_yet() -> None:
-    assert [r.id for r in belonging(asked(2), [run(10), run(11)], [asked(1)], WITHIN)] == [11]
+    assert [r.id for r in match_runs(asked(2), [run(10), run(11)], [asked(1)], WITHIN)] == [11]
 
 
 moments = st.integers(0, 200)
@@ -136,7 +136,7 @@ every_run = st.lists(st.tuples(moments, st.integers(0, 6), st.integers(1, 2)), m
 @settings(deadline=None)
 @given(every_deployment, every_run, st.randoms())
 def test_no_run_has_two_deployments_and_no_deployment_two_runs_of_a_workflow(
-    every: list[Asked], runs: list[WorkflowRun], chance: Any
+    every: list[DeploymentKey], runs: list[WorkflowRun], chance: Any
 ) -> None:
     found = owned(every, runs)
     all_ids = [run_id for ids in found.values() for run_id in ids]

@@ -29,7 +29,7 @@ class Thing(BaseModel):
     [
         (401, b"{}", "", "answers 401: it does not know the token; check it in deploy.yml"),
         (403, b"{}", "", "answers 403: the token may not do this; check its rights"),
-        (302, b"", "", "answers 302: it is elsewhere; correct its address in deploy.yml"),
+        (302, b"", "", "answers 302: it has moved; correct its address in deploy.yml"),
         (422, b'{"message": "no such\\n target"}', "", "answers 422: no such target"),
         (400, b'{"error": "no\\u001b[31m \\u202ered"}', "", "answers 400: no[31m red"),
         (400, b'{"error": {"code": 7}, "detail": "no"}', "", "answers 400: no"),
@@ -51,15 +51,15 @@ async def test_a_refusal_has_the_tools_own_words(
     tool.status, tool.body = status, body
     tool.headers["Content-Type"] = kind or "application/json"
     answer = await http.call("Tool", "GET", f"{tool.url}/secret?token=x")
-    assert str(answer.refusal()) == f"Tool at {tool.host} {words}"
-    assert answer.refusal().status == status
-    assert str(answer.trouble()) == str(answer.refusal())
+    assert str(answer.rejected()) == f"Tool at {tool.host} {words}"
+    assert answer.rejected().status == status
+    assert str(answer.unavailable()) == str(answer.rejected())
 
 
 async def test_long_words_are_cut(http: Http, tool: Says) -> None:
     tool.status, tool.body = 400, b'{"message": "%s"}' % (b"a" * 1000)
     answer = await http.call("Tool", "GET", tool.url)
-    assert len(answer.words()) < 160
+    assert len(answer.message()) < 160
 
 
 # -- documents ---------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ async def test_a_question_is_asked_again_when_the_tool_says(
 @pytest.mark.parametrize("status", [404, 501])
 async def test_a_question_may_be_refused(http: Http, tool: Says, status: int) -> None:
     async def verify_access() -> None:
-        raise (await http.call("Tool", "GET", tool.url)).refusal()
+        raise (await http.call("Tool", "GET", tool.url)).rejected()
 
     tool.status = status
     with pytest.raises(Rejected, match=f"answers {status}") as caught:
@@ -169,5 +169,5 @@ async def test_a_secret_that_a_tool_says_is_hidden_before_its_words_are_cut(
         tool.says(400, {"message": "x" * 60 + f" refused {secret} for good"})
         http = Http(session, secrets=frozenset({secret}))
         answer = await http.call("Tool", "POST", tool.url)
-    assert "a-token" not in answer.words()
-    assert "***" in answer.words()
+    assert "a-token" not in answer.message()
+    assert "***" in answer.message()

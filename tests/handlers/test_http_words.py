@@ -145,7 +145,7 @@ async def test_an_answer_of_no_use(
         answer = await http.call(TOOL, "GET", named(tool.url))
         if answer.ok:
             answer.read(list[int])
-        raise answer.trouble()
+        raise answer.unavailable()
 
     assert remedy in await said(call())
 
@@ -163,7 +163,7 @@ async def test_an_answer_of_no_use(
 async def test_servers_that_want_https_and_say_so(http: Http, tool: Says, body: bytes) -> None:
     tool.status, tool.body, tool.headers = 400, body, {}
     answer = await http.call(TOOL, "GET", named(tool.url))
-    assert "it wants https; write https:// in deploy.yml" in shown(answer.refusal())
+    assert "it wants https; write https:// in deploy.yml" in shown(answer.rejected())
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ async def test_a_redirect_names_where_it_leads_and_no_secret(
 ) -> None:
     tool.status, tool.headers = 302, {"Location": location}
     answer = await http.call(TOOL, "GET", named(tool.url))
-    begins = "answers 302: it is elsewhere; correct its address in deploy.yml"
-    assert answer.words().endswith(f"{begins}{words}")
+    begins = "answers 302: it has moved; correct its address in deploy.yml"
+    assert answer.message().endswith(f"{begins}{words}")
 
 
 async def test_a_port_that_goes_without_saying_is_left_out(http: Http) -> None:

@@ -126,7 +126,7 @@ async def test_where_no_pipeline_matches_the_source_and_the_constraints_are_name
     run = await handler.check(deployment, an_hour_later(await handler.start(deployment)))
     assert run.state is State.ERROR
     assert run.description == (
-        "no Spinnaker pipeline matched in 1s (looked in all applications): acme/shop, staging,"
+        "no Spinnaker pipeline matched in 1s (searched all applications): acme/shop, staging,"
         " source 'github-deployment'"
     )
     assert world.spinnaker.executions == []
@@ -137,7 +137,7 @@ async def test_where_no_pipeline_matches_a_long_name_is_not_cut_off(world: World
     deployment = a_deployment(repo="acme-corp/checkout-service")
     run = await handler.check(deployment, an_hour_later(await handler.start(deployment)))
     words = f"{run.description}"[:139]
-    assert "only in application 'checkout')" in words
+    assert "(searched application 'checkout')" in words
     assert "acme-corp/checkout-service, production, source 'github-" in words
 
 
@@ -147,7 +147,7 @@ async def test_an_application_narrows_where_pipelines_are_looked_for(world: Worl
     run, _ = await world.started(handler)
     run = await handler.check(a_deployment(), an_hour_later(run))
     assert run.state is State.ERROR
-    assert "matched in 2m (looked only in application 'shop'): acme/shop" in run.description
+    assert "matched in 2m (searched application 'shop'): acme/shop" in run.description
     [execution] = world.spinnaker.executions
     assert execution.pipeline.application == "other"
 

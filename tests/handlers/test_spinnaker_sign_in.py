@@ -71,7 +71,7 @@ async def test_a_redirect_from_http_to_https_is_about_the_address(path: str) -> 
         for location in (proxy.url.replace("http:", "https:") + path, "https://new.example/{}"):
             asked = "/applications/*/executions/search"
             proxy.headers["Location"] = location.format(asked[1:])
-            with pytest.raises(Rejected, match=r"elsewhere; correct .* leads to https://"):
+            with pytest.raises(Rejected, match=r"has moved; correct .* leads to https://"):
                 await world.handler(url=proxy.url).find(DEPLOYMENT)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from handlers.contract import Run, State
 from handlers.spinnaker.gate import Execution
-from handlers.spinnaker.states import STATUSES, Standing, combined, standing
+from handlers.spinnaker.states import STATUSES, ExecutionState, combined, execution_state
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import World, a_pipeline, a_world, an_hour_later
 from webhook.sandbox.faults import Fault
@@ -162,7 +162,10 @@ async def test_a_pipeline_that_cannot_be_searched_for_has_not_vanished(world: Wo
 
 
 def test_with_one_of_two_ended_the_deployment_is_under_way() -> None:
-    standings = [Standing(State.SUCCESS), Standing(State.QUEUED, "held back in Spinnaker", "Mail")]
+    standings = [
+        ExecutionState(State.SUCCESS),
+        ExecutionState(State.QUEUED, "held back in Spinnaker", "Mail"),
+    ]
     run = combined(standings, Run("", State.QUEUED), "")
     assert run.state is State.IN_PROGRESS
     assert run.description == "2 pipelines matched, 1 not ended; 'Mail': held back in Spinnaker"
@@ -203,10 +206,10 @@ def a_stage(**facts: Any) -> dict[str, Any]:
 def test_whatever_an_execution_says_of_its_failure_is_put_plainly(stages: Any, words: str) -> None:
     document = {"id": "01X", "status": "TERMINAL", "stages": stages}
     execution = Execution.model_validate(document)
-    assert standing(execution, State.IN_PROGRESS, "", "secret").words == words
+    assert execution_state(execution, State.IN_PROGRESS, "", "secret").description == words
 
 
 def test_a_pipeline_that_could_not_even_start_says_why() -> None:
     execution = Execution(id="01X", status="TERMINAL", cancellationReason="Failed on startup: x")
-    words = standing(execution, State.QUEUED, "", "secret").words
+    words = execution_state(execution, State.QUEUED, "", "secret").description
     assert words == "failed in Spinnaker: Failed on startup: x"

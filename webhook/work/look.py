@@ -180,9 +180,9 @@ class Look:
         if isinstance(trouble, tool_errors.NotReady):
             await moves.not_ready(self.relay, self.row, str(trouble), held=trouble.held)
             return min(trouble.retry_at or self._next(least=LOOK_AGAIN, most=15), self.due)
-        if isinstance(trouble, tool_errors.Busy):
+        if trouble.code == tool_errors.BUSY:
             return min(self._next(least=LOOK_AGAIN, most=60), self.due)
-        log.warning("tool unavailable", words=str(trouble))
+        log.warning("tool unavailable", words=str(trouble), code=trouble.code)
         told_at = (self.row.tool_trouble_since or now()) + TELL_AFTER
         lasts = told_at < max(now(), trouble.retry_at or now())
         self.row = await moves.wait(self.relay, self.row, str(trouble), tell=lasts)

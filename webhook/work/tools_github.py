@@ -43,4 +43,6 @@ class ToolsGitHub:
         except Unsure as trouble:
             raise tool_errors.UnknownOutcome(str(trouble)) from trouble
         except Refused as refused:
-            raise tool_errors.Rejected(str(refused), status=refused.status) from refused
+            raise tool_errors.Rejected(
+                str(refused), status=refused.status, reason=str(refused.__cause__ or "")
+            ) from refused
