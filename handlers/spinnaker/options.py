@@ -65,7 +65,7 @@ class SpinnakerOptions(contract.Options):
     source: _Segment | None = None
     """The source of the pipelines' webhook trigger."""
     application: _Segment | None = None
-    """Of the pipeline; with `source`: the only one in which pipelines are looked for."""
+    """Of the pipeline; with `source`: the only one in which pipelines are searched."""
     pipeline: _Segment | None = None
     """The name or ID of the pipeline to run."""
     deck: BaseUrl | None = None

@@ -23,7 +23,7 @@ SHOWN = [
     "handlers/woodpecker.py",
     "webhook/sandbox/woodpecker.py",
     "tests/handlers/test_woodpecker.py",
-    "tests/handlers/test_woodpecker_trouble.py",
+    "tests/handlers/test_woodpecker_failures.py",
 ]
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S)
 

@@ -82,7 +82,7 @@ async def test_a_start_whose_answer_got_lost_is_found(
 
 async def test_a_start_whose_worker_was_killed_is_found(world: World) -> None:
     world.spinnaker.faults.add("POST *", Fault.hang_after(30))
-    script = "import asyncio, sys; from tests.handlers.test_spinnaker_trouble import start"
+    script = "import asyncio, sys; from tests.handlers.test_spinnaker_failures import start"
     command = [sys.executable, "-c", f"{script}; asyncio.run(start(sys.argv[1]))"]
     worker = await asyncio.create_subprocess_exec(*command, world.spinnaker.url, cwd=ROOT)
     await world.until(lambda: world.spinnaker.executions)

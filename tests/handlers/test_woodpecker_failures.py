@@ -59,7 +59,7 @@ async def test_a_start_whose_worker_was_killed_is_found(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession
 ) -> None:
     tool.faults.add("POST /repos/1/pipelines/1", Fault.hang_after(30))
-    script = "import asyncio, sys; from tests.handlers.test_woodpecker_trouble import start"
+    script = "import asyncio, sys; from tests.handlers.test_woodpecker_failures import start"
     command = [sys.executable, "-c", f"{script}; asyncio.run(start(sys.argv[1]))", tool.url]
     worker = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
     await eventually(lambda: tool.repos[0].deployments)
