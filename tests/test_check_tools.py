@@ -15,7 +15,7 @@ from handlers import HANDLERS
 from handlers.contract import VerifiesAccess
 from handlers.http import Http
 from tests.handlers.runs import a_context
-from tests.handlers.tools import Says
+from tests.handlers.tools import FakeTool
 from tests.test_check import checked
 from webhook.check_tools import look_at_tools
 from webhook.deployments import config
@@ -141,7 +141,7 @@ async def test_https_where_there_is_none_is_a_fault(check: Check, drone: Drone) 
 
 
 async def test_a_page_for_people_is_a_fault(check: Check) -> None:
-    async with Says() as other:
+    async with FakeTool() as other:
         other.shows_a_page()
         envs = {
             "production": a_drone(other.url),

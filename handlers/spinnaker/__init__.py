@@ -31,7 +31,7 @@ from handlers.spinnaker.states import ExecutionState, combined, execution_state,
 
 WAITING = "waiting for a Spinnaker pipeline to start"
 NOTHING_TO_STOP = "no Spinnaker pipeline of it is known yet, so none could be stopped"
-REASON = "cancelled by the relay of the GitHub deployment"
+REASON = "requested by the relay of the GitHub deployment"
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,7 +246,7 @@ def _standard(deployment: Deployment, owner: str, name: str) -> dict[str, str]:
 
 
 def encode(document: Mapping[str, Any]) -> bytes:
-    """Orca evaluates each `${...}` in a trigger, so one from a branch name or a payload is rejected.
+    """Orca evaluates each `${...}` in a trigger; one from a branch name or a payload is rejected.
 
     Source: https://github.com/spinnaker/orca, OperationsController.groovy, orchestratePipeline
     """

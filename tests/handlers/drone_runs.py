@@ -63,13 +63,13 @@ async def a_world(*, takes: float | None = 0.05, timeout: float = 10) -> AsyncIt
 
 async def ended(handler: Handler, deployment: Deployment, run: Run) -> list[Run]:
     """All that is seen of a run from here to its end."""
-    seen = [run]
+    found = [run]
     deadline = monotonic() + 10
-    while not seen[-1].state.final:
+    while not found[-1].state.final:
         assert monotonic() < deadline, "the run did not end"
         await asyncio.sleep(0.005)
-        seen.append(await handler.check(deployment, seen[-1]))
-    return seen
+        found.append(await handler.check(deployment, found[-1]))
+    return found
 
 
 async def waits(handler: Handler, deployment: Deployment) -> str:
@@ -79,7 +79,7 @@ async def waits(handler: Handler, deployment: Deployment) -> str:
     return str(caught.value)
 
 
-def asked_ago(**ago: float) -> Deployment:
+def started_ago(**ago: float) -> Deployment:
     """A deployment that was started so long ago."""
     then = datetime.now(UTC) - timedelta(**ago)
     return a_deployment(

@@ -64,9 +64,9 @@ def lines_of_code(text: str) -> int:
 def test_the_page_says_how_long_the_handler_is() -> None:
     _, _, code = HANDLER.partition("from handlers.options import BaseUrl, Template, Text, fill\n")
     [of_the_class] = re.findall(r"^class Woodpecker:\n(?:(?:    .*)?\n)+", code, re.M)
-    said = re.search(r"Its class has (\d+) lines\sof code, .*? have (\d+) more", PAGE, re.S)
-    assert said
-    class_, around = int(said[1]), int(said[2])
+    stated = re.search(r"Its class has (\d+) lines\sof code, .*? have (\d+) more", PAGE, re.S)
+    assert stated
+    class_, around = int(stated[1]), int(stated[2])
     assert (lines_of_code(of_the_class), lines_of_code(code)) == (class_, class_ + around)
     assert class_ <= 60
 
@@ -97,8 +97,8 @@ def test_what_is_wrong_is_said_as_the_page_says() -> None:
     wrong = wrong.replace("REGION", "event")
     with pytest.raises(Faults) as caught:
         load(wrong)
-    [said] = re.findall(r"^```\n(deploy\.yml:.*?)\n```$", PAGE, re.M | re.S)
-    assert str(caught.value) == said
+    [stated] = re.findall(r"^```\n(deploy\.yml:.*?)\n```$", PAGE, re.M | re.S)
+    assert str(caught.value) == stated
 
 
 def test_the_registry_has_it() -> None:

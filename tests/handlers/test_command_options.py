@@ -14,7 +14,7 @@ from tests.handlers.runs import a_command, a_context, a_deployment
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({}, "run\n  Field required"),
         ({"run": []}, "at least 1 item"),
@@ -30,8 +30,8 @@ from tests.handlers.runs import a_command, a_context, a_deployment
         ({"run": ["x"], "shell": True}, "Extra inputs are not permitted"),
     ],
 )
-def test_options_that_cannot_work_are_refused(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_options_that_cannot_work_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         Command.Options.model_validate(options, context={"environ": {"HOME": "/root"}})
 
 

@@ -45,13 +45,13 @@ def a_worker(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         worker.kill()
 
 
-def tell(worker: subprocess.Popen[str], words: str) -> None:
+def tell(worker: subprocess.Popen[str], message: str) -> None:
     assert worker.stdin
-    worker.stdin.write(f"{words}\n")
+    worker.stdin.write(f"{message}\n")
     worker.stdin.flush()
 
 
-async def answer(worker: subprocess.Popen[str]) -> str:
+async def response(worker: subprocess.Popen[str]) -> str:
     assert worker.stdout
     return (await asyncio.to_thread(worker.stdout.readline)).strip()
 
@@ -60,7 +60,7 @@ async def started_by_a_worker(data_dir: Path, script: str) -> None:
     """A worker starts the script and is then killed."""
     with a_worker("start", str(data_dir), script) as worker:
         tell(worker, "go")
-        assert [await answer(worker), await answer(worker)] == ["prepared", "in_progress"]
+        assert [await response(worker), await response(worker)] == ["prepared", "in_progress"]
 
 
 async def test_a_killed_worker_finds_the_run_again(data_dir: Path) -> None:
@@ -89,10 +89,10 @@ async def test_workers_that_start_at_once_run_it_once(data_dir: Path) -> None:
     arguments = ("start", str(data_dir), f"echo ran >> {data_dir}/count")
     with ExitStack() as stack:
         workers = [stack.enter_context(a_worker(*arguments)) for _ in range(4)]
-        assert {await answer(worker) for worker in workers} == {"prepared"}
+        assert {await response(worker) for worker in workers} == {"prepared"}
         for worker in workers:
             tell(worker, "go")
-        assert {await answer(worker) for worker in workers} <= {"in_progress", "success"}
+        assert {await response(worker) for worker in workers} <= {"in_progress", "success"}
     assert (await ended(a_command(data_dir, ["true"]), a_deployment())).state is State.SUCCESS
     assert count(data_dir) == 1
     assert [path.name for path in (data_dir / "runs").iterdir()] == [str(a_deployment().id)]
@@ -128,7 +128,7 @@ async def test_a_worker_killed_at_any_line_of_its_start_leaves_one_run(tmp_path:
         while ending == "-9":
             line += 1
             tell(worker, f"{line} {tmp_path / str(line)}")
-            ending = await answer(worker)
+            ending = await response(worker)
             another.append(asyncio.create_task(comes_back(tmp_path / str(line))))
         await asyncio.gather(*another)
     assert ending == "0"

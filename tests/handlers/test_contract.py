@@ -85,8 +85,8 @@ def test_output_is_read_as_bytes_from_an_offset(name: str) -> None:
 
 
 def test_the_contract_asks_for_nothing_that_is_not_looked_at_here() -> None:
-    asked = {name for name in vars(Handler) if not name.startswith("_")}
-    assert asked | set(get_type_hints(Handler)) == {
+    received = {name for name in vars(Handler) if not name.startswith("_")}
+    assert received | set(get_type_hints(Handler)) == {
         *ACTS,
         "Options",
         "local",

@@ -31,7 +31,7 @@ async def test_the_build_of_the_commit_is_promoted_and_followed_to_its_end(world
     built = world.built()
     handler, deployment = world.handler(), a_deployment()
     assert await handler.find(deployment) is None
-    seen = await ended(handler, deployment, await handler.start(deployment))
+    shown = await ended(handler, deployment, await handler.start(deployment))
     [promotion] = world.promotions()
     assert (promotion.parent, promotion.after, promotion.deploy_to) == (
         built.number,
@@ -39,11 +39,11 @@ async def test_the_build_of_the_commit_is_promoted_and_followed_to_its_end(world
         "production",
     )
     assert promotion.params == {"GITPLOY_DEPLOYMENT_ID": str(deployment.id)}
-    states = list(dict.fromkeys(run.state for run in seen))
+    states = list(dict.fromkeys(run.state for run in shown))
     assert states == [State.QUEUED, State.IN_PROGRESS, State.SUCCESS]
-    assert {run.url for run in seen} == {world.page(promotion)}
-    assert seen[0].description == "Build #2 is waiting for a runner of Drone"
-    assert seen[-1].description == ""
+    assert {run.url for run in shown} == {world.page(promotion)}
+    assert shown[0].description == "Build #2 is waiting for a runner of Drone"
+    assert shown[-1].description == ""
 
 
 async def test_the_newest_green_push_or_tag_build_of_the_commit_is_taken(held: World) -> None:

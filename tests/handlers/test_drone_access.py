@@ -12,7 +12,7 @@ from handlers.drone import Drone as Handler
 from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
 from tests.handlers.drone_runs import SLUG, World
-from tests.handlers.tools import Says, a_certificate, served_with_tls
+from tests.handlers.tools import FakeTool, a_certificate, served_with_tls
 from webhook.sandbox.drone import Drone
 from webhook.sandbox.faults import Fault
 
@@ -47,7 +47,7 @@ async def test_a_path_that_is_not_drones_is_said(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "message"),
     [
         (Fault.status(500), "answers 500"),
         (Fault.status(200, [1]), "does not understand"),
@@ -58,16 +58,16 @@ async def test_a_path_that_is_not_drones_is_said(world: World) -> None:
     ],
 )
 async def test_a_bad_answer_is_said(
-    world: World, session: aiohttp.ClientSession, fault: Fault, words: str
+    world: World, session: aiohttp.ClientSession, fault: Fault, message: str
 ) -> None:
     world = replace(world, http=Http(session, timeout=0.3 if fault.wait else 30))
     world.drone.faults.add(USER, fault)
-    with pytest.raises(Unavailable, match=words):
+    with pytest.raises(Unavailable, match=message):
         await world.handler().verify_access()
 
 
 async def test_a_page_for_signing_in_is_not_drones_answer(world: World) -> None:
-    async with Says() as other:
+    async with FakeTool() as other:
         other.shows_a_page()
         with pytest.raises(Unavailable, match=r"; check its address in deploy\.yml"):
             await world.handler(url=other.url).verify_access()

@@ -8,7 +8,7 @@ from handlers.contract import State
 from handlers.errors import Rejected
 from tests.handlers.drone_runs import SHA, SHORT, SLUG, World, a_world, waits
 from tests.handlers.runs import a_deployment
-from tests.handlers.tools import unsure
+from tests.handlers.tools import unknown_outcome
 from webhook.sandbox.faults import Fault
 
 
@@ -52,7 +52,7 @@ async def test_the_branch_may_be_said(world: World) -> None:
 async def test_one_whose_answer_was_lost_is_not_made_again(world: World) -> None:
     world.drone.faults.add("POST /repos/acme/shop/builds", Fault.drop_after())
     handler, deployment = world.handler(build="create"), a_deployment()
-    await unsure(handler.start(deployment))
+    await unknown_outcome(handler.start(deployment))
     assert await handler.find(deployment) is None
     assert "build #1 " in await waits(handler, deployment)
     assert len(world.drone.builds(SLUG)) == 1

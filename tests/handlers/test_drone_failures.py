@@ -15,7 +15,7 @@ from handlers.drone import Drone
 from handlers.errors import Rejected, Unavailable
 from tests.handlers.drone_runs import SLUG, World, a_world, waits
 from tests.handlers.runs import a_deployment
-from tests.handlers.tools import Says, a_certificate, not_done, unsure
+from tests.handlers.tools import FakeTool, a_certificate, not_done, unknown_outcome
 from webhook.sandbox.faults import Fault
 from webhook.sandbox.server import Server
 
@@ -37,10 +37,10 @@ async def verify_access(handler: Drone, what: str) -> Any:
     return await getattr(handler, what)(a_deployment())
 
 
-async def trouble_of(handler: Drone, what: str) -> Unavailable:
+async def error_of(handler: Drone, what: str) -> Unavailable:
     """What a start only asks has started nothing, whatever becomes of it."""
-    asked = verify_access(handler, what)
-    return await (not_done(asked) if what == "start" else unsure(asked))
+    received = verify_access(handler, what)
+    return await (not_done(received) if what == "start" else unknown_outcome(received))
 
 
 class Odd(Server):
@@ -51,24 +51,24 @@ class Odd(Server):
         self.body = body
 
     def routes(self) -> Sequence[web.RouteDef]:
-        return [web.route("*", "/{any:.*}", self._answer)]
+        return [web.route("*", "/{any:.*}", self._respond)]
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _respond(self, request: web.Request) -> web.Response:
         return web.Response(body=self.body, content_type="application/json")
 
 
 @pytest.mark.parametrize("what", ASKING)
 async def test_a_drone_that_is_down_is_asked_again(world: World, what: str) -> None:
-    place = f"127.0.0.1:{unused_port()}"
-    trouble = await not_done(verify_access(world.handler(url=f"http://{place}"), what))
-    assert f"Drone at {place} cannot be reached" in str(trouble)
+    address = f"127.0.0.1:{unused_port()}"
+    error = await not_done(verify_access(world.handler(url=f"http://{address}"), what))
+    assert f"Drone at {address} cannot be reached" in str(error)
 
 
 @pytest.mark.parametrize("what", ASKING)
 async def test_a_drone_that_hangs_is_asked_again(what: str) -> None:
     async with a_world(timeout=0.3) as world:
         world.drone.faults.add("*", Fault.hang(30))
-        assert "did not answer in time" in str(await trouble_of(world.handler(), what))
+        assert "did not answer in time" in str(await error_of(world.handler(), what))
 
 
 @pytest.mark.parametrize("what", ASKING)
@@ -84,7 +84,7 @@ async def test_429_is_waited_for_as_long_as_drone_says(world: World, what: str) 
 @pytest.mark.parametrize("what", ASKING)
 async def test_500_is_asked_again(world: World, what: str) -> None:
     world.drone.faults.add("*", Fault.status(500))
-    assert "answers 500" in str(await trouble_of(world.handler(), what))
+    assert "answers 500" in str(await error_of(world.handler(), what))
 
 
 ODD = {
@@ -110,14 +110,14 @@ ODD = {
 async def test_an_answer_of_another_shape_is_asked_again(
     world: World, what: str, body: bytes
 ) -> None:
-    async with Odd(body) as odd:
-        trouble = await trouble_of(world.handler(url=odd.url), what)
-    place = odd.url.removeprefix("http://")
-    assert str(trouble).startswith(f"Drone at {place} answers")
+    async with Odd(body) as unusual:
+        error = await error_of(world.handler(url=unusual.url), what)
+    address = unusual.url.removeprefix("http://")
+    assert str(error).startswith(f"Drone at {address} answers")
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "message"),
     [
         (Fault.status(500, acts=True), "answers 500"),
         (Fault.status(200, ["?"], acts=True), "does not understand"),
@@ -126,19 +126,19 @@ async def test_an_answer_of_another_shape_is_asked_again(
     ids=["500", "shape", "drop"],
 )
 async def test_a_promotion_with_a_bad_answer_may_have_been_made(
-    world: World, fault: Fault, words: str
+    world: World, fault: Fault, message: str
 ) -> None:
     world.built()
     world.drone.faults.add(PROMOTE, fault)
-    assert words in str(await unsure(world.handler().start(a_deployment())))
+    assert message in str(await unknown_outcome(world.handler().start(a_deployment())))
     assert await world.handler().find(a_deployment()) is not None
 
 
 async def test_an_address_that_is_not_the_apis_is_told(world: World) -> None:
-    async with Says() as other:
+    async with FakeTool() as other:
         other.shows_a_page()
-        trouble = await trouble_of(world.handler(url=other.url), "start")
-    assert "check its address in deploy.yml" in str(trouble)
+        error = await error_of(world.handler(url=other.url), "start")
+    assert "check its address in deploy.yml" in str(error)
 
 
 @pytest.mark.parametrize("build", ["existing", "create"])
@@ -159,8 +159,8 @@ async def test_a_drone_that_cannot_promote_is_told_at_once(world: World) -> None
     world.drone.faults.add(PROMOTE, Fault.status(501, {"message": "Not Implemented"}))
     with pytest.raises(Rejected) as caught:
         await world.handler().start(a_deployment())
-    place = world.drone.url.removeprefix("http://")
-    assert str(caught.value) == f"Drone at {place} answers 501: Not Implemented"
+    address = world.drone.url.removeprefix("http://")
+    assert str(caught.value) == f"Drone at {address} answers 501: Not Implemented"
     assert len(world.posts()) == 1
 
 

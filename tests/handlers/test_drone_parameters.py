@@ -68,11 +68,11 @@ async def test_a_payload_cannot_choose_what_is_not_its_own(world: World) -> None
 
 async def test_any_text_arrives_as_it_is(world: World) -> None:
     world.built()
-    odd = "a+b c&d=e;f%20#é\n\t'\"\U0001f680"
+    unusual = "a+b c&d=e;f%20#é\n\t'\"\U0001f680"
     await world.handler().start(
-        a_deployment(payload={odd.replace("=", "").replace("\n\t", ""): odd})
+        a_deployment(payload={unusual.replace("=", "").replace("\n\t", ""): unusual})
     )
-    assert odd in world.promotions()[0].params.values()
+    assert unusual in world.promotions()[0].params.values()
 
 
 @pytest.mark.parametrize("payload", [{"a": "nul\0"}, {"a": "\ud800"}, {"a\nb": "x"}])

@@ -40,9 +40,9 @@ async def test_each_status_of_drone_has_its_meaning(world: World, status: str) -
     handler, deployment = world.handler(), a_deployment()
     run = await handler.start(deployment)
     world.drone.end(world.promotions()[0], status)
-    state, words = STATUSES[status]
+    state, message = STATUSES[status]
     assert await handler.check(deployment, run) == Run(
-        "2", state, run.url, words, held=status == "blocked"
+        "2", state, run.url, message, held=status == "blocked"
     )
     found = await handler.find(deployment)
     assert found is not None
@@ -75,8 +75,8 @@ async def test_an_unknown_status_keeps_the_state_and_is_told(world: World, state
     run = replace(await handler.start(deployment), state=state)
     world.promotions()[0].status = "dreaming\n" + "x" * 30
     checked = await handler.check(deployment, run)
-    words = f"Drone says 'dreaming {'x' * 30}', which the relay does not know"
-    assert (checked.state, checked.description) == (state, words)
+    message = f"Drone says 'dreaming {'x' * 30}', which the relay does not know"
+    assert (checked.state, checked.description) == (state, message)
 
 
 async def test_approval_in_drone_is_waited_for(world: World) -> None:
@@ -85,8 +85,8 @@ async def test_approval_in_drone_is_waited_for(world: World) -> None:
     handler, deployment = world.handler(), a_deployment()
     run = await handler.check(deployment, await handler.start(deployment))
     [promotion] = world.promotions()
-    words = "Build #2 is waiting for approval in Drone"
-    assert run == Run("2", State.QUEUED, world.page(promotion), words, held=True)
+    message = "Build #2 is waiting for approval in Drone"
+    assert run == Run("2", State.QUEUED, world.page(promotion), message, held=True)
     world.drone.takes = 0.05
     world.drone.approve(SLUG, promotion)
     assert (await ended(handler, deployment, run))[-1].state is State.SUCCESS

@@ -6,9 +6,9 @@ import pytest
 
 from handlers.contract import State
 from handlers.errors import NotReady, Rejected, Unavailable
-from tests.handlers.drone_runs import OTHER_SHA, SHORT, World, a_world, asked_ago, waits
+from tests.handlers.drone_runs import OTHER_SHA, SHORT, World, a_world, started_ago, waits
 from tests.handlers.runs import a_deployment
-from tests.handlers.tools import not_done, unsure
+from tests.handlers.tools import not_done, unknown_outcome
 from webhook.sandbox.faults import Fault
 
 LIST = "GET /repos/acme/shop/builds"
@@ -45,7 +45,7 @@ async def test_a_build_that_is_not_there_yet_is_waited_for(world: World) -> None
 
 
 async def test_a_build_that_does_not_come_is_an_error(world: World) -> None:
-    deployment = asked_ago(minutes=3)
+    deployment = started_ago(minutes=3)
     with pytest.raises(Rejected, match=f"no push or tag build of {SHORT}: push it, or set"):
         await world.handler().start(deployment)
     assert await waits(world.handler(start_within="5m"), deployment) == NOT_THERE
@@ -55,7 +55,7 @@ async def test_a_build_that_runs_is_waited_for_longer_than_one_that_is_not_there
     world: World,
 ) -> None:
     world.built("running")
-    assert await waits(world.handler(), asked_ago(minutes=50)) == WAITING
+    assert await waits(world.handler(), started_ago(minutes=50)) == WAITING
 
 
 @pytest.mark.parametrize("status", ["failure", "error", "killed", "declined", "skipped"])
@@ -82,8 +82,8 @@ async def test_a_build_of_unknown_status_is_waited_for(world: World) -> None:
 async def test_that_the_build_waits_for_approval_is_told(world: World) -> None:
     built = world.built("pending")
     built.blocked = True
-    words = await waits(world.handler(), a_deployment())
-    assert words == f"{WAITING}, which waits for approval"
+    message = await waits(world.handler(), a_deployment())
+    assert message == f"{WAITING}, which waits for approval"
 
 
 async def test_what_the_payload_lacks_is_told_at_once(world: World) -> None:
@@ -108,7 +108,7 @@ async def test_a_promotion_whose_answer_was_lost_is_found(world: World) -> None:
     await waits(handler, deployment)
     world.drone.end(built)
     world.drone.faults.add(PROMOTE, Fault.drop_after())
-    await unsure(handler.start(deployment))
+    await unknown_outcome(handler.start(deployment))
     found = await handler.find(deployment)
     assert found is not None
     assert found.id == "2"

@@ -32,8 +32,8 @@ def test_hours_minutes_and_seconds_add_up(hours: int, minutes: int, seconds: int
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "message"),
     [(0.2, "0s"), (45, "45s"), (90, "1m30s"), (1800, "30m"), (5400, "1h30m"), (86400, "24h")],
 )
-def test_durations_are_written_as_people_do(seconds: float, words: str) -> None:
-    assert write(seconds) == words
+def test_durations_are_written_as_people_do(seconds: float, message: str) -> None:
+    assert write(seconds) == message

@@ -22,7 +22,7 @@ def read(**options: Any) -> EndpointOptions:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"url": None}, "url\n.*valid string"),
         ({"url": "deploy.acme.io"}, "is not an address"),
@@ -59,8 +59,8 @@ def read(**options: Any) -> EndpointOptions:
         ({"token": "x"}, "Extra inputs are not permitted"),
     ],
 )
-def test_options_that_cannot_work_are_refused(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_options_that_cannot_work_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         read(**options)
 
 
@@ -152,5 +152,5 @@ def test_faults_have_their_place(text: str, environ: dict[str, str], fault: str)
 
 def test_editors_are_told_what_each_key_means() -> None:
     schema = config.json_schema({"endpoint": EndpointOptions})
-    told = schema["$defs"]["EndpointOptions"]["properties"]
-    assert [name for name, about in told.items() if not about.get("description")] == []
+    error = schema["$defs"]["EndpointOptions"]["properties"]
+    assert [name for name, about in error.items() if not about.get("description")] == []

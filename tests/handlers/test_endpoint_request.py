@@ -16,7 +16,7 @@ from handlers.errors import Rejected
 from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment
-from tests.handlers.tools import Says
+from tests.handlers.tools import FakeTool
 from webhook.sandbox.tooling import Tooling
 from webhook.sandbox.tooling_model import Mode
 
@@ -198,12 +198,12 @@ async def test_a_line_break_cannot_get_into_a_header(http: Http, tooling: Toolin
 
 
 async def test_a_cancel_is_the_same_document_under_another_name(http: Http) -> None:
-    async with Says() as tool:
+    async with FakeTool() as tool:
         cancel = {"url": f"{tool.url}/stop/{{repo}}/{{id}}", "method": "PUT"}
         endpoint = an_endpoint(http, f"{tool.url}/deploy", secret=SECRET, cancel=cancel)
         run = await endpoint.start(a_deployment())
         await endpoint.cancel(a_deployment(), run)
-        start, stop = tool.asked
+        start, stop = tool.received
     assert (stop.method, stop.target) == ("PUT", "/stop/acme%2Fshop/1234567890")
     assert stop.body == start.body
     names = ("X-Gitploy-Event", "Idempotency-Key", "X-Hub-Signature-256")

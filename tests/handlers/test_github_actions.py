@@ -102,9 +102,9 @@ async def test_a_workflows_own_deployment_starts_no_workflow_so_it_is_refused(
     on_github: OnGitHub,
 ) -> None:
     deployment = replace(await on_github.deployment(), creator="github-actions[bot]")
-    with pytest.raises(Rejected, match="starts no workflow for a deployment made with") as told:
+    with pytest.raises(Rejected, match="starts no workflow for a deployment made with") as caught:
         await on_github.handler().start(deployment)
-    assert len(str(told.value)) <= 140
+    assert len(str(caught.value)) <= 140
 
 
 @pytest.mark.parametrize("skipped_as", ["skipped", "success"])
@@ -229,8 +229,8 @@ async def test_the_token_is_good_for_reading_and_cancelling_only(held: OnGitHub)
     handler, deployment = held.handler(), await held.deployment()
     run = await handler.find(deployment)
     assert run is not None
-    asked = [token.permissions for token in held.sandbox.github.world.tokens.values()]
-    assert asked == [{"actions": "read", "deployments": "read", "metadata": "read"}]
+    received = [token.permissions for token in held.sandbox.github.world.tokens.values()]
+    assert received == [{"actions": "read", "deployments": "read", "metadata": "read"}]
     held.sandbox.installation.permissions["actions"] = "read"
     with pytest.raises(Rejected, match="actions: write"):
         await handler.cancel(deployment, run)

@@ -143,7 +143,7 @@ async def test_nothing_is_found_where_nothing_was_started(held: OnGitHub) -> Non
 
 
 @pytest.mark.parametrize(
-    ("ref", "more", "words"),
+    ("ref", "more", "message"),
     [
         (
             "main",
@@ -170,14 +170,14 @@ async def test_nothing_is_found_where_nothing_was_started(held: OnGitHub) -> Non
     ],
 )
 async def test_what_github_refuses_is_said_in_words(
-    held: OnGitHub, ref: str, more: dict[str, Any], words: str
+    held: OnGitHub, ref: str, more: dict[str, Any], message: str
 ) -> None:
     held.dispatched(**more)
-    with pytest.raises(Rejected) as told:
+    with pytest.raises(Rejected) as caught:
         await dispatcher(held).start(await held.deployment(ref=ref))
-    assert str(told.value) == words
-    assert len(words) <= 140
-    assert told.value.status == 422
+    assert str(caught.value) == message
+    assert len(message) <= 140
+    assert caught.value.status == 422
     assert not held.actions.runs.every
 
 
@@ -191,9 +191,9 @@ async def test_a_branch_without_the_workflow_is_named(held: OnGitHub) -> None:
 async def test_a_workflow_that_is_not_there_is_named(held: OnGitHub, method: str) -> None:
     held.dispatched()
     handler, deployment = dispatcher(held, workflow="deplyo.yml"), await held.deployment()
-    with pytest.raises(Rejected) as told:
+    with pytest.raises(Rejected) as caught:
         await getattr(handler, method)(deployment)
-    assert str(told.value) == (
+    assert str(caught.value) == (
         f"{REPOSITORY} has no workflow 'deplyo.yml' on its default branch that the App can see;"
         " check `workflow` in deploy.yml"
     )
@@ -240,14 +240,14 @@ async def test_a_run_that_github_did_not_name_is_cancelled_too(held: OnGitHub) -
 async def test_a_run_that_vanishes_is_an_error_once_it_has_begun(held: OnGitHub) -> None:
     held.dispatched()
     handler, deployment = dispatcher(held), await held.deployment()
-    asked = await handler.start(deployment)
+    received = await handler.start(deployment)
     [started] = held.runs_of(deployment)
     held.actions.runs.begin(started)
-    begun = await handler.check(deployment, asked)
+    begun = await handler.check(deployment, received)
     assert begun.state is State.IN_PROGRESS
     held.actions.runs.delete(started)
     with pytest.raises(Unavailable, match="does not know workflow run"):
-        await handler.check(deployment, asked)
+        await handler.check(deployment, received)
     run = await handler.check(deployment, begun)
     assert (run.state, run.description) == (
         State.ERROR,
@@ -259,8 +259,8 @@ async def test_an_accepted_dispatch_is_not_repeated_whatever_github_answers(
     held: OnGitHub,
 ) -> None:
     held.dispatched()
-    odd: list[Any] = [{"workflow_run_id": "x"}, [], "text", {"html_url": "javascript:alert(1)"}]
-    for body in odd:
+    unusual: list[Any] = [{"workflow_run_id": "x"}, [], "text", {"html_url": "javascript:alert(1)"}]
+    for body in unusual:
         deployment = await held.deployment()
         fault = Fault(acts=True, answer=200, body=body)
         held.sandbox.github.faults.add(DISPATCH, fault)
@@ -275,9 +275,9 @@ async def test_a_change_of_mode_while_a_run_goes_on_loses_nothing(held: OnGitHub
     held.dispatched(run_name="Deploy ${{ inputs.deployment_id }}", on=EVENTS)
     deployment = await held.deployment()
     watched, _ = held.runs_of(deployment), await held.handler().start(deployment)
-    asked = await dispatcher(held).start(deployment)
-    seen = await held.handler(workflow="deploy.yml").check(deployment, asked)
-    assert seen.id == str(watched[0].id)
+    received = await dispatcher(held).start(deployment)
+    shown = await held.handler(workflow="deploy.yml").check(deployment, received)
+    assert shown.id == str(watched[0].id)
     both = Run("1 2", State.IN_PROGRESS)
     found = await dispatcher(held, start_within="0s").check(deployment, both)
     assert found.id == str(held.runs_of(deployment)[-1].id)

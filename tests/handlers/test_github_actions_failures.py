@@ -84,19 +84,19 @@ async def test_an_unclear_answer_is_asked_for_again(case: Case, fault: Fault) ->
 @pytest.mark.parametrize("code", [401, 403, 410, 451])
 async def test_a_refusal_while_a_run_goes_on_may_be_mended(case: Case, code: int) -> None:
     case.suffers(Fault.status(code, {"message": "No"}), times=2 if code == 401 else 1)
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as caught:
         await case.checked()
-    assert "No" in str(told.value) or code == 401
+    assert "No" in str(caught.value) or code == 401
     assert (await case.checked()).state is State.QUEUED
 
 
 @pytest.mark.parametrize("limit", [Fault.rate_limited(7), Fault.secondary_limit(7)])
 async def test_a_limit_says_when_to_come_back(case: Case, limit: Fault) -> None:
     case.suffers(limit)
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as caught:
         await case.checked()
-    assert told.value.retry_at is not None
-    wait = told.value.retry_at - datetime.now(UTC)
+    assert caught.value.retry_at is not None
+    wait = caught.value.retry_at - datetime.now(UTC)
     assert timedelta(seconds=5) < wait <= timedelta(seconds=7)
 
 
@@ -135,8 +135,8 @@ async def test_the_other_documents_may_be_odd_too(on_github: OnGitHub, ending: s
     handler, deployment = on_github.handler(), await on_github.deployment()
     [started] = on_github.runs_of(deployment)
     on_github.actions.runs.finish(started)
-    odd: list[Any] = [{"jobs": None}, [{"id": "x"}], None, HTML]
-    for body in odd:
+    unusual: list[Any] = [{"jobs": None}, [{"id": "x"}], None, HTML]
+    for body in unusual:
         on_github.sandbox.github.faults.add(f"GET */{ending}", Fault(answer=200, body=body))
         with pytest.raises(UnknownOutcome, match="does not understand"):
             await handler.find(deployment)
@@ -186,7 +186,7 @@ async def test_a_dispatch_that_is_limited_was_not_done(on_github: OnGitHub) -> N
     handler = on_github.handler(mode="dispatch", workflow="deploy.yml")
     deployment = await on_github.deployment()
     on_github.sandbox.github.faults.add("POST *dispatches", Fault.rate_limited(7))
-    with pytest.raises(Unavailable) as told:
+    with pytest.raises(Unavailable) as caught:
         await handler.start(deployment)
-    assert not isinstance(told.value, UnknownOutcome)
+    assert not isinstance(caught.value, UnknownOutcome)
     assert not on_github.runs_of(deployment)

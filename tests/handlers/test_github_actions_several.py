@@ -53,12 +53,12 @@ async def test_of_several_workflows_all_must_end_and_the_one_that_failed_is_link
     for run in (failed, other):
         held.actions.runs.begin(run)
     held.actions.runs.finish(failed)
-    seen = await handler.find(deployment)
-    assert seen is not None
-    assert (seen.state, seen.url[-7:]) == (State.IN_PROGRESS, str(other.id))
+    shown = await handler.find(deployment)
+    assert shown is not None
+    assert (shown.state, shown.url[-7:]) == (State.IN_PROGRESS, str(other.id))
     held.actions.runs.finish(other)
-    seen = await handler.check(deployment, seen)
-    assert (seen.state, seen.url[-7:]) == (State.FAILURE, str(failed.id))
+    shown = await handler.check(deployment, shown)
+    assert (shown.state, shown.url[-7:]) == (State.FAILURE, str(failed.id))
 
 
 async def test_only_the_workflow_that_is_named_is_looked_at(on_github: OnGitHub) -> None:

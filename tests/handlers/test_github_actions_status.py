@@ -35,16 +35,16 @@ def jobs(*every: Job) -> Jobs:
     return Jobs(total_count=len(every), jobs=list(every))
 
 
-def told(seen: Sequence[RunWithJobs], before: Run = QUEUED, within: float = 0) -> tuple[str, str]:
+def shown(runs: Sequence[RunWithJobs], before: Run = QUEUED, within: float = 0) -> tuple[str, str]:
     run = deployment_run(
-        seen, before, "production", now=NOW, status_within=timedelta(seconds=within)
+        runs, before, "production", now=NOW, status_within=timedelta(seconds=within)
     )
     assert len(run.description) <= 140
     return run.state.value, run.description
 
 
 @pytest.mark.parametrize(
-    ("status", "state", "words"),
+    ("status", "state", "message"),
     [
         ("requested", "queued", "Workflow 'Deploy' is queued on GitHub"),
         ("queued", "queued", "Workflow 'Deploy' is queued on GitHub"),
@@ -56,13 +56,13 @@ def told(seen: Sequence[RunWithJobs], before: Run = QUEUED, within: float = 0) -
         ("levitating", "queued", "GitHub says 'levitating', which the relay does not know"),
     ],
 )
-def test_a_run_that_has_not_ended(status: str, state: str, words: str) -> None:
-    assert told([RunWithJobs(a_run(status))]) == (state, words)
-    assert told([RunWithJobs(a_run(status))], BEGUN) == ("in_progress", words)
+def test_a_run_that_has_not_ended(status: str, state: str, message: str) -> None:
+    assert shown([RunWithJobs(a_run(status))]) == (state, message)
+    assert shown([RunWithJobs(a_run(status))], BEGUN) == ("in_progress", message)
 
 
 @pytest.mark.parametrize(
-    ("conclusion", "state", "words"),
+    ("conclusion", "state", "message"),
     [
         ("success", "success", ""),
         ("failure", "failure", "Workflow 'Deploy' failed"),
@@ -76,14 +76,14 @@ def test_a_run_that_has_not_ended(status: str, state: str, words: str) -> None:
         ("transcended", "error", "GitHub says that workflow 'Deploy' ended with 'transcended'"),
     ],
 )
-def test_a_run_that_has_ended(conclusion: str, state: str, words: str) -> None:
-    told_state, told_words = told([RunWithJobs(a_run("completed", conclusion))])
-    assert told_state == state
-    assert told_words.startswith(words)
+def test_a_run_that_has_ended(conclusion: str, state: str, message: str) -> None:
+    shown_state, shown_description = shown([RunWithJobs(a_run("completed", conclusion))])
+    assert shown_state == state
+    assert shown_description.startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("job", "words"),
+    ("job", "message"),
     [
         (
             Job(
@@ -103,29 +103,29 @@ def test_a_run_that_has_ended(conclusion: str, state: str, words: str) -> None:
         (Job(name="d" * 300, conclusion="failure"), f"job '{'d' * 39}…' failed"),
     ],
 )
-def test_the_job_that_failed_is_named(job: Job, words: str) -> None:
-    seen = RunWithJobs(
+def test_the_job_that_failed_is_named(job: Job, message: str) -> None:
+    runs = RunWithJobs(
         a_run("completed", "failure"), jobs(Job(name="a", conclusion="success"), job)
     )
-    assert told([seen]) == ("failure", words)
+    assert shown([runs]) == ("failure", message)
 
 
 def test_a_success_of_which_every_job_is_skipped_is_none() -> None:
     skipped = Job(name="a", conclusion="skipped")
     ran = Job(name="b", conclusion="success")
     success = a_run("completed", "success")
-    assert told([RunWithJobs(success, jobs(skipped, skipped))])[0] == "error"
-    assert told([RunWithJobs(success, jobs(skipped, ran))])[0] == "success"
-    assert told([RunWithJobs(success, jobs())])[0] == "success"
+    assert shown([RunWithJobs(success, jobs(skipped, skipped))])[0] == "error"
+    assert shown([RunWithJobs(success, jobs(skipped, ran))])[0] == "success"
+    assert shown([RunWithJobs(success, jobs())])[0] == "success"
     one_of_more = Jobs(total_count=101, jobs=[skipped] * 100)
-    assert told([RunWithJobs(success, one_of_more)])[0] == "success"
+    assert shown([RunWithJobs(success, one_of_more)])[0] == "success"
 
 
 def test_runs_that_were_skipped_count_only_if_all_were() -> None:
     skipped = RunWithJobs(a_run("completed", "skipped", id_=2))
-    assert told([RunWithJobs(a_run("completed", "success")), skipped])[0] == "success"
-    assert told([RunWithJobs(a_run("queued")), skipped])[0] == "queued"
-    assert told([skipped, RunWithJobs(a_run("completed", "skipped"))])[0] == "error"
+    assert shown([RunWithJobs(a_run("completed", "success")), skipped])[0] == "success"
+    assert shown([RunWithJobs(a_run("queued")), skipped])[0] == "queued"
+    assert shown([skipped, RunWithJobs(a_run("completed", "skipped"))])[0] == "error"
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_runs_that_were_skipped_count_only_if_all_were() -> None:
 def test_of_several_the_worst_counts_and_is_linked(
     ends: list[str], state: str, linked: int
 ) -> None:
-    seen = [RunWithJobs(a_run("completed", end, id_=n)) for n, end in enumerate(ends, start=1)]
-    run = deployment_run(seen, QUEUED, "production", now=NOW)
+    runs = [RunWithJobs(a_run("completed", end, id_=n)) for n, end in enumerate(ends, start=1)]
+    run = deployment_run(runs, QUEUED, "production", now=NOW)
     assert (run.state, run.url[-2:]) == (state, f"/{linked}")
 
 
@@ -156,9 +156,9 @@ def test_the_end_is_final_after_a_while_counted_from_the_last_end() -> None:
     """Until then nothing new is said, which would come after the workflow's own last status."""
     first = RunWithJobs(a_run("completed", "success", id_=1, ago=600))
     last = RunWithJobs(a_run("completed", "success", id_=2, ago=20))
-    assert told([first, last], BEGUN, within=30) == ("in_progress", "")
-    assert told([first, last], QUEUED, within=30) == ("queued", "")
-    assert told([first, last], BEGUN, within=20) == ("success", "")
+    assert shown([first, last], BEGUN, within=30) == ("in_progress", "")
+    assert shown([first, last], QUEUED, within=30) == ("queued", "")
+    assert shown([first, last], BEGUN, within=20) == ("success", "")
 
 
 def test_only_web_addresses_become_links() -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, PositiveInt, TypeAdapter
 
 from handlers.errors import Rejected, UnknownOutcome
 from handlers.http import Http, read_only
-from tests.handlers.tools import Says, not_done
+from tests.handlers.tools import FakeTool, not_done
 from webhook.sandbox.faults import Fault
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class Thing(BaseModel):
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "words"),
+    ("status", "body", "kind", "expected"),
     [
         (401, b"{}", "", "answers 401: it does not know the token; check it in deploy.yml"),
         (403, b"{}", "", "answers 403: the token may not do this; check its rights"),
@@ -46,47 +46,47 @@ class Thing(BaseModel):
     ],
 )
 async def test_a_refusal_has_the_tools_own_words(
-    http: Http, tool: Says, status: int, body: bytes, kind: str, words: str
+    http: Http, tool: FakeTool, status: int, body: bytes, kind: str, expected: str
 ) -> None:
     tool.status, tool.body = status, body
     tool.headers["Content-Type"] = kind or "application/json"
-    answer = await http.call("Tool", "GET", f"{tool.url}/secret?token=x")
-    assert str(answer.rejected()) == f"Tool at {tool.host} {words}"
-    assert answer.rejected().status == status
-    assert str(answer.unavailable()) == str(answer.rejected())
+    response = await http.call("Tool", "GET", f"{tool.url}/secret?token=x")
+    assert str(response.rejected()) == f"Tool at {tool.host} {expected}"
+    assert response.rejected().status == status
+    assert str(response.unavailable()) == str(response.rejected())
 
 
-async def test_long_words_are_cut(http: Http, tool: Says) -> None:
+async def test_long_words_are_cut(http: Http, tool: FakeTool) -> None:
     tool.status, tool.body = 400, b'{"message": "%s"}' % (b"a" * 1000)
-    answer = await http.call("Tool", "GET", tool.url)
-    assert len(answer.message()) < 160
+    response = await http.call("Tool", "GET", tool.url)
+    assert len(response.message()) < 160
 
 
 # -- documents ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"\xff", b"[" * 100_000, b"9" * 5000])
-async def test_what_is_no_json_may_have_been_done(http: Http, tool: Says, body: bytes) -> None:
+async def test_what_is_no_json_may_have_been_done(http: Http, tool: FakeTool, body: bytes) -> None:
     tool.body = body
-    answer = await http.call("Tool", "GET", tool.url)
+    response = await http.call("Tool", "GET", tool.url)
     with pytest.raises(
         UnknownOutcome, match="answers 200 with something other than JSON; check its address"
     ):
-        answer.json()
+        response.json()
     with pytest.raises(
         UnknownOutcome, match="answers 200 with something other than JSON; check its address"
     ):
-        answer.read(list[int])
+        response.read(list[int])
 
 
-async def test_an_answer_is_read_in_the_shape_that_is_wanted(http: Http, tool: Says) -> None:
-    tool.says(200, [{"id": 7, "more": "is left out"}])
-    answer = await http.call("Tool", "GET", tool.url)
-    assert answer.read(list[Thing]) == [Thing(id=7)]
-    tool.says(200, None)
-    answer = await http.call("Tool", "GET", tool.url)
+async def test_an_answer_is_read_in_the_shape_that_is_wanted(http: Http, tool: FakeTool) -> None:
+    tool.responds(200, [{"id": 7, "more": "is left out"}])
+    response = await http.call("Tool", "GET", tool.url)
+    assert response.read(list[Thing]) == [Thing(id=7)]
+    tool.responds(200, None)
+    response = await http.call("Tool", "GET", tool.url)
     or_nothing: TypeAdapter[Thing | None] = TypeAdapter(Thing | None)
-    assert answer.read(or_nothing) is None
+    assert response.read(or_nothing) is None
 
 
 @pytest.mark.parametrize(
@@ -94,26 +94,28 @@ async def test_an_answer_is_read_in_the_shape_that_is_wanted(http: Http, tool: S
     [b"null", b"[]", b'"id"', b"{}", b'{"id": "one"}', b'{"id": 0}', b'{"id": 1e400}'],
 )
 async def test_what_has_another_shape_may_have_been_done(
-    http: Http, tool: Says, body: bytes
+    http: Http, tool: FakeTool, body: bytes
 ) -> None:
-    tool.says(200, body)
-    answer = await http.call("Tool", "POST", f"{tool.url}/hidden?token=hidden")
+    tool.responds(200, body)
+    response = await http.call("Tool", "POST", f"{tool.url}/hidden?token=hidden")
     with pytest.raises(UnknownOutcome) as caught:
-        answer.read(Thing)
-    words = "answers with something the relay does not understand; check its address in deploy.yml"
-    assert str(caught.value) == f"Tool at {tool.host} {words}"
+        response.read(Thing)
+    expected = (
+        "answers with something the relay does not understand; check its address in deploy.yml"
+    )
+    assert str(caught.value) == f"Tool at {tool.host} {expected}"
 
 
 # -- questions ---------------------------------------------------------------------------------
 
 
-async def asked(call: Awaitable[T]) -> T:
+async def received(call: Awaitable[T]) -> T:
     with read_only():
         return await call
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "expected"),
     [
         (Fault.status(500), "answers 500: Server Error"),
         (Fault.drop_before(), "gave no whole answer"),
@@ -123,41 +125,41 @@ async def asked(call: Awaitable[T]) -> T:
     ids=["500", "before", "after", "hang"],
 )
 async def test_a_question_without_an_answer_has_started_nothing(
-    session: aiohttp.ClientSession, tool: Says, fault: Fault, words: str
+    session: aiohttp.ClientSession, tool: FakeTool, fault: Fault, expected: str
 ) -> None:
     tool.faults.add("*", fault)
     http = Http(session, timeout=0.3 if fault.wait else 30)
-    trouble = await not_done(asked(http.call("Tool", "GET", tool.url)))
-    assert str(trouble).startswith(f"Tool at {tool.host} {words}")
+    error = await not_done(received(http.call("Tool", "GET", tool.url)))
+    assert str(error).startswith(f"Tool at {tool.host} {expected}")
 
 
 async def test_a_question_that_is_not_understood_has_started_nothing(
-    http: Http, tool: Says
+    http: Http, tool: FakeTool
 ) -> None:
     async def verify_access() -> Thing:
         return (await http.call("Tool", "GET", tool.url)).read(Thing)
 
-    assert "does not understand" in str(await not_done(asked(verify_access())))
+    assert "does not understand" in str(await not_done(received(verify_access())))
 
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_question_is_asked_again_when_the_tool_says(
-    http: Http, tool: Says, status: int
+    http: Http, tool: FakeTool, status: int
 ) -> None:
     tool.status, tool.headers["Retry-After"] = status, "30"
-    trouble = await not_done(asked(http.call("Tool", "GET", tool.url)))
-    assert trouble.retry_at is not None
-    assert 20 < (trouble.retry_at - datetime.now(UTC)).total_seconds() <= 30
+    error = await not_done(received(http.call("Tool", "GET", tool.url)))
+    assert error.retry_at is not None
+    assert 20 < (error.retry_at - datetime.now(UTC)).total_seconds() <= 30
 
 
 @pytest.mark.parametrize("status", [404, 501])
-async def test_a_question_may_be_refused(http: Http, tool: Says, status: int) -> None:
+async def test_a_question_may_be_refused(http: Http, tool: FakeTool, status: int) -> None:
     async def verify_access() -> None:
         raise (await http.call("Tool", "GET", tool.url)).rejected()
 
     tool.status = status
     with pytest.raises(Rejected, match=f"answers {status}") as caught:
-        await asked(verify_access())
+        await received(verify_access())
     assert caught.value.status == status
 
 
@@ -165,9 +167,9 @@ async def test_a_secret_that_a_tool_says_is_hidden_before_its_words_are_cut(
     session: aiohttp.ClientSession,
 ) -> None:
     secret = "a-token-of-38-characters-1234567890abcd"
-    async with Says() as tool:
-        tool.says(400, {"message": "x" * 60 + f" refused {secret} for good"})
+    async with FakeTool() as tool:
+        tool.responds(400, {"message": "x" * 60 + f" refused {secret} for good"})
         http = Http(session, secrets=frozenset({secret}))
-        answer = await http.call("Tool", "POST", tool.url)
-    assert "a-token" not in answer.message()
-    assert "***" in answer.message()
+        response = await http.call("Tool", "POST", tool.url)
+    assert "a-token" not in response.message()
+    assert "***" in response.message()

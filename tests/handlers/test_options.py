@@ -112,7 +112,7 @@ def test_a_file_has_to_be_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "words"),
+    ("written", "message"),
     [
         ("ca.pem", "must be an absolute path"),
         ("/", "there is no file"),
@@ -120,8 +120,8 @@ def test_a_file_has_to_be_there(tmp_path: Path) -> None:
         ("/" + "x" * 5000, "there is no file"),
     ],
 )
-def test_what_is_no_file_is_refused(written: str, words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_what_is_no_file_is_refused(written: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         read(File, written)
 
 

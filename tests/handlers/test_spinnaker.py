@@ -136,9 +136,9 @@ async def test_where_no_pipeline_matches_a_long_name_is_not_cut_off(world: World
     handler = world.handler(application="checkout")
     deployment = a_deployment(repo="acme-corp/checkout-service")
     run = await handler.check(deployment, an_hour_later(await handler.start(deployment)))
-    words = f"{run.description}"[:139]
-    assert "(searched application 'checkout')" in words
-    assert "acme-corp/checkout-service, production, source 'github-" in words
+    message = f"{run.description}"[:139]
+    assert "(searched application 'checkout')" in message
+    assert "acme-corp/checkout-service, production, source 'github-" in message
 
 
 async def test_an_application_narrows_where_pipelines_are_looked_for(world: World) -> None:
@@ -238,7 +238,7 @@ async def test_cancelling_ends_all_pipelines(world: World) -> None:
     assert [e.status for e in executions] == ["CANCELED", "CANCELED"]
     run = await world.follow(handler, run)
     assert run.state is State.ERROR
-    assert "canceled in Spinnaker by anonymous: asked for by the relay" in run.description
+    assert "canceled in Spinnaker by anonymous: requested by the relay" in run.description
 
 
 async def test_cancelling_what_has_ended_does_nothing(world: World) -> None:

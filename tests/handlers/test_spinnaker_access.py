@@ -34,9 +34,9 @@ def test_it_can_be_asked() -> None:
 
 async def test_it_answers(world: World) -> None:
     assert await a_handler(world).verify_access() == "answers"
-    words = "answers, and has the application 'shop'"
-    assert await a_handler(world, application="shop").verify_access() == words
-    assert await a_handler(world, application="shop", pipeline="Deploy").verify_access() == words
+    message = "answers, and has the application 'shop'"
+    assert await a_handler(world, application="shop").verify_access() == message
+    assert await a_handler(world, application="shop", pipeline="Deploy").verify_access() == message
     assert world.posts() == 0
 
 
@@ -78,7 +78,7 @@ async def test_gates_way_to_its_page_for_signing_in_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "message"),
     [
         (Fault.status(500), "answers 500"),
         (Fault.status(200, [1]), "does not understand"),
@@ -88,12 +88,12 @@ async def test_gates_way_to_its_page_for_signing_in_is_said() -> None:
     ],
 )
 async def test_a_bad_answer_is_said(
-    world: World, session: aiohttp.ClientSession, fault: Fault, words: str
+    world: World, session: aiohttp.ClientSession, fault: Fault, message: str
 ) -> None:
     world = replace(world, http=Http(session, timeout=0.3 if fault.wait else 30))
     for options in ({}, {"application": "shop"}):
         world.spinnaker.faults.add("GET *", fault)
-        with pytest.raises(Unavailable, match=words):
+        with pytest.raises(Unavailable, match=message):
             await a_handler(world, **options).verify_access()
 
 

@@ -19,7 +19,7 @@ from handlers.spinnaker import Spinnaker as Handler
 from handlers.spinnaker.options import SpinnakerOptions
 from tests.handlers.runs import a_context, a_deployment
 from tests.handlers.spinnaker_runs import SOURCE, World, a_pipeline, a_world
-from tests.handlers.tools import Says, a_certificate, served_with_tls
+from tests.handlers.tools import FakeTool, a_certificate, served_with_tls
 from webhook.sandbox.faults import Fault
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ async def found(world: World) -> Run:
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "message"),
     [
         (Fault.drop_after(), "gave no whole answer"),
         (Fault.hang_after(5), "did not answer in time"),
@@ -70,10 +70,10 @@ async def found(world: World) -> Run:
     ids=["drop", "hang", "500", "shape"],
 )
 async def test_a_start_whose_answer_got_lost_is_found(
-    world: World, impatient: World, fault: Fault, words: str
+    world: World, impatient: World, fault: Fault, message: str
 ) -> None:
     world.spinnaker.faults.add("POST *", fault)
-    with pytest.raises(UnknownOutcome, match=words):
+    with pytest.raises(UnknownOutcome, match=message):
         await (impatient if fault.linger else world).handler().start(DEPLOYMENT)
     run = await found(world)
     assert (await world.follow(world.handler(), run)).state is State.SUCCESS
@@ -153,7 +153,7 @@ async def test_an_event_that_is_not_processed_is_an_error(world: World) -> None:
 
 @every_step
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "message"),
     [
         (Fault.status(500), "answers 500"),
         (Fault.status(200, {"id": "one"}), NOT_UNDERSTOOD),
@@ -165,10 +165,10 @@ async def test_an_event_that_is_not_processed_is_an_error(world: World) -> None:
     ids=["500", "object", "list", "null", "drop", "hang"],
 )
 async def test_a_bad_answer_is_trouble_that_may_pass(
-    world: World, impatient: World, step: Step, fault: Fault, words: str
+    world: World, impatient: World, step: Step, fault: Fault, message: str
 ) -> None:
     world.spinnaker.faults.add("*", fault, times=9)
-    with pytest.raises(Unavailable, match=words):
+    with pytest.raises(Unavailable, match=message):
         await step((impatient if fault.linger else world).handler())
 
 
@@ -204,7 +204,7 @@ async def test_executions_of_the_wrong_shape_are_not_understood(
 
 @every_step
 async def test_a_web_page_is_not_the_api(world: World, step: Step) -> None:
-    async with Says() as deck:
+    async with FakeTool() as deck:
         deck.body = b"<!DOCTYPE html><title>Spinnaker</title>"
         deck.headers = {"Content-Type": "text/html"}
         with pytest.raises(Unavailable, match=A_PAGE):

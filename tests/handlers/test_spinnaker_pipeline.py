@@ -85,8 +85,10 @@ async def test_other_deployments_are_not_found(world: World) -> None:
 async def test_an_unknown_pipeline_is_an_error_that_names_it(
     world: World, names: dict[str, Any]
 ) -> None:
-    words = f"no pipeline '{names['pipeline']}' in application '{names['application']}'; check both"
-    with pytest.raises(Rejected, match=words):
+    message = (
+        f"no pipeline '{names['pipeline']}' in application '{names['application']}'; check both"
+    )
+    with pytest.raises(Rejected, match=message):
         await world.handler(**names).start(a_deployment())
 
 
@@ -110,4 +112,4 @@ async def test_it_is_cancelled(world: World) -> None:
     run, [execution] = await world.started(handler)
     await handler.cancel(a_deployment(), run)
     assert execution.status == "CANCELED"
-    assert execution.reason == "asked for by the relay of the GitHub deployment"
+    assert execution.reason == "requested by the relay of the GitHub deployment"

@@ -116,8 +116,8 @@ def test_the_stage_holds_no_token_and_no_address_of_githubs() -> None:
     text = ORCA_LOCAL.read_text()
     assert not re.search(r"gh[opsu]_|github_pat_|api\.github\.com", text)
     [stage] = yaml.safe_load(text)["webhook"]["preconfigured"]
-    said = [stage["url"], *stage["customHeaders"]["Authorization"]]
-    assert all("${trigger['payload']" in text for text in said)
+    stated = [stage["url"], *stage["customHeaders"]["Authorization"]]
+    assert all("${trigger['payload']" in text for text in stated)
 
 
 def test_the_page_shows_the_file_itself() -> None:
@@ -172,8 +172,10 @@ def test_the_table_has_every_key_and_no_other() -> None:
 
 def test_the_table_has_every_status_as_it_is_shown() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \| `(\w+)` \| (.*?) ?\|$", PAGE, re.M)
-    shown = {status: (state, words) for status, state, words in rows}
-    assert shown == {status: (state.value, words) for status, (state, words) in STATUSES.items()}
+    shown = {status: (state, message) for status, state, message in rows}
+    assert shown == {
+        status: (state.value, message) for status, (state, message) in STATUSES.items()
+    }
 
 
 def test_the_table_has_every_standard_parameter() -> None:

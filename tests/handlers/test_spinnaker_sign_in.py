@@ -13,7 +13,7 @@ from handlers.contract import State
 from handlers.errors import Rejected, Unavailable
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import World, a_pipeline, a_world
-from tests.handlers.tools import Says, a_certificate
+from tests.handlers.tools import FakeTool, a_certificate
 from webhook.sandbox.spinnaker import Spinnaker
 
 DEPLOYMENT = a_deployment()
@@ -66,26 +66,26 @@ async def test_a_wrong_credential_is_said_at_once_and_not_shown(
 
 @pytest.mark.parametrize("path", ["/same", "/login"])
 async def test_a_redirect_from_http_to_https_is_about_the_address(path: str) -> None:
-    async with Says() as proxy, a_world() as world:
+    async with FakeTool() as proxy, a_world() as world:
         proxy.status = 301
         for location in (proxy.url.replace("http:", "https:") + path, "https://new.example/{}"):
-            asked = "/applications/*/executions/search"
-            proxy.headers["Location"] = location.format(asked[1:])
+            received = "/applications/*/executions/search"
+            proxy.headers["Location"] = location.format(received[1:])
             with pytest.raises(Rejected, match=r"has moved; correct .* leads to https://"):
                 await world.handler(url=proxy.url).find(DEPLOYMENT)
 
 
 @pytest.mark.parametrize("location", ["/login", "https://sso.example/auth", ""])
 async def test_a_redirect_to_another_page_is_about_the_credentials(location: str) -> None:
-    async with Says() as gate, a_world() as world:
+    async with FakeTool() as gate, a_world() as world:
         gate.status, gate.headers["Location"] = 302, location
         with pytest.raises(Rejected, match=r"302: check the credentials in deploy\.yml"):
             await world.handler(url=gate.url).find(DEPLOYMENT)
 
 
 async def test_what_is_not_there_is_said_to_be_a_matter_of_the_address() -> None:
-    async with Says() as other, a_world() as world:
-        other.says(404, {"error": "Not Found", "message": "404: Not Found"})
+    async with FakeTool() as other, a_world() as world:
+        other.responds(404, {"error": "Not Found", "message": "404: Not Found"})
         with pytest.raises(Rejected, match="404: nothing is there; check its address"):
             await world.handler(url=other.url).find(DEPLOYMENT)
 

@@ -23,7 +23,7 @@ async def world() -> AsyncIterator[World]:
         yield made
 
 
-async def seen(world: World, status: str, before: State = State.IN_PROGRESS) -> Run:
+async def found(world: World, status: str, before: State = State.IN_PROGRESS) -> Run:
     """What is shown once the pipeline has this status."""
     world.spinnaker.hold("Roll out")
     handler = world.handler()
@@ -33,7 +33,7 @@ async def seen(world: World, status: str, before: State = State.IN_PROGRESS) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "state", "words"),
+    ("status", "state", "message"),
     [
         ("NOT_STARTED", State.QUEUED, "not started yet in Spinnaker"),
         ("BUFFERED", State.QUEUED, "held back in Spinnaker"),
@@ -50,10 +50,10 @@ async def seen(world: World, status: str, before: State = State.IN_PROGRESS) -> 
     ],
 )
 async def test_each_status_has_a_state_and_words(
-    world: World, status: str, state: State, words: str
+    world: World, status: str, state: State, message: str
 ) -> None:
-    run = await seen(world, status, before=State.QUEUED)
-    assert (run.state, run.description) == (state, words)
+    run = await found(world, status, before=State.QUEUED)
+    assert (run.state, run.description) == (state, message)
 
 
 def test_all_twelve_statuses_are_known() -> None:
@@ -63,13 +63,13 @@ def test_all_twelve_statuses_are_known() -> None:
 
 @pytest.mark.parametrize("before", [State.QUEUED, State.IN_PROGRESS])
 async def test_an_unknown_status_changes_the_words_only(world: World, before: State) -> None:
-    run = await seen(world, "FROZEN", before)
+    run = await found(world, "FROZEN", before)
     assert run.state is before
     assert run.description == "Spinnaker says 'FROZEN', which the relay does not know"
 
 
 async def test_what_was_in_progress_is_not_queued_again(world: World) -> None:
-    run = await seen(world, "BUFFERED", State.IN_PROGRESS)
+    run = await found(world, "BUFFERED", State.IN_PROGRESS)
     assert (run.state, run.description) == (State.IN_PROGRESS, "held back in Spinnaker")
 
 
@@ -162,11 +162,11 @@ async def test_a_pipeline_that_cannot_be_searched_for_has_not_vanished(world: Wo
 
 
 def test_with_one_of_two_ended_the_deployment_is_under_way() -> None:
-    standings = [
+    execution_states = [
         ExecutionState(State.SUCCESS),
         ExecutionState(State.QUEUED, "held back in Spinnaker", "Mail"),
     ]
-    run = combined(standings, Run("", State.QUEUED), "")
+    run = combined(execution_states, Run("", State.QUEUED), "")
     assert run.state is State.IN_PROGRESS
     assert run.description == "2 pipelines matched, 1 not ended; 'Mail': held back in Spinnaker"
 
@@ -176,7 +176,7 @@ def a_stage(**facts: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("stages", "words"),
+    ("stages", "message"),
     [
         (None, "failed in Spinnaker"),
         ([], "failed in Spinnaker"),
@@ -203,13 +203,15 @@ def a_stage(**facts: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_whatever_an_execution_says_of_its_failure_is_put_plainly(stages: Any, words: str) -> None:
+def test_whatever_an_execution_says_of_its_failure_is_put_plainly(
+    stages: Any, message: str
+) -> None:
     document = {"id": "01X", "status": "TERMINAL", "stages": stages}
     execution = Execution.model_validate(document)
-    assert execution_state(execution, State.IN_PROGRESS, "", "secret").description == words
+    assert execution_state(execution, State.IN_PROGRESS, "", "secret").description == message
 
 
 def test_a_pipeline_that_could_not_even_start_says_why() -> None:
     execution = Execution(id="01X", status="TERMINAL", cancellationReason="Failed on startup: x")
-    words = execution_state(execution, State.QUEUED, "", "secret").description
-    assert words == "failed in Spinnaker: Failed on startup: x"
+    message = execution_state(execution, State.QUEUED, "", "secret").description
+    assert message == "failed in Spinnaker: Failed on startup: x"

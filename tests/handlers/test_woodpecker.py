@@ -105,7 +105,7 @@ async def test_a_commit_that_was_not_built_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("wrong", "message"),
     [
         ({"allow_deploy": False}, "the repository's 'Allow Deployments' is off in Woodpecker"),
         ({"push": False}, "for those who may push; the token's user may not"),
@@ -113,11 +113,11 @@ async def test_a_commit_that_was_not_built_is_refused(
     ],
 )
 async def test_rights_that_are_missing_are_named(
-    repo: sandbox.Repo, handler: Woodpecker, wrong: dict[str, bool], words: str
+    repo: sandbox.Repo, handler: Woodpecker, wrong: dict[str, bool], message: str
 ) -> None:
     for name, value in wrong.items():
         setattr(repo, name, value)
-    with pytest.raises(Rejected, match=words):
+    with pytest.raises(Rejected, match=message):
         await handler.start(a_deployment())
     assert repo.deployments == []
 
@@ -230,8 +230,8 @@ async def test_an_unknown_status_leaves_the_state_as_it_was(
     run = await handler.start(a_deployment())
     repo.deployments[0].status = "thinking"
     run = await handler.check(a_deployment(), Run(run.id, state, run.url))
-    words = "Woodpecker says 'thinking', which the relay does not know"
-    assert (run.state, run.description) == (state, words)
+    message = "Woodpecker says 'thinking', which the relay does not know"
+    assert (run.state, run.description) == (state, message)
 
 
 async def test_what_has_begun_does_not_wait_again(repo: sandbox.Repo, handler: Woodpecker) -> None:

@@ -87,8 +87,8 @@ async def test_a_configuration_that_breaks_the_restart_is_found_as_an_error(
     assert found.state is State.ERROR
 
 
-bad_answers = pytest.mark.parametrize(
-    ("fault", "words"),
+bad_responses = pytest.mark.parametrize(
+    ("fault", "message"),
     [
         (Fault.status(500), "answers 500"),
         (Fault.status(200, {"id": "one", "number": []}), NOT_UNDERSTOOD),
@@ -106,25 +106,25 @@ def patience(fault: Fault) -> float:
     return 0.3 if fault.linger else 30
 
 
-@bad_answers
+@bad_responses
 async def test_a_start_with_a_bad_answer_may_have_got_through(
-    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, fault: Fault, words: str
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, fault: Fault, message: str
 ) -> None:
     tool.faults.add("POST *", replace(fault, acts=True))
     handler = a_handler(session, url=tool.url, timeout=patience(fault))
-    with pytest.raises(UnknownOutcome, match=words):
+    with pytest.raises(UnknownOutcome, match=message):
         await handler.start(DEPLOYMENT)
     assert await handler.find(DEPLOYMENT)
     assert len(tool.repos[0].deployments) == 1
 
 
 @every_step
-@bad_answers
+@bad_responses
 async def test_a_question_with_a_bad_answer_is_asked_again(
-    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step, fault: Fault, words: str
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step, fault: Fault, message: str
 ) -> None:
     tool.faults.add("*", fault)
-    with pytest.raises(Unavailable, match=words) as caught:
+    with pytest.raises(Unavailable, match=message) as caught:
         await step(a_handler(session, url=tool.url, timeout=patience(fault)))
     assert tool.repos[0].deployments == []
     assert step is not STEPS["start"] or not isinstance(caught.value, UnknownOutcome)

@@ -28,14 +28,14 @@ from handlers.errors import Unavailable, UnknownOutcome
 from webhook.sandbox.server import Server
 
 
-class Asked(NamedTuple):
+class Received(NamedTuple):
     method: str
     target: str
     headers: dict[str, str]
     body: bytes
 
 
-class Says(Server):
+class FakeTool(Server):
     """A tool that says what it is told to, and keeps what it was asked."""
 
     def __init__(self) -> None:
@@ -43,14 +43,14 @@ class Says(Server):
         self.status = 200
         self.body = b"{}"
         self.headers: dict[str, str] = {"Content-Type": "application/json"}
-        self.asked: list[Asked] = []
+        self.received: list[Received] = []
 
     @property
     def host(self) -> str:
         """As people are told of it."""
         return self.url.removeprefix("http://")
 
-    def says(self, status: int, body: Any, location: str = "") -> None:
+    def responds(self, status: int, body: Any, location: str = "") -> None:
         self.status = status
         self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.headers = {"Content-Type": "application/json"}
@@ -63,14 +63,14 @@ class Says(Server):
         self.headers = {"Content-Type": "text/html"}
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.route("*", "/{rest:.*}", self._answer)]
+        return [web.route("*", "/{rest:.*}", self._respond)]
 
     def middlewares(self) -> list[Any]:
         return [self.faults.middleware]
 
-    async def _answer(self, request: web.Request) -> web.Response:
-        self.asked.append(
-            Asked(request.method, request.raw_path, dict(request.headers), await request.read())
+    async def _respond(self, request: web.Request) -> web.Response:
+        self.received.append(
+            Received(request.method, request.raw_path, dict(request.headers), await request.read())
         )
         return web.Response(status=self.status, body=self.body, headers=self.headers)
 
@@ -120,13 +120,13 @@ async def served_with_tls(
     context.load_cert_chain(certificate.file, certificate.key)
     context.verify_mode = ssl.CERT_REQUIRED if clients else ssl.CERT_NONE
 
-    async def answer(_: web.Request) -> web.Response:
+    async def response(_: web.Request) -> web.Response:
         if leads_to:
             return web.Response(status=307, headers={"Location": leads_to})
         return web.json_response({"safe": True})
 
     app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", answer)
+    app.router.add_route("*", "/{rest:.*}", response)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
@@ -166,7 +166,7 @@ async def not_done(call: Awaitable[Any]) -> Unavailable:
     return caught.value
 
 
-async def unsure(call: Awaitable[Any]) -> UnknownOutcome:
+async def unknown_outcome(call: Awaitable[Any]) -> UnknownOutcome:
     with pytest.raises(UnknownOutcome) as caught:
         await call
     return caught.value
