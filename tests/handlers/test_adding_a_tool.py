@@ -92,7 +92,7 @@ def test_the_example_loads() -> None:
     assert "a-token" not in repr(options)
 
 
-def test_what_is_wrong_is_said_as_the_page_says() -> None:
+def test_what_is_wrong_is_reported_as_the_page_says() -> None:
     wrong = re.sub(r" +token: .*\n", "", example()).replace("https://ci", "ci")
     wrong = wrong.replace("REGION", "event")
     with pytest.raises(Faults) as caught:

@@ -30,14 +30,14 @@ from tests.handlers.runs import a_command, a_context, a_deployment
         ({"run": ["x"], "shell": True}, "Extra inputs are not permitted"),
     ],
 )
-def test_options_that_cannot_work_are_refused(options: dict[str, Any], message: str) -> None:
+def test_options_that_cannot_work_are_rejected(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Command.Options.model_validate(options, context={"environ": {"HOME": "/root"}})
 
 
 @pytest.mark.parametrize("name", ["ref", "sha", "environment", "task", "creator", "repo"])
 @pytest.mark.parametrize("character", ["\n", "\0", "\x7f"])
-async def test_control_characters_are_refused(data_dir: Path, name: str, character: str) -> None:
+async def test_control_characters_are_rejected(data_dir: Path, name: str, character: str) -> None:
     handler = a_command(data_dir, ["true"])
     fact: dict[str, Any] = {name: f"a{character}b"}
     with pytest.raises(Rejected, match=f"the {name} contains a control character"):
@@ -46,17 +46,17 @@ async def test_control_characters_are_refused(data_dir: Path, name: str, charact
 
 
 @pytest.mark.parametrize("ref", ["-", "--upload-pack=touch /tmp/x"])
-async def test_a_ref_that_looks_like_an_option_is_refused(data_dir: Path, ref: str) -> None:
+async def test_a_ref_that_resembles_an_option_is_rejected(data_dir: Path, ref: str) -> None:
     with pytest.raises(Rejected, match="would be read as an option"):
         await a_command(data_dir, ["true"]).start(a_deployment(ref=ref))
 
 
-async def test_a_missing_payload_key_is_refused(data_dir: Path) -> None:
+async def test_a_missing_payload_key_is_rejected(data_dir: Path) -> None:
     with pytest.raises(Rejected, match="payload has no 'region'"):
         await a_command(data_dir, ["true", "{payload.region}"]).start(a_deployment())
 
 
-async def test_an_address_that_is_none_is_refused(data_dir: Path) -> None:
+async def test_an_address_that_is_none_is_rejected(data_dir: Path) -> None:
     handler = a_command(data_dir, ["true"], environment_url="{payload.url}")
     with pytest.raises(Rejected, match="'javascript:alert' is not an http address"):
         await handler.start(a_deployment(payload={"url": "javascript:alert"}))

@@ -39,7 +39,7 @@ async def child_of(data_dir: Path) -> int:
     return int((data_dir / "pid").read_text())
 
 
-async def test_a_command_that_takes_too_long_is_told_to_end(data_dir: Path) -> None:
+async def test_a_command_that_takes_too_long_is_stopped(data_dir: Path) -> None:
     leaders = {"silent": STAY, "polite": POLITE}
     await gather(*(is_stopped(data_dir / name, leader) for name, leader in leaders.items()))
 

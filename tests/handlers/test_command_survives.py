@@ -75,7 +75,7 @@ async def test_a_killed_worker_finds_the_run_again(data_dir: Path) -> None:
     assert count(data_dir) == 1
 
 
-async def test_a_command_that_ends_while_nobody_looks_is_seen_as_ended(data_dir: Path) -> None:
+async def test_a_command_that_ends_between_two_checks_is_found_as_ended(data_dir: Path) -> None:
     await started_by_a_worker(data_dir, f"until [ -e {data_dir}/go ]; do sleep 0.02; done; exit 4")
     supervisor = pid_of(data_dir, "supervisor")
     (data_dir / "go").touch()
@@ -231,7 +231,9 @@ async def test_drafts_of_supervisors_that_were_killed_are_removed(data_dir: Path
     assert not left.exists()
 
 
-async def test_a_place_where_nothing_can_be_written_is_worth_another_try(data_dir: Path) -> None:
+async def test_a_directory_where_nothing_can_be_written_is_worth_another_try(
+    data_dir: Path,
+) -> None:
     handler = a_command(data_dir, ["true"])
     (data_dir / "runs").touch()
     with pytest.raises(Unavailable, match=r"could not be started: .*Not a directory"):

@@ -96,13 +96,13 @@ async def test_drone_may_know_the_repository_by_another_name(held: World) -> Non
 
 
 @pytest.mark.parametrize("name", ["../shop", "acme/..", "acme/shop/builds", "acme", "a b/c", "é/b"])
-async def test_a_name_that_would_lead_elsewhere_is_refused(held: World, name: str) -> None:
+async def test_a_name_that_would_lead_elsewhere_is_rejected(held: World, name: str) -> None:
     with pytest.raises(Rejected, match="not a repository of Drone"):
         await held.handler(repo="{payload.repo}").start(a_deployment(payload={"repo": name}))
     assert held.drone.calls == []
 
 
-async def test_a_start_whose_answer_was_lost_is_found_and_not_repeated(held: World) -> None:
+async def test_a_start_whose_response_was_lost_is_found_and_not_repeated(held: World) -> None:
     held.built()
     held.drone.faults.add(PROMOTE, Fault.drop_after())
     deployment = a_deployment()

@@ -25,22 +25,22 @@ async def world() -> AsyncIterator[World]:
         yield World(server, server.add_repo(SLUG), Http(session))
 
 
-def test_it_can_be_asked() -> None:
+def test_its_access_can_be_verified() -> None:
     assert issubclass(Handler, VerifiesAccess)
 
 
-async def test_it_answers_with_the_tokens_user(world: World) -> None:
+async def test_it_names_the_tokens_user(world: World) -> None:
     assert await world.handler().verify_access() == "answers as gitploy"
     assert [(call.method, call.path) for call in world.drone.calls] == [("GET", "/user")]
 
 
-async def test_a_wrong_token_is_said_and_not_shown(world: World) -> None:
+async def test_a_wrong_token_is_reported_and_not_shown(world: World) -> None:
     with pytest.raises(Rejected, match="401: it does not know the token") as caught:
         await world.handler(token="wr0ng").verify_access()
     assert "wr0ng" not in str(caught.value)
 
 
-async def test_a_path_that_is_not_drones_is_said(world: World) -> None:
+async def test_a_path_that_is_not_drones_is_reported(world: World) -> None:
     world.drone.faults.add(USER, Fault.status(404, {"message": "Not Found"}))
     with pytest.raises(Rejected, match=r"Drone at .* answers 404: .*address in deploy\.yml"):
         await world.handler().verify_access()
@@ -57,7 +57,7 @@ async def test_a_path_that_is_not_drones_is_said(world: World) -> None:
         (Fault.rate_limited(), "asks to wait"),
     ],
 )
-async def test_a_bad_answer_is_said(
+async def test_a_bad_response_is_reported(
     world: World, session: aiohttp.ClientSession, fault: Fault, message: str
 ) -> None:
     world = replace(world, http=Http(session, timeout=0.3 if fault.wait else 30))
@@ -66,14 +66,14 @@ async def test_a_bad_answer_is_said(
         await world.handler().verify_access()
 
 
-async def test_a_page_for_signing_in_is_not_drones_answer(world: World) -> None:
+async def test_a_page_for_signing_in_is_not_drones_response(world: World) -> None:
     async with FakeTool() as other:
         other.shows_a_page()
         with pytest.raises(Unavailable, match=r"; check its address in deploy\.yml"):
             await world.handler(url=other.url).verify_access()
 
 
-async def test_a_closed_port_is_said(world: World) -> None:
+async def test_a_closed_port_is_reported(world: World) -> None:
     with pytest.raises(Unavailable, match="cannot be reached: connection refused"):
         await world.handler(url="http://127.0.0.1:9").verify_access()
 

@@ -49,7 +49,7 @@ async def test_the_branch_may_be_said(world: World) -> None:
     assert world.drone.builds(SLUG)[0].ref == "refs/heads/release/1"
 
 
-async def test_one_whose_answer_was_lost_is_not_made_again(world: World) -> None:
+async def test_one_whose_response_was_lost_is_not_made_again(world: World) -> None:
     world.drone.faults.add("POST /repos/acme/shop/builds", Fault.drop_after())
     handler, deployment = world.handler(build="create"), a_deployment()
     await unknown_outcome(handler.start(deployment))

@@ -58,14 +58,14 @@ class Odd(Server):
 
 
 @pytest.mark.parametrize("what", ASKING)
-async def test_a_drone_that_is_down_is_asked_again(world: World, what: str) -> None:
+async def test_a_drone_that_is_down_is_tried_again(world: World, what: str) -> None:
     address = f"127.0.0.1:{unused_port()}"
     error = await not_done(verify_access(world.handler(url=f"http://{address}"), what))
     assert f"Drone at {address} cannot be reached" in str(error)
 
 
 @pytest.mark.parametrize("what", ASKING)
-async def test_a_drone_that_hangs_is_asked_again(what: str) -> None:
+async def test_a_drone_that_hangs_is_tried_again(what: str) -> None:
     async with a_world(timeout=0.3) as world:
         world.drone.faults.add("*", Fault.hang(30))
         assert "did not answer in time" in str(await error_of(world.handler(), what))
@@ -82,7 +82,7 @@ async def test_429_is_waited_for_as_long_as_drone_says(world: World, what: str) 
 
 
 @pytest.mark.parametrize("what", ASKING)
-async def test_500_is_asked_again(world: World, what: str) -> None:
+async def test_500_is_tried_again(world: World, what: str) -> None:
     world.drone.faults.add("*", Fault.status(500))
     assert "answers 500" in str(await error_of(world.handler(), what))
 
@@ -107,7 +107,7 @@ ODD = {
 
 @pytest.mark.parametrize("body", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("what", ASKING)
-async def test_an_answer_of_another_shape_is_asked_again(
+async def test_a_response_of_another_shape_is_tried_again(
     world: World, what: str, body: bytes
 ) -> None:
     async with Odd(body) as unusual:
@@ -125,7 +125,7 @@ async def test_an_answer_of_another_shape_is_asked_again(
     ],
     ids=["500", "shape", "drop"],
 )
-async def test_a_promotion_with_a_bad_answer_may_have_been_made(
+async def test_a_promotion_with_a_bad_response_may_have_been_made(
     world: World, fault: Fault, message: str
 ) -> None:
     world.built()
@@ -134,7 +134,7 @@ async def test_a_promotion_with_a_bad_answer_may_have_been_made(
     assert await world.handler().find(a_deployment()) is not None
 
 
-async def test_an_address_that_is_not_the_apis_is_told(world: World) -> None:
+async def test_an_address_that_is_not_the_apis_is_reported(world: World) -> None:
     async with FakeTool() as other:
         other.shows_a_page()
         error = await error_of(world.handler(url=other.url), "start")
@@ -142,9 +142,7 @@ async def test_an_address_that_is_not_the_apis_is_told(world: World) -> None:
 
 
 @pytest.mark.parametrize("build", ["existing", "create"])
-async def test_a_question_about_the_build_that_is_waited_for_is_asked_again(
-    world: World, build: str
-) -> None:
+async def test_a_read_of_the_awaited_build_is_tried_again(world: World, build: str) -> None:
     if build == "existing":
         world.built("running")
     world.drone.faults.add(ONE, Fault.status(500))
@@ -153,7 +151,7 @@ async def test_a_question_about_the_build_that_is_waited_for_is_asked_again(
     assert len(world.drone.builds(SLUG)) == 1
 
 
-async def test_a_drone_that_cannot_promote_is_told_at_once(world: World) -> None:
+async def test_a_drone_that_cannot_promote_is_reported_at_once(world: World) -> None:
     """The open-source edition."""
     world.built()
     world.drone.faults.add(PROMOTE, Fault.status(501, {"message": "Not Implemented"}))
@@ -165,7 +163,7 @@ async def test_a_drone_that_cannot_promote_is_told_at_once(world: World) -> None
 
 
 @pytest.mark.parametrize("what", ["find", "start"])
-async def test_a_wrong_token_is_refused_at_once(world: World, what: str) -> None:
+async def test_a_wrong_token_is_rejected_at_once(world: World, what: str) -> None:
     world.built()
     with pytest.raises(Rejected, match="does not know the token") as caught:
         await verify_access(world.handler(token="wrong"), what)
@@ -173,13 +171,15 @@ async def test_a_wrong_token_is_refused_at_once(world: World, what: str) -> None
 
 
 @pytest.mark.parametrize("what", ["find", "start"])
-async def test_an_unknown_repository_is_refused_at_once(world: World, what: str) -> None:
+async def test_an_unknown_repository_is_rejected_at_once(world: World, what: str) -> None:
     with pytest.raises(Rejected, match="has no repository 'acme/none', or none that"):
         await verify_access(world.handler(repo="acme/none"), what)
 
 
 @pytest.mark.parametrize("build", ["existing", "create"])
-async def test_a_token_that_may_only_read_is_told_what_it_lacks(world: World, build: str) -> None:
+async def test_a_token_that_may_only_read_is_rejected_with_what_it_lacks(
+    world: World, build: str
+) -> None:
     if build == "existing":
         world.built()
     world.repo.access = "read"
@@ -187,14 +187,14 @@ async def test_a_token_that_may_only_read_is_told_what_it_lacks(world: World, bu
         await world.handler(build=build).start(a_deployment())
 
 
-async def test_a_redirect_is_refused_at_once(world: World) -> None:
+async def test_a_redirect_is_rejected_at_once(world: World) -> None:
     world.drone.faults.add("*", Fault.status(302))
     with pytest.raises(Rejected, match="correct its address"):
         await world.handler().start(a_deployment())
 
 
 @pytest.mark.parametrize("status", [414, 431])
-async def test_a_payload_too_long_for_an_address_is_told(world: World, status: int) -> None:
+async def test_a_payload_too_long_for_an_address_is_reported(world: World, status: int) -> None:
     world.built()
     world.drone.faults.add(PROMOTE, Fault.status(status))
     with pytest.raises(Rejected, match="payload and parameters are too long"):
@@ -202,7 +202,7 @@ async def test_a_payload_too_long_for_an_address_is_told(world: World, status: i
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 410, 501])
-async def test_a_run_is_not_given_up_for_an_odd_refusal(world: World, status: int) -> None:
+async def test_a_run_is_not_given_up_for_an_unusual_rejection(world: World, status: int) -> None:
     world.drone.faults.add("*", Fault.status(status), times=2)
     with pytest.raises(Unavailable):
         await world.handler().check(a_deployment(), RUNS)
@@ -220,7 +220,7 @@ async def test_a_run_that_vanishes_is_an_error(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 409, 500, 501])
-async def test_a_cancel_that_is_refused_is_not_taken_for_done(world: World, status: int) -> None:
+async def test_a_cancel_that_is_rejected_is_not_taken_for_done(world: World, status: int) -> None:
     world.drone.faults.add("DELETE *", Fault.status(status))
     with pytest.raises(Unavailable):
         await world.handler().cancel(a_deployment(), RUNS)

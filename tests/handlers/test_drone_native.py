@@ -18,7 +18,7 @@ async def world() -> AsyncIterator[World]:
         yield world
 
 
-async def test_its_promotion_is_followed_and_nothing_is_asked_for() -> None:
+async def test_its_promotion_is_followed_and_nothing_is_started() -> None:
     async with a_world() as world:
         handler, deployment = world.handler(mode="native"), a_deployment()
         world.drone.deployment_hook(SLUG, 5, SHA, "production")

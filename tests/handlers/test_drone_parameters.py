@@ -76,7 +76,7 @@ async def test_any_text_arrives_as_it_is(world: World) -> None:
 
 
 @pytest.mark.parametrize("payload", [{"a": "nul\0"}, {"a": "\ud800"}, {"a\nb": "x"}])
-async def test_what_no_variable_can_hold_is_refused(world: World, payload: object) -> None:
+async def test_what_no_variable_can_hold_is_rejected(world: World, payload: object) -> None:
     world.built()
     with pytest.raises(Rejected, match="payload"):
         await world.handler().start(a_deployment(payload=payload))
@@ -90,7 +90,7 @@ async def test_the_payload_may_be_kept_back(world: World) -> None:
     assert world.promotions()[0].params == {"V": "1", "GITPLOY_DEPLOYMENT_ID": "1234567890"}
 
 
-async def test_a_pipeline_can_be_told_where_to_report(world: World) -> None:
+async def test_a_pipeline_can_learn_where_to_report(world: World) -> None:
     world.built()
     templates = {"URL": "{report_url}", "API": "{report_api}", "TOKEN": "{report_token}"}
     await world.handler(parameters=templates).start(a_deployment())

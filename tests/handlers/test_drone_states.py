@@ -69,7 +69,9 @@ async def test_what_ran_does_not_go_back_to_the_queue(world: World, status: str)
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.IN_PROGRESS])
-async def test_an_unknown_status_keeps_the_state_and_is_told(world: World, state: State) -> None:
+async def test_an_unknown_status_keeps_the_state_and_is_described(
+    world: World, state: State
+) -> None:
     world.built()
     handler, deployment = world.handler(), a_deployment()
     run = replace(await handler.start(deployment), state=state)
@@ -92,7 +94,7 @@ async def test_approval_in_drone_is_waited_for(world: World) -> None:
     assert (await ended(handler, deployment, run))[-1].state is State.SUCCESS
 
 
-async def test_a_bad_yaml_is_an_error_in_drones_words(world: World) -> None:
+async def test_a_bad_yaml_is_an_error_with_drones_message(world: World) -> None:
     world.built()
     world.repo.bad_yaml = "yaml: line 3:\n\x1bmapping values are not allowed in this context"
     run = await world.handler().start(a_deployment())

@@ -79,14 +79,14 @@ async def test_a_build_of_unknown_status_is_waited_for(world: World) -> None:
     assert await waits(world.handler(), a_deployment()) == WAITING
 
 
-async def test_that_the_build_waits_for_approval_is_told(world: World) -> None:
+async def test_that_the_build_waits_for_approval_is_reported(world: World) -> None:
     built = world.built("pending")
     built.blocked = True
     message = await waits(world.handler(), a_deployment())
     assert message == f"{WAITING}, which waits for approval"
 
 
-async def test_what_the_payload_lacks_is_told_at_once(world: World) -> None:
+async def test_what_the_payload_lacks_is_reported_at_once(world: World) -> None:
     world.built("running")
     with pytest.raises(Rejected, match="the deployment's payload has no 'size'"):
         await world.handler(parameters={"SIZE": "{payload.size}"}).start(a_deployment())
@@ -102,7 +102,7 @@ async def test_it_is_promoted_once_even_if_nobody_recorded_it(world: World) -> N
     assert len(world.promotions()) == 1
 
 
-async def test_a_promotion_whose_answer_was_lost_is_found(world: World) -> None:
+async def test_a_promotion_whose_response_was_lost_is_found(world: World) -> None:
     built = world.built("running")
     handler, deployment = world.handler(), a_deployment()
     await waits(handler, deployment)
@@ -116,7 +116,7 @@ async def test_a_promotion_whose_answer_was_lost_is_found(world: World) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.status(500), Fault.drop_before(), Fault.rate_limited(7)])
-async def test_trouble_while_it_waits_is_no_end(world: World, fault: Fault) -> None:
+async def test_a_failed_call_while_it_waits_is_no_end(world: World, fault: Fault) -> None:
     world.built("running")
     handler, deployment = world.handler(), a_deployment()
     await waits(handler, deployment)

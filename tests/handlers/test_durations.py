@@ -20,7 +20,7 @@ def test_a_duration_is_understood(text: str, seconds: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "h", "30", "30 m", "30m ", "-30m", "m30", "30m1h", "1.5h", "٣h"]
 )
-def test_anything_else_is_refused_with_the_remedy(text: str) -> None:
+def test_anything_else_is_rejected_with_the_remedy(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration; write 30s, 30m, 2h or 1h30m"):
         parse(text)
 

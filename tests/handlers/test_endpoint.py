@@ -38,14 +38,14 @@ def endpoint(http: Http, tooling: Tooling) -> Endpoint:
     return an_endpoint(http, f"{tooling.url}/deploy", secret=SECRET)
 
 
-async def test_the_answer_may_be_the_end(endpoint: Endpoint, tooling: Tooling) -> None:
+async def test_the_response_may_be_the_end(endpoint: Endpoint, tooling: Tooling) -> None:
     tooling.mode, tooling.environment_url = Mode.ANSWERS, "https://shop.example"
     run = await endpoint.start(a_deployment())
     assert (run.state, run.environment_url) == (State.SUCCESS, "https://shop.example")
     assert run.url == tooling.job(KEY).url
 
 
-async def test_a_location_is_asked_until_the_end(endpoint: Endpoint, tooling: Tooling) -> None:
+async def test_a_location_is_polled_until_the_end(endpoint: Endpoint, tooling: Tooling) -> None:
     tooling.mode = Mode.POLLED
     deployment = a_deployment()
     run = await endpoint.start(deployment)
@@ -79,7 +79,7 @@ async def test_otherwise_its_reports_are_waited_for(endpoint: Endpoint, tooling:
     assert len(tooling.calls) == calls
 
 
-async def test_there_is_nothing_to_look_for(endpoint: Endpoint, tooling: Tooling) -> None:
+async def test_there_is_nothing_to_search(endpoint: Endpoint, tooling: Tooling) -> None:
     await endpoint.start(a_deployment())
     calls = len(tooling.calls)
     assert await endpoint.find(a_deployment()) is None
@@ -90,7 +90,7 @@ async def test_there_is_nothing_to_look_for(endpoint: Endpoint, tooling: Tooling
     ("method", "mode"),
     [("POST", mode) for mode in Mode] + [("PUT", Mode.POLLED), ("GET", Mode.POLLED)],
 )
-async def test_a_start_whose_answer_got_lost_is_repeated_and_starts_nothing_new(
+async def test_a_start_whose_response_got_lost_is_repeated_and_starts_nothing_new(
     http: Http, tooling: Tooling, method: str, mode: Mode
 ) -> None:
     tooling.mode, tooling.secret = mode, ""
@@ -152,12 +152,12 @@ async def test_to_cancel_what_has_ended_or_is_unknown_is_harmless(
     assert [call.status for call in tooling.calls if "/cancel/" in call.path] == [409, 404]
 
 
-async def test_where_nothing_cancels_it_is_said(endpoint: Endpoint) -> None:
+async def test_where_nothing_cancels_it_is_reported(endpoint: Endpoint) -> None:
     with pytest.raises(Rejected, match=r"^deploy\.yml names no `cancel`$"):
         await endpoint.cancel(*await started(endpoint))
 
 
-async def test_a_cancel_that_is_refused_is_said(http: Http, tooling: Tooling) -> None:
+async def test_a_cancel_that_is_rejected_is_reported(http: Http, tooling: Tooling) -> None:
     endpoint = with_cancel(http, tooling)
     deployment, run = await started(endpoint)
     tooling.secret = "changed"

@@ -97,6 +97,6 @@ def test_dots_and_slashes_as_such_are_fine() -> None:
         ("https://h/{", "a lone '{'"),
     ],
 )
-def test_an_address_that_cannot_work_is_refused_early(template: str, message: str) -> None:
+def test_an_address_that_cannot_work_is_rejected_early(template: str, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         addresses.validate_python(template)

@@ -72,7 +72,7 @@ async def test_a_tool_that_asks_to_wait_is_left_alone(
         (Fault.drop_after(), "gave no whole answer (connection closed)"),
     ],
 )
-async def test_what_may_have_been_done_is_unsure(
+async def test_what_may_have_been_done_has_an_unknown_outcome(
     session: aiohttp.ClientSession, tool: FakeTool, name: str, fault: Fault, message: str
 ) -> None:
     tool.faults.add("*", fault)
@@ -82,7 +82,7 @@ async def test_what_may_have_been_done_is_unsure(
 
 
 @every_act
-async def test_a_large_answer_is_not_read(endpoint: Endpoint, tool: FakeTool, name: str) -> None:
+async def test_a_large_response_is_not_read(endpoint: Endpoint, tool: FakeTool, name: str) -> None:
     tool.faults.add("*", Fault.status(200, LARGE))
     assert "answers with more than 8 MB" in str(await unknown_outcome(act(endpoint, name)))
 
@@ -137,7 +137,7 @@ async def test_a_start_goes_on_where_the_same_tool_sends_it(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
-async def test_a_redirect_that_would_lose_the_document_is_refused(
+async def test_a_redirect_that_would_lose_the_document_is_rejected(
     endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.faults.add("*", redirect(status, "/v2/deploy"))
@@ -205,7 +205,7 @@ async def test_redirects_come_to_an_end(
 
 
 @pytest.mark.parametrize("headers", [{}, {"Location": ""}])
-async def test_a_redirect_to_nowhere_is_refused(
+async def test_a_redirect_to_nowhere_is_rejected(
     endpoint: Endpoint, tool: FakeTool, headers: dict[str, str]
 ) -> None:
     tool.faults.add("*", Fault(answer=307, headers=headers))
@@ -222,7 +222,7 @@ async def test_a_run_follows_its_tool_to_another_address(http: Http, tool: FakeT
     assert tool.received[0].target == "/jobs/7?a=%2F"
 
 
-async def test_no_secret_is_in_the_words(http: Http, tool: FakeTool) -> None:
+async def test_no_secret_is_in_the_message(http: Http, tool: FakeTool) -> None:
     token = a_deployment().report.token
     endpoint = an_endpoint(
         http, f"{tool.url}/hooks/pa55?key=pa55", secret="pa55word", headers={"X-Key": "pa55"}

@@ -59,7 +59,7 @@ def read(**options: Any) -> EndpointOptions:
         ({"token": "x"}, "Extra inputs are not permitted"),
     ],
 )
-def test_options_that_cannot_work_are_refused(options: dict[str, Any], message: str) -> None:
+def test_options_that_cannot_work_are_rejected(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         read(**options)
 
@@ -72,7 +72,7 @@ def test_options_that_can_are_taken(tmp_path: Path) -> None:
     assert read(ca=files.file, certificate=files.file, key=files.key).key
 
 
-def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_files_that_do_not_fit_are_rejected(tmp_path: Path) -> None:
     one, other = a_certificate(tmp_path), a_certificate(tmp_path, "other.example")
     with pytest.raises(ValidationError, match="do not fit: KEY_VALUES_MISMATCH"):
         read(certificate=one.file, key=other.key)
@@ -143,14 +143,14 @@ def test_deploy_yml_is_read() -> None:
         ),
     ],
 )
-def test_faults_have_their_place(text: str, environ: dict[str, str], fault: str) -> None:
+def test_errors_name_their_key(text: str, environ: dict[str, str], fault: str) -> None:
     with pytest.raises(Faults) as caught:
         load(text, **environ)
     assert fault in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
-def test_editors_are_told_what_each_key_means() -> None:
+def test_editors_show_what_each_key_means() -> None:
     schema = config.json_schema({"endpoint": EndpointOptions})
     error = schema["$defs"]["EndpointOptions"]["properties"]
     assert [name for name, about in error.items() if not about.get("description")] == []

@@ -55,7 +55,7 @@ async def test_200_without_a_state_is_not_taken_for_a_success(
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.IN_PROGRESS])
-async def test_an_unknown_state_changes_nothing_but_the_words(
+async def test_an_unknown_state_changes_nothing_but_the_description(
     endpoint: Endpoint, tool: FakeTool, state: State
 ) -> None:
     tool.responds(200, {"state": "paused"})
@@ -84,7 +84,7 @@ async def test_a_run_that_vanishes_is_an_error(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 405, 409, 418])
-async def test_a_poll_that_is_refused_is_tried_again(
+async def test_a_poll_that_is_rejected_is_tried_again(
     endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.responds(status, {"message": "says the tool", "state": "failure"})

@@ -98,7 +98,7 @@ async def test_any_payload_is_sent(
     assert tooling.job(KEY).document["deployment"]["payload"] == sent
 
 
-async def test_a_number_that_json_does_not_know_is_refused(
+async def test_a_number_that_json_does_not_know_is_rejected(
     endpoint: Endpoint, tooling: Tooling
 ) -> None:
     with pytest.raises(Rejected, match="payload cannot be written as JSON"):
@@ -127,7 +127,9 @@ async def test_without_a_secret_nothing_is_signed(http: Http, tooling: Tooling) 
     assert "X-Hub-Signature-256" not in tooling.job(KEY).headers
 
 
-async def test_a_wrong_secret_is_said_in_the_tools_words(http: Http, tooling: Tooling) -> None:
+async def test_a_wrong_secret_is_reported_with_the_tools_message(
+    http: Http, tooling: Tooling
+) -> None:
     endpoint = an_endpoint(http, f"{tooling.url}/deploy", secret="another")
     with pytest.raises(Rejected, match="answers 401: the signature does not fit the body"):
         await endpoint.start(a_deployment())
@@ -182,7 +184,7 @@ async def test_a_get_has_no_body(http: Http, tooling: Tooling) -> None:
         {"query": "?region={payload.region}"},
     ],
 )
-async def test_a_missing_payload_key_is_refused(
+async def test_a_missing_payload_key_is_rejected(
     http: Http, tooling: Tooling, options: dict[str, Any]
 ) -> None:
     url = f"{tooling.url}/deploy{options.pop('query', '')}"

@@ -109,7 +109,7 @@ async def test_a_location_is_where_to_ask(
     assert (tool.received[-1].method, tool.received[-1].target) == ("GET", "/jobs/7?a=%2F")
 
 
-async def test_a_location_that_looks_like_a_host_is_a_path(
+async def test_a_location_that_resembles_a_host_is_a_path(
     endpoint: Endpoint, tool: FakeTool
 ) -> None:
     tool.responds(202, {}, f"{tool.url}//evil.example/x")
@@ -140,7 +140,7 @@ NOWHERE = "its Location cannot be polled; waiting for its reports"
         ("/" + "a" * 3000, NOWHERE),
     ],
 )
-async def test_a_location_elsewhere_is_never_asked_and_reports_are_waited_for(
+async def test_a_location_elsewhere_is_never_polled_and_reports_are_waited_for(
     endpoint: Endpoint, tool: FakeTool, location: str, message: str
 ) -> None:
     tool.responds(202, {}, location)
@@ -166,7 +166,7 @@ async def test_where_it_has_ended_no_location_matters(endpoint: Endpoint, tool: 
 
 
 @pytest.mark.parametrize("status", [200, 201])
-async def test_only_an_unfinished_answer_has_a_location_to_ask(
+async def test_only_an_unfinished_response_has_a_location_to_poll(
     endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.responds(status, {"state": "queued"}, "/jobs/7")
@@ -192,7 +192,7 @@ async def test_a_conflict_that_tells_no_state_is_a_refusal(
         (422, {"detail": "no ref"}, "answers 422: no ref"),
     ],
 )
-async def test_a_refusal_ends_it_with_the_tools_words(
+async def test_a_rejection_ends_it_with_the_tools_message(
     endpoint: Endpoint, tool: FakeTool, status: int, body: Any, message: str
 ) -> None:
     tool.responds(status, body)
@@ -202,7 +202,7 @@ async def test_a_refusal_ends_it_with_the_tools_words(
 
 
 @pytest.mark.parametrize("status", [200, 202])
-async def test_a_page_to_sign_in_at_is_said_to_be_one(
+async def test_a_page_to_sign_in_at_is_reported_to_be_one(
     endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.status, tool.body = status, b"<!DOCTYPE html><title>Sign in</title>"
@@ -215,7 +215,7 @@ async def test_a_page_to_sign_in_at_is_said_to_be_one(
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
 @pytest.mark.parametrize("body", [b'{"ok": true}', b"OK", b""])
-async def test_any_other_answer_without_a_state_is_an_acceptance(
+async def test_any_other_response_without_a_state_is_an_acceptance(
     endpoint: Endpoint, tool: FakeTool, body: bytes, kind: str
 ) -> None:
     tool.body, tool.headers = body, {"Content-Type": kind}

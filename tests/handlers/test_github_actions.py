@@ -98,7 +98,7 @@ async def test_a_workflow_that_starts_late_is_found(held: OnGitHub) -> None:
     assert run.id == str(held.runs_of(deployment)[0].id)
 
 
-async def test_a_workflows_own_deployment_starts_no_workflow_so_it_is_refused(
+async def test_a_workflows_own_deployment_starts_no_workflow_so_it_is_rejected(
     on_github: OnGitHub,
 ) -> None:
     deployment = replace(await on_github.deployment(), creator="github-actions[bot]")

@@ -117,7 +117,7 @@ async def test_a_start_that_came_late_still_has_its_time(held: OnGitHub) -> None
 
 
 @pytest.mark.parametrize("lag", [0, 60], ids=["in the index", "not yet in the index"])
-async def test_after_a_lost_answer_the_run_is_found_and_not_started_again(
+async def test_after_a_lost_response_the_run_is_found_and_not_started_again(
     held: OnGitHub, lag: float
 ) -> None:
     held.actions.index_lag = lag
@@ -143,41 +143,45 @@ async def test_nothing_is_found_where_nothing_was_started(held: OnGitHub) -> Non
 
 
 @pytest.mark.parametrize(
-    ("ref", "more", "message"),
+    ("code", "ref", "more", "message"),
     [
         (
+            "unexpected_inputs",
             "main",
             {"inputs": {"size": False}},
             "'deploy.yml' at 'main' does not declare the input 'deployment_id'; add it to its"
             " inputs",
         ),
         (
+            "unknown_ref",
             "a" * 40,
             {},
             f"GitHub dispatches workflows on branches and tags only, and '{'a' * 40}' is none; set"
             " `ref` in deploy.yml",
         ),
         (
+            "no_dispatch_trigger",
             "main",
             {"on": ["push"]},
             "'deploy.yml' at 'main' has no `on: workflow_dispatch`; add it there",
         ),
         (
+            "invalid_dispatch",
             "main",
             {"inputs": {"deployment_id": True, "size": True}},
             "GitHub refuses to start 'deploy.yml': Required input 'size' not provided",
         ),
     ],
 )
-async def test_what_github_refuses_is_said_in_words(
-    held: OnGitHub, ref: str, more: dict[str, Any], message: str
+async def test_a_rejected_dispatch_says_what_the_workflow_lacks(
+    held: OnGitHub, code: str, ref: str, more: dict[str, Any], message: str
 ) -> None:
     held.dispatched(**more)
     with pytest.raises(Rejected) as caught:
         await dispatcher(held).start(await held.deployment(ref=ref))
     assert str(caught.value) == message
     assert len(message) <= 140
-    assert caught.value.status == 422
+    assert (caught.value.code, caught.value.status) == (code, 422)
     assert not held.actions.runs.every
 
 
@@ -199,7 +203,7 @@ async def test_a_workflow_that_is_not_there_is_named(held: OnGitHub, method: str
     )
 
 
-async def test_an_app_that_may_not_start_workflows_is_told(held: OnGitHub) -> None:
+async def test_an_app_that_may_not_start_workflows_is_reported(held: OnGitHub) -> None:
     held.dispatched()
     held.sandbox.installation.permissions["actions"] = "read"
     with pytest.raises(Rejected, match="actions: write"):
@@ -255,7 +259,7 @@ async def test_a_run_that_vanishes_is_an_error_once_it_has_begun(held: OnGitHub)
     )
 
 
-async def test_an_accepted_dispatch_is_not_repeated_whatever_github_answers(
+async def test_an_accepted_dispatch_is_not_repeated_whatever_github_responds(
     held: OnGitHub,
 ) -> None:
     held.dispatched()

@@ -73,7 +73,7 @@ async def case(on_github: OnGitHub, request: pytest.FixtureRequest) -> Case:
     ],
     ids=["500", "502", "HTML", "odd", "a list", "50 MB", "huge numbers", "drops", "hangs"],
 )
-async def test_an_unclear_answer_is_asked_for_again(case: Case, fault: Fault) -> None:
+async def test_an_unclear_response_is_tried_again(case: Case, fault: Fault) -> None:
     case.suffers(fault, times=2 if fault.drops else 1)
     with pytest.raises(UnknownOutcome, match="GitHub"):
         await case.checked()
@@ -110,7 +110,7 @@ async def test_an_app_that_was_removed_may_come_back(case: Case) -> None:
     assert (await case.checked()).state is State.QUEUED
 
 
-async def test_a_github_that_is_away_is_asked_again(case: Case) -> None:
+async def test_a_github_that_is_away_is_tried_again(case: Case) -> None:
     await case.on_github.sandbox.github.stop()
     with pytest.raises(Unavailable):
         await case.checked()
@@ -118,7 +118,7 @@ async def test_a_github_that_is_away_is_asked_again(case: Case) -> None:
     assert (await case.checked()).state is State.QUEUED
 
 
-async def test_words_that_nobody_knows_are_shown_and_change_nothing(case: Case) -> None:
+async def test_an_unknown_status_is_shown_and_changes_nothing(case: Case) -> None:
     [started] = case.on_github.runs_of(case.deployment)
     started.status = "levitating"
     case.run = replace(case.run, state=State.IN_PROGRESS)
@@ -130,7 +130,9 @@ async def test_words_that_nobody_knows_are_shown_and_change_nothing(case: Case) 
 
 
 @pytest.mark.parametrize("ending", ["jobs", "deployments"])
-async def test_the_other_documents_may_be_odd_too(on_github: OnGitHub, ending: str) -> None:
+async def test_the_other_documents_may_be_of_another_shape_too(
+    on_github: OnGitHub, ending: str
+) -> None:
     on_github.workflow(run_name="")
     handler, deployment = on_github.handler(), await on_github.deployment()
     [started] = on_github.runs_of(deployment)
@@ -164,7 +166,7 @@ async def test_a_github_whose_certificate_nobody_vouches_for_is_not_spoken_to(
     [(Fault.drop_after(), 1), (Fault.hang_after(0.7), 1), (Fault.drop_before(), 0)],
     ids=["drops after", "hangs after", "drops before"],
 )
-async def test_a_dispatch_whose_answer_is_lost_happens_once(
+async def test_a_dispatch_whose_response_is_lost_happens_once(
     on_github: OnGitHub, fault: Fault, done: int
 ) -> None:
     on_github.dispatched()

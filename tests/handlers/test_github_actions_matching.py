@@ -111,7 +111,7 @@ def test_a_deployment_that_started_nothing_takes_no_later_run() -> None:
     assert owned(every, [run(10, 301)]) == {1: [], 2: [10]}
 
 
-def test_a_run_done_again_keeps_its_place() -> None:
+def test_a_run_done_again_keeps_its_deployment() -> None:
     every = [key(1), key(2, 5)]
     again = run(10, 1).model_copy(update={"updated_at": at(500), "status": "queued"})
     assert owned(every, [again, run(11, 6)]) == {1: [10], 2: [11]}

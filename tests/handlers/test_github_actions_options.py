@@ -64,7 +64,7 @@ def many(count: int) -> str:
         ("{workflows: deploy.yml}", "did you mean 'workflow'?"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_the_remedy(with_: str, message: str) -> None:
+def test_what_does_not_fit_is_rejected_with_the_remedy(with_: str, message: str) -> None:
     with pytest.raises(Faults) as caught:
         options(with_)
     [fault] = caught.value.faults

@@ -61,7 +61,7 @@ async def test_of_several_workflows_all_must_end_and_the_one_that_failed_is_link
     assert (shown.state, shown.url[-7:]) == (State.FAILURE, str(failed.id))
 
 
-async def test_only_the_workflow_that_is_named_is_looked_at(on_github: OnGitHub) -> None:
+async def test_only_the_workflow_that_is_named_is_followed(on_github: OnGitHub) -> None:
     on_github.workflow("deploy.yml")
     on_github.workflow("lint.yml", Job(outcome="failure"))
     deployment = await on_github.deployment()
@@ -130,7 +130,7 @@ async def test_each_open_run_of_the_deployment_is_cancelled(held: OnGitHub) -> N
     )
 
 
-async def test_looks_at_the_same_time_disturb_nobody(on_github: OnGitHub) -> None:
+async def test_checks_at_the_same_time_disturb_nobody(on_github: OnGitHub) -> None:
     on_github.workflow(**UNTITLED)
     handler = on_github.handler()
     deployments = [await on_github.deployment(ref=f"v{n}") for n in range(3)]

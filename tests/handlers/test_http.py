@@ -38,7 +38,7 @@ async def test_parameters_cannot_become_others(http: Http, tool: FakeTool) -> No
     assert tool.received[0].target == "/a%2Fb?x=1&y=2%26z%3D3%234+%2B%C3%BC%2526"
 
 
-async def test_the_words_hide_paths_and_queries(http: Http, tool: FakeTool) -> None:
+async def test_messages_hide_paths_and_queries(http: Http, tool: FakeTool) -> None:
     tool.faults.add("*", Fault.status(503))
     error = await unknown_outcome(http.call("Tool", "GET", f"{tool.url}/hidden?token=hidden"))
     assert "hidden" not in str(error)

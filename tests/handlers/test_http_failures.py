@@ -92,7 +92,7 @@ WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n"
         (WHOLE + b"A: " + b"a" * 20_000, "closes", "this is not HTTP"),
     ],
 )
-async def test_an_answer_that_breaks_off(http: Http, text: bytes, ends: str, message: str) -> None:
+async def test_a_response_that_breaks_off(http: Http, text: bytes, ends: str, message: str) -> None:
     async with speaking(text, ends=ends) as address:
         error = await unknown_outcome(http.call("Tool", "POST", f"http:{address}", json={}))
     assert f"gave no whole answer ({message}" in str(error)
@@ -120,7 +120,7 @@ async def test_a_call_that_breaks_is_not_made_twice(
     assert [received.method for received in tool.received] == [method]
 
 
-async def test_an_answer_that_is_too_large(http: Http, tool: FakeTool) -> None:
+async def test_a_response_that_is_too_large(http: Http, tool: FakeTool) -> None:
     tool.body = b" " * MAX_RESPONSE_BYTES
     assert len((await http.call("Tool", "GET", tool.url)).body) == MAX_RESPONSE_BYTES
     tool.body += b" "
@@ -129,7 +129,7 @@ async def test_an_answer_that_is_too_large(http: Http, tool: FakeTool) -> None:
     )
 
 
-async def test_an_answer_that_grows_while_it_is_unpacked(http: Http, tool: FakeTool) -> None:
+async def test_a_response_that_grows_while_it_is_unpacked(http: Http, tool: FakeTool) -> None:
     tool.body, tool.headers["Content-Encoding"] = gzip.compress(b" " * 50 * 2**20), "gzip"
     tracemalloc.start()
     try:

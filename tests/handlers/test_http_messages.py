@@ -136,7 +136,7 @@ async def test_what_is_not_http(http: Http) -> None:
         (502, b"<html>", {}, "is it up?"),
     ],
 )
-async def test_an_answer_of_no_use(
+async def test_a_useless_response(
     http: Http, tool: FakeTool, status: int, body: bytes, headers: dict[str, str], remedy: str
 ) -> None:
     tool.status, tool.body, tool.headers = status, body, headers

@@ -45,7 +45,7 @@ class Thing(BaseModel):
         (501, b'{"message": "Not Implemented"}', "", "answers 501: Not Implemented"),
     ],
 )
-async def test_a_refusal_has_the_tools_own_words(
+async def test_a_rejection_has_the_tools_own_message(
     http: Http, tool: FakeTool, status: int, body: bytes, kind: str, expected: str
 ) -> None:
     tool.status, tool.body = status, body
@@ -56,7 +56,7 @@ async def test_a_refusal_has_the_tools_own_words(
     assert str(response.unavailable()) == str(response.rejected())
 
 
-async def test_long_words_are_cut(http: Http, tool: FakeTool) -> None:
+async def test_a_long_message_is_cut(http: Http, tool: FakeTool) -> None:
     tool.status, tool.body = 400, b'{"message": "%s"}' % (b"a" * 1000)
     response = await http.call("Tool", "GET", tool.url)
     assert len(response.message()) < 160
@@ -79,7 +79,7 @@ async def test_what_is_no_json_may_have_been_done(http: Http, tool: FakeTool, bo
         response.read(list[int])
 
 
-async def test_an_answer_is_read_in_the_shape_that_is_wanted(http: Http, tool: FakeTool) -> None:
+async def test_a_response_is_read_in_the_shape_that_is_given(http: Http, tool: FakeTool) -> None:
     tool.responds(200, [{"id": 7, "more": "is left out"}])
     response = await http.call("Tool", "GET", tool.url)
     assert response.read(list[Thing]) == [Thing(id=7)]
@@ -124,7 +124,7 @@ async def received(call: Awaitable[T]) -> T:
     ],
     ids=["500", "before", "after", "hang"],
 )
-async def test_a_question_without_an_answer_has_started_nothing(
+async def test_a_read_without_a_response_has_started_nothing(
     session: aiohttp.ClientSession, tool: FakeTool, fault: Fault, expected: str
 ) -> None:
     tool.faults.add("*", fault)
@@ -143,7 +143,7 @@ async def test_a_question_that_is_not_understood_has_started_nothing(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_question_is_asked_again_when_the_tool_says(
+async def test_a_read_is_tried_again_when_the_tool_says(
     http: Http, tool: FakeTool, status: int
 ) -> None:
     tool.status, tool.headers["Retry-After"] = status, "30"
@@ -153,7 +153,7 @@ async def test_a_question_is_asked_again_when_the_tool_says(
 
 
 @pytest.mark.parametrize("status", [404, 501])
-async def test_a_question_may_be_refused(http: Http, tool: FakeTool, status: int) -> None:
+async def test_a_read_may_be_rejected(http: Http, tool: FakeTool, status: int) -> None:
     async def verify_access() -> None:
         raise (await http.call("Tool", "GET", tool.url)).rejected()
 
@@ -163,7 +163,7 @@ async def test_a_question_may_be_refused(http: Http, tool: FakeTool, status: int
     assert caught.value.status == status
 
 
-async def test_a_secret_that_a_tool_says_is_hidden_before_its_words_are_cut(
+async def test_a_secret_in_a_message_is_hidden_before_the_message_is_cut(
     session: aiohttp.ClientSession,
 ) -> None:
     secret = "a-token-of-38-characters-1234567890abcd"

@@ -64,7 +64,7 @@ def test_an_address_is_taken_without_its_last_slash(written: str, meant: str) ->
         f"https://{'a' * 64}.example",
     ],
 )
-def test_what_could_never_be_called_is_refused(written: str) -> None:
+def test_what_could_never_be_called_is_rejected(written: str) -> None:
     with pytest.raises(ValidationError, match="is not an address; write https://host"):
         read(BaseUrl, written)
 
@@ -87,12 +87,12 @@ def test_a_text_is_one_line(written: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["x\n", "x\r\ny", " x", "x ", " ", "\t", "x\0", "x\u2028y"])
-def test_a_text_that_would_break_a_header_is_refused(written: str) -> None:
+def test_a_text_that_would_break_a_header_is_rejected(written: str) -> None:
     with pytest.raises(ValidationError, match="has a line break, or a space at an end"):
         read(Text, written)
 
 
-def test_an_empty_text_is_refused() -> None:
+def test_an_empty_text_is_rejected() -> None:
     with pytest.raises(ValidationError, match="at least 1 character"):
         read(Text, "")
 
@@ -120,7 +120,7 @@ def test_a_file_has_to_be_there(tmp_path: Path) -> None:
         ("/" + "x" * 5000, "there is no file"),
     ],
 )
-def test_what_is_no_file_is_refused(written: str, message: str) -> None:
+def test_what_is_no_file_is_rejected(written: str, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         read(File, written)
 
@@ -176,14 +176,14 @@ def test_a_missing_payload_key_is_named(payload: Any) -> None:
     "template",
     ["{branch}", "{}", "{payload}", "{payload.}", "{payload.a..b}", "{ref.name}", "{report}"],
 )
-def test_an_unknown_placeholder_is_refused_early(template: str) -> None:
+def test_an_unknown_placeholder_is_rejected_early(template: str) -> None:
     known = r"known: \{ref\}.*\{report_token\}, \{payload\.key\}"
     with pytest.raises(ValidationError, match=f"unknown placeholder .*{known}"):
         templates.validate_python(template)
 
 
 @pytest.mark.parametrize("template", ["{", "}", "{ref", "ref}", "{{ref}", "{a{ref}}"])
-def test_a_lone_brace_is_refused_early(template: str) -> None:
+def test_a_lone_brace_is_rejected_early(template: str) -> None:
     with pytest.raises(ValidationError, match="a lone"):
         templates.validate_python(template)
 

@@ -141,7 +141,7 @@ async def test_where_no_pipeline_matches_a_long_name_is_not_cut_off(world: World
     assert "acme-corp/checkout-service, production, source 'github-" in message
 
 
-async def test_an_application_narrows_where_pipelines_are_looked_for(world: World) -> None:
+async def test_an_application_narrows_where_pipelines_are_searched(world: World) -> None:
     world.spinnaker.add_pipeline(a_pipeline(application="other"))
     handler = world.handler(application="shop")
     run, _ = await world.started(handler)
@@ -152,7 +152,7 @@ async def test_an_application_narrows_where_pipelines_are_looked_for(world: Worl
     assert execution.pipeline.application == "other"
 
 
-async def test_a_pipeline_that_starts_late_is_found_by_a_late_look(world: World) -> None:
+async def test_a_pipeline_that_starts_late_is_found_by_a_late_check(world: World) -> None:
     """The relay was down for longer than `start_within`."""
     world.spinnaker.add_pipeline(a_pipeline())
     handler = world.handler()
@@ -205,7 +205,7 @@ async def test_several_pipelines_that_succeed_are_counted(world: World) -> None:
     assert (run.state, run.description) == (State.SUCCESS, "3 pipelines matched")
 
 
-async def test_a_judgment_is_waited_for_in_words(world: World) -> None:
+async def test_a_judgment_that_is_waited_for_is_described(world: World) -> None:
     judgment = {"type": "manualJudgment", "name": "Go?"}
     world.spinnaker.add_pipeline(a_pipeline(stages=[judgment]))
     handler = world.handler()

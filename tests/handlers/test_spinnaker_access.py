@@ -28,11 +28,11 @@ def a_handler(world: World, **options: Any) -> Handler:
     return world.handler(**{"token": "s3cret", **options})
 
 
-def test_it_can_be_asked() -> None:
+def test_its_access_can_be_verified() -> None:
     assert issubclass(Handler, VerifiesAccess)
 
 
-async def test_it_answers(world: World) -> None:
+async def test_a_good_address_is_accepted(world: World) -> None:
     assert await a_handler(world).verify_access() == "answers"
     message = "answers, and has the application 'shop'"
     assert await a_handler(world, application="shop").verify_access() == message
@@ -40,7 +40,7 @@ async def test_it_answers(world: World) -> None:
     assert world.posts() == 0
 
 
-async def test_an_application_that_is_not_there_is_said(world: World) -> None:
+async def test_an_application_that_is_not_there_is_reported(world: World) -> None:
     with pytest.raises(Rejected, match=r"has no application 'shpo'; check it in deploy\.yml"):
         await a_handler(world, application="shpo").verify_access()
 
@@ -51,7 +51,7 @@ async def test_an_application_that_may_only_be_seen_is_not_enough(world: World) 
         await a_handler(world, application="shop").verify_access()
 
 
-async def test_who_may_not_search_everywhere_is_told_to_name_the_application(
+async def test_a_user_who_may_not_search_everywhere_is_advised_to_name_the_application(
     world: World,
 ) -> None:
     world.spinnaker.searches_everywhere = False
@@ -61,7 +61,7 @@ async def test_who_may_not_search_everywhere_is_told_to_name_the_application(
 
 @pytest.mark.parametrize("application", ["shop", None])
 @pytest.mark.parametrize("given", [{"token": "wr0ng"}, {"token": None}])
-async def test_a_wrong_token_is_said_and_not_shown(
+async def test_a_wrong_token_is_reported_and_not_shown(
     world: World, application: str | None, given: dict[str, Any]
 ) -> None:
     with pytest.raises(Rejected, match="401: check the credentials") as caught:
@@ -69,7 +69,7 @@ async def test_a_wrong_token_is_said_and_not_shown(
     assert "wr0ng" not in str(caught.value)
 
 
-async def test_gates_way_to_its_page_for_signing_in_is_said() -> None:
+async def test_gates_way_to_its_page_for_signing_in_is_reported() -> None:
     server = Spinnaker(username="relay", password="right")
     async with server, aiohttp.ClientSession() as session:
         handler = World(server, Http(session)).handler(username="relay", password="wr0ng")
@@ -87,7 +87,7 @@ async def test_gates_way_to_its_page_for_signing_in_is_said() -> None:
         (Fault.rate_limited(), "asks to wait"),
     ],
 )
-async def test_a_bad_answer_is_said(
+async def test_a_bad_response_is_reported(
     world: World, session: aiohttp.ClientSession, fault: Fault, message: str
 ) -> None:
     world = replace(world, http=Http(session, timeout=0.3 if fault.wait else 30))
@@ -97,6 +97,6 @@ async def test_a_bad_answer_is_said(
             await a_handler(world, **options).verify_access()
 
 
-async def test_a_closed_port_is_said(world: World) -> None:
+async def test_a_closed_port_is_reported(world: World) -> None:
     with pytest.raises(Unavailable, match="cannot be reached: connection refused"):
         await a_handler(world, url="http://127.0.0.1:9").verify_access()

@@ -69,7 +69,7 @@ async def found(world: World) -> Run:
     ],
     ids=["drop", "hang", "500", "shape"],
 )
-async def test_a_start_whose_answer_got_lost_is_found(
+async def test_a_start_whose_response_got_lost_is_found(
     world: World, impatient: World, fault: Fault, message: str
 ) -> None:
     world.spinnaker.faults.add("POST *", fault)
@@ -164,7 +164,7 @@ async def test_an_event_that_is_not_processed_is_an_error(world: World) -> None:
     ],
     ids=["500", "object", "list", "null", "drop", "hang"],
 )
-async def test_a_bad_answer_is_trouble_that_may_pass(
+async def test_after_a_bad_response_it_is_tried_again(
     world: World, impatient: World, step: Step, fault: Fault, message: str
 ) -> None:
     world.spinnaker.faults.add("*", fault, times=9)
@@ -173,7 +173,7 @@ async def test_a_bad_answer_is_trouble_that_may_pass(
 
 
 @every_step
-async def test_an_endless_answer_is_not_read_to_its_end(world: World, step: Step) -> None:
+async def test_an_endless_response_is_not_read_to_its_end(world: World, step: Step) -> None:
     world.spinnaker.faults.add("*", Fault.status(200, "x" * 9 * 2**20))
     with pytest.raises(UnknownOutcome, match="answers with more than 8 MB"):
         await step(world.handler())

@@ -88,7 +88,7 @@ def test_what_is_enough(options: dict[str, Any]) -> None:
         (BY_NAME | {"pipelines": "x"}, "did you mean 'pipeline'?"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_remedy(options: dict[str, Any], message: str) -> None:
+def test_what_is_wrong_is_reported_with_its_remedy(options: dict[str, Any], message: str) -> None:
     assert message in rejected(**options)
 
 

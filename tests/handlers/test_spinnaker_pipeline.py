@@ -58,7 +58,7 @@ async def test_a_second_start_gives_the_execution_that_runs(world: World) -> Non
 
 
 @pytest.mark.parametrize("ended", [False, True])
-async def test_a_start_whose_answer_got_lost_is_found(world: World, ended: bool) -> None:
+async def test_a_start_whose_response_got_lost_is_found(world: World, ended: bool) -> None:
     """Ended too: Spinnaker would run a second one for its correlation ID."""
     if not ended:
         world.spinnaker.hold("Roll out")

@@ -102,7 +102,7 @@ async def test_where_the_pipeline_is_started_by_hand_nothing_is_reported(
     assert reports.calls == []
 
 
-async def test_a_refused_report_does_not_stop_the_pipeline(
+async def test_a_rejected_report_does_not_stop_the_pipeline(
     world: World, reports: Reports, deployment: Deployment
 ) -> None:
     reports.token = "another deployment's"

@@ -26,7 +26,7 @@ async def world() -> AsyncIterator[World]:
         yield made
 
 
-async def test_who_may_not_search_everywhere_is_told_to_name_the_application(
+async def test_a_user_who_may_not_search_everywhere_is_advised_to_name_the_application(
     world: World,
 ) -> None:
     world.spinnaker.searches_everywhere = False
@@ -55,7 +55,7 @@ async def test_the_relay_signs_in(credential: dict[str, Any]) -> None:
         ({"token": "right"}, {}),
     ],
 )
-async def test_a_wrong_credential_is_said_at_once_and_not_shown(
+async def test_a_wrong_credential_is_reported_at_once_and_not_shown(
     needed: dict[str, Any], given: dict[str, Any]
 ) -> None:
     async with a_world(**needed) as world:
@@ -83,7 +83,7 @@ async def test_a_redirect_to_another_page_is_about_the_credentials(location: str
             await world.handler(url=gate.url).find(DEPLOYMENT)
 
 
-async def test_what_is_not_there_is_said_to_be_a_matter_of_the_address() -> None:
+async def test_what_is_not_there_is_reported_to_be_a_matter_of_the_address() -> None:
     async with FakeTool() as other, a_world() as world:
         other.responds(404, {"error": "Not Found", "message": "404: Not Found"})
         with pytest.raises(Rejected, match="404: nothing is there; check its address"):

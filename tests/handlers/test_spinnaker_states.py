@@ -49,7 +49,7 @@ async def found(world: World, status: str, before: State = State.IN_PROGRESS) ->
         ("SKIPPED", State.ERROR, "skipped in Spinnaker: nothing was run"),
     ],
 )
-async def test_each_status_has_a_state_and_words(
+async def test_each_status_has_a_state_and_a_description(
     world: World, status: str, state: State, message: str
 ) -> None:
     run = await found(world, status, before=State.QUEUED)
@@ -62,7 +62,7 @@ def test_all_twelve_statuses_are_known() -> None:
 
 
 @pytest.mark.parametrize("before", [State.QUEUED, State.IN_PROGRESS])
-async def test_an_unknown_status_changes_the_words_only(world: World, before: State) -> None:
+async def test_an_unknown_status_changes_the_description_only(world: World, before: State) -> None:
     run = await found(world, "FROZEN", before)
     assert run.state is before
     assert run.description == "Spinnaker says 'FROZEN', which the relay does not know"
@@ -94,7 +94,7 @@ async def test_the_report_token_is_not_shown(world: World) -> None:
 @pytest.mark.parametrize(
     "fault", [Fault.status(500), Fault.status(403), Fault.status(200, "x" * 9 * 2**20)]
 )
-async def test_a_failure_is_told_even_if_its_message_cannot_be_read(
+async def test_a_failure_is_reported_even_if_its_message_cannot_be_read(
     world: World, fault: Fault
 ) -> None:
     world.spinnaker.fail("Roll out", "no space left")
@@ -127,7 +127,7 @@ async def test_a_success_with_a_failed_stage_says_so(world: World, go_on: bool) 
     assert run.description == "succeeded, although stage 'Smoke test' failed"
 
 
-async def test_who_canceled_it_and_why_is_told(world: World) -> None:
+async def test_who_canceled_it_and_why_is_described(world: World) -> None:
     world.spinnaker.hold("Roll out")
     handler = world.handler()
     run, [execution] = await world.started(handler)

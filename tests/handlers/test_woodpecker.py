@@ -96,7 +96,7 @@ async def test_a_missing_payload_key_starts_nothing(
     assert tool.calls == []
 
 
-async def test_a_commit_that_was_not_built_is_refused(
+async def test_a_commit_that_was_not_built_is_rejected(
     repo: sandbox.Repo, handler: Woodpecker
 ) -> None:
     repo.pipelines[0].status = "failure"
@@ -123,7 +123,7 @@ async def test_rights_that_are_missing_are_named(
 
 
 @pytest.mark.parametrize("public", [True, False])
-async def test_a_wrong_token_is_said_and_not_shown(
+async def test_a_wrong_token_is_reported_and_not_shown(
     repo: sandbox.Repo, tool: sandbox.Woodpecker, session: aiohttp.ClientSession, public: bool
 ) -> None:
     """Anybody may read a public repository; there the POST is the first to be refused."""
@@ -175,7 +175,7 @@ async def test_what_somebody_restarted_by_hand_is_not_taken_for_ours(
     assert found.id == run.id
 
 
-async def test_only_what_is_younger_than_the_deployment_is_looked_at(
+async def test_only_younger_runs_than_the_deployment_count(
     repo: sandbox.Repo, handler: Woodpecker, tool: sandbox.Woodpecker
 ) -> None:
     old = (datetime.now(UTC) - timedelta(hours=2)).timestamp()
@@ -214,7 +214,7 @@ def test_every_status_of_woodpecker_has_a_meaning() -> None:
 
 
 @pytest.mark.parametrize("status", STATES)
-async def test_a_status_is_told_in_the_relays_words(
+async def test_a_status_has_the_relays_description(
     repo: sandbox.Repo, handler: Woodpecker, status: str
 ) -> None:
     run = await handler.start(a_deployment())

@@ -43,7 +43,7 @@ async def tool() -> AsyncIterator[sandbox.Woodpecker]:
         yield server
 
 
-async def test_a_start_whose_answer_got_lost_is_found(
+async def test_a_start_whose_response_got_lost_is_found(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession
 ) -> None:
     handler = a_handler(session, url=tool.url)
@@ -107,7 +107,7 @@ def patience(fault: Fault) -> float:
 
 
 @bad_responses
-async def test_a_start_with_a_bad_answer_may_have_got_through(
+async def test_a_start_with_a_bad_response_may_have_got_through(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession, fault: Fault, message: str
 ) -> None:
     tool.faults.add("POST *", replace(fault, acts=True))
@@ -120,7 +120,7 @@ async def test_a_start_with_a_bad_answer_may_have_got_through(
 
 @every_step
 @bad_responses
-async def test_a_question_with_a_bad_answer_is_asked_again(
+async def test_a_read_with_a_bad_response_is_tried_again(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step, fault: Fault, message: str
 ) -> None:
     tool.faults.add("*", fault)
