@@ -7,7 +7,7 @@ or `status`, never the message.
 from datetime import datetime
 from typing import ClassVar
 
-# `Unavailable`: the call was not made, as enough calls to this tool are running.
+# `Unavailable`: the call was not made, as too many calls to this tool are running.
 BUSY = "busy"
 
 

@@ -193,8 +193,8 @@ def call_error(tool: str, url: URL, error: Exception, untrusted: str) -> Unavail
         return Unavailable(message, code="tls_failed")
     if isinstance(error, ValueError):  # aiohttp.InvalidURL and UnicodeError among them
         return Unavailable(
-            f"{name} cannot be called: put its address, or a header (a token with a line break?),"
-            " right in deploy.yml",
+            f"{name} cannot be called: correct its address or a header (a token with a line break?)"
+            " in deploy.yml",
             code="bad_request",
         )
     if reason := _connect_reason(error):
@@ -209,7 +209,7 @@ def call_error(tool: str, url: URL, error: Exception, untrusted: str) -> Unavail
 
 
 def broken_connection(name: str, detail: str) -> UnknownOutcome:
-    return UnknownOutcome(f"{name} gave no whole answer {detail}", code="broken_connection")
+    return UnknownOutcome(f"{name} gave no full response {detail}", code="broken_connection")
 
 
 def _scheme_remedy(url: URL) -> str:
@@ -302,7 +302,7 @@ class Http:
         name = f"{tool} at {host_of(target)}"
         of_origin = self._per_origin[str(target.origin())]
         if of_origin.locked() or self._all.locked():
-            raise Unavailable(f"enough calls to {name} are under way", code=BUSY)
+            raise Unavailable(f"too many calls to {name} are under way", code=BUSY)
         given = CIMultiDict(headers or {})
         credentials: dict[str, str] = {
             header: given.pop(header) for header in _CREDENTIALS if header in given

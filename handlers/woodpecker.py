@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 def _free(names: dict[str, str]) -> dict[str, str]:
     if taken := sorted(names.keys() & {"event", "deploy_to", "deploy_task", "fork"}):
-        raise ValueError(f"'{taken[0]}' means something else to Woodpecker; take another name")
+        raise ValueError(f"'{taken[0]}' means something else to Woodpecker; use another name")
     return names
 
 
@@ -131,7 +131,7 @@ class Woodpecker:
         query = {"event": "push,tag,manual", "status": "success"}
         built = await self._newest(repo, query, lambda p: p.commit == deployment.sha)
         if not built:
-            raise Rejected(f"Woodpecker has not built {deployment.sha[:7]} with success yet")
+            raise Rejected(f"Woodpecker has no successful pipeline of {deployment.sha[:7]} yet")
         return repo, built[0].number
 
     async def _newest(self, repo: int, query: dict[str, str], matches: Matches) -> list[Pipeline]:

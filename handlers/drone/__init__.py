@@ -95,7 +95,7 @@ class Drone:
     def _builds(self, deployment: Deployment) -> Builds:
         repo = fill(self._options.repo, deployment)
         if not _REPO.fullmatch(repo):
-            raise Rejected(f"'{repo}' is not a repository of Drone; it is owner/name")
+            raise Rejected(f"'{repo}' is not a Drone repository; write owner/name")
         return Builds(self._http, self._options.url, self._options.token, repo, self._tls)
 
     async def _wait(self, builds: Builds, deployment: Deployment, found: FoundBuilds) -> Run:

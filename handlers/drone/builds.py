@@ -28,6 +28,10 @@ STATES = {
     "skipped": (State.ERROR, "was skipped by Drone"),
 }
 MAX_TEXT = 80
+MAX_PAGES = 10
+# Drone's clock may be behind GitHub's.
+MARGIN = timedelta(minutes=10)
+Matches = Callable[[Build, Deployment], bool]
 
 
 def run_of(build: Build, url: str, previous: State = State.QUEUED) -> Run:
@@ -75,13 +79,6 @@ def _cause(build: Build) -> str:
     return (
         f": {one_line(error, MAX_TEXT)}" if error and build.status in ("error", "failure") else ""
     )
-
-
-MAX_PAGES = 10
-# Drone's clock may be behind GitHub's.
-MARGIN = timedelta(minutes=10)
-
-Matches = Callable[[Build, Deployment], bool]
 
 
 @dataclass(slots=True)

@@ -22,6 +22,10 @@ from handlers.errors import Rejected
 from handlers.http import tls_context
 from handlers.options import BaseUrl, Duration, File, Template, Text, fill, payload_values, plain
 
+# Needed by the relay's own promotions only.
+_PROMOTION_OPTIONS = ("target", "parameters", "payload", "build", "branch")
+
+
 MARK = "GITPLOY_DEPLOYMENT_ID"
 BUILT_FOR = "GITPLOY_BUILD_FOR"
 # `access_token` is Drone's other way to sign in, `target` its word for the environment.
@@ -34,9 +38,9 @@ _UNFIT = re.compile("[\0\ud800-\udfff]")
 def free(names: dict[str, str]) -> dict[str, str]:
     """A validator. Errors: ValueError with the remedy."""
     if taken := sorted(TAKEN & names.keys()):
-        raise ValueError(f"'{taken[0]}' has a meaning of its own; take another name")
+        raise ValueError(f"'{taken[0]}' has a special meaning; use another name")
     if unfit := sorted(name for name in names if not _is_name(name)):
-        raise ValueError(f"'{unfit[0]}' is no name for a variable")
+        raise ValueError(f"'{unfit[0]}' is not the name of a variable")
     return names
 
 
@@ -66,10 +70,6 @@ def _checked_value(name: str, value: str) -> str:
     if _UNFIT.search(value):
         raise Rejected(f"the payload's '{name}' has a character that no variable can hold")
     return value
-
-
-# Needed by the relay's own promotions only.
-_PROMOTION_OPTIONS = ("target", "parameters", "payload", "build", "branch")
 
 
 def _certificates(path: str) -> str:

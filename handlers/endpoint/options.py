@@ -23,6 +23,18 @@ from handlers.errors import Rejected
 from handlers.http import tls_context
 from handlers.options import File, Template, Text, address, fill
 
+SIGNATURE = "X-Hub-Signature-256"
+IDEMPOTENCY_KEY = "Idempotency-Key"
+EVENT = "X-Gitploy-Event"
+RELAY_HEADERS = {name.lower() for name in (SIGNATURE, IDEMPOTENCY_KEY, EVENT)}
+# They say where a message goes and where it ends.
+FRAMING = {
+    *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade"),
+    *("te", "trailer", "expect", "proxy-authorization", "proxy-connection"),
+}
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
 _HEAD = re.compile(r"https?://[^/?]*", re.I)
 _PIECE = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[^{}]+")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -89,18 +101,6 @@ def _filled(template: str, deployment: Deployment, *, of_path: bool = False) -> 
     return _PIECE.sub(piece, template)
 
 
-SIGNATURE = "X-Hub-Signature-256"
-IDEMPOTENCY_KEY = "Idempotency-Key"
-EVENT = "X-Gitploy-Event"
-
-RELAY_HEADERS = {name.lower() for name in (SIGNATURE, IDEMPOTENCY_KEY, EVENT)}
-# They say where a message goes and where it ends.
-FRAMING = {
-    *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade"),
-    *("te", "trailer", "expect", "proxy-authorization", "proxy-connection"),
-}
-
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _TEMPLATE = TypeAdapter(Template)
 
 
@@ -126,7 +126,7 @@ def _header_value(text: str) -> str:
 
 def _body(body: JsonValue) -> JsonValue:
     if not isinstance(body, dict | list):
-        raise ValueError("wants keys or a list")  # noqa: TRY004 - pydantic reads ValueError only
+        raise ValueError("must be keys or a list")  # noqa: TRY004 - pydantic reads ValueError only
     try:
         json.dumps(body, allow_nan=False)
     except ValueError:

@@ -35,6 +35,10 @@ from handlers.options import fill, payload
 from handlers.text import one_line, web_url
 
 WITHOUT_BODY = ("GET", "DELETE")
+_STATES = {state.value: state for state in State} | {"pending": State.QUEUED}
+# More than GitHub shows: the relay hides secrets before it shortens, or a part might be left.
+MAX_DESCRIPTION = 1000
+MAX_STATE_NAME = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +146,6 @@ def _filled(value: Any, deployment: Deployment) -> Any:
 def _time(at: datetime) -> str:
     """As GitHub writes it."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-_STATES = {state.value: state for state in State} | {"pending": State.QUEUED}
-# More than GitHub shows: the relay hides secrets before it shortens, or a part might be left.
-MAX_DESCRIPTION = 1000
-MAX_STATE_NAME = 30
 
 
 @dataclass(frozen=True, slots=True)

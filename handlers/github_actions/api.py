@@ -28,6 +28,9 @@ from handlers.contract import Deployment, GitHubApi
 from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.text import web_url
 
+PAGE = 100
+
+
 ACTIONS_BOT = "github-actions[bot]"
 ACTIONS_APP = "github-actions"
 
@@ -160,9 +163,6 @@ def _read(shape: TypeAdapter[T], document: Any, what: str) -> T:
         path = ".".join(str(step) for step in error.errors()[0]["loc"]) or "all of it"
         message = f"GitHub answers with something the relay does not understand ({what}: {path})"
         raise UnknownOutcome(message, code="bad_response") from None
-
-
-PAGE = 100
 
 
 class Actions:

@@ -19,6 +19,17 @@ from handlers.github_actions.api import ACTIONS_BOT, Actions, WorkflowRun, retry
 from handlers.github_actions.options import GitHubActionsOptions
 from handlers.github_actions.status import RunWithJobs, deployment_run, has_useful_jobs
 
+EVENT = "deployment"
+READ = {"actions": "read", "deployments": "read"}
+CANCEL = {"actions": "write"}
+WAITING = Run("", State.QUEUED, description="Waiting for a workflow to start on GitHub")
+DELETED = "The workflow run was deleted on GitHub before the relay saw how it ended"
+BY_ACTIONS = (
+    "GitHub starts no workflow for a deployment made with a workflow's GITHUB_TOKEN; make it with"
+    " an App's or a person's"
+)
+Pool = dict[int, WorkflowRun]
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class DeploymentKey:
@@ -78,18 +89,6 @@ def _by_title(runs: Sequence[WorkflowRun], every: Sequence[DeploymentKey]) -> di
             named[run.id] = ids[0]
     times = Counter(named.values())
     return {run_id: owner for run_id, owner in named.items() if times[owner] == 1}
-
-
-EVENT = "deployment"
-READ = {"actions": "read", "deployments": "read"}
-CANCEL = {"actions": "write"}
-WAITING = Run("", State.QUEUED, description="Waiting for a workflow to start on GitHub")
-DELETED = "The workflow run was deleted on GitHub before the relay saw how it ended"
-BY_ACTIONS = (
-    "GitHub starts no workflow for a deployment made with a workflow's GITHUB_TOKEN; make it with"
-    " an App's or a person's"
-)
-Pool = dict[int, WorkflowRun]
 
 
 class Watch:

@@ -30,7 +30,7 @@ from handlers.spinnaker.options import SpinnakerOptions
 from handlers.spinnaker.states import ExecutionState, combined, execution_state, page, vanished
 
 WAITING = "waiting for a Spinnaker pipeline to start"
-NOTHING_TO_STOP = "no Spinnaker pipeline of it is known yet, so none could be stopped"
+NOTHING_TO_STOP = "none of its Spinnaker pipelines is known yet, so none could be stopped"
 REASON = "requested by the relay of the GitHub deployment"
 
 

@@ -97,7 +97,7 @@ async def test_drone_may_know_the_repository_by_another_name(held: World) -> Non
 
 @pytest.mark.parametrize("name", ["../shop", "acme/..", "acme/shop/builds", "acme", "a b/c", "é/b"])
 async def test_a_name_that_would_lead_elsewhere_is_rejected(held: World, name: str) -> None:
-    with pytest.raises(Rejected, match="not a repository of Drone"):
+    with pytest.raises(Rejected, match="not a Drone repository"):
         await held.handler(repo="{payload.repo}").start(a_deployment(payload={"repo": name}))
     assert held.drone.calls == []
 

@@ -52,7 +52,7 @@ async def test_a_path_that_is_not_drones_is_reported(world: World) -> None:
         (Fault.status(500), "answers 500"),
         (Fault.status(200, [1]), "does not understand"),
         (Fault.status(200, {"login": ""}), "does not understand"),
-        (Fault.drop_before(), "gave no whole answer"),
+        (Fault.drop_before(), "gave no full response"),
         (Fault.hang(5), "did not answer in time"),
         (Fault.rate_limited(), "asks to wait"),
     ],

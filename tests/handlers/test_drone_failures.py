@@ -121,7 +121,7 @@ async def test_a_response_of_another_shape_is_tried_again(
     [
         (Fault.status(500, acts=True), "answers 500"),
         (Fault.status(200, ["?"], acts=True), "does not understand"),
-        (Fault.drop_after(), "gave no whole answer"),
+        (Fault.drop_after(), "gave no full response"),
     ],
     ids=["500", "shape", "drop"],
 )

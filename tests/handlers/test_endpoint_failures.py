@@ -68,8 +68,8 @@ async def test_a_tool_that_asks_to_wait_is_left_alone(
         (Fault.status(500), "answers 500: Server Error"),
         (Fault.status(502, "<html>Bad Gateway</html>"), "answers 502"),
         (Fault.hang(20), "did not answer in time"),
-        (Fault.drop_before(), "gave no whole answer (connection closed)"),
-        (Fault.drop_after(), "gave no whole answer (connection closed)"),
+        (Fault.drop_before(), "gave no full response (connection closed)"),
+        (Fault.drop_after(), "gave no full response (connection closed)"),
     ],
 )
 async def test_what_may_have_been_done_has_an_unknown_outcome(

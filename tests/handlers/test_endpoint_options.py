@@ -44,7 +44,7 @@ def read(**options: Any) -> EndpointOptions:
         ({"headers": {"X-A": "\x00"}}, "a header is one line"),
         ({"headers": {"X-A": 7}}, "valid string"),
         ({"headers": {"X-A": "{branch}"}}, "unknown placeholder '{branch}'"),
-        ({"body": "x"}, "wants keys or a list"),
+        ({"body": "x"}, "must be keys or a list"),
         ({"body": {"a": [{"b": "{branch}"}]}}, "unknown placeholder '{branch}'"),
         ({"body": ["{"]}, "a lone '{'"),
         ({"body": [float("nan")]}, "a number that JSON does not know"),

@@ -95,7 +95,7 @@ WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n"
 async def test_a_response_that_breaks_off(http: Http, text: bytes, ends: str, message: str) -> None:
     async with speaking(text, ends=ends) as address:
         error = await unknown_outcome(http.call("Tool", "POST", f"http:{address}", json={}))
-    assert f"gave no whole answer ({message}" in str(error)
+    assert f"gave no full response ({message}" in str(error)
 
 
 async def test_a_tool_that_hangs(impatient: Http, tool: FakeTool) -> None:

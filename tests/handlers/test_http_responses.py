@@ -118,8 +118,8 @@ async def received(call: Awaitable[T]) -> T:
     ("fault", "expected"),
     [
         (Fault.status(500), "answers 500: Server Error"),
-        (Fault.drop_before(), "gave no whole answer"),
-        (Fault.drop_after(), "gave no whole answer"),
+        (Fault.drop_before(), "gave no full response"),
+        (Fault.drop_after(), "gave no full response"),
         (Fault.hang(20), "did not answer in time"),
     ],
     ids=["500", "before", "after", "hang"],

@@ -82,7 +82,7 @@ async def test_gates_way_to_its_page_for_signing_in_is_reported() -> None:
     [
         (Fault.status(500), "answers 500"),
         (Fault.status(200, [1]), "does not understand"),
-        (Fault.drop_before(), "gave no whole answer"),
+        (Fault.drop_before(), "gave no full response"),
         (Fault.hang(5), "did not answer in time"),
         (Fault.rate_limited(), "asks to wait"),
     ],

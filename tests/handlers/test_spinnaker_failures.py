@@ -62,7 +62,7 @@ async def found(world: World) -> Run:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault.drop_after(), "gave no whole answer"),
+        (Fault.drop_after(), "gave no full response"),
         (Fault.hang_after(5), "did not answer in time"),
         (Fault.status(500, acts=True), "answers 500"),
         (Fault.status(200, {"eventProcessed": "?"}, acts=True), NOT_UNDERSTOOD),
@@ -159,7 +159,7 @@ async def test_an_event_that_is_not_processed_is_an_error(world: World) -> None:
         (Fault.status(200, {"id": "one"}), NOT_UNDERSTOOD),
         (Fault.status(200, [1, "2"]), NOT_UNDERSTOOD),
         (Fault(answer=200), NOT_UNDERSTOOD),  # null
-        (Fault.drop_before(), "gave no whole answer"),
+        (Fault.drop_before(), "gave no full response"),
         (Fault.hang_after(5), "did not answer in time"),
     ],
     ids=["500", "object", "list", "null", "drop", "hang"],

@@ -79,7 +79,7 @@ def test_what_is_enough(options: dict[str, Any]) -> None:
         (BY_NAME | {"pipeline": "100%"}, "or give a pipeline by its ID"),
         (BY_NAME | {"pipeline": ".."}, "'..' cannot be part of an address"),
         (BY_NAME | {"application": ""}, "application: must not be empty"),
-        (BY_NAME | {"parameters": {"ref": "x"}}, "'ref' is set by the relay; take another name"),
+        (BY_NAME | {"parameters": {"ref": "x"}}, "'ref' is set by the relay; use another name"),
         (BY_NAME | {"parameters": {"a": "{branch}"}}, "unknown placeholder '{branch}'"),
         (
             BY_NAME | {"parameters": {"a": "$${{a}}"}},

@@ -63,7 +63,7 @@ async def test_a_start_whose_response_got_lost_is_found(world: World, ended: boo
     if not ended:
         world.spinnaker.hold("Roll out")
     world.spinnaker.faults.add("POST *", Fault.drop_after())
-    with pytest.raises(UnknownOutcome, match="gave no whole answer"):
+    with pytest.raises(UnknownOutcome, match="gave no full response"):
         await world.handler(**BY_NAME).start(a_deployment())
     [execution] = world.spinnaker.executions
     await world.until(lambda: execution.complete or (execution.status == "RUNNING" and not ended))

@@ -100,7 +100,7 @@ async def test_a_commit_that_was_not_built_is_rejected(
     repo: sandbox.Repo, handler: Woodpecker
 ) -> None:
     repo.pipelines[0].status = "failure"
-    with pytest.raises(Rejected, match="has not built f95f852 with success yet"):
+    with pytest.raises(Rejected, match="has no successful pipeline of f95f852 yet"):
         await handler.start(a_deployment())
 
 

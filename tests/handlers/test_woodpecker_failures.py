@@ -48,7 +48,7 @@ async def test_a_start_whose_response_got_lost_is_found(
 ) -> None:
     handler = a_handler(session, url=tool.url)
     tool.faults.add("POST /repos/1/pipelines/1", Fault.drop_after())
-    with pytest.raises(UnknownOutcome, match="gave no whole answer"):
+    with pytest.raises(UnknownOutcome, match="gave no full response"):
         await handler.start(DEPLOYMENT)
     found = await handler.find(DEPLOYMENT)
     assert found == Run("1/pipelines/2", State.QUEUED, f"{tool.url}/repos/1/pipeline/2")
@@ -95,7 +95,7 @@ bad_responses = pytest.mark.parametrize(
         (Fault.status(200, [1, "2"]), NOT_UNDERSTOOD),
         (Fault(answer=200), NOT_UNDERSTOOD),  # null
         (Fault.status(200, "x" * 9 * 2**20), "answers with more than 8 MB"),
-        (Fault.drop_before(), "gave no whole answer"),
+        (Fault.drop_before(), "gave no full response"),
         (Fault(linger=5), "did not answer in time"),
     ],
     ids=["500", "object", "list", "null", "9 MB", "drop", "hang"],
