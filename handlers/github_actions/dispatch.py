@@ -17,14 +17,19 @@ from handlers.contract import Deployment, GitHubApi, Run, State
 from handlers.errors import Rejected, Unavailable
 from handlers.github_actions.api import Actions, WorkflowRun, retry_rejections
 from handlers.github_actions.options import GitHubActionsOptions
-from handlers.github_actions.status import RunWithJobs, deployment_run, has_useful_jobs, quoted
+from handlers.github_actions.status import (
+    DELETED,
+    RunWithJobs,
+    deployment_run,
+    has_useful_jobs,
+    quoted,
+)
 from handlers.options import fill
 from handlers.text import web_url
 
 EVENT = "workflow_dispatch"
 WRITE = {"actions": "write"}
 WAITING = "Waiting for the workflow to start on GitHub"
-DELETED = "The workflow run was deleted on GitHub before the relay saw how it ended"
 # A run's id is `dispatched_at=` and the time until GitHub has named the run.
 _DISPATCHED_AT = "dispatched_at"
 # What GitHub's text for a 422 means; the first one on GitHub Enterprise Server up to 3.19.

@@ -11,6 +11,7 @@ from handlers.contract import Run, State
 from handlers.github_actions.api import Job, Jobs, WorkflowRun
 from handlers.text import one_line
 
+DELETED = "The workflow run was deleted on GitHub before the relay saw how it ended"
 MAX_NAME = 40
 _QUEUED = {
     "requested": "Workflow {name} is queued on GitHub",

@@ -17,13 +17,12 @@ from handlers.contract import Deployment, GitHubApi, Run, State
 from handlers.errors import Rejected
 from handlers.github_actions.api import ACTIONS_BOT, Actions, WorkflowRun, retry_rejections
 from handlers.github_actions.options import GitHubActionsOptions
-from handlers.github_actions.status import RunWithJobs, deployment_run, has_useful_jobs
+from handlers.github_actions.status import DELETED, RunWithJobs, deployment_run, has_useful_jobs
 
 EVENT = "deployment"
 READ = {"actions": "read", "deployments": "read"}
 CANCEL = {"actions": "write"}
 WAITING = Run("", State.QUEUED, description="Waiting for a workflow to start on GitHub")
-DELETED = "The workflow run was deleted on GitHub before the relay saw how it ended"
 BY_ACTIONS = (
     "GitHub starts no workflow for a deployment made with a workflow's GITHUB_TOKEN; make it with"
     " an App's or a person's"

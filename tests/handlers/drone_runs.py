@@ -48,7 +48,7 @@ class World:
         return self.drone.builds(SLUG, "promote")
 
     def posts(self) -> list[str]:
-        """What was asked of Drone that changes something."""
+        """Calls to Drone that change something."""
         return [call.path for call in self.drone.calls if call.method != "GET"]
 
     def page(self, build: Build) -> str:
@@ -73,7 +73,7 @@ async def ended(handler: Handler, deployment: Deployment, run: Run) -> list[Run]
 
 
 async def waits(handler: Handler, deployment: Deployment) -> str:
-    """The words of a start for which it is too early."""
+    """The message of a start that is too early."""
     with pytest.raises(NotReady) as caught:
         await handler.start(deployment)
     return str(caught.value)

@@ -85,7 +85,7 @@ class World:
             await asyncio.sleep(0.005)
 
     def posts(self) -> int:
-        """How often Spinnaker was asked to start something."""
+        """Calls to Spinnaker that start something."""
         return len([call for call in self.spinnaker.calls if call.method == "POST"])
 
 

@@ -1,4 +1,4 @@
-"""Every handler is as the contract asks; whatever is added to HANDLERS is asked the same."""
+"""Every handler follows the contract; whatever is added to HANDLERS is checked, too."""
 
 import inspect
 from datetime import timedelta

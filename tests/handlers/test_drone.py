@@ -22,7 +22,7 @@ async def world() -> AsyncIterator[World]:
 
 @pytest.fixture
 async def held() -> AsyncIterator[World]:
-    """Builds stay as they are until they are told."""
+    """Builds keep their status until the test changes it."""
     async with a_world(takes=None) as world:
         yield world
 

@@ -19,7 +19,7 @@ NOT_THERE = f"Waiting for the Drone build of {SHORT}"
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    """Builds stay as they are until they are told."""
+    """Builds keep their status until the test changes it."""
     async with a_world(takes=None) as world:
         yield world
 

@@ -1,4 +1,4 @@
-"""Internal tooling in trouble: what goes wrong on the way, and where redirects may lead."""
+"""Failures of internal tooling: broken calls, bad responses, and where redirects may lead."""
 
 from collections.abc import Awaitable
 from datetime import UTC, datetime

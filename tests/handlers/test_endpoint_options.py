@@ -1,4 +1,4 @@
-"""What deploy.yml may say of internal tooling, and what it is told where that cannot work."""
+"""The options of internal tooling in deploy.yml, and the remedies for wrong ones."""
 
 from pathlib import Path
 from typing import Any

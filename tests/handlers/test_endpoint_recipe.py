@@ -1,4 +1,4 @@
-"""The pieces of docs/http-tooling.md that are meant to be copied: they work as they stand."""
+"""The pieces of docs/http-tooling.md that are meant to be copied: they work as they are."""
 
 import asyncio
 import json

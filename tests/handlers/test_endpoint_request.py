@@ -1,4 +1,4 @@
-"""What internal tooling is sent, as the stand-in gets it."""
+"""What is sent to internal tooling, as the stand-in receives it."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What becomes of GitHub's words for how runs of workflows stand."""
+"""GitHub's states of workflow runs as the relay's states and descriptions."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

@@ -45,7 +45,7 @@ async def test_messages_hide_paths_and_queries(http: Http, tool: FakeTool) -> No
     assert str(error) == f"Tool at {tool.host} answers 503: Server Error"
 
 
-# -- asked to wait -----------------------------------------------------------------------------
+# -- rate limits --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What people read of a tool in trouble: GitHub cuts it, and the remedy has to stand before."""
+"""Messages for people about a failing tool: GitHub cuts them, so the remedy comes first."""
 
 import socket
 from collections.abc import AsyncIterator, Awaitable

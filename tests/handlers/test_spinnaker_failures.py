@@ -1,4 +1,4 @@
-"""A Spinnaker that answers badly, or not at all: said in plain words, and nothing runs twice."""
+"""A Spinnaker that responds badly, or not at all: messages are plain, and nothing runs twice."""
 
 import asyncio
 import signal

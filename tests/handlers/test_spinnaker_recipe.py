@@ -1,4 +1,4 @@
-"""The recipe of docs/spinnaker.md, fed to the stand-in as it stands there."""
+"""The recipe of docs/spinnaker.md, fed to the stand-in unchanged."""
 
 import json
 import re

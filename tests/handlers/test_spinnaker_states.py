@@ -1,4 +1,4 @@
-"""Every status of Spinnaker's as GitHub's state, with words for people."""
+"""Every status of Spinnaker's as GitHub's state, with a description for people."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

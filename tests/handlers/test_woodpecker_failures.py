@@ -1,4 +1,4 @@
-"""A Woodpecker that answers badly, or not at all: said in plain words, and nothing runs twice."""
+"""A Woodpecker that responds badly, or not at all: messages are plain, and nothing runs twice."""
 
 import asyncio
 import signal

@@ -36,7 +36,7 @@ class Received(NamedTuple):
 
 
 class FakeTool(Server):
-    """A tool that says what it is told to, and keeps what it was asked."""
+    """A tool with configurable responses, which records the requests it received."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class FakeTool(Server):
 
     @property
     def host(self) -> str:
-        """As people are told of it."""
+        """As messages name it."""
         return self.url.removeprefix("http://")
 
     def responds(self, status: int, body: Any, location: str = "") -> None:
@@ -136,7 +136,7 @@ async def served_with_tls(
 
 @asynccontextmanager
 async def speaking(*pieces: bytes, ends: str = "closes", pause: float = 0) -> AsyncIterator[str]:
-    """A server that says just this once it is asked, whatever it is; then closes, resets, stays."""
+    """A server that sends these bytes after any request; then closes, resets or stays."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if pieces:
