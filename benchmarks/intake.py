@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import SECRET, Result, load
-from webhook.sandbox.sandbox import Sandbox, free_ports
+from sandbox.sandbox import Sandbox, free_ports
 from webhook.store.embedded import EmbeddedPostgres
 from webhook.store.migrate import migrate
 

@@ -10,16 +10,11 @@ from dataclasses import replace
 import pytest
 
 from handlers import HANDLERS
-from webhook.work import (
-    answer_create,
-    answers,
-    look,
-    queue,
-    slack_post,
-    sweep,
-    tell_github,
-    worker,
-)
+from webhook import worker
+from webhook.engine import runner, statuses
+from webhook.jobs import queue, rescue
+from webhook.slack import post
+from webhook.slack.actions import create, run
 
 # Seconds. Not less: many deployments at once would keep the machine busy with looks.
 LOOK = 0.2
@@ -33,10 +28,10 @@ def in_a_hurry() -> Iterator[None]:
         for handler in HANDLERS.values():
             patch.setattr(handler, "pace", replace(handler.pace, least=LOOK))
         patch.setattr(worker, "POLL_EVERY", POLL)
-        patch.setattr(look, "LOOK_AGAIN", SOON)
+        patch.setattr(runner, "LOOK_AGAIN", SOON)
         patch.setattr(queue, "_SHORT_WAIT", SOON)
-        patch.setattr(tell_github, "LOOK_AFTER", SOON)
-        for module in (answer_create, answers, slack_post):
+        patch.setattr(statuses, "LOOK_AFTER", SOON)
+        for module in (create, run, post):
             patch.setattr(module, "LOOK_AFTER", (SOON, *module.LOOK_AFTER[1:]))
-        patch.setattr(sweep, "SWEEP_EVERY", 1)
+        patch.setattr(rescue, "SWEEP_EVERY", 1)
         yield

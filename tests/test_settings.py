@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from webhook.errors import Faults
+from webhook.errors import ConfigErrors
 from webhook.settings import VARIABLES, Settings, config_path
-from webhook.start import read, read_config
+from webhook.startup import read, read_config
 
 
 @cache
@@ -60,7 +60,7 @@ def environ(**variables: str) -> Mapping[str, str]:
 
 
 def faults(**variables: str) -> tuple[str, ...]:
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         settings(**variables)
     return caught.value.faults
 
@@ -81,7 +81,7 @@ def test_the_least_that_is_needed_gets_the_documented_defaults() -> None:
 
 
 def test_an_empty_environment_names_all_that_is_needed_at_once() -> None:
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         Settings.from_environ({})
     assert [fault.split()[0] for fault in caught.value.faults] == [
         "GITPLOY_SERVER_HOST",
@@ -259,7 +259,7 @@ def test_every_variable_is_described_once() -> None:
 
 def test_deploy_yml_that_is_not_there_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "deploy.yml"
-    with pytest.raises(Faults, match="cannot be read: No such file or directory; write it"):
+    with pytest.raises(ConfigErrors, match="cannot be read: No such file or directory; write it"):
         read_config({"GITPLOY_CONFIG": f" {path} "})
     path.write_text("envs: [{name: x, handler: command, with: {run: ['true']}}]")
     assert read_config({"GITPLOY_CONFIG": str(path)}).envs[0].name == "x"

@@ -19,16 +19,16 @@ import psycopg
 from psycopg.rows import dict_row
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from sandbox.github.model import Deployment
+from sandbox.sandbox import REPOSITORY, Sandbox
+from sandbox.slack.model import Message
 from tests.pace import in_a_hurry
-from webhook import logs, start
+from webhook import logs, startup
 from webhook.app import create_app
-from webhook.sandbox.github_model import Deployment
-from webhook.sandbox.sandbox import REPOSITORY, Sandbox
-from webhook.sandbox.slack_model import Message
-from webhook.start import Setup
-from webhook.work.relay import open_relay
-from webhook.work.socket_mode import listening
-from webhook.work.worker import work
+from webhook.engine.services import open_services
+from webhook.slack.socket_listener import listening
+from webhook.startup import Setup
+from webhook.worker import work
 
 DEPLOY_YML = """
 slack: {channel: "#deploys"}
@@ -116,10 +116,10 @@ class World:
     def start_worker(self) -> None:
         async def run(stop: asyncio.Event) -> None:
             async with (
-                open_relay(self.setup, self.store_url, self.slack_pace) as relay,
+                open_services(self.setup, self.store_url, self.slack_pace) as services,
                 listening(self.setup, self.store_url),
             ):
-                await work(relay, stop)
+                await work(services, stop)
 
         stop = asyncio.Event()
         self.workers.append((asyncio.create_task(run(stop)), stop))
@@ -225,7 +225,7 @@ def _web(
 ) -> tuple[BaseWSGIServer, Setup]:
     server = make_server("127.0.0.1", 0, _not_yet, threaded=True)
     variables = sandbox.environ(data_dir, config, server.port) | environ
-    setup = start.set_up({"PATH": os.environ["PATH"], **variables})
+    setup = startup.set_up({"PATH": os.environ["PATH"], **variables})
     server.app = create_app(setup, store_url)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     return server, setup

@@ -13,10 +13,10 @@ import click
 import psycopg
 import structlog
 
-from webhook import start
+from webhook import startup
+from webhook.cli.slack import slack
 from webhook.errors import UserError
-from webhook.slack_commands import slack
-from webhook.start import Setup
+from webhook.startup import Setup
 from webhook.store import database, health
 from webhook.store.embedded import EmbeddedPostgres
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _set_up() -> Setup:
-    setup = start.set_up(os.environ)
+    setup = startup.set_up(os.environ)
     for warning in setup.settings.warnings:
         log.warning(warning)
     return setup
@@ -74,10 +74,10 @@ def _watch_stdin(_context: click.Context, _parameter: click.Parameter, watch: bo
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 16))
 def up(workers: int) -> None:
     """Web, workers and, where no store is configured, PostgreSQL: all in one."""
-    from webhook.serve import require_port
+    from webhook.cli.server import require_port
+    from webhook.cli.up import claim
+    from webhook.cli.up import up as run
     from webhook.store.migrate import migrate as migrate_store
-    from webhook.up import claim
-    from webhook.up import up as run
 
     settings = _set_up().settings
     require_port(settings.port)
@@ -100,11 +100,11 @@ def up(workers: int) -> None:
 @_until_stdin_closes
 def web() -> None:
     """The web process: webhook, pages, probes."""
-    from webhook.serve import require_port, serve
+    from webhook.cli.server import require_port, serve
 
     setup = _set_up()
     require_port(setup.settings.port)
-    with start.store(setup.settings) as url:
+    with startup.store(setup.settings) as url:
         os.environ["GITPLOY_STORE_SOURCE"] = url
         serve(setup.settings.port, setup.settings.web_processes)
 
@@ -113,9 +113,9 @@ def web() -> None:
 @_until_stdin_closes
 def worker() -> None:
     """A worker process; any number of them may run."""
-    from webhook.work.relay import open_relay
-    from webhook.work.socket_mode import listening
-    from webhook.work.worker import work
+    from webhook.engine.services import open_services
+    from webhook.slack.socket_listener import listening
+    from webhook.worker import work
 
     setup = _set_up()
 
@@ -123,10 +123,10 @@ def worker() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with open_relay(setup, url) as relay, listening(setup, url):
-            await work(relay, stop)
+        async with open_services(setup, url) as services, listening(setup, url):
+            await work(services, stop)
 
-    with start.store(setup.settings) as url:
+    with startup.store(setup.settings) as url:
         with database.connect(url) as connection:
             health.require_newest(connection)
         asyncio.run(run(url))
@@ -137,7 +137,7 @@ def migrate() -> None:
     """Bring the store's tables up to date."""
     from webhook.store.migrate import migrate as migrate_store
 
-    with start.store(_set_up().settings) as url:
+    with startup.store(_set_up().settings) as url:
         migrate_store(url)
     click.echo("The store is up to date.")
 
@@ -154,7 +154,7 @@ def check() -> None:
 def schema() -> None:
     """The JSON Schema of deploy.yml, for editors."""
     from handlers import HANDLERS
-    from webhook.deployments.config import json_schema
+    from webhook.config.load import json_schema
 
     options = {name: handler.Options for name, handler in HANDLERS.items()}
     click.echo(json.dumps(json_schema(options), indent=2))
@@ -168,7 +168,7 @@ def deliveries(limit: int, deployment_id: int | None, ignored: bool) -> None:
     """What GitHub delivered last, and what became of it."""
     from webhook.store.deliveries import newest
 
-    with start.store(_set_up().settings) as url, database.connect(url) as connection:
+    with startup.store(_set_up().settings) as url, database.connect(url) as connection:
         health.require_newest(connection)
         for row in newest(connection, limit, deployment_id=deployment_id, ignored=ignored):
             about = f" deployment {row.deployment_id}" if row.deployment_id else ""
@@ -184,7 +184,7 @@ def deliveries(limit: int, deployment_id: int | None, ignored: bool) -> None:
 @click.option("--all", "every_tool", is_flag=True, help="A deployment through every tool.")
 def demo(keep: bool, as_json: bool, every_tool: bool) -> None:
     """The main job on stand-ins for GitHub, Slack and the tools; needs no accounts."""
-    from webhook.sandbox.demo import demo as run
+    from sandbox.demo.demo import demo as run
 
     sys.exit(asyncio.run(run(keep=keep, as_json=as_json, every_tool=every_tool)))
 

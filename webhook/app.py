@@ -4,15 +4,20 @@ import os
 
 from flask import Flask
 
-from webhook import start
-from webhook.inbound import github, people, probes, slack, slack_install, tools
-from webhook.links import Links
-from webhook.start import Setup
+from webhook import startup
+from webhook.github import webhook
+from webhook.jobs.inbox import Intake
+from webhook.security.cipher import Cipher
+from webhook.security.links import Links
+from webhook.slack.actions import http
+from webhook.slack.actions.intake import AnswerIntake
+from webhook.slack.install import views as slack_install
+from webhook.startup import Setup
+from webhook.status_api import views as tools
 from webhook.store import jobs
 from webhook.store.database import Sync, sync_pool
-from webhook.vault import Vault
-from webhook.work.answer_intake import AnswerIntake
-from webhook.work.intake import Intake
+from webhook.web import probes
+from webhook.web.pages import views
 
 # Connections for pages, tools and probes; the intake has one of its own.
 POOL_SIZE = 3
@@ -21,24 +26,24 @@ ANSWERS_POOL_SIZE = 2
 
 def create_app(setup: Setup, store_url: str) -> Flask:
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = github.LARGEST_BODY + 1
+    app.config["MAX_CONTENT_LENGTH"] = webhook.LARGEST_BODY + 1
     pool = sync_pool(store_url, POOL_SIZE)
     # Of their own, because Slack waits for three seconds only.
     answers = sync_pool(store_url, ANSWERS_POOL_SIZE)
     links = Links(setup.settings.server_url, setup.secret_keys)
-    app.register_blueprint(github.blueprint(Intake(store_url), setup.settings.webhook_secrets))
+    app.register_blueprint(webhook.blueprint(Intake(store_url), setup.settings.webhook_secrets))
     app.register_blueprint(probes.blueprint(pool))
     app.register_blueprint(
         tools.blueprint(pool, setup.settings.server_url, setup.secret_keys, setup.secrets)
     )
-    app.register_blueprint(people.blueprint(pool, links))
+    app.register_blueprint(views.blueprint(pool, links))
     app.register_blueprint(
         slack_install.blueprint(
-            pool, setup.settings, setup.config, Vault(setup.secret_keys), _told_again
+            pool, setup.settings, setup.config, Cipher(setup.secret_keys), _told_again
         )
     )
     app.register_blueprint(
-        slack.blueprint(setup.settings.slack, AnswerIntake(answers, setup.config))
+        http.blueprint(setup.settings.slack, AnswerIntake(answers, setup.config))
     )
     return app
 
@@ -50,6 +55,6 @@ def _told_again(connection: Sync, _team: str) -> None:
 
 def from_environ() -> Flask:
     """What each process of the web server loads; `python -m webhook web` has set the store."""
-    setup = start.set_up(os.environ)
+    setup = startup.set_up(os.environ)
     assert setup.settings.store_source
     return create_app(setup, setup.settings.store_source)

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
-from webhook import report_tokens
+from webhook.security import report_tokens
 
 HIDDEN = "***"
 

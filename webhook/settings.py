@@ -1,6 +1,6 @@
 """The relay's settings, from environment variables.
 
-Errors: `Faults`, with every variable that is wrong, what is wrong with it and the remedy.
+Errors: `ConfigErrors`, with every variable that is wrong, what is wrong with it and the remedy.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from webhook import setting_values as values
-from webhook.errors import Faults
+from webhook.errors import ConfigErrors
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ class Settings:
         read = _read(environ, faults)
         faults += _missing(environ)
         if faults:
-            raise Faults(faults)
+            raise ConfigErrors(faults)
         return cls(
             server_host=read["GITPLOY_SERVER_HOST"],
             server_proto=read["GITPLOY_SERVER_PROTO"],

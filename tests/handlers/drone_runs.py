@@ -17,9 +17,9 @@ from handlers.drone import Drone as Handler
 from handlers.drone.options import DroneOptions
 from handlers.errors import NotReady
 from handlers.http import Http
+from sandbox.drone.model import Build, Repo
+from sandbox.drone.server import Drone
 from tests.handlers.runs import a_context, a_deployment
-from webhook.sandbox.drone import Drone
-from webhook.sandbox.drone_model import Build, Repo
 
 SLUG = "acme/shop"
 SHA = a_deployment().sha

@@ -13,13 +13,13 @@ import aiohttp
 
 from handlers.contract import Deployment, Run
 from handlers.github_actions import GitHubActions, GitHubActionsOptions
+from sandbox.github_actions.model import Job, Workflow, WorkflowRun
+from sandbox.github_actions.server import Actions
+from sandbox.sandbox import REPOSITORY, Sandbox
 from tests.handlers.runs import a_context, a_deployment
-from webhook.outbound.github import GitHub
-from webhook.sandbox.github_actions import Actions
-from webhook.sandbox.github_actions_model import Job, Workflow, WorkflowRun
-from webhook.sandbox.sandbox import REPOSITORY, Sandbox
+from webhook.github.client import GitHub
+from webhook.github.handler_api import ToolsGitHub
 from webhook.settings import Settings
-from webhook.work.tools_github import ToolsGitHub
 
 RUN_NAME = "Deploy ${{ github.event.deployment.environment }} #${{ github.event.deployment.id }}"
 DISPATCH_NAME = "Deploy #${{ inputs.deployment_id }}"

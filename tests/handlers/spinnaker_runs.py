@@ -14,9 +14,9 @@ from handlers.contract import Deployment, Run
 from handlers.http import Http
 from handlers.spinnaker import Spinnaker as Handler
 from handlers.spinnaker.options import SpinnakerOptions
+from sandbox.spinnaker.model import Execution
+from sandbox.spinnaker.server import Spinnaker
 from tests.handlers.runs import a_context, a_deployment
-from webhook.sandbox.spinnaker import Spinnaker
-from webhook.sandbox.spinnaker_model import Execution
 
 SOURCE = "github-deployment"
 CONSTRAINTS = {

@@ -9,11 +9,11 @@ import pytest
 
 from handlers import HANDLERS
 from handlers.woodpecker import WoodpeckerOptions
+from sandbox.sandbox import REPOSITORY, Sandbox
+from sandbox.woodpecker import Woodpecker
 from tests.world import live
-from webhook.deployments import config
-from webhook.errors import Faults
-from webhook.sandbox.sandbox import REPOSITORY, Sandbox
-from webhook.sandbox.woodpecker import Woodpecker
+from webhook.config import load as config
+from webhook.errors import ConfigErrors
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/adding-a-tool.md").read_text()
@@ -21,7 +21,7 @@ HANDLER = (ROOT / "handlers/woodpecker.py").read_text()
 SHOWN = [
     "handlers/__init__.py",
     "handlers/woodpecker.py",
-    "webhook/sandbox/woodpecker.py",
+    "sandbox/woodpecker.py",
     "tests/handlers/test_woodpecker.py",
     "tests/handlers/test_woodpecker_failures.py",
 ]
@@ -95,7 +95,7 @@ def test_the_example_loads() -> None:
 def test_what_is_wrong_is_reported_as_the_page_says() -> None:
     wrong = re.sub(r" +token: .*\n", "", example()).replace("https://ci", "ci")
     wrong = wrong.replace("REGION", "event")
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         load(wrong)
     [stated] = re.findall(r"^```\n(deploy\.yml:.*?)\n```$", PAGE, re.M | re.S)
     assert str(caught.value) == stated

@@ -8,7 +8,7 @@ import pytest
 
 from handlers import HANDLERS, contract
 from handlers.contract import Deployment, Handler, KeepsOutput, Pace, Run
-from webhook.deployments import config
+from webhook.config import load as config
 
 NAMES = sorted(HANDLERS)
 every_handler = pytest.mark.parametrize("name", NAMES)

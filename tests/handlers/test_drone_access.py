@@ -11,10 +11,10 @@ from handlers.contract import VerifiesAccess
 from handlers.drone import Drone as Handler
 from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
+from sandbox.drone.server import Drone
+from sandbox.faults import Fault
 from tests.handlers.drone_runs import SLUG, World
 from tests.handlers.tools import FakeTool, a_certificate, served_with_tls
-from webhook.sandbox.drone import Drone
-from webhook.sandbox.faults import Fault
 
 USER = "GET /user"
 

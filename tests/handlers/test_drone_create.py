@@ -6,10 +6,10 @@ import pytest
 
 from handlers.contract import State
 from handlers.errors import Rejected
+from sandbox.faults import Fault
 from tests.handlers.drone_runs import SHA, SHORT, SLUG, World, a_world, waits
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import unknown_outcome
-from webhook.sandbox.faults import Fault
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from aiohttp.test_utils import TestServer, unused_port
 from handlers.contract import Run, State
 from handlers.drone import Drone
 from handlers.errors import Rejected, Unavailable
+from sandbox.faults import Fault
+from sandbox.server import Server
 from tests.handlers.drone_runs import SLUG, World, a_world, waits
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import FakeTool, a_certificate, not_done, unknown_outcome
-from webhook.sandbox.faults import Fault
-from webhook.sandbox.server import Server
 
 ONE = "GET /repos/acme/shop/builds/*"
 PROMOTE = "POST /repos/acme/shop/builds/*/promote"

@@ -8,8 +8,8 @@ import yaml
 
 from handlers.drone.options import DroneOptions
 from tests.handlers.tools import a_certificate
-from webhook.deployments import config
-from webhook.errors import Faults
+from webhook.config import load as config
+from webhook.errors import ConfigErrors
 
 LEAST = {"url": "https://drone.example.com", "token": "${DRONE_TOKEN}"}
 
@@ -26,7 +26,7 @@ def load(**options: Any) -> DroneOptions:
 
 
 def faults(**options: Any) -> str:
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         load(**LEAST | options)
     return str(caught.value)
 
@@ -40,7 +40,7 @@ def test_address_and_token_are_enough() -> None:
 
 @pytest.mark.parametrize("missing", LEAST)
 def test_address_and_token_are_needed(missing: str) -> None:
-    with pytest.raises(Faults, match=missing):
+    with pytest.raises(ConfigErrors, match=missing):
         load(**{name: value for name, value in LEAST.items() if name != missing})
 
 

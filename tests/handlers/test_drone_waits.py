@@ -6,10 +6,10 @@ import pytest
 
 from handlers.contract import State
 from handlers.errors import NotReady, Rejected, Unavailable
+from sandbox.faults import Fault
 from tests.handlers.drone_runs import OTHER_SHA, SHORT, World, a_world, started_ago, waits
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import not_done, unknown_outcome
-from webhook.sandbox.faults import Fault
 
 LIST = "GET /repos/acme/shop/builds"
 PROMOTE = "POST /repos/acme/shop/builds/*/promote"

@@ -11,11 +11,11 @@ from handlers.contract import Deployment, Run, State
 from handlers.endpoint import WAITING, Endpoint
 from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import Http
+from sandbox.faults import Fault
+from sandbox.tooling.model import Mode
+from sandbox.tooling.server import Tooling
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment
-from webhook.sandbox.faults import Fault
-from webhook.sandbox.tooling import Tooling
-from webhook.sandbox.tooling_model import Mode
 
 SECRET = "It's a Secret to Everybody"
 KEY = a_deployment().id

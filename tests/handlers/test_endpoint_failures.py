@@ -12,10 +12,10 @@ from handlers.contract import Run, State
 from handlers.endpoint import Endpoint
 from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import Http
+from sandbox.faults import Fault
 from tests.handlers.endpoints import POLLED, an_endpoint
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import FakeTool, a_certificate, not_done, served_with_tls, unknown_outcome
-from webhook.sandbox.faults import Fault
 
 LARGE = "x" * 9 * 2**20
 

@@ -10,8 +10,8 @@ from handlers.contract import Handler
 from handlers.endpoint import Endpoint, EndpointOptions
 from tests.handlers.runs import a_context
 from tests.handlers.tools import a_certificate
-from webhook.deployments import config
-from webhook.errors import Faults
+from webhook.config import load as config
+from webhook.errors import ConfigErrors
 
 URL = "https://deploy.acme.io/deploy"
 
@@ -144,7 +144,7 @@ def test_deploy_yml_is_read() -> None:
     ],
 )
 def test_errors_name_their_key(text: str, environ: dict[str, str], fault: str) -> None:
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         load(text, **environ)
     assert fault in str(caught.value)
     assert "hunter2" not in str(caught.value)

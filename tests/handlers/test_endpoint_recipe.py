@@ -21,7 +21,7 @@ from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment, eventually
 from tests.handlers.tools import FakeTool
-from webhook.deployments import config
+from webhook.config import load as config
 
 PAGE = (Path(__file__).parents[2] / "docs" / "http-tooling.md").read_text()
 SECRET = "a long random word"

@@ -14,11 +14,11 @@ from handlers.endpoint import Endpoint
 from handlers.endpoint.protocol import signature
 from handlers.errors import Rejected
 from handlers.http import Http
+from sandbox.tooling.model import Mode
+from sandbox.tooling.server import Tooling
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import FakeTool
-from webhook.sandbox.tooling import Tooling
-from webhook.sandbox.tooling_model import Mode
 
 SECRET = "It's a Secret to Everybody"
 KEY = a_deployment().id

@@ -11,11 +11,11 @@ import pytest
 from handlers.contract import Run, State
 from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.github_actions import GitHubActions
+from sandbox.faults import Fault
+from sandbox.github_actions.model import Job
+from sandbox.sandbox import REPOSITORY
 from tests.handlers.github_actions_runs import OnGitHub, ended, followed, opened
 from tests.handlers.runs import eventually
-from webhook.sandbox.faults import Fault
-from webhook.sandbox.github_actions_model import Job
-from webhook.sandbox.sandbox import REPOSITORY
 
 DISPATCH = "POST *dispatches"
 EVENTS = ["deployment", "workflow_dispatch"]

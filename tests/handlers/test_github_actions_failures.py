@@ -11,9 +11,9 @@ import pytest
 from handlers.contract import Deployment, Run, State
 from handlers.errors import Unavailable, UnknownOutcome
 from handlers.github_actions import GitHubActions
+from sandbox.faults import Fault
 from tests.handlers.github_actions_runs import OnGitHub, opened
 from tests.handlers.tools import a_certificate, served_with_tls
-from webhook.sandbox.faults import Fault
 
 HTML = "<!doctype html><title>502 Bad Gateway</title>"
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from handlers.github_actions import GitHubActionsOptions
-from webhook.deployments.config import load
-from webhook.errors import Faults
+from webhook.config.load import load
+from webhook.errors import ConfigErrors
 
 
 def options(with_: str) -> GitHubActionsOptions:
@@ -65,7 +65,7 @@ def many(count: int) -> str:
     ],
 )
 def test_what_does_not_fit_is_rejected_with_the_remedy(with_: str, message: str) -> None:
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         options(with_)
     [fault] = caught.value.faults
     assert message in fault

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from handlers.contract import State
+from sandbox.github_actions.model import Job
+from sandbox.sandbox import REPOSITORY
 from tests.handlers.github_actions_runs import OnGitHub, ended, opened
 from tests.handlers.runs import eventually
-from webhook.sandbox.github_actions_model import Job
-from webhook.sandbox.sandbox import REPOSITORY
 
 UNTITLED = {"run_name": ""}
 

@@ -10,8 +10,8 @@ import pytest
 
 from handlers.errors import BUSY
 from handlers.http import MAX_CALLS_PER_ORIGIN, Http
+from sandbox.faults import Fault
 from tests.handlers.tools import FakeTool, not_done, speaking, unknown_outcome
-from webhook.sandbox.faults import Fault
 
 # -- answers -----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from handlers.http import MAX_RESPONSE_BYTES, SET_CA, Http, tls_context
+from sandbox.faults import Fault
 from tests.handlers.tools import (
     FakeTool,
     a_certificate,
@@ -19,7 +20,6 @@ from tests.handlers.tools import (
     speaking,
     unknown_outcome,
 )
-from webhook.sandbox.faults import Fault
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pydantic import BaseModel, PositiveInt, TypeAdapter
 
 from handlers.errors import Rejected, UnknownOutcome
 from handlers.http import Http, read_only
+from sandbox.faults import Fault
 from tests.handlers.tools import FakeTool, not_done
-from webhook.sandbox.faults import Fault
 
 T = TypeVar("T")
 NOTHING_THERE = "answers 404: nothing is there; check its address in deploy.yml"

@@ -8,6 +8,7 @@ import pytest
 
 from handlers.contract import Run, State
 from handlers.errors import Rejected, Unavailable
+from sandbox.faults import Fault
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import (
     SOURCE,
@@ -17,7 +18,6 @@ from tests.handlers.spinnaker_runs import (
     an_hour_later,
     numbered,
 )
-from webhook.sandbox.faults import Fault
 
 DECK = "https://spinnaker.example"
 

@@ -11,9 +11,9 @@ from handlers.contract import VerifiesAccess
 from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
 from handlers.spinnaker import Spinnaker as Handler
+from sandbox.faults import Fault
+from sandbox.spinnaker.server import Spinnaker
 from tests.handlers.spinnaker_runs import World, a_pipeline
-from webhook.sandbox.faults import Fault
-from webhook.sandbox.spinnaker import Spinnaker
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import Http
 from handlers.spinnaker import Spinnaker as Handler
 from handlers.spinnaker.options import SpinnakerOptions
+from sandbox.faults import Fault
 from tests.handlers.runs import a_context, a_deployment
 from tests.handlers.spinnaker_runs import SOURCE, World, a_pipeline, a_world
 from tests.handlers.tools import FakeTool, a_certificate, served_with_tls
-from webhook.sandbox.faults import Fault
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENT = a_deployment()

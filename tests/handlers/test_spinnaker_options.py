@@ -8,8 +8,8 @@ import yaml
 
 from handlers.spinnaker.options import SpinnakerOptions
 from tests.handlers.tools import a_certificate
-from webhook.deployments.config import load
-from webhook.errors import Faults
+from webhook.config.load import load
+from webhook.errors import ConfigErrors
 
 URL = "https://gate.example"
 BY_WEBHOOK = {"url": URL, "source": "github-deployment"}
@@ -30,7 +30,7 @@ def loaded(**options: Any) -> SpinnakerOptions:
 
 
 def rejected(**options: Any) -> str:
-    with pytest.raises(Faults) as caught:
+    with pytest.raises(ConfigErrors) as caught:
         loaded(**options)
     [fault] = str(caught.value).splitlines()
     return fault

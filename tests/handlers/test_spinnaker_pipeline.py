@@ -7,9 +7,9 @@ import pytest
 
 from handlers.contract import Run, State
 from handlers.errors import Rejected, UnknownOutcome
+from sandbox.faults import Fault
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import World, a_pipeline, a_world, numbered
-from webhook.sandbox.faults import Fault
 
 DECK = "https://spinnaker.example"
 BY_NAME: dict[str, Any] = {"application": "shop", "pipeline": "Deploy to production"}

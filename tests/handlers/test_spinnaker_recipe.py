@@ -16,11 +16,11 @@ from handlers.contract import Deployment, State
 from handlers.http import Http
 from handlers.spinnaker.options import STANDARD_PARAMETERS, SpinnakerOptions
 from handlers.spinnaker.states import STATUSES
+from sandbox.server import Server
+from sandbox.spinnaker.server import Spinnaker
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import World
-from webhook.deployments.config import load
-from webhook.sandbox.server import Server
-from webhook.sandbox.spinnaker import Spinnaker
+from webhook.config.load import load
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "spinnaker.md").read_text()

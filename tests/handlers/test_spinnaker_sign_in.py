@@ -11,10 +11,10 @@ from aiohttp import web
 
 from handlers.contract import State
 from handlers.errors import Rejected, Unavailable
+from sandbox.spinnaker.server import Spinnaker
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import World, a_pipeline, a_world
 from tests.handlers.tools import FakeTool, a_certificate
-from webhook.sandbox.spinnaker import Spinnaker
 
 DEPLOYMENT = a_deployment()
 

@@ -9,9 +9,9 @@ import pytest
 from handlers.contract import Run, State
 from handlers.spinnaker.gate import Execution
 from handlers.spinnaker.states import STATUSES, ExecutionState, combined, execution_state
+from sandbox.faults import Fault
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import World, a_pipeline, a_world, an_hour_later
-from webhook.sandbox.faults import Fault
 
 OPEN = {"NOT_STARTED", "BUFFERED", "RUNNING", "PAUSED", "SUSPENDED", "REDIRECT"}
 

@@ -13,8 +13,8 @@ from handlers.contract import Run, State
 from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
 from handlers.woodpecker import STATES, Woodpecker, WoodpeckerOptions
+from sandbox import woodpecker as sandbox
 from tests.handlers.runs import a_context, a_deployment
-from webhook.sandbox import woodpecker as sandbox
 
 ROOT = Path(__file__).parents[2]
 SHA = a_deployment().sha

@@ -15,11 +15,11 @@ import pytest
 from handlers.contract import Run, State
 from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.woodpecker import Woodpecker
+from sandbox import woodpecker as sandbox
+from sandbox.faults import Fault
 from tests.handlers.runs import a_deployment, eventually
 from tests.handlers.test_woodpecker import TOKEN, a_handler
 from tests.handlers.tools import a_certificate, served_with_tls
-from webhook.sandbox import woodpecker as sandbox
-from webhook.sandbox.faults import Fault
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENT = a_deployment()

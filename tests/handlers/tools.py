@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from handlers.errors import Unavailable, UnknownOutcome
-from webhook.sandbox.server import Server
+from sandbox.server import Server
 
 
 class Received(NamedTuple):

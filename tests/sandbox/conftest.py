@@ -10,9 +10,9 @@ import pytest
 from gidgethub.aiohttp import GitHubAPI
 from slack_sdk.web.async_client import AsyncWebClient
 
-from webhook.sandbox.github import GitHub
-from webhook.sandbox.github_model import Installation
-from webhook.sandbox.slack import Slack
+from sandbox.github.model import Installation
+from sandbox.github.server import GitHub
+from sandbox.slack.server import Slack
 
 Shape = Callable[[str, Any], Any]
 Answer = tuple[int, Any]

@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from slack_sdk.signature import SignatureVerifier
 
-from webhook.sandbox.server import Server
-from webhook.sandbox.slack import Slack
+from sandbox.server import Server
+from sandbox.slack.server import Slack
 
 
 class Receiver(Server):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from webhook.sandbox.blocks import faults_of, faults_of_view, text_in_all
+from sandbox.slack.blocks import faults_of, faults_of_view, text_in_all
 
 Block = dict[str, Any]
 

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from webhook.sandbox.drone import Drone
-from webhook.sandbox.drone_model import Pipeline
+from sandbox.drone.model import Pipeline
+from sandbox.drone.server import Drone
 
 SHA = "a" * 40
 BUILDS = "/api/repos/acme/shop/builds"

@@ -8,10 +8,10 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from webhook.sandbox.faults import Fault, Faults
-from webhook.sandbox.github import GitHub
-from webhook.sandbox.github_model import Deployment, Installation
-from webhook.sandbox.slack import Slack
+from sandbox.faults import Fault, Faults
+from sandbox.github.model import Deployment, Installation
+from sandbox.github.server import GitHub
+from sandbox.slack.server import Slack
 
 MATCH = "POST /repos/*/*/deployments/*/statuses"
 Headers = dict[str, str]

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from sandbox.github.model import Deployment, Installation
+from sandbox.github.server import GitHub
+from sandbox.github_actions.model import Job, WorkflowRun
+from sandbox.server import Server
 from tests.handlers.runs import eventually
-from webhook.sandbox.github import GitHub
-from webhook.sandbox.github_actions_model import Job, WorkflowRun
-from webhook.sandbox.github_model import Deployment, Installation
-from webhook.sandbox.server import Server
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from gidgethub import apps
 from gidgethub.aiohttp import GitHubAPI
 
-from webhook.sandbox.github import GitHub
-from webhook.sandbox.github_model import Installation
+from sandbox.github.model import Installation
+from sandbox.github.server import GitHub
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from webhook.sandbox.github import GitHub
-from webhook.sandbox.github_creation import MergedError
-from webhook.sandbox.github_model import Installation, RefusedError
+from sandbox.github.creation import MergedError
+from sandbox.github.model import Installation, RefusedError
+from sandbox.github.server import GitHub
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]

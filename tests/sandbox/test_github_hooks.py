@@ -11,11 +11,11 @@ from aiohttp import web
 from gidgethub import sansio
 from gidgethub.aiohttp import GitHubAPI
 
-from webhook.sandbox.faults import Fault
-from webhook.sandbox.github import GitHub
-from webhook.sandbox.github_hooks import sign
-from webhook.sandbox.github_model import Installation, RefusedError
-from webhook.sandbox.server import Server
+from sandbox.faults import Fault
+from sandbox.github.hooks import sign
+from sandbox.github.model import Installation, RefusedError
+from sandbox.github.server import GitHub
+from sandbox.server import Server
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]

@@ -5,8 +5,8 @@ from typing import Any
 
 from gidgethub.aiohttp import GitHubAPI
 
-from webhook.sandbox.github import GitHub
-from webhook.sandbox.github_model import Installation
+from sandbox.github.model import Installation
+from sandbox.github.server import GitHub
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]

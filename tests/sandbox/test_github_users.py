@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from webhook.sandbox.github import GitHub
-from webhook.sandbox.github_model import Installation
+from sandbox.github.model import Installation
+from sandbox.github.server import GitHub
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]

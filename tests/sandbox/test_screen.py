@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from webhook.sandbox.screen import mrkdwn, render
-from webhook.sandbox.slack_model import Message, Whisper
+from sandbox.demo.screen import mrkdwn, render
+from sandbox.slack.model import Message, Whisper
 
 
 @pytest.mark.parametrize(

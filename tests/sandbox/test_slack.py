@@ -10,7 +10,7 @@ from slack_sdk.models.blocks import HeaderBlock, SectionBlock
 from slack_sdk.models.metadata import Metadata
 from slack_sdk.web.async_client import AsyncWebClient
 
-from webhook.sandbox.slack import Slack
+from sandbox.slack.server import Slack
 
 SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "hello"}}
 

@@ -8,9 +8,9 @@ import aiohttp
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
+from sandbox.slack.model import Message, User, Whisper
+from sandbox.slack.server import Slack
 from tests.sandbox.slack_receiver import Receiver
-from webhook.sandbox.slack import Slack
-from webhook.sandbox.slack_model import Message, User, Whisper
 
 PLAIN = {"type": "plain_text", "text": "Cancel"}
 CANCEL = {"type": "button", "action_id": "cancel", "text": PLAIN, "value": "7", "style": "danger"}

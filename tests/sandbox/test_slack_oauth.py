@@ -9,9 +9,9 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from webhook.sandbox.sandbox import Sandbox
-from webhook.sandbox.slack import Slack
-from webhook.sandbox.slack_workspace import Workspace
+from sandbox.sandbox import Sandbox
+from sandbox.slack.server import Slack
+from sandbox.slack.workspace import Workspace
 
 BACK = "https://relay.test/slack/signin"
 

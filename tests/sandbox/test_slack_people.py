@@ -7,7 +7,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from webhook.sandbox.slack import Slack
+from sandbox.slack.server import Slack
 
 
 async def error_of(call: Awaitable[Any]) -> str:

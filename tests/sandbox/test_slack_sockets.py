@@ -13,8 +13,8 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from webhook.sandbox.slack import Slack
-from webhook.sandbox.slack_model import User
+from sandbox.slack.model import User
+from sandbox.slack.server import Slack
 
 
 class Listener:

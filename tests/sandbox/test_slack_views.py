@@ -9,10 +9,10 @@ from slack_sdk.models.blocks import InputBlock, Option, PlainTextInputElement, S
 from slack_sdk.models.views import View as SdkView
 from slack_sdk.web.async_client import AsyncWebClient
 
+from sandbox.demo.screen import render_view
+from sandbox.slack.model import User
+from sandbox.slack.server import Slack
 from tests.sandbox.slack_receiver import Receiver
-from webhook.sandbox.screen import render_view
-from webhook.sandbox.slack import Slack
-from webhook.sandbox.slack_model import User
 
 ENVIRONMENTS = [Option(value=name, text=name) for name in ("staging", "production")]
 FORM = SdkView(

@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from webhook.sandbox.faults import Fault
-from webhook.sandbox.spinnaker import Spinnaker
-from webhook.sandbox.spinnaker_echo import constraint_holds
-from webhook.sandbox.spinnaker_model import Execution
+from sandbox.faults import Fault
+from sandbox.spinnaker.echo import constraint_holds
+from sandbox.spinnaker.model import Execution
+from sandbox.spinnaker.server import Spinnaker
 
 EVENT = {"deployment": {"id": 12, "environment": "production"}, "parameters": {"size": "2"}}
 SEARCH = "/applications/*/executions/search"

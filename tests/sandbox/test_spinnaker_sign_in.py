@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from sandbox.spinnaker.server import Spinnaker
 from tests.sandbox.test_spinnaker import EVENT, SEARCH, ask
-from webhook.sandbox.spinnaker import Spinnaker
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from aiohttp import web
 
-from webhook.sandbox.server import Server
-from webhook.sandbox.spinnaker import Spinnaker
-from webhook.sandbox.spinnaker_expressions import render, with_defaults
-from webhook.sandbox.spinnaker_model import Execution, Json
-from webhook.sandbox.spinnaker_webhooks import load
+from sandbox.server import Server
+from sandbox.spinnaker.expressions import render, with_defaults
+from sandbox.spinnaker.model import Execution, Json
+from sandbox.spinnaker.server import Spinnaker
+from sandbox.spinnaker.webhooks import load
 
 
 class Receiver(Server):

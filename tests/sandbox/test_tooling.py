@@ -10,11 +10,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from sandbox.faults import Fault
+from sandbox.server import Server
+from sandbox.tooling.model import Mode
+from sandbox.tooling.server import Tooling
 from tests.handlers.runs import eventually
-from webhook.sandbox.faults import Fault
-from webhook.sandbox.server import Server
-from webhook.sandbox.tooling import Tooling
-from webhook.sandbox.tooling_model import Mode
 
 SECRET = "It's a Secret to Everybody"
 

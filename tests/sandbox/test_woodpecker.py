@@ -7,9 +7,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from sandbox.faults import Fault
+from sandbox.woodpecker import Repo, Woodpecker
 from tests.handlers.runs import eventually
-from webhook.sandbox.faults import Fault
-from webhook.sandbox.woodpecker import Repo, Woodpecker
 
 SHA = "f95f852bd8fca8fcc58a9a2d6c842781e32a215e"
 DEPLOY = {"event": "deployment", "deploy_to": "production"}

@@ -15,8 +15,8 @@ import psycopg
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from webhook.deployments.slack_actions import Asked, Kind, Reply
 from webhook.errors import RelayError
+from webhook.slack.actions.payloads import Asked, Kind, Reply
 from webhook.store.database import Async, Sync
 
 Outcome = Literal["waiting", "tried", "done", "refused", "failed"]

@@ -9,13 +9,13 @@ from psycopg import sql
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from webhook.deployments.events import GitHubDeployment, Repository
-from webhook.deployments.states import Phase
+from webhook.deployments.phases import Phase
 from webhook.errors import RelayError
+from webhook.github.events import GitHubDeployment, Repository
 from webhook.store.database import Async, Sync
 
 
-class Outdated(RelayError):
+class Conflict(RelayError):
     """Somebody else changed the row since it was read: read it again and decide again."""
 
 
@@ -134,7 +134,7 @@ def read_sync(connection: Sync, deployment_id: int, *, lock: bool = False) -> De
 
 
 async def change(connection: Async, row: DeploymentRow, **columns: Any) -> DeploymentRow:
-    """Set these columns, if nobody else changed the row since; else raises `Outdated`."""
+    """Set these columns, if nobody else changed the row since; else raises `Conflict`."""
     if "run" in columns:
         columns["run"] = Jsonb(columns["run"])
     if "phase" in columns:
@@ -153,7 +153,7 @@ async def change(connection: Async, row: DeploymentRow, **columns: Any) -> Deplo
     cursor = await connection.execute(query, columns)
     values = await cursor.fetchone()
     if values is None:
-        raise Outdated(f"deployment {row.id} was changed by somebody else")
+        raise Conflict(f"deployment {row.id} was changed by somebody else")
     return _row(values)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from webhook.store import places
+from webhook.store import machines
 from webhook.store.database import Async, Sync
 
 # Means nothing; the same in every worker.
@@ -53,7 +53,7 @@ async def bring_home(connection: Async, watcher: str) -> None:
         [PLACE_QUEUE],
     )
     for queue in [row["queue_name"] async for row in cursor]:
-        if await places.is_gone(connection, queue.removeprefix(PLACE_QUEUE), watcher):
+        if await machines.is_gone(connection, queue.removeprefix(PLACE_QUEUE), watcher):
             await connection.execute(
                 "update procrastinate_jobs set queue_name = %s"
                 " where status = 'todo' and queue_name = %s",

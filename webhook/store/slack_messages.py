@@ -7,7 +7,7 @@ from typing import Any, Literal
 from psycopg.rows import class_row
 
 from webhook.store.database import Async, Sync
-from webhook.store.slack_lanes import Slot
+from webhook.store.rate_limits import Slot
 
 # message: the living one; step: in its thread; failures: another channel. (reply: a failure in the
 # thread, as older versions wrote it.)

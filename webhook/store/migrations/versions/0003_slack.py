@@ -5,7 +5,7 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
-# Tokens are encrypted (webhook.vault). `trouble`: why the token is not used any more.
+# Tokens are encrypted (webhook.security.cipher). `trouble`: why the token is not used any more.
 INSTALLATIONS = """
 create table slack_installations (
     team text primary key,

@@ -1,0 +1,220 @@
+"""GitHub's documents: what the API and the webhooks say of the stand-in's data.
+
+Source: the shapes that githubkit generates from GitHub's OpenAPI description; tests compare.
+"""
+
+import base64
+import json
+from datetime import datetime
+
+from sandbox.github.model import (
+    Account,
+    Delivery,
+    Deployment,
+    Installation,
+    Json,
+    Repository,
+    Status,
+    World,
+)
+
+BORN = "2024-01-01T00:00:00Z"
+USER_LINKS = "followers following gists starred subscriptions organizations repos events"
+REPOSITORY_LINKS = (
+    "archive assignees blobs branches collaborators comments commits compare contents contributors "
+    "deployments downloads events forks git_commits git_refs git_tags issue_comment issue_events "
+    "issues keys labels languages merges milestones notifications pulls releases stargazers "
+    "statuses subscribers subscription tags teams trees hooks"
+)
+REPOSITORY_COUNTS = (
+    "forks forks_count stargazers_count watchers watchers_count open_issues open_issues_count size"
+)
+REPOSITORY_BLANKS = "description homepage language license mirror_url"
+REPOSITORY_OFF = "is_template has_pages has_discussions archived disabled fork"
+REPOSITORY_ON = "has_issues has_projects has_wiki has_downloads allow_forking"
+ORGANIZATION_LINKS = "repos events hooks issues members public_members"
+
+
+def iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def node(kind: str, number: int) -> str:
+    return f"{kind}_{base64.urlsafe_b64encode(str(number).encode()).decode().rstrip('=')}"
+
+
+class Documents:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    @property
+    def api(self) -> str:
+        return f"{self._world.url}/api/v3"
+
+    def account(self, account: Account) -> Json:
+        url = f"{self.api}/users/{account.login}"
+        html = self._world.url + ("/apps/" if account.type == "Bot" else "/")
+        return {
+            "login": account.login,
+            "id": account.id,
+            "node_id": node("U", account.id),
+            "avatar_url": f"{self._world.url}/avatars/{account.id}",
+            "gravatar_id": "",
+            "url": url,
+            "html_url": html + account.login.removesuffix("[bot]"),
+            **{f"{link}_url": f"{url}/{link}" for link in USER_LINKS.split()},
+            "received_events_url": f"{url}/received_events",
+            "type": account.type,
+            "site_admin": False,
+        }
+
+    def organization(self, account: Account) -> Json:
+        url = f"{self.api}/orgs/{account.login}"
+        return {
+            "login": account.login,
+            "id": account.id,
+            "node_id": node("O", account.id),
+            "url": url,
+            **{f"{link}_url": f"{url}/{link}" for link in ORGANIZATION_LINKS.split()},
+            "avatar_url": f"{self._world.url}/avatars/{account.id}",
+            "description": None,
+        }
+
+    def app(self) -> Json:
+        app = self._world.app
+        return {
+            "id": app.id,
+            "slug": app.slug,
+            "node_id": node("A", app.id),
+            "client_id": app.client_id,
+            "owner": self.account(app.owner),
+            "name": app.slug,
+            "description": None,
+            "external_url": "https://example.com",
+            "html_url": f"{self._world.url}/apps/{app.slug}",
+            "created_at": BORN,
+            "updated_at": BORN,
+            "permissions": dict(app.permissions),
+            "events": list(app.events),
+        }
+
+    def installation(self, installation: Installation) -> Json:
+        account, app = installation.account, self._world.app
+        url = f"{self.api}/app/installations/{installation.id}"
+        return {
+            "id": installation.id,
+            "account": self.account(account),
+            "repository_selection": installation.selection,
+            "access_tokens_url": f"{url}/access_tokens",
+            "repositories_url": f"{self.api}/installation/repositories",
+            "html_url": f"{self._world.url}/settings/installations/{installation.id}",
+            "app_id": app.id,
+            "client_id": app.client_id,
+            "app_slug": app.slug,
+            "target_id": account.id,
+            "target_type": account.type,
+            "permissions": dict(installation.permissions),
+            "events": list(app.events),
+            "created_at": BORN,
+            "updated_at": BORN,
+            "single_file_name": None,
+            "suspended_by": self.account(app.owner) if installation.suspended else None,
+            "suspended_at": BORN if installation.suspended else None,
+        }
+
+    def repository(self, repository: Repository) -> Json:
+        name = repository.full_name
+        url, html = f"{self.api}/repos/{name}", f"{self._world.url}/{name}"
+        return {
+            "id": repository.id,
+            "node_id": node("R", repository.id),
+            "name": repository.name,
+            "full_name": name,
+            "private": repository.private,
+            "visibility": "private" if repository.private else "public",
+            "owner": self.account(repository.owner),
+            "html_url": html,
+            "url": url,
+            **{f"{link}_url": f"{url}/{link}" for link in REPOSITORY_LINKS.split()},
+            "clone_url": f"{html}.git",
+            "git_url": f"git://127.0.0.1/{name}.git",
+            "ssh_url": f"git@127.0.0.1:{name}.git",
+            "svn_url": html,
+            **dict.fromkeys(REPOSITORY_BLANKS.split()),
+            **dict.fromkeys(REPOSITORY_COUNTS.split(), 0),
+            **dict.fromkeys(REPOSITORY_OFF.split(), False),
+            **dict.fromkeys(REPOSITORY_ON.split(), True),
+            **dict.fromkeys(("created_at", "updated_at", "pushed_at"), BORN),
+            "default_branch": repository.default_branch,
+            "topics": [],
+            "web_commit_signoff_required": False,
+        }
+
+    def deployment(self, deployment: Deployment) -> Json:
+        repository_url = f"{self.api}/repos/{deployment.repository.full_name}"
+        url = f"{repository_url}/deployments/{deployment.id}"
+        return {
+            "url": url,
+            "id": deployment.id,
+            "node_id": node("DE", deployment.id),
+            "task": deployment.task,
+            "original_environment": deployment.original_environment,
+            "environment": deployment.environment,
+            "description": deployment.description,
+            "created_at": iso(deployment.created_at),
+            "updated_at": iso(deployment.updated_at),
+            "statuses_url": f"{url}/statuses",
+            "repository_url": repository_url,
+            "creator": self.account(deployment.creator),
+            "sha": deployment.sha,
+            "ref": deployment.ref,
+            "payload": deployment.payload,
+            "transient_environment": deployment.transient,
+            "production_environment": deployment.production,
+            "performed_via_github_app": self.app() if deployment.by_app else None,
+        }
+
+    def status(self, deployment: Deployment, status: Status) -> Json:
+        repository_url = f"{self.api}/repos/{deployment.repository.full_name}"
+        url = f"{repository_url}/deployments/{deployment.id}"
+        return {
+            "url": f"{url}/statuses/{status.id}",
+            "id": status.id,
+            "node_id": node("DES", status.id),
+            "state": status.state,
+            "creator": self.account(status.creator),
+            "description": status.description,
+            "environment": status.environment,
+            "target_url": status.log_url,
+            "created_at": iso(status.created_at),
+            "updated_at": iso(status.created_at),
+            "deployment_url": url,
+            "repository_url": repository_url,
+            "environment_url": status.environment_url,
+            "log_url": status.log_url,
+            "performed_via_github_app": self.app() if status.by_app else None,
+        }
+
+    def delivery(self, delivery: Delivery) -> Json:
+        return {
+            "id": delivery.id,
+            "guid": delivery.guid,
+            "delivered_at": iso(delivery.delivered_at),
+            "redelivery": delivery.redelivery,
+            "duration": round(delivery.duration, 3),
+            "status": delivery.status,
+            "status_code": delivery.status_code,
+            "event": delivery.event,
+            "action": delivery.action,
+            "installation_id": delivery.installation_id,
+            "repository_id": delivery.repository_id,
+            "throttled_at": None,
+        }
+
+    def delivery_in_full(self, delivery: Delivery, url: str) -> Json:
+        request: Json = {"headers": delivery.headers, "payload": json.loads(delivery.body)}
+        response: Json = {
+            "headers": delivery.response_headers,
+            "payload": delivery.response_body,
+        }
+        return {**self.delivery(delivery), "url": url, "request": request, "response": response}

@@ -1,0 +1,249 @@
+"""What the stand-in for GitHub knows: plain data, and the refusals it answers with."""
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
+
+from sandbox.github.git import FULL_SHA, Commit, Git
+
+Json = dict[str, Any]
+
+DOCS = "https://docs.github.com/rest"
+LEVELS = ("none", "read", "write", "admin")
+# GitHub's legacy `permission` of each role.
+BASE_OF = {"admin": "admin", "maintain": "write", "write": "write", "triage": "read"}
+
+
+class RefusedError(Exception):
+    """An answer of 4xx, with GitHub's document."""
+
+    def __init__(self, status: int, message: str, errors: list[Any] | None = None) -> None:
+        super().__init__(f"{status} {message} {errors or ''}".rstrip())
+        self.status = status
+        self.document: Json = {"message": message}
+        if errors is not None:
+            self.document["errors"] = errors
+        self.document |= {"documentation_url": DOCS, "status": str(status)}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    login: str
+    id: int
+    type: Literal["User", "Organization", "Bot"] = "User"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person; `name` and `email` are what the profile shows to everybody."""
+
+    account: Account
+    token: str
+    name: str | None = None
+    email: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a person is in a repository; an organisation may have roles of its own names."""
+
+    name: str
+    permission: str
+
+    @classmethod
+    def named(cls, name: str, permission: str | None = None) -> Self:
+        return cls(name, permission or BASE_OF.get(name, name))
+
+
+@dataclass(slots=True)
+class App:
+    id: int
+    client_id: str
+    slug: str
+    private_key_pem: str
+    webhook_secret: str
+    permissions: dict[str, str]
+    events: list[str]
+    owner: Account
+    bot: Account
+
+
+@dataclass(slots=True)
+class Repository:
+    """`roles`: login (lower case) -> what that person is here. `checks`: sha -> context -> state.
+    `behind` and `conflicting` are refs that lack commits of the default branch, which could or
+    could not be merged into them; `missing_refs` are those that are not there."""
+
+    id: int
+    owner: Account
+    name: str
+    private: bool = True
+    default_branch: str = "main"
+    git: Git = field(default_factory=Git)
+    roles: dict[str, Role] = field(default_factory=dict)
+    checks: dict[str, dict[str, str]] = field(default_factory=dict)
+    behind: set[str] = field(default_factory=set)
+    conflicting: set[str] = field(default_factory=set)
+    missing_refs: set[str] = field(default_factory=set)
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.owner.login}/{self.name}"
+
+    @property
+    def refs(self) -> dict[str, str]:
+        return self.git.refs
+
+    @property
+    def history(self) -> list[Commit]:
+        """The commits of the default branch, oldest first."""
+        tip = self.git.find(self.default_branch)
+        known = self.git.ancestors(tip) if tip else ()
+        return [commit for sha, commit in self.git.commits.items() if sha in known]
+
+    def sha(self, ref: str) -> str:
+        """The commit of a ref; a ref nobody told us of has a made-up, stable one."""
+        if re.fullmatch(FULL_SHA, ref):
+            return ref
+        return self.git.sha(ref) or hashlib.sha1(ref.encode()).hexdigest()
+
+    def push(
+        self,
+        message: str,
+        author: str = "octocat",
+        ref: str = "main",
+        *,
+        at: datetime | None = None,
+    ) -> str:
+        """A commit on a branch, which begins at the default one's tip where it is new."""
+        tip = self.git.find(ref) or self.git.find(self.default_branch)
+        return self.git.commit(message, author, ref, [tip.sha] if tip else [], at)
+
+    def check(self, ref: str, context: str, state: str) -> None:
+        """What a check says of a commit: success, failure, pending, ..."""
+        self.checks.setdefault(self.sha(ref), {})[context] = state
+
+
+@dataclass(slots=True)
+class Installation:
+    id: int
+    account: Account
+    repositories: list[Repository]
+    permissions: dict[str, str]
+    selection: Literal["all", "selected"] = "selected"
+    suspended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An installation's token: what it may, where, until when."""
+
+    installation: Installation
+    repositories: frozenset[int] | None
+    permissions: dict[str, str]
+    expires_at: datetime
+
+
+@dataclass(slots=True)
+class Status:
+    """`workflow_run` is there where a job of GitHub Actions wrote it."""
+
+    id: int
+    state: str
+    description: str
+    environment: str
+    environment_url: str
+    log_url: str
+    creator: Account
+    by_app: bool
+    workflow: Json | None = None
+    workflow_run: Json | None = None
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(slots=True)
+class Deployment:
+    id: int
+    repository: Repository
+    ref: str
+    sha: str
+    task: str
+    environment: str
+    original_environment: str
+    payload: Any
+    description: str | None
+    production: bool
+    transient: bool
+    creator: Account
+    by_app: bool
+    workflow_run: Json | None = None
+    statuses: list[Status] = field(default_factory=list)
+    created_at: datetime = field(default_factory=now)
+    updated_at: datetime = field(default_factory=now)
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One attempt at delivering an event; attempts of one event share its guid."""
+
+    id: int
+    guid: str
+    event: str
+    action: str | None
+    installation_id: int | None
+    repository_id: int | None
+    body: bytes
+    headers: dict[str, str]
+    redelivery: bool = False
+    delivered_at: datetime = field(default_factory=now)
+    duration: float = 0
+    status: str = "pending"
+    status_code: int = 0
+    response_headers: dict[str, str] = field(default_factory=dict)
+    response_body: str = ""
+
+
+@dataclass(slots=True)
+class World:
+    """Everything on this server. `url` is its address once it listens."""
+
+    app: App
+    url: str = ""
+    installations: dict[int, Installation] = field(default_factory=dict)
+    repositories: dict[str, Repository] = field(default_factory=dict)
+    users: dict[str, User] = field(default_factory=dict)
+    tokens: dict[str, Token] = field(default_factory=dict)
+    deployments: dict[int, Deployment] = field(default_factory=dict)
+    deliveries: list[Delivery] = field(default_factory=list)
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(1_000_001))
+
+    def id(self) -> int:
+        return next(self.ids)
+
+    def repository(self, full_name: str) -> Repository:
+        found = self.repositories.get(full_name.lower())
+        if found is None:
+            raise RefusedError(404, "Not Found")
+        return found
+
+    def user(self, login: str) -> User | None:
+        every = self.users.values()
+        return next((u for u in every if u.account.login.lower() == login.lower()), None)
+
+    def installed(self, repository: Repository) -> Installation | None:
+        return next((i for i in self.installations.values() if repository in i.repositories), None)
+
+
+def covers(granted: dict[str, str], permission: str, level: str) -> bool:
+    """Whether the granted permissions hold that one at that level or above."""
+    if level not in LEVELS:
+        return False
+    return LEVELS.index(granted.get(permission, "none")) >= LEVELS.index(level)

@@ -1,0 +1,123 @@
+"""What Slack tells the App: the payloads of interactions, commands and events.
+
+Source: https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
+        https://docs.slack.dev/interactivity/implementing-slash-commands
+        https://docs.slack.dev/apis/events-api
+"""
+
+import secrets
+import time
+
+from sandbox.slack.documents import document
+from sandbox.slack.model import Channel, Json, Message, User, Whisper
+from sandbox.slack.workspace import Workspace
+
+# The old token of verification, which apps should no longer look at.
+VERIFICATION = "sandbox-verification"
+
+
+def button_in(blocks: list[Json], action_id: str) -> Json:
+    """The button of that action with its block's id, as a person finds it on the screen."""
+    for number, block in enumerate(blocks):
+        elements = block.get("elements", []) if block["type"] == "actions" else []
+        for element in [*elements, block.get("accessory")]:
+            if element and element.get("type") == "button" and _id(element) == action_id:
+                return {"block_id": block.get("block_id") or f"b{number}", **element}
+    raise LookupError(f"no button {action_id} stands there")
+
+
+def _id(element: Json) -> str:
+    return str(element.get("action_id", ""))
+
+
+def block_actions(
+    workspace: Workspace,
+    user: User,
+    channel: Channel,
+    pressed: Message | Whisper,
+    button: Json,
+) -> Json:
+    kept = ("action_id", "block_id", "text", "value", "style", "url", "type", "confirm")
+    action = {name: button[name] for name in kept if name in button}
+    payload = _common(workspace, user, "block_actions") | {
+        "container": {
+            "type": "message",
+            "message_ts": pressed.ts,
+            "channel_id": channel.id,
+            "is_ephemeral": isinstance(pressed, Whisper),
+            **({"thread_ts": pressed.thread_ts} if pressed.thread_ts else {}),
+        },
+        "channel": {"id": channel.id, "name": "privategroup" if channel.private else channel.name},
+        "state": {"values": {}},
+        "actions": [{**action, "action_ts": workspace.site.clock.ts()}],
+    }
+    if isinstance(pressed, Message):  # of an ephemeral message Slack keeps nothing to show
+        payload["message"] = document(workspace.bot, pressed, channel)
+    return payload
+
+
+def view_submission(workspace: Workspace, user: User, view: Json) -> Json:
+    return _common(workspace, user, "view_submission") | {"view": view, "response_urls": []}
+
+
+def command(workspace: Workspace, user: User, channel: Channel, name: str, text: str) -> Json:
+    return {
+        "token": VERIFICATION,
+        "team_id": workspace.id,
+        "team_domain": workspace.domain,
+        "channel_id": channel.id,
+        "channel_name": "privategroup" if channel.private else channel.name,
+        "user_id": user.id,
+        "user_name": user.name,
+        "command": name,
+        "text": text,
+        "api_app_id": workspace.bot.app_id,
+        "is_enterprise_install": "false",
+    }
+
+
+def event(workspace: Workspace, said: Json) -> Json:
+    authorization = {
+        "enterprise_id": None,
+        "team_id": workspace.id,
+        "user_id": workspace.bot.user,
+        "is_bot": True,
+        "is_enterprise_install": False,
+    }
+    return {
+        "token": VERIFICATION,
+        "team_id": workspace.id,
+        "api_app_id": workspace.bot.app_id,
+        "event": {**said, "event_ts": workspace.site.clock.ts()},
+        "type": "event_callback",
+        "event_id": f"Ev{secrets.token_hex(5).upper()}",
+        "event_time": int(time.time()),
+        "authorizations": [authorization],
+        "is_ext_shared_channel": False,
+    }
+
+
+def challenge() -> Json:
+    """What Slack asks when an events URL is entered; the answer is the challenge itself."""
+    return {
+        "token": VERIFICATION,
+        "challenge": secrets.token_urlsafe(24),
+        "type": "url_verification",
+    }
+
+
+def _common(workspace: Workspace, user: User, kind: str) -> Json:
+    return {
+        "type": kind,
+        "user": {
+            "id": user.id,
+            "username": user.name,
+            "name": user.name,
+            "team_id": user.team_id,
+        },
+        "api_app_id": workspace.bot.app_id,
+        "token": VERIFICATION,
+        "team": {"id": workspace.id, "domain": workspace.domain},
+        "enterprise": None,
+        "is_enterprise_install": False,
+    }

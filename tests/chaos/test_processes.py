@@ -1,0 +1,265 @@
+"""The relay's own commands as real processes: Procfile, server, check, demo."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
+from tests.chaos import storm
+from tests.world import DEPLOY_YML, no_secret_in
+from webhook.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+UP = f"{sys.executable} -m webhook up"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Not pytest's, whose name is too long for a socket in it."""
+    with tempfile.TemporaryDirectory(prefix="relay-") as made:
+        yield Path(made)
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox() as sandbox:
+        yield sandbox
+
+
+def environ(sandbox: Sandbox, folder: Path, deploy_yml: str = DEPLOY_YML) -> dict[str, str]:
+    config = folder / "deploy.yml"
+    config.write_text(deploy_yml)
+    [port] = free_ports(1)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {"PATH": path, **sandbox.environ(folder / "data", config, port)}
+
+
+@contextlib.asynccontextmanager
+async def started(
+    command: str, environ: Mapping[str, str], log: Path, *, ends_with: int = 0
+) -> AsyncIterator[Process]:
+    """A process in the foreground, as a person starts it; told to stop at the end."""
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_shell(
+            f"exec {command}", env=environ, cwd=ROOT, stdout=output, stderr=STDOUT
+        )
+    try:
+        yield process
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(30):
+            assert await process.wait() == ends_with, log.read_text()
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+
+async def ready(environ: Mapping[str, str], log: Path) -> None:
+    url = f"http://127.0.0.1:{environ['PORT']}/readyz"
+    try:
+        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with session.get(url) as response:
+                        if response.status == 200:
+                            return
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise AssertionError(log.read_text()) from None
+
+
+async def run(command: str, environ: Mapping[str, str]) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_shell(
+        f"exec {command}", env=environ, cwd=ROOT, stdout=PIPE, stderr=STDOUT
+    )
+    async with asyncio.timeout(90):
+        output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+async def run_here(command: str, environ: Mapping[str, str]) -> tuple[int, str]:
+    """The same for a command that ends at once: without a process, which would take a second."""
+    variables = {**dict.fromkeys(os.environ), **environ}
+    result = await asyncio.to_thread(CliRunner().invoke, main, [command], env=variables)
+    assert isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+async def test_the_procfiles_commands_start_a_relay_that_is_ready(
+    sandbox: Sandbox, folder: Path, postgres: str
+) -> None:
+    procfile = dict(
+        line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines() if line
+    )
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("create database heroku")
+    # As Heroku has it: a URL in DATABASE_URL with the old scheme, and an empty store.
+    url = postgres.replace("postgresql://", "postgres://").replace("/postgres?", "/heroku?")
+    variables = environ(sandbox, folder) | {"DATABASE_URL": url}
+    log = folder / "log"
+    code, output = await run(procfile["release"], variables)
+    assert code == 0, output
+    async with (
+        started(procfile["web"], variables, log),
+        started(procfile["worker"], variables, log),
+    ):
+        await ready(variables, log)
+        deployment = await sandbox.github.create_deployment(REPOSITORY, required_contexts=[])
+        await sandbox.github.wait_for(deployment.id, "success", within=20)
+        await sandbox.github.settled()
+
+
+async def refuses_a_second_server(variables: Mapping[str, str], log: Path) -> None:
+    [port] = free_ports(1)
+    code, output = await run(UP, {**variables, "PORT": str(port)})
+    assert code == 1
+    assert "Another relay runs with GITPLOY_DATA_DIR" in output
+    await ready(variables, log)
+
+
+async def test_a_command_under_way_survives_a_second_server_and_a_restart_of_everything(
+    sandbox: Sandbox, folder: Path
+) -> None:
+    variables = environ(sandbox, folder)
+    gate, log = folder / "gate", folder / "log"
+    async with started(UP, variables, log) as process:
+        await ready(variables, log)
+        deployment = await sandbox.github.create_deployment(
+            REPOSITORY, environment="slow", payload={"gate": str(gate)}, required_contexts=[]
+        )
+        await sandbox.github.wait_for(deployment.id, "in_progress", within=20)
+        await sandbox.github.settled()
+        await refuses_a_second_server(variables, log)
+        process.send_signal(signal.SIGINT)  # Ctrl-C
+        await process.wait()
+    assert not (folder / "data" / "postgres" / "postmaster.pid").exists()
+    gate.touch()
+    async with started(UP, variables, log):
+        await sandbox.github.wait_for(deployment.id, "success", within=40)
+        await sandbox.github.settled()
+        await ready(variables, log)  # a web server that has just begun takes long to stop
+    assert sandbox.github.states(deployment.id) == ["queued", "in_progress", "success"]
+    assert len([m for m in sandbox.slack.messages("#deploys") if not m.is_reply]) == 1
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    about = [line for line in lines if line["logger"].startswith("webhook.engine.")]
+    assert {"delivery understood", "run started", "status written", "Slack told"} <= {
+        line["event"] for line in about
+    }
+    assert all(line["delivery"] and line["environment"] and line["deployment"] for line in about)
+    no_secret_in(log.read_text(), [variables["GITPLOY_SLACK_BOT_TOKEN"], sandbox.person.token])
+
+
+async def test_nothing_is_lost_or_done_twice_while_everything_is_killed() -> None:
+    """The short form of script/storm."""
+    faults, killed = await storm.blow(deployments=20, kills=8, seed=83, pause=0.2, hurried=True)
+    assert faults == []
+    assert killed.total() >= 8
+
+
+async def test_all_that_is_wrong_is_said_before_anything_starts(
+    sandbox: Sandbox, folder: Path
+) -> None:
+    variables = environ(sandbox, folder, "envs:\n  - {name: a, handler: comand}\n")
+    variables |= {"GITPLOY_WEBHOOK_SECRET": " ", "PORT": "http"}
+    answers = [await run_here(command, variables) for command in ("web", "worker", "check")]
+    for code, output in [await run(UP, variables), *answers]:
+        assert code == 1
+        assert "GITPLOY_WEBHOOK_SECRET" in output
+        assert "PORT" in output
+        assert "Traceback" not in output
+
+
+async def test_what_an_operator_can_mend_is_said_in_a_sentence(
+    sandbox: Sandbox, folder: Path, postgres: str
+) -> None:
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("create database empty")
+    empty = {"GITPLOY_STORE_SOURCE": postgres.replace("/postgres?", "/empty?")}
+    nowhere = {"GITPLOY_STORE_SOURCE": "postgresql://127.0.0.1:9/none"}
+    variables = environ(sandbox, folder)
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        cases = [
+            ("deliveries", empty, "run: python -m webhook migrate"),
+            ("worker", empty, "run: python -m webhook migrate"),
+            ("worker", nowhere, "check GITPLOY_STORE_SOURCE"),
+            ("migrate", nowhere, "check GITPLOY_STORE_SOURCE"),
+            ("up", {"GITPLOY_DATA_DIR": "/dev/null/x"}, "GITPLOY_DATA_DIR '/dev/null/x'"),
+            ("check", {"GITPLOY_DATA_DIR": "/dev/null/x"}, "GITPLOY_DATA_DIR '/dev/null/x'"),
+        ]
+        for command, changed, words in cases:
+            code, output = await run_here(command, variables | changed)
+            assert code == 1
+            assert words in output
+        code, output = await run(UP, variables | {"PORT": str(taken.getsockname()[1])})
+        assert code == 1
+        assert "Address already in use; set another" in output
+        assert "Traceback" not in output
+
+
+async def test_a_demo_that_is_stopped_half_way_leaves_nothing_behind(folder: Path) -> None:
+    variables = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "webhook", "demo"), env=variables, cwd=ROOT, stdout=PIPE
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        while b"GitHub" not in await process.stdout.readline():
+            pass
+        process.terminate()
+        await process.communicate()
+    left = [p for p in psutil.process_iter(["cmdline"]) if str(folder) in str(p.info["cmdline"])]
+    assert left == []
+    assert list(folder.glob("gitploy-relay-demo-*")) == []
+
+
+async def story_of(folder: Path, *options: str) -> Any:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "webhook", "demo", "--json", *options),
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+        cwd=ROOT,
+        stdout=PIPE,
+    )
+    async with asyncio.timeout(90):
+        output, _ = await process.communicate()
+    assert process.returncode == 0
+    return json.loads(output)
+
+
+async def test_the_demos_tell_their_stories_as_json(folder: Path) -> None:
+    """The one of all tools takes each to its end."""
+    story, of_all_tools = await asyncio.gather(story_of(folder), story_of(folder, "--all"))
+    deployments = story["deployments"]
+    assert [(d["environment"], d["states"]) for d in deployments] == [
+        ("staging", ["queued", "in_progress", "success"]),
+        ("production", ["queued", "in_progress", "success"]),
+        ("production", ["queued", "in_progress", "failure"]),
+        ("production", ["queued", "in_progress", "success"]),  # rolled back in Slack
+    ]
+    assert all("/deployments/acme/site/" in d["log_url"] for d in deployments)
+    living = [m for m in story["slack"] if m["channel"] == "#deploys" and not m["in_thread"]]
+    assert len(living) == 4
+    assert "smoke test" in living[2]["text"]
+    assert "rollback" in living[3]["text"]
+    failed = [m for m in story["slack"] if m["deployment"] == deployments[2]["id"]]
+    assert [m["channel"] for m in failed if not m["in_thread"]] == ["#deploys", "#oncall"]
+    assert any("Rollback to v1.0" in m["text"] for m in failed if m["in_thread"])
+    ends = {d["environment"]: d["states"][-1] for d in of_all_tools["deployments"]}
+    ends.pop("staging")
+    ends.pop("production")
+    assert len(ends) > 5
+    assert {name for name, state in ends.items() if state != "success"} == {"load-test"}

@@ -1,0 +1,66 @@
+"""Three hundred deployments at once into one channel, of a Slack that limits and stumbles."""
+
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+from sandbox.demo.screen import render
+from sandbox.faults import Fault
+from sandbox.sandbox import Sandbox
+from tests.world import live
+
+DEPLOY_YML = """
+envs:
+  - name: "*"
+    handler: command
+    with: {run: ["true"]}
+    slack: {channel: CHANNEL}
+"""
+DEPLOYMENTS = 300
+# Seconds between two calls of a kind in a channel: Slack's second, made short.
+PACE = 0.02
+
+
+async def test_no_end_is_lost_and_nothing_said_twice(store_url: str, tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    deploy_yml = DEPLOY_YML.replace("CHANNEL", sandbox.deploys.id)
+    async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
+        await world.stop_workers()
+        world.slack_pace = timedelta(seconds=PACE)
+        world.start_worker()
+        world.start_worker()
+        stumbles = [
+            Fault.rate_limited(1),
+            Fault.status(503),
+            Fault.drop_after(),
+            Fault.slack("internal_error"),
+        ]
+        world.slack.faults.randomly("POST /chat.*", stumbles, 0.02, seed=4)
+        ends = {}
+        for number in range(DEPLOYMENTS):
+            # GitHub Actions deploys them, and says how it went: nothing is run here.
+            deployment = await world.deploy(f"env-{number}", workflow_run={})
+            ends[deployment.id] = "failure" if number % 10 == 0 else "success"
+            await world.github.create_status(deployment.id, "in_progress")
+            await world.github.create_status(deployment.id, ends[deployment.id])
+        await world.idle(within=120)
+
+        posted = Counter(
+            message.metadata["event_payload"]["key"]
+            for message in world.slack.messages("#deploys")
+            if message.metadata
+        )
+        assert [key for key, times in posted.items() if times > 1] == []
+        said = {f"{id_}:message": end for id_, end in ends.items()}
+        for message in world.told():
+            assert message.metadata
+            end = said.pop(message.metadata["event_payload"]["key"])
+            words = "failed" if end == "failure" else "succeeded"
+            assert words in render(message)
+        assert said == {}
+        assert len([reply for reply in world.replies() if reply.broadcast]) == DEPLOYMENTS // 10
+        assert len(world.slack.faults.fired) > 10
+        posts = sorted(call.time for call in world.slack.called("POST", "/chat.postMessage"))
+        # A short burst is allowed, and clocks are read at different moments.
+        least = (len(posts) - 10) * PACE * 0.9
+        assert posts[-1] - posts[0] >= least

@@ -1,0 +1,295 @@
+"""`python -m webhook check`: each thing that can be wrong, and its remedy."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import click
+import psycopg
+import pytest
+
+from sandbox.faults import Fault
+from sandbox.sandbox import Sandbox
+from tests.world import DEPLOY_YML
+from webhook.check import check
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def environ(sandbox: Sandbox, store_url: str, tmp_path: Path) -> dict[str, str]:
+    config = tmp_path / "deploy.yml"
+    config.write_text(DEPLOY_YML)
+    return sandbox.environ(tmp_path / "data", config, 8080) | {"GITPLOY_STORE_SOURCE": store_url}
+
+
+async def checked(environ: dict[str, str]) -> tuple[bool, str]:
+    lines: list[str] = []
+    passed = await check(environ, lines.append)
+    text = click.unstyle("\n".join(lines))
+    for name in ("GITPLOY_WEBHOOK_SECRET", "GITPLOY_SLACK_BOT_TOKEN"):
+        assert name not in environ or environ[name] not in text
+    return passed, text
+
+
+async def test_a_relay_in_order_passes(environ: dict[str, str]) -> None:
+    passed, text = await checked(environ)
+    assert passed
+    assert "fault" not in text
+    for words in (
+        "deploy.yml: production -> command",
+        "store: PostgreSQL answers",
+        "GitHub: the App is gitploy-relay",
+        "events: deployment, deployment_status",
+        "deployments: write",
+        "ok    installations: acme\n",
+        "Slack: the bot is @relay in Acme",
+    ):
+        assert words in text
+
+
+async def test_faults_of_settings_and_config_are_told_together_with_the_rest(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "deploy.yml").write_text("envs:\n  - name: production\n    handler: comand\n")
+    passed, text = await checked(environ)
+    assert not passed
+    assert "deploy.yml:3:14" in text
+    assert "GitHub: the App is" in text
+
+
+async def test_a_missing_variable_is_named(environ: dict[str, str]) -> None:
+    del environ["GITPLOY_WEBHOOK_SECRET"]
+    passed, text = await checked(environ)
+    assert not passed
+    assert "GITPLOY_WEBHOOK_SECRET" in text
+
+
+async def test_missing_events_and_permissions_are_named(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    sandbox.github.app.events.remove("deployment_status")
+    sandbox.github.app.permissions["deployments"] = "read"
+    passed, text = await checked(environ)
+    assert not passed
+    assert "subscribe to deployment_status" in text
+    assert "give deployments: write" in text
+
+
+ACTIONS = "envs: [{name: production, handler: github-actions, with: {mode: %s}, repos: ['%s']}]"
+DISPATCH = "dispatch, workflow: deploy.yml"
+
+
+def write_config(environ: dict[str, str], mode: str, repos: str = "*") -> None:
+    Path(environ["GITPLOY_CONFIG"]).write_text(ACTIONS % (mode, repos))
+
+
+async def test_an_installation_that_has_not_accepted_a_permission_is_a_fault(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    write_config(environ, DISPATCH)
+    passed, text = await checked(environ)
+    assert passed
+    assert "ok    permissions: actions: write" in text
+    sandbox.installation.permissions["actions"] = "read"
+    new = sandbox.github.add_installation("globex", permissions={"metadata": "read"})
+    sandbox.github.add_installation("initech")
+    passed, text = await checked(environ)
+    assert not passed
+    page = f"{sandbox.github.url}/settings/installations"
+    assert text.splitlines()[text.splitlines().index("ok    installations: initech") :][1:3] == [
+        "fault installation acme: has not accepted actions: write; its owner accepts it at"
+        f" {page}/{sandbox.installation.id}",
+        "fault installation globex: has not accepted actions: write and deployments: write; its"
+        f" owner accepts it at {page}/{new.id}",
+    ]
+
+
+async def test_an_installation_needs_only_what_its_environments_need(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    sandbox.installation.permissions["actions"] = "read"
+    write_config(environ, DISPATCH, "globex/*")
+    assert (await checked(environ))[0]
+    write_config(environ, DISPATCH, "Acme/site")
+    assert not (await checked(environ))[0]
+    write_config(environ, "watch", "acme/site")
+    assert (await checked(environ))[0]
+
+
+async def test_what_the_app_lacks_is_said_of_the_app_alone(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    write_config(environ, DISPATCH)
+    for permissions in (sandbox.github.app.permissions, sandbox.installation.permissions):
+        del permissions["actions"]
+    passed, text = await checked(environ)
+    assert not passed
+    assert "fault permissions: give actions: write at" in text
+    assert "ok    installations: acme" in text
+
+
+async def test_a_suspended_installation_is_noted(sandbox: Sandbox, environ: dict[str, str]) -> None:
+    sandbox.installation.suspended = True
+    passed, text = await checked(environ)
+    assert passed
+    words = "note  installation acme: suspended, so GitHub sends no deployments of it; its owner"
+    page = f"{sandbox.github.url}/settings/installations/{sandbox.installation.id}"
+    assert f"{words} unsuspends it at {page}" in text
+    assert "ok    installations" not in text
+
+
+async def test_an_app_that_is_installed_nowhere_is_a_fault(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    sandbox.github.world.installations.clear()
+    passed, text = await checked(environ)
+    assert not passed
+    page = f"{sandbox.github.url}/apps/gitploy-relay/installations/new"
+    assert "fault installations: there is none" in text
+    assert f"install the App at {page}" in text
+
+
+async def test_many_installations_are_read_to_the_thousandth_and_told_shortly(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    for number in range(150):
+        sandbox.github.add_installation(f"org{number:03}")
+    passed, text = await checked(environ)
+    assert passed
+    assert ", ".join(f"org{n:03}" for n in range(9)) + " and 141 more" in text
+    for number in range(1000):
+        sandbox.github.add_installation(f"late{number}", permissions={"metadata": "read"})
+    sandbox.github.calls.clear()
+    passed, text = await checked(environ)
+    assert not passed
+    assert text.count("has not accepted deployments: write") == 20
+    assert "fault installations: 829 more are like that" in text
+    assert "note  installations: only the first 1000 were looked at" in text
+    assert len(sandbox.github.called("GET", "/app/installations")) == 10
+
+
+@pytest.mark.parametrize("body", [{"message": "no list"}, [{"id": 1}], [{"account": "acme"}]])
+async def test_a_list_of_installations_that_makes_no_sense_is_told(
+    sandbox: Sandbox, environ: dict[str, str], body: Any
+) -> None:
+    sandbox.github.faults.add("GET /app/installations", Fault.status(200, body))
+    passed, text = await checked(environ)
+    assert not passed
+    assert "fault installations: GitHub gave no clear answer" in text
+
+
+async def test_a_wrong_app_id_or_key_is_told_with_the_remedy(environ: dict[str, str]) -> None:
+    environ["GITPLOY_GITHUB_APP_ID"] = "999"
+    passed, text = await checked(environ)
+    assert not passed
+    assert "check GITPLOY_GITHUB_APP_ID" in text
+
+
+async def test_a_page_that_is_not_githubs_api_is_recognised(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    environ["GITPLOY_GITHUB_BASE_URL"] = sandbox.slack.url
+    passed, text = await checked(environ)
+    assert not passed
+    assert "GITPLOY_GITHUB_BASE_URL" in text
+
+
+async def test_a_github_that_does_not_answer_is_told(environ: dict[str, str]) -> None:
+    environ["GITPLOY_GITHUB_BASE_URL"] = "http://127.0.0.1:9"
+    passed, text = await checked(environ)
+    assert not passed
+    assert "GitHub gave no clear answer" in text
+
+
+@pytest.mark.parametrize("trouble", ["invalid_auth", "token_revoked"])
+async def test_a_dead_slack_token_is_told(
+    sandbox: Sandbox, environ: dict[str, str], trouble: str
+) -> None:
+    sandbox.slack.trouble = trouble
+    passed, text = await checked(environ)
+    assert not passed
+    assert trouble in text
+
+
+async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str]) -> None:
+    sandbox.slack.scopes = {"channels:history"}
+    passed, text = await checked(environ)
+    assert not passed
+    assert "fault Slack scopes: lacks chat:write; add it under OAuth & Permissions" in text
+    sandbox.slack.scopes = {"chat:write", "channels:history"}
+    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a signing secret"
+    passed, text = await checked(environ)
+    assert not passed
+    assert "fault Slack scopes: lacks commands; add it" in text
+    sandbox.slack.scopes = {"chat:write", "commands"}
+    passed, text = await checked(environ)
+    assert passed
+    assert "note  Slack scopes: has chat:write, commands; with channels:history" in text
+
+
+async def test_ways_in_which_answers_come_are_looked_at(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a signing secret"
+    environ["GITPLOY_SLACK_APP_TOKEN"] = sandbox.slack.app.app_token
+    sandbox.slack.scopes = {"chat:write", "commands"}
+    passed, text = await checked(environ)
+    assert passed
+    assert "note  Slack answers: expected at http://127.0.0.1:8080/slack/interactions; " in text
+    assert "ok    Slack answers: come by Socket Mode" in text
+    del environ["GITPLOY_SLACK_SIGNING_SECRET"]
+    sandbox.slack.app.app_token_scopes.clear()
+    passed, text = await checked(environ)
+    assert not passed
+    assert "fault Slack Socket Mode: Slack says missing_scope to the app token; set" in text
+    assert "connections:write" in text
+    assert "expected at" not in text
+    environ["GITPLOY_SLACK_APP_TOKEN"] = "xapp-1-A0-1-of-nobody"
+    passed, text = await checked(environ)
+    assert not passed
+    assert "fault Slack Socket Mode: Slack says invalid_auth to the app token; set" in text
+    assert "of-nobody" not in text
+    sandbox.slack.faults.add("POST /apps.connections.open", Fault.status(503, "away"))
+    _, text = await checked(environ)
+    assert "fault Slack Socket Mode: Slack gave no clear answer (HTTP 503)" in text
+
+
+async def test_channels_without_a_token_are_a_fault(environ: dict[str, str]) -> None:
+    del environ["GITPLOY_SLACK_BOT_TOKEN"]
+    passed, text = await checked(environ)
+    assert not passed
+    assert "neither GITPLOY_SLACK_CLIENT_ID nor GITPLOY_SLACK_BOT_TOKEN is set" in text
+
+
+async def test_a_store_that_is_away_or_old_is_told(environ: dict[str, str]) -> None:
+    with psycopg.connect(environ["GITPLOY_STORE_SOURCE"]) as connection:
+        connection.execute("update alembic_version set version_num = '0000'")
+    passed, text = await checked(environ)
+    assert not passed
+    assert "python -m webhook migrate" in text
+    environ["GITPLOY_STORE_SOURCE"] = "postgresql://127.0.0.1:9/none"
+    passed, text = await checked(environ)
+    assert not passed
+    assert "check GITPLOY_STORE_SOURCE" in text
+
+
+async def test_what_slack_refused_lately_is_shown(environ: dict[str, str]) -> None:
+    with psycopg.connect(environ["GITPLOY_STORE_SOURCE"]) as connection:
+        connection.execute(
+            "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment,"
+            " ref, sha, task, description, creator, production, production_on_github,"
+            " transient, created_at, phase) values"
+            " (1, 'a/b', 1, '', 1, 'x', 'r', 's', 't', '', '', false, false, false, now(), 'error')"
+        )
+        connection.execute(
+            "insert into slack_messages (deployment_id, purpose, channel, trouble)"
+            " values (1, 'message', '#deploys', 'Slack says not_in_channel: type /invite @relay')"
+        )
+    passed, text = await checked(environ)
+    assert not passed
+    assert "Slack #deploys: Slack says not_in_channel: type /invite @relay" in text

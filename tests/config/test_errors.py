@@ -1,0 +1,171 @@
+"""deploy.yml: every fault at its line and column, with words that say what to write."""
+
+import pytest
+
+from tests.config.test_load import fault_in_env, faults
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "1:1: is empty; it needs 'envs:'"),
+        ("# nothing\n", "1:1: is empty; it needs 'envs:'"),
+        ("- a", "1:1: wants keys with values"),
+        ("words", "1:1: wants keys with values"),
+        ("unrouted: error", "1:1: envs: is missing"),
+        ("envs: []", "1:7: envs: must not be empty"),
+        ("envs: 3", "1:7: envs: wants a list, like [a, b]"),
+        ("envs:", "1:6: envs: wants a list, like [a, b]"),
+        ("envs: [7]", "1:8: envs[0]: wants keys with values"),
+        (b"envs:\n- \xff", "2:1: is not UTF-8; save it as UTF-8"),
+        ("envs:\n- a: b: c", "2:7: cannot be read as YAML: mapping values are not allowed here"),
+        (
+            "envs:\n\t- a",
+            "2:1: cannot be read as YAML: while scanning for the next token, found "
+            "character '\\t' that cannot start any token",
+        ),
+        ("envs: \x07", "1:7: cannot be read as YAML: the character U+0007 is not allowed"),
+        (
+            "a: 1\n--- \nb: 2",
+            "2:1: cannot be read as YAML: expected a single document in the "
+            "stream, but found another document",
+        ),
+        ('envs: "\\UFFFFFFFF"', "1:10: cannot be read as YAML: a number is out of range"),
+        ("[" * 500, "1:30: cannot be read as YAML: values are nested too deeply"),
+        ("&a [*a]", "1:1: cannot be read as YAML: more than aliases may expand to"),
+        ("a: *b", "1:4: cannot be read as YAML: found undefined alias 'b'"),
+    ],
+)
+def test_a_file_that_is_no_list_of_environments_is_refused(text: str | bytes, fault: str) -> None:
+    assert faults(text) == (f"deploy.yml:{fault}",)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("  timeout: 30 parsecs", "4:12: envs[0].timeout: '30 parsecs' is not a duration; "
+         "write 30s, 30m, 2h or 1h30m"),
+        ("  timeout: 30", "4:12: envs[0].timeout: '30' is not a duration; "
+         "write 30s, 30m, 2h or 1h30m"),
+        ("  timeout: 1:30", "4:12: envs[0].timeout: '1:30' is not a duration; "
+         "write 30s, 30m, 2h or 1h30m"),
+        ("  timeout: 5s", "4:12: envs[0].timeout: '5s' is out of bounds; a timeout is 10s to 72h"),
+        ("  timeout: 73h", "4:12: envs[0].timeout: '73h' is out of bounds; "
+         "a timeout is 10s to 72h"),
+        ("  repos: acme/*", "4:10: envs[0].repos: wants a list, like [a, b]"),
+        ("  repos: []", "4:10: envs[0].repos: must not be empty"),
+        ("  repos: [acme]", "4:11: envs[0].repos[0]: 'acme' is not a repository; "
+         "write owner/name, owner/* or *"),
+        ("  repos: [a/b, https://github.com/a/b]", "4:16: envs[0].repos[1]: "
+         "'https://github.com/a/b' is not a repository; write owner/name, owner/* or *"),
+        ("  repos: [3]", "4:11: envs[0].repos[0]: wants text, and YAML reads '3' as a number; "
+         "put it in quotes"),
+        ("  description: on", "4:16: envs[0].description: wants text, and YAML reads 'on' as "
+         "true or false; put it in quotes"),
+        ("  description: 1.10", "4:16: envs[0].description: wants text, and YAML reads '1.10' as "
+         "a number; put it in quotes"),
+        ("  description:", "4:15: envs[0].description: is empty; write a value (YAML takes what "
+         "follows # for a comment) or remove the key"),
+        ("  description: [a]", "4:16: envs[0].description: wants text, not a list or keys"),
+        ("  production_environment: 'yes'", "4:27: envs[0].production_environment: wants true or "
+         "false, not 'yes'"),
+        ("  slack: {chanel: x}", "4:11: envs[0].slack.chanel: is not a key; known here: channel, "
+         "failures, mentions, only, repos, states, workspace; did you mean 'channel'?"),
+        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: description, handler, "
+         "name, production_environment, repos, slack, timeout, with; did you mean 'timeout'?"),
+        ("  review: {enabled: true}", "4:3: envs[0].review: is a key of Gitploy's that this relay "
+         "does not act on yet; remove it"),
+        ("  handler: command", "4:3: envs[0].handler: is there twice, first in line 3; remove one"),
+        ("  3: x", "4:3: envs[0]: has the key 3, which YAML does not read as text; put it in "
+         "quotes"),
+        ("  <<: {timeout: 5m}", "4:3: envs[0]: has a merge key (<<), which is not supported; "
+         "repeat the keys"),
+        ("  [a]: b", "4:3: envs[0]: has a key that is not text"),
+        ('  "\\0": b', "4:3: envs[0]: has a key with NUL or half a character; remove it"),
+        ('  description: "\\0"', "4:16: envs[0].description: holds NUL or half a character; "
+         "remove it"),
+        ("  description: !!binary aGk=", "4:16: envs[0].description: has the tag "
+         "tag:yaml.org,2002:binary, which is not supported; remove it"),
+        ("  description: !!python/name:os.system", "4:16: envs[0].description: has the tag "
+         "tag:yaml.org,2002:python/name:os.system, which is not supported; remove it"),
+        ("  with: !!set {a}", "4:9: envs[0].with: has the tag tag:yaml.org,2002:set, which is not "
+         "supported; remove it"),
+        ("  with: [a]", "4:9: envs[0].with: wants keys with values"),
+        ("  with:", "4:8: envs[0].with: wants keys with values"),
+        ("  with: {rum: [a]}", "4:10: envs[0].with.rum: is not a key; known here: env, run; "
+         "did you mean 'run'?"),
+        ("  with: {run: [a, 1]}", "4:19: envs[0].with.run[1]: wants text, and YAML reads '1' as "
+         "a number; put it in quotes"),
+        ("  with: {env: {A: no}}", "4:19: envs[0].with.env.A: wants text, and YAML reads 'no' as "
+         "true or false; put it in quotes"),
+        ("  with: {env: {A: .inf}}", "4:19: envs[0].with.env.A: is not a number that fits; "
+         "put it in quotes if it is text"),
+        ("  with: {env: {A: 99999999999999999999}}", "4:19: envs[0].with.env.A: is not a number "
+         "that fits; put it in quotes if it is text"),
+        ("  description: ${NOPE}", "4:16: envs[0].description: wants ${NOPE}, but NOPE is not "
+         "set; set it"),
+        ("  description: ${EMPTY}", "4:16: envs[0].description: wants ${EMPTY}, but EMPTY is not "
+         "set; set it"),
+        ("  description: ${X:-1}", "4:16: envs[0].description: has a '${' without NAME}; "
+         "write $${ for a plain ${"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_an_environment_is_shown_at_its_place(line: str, fault: str) -> None:
+    assert fault_in_env(line, EMPTY="") == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("envs: [{handler: command}]", "1:8: envs[0].name: is missing"),
+        ("envs: [{name: a}]", "1:8: envs[0].handler: is missing"),
+        ("envs: [{name: '', handler: command}]", "1:15: envs[0].name: must not be empty"),
+        ("envs: [{name: on, handler: command}]", "1:15: envs[0].name: wants text, and YAML reads "
+         "'on' as true or false; put it in quotes"),
+        ("envs: [{name: a, handler: dron}]", "1:27: envs[0].handler: 'dron' is not a handler; "
+         "known here: command, drone; did you mean 'drone'?"),
+        ("envs: [{name: a, handler: '?'}]", "1:27: envs[0].handler: '?' is not a handler; "
+         "known here: command, drone"),
+        ("envs: [{name: a, handler: [drone]}]", "1:27: envs[0].handler: wants text, not a list or "
+         "keys"),
+        ("envs: [{name: a, handler: command}]\nslakc: {}", "2:1: slakc: is not a key; known here: "
+         "envs, slack, slack_users, unrouted; did you mean 'slack'?"),
+        ("envs: [{name: a, handler: command}]\nunrouted: nope", "2:11: unrouted: 'nope' is not "
+         "one of 'error' or 'ignore'"),
+        ("envs:\n- {name: a, handler: drone, with: {url: u}}", "2:35: envs[0].with.token: is "
+         "missing"),
+        ("envs:\n- {name: a, handler: drone, with: {url: u, token: t, retries: many}}",
+         "2:63: envs[0].with.retries: Input should be a valid integer"),
+    ],
+)  # fmt: skip
+def test_a_fault_elsewhere_is_shown_at_its_place(text: str, fault: str) -> None:
+    assert faults(text) == (f"deploy.yml:{fault}",)
+
+
+def test_all_that_a_missing_with_leaves_out_is_named() -> None:
+    assert faults("envs:\n- name: a\n  handler: drone") == (
+        "deploy.yml:2:3: envs[0].with.url: is missing",
+        "deploy.yml:2:3: envs[0].with.token: is missing",
+    )
+
+
+def test_all_faults_come_at_once_in_the_order_of_the_file() -> None:
+    text = """\
+envs:
+- name: a
+  handler: nope
+  timeout: soon
+  task: deploy
+- name: b
+  handler: drone
+  with: {url: "${NOPE}", token: 5}
+unrouted: maybe
+"""
+    assert [fault.split(": ")[0] for fault in faults(text)] == [
+        "deploy.yml:3:12",
+        "deploy.yml:4:12",
+        "deploy.yml:5:3",
+        "deploy.yml:8:15",
+        "deploy.yml:8:33",
+        "deploy.yml:9:11",
+    ]

@@ -1,0 +1,25 @@
+"""What a deployment brings, and how it is kept."""
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from webhook.deployments.changelog import Commit, Ships
+
+COMMITS = st.builds(Commit, st.text(), st.text(), st.text(), st.text())
+SHIPS = st.builds(
+    Ships, st.text(), st.integers(), st.integers(), st.lists(COMMITS, max_size=5).map(tuple)
+)
+
+
+@settings(max_examples=30)
+@given(SHIPS)
+def test_what_ships_is_read_back_as_it_was_kept(ships: Ships) -> None:
+    assert Ships.from_json(json.loads(json.dumps(ships.to_json()))) == ships
+
+
+def test_what_is_not_named_is_counted() -> None:
+    one = Commit("a" * 40, "One", "mona", "https://github.com/acme/site/commit/a")
+    assert Ships("b" * 40, 13, 0, (one,)).more == 12
+    assert Ships("b" * 40, 0, 3, ()).more == 0

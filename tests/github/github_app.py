@@ -1,0 +1,80 @@
+"""The relay's App on the sandbox's GitHub, for tests of one call at a time."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from sandbox.faults import Fault
+from sandbox.github.model import Installation, Repository
+from sandbox.github.server import GitHub as StandIn
+from webhook.github.client import GitHub
+from webhook.github.tokens import Scope
+from webhook.settings import Settings
+
+REPO = "acme/site"
+# Answers that leave it open whether anything was done.
+OPEN = {
+    "500": Fault.status(500),
+    "acts, then 502": Fault.status(502, acts=True),
+    "drops": Fault.drop_before(),
+    "acts, then drops": Fault.drop_after(),
+    "acts, then hangs": Fault.hang_after(5),
+    "not GitHub's": Fault(answer=200, body="<html>a proxy's page</html>"),
+    "nothing in it": Fault(answer=200, body={}),
+    "another shape": Fault(answer=200, body=[1, None]),
+}
+
+
+@dataclass(frozen=True)
+class OnGitHub:
+    """`asked`: the URLs that were called, with their queries."""
+
+    there: StandIn
+    github: GitHub
+    installation: Installation
+    asked: list[URL]
+
+    @property
+    def site(self) -> Repository:
+        return self.there.repository(REPO)
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.installation.id, REPO, self.site.id)
+
+    def granted(self) -> list[dict[str, str]]:
+        """The permissions of each token that was fetched."""
+        return [token.permissions for token in self.there.world.tokens.values()]
+
+
+@asynccontextmanager
+async def on_github(patience: float = 0.3) -> AsyncIterator[OnGitHub]:
+    async with StandIn() as there:
+        installation = there.add_installation("acme", [REPO])
+        environ = {
+            "GITPLOY_SERVER_HOST": "relay.example.com",
+            "GITPLOY_WEBHOOK_SECRET": there.webhook_secret,
+            "GITPLOY_GITHUB_BASE_URL": there.api_url,
+            "GITPLOY_GITHUB_CLIENT_ID": there.app.client_id,
+            "GITPLOY_GITHUB_PRIVATE_KEY": there.private_key_pem,
+        }
+        timeout = aiohttp.ClientTimeout(total=patience)
+        asked: list[URL] = []
+        trace = _trace(asked)
+        async with aiohttp.ClientSession(timeout=timeout, trace_configs=[trace]) as session:
+            github = GitHub(Settings.from_environ(environ), session)
+            yield OnGitHub(there, github, installation, asked)
+
+
+def _trace(asked: list[URL]) -> aiohttp.TraceConfig:
+    async def note(
+        _session: object, _context: object, begun: aiohttp.TraceRequestStartParams
+    ) -> None:
+        asked.append(begun.url)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(note)
+    return trace

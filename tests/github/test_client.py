@@ -1,0 +1,129 @@
+"""The App's tokens and statuses, against the sandbox's GitHub."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+import jwt
+import pytest
+
+from sandbox.faults import Fault
+from sandbox.sandbox import REPOSITORY, Sandbox
+from webhook.errors import Forbidden, Rejected, RetryAt, UnknownOutcome
+from webhook.github.client import MOST_CALLS, GitHub, Status
+from webhook.github.tokens import Scope
+from webhook.settings import Settings
+
+TOKENS = "POST /app/installations/*/access_tokens"
+STATUS = Status(state="queued", description="", log_url="https://relay/#step-1", environment_url="")
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def github(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[GitHub]:
+    environ = sandbox.environ(tmp_path, tmp_path / "deploy.yml", 8080)
+    async with aiohttp.ClientSession() as session:
+        yield GitHub(Settings.from_environ(environ), session)
+
+
+@pytest.fixture
+def scope(sandbox: Sandbox) -> Scope:
+    site = sandbox.github.world.repository(REPOSITORY)
+    return Scope(sandbox.installation.id, REPOSITORY, site.id)
+
+
+async def test_many_who_wait_for_a_token_fetch_it_once(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    await asyncio.gather(*(github.require_access(scope) for _ in range(MOST_CALLS)))
+    assert sandbox.github.token_requests == 1
+
+
+async def test_a_token_is_renewed_five_minutes_before_its_end(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    sandbox.github.auth.token_life = timedelta(minutes=4, seconds=59)
+    await github.require_access(scope)
+    await github.require_access(scope)
+    assert sandbox.github.token_requests == 2
+    sandbox.github.auth.token_life = timedelta(minutes=6)
+    await github.require_access(scope)
+    await github.require_access(scope)
+    assert sandbox.github.token_requests == 3
+
+
+async def test_a_token_is_good_for_one_repository_and_its_deployments_only(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    sandbox.github.add_repository("acme/other")
+    await github.require_access(scope)
+    [token] = sandbox.github.world.tokens.values()
+    site = sandbox.github.world.repository(REPOSITORY)
+    assert token.repositories == frozenset({site.id})
+    assert token.permissions["deployments"] == "write"
+    assert set(token.permissions) <= {"deployments", "metadata"}
+
+
+async def test_the_jwt_begins_a_minute_ago_and_ends_within_nine(
+    sandbox: Sandbox, github: GitHub
+) -> None:
+    await github.app()
+    claims = jwt.decode(github._api._get_app_jwt() or "", options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] <= 9 * 60
+    assert claims["iss"] == str(sandbox.github.app.id)
+
+
+async def test_an_app_without_the_permission_is_told_which(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    sandbox.installation.permissions["deployments"] = "read"
+    with pytest.raises(Forbidden, match="deployments: write"):
+        await github.require_access(scope)
+
+
+async def test_a_limit_is_remembered_without_asking_again(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    deployment = await sandbox.github.create_deployment(REPOSITORY, required_contexts=[])
+    sandbox.github.faults.add("POST *statuses", Fault.rate_limited(60))
+    for _ in range(3):
+        with pytest.raises(RetryAt):
+            await github.create_status(scope, deployment.id, STATUS)
+    assert len(sandbox.github.called("POST", "/statuses")) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.status(500),
+        Fault.drop_before(),
+        Fault.drop_after(),
+        Fault(answer=200, body="<html>a proxy's page</html>"),
+    ],
+    ids=["500", "drops", "acts, then drops", "not GitHub's"],
+)
+async def test_no_clear_answer_is_told_from_a_refusal(
+    sandbox: Sandbox, github: GitHub, scope: Scope, fault: Fault
+) -> None:
+    deployment = await sandbox.github.create_deployment(REPOSITORY, required_contexts=[])
+    sandbox.github.faults.add("POST *statuses", fault)
+    with pytest.raises(UnknownOutcome):
+        await github.create_status(scope, deployment.id, STATUS)
+    with pytest.raises(Rejected):
+        await github.create_status(scope, 404, STATUS)
+
+
+async def test_a_status_is_found_by_its_step(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    deployment = await sandbox.github.create_deployment(REPOSITORY, required_contexts=[])
+    written = await github.create_status(scope, deployment.id, STATUS)
+    assert await github.find_status(scope, deployment.id, "#step-1") == written
+    assert await github.find_status(scope, deployment.id, "#step-11") is None

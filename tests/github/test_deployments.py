@@ -1,0 +1,142 @@
+"""Deployments that the App asks GitHub for."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from sandbox.faults import Fault
+from tests.github.github_app import OPEN, REPO, OnGitHub, on_github
+from webhook.errors import Forbidden, Invalid, Rejected, RetryAt, UnknownOutcome
+from webhook.github.deployments import Wanted, create_deployment, find_deployment
+
+CREATE = "POST /repos/acme/site/deployments"
+MARKER = "relay-7f3a"
+WANTED = Wanted(
+    ref="topic",
+    environment="qa",
+    task="deploy:rollback",
+    payload={"from": 7},
+    description="Rolled back",
+    production=False,
+    transient=True,
+    marker=MARKER,
+)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[OnGitHub]:
+    async with on_github() as world:
+        yield world
+
+
+async def test_a_deployment_is_made_as_it_was_asked_for(world: OnGitHub) -> None:
+    made = await create_deployment(world.github, world.scope, WANTED)
+    deployment = world.there.deployments[made]
+    assert (deployment.ref, deployment.environment, deployment.task) == (
+        "topic",
+        "qa",
+        "deploy:rollback",
+    )
+    assert deployment.payload == {"from": 7}
+    assert deployment.description == f"Rolled back {MARKER}"
+    assert (deployment.production, deployment.transient) == (False, True)
+    assert deployment.by_app
+    assert world.granted() == [{"deployments": "write", "metadata": "read"}]
+
+
+async def test_nothing_is_merged_and_no_check_stands_in_the_way(world: OnGitHub) -> None:
+    world.site.behind = {"topic"}
+    world.site.check("topic", "ci/build", "failure")
+    assert await create_deployment(world.github, world.scope, WANTED)
+    assert world.site.behind == {"topic"}
+
+
+async def test_any_payload_and_any_length_of_words_pass(world: OnGitHub) -> None:
+    for payload in (None, "a string", {}, {"deep": [1]}):
+        wanted = replace(WANTED, payload=payload, description="word\n" * 99, production=True)
+        made = await create_deployment(world.github, world.scope, wanted)
+        deployment = world.there.deployments[made]
+        assert deployment.payload == ({} if payload is None else payload)
+        assert deployment.production
+        assert deployment.description is not None
+        assert len(deployment.description) <= 140
+        assert deployment.description.endswith(f"… {MARKER}")
+    bare = replace(WANTED, description="", marker="")
+    made = await create_deployment(world.github, world.scope, bare)
+    assert world.there.deployments[made].description == ""
+
+
+async def test_a_merge_instead_of_a_deployment_is_told(world: OnGitHub) -> None:
+    merged = {"message": "Auto-merged main into topic on deployment."}
+    world.there.faults.add(CREATE, Fault(answer=202, body=merged))
+    words = "GitHub merged a branch instead of deploying: Auto-merged main into topic"
+    with pytest.raises(Rejected, match=words) as told:
+        await create_deployment(world.github, world.scope, WANTED)
+    assert told.value.status == 202
+
+
+async def test_what_github_refuses_is_told_in_its_words(world: OnGitHub) -> None:
+    world.site.missing_refs = {"topic"}
+    with pytest.raises(Invalid, match="GitHub answered 422: No ref found for: topic"):
+        await create_deployment(world.github, world.scope, WANTED)
+    conflict = {"message": "Conflict: Commit status checks failed for topic."}
+    world.there.faults.add(CREATE, Fault(answer=409, body=conflict))
+    words = "GitHub answered 409: Conflict: Commit status checks failed for topic."
+    with pytest.raises(Rejected, match=words):
+        await create_deployment(world.github, world.scope, WANTED)
+    assert not world.there.deployments
+
+
+async def test_without_the_permission_the_words_name_it(world: OnGitHub) -> None:
+    world.installation.permissions["deployments"] = "read"
+    with pytest.raises(Forbidden, match=f"for {REPO}: give it deployments: write"):
+        await create_deployment(world.github, world.scope, WANTED)
+
+
+async def test_what_may_have_been_made_is_found_by_its_mark(world: OnGitHub) -> None:
+    for number, (name, fault) in enumerate(OPEN.items()):
+        wanted = replace(WANTED, marker=f"relay-{number}")
+        before = set(world.there.deployments)
+        world.there.faults.add(CREATE, fault)
+        with pytest.raises(UnknownOutcome):
+            pytest.fail(f"{name}: {await create_deployment(world.github, world.scope, wanted)}")
+        made = set(world.there.deployments) - before
+        assert len(made) == fault.acts, name
+        found = await find_deployment(
+            world.github, world.scope, sha_or_ref="topic", environment="qa", marker=wanted.marker
+        )
+        assert {found} - {None} == made, name
+
+
+async def test_a_limit_means_that_nothing_was_made(world: OnGitHub) -> None:
+    world.there.faults.add(CREATE, Fault.secondary_limit(60))
+    for _ in range(2):
+        with pytest.raises(RetryAt):
+            await create_deployment(world.github, world.scope, WANTED)
+    assert len(world.there.called("POST", "/deployments")) == 1
+
+
+async def test_only_our_own_of_that_place_is_found(world: OnGitHub) -> None:
+    async def found(where: str = "topic", environment: str = "qa") -> int | None:
+        return await find_deployment(
+            world.github, world.scope, sha_or_ref=where, environment=environment, marker=MARKER
+        )
+
+    await world.there.create_deployment(
+        REPO, "topic", environment="qa", description=f"forged {MARKER}"
+    )
+    assert await found() is None
+    first = await create_deployment(world.github, world.scope, WANTED)
+    await create_deployment(world.github, world.scope, replace(WANTED, marker="relay-other"))
+    await create_deployment(world.github, world.scope, replace(WANTED, description="", marker=""))
+    assert await found() == await found(world.site.sha("topic")) == first
+    assert await found("main") is None
+    assert await found(environment="production") is None
+    second = await create_deployment(world.github, world.scope, WANTED)
+    assert await found() == second
+    assert len(world.there.called("GET", "/app")) == 1
+    with pytest.raises(ValueError, match="contains nothing"):
+        await find_deployment(
+            world.github, world.scope, sha_or_ref="topic", environment="qa", marker=""
+        )

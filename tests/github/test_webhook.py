@@ -1,0 +1,203 @@
+"""POST /webhook, over real HTTP: what is kept, what is refused, and in which words."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psycopg
+import pytest
+
+from sandbox.github.hooks import sign
+from tests.world import World, live
+
+PING = b'{"zen": "Keep it logically awesome.", "hook_id": 7}'
+
+
+@pytest.fixture
+async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    """Nobody works here: what arrives stays as it was kept."""
+    secrets = {"GITPLOY_WEBHOOK_SECRET": "the new secret,It's a Secret to Everybody"}
+    async with live(store_url, tmp_path, environ=secrets, workers=0) as world:
+        yield world
+
+
+async def post(
+    world: World, body: bytes = PING, event: str = "ping", without: str = "", **changed: Any
+) -> tuple[int, dict[str, Any]]:
+    """One delivery as GitHub sends it, but for the headers named (`_` stands for `-`)."""
+    headers = world.github.delivery_headers(event, body)
+    headers |= {name.replace("_", "-"): value for name, value in changed.items()}
+    headers.pop(without, None)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{world.url}/webhook", data=body, headers=headers) as response,
+    ):
+        return response.status, await response.json()
+
+
+def kept(world: World) -> list[dict[str, Any]]:
+    return world.rows("select * from deliveries order by id")
+
+
+def jobs(world: World) -> list[dict[str, Any]]:
+    return world.rows("select * from procrastinate_jobs where task_name = 'receive'")
+
+
+async def test_a_signed_delivery_is_on_disk_with_its_job_before_the_202(world: World) -> None:
+    status, answer = await post(world, X_GitHub_Delivery="guid-1")
+    assert (status, answer["delivery"]) == (202, "guid-1")
+    [delivery] = kept(world)
+    assert bytes(delivery["body"]) == PING
+    assert (delivery["event"], delivery["outcome"]) == ("ping", None)
+    [job] = jobs(world)
+    assert job["args"] == {"delivery_ids": [delivery["id"]]}
+
+
+async def test_a_ping_is_told_that_the_webhook_works(world: World) -> None:
+    _, answer = await post(world)
+    assert answer["message"] == "the webhook works"
+
+
+async def test_the_example_of_githubs_documentation_verifies() -> None:
+    assert sign(b"Hello, World!", "It's a Secret to Everybody")["X-Hub-Signature-256"] == (
+        "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    )
+
+
+async def test_each_of_several_secrets_is_accepted(world: World) -> None:
+    status, _ = await post(world, **_signed(PING, "the new secret"))
+    assert status == 202
+    status, _ = await post(world, **_signed(PING, "It's a Secret to Everybody"))
+    assert status == 202
+
+
+async def test_an_unfinished_redelivery_is_worked_on_again_and_a_finished_one_is_not(
+    world: World,
+) -> None:
+    for _ in range(2):
+        assert (await post(world, X_GitHub_Delivery="guid-1"))[0] == 202
+    assert [row["arrivals"] for row in kept(world)] == [2]
+    assert len(jobs(world)) == 2
+    with psycopg.connect(world.store_url) as connection:
+        connection.execute("update deliveries set outcome = 'done'")
+    assert (await post(world, X_GitHub_Delivery="guid-1"))[0] == 202
+    assert len(jobs(world)) == 2
+
+
+async def test_the_same_guid_of_another_hook_is_another_delivery(world: World) -> None:
+    await post(world, X_GitHub_Delivery="guid-1", X_GitHub_Hook_ID="1")
+    await post(world, X_GitHub_Delivery="guid-1", X_GitHub_Hook_ID="2")
+    assert len(kept(world)) == 2
+
+
+async def test_many_at_once_are_all_kept_once(world: World) -> None:
+    guids = [f"guid-{i % 40}" for i in range(80)]
+    answers = await asyncio.gather(*(post(world, X_GitHub_Delivery=guid) for guid in guids))
+    assert {status for status, _ in answers} == {202}
+    assert sorted(row["guid"] for row in kept(world)) == sorted(set(guids))
+
+
+def _signed(body: bytes, secret: str) -> dict[str, Any]:
+    return {"X_Hub_Signature_256": sign(body, secret)["X-Hub-Signature-256"]}
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
+    "wrong secret": (_signed(PING, "somebody else's"), 401, "fits none of the secrets"),
+    "tampered body": (_signed(PING + b" ", "It's a Secret to Everybody"), 401, "fits none"),
+    "SHA-1 only": ({"without": "X-Hub-Signature-256"}, 401, "SHA-1"),
+    "empty signature": ({"X_Hub_Signature_256": ""}, 401, "SHA-1"),
+    "non-ASCII signature": ({"X_Hub_Signature_256": "sha256=\u00e9"}, 401, "fits none"),
+    "no event": ({"without": "X-GitHub-Event"}, 400, "X-GitHub-Event is missing"),
+    "no GUID": ({"without": "X-GitHub-Delivery"}, 400, "X-GitHub-Delivery is missing"),
+    "odd GUID": ({"X_GitHub_Delivery": "a b"}, 400, "X-GitHub-Delivery is malformed"),
+    "odd hook id": ({"X_GitHub_Hook_ID": "x"}, 400, "X-GitHub-Hook-ID is malformed"),
+    "form": ({"Content_Type": "application/x-www-form-urlencoded"}, 415, "application/json"),
+    "a list": ({"body": b"[1]"}, 400, "not a JSON object"),
+    "not JSON": ({"body": b"hello"}, 400, "not a JSON object"),
+    "empty body": ({"body": b""}, 400, "not a JSON object"),
+}
+
+
+async def test_what_is_wrong_is_refused_in_words_and_not_kept(world: World) -> None:
+    for case, (change, expected, words) in REFUSALS.items():
+        status, answer = await post(world, **change)
+        assert status == expected, case
+        assert words in answer["error"], case
+        assert answer["remedy"], case
+        assert kept(world) == [], case
+
+
+async def test_no_signature_at_all_is_refused(world: World) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{world.url}/webhook",
+            data=PING,
+            headers={
+                "Content-Type": "application/json",
+                "X-GitHub-Event": "ping",
+                "X-GitHub-Delivery": "guid-1",
+                "X-GitHub-Hook-ID": "1",
+            },
+        ) as response,
+    ):
+        assert response.status == 401
+        assert (await response.json())["error"] == "the signature is missing"
+
+
+async def test_26_mb_are_refused_and_25_mb_are_kept(world: World) -> None:
+    filler = b'{"a": "' + os.urandom(1).hex().encode() * (13 * 1024 * 1024 - 5) + b'"}'
+    status, answer = await post(world, body=filler)
+    assert (status, answer["error"]) == (413, "the body is larger than 25 MB")
+    largest = json.dumps({"a": ""}).encode()
+    largest = largest[:-2] + b"x" * (25 * 1024 * 1024 - len(largest)) + largest[-2:]
+    assert (await post(world, body=largest))[0] == 202
+    assert [len(row["body"]) for row in kept(world)] == [25 * 1024 * 1024]
+
+
+async def test_26_mb_without_a_length_are_refused_too(world: World) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(26):
+            yield b" " * 1024 * 1024
+
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{world.url}/webhook",
+            data=pieces(),
+            headers=world.github.delivery_headers("ping", PING),
+        ) as response,
+    ):
+        assert response.status == 413
+
+
+async def test_a_person_who_opens_it_in_a_browser_is_told_what_it_is_for(world: World) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{world.url}/webhook") as response,
+    ):
+        assert response.status == 405
+        assert "webhook URL" in (await response.json())["remedy"]
+
+
+async def test_without_a_store_the_answer_is_503_and_when_to_come_back(
+    store_url: str, tmp_path: Path
+) -> None:
+    gone = store_url.replace("/test_", "/gone_")
+    async with live(gone, tmp_path, workers=0) as world:
+        body = PING
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                f"{world.url}/webhook",
+                data=body,
+                headers=world.github.delivery_headers("ping", body),
+            ) as response,
+        ):
+            assert response.status == 503
+            assert int(response.headers["Retry-After"]) > 0
+            assert "readyz" in (await response.json())["remedy"]

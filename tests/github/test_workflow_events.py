@@ -1,0 +1,86 @@
+"""From `workflow_run` and `workflow_job` deliveries to a typed event."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from tests.github.test_events import deployment_body, json_values, parsed, refusal
+from webhook.errors import NotAnEvent
+from webhook.github.events import Ignored, Repository, WorkflowJobMoved, WorkflowMoved, parse
+
+Body = dict[str, Any]
+SHA = "f95f852bd8fca8fcc58a9a2d6c842781e32a215e"
+ABOUT = {key: deployment_body()[key] for key in ("repository", "sender", "installation")}
+REPOSITORY = Repository(id=9, full_name="acme/web", html_url="https://github.com/acme/web")
+RUN: Body = {
+    "id": 3,
+    "name": "Deploy",
+    "head_sha": SHA,
+    "event": "deployment",
+    "display_title": "Deploy production #42",
+    "status": "completed",
+    "conclusion": "success",
+}
+JOB: Body = {"id": 8, "run_id": 3, "head_sha": SHA, "status": "waiting", "name": "deploy"}
+
+
+@pytest.mark.parametrize("action", ["requested", "in_progress", "completed"])
+def test_a_workflow_run_moves(action: str) -> None:
+    body = {"action": action, "workflow_run": RUN, "workflow": {"id": 4}, **ABOUT}
+    assert parsed("workflow_run", body) == WorkflowMoved(
+        repository=REPOSITORY,
+        installation_id=77,
+        run_id=3,
+        head_sha=SHA,
+        event="deployment",
+        title="Deploy production #42",
+    )
+
+
+@pytest.mark.parametrize("action", ["queued", "waiting", "in_progress", "completed"])
+def test_a_job_of_a_workflow_run_moves(action: str) -> None:
+    event = parsed("workflow_job", {"action": action, "workflow_job": JOB, **ABOUT})
+    assert isinstance(event, WorkflowMoved)
+    assert event == WorkflowJobMoved(
+        repository=REPOSITORY, installation_id=77, run_id=3, head_sha=SHA
+    )
+
+
+def test_a_run_without_a_title_moves_as_well() -> None:
+    run = {"id": 3, "head_sha": SHA, "event": "push", "display_title": None}
+    event = parsed("workflow_run", {"action": "completed", "workflow_run": run, **ABOUT})
+    assert (event.event, event.title) == ("push", "")
+
+
+@pytest.mark.parametrize(
+    ("event", "changes", "words"),
+    [
+        ("workflow_run", {"workflow_run": {}}, "workflow_run.id is missing"),
+        ("workflow_run", {"workflow_run": []}, "workflow_run.id is missing"),
+        ("workflow_run", {"workflow_run": RUN | {"id": 2**63}}, "workflow_run.id: Input should"),
+        ("workflow_job", {"workflow_job": {"id": 8}}, "workflow_job.run_id is missing"),
+        ("workflow_job", {"installation": None}, "installation.id is missing; a hook of a"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(event: str, changes: Body, words: str) -> None:
+    body = {"action": "completed", "workflow_run": RUN, "workflow_job": JOB, **ABOUT} | changes
+    assert words in refusal(event, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("event", "body"), [("workflow_run", b'{"action": "dreamt"}'), ("workflow_job", b"{}")]
+)
+def test_actions_that_nobody_knows_are_ignored(event: str, body: bytes) -> None:
+    assert isinstance(parse(event, body), Ignored)
+
+
+@settings(deadline=None)
+@given(json_values)
+def test_odd_json_is_an_event_or_refused_in_words(value: Any) -> None:
+    body = {"action": "completed", "workflow_run": value, "workflow_job": value, **ABOUT}
+    for event in ("workflow_run", "workflow_job"):
+        with suppress(NotAnEvent):
+            parsed(event, body)

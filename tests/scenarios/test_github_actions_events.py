@@ -1,0 +1,105 @@
+"""GitHub Actions is followed by the events that GitHub sends; it is asked seldom besides."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from sandbox.github.model import Deployment
+from sandbox.github_actions.model import WorkflowRun
+from sandbox.sandbox import REPOSITORY
+from tests.world import World, live, until
+
+DEPLOY_YML = """
+envs:
+  - name: watched
+    handler: github-actions
+    with: {workflow: deploy.yml, status_within: 0s}
+  - name: dispatched
+    handler: github-actions
+    with: {mode: dispatch, workflow: release.yml}
+"""
+# Seconds in which a deployment that has just begun is looked at once at least.
+A_WHILE = 0.5
+# A deployment that began so long ago is looked at every 30 seconds, and its next look is far away.
+BEGAN_EARLIER = (
+    "update deployments set started_at = started_at - interval '5 minutes',"
+    " deadline = deadline - interval '5 minutes' where id = %s and run is not null returning 1"
+)
+NEXT_LOOK_IS_FAR = (
+    "select 1 from procrastinate_jobs where task_name = 'advance' and status = 'todo'"
+    " and (args->>'deployment_id')::bigint = %s and scheduled_at > now() + interval '15 seconds'"
+)
+SOON = (
+    "select 1 from procrastinate_jobs where status in ('todo', 'doing')"
+    " and coalesce(scheduled_at, now()) < now() + interval '15 seconds'"
+)
+
+
+@pytest.fixture
+async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with live(store_url, tmp_path, DEPLOY_YML) as world:
+        actions = world.github.actions
+        actions.runs.held = True
+        actions.add_workflow(
+            REPOSITORY, run_name="Deploy ${{ github.event.deployment.environment }}"
+        )
+        actions.add_workflow(
+            REPOSITORY,
+            "release.yml",
+            on=["workflow_dispatch"],
+            inputs={"deployment_id": True},
+            run_name="Release ${{ inputs.deployment_id }}",
+        )
+        yield world
+
+
+async def under_way(world: World, environment: str) -> tuple[Deployment, WorkflowRun]:
+    """It has begun, and the relay would not look at it for a while."""
+    deployment = await world.deploy(environment)
+    event = "deployment" if environment == "watched" else "workflow_dispatch"
+    runs = world.github.actions.runs
+
+    def moved_back() -> bool | None:
+        with psycopg.connect(world.store_url) as connection:
+            return bool(connection.execute(BEGAN_EARLIER, [deployment.id]).fetchone()) or None
+
+    await until(moved_back)
+    [run] = [run for run in runs.every.values() if run.event == event]
+    await until(lambda: world.rows(NEXT_LOOK_IS_FAR, deployment.id) or None)
+    await world.github.settled()
+    await until(lambda: not world.rows(SOON) or None)  # the events of its beginning are past
+    return deployment, run
+
+
+def asked(world: World) -> int:
+    """How often GitHub was asked for runs, or for one, or for its jobs."""
+    return sum("/actions/" in call.path for call in world.github.calls if call.method == "GET")
+
+
+@pytest.mark.parametrize("environment", ["watched", "dispatched"])
+async def test_events_of_the_run_bring_its_states_at_once(world: World, environment: str) -> None:
+    deployment, run = await under_way(world, environment)
+    world.github.actions.runs.begin(run)
+    await world.github.wait_for(deployment.id, "in_progress", within=6)
+    assert world.rows(NEXT_LOOK_IS_FAR, deployment.id)
+    world.github.actions.runs.finish(run)
+    await world.github.wait_for(deployment.id, "success", within=6)
+
+
+@pytest.mark.parametrize("environment", ["watched", "dispatched"])
+async def test_without_events_nothing_is_asked_and_with_them_little(
+    world: World, environment: str
+) -> None:
+    deployment, run = await under_way(world, environment)
+    before = asked(world)
+    await asyncio.sleep(A_WHILE)
+    assert asked(world) == before
+    world.github.actions.runs.begin(run)
+    world.github.actions.runs.finish(run)
+    await world.github.wait_for(deployment.id, "success", within=6)
+    await world.github.settled()
+    # Four events, and at most the lists, the run and its jobs for each.
+    assert asked(world) - before <= 4 * 3

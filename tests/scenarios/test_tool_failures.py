@@ -1,0 +1,201 @@
+"""What becomes of deployments whose tool refuses, is away, limits, or reports by itself."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from sandbox.demo.tools import SECRETS, Tools
+from sandbox.faults import Fault
+from sandbox.github.model import Deployment
+from sandbox.sandbox import REPOSITORY
+from tests.scenarios.tools_world import ENVIRONMENTS, at_work
+from tests.world import World, until
+from webhook.engine import runner
+from webhook.security.report_tokens import ReportTokens
+
+# Those that have a server of their own.
+REMOTE = [name for name in ENVIRONMENTS if name != "github-actions"]
+UNDER_WAY = "select 1 from deployments where run is not null"
+HTML = Fault(answer=200, headers={"Content-Type": "text/html"}, body="<h1>Sign in</h1>")
+
+
+async def deploy_all(world: World, tools: Tools) -> dict[str, Deployment]:
+    tools.build("v1")
+    return {name: await world.deploy(ENVIRONMENTS[name], ref="v1") for name in REMOTE}
+
+
+async def ends(world: World, asked: dict[str, Deployment]) -> dict[str, tuple[str, str]]:
+    """Handler -> the final state on GitHub and its words."""
+    found = {}
+    for name, deployment in asked.items():
+        status = await world.github.wait_for(
+            deployment.id, "success", "failure", "error", within=60
+        )
+        found[name] = status.state, status.description
+    return found
+
+
+def waits(world: World, deployment: Deployment) -> bool | None:
+    """Whether GitHub was told so."""
+    told = [status.description for status in world.github.statuses(deployment.id)]
+    return any(w.startswith("Waiting: ") and "cannot be reached" in w for w in told) or None
+
+
+async def time_is_up(world: World) -> None:
+    """For all deployments. Their next look may have been far away: a tool that reports is left
+    alone for a while."""
+    # In a thread: a worker that has locked a row goes on in this one.
+    due = "update deployments set deadline = now() returning 1"
+    await asyncio.to_thread(world.rows, due)
+    now = "update procrastinate_jobs set scheduled_at = now() where scheduled_at > %s returning 1"
+
+    def over() -> bool | None:
+        world.rows(now, datetime.now(UTC) + timedelta(seconds=5))
+        return not world.rows("select 1 from deployments where ended_at is null") or None
+
+    await until(over)
+
+
+async def test_a_refused_credential_is_an_error_that_says_what_to_check(
+    store_url: str, tmp_path: Path
+) -> None:
+    wrong = dict.fromkeys(SECRETS, "no-good-credential")
+    async with at_work(store_url, tmp_path, secrets=wrong) as (world, tools):
+        found = await ends(world, await deploy_all(world, tools))
+        for name, (state, words) in found.items():
+            assert state == "error", name
+            assert "401" in words, name
+            assert "deploy.yml" in words or "signature" in words, (name, words)
+            assert tools.started(name) == 0
+
+
+async def test_what_passes_is_waited_for_and_nothing_starts_twice(
+    store_url: str, tmp_path: Path
+) -> None:
+    """Answers that come and go at any tool: each is asked again, until it says something useful."""
+    async with at_work(store_url, tmp_path) as (world, tools):
+        for name in REMOTE:
+            for fault in (Fault.status(500), Fault.rate_limited(1), HTML, Fault.drop_before()):
+                tools.servers[name].faults.add("GET *", fault)
+        tools.tooling.faults.add("POST /deploy", Fault.status(502, acts=True))
+        assert all(
+            state == "success"
+            for state, _ in (await ends(world, await deploy_all(world, tools))).values()
+        )
+        assert {name: tools.started(name) for name in REMOTE} == dict.fromkeys(REMOTE, 1)
+
+
+async def test_a_tool_that_cannot_be_reached_is_told_and_given_up_at_the_time_out(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "TELL_AFTER", timedelta(seconds=1))
+    async with at_work(store_url, tmp_path) as (world, tools):
+        tools.build("v1")
+        for name in REMOTE:
+            await tools.servers[name].stop()
+        asked = {name: await world.deploy(ENVIRONMENTS[name], ref="v1") for name in REMOTE}
+        for deployment in asked.values():
+            await until(partial(waits, world, deployment))
+        await time_is_up(world)
+        for name, (state, words) in (await ends(world, asked)).items():
+            assert state == "error", name
+            assert words.startswith("Gave up after 30m: "), words
+            assert "cannot be reached" in words, words
+
+
+async def test_a_tool_that_comes_back_goes_on_where_it_was(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "TELL_AFTER", timedelta(0))
+    async with at_work(store_url, tmp_path, takes=600) as (world, tools):
+        tools.build("v1")
+        deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
+        await until(lambda: tools.started("drone") or None)
+        await world.phase(deployment.id, "in_progress", "queued")
+        await tools.drone.stop()
+        trouble = "select tool_trouble as words from deployments where tool_trouble <> ''"
+        await until(lambda: world.rows(trouble) or None)
+        url = world.github.statuses(deployment.id)[0].log_url
+        async with aiohttp.ClientSession() as session, session.get(url) as page:
+            html = await page.text()
+        assert "asked again and again until its deadline" in html
+        assert "cannot be reached" in html
+        await tools.drone.start()
+        [build] = tools.drone.builds(REPOSITORY, "promote")
+        tools.drone.end(build, "success")
+        await world.github.wait_for(deployment.id, "success", within=30)
+        assert world.rows(trouble) == []
+        assert tools.started("drone") == 1
+
+
+async def test_a_run_is_stopped_at_its_time_out(store_url: str, tmp_path: Path) -> None:
+    async with at_work(store_url, tmp_path, takes=600) as (world, tools):
+        asked = await deploy_all(world, tools)
+        await until(lambda: len(world.rows(UNDER_WAY)) == len(asked) or None)
+        await time_is_up(world)
+        for name, (state, words) in (await ends(world, asked)).items():
+            assert (state, words.partition(";")[0].partition(" (")[0]) == (
+                "error",
+                "timed out after 30m",
+            ), name
+        assert tools.drone.builds(REPOSITORY, "promote")[0].status == "killed"
+        assert tools.spinnaker.executions[0].status == "CANCELED"
+        assert tools.woodpecker_repo.deployments[0].status in ("killed", "canceled")
+        endpoint = world.github.statuses(asked["endpoint"].id)[-1].description
+        assert "; its run may go on: " in endpoint
+
+
+async def test_a_run_that_reports_is_not_asked_meanwhile(store_url: str, tmp_path: Path) -> None:
+    async with at_work(store_url, tmp_path, takes=600) as (world, tools):
+        tools.build("v1")
+        deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
+        asked = await until(lambda: len(tools.drone.called("GET", "builds/2")) or None)
+        row = await world.phase(deployment.id, "in_progress", "queued")
+        settings, keys = world.setup.settings, world.setup.secret_keys
+        report = ReportTokens(settings.server_url, keys).report(
+            REPOSITORY, deployment.id, row["environment"], row["deadline"]
+        )
+        headers = {"Authorization": f"Bearer {report.token}"}
+
+        async def say(state: str, words: str) -> None:
+            body = {"state": state, "description": words}
+            async with (
+                aiohttp.ClientSession(headers=headers) as session,
+                session.post(report.url, json=body) as answer,
+            ):
+                assert answer.status == 201, await answer.text()
+            await until(lambda: words in told() or None)
+
+        def told() -> list[str]:
+            return [status.description for status in world.github.statuses(deployment.id)]
+
+        await say("in_progress", "step 1 of 2")
+        asked = len(tools.drone.called("GET", "builds/2"))
+        await say("in_progress", "step 2 of 2")
+        await asyncio.sleep(1)  # more than the time between two looks at a build so young
+        assert len(tools.drone.called("GET", "builds/2")) == asked
+        await say("success", "all done")
+        await world.phase(deployment.id, "success")
+        assert len(tools.drone.called("GET", "builds/2")) == asked
+        assert told()[-3:] == ["step 1 of 2", "step 2 of 2", "all done"]
+
+
+async def test_a_word_that_cannot_be_stored_is_shown_without_what_is_odd_in_it(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with at_work(store_url, tmp_path, takes=600) as (world, tools):
+        tools.build("v1")
+        deployment = await world.deploy(ENVIRONMENTS["woodpecker"], ref="v1")
+        await until(lambda: tools.started("woodpecker") or None)
+        tools.woodpecker.takes = None
+        tools.woodpecker_repo.deployments[0].status = "odd\0word"
+
+        def told() -> bool | None:
+            descriptions = [s.description for s in world.github.statuses(deployment.id)]
+            return any("'odd word'" in words for words in descriptions) or None
+
+        await until(told, within=20)

@@ -1,0 +1,184 @@
+"""What the tests of people's answers in Slack share: one relay for a module, in which some people
+know each other, and buttons that may be older than what happened since."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from sandbox.github.model import Deployment
+from sandbox.sandbox import REPOSITORY, Sandbox
+from sandbox.slack.model import Message, User, Whisper
+from sandbox.slack.server import Slack
+from tests.conftest import in_database
+from tests.world import World, live, until
+
+SCOPES = ("chat:write", "channels:history", "commands", "users:read", "users:read.email")
+CREATE = "POST /repos/acme/site/deployments"
+ENVIRONMENTS = """
+slack: {channel: "#deploys"}
+envs:
+  - name: production
+    handler: command
+    with: {run: ["true"]}
+  - name: "broken*"
+    handler: command
+    with: {run: ["false"]}
+  - name: "slow*"
+    handler: command
+    with: {run: ["sh", "-c", "while ! test -e {payload.gate}; do sleep 0.05; done"]}
+  - name: "stage*"
+    handler: command
+    with: {run: ["true"]}
+"""
+_numbers = itertools.count()
+
+
+@dataclass
+class Answering:
+    """`ada` is octocat, `bob` hubot, both by deploy.yml; `rob` may only read; `eve` is nobody."""
+
+    world: World
+    ada: User
+    bob: User
+    rob: User
+    eve: User
+    _shas: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def slack(self) -> Slack:
+        return self.world.sandbox.slack
+
+    @property
+    def github(self) -> Any:
+        return self.world.github
+
+    def sha(self) -> str:
+        """One that nobody had before."""
+        return f"{next(self._shas):040x}"
+
+    def had(self, environment: str, phase: str = "failure", **columns: Any) -> int:
+        """The id of a deployment that ended so some time ago."""
+        repository = self.github.repository(REPOSITORY)
+        values = {
+            "id": self.github.world.id(),
+            "repo": REPOSITORY,
+            "repo_id": repository.id,
+            "repo_url": f"https://github.test/{REPOSITORY}",
+            "installation_id": self.world.sandbox.installation.id,
+            "environment": environment,
+            "ref": "main",
+            "sha": self.sha(),
+            "task": "deploy",
+            "payload": "{}",
+            "description": "",
+            "creator": "octocat",
+            "production": False,
+            "production_on_github": False,
+            "transient": False,
+            "created_at": datetime.now(UTC),
+            "asked_at": datetime.now(UTC),
+            "phase": phase,
+            "ended_at": datetime.now(UTC) if phase in ("failure", "error", "success") else None,
+            **columns,
+        }
+        names, places = ", ".join(values), ", ".join("%s" for _ in values)
+        insert = f"insert into deployments ({names}) values ({places}) returning id"
+        return int(self.world.rows(insert, *values.values())[0]["id"])
+
+    def button(self, action: str, value: int) -> Message:
+        """One that was there before, whatever makes sense now."""
+        text = {"type": "plain_text", "text": action}
+        element = {"type": "button", "action_id": action, "value": str(value), "text": text}
+        blocks = [{"type": "actions", "elements": [element]}]
+        workspace = self.slack.workspace
+        said = Message(self.slack.clock.ts(), workspace.bot.user, action, blocks)
+        return workspace.put(workspace.channel("deploys"), said)
+
+    async def press(self, action: str, value: int, user: User, *, times: int = 1) -> str:
+        """What that person is told."""
+        before = len(self.whispers(user))
+        answer = await self.slack.press(self.button(action, value), action, user, times=times)
+        assert {one.status for one in (answer, *answer.twins)} == {200}
+        return (await self.whispered(user, before, times))[-1].text
+
+    async def typed(self, text: str, user: User) -> Whisper:
+        before = len(self.whispers(user))
+        assert not (await self.slack.command("/deploy", text, user)).error
+        return (await self.whispered(user, before))[0]
+
+    def whispers(self, user: User) -> list[Whisper]:
+        return [whisper for whisper in self.slack.whispers if whisper.user == user.id]
+
+    async def whispered(self, user: User, before: int, count: int = 1) -> list[Whisper]:
+        """All that this person was told after so many."""
+
+        def look() -> list[Whisper] | None:
+            found = self.whispers(user)[before:]
+            return found if len(found) >= count else None
+
+        found: list[Whisper] = await until(look, within=20)
+        return found
+
+    def made(self, environment: str) -> list[Deployment]:
+        """By the App."""
+        every: Sequence[Deployment] = list(self.github.deployments.values())
+        return [d for d in every if d.environment == environment and d.by_app]
+
+    def action(self, deployment_id: int | None = None) -> dict[str, Any]:
+        """The newest row, of that deployment if one is given."""
+        return self.world.rows(
+            "select * from actions where %s::bigint is null or deployment_id = %s"
+            " order by id desc limit 1",
+            deployment_id,
+            deployment_id,
+        )[0]
+
+    async def until_action(
+        self, of: Callable[[dict[str, Any]], bool], deployment_id: int | None = None
+    ) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            row = self.action(deployment_id)
+            return row if of(row) else None
+
+        row: dict[str, Any] = await until(look, within=20)
+        return row
+
+    async def until_none_waits(self, deployment_id: int) -> None:
+        waiting = "select 1 from actions where deployment_id = %s and reply is not null limit 1"
+        await until(lambda: not self.world.rows(waiting, deployment_id) or None, within=20)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def answering(
+    postgres: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Answering]:
+    name = f"answering_{next(_numbers)}"
+    folder = tmp_path_factory.mktemp("answering")
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create database {name} template template")
+        sandbox, ada, bob, rob, eve = _people()
+        deploy_yml = f"{ENVIRONMENTS}slack_users:\n"
+        deploy_yml += (
+            f"  Octocat: {ada.id}\n  hubot: [{bob.team_id}/{bob.id}]\n  reader: {rob.id}\n"
+        )
+        url = in_database(postgres, name)
+        async with live(url, folder, deploy_yml, sandbox=sandbox) as world:
+            yield Answering(world, ada, bob, rob, eve)
+        await asyncio.to_thread(connection.execute, f"drop database {name} with (force)")
+
+
+def _people() -> tuple[Sandbox, User, User, User, User]:
+    slack = Slack(scopes=SCOPES)
+    sandbox = Sandbox(slack=slack, answers=True)
+    sandbox.github.default_role = "none"
+    for login, role in (("octocat", "write"), ("hubot", "admin"), ("reader", "triage")):
+        sandbox.github.collaborator(REPOSITORY, login, role)
+    ada, bob, rob = (slack.add_user(name) for name in ("ada", "bob", "rob"))
+    return sandbox, ada, bob, rob, slack.add_user("eve", "eve@acme.test")

@@ -1,0 +1,123 @@
+"""Somebody presses Cancel in Slack: the run ends, and nothing is started any more."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from sandbox.demo.screen import render
+from sandbox.demo.tools import Tools
+from sandbox.faults import Fault
+from sandbox.sandbox import REPOSITORY, Sandbox
+from sandbox.slack.model import Message
+from tests.scenarios.tools_world import ENVIRONMENTS, at_work
+from tests.world import DEPLOY_YML, World, live, until
+
+KILL = "DELETE /repos/*/builds/*"
+
+
+async def cancel(world: World) -> None:
+    """As octocat, on the newest message."""
+    message = await until(lambda: (world.told()[-1:] and _can_cancel(world)) or None)
+    person = next(iter(world.slack.workspace.users.values()))
+    answer = await world.slack.press(message, "cancel", person)
+    assert answer.status == 200
+
+
+def _can_cancel(world: World) -> Any:
+    message = world.told()[-1]
+    return message if "[Cancel]" in render(message) else None
+
+
+async def words(world: World, deployment_id: int) -> str:
+    status = await world.github.wait_for(deployment_id, "error", within=20)
+    return str(status.description)
+
+
+def shown(world: World) -> list[Message]:
+    """What the channel sees of threads."""
+    return [reply for reply in world.replies() if reply.broadcast]
+
+
+def thread(world: World) -> str:
+    return "\n".join(render(reply) for reply in world.replies())
+
+
+async def test_what_runs_is_ended_and_what_has_not_begun_never_begins(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with at_work(store_url, tmp_path, takes=60, answers=True) as (world, tools):
+        await _a_run_is_ended(world, tools)
+        await _a_refusal_is_told_and_it_goes_on(world)
+        await _what_waits_never_begins(world, tools)
+
+
+async def _a_run_is_ended(world: World, tools: Tools) -> None:
+    sha = world.github.world.repository(REPOSITORY).sha("v1")
+    tools.drone.add_build(REPOSITORY, sha, status="success")
+    deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
+    await until(lambda: tools.started("drone") or None)
+    tools.drone.faults.add(KILL, Fault.status(500))
+    await cancel(world)
+    assert await words(world, deployment.id) == "Cancelled by octocat"
+    [run] = tools.drone.builds(REPOSITORY, "promote")
+    assert run.status == "killed"
+    await until(lambda: "Cancelled by octocat" in thread(world) or None)
+    assert "stopped" in render(world.told()[-1])
+
+
+async def _a_refusal_is_told_and_it_goes_on(world: World) -> None:
+    deployment = await world.deploy(ENVIRONMENTS["endpoint"], ref="v1")
+    await world.phase(deployment.id, "in_progress", "queued")
+    await cancel(world)
+    await until(lambda: "Could not be cancelled" in thread(world) or None)
+    await until(lambda: _can_cancel(world))
+    assert not {"error", "failure"} & set(world.github.states(deployment.id))
+    await cancel(world)  # it may be asked for again
+    await until(lambda: thread(world).count("Could not be cancelled") == 2 or None)
+    outcomes = "select outcome from actions where deployment_id = %s"
+    await until(lambda: [*_values(world.rows(outcomes, deployment.id))] == ["failed"] * 2 or None)
+
+
+def _values(rows: list[dict[str, Any]]) -> list[Any]:
+    return [value for row in rows for value in row.values()]
+
+
+async def _what_waits_never_begins(world: World, tools: Tools) -> None:
+    started = tools.started("drone")
+    sha = world.github.world.repository(REPOSITORY).sha("v2")
+    built = tools.drone.add_build(REPOSITORY, sha, status="blocked")
+    deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v2")
+    await until(lambda: any("waits for a person" in render(r) for r in shown(world)) or None, 20)
+    await cancel(world)
+    assert await words(world, deployment.id) == "Cancelled by octocat before it began"
+    tools.drone.end(built)
+    looks = (
+        "select 1 from procrastinate_jobs where task_name = 'advance'"
+        " and (args->>'deployment_id')::bigint = %s"
+    )
+    await until(lambda: not world.rows(looks, deployment.id) or None, 20)
+    assert tools.started("drone") == started
+
+
+async def test_a_command_is_killed(store_url: str, tmp_path: Path) -> None:
+    sandbox = Sandbox(answers=True)
+    octocat = sandbox.slack.add_user("octocat")
+    deploy_yml = f"slack_users: {{octocat: {octocat.id}}}\n{DEPLOY_YML}"
+    async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
+        deployment = await world.begin_slow(tmp_path / "gate")
+        await cancel(world)
+        assert await words(world, deployment.id) == "Cancelled by octocat"
+        await world.idle()
+        [run] = world.rows("select run from deployments where id = %s", deployment.id)
+        assert run["run"]["state"] == "error"
+        assert not any("test -e" in command for command in _commands())
+
+
+def _commands() -> list[str]:
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            found.append(" ".join(process.cmdline()))
+    return found

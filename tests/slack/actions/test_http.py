@@ -1,0 +1,260 @@
+"""Slack's door: only what Slack signed comes in, it is kept once, and answered at once."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from psycopg.rows import dict_row
+from slack_sdk.signature import Clock, SignatureVerifier
+from werkzeug.test import TestResponse
+
+from tests.slack.actions.test_payloads import CONFIG, FIELDS, press
+from webhook.settings import SlackSettings
+from webhook.slack.actions import http
+from webhook.slack.actions import intake as answer_intake
+from webhook.slack.actions.intake import AnswerIntake
+from webhook.store import slack_installations
+from webhook.store.database import connect, sync_pool
+from webhook.store.slack_installations import NewInstallation
+
+SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
+SETTINGS = SlackSettings(
+    client_id=None,
+    client_secret=None,
+    scopes=("chat:write",),
+    bot_token=None,
+    signing_secret=SECRET,
+    app_token=None,
+    base_url="https://slack.com/api/",
+)
+FORM = "application/x-www-form-urlencoded"
+INTERACTIONS, COMMANDS, EVENTS = "/slack/interactions", "/slack/commands", "/slack/events"
+
+
+@pytest.fixture
+def door(store_url: str) -> Iterator[FlaskClient]:
+    with sync_pool(store_url, 3) as pool:
+        yield served(SETTINGS, AnswerIntake(pool, CONFIG))
+
+
+def served(settings: SlackSettings, intake: AnswerIntake) -> FlaskClient:
+    app = Flask(__name__)
+    app.register_blueprint(http.blueprint(settings, intake))
+    return app.test_client()
+
+
+def signed(body: bytes, at: float | None = None, secret: str = SECRET) -> dict[str, str]:
+    timestamp = str(int(time.time() if at is None else at))
+    signature = SignatureVerifier(secret).generate_signature(timestamp=timestamp, body=body)
+    assert signature
+    return {"X-Slack-Request-Timestamp": timestamp, "X-Slack-Signature": signature}
+
+
+def send(
+    door: FlaskClient,
+    path: str,
+    body: bytes,
+    headers: Mapping[str, str] | None = None,
+    content_type: str = FORM,
+) -> TestResponse:
+    given = signed(body) if headers is None else headers
+    return door.post(path, data=body, headers=dict(given), content_type=content_type)
+
+
+def interaction(**more: Any) -> bytes:
+    return urlencode({"payload": json.dumps(press(**more))}).encode()
+
+
+def command(text: str) -> bytes:
+    return urlencode({**FIELDS, "text": text}).encode()
+
+
+def event(kind: str, at: float, **more: Any) -> bytes:
+    said = {"type": "event_callback", "team_id": "T1", "event_time": int(at)}
+    return json.dumps(said | {"event": {"type": kind, **more}}).encode()
+
+
+def rows(store_url: str, query: str) -> list[dict[str, Any]]:
+    with psycopg.connect(store_url, row_factory=dict_row) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_what_slack_signed_is_kept_with_its_job_and_answered_with_nothing(
+    door: FlaskClient, store_url: str
+) -> None:
+    answers = [
+        send(door, INTERACTIONS, interaction()),
+        send(door, COMMANDS, command("acme/site production")),
+    ]
+    assert [(answer.status_code, answer.data) for answer in answers] == [(200, b"")] * 2
+    kept = rows(store_url, "select id, kind, slack_name, outcome from actions order by id")
+    assert [row["kind"] for row in kept] == ["retry", "deploy"]
+    assert {row["outcome"] for row in kept} == {"waiting"}
+    jobs = rows(store_url, "select task_name, args, lock from procrastinate_jobs order by id")
+    assert [job["args"] for job in jobs] == [{"action_id": row["id"]} for row in kept]
+    assert [job["lock"] for job in jobs] == [f"action-{row['id']}" for row in kept]
+
+
+def test_a_redelivery_makes_nothing_new(door: FlaskClient, store_url: str) -> None:
+    body = interaction()
+    headers = signed(body)
+    assert [send(door, INTERACTIONS, body, headers).status_code for _ in range(3)] == [200] * 3
+    assert len(rows(store_url, "select 1 from actions")) == 1
+    assert len(rows(store_url, "select 1 from procrastinate_jobs")) == 1
+
+
+def test_what_slack_did_not_sign_is_refused(door: FlaskClient, store_url: str) -> None:
+    body = interaction()
+    good = signed(body)
+    now = time.time()
+    forged = [
+        {},
+        {name: good[name] for name in ("X-Slack-Signature",)},
+        {name: good[name] for name in ("X-Slack-Request-Timestamp",)},
+        signed(body, secret="another secret"),
+        signed(body + b" "),
+        signed(body, now - 301),
+        signed(body, now + 301),
+        good | {"X-Slack-Request-Timestamp": str(int(now) + 1)},
+        good | {"X-Slack-Request-Timestamp": "yesterday"},
+        good | {"X-Slack-Request-Timestamp": "9" * 5000},
+        good | {"X-Slack-Signature": "v0=ü" + good["X-Slack-Signature"][4:]},
+        good | {"X-Slack-Signature": ""},
+    ]
+    for headers in forged:
+        answer = send(door, INTERACTIONS, body, headers)
+        assert answer.status_code == 401, headers
+        assert "GITPLOY_SLACK_SIGNING_SECRET" in answer.get_json()["remedy"]
+        assert SECRET not in answer.text
+    no_text = b"payload=\xff\xfe"
+    assert send(door, INTERACTIONS, no_text, good).status_code == 401
+    almost_late = signed(body, now - 290)
+    assert send(door, INTERACTIONS, body, almost_late).status_code == 200
+    assert len(rows(store_url, "select 1 from actions")) == 1
+
+
+def test_slacks_own_example_is_accepted(
+    door: FlaskClient, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From docs.slack.dev/authentication/verifying-requests-from-slack."""
+    body = (
+        b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id="
+        b"G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-"
+        b"collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F39770"
+        b"0885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d"
+        b"2c447fce8b6703c"
+    )
+    example = {
+        "X-Slack-Request-Timestamp": "1531420618",
+        "X-Slack-Signature": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
+    }
+    assert send(door, COMMANDS, body, example).status_code == 401  # it is of 2018
+    monkeypatch.setattr(Clock, "now", lambda _: 1531420618.0 + 299)
+    assert send(door, COMMANDS, body, example).status_code == 200
+    assert rows(store_url, "select slack_name from actions") == [{"slack_name": "roadrunner"}]
+
+
+def test_odd_bodies_are_refused_in_words(door: FlaskClient, store_url: str) -> None:
+    malformed = [
+        (INTERACTIONS, b""),
+        (INTERACTIONS, b"payload="),
+        (INTERACTIONS, b"payload={"),
+        (INTERACTIONS, b"payload=[]"),
+        (INTERACTIONS, b"payload=" + b"[" * 100_000),
+        (INTERACTIONS, interaction(actions=[])),
+        (COMMANDS, b"text=acme/site+production"),
+        (COMMANDS, b"&".join(b"a%d=1" % n for n in range(200))),
+    ]
+    for path, body in malformed:
+        answer = send(door, path, body)
+        assert answer.status_code == 400, body[:80]
+        assert answer.get_json().keys() == {"error", "remedy"}
+    assert send(door, EVENTS, b"[]", content_type="application/json").status_code == 400
+    wrong_kind = send(door, EVENTS, command("help"))
+    assert wrong_kind.status_code == 415
+    assert send(door, INTERACTIONS, b"{}", content_type="application/json").status_code == 415
+    too_large = b"payload=" + b"x" * 1024 * 1024
+    assert send(door, INTERACTIONS, too_large).status_code == 413
+    assert not rows(store_url, "select 1 from actions")
+
+
+def test_other_things_that_people_do_are_seen_and_forgotten(
+    door: FlaskClient, store_url: str
+) -> None:
+    others = [
+        interaction(type="shortcut"),
+        interaction(type="view_closed"),
+        interaction(actions=[{"action_id": "logs", "url": "https://x.test"}]),
+    ]
+    for body in others:
+        assert send(door, INTERACTIONS, body).status_code == 200
+    assert send(door, COMMANDS, urlencode({"ssl_check": "1"}).encode()).status_code == 200
+    assert not rows(store_url, "select 1 from actions")
+
+
+def test_what_is_typed_wrongly_is_told_at_once(door: FlaskClient, store_url: str) -> None:
+    answer = send(door, COMMANDS, command("acme/site nowhere"))
+    assert answer.get_json()["response_type"] == "ephemeral"
+    assert "known: production, Staging" in answer.get_json()["text"]
+    assert not rows(store_url, "select 1 from actions")
+
+
+def test_slack_finds_somebody_behind_the_events_address(door: FlaskClient) -> None:
+    body = json.dumps({"type": "url_verification", "challenge": "abc", "token": "x"}).encode()
+    answer = send(door, EVENTS, body, content_type="application/json")
+    assert answer.get_json() == {"challenge": "abc"}
+
+
+def test_a_workspace_that_removes_the_app_is_not_used_any_more(
+    door: FlaskClient, store_url: str
+) -> None:
+    new = NewInstallation(
+        team="T1",
+        team_name="Acme",
+        app_id="A1",
+        bot_user="U0",
+        scopes="chat:write",
+        token=b"sealed",
+        refresh_token=None,
+        expires_at=None,
+        installed_by="U1",
+    )
+    with connect(store_url) as connection:
+        slack_installations.save(connection, new)
+    trouble = "select trouble from slack_installations"
+    late = event("app_uninstalled", time.time() - 3600)
+    theirs = event("tokens_revoked", time.time() + 5, tokens={"oauth": ["U1"], "bot": []})
+    for body in (late, theirs):  # of an installation before this one; somebody's own token
+        assert send(door, EVENTS, body, content_type="application/json").status_code == 200
+        assert rows(store_url, trouble) == [{"trouble": ""}]
+    gone = event("app_uninstalled", time.time() + 5)
+    assert send(door, EVENTS, gone, content_type="application/json").status_code == 200
+    [row] = rows(store_url, trouble)
+    assert "removed from this workspace" in row["trouble"]
+
+
+def test_without_a_signing_secret_nothing_is_taken_and_it_is_said_why() -> None:
+    with sync_pool("postgresql://127.0.0.1:1/nowhere", 1) as pool:
+        door = served(replace(SETTINGS, signing_secret=None), AnswerIntake(pool, CONFIG))
+        for path in (INTERACTIONS, COMMANDS, EVENTS):
+            answer = send(door, path, b"")
+            assert answer.status_code == 404
+            assert "GITPLOY_SLACK_SIGNING_SECRET" in answer.get_json()["remedy"]
+
+
+def test_where_the_store_is_away_slack_hears_so_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_intake, "PATIENCE", 0.3)
+    with sync_pool("postgresql://127.0.0.1:1/nowhere", 1) as pool:
+        door = served(SETTINGS, AnswerIntake(pool, CONFIG))
+        answer = send(door, INTERACTIONS, interaction())
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"]
+        # What needs no store is answered all the same.
+        assert send(door, COMMANDS, command("help")).status_code == 200

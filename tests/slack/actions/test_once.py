@@ -1,0 +1,143 @@
+"""The store lets one press of each kind through, whoever comes first."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from webhook.github.events import GitHubDeployment, Repository
+from webhook.slack.actions.payloads import Asked, Kind, Reply, Who
+from webhook.store import actions, deployments
+from webhook.store.actions import Action, AskedBefore
+from webhook.store.database import Async, AsyncPool, async_pool, connect
+
+DEPLOYMENT = 7
+ADA = Who("T1", "U1", "ada")
+
+
+@pytest.fixture
+async def pool(store_url: str) -> AsyncIterator[AsyncPool]:
+    made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", datetime.now(UTC))
+    async with async_pool(store_url, 4) as opened:
+        async with opened.connection() as connection:
+            await deployments.learn(connection, made, Repository(1, "acme/site", "https://x"), 1)
+        yield opened
+
+
+def kept(
+    store_url: str,
+    key: str,
+    kind: Kind = "retry",
+    deployment: int | None = 7,
+    who: Who = ADA,
+) -> int:
+    asked = Asked(
+        key=key,
+        kind=kind,
+        who=who,
+        reply=Reply("https://hooks.slack.com/1"),
+        deployment_id=deployment,
+    )
+    with connect(store_url) as connection:
+        action_id = actions.keep(connection, asked)
+        assert action_id is not None
+        assert actions.keep(connection, asked) is None  # the same press once more
+    return action_id
+
+
+async def read(connection: Async, action_id: int) -> Action:
+    action = await actions.read(connection, action_id)
+    assert action
+    return action
+
+
+async def claimed(pool: AsyncPool, action_id: int, seconds: float = 60) -> bool:
+    async with pool.connection() as connection:
+        return await actions.claim(
+            connection,
+            await read(connection, action_id),
+            repo="acme/site",
+            environment="production",
+            ref="main",
+            words="Retry",
+            seconds=seconds,
+        )
+
+
+async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: AsyncPool) -> None:
+    ids = [kept(store_url, f"press {number}") for number in range(4)]
+    tries = await asyncio.gather(*(claimed(pool, one) for one in ids), return_exceptions=True)
+    assert tries.count(True) == 1
+    assert [type(one) for one in tries if one is not True] == [AskedBefore] * 3
+    winner = ids[tries.index(True)]
+    assert not await claimed(pool, winner)  # its call is under way
+    with pytest.raises(AskedBefore):  # two would be deployed
+        await claimed(pool, kept(store_url, "another kind", "rollback"))
+    async with pool.connection() as connection:
+        # As GitHub would not, another one may; as it would, no other.
+        assert await actions.end(connection, winner, "failed", "409")
+        other = next(one for one in ids if one != winner)
+        assert await claimed(pool, other, seconds=0)
+        assert await claimed(pool, other)  # nobody knows how that call ended
+        assert not await actions.end_waiting(connection, other, "somebody else is at it")
+        assert await actions.end(connection, other, "done", "Retry", 8)
+        late = kept(store_url, "too late")
+        with pytest.raises(AskedBefore):
+            await claimed(pool, late)
+        with pytest.raises(AskedBefore):
+            await actions.end(connection, late, "done", "Cancel")
+        assert (await read(connection, late)).outcome == "waiting"
+        back = kept(store_url, "back", "rollback")
+        for one in (late, back):
+            found = await actions.same(connection, await read(connection, one))
+            assert found is not None
+            assert found.id == other
+        assert await actions.same(connection, await read(connection, other)) is None
+        # A Cancel is another matter, and once for itself.
+        stop = [kept(store_url, f"stop {number}", "cancel") for number in range(2)]
+        assert await actions.end(connection, stop[0], "done", "Cancel")
+        with pytest.raises(AskedBefore):
+            await actions.end(connection, stop[1], "done", "Cancel")
+        await actions.not_cancelled(connection, DEPLOYMENT, "the tool would not")
+        assert await actions.end(connection, stop[1], "done", "Cancel")
+
+
+async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> None:
+    action_id = kept(store_url, "press")
+    async with pool.connection() as connection:
+        await actions.know(connection, action_id, "octocat")
+        assert await claimed(pool, action_id)
+        await actions.end(connection, action_id, "done", "Retry", 8)
+        assert not await actions.end(connection, action_id, "failed", "a late job")
+        await actions.not_tried(connection, action_id)
+        await actions.hold(connection, action_id, "a late job", "main")
+        ended = await read(connection, action_id)
+        assert (ended.outcome, ended.words, ended.made) == ("done", "Retry", 8)
+        origin = await actions.made_by(connection, 8)
+        assert origin is not None
+        assert origin.deployment_id == DEPLOYMENT
+        assert origin.login == "octocat"
+        assert await actions.made_by(connection, 9) is None
+
+
+async def test_a_question_is_answered_once(store_url: str, pool: AsyncPool) -> None:
+    waiting = kept(store_url, "command", "deploy", None)
+    presses = [kept(store_url, f"yes {number}", "deploy", None) for number in range(3)]
+    others = [Who("T1", "U2", "eve"), Who("T2", "U1", "ada"), Who("T1", "T2/U1", "ada")]
+    strangers = [kept(store_url, who.user + who.team, "deploy", None, who) for who in others]
+
+    async def confirm(press: int) -> bool:
+        async with pool.connection() as connection:
+            return await actions.confirm(connection, await read(connection, press), waiting)
+
+    assert [await confirm(press) for press in strangers] == [False] * 3
+    assert sorted(await asyncio.gather(*map(confirm, presses))) == [False, False, True]
+
+
+async def test_a_deployment_that_nobody_knows_is_no_ones(store_url: str, pool: AsyncPool) -> None:
+    action_id = kept(store_url, "press", deployment=999)
+    async with pool.connection() as connection:
+        action = await read(connection, action_id)
+    assert (action.deployment_id, action.repo) == (None, "")
+    assert "hooks.slack.com" not in repr(action)

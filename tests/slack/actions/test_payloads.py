@@ -1,0 +1,270 @@
+"""What people do in Slack becomes what they ask for; the pure part."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from handlers import HANDLERS
+from webhook.config import load as config
+from webhook.slack.actions.command import choices, commanded, escape, is_production, submitted
+from webhook.slack.actions.payloads import Asked, Odd, Reply, Said, Stopped, Who, happened, pressed
+
+DEPLOY_YML = """
+envs:
+  - {name: production, repos: [acme/*], handler: command, with: {run: [x]}}
+  - name: Staging
+    repos: [acme/*]
+    production_environment: true
+    handler: command
+    with: {run: [x]}
+  - {name: "preview/*", repos: [acme/*], handler: command, with: {run: [x]}}
+  - {name: production, repos: [other/*], handler: command, with: {run: [x]}}
+"""
+OPTIONS = {name: handler.Options for name, handler in HANDLERS.items()}
+CONFIG = config.load(DEPLOY_YML, source="deploy.yml", environ={}, handler_options=OPTIONS)
+AT = 1_700_000_000
+NOW = datetime.fromtimestamp(AT, UTC)
+FIELDS = {
+    "command": "/ship",
+    "team_id": "T1",
+    "user_id": "U1",
+    "user_name": "ada",
+    "response_url": "https://hooks.slack.com/commands/1",
+    "trigger_id": "1.2.abc",
+}
+
+
+def press(**more: Any) -> dict[str, Any]:
+    return {
+        "type": "block_actions",
+        "team": {"id": "T1"},
+        "user": {"id": "U1", "username": "ada", "team_id": "T1"},
+        "trigger_id": "1.2.abc",
+        "response_url": "https://hooks.slack.com/actions/1",
+        "actions": [{"action_id": "retry", "value": "42", "action_ts": "1.5"}],
+        **more,
+    }
+
+
+def a_press(**more: Any) -> Asked:
+    taken = pressed(press(**more))
+    assert isinstance(taken, Asked)
+    return taken
+
+
+def typed(text: str) -> Any:
+    return commanded({**FIELDS, "text": text}, CONFIG)
+
+
+def words(text: str) -> str:
+    """What somebody is told at once who typed that."""
+    said = typed(text)
+    assert isinstance(said, Said)
+    assert said.document is not None
+    assert said.document["response_type"] == "ephemeral"
+    return str(said.document["text"])
+
+
+def filled(**values: str) -> Any:
+    return filled_at(NOW, values)
+
+
+def filled_at(now: datetime, values: Mapping[str, str]) -> Any:
+    state: dict[str, Any] = {
+        name: {name: {"type": "plain_text_input", "value": value}} for name, value in values.items()
+    }
+    if "environment" in values:
+        option = {"selected_option": {"value": values["environment"]}}
+        state["environment"] = {"environment": option}
+    view = {
+        "id": "V1",
+        "callback_id": "deploy_form",
+        "private_metadata": json.dumps({"url": "https://hooks.slack.com/1", "at": AT}),
+        "state": {"values": state},
+    }
+    return submitted(press(view=view), CONFIG, now)
+
+
+def test_a_press_says_who_wants_what() -> None:
+    asked = a_press()
+    assert (asked.kind, asked.deployment_id) == ("retry", 42)
+    assert asked.who == Who("T1", "U1", "ada")
+    assert asked.reply == Reply("https://hooks.slack.com/actions/1")
+    assert "hooks.slack.com" not in repr(asked)
+
+
+def test_the_same_press_has_the_same_key_and_another_one_has_not() -> None:
+    again = {"actions": [{"action_id": "retry", "value": "42", "action_ts": "1.6"}]}
+    assert a_press().key == a_press().key
+    assert len({a_press().key, a_press(trigger_id="9.9.z").key, a_press(**again).key}) == 3
+    assert typed("acme/site production").key == typed("acme/site production").key
+    assert filled(repository="acme/site", environment="production").key == (
+        filled(repository="acme/site", environment="production", ref="main").key
+    )
+
+
+def test_somebody_of_another_workspace_is_known_as_such() -> None:
+    asked = a_press(user={"id": "U9", "name": "eve", "team_id": "T9"})
+    assert asked.who == Who("T1", "T9/U9", "eve")
+
+
+def test_an_app_of_a_whole_organisation_is_that_organisations() -> None:
+    assert a_press(team=None, enterprise={"id": "E1"}).who.team == "E1"
+
+
+def test_a_press_on_the_question_names_what_it_confirms() -> None:
+    action = {"action_id": "deploy", "value": "17", "action_ts": "1.5"}
+    asked = a_press(actions=[action])
+    assert (asked.kind, asked.deployment_id, asked.reply.confirms) == ("deploy", None, 17)
+
+
+def test_a_button_that_only_leads_somewhere_is_seen() -> None:
+    assert pressed(press(actions=[{"action_id": "logs"}])) == Said()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"actions": []},
+        {"actions": "retry"},
+        {"actions": [{"action_id": "retry", "value": "42; drop"}]},
+        {"actions": [{"action_id": "retry", "value": "9" * 19}]},
+        {"team": {"id": "t1"}},
+        {"user": {"id": ""}},
+        {"user": None},
+        {"user": {"id": "U1", "team_id": "<T9>"}},
+    ],
+    ids=str,
+)
+def test_what_slack_does_not_send_is_odd(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Odd):
+        pressed(press(**wrong))
+
+
+def test_the_end_of_a_workspaces_token_is_understood() -> None:
+    event = {"type": "event_callback", "team_id": "T1", "event_time": 1_700_000_000}
+    at = datetime.fromtimestamp(1_700_000_000, UTC)
+    gone = happened(event | {"event": {"type": "app_uninstalled"}})
+    assert isinstance(gone, Stopped)
+    assert (gone.team, gone.at) == ("T1", at)
+    tokens = {"type": "tokens_revoked", "tokens": {"bot": ["U1"], "oauth": []}}
+    assert isinstance(happened(event | {"event": tokens}), Stopped)
+    theirs = {"type": "tokens_revoked", "tokens": {"bot": [], "oauth": ["U1"]}}
+    assert happened(event | {"event": theirs}) == Said()
+    assert happened(event | {"event": {"type": "app_home_opened"}}) == Said()
+    asked = happened({"type": "url_verification", "challenge": "abc"})
+    assert asked == Said({"challenge": "abc"})
+
+
+def test_a_command_names_repository_environment_and_ref() -> None:
+    asked = typed("acme/site production v1.2")
+    assert (asked.kind, asked.repo, asked.environment, asked.ref) == (
+        "deploy",
+        "acme/site",
+        "production",
+        "v1.2",
+    )
+    assert asked.reply == Reply(FIELDS["response_url"])
+    assert typed(" acme/site  STAGING ").environment == "Staging"
+    assert typed("acme/site “preview/a b”").environment == "preview/a b"
+    assert (typed("status acme/site").kind, typed("status acme/site").repo) == (
+        "status",
+        "acme/site",
+    )
+
+
+def test_a_command_that_says_too_little_opens_the_form() -> None:
+    for text, repo in (("", ""), ("acme/site", "acme/site")):
+        asked = typed(text)
+        assert (asked.kind, asked.repo) == ("form", repo)
+        assert asked.reply == Reply(FIELDS["response_url"], FIELDS["trigger_id"])
+
+
+def test_what_is_typed_wrongly_is_answered_at_once() -> None:
+    assert "`/ship owner/repo environment [ref]`" in words("help")
+    assert "'site' is not a repository; write owner/repo" in words("site production")
+    assert "known: production, Staging, preview/*" in words("acme/site prod")
+    assert "is a pattern" in words("acme/site preview/*")
+    assert "no environment for third/site" in words("third/site production")
+    assert "not a branch" in words("acme/site production a..b")
+    assert "not a branch" in words("acme/site production --upload")
+    assert "quotation mark" in words('acme/site "preview/a')
+    assert "too much at once" in words("acme/site production main please")
+    assert "/ship status owner/repo" in words("status")
+    assert "not a repository" in words("status acme/..")
+    told = words("acme/site <!channel>")
+    assert "<" not in told
+    assert "&lt;!channel&gt;" in told
+    assert commanded({"ssl_check": "1"}, CONFIG) == Said()
+
+
+def test_a_long_list_of_environments_fits() -> None:
+    line = "  - {{name: {}, handler: command, with: {{run: [x]}}}}\n"
+    text = "envs:\n" + "".join(line.format(f"environment-{n}-{'x' * 150}") for n in range(120))
+    many = config.load(text, source="deploy.yml", environ={}, handler_options=OPTIONS)
+    said = commanded({**FIELDS, "text": "acme/site nowhere"}, many)
+    assert isinstance(said, Said)
+    assert said.document is not None
+    assert len(said.document["text"]) < 2000
+    assert "more" in said.document["text"]
+    names, others = choices(many)
+    assert (names, others) == ([], True)  # none of them fits a menu
+    assert choices(CONFIG) == (["production", "Staging"], True)
+
+
+def test_the_form_is_checked_before_it_is_taken() -> None:
+    asked = filled(repository=" acme/site ", environment="production", ref="main")
+    assert (asked.kind, asked.repo, asked.environment, asked.ref) == (
+        "deploy",
+        "acme/site",
+        "production",
+        "main",
+    )
+    assert asked.reply == Reply("https://hooks.slack.com/1")
+    both = {"environment": "production", "other_environment": "preview/7"}
+    for given_values, place in (
+        ({"repository": "site", "environment": "production"}, "repository"),
+        ({"repository": "acme/site"}, "environment"),
+        ({"repository": "acme/site", **both}, "other_environment"),
+        ({"repository": "third/x", "environment": "production"}, "environment"),
+        ({"repository": "acme/site", "other_environment": "nope"}, "other_environment"),
+        ({"repository": "acme/site", "environment": "production", "ref": "a b"}, "ref"),
+    ):
+        said = filled(**given_values)
+        assert isinstance(said, Said)
+        assert said.document is not None
+        assert said.document["response_action"] == "errors"
+        assert set(said.document["errors"]) == {place}
+    other_form = {"id": "V1", "callback_id": "somebody else's"}
+    assert submitted(press(view=other_form), CONFIG, NOW) == Said()
+    good = {"repository": "acme/site", "environment": "production"}
+    assert isinstance(filled_at(NOW + timedelta(minutes=28), good), Asked)
+    late = filled_at(NOW + timedelta(minutes=30), good)
+    assert "type /deploy" in late.document["errors"]["repository"]
+
+
+def test_production_is_deploy_ymls_word_else_githubs() -> None:
+    production, staging, preview, _ = CONFIG.envs
+    assert is_production(production, "Production")
+    assert is_production(staging, "Staging")
+    assert not is_production(preview, "preview/1")
+
+
+@given(some.text(max_size=300))
+def test_whatever_is_typed_is_answered_or_asked(text: str) -> None:
+    taken = typed(text)
+    if isinstance(taken, Said):
+        assert taken.document is not None
+        assert not set("<>") & set(taken.document["text"].replace("&lt;", "").replace("&gt;", ""))
+    else:
+        assert "\x00" not in taken.repo + taken.environment + taken.ref
+
+
+@given(some.text())
+def test_escaped_text_holds_no_markup(text: str) -> None:
+    assert not set("<>") & set(escape(text))

@@ -1,0 +1,142 @@
+"""Who is who, in Slack and on GitHub: nobody is taken for somebody else."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sandbox.faults import Fault
+from sandbox.sandbox import REPOSITORY, Sandbox
+from sandbox.slack.model import User
+from sandbox.slack.server import Slack
+from tests.slack.actions.acting import SCOPES
+from webhook import startup
+from webhook.engine.services import Services, open_services
+from webhook.errors import RetryAt, UnknownOutcome
+from webhook.github.tokens import Scope
+from webhook.slack.identity import login_of, mention_of, shows_emails
+
+DEPLOY_YML = """
+envs:
+  - {name: production, handler: command, with: {run: ["true"]}}
+slack_users: {Octocat: U0MAPPED, hubot: [T0ELSEWHERE/U0HUBOT, T0SANDBOX/U0HERE]}
+"""
+
+
+@dataclass
+class Known:
+    services: Services
+    sandbox: Sandbox
+    scope: Scope
+
+    @property
+    def slack(self) -> Slack:
+        return self.sandbox.slack
+
+    async def login(self, user: str) -> str:
+        return await login_of(self.services, self.scope, self.slack.workspace.id, user)
+
+    async def mention(self, login: str) -> str:
+        assert self.services.slack
+        slack = await self.services.slack.of(self.slack.workspace.id)
+        return await mention_of(self.services, slack, self.slack.workspace.id, login, self.scope)
+
+    def both(self, name: str, email: str | None = None, *, confirmed: bool = True) -> User:
+        """Somebody with the same address in Slack and on GitHub."""
+        address = email or f"{name}@acme.test"
+        self.sandbox.github.add_user(f"{name}-gh", email=address)
+        return self.slack.add_user(name, address, confirmed)
+
+    def asked(self, path: str) -> int:
+        return len(self.sandbox.github.called("GET", path)) + len(self.slack.called("GET", path))
+
+
+@pytest.fixture
+async def known(
+    store_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Known]:
+    config = tmp_path / "deploy.yml"
+    config.write_text(DEPLOY_YML)
+    scopes = getattr(request, "param", SCOPES)
+    async with Sandbox(slack=Slack(scopes=scopes), answers=True) as sandbox:
+        setup = startup.set_up(sandbox.environ(tmp_path, config, 1))
+        repository = sandbox.github.repository(REPOSITORY)
+        scope = Scope(sandbox.installation.id, REPOSITORY, repository.id)
+        async with open_services(setup, store_url) as services:
+            yield Known(services, sandbox, scope)
+
+
+async def test_the_map_of_deploy_yml_comes_first(known: Known) -> None:
+    assert await known.login("U0MAPPED") == "octocat"
+    assert await known.login("U0HERE") == "hubot"
+    assert await known.login("T0ELSEWHERE/U0HUBOT") == "hubot"
+    # The same id in a workspace that the map does not mean.
+    assert await known.login("T0OTHER/U0MAPPED") == ""
+    assert await known.login("U0HUBOT") == ""
+    assert await known.mention("OCTOCAT") == "<@U0MAPPED>"
+    assert await known.mention("hubot") == "<@U0HERE>"
+    assert await known.mention("monalisa") == ""
+    assert await known.mention("") == ""
+
+
+async def test_an_address_that_both_have_verified_tells_who_it_is(known: Known) -> None:
+    ada = known.both("ada")
+    assert await known.login(ada.id) == "ada-gh"
+    assert await known.mention("ada-gh") == f"<@{ada.id}>"
+    team = known.slack.workspace.id
+    assert await shows_emails(known.services, team, ada.id)
+    assert not await shows_emails(known.services, team, f"T0OTHER/{ada.id}")
+    searched, looked = known.asked("/search/users"), known.asked("/users.lookupByEmail")
+    assert await known.login(ada.id) == "ada-gh"
+    assert await known.mention("Ada-GH") == f"<@{ada.id}>"
+    assert known.asked("/search/users") == searched == 1
+    assert known.asked("/users.lookupByEmail") == looked == 1
+
+
+async def test_an_address_that_proves_nothing_is_nobodys(known: Known) -> None:
+    unconfirmed = known.both("eve", confirmed=False)
+    gone, robot = known.both("gone"), known.both("robot")
+    gone.deleted = robot.is_bot = True
+    several = known.both("twin", "twins@acme.test")
+    known.sandbox.github.add_user("twin-two", email="twins@acme.test")
+    longer = known.slack.add_user("part", "a@acme.test")  # a part of ada's
+    known.sandbox.github.add_user("whole", email="aa@acme.test")
+    none = known.slack.add_user("none")
+    odd = known.both("odd")
+    says = {"id": odd.id, "team_id": odd.team_id, "profile": {"email": odd.email}}
+    known.slack.faults.add("GET /users.info", Fault(answer=200, body={"ok": True, "user": says}))
+    assert await known.login(odd.id) == ""  # what is not said to be confirmed is not
+    for user in (unconfirmed, gone, robot, several, longer, none):
+        assert await known.login(user.id) == "", user.name
+    stranger = known.slack.add_workspace("Other").add_user("stranger", "ada@acme.test")
+    assert await known.login(f"{stranger.team_id}/{stranger.id}") == ""
+    assert await known.login("U0NOBODY") == ""
+    assert await known.mention("gone-gh") == ""
+    assert await known.mention("robot-gh") == ""
+
+
+async def test_what_cannot_be_found_out_now_is_asked_again(known: Known) -> None:
+    ada = known.both("ada")
+    known.slack.faults.add("GET /users.info", Fault.rate_limited(1))
+    known.sandbox.github.faults.add("GET /search/users", Fault.status(502))
+    with pytest.raises(RetryAt):
+        await known.login(ada.id)
+    with pytest.raises(UnknownOutcome):
+        await known.login(ada.id)
+    assert await known.login(ada.id) == "ada-gh"
+    known.slack.faults.add("GET /users.lookupByEmail", Fault.status(502))
+    assert await known.mention("ada-gh") == ""
+    assert await known.mention("ada-gh") == ""  # nobody is asked again at once
+    known.services.recall.mentions.keep((known.slack.workspace.id, "ada-gh"), "", -1)
+    assert await known.mention("ada-gh") == f"<@{ada.id}>"
+
+
+@pytest.mark.parametrize("known", [("chat:write",)], indirect=True, ids=["chat:write only"])
+async def test_without_the_scopes_only_the_map_tells(known: Known) -> None:
+    ada = known.both("ada")
+    assert await known.login(ada.id) == ""
+    assert await known.mention("ada-gh") == ""
+    assert await known.login("U0MAPPED") == "octocat"
+    assert not await shows_emails(known.services, known.slack.workspace.id, ada.id)
+    assert not known.asked("/users.info")

@@ -1,0 +1,67 @@
+"""The buttons of a message, and what a person confirms."""
+
+from dataclasses import replace
+
+from tests.slack.notices import PAGE, RUNNING, SHA, buttons_of
+from webhook.slack.blocks.message import living
+from webhook.slack.blocks.notice import Told
+
+ALL = replace(RUNNING, buttons=("rollback", "logs", "retry", "cancel", "retry", "else"))
+
+
+def asked(told: Told, action: str) -> str:
+    return str(buttons_of(living(told))[action]["confirm"]["text"]["text"])
+
+
+def test_only_what_makes_sense_is_offered_and_logs_with_it() -> None:
+    assert buttons_of(living(RUNNING)) == {}
+    assert list(buttons_of(living(replace(RUNNING, buttons=("cancel",))))) == ["cancel", "logs"]
+    assert list(buttons_of(living(ALL))) == ["cancel", "retry", "rollback", "logs"]
+
+
+def test_a_press_names_the_deployment() -> None:
+    buttons = buttons_of(living(ALL))
+    logs = buttons.pop("logs")
+    assert {button["value"] for button in buttons.values()} == {"7"}
+    assert "value" not in logs
+    assert logs["url"] == PAGE
+    styles = {action: button.get("style") for action, button in buttons.items()}
+    assert styles == {"cancel": "danger", "retry": None, "rollback": "danger"}
+
+
+def test_a_page_without_an_address_has_no_button() -> None:
+    assert list(buttons_of(living(replace(ALL, page_url="https://")))) == [
+        "cancel",
+        "retry",
+        "rollback",
+    ]
+
+
+def test_what_will_happen_is_said_before_it_does() -> None:
+    assert asked(ALL, "cancel") == (
+        "Stop deploying v1.3 @ 4f2c9d1 of acme/site to production? What is done by then stays done."
+    )
+    assert asked(ALL, "retry") == "Deploy v1.3 @ 4f2c9d1 of acme/site to production again?"
+    assert asked(ALL, "rollback") == "Roll back production of acme/site to v1.2 @ 9a8b7c6?"
+
+
+def test_production_is_named_whatever_it_is_called() -> None:
+    told = replace(ALL, environment="eu-west", ref=SHA, rollback_to="")
+    assert asked(told, "retry") == "Deploy 4f2c9d1 of acme/site to eu-west (production) again?"
+    assert asked(told, "rollback") == (
+        "Roll back eu-west (production) of acme/site to its last success?"
+    )
+
+
+def test_a_retry_elsewhere_is_not_asked_about() -> None:
+    buttons = buttons_of(living(replace(ALL, environment="staging", production=False)))
+    assert {action for action, button in buttons.items() if "confirm" in button} == {
+        "cancel",
+        "rollback",
+    }
+
+
+def test_a_long_branch_does_not_hide_the_commit() -> None:
+    told = replace(ALL, ref="b" * 300, rollback_to=f"{'c' * 300} @ 9a8b7c6")
+    assert f"{'b' * 49}… @ 4f2c9d1" in asked(told, "retry")
+    assert asked(told, "rollback").endswith(f"{'c' * 49}… @ 9a8b7c6?")

@@ -1,0 +1,185 @@
+"""Whatever is told, Slack takes the message: its limits, by slack_sdk's models and by hand."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from slack_sdk.models.blocks import Block
+
+from sandbox.slack.blocks import faults_of, text_in_all
+from tests.slack.notices import RUNNING, documents, mrkdwn_of, plain_of, ships, step
+from webhook.deployments.changelog import Commit, Ships
+from webhook.deployments.phases import Phase
+from webhook.slack.blocks.message import alarm, digest, living, note
+from webhook.slack.blocks.mrkdwn import units
+from webhook.slack.blocks.notice import Message, StepTold, Told
+
+MOST_TEXT_IN_ALL = 10_500
+OURS = re.compile(
+    r"<https?://[^<>|\s]+\|[^<>|]*(?:\|[^<>]*)?>"
+    r"|<!date\^-?\d+\^\{time_secs\}\|\d\d:\d\d:\d\d UTC>"
+    r"|<@U0OCTOCAT>|<!subteam\^S0ONCALL>"
+)
+MENTIONS = ("", "<@U0OCTOCAT>", "<!subteam^S0ONCALL>", "@oncall", "octocat", "<!channel", "&" * 999)
+# What has gone wrong somewhere: markup, mentions, markers, directions, surrogates, long addresses.
+PIECES = (
+    "", " ", "a", "&", "<", ">", "|", "<!channel>", "<@U1>", "@here", "*b*", "_", "~", "```", "\n",
+    "\x00", "\u202e", "\u2028", "\ud800", "🚀", "👩\u200d💻", "עברית", "é\u0301", "https://a.test/",
+    "https://a.test/?a=1&b=<x>|", "&amp;", ":tada:", "…", "production", "deploy", "rollback",
+)  # fmt: skip
+LONG = (1, 2, 7, 140, 255, 700, 3000, 10_000)
+
+
+def repeated(piece: str, size: int) -> str:
+    return (piece * size)[:size] if len(piece) < size else piece
+
+
+texts = st.text(max_size=30) | st.builds(repeated, st.sampled_from(PIECES), st.sampled_from(LONG))
+urls = texts | st.builds("https://a.test/{}".format, texts)
+numbers = st.integers(-1, 10**6)
+commits = st.builds(Commit, texts, texts, texts, urls)
+all_ships = st.builds(Ships, texts, numbers, numbers, st.lists(commits, max_size=7).map(tuple))
+tellings = st.builds(
+    Told,
+    deployment_id=st.integers(1, 2**63),
+    repo=texts,
+    repo_url=urls,
+    environment=texts,
+    production=st.booleans(),
+    ref=texts,
+    sha=texts,
+    task=texts,
+    asked_by=texts,
+    phase=st.sampled_from(Phase),
+    words=texts,
+    held=st.booleans(),
+    began=st.booleans(),
+    back_to_green=st.booleans(),
+    seconds=st.none() | st.floats(-10, 1e9),
+    page_url=urls,
+    run_url=urls,
+    tool=texts,
+    environment_url=urls,
+    ships=st.none() | all_ships,
+    since_sha=texts,
+    origin=st.sampled_from(["", "retry", "rollback", "else"]),
+    origin_url=urls,
+    buttons=st.lists(st.sampled_from(["cancel", "retry", "rollback", "x"]), max_size=5).map(tuple),
+    rollback_to=texts,
+)
+steps_told = st.builds(
+    StepTold,
+    at=st.integers(-62_135_000_000, 253_402_000_000).map(lambda s: datetime.fromtimestamp(s, UTC)),
+    state=texts | st.sampled_from(["queued", "in_progress", "error", "inactive", "success"]),
+    words=texts,
+    actor=texts,
+    log_url=urls,
+    held=st.booleans(),
+)
+many_steps = st.builds(
+    lambda some, number: (some * number)[:1000],
+    st.lists(steps_told, max_size=4),
+    st.sampled_from([1, 3, 1000]),
+)
+
+# As long as all of it can be at once, with what grows most: & becomes &amp;.
+_GROWING = "&" * 10_000
+_LONGEST = "https://a.test/" + "x" * 480
+LONGEST = replace(
+    RUNNING,
+    deployment_id=2**63,
+    repo=_GROWING,
+    repo_url=_LONGEST[:400],
+    environment=_GROWING,
+    ref="&" * 25,
+    sha="&" + "s" * 39,
+    task=_GROWING,
+    asked_by=_GROWING,
+    phase=Phase.INACTIVE,
+    words=_GROWING,
+    seconds=1e9,
+    page_url=_LONGEST,
+    run_url=_LONGEST * 2,
+    tool=_GROWING,
+    environment_url=_LONGEST * 2,
+    ships=Ships(
+        "&" + "t" * 38,
+        10**9,
+        10**9,
+        (Commit(_GROWING, _GROWING, _GROWING, _LONGEST[:250]),) * 300,
+    ),
+    since_sha="&" + "t" * 38,
+    origin="retry",
+    origin_url=_LONGEST,
+    buttons=("cancel", "retry", "rollback"),
+    rollback_to=_GROWING,
+)
+LONGEST_STEP = StepTold(
+    at=datetime(9999, 12, 30, tzinfo=UTC),
+    state=_GROWING,
+    words=_GROWING,
+    actor="🚀" * 999,
+    log_url=_LONGEST,
+    held=False,
+)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@example(LONGEST, [LONGEST_STEP] * 1000, MENTIONS[-1])
+@example(LONGEST, [LONGEST_STEP], "<@U0OCTOCAT> " * 99)
+@given(tellings, many_steps, st.sampled_from(MENTIONS))
+def test_slack_takes_every_message_and_nothing_in_it_is_markup_of_others(
+    told: Told, steps: list[StepTold], mention: str
+) -> None:
+    for message in (
+        living(told),
+        alarm(told, mention),
+        note(told, steps, broadcast=True, mention=mention),
+        note(told, steps, broadcast=False, mention=mention),
+    ):
+        _assert_taken(message)
+        _assert_only_ours(message, mention)
+
+
+def _assert_taken(message: Message) -> None:
+    blocks = documents(message)  # slack_sdk validates them
+    assert faults_of(blocks) == []
+    assert [block.to_dict() for block in Block.parse_all(blocks)] == blocks
+    assert 0 < units(message.text) <= 4000
+    assert _units_in_all(message) <= MOST_TEXT_IN_ALL
+    json.dumps([message.text, blocks], ensure_ascii=False).encode()
+    assert len(digest(message)) == 64
+
+
+def _assert_only_ours(message: Message, mention: str) -> None:
+    for text in (message.text, *(text["text"] for text in mrkdwn_of(message))):
+        left = OURS.sub("", text)
+        assert not set(left) & set("<>")
+        assert not re.search(r"[^\n -\x7e\xa0-\U0010ffff]", text)
+        mentions = re.findall(r"(?<![A-Za-z0-9_])@[a-z0-9]+", left)
+        assert mentions in ([], ["@oncall"] if mention == "@oncall" else [])
+    for text in plain_of(message):
+        assert not set(text["text"]) & set("<>\n\x00")
+
+
+def _units_in_all(message: Message) -> int:
+    """As Slack may count: UTF-16 units, where one emoji is two."""
+    texts = [text["text"] for text in (*mrkdwn_of(message), *plain_of(message))]
+    assert sum(map(len, texts)) == text_in_all(documents(message))
+    return sum(map(units, texts))
+
+
+def test_three_hundred_commits_fit_with_titles_of_ten_thousand() -> None:
+    told = replace(RUNNING, ships=ships(300, *["🚀" * 10_000] * 300))
+    message = living(told)
+    assert faults_of(documents(message)) == []
+    assert "and 295 more" in mrkdwn_of(message)[2]["text"]
+
+
+def test_a_time_of_another_zone_is_the_same_time() -> None:
+    east = datetime(2026, 11, 22, 12, 4, 5, tzinfo=timezone(timedelta(hours=9)))
+    [text] = mrkdwn_of(note(RUNNING, [replace(step("queued"), at=east)], broadcast=False))
+    assert text["text"].startswith("<!date^1795316645^{time_secs}|03:04:05 UTC>")

@@ -1,0 +1,191 @@
+"""deploy.yml's `slack:` and `slack_users:`: what an environment inherits, and what is refused."""
+
+import re
+
+import pytest
+
+from handlers import HANDLERS
+from tests.config.test_load import config, faults, told
+from webhook.config.load import json_schema
+from webhook.slack.destination import Destination
+
+ONE = "{name: a, handler: command%s}"
+
+
+def inherited(default: str, own: str) -> tuple[Destination, ...]:
+    """What an environment with that `slack` of its own has in the end."""
+    return config(f"slack: {default}\nenvs: [{ONE % f', slack: {own}'}]").envs[0].slack or ()
+
+
+def refused(own: str, more: str = "") -> str:
+    [fault] = faults(f"envs:\n- {ONE % f'{more}, slack: {own}'}")
+    return fault.partition(": ")[2]
+
+
+DEFAULT = '{channel: "#deploys", failures: "#oncall", mentions: none, states: [success]}'
+
+
+@pytest.mark.parametrize(
+    ("own", "channel", "failures"),
+    [
+        ("{states: [error]}", "#deploys", "#oncall"),
+        ('{channel: "#shop"}', "#shop", "#oncall"),
+        ("{failures: none}", "#deploys", None),
+        ('{channel: "#shop", failures: none}', "#shop", None),
+        ("{channel: none}", None, "#oncall"),
+        ("{workspace: T0456EFGH}", None, None),
+        ('{workspace: T0456EFGH, channel: "#customers"}', "#customers", None),
+    ],
+)
+def test_an_environment_inherits_what_it_leaves_out_and_switches_off_what_it_wants(
+    own: str, channel: str | None, failures: str | None
+) -> None:
+    for written in (own, f"[{own}]"):
+        [one] = inherited(DEFAULT, written)
+        assert (one.channel, one.failures, one.mentions) == (channel, failures, "none")
+
+
+def test_channels_are_inherited_within_one_workspace() -> None:
+    default = '{workspace: T0123ABCD, channel: "#deploys", failures: "#oncall"}'
+    [same] = inherited(default, "{workspace: T0123ABCD, only: failures}")
+    assert (same.channel, same.failures) == ("#deploys", "#oncall")
+    [other] = inherited(default, "{workspace: T0456EFGH, only: failures}")
+    assert (other.channel, other.failures) == (None, None)
+
+
+def test_none_at_the_top_is_no_channel_either() -> None:
+    loaded = config(f'slack: {{channel: none, failures: "#oncall"}}\nenvs: [{ONE % ""}]')
+    assert told(loaded.envs[0]) == [(None, "#oncall")]
+
+
+@pytest.mark.parametrize(
+    "channel", ["#a", "shop-2_x", "#d\u00e9ploi", "#\u65e5\u672c", "C0123SHOP"]
+)
+def test_names_and_ids_of_channels_are_taken(channel: str) -> None:
+    [one] = inherited("[]", f'{{channel: "{channel}"}}')
+    assert one.channel == channel
+
+
+@pytest.mark.parametrize(
+    "channel",
+    ["#Deploys", "@octocat", "#my deploys", "C0123", "#", "##a", "#a.b", "#\u00c9", "D0123ABCD"],
+)
+def test_what_cannot_be_a_channel_is_refused(channel: str) -> None:
+    words = f"envs[0].slack.channel: '{channel}' cannot be a channel; write \"#name\""
+    assert refused(f'{{channel: "{channel}"}}').startswith(words)
+    pattern = json_schema({name: one.Options for name, one in HANDLERS.items()})["$defs"][
+        "Destination"
+    ]["properties"]["failures"]["pattern"]
+    assert not re.search(pattern, channel) or not channel.isascii()
+
+
+@pytest.mark.parametrize(
+    ("own", "fault"),
+    [
+        ("{channel: ''}", "envs[0].slack.channel: must not be empty"),
+        ("{channel: null}", 'envs[0].slack.channel: is empty; write "#channel" in quotes (YAML '
+         "takes #… for a comment), or none"),
+        ('"#deploys"', "envs[0].slack: wants keys with values, as in {channel: \"#deploys\"}"),
+        ('["#deploys"]', "envs[0].slack[0]: wants keys with values, as in "
+         '{channel: "#deploys"}'),
+        ("null", "envs[0].slack: is empty; write {channel: \"#name\"}, [] for nobody, or remove "
+         "the key"),
+        ("{only: failure}", "envs[0].slack.only: 'failure' cannot be here; write failures"),
+        ("{only: failures, states: [error]}", "envs[0].slack: has both only and states; remove "
+         "one of them"),
+        ("{workspace: acme}", "envs[0].slack.workspace: 'acme' is not a workspace's ID; it begins "
+         "with T, as in T0123ABCD"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_told_with_what_to_write(own: str, fault: str) -> None:
+    assert refused(own) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("slack: {channel: #deploys}\nenvs: []", 1),
+        ("envs:\n- name: a\n  slack: {\n    channel: #deploys}\n- name: b\n", 4),
+    ],
+)
+def test_a_channel_that_is_a_comment_is_guessed(text: str, line: int) -> None:
+    [fault] = faults(text)
+    words = f'is there a # outside quotes in line {line}? write "#channel" in quotes'
+    assert "cannot be read as YAML" in fault
+    assert fault.endswith(words)
+
+
+def test_braces_without_a_comment_are_not_taken_for_it() -> None:
+    [fault] = faults('# all\nslack: {channel: "#deploys"\nenvs: []')
+    assert "outside quotes" not in fault
+
+
+@pytest.mark.parametrize(
+    ("repos", "never"),
+    [
+        ("[globex/shop]", True),
+        ('["globex/*"]', True),
+        ('["*/shop"]', False),
+        ('["acme/*-old"]', False),
+        ('["acme/s?op-1", "other/*"]', False),
+        ("[ACME/shop-1]", False),
+        ('[globex/shop, "*"]', False),
+    ],
+)
+def test_repositories_that_the_environment_does_not_have_are_refused(
+    repos: str, never: bool
+) -> None:
+    own = f'[{{channel: "#a"}}, {{channel: "#b", repos: {repos}}}]'
+    of_the_environment = ', repos: ["acme/shop*", "acme/*shop"]'
+    if never:
+        words = "envs[0].slack[1].repos: can never match: none of them is in the environment's"
+        assert refused(own, of_the_environment).startswith(words)
+    else:
+        config(f"envs: [{ONE % f'{of_the_environment}, slack: {own}'}]")
+
+
+@pytest.mark.parametrize(
+    ("users", "fault"),
+    [
+        ("octocat: U012AB3CD, hubot: [U0456EFGH, U012AB3CD]", "hubot: has 'U012AB3CD', which is "
+         "octocat's already; nobody is two people"),
+        ("octocat: U012AB3CD, hubot: T0123ABCD/U012AB3CD", "hubot: has 'T0123ABCD/U012AB3CD', "
+         "which is octocat's already; nobody is two people"),
+        ('"@octocat": U012AB3CD', "@octocat: is not a GitHub login; write it without @, as in "
+         "octocat"),
+        ("octocat: U012AB3CD, OctoCat: U0456EFGH", "OctoCat: is there twice: upper and lower case "
+         "are alike; remove one"),
+    ],
+)  # fmt: skip
+def test_nobody_in_slack_is_two_people_on_github(users: str, fault: str) -> None:
+    [found] = faults(f"envs: [{ONE % ''}]\nslack_users: {{{users}}}")
+    assert found.partition(": slack_users.")[2] == fault
+
+
+def test_people_of_several_workspaces_are_told_apart() -> None:
+    users = "octo_acme: T0123ABCD/U012AB3CD, 'renovate[bot]': [T0456EFGH/U012AB3CD, U0789IJKL]"
+    loaded = config(f"envs: [{ONE % ''}]\nslack_users: {{{users}}}")
+    assert loaded.slack_users["renovate[bot]"] == ("T0456EFGH/U012AB3CD", "U0789IJKL")
+
+
+def test_the_schema_tells_editors_what_ids_and_mentions_look_like() -> None:
+    schema = json_schema({name: one.Options for name, one in HANDLERS.items()})
+    keys = schema["$defs"]["Destination"]["properties"]
+
+    def takes(key: str, text: str) -> bool:
+        patterns = [one.get("pattern") for one in keys[key].get("anyOf", [keys[key]])]
+        return any(pattern and re.search(pattern, text) for pattern in patterns)
+
+    assert [takes("workspace", text) for text in ("T0123ABCD", "acme")] == [True, False]
+    assert [takes("mentions", text) for text in ("author", "@S0123ABCD", "@here", "octocat")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert [takes("channel", text) for text in ("#a", "C0123SHOP", "none", "#A b")] == [
+        True,
+        True,
+        True,
+        False,
+    ]

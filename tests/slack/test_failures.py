@@ -1,0 +1,170 @@
+"""Slack is slow, down or says no: the deployment goes on, and what is wrong can be seen."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from time import monotonic
+
+import aiohttp
+import pytest
+
+from sandbox.demo.screen import render
+from sandbox.faults import Fault
+from sandbox.sandbox import Sandbox
+from sandbox.slack.model import Channel, Message
+from tests.world import DEPLOY_YML, World, live
+
+POST = "POST /chat.postMessage"
+EDIT = "POST /chat.update"
+
+
+@pytest.fixture
+async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with live(store_url, tmp_path) as world:
+        yield world
+
+
+async def page(world: World, deployment_id: int) -> str:
+    log_url = world.github.statuses(deployment_id)[-1].log_url
+    async with aiohttp.ClientSession() as session, session.get(log_url) as response:
+        return await response.text()
+
+
+@pytest.mark.parametrize("call", [POST, EDIT])
+async def test_slack_hears_of_the_end_all_the_same(
+    store_url: str, tmp_path: Path, call: str
+) -> None:
+    odd = [Fault.drop_before(), Fault.status(500), Fault.slack("fatal_error")]
+    sandbox = Sandbox()
+    deploy_yml = DEPLOY_YML.replace('"#deploys"', f'"{sandbox.deploys.id}"')
+    async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
+        for fault in (*odd, Fault.rate_limited(1)):
+            world.slack.faults.add(call, fault, times=2)
+        asked = [await world.deploy() for _ in range(4)]
+        for deployment in asked:
+            await world.github.wait_for(deployment.id, "success", within=20)
+        await world.idle()
+        messages = world.told()
+        assert len(messages) == len(asked)
+        assert all("succeeded" in render(message) for message in messages)
+        assert len(world.slack.faults.fired) == 8
+
+
+async def test_a_slack_that_posts_and_fails_is_not_posted_to_for_ever(world: World) -> None:
+    """The bot cannot search a channel that it knows by name only."""
+    world.slack.faults.add(POST, Fault.status(503, acts=True), times=100)
+    await world.deployed()
+    assert len(world.told()) == 2
+
+
+async def test_githubs_part_does_not_wait_for_slack(world: World) -> None:
+    world.slack.faults.add("POST /*", Fault.hang(30), times=5)
+    deployment = await world.deploy()
+    await world.github.wait_for(deployment.id, "success", within=25)
+    assert world.told() == []
+    await world.slack.stop()  # or the worker waits for it at its end
+
+
+async def test_a_slack_that_hangs_does_not_use_up_the_worker(world: World) -> None:
+    world.slack.faults.add("POST /*", Fault.hang(60), times=1000)
+    began = monotonic()
+    asked = [await world.deploy() for _ in range(24)]
+    for deployment in asked:
+        await world.github.wait_for(deployment.id, "success", within=40)
+    # Eight at a time, given up after ten seconds each.
+    assert 0 < len(world.slack.calls) <= 8 * (2 + (monotonic() - began) // 10)
+    await world.slack.stop()
+
+
+async def test_a_post_that_got_through_without_an_answer_is_found_again(
+    store_url: str, tmp_path: Path
+) -> None:
+    """Needs channels:history and a channel given by its id, or one that was posted to before."""
+    sandbox = Sandbox()
+    deploy_yml = DEPLOY_YML.replace('"#deploys"', f'"{sandbox.deploys.id}"')
+    async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
+        world.slack.faults.add(POST, Fault.drop_after())
+        world.slack.on_change.append(_much_is_said(world))
+        await world.deployed()
+        [message] = [m for m in world.told() if m.user != "U0HUMAN"]
+        assert "succeeded" in render(message)
+
+
+def _much_is_said(world: World) -> Callable[[Channel, Message], None]:
+    """By others, before anybody can look for the post: more than one page of the history."""
+
+    def talk(channel: Channel, message: Message) -> None:
+        if message.user != "U0HUMAN" and len(channel.messages) == 1:
+            for number in range(250):
+                world.slack.say(channel.id, f"Something else, {number}")
+
+    return talk
+
+
+async def test_a_reply_that_got_through_without_an_answer_is_found_again(world: World) -> None:
+    await world.deployed()  # from now on the id of #deploys is known
+    deployment = await world.deploy("broken")
+    await world.phase(deployment.id, "in_progress", "failure")
+    world.slack.faults.add(POST, Fault.drop_after(), times=2)
+    await world.github.wait_for(deployment.id, "failure", within=20)
+    await world.idle(within=40)
+    assert len([reply for reply in world.replies() if reply.broadcast]) == 1
+
+
+async def test_a_deleted_message_is_posted_anew(world: World, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    deployment = await world.begin_slow(gate)
+    await world.github.wait_for(deployment.id, "in_progress")
+    world.slack.channel("#deploys").messages.clear()
+    gate.touch()
+    await world.github.wait_for(deployment.id, "success", within=20)
+    await world.idle()
+    [message] = world.told()
+    assert "succeeded" in render(message)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("not_in_channel", "/invite @relay in #deploys"),
+        ("is_archived", "#deploys is archived"),
+    ],
+)
+async def test_a_channel_that_cannot_be_posted_to_is_named_on_the_page(
+    world: World, trouble: str, words: str
+) -> None:
+    channel = world.slack.channel("#deploys")
+    channel.member = trouble != "not_in_channel"
+    channel.archived = trouble == "is_archived"
+    deployment = await world.deployed()
+    assert world.github.states(deployment.id)[-1] == "success"
+    assert words in await page(world, deployment.id)
+
+
+@pytest.mark.parametrize("trouble", ["token_revoked", "account_inactive", "invalid_auth"])
+async def test_a_dead_token_does_not_stop_deployments(world: World, trouble: str) -> None:
+    world.slack.trouble = trouble
+    deployment = await world.deployed()
+    assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
+    assert trouble in await page(world, deployment.id)
+    assert world.told() == []
+
+
+async def test_only_the_newest_state_is_sent_when_slack_was_slow(world: World) -> None:
+    world.slack.faults.add(EDIT, Fault.rate_limited(3))
+    await world.deployed()
+    [message] = world.told()
+    assert message.edits == 1
+    assert "succeeded" in render(message)
+
+
+async def test_text_from_outside_cannot_mention_or_link(world: World) -> None:
+    deployment = await world.deploy(
+        "production", ref="<!channel>&<https://evil.example|click>", description="<!here>"
+    )
+    await world.github.wait_for(deployment.id, "success", "error", "failure", within=20)
+    await world.idle()
+    [message, *_] = world.told()
+    written = str(message.blocks) + message.text
+    assert "<!channel>" not in written
+    assert "|click>" not in written
+    assert "&lt;!channel&gt;" in written

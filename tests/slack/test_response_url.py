@@ -1,0 +1,92 @@
+"""Where an answer goes, and what becomes of one that is not taken."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from webhook.errors import RetryAt, UnknownOutcome
+from webhook.slack.blocks.notice import Message
+from webhook.slack.response_url import Replies
+
+SAID = Message("done", [])
+
+
+@dataclass
+class Hook:
+    """Answers as it is told, and keeps what it was sent."""
+
+    replies: Replies
+    url: str
+    answers: dict[str, Any]
+    taken: list[Any] = field(default_factory=list)
+
+    async def give(self, path: str = "/hook") -> bool:
+        return await self.replies.give(self.url + path, SAID)
+
+
+@pytest.fixture
+async def hook() -> AsyncIterator[Hook]:
+    answers: dict[str, Any] = {"status": 200}
+    taken: list[Any] = []
+
+    async def take(request: web.Request) -> web.Response:
+        taken.append((request.path, await request.json()))
+        return web.Response(**answers)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", take)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        url = str(server.make_url("")).rstrip("/")
+        yield Hook(Replies(f"{url}/api/", session), url, answers, taken)
+
+
+async def test_an_answer_is_for_one_person_and_goes_where_slack_said(hook: Hook) -> None:
+    assert await hook.give()
+    [(path, said)] = hook.taken
+    assert path == "/hook"
+    assert said == {"response_type": "ephemeral", "replace_original": False, "text": "done"}
+
+
+async def test_it_goes_nowhere_else(hook: Hook) -> None:
+    host = hook.url.removeprefix("http://")
+    for url in (
+        "",
+        "/hook",
+        f"http://slack.com@{host}/hook",
+        f"http://user:word@{host}/hook",
+        f"https://{host}/hook",
+        "http://127.0.0.1:1/hook",
+        "http://127.0.0.1:x/hook",
+        f"http://{host}.evil.test/hook",
+    ):
+        assert not await hook.replies.give(url, SAID), url
+    assert not hook.taken
+    slack = Replies("https://slack.com/api/", hook.replies._session)
+    assert slack._origins == {"https://slack.com", "https://hooks.slack.com"}
+
+
+async def test_redirects_are_not_followed(hook: Hook) -> None:
+    hook.answers |= {"status": 307, "headers": {"Location": f"{hook.url}/elsewhere"}}
+    assert not await hook.give()
+    assert [path for path, _ in hook.taken] == ["/hook"]
+
+
+async def test_what_may_be_taken_the_next_time_is_told_apart(hook: Hook) -> None:
+    hook.answers["status"] = 404  # its half an hour is over
+    assert not await hook.give()
+    hook.answers["status"] = 500
+    with pytest.raises(UnknownOutcome):
+        await hook.give()
+    hook.answers |= {"status": 429, "headers": {"Retry-After": "7"}}
+    with pytest.raises(RetryAt):
+        await hook.give()
+    async with aiohttp.ClientSession() as session:
+        nowhere = Replies("http://127.0.0.1:1/api/", session)
+        with pytest.raises(UnknownOutcome) as trouble:
+            await nowhere.give("http://127.0.0.1:1/secret", SAID)
+    assert "secret" not in str(trouble.value)

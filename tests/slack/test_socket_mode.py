@@ -1,0 +1,129 @@
+"""Socket Mode: Slack speaks through the relay's own connection, and the same comes of it."""
+
+import asyncio
+import contextlib
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sandbox.faults import Fault
+from sandbox.sandbox import Sandbox
+from sandbox.slack.model import Message, User
+from sandbox.slack.server import Slack
+from tests.slack.actions.test_http import rows
+from tests.slack.actions.test_payloads import DEPLOY_YML
+from webhook import logs, startup
+from webhook.slack import socket_mode
+from webhook.slack.socket_listener import listening
+from webhook.startup import Setup
+from webhook.store.database import connect
+
+TEXT = {"type": "plain_text", "text": "Retry"}
+BUTTON = {"type": "button", "action_id": "retry", "text": TEXT, "value": "7"}
+
+
+@dataclass
+class Listening:
+    sandbox: Sandbox
+    setup: Setup
+    ada: User
+    store_url: str
+
+    @property
+    def slack(self) -> Slack:
+        return self.sandbox.slack
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with listening(self.setup, self.store_url):
+            async with asyncio.timeout(10):
+                await self.slack.sockets.connected()
+            yield
+
+    def kept(self) -> int:
+        return len(rows(self.store_url, "select 1 from actions"))
+
+    def button(self) -> Message:
+        workspace = self.slack.workspace
+        blocks = [{"type": "actions", "elements": [BUTTON]}]
+        said = Message(self.slack.clock.ts(), workspace.bot.user, "failed", blocks)
+        return workspace.put(workspace.channel("deploys"), said)
+
+
+@pytest.fixture
+async def there(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Listening]:
+    monkeypatch.setattr(socket_mode, "SHORTEST_PAUSE", 0.05)
+    config = tmp_path / "deploy.yml"
+    config.write_text(DEPLOY_YML)
+    async with Sandbox() as sandbox:
+        sandbox.slack.socket_mode = True
+        token = {"GITPLOY_SLACK_APP_TOKEN": sandbox.slack.app.app_token}
+        setup = startup.set_up(sandbox.environ(tmp_path, config, 1) | token)
+        yield Listening(sandbox, setup, sandbox.slack.add_user("ada"), store_url)
+
+
+async def test_what_people_do_is_kept_and_then_acknowledged(there: Listening) -> None:
+    slack = there.slack
+    async with there.running():
+        pressed = await slack.press(there.button(), "retry", there.ada)
+        assert (pressed.status, pressed.body, pressed.attempts) == (200, "", 1)
+        assert there.kept() == 1
+        # The same once more, as Slack does where it saw no acknowledgement.
+        assert (await slack.redeliver(pressed)).status == 200
+        assert there.kept() == 1
+        asked = await slack.command("/deploy", "acme/site production", there.ada)
+        assert asked.status == 200
+        assert there.kept() == 2
+        jobs = rows(there.store_url, "select task_name from procrastinate_jobs")
+        assert [job["task_name"] for job in jobs] == ["answer"] * 2
+        helped = await slack.command("/deploy", "acme/site nowhere", there.ada)
+        assert "known: production" in helped.document["text"]
+        assert (await slack.event({"type": "app_uninstalled"})).status == 200
+        # What is not understood is acknowledged: it would only come again.
+        del pressed.delivery.payload["user"]
+        assert (await slack.redeliver(pressed)).status == 200
+
+
+async def test_what_could_not_be_kept_is_not_acknowledged_and_comes_again(
+    there: Listening,
+) -> None:
+    there.slack.patience = 0.3
+    async with there.running():
+        with connect(there.store_url) as connection, connection.transaction():
+            connection.execute("lock table actions")
+            lost = await there.slack.press(there.button(), "retry", there.ada)
+            assert (lost.timed_out, lost.attempts) == (True, 2)
+        again = await there.slack.redeliver(lost)
+        assert again.status == 200
+        assert there.kept() == 1
+
+
+async def test_it_connects_again_whatever_happens_and_says_nothing_secret(
+    there: Listening, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(socket_mode, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(socket_mode, "WITHOUT_CONNECTION", 0.4)
+    slack = there.slack
+    log = io.StringIO()
+    logs.set_up(there.setup.secrets, log)
+    slack.faults.add("POST /apps.connections.open", Fault.slack("invalid_auth"))
+    slack.faults.add("POST /apps.connections.open", Fault.status(502))
+    slack.faults.add("GET /link/*", Fault.status(403))
+    async with there.running(), asyncio.timeout(10):
+        assert (await slack.press(there.button(), "retry", there.ada)).status == 200
+        await slack.sockets.disconnect()
+        await slack.sockets.connected()
+        assert (await slack.press(there.button(), "retry", there.ada)).status == 200
+        await slack.sockets.drop()
+        await slack.sockets.connected()
+        assert (await slack.press(there.button(), "retry", there.ada)).status == 200
+    assert there.kept() == 3
+    said = caplog.text + log.getvalue()
+    assert "set GITPLOY_SLACK_APP_TOKEN anew" in said
+    assert slack.app.app_token not in said
+    assert "ticket=" not in said

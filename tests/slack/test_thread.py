@@ -1,0 +1,136 @@
+"""What people see in Slack: one message, its thread, and what the channel is told of it."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sandbox.demo.screen import render
+from sandbox.faults import Fault
+from sandbox.sandbox import REPOSITORY, Sandbox
+from tests.world import World, live, until
+
+DEPLOY_YML = """
+slack: {channel: "#deploys"}
+slack_users: {octocat: U0OCTO}
+envs:
+  - name: production
+    handler: command
+    with: {run: ["sh", "-c", "test {ref} != broken"]}
+  - name: quiet
+    handler: command
+    with: {run: ["sh", "-c", "test {ref} != broken"]}
+    slack: {channel: "#quiet", only: failures, mentions: "@here"}
+  - name: several
+    handler: command
+    with: {run: ["sh", "-c", "test {ref} != broken"]}
+    slack:
+      - {channel: "#deploys", states: [success, failure], mentions: none}
+      - {channel: "#quiet", repos: ["acme/other"]}
+      - {channel: "#oncall", repos: ["acme/*"], mentions: "@S0123ABCD"}
+  - name: nobody
+    handler: command
+    with: {run: ["true"]}
+    slack: []
+"""
+
+
+@pytest.fixture
+async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    sandbox = Sandbox()
+    sandbox.slack.add_channel("quiet")
+    async with live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox) as world:
+        yield world
+
+
+async def test_a_thread_holds_each_step_and_the_channel_sees_what_matters(world: World) -> None:
+    repository = world.github.repository(REPOSITORY)
+    shas = [repository.push(f"Change {number}") for number in range(9)]
+    await world.deployed(ref=shas[0])
+    [message] = world.told()
+    [*_, reply] = world.replies()
+    assert not any(reply.broadcast for reply in world.replies())
+    said = "\n".join(render(reply) for reply in world.replies())
+    assert [word for word in ("queued", "in progress", "succeeded") if word in said]
+    assert reply.thread_ts == message.ts
+
+    repository.refs["broken"] = shas[8]
+    await world.deployed(ref="broken")
+    message = world.told()[-1]
+    shown = render(message)
+    assert "Ships 8 commits" in shown
+    assert "Change 8" in shown
+    assert "Change 4" in shown
+    assert "Change 3" not in shown
+    assert "and 3 more" in shown
+    [alarm] = [reply for reply in world.replies() if reply.broadcast]
+    assert "failed" in render(alarm)
+    assert "<@U0OCTO>" in alarm.text
+    assert "<@U0OCTO>" not in str(message.blocks)
+
+    await world.deployed(ref=shas[7])
+    green = [reply for reply in world.replies() if reply.broadcast][-1]
+    assert "back to green" in render(green)
+    assert green.thread_ts == world.told()[-1].ts
+
+
+async def test_what_is_told_where_is_deploy_ymls_to_say(world: World) -> None:
+    await world.deployed("quiet", ref="main")
+    await world.deployed("nobody", ref="main")
+    assert not any(channel.messages for channel in world.slack.channels.values())
+
+    await world.deployed("quiet", ref="broken")
+    [failed] = world.told("#quiet")
+    [reply] = world.replies("#quiet")
+    assert "failed" in render(failed)
+    assert reply.broadcast
+    assert "<!here>" in reply.text
+    assert "queued" not in render(reply)
+
+    deployment = await world.deployed("several", ref="broken")
+    [told] = world.told("#deploys")
+    assert told.edits == 0  # posted when it had failed, which is what that channel wants to hear
+    [alarm] = world.replies("#deploys")
+    assert "octocat" not in alarm.text
+    assert len(world.told("#quiet")) == 1
+    [other] = world.told("#oncall")
+    assert "failed" in render(other)
+    [*_, called] = world.replies("#oncall")
+    assert "<!subteam^S0123ABCD>" in called.text
+    kept = world.rows(
+        "select channel, count(*) as rows from slack_messages where deployment_id = %s"
+        " and purpose = 'message' group by channel order by channel",
+        deployment.id,
+    )
+    assert [(row["channel"], row["rows"]) for row in kept] == [("#deploys", 1), ("#oncall", 1)]
+
+
+async def test_a_channel_in_trouble_does_not_hold_up_another(world: World) -> None:
+    world.slack.faults.add("POST /chat.postMessage", Fault.rate_limited(3))
+    deployment = await world.deploy("several", ref="broken")
+    # One of the two channels was limited; the other one knows at once.
+    told = await until(lambda: world.told("#deploys") or world.told("#oncall") or None, within=2.5)
+    assert len(told) == 1
+    await world.github.wait_for(deployment.id, "failure")
+    await world.idle()
+    assert len(world.told("#deploys")) == len(world.told("#oncall")) == 1
+
+    world.slack.channel("#oncall").archived = True
+    await world.deployed("several", ref="broken")
+    assert [len(world.told("#deploys")), len(world.told("#oncall"))] == [2, 1]
+
+
+async def test_who_asked_is_found_by_the_e_mail_that_both_know(
+    store_url: str, tmp_path: Path
+) -> None:
+    sandbox = Sandbox()
+    users = sandbox.github.world.users
+    users[sandbox.person.token] = replace(sandbox.person, email="octocat@acme.example")
+    octocat = sandbox.slack.add_user("cat", email="octocat@acme.example")
+    sandbox.slack.scopes |= {"users:read", "users:read.email"}
+    deploy_yml = DEPLOY_YML.replace("slack_users: {octocat: U0OCTO}", "")
+    async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
+        await world.deployed(ref="broken")
+        [alarm] = [reply for reply in world.replies() if reply.broadcast]
+        assert f"<@{octocat.id}>" in alarm.text

@@ -1,0 +1,193 @@
+"""Tokens that expire are replaced in time, by one process at a time, and are not lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+import structlog
+
+from sandbox.faults import Fault
+from tests.slack.refreshing import SOON, TEAM, TOO_LATE, VAULT, Refreshing, refreshing, waiting
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.security.cipher import Cipher, DecryptionError
+from webhook.slack.oauth import SlackOAuth
+from webhook.slack.tokens import token_of
+from webhook.store.database import async_pool
+
+ACCESS = "POST /oauth.v2.access"
+
+
+@pytest.fixture
+async def workspace(store_url: str) -> AsyncIterator[Refreshing]:
+    async with refreshing(store_url) as made:
+        yield made
+
+
+async def installed(workspace: Refreshing, expires_in: timedelta | None = SOON) -> str:
+    return await asyncio.to_thread(workspace.install, expires_in)
+
+
+async def test_a_token_is_used_until_it_is_about_to_expire(workspace: Refreshing) -> None:
+    lasting = await installed(workspace, None)
+    assert await workspace.token() == lasting
+    fresh = await installed(workspace, timedelta(hours=3))
+    assert await workspace.token() == fresh
+    before = workspace.row()
+    workspace.expires(SOON)
+    with structlog.testing.capture_logs() as logs:
+        newer = await workspace.token()
+    assert newer not in (fresh, lasting)
+    assert newer == workspace.slack.workspace.tokens[-1].value
+    assert await workspace.token() == newer  # and no further one is asked for
+    assert workspace.given() == 3
+    after = workspace.row()
+    assert VAULT.open(after["token"]) == newer
+    assert VAULT.open(after["refresh_token"]) != VAULT.open(before["refresh_token"])
+    assert after["expires_at"] > datetime.now(UTC) + timedelta(hours=11)
+    assert after["installed_at"] == before["installed_at"]
+    assert newer not in str(logs)
+    # With the new pair it goes on.
+    workspace.expires(TOO_LATE)
+    assert await workspace.token() != newer
+
+
+async def test_many_who_need_it_at_once_make_one_refresh(workspace: Refreshing) -> None:
+    old = await installed(workspace)
+    workspace.slack.faults.add(ACCESS, Fault.hang(0.2))
+    others = [SlackOAuth(workspace.settings, workspace.session) for _ in range(4)]
+    tokens = await asyncio.gather(*(workspace.token(oauth) for oauth in others))
+    assert workspace.given() == 2
+    new = workspace.slack.workspace.tokens[-1].value
+    assert sorted(tokens) == sorted([new, old, old, old])  # nobody waits while the old one is good
+    assert await workspace.token() == new
+
+    workspace.expires(TOO_LATE)
+    workspace.slack.faults.add(ACCESS, Fault.hang(0.2))
+    outcomes = await asyncio.gather(
+        *(workspace.token(oauth) for oauth in others), return_exceptions=True
+    )
+    assert workspace.given() == 3
+    waiting = [outcome for outcome in outcomes if isinstance(outcome, RetryAt)]
+    assert len(waiting) == 3
+    assert all(later.at <= datetime.now(UTC) + timedelta(seconds=1) for later in waiting)
+    newest = workspace.slack.workspace.tokens[-1].value
+    assert [outcome for outcome in outcomes if isinstance(outcome, str)] == [newest]
+
+
+async def test_who_comes_right_after_a_refresh_makes_no_other(workspace: Refreshing) -> None:
+    await installed(workspace)
+    async with async_pool(workspace.store_url, 1) as narrow:
+        held = await narrow.getconn()
+        late = asyncio.create_task(token_of(narrow, VAULT, workspace.oauth, TEAM))
+        await waiting(narrow, 1)
+        next_one = asyncio.create_task(narrow.getconn())
+        await waiting(narrow, 2)
+        await narrow.putconn(held)
+        held = await next_one  # it has seen the old token by now
+        new = await workspace.token()
+        await narrow.putconn(held)
+        assert await late == new
+    assert workspace.given() == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("invalid_refresh_token", "does not take the refresh token"),
+        ("token_revoked", "was revoked"),
+        ("account_inactive", "was removed from the workspace"),
+    ],
+)
+async def test_a_refusal_ends_the_installation_in_words(
+    workspace: Refreshing, error: str, words: str
+) -> None:
+    await installed(workspace)
+    workspace.slack.faults.add(ACCESS, Fault.slack(error))
+    for _ in range(2):  # the second time nobody is asked
+        with pytest.raises(Rejected, match=words) as refused:
+            await workspace.token()
+        assert "slack install-link" in str(refused.value)
+    assert workspace.row()["trouble"] == str(refused.value)
+    assert workspace.given() == 1
+    again = await installed(workspace)  # which ends the trouble
+    assert workspace.row()["trouble"] == ""
+    assert await workspace.token() != again
+
+
+async def test_a_slack_in_trouble_costs_nothing_while_the_old_token_is_good(
+    workspace: Refreshing,
+) -> None:
+    old = await installed(workspace)
+    troubles = [
+        (Fault.rate_limited(7), RetryAt),
+        (Fault.status(503, "down"), UnknownOutcome),
+        (Fault.drop_before(), UnknownOutcome),
+        (Fault(answer=200, body="x"), UnknownOutcome),
+        (Fault(answer=200, body={"ok": True}), UnknownOutcome),
+        (Fault.slack("bad_client_secret"), Rejected),
+        (Fault.slack("invalid_client_id"), Rejected),
+        (Fault.slack("something_new"), Rejected),
+    ]
+    for fault, kind in troubles:
+        workspace.expires(SOON)
+        workspace.oauth.resting.clear()
+        workspace.slack.faults.add(ACCESS, fault)
+        assert await workspace.token() == old
+        fired = len(workspace.slack.faults.fired)
+        assert await workspace.token() == old  # Slack is left alone for a while
+        assert len(workspace.slack.faults.fired) == fired
+        workspace.expires(TOO_LATE)
+        workspace.slack.faults.add(ACCESS, fault)
+        with pytest.raises(kind) as raised:
+            await workspace.token()
+        if isinstance(raised.value, RetryAt):
+            assert raised.value.at > datetime.now(UTC) + timedelta(seconds=5)
+        if "client" in str(fault.body):
+            assert "GITPLOY_SLACK_CLIENT_" in str(raised.value)
+        assert workspace.row()["trouble"] == ""
+    assert await workspace.token() == workspace.slack.workspace.tokens[-1].value
+    assert workspace.given() == 2
+
+
+async def test_who_is_stopped_in_the_middle_keeps_the_new_pair_first(
+    workspace: Refreshing,
+) -> None:
+    old = await installed(workspace)
+    workspace.slack.faults.add(ACCESS, Fault.hang_after(0.2))
+    asking = asyncio.create_task(workspace.token())
+    while workspace.given() < 2:
+        await asyncio.sleep(0.01)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert VAULT.open(workspace.row()["token"]) == workspace.slack.workspace.tokens[-1].value != old
+    assert await workspace.token() == workspace.slack.workspace.tokens[-1].value
+
+
+async def test_installing_again_during_a_refresh_waits_for_it_and_wins(
+    workspace: Refreshing,
+) -> None:
+    await installed(workspace)
+    workspace.slack.faults.add(ACCESS, Fault.hang_after(0.3))
+    asking = asyncio.create_task(workspace.token())
+    while workspace.given() < 2:
+        await asyncio.sleep(0.01)
+    newest = await installed(workspace, timedelta(hours=12))
+    assert asking.done()
+    assert VAULT.open(workspace.row()["token"]) == newest
+    assert await workspace.token() == newest
+
+
+async def test_what_cannot_be_had_is_said(workspace: Refreshing) -> None:
+    with pytest.raises(Rejected, match="is not installed in workspace T0SANDBOX"):
+        await workspace.token()
+    await installed(workspace)
+    with pytest.raises(DecryptionError):
+        await token_of(workspace.pool, Cipher(["another key altogether"]), workspace.oauth, TEAM)
+    with psycopg.connect(workspace.store_url) as connection:
+        connection.execute("update slack_installations set refresh_token = null")
+    with pytest.raises(Rejected, match="install-link"):
+        await workspace.token()
+    assert workspace.given() == 1

@@ -1,0 +1,99 @@
+"""Workspaces come and go: deployments go on, and what was missed is told when they are back."""
+
+from pathlib import Path
+
+import aiohttp
+
+from sandbox.demo.screen import render
+from sandbox.sandbox import Sandbox
+from tests.slack.install.installing import browser
+from tests.world import World, live, until
+from webhook.check import check
+
+DEPLOY_YML = """
+envs:
+  - name: "*"
+    handler: command
+    with: {run: ["true"]}
+    slack:
+      - {channel: "#deploys"}
+"""
+
+
+async def page(world: World, deployment_id: int) -> str:
+    log_url = world.github.statuses(deployment_id)[-1].log_url
+    async with aiohttp.ClientSession() as session, session.get(log_url) as response:
+        return await response.text()
+
+
+async def checked(world: World) -> str:
+    lines: list[str] = []
+    environ = {**world.setup.environ, "GITPLOY_STORE_SOURCE": world.store_url}
+    await check(environ, lines.append)
+    return "\n".join(lines)
+
+
+async def test_a_workspace_is_told_what_it_missed_when_it_is_back(
+    store_url: str, tmp_path: Path
+) -> None:
+    sandbox = Sandbox(oauth=True, answers=True)
+    async with live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox) as world:
+        first = await world.deployed()
+        assert world.told() == []
+        words = "installed in no workspace; run: python -m webhook slack install-link"
+        assert words in await page(world, first.id)
+        assert words in await checked(world)
+
+        async with browser() as person:
+            await person.install(world)
+            [message] = await until(lambda: world.told() or None)
+            assert "succeeded" in render(message)
+            assert "the bot is @relay in Acme (T" in await checked(world)
+
+            # The token stays good until the relay hears that it is not to be used any more.
+            await world.idle()
+            calls = len(world.slack.calls)
+            await world.slack.workspace.uninstall()
+            second = await world.deployed()
+            assert len(world.slack.calls) == calls
+            gone = "install it again (python -m webhook slack install-link)"
+            assert gone in await page(world, second.id)
+            assert gone in await checked(world)
+
+            await person.install(world)
+            messages = await until(lambda: world.told() if len(world.told()) == 2 else None)
+            await until(lambda: True if "succeeded" in render(messages[1]) else None)
+            assert gone not in await checked(world)
+            await world.idle()
+
+            # Nobody tells the relay of it but Slack's answer.
+            world.slack.events_url = ""
+            await world.slack.workspace.revoke()
+            third = await world.deployed()
+            assert "token_revoked" in await page(world, third.id)
+            calls = len(world.slack.calls)
+            await world.deployed()
+            assert len(world.slack.calls) == calls
+
+
+async def test_with_several_workspaces_deploy_yml_says_which(
+    store_url: str, tmp_path: Path
+) -> None:
+    sandbox = Sandbox(oauth=True)
+    other = sandbox.slack.add_workspace("Other")
+    other.add_channel("deploys")
+    deploy_yml = f'{DEPLOY_YML}      - {{workspace: {other.id}, channel: "#deploys"}}\n'
+    async with (
+        live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world,
+        browser() as person,
+    ):
+        await person.install(world)
+        await person.install(world, other)
+        deployment = await world.deployed()
+        assert world.told() == []
+        [*_, message] = [m for m in other.messages("#deploys") if not m.is_reply]
+        assert "succeeded" in render(message)
+        words = "installed in several workspaces"
+        assert words in await page(world, deployment.id)
+        told = await checked(world)
+        assert "say in which workspace #deploys is" in told

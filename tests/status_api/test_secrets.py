@@ -1,0 +1,94 @@
+"""The status endpoint: a token and other secrets are kept nowhere and shown to nobody."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tests.status_api.reporting import OTHER_KEY, Tool, at_work, shared_world
+from tests.world import until
+from webhook import logs
+
+
+async def test_a_token_is_nowhere_in_the_store_nor_in_the_log_nor_told(
+    postgres: str, tmp_path: Path
+) -> None:
+    log = io.StringIO()
+    async with (
+        shared_world(postgres, tmp_path) as world,
+        at_work(world, tmp_path / "gate") as tool,
+    ):
+        logs.set_up(world.setup.secrets, log)
+        await _report_with_secrets(tool)
+        tool.gate.touch()
+        command = await world.deployed("by-itself")
+        await world.idle()
+        stored = everything(world.store_url)
+        told = [str(s) for id_ in (tool.id, command.id) for s in world.github.statuses(id_)]
+        told += [str(message) for message in world.slack.messages("#deploys")]
+    secrets = [tool.report.token, tool.report.token.removeprefix("grt_"), OTHER_KEY]
+    for secret in secrets:
+        assert secret not in stored
+        assert secret not in log.getvalue()
+        assert secret not in str(told)
+    assert "grt_" not in stored + log.getvalue() + str(told)
+    assert "it says" in stored
+    assert "report kept" in log.getvalue()
+    assert "with *** and ***" in str(told)
+
+
+async def _report_with_secrets(tool: Tool) -> None:
+    token = tool.report.token
+    url = f"https://ci.example.com/?token={token}&key={OTHER_KEY}"
+    words = f"with {token} and {OTHER_KEY}"
+    sha = tool.deployment.sha
+    commit = {"state": "pending", "description": words, "target_url": url, "context": words}
+    answers = [
+        await tool.say("in_progress", description=words, log_url=url, environment_url=url),
+        await tool.call("POST", f"/repos/acme/site/statuses/{sha}", commit),
+        await tool.say("in_progress", description="x" * 120 + token),
+        await tool.call("GET", f"{tool.path}/statuses"),
+        await tool.call("GET", tool.path),
+    ]
+    assert [answer.status for answer in answers] == [201, 201, 201, 200, 200]
+    assert token not in str(answers)
+    assert OTHER_KEY not in str(answers)
+    assert answers[0].document["log_url"] == "https://ci.example.com/?token=***&key=***"
+    assert answers[2].document["description"] == "x" * 120 + "***"
+    refused = [
+        await tool.call("GET", f"/repos/acme/{token}"),
+        await tool.call("POST", f"/repos/acme/site/statuses/{token}", commit),
+        await tool.call("GET", tool.path, Authorization=f"Digest {token}"),
+        await tool.say(token),
+        await tool.call("POST", f"{tool.path}/statuses", f'{{"state": "{token}"'.encode()),
+    ]
+    assert [answer.status for answer in refused] == [404, 422, 401, 422, 400]
+    words_on_github = "with *** and ***"
+    await until(
+        lambda: (
+            words_on_github
+            in [status.description for status in tool.world.github.statuses(tool.id)]
+            or None
+        )
+    )
+
+
+def everything(store_url: str) -> str:
+    """Each value of each row of each table, binary ones as Latin-1."""
+    with psycopg.connect(store_url) as connection:
+        names = connection.execute(
+            "select table_schema, table_name from information_schema.tables"
+            " where table_type = 'BASE TABLE' and table_schema = 'public'"
+        ).fetchall()
+        assert len(names) > 8
+        rows: list[Any] = []
+        for schema, name in names:
+            query = sql.SQL("select * from {}").format(sql.Identifier(schema, name))
+            rows += connection.execute(query).fetchall()
+    return "\n".join(
+        value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        for row in rows
+        for value in row
+    )

@@ -1,0 +1,114 @@
+"""What the page of a deployment cannot be made to do, and what its answers forbid."""
+
+from collections.abc import Iterator
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.web.viewing import Rows, Seen, Stream, app, look, page_url, served
+
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def rows(store_url: str) -> Rows:
+    return Rows(store_url)
+
+
+@pytest.fixture
+def browser(store_url: str) -> Iterator[FlaskClient]:
+    with app(store_url) as made:
+        yield made.test_client()
+
+
+def with_evil_everywhere(rows: Rows) -> None:
+    rows.deployment(
+        repo_url="javascript:alert(1)",
+        environment=EVIL,
+        ref=EVIL,
+        sha=EVIL,
+        task=EVIL,
+        creator=EVIL,
+        description=EVIL,
+        payload={EVIL: EVIL},
+    )
+    rows.change(
+        phase="in_progress",
+        words=EVIL,
+        handler=EVIL,
+        environment_url="javascript:alert(1)",
+        run={"id": EVIL, "state": "in_progress", "url": "javascript:alert(1)"},
+    )
+    step = {"state": EVIL, "words": EVIL, "log_url": "javascript:alert(1)"}
+    rows.step(actor=EVIL, environment_url="data:text/html,x", **step)
+    rows.step(outbox="refused", trouble=EVIL, **step)
+    rows.slack("message", f"#{EVIL}", trouble=EVIL)
+    rows.printed(EVIL.encode())
+
+
+def test_nothing_from_outside_becomes_markup(rows: Rows, browser: FlaskClient) -> None:
+    with_evil_everywhere(rows)
+    page = look(browser)
+    assert page.all("img") == []
+    assert all(script.get("src") for script in page.all("script"))
+    assert not any(name.startswith("on") for _, found in page.elements for name in found)
+    assert all(url.startswith(("http", "#")) or url == "" for url in page.links())
+    assert page.text.count(" ".join(EVIL.split())) >= 15
+
+
+def test_nothing_from_outside_becomes_markup_later(rows: Rows, store_url: str) -> None:
+    with_evil_everywhere(rows)
+    with served(store_url) as base:
+        state = Stream(base).until(lambda event: event.name == "state")[-1]
+    page = Seen("".join(state.data["parts"].values()))
+    assert page.all("img") == page.all("script") == []
+    assert page.links() == []
+
+
+def test_links_to_elsewhere_tell_it_nothing(rows: Rows, browser: FlaskClient) -> None:
+    rows.deployment()
+    rows.step(log_url="https://ci.io/7")
+    for link in look(browser).all("a"):
+        assert link.get("rel") == "noopener noreferrer" or not link["href"].startswith("http")
+
+
+def test_it_can_be_read_without_javascript(rows: Rows, browser: FlaskClient) -> None:
+    rows.deployment()
+    rows.step(words="accepted")
+    rows.printed(b"what it printed")
+    page = look(browser)
+    assert "Without JavaScript this page does not renew itself. Load it again" in page.text
+    assert "accepted" in page.text
+    assert "what it printed" in page.text
+    # The policy forbids what is inline, and the key stays in the address.
+    assert all(script.get("src") for script in page.all("script"))
+    assert page.all("style") == []
+    assert not any("style" in found for _, found in page.elements)
+    assert "key=" not in browser.get(page_url()).text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [page_url(), page_url(9), "/deployments/acme/web/1", "/deployments/-/static/pages.js"],
+    ids=["the page", "unknown", "no key", "a file"],
+)
+def test_every_answer_is_locked_down(rows: Rows, browser: FlaskClient, url: str) -> None:
+    rows.deployment()
+    headers = browser.get(url).headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == ("public, max-age=300" if "static" in url else "no-store")
+
+
+def test_other_parts_of_the_app_keep_their_own_headers(browser: FlaskClient) -> None:
+    assert "Content-Security-Policy" not in browser.get("/elsewhere").headers
+
+
+def test_its_files_are_there(rows: Rows, browser: FlaskClient) -> None:
+    rows.deployment()
+    page = look(browser)
+    files = [page.all("script")[0]["src"], page.all("link")[0]["href"]]
+    assert [browser.get(file).status_code for file in files] == [200, 200]

@@ -1,0 +1,215 @@
+"""What the tests of the pages share: rows made with the store's own functions, and who looks."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any, NamedTuple, TypeVar
+from urllib.request import Request, urlopen
+
+import psycopg
+from flask import Flask
+from flask.testing import FlaskClient
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+from werkzeug.serving import make_server
+
+from webhook.github.events import GitHubDeployment, Repository
+from webhook.security.links import Links
+from webhook.store import deployments, output, slack_messages, timeline
+from webhook.store.database import Async, sync_pool
+from webhook.store.slack_messages import Purpose
+from webhook.web.pages import views
+from webhook.web.stream import Pace
+
+T = TypeVar("T")
+SHA = "3f9c1d27a0b84e6f5c1d27a0b84e6f5c1d27a0b8"
+ASKED = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+QUICK = Pace(look=0.02, heartbeat=0.1)
+LINKS = Links("", ["a key of the tests, long enough"])
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The store, as the worker would write it."""
+
+    url: str
+
+    def deployment(self, deployment_id: int = 1, **given: Any) -> None:
+        asked = {
+            "environment": "staging",
+            "ref": "main",
+            "sha": SHA,
+            "task": "deploy",
+            "creator": "octocat",
+            "production_environment": False,
+            "transient_environment": False,
+            "created_at": ASKED,
+            **given,
+        }
+        repo_url = asked.pop("repo_url", "https://github.com/acme/web")
+        repository = Repository(1, asked.pop("repo", "acme/web"), repo_url)
+        asked_for = GitHubDeployment(id=deployment_id, **asked)
+        self._do(lambda connection: deployments.learn(connection, asked_for, repository, 7))
+
+    def change(self, deployment_id: int = 1, **columns: Any) -> None:
+        async def act(connection: Async) -> None:
+            row = await deployments.read(connection, deployment_id)
+            assert row is not None
+            await deployments.change(connection, row, **columns)
+
+        self._do(act)
+
+    def end(self, phase: str = "success") -> None:
+        self.change(phase=phase, started_at=ASKED, ended_at=datetime.now(UTC))
+
+    def step(self, *, trouble: str = "", **given: Any) -> int:
+        step = timeline.NewStep(**{"actor": "relay", "state": "queued", "words": "", **given})
+
+        async def act(connection: Async) -> int:
+            step_id = await timeline.add(connection, 1, step)
+            assert step_id is not None
+            if step.outbox:
+                await timeline.set_outbox(connection, step_id, step.outbox, trouble=trouble)
+            return step_id
+
+        return self._do(act)
+
+    def sent(self, step_id: int) -> None:
+        self._do(lambda connection: timeline.set_outbox(connection, step_id, "sent"))
+
+    def printed(self, chunk: bytes, at_byte: int = 0) -> int:
+        """Where the next chunk goes."""
+        self._do(lambda connection: output.append(connection, 1, at_byte, chunk))
+        return at_byte + len(chunk)
+
+    def slack(self, purpose: Purpose, channel: str, *, ts: str = "", trouble: str = "") -> None:
+        async def act(connection: Async) -> None:
+            message = await slack_messages.claim(connection, 1, purpose, channel)
+            if ts:
+                await slack_messages.posted(
+                    connection, message, team="T1", channel_id="C1", ts=ts, shown=""
+                )
+            if trouble:
+                await slack_messages.in_trouble(connection, message, trouble)
+
+        self._do(act)
+
+    def forget(self) -> None:
+        with psycopg.connect(self.url) as connection:
+            connection.execute("delete from deployments")
+
+    def _do(self, act: Callable[[Async], Awaitable[T]]) -> T:
+        async def alone() -> T:
+            async with await AsyncConnection.connect(
+                self.url, autocommit=True, row_factory=dict_row
+            ) as connection:
+                return await act(connection)
+
+        return asyncio.run(alone())
+
+
+@contextmanager
+def app(store_url: str, pace: Pace = QUICK, pool_size: int = 4) -> Iterator[Flask]:
+    with sync_pool(store_url, pool_size) as pool:
+        made = Flask("tests", static_folder=None)
+        made.register_blueprint(views.blueprint(pool, LINKS, pace))
+        made.add_url_rule("/elsewhere", view_func=lambda: "", endpoint="elsewhere")
+        yield made
+
+
+@contextmanager
+def served(store_url: str, pace: Pace = QUICK, pool_size: int = 4) -> Iterator[str]:
+    """Over real HTTP; the base URL."""
+    with app(store_url, pace, pool_size) as made:
+        server = make_server("127.0.0.1", 0, made, threaded=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def page_url(deployment_id: int = 1, repo: str = "acme/web") -> str:
+    return LINKS.page(repo, deployment_id)
+
+
+def events_url(deployment_id: int = 1) -> str:
+    return page_url(deployment_id).replace("?", "/events?")
+
+
+def look(browser: FlaskClient) -> "Seen":
+    response = browser.get(page_url())
+    assert response.status_code == 200
+    return Seen(response.text)
+
+
+class Event(NamedTuple):
+    """`name` is empty for a comment or a `retry`."""
+
+    name: str
+    id: str
+    data: Any
+
+
+class Stream:
+    """An EventSource, as far as the tests need it."""
+
+    def __init__(self, base: str, last_event_id: str = "", url: str = "") -> None:
+        headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+        self.response = urlopen(Request(base + (url or events_url()), headers=headers), timeout=10)
+
+    def __iter__(self) -> Iterator[Event]:
+        fields: dict[str, str] = {}
+        for line in self.response:
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name or value:
+                fields[name] = value
+            elif fields:
+                data = json.loads(fields.get("data", "null"))
+                yield Event(fields.get("event", ""), fields.get("id", ""), data)
+                fields = {}
+
+    def until(self, wanted: Callable[[Event], bool]) -> list[Event]:
+        seen = []
+        for event in self:
+            seen.append(event)
+            if wanted(event):
+                return seen
+        raise AssertionError(f"the stream ended after {seen}")
+
+    def close(self) -> None:
+        self.response.close()
+
+
+_BLOCKS = {"title", "div", "p", "h1", "h2", "dt", "dd", "li", "summary", "pre", "footer"}
+
+
+class Seen(HTMLParser):
+    """What a browser makes of a page: elements with their attributes, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self._text: list[str] = []
+        self.feed(html)
+        self.text = " ".join("".join(self._text).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag in _BLOCKS:
+            self._text.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        self._text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def links(self) -> list[str]:
+        return [attributes["href"] for attributes in self.all("a")]

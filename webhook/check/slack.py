@@ -1,0 +1,173 @@
+"""What `check` finds out about Slack: where the app is installed, and what it may do there.
+
+Source: docs.slack.dev/reference/methods (auth.test, apps.connections.open: it hands out an address
+for a connection, and opens none). Errors: none; they are findings.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+
+from webhook import startup
+from webhook.check.findings import Finding, Kind
+from webhook.config.load import Config
+from webhook.errors import RelayError
+from webhook.security.cipher import Cipher, DecryptionError
+from webhook.settings import Settings, SlackSettings
+from webhook.slack.client import HISTORY_SCOPES, Slack
+from webhook.slack.destination import Destination
+from webhook.slack.manifest import INTERACTIONS_PATH
+from webhook.slack.oauth import scopes
+from webhook.store.slack_installations import Installation
+
+INSTALL = "run: python -m webhook slack install-link"
+BY_HAND = "add it under OAuth & Permissions of the Slack app, and install the app there again"
+_ANEW = "set GITPLOY_SLACK_APP_TOKEN anew: the Slack app's Basic Information, App-Level Tokens"
+_TOKEN_AT_FAULT = {
+    "invalid_auth",
+    "not_authed",
+    "not_allowed_token_type",
+    "token_revoked",
+    "account_inactive",
+}
+
+
+async def look_at_slack(
+    settings: Settings,
+    config: Config | None,
+    installed: Sequence[Installation],
+    session: aiohttp.ClientSession,
+) -> list[Finding]:
+    wanted = [one for env in (config.envs if config else ()) for one in env.slack or ()]
+    kind: Kind = "fault" if any(one.channel or one.failures for one in wanted) else "note"
+    slack = settings.slack
+    if not slack.used:
+        words = "neither GITPLOY_SLACK_CLIENT_ID nor GITPLOY_SLACK_BOT_TOKEN is set, so Slack hears"
+        return [Finding(kind, "Slack", f"{words} of nothing")]
+    found: list[Finding] = []
+    if slack.bot_token:
+        found += await _workspace(slack.bot_token, settings, session, wanted)
+    elif not installed:
+        words = f"the app is installed in no workspace; {INSTALL}"
+        return [Finding(kind, "Slack", words)]
+    cipher = Cipher(startup.secret_keys(settings)) if installed else None
+    for one in installed:
+        assert cipher is not None
+        found += await _installed(one, cipher, settings, session, wanted)
+    answers = [*_answers(settings), *await _by_socket(slack, session)]
+    return [*found, *_unclear(settings, installed, wanted), *answers]
+
+
+async def _installed(
+    one: Installation,
+    cipher: Cipher,
+    settings: Settings,
+    session: aiohttp.ClientSession,
+    wanted: Sequence[Destination],
+) -> list[Finding]:
+    subject = f"Slack {one.team_name}"
+    if one.trouble:
+        return [Finding("fault", subject, one.trouble)]
+    try:
+        token = cipher.open(one.token)
+    except DecryptionError as sealed:
+        return [Finding("fault", subject, str(sealed))]
+    return await _workspace(token, settings, session, wanted)
+
+
+async def _workspace(
+    token: str,
+    settings: Settings,
+    session: aiohttp.ClientSession,
+    wanted: Sequence[Destination],
+) -> list[Finding]:
+    slack = settings.slack
+    try:
+        bot = await Slack(token, slack.base_url, session).bot()
+    except RelayError as error:
+        return [Finding("fault", "Slack", str(error))]
+    found = [Finding("ok", "Slack", f"the bot is @{bot.name} in {bot.team_name} ({bot.team})")]
+    has = ", ".join(sorted(bot.scopes))
+    if missing := ", ".join(sorted({*scopes(slack)} - bot.scopes)):
+        remedy = BY_HAND if slack.bot_token else INSTALL
+        found.append(Finding("fault", "Slack scopes", f"lacks {missing}; {remedy}"))
+    elif not bot.scopes & HISTORY_SCOPES:
+        words = (
+            f"has {has}; with channels:history (groups:history) a message whose answer got lost"
+            " is looked for before it is posted again"
+        )
+        found.append(Finding("note", "Slack scopes", words))
+    else:
+        found.append(Finding("ok", "Slack scopes", has))
+        found += _channels(wanted)
+    return found
+
+
+def _channels(wanted: Sequence[Destination]) -> Iterator[Finding]:
+    """Slack lets a bot read the history of a channel by its id only."""
+    named = {channel for one in wanted for channel in (one.channel, one.failures)}
+    names = ", ".join(sorted(name for name in named if name and name.startswith("#")))
+    if names:
+        words = f"{names}: with the channel's id (C...) not even its first post could come twice"
+        yield Finding("note", "Slack channels", words)
+
+
+def _unclear(
+    settings: Settings, installed: Sequence[Installation], wanted: Sequence[Destination]
+) -> Iterator[Finding]:
+    """Channels of which nobody knows in which workspace they are."""
+    teams = {one.team for one in installed if not one.trouble}
+    for missing in sorted({one.workspace or "" for one in wanted} - teams - {""}):
+        if not settings.slack.bot_token:
+            words = f"deploy.yml names workspace {missing}, where the app is not installed"
+            yield Finding("fault", "Slack", f"{words}; {INSTALL}")
+    if len(teams) > 1 and not settings.slack.bot_token:
+        names = sorted(
+            {channel for one in wanted if not one.workspace for channel in _named(one) if channel}
+        )
+        if names:
+            words = f"say in which workspace {', '.join(names)} is: 'workspace: T…' in deploy.yml"
+            yield Finding("fault", "Slack", f"{words}; installed: {', '.join(sorted(teams))}")
+
+
+def _named(one: Destination) -> tuple[str | None, str | None]:
+    return one.channel, one.failures
+
+
+def _answers(settings: Settings) -> Iterator[Finding]:
+    slack = settings.slack
+    if not slack.answers:
+        words = "without GITPLOY_SLACK_SIGNING_SECRET or GITPLOY_SLACK_APP_TOKEN nobody can answer"
+        yield Finding("note", "Slack answers", f"{words} in Slack (buttons, /deploy)")
+    if slack.signing_secret:
+        url = f"{settings.server_url}{INTERACTIONS_PATH}"
+        words = "whether the Slack app has that address shows with the first press"
+        yield Finding("note", "Slack answers", f"expected at {url}; {words}")
+
+
+async def _by_socket(slack: SlackSettings, session: aiohttp.ClientSession) -> list[Finding]:
+    token = slack.app_token
+    if not token:
+        return []
+    client = Slack(token, slack.base_url, session).client
+    try:
+        await client.apps_connections_open(app_token=token)
+    except SlackApiError as error:
+        return [Finding("fault", "Slack Socket Mode", _refusal(error))]
+    # AttributeError: as in webhook.slack.client.
+    except (SlackClientError, aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as no:
+        words = f"Slack gave no clear answer ({type(no).__name__})"
+        return [Finding("fault", "Slack Socket Mode", words)]
+    return [Finding("ok", "Slack answers", "come by Socket Mode")]
+
+
+def _refusal(error: SlackApiError) -> str:
+    data = getattr(error.response, "data", None)
+    code = str(data.get("error", "")) if isinstance(data, dict) else ""
+    if not code:
+        return f"Slack gave no clear answer (HTTP {getattr(error.response, 'status_code', '')})"
+    remedy = _ANEW if code in _TOKEN_AT_FAULT else "see docs.slack.dev for this error"
+    if code == "missing_scope":
+        remedy = f"{_ANEW}, with the scope connections:write"
+    return f"Slack says {code} to the app token; {remedy}"

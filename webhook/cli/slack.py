@@ -1,0 +1,169 @@
+"""`python -m webhook slack …`: what an operator does about Slack."""
+
+import asyncio
+import json
+import os
+from datetime import datetime, timedelta
+
+import click
+
+from webhook import startup
+from webhook.deployments.phases import Phase, shorten
+from webhook.errors import UserError
+from webhook.security.cipher import Cipher, DecryptionError
+from webhook.store import actions, database, health, slack_installations
+from webhook.store.actions import Action
+from webhook.store.slack_installations import Installation
+
+STATES = [phase.value for phase in Phase if phase is not Phase.SEEN]
+
+
+@click.group()
+def slack() -> None:
+    """Make the Slack app, install it, change the key of its tokens."""
+
+
+@slack.command()
+@click.option("--plain", is_flag=True, help="An app that posts and does nothing else.")
+@click.option("--socket-mode", is_flag=True, help="For a relay that Slack cannot reach.")
+@click.option("--rotate-tokens", is_flag=True, help="Tokens expire; it cannot be undone in Slack.")
+@click.option("--link", "only_link", is_flag=True, help="Only the link that makes the app.")
+@click.option("--json", "only_json", is_flag=True, help="Only the manifest.")
+def manifest(
+    plain: bool, socket_mode: bool, rotate_tokens: bool, only_link: bool, only_json: bool
+) -> None:
+    """The app's manifest for this relay.
+
+    Under it stands a link that makes the app of it. GITPLOY_SERVER_HOST is all that it needs.
+    """
+    from webhook.slack import manifest as slack_manifest
+
+    if plain and socket_mode:
+        raise UserError(
+            "--plain is an app that only posts, so there is nothing that Slack would tell by"
+            " --socket-mode; leave one of them out"
+        )
+    if only_link and only_json:
+        raise UserError("--link and --json each print one part alone; leave one of them out")
+    host = slack_manifest.Host.from_environ(os.environ)
+    if plain:
+        made = slack_manifest.plain(host, rotates=rotate_tokens)
+    else:
+        by_socket = socket_mode or host.by_socket
+        made = slack_manifest.whole(host, socket_mode=by_socket, rotates=rotate_tokens)
+    if not only_link:
+        click.echo(json.dumps(made, indent=2) + ("" if only_json else "\n"))
+    if not only_json:
+        click.echo(slack_manifest.link(made))
+    _note_http(host.server_url)
+
+
+@slack.command("install-link")
+def install_link() -> None:
+    """A link that installs the app in a workspace.
+
+    It is good for one time, within an hour, while the relay runs.
+    """
+    from webhook.slack.install.views import LINK_SECONDS
+    from webhook.slack.install.views import install_link as make
+
+    settings = startup.set_up(os.environ).settings
+    if not settings.slack.client_id:
+        raise UserError(
+            "GITPLOY_SLACK_CLIENT_ID and GITPLOY_SLACK_CLIENT_SECRET are not set; take both from"
+            " the Slack app's Basic Information > App Credentials at api.slack.com/apps, set them"
+            " and restart the relay. To make the app: python -m webhook slack manifest"
+        )
+    with startup.store(settings) as url, database.connect(url) as connection:
+        health.require_newest(connection)
+        until = datetime.now().astimezone() + timedelta(seconds=LINK_SECONDS)
+        click.echo(make(connection, settings.server_url))
+    click.echo(
+        f"Good for one time, until {until:%H:%M %Z}, while the relay runs; open it in one browser"
+        " and stay there.",
+        err=True,
+    )
+    _note_http(settings.server_url)
+
+
+@slack.command("rotate-key")
+def rotate_key() -> None:
+    """Seal the stored tokens with the newest key.
+
+    That is the first one in GITPLOY_SECRET_KEY; the old ones stand behind it.
+    """
+    setup = startup.set_up(os.environ)
+    cipher = Cipher(setup.secret_keys)
+    with startup.store(setup.settings) as url, database.connect(url) as connection:
+        health.require_newest(connection)
+        sealed = [i for i in slack_installations.every_sync(connection) if not _opens(cipher, i)]
+        if sealed:
+            names = ", ".join(f"{one.team_name} ({one.team})" for one in sealed)
+            raise UserError(f"Nothing was changed. {names}: {DecryptionError()}")
+        count = slack_installations.renew_all(connection, cipher.renew)
+    if count:
+        workspaces = "1 workspace" if count == 1 else f"{count} workspaces"
+        click.echo(f"The tokens of {workspaces} are sealed with the newest key.")
+    else:
+        click.echo("No workspace is installed, so there is nothing to seal.")
+
+
+@slack.command()
+@click.option("--deployment", "deployment_id", type=int, help="One that the store knows.")
+@click.option("--state", type=click.Choice(STATES), help="The sample's; its ends by default.")
+@click.option("--json", "as_json", is_flag=True, help="Block Kit, for Slack's Block Kit Builder.")
+def preview(deployment_id: int | None, state: str | None, as_json: bool) -> None:
+    """What would be posted where; nothing is posted."""
+    from webhook.slack.blocks import terminal
+
+    setup = startup.set_up(os.environ)
+    if deployment_id is None:
+        shown = terminal.samples(setup, Phase(state) if state else None)
+    else:
+        with startup.store(setup.settings) as url:
+            with database.connect(url) as connection:
+                health.require_newest(connection)
+            shown = asyncio.run(terminal.stored(setup, url, deployment_id))
+    click.echo(terminal.written(shown, as_json=as_json))
+
+
+@slack.command("actions")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+def audit(limit: int) -> None:
+    """Who asked for what in Slack, and what became of it."""
+    with (
+        startup.store(startup.set_up(os.environ).settings) as url,
+        database.connect(url) as connection,
+    ):
+        health.require_newest(connection)
+        for action in actions.newest(connection, limit):
+            click.echo(_line(action))
+
+
+def _line(action: Action) -> str:
+    # Whoever is of another workspace has it in the name already.
+    user = action.slack_user if "/" in action.slack_user else f"{action.team}/{action.slack_user}"
+    who = f"{action.login or 'unknown'} (@{action.slack_name}, {user})"
+    what = f"deployment {action.deployment_id}" if action.deployment_id else action.environment
+    made = f" -> deployment {action.made}" if action.made else ""
+    line = f"{action.at:%Y-%m-%d %H:%M:%S} {who} {action.kind} {action.repo} {what}{made}"
+    # Some of it is what others wrote, which must not reach a terminal as they please.
+    return shorten(f"{line} {action.outcome}: {action.words}", 1000)
+
+
+def _opens(cipher: Cipher, installation: Installation) -> bool:
+    try:
+        cipher.open(installation.token)
+        cipher.open(installation.refresh_token or installation.token)
+    except DecryptionError:
+        return False
+    return True
+
+
+def _note_http(server_url: str) -> None:
+    if not server_url.startswith("https://"):
+        click.echo(
+            f"Note: Slack takes https:// addresses only, and this relay's is {server_url};"
+            " see GITPLOY_SERVER_PROTO.",
+            err=True,
+        )

@@ -1,0 +1,214 @@
+"""A kept delivery becomes what it means: a deployment asked for, a status reported by somebody."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from webhook.config.routing import no_route_words, route
+from webhook.deployments.phases import Phase, follows, phase_of, shorten
+from webhook.engine import transitions
+from webhook.engine.clock import now
+from webhook.engine.services import Services
+from webhook.engine.transitions import Transition
+from webhook.errors import NotAnEvent
+from webhook.github import events
+from webhook.github.events import (
+    DeploymentAsked,
+    Event,
+    Ignored,
+    InstallationChanged,
+    Ping,
+    StatusReported,
+    WorkflowMoved,
+)
+from webhook.jobs.queue import NEWS
+from webhook.store import deliveries, deployments, timeline
+from webhook.store.database import Async
+from webhook.store.deliveries import Delivery, Outcome
+from webhook.store.deployments import DeploymentRow
+
+log = structlog.get_logger()
+
+# Of an environment that is protected, until somebody approves.
+HELD_ON_GITHUB = "waiting"
+# The handler whose runs GitHub tells of by itself.
+ACTIONS = "github-actions"
+
+
+async def receive(services: Services, delivery_ids: Sequence[int]) -> None:
+    """Understand each; one that fails does not hold up the others, and is tried again."""
+    failed: list[Exception] = []
+    for delivery_id in delivery_ids:
+        try:
+            # A task of its own, so that what its log lines carry ends with it.
+            await asyncio.create_task(_receive(services, delivery_id))
+        except Exception as error:  # noqa: BLE001 - raised below
+            failed.append(error)
+    if failed:
+        raise failed[0]
+
+
+async def _receive(services: Services, delivery_id: int) -> None:
+    async with services.pool.connection() as connection, connection.transaction():
+        delivery = await deliveries.read(connection, delivery_id)
+        if delivery is None or delivery.outcome is not None:
+            return
+        structlog.contextvars.bind_contextvars(delivery=delivery.guid, github_event=delivery.event)
+        outcome, note, deployment_id = await _understand(services, connection, delivery)
+        await deliveries.finish(connection, delivery.id, outcome, note, deployment_id)
+    tell = log.debug if outcome == "ignored" else log.info
+    tell("delivery understood", outcome=outcome, note=note, deployment=deployment_id)
+
+
+async def _understand(
+    services: Services, connection: Async, delivery: Delivery
+) -> tuple[Outcome, str, int | None]:
+    try:
+        event = events.parse(delivery.event, delivery.body)
+    except NotAnEvent as fault:
+        return "failed", str(fault), None
+    return await _act(services, connection, event, delivery.guid)
+
+
+async def _act(
+    services: Services, connection: Async, event: Event, guid: str
+) -> tuple[Outcome, str, int | None]:
+    match event:
+        case DeploymentAsked():
+            return await _asked(services, connection, event, guid)
+        case StatusReported():
+            return await _reported(services, connection, event)
+        case WorkflowMoved():
+            return await _moved(services, connection, event)
+        case InstallationChanged():
+            return await _installation(services, connection, event)
+        case Ping():
+            return "done", "the webhook works", None
+        case Ignored(why):
+            return "ignored", why, None
+
+
+async def _asked(
+    services: Services, connection: Async, event: DeploymentAsked, guid: str
+) -> tuple[Outcome, str, int]:
+    row = await deployments.learn(
+        connection, event.deployment, event.repository, event.installation_id
+    )
+    _log_about(row)
+    if row.asked_at is not None:
+        return "ignored", "this deployment was asked for before", row.id
+    environment = route(services.config, row.repo, row.environment)
+    if environment is None and (event.watched or services.config.unrouted == "ignore"):
+        return "ignored", no_route_words(services.config, row.repo, row.environment), row.id
+    production = environment.production_environment if environment else None
+    row = await deployments.change(
+        connection,
+        row,
+        asked_at=now(),
+        delivery=guid,
+        watched=event.watched,
+        production=row.production if production is None else production,
+    )
+    if services.answers and (earlier := await deployments.before(connection, row)):
+        await services.tell_slack_again(connection, earlier)  # what could be done about it is over
+    if row.phase.final:
+        return "ignored", f"this deployment has ended already ({row.phase})", row.id
+    if environment is None:
+        words = no_route_words(services.config, row.repo, row.environment)
+        await transitions.make(services, connection, row, Transition(Phase.ERROR, words))
+    elif event.watched:
+        await _watch(services, connection, row)
+        return "done", "watched: a GitHub Actions workflow deploys it", row.id
+    else:
+        await _take(services, connection, row, environment.handler)
+    return "done", "", row.id
+
+
+def _log_about(row: DeploymentRow) -> None:
+    """Beside the delivery under way, which need not be the one that asked for the deployment."""
+    structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
+
+
+async def _watch(services: Services, connection: Async, row: DeploymentRow) -> None:
+    if follows(row.phase, Phase.QUEUED):
+        move = Transition(Phase.QUEUED, "A GitHub Actions workflow deploys it")
+        await transitions.apply(services, connection, row, move)
+
+
+async def _take(services: Services, connection: Async, row: DeploymentRow, handler: str) -> None:
+    row = await deployments.change(connection, row, handler=handler)
+    if follows(row.phase, Phase.QUEUED):
+        await transitions.make(services, connection, row, Transition(Phase.QUEUED))
+    await services.queue.advance(connection, row.id)
+
+
+async def _reported(
+    services: Services, connection: Async, event: StatusReported
+) -> tuple[Outcome, str, int]:
+    status = event.status
+    row = await deployments.learn(
+        connection, event.deployment, event.repository, event.installation_id
+    )
+    _log_about(row)
+    if services.links.is_step(status.log_url, row.repo, row.id):
+        return "ignored", "a status of our own", row.id
+    phase = phase_of(status.state)
+    counted = phase is not None and follows(row.phase, phase)
+    words = shorten(status.description)
+    step = timeline.NewStep(
+        actor=status.creator or "somebody",
+        state=shorten(status.state, 40),
+        words=words,
+        log_url=status.log_url,
+        environment_url=status.environment_url,
+        counted=counted,
+        github_id=status.id,
+        held=status.state == HELD_ON_GITHUB,
+    )
+    if await timeline.add(connection, row.id, step) is None:
+        return "ignored", "this status was reported before", row.id
+    if phase is None or not counted:
+        return "done", f"'{status.state}' changes nothing in phase '{row.phase}'", row.id
+    row = await transitions.apply(
+        services, connection, row, Transition(phase, words, status.environment_url)
+    )
+    if phase.final and await timeline.may_cover(connection, row.id, status.id):
+        await transitions.say_again(services, connection, row)
+    await services.queue.nudge(connection, row.id)
+    return "done", "", row.id
+
+
+async def _moved(
+    services: Services, connection: Async, event: WorkflowMoved
+) -> tuple[Outcome, str, None]:
+    """Which of them it concerns is its handler's to say; they are looked at now, not later.
+
+    A commit has many other runs, each with many jobs: a look at each would use up GitHub's limit.
+    """
+    ours = event.event in ("deployment", "workflow_dispatch")
+    ids = await deployments.followed(
+        connection,
+        event.repository.id,
+        ACTIONS,
+        sha=event.head_sha if ours else "",
+        run_id=str(event.run_id),
+        title=event.title if ours else "",
+    )
+    for deployment_id in ids:
+        await services.queue.nudge(connection, deployment_id)
+    if not ids:
+        return "ignored", "no deployment that goes on is of this workflow run", None
+    return "done", f"run {event.run_id} of GitHub Actions", None
+
+
+async def _installation(
+    services: Services, connection: Async, event: InstallationChanged
+) -> tuple[Outcome, str, None]:
+    """What could not be told before may be told now."""
+    services.github.tokens.drop_installation(event.installation_id)
+    if event.action not in ("suspend", "deleted"):
+        waiting = await timeline.deployments_with_unsent(connection, event.installation_id)
+        for deployment_id in waiting:
+            await services.queue.tell_github(connection, deployment_id, priority=NEWS)
+    return "done", f"installation {event.installation_id}: {event.action}", None

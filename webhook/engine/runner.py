@@ -1,0 +1,273 @@
+"""One look at a run: find, start or check it, at most one of which acts; then its record.
+
+A start is marked before it is made. While one may have got through although the tool does not show
+it yet, nothing is started again.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from handlers import durations
+from handlers import errors as tool_errors
+from handlers.contract import Deployment, Handler, KeepsOutput, Run, State
+from handlers.http import TIMEOUT
+from webhook.config.load import Environment
+from webhook.engine import transitions
+from webhook.engine.clock import now
+from webhook.engine.services import Services, scope
+from webhook.errors import RetryAt, UnknownOutcome
+from webhook.jobs.queue import Elsewhere
+from webhook.store import deployments, machines, output
+from webhook.store.deployments import Conflict, DeploymentRow
+
+log = structlog.get_logger()
+
+# A command's supervisor ends it at its deadline by itself; this is what it may take for that.
+GRACE = timedelta(seconds=15)
+# A tool that reports is not asked as well, unless it has been silent for so long.
+SILENCE = timedelta(minutes=2)
+# Trouble with a tool that lasts so long is told to everybody.
+TELL_AFTER = timedelta(minutes=1)
+# Seconds: what a tool does not show yet, or cannot say now, is asked for again so often at most.
+LOOK_AGAIN = 2
+# How long a start may be under way in whatever process.
+CALL_MAY_TAKE = timedelta(seconds=TIMEOUT + 2)
+
+
+@dataclass(slots=True)
+class Runner:
+    """At one deployment with its handler; `row` is what the store says by now."""
+
+    services: Services
+    row: DeploymentRow
+    environment: Environment
+    handler: Handler
+
+    @property
+    def deployment(self) -> Deployment:
+        return self.services.as_contract(self.row, self.environment)
+
+    @property
+    def due(self) -> datetime:
+        return self.row.deadline or (self.row.asked_at or now()) + self.environment.timeout
+
+    async def take(self) -> datetime | None:
+        """When to look again; None: it is over."""
+        if self.handler.local and self.row.started_on not in (None, self.services.place):
+            await self._hand_over(self.row.started_on or "")
+        wanted = self.row.cancel_asked_by is None or self.row.ended_at is not None
+        silent_until = self._reports_until()
+        if silent_until and wanted:
+            return silent_until
+        if not wanted and self.row.started_at is None:
+            await self._never_begun()
+            return None
+        if wanted and self.row.run is None and self.row.ended_at is None:
+            await self._require_access()
+            await self._mark_first()
+        try:
+            run = await self._run()
+        except tool_errors.Unavailable as trouble:
+            return await self._try_later(trouble)
+        if run is None:
+            return None
+        await self._keep_output()
+        if not wanted and not run.state.final:
+            return await self._end_as_asked(run)
+        return await self._settle(run)
+
+    async def _hand_over(self, place: str) -> None:
+        """Its files are on another machine, whose workers follow it as long as there are any."""
+        async with self.services.pool.connection() as connection:
+            gone = await machines.is_gone(connection, place, self.services.place)
+        if gone:
+            raise tool_errors.Rejected(
+                "lost: the machine that ran it is gone, or its disk was replaced"
+            )
+        raise Elsewhere(place)
+
+    def _reports_until(self) -> datetime | None:
+        """Until when the tool's own reports are waited for."""
+        if self.handler.local or self.row.reported_at is None or self.row.run is None:
+            return None
+        until = min(self.row.reported_at + SILENCE, self.due)
+        return until if now() < until else None
+
+    async def _require_access(self) -> None:
+        """Nothing is started that GitHub could not be told of: the App may have been removed."""
+        try:
+            await self.services.github.require_access(scope(self.row))
+        except UnknownOutcome as trouble:
+            raise RetryAt.in_seconds(str(trouble), 5) from trouble
+
+    async def _mark_first(self) -> None:
+        """Committed before the tool is asked for the first time."""
+        if self.row.started_at is not None:
+            return
+        started = now()
+        async with self.services.pool.connection() as connection:
+            await machines.seen(connection, self.services.place)
+            self.row = await deployments.change(
+                connection,
+                self.row,
+                handler=self.environment.handler,
+                started_at=started,
+                started_on=self.services.place,
+                deadline=started + self.environment.timeout,
+            )
+
+    async def _run(self) -> Run | None:
+        """How the run stands, started now if it was not; None where it is not to start any more."""
+        if self.row.run is not None:
+            return await self.handler.check(self.deployment, _as_run(self.row.run))
+        found = await self._find()
+        if found is not None:
+            log.info("run found again", run=found.id)
+            return found
+        if self.row.ended_at is not None:
+            return None
+        if self.row.tried_until and now() < self.row.tried_until:
+            raise RetryAt.in_seconds("an earlier start may have got through", LOOK_AGAIN)
+        if self.row.cancel_asked_by is not None:
+            await self._never_begun()
+            return None
+        if now() >= self.due:
+            raise tool_errors.Rejected(self._given_up(self.row.tool_trouble))
+        return await self._start()
+
+    async def _find(self) -> Run | None:
+        """While a start may have got through, a refusal is no reason to give it up."""
+        try:
+            return await self.handler.find(self.deployment)
+        except tool_errors.Rejected as refused:
+            if self.row.tried_until is None:
+                raise
+            raise tool_errors.Unavailable(str(refused)) from refused
+
+    async def _start(self) -> Run:
+        hidden = self.handler.appears_within
+        if hidden:
+            await self._mark_try(now() + CALL_MAY_TAKE + hidden)
+        try:
+            run = await self.handler.start(self.deployment)
+        except tool_errors.Unavailable as trouble:
+            if hidden:
+                done = isinstance(trouble, tool_errors.UnknownOutcome)
+                await self._mark_end_of_try(now() + hidden if done else None)
+            raise
+        log.info("run started", run=run.id, handler=self.row.handler)
+        return run
+
+    async def _mark_try(self, until: datetime | None) -> None:
+        async with self.services.pool.connection() as connection:
+            self.row = await deployments.change(connection, self.row, tried_until=until)
+
+    async def _mark_end_of_try(self, until: datetime | None) -> None:
+        """Whatever else was said of the deployment meanwhile."""
+        while True:
+            try:
+                return await self._mark_try(until)
+            except Conflict:
+                self.row = await self.services.read(self.row.id) or self.row
+
+    async def _try_later(self, trouble: tool_errors.Unavailable) -> datetime | None:
+        if now() >= self.due:
+            left = await self._cancel(_as_run(self.row.run)) if self.row.run else ""
+            await transitions.end(self.services, self.row, self._given_up(f"{trouble}{left}"))
+            return None
+        if isinstance(trouble, tool_errors.NotReady):
+            await transitions.not_ready(self.services, self.row, str(trouble), held=trouble.held)
+            return min(trouble.retry_at or self._next(least=LOOK_AGAIN, most=15), self.due)
+        if trouble.code == tool_errors.BUSY:
+            return min(self._next(least=LOOK_AGAIN, most=60), self.due)
+        log.warning("tool unavailable", words=str(trouble), code=trouble.code)
+        told_at = (self.row.tool_trouble_since or now()) + TELL_AFTER
+        lasts = told_at < max(now(), trouble.retry_at or now())
+        self.row = await transitions.wait(self.services, self.row, str(trouble), tell=lasts)
+        return min(trouble.retry_at or self._next(least=LOOK_AGAIN, most=60), self.due)
+
+    async def _never_begun(self) -> None:
+        """Unless its tool cannot say whether an earlier start got through."""
+        words = f"Cancelled by {self.row.cancel_asked_by}"
+        if self.row.started_at is None or self.handler.local or self.handler.appears_within:
+            await transitions.end(self.services, self.row, f"{words} before it began")
+            return
+        left = await self._cancel(Run(str(self.row.id), State.IN_PROGRESS))
+        said = f"{words}; an earlier start may have got through{left}"
+        await transitions.end(self.services, self.row, said)
+
+    async def _end_as_asked(self, run: Run) -> datetime | None:
+        """Where the tool does not let it be ended, it is followed as before."""
+        async with self.services.pool.connection() as connection:
+            await transitions.reports_first(connection, self.row)
+        try:
+            await self.handler.cancel(self.deployment, run)
+        except tool_errors.Unavailable as trouble:
+            return await self._try_later(trouble)
+        except tool_errors.Rejected as refused:
+            self.row = await transitions.not_cancelled(self.services, self.row, str(refused))
+            return await self._settle(run)
+        words = f"Cancelled by {self.row.cancel_asked_by}"
+        await transitions.record(
+            self.services, self.row, replace(run, state=State.ERROR, description=words)
+        )
+        return None
+
+    def _given_up(self, trouble: str) -> str:
+        timeout = durations.write(self.environment.timeout.total_seconds())
+        started = "an earlier start may have got through; " if self._may_run() else ""
+        trouble = trouble or "there was no time left to start it"
+        return f"Gave up after {timeout}: {started}{trouble}"
+
+    def _may_run(self) -> bool:
+        return self.row.run is None and self.row.tried_until is not None
+
+    async def _keep_output(self) -> None:
+        handler, deployment = self.handler, self.deployment
+        if not isinstance(handler, KeepsOutput):
+            return
+        async with self.services.pool.connection() as connection:
+            at_byte = await output.length(connection, deployment.id)
+            try:
+                while chunk := await handler.read_output(deployment, at_byte):
+                    at_byte = await output.append(connection, deployment.id, at_byte, chunk)
+            except OSError:  # how the run ended matters more than what it printed
+                log.exception("the output cannot be read")
+
+    async def _settle(self, run: Run) -> datetime | None:
+        grace = GRACE if self.handler.local else timedelta(0)
+        if run.state.final:
+            await transitions.record(self.services, self.row, run)
+            return None
+        if now() < self.due + grace:
+            await transitions.record(self.services, self.row, run)
+            pace = self.handler.pace
+            return min(self._next(least=pace.least, most=pace.most), self.due + grace)
+        left = await self._cancel(run)
+        timeout = durations.write(self.environment.timeout.total_seconds())
+        last = f" ({run.description})" if run.description else ""
+        words = f"timed out after {timeout}{left}{last}"
+        await transitions.record(self.services, self.row, Run(run.id, State.ERROR, run.url, words))
+        return None
+
+    async def _cancel(self, run: Run) -> str:
+        """What is to be said where it could not be stopped."""
+        async with self.services.pool.connection() as connection:
+            await transitions.reports_first(connection, self.row)
+        try:
+            await self.handler.cancel(self.deployment, run)
+        except (tool_errors.Unavailable, tool_errors.Rejected) as trouble:
+            log.warning("run not stopped", run=run.id, words=str(trouble))
+            return f"; its run may go on: {trouble}"
+        return ""
+
+    def _next(self, *, least: float, most: float) -> datetime:
+        """Often at first, then less and less often, the longer it goes on."""
+        since = (now() - self.row.started_at).total_seconds() if self.row.started_at else 0
+        return now() + timedelta(seconds=max(least, min(most, since / 10)))
+
+
+def _as_run(values: dict[str, str]) -> Run:
+    return Run(**{**values, "state": State(values["state"])})  # type: ignore[arg-type]

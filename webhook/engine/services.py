@@ -1,0 +1,154 @@
+"""What every job needs, opened once a worker."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import aiohttp
+import structlog
+from procrastinate import PsycopgConnector
+
+from handlers import HANDLERS
+from handlers.contract import Deployment, Handler, HandlerContext
+from handlers.http import Http
+from webhook.config.load import Config, Environment
+from webhook.engine.cache import Recall
+from webhook.engine.clock import now
+from webhook.github.client import TIMEOUT, GitHub
+from webhook.github.handler_api import ToolsGitHub
+from webhook.github.tokens import Scope
+from webhook.jobs.queue import Queue
+from webhook.logs import Redactor
+from webhook.security.cipher import Cipher
+from webhook.security.links import Links
+from webhook.security.report_tokens import ReportTokens
+from webhook.slack.response_url import Replies
+from webhook.slack.targets import targets
+from webhook.slack.workspaces import Workspaces
+from webhook.startup import Setup
+from webhook.store import database, deployments, slack_messages
+from webhook.store.database import Async, AsyncPool
+from webhook.store.deployments import DeploymentRow
+
+# Jobs that one worker does at a time; each holds a connection only now and then.
+CONCURRENCY = 20
+CONNECTIONS = 6
+QUEUE_CONNECTIONS = 3
+# Slack takes about one message a second in a channel.
+SLACK_PACE = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """`place` names this machine's data directory, on which commands run. `answers`: whether people
+    can answer in Slack. `slack_pace`: from one call in a channel to the next of its kind."""
+
+    config: Config
+    pool: AsyncPool
+    queue: Queue
+    github: GitHub
+    slack: Workspaces | None
+    slack_pace: timedelta
+    replies: Replies
+    answers: bool
+    links: Links
+    report_tokens: ReportTokens
+    handler_context: HandlerContext
+    redactor: Redactor
+    place: str
+    recall: Recall = field(default_factory=Recall)
+
+    def handler(self, environment: Environment) -> Handler:
+        return HANDLERS[environment.handler](environment.options, self.handler_context)
+
+    def as_contract(self, row: DeploymentRow, environment: Environment) -> Deployment:
+        """The deployment as its handler sees it."""
+        deadline = row.deadline or now() + environment.timeout
+        return Deployment(
+            id=row.id,
+            repo=row.repo,
+            repo_id=row.repo_id,
+            installation_id=row.installation_id,
+            environment=row.environment,
+            ref=row.ref,
+            sha=row.sha,
+            task=row.task,
+            creator=row.creator,
+            payload=row.payload,
+            created_at=row.created_at,
+            timeout=environment.timeout,
+            deadline=deadline,
+            report=self.report_tokens.report(row.repo, row.id, row.environment, deadline),
+        )
+
+    async def tell_slack(self, connection: Async, row: DeploymentRow) -> None:
+        """Have Slack hear of it, wherever it is to be heard; in the caller's transaction."""
+        if self.slack is not None:
+            named = {target.name for target in targets(self.config, row)}
+            for channel in sorted(named | await slack_messages.told_in(connection, row.id)):
+                await self.queue.tell_slack(connection, row.id, channel)
+
+    async def tell_slack_again(self, connection: Async, row: DeploymentRow) -> None:
+        """Where it was told before; of what is over nobody else needs to hear."""
+        if self.slack is not None:
+            for channel in sorted(await slack_messages.told_in(connection, row.id)):
+                await self.queue.tell_slack(connection, row.id, channel)
+
+    async def read(self, deployment_id: int) -> DeploymentRow | None:
+        async with self.pool.connection() as connection:
+            return await deployments.read(connection, deployment_id)
+
+
+def log_about(row: DeploymentRow) -> None:
+    """What every log line of a job on this deployment carries."""
+    structlog.contextvars.bind_contextvars(
+        deployment=row.id, environment=row.environment, delivery=row.delivery
+    )
+
+
+def scope(row: DeploymentRow) -> Scope:
+    """What the relay itself may do for a deployment: write its statuses."""
+    return Scope(row.installation_id, row.repo, row.repo_id)
+
+
+@asynccontextmanager
+async def open_services(
+    setup: Setup, url: str, slack_pace: timedelta = SLACK_PACE
+) -> AsyncIterator[Services]:
+    settings = setup.settings
+    connector = PsycopgConnector(
+        conninfo=url, kwargs=database.LIVENESS, min_size=1, max_size=QUEUE_CONNECTIONS
+    )
+    queue = Queue(connector)
+    async with (
+        database.async_pool(url, CONNECTIONS) as pool,
+        queue.app.open_async(),
+        aiohttp.ClientSession(
+            timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
+        ) as session,
+    ):
+        github = GitHub(settings, session)
+        yield Services(
+            config=setup.config,
+            pool=pool,
+            queue=queue,
+            github=github,
+            slack=Workspaces(settings.slack, session, pool, Cipher(setup.secret_keys))
+            if settings.slack.used
+            else None,
+            slack_pace=slack_pace,
+            replies=Replies(settings.slack.base_url, session),
+            answers=settings.slack.answers,
+            links=Links(settings.server_url, setup.secret_keys),
+            report_tokens=ReportTokens(settings.server_url, setup.secret_keys),
+            handler_context=HandlerContext(
+                data_dir=settings.data_dir,
+                environ=setup.environ,
+                secrets=setup.secrets,
+                http=Http(session, secrets=setup.secrets),
+                github=ToolsGitHub(github),
+            ),
+            redactor=Redactor(setup.secrets),
+            place=setup.place,
+        )

@@ -1,0 +1,58 @@
+"""What a tool reported to us (webhook.status_api.views) becomes the deployment's: in order, each
+once.
+
+Whether a report counts is judged here, not when it comes in: the tool gets its answer at once, and
+one deployment is moved by one job at a time.
+"""
+
+from typing import Any
+
+from handlers import HANDLERS
+from webhook.deployments.phases import Phase, phase_of
+from webhook.engine import transitions
+from webhook.engine.clock import now
+from webhook.engine.services import Services, log_about
+from webhook.engine.transitions import Transition
+from webhook.store import deployments, timeline
+from webhook.store.database import Async
+from webhook.store.deployments import DeploymentRow
+from webhook.store.timeline import Step
+
+
+async def take_reports(services: Services, deployment_id: int) -> None:
+    row = await services.read(deployment_id)
+    if row is None:
+        return
+    log_about(row)
+    async with services.pool.connection() as connection, connection.transaction():
+        waiting = await timeline.reported(connection, row.id)
+        for step in waiting:
+            row = await _take(services, connection, row, step)
+        if waiting:
+            await services.queue.tell_github(connection, row.id)
+
+
+async def _take(
+    services: Services, connection: Async, row: DeploymentRow, step: Step
+) -> DeploymentRow:
+    phase = phase_of(step.state)
+    counted = phase is not None and transitions.counts(row, phase, step.words)
+    if phase is None or not counted:
+        await timeline.judge(connection, step.id, words=step.words, counted=False)
+        return row
+    move = Transition(phase, step.words, step.environment_url)
+    row = await transitions.apply(services, connection, row, move)
+    row = await deployments.change(connection, row, **_known_now(row, phase))
+    words = row.words or transitions.plain_words(row)
+    await timeline.judge(connection, step.id, words=words, counted=True)
+    return row
+
+
+def _known_now(row: DeploymentRow, phase: Phase) -> dict[str, Any]:
+    """It need not be asked meanwhile; after its end, not at all. A command is followed anyway."""
+    columns: dict[str, Any] = {"reported_at": now(), "tool_trouble": "", "tool_trouble_since": None}
+    remote = row.handler in HANDLERS and not HANDLERS[row.handler].local
+    if remote and phase.final and row.run is not None:
+        ended = phase if phase is not Phase.INACTIVE else Phase.ERROR
+        columns["run"] = {**row.run, "state": ended.value}
+    return columns

@@ -1,0 +1,221 @@
+"""How a deployment's row moves on: phase, step, and what GitHub and Slack are to hear of it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from handlers import durations
+from handlers.contract import Run, State
+from webhook.deployments.phases import LONGEST_WORDS, Phase, follows, shorten
+from webhook.engine.clock import now
+from webhook.engine.services import Services
+from webhook.store import actions, deployments, timeline
+from webhook.store.database import Async
+from webhook.store.deployments import Conflict, DeploymentRow
+
+_WAITING = "Waiting: "
+LONGEST_URL = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A phase that the deployment comes to, and what is said of it."""
+
+    phase: Phase
+    words: str = ""
+    environment_url: str = ""
+    held: bool = False
+
+
+def counts(row: DeploymentRow, phase: Phase, words: str) -> bool:
+    """Whether it says anything new: another phase, or other words while it goes on."""
+    if follows(row.phase, phase):
+        return True
+    return phase is row.phase and not phase.final and bool(words) and words != row.words
+
+
+async def end(services: Services, row: DeploymentRow, words: str) -> None:
+    """`error`: it could not run, or its run cannot be followed any more."""
+    async with services.pool.connection() as connection, connection.transaction():
+        await reports_first(connection, row)
+        if row.run is not None:
+            run = {**row.run, "state": State.ERROR.value}
+            row = await deployments.change(connection, row, run=run)
+        if follows(row.phase, Phase.ERROR):
+            await make(services, connection, row, Transition(Phase.ERROR, words))
+
+
+async def reports_first(connection: Async, row: DeploymentRow) -> None:
+    """What a tool has reported in time counts before what we conclude ourselves."""
+    if row.ended_at is None and await timeline.reported(connection, row.id):
+        raise Conflict(f"deployment {row.id} has reports that nobody has judged")
+
+
+async def wait(
+    services: Services, row: DeploymentRow, trouble: str, *, tell: bool
+) -> DeploymentRow:
+    """The tool cannot be asked; kept for the page and, where it lasts, told everybody."""
+    trouble = services.redactor.text(trouble)
+    async with services.pool.connection() as connection, connection.transaction():
+        since = row.tool_trouble_since or now()
+        row = await deployments.change(
+            connection, row, tool_trouble=trouble, tool_trouble_since=since
+        )
+        words = shorten(_WAITING + trouble, LONGEST_WORDS)
+        if tell and row.ended_at is None and words != row.words:
+            row = await make(services, connection, row, Transition(row.phase, words))
+    return row
+
+
+async def not_ready(services: Services, row: DeploymentRow, words: str, *, held: bool) -> None:
+    """Nothing is wrong, but it cannot begin yet; everybody may know why."""
+    words = shorten(services.redactor.text(words), LONGEST_WORDS)
+    if words == row.words and not row.tool_trouble:
+        return
+    async with services.pool.connection() as connection, connection.transaction():
+        row = await deployments.change(connection, row, tool_trouble="", tool_trouble_since=None)
+        if row.ended_at is None and words != row.words:
+            await make(services, connection, row, Transition(row.phase, words, held=held))
+
+
+async def not_cancelled(services: Services, row: DeploymentRow, words: str) -> DeploymentRow:
+    """Said where it was asked for; the deployment goes on."""
+    words = shorten(f"Could not be cancelled: {services.redactor.text(words)}", LONGEST_WORDS)
+    async with services.pool.connection() as connection, connection.transaction():
+        row = await deployments.change(connection, row, cancel_asked_by=None)
+        step = timeline.NewStep(actor="relay", state=timeline.ASKED, words=words, counted=False)
+        await timeline.add(connection, row.id, step)
+        await actions.not_cancelled(connection, row.id, words)
+        await services.tell_slack(connection, row)
+    return row
+
+
+async def record(services: Services, row: DeploymentRow, run: Run) -> None:
+    """Keep how the run stands; a change of phase goes out to GitHub and Slack, and so do other
+    words, once they have been there for two looks.
+
+    Whatever else changes the row meanwhile, a run that was started must not be forgotten.
+    """
+    run = _clean(services, run)
+    known = row.run
+    while row.run == known:
+        if row.run == asdict(run) and not row.tool_trouble and not _says_more(row, run):
+            return
+        try:
+            await _record(services, row, run)
+        except Conflict:
+            before, row = row.version, await services.read(row.id) or row
+            if row.version == before:
+                raise
+        else:
+            return
+    raise Conflict(f"the run of deployment {row.id} was recorded by somebody else")
+
+
+def _clean(services: Services, run: Run) -> Run:
+    """Without secrets, and without what the store cannot keep or a line cannot show."""
+
+    def text(text: str, longest: int = LONGEST_WORDS) -> str:
+        return shorten(services.redactor.text(text), longest)
+
+    return Run(
+        id=run.id,
+        state=run.state,
+        url=text(run.url, LONGEST_URL),
+        description=text(run.description),
+        environment_url=text(run.environment_url, LONGEST_URL),
+        held=run.held,
+    )
+
+
+async def _record(services: Services, row: DeploymentRow, run: Run) -> None:
+    says_more = _says_more(row, run)
+    async with services.pool.connection() as connection, connection.transaction():
+        row = await deployments.change(
+            connection, row, run=asdict(run), tool_trouble="", tool_trouble_since=None
+        )
+        if run.state.final:
+            await reports_first(connection, row)
+        move = _move(row, run)
+        if says_more:
+            if move.phase in (Phase.SUCCESS, Phase.FAILURE) and follows(
+                row.phase, Phase.IN_PROGRESS
+            ):
+                # It ran, only so shortly that nobody saw it.
+                row = await make(services, connection, row, Transition(Phase.IN_PROGRESS))
+            await make(services, connection, row, move)
+        elif run.state.final:
+            words = f"The run ended with {run.state}: {run.description}"
+            words = shorten(words, LONGEST_WORDS)
+            step = timeline.NewStep(actor=row.handler, state=run.state, words=words, counted=False)
+            await timeline.add(connection, row.id, step)
+
+
+def _says_more(row: DeploymentRow, run: Run) -> bool:
+    move = _move(row, run)
+    if follows(row.phase, move.phase):
+        return True
+    if row.reported_at is not None:
+        return False  # what the tool says by itself tells more
+    before = row.run["description"] if row.run else None
+    return run.description == before and counts(row, move.phase, shorten(move.words, LONGEST_WORDS))
+
+
+def _move(row: DeploymentRow, run: Run) -> Transition:
+    phase = Phase(run.state.value)
+    if phase is Phase.QUEUED and row.phase is Phase.IN_PROGRESS:
+        phase = row.phase  # it waits once more, which only the words can tell
+    words = run.description
+    if not words and not run.state.final and row.words.startswith(_WAITING):
+        words = "The tool answers again"
+    return Transition(phase, words, run.environment_url, run.held)
+
+
+async def make(
+    services: Services, connection: Async, row: DeploymentRow, move: Transition
+) -> DeploymentRow:
+    """A move of ours: the row, and the status for GitHub in its outbox."""
+    row = await apply(services, connection, row, move)
+    await say_again(services, connection, row, held=move.held)
+    return row
+
+
+async def say_again(
+    services: Services, connection: Async, row: DeploymentRow, *, held: bool = False
+) -> None:
+    """The row's phase as a status of ours."""
+    step = timeline.NewStep(
+        actor="relay",
+        state=row.phase,
+        words=row.words or plain_words(row),
+        environment_url=row.environment_url if row.phase is Phase.SUCCESS else "",
+        outbox="waiting",
+        held=held,
+    )
+    await timeline.add(connection, row.id, step)
+    await services.queue.tell_github(connection, row.id)
+
+
+def plain_words(row: DeploymentRow) -> str:
+    """A status without a description would look like a mistake."""
+    if row.started_at and row.ended_at:
+        seconds = (row.ended_at - row.started_at).total_seconds()
+        return f"Finished in {durations.write(seconds)}"
+    return f"Running ({row.handler})" if row.started_at else f"Accepted (next: {row.handler})"
+
+
+async def apply(
+    services: Services, connection: Async, row: DeploymentRow, move: Transition
+) -> DeploymentRow:
+    """A move by whoever made it: the row; Slack follows."""
+    words = shorten(services.redactor.text(move.words), LONGEST_WORDS)
+    columns: dict[str, Any] = {"phase": move.phase, "words": words}
+    if move.environment_url:
+        columns["environment_url"] = services.redactor.text(move.environment_url)
+    if move.phase.final:
+        columns["ended_at"] = row.ended_at or now()
+    row = await deployments.change(connection, row, **columns)
+    if row.phase is Phase.SUCCESS:
+        for replaced in await deployments.replaced_by(connection, row):
+            await services.tell_slack_again(connection, replaced)
+    await services.tell_slack(connection, row)
+    return row

@@ -1,0 +1,218 @@
+"""GitHub, as the App: who it is, deployment statuses.
+
+Source: docs.github.com/rest/deployments/statuses and "Rate limits for the REST API".
+Errors: `RetryAt` (asked to wait), `UnknownOutcome` (no clear answer), `Rejected`, `Forbidden`.
+Nothing here sleeps: a job that has to wait is given a later time.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Self, TypeVar
+
+import aiohttp
+from gidgethub import BadRequest
+from gidgethub.aiohttp import GitHubAPI
+
+from webhook import __version__
+from webhook.errors import Forbidden, Rejected, RetryAt
+from webhook.github.errors import NO_CLEAR_ANSWER, no_access_words, understood, unsure
+from webhook.github.tokens import AppTokens, Scope
+from webhook.settings import Settings
+
+# Seconds for one call in all. A call that was begun by somebody who died is over after that.
+TIMEOUT = aiohttp.ClientTimeout(total=10)
+# Callers at once, in one process: a GitHub that hangs must not use up what a worker can do.
+MOST_CALLS = 8
+# Pages of a hundred, which is the most that GitHub lists at once.
+MOST_INSTALLATIONS, INSTALLATIONS_ON_A_PAGE = 1000, 100
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """A deployment status as we write it. `log_url` is unique, so that we know it again."""
+
+    state: str
+    description: str
+    log_url: str
+    environment_url: str
+
+    def as_request(self) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "state": self.state,
+            "description": self.description,
+            "log_url": self.log_url,
+        }
+        if self.environment_url:
+            request["environment_url"] = self.environment_url
+        return request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """The App at one account. `permissions`: those that its owner has accepted."""
+
+    account: str
+    page: str
+    permissions: Mapping[str, str]
+    suspended: bool
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Self:
+        account = dict(document["account"] or {})  # an enterprise has no login
+        return cls(
+            account=str(account.get("login") or account.get("slug") or document["id"]),
+            page=str(document["html_url"]),
+            permissions=dict(document["permissions"]),
+            suspended=document.get("suspended_at") is not None,
+        )
+
+
+class GitHub:
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+        self._api = GitHubAPI(
+            session,
+            f"gitploy-relay/{__version__}",
+            app_id=settings.github_issuer,
+            private_key=settings.github_private_key,
+            base_url=settings.github_base_url,
+        )
+        # GitHub limits the search by itself: who searched too much may still write statuses.
+        self._wait_until: dict[tuple[int, str], datetime] = {}
+        self._app_id: int | None = None
+        self._calls = asyncio.Semaphore(MOST_CALLS)
+        self.tokens = AppTokens(self._fetch_token)
+
+    async def app(self) -> dict[str, Any]:
+        """GitHub's description of the App: id, client_id, permissions, events, ..."""
+        app: dict[str, Any] = await self._as_app(lambda: self._api.getitem("/app"))
+        return app
+
+    async def installations(self) -> list[Installation]:
+        """Where the App is installed; at most `MOST_INSTALLATIONS`."""
+        size = INSTALLATIONS_ON_A_PAGE
+        found: list[Installation] = []
+        for page in range(1, MOST_INSTALLATIONS // size + 1):
+            some = await self._as_app(partial(self._installations, page))
+            found += some
+            if len(some) < size:
+                break
+        return found
+
+    async def _installations(self, page: int) -> list[Installation]:
+        url = f"/app/installations?per_page={INSTALLATIONS_ON_A_PAGE}&page={page}"
+        return [Installation.read(document) for document in await self._api.getitem(url)]
+
+    async def require_access(self, scope: Scope) -> None:
+        """Raise `Forbidden` where statuses could not be written."""
+        self._heed_limit(scope)
+        async with self._place():
+            await self.tokens.get(scope)
+
+    async def create_status(self, scope: Scope, deployment_id: int, status: Status) -> int:
+        """Write a status and return its id."""
+        path = f"/repos/{scope.repo}/deployments/{deployment_id}/statuses"
+        return await self.ask(scope, "POST", path, lambda a: int(a["id"]), status.as_request())
+
+    async def find_status(self, scope: Scope, deployment_id: int, ending: str) -> int | None:
+        """The id of the status whose log_url ends so, if it is among GitHub's newest hundred."""
+        path = f"/repos/{scope.repo}/deployments/{deployment_id}/statuses?per_page=100"
+
+        def found(statuses: Any) -> int | None:
+            return next((int(s["id"]) for s in statuses if s["log_url"].endswith(ending)), None)
+
+        return await self.ask(scope, "GET", path, found)
+
+    async def call(self, scope: Scope, method: str, path: str, body: Any) -> Any:
+        """Any other call, for a tool that is GitHub's own; None where the answer has no JSON."""
+        return await self.ask(scope, method, path, lambda answer: answer, body)
+
+    async def ask(
+        self, scope: Scope, method: str, path: str, read: Callable[[Any], T], body: Any = None
+    ) -> T:
+        """A call of the installation. `read` takes from the answer what is wanted; where it cannot
+        (KeyError, ValueError, ...) the answer was not clear."""
+
+        async def one(token: str) -> T:
+            if method == "GET":
+                return read(await self._api.getitem(path, oauth_token=token))
+            return read(await self._api.post(path, data=body, oauth_token=token))
+
+        limit = "search" if path.startswith("/search/") else "core"
+        async with self._place():
+            return await self._as_installation(scope, one, limit)
+
+    async def ask_as_app(self, path: str, read: Callable[[Any], T]) -> T:
+        """The same with the App's own key: for what is asked before its installation is known."""
+
+        async def one() -> T:
+            return read(await self._api.getitem(path))
+
+        async with self._place():
+            return await self._as_app(one)
+
+    async def app_id(self) -> int:
+        """The App's number, which is asked for once; the settings may know its client id only."""
+        if self._app_id is None:
+            self._app_id = await self.ask_as_app("/app", lambda app: int(app["id"]))
+        return self._app_id
+
+    async def _fetch_token(self, scope: Scope) -> dict[str, Any]:
+        url = f"/app/installations/{scope.installation_id}/access_tokens"
+        try:
+            answer: dict[str, Any] = await self._as_app(
+                lambda: self._api.post(url, data=scope.as_request())
+            )
+        except Rejected as refused:
+            raise Forbidden(no_access_words(scope, refused)) from refused
+        return answer
+
+    async def _as_app(self, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await call()
+        except BadRequest as error:
+            if error.status_code == HTTPStatus.UNAUTHORIZED:
+                raise Forbidden(f"GitHub refuses the App's key: {error}") from error
+            raise understood(error) from error
+        except NO_CLEAR_ANSWER as error:
+            raise unsure(error) from error
+
+    async def _as_installation(
+        self, scope: Scope, call: Callable[[str], Awaitable[T]], limit: str
+    ) -> T:
+        self._heed_limit(scope, limit)
+        token = await self.tokens.get(scope)
+        try:
+            try:
+                return await call(token)
+            except BadRequest as error:
+                if error.status_code != HTTPStatus.UNAUTHORIZED:
+                    raise
+                self.tokens.drop(scope, token)
+                return await call(await self.tokens.get(scope))
+        except BadRequest as error:
+            if error.status_code == HTTPStatus.UNAUTHORIZED:
+                # A token so fresh is not known everywhere at once.
+                raise RetryAt.in_seconds("GitHub does not know the new token yet", 10) from error
+            trouble = understood(error)
+            if isinstance(trouble, RetryAt):
+                self._wait_until[scope.installation_id, limit] = trouble.at
+            raise trouble from error
+        except NO_CLEAR_ANSWER as error:
+            raise unsure(error) from error
+
+    def _place(self) -> asyncio.Semaphore:
+        """One of the calls that may be under way, with the token that it waits for."""
+        if self._calls.locked():
+            raise RetryAt.in_seconds("enough calls to GitHub are under way", 0.5)
+        return self._calls
+
+    def _heed_limit(self, scope: Scope, limit: str = "core") -> None:
+        until = self._wait_until.get((scope.installation_id, limit))
+        if until and until > datetime.now(UTC):
+            raise RetryAt("GitHub's rate limit", until)

@@ -1,0 +1,93 @@
+"""Deployments that the App itself asks GitHub for.
+
+Source: docs.github.com/rest/deployments/deployments. Needs the permission deployments: write.
+Errors: those of `GitHub`. After `UnknownOutcome` it may have been made: `find_deployment` tells, by
+the mark that is in its description.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from webhook.deployments.phases import LONGEST_DESCRIPTION, shorten
+from webhook.errors import Rejected
+from webhook.github.client import GitHub
+from webhook.github.tokens import Scope
+
+_SHA = re.compile("[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A deployment to be made. `marker` ends its description, whatever is cut off before it."""
+
+    ref: str
+    environment: str
+    task: str = "deploy"
+    payload: Mapping[str, Any] | str | None = None
+    description: str = ""
+    production: bool
+    transient: bool = False
+    marker: str = ""
+
+    def as_request(self) -> dict[str, Any]:
+        """Exactly this ref: nothing merged into it, and no check may stand in the way of what a
+        person asked for."""
+        return {
+            "ref": self.ref,
+            "environment": self.environment,
+            "task": self.task,
+            "payload": {} if self.payload is None else self.payload,
+            "description": self._words(),
+            "production_environment": self.production,
+            "transient_environment": self.transient,
+            "auto_merge": False,
+            "required_contexts": [],
+        }
+
+    def _words(self) -> str:
+        room = LONGEST_DESCRIPTION - len(self.marker) - 1
+        return f"{shorten(self.description, room)} {self.marker}".strip()
+
+
+async def create_deployment(github: GitHub, scope: Scope, wanted: Wanted) -> int:
+    """Make it and return its id. `Rejected` where GitHub merged a branch instead (202), or sees a
+    conflict (409); `Invalid` where it does not know the ref (422)."""
+    path = f"/repos/{scope.repo}/deployments"
+    writing = scope.only(deployments="write")
+    return await github.ask(writing, "POST", path, _made, wanted.as_request())
+
+
+def _made(answer: Mapping[str, Any]) -> int:
+    message = str(answer.get("message", ""))
+    if "id" not in answer and "merged" in message:
+        words = f"GitHub merged a branch instead of deploying: {message}"
+        raise Rejected(words, HTTPStatus.ACCEPTED)
+    return int(answer["id"])
+
+
+async def find_deployment(
+    github: GitHub, scope: Scope, *, sha_or_ref: str, environment: str, marker: str
+) -> int | None:
+    """The newest deployment by the App with `marker` in its description, if it is among GitHub's
+    newest hundred of that commit (or ref) and environment. No other's description may have it."""
+    if not marker:
+        raise ValueError("every description contains nothing")
+    app_id = await github.app_id()
+
+    def read(deployments: Any) -> int | None:
+        ours = (d for d in deployments if _is_by(d, app_id) and marker in (d["description"] or ""))
+        return next((int(d["id"]) for d in ours), None)
+
+    what = "sha" if _SHA.fullmatch(sha_or_ref) else "ref"
+    query = urlencode({what: sha_or_ref, "environment": environment, "per_page": 100})
+    path = f"/repos/{scope.repo}/deployments?{query}"
+    return await github.ask(scope.only(deployments="write"), "GET", path, read)
+
+
+def _is_by(deployment: Mapping[str, Any], app_id: int) -> bool:
+    app = deployment["performed_via_github_app"]
+    return app is not None and int(app["id"]) == app_id

@@ -1,0 +1,48 @@
+"""GitHub as handlers see it: the App's token for one repository, errors in the contract's words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from handlers import errors as tool_errors
+from handlers.contract import Deployment
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.github.client import GitHub
+from webhook.github.tokens import Scope
+
+
+class ToolsGitHub:
+    def __init__(self, github: GitHub) -> None:
+        self._github = github
+
+    async def get(self, deployment: Deployment, permissions: Mapping[str, str], path: str) -> Any:
+        return await self._call(deployment, permissions, "GET", path)
+
+    async def post(
+        self, deployment: Deployment, permissions: Mapping[str, str], path: str, body: Any
+    ) -> Any:
+        return await self._call(deployment, permissions, "POST", path, body)
+
+    async def _call(
+        self,
+        deployment: Deployment,
+        permissions: Mapping[str, str],
+        method: str,
+        path: str,
+        body: Any = None,
+    ) -> Any:
+        scope = Scope(
+            deployment.installation_id,
+            deployment.repo,
+            deployment.repo_id,
+            tuple(sorted(permissions.items())),
+        )
+        try:
+            return await self._github.call(scope, method, path, body)
+        except RetryAt as later:
+            raise tool_errors.Unavailable(str(later), retry_at=later.at) from later
+        except UnknownOutcome as trouble:
+            raise tool_errors.UnknownOutcome(str(trouble)) from trouble
+        except Rejected as refused:
+            raise tool_errors.Rejected(
+                str(refused), status=refused.status, reason=str(refused.__cause__ or "")
+            ) from refused

@@ -1,0 +1,84 @@
+"""A repository on GitHub: whether the App is in it, what it is, who may do what there.
+
+Source: docs.github.com/rest/apps/apps#get-a-repository-installation-for-the-authenticated-app,
+docs.github.com/rest/collaborators/collaborators.
+Errors: those of `GitHub`. Needs the permission metadata: read, which every App has.
+"""
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from webhook.errors import Forbidden, Rejected
+from webhook.github.client import GitHub
+from webhook.github.tokens import Scope
+from webhook.github.users import is_login
+
+PERMISSIONS = ("admin", "write", "read", "none")
+# Dots alone would lead elsewhere in a path.
+_NAME = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,100}"
+_FULL_NAME = re.compile(f"{_NAME}/{_NAME}")
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """`full_name` is how GitHub writes it, and what it is called now."""
+
+    id: int
+    default_branch: str
+    full_name: str
+    url: str
+
+
+async def installed_at(github: GitHub, repo: str) -> int:
+    """The id of the installation that `repo` is in; `Forbidden` where there is none."""
+    if not _FULL_NAME.fullmatch(repo):
+        raise _not_installed(repo)
+    try:
+        return await github.ask_as_app(f"/repos/{repo}/installation", lambda a: int(a["id"]))
+    except Rejected as refused:
+        if refused.status == HTTPStatus.NOT_FOUND:
+            raise _not_installed(repo) from refused
+        raise
+
+
+async def repository(github: GitHub, scope: Scope) -> Repository:
+    try:
+        path = f"/repos/{scope.repo}"
+        return await github.ask(scope.only(metadata="read"), "GET", path, _read)
+    except Rejected as refused:
+        if refused.status == HTTPStatus.NOT_FOUND:
+            raise _not_installed(scope.repo) from refused
+        raise
+
+
+async def permission(github: GitHub, scope: Scope, login: str) -> str:
+    """One of `PERMISSIONS`, by whatever way the person has it (maintain is write, triage read).
+    Whoever GitHub does not know has none."""
+    if not is_login(login):
+        return "none"
+
+    def read(document: Any) -> str:
+        return PERMISSIONS[PERMISSIONS.index(document["permission"])]
+
+    path = f"/repos/{scope.repo}/collaborators/{login}/permission"
+    try:
+        return await github.ask(scope.only(metadata="read"), "GET", path, read)
+    except Rejected as refused:
+        if refused.status == HTTPStatus.NOT_FOUND:
+            return "none"
+        raise
+
+
+def _read(document: Any) -> Repository:
+    return Repository(
+        id=int(document["id"]),
+        default_branch=str(document["default_branch"]),
+        full_name=str(document["full_name"]),
+        url=str(document["html_url"]),
+    )
+
+
+def _not_installed(repo: str) -> Forbidden:
+    return Forbidden(f"the App is not installed in {repo}", HTTPStatus.NOT_FOUND)

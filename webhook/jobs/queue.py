@@ -1,0 +1,120 @@
+"""The job queue: Procrastinate on the relay's own PostgreSQL. Jobs are deferred in the caller's
+transaction, so that they exist exactly when the rows exist that they work on.
+
+Source: procrastinate.readthedocs.io, "Locks" and "Retry". A lock lets one job of a deployment run
+at a time. A job that is scheduled for later holds back those behind it, but not those of a higher
+priority: what arrives meanwhile is deferred as NEWS.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
+from procrastinate.jobs import Job
+
+from webhook.errors import RetryAt
+from webhook.store import jobs
+from webhook.store.database import Async, Sync
+from webhook.store.deployments import Conflict
+
+NEWS = 1
+# What is new for Slack comes in its turn, and before what waits to be said there.
+SLACK_WAITS = -1
+# Seconds.
+_SHORT_WAIT = 5
+_LONGEST_WAIT = 60
+
+
+class Elsewhere(RetryAt):
+    """The job can be done on the machine of that name only."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"for {place}", datetime.now(UTC))
+        self.place = place
+
+
+def queue_at(place: str) -> str:
+    """The queue that only the workers of a machine serve, besides the default one.
+
+    Jobs come into it by being tried again, never by being deferred: PostgreSQL's notification of
+    a new job does not take so long a name.
+    """
+    return f"{jobs.PLACE_QUEUE}{place}"
+
+
+def slack_lock(deployment_id: int, channel: str) -> str:
+    return f"slack-{deployment_id}-{channel}"
+
+
+class Patience(BaseRetryStrategy):
+    """Again at the time that the job asks for; after a surprise soon, then less and less often."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
+        if isinstance(exception, Elsewhere):
+            return RetryDecision(retry_at=exception.at, queue=queue_at(exception.place))
+        if isinstance(exception, RetryAt):
+            # What waits is no news any more: it must not hold back what arrives meanwhile.
+            waits = SLACK_WAITS if job.task_name == "tell_slack" else 0
+            return RetryDecision(retry_at=exception.at, priority=waits)
+        if isinstance(exception, Conflict | asyncio.CancelledError):
+            return RetryDecision(retry_in={"seconds": 0})
+        if job.task_name == "advance":  # each look counts as an attempt
+            return RetryDecision(retry_in={"seconds": _SHORT_WAIT})
+        return RetryDecision(retry_in={"seconds": min(2 ** min(job.attempts, 6), _LONGEST_WAIT)})
+
+
+class Queue:
+    """What the relay defers. The names are those of the tasks in `webhook.worker`."""
+
+    def __init__(self, connector: BaseConnector | None = None) -> None:
+        # Without a connector of its own it defers on the connections that it is given.
+        self.app = App(connector=connector or SyncPsycopgConnector())
+
+    def receive(self, connection: Sync, delivery_ids: Sequence[int]) -> None:
+        """One job for all deliveries of a commit: a job costs as much as keeping a delivery."""
+        self.app.configure_task("receive", connection=connection, priority=NEWS).defer(
+            delivery_ids=list(delivery_ids)
+        )
+
+    def take_reports(self, connection: Sync, deployment_id: int) -> None:
+        self.app.configure_task(
+            "take_reports",
+            connection=connection,
+            lock=f"deployment-{deployment_id}",
+            priority=NEWS,
+        ).defer(deployment_id=deployment_id)
+
+    async def advance(self, connection: Async, deployment_id: int) -> None:
+        """Look after the deployment from now to its end."""
+        await self._defer(connection, "advance", "deployment", deployment_id)
+
+    async def nudge(self, connection: Async, deployment_id: int) -> None:
+        """Look at it once, because something happened."""
+        await self._defer(connection, "nudge", "deployment", deployment_id, NEWS)
+
+    async def tell_github(
+        self, connection: Async, deployment_id: int, *, priority: int = 0
+    ) -> None:
+        await self._defer(connection, "tell_github", "github", deployment_id, priority)
+
+    async def tell_slack(self, connection: Async, deployment_id: int, channel: str) -> None:
+        """One job at a time for a message; other channels do not wait for it."""
+        await self.app.configure_task(
+            "tell_slack",
+            connection=connection,
+            lock=slack_lock(deployment_id, channel),
+        ).defer_async(deployment_id=deployment_id, channel=channel)
+
+    def answer(self, connection: Sync, action_id: int) -> None:
+        """Do what somebody asked for in Slack."""
+        self.app.configure_task(
+            "answer", connection=connection, lock=f"action-{action_id}", priority=NEWS
+        ).defer(action_id=action_id)
+
+    async def _defer(
+        self, connection: Async, task: str, lock: str, deployment_id: int, priority: int = 0
+    ) -> None:
+        await self.app.configure_task(
+            task, connection=connection, lock=f"{lock}-{deployment_id}", priority=priority
+        ).defer_async(deployment_id=deployment_id)

@@ -1,1 +1,0 @@
-"""What goes out: GitHub as the App, and Slack."""

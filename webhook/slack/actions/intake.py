@@ -1,0 +1,89 @@
+"""What Slack sends, by HTTP or Socket Mode, is understood and kept together with its job.
+
+Nothing is asked of anybody here: Slack waits three seconds, and then shows an error.
+Errors: `Odd` for what is not Slack's, `NotKept` where the store is away.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+import structlog
+from procrastinate.exceptions import ConnectorException
+
+from webhook.config.load import Config
+from webhook.engine.clock import now
+from webhook.jobs.inbox import NotKept
+from webhook.jobs.queue import Queue
+from webhook.slack.actions.command import commanded, submitted
+from webhook.slack.actions.payloads import Asked, Odd, Said, Stopped, Taken, happened, pressed
+from webhook.store import actions, slack_installations
+from webhook.store.database import Sync, SyncPool
+
+log = structlog.get_logger()
+
+# Seconds that are waited for a connection, so that there is time to say that there is none.
+PATIENCE = 2.0
+
+Answer = Mapping[str, Any] | None
+
+
+class AnswerIntake:
+    def __init__(self, pool: SyncPool, config: Config) -> None:
+        self._pool = pool
+        self._config = config
+        self._jobs = Queue()
+
+    def interaction(self, payload: Any) -> Answer:
+        """A button, or a form that was filled in."""
+        if not isinstance(payload, dict):
+            raise Odd("the payload is not a JSON object")
+        match payload.get("type"):
+            case "block_actions":
+                return self._take(pressed(payload))
+            case "view_submission":
+                return self._take(submitted(payload, self._config, now()))
+        return None
+
+    def command(self, fields: Mapping[str, str]) -> Answer:
+        return self._take(commanded(fields, self._config))
+
+    def event(self, document: Any) -> Answer:
+        if not isinstance(document, dict):
+            raise Odd("the event is not a JSON object")
+        return self._take(happened(document))
+
+    def envelope(self, kind: str, payload: Mapping[str, Any]) -> Answer:
+        """Of Socket Mode. What is not Slack's would only be sent again if it were refused."""
+        try:
+            match kind:
+                case "interactive":
+                    return self.interaction(payload)
+                case "slash_commands":
+                    return self.command(payload)
+                case "events_api":
+                    return self.event(payload)
+        except Odd as odd:
+            log.warning("Slack sent something odd", kind=kind, words=str(odd))
+        return None
+
+    def _take(self, taken: Taken) -> Answer:
+        if isinstance(taken, Said):
+            return taken.document
+        try:
+            with self._pool.connection(PATIENCE) as connection, connection.transaction():
+                self._keep(connection, taken)
+        except (psycopg.Error, ConnectorException) as error:
+            log.error("not kept, what somebody asked for in Slack", trouble=type(error).__name__)
+            raise NotKept("the store is away") from error
+        return None
+
+    def _keep(self, connection: Sync, taken: Asked | Stopped) -> None:
+        if isinstance(taken, Stopped):
+            slack_installations.stop(connection, taken.team, taken.trouble, before=taken.at)
+            log.warning("Slack ends a workspace's token", team=taken.team, words=taken.trouble)
+            return
+        action_id = actions.keep(connection, taken)
+        if action_id is not None:
+            self._jobs.answer(connection, action_id)
+            log.info("asked for in Slack", action=action_id, kind=taken.kind, who=taken.who.user)

@@ -1,0 +1,129 @@
+"""Who is who: a person in Slack and on GitHub, by deploy.yml's `slack_users`, else by an e-mail
+address that both have verified.
+
+Source: docs.slack.dev/reference/methods/users.info and users.lookupByEmail. Both need the scopes
+users:read and users:read.email; without them only deploy.yml tells.
+Errors: `login_of` raises `RetryAt` and `UnknownOutcome` where it cannot be found out now; a mention
+is left out then. Whom Slack or GitHub refuse to tell is nobody.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from webhook.engine.cache import NOBODY, PEOPLE
+from webhook.engine.services import Services
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.github import users as github_people
+from webhook.github.tokens import Scope
+from webhook.slack.client import Slack
+
+log = structlog.get_logger()
+
+EMAIL_SCOPES = frozenset({"users:read", "users:read.email"})
+
+
+async def login_of(services: Services, scope: Scope, team: str, user: str) -> str:
+    """The GitHub login of a Slack user: U… in that workspace, or T…/U… of another one."""
+    if login := mapped_login(services, team, user):
+        return login
+    known = services.recall.logins.get((team, user))
+    if known is not None:
+        return known
+    try:
+        login = await _login_by_email(services, scope, team, user)
+    except Rejected as refused:
+        log.warning("a person in Slack cannot be looked up", words=str(refused))
+        return ""
+    services.recall.logins.keep((team, user), login, PEOPLE if login else NOBODY)
+    return login
+
+
+def mapped_login(services: Services, team: str, user: str) -> str:
+    """By deploy.yml alone."""
+    for login, users in services.config.slack_users.items():
+        if user in users or f"{team}/{user}" in users:
+            return login
+    return ""
+
+
+async def shows_emails(services: Services, team: str, user: str) -> bool:
+    """Whether that user could be known by their e-mail address."""
+    if services.slack is None or _is_foreign(user):
+        return False
+    try:
+        return await services.slack.using(team, _shows_emails)
+    except (RetryAt, UnknownOutcome, Rejected):
+        return False
+
+
+async def mention_of(
+    services: Services, slack: Slack, team: str, login: str, scope: Scope | None = None
+) -> str:
+    """How Slack mentions that person; empty where it is not known who it is there. Without `scope`
+    only deploy.yml tells."""
+    for user in services.config.slack_users.get(login.lower(), ()):
+        home, _, plain = user.rpartition("/")
+        if home in ("", team):
+            return f"<@{plain}>"
+    known = services.recall.mentions.get((team, login.lower()))
+    if known is not None or scope is None or not login:
+        return known or ""
+    try:
+        mention = await _mention_by_email(services, slack, team, login, scope)
+    except (RetryAt, UnknownOutcome) as trouble:
+        log.info("a person on GitHub cannot be looked up in Slack", words=str(trouble))
+        services.recall.mentions.keep((team, login.lower()), "", NOBODY)
+        return ""
+    except Rejected:  # nobody has that address there
+        mention = ""
+    services.recall.mentions.keep((team, login.lower()), mention, PEOPLE)
+    return mention
+
+
+async def _login_by_email(services: Services, scope: Scope, team: str, user: str) -> str:
+    if services.slack is None or _is_foreign(user):
+        return ""
+    email = await services.slack.using(team, lambda slack: _email_of(slack, team, user))
+    return await github_people.login_of(services.github, scope, email) if email else ""
+
+
+async def _email_of(slack: Slack, team: str, user: str) -> str:
+    """Only one that is known to be theirs."""
+    if not await _shows_emails(slack):
+        return ""
+    answer = await slack.call(lambda: slack.client.users_info(user=user))
+    found = answer["user"]
+    if not _is_member(found, team) or found.get("is_email_confirmed") is not True:
+        return ""
+    return str(found.get("profile", {}).get("email") or "")
+
+
+async def _mention_by_email(
+    services: Services, slack: Slack, team: str, login: str, scope: Scope
+) -> str:
+    if not await _shows_emails(slack):
+        return ""
+    email = await github_people.email_of(services.github, scope, login)
+    if not email:
+        return ""
+    answer = await slack.call(lambda: slack.client.users_lookupByEmail(email=email))
+    user = answer["user"]
+    confirmed = user.get("is_email_confirmed") is not False
+    return f"<@{user['id']}>" if confirmed and _is_member(user, team) else ""
+
+
+def _is_foreign(user: str) -> bool:
+    """Somebody else's workspace vouches for no address here."""
+    return "/" in user
+
+
+async def _shows_emails(slack: Slack) -> bool:
+    return (await slack.bot()).scopes >= EMAIL_SCOPES
+
+
+def _is_member(user: Mapping[str, Any], team: str) -> bool:
+    """A person of this workspace who may still come in."""
+    others = ("deleted", "is_bot", "is_stranger", "is_workflow_bot", "is_connector_bot")
+    return user.get("team_id") == team and not any(user.get(name) for name in others)

@@ -1,0 +1,110 @@
+"""What only the person who asked gets to see, sent to the response_url of what they did.
+
+Source: docs.slack.dev, "Handling user interaction" (response_url: five uses within 30 minutes, no
+token; nothing is said of limits, which are heeded as those of the API are).
+Errors: `RetryAt` and `UnknownOutcome` for what may be tried again. What Slack would not take the
+next time either is logged: what was asked for was done all the same.
+The URL is a secret, because whoever has it speaks for the relay; it goes nowhere but to Slack.
+"""
+
+import re
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import aiohttp
+import structlog
+from slack_sdk.models.blocks import (
+    ActionsBlock,
+    ButtonElement,
+    MarkdownTextObject,
+    PlainTextObject,
+    SectionBlock,
+)
+
+from webhook.errors import RetryAt, UnknownOutcome
+from webhook.slack.blocks.mrkdwn import plain
+from webhook.slack.blocks.notice import Message
+
+log = structlog.get_logger()
+
+TIMEOUT = aiohttp.ClientTimeout(total=5)
+LONGEST_WAIT = 600
+_SECONDS = re.compile(r"[0-9]{1,6}", re.ASCII)
+# Slack hands out response_urls of another host than its API's.
+_HOOKS = {"slack.com": "hooks.slack.com", "slack-gov.com": "hooks.slack-gov.com"}
+
+
+def question(text: str, action_id: int, *, button: str) -> Message:
+    """Asks whether somebody is sure."""
+    press = ButtonElement(
+        text=PlainTextObject(text=plain(button, 75)),
+        action_id="deploy",
+        value=str(action_id),
+        style="primary",
+    )
+    section = SectionBlock(text=MarkdownTextObject(text=text, verbatim=True))
+    return Message(text, [section, ActionsBlock(elements=[press])])
+
+
+class Replies:
+    """`base_url` is the API's; answers go to its host, or to the one that belongs to it."""
+
+    def __init__(self, base_url: str, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self._origins = _origins(base_url)
+
+    async def give(self, url: str, message: Message, *, replace: bool = False) -> bool:
+        """Whether Slack took it. `replace`: what the button stood on makes room for it."""
+        if not url or _origin(url) not in self._origins:
+            log.warning("an answer has nowhere to go", why="no response_url, or not one of Slack's")
+            return False
+        document = {
+            "response_type": "ephemeral",
+            "replace_original": replace,
+            "text": message.text,
+            "blocks": [block.to_dict() for block in message.blocks],
+        }
+        if not message.blocks:
+            del document["blocks"]
+        try:
+            async with self._session.post(
+                url, json=document, allow_redirects=False, timeout=TIMEOUT
+            ) as response:
+                if response.status == 200:
+                    return True
+                _require_final(response)
+                log.warning("an answer was not taken by Slack", status=response.status)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            # Without its words: they may hold the URL.
+            raise UnknownOutcome(f"an answer did not reach Slack: {type(error).__name__}") from None
+        return False
+
+
+def _require_final(response: aiohttp.ClientResponse) -> None:
+    """That another try would be answered no better."""
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+        wait = response.headers.get("Retry-After", "")
+        seconds = min(int(wait), LONGEST_WAIT) if _SECONDS.fullmatch(wait) else 1
+        raise RetryAt.in_seconds("Slack asks to wait with an answer", seconds)
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise UnknownOutcome(f"Slack did not take an answer: HTTP {response.status}")
+
+
+def _origins(base_url: str) -> set[str]:
+    host = (urlsplit(base_url).hostname or "").removeprefix("www.")
+    hooks = {f"https://{_HOOKS[host]}"} if host in _HOOKS else set()
+    return {_origin(base_url), *hooks}
+
+
+def _origin(url: str) -> str:
+    """Scheme, host and port; empty where anything about it is odd."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return ""
+    if parts.username is not None or parts.password is not None or not parts.hostname:
+        return ""
+    usual = {"https": 443, "http": 80}.get(parts.scheme)
+    suffix = "" if port in (None, usual) else f":{port}"
+    return f"{parts.scheme}://{parts.hostname}{suffix}"

@@ -1,0 +1,34 @@
+"""Hears what people answer in Slack by Socket Mode, where an app token is set."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from webhook.slack.actions.intake import Answer, AnswerIntake
+from webhook.slack.socket_mode import listen
+from webhook.startup import Setup
+from webhook.store.database import sync_pool
+
+CONNECTIONS = 2
+
+
+@asynccontextmanager
+async def listening(setup: Setup, url: str) -> AsyncIterator[None]:
+    """As long as the block lasts; each worker has a connection of its own, which Slack allows."""
+    if not setup.settings.slack.app_token:
+        yield
+        return
+    pool = sync_pool(url, CONNECTIONS)
+    intake = AnswerIntake(pool, setup.config)
+
+    async def keep(kind: str, payload: Mapping[str, Any]) -> Answer:
+        return await asyncio.to_thread(intake.envelope, kind, payload)
+
+    hearing = asyncio.create_task(listen(setup.settings.slack, keep))
+    try:
+        yield
+    finally:
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
+        await asyncio.to_thread(pool.close)

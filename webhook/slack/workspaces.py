@@ -1,0 +1,165 @@
+"""The workspaces that the relay may post to: those installed by OAuth, and the one whose token is
+in GITPLOY_SLACK_BOT_TOKEN.
+
+Errors: `Rejected` where there is none, or several and nobody said which.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import aiohttp
+import structlog
+
+from webhook.engine.clock import now
+from webhook.errors import Rejected, RetryAt
+from webhook.security.cipher import Cipher, DecryptionError
+from webhook.settings import SlackSettings
+from webhook.slack.client import Calls, Dead, Slack
+from webhook.slack.oauth import SlackOAuth
+from webhook.slack.tokens import token_of
+from webhook.store import slack_installations
+from webhook.store.database import AsyncPool
+from webhook.store.slack_installations import Installation
+
+log = structlog.get_logger()
+
+INSTALL = "python -m webhook slack install-link"
+# How long a token of the operator's that Slack refused is not tried again.
+REST = timedelta(minutes=5)
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Configured:
+    """The workspace of GITPLOY_SLACK_BOT_TOKEN. `dead`: why its token is not used until then."""
+
+    slack: Slack
+    team: str = ""
+    dead: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Installed:
+    token: str
+    at: datetime
+    slack: Slack
+
+
+class Workspaces:
+    def __init__(
+        self,
+        settings: SlackSettings,
+        session: aiohttp.ClientSession,
+        pool: AsyncPool,
+        cipher: Cipher,
+    ) -> None:
+        self._settings = settings
+        self._session = session
+        self._pool = pool
+        self._cipher = cipher
+        self._oauth = SlackOAuth(settings, session)
+        self._calls = Calls()
+        token = settings.bot_token
+        self._configured = _Configured(self._client(token)) if token else None
+        self._installed: dict[str, _Installed] = {}
+
+    def _client(self, token: str) -> Slack:
+        return Slack(token, self._settings.base_url, self._session, self._calls)
+
+    async def of(self, team: str = "") -> Slack:
+        """The workspace of that id; without one, the only one there is."""
+        if self._configured and await self._is_configured(team):
+            return self._usable(self._configured)
+        return await self._of_installed(team)
+
+    async def _is_configured(self, team: str) -> bool:
+        assert self._configured is not None
+        if not team or team == self._configured.team:
+            return True
+        try:
+            self._configured.team = (await self._usable(self._configured).bot()).team
+            return self._configured.team == team
+        except Dead as dead:
+            self._rest(dead)
+            return False
+        except Rejected:
+            return False
+
+    def _usable(self, configured: _Configured) -> Slack:
+        if configured.until and configured.until > now():
+            raise Rejected(configured.dead)
+        return configured.slack
+
+    async def _of_installed(self, team: str) -> Slack:
+        async with self._pool.connection() as connection:
+            installed = await slack_installations.every(connection)
+        installation = _chosen(installed, team)
+        if installation.trouble:
+            raise Rejected(installation.trouble)
+        try:
+            token = await token_of(self._pool, self._cipher, self._oauth, installation.team)
+        except DecryptionError as sealed:
+            raise Rejected(str(sealed)) from sealed
+        known = self._installed.get(installation.team)
+        # Installed again it may have the same token, yet other scopes.
+        if known is None or (known.token, known.at) != (token, installation.installed_at):
+            known = _Installed(token, installation.installed_at, self._client(token))
+            self._installed[installation.team] = known
+        return known.slack
+
+    async def using(self, team: str, act: Callable[[Slack], Awaitable[T]]) -> T:
+        """Act in a workspace; a token that turns out to be dead is not used again."""
+        slack = await self.of(team)
+        try:
+            return await act(slack)
+        except Dead as dead:
+            await self._bury(slack, dead)
+            raise
+
+    async def _bury(self, slack: Slack, dead: Dead) -> None:
+        log.error("a Slack token is dead", words=str(dead))
+        if self._configured and slack is self._configured.slack:
+            self._rest(dead)
+            return
+        for team, installed in list(self._installed.items()):
+            if installed.slack is slack:
+                del self._installed[team]
+                await self._stop(team, installed.token, dead)
+
+    async def _stop(self, team: str, token: str, dead: Dead) -> None:
+        """Unless another token is there already, or is to be had."""
+        async with self._pool.connection() as connection, connection.transaction():
+            known = await slack_installations.lock(connection, team)
+            if known is None or self._cipher.open(known.token) != token:
+                return
+            if not (dead.expired and known.refresh_token):
+                await slack_installations.stop_async(connection, team, str(dead))
+                return
+            await slack_installations.expire(connection, team)
+        raise RetryAt("the token is refreshed first", now())
+
+    def _rest(self, dead: Dead) -> None:
+        assert self._configured is not None
+        self._configured.dead, self._configured.until = str(dead), now() + REST
+
+
+def _chosen(installed: list[Installation], team: str) -> Installation:
+    if team:
+        found = next((one for one in installed if one.team == team), None)
+        if found is None:
+            raise Rejected(f"the Slack app is not installed in workspace {team}; run: {INSTALL}")
+        return found
+    if not installed:
+        raise Rejected(f"the Slack app is installed in no workspace; run: {INSTALL}")
+    usable = [one for one in installed if not one.trouble]
+    if len(usable) > 1:
+        names = ", ".join(f"{one.team} ({one.team_name})" for one in usable[:10])
+        raise Rejected(
+            f"the Slack app is installed in several workspaces: {names};"
+            " say which with 'workspace: T…' under slack: in deploy.yml"
+        )
+    return (usable or installed)[0]

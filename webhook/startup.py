@@ -1,0 +1,134 @@
+"""What every process does first: read the settings and deploy.yml, all faults at once; find the
+store; keep what belongs to this machine in the data directory."""
+
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from handlers import HANDLERS
+from webhook import logs
+from webhook.config import load as config
+from webhook.config.load import Config
+from webhook.errors import ConfigErrors
+from webhook.settings import Settings, config_path
+from webhook.store.embedded import EmbeddedPostgres
+
+# Variables whose values are taken for secrets wherever they show up, in output of commands too.
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY")
+_SHORTEST_SECRET = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Everything that is known before the store is asked."""
+
+    settings: Settings
+    config: Config
+    environ: Mapping[str, str] = field(repr=False)
+    secrets: frozenset[str] = field(repr=False)
+    place: str
+    secret_keys: tuple[str, ...] = field(repr=False)
+
+
+def set_up(environ: Mapping[str, str]) -> Setup:
+    """Read and check all of it; raises `ConfigErrors` with everything that is wrong."""
+    settings, deploy, faults = read(environ)
+    if settings is None or deploy is None or faults:
+        raise ConfigErrors(faults)
+    keys = secret_keys(settings)
+    secret = settings.secrets | deploy.secrets | {*keys} | _secret_values(environ)
+    logs.set_up(secret)
+    return Setup(
+        settings=settings,
+        config=deploy,
+        environ=environ,
+        secrets=frozenset(secret),
+        place=_kept(settings.data_dir / "place"),
+        secret_keys=keys,
+    )
+
+
+def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, list[str]]:
+    """Settings and deploy.yml as far as they can be read, and all that is wrong with them."""
+    settings = deploy = None
+    faults: list[str] = []
+    try:
+        settings = Settings.from_environ(environ)
+    except ConfigErrors as found:
+        faults += found.faults
+    try:
+        deploy = read_config(environ)
+    except ConfigErrors as found:
+        faults += found.faults
+    if settings is not None:
+        faults += _data_dir_faults(settings.data_dir)
+    return settings, deploy, faults
+
+
+def secret_keys(settings: Settings) -> tuple[str, ...]:
+    """Those that were set, else the one that was made here."""
+    return settings.secret_keys or (_kept(settings.data_dir / "secret_key"),)
+
+
+def _data_dir_faults(path: Path) -> list[str]:
+    """Makes it where it is not there yet, closed to others."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        words = f"'{path}' cannot be written to: {error.strerror}"
+        return [f"GITPLOY_DATA_DIR {words}; set a directory that the relay may write to"]
+    return []
+
+
+def read_config(environ: Mapping[str, str]) -> Config:
+    path = config_path(environ)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        words = f"{path} cannot be read: {error.strerror}; write it, or set GITPLOY_CONFIG"
+        raise ConfigErrors([words]) from None
+    return config.load(
+        text,
+        source=str(path),
+        environ=environ,
+        handler_options={name: handler.Options for name, handler in HANDLERS.items()},
+    )
+
+
+def _secret_values(environ: Mapping[str, str]) -> set[str]:
+    return {
+        value
+        for name, value in environ.items()
+        if _SECRET_NAME.search(name.upper()) and len(value) >= _SHORTEST_SECRET
+    }
+
+
+def _kept(path: Path) -> str:
+    """A random word, made once and kept in the data directory, readable by its owner only."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.touch(mode=0o600)
+    draft.write_text(secrets.token_urlsafe(32))
+    try:
+        os.link(draft, path)  # whoever is first wins, also among processes that start at once
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text().strip()
+
+
+@contextmanager
+def store(settings: Settings) -> Iterator[str]:
+    """The store's URL; the embedded PostgreSQL runs as long as somebody uses it."""
+    if settings.store_source:
+        yield settings.store_source
+        return
+    postgres = EmbeddedPostgres(settings.data_dir)
+    yield postgres.start()
+    postgres.release()

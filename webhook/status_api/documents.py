@@ -1,0 +1,145 @@
+"""What a tool is answered: GitHub's documents, made of what the relay knows.
+
+Source: the shapes in GitHub's OpenAPI description; tests compare with githubkit's models.
+"""
+
+import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from webhook.deployments.phases import shorten
+from webhook.status_api.reports import STATES, CommitReport
+from webhook.store.deployments import DeploymentRow
+from webhook.store.timeline import Step
+
+Document = dict[str, Any]
+
+_ACCOUNT_LINKS = "followers following gists starred subscriptions organizations repos events"
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """`server_url` is where people and tools reach the relay."""
+
+    server_url: str
+
+    @property
+    def api(self) -> str:
+        return f"{self.server_url}/api/v3"
+
+    def repository(self, row: DeploymentRow) -> Document:
+        """Only what the relay knows of it, which is little."""
+        owner, _, name = row.repo.partition("/")
+        url = self._repository_url(row)
+        return {
+            "id": row.repo_id,
+            "node_id": _node("R", row.repo_id),
+            "name": name,
+            "full_name": row.repo,
+            "owner": self._account(owner, "User"),
+            "html_url": row.repo_url,
+            "description": None,
+            "url": url,
+            "deployments_url": f"{url}/deployments",
+            "statuses_url": f"{url}/statuses/{{sha}}",
+        }
+
+    def deployment(self, row: DeploymentRow) -> Document:
+        url = self._deployment_url(row)
+        return {
+            "url": url,
+            "id": row.id,
+            "node_id": _node("DE", row.id),
+            "sha": row.sha,
+            "ref": row.ref,
+            "task": row.task,
+            "payload": row.payload if row.payload is not None else {},
+            "original_environment": row.environment,
+            "environment": row.environment,
+            "description": row.description,
+            "creator": self._somebody(row.creator) if row.creator else None,
+            "created_at": _iso(row.created_at),
+            "updated_at": _iso(row.phase_at),
+            "statuses_url": f"{url}/statuses",
+            "repository_url": self._repository_url(row),
+            "transient_environment": row.transient,
+            "production_environment": row.production_on_github,
+            "performed_via_github_app": None,
+        }
+
+    def status(self, row: DeploymentRow, step: Step) -> Document:
+        deployment_url = self._deployment_url(row)
+        return {
+            "url": f"{deployment_url}/statuses/{step.id}",
+            "id": step.id,
+            "node_id": _node("DES", step.id),
+            # What GitHub Actions and others report may not be in GitHub's own list.
+            "state": step.state if step.state in STATES else "pending",
+            "creator": self._reporter(step),
+            "description": shorten(step.words),
+            "environment": row.environment,
+            "target_url": step.log_url,
+            "created_at": _iso(step.at),
+            "updated_at": _iso(step.at),
+            "deployment_url": deployment_url,
+            "repository_url": self._repository_url(row),
+            "environment_url": step.environment_url,
+            "log_url": step.log_url,
+            "performed_via_github_app": None,
+        }
+
+    def commit_status(self, row: DeploymentRow, step: Step, said: CommitReport) -> Document:
+        reporter = self._reporter(step)
+        return {
+            "url": f"{self._repository_url(row)}/statuses/{row.sha}",
+            "avatar_url": reporter["avatar_url"],
+            "id": step.id,
+            "node_id": _node("SC", step.id),
+            "state": said.state,
+            "description": shorten(step.words),
+            "target_url": step.log_url,
+            "context": said.context,
+            "created_at": _iso(step.at),
+            "updated_at": _iso(step.at),
+            "creator": reporter,
+        }
+
+    def _reporter(self, step: Step) -> Document:
+        """GitHub's status of somebody else has GitHub's id; ours is by the relay or the tool."""
+        others = step.github_id is not None and step.outbox is None
+        return self._somebody(step.actor if others else f"{step.actor}[bot]")
+
+    def _somebody(self, login: str) -> Document:
+        return self._account(login, "Bot" if login.endswith("[bot]") else "User")
+
+    def _account(self, login: str, kind: str) -> Document:
+        """Nobody's number on GitHub: the relay does not know it."""
+        url = f"{self.api}/users/{login}"
+        return {
+            "login": login,
+            "id": 0,
+            "node_id": _node("U", 0),
+            "avatar_url": "",
+            "gravatar_id": "",
+            "url": url,
+            "html_url": f"{self.server_url}/{login.removesuffix('[bot]')}",
+            **{f"{link}_url": f"{url}/{link}" for link in _ACCOUNT_LINKS.split()},
+            "received_events_url": f"{url}/received_events",
+            "type": kind,
+            "site_admin": False,
+        }
+
+    def _repository_url(self, row: DeploymentRow) -> str:
+        return f"{self.api}/repos/{row.repo}"
+
+    def _deployment_url(self, row: DeploymentRow) -> str:
+        return f"{self._repository_url(row)}/deployments/{row.id}"
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _node(kind: str, number: int) -> str:
+    return f"{kind}_{base64.urlsafe_b64encode(str(number).encode()).decode().rstrip('=')}"

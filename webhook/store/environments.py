@@ -1,0 +1,47 @@
+"""Where the environments of a repository stand: the newest deployment of each."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from webhook.deployments.phases import Phase
+from webhook.store import timeline
+from webhook.store.database import Async
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`began`: its tool was started; `held`: it waits for a person. `changed_at`: since when."""
+
+    deployment_id: int
+    repo: str
+    environment: str
+    phase: Phase
+    began: bool
+    held: bool
+    ref: str
+    sha: str
+    changed_at: datetime
+
+
+async def of_repository(connection: Async, repo: str, limit: int) -> list[Standing]:
+    """Those of the environments that were deployed to last."""
+    cursor = await connection.execute(
+        "select * from (select distinct on (lower(environment)) id as deployment_id, repo,"
+        " environment, phase, run is not null as began, ref, sha, phase_at as changed_at"
+        " from deployments"
+        " where lower(repo) = lower(%s) order by lower(environment), id desc) newest"
+        " order by deployment_id desc limit %s",
+        [repo, limit],
+    )
+    rows = await cursor.fetchall()
+    return [
+        Standing(
+            **{
+                **row,
+                "phase": Phase(row["phase"]),
+                "held": not Phase(row["phase"]).final
+                and await timeline.is_held(connection, row["deployment_id"]),
+            }
+        )
+        for row in rows
+    ]

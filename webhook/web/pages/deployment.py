@@ -1,0 +1,279 @@
+"""What the page of a deployment says: rows of the store in, plain data out.
+
+Units: times are shown in UTC. Text from outside is one line without control characters, and only
+http(s) URLs become links; escaping is the templates'.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from handlers import durations
+from webhook.deployments.phases import Phase, phase_of, shorten
+from webhook.store.deployments import DeploymentRow
+from webhook.store.slack_messages import SlackMessage
+from webhook.store.timeline import Step
+from webhook.web.pages.messages import slack_notes
+from webhook.web.pages.terminal_text import harmless
+
+# How long after the end the page still waits for GitHub and Slack to be told.
+LINGER = timedelta(seconds=10)
+# Characters of a payload and of a line that are shown.
+LONGEST_PAYLOAD = 100_000
+LONGEST_LINE = 1000
+
+_WEB_URL = re.compile(r"https?://[^\s<>\"\x00-\x20]+", re.IGNORECASE)
+_RUN_OVER = frozenset({"success", "failure", "error"})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that the store knows of a deployment but its output; equal while nothing changes."""
+
+    row: DeploymentRow
+    steps: list[Step]
+    messages: list[SlackMessage]
+
+    @property
+    def over(self) -> bool:
+        """Nothing is printed any more: it has ended, and so has its run."""
+        run = self.row.run
+        return self.row.ended_at is not None and (run is None or run["state"] in _RUN_OVER)
+
+    def settled(self, now: datetime) -> bool:
+        """Over, and told to GitHub and Slack, or not told for so long that it may take longer."""
+        if not self.over or self.row.ended_at is None:
+            return False
+        return not self._untold() or now > self.row.ended_at + LINGER
+
+    def _untold(self) -> bool:
+        return any(step.outbox in ("reported", "waiting", "tried") for step in self.steps) or any(
+            not message.ts and not message.trouble for message in self.messages
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A word, and the kind of sign that goes with it: colour alone tells some people nothing."""
+
+    kind: str
+    word: str
+
+
+_SIGNS = {
+    Phase.SEEN: Sign("waiting", "seen"),
+    Phase.QUEUED: Sign("waiting", "queued"),
+    Phase.IN_PROGRESS: Sign("running", "in progress"),
+    Phase.SUCCESS: Sign("good", "succeeded"),
+    Phase.INACTIVE: Sign("past", "inactive"),
+    Phase.FAILURE: Sign("bad", "failed"),
+    Phase.ERROR: Sign("error", "could not run"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    iso: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    seconds: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Plain text where `url` is empty."""
+
+    url: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """`kind` is good, waiting or bad."""
+
+    kind: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepView:
+    id: int
+    sign: Sign
+    at: Moment
+    words: str
+    actor: str
+    links: tuple[Link, ...]
+    counted: bool
+    github: Note | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """`running` is set while it goes on, `took` when it has ended."""
+
+    title: str
+    sign: Sign
+    words: str
+    hint: str
+    running: Span | None
+    took: Span | None
+    deadline: Moment | None
+    repo: Link
+    environment: str
+    production: bool
+    description: str
+    ref: Link
+    sha: Link
+    task: str
+    creator: str
+    handler: str
+    asked: Moment
+    run: Link | None
+    environment_link: Link | None
+    payload: str
+    steps: tuple[StepView, ...]
+    slack: tuple[Note, ...]
+    over: bool
+    live: bool
+
+
+def present(known: Known, now: datetime) -> Page:
+    row = known.row
+    sign = _SIGNS[row.phase]
+    start = row.started_at or row.asked_at
+    return Page(
+        title=f"{sign.word.capitalize()}: {_line(row.repo)} to {_line(row.environment)}",
+        sign=sign,
+        words=_line(row.words),
+        hint=_hint(known),
+        running=_span(start, now) if not row.ended_at else None,
+        took=_span(start, row.ended_at),
+        deadline=_moment(row.deadline) if row.deadline and not known.over else None,
+        repo=Link(web_url(row.repo_url), _line(row.repo)),
+        environment=_line(row.environment),
+        production=row.production,
+        description=_line(row.description),
+        ref=_on_github(row, "tree", row.ref, _line(row.ref)),
+        sha=_on_github(row, "commit", row.sha, _line(row.sha[:7])),
+        task="" if row.task == "deploy" else _line(row.task),
+        creator=_line(row.creator) or "somebody",
+        handler="GitHub Actions, watched" if row.watched else _line(row.handler),
+        asked=_moment(row.created_at, "%d %b %Y, %H:%M:%S"),
+        run=_link(_run_url(known), _run_words(row)),
+        environment_link=_link(row.environment_url, _line(row.environment_url)),
+        payload=_payload(row.payload),
+        steps=tuple(_step(step) for step in known.steps),
+        slack=tuple(Note(*said) for said in slack_notes(known.messages)),
+        over=known.over,
+        live=not known.settled(now),
+    )
+
+
+def web_url(url: Any) -> str:
+    return url if isinstance(url, str) and _WEB_URL.fullmatch(url) else ""
+
+
+def _line(text: str) -> str:
+    return shorten(text, LONGEST_LINE)
+
+
+def _link(url: Any, words: str) -> Link | None:
+    return Link(url, words) if web_url(url) else None
+
+
+def _on_github(row: DeploymentRow, kind: str, name: str, words: str) -> Link:
+    base = web_url(row.repo_url)
+    return Link(f"{base}/{kind}/{quote(name)}" if base else "", words)
+
+
+def _run_url(known: Known) -> Any:
+    """Of the run, or of what its tool reported last."""
+    reported = [step.log_url for step in known.steps if step.actor == known.row.handler]
+    return (known.row.run or {}).get("url") or next(filter(None, reversed(reported)), "")
+
+
+def _run_words(row: DeploymentRow) -> str:
+    return f"open in {_line(row.handler)}" if row.handler else "open"
+
+
+def _moment(at: datetime, form: str = "%d %b, %H:%M:%S") -> Moment:
+    utc = at.astimezone(UTC)
+    return Moment(utc.isoformat(timespec="seconds"), f"{utc:{form}} UTC")
+
+
+def _hint(known: Known) -> str:
+    if known.row.phase is Phase.INACTIVE:
+        return "It was replaced by a later deployment, or taken down."
+    if known.row.tool_trouble and not known.over:
+        return f"It is asked again and again until its deadline: {_line(known.row.tool_trouble)}"
+    if known.row.ended_at and not known.over:
+        return "Its run goes on and is watched to its end."
+    return ""
+
+
+def _span(start: datetime | None, end: datetime | None) -> Span | None:
+    if start is None or end is None:
+        return None
+    seconds = max(0, round((end - start).total_seconds()))
+    return Span(seconds, durations.write(seconds))
+
+
+def _payload(payload: Any) -> str:
+    if payload in (None, "", {}, []):
+        return ""
+    if isinstance(payload, str):
+        payload = _unpacked(payload)
+    text = harmless(json.dumps(payload, indent=2, sort_keys=True, ensure_ascii=False))
+    return text if len(text) <= LONGEST_PAYLOAD else text[:LONGEST_PAYLOAD] + "\n… (cut)"
+
+
+def _unpacked(text: str) -> Any:
+    """Many write JSON into the payload's string."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return found if isinstance(found, dict | list) else text
+
+
+def _step(step: Step) -> StepView:
+    links = [_link(step.log_url, "log"), _link(step.environment_url, "environment")]
+    return StepView(
+        id=step.id,
+        sign=_step_sign(step.state),
+        at=_moment(step.at),
+        words=_line(step.words),
+        actor=_line(step.actor) or "somebody",
+        links=tuple(link for link in links if link),
+        counted=step.counted,
+        github=_github(step),
+    )
+
+
+def _step_sign(state: str) -> Sign:
+    phase = phase_of(state)
+    return _SIGNS[phase] if phase else Sign("other", _line(state) or "unknown")
+
+
+def _github(step: Step) -> Note | None:
+    """Whether GitHub has a step of ours; None for a step that somebody else reported."""
+    trouble = _line(step.trouble)
+    match step.outbox:
+        case "sent":
+            return Note("good", "GitHub has it")
+        case "refused":
+            return Note("bad", f"GitHub refused it: {trouble}" if trouble else "GitHub refused it")
+        case "skipped":
+            return Note("good", "not sent: more had been reported by then")
+        case "waiting" | "tried" if trouble:
+            return Note("waiting", f"GitHub does not have it yet: {trouble}")
+        case "waiting" | "tried":
+            return Note("waiting", "on its way to GitHub")
+    return None

@@ -1,0 +1,130 @@
+"""The worker process: Procrastinate's worker with the relay's tasks.
+
+A worker that dies leaves its jobs as `doing`; another one, or the same one started anew, takes
+them over (webhook.jobs.rescue) when its heartbeat is STALLED_AFTER seconds old.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from procrastinate import App, JobContext
+from procrastinate.worker import Worker
+
+from webhook.engine.advance import advance
+from webhook.engine.receive import receive
+from webhook.engine.services import CONCURRENCY, Services
+from webhook.engine.statuses import tell_github
+from webhook.engine.tool_reports import take_reports
+from webhook.errors import RetryAt
+from webhook.jobs.queue import Patience, queue_at
+from webhook.jobs.rescue import STALLED_AFTER, Sweeper
+from webhook.slack.actions.run import answer
+from webhook.slack.thread import tell_slack
+from webhook.store import deliveries
+from webhook.store.deployments import Conflict
+from webhook.store.jobs import DEFAULT_QUEUE
+
+log = structlog.get_logger()
+
+# Seconds.
+HEARTBEAT = 3.0
+POLL_EVERY = 0.5
+FINISH_WITHIN = 10.0
+PAUSE = 1.0
+
+
+async def look_after(services: Services, deployment_id: int) -> None:
+    at = await advance(services, deployment_id)
+    if at is not None:
+        raise RetryAt("looks again", at)
+
+
+async def look_once(services: Services, deployment_id: int) -> None:
+    await advance(services, deployment_id)
+
+
+async def prune(services: Services, timestamp: int) -> None:
+    async with services.pool.connection() as connection:
+        count = await deliveries.forget_old_bodies(connection)
+    log.info("bodies of old deliveries dropped", count=count)
+
+
+TASKS: dict[str, Callable[..., Awaitable[None]]] = {
+    "receive": receive,
+    "advance": look_after,
+    "nudge": look_once,
+    "take_reports": take_reports,
+    "tell_github": tell_github,
+    "tell_slack": tell_slack,
+    "answer": answer,
+}
+
+
+def register_tasks(app: App) -> None:
+    for name, job in TASKS.items():
+        app.task(name=name, retry=Patience(), pass_context=True)(_with_services(job))
+    every_night = app.periodic(cron="17 3 * * *")
+    every_night(app.task(name="prune", retry=Patience(), pass_context=True)(_with_services(prune)))
+
+
+def _with_services(job: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    async def run(context: JobContext, **arguments: Any) -> None:
+        await job(context.additional_context["relay"], **arguments)
+
+    return run
+
+
+async def work(services: Services, stop: asyncio.Event) -> None:
+    """Work until told to stop. Jobs under way are finished then; runs go on without us.
+
+    Where the store goes away, Procrastinate's worker ends; it is started again until it is back.
+    """
+    register_tasks(services.queue.app)
+    sweeper = Sweeper(services)
+    sweeping = asyncio.create_task(sweeper.sweep_forever())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        while not stop.is_set():
+            working = asyncio.create_task(_work(services, sweeper))
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                working.cancel()  # which lets it finish what is under way
+            [ended] = await asyncio.gather(working, return_exceptions=True)
+            if not stop.is_set():
+                log.warning("interrupted, goes on in a second", words=str(ended or ""))
+                await asyncio.sleep(PAUSE)
+    finally:
+        sweeping.cancel()
+        stopping.cancel()
+
+
+async def _work(services: Services, sweeper: Sweeper) -> None:
+    await services.queue.app.run_worker_async(
+        queues=[DEFAULT_QUEUE, queue_at(services.place)],
+        concurrency=CONCURRENCY,
+        fetch_job_polling_interval=POLL_EVERY,
+        update_heartbeat_interval=HEARTBEAT,
+        stalled_worker_timeout=STALLED_AFTER,
+        shutdown_graceful_timeout=FINISH_WITHIN,
+        delete_jobs="successful",
+        additional_context={"relay": services},
+        install_signal_handlers=False,
+        task_middleware=[sweeper.note, _watched],
+    )
+
+
+async def _watched(call: Callable[[], Awaitable[Any]], context: JobContext, worker: Worker) -> Any:
+    """Every log line of a job carries what it is about; a surprise is logged with its trace."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(
+        job=context.job.task_name, deployment=context.job.task_kwargs.get("deployment_id")
+    )
+    try:
+        return await call()
+    except (RetryAt, Conflict, asyncio.CancelledError):
+        raise
+    except Exception:
+        log.exception("job failed, will be tried again", attempts=context.job.attempts)
+        raise
