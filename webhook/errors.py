@@ -1,7 +1,7 @@
 """What can go wrong in the relay's own words. Whatever else is raised is a bug."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 
 class RelayError(Exception):
@@ -10,6 +10,10 @@ class RelayError(Exception):
 
 class UserError(RelayError):
     """Carries words that are safe to show: no secrets, and what to do about it."""
+
+
+class Excluded(RelayError):
+    """What somebody else has begun or done excludes it."""
 
 
 class NotAnEvent(UserError):
@@ -32,8 +36,8 @@ class RetryAt(RelayError):
         self.at = at
 
     @classmethod
-    def in_seconds(cls, words: str, seconds: float) -> "RetryAt":
-        return cls(words, datetime.now(UTC) + timedelta(seconds=seconds))
+    def in_seconds(cls, words: str, seconds: float, now: datetime) -> "RetryAt":
+        return cls(words, now + timedelta(seconds=seconds))
 
 
 class UnknownOutcome(RelayError):
@@ -50,6 +54,10 @@ class Rejected(RelayError):
 
 class Invalid(Rejected):
     """What was sent is not to the other side's liking (422)."""
+
+
+class Gone(Rejected):
+    """The message that is to be edited or replied to was deleted."""
 
 
 class Forbidden(Rejected):

@@ -74,7 +74,7 @@ class Drone:
             return await self._wait(builds, deployment, found)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
-        builds, number = self._builds(deployment), _number(run)
+        builds, number = self._builds(deployment), int(run.id)
         try:
             build = await builds.one(number)
         except Rejected as error:
@@ -85,7 +85,7 @@ class Drone:
         return run_of(build, run.url, run.state)
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
-        await self._builds(deployment).kill(_number(run))
+        await self._builds(deployment).kill(int(run.id))
 
     async def verify_access(self) -> str:
         options = self._options
@@ -157,7 +157,3 @@ class Drone:
 
 def _run(builds: Builds, build: Build) -> Run:
     return run_of(build, builds.page_of(build.number))
-
-
-def _number(run: Run) -> int:
-    return int(run.id)

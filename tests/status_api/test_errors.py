@@ -18,6 +18,7 @@ from webhook.security.report_tokens import ReportTokens
 from webhook.status_api import views
 from webhook.store import database
 from webhook.store.database import Sync
+from webhook.timing import DEFAULT_TIMING, Timing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -164,8 +165,8 @@ async def test_the_token_ends_at_once_even_while_nobody_has_taken_the_report_up(
     own_tool: Tool,
 ) -> None:
     await own_tool.execute(
-        "insert into steps (deployment_id, actor, state, words, counted, outbox)"
-        " values (%s, 'command', 'success', '', false, 'reported')",
+        "insert into timeline (deployment_id, actor, state, description, counted, judged)"
+        " values (%s, 'command', 'success', '', false, false)",
         own_tool.id,
     )
     words = "This deployment has ended; its token ended with it"
@@ -302,7 +303,7 @@ async def test_head_is_answered_without_a_body(tool: Tool) -> None:
 
 async def test_a_tool_in_a_loop_cannot_fill_the_store_and_can_still_end(own_tool: Tool) -> None:
     await own_tool.execute(
-        "insert into steps (deployment_id, actor, state, words, counted)"
+        "insert into timeline (deployment_id, actor, state, description, counted)"
         " select %s, 'command', 'in_progress', 'again', false from generate_series(1, 998)",
         own_tool.id,
     )
@@ -333,18 +334,14 @@ async def test_without_a_store_the_answer_is_503_and_when_to_come_back() -> None
     assert document["status"] == "503"
 
 
-async def test_a_row_that_somebody_holds_is_not_waited_for_for_ever(
-    own_tool: Tool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = str(database._CONNECTION["options"])
-    assert "lock_timeout=3s" in options
-    impatient = options.replace("lock_timeout=3s", "lock_timeout=200ms")
-    monkeypatch.setitem(database._CONNECTION, "options", impatient)
+async def test_a_row_that_somebody_holds_is_not_waited_for_for_ever(own_tool: Tool) -> None:
+    assert DEFAULT_TIMING.lock_within == timedelta(seconds=3)
+    impatient = Timing(lock_within=timedelta(milliseconds=200))
     headers = {"Authorization": f"token {own_tool.report.token}"}
     setup, app = own_tool.world.setup, Flask(__name__)
     async with await own_tool.connect() as connection:
         await connection.execute("select from deployments where id = %s for update", [own_tool.id])
-        with database.sync_pool(own_tool.world.store_url, 1) as pool:
+        with database.sync_pool(own_tool.world.store_url, 1, impatient) as pool:
             app.register_blueprint(
                 views.blueprint(pool, setup.settings.server_url, setup.secret_keys, setup.secrets)
             )
