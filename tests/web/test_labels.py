@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -13,7 +14,7 @@ from webhook.deployments.labels import phase_label
 from webhook.deployments.phases import Phase
 from webhook.slack.blocks.message import main_message, thread_reply
 
-STARTED = {"run": Run("1", State.IN_PROGRESS)}
+STARTED: dict[str, Any] = {"run": Run("1", State.IN_PROGRESS)}
 STATES = [
     *((phase, False, True) for phase in Phase),
     (Phase.ERROR, False, False),
