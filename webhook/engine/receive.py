@@ -110,7 +110,7 @@ async def _asked(
         production=row.production if production is None else production,
     )
     if services.answers and (earlier := await deployments.before(connection, row)):
-        await services.tell_slack_again(connection, earlier)  # what could be done about it is over
+        await services.notify_again(connection, earlier)  # what could be done about it is over
     if row.phase.final:
         return "ignored", f"this deployment has ended already ({row.phase})", row.id
     if environment is None:
