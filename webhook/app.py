@@ -30,9 +30,9 @@ def create_app(
 ) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = webhook.LARGEST_BODY + 1
-    pool = sync_pool(store_url, POOL_SIZE, timing.connection_within)
+    pool = sync_pool(store_url, POOL_SIZE, timing)
     # Of their own, because Slack waits for three seconds only.
-    answers = sync_pool(store_url, ANSWERS_POOL_SIZE, timing.connection_within)
+    answers = sync_pool(store_url, ANSWERS_POOL_SIZE, timing)
     secrets = setup.settings.webhook_secrets
     links = Links(setup.settings.server_url, setup.secret_keys, clock)
     app.register_blueprint(webhook.blueprint(Intake(store_url), secrets, timing))

@@ -23,6 +23,9 @@ class Timing:
     # The store.
     # A request or a job waits so long for a connection.
     connection_within: timedelta = timedelta(seconds=4)
+    # PostgreSQL ends a statement after so long, and one that waits for a row's lock.
+    statement_within: timedelta = timedelta(seconds=30)
+    lock_within: timedelta = timedelta(seconds=3)
     # What Slack sends waits so long for one, so that there is time to say that there is none.
     slack_connection_within: timedelta = timedelta(seconds=2)
 

@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 from flask.testing import FlaskClient
 
+from handlers.contract import Run, State
 from tests.slack.notices import BEGIN, RUNNING, read, step
 from tests.web.viewing import Rows, app, look
 from webhook.deployments.labels import phase_label
 from webhook.deployments.phases import Phase
 from webhook.slack.blocks.message import main_message, thread_reply
 
-RUN = {"id": "1", "state": "running", "url": ""}
+RUN = Run("1", State.IN_PROGRESS)
 STATES = [
     *((phase, False, True) for phase in Phase),
     (Phase.ERROR, False, False),

@@ -8,9 +8,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from handlers.contract import Run, State
 from tests.web.viewing import ASKED, SHA, Rows, Seen, app, links, look, page_url
 from webhook.security.links import LINK_DAYS
-from webhook.timing import utc_now
+from webhook.timing import Timing, utc_now
 from webhook.web.stream import PAGE_OUTPUT
 
 
@@ -69,8 +70,8 @@ def test_the_case_of_the_repository_does_not_matter(rows: Rows, browser: FlaskCl
 
 
 def test_a_store_that_is_away_is_said(rows: Rows) -> None:
-    within = timedelta(seconds=0.2)
-    with app("postgresql://127.0.0.1:1/none", within=within) as made:
+    timing = Timing(connection_within=timedelta(seconds=0.2))
+    with app("postgresql://127.0.0.1:1/none", timing=timing) as made:
         response = made.test_client().get(page_url())
     assert "store does not answer" in refused(response, 503).text
     assert int(response.headers["Retry-After"]) > 0
@@ -85,7 +86,7 @@ def test_it_says_what_who_where_and_how_it_stands(rows: Rows, browser: FlaskClie
         started_at=ASKED,
         deadline=ASKED + timedelta(minutes=30),
         environment_url="https://staging.acme.io",
-        run={"id": "5", "state": "in_progress", "url": "https://drone.acme.io/5"},
+        run=Run("5", State.IN_PROGRESS, "https://drone.acme.io/5"),
     )
     page = look(browser)
     for words in (

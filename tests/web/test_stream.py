@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from handlers.contract import Run, State
 from tests.web.viewing import QUICK, Event, Rows, Stream, events_url, page_url, served
 from webhook.timing import DEFAULT_TIMING
 from webhook.web.stream import Pace
@@ -111,14 +112,13 @@ def test_it_ends_when_the_deployment_is_over_and_all_was_sent(rows: Rows, base: 
 
 
 def test_a_run_that_goes_on_is_followed_to_its_end(rows: Rows, base: str) -> None:
-    run = {"id": "1", "state": "in_progress", "url": ""}
-    rows.change(run=run)
+    rows.change(run=Run("1", State.IN_PROGRESS))
     rows.end()
     stream = Stream(base)
     stream.until(is_state)
     rows.printed(b"later")
     stream.until(is_output)
-    rows.change(run={**run, "state": "success"})
+    rows.change(run=Run("1", State.SUCCESS))
     assert list(stream)[-1].name == "end"
 
 

@@ -24,7 +24,7 @@ from webhook.security.links import Links
 from webhook.store import deployments, outbox, output, timeline
 from webhook.store.database import Async, sync_pool
 from webhook.store.outbox import State
-from webhook.timing import DEFAULT_TIMING, Clock, utc_now
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.web.pages import views
 from webhook.web.stream import Pace
 
@@ -145,9 +145,9 @@ def app(
     store_url: str,
     pace: Pace = QUICK,
     pool_size: int = 4,
-    within: timedelta = DEFAULT_TIMING.connection_within,
+    timing: Timing = DEFAULT_TIMING,
 ) -> Iterator[Flask]:
-    with sync_pool(store_url, pool_size, within) as pool:
+    with sync_pool(store_url, pool_size, timing) as pool:
         made = Flask("tests", static_folder=None)
         made.register_blueprint(views.blueprint(pool, LINKS, pace))
         made.add_url_rule("/elsewhere", view_func=lambda: "", endpoint="elsewhere")

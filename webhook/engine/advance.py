@@ -6,7 +6,7 @@ import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 
-from handlers.contract import State, ToolRejected
+from handlers.contract import ToolRejected
 from webhook.config.routing import no_route_words, route
 from webhook.engine import transitions
 from webhook.engine.runner import Runner
@@ -57,4 +57,4 @@ def _is_over(row: DeploymentRow) -> bool:
     """Ended, and no run of ours goes on: one may even if nobody has recorded its start yet."""
     if row.ended_at is None:
         return False
-    return row.started_at is None if row.run is None else State(row.run["state"]).final
+    return row.started_at is None if row.run is None else row.run.state.final

@@ -47,7 +47,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         recovered=before in (Phase.FAILURE, Phase.ERROR) and row.phase is Phase.SUCCESS,
         seconds=(end - start).total_seconds() if start and end else None,
         page_url=services.links.page(row.repo, row.id),
-        run_url=(row.run or {}).get("url", ""),
+        run_url=row.run.url if row.run else "",
         tool="GitHub Actions" if row.watched else TITLES.get(row.handler, row.handler),
         environment_url=row.environment_url,
         changelog=await _changelog(services, row, last),
@@ -99,23 +99,22 @@ async def _changelog(
         return None
     if row.ships and row.ships["since"] == last.sha:
         return Ships.from_json(row.ships) if "total" in row.ships else None
-    recall = services.recall
-    if recall.comparing.locked() or recall.unknown.get(row.repo) is not None:
+    caches = services.caches
+    if caches.comparing.locked() or row.repo in caches.unknown_changelogs:
         return None
     found = None
     try:
         async with (
-            recall.comparing,
+            caches.comparing,
             asyncio.timeout(services.timing.details_within.total_seconds()),
         ):
             found = await compare(services.github, scope(row), last.sha, row.sha)
     except (RetryAt, UnknownOutcome, TimeoutError) as trouble:
         log.warning("GitHub does not say what ships now", words=str(trouble))
-        recall.unknown.keep(row.repo, "what ships", services.timing.changelog_error_cached)
+        caches.unknown_changelogs[row.repo] = row.sha
         return None
     except Rejected as refused:
         log.info("GitHub does not say what ships", words=str(refused))
     async with services.pool.connection() as connection:
-        document = found.to_json() if found else {"since": last.sha}
-        await deployments.keep_ships(connection, row.id, document)
+        await deployments.keep_ships(connection, row.id, last.sha, found)
     return found

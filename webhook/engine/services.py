@@ -15,7 +15,7 @@ from handlers.http import Http
 from webhook.config.destinations import Target, targets_of
 from webhook.config.load import Config, Environment
 from webhook.config.routing import route
-from webhook.engine.cache import Recall
+from webhook.engine.cache import Caches
 from webhook.github.client import TIMEOUT, GitHub
 from webhook.github.handler_api import ToolsGitHub
 from webhook.github.tokens import Scope
@@ -66,7 +66,7 @@ class Services:
     timing: Timing
     clock: Clock
     handlers: Mapping[str, type[Handler]]
-    recall: Recall
+    caches: Caches
 
     def handler(self, environment: Environment) -> Handler:
         return self.handlers[environment.handler](environment.options, self.workplace)
@@ -145,20 +145,20 @@ async def open_services(
     )
     queue = Queue(connector)
     async with (
-        database.async_pool(url, CONNECTIONS, timing.connection_within) as pool,
+        database.async_pool(url, CONNECTIONS, timing) as pool,
         queue.app.open_async(),
         aiohttp.ClientSession(
             timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
         ) as session,
     ):
         github = GitHub(settings, session, clock)
-        recall = Recall.empty(clock)
+        caches = Caches.empty(timing, clock)
         slack = None
         if settings.slack.used:
             cipher = Cipher(setup.secret_keys)
             slack = Workspaces(settings.slack, session, pool, cipher, timing=timing, clock=clock)
         people = People(
-            config=setup.config, slack=slack, github=github, recall=recall, timing=timing
+            config=setup.config, slack=slack, github=github, caches=caches, timing=timing
         )
         rooms: dict[str, Any] = {}
         if slack is not None:
@@ -199,5 +199,5 @@ async def open_services(
             timing=timing,
             clock=clock,
             handlers=handlers,
-            recall=recall,
+            caches=caches,
         )

@@ -5,10 +5,11 @@ Whether a report counts is judged here, not when it comes in: the tool gets its 
 one deployment is moved by one job at a time.
 """
 
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from handlers import HANDLERS
+from handlers.contract import State
 from webhook.deployments.phases import Phase, phase_of
 from webhook.engine import transitions
 from webhook.engine.services import Services, log_about
@@ -48,11 +49,15 @@ async def _take(
     return row
 
 
-def _known_now(row: DeploymentRow, phase: Phase, at: datetime) -> dict[str, Any]:
+def _known_now(row: DeploymentRow, phase: Phase, at: datetime) -> deployments.Columns:
     """It need not be asked meanwhile; after its end, not at all. A command is followed anyway."""
-    columns: dict[str, Any] = {"reported_at": at, "tool_trouble": "", "tool_trouble_since": None}
+    columns: deployments.Columns = {
+        "reported_at": at,
+        "tool_trouble": "",
+        "tool_trouble_since": None,
+    }
     remote = row.handler in HANDLERS and not HANDLERS[row.handler].local
     if remote and phase.final and row.run is not None:
-        ended = phase if phase is not Phase.INACTIVE else Phase.ERROR
-        columns["run"] = {**row.run, "state": ended.value}
+        ended = State(phase) if phase is not Phase.INACTIVE else State.ERROR
+        columns["run"] = replace(row.run, state=ended)
     return columns

@@ -24,12 +24,12 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.slack.blocks.mrkdwn import BlockMessage
+from webhook.slack.scopes import HISTORY
 from webhook.timing import Clock, utc_now
 
 # Seconds for one call.
 TIMEOUT = 10
 METADATA_EVENT = "gitploy_relay_deployment"
-HISTORY_SCOPES = frozenset({"channels:history", "groups:history"})
 
 AGAIN = (
     "install the Slack app again (python -m webhook slack install-link),"
@@ -203,7 +203,7 @@ class Slack:
 
     async def may_search(self) -> bool:
         """Whether a message could be found again."""
-        return bool((await self.bot()).scopes & HISTORY_SCOPES)
+        return bool((await self.bot()).scopes & HISTORY)
 
     async def find(
         self, channel_id: str, key: str, since: datetime, thread_ts: str = ""

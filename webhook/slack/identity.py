@@ -14,18 +14,17 @@ from typing import Any
 import structlog
 
 from webhook.config.load import Config
-from webhook.engine.cache import Recall
+from webhook.engine.cache import Caches
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github import users as github_people
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 from webhook.slack.client import Slack
+from webhook.slack.scopes import EMAIL
 from webhook.slack.workspaces import Workspaces
 from webhook.timing import Timing
 
 log = structlog.get_logger()
-
-EMAIL_SCOPES = frozenset({"users:read", "users:read.email"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +34,7 @@ class People:
     config: Config
     slack: Workspaces | None
     github: GitHub
-    recall: Recall
+    caches: Caches
     timing: Timing
 
 
@@ -43,7 +42,8 @@ async def login_of(people: People, scope: Scope, team: str, user: str) -> str:
     """The GitHub login of a Slack user: U… in that workspace, or T…/U… of another one."""
     if login := mapped_login(people, team, user):
         return login
-    known = people.recall.logins.get((team, user))
+    caches, key = people.caches, (team, user)
+    known = caches.logins.get(key, caches.unknown_logins.get(key))
     if known is not None:
         return known
     try:
@@ -51,9 +51,7 @@ async def login_of(people: People, scope: Scope, team: str, user: str) -> str:
     except Rejected as refused:
         log.warning("a person in Slack cannot be looked up", words=str(refused))
         return ""
-    timing = people.timing
-    during = timing.person_cached if login else timing.nobody_cached
-    people.recall.logins.keep((team, user), login, during)
+    (caches.logins if login else caches.unknown_logins)[key] = login
     return login
 
 
@@ -84,18 +82,19 @@ async def mention_of(
         home, _, plain = user.rpartition("/")
         if home in ("", team):
             return f"<@{plain}>"
-    known = people.recall.mentions.get((team, login.lower()))
+    caches, key = people.caches, (team, login.lower())
+    known = caches.mentions.get(key, caches.unknown_mentions.get(key))
     if known is not None or scope is None or not login:
         return known or ""
     try:
         mention = await _mention_by_email(people, slack, team, login, scope)
     except (RetryAt, UnknownOutcome) as trouble:
         log.info("a person on GitHub cannot be looked up in Slack", words=str(trouble))
-        people.recall.mentions.keep((team, login.lower()), "", people.timing.nobody_cached)
+        caches.unknown_mentions[key] = ""
         return ""
     except Rejected:  # nobody has that address there
         mention = ""
-    people.recall.mentions.keep((team, login.lower()), mention, people.timing.person_cached)
+    caches.mentions[key] = mention
     return mention
 
 
@@ -137,7 +136,7 @@ def _is_foreign(user: str) -> bool:
 
 
 async def _shows_emails(slack: Slack) -> bool:
-    return (await slack.bot()).scopes >= EMAIL_SCOPES
+    return (await slack.bot()).scopes >= EMAIL
 
 
 def _is_member(user: Mapping[str, Any], team: str) -> bool:

@@ -5,6 +5,8 @@ token; nothing is said of limits, which are heeded as those of the API are).
 Errors: `RetryAt` and `UnknownOutcome` for what may be tried again. What Slack would not take the
 next time either is logged: what was asked for was done all the same.
 The URL is a secret, because whoever has it speaks for the relay; it goes nowhere but to Slack.
+slack_sdk's AsyncWebhookClient does not fit: it follows redirects, which would carry the message
+elsewhere, and in a session that is shared it has no timeout of its own.
 """
 
 import re

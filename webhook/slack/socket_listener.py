@@ -22,7 +22,7 @@ async def listening(
     if not setup.settings.slack.app_token:
         yield
         return
-    pool = sync_pool(url, CONNECTIONS, timing.connection_within)
+    pool = sync_pool(url, CONNECTIONS, timing)
     intake = AnswerIntake(pool, setup.config, timing, clock)
 
     async def keep(kind: str, payload: Mapping[str, Any]) -> Answer:

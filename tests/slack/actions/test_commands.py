@@ -247,7 +247,7 @@ async def test_status_says_where_each_environment_stands(answering: Answering) -
     sha = answering.sha()
     for environment, phase in (("one", "success"), ("two", "failure"), ("ONE", "in_progress")):
         answering.had(environment, phase, repo="acme/quiet", sha=sha, ref="v1")
-    answering.had("three", "error", repo="acme/quiet", run='{"id": "7"}')
+    answering.had("three", "error", repo="acme/quiet", run='{"id": "7", "state": "error"}')
     told = await answering.typed("status ACME/quiet", answering.ada)
     first, stopped, newest, other = told.text.splitlines()
     assert first == "ACME/quiet:"
