@@ -4,6 +4,7 @@ A notifier's key in deploy.yml is its name, at the top for all environments and 
 destination, or a list of them. What an environment's destination leaves out is the file's.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -58,6 +59,19 @@ class OneOrSeveral:
 Repo = Annotated[str, AfterValidator(repository)]
 
 
+def secret_address(pattern: re.Pattern[str], what: str) -> BeforeValidator:
+    """Of an address that whoever knows it may use: no error repeats it. `none` is None."""
+
+    def check(value: Any) -> Any:
+        if value is None:
+            raise at_fault('is empty; write "${NAME}" of a variable, or none', names_value=False)
+        if isinstance(value, str) and value != "none" and not pattern.fullmatch(value):
+            raise at_fault(f"is not {what}", names_value=False)
+        return None if value == "none" else value
+
+    return BeforeValidator(check)
+
+
 class Destination(Strict):
     """Where people hear of deployments, and of which. Each notifier adds its addresses."""
 
@@ -106,6 +120,10 @@ class Destination(Strict):
         """What is left of a destination that deploy.yml no longer has, so that its messages can be
         kept up to date; None where nothing can be done without the address."""
         return None
+
+    def incomplete(self) -> str:
+        """What is wrong with it once it is filled in; "" if nothing."""
+        return ""
 
     def filled_in(self, default: Self) -> Self:
         """With what it leaves out taken from the file's."""

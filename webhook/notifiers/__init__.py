@@ -4,9 +4,12 @@ from collections.abc import Mapping
 
 from webhook.config.destinations import Destination
 from webhook.notifiers.contract import Notifier
+from webhook.notifiers.discord import Discord
 from webhook.slack.destination import Destination as SlackDestination
 
-NOTIFIERS: Mapping[str, type[Notifier]] = {}
+NOTIFIERS: Mapping[str, type[Notifier]] = {
+    "discord": Discord,
+}
 
 # What their destinations look like in deploy.yml.
 DESTINATIONS: Mapping[str, type[Destination]] = {
