@@ -99,7 +99,7 @@ class Discord(Server):
         self.threads[thread] = channel
         return thread
 
-    def told(self, channel: str) -> list[Message]:
+    def posted(self, channel: str) -> list[Message]:
         return [one for one in self.messages.values() if one.channel == channel]
 
     @staticmethod

@@ -51,7 +51,7 @@ async def test_a_message_says_what_is_deployed_where_by_whom_and_how_it_stands(
     server: Server, discord: Discord
 ) -> None:
     await discord.send(message(SUCCEEDED), "7:main")
-    [shown] = server.told("deploys")
+    [shown] = server.posted("deploys")
     assert embed(shown)["title"] == "✅ acme/site to production succeeded in 3m12s"
     assert embed(shown)["url"] == PAGE
     assert datetime.fromisoformat(embed(shown)["timestamp"]) == BEGIN
@@ -70,22 +70,22 @@ async def test_it_is_edited_in_place_while_the_deployment_goes_on(
 ) -> None:
     ref = await discord.send(message(RUNNING), "7:main")
     assert Ref.from_json(ref.to_json()) == ref
-    before = embed(server.told("deploys")[0])["color"]
+    before = embed(server.posted("deploys")[0])["color"]
     await discord.edit(ref, message(FAILED), "7:main")
-    [shown] = server.told("deploys")
+    [shown] = server.posted("deploys")
     assert shown.edits == 1
     assert embed(shown)["title"] == "❌ acme/site to production failed after 3m12s"
     assert embed(shown)["description"] == "exit code 1"
     assert embed(shown)["color"] != before
 
 
-async def test_a_failure_is_told_by_the_webhook_for_failures(
+async def test_a_failure_goes_to_the_webhook_for_failures(
     server: Server, url: str, context: NotifierContext
 ) -> None:
     failures = server.add_webhook("oncall")
     discord = Discord(DiscordDestination(url=url, failures=failures), context)
     await discord.send(message(FAILED, "alert"), "7:alert")
-    assert [len(server.told(one)) for one in ("deploys", "oncall")] == [0, 1]
+    assert [len(server.posted(one)) for one in ("deploys", "oncall")] == [0, 1]
 
 
 async def test_it_may_be_in_a_thread_and_from_somebody(
@@ -96,7 +96,7 @@ async def test_it_may_be_in_a_thread_and_from_somebody(
     discord = Discord(kept, context)
     ref = await discord.send(message(RUNNING), "7:main")
     await Discord(DiscordDestination(url=url), context).edit(ref, message(FAILED), "7:main")
-    [shown] = server.told("deploys")
+    [shown] = server.posted("deploys")
     assert (shown.thread, shown.username, shown.edits) == (thread, "Relay", 1)
 
 
@@ -104,9 +104,9 @@ async def test_text_from_outside_notifies_nobody_formats_nothing_and_links_nowhe
     server: Server, discord: Discord
 ) -> None:
     text = "@everyone <@1> **b** _i_ `c` [x](https://evil.test) ||s|| \\ # <#1> <:a:1>"
-    told = replace(RUNNING, description=text, ref=text, repo_url="javascript:alert(1)")
-    await discord.send(message(told), "7:main")
-    [shown] = server.told("deploys")
+    notice = replace(RUNNING, description=text, ref=text, repo_url="javascript:alert(1)")
+    await discord.send(message(notice), "7:main")
+    [shown] = server.posted("deploys")
     assert shown.pings == []
     assert embed(shown)["description"] == (
         r"\@everyone \<\@1> \*\*b\*\* \_i\_ \`c\` \[x\](https\://evil.test) \|\|s\|\| \\ # \<#1>"
@@ -115,7 +115,7 @@ async def test_text_from_outside_notifies_nobody_formats_nothing_and_links_nowhe
     assert "](javascript" not in shown.text
     start = replace(RUNNING, description="# no heading")
     await discord.send(message(start), "8:main")
-    assert embed(server.told("deploys")[1])["description"] == r"\# no heading"
+    assert embed(server.posted("deploys")[1])["description"] == r"\# no heading"
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -130,7 +130,7 @@ async def test_whatever_a_deployment_is_called_discord_takes_it(
 
 async def test_very_long_texts_are_cut(discord: Discord, server: Server) -> None:
     long = "🚀_" * 5000
-    told = replace(
+    notice = replace(
         SUCCEEDED,
         repo=long,
         ref=long,
@@ -141,8 +141,8 @@ async def test_very_long_texts_are_cut(discord: Discord, server: Server) -> None
         environment=long,
         changelog=ships(300, *[long] * 300),
     )
-    await discord.send(message(told), "7:main")
-    [shown] = server.told("deploys")
+    await discord.send(message(notice), "7:main")
+    [shown] = server.posted("deploys")
     assert "…" in embed(shown)["title"]
     assert not any(one["value"].endswith("\\") for one in embed(shown)["fields"])
 
@@ -247,7 +247,7 @@ async def test_where_nobody_listens_nothing_was_posted(context: NotifierContext)
         ({"thread_id": "12"}, "`thread_id` is no thread of the webhook's channel"),
     ],
 )
-async def test_what_discord_refuses_is_told_with_its_remedy_and_without_the_url(
+async def test_a_refusal_has_a_remedy_and_not_the_url(
     url: str, context: NotifierContext, change: dict[str, str], remedy: str
 ) -> None:
     start, id_, token = url.rsplit("/", 2)
@@ -337,7 +337,7 @@ def test_an_environment_inherits_what_it_leaves_out(
         ("{only: failures, states: [error]}", "has both only and states"),
     ],
 )
-def test_a_fault_is_told_with_what_to_write(own: str, fault: str) -> None:
+def test_a_fault_says_what_to_write(own: str, fault: str) -> None:
     assert refused("discord", own).removeprefix("envs[0].discord").lstrip(".: ").startswith(fault)
 
 

@@ -85,7 +85,7 @@ class Destination(Strict):
     repos: tuple[Repo, ...] | None = Field(default=None, min_length=1, strict=False)
     """Only of these repositories: owner/name each; `*` stands for anything."""
     states: tuple[State, ...] | None = Field(default=None, min_length=1, strict=False)
-    """What is told; all by default. A message that is there is always kept up to date."""
+    """Which states are reported; all by default. A message is always kept up to date."""
     only: Literal["failures"] | None = None
     """`failures` for states: [failure, error]."""
 
@@ -186,15 +186,15 @@ def own_field(model: type[Destination]) -> tuple[Any, Any]:
 
     def given(value: Any) -> Any:
         if value is None:
-            words = (
+            text = (
                 f"is empty; write {model.FORM or model.EXAMPLE}, [] for nobody, or remove the key"
             )
-            raise at_fault(words, names_value=False)
+            raise at_fault(text, names_value=False)
         return value
 
-    words = "Who hears of it; what it leaves out is the file's. [] for nobody."
+    text = "Who hears of it; what it leaves out is the file's. [] for nobody."
     own: Any = Annotated[_several(model) | None, BeforeValidator(given)]
-    return own, Field(default=None, description=words)
+    return own, Field(default=None, description=text)
 
 
 def _several(model: type[Destination]) -> Any:
@@ -218,8 +218,8 @@ def never_heard(source: Source, notifiers: Iterable[str]) -> Iterator[Fault]:
         for name in notifiers if isinstance(env, dict) else ():
             for path, repos in _repos(env.get(name), ("envs", index, name)):
                 if _never_match(repos, env.get("repos", ["*"])):
-                    words = "can never match: none of them is in the environment's repos"
-                    yield Fault(*source.places[path], path, f"{words}; correct them")
+                    text = "can never match: none of them is in the environment's repos"
+                    yield Fault(*source.places[path], path, f"{text}; correct them")
 
 
 def _repos(own: Any, path: Path) -> Iterator[tuple[Path, Any]]:

@@ -1,4 +1,4 @@
-"""What people are told of a deployment, as plain data that any notifier can show.
+"""What people hear of a deployment, as plain data that any notifier can show.
 
 Units: `seconds` are seconds; times carry their zone.
 """
@@ -87,7 +87,7 @@ class DeploymentNotice:
 
     @property
     def changes(self) -> str:
-        """What it brings, in a few words; "" where nobody knows, or nothing ran."""
+        """What it brings, in short; "" where nobody knows, or nothing ran."""
         if self.phase is Phase.ERROR and not self.started:
             return ""
         if self.previous_sha and self.previous_sha == self.sha:

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from webhook.config.destinations import Destination
 from webhook.notifiers.contract import Notifier
 from webhook.notifiers.discord import Discord
+from webhook.notifiers.webhook import Webhook
 from webhook.slack.destination import Destination as SlackDestination
 
 NOTIFIERS: Mapping[str, type[Notifier]] = {
     "discord": Discord,
+    "webhook": Webhook,
 }
 
 # What their destinations look like in deploy.yml.

@@ -49,7 +49,7 @@ class Ref:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """What is to be said. `entries`: what has happened, of a reply. `parent`: the main message, of
-    a reply. `urgent`: somebody is to look now."""
+    a reply. `urgent`: somebody has to act now."""
 
     purpose: Purpose
     notice: DeploymentNotice
@@ -93,7 +93,7 @@ class Notifier(Protocol):
 
     async def find(self, message: Message, key: str, since: datetime) -> Ref | None:
         """The message of an earlier `send` with this key that got through, though nobody recorded
-        it; None where there is none, or where nobody can look: then it is sent again."""
+        it; None where there is none, or where nobody can tell: then it is sent again."""
         ...
 
     async def send(self, message: Message, key: str) -> Ref:

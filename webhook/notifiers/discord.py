@@ -3,8 +3,8 @@
 Source: docs.discord.com, "Webhook Resource" (execute, edit), "Message Resource" (limits of embeds,
 allowed mentions), "Rate Limits", "Opcodes and Status Codes" (JSON error codes).
 
-A webhook cannot read its channel, and Discord heeds a `nonce` of bots only: a message whose answer
-got lost cannot be found. Whoever has the URL can post: it is in no error, log or repr.
+A webhook cannot read its channel, and Discord heeds a `nonce` of bots only: a message whose
+response got lost cannot be found. Whoever has the URL can post: it is in no error, log or repr.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from webhook.config.errors import at_fault
 from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.phases import shorten
 from webhook.notifiers.contract import Gone, Message, NotifierContext, Ref, Rejected, UnknownOutcome
-from webhook.notifiers.http import Answer, call
+from webhook.notifiers.http import Response, call
 
 _URL = re.compile(r"https?://[\w.:\[\]-]+/api(?:/v\d+)?/webhooks/(\d{1,20})/[\w-]{1,200}", re.ASCII)
 _Url = Annotated[
@@ -112,10 +112,10 @@ class Discord:
         document = _document(message.notice)
         if self._destination.username:
             document["username"] = self._destination.username
-        answer = await self._call("POST", message, "", thread, document)
-        message_id = answer.document().get("id")
+        response = await self._call("POST", message, "", thread, document)
+        message_id = response.document().get("id")
         if not isinstance(message_id, str):
-            raise UnknownOutcome("Discord's answer has no message in it")
+            raise UnknownOutcome("Discord's response has no message in it")
         return Ref({"message_id": message_id, **({"thread_id": thread} if thread else {})})
 
     async def edit(self, ref: Ref, message: Message, key: str) -> None:
@@ -125,13 +125,13 @@ class Discord:
 
     async def _call(
         self, method: str, message: Message, path: str, thread: str | None, document: Any
-    ) -> Answer:
+    ) -> Response:
         address = self._destination.address(main=message.purpose != "alert")
         if not address:
             raise Rejected("deploy.yml has no webhook of Discord for it any more")
         query = {"wait": "true"} if method == "POST" else {}
         query |= {"thread_id": thread} if thread else {}
-        answer = await call(
+        response = await call(
             self._context.http,
             "Discord",
             method,
@@ -140,21 +140,21 @@ class Discord:
             headers={"Content-Type": "application/json"},
             clock=self._context.clock,
         )
-        if not answer.ok:
-            raise _refusal(answer)
-        return answer
+        if not response.ok:
+            raise _refusal(response)
+        return response
 
 
-def _refusal(answer: Answer) -> Rejected:
-    said = answer.document()
-    code = said.get("code")
+def _refusal(response: Response) -> Rejected:
+    document = response.document()
+    code = document.get("code")
     if code == _UNKNOWN_MESSAGE:
-        return Gone("the message was deleted in Discord", answer.status)
-    words = shorten(str(said.get("message") or f"HTTP {answer.status}"), 200)
+        return Gone("the message was deleted in Discord", response.status)
+    text = shorten(str(document.get("message") or f"HTTP {response.status}"), 200)
     remedy = _REMEDIES.get(code) if isinstance(code, int) else None
-    if remedy is None and answer.status in (401, 403, 404):
+    if remedy is None and response.status in (401, 403, 404):
         remedy = _REMEDIES[50027]
-    return Rejected(f"Discord says {words}" + (f": {remedy}" if remedy else ""), answer.status)
+    return Rejected(f"Discord says {text}" + (f": {remedy}" if remedy else ""), response.status)
 
 
 def _document(notice: DeploymentNotice) -> dict[str, Any]:

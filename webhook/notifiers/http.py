@@ -1,10 +1,10 @@
-"""One call to whoever is notified over HTTP, and what its answer means.
+"""One call to whoever is notified over HTTP, and what its response means.
 
 Addresses come from deploy.yml and may be secrets: none is in an error. Redirects are not followed.
 Source: aiohttp 3.14, `client_exceptions.py`; RFC 9110, 10.2.3 (Retry-After).
 Units: seconds, bytes.
 Errors: `RetryAt` (429, or no connection: nothing was done), `UnknownOutcome` (a time-out, a
-connection that broke, 5xx). Other answers come back as they are.
+connection that broke, 5xx). Other responses come back as they are.
 """
 
 import json
@@ -19,14 +19,14 @@ import aiohttp
 from webhook.errors import RetryAt, UnknownOutcome
 
 TIMEOUT = aiohttp.ClientTimeout(total=10, connect=8)
-LARGEST_ANSWER = 256 * 1024
+LARGEST_RESPONSE = 256 * 1024
 SHORTEST_WAIT, LONGEST_WAIT = 0.5, 3600.0
 # Where somebody limits, or cannot be reached, and does not say for how long.
 USUAL_WAIT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     status: int
     body: bytes = field(repr=False)
 
@@ -52,14 +52,14 @@ async def call(
     body: bytes,
     headers: Mapping[str, str],
     clock: Callable[[], datetime],
-) -> Answer:
-    """`who` is asked, in the words of errors."""
+) -> Response:
+    """`who` is called, in the text of errors."""
     try:
         async with session.request(
             method, url, data=body, headers=headers, allow_redirects=False, timeout=TIMEOUT
-        ) as response:
-            answer = Answer(response.status, await response.content.read(LARGEST_ANSWER))
-            retry_after = response.headers.get("Retry-After", "")
+        ) as received:
+            response = Response(received.status, await received.content.read(LARGEST_RESPONSE))
+            retry_after = received.headers.get("Retry-After", "")
     except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.ConnectionTimeoutError) as no:
         at = clock() + timedelta(seconds=USUAL_WAIT)
         raise RetryAt(f"{who} cannot be reached ({type(no).__name__})", at) from None
@@ -67,12 +67,12 @@ async def call(
         raise UnknownOutcome(f"{who} did not answer in time") from None
     except (aiohttp.ClientError, OSError) as no:  # without its text, which may hold the address
         raise UnknownOutcome(f"{who} gave no whole answer ({type(no).__name__})") from None
-    if answer.status == 429:
-        seconds = _wait(answer.document().get("retry_after"), retry_after, clock())
+    if response.status == 429:
+        seconds = _wait(response.document().get("retry_after"), retry_after, clock())
         raise RetryAt(f"{who} limits how often it is called", clock() + timedelta(seconds=seconds))
-    if answer.status >= 500:
-        raise UnknownOutcome(f"{who} gave no clear answer (HTTP {answer.status})")
-    return answer
+    if response.status >= 500:
+        raise UnknownOutcome(f"{who} gave no clear answer (HTTP {response.status})")
+    return response
 
 
 def _wait(of_the_body: Any, of_the_header: str, now: datetime) -> float:
