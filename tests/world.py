@@ -9,25 +9,27 @@ import io
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
-from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.serving import make_server
 
+from handlers import HANDLERS
+from handlers.contract import Handler
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.model import Message
-from tests.pace import in_a_hurry
 from webhook import logs, startup
 from webhook.app import create_app
 from webhook.engine.services import open_services
 from webhook.slack.socket_listener import listening
 from webhook.startup import Setup
+from webhook.timing import Timing, utc_now
 from webhook.worker import work
 
 DEPLOY_YML = """
@@ -47,13 +49,52 @@ envs:
 """
 
 
+# Shorter waits than the product's, whose own are those of the tests that start real processes. Not
+# less: many deployments at once would keep the machine busy with checks.
+_SOON = timedelta(seconds=0.3)
+_PRODUCT = Timing()
+QUICK = replace(
+    _PRODUCT,
+    job_poll_interval=timedelta(seconds=0.1),
+    rescue_interval=timedelta(seconds=1),
+    step_retry=_SOON,
+    first_poll_at_most=timedelta(seconds=0.2),
+    recheck_at_least=_SOON,
+    status_lookup_after=_SOON,
+    message_lookups_after=(_SOON, *_PRODUCT.message_lookups_after[1:]),
+    deployment_lookups_after=(_SOON, *_PRODUCT.deployment_lookups_after[1:]),
+    channel_interval=timedelta(milliseconds=10),
+    replies_gathered_for=timedelta(milliseconds=50),
+)
+
+
+@dataclass
+class MovableClock:
+    ahead: timedelta = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return utc_now() + self.ahead
+
+    @contextlib.contextmanager
+    def moved(self, ahead: timedelta) -> Iterator[None]:
+        self.ahead = ahead
+        try:
+            yield
+        finally:
+            self.ahead = timedelta(0)
+
+
 @dataclass
 class World:
+    """`timing` and `handlers` are those of the workers that are started from now on."""
+
     sandbox: Sandbox
     setup: Setup
     store_url: str
     url: str
-    slack_pace: timedelta = timedelta(milliseconds=10)
+    timing: Timing
+    clock: MovableClock
+    handlers: Mapping[str, type[Handler]]
     workers: list[tuple["asyncio.Task[None]", asyncio.Event]] = field(default_factory=list)
     _asking: threading.Lock = field(default_factory=threading.Lock)
     _store: psycopg.Connection[dict[str, Any]] | None = None
@@ -116,8 +157,14 @@ class World:
     def start_worker(self) -> None:
         async def run(stop: asyncio.Event) -> None:
             async with (
-                open_services(self.setup, self.store_url, self.slack_pace) as services,
-                listening(self.setup, self.store_url),
+                open_services(
+                    self.setup,
+                    self.store_url,
+                    timing=self.timing,
+                    clock=self.clock,
+                    handlers=self.handlers,
+                ) as services,
+                listening(self.setup, self.store_url, self.timing, self.clock),
             ):
                 await work(services, stop)
 
@@ -129,6 +176,23 @@ class World:
             stop.set()
         await asyncio.gather(*(task for task, _ in self.workers))
         self.workers.clear()
+
+    @contextlib.asynccontextmanager
+    async def timed(self, **changes: Any) -> AsyncIterator[None]:
+        """With other durations of `Timing`, until the block ends."""
+        before = self.timing
+        await self._work_by(replace(before, **changes))
+        try:
+            yield
+        finally:
+            await self._work_by(before)
+
+    async def _work_by(self, timing: Timing) -> None:
+        count = len(self.workers)
+        await self.stop_workers()
+        self.timing = timing
+        for _ in range(count):
+            self.start_worker()
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """What the store holds; for what no user can see."""
@@ -196,39 +260,40 @@ async def live(
     sandbox: Sandbox | None = None,
     environ: dict[str, str] | None = None,
     workers: int = 1,
+    timing: Timing = QUICK,
+    handlers: Mapping[str, type[Handler]] = HANDLERS,
 ) -> AsyncIterator[World]:
     """A relay that works, until the block ends."""
     config = data_dir / "deploy.yml"
     config.write_text(deploy_yml)
-    with in_a_hurry():
-        async with sandbox or Sandbox() as lived_in:
-            server, setup = _web(lived_in, store_url, data_dir, config, environ or {})
-            world = World(lived_in, setup, store_url, setup.settings.server_url)
-            log = io.StringIO()
-            logs.set_up(setup.secrets, log)
-            for _ in range(workers):
-                world.start_worker()
-            try:
-                yield world
-            finally:
-                await lived_in.github.settled()
-                await world.stop_workers()
-                await asyncio.to_thread(server.shutdown)
-                server.server_close()
-                world.disconnect()
-                sys.stderr.write(log.getvalue())  # shown where a test fails
-            no_secret_in(log.getvalue(), world.secrets())
+    async with sandbox or Sandbox() as lived_in:
+        server = make_server("127.0.0.1", 0, _not_yet, threaded=True)
+        setup = _set_up(lived_in, data_dir, config, environ or {}, server.port)
+        url = setup.settings.server_url
+        world = World(lived_in, setup, store_url, url, timing, MovableClock(), handlers)
+        server.app = create_app(setup, store_url, timing, world.clock)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        log = io.StringIO()
+        logs.set_up(setup.secrets, log)
+        for _ in range(workers):
+            world.start_worker()
+        try:
+            yield world
+        finally:
+            await lived_in.github.settled()
+            await world.stop_workers()
+            await asyncio.to_thread(server.shutdown)
+            server.server_close()
+            world.disconnect()
+            sys.stderr.write(log.getvalue())  # shown where a test fails
+        no_secret_in(log.getvalue(), world.secrets())
 
 
-def _web(
-    sandbox: Sandbox, store_url: str, data_dir: Path, config: Path, environ: dict[str, str]
-) -> tuple[BaseWSGIServer, Setup]:
-    server = make_server("127.0.0.1", 0, _not_yet, threaded=True)
-    variables = sandbox.environ(data_dir, config, server.port) | environ
-    setup = startup.set_up({"PATH": os.environ["PATH"], **variables})
-    server.app = create_app(setup, store_url)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    return server, setup
+def _set_up(
+    sandbox: Sandbox, data_dir: Path, config: Path, environ: dict[str, str], port: int
+) -> Setup:
+    variables = sandbox.environ(data_dir, config, port) | environ
+    return startup.set_up({"PATH": os.environ["PATH"], **variables})
 
 
 def _not_yet(*_: object) -> list[bytes]:

@@ -16,6 +16,7 @@ from webhook.startup import Setup
 from webhook.status_api import views as tools
 from webhook.store import jobs
 from webhook.store.database import Sync, sync_pool
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.web import probes
 from webhook.web.pages import views
 
@@ -24,26 +25,31 @@ POOL_SIZE = 3
 ANSWERS_POOL_SIZE = 2
 
 
-def create_app(setup: Setup, store_url: str) -> Flask:
+def create_app(
+    setup: Setup, store_url: str, timing: Timing = DEFAULT_TIMING, clock: Clock = utc_now
+) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = webhook.LARGEST_BODY + 1
-    pool = sync_pool(store_url, POOL_SIZE)
+    pool = sync_pool(store_url, POOL_SIZE, timing)
     # Of their own, because Slack waits for three seconds only.
-    answers = sync_pool(store_url, ANSWERS_POOL_SIZE)
-    links = Links(setup.settings.server_url, setup.secret_keys)
-    app.register_blueprint(webhook.blueprint(Intake(store_url), setup.settings.webhook_secrets))
+    answers = sync_pool(store_url, ANSWERS_POOL_SIZE, timing)
+    secrets = setup.settings.webhook_secrets
+    links = Links(setup.settings.server_url, setup.secret_keys, clock)
+    app.register_blueprint(webhook.blueprint(Intake(store_url), secrets, timing))
     app.register_blueprint(probes.blueprint(pool))
     app.register_blueprint(
-        tools.blueprint(pool, setup.settings.server_url, setup.secret_keys, setup.secrets)
+        tools.blueprint(pool, setup.settings.server_url, setup.secret_keys, setup.secrets, clock)
     )
-    app.register_blueprint(views.blueprint(pool, links))
+    app.register_blueprint(views.blueprint(pool, links, clock=clock))
     app.register_blueprint(
         slack_install.blueprint(
             pool, setup.settings, setup.config, Cipher(setup.secret_keys), _told_again
         )
     )
     app.register_blueprint(
-        http.blueprint(setup.settings.slack, AnswerIntake(answers, setup.config))
+        http.blueprint(
+            setup.settings.slack, AnswerIntake(answers, setup.config, timing, clock), clock
+        )
     )
     return app
 

@@ -1,7 +1,7 @@
 """What can go wrong in the relay's own words. Whatever else is raised is a bug."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 
 class RelayError(Exception):
@@ -32,8 +32,8 @@ class RetryAt(RelayError):
         self.at = at
 
     @classmethod
-    def in_seconds(cls, words: str, seconds: float) -> "RetryAt":
-        return cls(words, datetime.now(UTC) + timedelta(seconds=seconds))
+    def in_seconds(cls, words: str, seconds: float, now: datetime) -> "RetryAt":
+        return cls(words, now + timedelta(seconds=seconds))
 
 
 class UnknownOutcome(RelayError):

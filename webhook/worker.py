@@ -1,7 +1,8 @@
 """The worker process: Procrastinate's worker with the relay's tasks.
 
 A worker that dies leaves its jobs as `doing`; another one, or the same one started anew, takes
-them over (webhook.jobs.rescue) when its heartbeat is STALLED_AFTER seconds old.
+them over (webhook.jobs.rescue) when its heartbeat is older than
+`Timing.worker_stalled_after`.
 """
 
 import asyncio
@@ -19,20 +20,15 @@ from webhook.engine.statuses import tell_github
 from webhook.engine.tool_reports import take_reports
 from webhook.errors import RetryAt
 from webhook.jobs.queue import Patience, queue_at
-from webhook.jobs.rescue import STALLED_AFTER, Sweeper
+from webhook.jobs.rescue import Sweeper
 from webhook.slack.actions.run import answer
 from webhook.slack.thread import tell_slack
 from webhook.store import deliveries
 from webhook.store.deployments import Conflict
 from webhook.store.jobs import DEFAULT_QUEUE
+from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
-
-# Seconds.
-HEARTBEAT = 3.0
-POLL_EVERY = 0.5
-FINISH_WITHIN = 10.0
-PAUSE = 1.0
 
 
 async def look_after(services: Services, deployment_id: int) -> None:
@@ -62,11 +58,12 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
 }
 
 
-def register_tasks(app: App) -> None:
+def register_tasks(app: App, timing: Timing, clock: Clock) -> None:
+    patience = Patience(timing, clock)
     for name, job in TASKS.items():
-        app.task(name=name, retry=Patience(), pass_context=True)(_with_services(job))
+        app.task(name=name, retry=patience, pass_context=True)(_with_services(job))
     every_night = app.periodic(cron="17 3 * * *")
-    every_night(app.task(name="prune", retry=Patience(), pass_context=True)(_with_services(prune)))
+    every_night(app.task(name="prune", retry=patience, pass_context=True)(_with_services(prune)))
 
 
 def _with_services(job: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -81,7 +78,7 @@ async def work(services: Services, stop: asyncio.Event) -> None:
 
     Where the store goes away, Procrastinate's worker ends; it is started again until it is back.
     """
-    register_tasks(services.queue.app)
+    register_tasks(services.queue.app, services.timing, services.clock)
     sweeper = Sweeper(services)
     sweeping = asyncio.create_task(sweeper.sweep_forever())
     stopping = asyncio.create_task(stop.wait())
@@ -94,20 +91,21 @@ async def work(services: Services, stop: asyncio.Event) -> None:
             [ended] = await asyncio.gather(working, return_exceptions=True)
             if not stop.is_set():
                 log.warning("interrupted, goes on in a second", words=str(ended or ""))
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(services.timing.worker_restart_pause.total_seconds())
     finally:
         sweeping.cancel()
         stopping.cancel()
 
 
 async def _work(services: Services, sweeper: Sweeper) -> None:
+    timing = services.timing
     await services.queue.app.run_worker_async(
         queues=[DEFAULT_QUEUE, queue_at(services.place)],
         concurrency=CONCURRENCY,
-        fetch_job_polling_interval=POLL_EVERY,
-        update_heartbeat_interval=HEARTBEAT,
-        stalled_worker_timeout=STALLED_AFTER,
-        shutdown_graceful_timeout=FINISH_WITHIN,
+        fetch_job_polling_interval=timing.job_poll_interval.total_seconds(),
+        update_heartbeat_interval=timing.worker_heartbeat.total_seconds(),
+        stalled_worker_timeout=timing.worker_stalled_after.total_seconds(),
+        shutdown_graceful_timeout=timing.shutdown_within.total_seconds(),
         delete_jobs="successful",
         additional_context={"relay": services},
         install_signal_handlers=False,

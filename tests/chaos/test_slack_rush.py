@@ -1,6 +1,7 @@
 """Three hundred deployments at once into one channel, of a Slack that limits and stumbles."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,7 +27,8 @@ async def test_no_end_is_lost_and_nothing_said_twice(store_url: str, tmp_path: P
     deploy_yml = DEPLOY_YML.replace("CHANNEL", sandbox.deploys.id)
     async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
         await world.stop_workers()
-        world.slack_pace = timedelta(seconds=PACE)
+        pace = timedelta(seconds=PACE)
+        world.timing = replace(world.timing, channel_interval=pace, replies_gathered_for=5 * pace)
         world.start_worker()
         world.start_worker()
         stumbles = [

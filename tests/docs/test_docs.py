@@ -15,17 +15,17 @@ from webhook.config import load as config
 from webhook.config.load import Config
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import VARIABLES
+from webhook.settings_reference import files
 from webhook.slack.destination import Destination, destinations_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))
+PAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *PAGES)
 NAMES = {variable.name for variable in VARIABLES}
 # Heroku sets these itself.
 OF_THE_PLATFORM = {"PORT", "DATABASE_URL"}
 
-_ROW = re.compile(r"^\| `([A-Z][A-Z_]+)` \| (.+) \| (.+) \|$", re.M)
 _YAML = re.compile(r"^```yaml\n(.*?)^```$", re.M | re.S)
 _PEM = re.compile(r"\b(ca|certificate|key): /etc/gitploy-relay/[\w.-]+\.(?:pem|key)$", re.M)
 _LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
@@ -33,14 +33,6 @@ _SCRIPT = re.compile(r"(?<![\w/.-])(script/\w+|\.ci/\w+)")
 _PATH = re.compile(r"`((?:webhook|handlers|tests|benchmarks)/[\w./]*)`|(tests/[\w/]+\.py)")
 _COMMAND = re.compile(r"python -m webhook (\w+)((?: --[a-z-]+)*)")
 _OPTION = re.compile(r"`?script/(demo|server) (--[a-z-]+)")
-
-
-def rows() -> dict[str, str]:
-    """The table of variables: name -> default, as it is written there."""
-    table = README.partition("### 4. Variables")[2].partition("\n### ")[0]
-    found = _ROW.findall(table)
-    assert len(found) == len({name for name, _, _ in found}), "a variable is there twice"
-    return {name: default for name, _, default in found}
 
 
 def app_json() -> dict[str, Any]:
@@ -55,16 +47,9 @@ def load(text: str, source: str, environ: dict[str, str]) -> Config:
     )
 
 
-def test_the_readmes_table_has_every_variable_and_no_other() -> None:
-    assert set(rows()) == NAMES
-
-
-@pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
-def test_the_readmes_table_tells_the_default(variable: Any) -> None:
-    written = rows()[variable.name]
-    if variable.default is not None:
-        assert written == f"`{variable.default}`"
-    assert (written == "needed") == variable.required
+@pytest.mark.parametrize(("path", "text"), files(), ids=lambda value: getattr(value, "name", ""))
+def test_what_is_made_from_the_settings_is_up_to_date(path: Path, text: str) -> None:
+    assert path.read_text() == text, f"{path} is out of date; run script/generate"
 
 
 def test_app_json_has_every_variable_and_no_other() -> None:

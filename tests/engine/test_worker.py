@@ -10,14 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from handlers import HANDLERS
 from handlers.command import Command
 from handlers.contract import Deployment, Run
 from tests.world import DEPLOY_YML, World, live, until
 from webhook import startup
-from webhook.jobs import rescue
+from webhook.timing import Timing
 
-SWEEP_EVERY = rescue.SWEEP_EVERY  # that of the product; worlds are in a hurry
+PRODUCT = Timing()  # worlds have a quicker one
 ODD_YML = """
 slack: {channel: "#deploys"}
 envs:
@@ -39,7 +38,7 @@ def execute(world: World, query: str, *values: Any) -> None:
 
 
 async def test_the_jobs_of_a_dead_worker_are_taken_over_within_30_s(idle_world: World) -> None:
-    assert rescue.STALLED_AFTER + SWEEP_EVERY < 30
+    assert PRODUCT.worker_stalled_after + PRODUCT.rescue_interval < timedelta(seconds=30)
     world = idle_world
     deployment = await world.deploy("production")
     await world.github.settled()
@@ -47,7 +46,7 @@ async def test_the_jobs_of_a_dead_worker_are_taken_over_within_30_s(idle_world: 
         world,
         "insert into procrastinate_workers (last_heartbeat)"
         " values (now() - %s * interval '1 second')",
-        rescue.STALLED_AFTER - 2,
+        PRODUCT.worker_stalled_after.total_seconds() - 2,
     )
     execute(
         world,
@@ -107,7 +106,7 @@ async def test_workers_on_two_machines_leave_each_other_their_runs(
         await world.phase(deployment.id, "in_progress")
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    settings = replace(world.setup.settings, data_dir=folder)
+    settings = world.setup.settings.model_copy(update={"data_dir": folder})
     world.setup = replace(world.setup, place="elsewhere", settings=settings)
     world.start_worker()
     await until(lambda: world.rows("select 1 from places where place = 'elsewhere'") or None)
@@ -178,13 +177,9 @@ class Faulty(Command):
         raise ZeroDivisionError
 
 
-async def test_a_fault_of_ours_ends_in_an_answer(
-    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(HANDLERS, "faulty", Faulty)
-    async with live(
-        store_url, tmp_path, ODD_YML.replace("handler: command", "handler: faulty")
-    ) as world:
+async def test_a_fault_of_ours_ends_in_an_answer(store_url: str, tmp_path: Path) -> None:
+    handlers = {"command": Faulty}
+    async with live(store_url, tmp_path, ODD_YML, handlers=handlers) as world:
         deployment = await world.deploy("endless")
         await world.phase(deployment.id, "in_progress")
         over = "update deployments set deadline = now() - interval '1 minute'"

@@ -5,14 +5,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import aiohttp
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from sandbox.discord import Discord as Server
 from sandbox.discord import Message as Shown
 from sandbox.faults import Fault
-from tests.notifiers.written import destinations, message, refused
+from tests.notifiers.written import TIMEOUT, destinations, message, refused
 from tests.slack.blocks.test_limits import tellings
 from tests.slack.notices import BEGIN, GITHUB, PAGE, RUNNING, SHA, ships
 from webhook.deployments.phases import Phase
@@ -219,15 +218,14 @@ async def test_discords_own_limit_is_heeded(url: str, context: NotifierContext) 
         Fault.status(503),
         Fault.drop_after(),
         Fault.drop_before(),
-        Fault.hang(2),
+        Fault.hang(TIMEOUT + 1),
         Fault(answer=200, body={}),
         Fault(answer=200, body="<html>"),
     ],
 )
 async def test_without_a_clear_answer_it_may_have_been_posted(
-    server: Server, discord: Discord, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    server: Server, discord: Discord, fault: Fault
 ) -> None:
-    monkeypatch.setattr(http, "TIMEOUT", aiohttp.ClientTimeout(total=0.3))
     server.faults.add(POST, fault)
     with pytest.raises(UnknownOutcome):
         await discord.send(message(RUNNING), "7:main")

@@ -5,13 +5,12 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import aiohttp
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from sandbox.event_receiver import EventReceiver, make_secret
 from sandbox.faults import Fault
-from tests.notifiers.written import RELAY, destinations, message, refused
+from tests.notifiers.written import RELAY, TIMEOUT, destinations, message, refused
 from tests.slack.blocks.test_limits import tellings
 from tests.slack.notices import BEFORE, BEGIN, RUNNING, ships, step
 from webhook.deployments.notice import DeploymentNotice
@@ -151,16 +150,19 @@ async def test_an_endpoint_that_limits_is_called_when_it_says(
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault.status(500, acts=True), Fault.drop_after(), Fault.drop_before(), Fault.hang(2)],
+    [
+        Fault.status(500, acts=True),
+        Fault.drop_after(),
+        Fault.drop_before(),
+        Fault.hang(TIMEOUT + 1),
+    ],
 )
 async def test_without_a_clear_answer_it_is_sent_again_under_the_same_id(
-    receiver: EventReceiver, webhook: Webhook, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    receiver: EventReceiver, webhook: Webhook, fault: Fault
 ) -> None:
     receiver.faults.add(POST, fault)
-    with monkeypatch.context() as patch:
-        patch.setattr(http, "TIMEOUT", aiohttp.ClientTimeout(total=0.3))
-        with pytest.raises(UnknownOutcome):
-            await webhook.send(message(RUNNING), "7:main")
+    with pytest.raises(UnknownOutcome):
+        await webhook.send(message(RUNNING), "7:main")
     assert await webhook.find(message(RUNNING), "7:main", BEGIN) is None
     await webhook.send(message(RUNNING), "7:main")
     assert list(receiver.events) == ["7:main"]

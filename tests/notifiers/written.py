@@ -11,6 +11,8 @@ from webhook.notifiers import DESTINATIONS
 from webhook.notifiers.contract import Message, Purpose
 
 RELAY = "https://relay.acme.io"
+# Seconds.
+TIMEOUT = 2.0
 
 
 def message(notice: Any, purpose: Purpose = "main", **more: Any) -> Message:

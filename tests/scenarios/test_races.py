@@ -152,10 +152,9 @@ envs:
 
 
 async def test_a_run_goes_on_to_be_followed_if_somebody_ends_its_deployment_at_its_start(
-    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store_url: str, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
-    real = Command.start
 
     def end_it() -> None:
         with psycopg.connect(store_url) as connection:
@@ -163,13 +162,13 @@ async def test_a_run_goes_on_to_be_followed_if_somebody_ends_its_deployment_at_i
                 "update deployments set phase = 'failure', ended_at = now(), version = version + 1"
             )
 
-    async def ended_meanwhile(self: Command, deployment: Deployment) -> Run:
-        run = await real(self, deployment)
-        await asyncio.to_thread(end_it)
-        return run
+    class EndedMeanwhile(Command):
+        async def start(self, deployment: Deployment) -> Run:
+            run = await super().start(deployment)
+            await asyncio.to_thread(end_it)
+            return run
 
-    monkeypatch.setattr(Command, "start", ended_meanwhile)
-    async with live(store_url, tmp_path) as world:
+    async with live(store_url, tmp_path, handlers={"command": EndedMeanwhile}) as world:
         deployment = await world.deploy("slow", payload={"gate": str(gate)})
         await world.phase(deployment.id, "failure")
         running = "select 1 from deployments where run->>'state' = 'in_progress'"
@@ -180,13 +179,13 @@ async def test_a_run_goes_on_to_be_followed_if_somebody_ends_its_deployment_at_i
 
 
 async def test_output_that_cannot_be_read_does_not_hide_how_the_run_ended(
-    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store_url: str, tmp_path: Path
 ) -> None:
-    async def unreadable(self: Command, deployment: Deployment, offset: int) -> bytes:
-        raise PermissionError(13, "Permission denied")
+    class Unreadable(Command):
+        async def read_output(self, deployment: Deployment, offset: int) -> bytes:
+            raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Command, "read_output", unreadable)
-    async with live(store_url, tmp_path) as world:
+    async with live(store_url, tmp_path, handlers={"command": Unreadable}) as world:
         deployment = await world.deploy()
         await world.github.wait_for(deployment.id, "success", within=20)
 

@@ -1,20 +1,19 @@
 """What becomes of deployments whose tool refuses, is away, limits, or reports by itself."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from sandbox.demo.tools import SECRETS, Tools
 from sandbox.faults import Fault
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY
 from tests.scenarios.tools_world import ENVIRONMENTS, at_work
-from tests.world import World, until
-from webhook.engine import runner
+from tests.world import QUICK, World, until
 from webhook.security.report_tokens import ReportTokens
 
 # Those that have a server of their own.
@@ -90,10 +89,10 @@ async def test_what_passes_is_waited_for_and_nothing_starts_twice(
 
 
 async def test_a_tool_that_cannot_be_reached_is_told_and_given_up_at_the_time_out(
-    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store_url: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(runner, "TELL_AFTER", timedelta(seconds=1))
-    async with at_work(store_url, tmp_path) as (world, tools):
+    timing = replace(QUICK, outage_announced_after=timedelta(seconds=1))
+    async with at_work(store_url, tmp_path, timing=timing) as (world, tools):
         tools.build("v1")
         for name in REMOTE:
             await tools.servers[name].stop()
@@ -107,11 +106,9 @@ async def test_a_tool_that_cannot_be_reached_is_told_and_given_up_at_the_time_ou
             assert "cannot be reached" in words, words
 
 
-async def test_a_tool_that_comes_back_goes_on_where_it_was(
-    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner, "TELL_AFTER", timedelta(0))
-    async with at_work(store_url, tmp_path, takes=600) as (world, tools):
+async def test_a_tool_that_comes_back_goes_on_where_it_was(store_url: str, tmp_path: Path) -> None:
+    timing = replace(QUICK, outage_announced_after=timedelta(0))
+    async with at_work(store_url, tmp_path, takes=600, timing=timing) as (world, tools):
         tools.build("v1")
         deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
         await until(lambda: tools.started("drone") or None)

@@ -16,7 +16,7 @@ from sandbox.demo.tools import SECRETS, Tools
 from sandbox.faults import Fault
 from tests.scenarios.tools_world import DISPATCHED, ENVIRONMENTS, at_work
 from tests.world import World, until
-from webhook.jobs.rescue import STALLED_AFTER
+from webhook.timing import DEFAULT_TIMING
 
 ROOT = Path(__file__).parents[2]
 # The call with which each tool starts; a workflow that is only watched is not started by us.
@@ -128,9 +128,10 @@ async def test_a_kill_between_the_tools_answer_and_our_record_starts_nothing_twi
         assert world.rows("select 1 from deployments where run is not null") == []
         looks = len(tools.drone.called("GET", "/builds"))
         with psycopg.connect(store_url) as connection:  # as if it had been silent for so long
+            stalled = DEFAULT_TIMING.worker_stalled_after.total_seconds()
             beat = "now() - %s * interval '1 second'"
             connection.execute(
-                f"update procrastinate_workers set last_heartbeat = {beat}", [STALLED_AFTER]
+                f"update procrastinate_workers set last_heartbeat = {beat}", [stalled]
             )
         world.start_worker()
         for name, deployment in asked.items():

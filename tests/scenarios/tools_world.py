@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sandbox.demo.tools import SECRETS, Tools
 from sandbox.sandbox import REPOSITORY, Sandbox
-from tests.world import World, live
+from tests.world import QUICK, World, live
+from webhook.timing import Timing
 
 ENVIRONMENTS = {
     "github-actions": "staging",
@@ -43,6 +44,7 @@ async def at_work(
     workers: int = 1,
     secrets: dict[str, str] | None = None,
     answers: bool = False,
+    timing: Timing = QUICK,
 ) -> AsyncIterator[tuple[World, Tools]]:
     """`takes`: seconds of a deployment in each tool; `timeout` as in deploy.yml, of each.
     `answers`: octocat can answer in Slack, where that is the first user."""
@@ -65,6 +67,12 @@ async def at_work(
         )
         environ = SECRETS | (secrets or {})
         async with live(
-            store_url, folder, deploy_yml, sandbox=sandbox, environ=environ, workers=workers
+            store_url,
+            folder,
+            deploy_yml,
+            sandbox=sandbox,
+            environ=environ,
+            workers=workers,
+            timing=timing,
         ) as world:
             yield world, tools

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import io
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,10 @@ from sandbox.slack.server import Slack
 from tests.slack.actions.test_http import rows
 from tests.slack.actions.test_payloads import DEPLOY_YML
 from webhook import logs, startup
-from webhook.slack import socket_mode
 from webhook.slack.socket_listener import listening
 from webhook.startup import Setup
 from webhook.store.database import connect
+from webhook.timing import Timing
 
 TEXT = {"type": "plain_text", "text": "Retry"}
 BUTTON = {"type": "button", "action_id": "retry", "text": TEXT, "value": "7"}
@@ -31,6 +32,7 @@ class Listening:
     setup: Setup
     ada: User
     store_url: str
+    timing: Timing
 
     @property
     def slack(self) -> Slack:
@@ -38,7 +40,7 @@ class Listening:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with listening(self.setup, self.store_url):
+        async with listening(self.setup, self.store_url, self.timing):
             async with asyncio.timeout(10):
                 await self.slack.sockets.connected()
             yield
@@ -54,17 +56,15 @@ class Listening:
 
 
 @pytest.fixture
-async def there(
-    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Listening]:
-    monkeypatch.setattr(socket_mode, "SHORTEST_PAUSE", 0.05)
+async def there(store_url: str, tmp_path: Path) -> AsyncIterator[Listening]:
+    timing = Timing(socket_retry_at_least=timedelta(seconds=0.05))
     config = tmp_path / "deploy.yml"
     config.write_text(DEPLOY_YML)
     async with Sandbox() as sandbox:
         sandbox.slack.socket_mode = True
         token = {"GITPLOY_SLACK_APP_TOKEN": sandbox.slack.app.app_token}
         setup = startup.set_up(sandbox.environ(tmp_path, config, 1) | token)
-        yield Listening(sandbox, setup, sandbox.slack.add_user("ada"), store_url)
+        yield Listening(sandbox, setup, sandbox.slack.add_user("ada"), store_url, timing)
 
 
 async def test_what_people_do_is_kept_and_then_acknowledged(there: Listening) -> None:
@@ -104,10 +104,13 @@ async def test_what_could_not_be_kept_is_not_acknowledged_and_comes_again(
 
 
 async def test_it_connects_again_whatever_happens_and_says_nothing_secret(
-    there: Listening, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    there: Listening, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(socket_mode, "LOOK_EVERY", 0.05)
-    monkeypatch.setattr(socket_mode, "WITHOUT_CONNECTION", 0.4)
+    there.timing = replace(
+        there.timing,
+        socket_check_interval=timedelta(seconds=0.05),
+        socket_lost_after=timedelta(seconds=0.4),
+    )
     slack = there.slack
     log = io.StringIO()
     logs.set_up(there.setup.secrets, log)

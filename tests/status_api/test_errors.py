@@ -18,6 +18,7 @@ from webhook.security.report_tokens import ReportTokens
 from webhook.status_api import views
 from webhook.store import database
 from webhook.store.database import Sync
+from webhook.timing import DEFAULT_TIMING, Timing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -333,18 +334,14 @@ async def test_without_a_store_the_answer_is_503_and_when_to_come_back() -> None
     assert document["status"] == "503"
 
 
-async def test_a_row_that_somebody_holds_is_not_waited_for_for_ever(
-    own_tool: Tool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = str(database._CONNECTION["options"])
-    assert "lock_timeout=3s" in options
-    impatient = options.replace("lock_timeout=3s", "lock_timeout=200ms")
-    monkeypatch.setitem(database._CONNECTION, "options", impatient)
+async def test_a_row_that_somebody_holds_is_not_waited_for_for_ever(own_tool: Tool) -> None:
+    assert DEFAULT_TIMING.lock_within == timedelta(seconds=3)
+    impatient = Timing(lock_within=timedelta(milliseconds=200))
     headers = {"Authorization": f"token {own_tool.report.token}"}
     setup, app = own_tool.world.setup, Flask(__name__)
     async with await own_tool.connect() as connection:
         await connection.execute("select from deployments where id = %s for update", [own_tool.id])
-        with database.sync_pool(own_tool.world.store_url, 1) as pool:
+        with database.sync_pool(own_tool.world.store_url, 1, impatient) as pool:
             app.register_blueprint(
                 views.blueprint(pool, setup.settings.server_url, setup.secret_keys, setup.secrets)
             )

@@ -1,6 +1,5 @@
 """The page of a deployment: whom it opens to, and what it says."""
 
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -9,9 +8,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.web.viewing import ASKED, SHA, Rows, Seen, app, look, page_url
+from handlers.contract import Run, State
+from tests.web.viewing import ASKED, SHA, Rows, Seen, app, links, look, page_url
 from webhook.security.links import LINK_DAYS
-from webhook.store import database
+from webhook.timing import Timing, utc_now
 from webhook.web.stream import PAGE_OUTPUT
 
 
@@ -38,21 +38,17 @@ def key_of(deployment_id: int) -> str:
     return page_url(deployment_id).partition("key=")[2]
 
 
-def old_key(monkeypatch: pytest.MonkeyPatch) -> str:
-    then = time.time() - (LINK_DAYS + 31) * 24 * 3600
-    with monkeypatch.context() as patch:
-        patch.setattr(time, "time", lambda: then)
-        return key_of(1)
+def old_key() -> str:
+    then = utc_now() - timedelta(days=LINK_DAYS + 31)
+    return links(lambda: then).page("acme/web", 1).partition("key=")[2]
 
 
 @pytest.mark.parametrize("path", ["", "/events"])
-def test_a_link_opens_its_own_deployment_only(
-    rows: Rows, browser: FlaskClient, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_link_opens_its_own_deployment_only(rows: Rows, browser: FlaskClient, path: str) -> None:
     rows.deployment(1)
     rows.deployment(2)
     key = key_of(1)
-    for wrong in (key_of(2), key[:-1], "x" + key, "", old_key(monkeypatch)):
+    for wrong in (key_of(2), key[:-1], "x" + key, "", old_key()):
         page = refused(browser.get(f"/deployments/acme/web/1{path}?key={wrong}"), 403)
         assert "newest link from GitHub's deployment status or from Slack" in page.text
     assert refused(browser.get(f"/deployments/acme/web/1{path}"), 403)
@@ -73,9 +69,9 @@ def test_the_case_of_the_repository_does_not_matter(rows: Rows, browser: FlaskCl
     assert "Acme/Web" in browser.get(page_url(1, "acme/WEB")).text
 
 
-def test_a_store_that_is_away_is_said(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "PATIENCE", 0.2)
-    with app("postgresql://127.0.0.1:1/none") as made:
+def test_a_store_that_is_away_is_said(rows: Rows) -> None:
+    timing = Timing(connection_within=timedelta(seconds=0.2))
+    with app("postgresql://127.0.0.1:1/none", timing=timing) as made:
         response = made.test_client().get(page_url())
     assert "store does not answer" in refused(response, 503).text
     assert int(response.headers["Retry-After"]) > 0
@@ -90,7 +86,7 @@ def test_it_says_what_who_where_and_how_it_stands(rows: Rows, browser: FlaskClie
         started_at=ASKED,
         deadline=ASKED + timedelta(minutes=30),
         environment_url="https://staging.acme.io",
-        run={"id": "5", "state": "in_progress", "url": "https://drone.acme.io/5"},
+        run=Run("5", State.IN_PROGRESS, "https://drone.acme.io/5"),
     )
     page = look(browser)
     for words in (

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from flask.testing import FlaskClient
 
+from handlers.contract import Run, State
 from tests.web.viewing import Rows, Seen, Stream, app, look, page_url, served
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
@@ -37,7 +38,7 @@ def with_evil_everywhere(rows: Rows) -> None:
         words=EVIL,
         handler=EVIL,
         environment_url="javascript:alert(1)",
-        run={"id": EVIL, "state": "in_progress", "url": "javascript:alert(1)"},
+        run=Run(EVIL, State.IN_PROGRESS, "javascript:alert(1)"),
     )
     step = {"state": EVIL, "words": EVIL, "log_url": "javascript:alert(1)"}
     rows.step(actor=EVIL, environment_url="data:text/html,x", **step)

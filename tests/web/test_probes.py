@@ -1,14 +1,14 @@
 """/healthz and /readyz: what each failing part is called."""
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psycopg
-import pytest
 
-from tests.world import World, live, until
-from webhook.store import database
+from tests.world import QUICK, World, live, until
 
 
 async def get(world: World, path: str) -> tuple[int, Any]:
@@ -59,11 +59,10 @@ async def test_old_tables_are_named(store_url: str, tmp_path: Path) -> None:
         assert "python -m webhook migrate" in answer["migrations"]
 
 
-async def test_a_store_that_is_away_is_named(
-    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(database, "PATIENCE", 0.2)
-    async with live(store_url.replace("/test_", "/gone_"), tmp_path, workers=0) as world:
+async def test_a_store_that_is_away_is_named(store_url: str, tmp_path: Path) -> None:
+    gone = store_url.replace("/test_", "/gone_")
+    timing = replace(QUICK, connection_within=timedelta(seconds=0.2))
+    async with live(gone, tmp_path, workers=0, timing=timing) as world:
         status, answer = await get(world, "/readyz")
         assert status == 503
         assert "GITPLOY_STORE_SOURCE" in answer["store"]

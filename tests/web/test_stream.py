@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from handlers.contract import Run, State
 from tests.web.viewing import QUICK, Event, Rows, Stream, events_url, page_url, served
-from webhook.store.database import PATIENCE
+from webhook.timing import DEFAULT_TIMING
 from webhook.web.stream import Pace
 
 
@@ -111,14 +112,13 @@ def test_it_ends_when_the_deployment_is_over_and_all_was_sent(rows: Rows, base: 
 
 
 def test_a_run_that_goes_on_is_followed_to_its_end(rows: Rows, base: str) -> None:
-    run = {"id": "1", "state": "in_progress", "url": ""}
-    rows.change(run=run)
+    rows.change(run=Run("1", State.IN_PROGRESS))
     rows.end()
     stream = Stream(base)
     stream.until(is_state)
     rows.printed(b"later")
     stream.until(is_output)
-    rows.change(run={**run, "state": "success"})
+    rows.change(run=Run("1", State.SUCCESS))
     assert list(stream)[-1].name == "end"
 
 
@@ -167,7 +167,8 @@ def test_who_goes_away_leaves_the_slot_to_the_next(rows: Rows, store_url: str) -
 
 
 def test_a_stream_holds_no_connection_to_the_store(rows: Rows, store_url: str) -> None:
-    with served(store_url, Pace(look=PATIENCE * 2), pool_size=1) as base:
+    longer = DEFAULT_TIMING.connection_within.total_seconds() * 2
+    with served(store_url, Pace(look=longer), pool_size=1) as base:
         streams = [Stream(base) for _ in range(3)]
         for stream in streams:
             stream.until(is_state)

@@ -23,6 +23,7 @@ from webhook.security.links import Links
 from webhook.store import deployments, output, slack_messages, timeline
 from webhook.store.database import Async, sync_pool
 from webhook.store.slack_messages import Purpose
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.web.pages import views
 from webhook.web.stream import Pace
 
@@ -30,7 +31,13 @@ T = TypeVar("T")
 SHA = "3f9c1d27a0b84e6f5c1d27a0b84e6f5c1d27a0b8"
 ASKED = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 QUICK = Pace(look=0.02, heartbeat=0.1)
-LINKS = Links("", ["a key of the tests, long enough"])
+
+
+def links(clock: Clock = utc_now) -> Links:
+    return Links("", ["a key of the tests, long enough"], clock)
+
+
+LINKS = links()
 
 
 @dataclass(frozen=True)
@@ -114,8 +121,13 @@ class Rows:
 
 
 @contextmanager
-def app(store_url: str, pace: Pace = QUICK, pool_size: int = 4) -> Iterator[Flask]:
-    with sync_pool(store_url, pool_size) as pool:
+def app(
+    store_url: str,
+    pace: Pace = QUICK,
+    pool_size: int = 4,
+    timing: Timing = DEFAULT_TIMING,
+) -> Iterator[Flask]:
+    with sync_pool(store_url, pool_size, timing) as pool:
         made = Flask("tests", static_folder=None)
         made.register_blueprint(views.blueprint(pool, LINKS, pace))
         made.add_url_rule("/elsewhere", view_func=lambda: "", endpoint="elsewhere")

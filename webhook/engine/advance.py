@@ -6,11 +6,10 @@ import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 
-from handlers.contract import State, ToolRejected
+from handlers.contract import ToolRejected
 from webhook.config.routing import no_route_words, route
 from webhook.engine import transitions
-from webhook.engine.clock import now
-from webhook.engine.runner import GRACE, Runner
+from webhook.engine.runner import Runner
 from webhook.engine.services import Services, log_about
 from webhook.engine.tool_reports import take_reports
 from webhook.errors import Forbidden, RetryAt
@@ -46,7 +45,7 @@ async def advance(services: Services, deployment_id: int) -> datetime | None:
         raise
     except Exception:
         # A fault of ours: tried again as long as there is time, but never without an answer.
-        if now() < look.due + GRACE:
+        if services.clock() < look.due + services.timing.command_grace:
             raise
         log.exception("deployment given up")
         words = "The relay itself failed on this deployment; its log says why"
@@ -58,4 +57,4 @@ def _is_over(row: DeploymentRow) -> bool:
     """Ended, and no run of ours goes on: one may even if nobody has recorded its start yet."""
     if row.ended_at is None:
         return False
-    return row.started_at is None if row.run is None else State(row.run["state"]).final
+    return row.started_at is None if row.run is None else row.run.state.final

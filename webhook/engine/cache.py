@@ -1,43 +1,45 @@
-"""What others told, remembered for a while: who somebody is, what they may do."""
+"""What is known for a while: who somebody is, what they may do."""
 
 import asyncio
-import time
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-K = TypeVar("K")
-V = TypeVar("V")
+from cachetools import TTLCache
 
-# Seconds.
-PEOPLE = 600.0
-NOBODY = 60.0
-PERMISSION = 60.0
+from webhook.timing import Clock, Timing
+
 MOST = 10_000
 AT_ONCE = 3
 
-
-class Remembered(Generic[K, V]):
-    def __init__(self) -> None:
-        self._known: dict[K, tuple[V, float]] = {}
-
-    def get(self, key: K) -> V | None:
-        value, until = self._known.get(key, (None, 0.0))
-        return value if time.monotonic() < until else None
-
-    def keep(self, key: K, value: V, seconds: float) -> None:
-        if len(self._known) >= MOST:
-            self._known.clear()
-        self._known[key] = (value, time.monotonic() + seconds)
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
+class Caches:
     """Of one process. `logins`: (team, user) -> GitHub login; `mentions`: (team, login) -> how
-    Slack mentions that person; both are empty for nobody. `permissions`: (repo, login) -> GitHub's
-    word. `unknown`: what GitHub cannot say now of a repository; so many `comparing` it at once."""
+    Slack mentions that person, empty for nobody; `permissions`: (repo, login) -> GitHub's word.
+    `unknown_…`: what is not asked again for now. So many compare commits at once as `comparing`
+    lets in."""
 
-    logins: Remembered[tuple[str, str], str] = field(default_factory=Remembered)
-    mentions: Remembered[tuple[str, str], str] = field(default_factory=Remembered)
-    permissions: Remembered[tuple[str, str], str] = field(default_factory=Remembered)
-    unknown: Remembered[str, str] = field(default_factory=Remembered)
-    comparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    logins: TTLCache[Pair, str, datetime]
+    unknown_logins: TTLCache[Pair, str, datetime]
+    mentions: TTLCache[Pair, str, datetime]
+    unknown_mentions: TTLCache[Pair, str, datetime]
+    permissions: TTLCache[Pair, str, datetime]
+    unknown_changelogs: TTLCache[str, str, datetime]
+    comparing: asyncio.Semaphore
+
+    @classmethod
+    def empty(cls, timing: Timing, clock: Clock) -> "Caches":
+        def pairs(during: timedelta) -> TTLCache[Pair, str, datetime]:
+            return TTLCache(MOST, during, clock)
+
+        return cls(
+            logins=pairs(timing.person_cached),
+            unknown_logins=pairs(timing.nobody_cached),
+            mentions=pairs(timing.person_cached),
+            unknown_mentions=pairs(timing.nobody_cached),
+            permissions=pairs(timing.permission_cached),
+            unknown_changelogs=TTLCache(MOST, timing.changelog_error_cached, clock),
+            comparing=asyncio.Semaphore(AT_ONCE),
+        )

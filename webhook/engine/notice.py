@@ -8,7 +8,6 @@ from handlers import TITLES
 from webhook.deployments.changelog import Ships
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
-from webhook.engine.cache import NOBODY
 from webhook.engine.services import Services, scope
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github.compare import compare
@@ -19,9 +18,6 @@ from webhook.store.deployments import DeploymentRow
 from webhook.store.timeline import Step
 
 log = structlog.get_logger()
-
-# Seconds that a message waits for GitHub to say what ships with a deployment.
-PATIENCE = 4
 
 
 async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNotice:
@@ -52,7 +48,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         recovered=before in (Phase.FAILURE, Phase.ERROR) and row.phase is Phase.SUCCESS,
         seconds=(end - start).total_seconds() if start and end else None,
         page_url=services.links.page(row.repo, row.id),
-        run_url=(row.run or {}).get("url", ""),
+        run_url=row.run.url if row.run else "",
         tool="GitHub Actions" if row.watched else TITLES.get(row.handler, row.handler),
         environment_url=row.environment_url,
         changelog=await _changelog(services, row, last),
@@ -104,20 +100,22 @@ async def _changelog(
         return None
     if row.ships and row.ships["since"] == last.sha:
         return Ships.from_json(row.ships) if "total" in row.ships else None
-    recall = services.recall
-    if recall.comparing.locked() or recall.unknown.get(row.repo) is not None:
+    caches = services.caches
+    if caches.comparing.locked() or row.repo in caches.unknown_changelogs:
         return None
     found = None
     try:
-        async with recall.comparing, asyncio.timeout(PATIENCE):
+        async with (
+            caches.comparing,
+            asyncio.timeout(services.timing.details_within.total_seconds()),
+        ):
             found = await compare(services.github, scope(row), last.sha, row.sha)
     except (RetryAt, UnknownOutcome, TimeoutError) as trouble:
         log.warning("GitHub does not say what ships now", words=str(trouble))
-        recall.unknown.keep(row.repo, "what ships", NOBODY)
+        caches.unknown_changelogs[row.repo] = row.sha
         return None
     except Rejected as refused:
         log.info("GitHub does not say what ships", words=str(refused))
     async with services.pool.connection() as connection:
-        document = found.to_json() if found else {"since": last.sha}
-        await deployments.keep_ships(connection, row.id, document)
+        await deployments.keep_ships(connection, row.id, last.sha, found)
     return found

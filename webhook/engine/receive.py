@@ -8,7 +8,6 @@ import structlog
 from webhook.config.routing import no_route_words, route
 from webhook.deployments.phases import Phase, follows, phase_of, shorten
 from webhook.engine import transitions
-from webhook.engine.clock import now
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.errors import NotAnEvent
@@ -105,7 +104,7 @@ async def _asked(
     row = await deployments.change(
         connection,
         row,
-        asked_at=now(),
+        asked_at=services.clock(),
         delivery=guid,
         watched=event.watched,
         production=row.production if production is None else production,

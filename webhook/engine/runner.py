@@ -22,28 +22,16 @@ from handlers.contract import (
     ToolUnavailable,
     ToolUnsure,
 )
-from handlers.http import TIMEOUT
 from webhook.config.load import Environment
 from webhook.engine import transitions
-from webhook.engine.clock import now
 from webhook.engine.services import Services, scope
 from webhook.errors import RetryAt, UnknownOutcome
 from webhook.jobs.queue import Elsewhere
 from webhook.store import deployments, machines, output
 from webhook.store.deployments import Conflict, DeploymentRow
+from webhook.timing import Timing
 
 log = structlog.get_logger()
-
-# A command's supervisor ends it at its deadline by itself; this is what it may take for that.
-GRACE = timedelta(seconds=15)
-# A tool that reports is not asked as well, unless it has been silent for so long.
-SILENCE = timedelta(minutes=2)
-# Trouble with a tool that lasts so long is told to everybody.
-TELL_AFTER = timedelta(minutes=1)
-# Seconds: what a tool does not show yet, or cannot say now, is asked for again so often at most.
-LOOK_AGAIN = 2
-# How long a start may be under way in whatever process.
-CALL_MAY_TAKE = timedelta(seconds=TIMEOUT + 2)
 
 
 @dataclass(slots=True)
@@ -56,12 +44,19 @@ class Runner:
     handler: Handler
 
     @property
+    def timing(self) -> Timing:
+        return self.services.timing
+
+    def now(self) -> datetime:
+        return self.services.clock()
+
+    @property
     def deployment(self) -> Deployment:
         return self.services.as_contract(self.row, self.environment)
 
     @property
     def due(self) -> datetime:
-        return self.row.deadline or (self.row.asked_at or now()) + self.environment.timeout
+        return self.row.deadline or (self.row.asked_at or self.now()) + self.environment.timeout
 
     async def take(self) -> datetime | None:
         """When to look again; None: it is over."""
@@ -94,27 +89,27 @@ class Runner:
             gone = await machines.is_gone(connection, place, self.services.place)
         if gone:
             raise ToolRejected("lost: the machine that ran it is gone, or its disk was replaced")
-        raise Elsewhere(place)
+        raise Elsewhere(place, self.now())
 
     def _reports_until(self) -> datetime | None:
         """Until when the tool's own reports are waited for."""
         if self.handler.local or self.row.reported_at is None or self.row.run is None:
             return None
-        until = min(self.row.reported_at + SILENCE, self.due)
-        return until if now() < until else None
+        until = min(self.row.reported_at + self.timing.reports_silent_after, self.due)
+        return until if self.now() < until else None
 
     async def _require_access(self) -> None:
         """Nothing is started that GitHub could not be told of: the App may have been removed."""
         try:
             await self.services.github.require_access(scope(self.row))
         except UnknownOutcome as trouble:
-            raise RetryAt.in_seconds(str(trouble), 5) from trouble
+            raise RetryAt(str(trouble), self.now() + self.timing.access_recheck) from trouble
 
     async def _mark_first(self) -> None:
         """Committed before the tool is asked for the first time."""
         if self.row.started_at is not None:
             return
-        started = now()
+        started = self.now()
         async with self.services.pool.connection() as connection:
             await machines.seen(connection, self.services.place)
             self.row = await deployments.change(
@@ -129,19 +124,20 @@ class Runner:
     async def _run(self) -> Run | None:
         """How the run stands, started now if it was not; None where it is not to start any more."""
         if self.row.run is not None:
-            return await self.handler.check(self.deployment, _as_run(self.row.run))
+            return await self.handler.check(self.deployment, self.row.run)
         found = await self._find()
         if found is not None:
             log.info("run found again", run=found.id)
             return found
         if self.row.ended_at is not None:
             return None
-        if self.row.tried_until and now() < self.row.tried_until:
-            raise RetryAt.in_seconds("an earlier start may have got through", LOOK_AGAIN)
+        if self.row.tried_until and self.now() < self.row.tried_until:
+            again = self.now() + self.timing.recheck_at_least
+            raise RetryAt("an earlier start may have got through", again)
         if self.row.cancel_asked_by is not None:
             await self._never_begun()
             return None
-        if now() >= self.due:
+        if self.now() >= self.due:
             raise ToolRejected(self._given_up(self.row.tool_trouble))
         return await self._start()
 
@@ -157,13 +153,13 @@ class Runner:
     async def _start(self) -> Run:
         hidden = self.handler.appears_within
         if hidden:
-            await self._mark_try(now() + CALL_MAY_TAKE + hidden)
+            await self._mark_try(self.now() + self.timing.claim_lasts + hidden)
         try:
             run = await self.handler.start(self.deployment)
         except ToolUnavailable as trouble:
             if hidden:
                 done = isinstance(trouble, ToolUnsure)
-                await self._mark_end_of_try(now() + hidden if done else None)
+                await self._mark_end_of_try(self.now() + hidden if done else None)
             raise
         log.info("run started", run=run.id, handler=self.row.handler)
         return run
@@ -181,20 +177,21 @@ class Runner:
                 self.row = await self.services.read(self.row.id) or self.row
 
     async def _try_later(self, trouble: ToolUnavailable) -> datetime | None:
-        if now() >= self.due:
-            left = await self._cancel(_as_run(self.row.run)) if self.row.run else ""
+        if self.now() >= self.due:
+            left = await self._cancel(self.row.run) if self.row.run else ""
             await transitions.end(self.services, self.row, self._given_up(f"{trouble}{left}"))
             return None
         if isinstance(trouble, ToolNotReady):
             await transitions.not_ready(self.services, self.row, str(trouble), held=trouble.held)
-            return min(trouble.retry_at or self._next(least=LOOK_AGAIN, most=15), self.due)
+            again = trouble.retry_at or self._recheck(self.timing.not_ready_recheck_at_most)
+            return min(again, self.due)
         if isinstance(trouble, ToolBusy):
-            return min(self._next(least=LOOK_AGAIN, most=60), self.due)
+            return min(self._recheck(self.timing.recheck_at_most), self.due)
         log.warning("tool unavailable", words=str(trouble))
-        told_at = (self.row.tool_trouble_since or now()) + TELL_AFTER
-        lasts = told_at < max(now(), trouble.retry_at or now())
+        told_at = (self.row.tool_trouble_since or self.now()) + self.timing.outage_announced_after
+        lasts = told_at < max(self.now(), trouble.retry_at or self.now())
         self.row = await transitions.wait(self.services, self.row, str(trouble), tell=lasts)
-        return min(trouble.retry_at or self._next(least=LOOK_AGAIN, most=60), self.due)
+        return min(trouble.retry_at or self._recheck(self.timing.recheck_at_most), self.due)
 
     async def _never_begun(self) -> None:
         """Unless its tool cannot say whether an earlier start got through."""
@@ -245,14 +242,13 @@ class Runner:
                 log.exception("the output cannot be read")
 
     async def _settle(self, run: Run) -> datetime | None:
-        grace = GRACE if self.handler.local else timedelta(0)
+        grace = self.timing.command_grace if self.handler.local else timedelta(0)
         if run.state.final:
             await transitions.record(self.services, self.row, run)
             return None
-        if now() < self.due + grace:
+        if self.now() < self.due + grace:
             await transitions.record(self.services, self.row, run)
-            pace = self.handler.pace
-            return min(self._next(least=pace.least, most=pace.most), self.due + grace)
+            return min(self._next_poll(), self.due + grace)
         left = await self._cancel(run)
         timeout = durations.write(self.environment.timeout.total_seconds())
         last = f" ({run.description})" if run.description else ""
@@ -271,11 +267,16 @@ class Runner:
             return f"; its run may go on: {trouble}"
         return ""
 
-    def _next(self, *, least: float, most: float) -> datetime:
+    def _next_poll(self) -> datetime:
+        pace = self.handler.pace
+        least = min(timedelta(seconds=pace.least), self.timing.first_poll_at_most)
+        return self._next(least, timedelta(seconds=pace.most))
+
+    def _recheck(self, most: timedelta) -> datetime:
+        return self._next(self.timing.recheck_at_least, most)
+
+    def _next(self, least: timedelta, most: timedelta) -> datetime:
         """Often at first, then less and less often, the longer it goes on."""
-        since = (now() - self.row.started_at).total_seconds() if self.row.started_at else 0
-        return now() + timedelta(seconds=max(least, min(most, since / 10)))
-
-
-def _as_run(values: dict[str, str]) -> Run:
-    return Run(**{**values, "state": State(values["state"])})  # type: ignore[arg-type]
+        now = self.now()
+        since = now - self.row.started_at if self.row.started_at else timedelta(0)
+        return now + max(least, min(most, since / 10))

@@ -1,9 +1,8 @@
 """What every job needs, opened once a worker."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
 
 import aiohttp
 import structlog
@@ -13,8 +12,7 @@ from handlers import HANDLERS
 from handlers.contract import Deployment, Handler, Workplace
 from handlers.http import Http
 from webhook.config.load import Config, Environment
-from webhook.engine.cache import Recall
-from webhook.engine.clock import now
+from webhook.engine.cache import Caches
 from webhook.github.client import TIMEOUT, GitHub
 from webhook.github.handler_api import ToolsGitHub
 from webhook.github.tokens import Scope
@@ -30,26 +28,24 @@ from webhook.startup import Setup
 from webhook.store import database, deployments, slack_messages
 from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
 # Jobs that one worker does at a time; each holds a connection only now and then.
 CONCURRENCY = 20
 CONNECTIONS = 6
 QUEUE_CONNECTIONS = 3
-# Slack takes about one message a second in a channel.
-SLACK_PACE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """`place` names this machine's data directory, on which commands run. `answers`: whether people
-    can answer in Slack. `slack_pace`: from one call in a channel to the next of its kind."""
+    can answer in Slack."""
 
     config: Config
     pool: AsyncPool
     queue: Queue
     github: GitHub
     slack: Workspaces | None
-    slack_pace: timedelta
     replies: Replies
     answers: bool
     links: Links
@@ -57,14 +53,17 @@ class Services:
     workplace: Workplace
     redactor: Redactor
     place: str
-    recall: Recall = field(default_factory=Recall)
+    timing: Timing
+    clock: Clock
+    handlers: Mapping[str, type[Handler]]
+    caches: Caches
 
     def handler(self, environment: Environment) -> Handler:
-        return HANDLERS[environment.handler](environment.options, self.workplace)
+        return self.handlers[environment.handler](environment.options, self.workplace)
 
     def as_contract(self, row: DeploymentRow, environment: Environment) -> Deployment:
         """The deployment as its handler sees it."""
-        deadline = row.deadline or now() + environment.timeout
+        deadline = row.deadline or self.clock() + environment.timeout
         return Deployment(
             id=row.id,
             repo=row.repo,
@@ -114,7 +113,12 @@ def scope(row: DeploymentRow) -> Scope:
 
 @asynccontextmanager
 async def open_services(
-    setup: Setup, url: str, slack_pace: timedelta = SLACK_PACE
+    setup: Setup,
+    url: str,
+    *,
+    timing: Timing = DEFAULT_TIMING,
+    clock: Clock = utc_now,
+    handlers: Mapping[str, type[Handler]] = HANDLERS,
 ) -> AsyncIterator[Services]:
     settings = setup.settings
     connector = PsycopgConnector(
@@ -122,26 +126,27 @@ async def open_services(
     )
     queue = Queue(connector)
     async with (
-        database.async_pool(url, CONNECTIONS) as pool,
+        database.async_pool(url, CONNECTIONS, timing) as pool,
         queue.app.open_async(),
         aiohttp.ClientSession(
             timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
         ) as session,
     ):
-        github = GitHub(settings, session)
+        github = GitHub(settings, session, clock)
         yield Services(
             config=setup.config,
             pool=pool,
             queue=queue,
             github=github,
-            slack=Workspaces(settings.slack, session, pool, Cipher(setup.secret_keys))
+            slack=Workspaces(
+                settings.slack, session, pool, Cipher(setup.secret_keys), timing=timing, clock=clock
+            )
             if settings.slack.used
             else None,
-            slack_pace=slack_pace,
-            replies=Replies(settings.slack.base_url, session),
+            replies=Replies(settings.slack.base_url, session, clock),
             answers=settings.slack.answers,
-            links=Links(settings.server_url, setup.secret_keys),
-            report_tokens=ReportTokens(settings.server_url, setup.secret_keys),
+            links=Links(settings.server_url, setup.secret_keys, clock),
+            report_tokens=ReportTokens(settings.server_url, setup.secret_keys, clock),
             workplace=Workplace(
                 data_dir=settings.data_dir,
                 environ=setup.environ,
@@ -151,4 +156,8 @@ async def open_services(
             ),
             redactor=Redactor(setup.secrets),
             place=setup.place,
+            timing=timing,
+            clock=clock,
+            handlers=handlers,
+            caches=Caches.empty(timing, clock),
         )

@@ -12,7 +12,6 @@ from itertools import zip_longest
 import structlog
 
 from webhook.deployments.phases import Phase, follows, shorten
-from webhook.engine.clock import now
 from webhook.engine.services import Services, log_about, scope
 from webhook.errors import Forbidden, Invalid, Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import Status
@@ -23,15 +22,8 @@ from webhook.store.timeline import Outbox, Step
 
 log = structlog.get_logger()
 
-# Seconds that a call may be under way in whatever process, and seconds after which one without a
-# clear answer is looked into.
-CALL_MAY_TAKE = 12
-LOOK_AFTER = 3
-# An installation that is gone or suspended may come back; asked every hour, for three days.
-ACCESS_RETRY = 3600
 # GitHub takes 80 writes a minute: where more wait, those that only say other words are left out.
 MOST_WAITING = 20
-GIVE_UP_AFTER = timedelta(days=3)
 
 
 async def tell_github(services: Services, deployment_id: int) -> None:
@@ -51,7 +43,7 @@ async def tell_github(services: Services, deployment_id: int) -> None:
 
 
 async def _tell(services: Services, row: DeploymentRow, step: Step) -> None:
-    if step.outbox == "tried" and step.tried_until and step.tried_until > now():
+    if step.outbox == "tried" and step.tried_until and step.tried_until > services.clock():
         raise RetryAt("a call may be under way", step.tried_until)
     try:
         github_id = await _found(services, row, step)
@@ -60,8 +52,9 @@ async def _tell(services: Services, row: DeploymentRow, step: Step) -> None:
             return
         github_id = github_id or await _written(services, row, step)
     except UnknownOutcome as trouble:
-        await _mark(services, step, "tried", trouble=str(trouble), look_after=LOOK_AFTER)
-        raise RetryAt.in_seconds(str(trouble), LOOK_AFTER) from trouble
+        rest = services.timing.status_lookup_after
+        await _mark(services, step, "tried", trouble=str(trouble), look_after=rest)
+        raise RetryAt(str(trouble), services.clock() + rest) from trouble
     except Forbidden as refused:
         await _no_access(services, step, refused)
     except Rejected as refused:
@@ -89,9 +82,10 @@ async def _found(services: Services, row: DeploymentRow, step: Step) -> int | No
 
 async def _written(services: Services, row: DeploymentRow, step: Step) -> int:
     await services.github.require_access(scope(row))  # so that the claim covers one call only
+    lasts = services.timing.claim_lasts
     async with services.pool.connection() as connection:
-        if not await timeline.claim_call(connection, step, CALL_MAY_TAKE):
-            raise RetryAt.in_seconds("a call is under way", CALL_MAY_TAKE)
+        if not await timeline.claim_call(connection, step, lasts.total_seconds()):
+            raise RetryAt("a call is under way", services.clock() + lasts)
     status = Status(
         state=step.state,
         description=shorten(step.words),
@@ -113,7 +107,7 @@ async def _created(services: Services, row: DeploymentRow, step: Step, status: S
             raise
         # The command or the tool named it; that the deployment ended matters more.
         log.warning("GitHub refuses the environment_url", environment_url=status.environment_url)
-        await _mark(services, step, "tried", look_after=CALL_MAY_TAKE)
+        await _mark(services, step, "tried", look_after=services.timing.claim_lasts)
         bare = replace(status, environment_url="")
         return await services.github.create_status(scope(row), row.id, bare)
 
@@ -123,11 +117,11 @@ def _mark_of(step: Step) -> str:
 
 
 async def _no_access(services: Services, step: Step, refused: Forbidden) -> None:
-    given_up = now() > step.at + GIVE_UP_AFTER
+    given_up = services.clock() > step.at + services.timing.installation_given_up_after
     await _mark(services, step, "refused" if given_up else "waiting", trouble=str(refused))
     log.error("GitHub cannot be told", state=step.state, words=str(refused))
     if not given_up:
-        raise RetryAt.in_seconds(str(refused), ACCESS_RETRY)
+        raise RetryAt(str(refused), services.clock() + services.timing.installation_retry)
 
 
 async def _mark(
@@ -137,7 +131,7 @@ async def _mark(
     *,
     github_id: int | None = None,
     trouble: str = "",
-    look_after: float = 0,
+    look_after: timedelta = timedelta(0),
 ) -> None:
     async with services.pool.connection() as connection:
         await timeline.set_outbox(
@@ -146,5 +140,5 @@ async def _mark(
             outbox,
             github_id=github_id,
             trouble=trouble,
-            look_after=look_after,
+            look_after=look_after.total_seconds(),
         )

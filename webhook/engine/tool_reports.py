@@ -5,12 +5,13 @@ Whether a report counts is judged here, not when it comes in: the tool gets its 
 one deployment is moved by one job at a time.
 """
 
-from typing import Any
+from dataclasses import replace
+from datetime import datetime
 
 from handlers import HANDLERS
+from handlers.contract import State
 from webhook.deployments.phases import Phase, phase_of
 from webhook.engine import transitions
-from webhook.engine.clock import now
 from webhook.engine.services import Services, log_about
 from webhook.engine.transitions import Transition
 from webhook.store import deployments, timeline
@@ -42,17 +43,21 @@ async def _take(
         return row
     move = Transition(phase, step.words, step.environment_url)
     row = await transitions.apply(services, connection, row, move)
-    row = await deployments.change(connection, row, **_known_now(row, phase))
+    row = await deployments.change(connection, row, **_known_now(row, phase, services.clock()))
     words = row.words or transitions.plain_words(row)
     await timeline.judge(connection, step.id, words=words, counted=True)
     return row
 
 
-def _known_now(row: DeploymentRow, phase: Phase) -> dict[str, Any]:
+def _known_now(row: DeploymentRow, phase: Phase, at: datetime) -> deployments.Columns:
     """It need not be asked meanwhile; after its end, not at all. A command is followed anyway."""
-    columns: dict[str, Any] = {"reported_at": now(), "tool_trouble": "", "tool_trouble_since": None}
+    columns: deployments.Columns = {
+        "reported_at": at,
+        "tool_trouble": "",
+        "tool_trouble_since": None,
+    }
     remote = row.handler in HANDLERS and not HANDLERS[row.handler].local
     if remote and phase.final and row.run is not None:
-        ended = phase if phase is not Phase.INACTIVE else Phase.ERROR
-        columns["run"] = {**row.run, "state": ended.value}
+        ended = State(phase) if phase is not Phase.INACTIVE else State.ERROR
+        columns["run"] = replace(row.run, state=ended)
     return columns

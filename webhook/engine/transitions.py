@@ -1,12 +1,10 @@
 """How a deployment's row moves on: phase, step, and what GitHub and Slack are to hear of it."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from handlers import durations
 from handlers.contract import Run, State
 from webhook.deployments.phases import LONGEST_WORDS, Phase, follows, shorten
-from webhook.engine.clock import now
 from webhook.engine.services import Services
 from webhook.store import actions, deployments, timeline
 from webhook.store.database import Async
@@ -38,7 +36,7 @@ async def end(services: Services, row: DeploymentRow, words: str) -> None:
     async with services.pool.connection() as connection, connection.transaction():
         await reports_first(connection, row)
         if row.run is not None:
-            run = {**row.run, "state": State.ERROR.value}
+            run = replace(row.run, state=State.ERROR)
             row = await deployments.change(connection, row, run=run)
         if follows(row.phase, Phase.ERROR):
             await make(services, connection, row, Transition(Phase.ERROR, words))
@@ -56,7 +54,7 @@ async def wait(
     """The tool cannot be asked; kept for the page and, where it lasts, told everybody."""
     trouble = services.redactor.text(trouble)
     async with services.pool.connection() as connection, connection.transaction():
-        since = row.tool_trouble_since or now()
+        since = row.tool_trouble_since or services.clock()
         row = await deployments.change(
             connection, row, tool_trouble=trouble, tool_trouble_since=since
         )
@@ -98,7 +96,7 @@ async def record(services: Services, row: DeploymentRow, run: Run) -> None:
     run = _clean(services, run)
     known = row.run
     while row.run == known:
-        if row.run == asdict(run) and not row.tool_trouble and not _says_more(row, run):
+        if row.run == run and not row.tool_trouble and not _says_more(row, run):
             return
         try:
             await _record(services, row, run)
@@ -131,7 +129,7 @@ async def _record(services: Services, row: DeploymentRow, run: Run) -> None:
     says_more = _says_more(row, run)
     async with services.pool.connection() as connection, connection.transaction():
         row = await deployments.change(
-            connection, row, run=asdict(run), tool_trouble="", tool_trouble_since=None
+            connection, row, run=run, tool_trouble="", tool_trouble_since=None
         )
         if run.state.final:
             await reports_first(connection, row)
@@ -156,7 +154,7 @@ def _says_more(row: DeploymentRow, run: Run) -> bool:
         return True
     if row.reported_at is not None:
         return False  # what the tool says by itself tells more
-    before = row.run["description"] if row.run else None
+    before = row.run.description if row.run else None
     return run.description == before and counts(row, move.phase, shorten(move.words, LONGEST_WORDS))
 
 
@@ -208,11 +206,11 @@ async def apply(
 ) -> DeploymentRow:
     """A move by whoever made it: the row; Slack follows."""
     words = shorten(services.redactor.text(move.words), LONGEST_WORDS)
-    columns: dict[str, Any] = {"phase": move.phase, "words": words}
+    columns: deployments.Columns = {"phase": move.phase, "words": words}
     if move.environment_url:
         columns["environment_url"] = services.redactor.text(move.environment_url)
     if move.phase.final:
-        columns["ended_at"] = row.ended_at or now()
+        columns["ended_at"] = row.ended_at or services.clock()
     row = await deployments.change(connection, row, **columns)
     if row.phase is Phase.SUCCESS:
         for replaced in await deployments.replaced_by(connection, row):

@@ -8,7 +8,7 @@ Nothing here sleeps: a job that has to wait is given a later time.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Self, TypeVar
@@ -22,6 +22,7 @@ from webhook.errors import Forbidden, Rejected, RetryAt
 from webhook.github.errors import NO_CLEAR_ANSWER, no_access_words, understood, unsure
 from webhook.github.tokens import AppTokens, Scope
 from webhook.settings import Settings
+from webhook.timing import Clock, utc_now
 
 # Seconds for one call in all. A call that was begun by somebody who died is over after that.
 TIMEOUT = aiohttp.ClientTimeout(total=10)
@@ -74,7 +75,10 @@ class Installation:
 
 
 class GitHub:
-    def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, settings: Settings, session: aiohttp.ClientSession, clock: Clock = utc_now
+    ) -> None:
+        self._clock = clock
         self._api = GitHubAPI(
             session,
             f"gitploy-relay/{__version__}",
@@ -86,7 +90,7 @@ class GitHub:
         self._wait_until: dict[tuple[int, str], datetime] = {}
         self._app_id: int | None = None
         self._calls = asyncio.Semaphore(MOST_CALLS)
-        self.tokens = AppTokens(self._fetch_token)
+        self.tokens = AppTokens(self._fetch_token, clock)
 
     async def app(self) -> dict[str, Any]:
         """GitHub's description of the App: id, client_id, permissions, events, ..."""
@@ -178,7 +182,7 @@ class GitHub:
         except BadRequest as error:
             if error.status_code == HTTPStatus.UNAUTHORIZED:
                 raise Forbidden(f"GitHub refuses the App's key: {error}") from error
-            raise understood(error) from error
+            raise understood(error, self._clock()) from error
         except NO_CLEAR_ANSWER as error:
             raise unsure(error) from error
 
@@ -198,8 +202,9 @@ class GitHub:
         except BadRequest as error:
             if error.status_code == HTTPStatus.UNAUTHORIZED:
                 # A token so fresh is not known everywhere at once.
-                raise RetryAt.in_seconds("GitHub does not know the new token yet", 10) from error
-            trouble = understood(error)
+                words = "GitHub does not know the new token yet"
+                raise RetryAt.in_seconds(words, 10, self._clock()) from error
+            trouble = understood(error, self._clock())
             if isinstance(trouble, RetryAt):
                 self._wait_until[scope.installation_id, limit] = trouble.at
             raise trouble from error
@@ -209,10 +214,10 @@ class GitHub:
     def _place(self) -> asyncio.Semaphore:
         """One of the calls that may be under way, with the token that it waits for."""
         if self._calls.locked():
-            raise RetryAt.in_seconds("enough calls to GitHub are under way", 0.5)
+            raise RetryAt.in_seconds("enough calls to GitHub are under way", 0.5, self._clock())
         return self._calls
 
     def _heed_limit(self, scope: Scope, limit: str = "core") -> None:
         until = self._wait_until.get((scope.installation_id, limit))
-        if until and until > datetime.now(UTC):
+        if until and until > self._clock():
             raise RetryAt("GitHub's rate limit", until)

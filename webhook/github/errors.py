@@ -29,8 +29,8 @@ NO_CLEAR_ANSWER = (
 )
 
 
-def understood(error: HTTPException) -> RetryAt | Rejected:
-    wait = _asked_to_wait(error)
+def understood(error: HTTPException, now: datetime) -> RetryAt | Rejected:
+    wait = _asked_to_wait(error, now)
     if wait is not None:
         return RetryAt(f"GitHub's rate limit: {error}", wait)
     words = f"GitHub answered {error.status_code.value}: {error}"
@@ -41,11 +41,10 @@ def understood(error: HTTPException) -> RetryAt | Rejected:
     return Rejected(words, error.status_code)
 
 
-def _asked_to_wait(error: HTTPException) -> datetime | None:
+def _asked_to_wait(error: HTTPException, now: datetime) -> datetime | None:
     """When to come back, if this answer is one of GitHub's limits (403 or 429)."""
     if error.status_code not in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
         return None
-    now = datetime.now(UTC)
     headers = error.headers
     if headers.get("retry-after", "").isdigit():
         return now + timedelta(seconds=int(headers["retry-after"]))

@@ -7,8 +7,10 @@ one hour and is scoped to one repository and the permissions that its user needs
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from webhook.timing import Clock
 
 RENEW_BEFORE = timedelta(minutes=5)
 
@@ -37,7 +39,8 @@ class Scope:
 class AppTokens:
     """A cache in front of `fetch`, which asks GitHub and returns its answer (token, expires_at)."""
 
-    def __init__(self, fetch: Callable[[Scope], Awaitable[dict[str, Any]]]) -> None:
+    def __init__(self, fetch: Callable[[Scope], Awaitable[dict[str, Any]]], clock: Clock) -> None:
+        self._clock = clock
         self._fetch = fetch
         self._tokens: dict[Scope, tuple[str, datetime]] = {}
         self._fetching: dict[Scope, asyncio.Task[str]] = {}
@@ -45,7 +48,7 @@ class AppTokens:
     async def get(self, scope: Scope) -> str:
         """All who wait for the same token share one call, and its error."""
         token, renew_at = self._tokens.get(scope, ("", None))
-        if renew_at is not None and datetime.now(UTC) < renew_at:
+        if renew_at is not None and self._clock() < renew_at:
             return token
         fetching = self._fetching.get(scope)
         if fetching is None:

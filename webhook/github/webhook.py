@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 
 import structlog
 from flask import Blueprint, Response, jsonify, request
@@ -16,8 +17,8 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from webhook.jobs.inbox import Intake, NotKept
-from webhook.store.database import PATIENCE
 from webhook.store.deliveries import Received
+from webhook.timing import DEFAULT_TIMING, Timing
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ class Refusal(Exception):
         return response
 
 
-def blueprint(intake: Intake, secrets: Sequence[str]) -> Blueprint:
+def blueprint(intake: Intake, secrets: Sequence[str], timing: Timing = DEFAULT_TIMING) -> Blueprint:
     door = Blueprint("github", __name__)
     keys = [secret.encode() for secret in secrets]
 
@@ -53,7 +54,7 @@ def blueprint(intake: Intake, secrets: Sequence[str]) -> Blueprint:
     def webhook() -> Response:
         try:
             received = _verified(request.headers, keys)
-            _keep(intake, received)
+            _keep(intake, received, timing.connection_within)
         except Refusal as refusal:
             guid = request.headers.get("X-GitHub-Delivery", "")[:100]
             log.warning("delivery refused", delivery=guid, status=refusal.status, why=str(refusal))
@@ -145,9 +146,9 @@ def _signature(key: bytes, body: bytes) -> bytes:
     return b"sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest().encode()
 
 
-def _keep(intake: Intake, received: Received) -> None:
+def _keep(intake: Intake, received: Received, within: timedelta) -> None:
     try:
-        intake.hand_over(received).result(timeout=PATIENCE)
+        intake.hand_over(received).result(timeout=within.total_seconds())
     except (TimeoutError, NotKept):
         raise Refusal(
             503,

@@ -8,7 +8,7 @@ priority: what arrives meanwhile is deferred as NEWS.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
 from procrastinate.jobs import Job
@@ -17,20 +17,18 @@ from webhook.errors import RetryAt
 from webhook.store import jobs
 from webhook.store.database import Async, Sync
 from webhook.store.deployments import Conflict
+from webhook.timing import Clock, Timing
 
 NEWS = 1
 # What is new for Slack comes in its turn, and before what waits to be said there.
 SLACK_WAITS = -1
-# Seconds.
-_SHORT_WAIT = 5
-_LONGEST_WAIT = 60
 
 
 class Elsewhere(RetryAt):
     """The job can be done on the machine of that name only."""
 
-    def __init__(self, place: str) -> None:
-        super().__init__(f"for {place}", datetime.now(UTC))
+    def __init__(self, place: str, at: datetime) -> None:
+        super().__init__(f"for {place}", at)
         self.place = place
 
 
@@ -50,6 +48,10 @@ def slack_lock(deployment_id: int, channel: str) -> str:
 class Patience(BaseRetryStrategy):
     """Again at the time that the job asks for; after a surprise soon, then less and less often."""
 
+    def __init__(self, timing: Timing, clock: Clock) -> None:
+        self._timing = timing
+        self._clock = clock
+
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
         if isinstance(exception, Elsewhere):
             return RetryDecision(retry_at=exception.at, queue=queue_at(exception.place))
@@ -58,10 +60,11 @@ class Patience(BaseRetryStrategy):
             waits = SLACK_WAITS if job.task_name == "tell_slack" else 0
             return RetryDecision(retry_at=exception.at, priority=waits)
         if isinstance(exception, Conflict | asyncio.CancelledError):
-            return RetryDecision(retry_in={"seconds": 0})
+            return RetryDecision(retry_at=self._clock())
         if job.task_name == "advance":  # each look counts as an attempt
-            return RetryDecision(retry_in={"seconds": _SHORT_WAIT})
-        return RetryDecision(retry_in={"seconds": min(2 ** min(job.attempts, 6), _LONGEST_WAIT)})
+            return RetryDecision(retry_at=self._clock() + self._timing.step_retry)
+        rest = timedelta(seconds=2 ** min(job.attempts, 6))
+        return RetryDecision(retry_at=self._clock() + min(rest, self._timing.job_retry_at_most))
 
 
 class Queue:

@@ -7,7 +7,6 @@ really at.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -19,10 +18,6 @@ from webhook.store import deployments, jobs, machines
 from webhook.store.database import Async
 
 log = structlog.get_logger()
-
-# Seconds.
-SWEEP_EVERY = 4.0
-STALLED_AFTER = 12.0
 
 
 class Sweeper:
@@ -54,7 +49,7 @@ class Sweeper:
                 await self._sweep()
             except Exception as error:  # noqa: BLE001 - the next one may go better
                 log.warning("sweep failed", words=str(error))
-            await asyncio.sleep(SWEEP_EVERY)
+            await asyncio.sleep(self._services.timing.rescue_interval.total_seconds())
 
     async def _sweep(self) -> None:
         async with self._services.pool.connection() as connection:
@@ -69,7 +64,8 @@ class Sweeper:
     async def _take_over(self) -> None:
         """What dead workers were at."""
         manager = self._services.queue.app.job_manager
-        for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER):
+        seconds = self._services.timing.worker_stalled_after.total_seconds()
+        for job in await manager.get_stalled_jobs(seconds_since_heartbeat=seconds):
             log.warning("job of a dead worker taken over", job=job.task_name, args=job.task_kwargs)
             await manager.retry_job(job)
 
@@ -85,5 +81,5 @@ class Sweeper:
         for job_id, _ in idle & self._idle:
             log.warning("job whose end was not recorded taken up again", job_id=job_id)
             manager = self._services.queue.app.job_manager
-            await manager.retry_job_by_id_async(job_id, retry_at=datetime.now(UTC))
+            await manager.retry_job_by_id_async(job_id, retry_at=self._services.clock())
         self._idle = idle

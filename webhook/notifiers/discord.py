@@ -132,13 +132,12 @@ class Discord:
         query = {"wait": "true"} if method == "POST" else {}
         query |= {"thread_id": thread} if thread else {}
         response = await call(
-            self._context.http,
+            self._context,
             "Discord",
             method,
             f"{address}{path}?" + "&".join(f"{name}={value}" for name, value in query.items()),
             body=json.dumps(document).encode(),
             headers={"Content-Type": "application/json"},
-            clock=self._context.clock,
         )
         if not response.ok:
             raise _refusal(response)

@@ -8,17 +8,17 @@ connection that broke, 5xx). Other responses come back as they are.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 
 from webhook.errors import RetryAt, UnknownOutcome
+from webhook.notifiers.contract import NotifierContext
 
-TIMEOUT = aiohttp.ClientTimeout(total=10, connect=8)
 LARGEST_RESPONSE = 256 * 1024
 SHORTEST_WAIT, LONGEST_WAIT = 0.5, 3600.0
 # Where somebody limits, or cannot be reached, and does not say for how long.
@@ -44,32 +44,34 @@ class Response:
 
 
 async def call(
-    session: aiohttp.ClientSession,
+    context: NotifierContext,
     who: str,
     method: str,
     url: str,
     *,
     body: bytes,
     headers: Mapping[str, str],
-    clock: Callable[[], datetime],
 ) -> Response:
     """`who` is called, in the text of errors."""
+    # So that "cannot be reached" is told apart from "did not answer".
+    timeout = aiohttp.ClientTimeout(total=context.timeout, connect=context.timeout * 0.8)
     try:
-        async with session.request(
-            method, url, data=body, headers=headers, allow_redirects=False, timeout=TIMEOUT
+        async with context.http.request(
+            method, url, data=body, headers=headers, allow_redirects=False, timeout=timeout
         ) as received:
             response = Response(received.status, await received.content.read(LARGEST_RESPONSE))
             retry_after = received.headers.get("Retry-After", "")
     except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.ConnectionTimeoutError) as no:
-        at = clock() + timedelta(seconds=USUAL_WAIT)
-        raise RetryAt(f"{who} cannot be reached ({type(no).__name__})", at) from None
+        text = f"{who} cannot be reached ({type(no).__name__})"
+        raise RetryAt.in_seconds(text, USUAL_WAIT, context.clock()) from None
     except TimeoutError:
         raise UnknownOutcome(f"{who} did not answer in time") from None
     except (aiohttp.ClientError, OSError) as no:  # without its text, which may hold the address
         raise UnknownOutcome(f"{who} gave no whole answer ({type(no).__name__})") from None
     if response.status == 429:
-        seconds = _wait(response.document().get("retry_after"), retry_after, clock())
-        raise RetryAt(f"{who} limits how often it is called", clock() + timedelta(seconds=seconds))
+        now = context.clock()
+        seconds = _wait(response.document().get("retry_after"), retry_after, now)
+        raise RetryAt.in_seconds(f"{who} limits how often it is called", seconds, now)
     if response.status >= 500:
         raise UnknownOutcome(f"{who} gave no clear answer (HTTP {response.status})")
     return response

@@ -108,7 +108,7 @@ class Webhook:
         event_id = key.replace(".", "-")  # which separates the parts that are signed
         body = json.dumps(_event(message, event_id, self._context.server_url)).encode()
         response = await call(
-            self._context.http,
+            self._context,
             f"the endpoint at {urlsplit(address).hostname}",
             "POST",
             address,
@@ -117,7 +117,6 @@ class Webhook:
                 "Content-Type": f"{CONTENT_TYPE}; charset=utf-8",
                 **signed(event_id, body, self._destination.secret, self._context.clock()),
             },
-            clock=self._context.clock,
         )
         if not response.ok:
             raise Rejected(_reason(response.status, address), response.status)

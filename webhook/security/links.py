@@ -1,9 +1,10 @@
 """Signed links to the page of one deployment. Source: itsdangerous, "URL Safe Serialization"."""
 
-import time
 from collections.abc import Sequence
 
 from itsdangerous import BadData, URLSafeSerializer
+
+from webhook.timing import Clock, utc_now
 
 # Days that a link opens its page, and up to a month more: within a month every link to a page is
 # the same, so that a Slack message is not edited just because its link was signed again.
@@ -17,13 +18,14 @@ _MONTH = 30 * _DAY
 class Links:
     """Signs with the first of the keys, accepts all of them."""
 
-    def __init__(self, server_url: str, secret_keys: Sequence[str]) -> None:
+    def __init__(self, server_url: str, secret_keys: Sequence[str], clock: Clock = utc_now) -> None:
+        self._clock = clock
         self._server_url = server_url
         # itsdangerous wants the newest key last.
         self._serializer = URLSafeSerializer(list(reversed(secret_keys)), salt="deployment-page")
 
     def page(self, repo: str, deployment_id: int) -> str:
-        expires = (int(time.time() + LINK_DAYS * _DAY) // _MONTH + 1) * _MONTH
+        expires = (int(self._clock().timestamp() + LINK_DAYS * _DAY) // _MONTH + 1) * _MONTH
         key = self._serializer.dumps([deployment_id, expires])
         return f"{self._server_url}/deployments/{repo}/{deployment_id}?key={key}"
 
@@ -38,4 +40,4 @@ class Links:
             signed_id, expires = self._serializer.loads(key)
         except (BadData, TypeError, ValueError):
             return False
-        return bool(signed_id == deployment_id and time.time() < expires)
+        return bool(signed_id == deployment_id and self._clock().timestamp() < expires)

@@ -6,7 +6,6 @@ see who read it. Source: itsdangerous, "URL Safe Serialization".
 """
 
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,7 @@ from datetime import datetime
 from itsdangerous import BadData, URLSafeSerializer
 
 from handlers.contract import Report
+from webhook.timing import Clock, utc_now
 
 PREFIX = "grt_"
 # What logs and messages never show, whoever wrote it there. Nothing is asked of what stands before
@@ -32,7 +32,8 @@ class Grant:
 class ReportTokens:
     """Signs with the first of the keys, accepts all of them."""
 
-    def __init__(self, server_url: str, secret_keys: Sequence[str]) -> None:
+    def __init__(self, server_url: str, secret_keys: Sequence[str], clock: Clock = utc_now) -> None:
+        self._clock = clock
         self._api = f"{server_url}/api/v3"
         # itsdangerous wants the newest key last.
         self._serializer = URLSafeSerializer(list(reversed(secret_keys)), salt="report-token")
@@ -52,6 +53,6 @@ class ReportTokens:
             deployment_id, environment, expires = content
         except (BadData, TypeError, ValueError):
             return None
-        if not token.startswith(PREFIX) or time.time() >= expires:
+        if not token.startswith(PREFIX) or self._clock().timestamp() >= expires:
             return None
         return Grant(deployment_id, environment)

@@ -24,11 +24,12 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.slack.blocks.mrkdwn import BlockMessage
+from webhook.slack.scopes import HISTORY
+from webhook.timing import Clock, utc_now
 
 # Seconds for one call.
 TIMEOUT = 10
 METADATA_EVENT = "gitploy_relay_deployment"
-HISTORY_SCOPES = frozenset({"channels:history", "groups:history"})
 
 AGAIN = (
     "install the Slack app again (python -m webhook slack install-link),"
@@ -109,15 +110,16 @@ class Bot:
 class Calls:
     """Those under way in one process, to whatever workspace."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self.clock = clock
         self._all = asyncio.Semaphore(MOST_CALLS)
         self._in_channel: Counter[str] = Counter()
 
     @asynccontextmanager
     async def place(self, channel: str) -> AsyncIterator[None]:
-        """A channel that hangs leaves places to others. Errors: `RetryAt` where there is none."""
+        """A channel that hangs leaves calls for others. Errors: `RetryAt` where none is left."""
         if self._all.locked() or (channel and self._in_channel[channel] >= MOST_IN_A_CHANNEL):
-            raise RetryAt.in_seconds("enough calls to Slack are under way", 0.5)
+            raise RetryAt.in_seconds("enough calls to Slack are under way", 0.5, self.clock())
         self._in_channel[channel] += 1
         try:
             async with self._all:
@@ -201,7 +203,7 @@ class Slack:
 
     async def may_search(self) -> bool:
         """Whether a message could be found again."""
-        return bool((await self.bot()).scopes & HISTORY_SCOPES)
+        return bool((await self.bot()).scopes & HISTORY)
 
     async def find(
         self, channel_id: str, key: str, since: datetime, thread_ts: str = ""
@@ -255,7 +257,8 @@ class Slack:
         except SlackApiError as error:
             raise self._understood(channel, error) from error
         except aiohttp.ClientConnectorError as error:  # it never got there
-            raise RetryAt.in_seconds(f"Slack cannot be reached ({error.strerror})", 5) from error
+            words = f"Slack cannot be reached ({error.strerror})"
+            raise RetryAt.in_seconds(words, 5, self._calls.clock()) from error
         except _NO_CLEAR_ANSWER as error:
             raise UnknownOutcome(f"Slack gave no clear answer ({type(error).__name__})") from error
 
@@ -270,7 +273,8 @@ class Slack:
             wait = response.headers.get("Retry-After", "")
             seconds = int(wait) if wait.isdigit() else WAIT_WITHOUT_A_WORD
             kind = Limited if status == 429 else RetryAt
-            return kind.in_seconds(f"Slack: {code or 'rate limited'}", seconds)
+            words = f"Slack: {code or 'rate limited'}"
+            return kind.in_seconds(words, seconds, self._calls.clock())
         if status >= 500 or code in _UNSURE or not code:
             return UnknownOutcome(f"Slack gave no clear answer (HTTP {status})")
         if code in _GONE:

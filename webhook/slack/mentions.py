@@ -14,8 +14,6 @@ from webhook.slack.targets import Target
 from webhook.slack.workspaces import Workspaces
 from webhook.store.deployments import DeploymentRow
 
-# Seconds that a message waits to know whom to mention.
-PATIENCE = 4
 _GROUP_ID = re.compile(r"S[A-Z0-9]{6,}")
 
 
@@ -38,7 +36,7 @@ async def mention(
     team = target.destination.workspace or ""
     try:
         slack = await workspaces.of(team)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(services.timing.details_within.total_seconds()):
             found = await mention_of(
                 services, slack, (await slack.bot()).team, asked_by, scope(row)
             )

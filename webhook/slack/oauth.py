@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +21,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.settings import SlackSettings
+from webhook.slack.scopes import bot_scopes
+from webhook.timing import Clock, utc_now
 
 TIMEOUT = 10
 # For what is only nice to know.
@@ -84,7 +86,7 @@ def site(slack: SlackSettings) -> str:
 
 def scopes(slack: SlackSettings) -> tuple[str, ...]:
     """What the app asks for."""
-    return tuple(sorted({*slack.scopes, *(["commands"] if slack.answers else [])}))
+    return bot_scopes(slack.scopes, answers=slack.answers)
 
 
 def authorize_url(slack: SlackSettings, redirect_uri: str, state: str) -> str:
@@ -100,7 +102,7 @@ def authorize_url(slack: SlackSettings, redirect_uri: str, state: str) -> str:
 
 def exchange(slack: SlackSettings, code: str, redirect_uri: str) -> Granted:
     """The tokens for a code; `redirect_uri` is the one that the person was sent with."""
-    began = datetime.now(UTC)
+    began = utc_now()
     try:
         answer = _client(slack, TIMEOUT).oauth_v2_access(
             client_id=slack.client_id or "",
@@ -111,7 +113,7 @@ def exchange(slack: SlackSettings, code: str, redirect_uri: str) -> Granted:
         return _granted(_document(answer.data), began)
     except _NO_CLEAR_ANSWER as error:
         # None: what slack_sdk says of an answer may hold parts of it.
-        raise _understood(error) from None
+        raise _understood(error, began) from None
 
 
 def name_of_bot(slack: SlackSettings, token: str) -> str:
@@ -126,7 +128,10 @@ def name_of_bot(slack: SlackSettings, token: str) -> str:
 class SlackOAuth:
     """Refreshes tokens. `resting`: workspaces whose token is not to be refreshed until then."""
 
-    def __init__(self, slack: SlackSettings, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, slack: SlackSettings, session: aiohttp.ClientSession, clock: Clock = utc_now
+    ) -> None:
+        self.clock = clock
         self.resting: dict[str, datetime] = {}
         self._slack = slack
         self._client = AsyncWebClient(
@@ -141,7 +146,7 @@ class SlackOAuth:
 
     async def refresh(self, refresh_token: str) -> Tokens:
         """The old refresh token is good for nothing after that."""
-        began = datetime.now(UTC)
+        began = self.clock()
         try:
             answer = await self._client.oauth_v2_access(
                 client_id=self._slack.client_id or "",
@@ -151,7 +156,7 @@ class SlackOAuth:
             )
             return _tokens(_document(answer.data), began)
         except _NO_CLEAR_ANSWER as error:
-            raise _understood(error) from None
+            raise _understood(error, self.clock()) from None
 
 
 def _client(slack: SlackSettings, timeout: int, token: str | None = None) -> WebClient:
@@ -197,7 +202,7 @@ def _granted(answer: Mapping[str, Any], began: datetime) -> Granted:
     )
 
 
-def _understood(error: Exception) -> RetryAt | UnknownOutcome | SaysNo:
+def _understood(error: Exception, now: datetime) -> RetryAt | UnknownOutcome | SaysNo:
     if not isinstance(error, SlackApiError):
         return UnknownOutcome(f"Slack gave no clear answer ({type(error).__name__})")
     response = error.response
@@ -207,7 +212,7 @@ def _understood(error: Exception) -> RetryAt | UnknownOutcome | SaysNo:
     if status == 429 or code in _LATER:
         wait = response.headers.get("Retry-After", "")
         seconds = int(wait) if wait.isdigit() else WAIT_WITHOUT_A_WORD
-        return RetryAt.in_seconds("Slack limits the calls", seconds)
+        return RetryAt.in_seconds("Slack limits the calls", seconds, now)
     if status >= 500 or code in _UNSURE or not _WORD.fullmatch(code):
         return UnknownOutcome(f"Slack gave no clear answer (HTTP {status})")
     return SaysNo(code)

@@ -5,11 +5,10 @@ anything is posted again. Each call waits for its turn in its channel.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
-from webhook.engine.clock import now
 from webhook.engine.services import Services
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.slack.blocks.message import digest
@@ -21,18 +20,9 @@ from webhook.store import rate_limits, slack_messages
 from webhook.store.deployments import DeploymentRow
 from webhook.store.rate_limits import Slot
 from webhook.store.slack_messages import Purpose, SlackMessage
+from webhook.timing import Timing
 
 log = structlog.get_logger()
-
-# How long a call may be under way in whatever process, and the seconds after which one without a
-# clear answer is looked into.
-CALL_MAY_TAKE = timedelta(seconds=12)
-LOOK_AFTER = (3, 60, 300, 1800, 3600)
-EDIT_REST = timedelta(minutes=1)
-# What Slack refuses is tried again for a day: somebody may invite the bot, or install it again.
-TRY_FOR = timedelta(days=1)
-SHORTEST_REST, LONGEST_REST = timedelta(minutes=1), timedelta(minutes=30)
-_SOON = timedelta(milliseconds=20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +59,8 @@ class Post:
         except Limited as limited:
             raise await self._held(limited, "edit") from limited
         except UnknownOutcome as trouble:
-            raise RetryAt(str(trouble), now() + self._rest(EDIT_REST)) from trouble
+            again = self._now() + self._rest(self._timing.edit_retry_at_most)
+            raise RetryAt(str(trouble), again) from trouble
         except Rejected as refused:
             return await self._in_trouble(known, refused)
         async with self.services.pool.connection() as connection:
@@ -81,7 +72,7 @@ class Post:
         known = await self._known()
         if known.ts:
             return known
-        if known.tried_until and known.tried_until > now():
+        if known.tried_until and known.tried_until > self._now():
             raise RetryAt("a call may be under way", known.tried_until)
         team = self.parent.team if self.parent else self.target.destination.workspace or ""
         try:
@@ -98,7 +89,8 @@ class Post:
         except Limited as limited:
             raise await self._held(limited, "post") from limited
         except UnknownOutcome as trouble:
-            raise RetryAt.in_seconds(str(trouble), LOOK_AFTER[0]) from trouble
+            again = self._now() + self._timing.message_lookups_after[0]
+            raise RetryAt(str(trouble), again) from trouble
         except Gone:
             raise  # of its parent
         except Rejected as refused:
@@ -114,6 +106,13 @@ class Post:
             )
         log.info("Slack told", channel=known.channel, purpose=known.purpose)
         return await self._known()
+
+    @property
+    def _timing(self) -> Timing:
+        return self.services.timing
+
+    def _now(self) -> datetime:
+        return self.services.clock()
 
     @property
     def _key(self) -> str:
@@ -137,8 +136,8 @@ class Post:
             if known.slot_at is not None and known.slot_epoch == epoch:
                 slot = Slot(known.slot_at, epoch)
             else:
-                slot = await rate_limits.take(connection, lane, self.services.slack_pace)
-            due = slot.at <= now() + _SOON
+                slot = await rate_limits.take(connection, lane, self._timing.channel_interval)
+            due = slot.at <= self._now() + self._timing.slot_tolerance
             await slack_messages.keep_slot(connection, known, None if due else slot)
         if not due:
             raise RetryAt("its turn in the channel comes later", slot.at)
@@ -171,10 +170,10 @@ class Post:
 
     async def _posted(self, slack: Slack, known: SlackMessage, message: BlockMessage) -> Posted:
         await slack.bot()  # so that the claim covers one call only
-        seconds = CALL_MAY_TAKE.total_seconds()
+        lasts = self._timing.claim_lasts
         async with self.services.pool.connection() as connection:
-            if not await slack_messages.claim_post(connection, known, seconds):
-                raise RetryAt("a call is under way", now() + CALL_MAY_TAKE)
+            if not await slack_messages.claim_post(connection, known, lasts.total_seconds()):
+                raise RetryAt("a call is under way", self._now() + lasts)
         try:
             return await slack.post(
                 self.parent.channel_id if self.parent else self.target.channel,
@@ -195,14 +194,16 @@ class Post:
         """Where the history cannot be searched, each further try may post it once more: so they
         become rare."""
         searchable = await self._channel_id(known) and await slack.may_search()
-        rest = LOOK_AFTER[0 if searchable else min(known.tries, len(LOOK_AFTER) - 1)]
+        after = self._timing.message_lookups_after
+        rest = after[0 if searchable else min(known.tries, len(after) - 1)]
         async with self.services.pool.connection() as connection:
-            await slack_messages.answer_owed(connection, known, rest)
-        return RetryAt.in_seconds(str(trouble), rest)
+            await slack_messages.answer_owed(connection, known, rest.total_seconds())
+        return RetryAt(str(trouble), self._now() + rest)
 
     def _rest(self, longest: timedelta) -> timedelta:
         """The longer the trouble, the longer."""
-        return max(timedelta(seconds=3), min((now() - self.row.phase_at) / 4, longest))
+        lasted = self._now() - self.row.phase_at
+        return max(self._timing.edit_retry_at_least, min(lasted / 4, longest))
 
     async def _leave_queue(self, known: SlackMessage) -> None:
         async with self.services.pool.connection() as connection:
@@ -217,6 +218,8 @@ class Post:
             await slack_messages.in_trouble(connection, known, words)
         if known.trouble != words:
             log.error("Slack refuses", channel=known.channel, words=words)
-        if now() - self.row.phase_at > TRY_FOR:
+        timing = self._timing
+        if self._now() - self.row.phase_at > timing.refused_given_up_after:
             return known
-        raise RetryAt(words, now() + max(SHORTEST_REST, self._rest(LONGEST_REST)))
+        rest = max(timing.refused_retry_at_least, self._rest(timing.refused_retry_at_most))
+        raise RetryAt(words, self._now() + rest)

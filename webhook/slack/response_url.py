@@ -5,9 +5,12 @@ token; nothing is said of limits, which are heeded as those of the API are).
 Errors: `RetryAt` and `UnknownOutcome` for what may be tried again. What Slack would not take the
 next time either is logged: what was asked for was done all the same.
 The URL is a secret, because whoever has it speaks for the relay; it goes nowhere but to Slack.
+slack_sdk's AsyncWebhookClient does not fit: it follows redirects, which would carry the message
+elsewhere, and in a session that is shared it has no timeout of its own.
 """
 
 import re
+from datetime import datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -23,6 +26,7 @@ from slack_sdk.models.blocks import (
 
 from webhook.errors import RetryAt, UnknownOutcome
 from webhook.slack.blocks.mrkdwn import BlockMessage, plain
+from webhook.timing import Clock, utc_now
 
 log = structlog.get_logger()
 
@@ -48,7 +52,10 @@ def question(text: str, action_id: int, *, button: str) -> BlockMessage:
 class Replies:
     """`base_url` is the API's; answers go to its host, or to the one that belongs to it."""
 
-    def __init__(self, base_url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, base_url: str, session: aiohttp.ClientSession, clock: Clock = utc_now
+    ) -> None:
+        self._clock = clock
         self._session = session
         self._origins = _origins(base_url)
 
@@ -71,7 +78,7 @@ class Replies:
             ) as response:
                 if response.status == 200:
                     return True
-                _require_final(response)
+                _require_final(response, self._clock())
                 log.warning("an answer was not taken by Slack", status=response.status)
         except (aiohttp.ClientError, TimeoutError) as error:
             # Without its words: they may hold the URL.
@@ -79,12 +86,12 @@ class Replies:
         return False
 
 
-def _require_final(response: aiohttp.ClientResponse) -> None:
+def _require_final(response: aiohttp.ClientResponse, now: datetime) -> None:
     """That another try would be answered no better."""
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         wait = response.headers.get("Retry-After", "")
         seconds = min(int(wait), LONGEST_WAIT) if _SECONDS.fullmatch(wait) else 1
-        raise RetryAt.in_seconds("Slack asks to wait with an answer", seconds)
+        raise RetryAt.in_seconds("Slack asks to wait with an answer", seconds, now)
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise UnknownOutcome(f"Slack did not take an answer: HTTP {response.status}")
 

@@ -9,23 +9,26 @@ from webhook.slack.actions.intake import Answer, AnswerIntake
 from webhook.slack.socket_mode import listen
 from webhook.startup import Setup
 from webhook.store.database import sync_pool
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
 CONNECTIONS = 2
 
 
 @asynccontextmanager
-async def listening(setup: Setup, url: str) -> AsyncIterator[None]:
+async def listening(
+    setup: Setup, url: str, timing: Timing = DEFAULT_TIMING, clock: Clock = utc_now
+) -> AsyncIterator[None]:
     """As long as the block lasts; each worker has a connection of its own, which Slack allows."""
     if not setup.settings.slack.app_token:
         yield
         return
-    pool = sync_pool(url, CONNECTIONS)
-    intake = AnswerIntake(pool, setup.config)
+    pool = sync_pool(url, CONNECTIONS, timing)
+    intake = AnswerIntake(pool, setup.config, timing, clock)
 
     async def keep(kind: str, payload: Mapping[str, Any]) -> Answer:
         return await asyncio.to_thread(intake.envelope, kind, payload)
 
-    hearing = asyncio.create_task(listen(setup.settings.slack, keep))
+    hearing = asyncio.create_task(listen(setup.settings.slack, keep, timing))
     try:
         yield
     finally:

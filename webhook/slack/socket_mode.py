@@ -24,6 +24,7 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from webhook.settings import SlackSettings
+from webhook.timing import DEFAULT_TIMING, Timing
 
 log = structlog.get_logger()
 
@@ -31,47 +32,50 @@ log = structlog.get_logger()
 OnEnvelope = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any] | None]]
 
 TIMEOUT = 10
-SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-# slack_sdk connects again by itself, but tries an old address for ever: one that stays without a
-# connection is replaced.
-LOOK_EVERY = 1.0
-WITHOUT_CONNECTION = 15.0
 
 _NO_CONNECTION = (SlackClientError, aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
 
-async def listen(slack: SlackSettings, on_envelope: OnEnvelope) -> None:
+async def listen(
+    slack: SlackSettings, on_envelope: OnEnvelope, timing: Timing = DEFAULT_TIMING
+) -> None:
     """Until it is cancelled."""
-    pause = SHORTEST_PAUSE
+    shortest = timing.socket_retry_at_least.total_seconds()
+    longest = timing.socket_retry_at_most.total_seconds()
+    pause = shortest
     while True:
         try:
-            async for _ in _connected(slack, on_envelope):
-                pause = SHORTEST_PAUSE
+            async for _ in _connected(slack, on_envelope, timing):
+                pause = shortest
             words = "the connection was lost"
         except _NO_CONNECTION as error:
             words = _words(error)
         log.warning("no Socket Mode connection to Slack, tries again", words=words, after=pause)
         await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, longest)
 
 
-async def _connected(slack: SlackSettings, on_envelope: OnEnvelope) -> AsyncIterator[None]:
+async def _connected(
+    slack: SlackSettings, on_envelope: OnEnvelope, timing: Timing
+) -> AsyncIterator[None]:
     """Again and again as long as there is a connection."""
+    lost_after = timing.socket_lost_after.total_seconds()
+    interval = timing.socket_check_interval.total_seconds()
     client = _client(slack)
     client.socket_mode_request_listeners.append(_listener(on_envelope))
     try:
-        async with asyncio.timeout(WITHOUT_CONNECTION):
+        async with asyncio.timeout(lost_after):
             client.wss_uri = await client.issue_new_wss_url()
             await client.connect()  # type: ignore[no-untyped-call]
         log.info("listens to Slack by Socket Mode")
         missing = 0.0
-        while missing < WITHOUT_CONNECTION:
+        while missing < lost_after:
             if await client.is_connected():
                 missing = 0.0
                 yield
             else:
-                missing += LOOK_EVERY
-            await asyncio.sleep(LOOK_EVERY)
+                missing += interval
+            await asyncio.sleep(interval)
     finally:
         with suppress(*_NO_CONNECTION):
             await client.close()  # type: ignore[no-untyped-call]

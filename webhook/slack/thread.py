@@ -7,12 +7,10 @@ a success after a failure are shown in the channel too, because nobody is told o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import pairwise
 
 from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.phases import Phase, phase_of
-from webhook.engine.clock import now
 from webhook.engine.notice import build_notice, notice_entry
 from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, RetryAt
@@ -30,20 +28,12 @@ from webhook.store.timeline import ASKED, Step
 
 # Replies in one thread; what comes after them is told at the end.
 MOST_REPLIES = 30
-# Steps that follow each other so closely, in paces of the channel, are one reply.
-TOGETHER = 5
-# How long a worker of another configuration is waited for.
-KNOWN_ELSEWHERE = timedelta(minutes=5)
 FAILED = (Phase.FAILURE, Phase.ERROR)
 
 
-async def tell_slack(services: Services, deployment_id: int, channel: str = "") -> None:
+async def tell_slack(services: Services, deployment_id: int, channel: str) -> None:
     row = await services.read(deployment_id)
     if row is None or services.slack is None:
-        return
-    if not channel:  # a job that an older version of the relay left
-        async with services.pool.connection() as connection:
-            await services.tell_slack(connection, row)
         return
     log_about(row)
     target = next((one for one in targets(services.config, row) if one.name == channel), None)
@@ -69,15 +59,16 @@ async def _no_longer_named(services: Services, row: DeploymentRow, channel: str)
         there = await slack_messages.newest(connection, row.id, "message", channel)
     if any(message.ts for message in there):
         return Target(channel, channel, living=True, destination=Destination(mentions="none"))
-    if now() - row.phase_at < KNOWN_ELSEWHERE:
-        raise RetryAt("deploy.yml names no such channel here", now() + KNOWN_ELSEWHERE / 10)
+    now, timing = services.clock(), services.timing
+    if now - row.phase_at < timing.unknown_channel_kept:
+        raise RetryAt("deploy.yml names no such channel here", now + timing.unknown_channel_retry)
     return None
 
 
 async def require_newest(services: Services, row: DeploymentRow) -> None:
     newer = await services.read(row.id)
     if newer is not None and newer.version != row.version:
-        raise RetryAt("it has changed meanwhile", now())
+        raise RetryAt("it has changed meanwhile", services.clock())
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +112,8 @@ class Telling:
             replies = await slack_messages.newest(connection, self.row.id, "step", self.target.name)
             after = max((reply.about for reply in replies if reply.ts), default=0)
             new = await timeline.shown(connection, self.row.id, after)
-            failed_before = await slack_messages.newest(
-                connection, self.row.id, "reply", self.target.name
-            )
         # Read after the steps: all of them are known in the row that says what to make of them.
         await require_newest(self.services, self.row)
-        if any(reply.ts for reply in failed_before):  # by an older version of the relay
-            new = [step for step in new if phase_of(step.state) not in FAILED]
         waiting = next((reply for reply in replies if not reply.ts), None)
         begun = waiting.about if waiting and waiting.tries else None
         told = [s for s in new if begun is None or s.turn <= begun]
@@ -142,19 +128,21 @@ class Telling:
         if waiting is None and not urgent and self.row.ended_at is None:
             if len(replies) >= MOST_REPLIES:
                 return
-            together_until = worth[0].at + TOGETHER * self.services.slack_pace
-            if now() < together_until:
+            together_until = worth[0].at + self.services.timing.replies_gathered_for
+            if self.services.clock() < together_until:
                 raise RetryAt("more steps may follow at once", together_until)
         shown = await self._reply(parent, worth, begun or told[-1].turn, urgent=urgent)
         if shown.ts and len(told) < len(new):
-            raise RetryAt("more has happened since that reply was begun", now())
+            raise RetryAt("more has happened since that reply was begun", self.services.clock())
 
     async def _drop(self, waiting: SlackMessage | None) -> None:
         """What this channel does not want to hear any more must not hold back what follows."""
         if waiting is not None:
             async with self.services.pool.connection() as connection:
                 await slack_messages.give_up(connection, waiting)
-            raise RetryAt("goes on behind a reply that is not wanted any more", now())
+            raise RetryAt(
+                "goes on behind a reply that is not wanted any more", self.services.clock()
+            )
 
     async def _reply(
         self, parent: SlackMessage, worth: Sequence[Step], about: int, *, urgent: bool
@@ -171,7 +159,7 @@ class Telling:
         except Gone as gone:
             async with self.services.pool.connection() as connection:
                 await slack_messages.forget(connection, parent)
-            raise RetryAt("the message was deleted", now()) from gone
+            raise RetryAt("the message was deleted", self.services.clock()) from gone
 
     def _worth_telling(self, told: Sequence[Step]) -> list[Step]:
         """What this channel wants to hear, and nothing twice in a row."""

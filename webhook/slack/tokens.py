@@ -11,26 +11,21 @@ no key opens it.
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
 import structlog
 
-from webhook.engine.clock import now
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.security.cipher import Cipher
 from webhook.slack.oauth import SaysNo, SlackOAuth, Tokens
 from webhook.store import slack_installations
 from webhook.store.database import Async, AsyncPool
 from webhook.store.slack_installations import Installation
+from webhook.timing import DEFAULT_TIMING, Timing
 
 log = structlog.get_logger()
 
-REFRESH_BEFORE = timedelta(hours=2)
-# A token that is about to expire might not last until Slack reads it.
-_MARGIN = timedelta(seconds=15)
-# How long a refresh that did not come about is not tried again, while the old token is good.
-_REST = timedelta(seconds=60)
 _AGAIN = "install the Slack app again: python -m webhook slack install-link"
 _ENDS = {
     "invalid_refresh_token": "Slack does not take the refresh token any more",
@@ -54,7 +49,13 @@ class _Ended:
     trouble: str
 
 
-async def token_of(pool: AsyncPool, cipher: Cipher, oauth: SlackOAuth, team: str) -> str:
+async def token_of(
+    pool: AsyncPool,
+    cipher: Cipher,
+    oauth: SlackOAuth,
+    team: str,
+    timing: Timing = DEFAULT_TIMING,
+) -> str:
     """The current token of an installed workspace."""
     async with pool.connection() as connection:
         known = await slack_installations.read(connection, team)
@@ -62,19 +63,20 @@ async def token_of(pool: AsyncPool, cipher: Cipher, oauth: SlackOAuth, team: str
         raise Rejected(f"the Slack app is not installed in workspace {team}; {_AGAIN}")
     if known.trouble:
         raise Rejected(known.trouble)
-    if not _expires_within(known, REFRESH_BEFORE):
+    now = oauth.clock()
+    if not _expires_by(known, now + timing.token_refresh_before):
         return cipher.open(known.token)
-    good = not _expires_within(known, _MARGIN)
-    if good and oauth.resting.get(team, now()) > now():
+    good = not _expires_by(known, now + timing.token_margin)
+    if good and oauth.resting.get(team, now) > now:
         return cipher.open(known.token)
     try:
-        return await _to_its_end(_refreshed(pool, cipher, oauth, team))
+        return await _to_its_end(_refreshed(pool, cipher, oauth, team, timing))
     except (RetryAt, UnknownOutcome, SaysNo) as trouble:
         if not good:
             raise _in_words(trouble) from trouble
         if not isinstance(trouble, _Elsewhere):
             log.warning("a Slack token is not refreshed yet", team=team, words=str(trouble))
-            oauth.resting[team] = now() + _REST
+            oauth.resting[team] = oauth.clock() + timing.token_refresh_retry
         return cipher.open(known.token)
 
 
@@ -92,14 +94,18 @@ async def _to_its_end(refreshed: Coroutine[Any, Any, str]) -> str:
         raise
 
 
-async def _refreshed(pool: AsyncPool, cipher: Cipher, oauth: SlackOAuth, team: str) -> str:
+async def _refreshed(
+    pool: AsyncPool, cipher: Cipher, oauth: SlackOAuth, team: str, timing: Timing
+) -> str:
     async with pool.connection() as connection, connection.transaction():
         mine = await slack_installations.lock(connection, team)
         if mine is None:
-            raise _Elsewhere.in_seconds("the token is being refreshed", 1)
+            again = oauth.clock() + timing.token_refresh_recheck
+            raise _Elsewhere("the token is being refreshed", again)
         if mine.trouble:
             raise Rejected(mine.trouble)
-        if not _expires_within(mine, REFRESH_BEFORE):  # somebody was quicker
+        soon = oauth.clock() + timing.token_refresh_before
+        if not _expires_by(mine, soon):  # somebody was quicker
             return cipher.open(mine.token)
         outcome = await _refresh(connection, cipher, oauth, mine)
     if isinstance(outcome, _Ended):
@@ -136,8 +142,8 @@ async def _end(connection: Async, mine: Installation, code: str) -> _Ended:
     return _Ended(trouble)
 
 
-def _expires_within(installation: Installation, span: timedelta) -> bool:
-    return installation.expires_at is not None and installation.expires_at <= now() + span
+def _expires_by(installation: Installation, at: datetime) -> bool:
+    return installation.expires_at is not None and installation.expires_at <= at
 
 
 def _in_words(trouble: RetryAt | UnknownOutcome | SaysNo) -> RetryAt | UnknownOutcome | Rejected:

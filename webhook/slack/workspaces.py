@@ -6,13 +6,12 @@ Errors: `Rejected` where there is none, or several and nobody said which.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 import aiohttp
 import structlog
 
-from webhook.engine.clock import now
 from webhook.errors import Rejected, RetryAt
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import SlackSettings
@@ -22,12 +21,11 @@ from webhook.slack.tokens import token_of
 from webhook.store import slack_installations
 from webhook.store.database import AsyncPool
 from webhook.store.slack_installations import Installation
+from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
 
 INSTALL = "python -m webhook slack install-link"
-# How long a token of the operator's that Slack refused is not tried again.
-REST = timedelta(minutes=5)
 
 T = TypeVar("T")
 
@@ -56,13 +54,18 @@ class Workspaces:
         session: aiohttp.ClientSession,
         pool: AsyncPool,
         cipher: Cipher,
+        *,
+        timing: Timing,
+        clock: Clock,
     ) -> None:
+        self._timing = timing
+        self._clock = clock
         self._settings = settings
         self._session = session
         self._pool = pool
         self._cipher = cipher
-        self._oauth = SlackOAuth(settings, session)
-        self._calls = Calls()
+        self._oauth = SlackOAuth(settings, session, clock)
+        self._calls = Calls(clock)
         token = settings.bot_token
         self._configured = _Configured(self._client(token)) if token else None
         self._installed: dict[str, _Installed] = {}
@@ -90,7 +93,7 @@ class Workspaces:
             return False
 
     def _usable(self, configured: _Configured) -> Slack:
-        if configured.until and configured.until > now():
+        if configured.until and configured.until > self._clock():
             raise Rejected(configured.dead)
         return configured.slack
 
@@ -101,7 +104,9 @@ class Workspaces:
         if installation.trouble:
             raise Rejected(installation.trouble)
         try:
-            token = await token_of(self._pool, self._cipher, self._oauth, installation.team)
+            token = await token_of(
+                self._pool, self._cipher, self._oauth, installation.team, self._timing
+            )
         except DecryptionError as sealed:
             raise Rejected(str(sealed)) from sealed
         known = self._installed.get(installation.team)
@@ -140,11 +145,12 @@ class Workspaces:
                 await slack_installations.stop_async(connection, team, str(dead))
                 return
             await slack_installations.expire(connection, team)
-        raise RetryAt("the token is refreshed first", now())
+        raise RetryAt("the token is refreshed first", self._clock())
 
     def _rest(self, dead: Dead) -> None:
         assert self._configured is not None
-        self._configured.dead, self._configured.until = str(dead), now() + REST
+        self._configured.dead = str(dead)
+        self._configured.until = self._clock() + self._timing.refused_token_rest
 
 
 def _chosen(installed: list[Installation], team: str) -> Installation:

@@ -26,6 +26,7 @@ from webhook.store import timeline
 from webhook.store.database import Sync, SyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.store.timeline import NewStep, Step
+from webhook.timing import Clock, utc_now
 from webhook.web.bodies import body_of_at_most
 
 log = structlog.get_logger()
@@ -156,11 +157,15 @@ class Tools:
 
 
 def blueprint(
-    pool: SyncPool, server_url: str, secret_keys: Sequence[str], secrets: frozenset[str]
+    pool: SyncPool,
+    server_url: str,
+    secret_keys: Sequence[str],
+    secrets: frozenset[str],
+    clock: Clock = utc_now,
 ) -> Blueprint:
     tools = Tools(
         pool,
-        ReportTokens(server_url, secret_keys),
+        ReportTokens(server_url, secret_keys, clock),
         Documents(server_url),
         Redactor(secrets),
         Queue(),

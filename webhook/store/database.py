@@ -3,19 +3,19 @@
 Connections are in autocommit mode; a transaction is `with connection.transaction():`.
 """
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from webhook.timing import DEFAULT_TIMING, Timing
 
 Sync: TypeAlias = Connection[DictRow]
 Async: TypeAlias = AsyncConnection[DictRow]
 SyncPool: TypeAlias = ConnectionPool[Sync]
 AsyncPool: TypeAlias = AsyncConnectionPool[Async]
 
-# Seconds that a request or a job waits for a connection.
-PATIENCE = 4.0
 # So that a server which is gone without a word is noticed in seconds rather than minutes.
 LIVENESS = {
     "connect_timeout": 4,
@@ -24,39 +24,45 @@ LIVENESS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
-_CONNECTION = {
-    **LIVENESS,
-    "autocommit": True,
-    "row_factory": dict_row,
-    # Nobody holds a row's lock for long; whoever waits for one fails rather than hangs.
-    "options": "-c statement_timeout=30s -c lock_timeout=3s -c timezone=UTC",
-}
 
 
-def connect(url: str) -> Sync:
+def _connection(timing: Timing) -> dict[str, Any]:
+    """Nobody holds a row's lock for long; whoever waits for one fails rather than hangs."""
+    statement, lock = (
+        int(span.total_seconds() * 1000) for span in (timing.statement_within, timing.lock_within)
+    )
+    return {
+        **LIVENESS,
+        "autocommit": True,
+        "row_factory": dict_row,
+        "options": f"-c statement_timeout={statement} -c lock_timeout={lock} -c timezone=UTC",
+    }
+
+
+def connect(url: str, timing: Timing = DEFAULT_TIMING) -> Sync:
     """One connection; `psycopg.OperationalError` where the store does not answer."""
-    return Connection[DictRow].connect(url, **_CONNECTION)  # type: ignore[arg-type]
+    return Connection[DictRow].connect(url, **_connection(timing))
 
 
-def sync_pool(url: str, size: int) -> SyncPool:
+def sync_pool(url: str, size: int, timing: Timing = DEFAULT_TIMING) -> SyncPool:
     return ConnectionPool(
         url,
-        kwargs=_CONNECTION,
+        kwargs=_connection(timing),
         min_size=0,
         max_size=size,
-        timeout=PATIENCE,
+        timeout=timing.connection_within.total_seconds(),
         check=ConnectionPool.check_connection,
         open=True,
     )
 
 
-def async_pool(url: str, size: int) -> AsyncPool:
+def async_pool(url: str, size: int, timing: Timing = DEFAULT_TIMING) -> AsyncPool:
     return AsyncConnectionPool(
         url,
-        kwargs=_CONNECTION,
+        kwargs=_connection(timing),
         min_size=1,
         max_size=size,
-        timeout=PATIENCE,
+        timeout=timing.connection_within.total_seconds(),
         check=AsyncConnectionPool.check_connection,
         open=False,
     )

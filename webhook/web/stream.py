@@ -10,7 +10,6 @@ what is new at once and comes back a little later, which EventSource does by its
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from threading import BoundedSemaphore
 from time import monotonic, sleep
 from typing import Any
@@ -20,6 +19,7 @@ import structlog
 
 from webhook.store import deployments, output, slack_messages, timeline
 from webhook.store.database import Sync, SyncPool
+from webhook.timing import Clock
 from webhook.web.pages.deployment import Known
 from webhook.web.pages.terminal_text import take
 
@@ -58,7 +58,8 @@ class Printed:
 class Live:
     """The streams of one process."""
 
-    def __init__(self, pool: SyncPool, pace: Pace) -> None:
+    def __init__(self, pool: SyncPool, pace: Pace, clock: Clock) -> None:
+        self._clock = clock
         self._pool = pool
         self._pace = pace
         self._slots = BoundedSemaphore(pace.streams)
@@ -68,7 +69,7 @@ class Live:
         held = self._slots.acquire(blocking=False)
         try:
             yield _COME_BACK
-            viewer = _Viewer(self._pool, deployment_id, offset, news)
+            viewer = _Viewer(self._pool, deployment_id, offset, news, self._clock)
             yield from self._follow(viewer) if held else viewer.look()
         except psycopg.Error as error:
             # The browser comes back by itself; the page that it shows stays.
@@ -95,7 +96,10 @@ class Live:
 class _Viewer:
     """How far one page is. `behind`: there may be more output to send at once."""
 
-    def __init__(self, pool: SyncPool, deployment_id: int, offset: int, news: News) -> None:
+    def __init__(
+        self, pool: SyncPool, deployment_id: int, offset: int, news: News, clock: Clock
+    ) -> None:
+        self._clock = clock
         self._pool = pool
         self._id = deployment_id
         self._offset = offset
@@ -125,7 +129,7 @@ class _Viewer:
             yield _event("state", self._news(known))
 
     def _ended(self, known: Known) -> Iterator[str]:
-        if not self.behind and known.settled(datetime.now(UTC)):
+        if not self.behind and known.settled(self._clock()):
             self.done = True
             yield _event("end", {"state": known.row.phase})
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from tests.slack.actions.acting import CREATE, Answering, answering
 from webhook.jobs.queue import Queue
-from webhook.slack.actions import create, respond
 from webhook.store.database import connect
 
 __all__ = ["answering"]
@@ -212,21 +212,22 @@ async def test_githubs_no_is_told_and_one_may_press_again(
 
 
 async def test_a_call_without_a_clear_answer_is_looked_into_and_not_made_twice(
-    answering: Answering, monkeypatch: pytest.MonkeyPatch
+    answering: Answering,
 ) -> None:
     """Made, then cut off, as if the worker had died; made, then 502; never come; asked to wait."""
-    monkeypatch.setattr(create, "LOOK_AFTER", (0.2, 0.3, 0.5))
-    killed, broken = Fault.drop_after(), Fault.status(502, acts=True)
-    for fault in (killed, broken, Fault.drop_before(), Fault.rate_limited(1)):
-        answering.github.faults.add(CREATE, fault)
-    failed = [answering.had(f"broken/unclear/{number}") for number in range(4)]
-    for one in failed:  # each meets one of the faults, all at the same time
-        await answering.slack.press(answering.button("retry", one), "retry", answering.ada)
-    for number, one in enumerate(failed):
-        row = await answering.until_action(lambda row: row["reply"] is None, one)
-        [made] = answering.made(f"broken/unclear/{number}")
-        assert (row["outcome"], row["made"]) == ("done", made.id)
-        assert row["words"] == "Retry, asked for in Slack"
+    lookups = tuple(timedelta(seconds=seconds) for seconds in (0.2, 0.3, 0.5))
+    async with answering.world.timed(deployment_lookups_after=lookups):
+        killed, broken = Fault.drop_after(), Fault.status(502, acts=True)
+        for fault in (killed, broken, Fault.drop_before(), Fault.rate_limited(1)):
+            answering.github.faults.add(CREATE, fault)
+        failed = [answering.had(f"broken/unclear/{number}") for number in range(4)]
+        for one in failed:  # each meets one of the faults, all at the same time
+            await answering.slack.press(answering.button("retry", one), "retry", answering.ada)
+        for number, one in enumerate(failed):
+            row = await answering.until_action(lambda row: row["reply"] is None, one)
+            [made] = answering.made(f"broken/unclear/{number}")
+            assert (row["outcome"], row["made"]) == ("done", made.id)
+            assert row["words"] == "Retry, asked for in Slack"
 
 
 async def test_an_answer_goes_nowhere_but_to_slack(answering: Answering) -> None:
@@ -243,23 +244,22 @@ async def test_an_answer_goes_nowhere_but_to_slack(answering: Answering) -> None
     assert not answering.github.called("POST", "/elsewhere")
 
 
-async def test_slack_that_takes_no_answer_changes_nothing(
-    answering: Answering, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(respond, "RESTS", (0.1, 0.2))
-    failed = answering.had("broken/deaf")
-    answering.slack.faults.add("POST /response/*", Fault.status(500), times=2)
-    answering.slack.faults.add("POST /response/*", Fault.drop_before())
-    await answering.slack.press(answering.button("retry", failed), "retry", answering.ada)
-    row = await answering.until_action(lambda row: row["reply"] is None, failed)
-    assert row["outcome"] == "done"
-    assert len(answering.made("broken/deaf")) == 1
-    assert row["answers"] == 2
-    for fault in (Fault.status(503), Fault.rate_limited(1)):
-        answering.slack.faults.add("POST /response/*", fault)
-    assert "You have asked for that already" in await answering.press(
-        "retry", failed, answering.ada
-    )
+async def test_slack_that_takes_no_answer_changes_nothing(answering: Answering) -> None:
+    retries = (timedelta(seconds=0.1), timedelta(seconds=0.2))
+    async with answering.world.timed(reply_retries_after=retries):
+        failed = answering.had("broken/deaf")
+        answering.slack.faults.add("POST /response/*", Fault.status(500), times=2)
+        answering.slack.faults.add("POST /response/*", Fault.drop_before())
+        await answering.slack.press(answering.button("retry", failed), "retry", answering.ada)
+        row = await answering.until_action(lambda row: row["reply"] is None, failed)
+        assert row["outcome"] == "done"
+        assert len(answering.made("broken/deaf")) == 1
+        assert row["answers"] == 2
+        for fault in (Fault.status(503), Fault.rate_limited(1)):
+            answering.slack.faults.add("POST /response/*", fault)
+        assert "You have asked for that already" in await answering.press(
+            "retry", failed, answering.ada
+        )
 
 
 async def test_what_comes_too_late_is_not_done(answering: Answering) -> None:

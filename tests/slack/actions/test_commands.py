@@ -2,9 +2,7 @@
 
 import asyncio
 import re
-import time
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +11,6 @@ from sandbox.faults import Fault
 from sandbox.slack.model import User
 from sandbox.slack.views import View
 from tests.slack.actions.acting import CREATE, Answering, answering
-from webhook.engine import cache
-from webhook.slack.actions import create, respond, run
 from webhook.store import actions
 from webhook.store.database import connect
 
@@ -91,54 +87,54 @@ async def test_production_waits_until_the_same_person_is_sure(answering: Answeri
     assert len(answering.made("production")) == 1
 
 
-async def test_a_question_is_not_answered_for_ever(
-    answering: Answering, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(respond, "RESTS", (0.1, 0.2))
-    answering.slack.faults.add("POST /response/*", Fault.status(500))  # it is asked once more
-    question = await answering.typed("acme/site production v4", answering.ada)
-    late = "update actions set at = at - interval '61 minutes' where id = %s returning 1"
-    await asyncio.to_thread(answering.world.rows, late, answering.action()["id"])
-    assert (await confirmed(answering, question, answering.ada))["outcome"] == "refused"
-    assert "ask anew" in question.text
+async def test_a_question_is_not_answered_for_ever(answering: Answering) -> None:
+    retries = (timedelta(seconds=0.1), timedelta(seconds=0.2))
+    async with answering.world.timed(reply_retries_after=retries):
+        answering.slack.faults.add("POST /response/*", Fault.status(500))  # it is asked once more
+        question = await answering.typed("acme/site production v4", answering.ada)
+        late = "update actions set at = at - interval '61 minutes' where id = %s returning 1"
+        await asyncio.to_thread(answering.world.rows, late, answering.action()["id"])
+        assert (await confirmed(answering, question, answering.ada))["outcome"] == "refused"
+        assert "ask anew" in question.text
 
 
 async def test_what_github_ends_late_is_found_and_not_asked_for_again(
-    answering: Answering, monkeypatch: pytest.MonkeyPatch
+    answering: Answering,
 ) -> None:
-    monkeypatch.setattr(create, "LOOK_AFTER", (0.1, 2.0, 2.1))
-    monkeypatch.setattr(respond, "LONG_WAIT", timedelta(seconds=1))
-    answering.github.faults.add(CREATE, Fault.drop_before())
-    asked = len(answering.github.called("POST", "/deployments"))
-    before = len(answering.whispers(answering.ada))
-    await answering.slack.command("/deploy", "acme/site stage/slow v6", answering.ada)
-    row = await answering.until_action(lambda row: row["looks"] > 0)
-    mark = f"(relay action {row['id']}-{row['key'][:8]})"
-    late = await answering.github.create_deployment(
-        "acme/site", "v6", environment="stage/slow", description=mark
-    )
-    late.by_app = True
-    waits, done = await answering.whispered(answering.ada, before, 2)
-    assert "goes on looking" in waits.text
-    assert f"/{late.id}?" in done.text
-    assert answering.made("stage/slow") == [late]
-    assert len(answering.github.called("POST", "/deployments")) == asked + 1
+    lookups = tuple(timedelta(seconds=seconds) for seconds in (0.1, 2.0, 2.1))
+    soon = timedelta(seconds=1)
+    async with answering.world.timed(deployment_lookups_after=lookups, wait_announced_after=soon):
+        answering.github.faults.add(CREATE, Fault.drop_before())
+        asked = len(answering.github.called("POST", "/deployments"))
+        before = len(answering.whispers(answering.ada))
+        await answering.slack.command("/deploy", "acme/site stage/slow v6", answering.ada)
+        row = await answering.until_action(lambda row: row["looks"] > 0)
+        mark = f"(relay action {row['id']}-{row['key'][:8]})"
+        late = await answering.github.create_deployment(
+            "acme/site", "v6", environment="stage/slow", description=mark
+        )
+        late.by_app = True
+        waits, done = await answering.whispered(answering.ada, before, 2)
+        assert "goes on looking" in waits.text
+        assert f"/{late.id}?" in done.text
+        assert answering.made("stage/slow") == [late]
+        assert len(answering.github.called("POST", "/deployments")) == asked + 1
 
 
-async def test_that_github_asks_to_wait_is_said_once(
-    answering: Answering, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(respond, "LONG_WAIT", timedelta(0))
-    answering.github.faults.add(CREATE, Fault.rate_limited(1), times=2)
-    before = len(answering.whispers(answering.bob))
-    await answering.slack.command("/deploy", "acme/site stage/wait", answering.bob)
-    waits, done = await answering.whispered(answering.bob, before, 2)
-    assert re.match(r"GitHub asks to wait until \d\d:\d\d UTC; it will be done then", waits.text)
-    assert done.text.startswith("Deploying")
+async def test_that_github_asks_to_wait_is_said_once(answering: Answering) -> None:
+    async with answering.world.timed(wait_announced_after=timedelta(0)):
+        answering.github.faults.add(CREATE, Fault.rate_limited(1), times=2)
+        before = len(answering.whispers(answering.bob))
+        await answering.slack.command("/deploy", "acme/site stage/wait", answering.bob)
+        waits, done = await answering.whispered(answering.bob, before, 2)
+        assert re.match(
+            r"GitHub asks to wait until \d\d:\d\d UTC; it will be done then", waits.text
+        )
+        assert done.text.startswith("Deploying")
 
 
 async def test_what_github_said_of_somebody_holds_there_and_for_a_minute(
-    answering: Answering, monkeypatch: pytest.MonkeyPatch
+    answering: Answering,
 ) -> None:
     lisa = answering.slack.add_user("lisa", "lisa@acme.test")
     answering.github.add_user("lisa-gh", email="lisa@acme.test")
@@ -149,12 +145,12 @@ async def test_what_github_said_of_somebody_holds_there_and_for_a_minute(
     assert "seen no deployment" in (await answering.typed("status acme/hers", lisa)).text
     answering.github.collaborator("acme/site", "lisa-gh", "write")
     assert "may only read" in (await answering.typed("status acme/site", lisa)).text
-    later = SimpleNamespace(monotonic=lambda: time.monotonic() + cache.PERMISSION + 1)
-    monkeypatch.setattr(cache, "time", later)
-    assert "may only read" not in (await answering.typed("status acme/site", lisa)).text
-    answering.github.collaborator("acme/site", "lisa-gh", "read")
-    later.monotonic = lambda: time.monotonic() + 2 * cache.PERMISSION + 2
-    assert "may only read" in (await answering.typed("status acme/site", lisa)).text
+    later = answering.world.timing.permission_cached + timedelta(seconds=1)
+    with answering.world.clock.moved(later):
+        assert "may only read" not in (await answering.typed("status acme/site", lisa)).text
+        answering.github.collaborator("acme/site", "lisa-gh", "read")
+    with answering.world.clock.moved(2 * later):
+        assert "may only read" in (await answering.typed("status acme/site", lisa)).text
 
 
 async def test_the_button_to_roll_back_stays_where_a_commit_was_deployed_again(
@@ -232,14 +228,14 @@ async def test_production_in_the_form_is_asked_for_once_more(answering: Answerin
 
 
 async def test_where_no_form_can_be_opened_it_is_said_how_to_do_without(
-    answering: Answering, monkeypatch: pytest.MonkeyPatch
+    answering: Answering,
 ) -> None:
     answering.slack.faults.add("POST /views.open", Fault.slack("expired_trigger_id"))
     told = await answering.typed("", answering.ada)
     assert "/deploy owner/repo environment [ref]" in told.text
-    monkeypatch.setattr(run, "FORM_WITHIN", timedelta(0))
     opened = len(answering.slack.views.opened)
-    assert "in time" in (await answering.typed("", answering.ada)).text
+    async with answering.world.timed(form_within=timedelta(0)):
+        assert "in time" in (await answering.typed("", answering.ada)).text
     assert len(answering.slack.views.opened) == opened
 
 
@@ -251,7 +247,7 @@ async def test_status_says_where_each_environment_stands(answering: Answering) -
     sha = answering.sha()
     for environment, phase in (("one", "success"), ("two", "failure"), ("ONE", "in_progress")):
         answering.had(environment, phase, repo="acme/quiet", sha=sha, ref="v1")
-    answering.had("three", "error", repo="acme/quiet", run='{"id": "7"}')
+    answering.had("three", "error", repo="acme/quiet", run='{"id": "7", "state": "error"}')
     told = await answering.typed("status ACME/quiet", answering.ada)
     first, stopped, newest, other = told.text.splitlines()
     assert first == "ACME/quiet:"

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,17 +12,17 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from psycopg.rows import dict_row
-from slack_sdk.signature import Clock, SignatureVerifier
+from slack_sdk.signature import SignatureVerifier
 from werkzeug.test import TestResponse
 
 from tests.slack.actions.test_payloads import CONFIG, FIELDS, press
 from webhook.settings import SlackSettings
 from webhook.slack.actions import http
-from webhook.slack.actions import intake as answer_intake
 from webhook.slack.actions.intake import AnswerIntake
 from webhook.store import slack_installations
 from webhook.store.database import connect, sync_pool
 from webhook.store.slack_installations import NewInstallation
+from webhook.timing import Clock, Timing, utc_now
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 SETTINGS = SlackSettings(
@@ -44,9 +44,9 @@ def door(store_url: str) -> Iterator[FlaskClient]:
         yield served(SETTINGS, AnswerIntake(pool, CONFIG))
 
 
-def served(settings: SlackSettings, intake: AnswerIntake) -> FlaskClient:
+def served(settings: SlackSettings, intake: AnswerIntake, clock: Clock = utc_now) -> FlaskClient:
     app = Flask(__name__)
-    app.register_blueprint(http.blueprint(settings, intake))
+    app.register_blueprint(http.blueprint(settings, intake, clock))
     return app.test_client()
 
 
@@ -140,9 +140,7 @@ def test_what_slack_did_not_sign_is_refused(door: FlaskClient, store_url: str) -
     assert len(rows(store_url, "select 1 from actions")) == 1
 
 
-def test_slacks_own_example_is_accepted(
-    door: FlaskClient, store_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slacks_own_example_is_accepted(door: FlaskClient, store_url: str) -> None:
     """From docs.slack.dev/authentication/verifying-requests-from-slack."""
     body = (
         b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id="
@@ -156,8 +154,10 @@ def test_slacks_own_example_is_accepted(
         "X-Slack-Signature": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
     }
     assert send(door, COMMANDS, body, example).status_code == 401  # it is of 2018
-    monkeypatch.setattr(Clock, "now", lambda _: 1531420618.0 + 299)
-    assert send(door, COMMANDS, body, example).status_code == 200
+    then = datetime.fromtimestamp(1531420618 + 299, UTC)
+    with sync_pool(store_url, 3) as pool:
+        door = served(SETTINGS, AnswerIntake(pool, CONFIG), lambda: then)
+        assert send(door, COMMANDS, body, example).status_code == 200
     assert rows(store_url, "select slack_name from actions") == [{"slack_name": "roadrunner"}]
 
 
@@ -242,17 +242,18 @@ def test_a_workspace_that_removes_the_app_is_not_used_any_more(
 
 def test_without_a_signing_secret_nothing_is_taken_and_it_is_said_why() -> None:
     with sync_pool("postgresql://127.0.0.1:1/nowhere", 1) as pool:
-        door = served(replace(SETTINGS, signing_secret=None), AnswerIntake(pool, CONFIG))
+        without = SETTINGS.model_copy(update={"signing_secret": None})
+        door = served(without, AnswerIntake(pool, CONFIG))
         for path in (INTERACTIONS, COMMANDS, EVENTS):
             answer = send(door, path, b"")
             assert answer.status_code == 404
             assert "GITPLOY_SLACK_SIGNING_SECRET" in answer.get_json()["remedy"]
 
 
-def test_where_the_store_is_away_slack_hears_so_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_intake, "PATIENCE", 0.3)
+def test_where_the_store_is_away_slack_hears_so_in_time() -> None:
+    timing = Timing(slack_connection_within=timedelta(seconds=0.3))
     with sync_pool("postgresql://127.0.0.1:1/nowhere", 1) as pool:
-        door = served(SETTINGS, AnswerIntake(pool, CONFIG))
+        door = served(SETTINGS, AnswerIntake(pool, CONFIG, timing))
         answer = send(door, INTERACTIONS, interaction())
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]

@@ -11,7 +11,7 @@ WORDS = "Cancel, asked for in Slack"
 
 
 async def cancel(services: Services, action: Action) -> None:
-    require_in_time(action)
+    require_in_time(services, action)
     row = await row_of(services, action)
     login = await allowed(services, action, scope(row))
     async with services.pool.connection() as connection, connection.transaction():

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from webhook.engine.clock import now
 from webhook.engine.services import Services
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github.deployments import create_deployment, find_deployment
@@ -22,11 +21,6 @@ from webhook.store.actions import Action
 
 log = structlog.get_logger()
 
-# Seconds that a call may be under way in whatever process, and seconds after its end at which it is
-# looked whether one without a clear answer made something.
-CALL_MAY_TAKE = 12
-LOOK_AFTER: tuple[float, ...] = (5, 15, 45)
-
 MakeOrder = Callable[[Services, Action], Awaitable[Order]]
 
 
@@ -37,7 +31,7 @@ async def create(services: Services, action: Action, make_order: MakeOrder) -> N
             log.info("deployment found again", made=made)
             return await _record(services, action, made, action.words)
         await _not_found(services, action)
-    require_in_time(action)
+    require_in_time(services, action)
     order = await make_order(services, action)
     made = await _made(services, action, order)
     log.info("deployment asked for", made=made, environment=order.wanted.environment)
@@ -45,7 +39,7 @@ async def create(services: Services, action: Action, make_order: MakeOrder) -> N
 
 
 async def _found(services: Services, action: Action) -> int | None:
-    if action.tried_until and action.tried_until > now():
+    if action.tried_until and action.tried_until > services.clock():
         raise RetryAt("a call may be under way", action.tried_until)
     repository = await scope_of(services, action)
     return await find_deployment(
@@ -59,13 +53,13 @@ async def _found(services: Services, action: Action) -> int | None:
 
 async def _not_found(services: Services, action: Action) -> None:
     """`RetryAt` until it was looked for often enough."""
-    looks = action.looks + 1
+    looks, after = action.looks + 1, services.timing.deployment_lookups_after
     async with services.pool.connection() as connection:
-        if looks == len(LOOK_AFTER):
+        if looks == len(after):
             return await actions.not_tried(connection, action.id)
-        rest = LOOK_AFTER[looks] - LOOK_AFTER[looks - 1]
-        await actions.not_found(connection, action.id, rest)
-    raise RetryAt.in_seconds("GitHub gave no clear answer", rest)
+        rest = after[looks] - after[looks - 1]
+        await actions.not_found(connection, action.id, rest.total_seconds())
+    raise RetryAt("GitHub gave no clear answer", services.clock() + rest)
 
 
 async def _made(services: Services, action: Action, order: Order) -> int:
@@ -80,15 +74,16 @@ async def _made(services: Services, action: Action, order: Order) -> int:
             environment=wanted.environment,
             ref=wanted.ref,
             words=order.words,
-            seconds=CALL_MAY_TAKE,
+            seconds=services.timing.claim_lasts.total_seconds(),
         ):
-            raise RetryAt.in_seconds("a call is under way", CALL_MAY_TAKE)
+            raise RetryAt("a call is under way", services.clock() + services.timing.claim_lasts)
     try:
         return await create_deployment(services.github, order.scope, wanted)
     except UnknownOutcome as trouble:
+        rest = services.timing.deployment_lookups_after[0]
         async with services.pool.connection() as connection:
-            await actions.answer_owed(connection, action.id, LOOK_AFTER[0])
-        raise RetryAt.in_seconds(str(trouble), LOOK_AFTER[0]) from trouble
+            await actions.answer_owed(connection, action.id, rest.total_seconds())
+        raise RetryAt(str(trouble), services.clock() + rest) from trouble
     except RetryAt:
         async with services.pool.connection() as connection:
             await actions.not_tried(connection, action.id)

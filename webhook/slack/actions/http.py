@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 import structlog
 from flask import Blueprint, Response, jsonify, request
+from slack_sdk.signature import Clock as SlackClock
 from slack_sdk.signature import SignatureVerifier
 
 from webhook.github.webhook import Refusal
@@ -20,6 +21,7 @@ from webhook.jobs.inbox import NotKept
 from webhook.settings import SlackSettings
 from webhook.slack.actions.intake import Answer, AnswerIntake
 from webhook.slack.actions.payloads import Odd
+from webhook.timing import Clock, utc_now
 from webhook.web.bodies import body_of_at_most
 
 log = structlog.get_logger()
@@ -30,9 +32,20 @@ _MOST_FIELDS = 100
 _FORM, _JSON = "application/x-www-form-urlencoded", "application/json"
 
 
-def blueprint(slack: SlackSettings, intake: AnswerIntake) -> Blueprint:
+class _Clock(SlackClock):
+    """Ours, as slack_sdk reads it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self) -> float:
+        return self._clock().timestamp()
+
+
+def blueprint(slack: SlackSettings, intake: AnswerIntake, clock: Clock = utc_now) -> Blueprint:
     door = Blueprint("slack_answers", __name__)
-    verifier = SignatureVerifier(slack.signing_secret) if slack.signing_secret else None
+    secret = slack.signing_secret
+    verifier = SignatureVerifier(secret, _Clock(clock)) if secret else None
 
     def serve(take: Callable[[bytes], Answer], content_type: str) -> Response:
         try:

@@ -12,24 +12,29 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 
 from webhook.config.load import Config
-from webhook.engine.clock import now
 from webhook.jobs.inbox import NotKept
 from webhook.jobs.queue import Queue
 from webhook.slack.actions.command import commanded, submitted
 from webhook.slack.actions.payloads import Asked, Odd, Said, Stopped, Taken, happened, pressed
 from webhook.store import actions, slack_installations
 from webhook.store.database import Sync, SyncPool
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
 log = structlog.get_logger()
-
-# Seconds that are waited for a connection, so that there is time to say that there is none.
-PATIENCE = 2.0
 
 Answer = Mapping[str, Any] | None
 
 
 class AnswerIntake:
-    def __init__(self, pool: SyncPool, config: Config) -> None:
+    def __init__(
+        self,
+        pool: SyncPool,
+        config: Config,
+        timing: Timing = DEFAULT_TIMING,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._connection_within = timing.slack_connection_within.total_seconds()
+        self._clock = clock
         self._pool = pool
         self._config = config
         self._jobs = Queue()
@@ -42,7 +47,7 @@ class AnswerIntake:
             case "block_actions":
                 return self._take(pressed(payload))
             case "view_submission":
-                return self._take(submitted(payload, self._config, now()))
+                return self._take(submitted(payload, self._config, self._clock()))
         return None
 
     def command(self, fields: Mapping[str, str]) -> Answer:
@@ -71,7 +76,10 @@ class AnswerIntake:
         if isinstance(taken, Said):
             return taken.document
         try:
-            with self._pool.connection(PATIENCE) as connection, connection.transaction():
+            with (
+                self._pool.connection(self._connection_within) as connection,
+                connection.transaction(),
+            ):
                 self._keep(connection, taken)
         except (psycopg.Error, ConnectorException) as error:
             log.error("not kept, what somebody asked for in Slack", trouble=type(error).__name__)

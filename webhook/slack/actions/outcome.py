@@ -4,9 +4,9 @@ What the person is told is made of the action's row, so that it can be said afte
 """
 
 from collections.abc import Callable
+from datetime import datetime
 
 from webhook.deployments.labels import phase_label
-from webhook.engine.clock import now
 from webhook.engine.services import Services
 from webhook.slack.blocks.mrkdwn import BlockMessage, bold, escape, link
 from webhook.slack.response_url import question
@@ -73,12 +73,12 @@ def _standing(services: Services, one: Standing) -> str:
     ref = "" if one.ref == one.sha else f"{escape(one.ref, 60)} @ "
     page = link(services.links.page(one.repo, one.deployment_id), str(one.deployment_id))
     label = phase_label(one.phase, held=one.held, started=one.began)
-    about = f"{label.text}, {ref}{one.sha[:7]}, {_age(one)} ({page})"
+    about = f"{label.text}, {ref}{one.sha[:7]}, {_age(one, services.clock())} ({page})"
     return f"{label.sign} *{escape(one.environment, 60)}*: {about}"
 
 
-def _age(one: Standing) -> str:
-    seconds = (now() - one.changed_at).total_seconds()
+def _age(one: Standing, now: datetime) -> str:
+    seconds = (now - one.changed_at).total_seconds()
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
             return f"{int(seconds / size)}{unit} ago"

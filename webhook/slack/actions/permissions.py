@@ -4,7 +4,6 @@ Errors: `NotDone`, with words for that person; `RetryAt` and `UnknownOutcome` wh
 found out now. Where GitHub cannot say whether somebody may do it, they may not.
 """
 
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Literal
 
@@ -12,8 +11,6 @@ import structlog
 
 from webhook.config.load import Environment
 from webhook.config.routing import no_route_words, route
-from webhook.engine.cache import PERMISSION
-from webhook.engine.clock import now
 from webhook.engine.services import Services, scope
 from webhook.errors import Rejected, UnknownOutcome, UserError
 from webhook.github import repositories
@@ -26,8 +23,6 @@ from webhook.store.deployments import DeploymentRow
 
 log = structlog.get_logger()
 
-# What was not begun by then is not begun any more: nobody expects it.
-TOO_LATE = timedelta(minutes=10)
 MAY_DEPLOY = ("write", "admin")
 
 
@@ -39,9 +34,10 @@ class NotDone(UserError):
         self.outcome = outcome
 
 
-def require_in_time(action: Action) -> None:
-    if now() > action.at + TOO_LATE:
-        minutes = int((now() - action.at).total_seconds() / 60)
+def require_in_time(services: Services, action: Action) -> None:
+    waited = services.clock() - action.at
+    if waited > services.timing.action_begins_within:
+        minutes = int(waited.total_seconds() / 60)
         words = f"This came too late: it was asked for {minutes} minutes ago, and nothing was done"
         raise NotDone(f"{words}; ask again", "failed")
 
@@ -107,7 +103,7 @@ async def _know(services: Services, action: Action, login: str) -> None:
 
 async def _permission(services: Services, repository: Scope, login: str) -> str:
     key = (repository.repo.lower(), login.lower())
-    known = services.recall.permissions.get(key)
+    known = services.caches.permissions.get(key)
     if known is not None:
         return known
     try:
@@ -120,7 +116,7 @@ async def _permission(services: Services, repository: Scope, login: str) -> str:
         log.warning("GitHub does not say what somebody may do", words=str(trouble))
         words = f"GitHub does not say now whether {login} may write to {repository.repo}"
         raise NotDone(f"{words}, so nothing was done; try again in a minute") from trouble
-    services.recall.permissions.keep(key, found, PERMISSION)
+    services.caches.permissions[key] = found
     return found
 
 

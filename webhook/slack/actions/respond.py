@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import structlog
 
-from webhook.engine.clock import now
 from webhook.engine.services import Services
 from webhook.errors import RetryAt, UnknownOutcome
 from webhook.slack.actions.outcome import said
@@ -19,10 +18,6 @@ log = structlog.get_logger()
 
 # Slack takes no answer after that.
 REPLY_WITHIN = timedelta(minutes=30)
-# Seconds after which an answer that Slack did not take is tried again.
-RESTS: tuple[float, ...] = (2, 10)
-# A wait that is longer is told of.
-LONG_WAIT = timedelta(seconds=10)
 
 # The words of a question that can be answered no more, and makes room for them.
 TOO_OLD = "This has waited for too long, and nothing was done; ask anew"
@@ -33,7 +28,7 @@ async def reply(services: Services, action: Action) -> None:
     """Once it is known what to say, that it could not be said changes nothing."""
     if action.reply is None:
         return
-    in_time = now() < action.at + REPLY_WITHIN
+    in_time = services.clock() < action.at + REPLY_WITHIN
     message = await said(services, action) if in_time else None
     if message is not None:
         try:
@@ -52,12 +47,13 @@ def _replaces(action: Action) -> bool:
 
 
 async def _try_again(services: Services, action: Action, trouble: RetryAt | UnknownOutcome) -> None:
-    if action.answers >= len(RESTS):
+    rests = services.timing.reply_retries_after
+    if action.answers >= len(rests):
         log.warning("an answer was not taken by Slack", words=str(trouble))
         return
     async with services.pool.connection() as connection:
         await actions.not_answered(connection, action.id)
-    again = RetryAt.in_seconds(str(trouble), RESTS[action.answers])
+    again = RetryAt(str(trouble), services.clock() + rests[action.answers])
     if isinstance(trouble, RetryAt) and trouble.at > again.at:
         again = trouble
     raise again from trouble
@@ -65,7 +61,7 @@ async def _try_again(services: Services, action: Action, trouble: RetryAt | Unkn
 
 async def tell_of_wait(services: Services, action_id: int, later: RetryAt) -> None:
     """Once, so that nobody presses again because nothing happens."""
-    if later.at < now() + LONG_WAIT:
+    if later.at < services.clock() + services.timing.wait_announced_after:
         return
     async with services.pool.connection() as connection:
         action = await actions.read(connection, action_id)

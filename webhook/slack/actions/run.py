@@ -6,27 +6,18 @@ a crash (webhook.slack.actions.create).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
 
 import structlog
 
-from webhook.engine.clock import now
 from webhook.engine.services import Services
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.slack.actions import orders
 from webhook.slack.actions.cancel import cancel
 from webhook.slack.actions.command import choices, is_production
-from webhook.slack.actions.create import CALL_MAY_TAKE, LOOK_AFTER, create
+from webhook.slack.actions.create import create
 from webhook.slack.actions.modal import deploy_form, open_form
 from webhook.slack.actions.payloads import Kind
-from webhook.slack.actions.permissions import (
-    TOO_LATE,
-    NotDone,
-    allowed,
-    require_in_time,
-    routed,
-    scope_of,
-)
+from webhook.slack.actions.permissions import NotDone, allowed, require_in_time, routed, scope_of
 from webhook.slack.actions.reasons import asked_before, refused_words
 from webhook.slack.actions.respond import TOO_OLD, reply, tell_of_wait
 from webhook.store import actions
@@ -34,11 +25,6 @@ from webhook.store.actions import Action, AskedBefore, Outcome
 
 log = structlog.get_logger()
 
-# Slack lets a form be opened for three seconds.
-FORM_WITHIN = timedelta(seconds=2.8)
-# How long a call without a clear answer is looked for, and the most seconds between two looks.
-GIVE_UP_AFTER = timedelta(days=1)
-LONGEST_WAIT = 60
 _HELD = "Waits until it is confirmed"
 _CONFIRMED = "You have confirmed this already; it is being asked for"
 _IN_DOUBT = "GitHub gave no clear answer"
@@ -61,7 +47,7 @@ async def answer(services: Services, action_id: int) -> None:
             raise
         action = await _read(services, action_id) or action
         if action.outcome == "tried":
-            raise RetryAt.in_seconds("somebody else is at it", CALL_MAY_TAKE)
+            raise RetryAt("somebody else is at it", services.clock() + services.timing.claim_lasts)
     await reply(services, action)
 
 
@@ -79,15 +65,16 @@ async def _attempt(services: Services, action: Action) -> None:
 
 async def _do(services: Services, action: Action) -> None:
     """What nobody can answer now is asked again, for as long as the person may still expect it."""
-    if now() > action.at + GIVE_UP_AFTER:
+    if services.clock() > action.at + services.timing.action_given_up_after:
         raise NotDone(f"{_IN_DOUBT}, for a day; {_LOOK_THERE}", "failed")
+    latest = action.at + services.timing.action_begins_within
     try:
         await _ACTS[action.kind](services, action)
     except (RetryAt, UnknownOutcome, Rejected) as trouble:
         known = await _read(services, action.id) or action
         if known.outcome == "tried":
-            raise _in_doubt(known, trouble) from trouble
-        if isinstance(trouble, RetryAt) and trouble.at <= action.at + TOO_LATE:
+            raise _in_doubt(services, known, trouble) from trouble
+        if isinstance(trouble, RetryAt) and trouble.at <= latest:
             raise
         words = str(trouble)
         if isinstance(trouble, Rejected):
@@ -95,14 +82,17 @@ async def _do(services: Services, action: Action) -> None:
         raise NotDone(f"Nothing was done. {words}; ask again later", "failed") from trouble
 
 
-def _in_doubt(action: Action, trouble: RetryAt | UnknownOutcome | Rejected) -> RetryAt | NotDone:
+def _in_doubt(
+    services: Services, action: Action, trouble: RetryAt | UnknownOutcome | Rejected
+) -> RetryAt | NotDone:
     """A call may have got through; it is looked for until GitHub tells."""
     if isinstance(trouble, Rejected):
         return NotDone(f"{_IN_DOUBT}, and cannot be asked: {trouble}; {_LOOK_THERE}", "failed")
     if isinstance(trouble, RetryAt):
         return trouble
-    seconds = (now() - action.at).total_seconds() / 10
-    return RetryAt.in_seconds(str(trouble), min(max(LOOK_AFTER[0], seconds), LONGEST_WAIT))
+    at, timing = services.clock(), services.timing
+    rest = max(timing.deployment_lookups_after[0], (at - action.at) / 10)
+    return RetryAt(str(trouble), at + min(rest, timing.action_lookup_at_most))
 
 
 async def _end(services: Services, action: Action, outcome: Outcome, words: str) -> None:
@@ -129,7 +119,7 @@ async def _deploy(services: Services, action: Action) -> None:
 
 
 async def _hold(services: Services, action: Action) -> None:
-    require_in_time(action)
+    require_in_time(services, action)
     repository = await scope_of(services, action)
     await allowed(services, action, repository)
     ref = await orders.ref_of(services, action, repository)
@@ -149,14 +139,14 @@ async def _confirmed(services: Services, press: Action, confirms: int) -> Action
 
 
 async def _status(services: Services, action: Action) -> None:
-    require_in_time(action)
+    require_in_time(services, action)
     await allowed(services, action, await scope_of(services, action))
     await _end(services, action, "done", "")
 
 
 async def _form(services: Services, action: Action) -> None:
-    where = action.reply
-    if services.slack is None or where is None or now() > action.at + FORM_WITHIN:
+    where, late = action.reply, services.clock() > action.at + services.timing.form_within
+    if services.slack is None or where is None or late:
         raise NotDone(f"The form could not be opened in time; {_TYPED}", "failed")
     names, typed = choices(services.config)
     view = deploy_form(

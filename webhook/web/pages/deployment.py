@@ -27,7 +27,6 @@ LONGEST_PAYLOAD = 100_000
 LONGEST_LINE = 1000
 
 _WEB_URL = re.compile(r"https?://[^\s<>\"\x00-\x20]+", re.IGNORECASE)
-_RUN_OVER = frozenset({"success", "failure", "error"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Known:
     def over(self) -> bool:
         """Nothing is printed any more: it has ended, and so has its run."""
         run = self.row.run
-        return self.row.ended_at is not None and (run is None or run["state"] in _RUN_OVER)
+        return self.row.ended_at is not None and (run is None or run.state.final)
 
     @property
     def held(self) -> bool:
@@ -181,10 +180,11 @@ def _on_github(row: DeploymentRow, kind: str, name: str, words: str) -> Link:
     return Link(f"{base}/{kind}/{quote(name)}" if base else "", words)
 
 
-def _run_url(known: Known) -> Any:
+def _run_url(known: Known) -> str:
     """Of the run, or of what its tool reported last."""
-    reported = [step.log_url for step in known.steps if step.actor == known.row.handler]
-    return (known.row.run or {}).get("url") or next(filter(None, reversed(reported)), "")
+    run, handler = known.row.run, known.row.handler
+    urls = [step.log_url for step in known.steps if step.actor == handler and step.log_url]
+    return run.url if run and run.url else next(reversed(urls), "")
 
 
 def _run_words(row: DeploymentRow) -> str:

@@ -6,7 +6,6 @@ what to do.
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -17,6 +16,7 @@ from jinja2 import Environment
 from webhook import __version__
 from webhook.security.links import LINK_DAYS, Links
 from webhook.store.database import Sync, SyncPool
+from webhook.timing import Clock, utc_now
 from webhook.web import stream as live
 from webhook.web.pages.deployment import Known, present
 from webhook.web.stream import Live, News, Pace
@@ -58,7 +58,9 @@ def problem(status: int, title: str, words: str, remedy: str) -> Response:
     return make_response(page, status)
 
 
-def blueprint(pool: SyncPool, links: Links, pace: Pace | None = None) -> Blueprint:
+def blueprint(
+    pool: SyncPool, links: Links, pace: Pace | None = None, clock: Clock = utc_now
+) -> Blueprint:
     people = Blueprint(
         "people",
         __name__,
@@ -66,7 +68,7 @@ def blueprint(pool: SyncPool, links: Links, pace: Pace | None = None) -> Bluepri
         static_folder="../static",
         static_url_path=STATIC_PATH,
     )
-    watching = Live(pool, pace or Pace())
+    watching = Live(pool, pace or Pace(), clock)
     people.register_error_handler(Problem, Problem.answer)
     people.register_error_handler(psycopg.Error, _store_is_away)
     people.app_errorhandler(404)(_not_here)
@@ -79,7 +81,7 @@ def blueprint(pool: SyncPool, links: Links, pace: Pace | None = None) -> Bluepri
         with pool.connection() as connection:
             known = _known(connection, f"{owner}/{name}", deployment_id)
             printed = live.printed(connection, known)
-        page = present(known, datetime.now(UTC))
+        page = present(known, clock())
         return render_template("deployment.html", page=page, printed=printed, link_days=LINK_DAYS)
 
     @people.get("/deployments/<owner>/<name>/<int:deployment_id>/events")
@@ -87,7 +89,7 @@ def blueprint(pool: SyncPool, links: Links, pace: Pace | None = None) -> Bluepri
         _admit(links, deployment_id)
         with pool.connection() as connection:
             _known(connection, f"{owner}/{name}", deployment_id)
-        stream = watching.events(deployment_id, _offset(), _news(current_app.jinja_env))
+        stream = watching.events(deployment_id, _offset(), _news(current_app.jinja_env, clock))
         # Proxies must not collect what is to be seen at once. Source: nginx, X-Accel-Buffering.
         headers = {"X-Accel-Buffering": "no"}
         return Response(stream, mimetype="text/event-stream", headers=headers)
@@ -130,11 +132,11 @@ def _offset() -> int:
     return int(given) if _OFFSET.fullmatch(given) else 0
 
 
-def _news(templates: Environment) -> News:
+def _news(templates: Environment, clock: Clock) -> News:
     parts = templates.get_template("parts.html").module
 
     def news(known: Known) -> dict[str, Any]:
-        page = present(known, datetime.now(UTC))
+        page = present(known, clock())
         changed = {name: str(getattr(parts, name)(page)) for name in PARTS}
         return {"title": page.title, "tone": page.label.kind, "parts": changed}
 

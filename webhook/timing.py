@@ -1,0 +1,135 @@
+"""How long the relay waits, and what time it is: both are handed in where the process begins.
+
+All durations are `timedelta`s. What a vendor prescribes stays with its client.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _seconds(*values: float) -> tuple[timedelta, ...]:
+    return tuple(timedelta(seconds=value) for value in values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    # The store.
+    # A request or a job waits so long for a connection.
+    connection_within: timedelta = timedelta(seconds=4)
+    # PostgreSQL ends a statement after so long, and one that waits for a row's lock.
+    statement_within: timedelta = timedelta(seconds=30)
+    lock_within: timedelta = timedelta(seconds=3)
+    # What Slack sends waits so long for one, so that there is time to say that there is none.
+    slack_connection_within: timedelta = timedelta(seconds=2)
+
+    # The worker.
+    worker_heartbeat: timedelta = timedelta(seconds=3)
+    # A worker without a heartbeat for so long is dead; others take its jobs.
+    worker_stalled_after: timedelta = timedelta(seconds=12)
+    # Between two searches for jobs and deployments that nobody works on.
+    rescue_interval: timedelta = timedelta(seconds=4)
+    # Between two questions to the queue, where PostgreSQL's notification did not come through.
+    job_poll_interval: timedelta = timedelta(seconds=0.5)
+    # Jobs under way have so long to finish when the worker stops.
+    shutdown_within: timedelta = timedelta(seconds=10)
+    # Before Procrastinate's worker is started again, after it lost the store.
+    worker_restart_pause: timedelta = timedelta(seconds=1)
+    # After an unexpected error in a step of a run; other jobs wait longer with each attempt.
+    step_retry: timedelta = timedelta(seconds=5)
+    job_retry_at_most: timedelta = timedelta(seconds=60)
+
+    # Outgoing calls.
+    # A claimed call may be under way for so long, in whatever process: longer than its time-out.
+    claim_lasts: timedelta = timedelta(seconds=12)
+    # A call without a clear answer is looked up so long after it: a status, a message (if it can
+    # be searched, the first counts), a deployment (from the end of the call to each lookup).
+    status_lookup_after: timedelta = timedelta(seconds=3)
+    message_lookups_after: tuple[timedelta, ...] = _seconds(3, 60, 300, 1800, 3600)
+    deployment_lookups_after: tuple[timedelta, ...] = _seconds(5, 15, 45)
+    # An installation that is gone or suspended may come back.
+    installation_retry: timedelta = timedelta(hours=1)
+    installation_given_up_after: timedelta = timedelta(days=3)
+
+    # Runs.
+    # Between two checks of a run: its handler's pace, whose least is bounded by this.
+    first_poll_at_most: timedelta = timedelta(minutes=1)
+    # What a tool does not show yet, or cannot say now, is asked again after this at least, and
+    # later at longer intervals: of a tool that is not ready, and of one that is busy or away.
+    recheck_at_least: timedelta = timedelta(seconds=2)
+    not_ready_recheck_at_most: timedelta = timedelta(seconds=15)
+    recheck_at_most: timedelta = timedelta(seconds=60)
+    # GitHub gave no clear answer whether the App has access.
+    access_recheck: timedelta = timedelta(seconds=5)
+    # An outage of a tool that lasts so long is announced.
+    outage_announced_after: timedelta = timedelta(minutes=1)
+    # A tool that reports is not polled as well, unless it was silent for so long.
+    reports_silent_after: timedelta = timedelta(minutes=2)
+    # A command's supervisor ends it at its deadline by itself, and may take so long for that.
+    command_grace: timedelta = timedelta(seconds=15)
+
+    # Messages in Slack.
+    # From one call in a channel to the next of its kind: Slack takes about one a second.
+    channel_interval: timedelta = timedelta(seconds=1)
+    # A slot that is so near counts as due.
+    slot_tolerance: timedelta = timedelta(milliseconds=20)
+    # Entries of a timeline that follow each other so closely share one reply.
+    replies_gathered_for: timedelta = timedelta(seconds=5)
+    # A message waits so long for GitHub and Slack to say what changed and whom to mention.
+    details_within: timedelta = timedelta(seconds=4)
+    # GitHub could not say what changed, and is not asked about that repository for so long.
+    changelog_error_cached: timedelta = timedelta(minutes=1)
+    # A channel that only another worker's deploy.yml may name is waited for.
+    unknown_channel_kept: timedelta = timedelta(minutes=5)
+    unknown_channel_retry: timedelta = timedelta(seconds=30)
+    # The longer an error lasts, the longer the wait: of an edit, and of what Slack refuses.
+    edit_retry_at_least: timedelta = timedelta(seconds=3)
+    edit_retry_at_most: timedelta = timedelta(minutes=1)
+    refused_retry_at_least: timedelta = timedelta(minutes=1)
+    refused_retry_at_most: timedelta = timedelta(minutes=30)
+    # Somebody may invite the bot, or install it again.
+    refused_given_up_after: timedelta = timedelta(days=1)
+
+    # Workspaces and their tokens.
+    # An operator's token that Slack refused is not used for so long.
+    refused_token_rest: timedelta = timedelta(minutes=5)
+    token_refresh_before: timedelta = timedelta(hours=2)
+    # A token that expires so soon might not last until Slack reads it.
+    token_margin: timedelta = timedelta(seconds=15)
+    # After a refresh that failed, while the old token is good.
+    token_refresh_retry: timedelta = timedelta(minutes=1)
+    # Somebody else refreshes it now.
+    token_refresh_recheck: timedelta = timedelta(seconds=1)
+
+    # What people ask for in Slack.
+    # What was not begun by then is not begun any more: nobody expects it.
+    action_begins_within: timedelta = timedelta(minutes=10)
+    # A call without a clear answer is looked up for so long, and so often at least.
+    action_given_up_after: timedelta = timedelta(days=1)
+    action_lookup_at_most: timedelta = timedelta(minutes=1)
+    # Slack lets a form be opened for three seconds.
+    form_within: timedelta = timedelta(seconds=2.8)
+    # A longer wait is announced to who asked.
+    wait_announced_after: timedelta = timedelta(seconds=10)
+    # A reply that Slack did not take is tried again.
+    reply_retries_after: tuple[timedelta, ...] = _seconds(2, 10)
+    # How long it is remembered who somebody is, that nobody is known, what somebody may do.
+    person_cached: timedelta = timedelta(minutes=10)
+    nobody_cached: timedelta = timedelta(minutes=1)
+    permission_cached: timedelta = timedelta(minutes=1)
+
+    # Socket Mode.
+    socket_retry_at_least: timedelta = timedelta(seconds=1)
+    socket_retry_at_most: timedelta = timedelta(minutes=1)
+    socket_check_interval: timedelta = timedelta(seconds=1)
+    # slack_sdk tries an old address for ever: a client without a connection is replaced.
+    socket_lost_after: timedelta = timedelta(seconds=15)
+
+
+DEFAULT_TIMING = Timing()
