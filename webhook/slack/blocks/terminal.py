@@ -202,6 +202,7 @@ def _sample(environment: Environment, repo: str, setup: Setup) -> DeploymentNoti
         task="deploy",
         requested_by="octocat",
         phase=Phase.SUCCESS,
+        changed_at=datetime.now(UTC),
         description="",
         held=False,
         started=True,
