@@ -115,9 +115,7 @@ async def test_a_place_that_limits_is_asked_later_and_others_do_not_wait(
         assert len(there.discord.posted("deploys")) == 1
 
 
-async def test_why_a_place_rejects_a_message_is_kept(
-    store_url: str, tmp_path: Path
-) -> None:
+async def test_why_a_place_rejects_a_message_is_kept(store_url: str, tmp_path: Path) -> None:
     async with everywhere(store_url, tmp_path) as there:
         there.discord.webhooks.clear()
         await there.world.deploy()
