@@ -14,6 +14,7 @@ from procrastinate import App, JobContext
 from procrastinate.worker import Worker
 
 from webhook.engine.advance import advance
+from webhook.engine.notify import notify
 from webhook.engine.receive import receive
 from webhook.engine.services import CONCURRENCY, Services
 from webhook.engine.statuses import tell_github
@@ -22,7 +23,6 @@ from webhook.errors import RetryAt
 from webhook.jobs.queue import Patience, queue_at
 from webhook.jobs.rescue import Sweeper
 from webhook.slack.actions.run import answer
-from webhook.slack.thread import tell_slack
 from webhook.store import deliveries
 from webhook.store.deployments import Conflict
 from webhook.store.jobs import DEFAULT_QUEUE
@@ -53,7 +53,7 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "nudge": look_once,
     "take_reports": take_reports,
     "tell_github": tell_github,
-    "tell_slack": tell_slack,
+    "notify": notify,
     "answer": answer,
 }
 

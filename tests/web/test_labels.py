@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -40,9 +41,8 @@ def test_page_and_slack_say_the_same_of_a_deployment(
     rows.deployment()
     rows.step(state="in_progress", held=held)
     ended = BEGIN if phase.final else None
-    rows.change(phase=phase, ended_at=ended)
-    if started:
-        rows.change(run=RUN)
+    run: dict[str, Any] = {"run": RUN} if started else {}
+    rows.change(phase=phase, ended_at=ended, **run)
     label = phase_label(phase, held=held, started=started)
     assert look(browser).text.startswith(f"{label.text.capitalize()}: acme/web to staging")
     notice = replace(RUNNING, phase=phase, held=held, started=started)

@@ -15,7 +15,7 @@ from webhook.store import actions, deployments, timeline
 from webhook.store.actions import Action
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
-from webhook.store.timeline import Step
+from webhook.store.timeline import TimelineEntry
 
 log = structlog.get_logger()
 
@@ -62,14 +62,14 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
     )
 
 
-def notice_entry(step: Step) -> NoticeEntry:
+def notice_entry(entry: TimelineEntry) -> NoticeEntry:
     return NoticeEntry(
-        at=step.at,
-        state="" if step.state == timeline.ASKED else step.state,
-        description=step.words,
-        actor=step.actor,
-        log_url=step.log_url,
-        held=step.held,
+        at=entry.at,
+        state="" if entry.state == timeline.ASKED else entry.state,
+        description=entry.description,
+        actor=entry.actor,
+        log_url=entry.log_url,
+        held=entry.held,
     )
 
 

@@ -85,9 +85,9 @@ class Notifier(Protocol):
 
     def __init__(self, destination: Any, context: NotifierContext) -> None: ...
 
-    async def prepare(self, message: Message) -> None:
-        """All that may wait or fail before a call: a turn under a rate limit, a token. Errors:
-        `RetryAt`, `Rejected`."""
+    async def prepare(self, message: Message, key: str, ref: Ref | None) -> None:
+        """All that may wait or fail before a `send`, or before an `edit` where there is a `ref`: a
+        turn under a rate limit, a token. Errors: `RetryAt`, `Rejected`, `UnknownOutcome`."""
         ...
 
     def digest(self, message: Message) -> str:
@@ -97,6 +97,11 @@ class Notifier(Protocol):
     async def find(self, message: Message, key: str, since: datetime) -> Ref | None:
         """The message of an earlier `send` with this key that got through, though nobody recorded
         it; None where there is none, or where nobody can tell: then it is sent again."""
+        ...
+
+    async def findable(self, message: Message) -> bool:
+        """Whether `find` can look at all. Where it cannot, a message whose answer got lost is sent
+        again more and more rarely, because it may be there each time."""
         ...
 
     async def send(self, message: Message, key: str) -> Ref:

@@ -97,7 +97,7 @@ class Discord:
         self._destination = destination
         self._context = context
 
-    async def prepare(self, message: Message) -> None:
+    async def prepare(self, message: Message, key: str, ref: Ref | None) -> None:
         """Nothing can be known beforehand."""
 
     def digest(self, message: Message) -> str:
@@ -106,6 +106,9 @@ class Discord:
 
     async def find(self, message: Message, key: str, since: datetime) -> Ref | None:
         return None
+
+    async def findable(self, message: Message) -> bool:
+        return False
 
     async def send(self, message: Message, key: str) -> Ref:
         thread = self._destination.thread_id if message.purpose == "main" else None

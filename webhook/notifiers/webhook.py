@@ -91,7 +91,7 @@ class Webhook:
         self._destination = destination
         self._context = context
 
-    async def prepare(self, message: Message) -> None:
+    async def prepare(self, message: Message, key: str, ref: Ref | None) -> None:
         """Nothing can be known beforehand."""
 
     def digest(self, message: Message) -> str:
@@ -100,6 +100,9 @@ class Webhook:
 
     async def find(self, message: Message, key: str, since: datetime) -> Ref | None:
         return None
+
+    async def findable(self, message: Message) -> bool:
+        return False
 
     async def send(self, message: Message, key: str) -> Ref:
         address = self._destination.address(main=message.purpose != "alert")

@@ -99,12 +99,12 @@ async def tell_there(
     known = await actions.read(connection, action.id)
     if row is None or known is None:
         return
-    step = timeline.NewStep(
+    entry = timeline.NewEntry(
         actor=known.login,
         state=timeline.ASKED,
-        words=words,
+        description=words,
         log_url=services.links.page(row.repo, made) if made is not None else "",
         counted=False,
     )
-    await timeline.add(connection, row.id, step)
-    await services.tell_slack(connection, row)
+    await timeline.add(connection, row.id, entry)
+    await services.notify(connection, row)

@@ -65,11 +65,7 @@ async def tell_of_wait(services: Services, action_id: int, later: RetryAt) -> No
         return
     async with services.pool.connection() as connection:
         action = await actions.read(connection, action_id)
-        if (
-            action is None
-            or action.reply is None
-            or (action.outcome == "tried" and not action.looks)
-        ):
+        if action is None or action.reply is None or (action.claimed and not action.lookups):
             return
         if not await actions.note(connection, action.id):
             return
@@ -80,7 +76,7 @@ async def tell_of_wait(services: Services, action_id: int, later: RetryAt) -> No
 
 
 def _waits(action: Action, later: RetryAt) -> str:
-    if action.outcome == "tried":
+    if action.claimed:
         return _IN_DOUBT
     who = "Slack" if str(later).startswith("Slack") else "GitHub"
     until = later.at + timedelta(minutes=1)  # in whole minutes, and not too early

@@ -15,9 +15,9 @@ from handlers import durations
 from webhook.deployments.labels import Label, entry_label, phase_label
 from webhook.deployments.phases import Phase, shorten
 from webhook.store.deployments import DeploymentRow
-from webhook.store.slack_messages import SlackMessage
-from webhook.store.timeline import Step
-from webhook.web.pages.messages import slack_notes
+from webhook.store.outbox import Entry
+from webhook.store.timeline import TimelineEntry
+from webhook.web.pages.messages import message_notes
 from webhook.web.pages.terminal_text import harmless
 
 # How long after the end the page still waits for GitHub and Slack to be told.
@@ -34,8 +34,8 @@ class Known:
     """All that the store knows of a deployment but its output; equal while nothing changes."""
 
     row: DeploymentRow
-    steps: list[Step]
-    messages: list[SlackMessage]
+    timeline: list[TimelineEntry]
+    messages: list[Entry]
 
     @property
     def over(self) -> bool:
@@ -46,7 +46,7 @@ class Known:
     @property
     def held(self) -> bool:
         """It waits for a person now."""
-        counted = [step for step in self.steps if step.counted]
+        counted = [entry for entry in self.timeline if entry.counted]
         return bool(counted) and self.row.ended_at is None and counted[-1].held
 
     def settled(self, now: datetime) -> bool:
@@ -56,9 +56,9 @@ class Known:
         return not self._untold() or now > self.row.ended_at + LINGER
 
     def _untold(self) -> bool:
-        return any(step.outbox in ("reported", "waiting", "tried") for step in self.steps) or any(
-            not message.ts and not message.trouble for message in self.messages
-        )
+        return any(
+            not entry.judged or entry.outbox in ("waiting", "claimed") for entry in self.timeline
+        ) or any(message.state in ("waiting", "claimed") for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,8 @@ def present(known: Known, now: datetime) -> Page:
         run=_link(_run_url(known), _run_words(row)),
         environment_link=_link(row.environment_url, _line(row.environment_url)),
         payload=_payload(row.payload),
-        steps=tuple(_step(step, row) for step in known.steps),
-        slack=tuple(Note(*said) for said in slack_notes(known.messages)),
+        steps=tuple(_step(entry, row) for entry in known.timeline),
+        slack=tuple(Note(*said) for said in message_notes(known.messages)),
         over=known.over,
         live=not known.settled(now),
     )
@@ -183,7 +183,7 @@ def _on_github(row: DeploymentRow, kind: str, name: str, words: str) -> Link:
 def _run_url(known: Known) -> str:
     """Of the run, or of what its tool reported last."""
     run, handler = known.row.run, known.row.handler
-    urls = [step.log_url for step in known.steps if step.actor == handler and step.log_url]
+    urls = [one.log_url for one in known.timeline if one.actor == handler and one.log_url]
     return run.url if run and run.url else next(reversed(urls), "")
 
 
@@ -231,37 +231,37 @@ def _unpacked(text: str) -> Any:
     return found if isinstance(found, dict | list) else text
 
 
-def _step(step: Step, row: DeploymentRow) -> StepView:
-    links = [_link(step.log_url, "log"), _link(step.environment_url, "environment")]
+def _step(entry: TimelineEntry, row: DeploymentRow) -> StepView:
+    links = [_link(entry.log_url, "log"), _link(entry.environment_url, "environment")]
     return StepView(
-        id=step.id,
-        label=_entry_label(step, row),
-        at=_moment(step.at),
-        words=_line(step.words),
-        actor=_line(step.actor) or "somebody",
+        id=entry.id,
+        label=_entry_label(entry, row),
+        at=_moment(entry.at),
+        words=_line(entry.description),
+        actor=_line(entry.actor) or "somebody",
         links=tuple(link for link in links if link),
-        counted=step.counted,
-        github=_github(step),
+        counted=entry.counted,
+        github=_github(entry),
     )
 
 
-def _entry_label(step: Step, row: DeploymentRow) -> Label:
-    label = entry_label(step.state, held=step.held, started=row.run is not None)
+def _entry_label(entry: TimelineEntry, row: DeploymentRow) -> Label:
+    label = entry_label(entry.state, held=entry.held, started=row.run is not None)
     return label._replace(text=_line(label.text) or "unknown")
 
 
-def _github(step: Step) -> Note | None:
-    """Whether GitHub has a step of ours; None for a step that somebody else reported."""
-    trouble = _line(step.trouble)
-    match step.outbox:
+def _github(entry: TimelineEntry) -> Note | None:
+    """Whether GitHub has an entry of ours; None for one that somebody else reported."""
+    error = _line(entry.error)
+    match entry.outbox:
         case "sent":
             return Note("good", "GitHub has it")
-        case "refused":
-            return Note("bad", f"GitHub refused it: {trouble}" if trouble else "GitHub refused it")
+        case "rejected":
+            return Note("bad", f"GitHub refused it: {error}" if error else "GitHub refused it")
         case "skipped":
             return Note("good", "not sent: more had been reported by then")
-        case "waiting" | "tried" if trouble:
-            return Note("waiting", f"GitHub does not have it yet: {trouble}")
-        case "waiting" | "tried":
+        case "waiting" | "claimed" if error:
+            return Note("waiting", f"GitHub does not have it yet: {error}")
+        case "waiting" | "claimed":
             return Note("waiting", "on its way to GitHub")
     return None
