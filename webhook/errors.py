@@ -12,6 +12,10 @@ class UserError(RelayError):
     """Carries words that are safe to show: no secrets, and what to do about it."""
 
 
+class Excluded(RelayError):
+    """What somebody else has begun or done excludes it."""
+
+
 class NotAnEvent(UserError):
     """A delivery whose body is not what GitHub sends for its event."""
 
@@ -50,6 +54,10 @@ class Rejected(RelayError):
 
 class Invalid(Rejected):
     """What was sent is not to the other side's liking (422)."""
+
+
+class Gone(Rejected):
+    """The message that is to be edited or replied to was deleted."""
 
 
 class Forbidden(Rejected):

@@ -15,7 +15,7 @@ import aiohttp
 import psycopg
 import pytest
 
-from handlers.contract import Report
+from handlers.contract import ReportCredentials
 from sandbox.github.model import Deployment
 from tests.conftest import in_database
 from tests.world import DEPLOY_YML, World, live, until
@@ -67,7 +67,7 @@ class Tool:
 
     world: World
     deployment: Deployment
-    report: Report
+    report: ReportCredentials
     gate: Path
 
     @property
@@ -120,8 +120,8 @@ class Tool:
         return heard
 
     def kept(self) -> list[dict[str, Any]]:
-        """The tool's own steps."""
-        query = "select * from steps where deployment_id = %s and actor = 'command' order by id"
+        """The tool's own entries."""
+        query = "select * from timeline where deployment_id = %s and actor = 'command' order by id"
         return self.world.rows(query, self.id)
 
     async def execute(self, query: str, *values: Any) -> None:

@@ -1,4 +1,4 @@
-"""The recipes of docs/reporting.md that can be run here work as they stand there."""
+"""The recipes of docs/how-to/report-from-a-tool.md that can run here work as they stand there."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from tests.status_api.reporting import CLIENTS, Tool, at_work, needed, octokit, shared_world
 
-PAGE = (Path(__file__).parents[2] / "docs" / "reporting.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "report-from-a-tool.md").read_text()
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -45,7 +45,7 @@ async def test_each_recipe_reports_with_what_a_commands_variables_say(tool: Tool
         )
         _, trouble = await process.communicate(recipe.encode())
         assert process.returncode == 0, trouble.decode()
-    assert [step["words"] for step in tool.kept()] == ["2 of 5 hosts done"] * len(recipes)
+    assert [entry["description"] for entry in tool.kept()] == ["2 of 5 hosts done"] * len(recipes)
 
 
 def variables(tool: Tool) -> dict[str, str]:

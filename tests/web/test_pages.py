@@ -140,9 +140,9 @@ def test_a_deployment_that_is_over_says_how_long_it_took(rows: Rows, browser: Fl
 
 def test_each_step_has_its_anchor_time_and_words(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    sent = rows.step(state="queued", words="accepted", outbox="sent")
-    waiting = rows.step(state="in_progress", outbox="tried", trouble="GitHub answers 502")
-    refusal = rows.step(state="failure", outbox="refused", trouble="the App was removed")
+    sent = rows.step(state="queued", description="accepted", outbox="sent")
+    waiting = rows.step(state="in_progress", outbox="claimed", error="GitHub answers 502")
+    refusal = rows.step(state="failure", outbox="rejected", error="the App was removed")
     late = rows.step(state="odd", actor="drone[bot]", log_url="https://ci.io/7", counted=False)
     page = look(browser)
     assert [li["id"] for li in page.all("li")] == [
@@ -159,8 +159,8 @@ def test_each_step_has_its_anchor_time_and_words(rows: Rows, browser: FlaskClien
 
 def test_it_says_what_slack_was_told(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    rows.slack("message", "#deploys", ts="1.1")
-    rows.slack("failures", "#oncall", trouble="type /invite @relay in #oncall")
+    rows.slack("main", "#deploys", ts="1.1")
+    rows.slack("alert", "#oncall", error="type /invite @relay in #oncall")
     text = look(browser).text
     assert "told in #deploys" in text
     assert "Slack was not told in #oncall: type /invite @relay in #oncall" in text

@@ -40,10 +40,10 @@ def with_evil_everywhere(rows: Rows) -> None:
         environment_url="javascript:alert(1)",
         run=Run(EVIL, State.IN_PROGRESS, "javascript:alert(1)"),
     )
-    step = {"state": EVIL, "words": EVIL, "log_url": "javascript:alert(1)"}
+    step = {"state": EVIL, "description": EVIL, "log_url": "javascript:alert(1)"}
     rows.step(actor=EVIL, environment_url="data:text/html,x", **step)
-    rows.step(outbox="refused", trouble=EVIL, **step)
-    rows.slack("message", f"#{EVIL}", trouble=EVIL)
+    rows.step(outbox="rejected", error=EVIL, **step)
+    rows.slack("main", f"#{EVIL}", error=EVIL)
     rows.printed(EVIL.encode())
 
 
@@ -75,7 +75,7 @@ def test_links_to_elsewhere_tell_it_nothing(rows: Rows, browser: FlaskClient) ->
 
 def test_it_can_be_read_without_javascript(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    rows.step(words="accepted")
+    rows.step(description="accepted")
     rows.printed(b"what it printed")
     page = look(browser)
     assert "Without JavaScript this page does not renew itself. Load it again" in page.text

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import aiohttp
 import psycopg
 
-from handlers.contract import Workplace
+from handlers.contract import HandlerContext
 from handlers.http import Http
 from webhook import logs, startup
 from webhook.check.findings import Finding
@@ -16,8 +16,9 @@ from webhook.check.tools import look_at_tools
 from webhook.config.load import Config
 from webhook.github.client import TIMEOUT, GitHub
 from webhook.github.handler_api import ToolsGitHub
+from webhook.notifiers import title_of
 from webhook.settings import Settings
-from webhook.store import database, health, slack_installations, slack_messages
+from webhook.store import database, health, outbox, slack_installations
 from webhook.store.slack_installations import Installation
 
 
@@ -51,7 +52,7 @@ async def _outside(
         timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
         github = GitHub(settings, session)
-        workplace = Workplace(
+        context = HandlerContext(
             data_dir=settings.data_dir,
             environ=environ,
             http=Http(session),
@@ -60,7 +61,7 @@ async def _outside(
         parts = await asyncio.gather(
             look_at_github(github, config),
             look_at_slack(settings, config, workspaces, session),
-            look_at_tools(config.envs if config else (), workplace),
+            look_at_tools(config.envs if config else (), context),
         )
     return [finding for part in parts for finding in part]
 
@@ -83,8 +84,8 @@ def _store(settings: Settings, workspaces: list[Installation]) -> Iterator[Findi
             yield Finding("ok", "store", f"{kind} answers, its tables are up to date")
             yield from _traces(health.seconds_since_heartbeat(connection))
             workspaces += slack_installations.every_sync(connection)
-            for channel, trouble in slack_messages.lately_in_trouble(connection):
-                yield Finding("fault", f"Slack {channel}", trouble)
+            for destination, error in outbox.lately_rejected(connection):
+                yield Finding("fault", " ".join(title_of(destination)), error)
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()[0]
         yield Finding("fault", "store", f"{reason}; check GITPLOY_STORE_SOURCE or DATABASE_URL")

@@ -16,7 +16,7 @@ from webhook.errors import RelayError
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import Settings, SlackSettings
 from webhook.slack.client import Slack
-from webhook.slack.destination import Destination
+from webhook.slack.destination import Destination, destinations_of
 from webhook.slack.manifest import INTERACTIONS_PATH
 from webhook.slack.scopes import HISTORY, required_scopes
 from webhook.store.slack_installations import Installation
@@ -39,7 +39,7 @@ async def look_at_slack(
     installed: Sequence[Installation],
     session: aiohttp.ClientSession,
 ) -> list[Finding]:
-    wanted = [one for env in (config.envs if config else ()) for one in env.slack or ()]
+    wanted = [one for env in (config.envs if config else ()) for one in destinations_of(env)]
     kind: Kind = "fault" if any(one.channel or one.failures for one in wanted) else "note"
     slack = settings.slack
     if not slack.used:

@@ -17,7 +17,7 @@ from webhook.engine.transitions import Transition
 from webhook.store import deployments, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
-from webhook.store.timeline import Step
+from webhook.store.timeline import TimelineEntry
 
 
 async def take_reports(services: Services, deployment_id: int) -> None:
@@ -26,26 +26,26 @@ async def take_reports(services: Services, deployment_id: int) -> None:
         return
     log_about(row)
     async with services.pool.connection() as connection, connection.transaction():
-        waiting = await timeline.reported(connection, row.id)
-        for step in waiting:
-            row = await _take(services, connection, row, step)
+        waiting = await timeline.not_judged(connection, row.id)
+        for entry in waiting:
+            row = await _take(services, connection, row, entry)
         if waiting:
-            await services.queue.tell_github(connection, row.id)
+            await services.queue.send_statuses(connection, row.id)
 
 
 async def _take(
-    services: Services, connection: Async, row: DeploymentRow, step: Step
+    services: Services, connection: Async, row: DeploymentRow, entry: TimelineEntry
 ) -> DeploymentRow:
-    phase = phase_of(step.state)
-    counted = phase is not None and transitions.counts(row, phase, step.words)
+    phase = phase_of(entry.state)
+    counted = phase is not None and transitions.counts(row, phase, entry.description)
     if phase is None or not counted:
-        await timeline.judge(connection, step.id, words=step.words, counted=False)
+        await timeline.judge(connection, entry.id, description=entry.description, counted=False)
         return row
-    move = Transition(phase, step.words, step.environment_url)
+    move = Transition(phase, entry.description, entry.environment_url)
     row = await transitions.apply(services, connection, row, move)
     row = await deployments.change(connection, row, **_known_now(row, phase, services.clock()))
     words = row.words or transitions.plain_words(row)
-    await timeline.judge(connection, step.id, words=words, counted=True)
+    await timeline.judge(connection, entry.id, description=words, counted=True)
     return row
 
 

@@ -1,4 +1,4 @@
-"""How a deployment's row moves on: phase, step, and what GitHub and Slack are to hear of it."""
+"""How a deployment's row moves on: phase, timeline, and what GitHub and Slack are to hear of it."""
 
 from dataclasses import dataclass, replace
 
@@ -44,7 +44,7 @@ async def end(services: Services, row: DeploymentRow, words: str) -> None:
 
 async def reports_first(connection: Async, row: DeploymentRow) -> None:
     """What a tool has reported in time counts before what we conclude ourselves."""
-    if row.ended_at is None and await timeline.reported(connection, row.id):
+    if row.ended_at is None and await timeline.not_judged(connection, row.id):
         raise Conflict(f"deployment {row.id} has reports that nobody has judged")
 
 
@@ -80,10 +80,12 @@ async def not_cancelled(services: Services, row: DeploymentRow, words: str) -> D
     words = shorten(f"Could not be cancelled: {services.redactor.text(words)}", LONGEST_WORDS)
     async with services.pool.connection() as connection, connection.transaction():
         row = await deployments.change(connection, row, cancel_asked_by=None)
-        step = timeline.NewStep(actor="relay", state=timeline.ASKED, words=words, counted=False)
-        await timeline.add(connection, row.id, step)
+        entry = timeline.NewEntry(
+            actor="relay", state=timeline.ASKED, description=words, counted=False
+        )
+        await timeline.add(connection, row.id, entry)
         await actions.not_cancelled(connection, row.id, words)
-        await services.tell_slack(connection, row)
+        await services.notify(connection, row)
     return row
 
 
@@ -144,8 +146,10 @@ async def _record(services: Services, row: DeploymentRow, run: Run) -> None:
         elif run.state.final:
             words = f"The run ended with {run.state}: {run.description}"
             words = shorten(words, LONGEST_WORDS)
-            step = timeline.NewStep(actor=row.handler, state=run.state, words=words, counted=False)
-            await timeline.add(connection, row.id, step)
+            entry = timeline.NewEntry(
+                actor=row.handler, state=run.state, description=words, counted=False
+            )
+            await timeline.add(connection, row.id, entry)
 
 
 def _says_more(row: DeploymentRow, run: Run) -> bool:
@@ -181,16 +185,15 @@ async def say_again(
     services: Services, connection: Async, row: DeploymentRow, *, held: bool = False
 ) -> None:
     """The row's phase as a status of ours."""
-    step = timeline.NewStep(
+    entry = timeline.NewEntry(
         actor="relay",
         state=row.phase,
-        words=row.words or plain_words(row),
+        description=row.words or plain_words(row),
         environment_url=row.environment_url if row.phase is Phase.SUCCESS else "",
-        outbox="waiting",
         held=held,
     )
-    await timeline.add(connection, row.id, step)
-    await services.queue.tell_github(connection, row.id)
+    await timeline.add_status(connection, row.id, entry)
+    await services.queue.send_statuses(connection, row.id)
 
 
 def plain_words(row: DeploymentRow) -> str:
@@ -214,6 +217,6 @@ async def apply(
     row = await deployments.change(connection, row, **columns)
     if row.phase is Phase.SUCCESS:
         for replaced in await deployments.replaced_by(connection, row):
-            await services.tell_slack_again(connection, replaced)
-    await services.tell_slack(connection, row)
+            await services.notify_again(connection, replaced)
+    await services.notify(connection, row)
     return row

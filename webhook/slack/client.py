@@ -22,8 +22,8 @@ from slack_sdk.models.metadata import Metadata
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from webhook.errors import Rejected, RetryAt, UnknownOutcome
-from webhook.slack.blocks.notice import Message
+from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.slack.scopes import HISTORY
 from webhook.timing import Clock, utc_now
 
@@ -75,10 +75,6 @@ _NO_CLEAR_ANSWER = (
 
 def is_channel_id(channel: str) -> bool:
     return bool(_CHANNEL_ID.fullmatch(channel))
-
-
-class Gone(Rejected):
-    """The message that should be edited is no more."""
 
 
 class Dead(Rejected):
@@ -168,7 +164,7 @@ class Slack:
     async def post(
         self,
         channel: str,
-        message: Message,
+        message: BlockMessage,
         *,
         key: str,
         thread_ts: str = "",
@@ -193,7 +189,7 @@ class Slack:
         )
         return Posted(bot.team, answer["channel"], answer["ts"])
 
-    async def edit(self, posted: Posted, message: Message, *, key: str) -> None:
+    async def edit(self, posted: Posted, message: BlockMessage, *, key: str) -> None:
         await self.call(
             lambda: self.client.chat_update(
                 channel=posted.channel_id,

@@ -25,7 +25,7 @@ from webhook.status_api.reports import Report
 from webhook.store import timeline
 from webhook.store.database import Sync, SyncPool
 from webhook.store.deployments import DeploymentRow
-from webhook.store.timeline import NewStep, Step
+from webhook.store.timeline import NewEntry, TimelineEntry
 from webhook.timing import Clock, utc_now
 from webhook.web.bodies import body_of_at_most
 
@@ -130,23 +130,23 @@ class Tools:
             row = admitted(connection, grant, f"{owner}/{name}", to_write=False)
             every = timeline.of_deployment(connection, row.id)
         # What people asked for in Slack is no status.
-        said = [step for step in reversed(every) if step.state != timeline.ASKED]
+        said = [one for one in reversed(every) if one.state != timeline.ASKED]
         return [self.documents.status(row, step) for step in said]
 
-    def _keep(self, connection: Sync, row: DeploymentRow, report: Report) -> Step:
+    def _keep(self, connection: Sync, row: DeploymentRow, report: Report) -> TimelineEntry:
         if not report.ends and timeline.count(connection, row.id) >= MOST_STEPS:
             words = "This deployment has reached the maximum number of statuses."
             raise invalid("DeploymentStatus", "state", words)
-        step = NewStep(
+        entry = NewEntry(
             actor=row.handler or "tool",
             state=report.state,
-            words=report.description,
+            description=report.description,
             log_url=report.log_url,
             environment_url=report.environment_url,
             counted=False,
-            outbox=None if report.clears else "reported",
+            judged=report.clears,
         )
-        kept = timeline.add_report(connection, row.id, step)
+        kept = timeline.add_report(connection, row.id, entry)
         if not report.clears:
             self.queue.take_reports(connection, row.id)
         log.info("report kept", deployment=row.id, state=report.state, words=report.description)

@@ -108,7 +108,7 @@ async def test_what_github_ends_late_is_found_and_not_asked_for_again(
         asked = len(answering.github.called("POST", "/deployments"))
         before = len(answering.whispers(answering.ada))
         await answering.slack.command("/deploy", "acme/site stage/slow v6", answering.ada)
-        row = await answering.until_action(lambda row: row["looks"] > 0)
+        row = await answering.until_action(lambda row: (row["lookups"] or 0) > 0)
         mark = f"(relay action {row['id']}-{row['key'][:8]})"
         late = await answering.github.create_deployment(
             "acme/site", "v6", environment="stage/slow", description=mark

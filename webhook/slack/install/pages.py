@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from webhook.config.load import Config
+from webhook.slack.destination import destinations_of
 
 _SCOPES = {
     "chat:write": "post where it is invited",
@@ -34,7 +35,7 @@ def asked(scopes: Iterable[str]) -> Sequence[Scope]:
 
 def channels_of(config: Config, team: str) -> Sequence[str]:
     """Those of deploy.yml that may be in this workspace, in its order."""
-    places = [place for env in config.envs for place in env.slack or ()]
+    places = [place for env in config.envs for place in destinations_of(env)]
     named = [
         channel
         for place in places

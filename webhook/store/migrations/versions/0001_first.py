@@ -86,37 +86,30 @@ create index deployments_open on deployments (asked_at) where ended_at is null;
 create index deployments_followed on deployments (repo_id, sha) where ended_at is null;
 """
 
-STEPS = """
--- The statuses of a deployment, and what people asked for, in order. Each status of ours is also
--- an entry of the outbox to GitHub.
-create sequence steps_turn;
-create table steps (
+TIMELINE = """
+-- What was reported of a deployment, and what people asked for, in order.
+create sequence timeline_position;
+create table timeline (
     id bigint generated always as identity primary key,
     deployment_id bigint not null references deployments on delete cascade,
-    turn bigint not null default nextval('steps_turn'),  -- the order in which steps count and are
-                                                -- sent; a reported one gets its own when judged
+    position bigint not null default nextval('timeline_position'),  -- the order in which entries
+                                                -- count and are sent to GitHub
     at timestamptz not null default now(),
     actor text not null,
     state text not null,                        -- a state of GitHub's, or 'asked'
-    words text not null,                        -- description of the state, for people
+    description text not null,
     log_url text not null default '',
     environment_url text not null default '',
+    judged boolean not null default true,       -- false: a tool reported it, and it is not known
+                                                -- yet whether it counts; its position follows then
     counted boolean not null,                   -- it changed the deployment; else it came too late
                                                 -- or said nothing new, and is only kept
     held boolean not null default false,        -- the run waits for a person
-    github_id bigint unique,                    -- id of the status on GitHub, once it is known
-
-    -- reported: a tool reported it and it has not been judged yet; waiting: to be sent to GitHub;
-    -- tried: a call was begun; sent; refused: by GitHub; skipped: another status has ended the
-    -- deployment already. Null: it is not ours to send.
-    outbox text check (outbox in ('reported', 'waiting', 'tried', 'sent', 'refused', 'skipped')),
-    tried_until timestamptz,                    -- until then the call may still be under way
-    trouble text not null default ''            -- why it has not been sent
+    github_id bigint unique                     -- id of the status on GitHub, once it is known
 );
-alter sequence steps_turn owned by steps.turn;
-create index steps_of_deployment on steps (deployment_id, id);
-create index steps_unsent on steps (deployment_id, turn) where outbox in ('waiting', 'tried');
-create index steps_reported on steps (deployment_id, id) where outbox = 'reported';
+alter sequence timeline_position owned by timeline.position;
+create index timeline_of_deployment on timeline (deployment_id, position);
+create index timeline_unjudged on timeline (deployment_id, id) where not judged;
 """
 
 OUTPUT = """
@@ -138,42 +131,22 @@ create table places (
 );
 """
 
-SLACK_MESSAGES = """
--- Messages in Slack, each with its own outbox.
-create table slack_messages (
-    deployment_id bigint not null references deployments on delete cascade,
-    -- message: the one that is edited in place; step: a reply in its thread; failures: a message
-    -- in the channel for failures.
-    purpose text not null check (purpose in ('message', 'failures', 'step')),
-    channel text not null,                      -- as in deploy.yml
-    about bigint not null default 0,            -- of a step, the turn of the last one it covers
-
-    -- Where it is, once Slack has answered.
-    team text not null default '',
-    channel_id text not null default '',
-    ts text not null default '',                -- '0': it is not to be posted any more
-
-    shown text not null default '',             -- digest of its content, to skip empty edits
-    edits integer not null default 0,
-    tries integer not null default 0,           -- how often the post was tried
-    first_tried_at timestamptz,                 -- the message in Slack is not older than this
-    tried_until timestamptz,                    -- until then the post may still be under way
-    trouble text not null default '',           -- why Slack refused it
-    slot_at timestamptz,                        -- when its next call may be made,
-    slot_epoch integer,                         -- as long as slack_lanes.epoch is the same
-    primary key (deployment_id, purpose, channel, about)
-);
-create index slack_messages_trouble on slack_messages (deployment_id) where trouble <> '';
-"""
-
-SLACK_LANES = """
--- Rate limits: when the next call of a kind may be made in a channel.
-create table slack_lanes (
-    lane text primary key,
+RATE_LIMITS = """
+-- When the next call of a kind may be made in a place, of those that take turns.
+create table rate_limits (
+    name text primary key,
     next_at timestamptz not null default 'epoch',
-    held_until timestamptz not null default 'epoch',  -- Slack asked to wait until then
+    held_until timestamptz not null default 'epoch',  -- the other side asked to wait until then
     epoch integer not null default 0            -- raised with each such wait, which cancels all
                                                 -- slots that were given out before
+);
+-- The slots of those that wait for their turn.
+create table rate_limit_slots (
+    name text not null references rate_limits on delete cascade,
+    key text not null,                          -- of the call
+    at timestamptz not null,
+    epoch integer not null,
+    primary key (name, key)
 );
 """
 
@@ -224,14 +197,11 @@ create table actions (
     environment text not null default '',
     ref text not null default '',
 
-    -- tried: a call to GitHub was begun; refused: not allowed, or not possible; failed: GitHub
-    -- rejected it.
+    -- refused: not allowed, or not possible; failed: GitHub rejected it.
     outcome text not null default 'waiting'
-        check (outcome in ('waiting', 'tried', 'done', 'refused', 'failed')),
+        check (outcome in ('waiting', 'done', 'refused', 'failed')),
     words text not null default '',             -- description of the outcome, for people
     made bigint,                                -- id of the deployment that it created
-    tried_until timestamptz,                    -- until then the call may still be under way
-    looks integer not null default 0,           -- how often its deployment was searched in vain
 
     reply jsonb,                                -- where to respond; null once that is done
     answers integer not null default 0,         -- how often Slack did not accept the response
@@ -239,22 +209,63 @@ create table actions (
 );
 -- Of each deployment one Cancel at most, and one Retry or Roll back.
 create unique index actions_one_cancel on actions (deployment_id)
-    where kind = 'cancel' and outcome in ('tried', 'done');
+    where kind = 'cancel' and outcome = 'done';
 create unique index actions_one_after on actions (deployment_id)
-    where kind in ('retry', 'rollback') and outcome in ('tried', 'done');
+    where kind in ('retry', 'rollback') and outcome = 'done';
 create index actions_made on actions (made);
+"""
+
+OUTBOX = """
+-- What is written elsewhere, once: statuses on GitHub, messages, deployments that people asked for.
+create table outbox (
+    id bigint generated always as identity primary key,
+    kind text not null check (kind in ('status', 'message', 'deployment')),
+
+    -- What it is about.
+    deployment_id bigint references deployments on delete cascade,  -- null: of a command
+    action_id bigint references actions on delete cascade,          -- of a created deployment
+    destination text not null default '',       -- of a message
+    purpose text not null default '',           -- of a message: main, reply or alert
+    position bigint not null default 0,         -- of a status, its timeline entry; of a message,
+                                                -- the last one that it covers
+
+    -- claimed: a call was begun, and nobody knows its end; rejected: by the other side; skipped:
+    -- there is no need for it any more.
+    state text not null default 'waiting'
+        check (state in ('waiting', 'claimed', 'sent', 'rejected', 'skipped')),
+    claimed_until timestamptz,                  -- until then the call may still be under way
+    first_claimed_at timestamptz,               -- what it wrote is not older than this
+    attempts integer not null default 0,        -- how often the call was begun
+    lookups integer not null default 0,         -- how often its result was searched in vain since
+    error text not null default '',             -- of the last attempt, until one succeeds
+    ref jsonb,                                  -- where it is on the other side
+
+    -- Of a message.
+    digest text not null default '',            -- of its content, to skip empty edits
+    edits integer not null default 0,
+
+    unique nulls not distinct (kind, deployment_id, action_id, destination, purpose, position)
+);
+create index outbox_pending on outbox (deployment_id, position)
+    where state in ('waiting', 'claimed');
+create index outbox_of_action on outbox (action_id) where action_id is not null;
+create index outbox_errors on outbox (deployment_id) where error <> '';
+create index outbox_destinations on outbox (destination, deployment_id) where ref is not null;
+-- In the place of a deployment comes one other at most: a Retry or a Roll back.
+create unique index outbox_one_deployment on outbox (deployment_id)
+    where kind = 'deployment' and state in ('claimed', 'sent');
 """
 
 SCHEMA = (
     DELIVERIES,
     DEPLOYMENTS,
-    STEPS,
+    TIMELINE,
     OUTPUT,
     PLACES,
-    SLACK_MESSAGES,
-    SLACK_LANES,
+    RATE_LIMITS,
     SLACK_INSTALLATIONS,
     ACTIONS,
+    OUTBOX,
 )
 
 
