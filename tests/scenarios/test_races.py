@@ -117,6 +117,25 @@ async def test_a_suspension_that_we_were_not_told_of_loses_no_status(
         await world.github.wait_for(deployment.id, "success", within=20)
 
 
+async def test_a_status_in_doubt_is_looked_for_once_the_app_is_let_in_again(
+    store_url: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    in_doubt = "select 1 from outbox where kind = 'status' and state = 'claimed' and error <> ''"
+    async with live(store_url, tmp_path) as world:
+        deployment = await world.begin_slow(gate)
+        await world.github.wait_for(deployment.id, "in_progress", within=20)
+        world.github.faults.add(STATUSES, Fault.drop_after())
+        gate.touch()
+        await until(lambda: world.rows(in_doubt) or None)
+        world.sandbox.installation.suspended = True
+        refused = f"{in_doubt} and position('suspended' in error) > 0"
+        await until(lambda: world.rows(refused) or None)
+        await suspended(world, "unsuspend")
+        await until(lambda: not world.rows(in_doubt) or None)
+        assert world.github.states(deployment.id) == SENT
+
+
 async def test_an_environment_url_that_github_refuses_costs_only_itself(
     store_url: str, tmp_path: Path
 ) -> None:
