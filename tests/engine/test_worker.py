@@ -68,7 +68,7 @@ async def test_a_deployment_that_lost_its_job_is_taken_up(
     deployment = await world.begin_slow(gate)
     await world.stop_workers()
     execute(world, "delete from procrastinate_jobs")
-    execute(world, "update deployments set asked_at = now() - interval '2 minutes'")
+    execute(world, "update deployments set requested_at = now() - interval '2 minutes'")
     gate.touch()
     world.start_worker()
     await world.github.wait_for(deployment.id, "success", within=20)
@@ -82,11 +82,11 @@ async def test_a_run_of_a_machine_that_is_gone_is_lost_and_not_started_again(
     gate = tmp_path / "gate"
     deployment = await world.begin_slow(gate)
     await world.stop_workers()
-    execute(world, "update places set seen_at = now() - interval '2 minutes'")
+    execute(world, "update machines set seen_at = now() - interval '2 minutes'")
     execute(
-        world, "insert into places (place, since) values ('another disk', now() - interval '5 min')"
+        world, "insert into machines (id, since) values ('another disk', now() - interval '5 min')"
     )
-    world.setup = replace(world.setup, place="another disk")
+    world.setup = replace(world.setup, machine_id="another disk")
     world.start_worker()
     status = await world.github.wait_for(deployment.id, "error", within=20)
     assert status.description.startswith("lost: the machine that ran it is gone")
@@ -107,9 +107,9 @@ async def test_workers_on_two_machines_leave_each_other_their_runs(
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     settings = world.setup.settings.model_copy(update={"data_dir": folder})
-    world.setup = replace(world.setup, place="elsewhere", settings=settings)
+    world.setup = replace(world.setup, machine_id="elsewhere", settings=settings)
     world.start_worker()
-    await until(lambda: world.rows("select 1 from places where place = 'elsewhere'") or None)
+    await until(lambda: world.rows("select 1 from machines where id = 'elsewhere'") or None)
     # While both look after everything, another one comes and goes at whichever place is free.
     another = await world.deploy("production")
     await world.github.wait_for(another.id, "success", within=40)

@@ -27,4 +27,4 @@ async def test_the_build_is_waited_for_and_promoted_once(store_url: str, tmp_pat
         await world.github.wait_for(deployment.id, "success", within=30)
         assert tools.started("drone") == 1
         assert told().count(waiting) == 1
-        assert world.rows("select 1 from deployments where tool_trouble <> ''") == []
+        assert world.rows("select 1 from deployments where tool_error <> ''") == []

@@ -100,7 +100,7 @@ async def test_a_status_by_a_person_ends_a_deployment_and_late_ones_are_only_kep
     await world.github.wait_for(deployment.id, "in_progress")
     await world.github.create_status(deployment.id, "failure", description="seen in the logs")
     row = await world.phase(deployment.id, "failure")
-    assert row["words"] == "seen in the logs"
+    assert row["status_description"] == "seen in the logs"
     await world.github.create_status(deployment.id, "in_progress", description="late")
     await world.github.create_status(deployment.id, "success", description="later")
     gate.touch()

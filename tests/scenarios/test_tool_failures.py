@@ -114,8 +114,8 @@ async def test_a_tool_that_comes_back_goes_on_where_it_was(store_url: str, tmp_p
         await until(lambda: tools.started("drone") or None)
         await world.phase(deployment.id, "in_progress", "queued")
         await tools.drone.stop()
-        trouble = "select tool_trouble as words from deployments where tool_trouble <> ''"
-        await until(lambda: world.rows(trouble) or None)
+        errors = "select tool_error as words from deployments where tool_error <> ''"
+        await until(lambda: world.rows(errors) or None)
         url = world.github.statuses(deployment.id)[0].log_url
         async with aiohttp.ClientSession() as session, session.get(url) as page:
             html = await page.text()
@@ -125,7 +125,7 @@ async def test_a_tool_that_comes_back_goes_on_where_it_was(store_url: str, tmp_p
         [build] = tools.drone.builds(REPOSITORY, "promote")
         tools.drone.end(build, "success")
         await world.github.wait_for(deployment.id, "success", within=30)
-        assert world.rows(trouble) == []
+        assert world.rows(errors) == []
         assert tools.started("drone") == 1
 
 

@@ -90,7 +90,7 @@ async def test_an_unknown_installation_is_told_on_the_page_and_nothing_runs(
         world.github.world.installations.clear()
         world.start_worker()
         row = await world.phase(deployment.id, "error")
-        assert "does not know installation" in row["words"]
+        assert "does not know installation" in row["status_description"]
         assert row["run"] is None
 
 
@@ -104,7 +104,7 @@ async def test_a_suspended_installation_hears_of_it_as_soon_as_it_is_back(
         installation.suspended = True
         world.start_worker()
         row = await world.phase(deployment.id, "error")
-        assert "suspended" in row["words"]
+        assert "suspended" in row["status_description"]
         waiting = "select 1 from outbox where kind = 'status' and state = 'waiting' and error <> ''"
         await until(lambda: world.rows(waiting) or None)
         installation.suspended = False

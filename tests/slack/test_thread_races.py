@@ -37,7 +37,7 @@ async def restarted(world: World, folder: Path, text: str) -> None:
     world.start_worker()
 
 
-async def hurry(world: World, since: str = "now()") -> None:
+async def retry_now(world: World, since: str = "now()") -> None:
     """What waits to be tried again is tried now."""
 
     def change() -> None:
@@ -65,7 +65,7 @@ async def test_a_lost_answer_is_not_forgotten_over_other_trouble(
         await until(lambda: world.rows(refused) or None)
         world.slack.trouble = ""
         await restarted(world, tmp_path, text)
-        await hurry(world)
+        await retry_now(world)
         await until(lambda: not world.rows(refused) or None)
         assert len(world.told()) == 1
 
@@ -81,7 +81,7 @@ async def test_after_a_day_of_refusals_nothing_is_tried_any_more(
         await world.github.create_status(deployment.id, "success")
         refused = "select 1 from outbox where purpose = 'reply' and state = 'rejected'"
         await until(lambda: world.rows(refused) or None)
-        await hurry(world, "now() - interval '25 hours'")
+        await retry_now(world, "now() - interval '25 hours'")
         await until(lambda: not world.rows("select 1 from procrastinate_jobs") or None, within=5)
 
 
@@ -135,7 +135,7 @@ async def test_a_token_that_expired_early_is_refreshed(store_url: str, tmp_path:
             token.expires = time.time() - 1
         await world.deployed()
         assert len(world.told()) == 2
-        assert world.rows("select 1 from slack_installations where trouble <> ''") == []
+        assert world.rows("select 1 from slack_installations where error <> ''") == []
 
 
 async def test_the_end_of_one_workspace_does_not_silence_the_other(
