@@ -27,7 +27,7 @@ async def test_a_deployment_runs_its_command_and_github_and_slack_hear_of_it(wor
     assert [status.state for status in statuses] == ["queued", "in_progress", "success"]
     assert all(status.by_app for status in statuses)
     assert all(status.description for status in statuses)
-    [message] = world.told()
+    [message] = world.messages()
     assert message.edits in (1, 2)  # two changes in one moment are one edit
     text = render(message)
     assert "acme/site to production succeeded" in text
@@ -52,7 +52,7 @@ async def test_a_failure_tells_its_reason_everywhere(world: World) -> None:
     deployment = await world.deployed("broken")
     last = world.github.statuses(deployment.id)[-1]
     assert (last.state, last.description) == ("failure", "exit code 3: the disk is full")
-    [message], [*_, reply] = world.told(), world.replies()
+    [message], [*_, reply] = world.messages(), world.replies()
     assert "failed" in render(message)
     assert (reply.thread_ts, reply.broadcast) == (message.ts, True)
     assert "the disk is full" in render(reply)
@@ -66,13 +66,13 @@ async def test_a_redelivery_starts_nothing_new(world: World) -> None:
         await world.github.redeliver(delivery.guid)
     await world.idle()
     assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
-    assert len(world.told()) == 1
+    assert len(world.messages()) == 1
     assert {row["arrivals"] for row in world.rows("select arrivals from deliveries")} == {2}
 
 
 async def test_our_own_statuses_come_back_and_change_nothing(world: World) -> None:
     await world.deployed()
-    assert world.notes()["ignored"] == ["a status of our own"] * 3
+    assert world.delivery_outcomes()["ignored"] == ["a status of our own"] * 3
 
 
 async def test_a_deployment_of_a_workflow_is_watched_and_never_run(world: World) -> None:
@@ -87,7 +87,7 @@ async def test_a_deployment_of_a_workflow_is_watched_and_never_run(world: World)
     await world.idle()
     assert not any(status.by_app for status in world.github.statuses(deployment.id))
     assert world.rows("select 1 from output") == []
-    [message] = world.told()
+    [message] = world.messages()
     assert "succeeded" in render(message)
     assert "Environment" in render(message)
 
@@ -152,7 +152,7 @@ async def test_the_next_success_makes_the_one_before_inactive(
         assert world.github.states(first.id)[-1] == "inactive"
         await world.phase(first.id, "inactive")
         await world.phase(second.id, "success")
-        assert f"Diff to {first.sha[:7]}" in render(world.told()[-1])
+        assert f"Diff to {first.sha[:7]}" in render(world.messages()[-1])
 
 
 async def test_no_status_is_lost_or_written_twice_when_github_gives_no_clear_answer(
@@ -197,13 +197,13 @@ async def test_two_workers_share_the_work(store_url: str, tmp_path: Path) -> Non
         for deployment in asked:
             states = [s for s in world.github.states(deployment.id) if s != "inactive"]
             assert states == ["queued", "in_progress", "success"]
-        assert len(world.told()) == 10
+        assert len(world.messages()) == 10
 
 
 async def test_no_secret_is_in_what_people_see(world: World) -> None:
     deployment = await world.deployed()
     seen = json.dumps(
-        [m.text + render(m) for m in world.told()]
+        [m.text + render(m) for m in world.messages()]
         + [s.description + s.log_url for s in world.github.statuses(deployment.id)]
     )
     assert not any(secret in seen for secret in world.setup.secrets)

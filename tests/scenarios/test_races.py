@@ -147,7 +147,7 @@ envs:
         deployment = await world.deploy(payload={"user": "-x"})
         status = await world.github.wait_for(deployment.id, "error", within=20)
         await world.idle()
-        shown = status.description + "".join(map(render, world.told()))
+        shown = status.description + "".join(map(render, world.messages()))
         assert "***" in shown
         assert "hunter2" not in shown
 
@@ -251,7 +251,7 @@ async def test_the_one_before_is_shown_as_replaced(store_url: str, tmp_path: Pat
             deployment = await world.deploy("staging", ref=ref)
             await world.github.wait_for(deployment.id, "success", within=20)
         await world.idle()
-        first, second = world.told()
+        first, second = world.messages()
         assert ", replaced since" in render(first)
         assert "replaced" not in render(second)
 
@@ -267,5 +267,5 @@ async def test_a_github_that_hangs_does_not_use_up_the_worker(
         await world.github.settled()
         waiting = "select 1 from deliveries where outcome is null"
         await until(lambda: None if world.rows(waiting) else True, within=25)
-        await until(lambda: True if len(world.told()) == 24 else None, 25)
+        await until(lambda: True if len(world.messages()) == 24 else None, 25)
         await world.github.stop()  # or the worker waits for it at its end

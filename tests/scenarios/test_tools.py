@@ -70,8 +70,8 @@ async def test_each_environment_has_its_own_tool_and_all_work_at_once(
             "spinnaker": 2,
             "woodpecker": 2,
         }
-        assert len(world.told()) == len(asked)
-        shown = str(world.told())
+        assert len(world.messages()) == len(asked)
+        shown = str(world.messages())
         assert not any(secret in shown for secret in SECRETS.values())
 
 

@@ -33,7 +33,7 @@ async def test_unrouted_deployments_may_be_left_to_others(store_url: str, tmp_pa
         deployment = await world.deploy("moon")
         await world.idle()
         assert world.github.states(deployment.id) == []
-        assert "No route" in world.notes()["ignored"][0]
+        assert "No route" in world.delivery_outcomes()["ignored"][0]
 
 
 @pytest.mark.parametrize("payload", [None, "plain words", '{"inner": 1}', {"deep": {"er": [1]}}])
@@ -51,7 +51,7 @@ envs: [{name: "*", handler: command, with: {run: ["true"]}}]
     async with live(store_url, tmp_path, deploy_yml) as world:
         deployment = await world.deployed(name)
         assert world.github.states(deployment.id)[-1] == "success"
-        assert len(world.told()) == 1
+        assert len(world.messages()) == 1
 
 
 async def test_a_delivery_that_is_not_what_it_says_is_kept_with_the_reason(world: World) -> None:
@@ -63,7 +63,7 @@ async def test_a_delivery_that_is_not_what_it_says_is_kept_with_the_reason(world
         ):
             assert response.status == 202
     await world.idle()
-    missing, broken = world.notes()["failed"]
+    missing, broken = world.delivery_outcomes()["failed"]
     assert "missing" in missing
     assert "not JSON" in broken
 
@@ -73,7 +73,7 @@ async def test_events_that_the_relay_does_not_know_are_kept_as_ignored(world: Wo
     await world.github.deliver("deployment", {"action": "destroyed"})
     await world.github.ping()
     await world.idle()
-    found = world.notes()
+    found = world.delivery_outcomes()
     assert found["done"] == ["the webhook works"]
     assert sorted(found["ignored"]) == [
         "the relay does not act on 'deployment' events with action 'destroyed'",
@@ -111,7 +111,7 @@ async def test_a_suspended_installation_hears_of_it_as_soon_as_it_is_back(
         body = {"action": "unsuspend", "installation": {"id": installation.id}}
         await world.github.deliver("installation", body)
         await world.github.wait_for(deployment.id, "error", within=20)
-        [message, *_] = world.told()
+        [message, *_] = world.messages()
         assert "suspended" in render(message)
 
 

@@ -19,14 +19,14 @@ KILL = "DELETE /repos/*/builds/*"
 
 async def cancel(world: World) -> None:
     """As octocat, on the newest message."""
-    message = await until(lambda: (world.told()[-1:] and _can_cancel(world)) or None)
+    message = await until(lambda: (world.messages()[-1:] and _can_cancel(world)) or None)
     person = next(iter(world.slack.workspace.users.values()))
     answer = await world.slack.press(message, "cancel", person)
     assert answer.status == 200
 
 
 def _can_cancel(world: World) -> Any:
-    message = world.told()[-1]
+    message = world.messages()[-1]
     return message if "[Cancel]" in render(message) else None
 
 
@@ -64,7 +64,7 @@ async def _a_run_is_ended(world: World, tools: Tools) -> None:
     [run] = tools.drone.builds(REPOSITORY, "promote")
     assert run.status == "killed"
     await until(lambda: "Cancelled by octocat" in thread(world) or None)
-    assert "stopped" in render(world.told()[-1])
+    assert "stopped" in render(world.messages()[-1])
 
 
 async def _a_refusal_is_told_and_it_goes_on(world: World) -> None:
