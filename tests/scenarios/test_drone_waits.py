@@ -4,13 +4,13 @@ from pathlib import Path
 
 from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY
-from tests.scenarios.tools_world import ENVIRONMENTS, at_work
+from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
 from tests.world import until
 
 
 async def test_the_build_is_waited_for_and_promoted_once(store_url: str, tmp_path: Path) -> None:
     """Even where the answer to the promotion is lost."""
-    async with at_work(store_url, tmp_path) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path) as (world, tools):
         sha = world.github.world.repository(REPOSITORY).sha("v1")
         built = tools.drone.add_build(REPOSITORY, sha, status="running")
         tools.drone.faults.add("POST /repos/*/promote", Fault.drop_after())

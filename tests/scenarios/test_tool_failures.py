@@ -12,7 +12,7 @@ from sandbox.demo.tools import SECRETS, Tools
 from sandbox.faults import Fault
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY
-from tests.scenarios.tools_world import ENVIRONMENTS, at_work
+from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
 from tests.world import QUICK, World, until
 from webhook.security.report_tokens import ReportTokens
 
@@ -63,7 +63,7 @@ async def test_a_refused_credential_is_an_error_that_says_what_to_check(
     store_url: str, tmp_path: Path
 ) -> None:
     wrong = dict.fromkeys(SECRETS, "no-good-credential")
-    async with at_work(store_url, tmp_path, secrets=wrong) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, secrets=wrong) as (world, tools):
         found = await ends(world, await deploy_all(world, tools))
         for name, (state, words) in found.items():
             assert state == "error", name
@@ -76,7 +76,7 @@ async def test_what_passes_is_waited_for_and_nothing_starts_twice(
     store_url: str, tmp_path: Path
 ) -> None:
     """Answers that come and go at any tool: each is asked again, until it says something useful."""
-    async with at_work(store_url, tmp_path) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path) as (world, tools):
         for name in REMOTE:
             for fault in (Fault.status(500), Fault.rate_limited(1), HTML, Fault.drop_before()):
                 tools.servers[name].faults.add("GET *", fault)
@@ -92,7 +92,7 @@ async def test_a_tool_that_cannot_be_reached_is_told_and_given_up_at_the_time_ou
     store_url: str, tmp_path: Path
 ) -> None:
     timing = replace(QUICK, outage_announced_after=timedelta(seconds=1))
-    async with at_work(store_url, tmp_path, timing=timing) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, timing=timing) as (world, tools):
         tools.build("v1")
         for name in REMOTE:
             await tools.servers[name].stop()
@@ -108,7 +108,7 @@ async def test_a_tool_that_cannot_be_reached_is_told_and_given_up_at_the_time_ou
 
 async def test_a_tool_that_comes_back_goes_on_where_it_was(store_url: str, tmp_path: Path) -> None:
     timing = replace(QUICK, outage_announced_after=timedelta(0))
-    async with at_work(store_url, tmp_path, takes=600, timing=timing) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=600, timing=timing) as (world, tools):
         tools.build("v1")
         deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
         await until(lambda: tools.started("drone") or None)
@@ -130,7 +130,7 @@ async def test_a_tool_that_comes_back_goes_on_where_it_was(store_url: str, tmp_p
 
 
 async def test_a_run_is_stopped_at_its_time_out(store_url: str, tmp_path: Path) -> None:
-    async with at_work(store_url, tmp_path, takes=600) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=600) as (world, tools):
         asked = await deploy_all(world, tools)
         await until(lambda: len(world.rows(UNDER_WAY)) == len(asked) or None)
         await time_is_up(world)
@@ -147,7 +147,7 @@ async def test_a_run_is_stopped_at_its_time_out(store_url: str, tmp_path: Path) 
 
 
 async def test_a_run_that_reports_is_not_asked_meanwhile(store_url: str, tmp_path: Path) -> None:
-    async with at_work(store_url, tmp_path, takes=600) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=600) as (world, tools):
         tools.build("v1")
         deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
         asked = await until(lambda: len(tools.drone.called("GET", "builds/2")) or None)
@@ -184,7 +184,7 @@ async def test_a_run_that_reports_is_not_asked_meanwhile(store_url: str, tmp_pat
 async def test_a_word_that_cannot_be_stored_is_shown_without_what_is_odd_in_it(
     store_url: str, tmp_path: Path
 ) -> None:
-    async with at_work(store_url, tmp_path, takes=600) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=600) as (world, tools):
         tools.build("v1")
         deployment = await world.deploy(ENVIRONMENTS["woodpecker"], ref="v1")
         await until(lambda: tools.started("woodpecker") or None)

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from sandbox.faults import Fault
-from tests.scenarios.tools_world import ENVIRONMENTS, at_work
+from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
 from tests.world import World, until
 from webhook import startup
 
@@ -13,7 +13,7 @@ from webhook import startup
 async def test_a_refusal_while_a_start_is_in_doubt_ends_nothing(
     store_url: str, tmp_path: Path
 ) -> None:
-    async with at_work(store_url, tmp_path) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path) as (world, tools):
         tools.build("v1")
         tools.woodpecker.faults.add("POST /repos/*/pipelines/*", Fault.drop_after())
         deployment = await world.deploy(ENVIRONMENTS["woodpecker"], ref="v1")
@@ -27,7 +27,7 @@ async def test_a_refusal_while_a_start_is_in_doubt_ends_nothing(
 
 
 async def test_a_run_is_not_given_to_another_handler(store_url: str, tmp_path: Path) -> None:
-    async with at_work(store_url, tmp_path, takes=600) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=600) as (world, tools):
         tools.build("v1")
         deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
         await until(lambda: tools.started("drone") or None)
@@ -54,7 +54,7 @@ def outcome_of(world: World, guid: str | None) -> str | None:
 async def test_other_jobs_of_the_same_commit_make_nobody_look(
     store_url: str, tmp_path: Path
 ) -> None:
-    async with at_work(store_url, tmp_path) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path) as (world, tools):
         tools.actions.runs.held = True
         deployment = await world.deploy(ENVIRONMENTS["github-actions"], ref="v1")
         await world.phase(deployment.id, "queued", "in_progress")
@@ -70,7 +70,7 @@ async def test_other_jobs_of_the_same_commit_make_nobody_look(
 
 async def test_an_end_that_ours_may_cover_is_said_again(store_url: str, tmp_path: Path) -> None:
     """A person's word came to GitHub before ours, and to us after it was too late."""
-    async with at_work(store_url, tmp_path, takes=600) as (world, _tools):
+    async with relay_with_tools(store_url, tmp_path, takes=600) as (world, _tools):
         url, world.github.webhook_url = world.github.webhook_url, ""
         deployment = await world.deploy(ENVIRONMENTS["endpoint"], ref="v1")
         told = await world.github.create_status(deployment.id, "failure", description="seen")

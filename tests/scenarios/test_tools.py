@@ -14,7 +14,7 @@ import psycopg
 from handlers import HANDLERS
 from sandbox.demo.tools import SECRETS, Tools
 from sandbox.faults import Fault
-from tests.scenarios.tools_world import DISPATCHED, ENVIRONMENTS, at_work
+from tests.scenarios.all_tools import DISPATCHED, ENVIRONMENTS, relay_with_tools
 from tests.world import World, until
 from webhook.timing import DEFAULT_TIMING
 
@@ -40,7 +40,7 @@ def test_every_handler_has_its_part_here() -> None:
 async def test_each_environment_has_its_own_tool_and_all_work_at_once(
     store_url: str, tmp_path: Path
 ) -> None:
-    async with at_work(store_url, tmp_path, workers=2) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, workers=2) as (world, tools):
         # Or the workflow writes that it runs before the relay has written that it is queued.
         tools.actions.runs.pace = 2
         asked = []
@@ -111,7 +111,7 @@ async def test_a_kill_between_the_tools_answer_and_our_record_starts_nothing_twi
     store_url: str, tmp_path: Path
 ) -> None:
     config = tmp_path / "deploy.yml"
-    async with at_work(store_url, tmp_path, workers=0) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, workers=0) as (world, tools):
         world.github.webhook_url = f"{world.url}/webhook"
         tools.build("v1")
         for name, call in STARTS.items():

@@ -9,7 +9,7 @@ import psycopg
 from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
-from tests.scenarios.tools_world import ENVIRONMENTS, at_work
+from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
 from tests.slack.actions.test_cancel import cancel, words
 from tests.slack.install.installing import browser
 from tests.world import World, live, until
@@ -156,7 +156,7 @@ async def test_the_end_of_one_workspace_does_not_silence_the_other(
 async def test_a_cancel_says_that_a_start_may_have_got_through(
     store_url: str, tmp_path: Path
 ) -> None:
-    async with at_work(store_url, tmp_path, takes=60, answers=True) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=60, answers=True) as (world, tools):
         tools.tooling.faults.add("POST *", Fault.drop_after(), times=3)
         deployment = await world.deploy(ENVIRONMENTS["endpoint"], ref="v1")
         await until(lambda: tools.started("endpoint") or None)

@@ -35,7 +35,7 @@ envs:
 
 
 @contextlib.asynccontextmanager
-async def at_work(
+async def relay_with_tools(
     store_url: str,
     folder: Path,
     *,
