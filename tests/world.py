@@ -203,6 +203,11 @@ class World:
                 self.disconnect()
                 return self._connected().execute(query, values).fetchall()
 
+    def execute(self, statement: str, *values: Any) -> None:
+        """Change what the store holds, in a transaction of its own."""
+        with psycopg.connect(self.store_url) as connection:
+            connection.execute(statement, values)
+
     def _connected(self) -> psycopg.Connection[dict[str, Any]]:
         """Kept open: who waits for something asks often."""
         if self._store is None:

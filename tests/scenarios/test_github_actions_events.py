@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 from sandbox.github.model import Deployment
 from sandbox.github_actions.model import WorkflowRun
 from sandbox.sandbox import REPOSITORY
+from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
 from tests.world import World, live, until
 
 DEPLOY_YML = """
@@ -103,3 +105,25 @@ async def test_without_events_nothing_is_asked_and_with_them_little(
     await world.github.settled()
     # Four events, and at most the lists, the run and its jobs for each.
     assert asked(world) - before <= 4 * 3
+
+
+def outcome_of(world: World, guid: str | None) -> str | None:
+    rows = world.rows("select outcome from deliveries where guid = %s", guid)
+    return rows[0]["outcome"] if rows else None
+
+
+async def test_other_jobs_of_the_same_commit_make_nobody_look(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with relay_with_tools(store_url, tmp_path) as (world, tools):
+        tools.actions.runs.held = True
+        deployment = await world.deploy(ENVIRONMENTS["github-actions"], ref="v1")
+        await world.phase(deployment.id, "queued", "in_progress")
+        about = world.github.events.about(deployment.repository, deployment.creator)
+        job = {"id": 77, "run_id": 999_999_999, "head_sha": deployment.sha, "status": "queued"}
+        run = {"id": 999_999_999, "head_sha": deployment.sha, "event": "push"}
+        for event, part in (("workflow_job", job), ("workflow_run", run)):
+            action = {"action": "queued" if event == "workflow_job" else "requested"}
+            guid = await world.github.deliver(event, {**action, event: part, **about})
+            outcome = await until(partial(outcome_of, world, guid))
+            assert outcome == "ignored", event

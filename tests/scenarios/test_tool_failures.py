@@ -196,3 +196,41 @@ async def test_a_word_that_cannot_be_stored_is_shown_without_what_is_odd_in_it(
             return any("'odd word'" in words for words in descriptions) or None
 
         await until(told, within=20)
+
+
+async def test_a_refusal_while_a_start_is_in_doubt_ends_nothing(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with relay_with_tools(store_url, tmp_path) as (world, tools):
+        tools.build("v1")
+        tools.woodpecker.faults.add("POST /repos/*/pipelines/*", Fault.drop_after())
+        deployment = await world.deploy(ENVIRONMENTS["woodpecker"], ref="v1")
+        await until(lambda: tools.started("woodpecker") or None)
+        tools.woodpecker.faults.add("GET *", Fault.status(401), times=2)
+        status = await world.github.wait_for(
+            deployment.id, "success", "failure", "error", within=30
+        )
+        assert (status.state, tools.started("woodpecker")) == ("success", 1), status.description
+        assert len(tools.woodpecker.faults.fired) == 3
+
+
+async def test_the_build_is_waited_for_and_promoted_once(store_url: str, tmp_path: Path) -> None:
+    """Even where the answer to the promotion is lost."""
+    async with relay_with_tools(store_url, tmp_path) as (world, tools):
+        sha = world.github.world.repository(REPOSITORY).sha("v1")
+        built = tools.drone.add_build(REPOSITORY, sha, status="running")
+        tools.drone.faults.add("POST /repos/*/promote", Fault.drop_after())
+        deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
+
+        def told() -> list[tuple[str, str]]:
+            statuses = world.github.statuses(deployment.id)
+            return [(status.state, status.description) for status in statuses]
+
+        waiting = ("queued", f"Waiting for Drone's build #{built.number} of {sha[:7]}")
+        await until(lambda: waiting in told() or None)
+        assert tools.started("drone") == 0
+        tools.drone.end(built)
+        await world.github.wait_for(deployment.id, "success", within=30)
+        assert tools.started("drone") == 1
+        assert told().count(waiting) == 1
+        assert world.rows("select 1 from deployments where tool_trouble <> ''") == []

@@ -1,24 +1,13 @@
-"""The main job as its users see it: a deployment on GitHub, statuses on GitHub, Slack."""
+"""One deployment as its users see it: statuses on GitHub, messages in Slack, the page."""
 
 import json
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from sandbox.demo.screen import render
-from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY
 from tests.world import DEPLOY_YML, World, live
-
-STATUSES = "POST /repos/*/deployments/*/statuses"
-
-
-@pytest.fixture
-async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
-    async with live(store_url, tmp_path) as world:
-        yield world
 
 
 async def test_a_deployment_runs_its_command_and_github_and_slack_hear_of_it(world: World) -> None:
@@ -58,21 +47,6 @@ async def test_a_failure_tells_its_reason_everywhere(world: World) -> None:
     assert "the disk is full" in render(reply)
     [alarm] = world.slack.messages("#oncall")
     assert "the disk is full" in render(alarm)
-
-
-async def test_a_redelivery_starts_nothing_new(world: World) -> None:
-    deployment = await world.deployed()
-    for delivery in list(world.github.deliveries):
-        await world.github.redeliver(delivery.guid)
-    await world.idle()
-    assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
-    assert len(world.messages()) == 1
-    assert {row["arrivals"] for row in world.rows("select arrivals from deliveries")} == {2}
-
-
-async def test_our_own_statuses_come_back_and_change_nothing(world: World) -> None:
-    await world.deployed()
-    assert world.delivery_outcomes()["ignored"] == ["a status of our own"] * 3
 
 
 async def test_a_deployment_of_a_workflow_is_watched_and_never_run(world: World) -> None:
@@ -118,30 +92,6 @@ async def test_a_status_by_a_person_ends_a_deployment_and_late_ones_are_only_kep
     assert world.github.states(deployment.id).count("failure") == 1
 
 
-async def test_a_status_may_arrive_before_its_deployment(world: World) -> None:
-    world.github.webhook_url, address = "", world.github.webhook_url
-    deployment = await world.deploy("production")
-    status = await world.github.create_status(deployment.id, "queued", description="first")
-    world.github.webhook_url = address
-    await world.github.deliver(
-        "deployment_status", world.github.events.deployment_status(deployment, status)
-    )
-    await world.phase(deployment.id, "queued")
-    await world.github.deliver("deployment", world.github.events.deployment(deployment))
-    await world.github.wait_for(deployment.id, "success", within=20)
-
-
-async def test_a_state_that_nobody_knows_is_kept_and_changes_nothing(world: World) -> None:
-    deployment = await world.deployed()
-    body = world.github.events.deployment_status(
-        deployment, await world.github.create_status(deployment.id, "success")
-    )
-    body["deployment_status"] |= {"id": 999_999, "state": "enchanted"}
-    await world.github.deliver("deployment_status", body)
-    await world.idle()
-    assert world.rows("select 1 from timeline where state = 'enchanted' and not counted")
-
-
 async def test_the_next_success_makes_the_one_before_inactive(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -155,37 +105,16 @@ async def test_the_next_success_makes_the_one_before_inactive(
         assert f"Diff to {first.sha[:7]}" in render(world.messages()[-1])
 
 
-async def test_no_status_is_lost_or_written_twice_when_github_gives_no_clear_answer(
-    world: World,
-) -> None:
-    odd = [Fault.drop_after(), Fault.drop_before(), Fault.status(502, acts=True), Fault.status(500)]
-    for fault in odd:
-        world.github.faults.add(STATUSES, fault, times=2)
-    asked = [await world.deploy() for _ in odd]
-    for deployment in asked:
-        await world.github.wait_for(deployment.id, "success", within=30)
-    await world.idle()
-    for deployment in asked:
-        assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
-    assert len(world.github.faults.fired) == 2 * len(odd)
-
-
-@pytest.mark.parametrize("limit", [Fault.rate_limited, Fault.secondary_limit, Fault.primary_limit])
-async def test_githubs_limits_are_heeded(world: World, limit: Callable[[int], Fault]) -> None:
-    world.github.faults.add(STATUSES, limit(1))
-    deployment = await world.deployed()
-    assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
-    refused, again = world.github.called("POST", "/statuses")[:2]
-    assert again.time - refused.time >= 0.9
-
-
-async def test_one_token_serves_a_deployment_and_a_refused_one_is_replaced(world: World) -> None:
-    deployment = await world.deployed()
-    assert world.github.token_requests == 1
-    world.github.world.tokens.clear()
-    another = await world.deployed()
-    assert world.github.token_requests == 2
-    assert world.github.states(deployment.id) == world.github.states(another.id)
+async def test_the_one_before_is_shown_as_replaced(store_url: str, tmp_path: Path) -> None:
+    deploy_yml = DEPLOY_YML.replace("name: production", "name: staging")
+    async with live(store_url, tmp_path, deploy_yml) as world:
+        for ref in ("v1", "v2"):
+            deployment = await world.deploy("staging", ref=ref)
+            await world.github.wait_for(deployment.id, "success", within=20)
+        await world.idle()
+        first, second = world.messages()
+        assert ", replaced since" in render(first)
+        assert "replaced" not in render(second)
 
 
 async def test_two_workers_share_the_work(store_url: str, tmp_path: Path) -> None:
@@ -208,3 +137,23 @@ async def test_no_secret_is_in_what_people_see(world: World) -> None:
     )
     assert not any(secret in seen for secret in world.setup.secrets)
     assert REPOSITORY in seen
+
+
+async def test_a_secret_of_deploy_yml_is_hidden_in_what_goes_out(
+    store_url: str, tmp_path: Path
+) -> None:
+    deploy_yml = """
+slack: {channel: "#deploys"}
+envs:
+  - name: production
+    handler: command
+    with: {run: ["echo", "{payload.user}:${DEPLOY_WORD}"]}
+"""
+    secret = {"DEPLOY_WORD": "hunter2-very-secret"}
+    async with live(store_url, tmp_path, deploy_yml, environ=secret) as world:
+        deployment = await world.deploy(payload={"user": "-x"})
+        status = await world.github.wait_for(deployment.id, "error", within=20)
+        await world.idle()
+        shown = status.description + "".join(map(render, world.messages()))
+        assert "***" in shown
+        assert "hunter2" not in shown
