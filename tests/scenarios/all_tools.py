@@ -1,4 +1,4 @@
-"""A relay with every tool, for the tests of several modules."""
+"""A relay with every tool, for several test files."""
 
 import contextlib
 from collections.abc import AsyncIterator

@@ -13,7 +13,7 @@ from handlers.command import Command
 from handlers.contract import Deployment, Run
 from tests.world import World, live, until
 
-ODD_YML = """
+COMMANDS_YML = """
 slack: {channel: "#deploys"}
 envs:
   - {name: missing, handler: command, with: {run: ["./not-there"]}}
@@ -22,23 +22,21 @@ envs:
 """
 
 
-@pytest.mark.parametrize("payload", [None, "plain words", '{"inner": 1}', {"deep": {"er": [1]}}])
+@pytest.mark.parametrize("payload", [None, "plain text", '{"inner": 1}', {"deep": {"er": [1]}}])
 async def test_any_payload_is_deployed(world: World, payload: Any) -> None:
     deployment = await world.deployed(payload=payload if payload is not None else {})
     assert world.github.states(deployment.id)[-1] == "success"
 
 
-async def test_a_command_that_is_not_there_is_an_error_in_words(
-    store_url: str, tmp_path: Path
-) -> None:
-    async with live(store_url, tmp_path, ODD_YML) as world:
+async def test_a_missing_command_is_an_error_that_names_it(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path, COMMANDS_YML) as world:
         deployment = await world.deploy("missing")
         status = await world.github.wait_for(deployment.id, "error", within=20)
         assert status.description == "the command './not-there' is not there"
 
 
-async def test_100_mb_of_output_are_kept_in_part(store_url: str, tmp_path: Path) -> None:
-    async with live(store_url, tmp_path, ODD_YML) as world:
+async def test_100_mb_of_output_are_stored_in_part(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path, COMMANDS_YML) as world:
         deployment = await world.deploy("loud")
         await world.github.wait_for(deployment.id, "success", within=30)
         await world.idle()
@@ -60,8 +58,8 @@ async def test_output_that_cannot_be_read_does_not_hide_how_the_run_ended(
         await world.github.wait_for(deployment.id, "success", within=20)
 
 
-async def test_a_run_that_takes_too_long_is_ended_in_words(store_url: str, tmp_path: Path) -> None:
-    async with live(store_url, tmp_path, ODD_YML, workers=0) as world:
+async def test_a_run_that_takes_too_long_times_out(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path, COMMANDS_YML, workers=0) as world:
         config = world.setup.config
         # Shorter than deploy.yml may say.
         envs = tuple(e.model_copy(update={"timeout": timedelta(seconds=1)}) for e in config.envs)
@@ -72,7 +70,7 @@ async def test_a_run_that_takes_too_long_is_ended_in_words(store_url: str, tmp_p
         assert status.description == "timed out after 1s"
 
 
-async def test_a_run_goes_on_to_be_followed_if_somebody_ends_its_deployment_at_its_start(
+async def test_a_run_is_followed_although_somebody_ends_its_deployment_at_its_start(
     store_url: str, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -101,20 +99,20 @@ async def test_a_run_goes_on_to_be_followed_if_somebody_ends_its_deployment_at_i
         await until(lambda: world.rows(ended) or None)
 
 
-class Faulty(Command):
+class Buggy(Command):
     """A handler with a bug in it."""
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
         raise ZeroDivisionError
 
 
-async def test_a_fault_of_ours_ends_in_an_answer(store_url: str, tmp_path: Path) -> None:
-    handlers = {"command": Faulty}
-    async with live(store_url, tmp_path, ODD_YML, handlers=handlers) as world:
+async def test_a_bug_in_a_handler_ends_in_an_error_status(store_url: str, tmp_path: Path) -> None:
+    handlers = {"command": Buggy}
+    async with live(store_url, tmp_path, COMMANDS_YML, handlers=handlers) as world:
         deployment = await world.deploy("endless")
         await world.phase(deployment.id, "in_progress")
         over = "update deployments set deadline = now() - interval '1 minute'"
-        # In a thread: a job in the way, which this waits for, goes on in this one.
+        # In a thread: the job that may hold the row needs this one.
         await asyncio.to_thread(world.execute, over)
         status = await world.github.wait_for(deployment.id, "error", within=40)
         assert "The relay itself failed" in status.description

@@ -23,12 +23,12 @@ async def test_a_redelivery_starts_nothing_new(world: World) -> None:
     assert {row["arrivals"] for row in world.rows("select arrivals from deliveries")} == {2}
 
 
-async def test_our_own_statuses_come_back_and_change_nothing(world: World) -> None:
+async def test_events_of_our_own_statuses_change_nothing(world: World) -> None:
     await world.deployed()
     assert world.delivery_outcomes()["ignored"] == ["a status of our own"] * 3
 
 
-async def test_our_own_status_may_come_back_before_we_know_its_id(
+async def test_the_event_of_our_own_status_may_arrive_before_its_id(
     store_url: str, tmp_path: Path
 ) -> None:
     async with live(store_url, tmp_path) as world:
@@ -59,7 +59,7 @@ async def test_a_status_may_arrive_before_its_deployment(world: World) -> None:
     await world.github.wait_for(deployment.id, "success", within=20)
 
 
-async def test_a_state_that_nobody_knows_is_kept_and_changes_nothing(world: World) -> None:
+async def test_an_unknown_state_is_recorded_and_changes_nothing(world: World) -> None:
     deployment = await world.deployed()
     body = world.github.events.deployment_status(
         deployment, await world.github.create_status(deployment.id, "success")
@@ -70,7 +70,7 @@ async def test_a_state_that_nobody_knows_is_kept_and_changes_nothing(world: Worl
     assert world.rows("select 1 from timeline where state = 'enchanted' and not counted")
 
 
-async def test_a_delivery_that_is_not_what_it_says_is_kept_with_the_reason(world: World) -> None:
+async def test_a_malformed_delivery_is_kept_with_the_reason(world: World) -> None:
     for body in (b'{"action": "created"}', b'{"action": '):
         headers = world.github.delivery_headers("deployment", body)
         async with (
@@ -84,7 +84,7 @@ async def test_a_delivery_that_is_not_what_it_says_is_kept_with_the_reason(world
     assert "not JSON" in broken
 
 
-async def test_events_that_the_relay_does_not_know_are_kept_as_ignored(world: World) -> None:
+async def test_unknown_events_are_kept_as_ignored(world: World) -> None:
     await world.github.deliver("star", {"action": "created"})
     await world.github.deliver("deployment", {"action": "destroyed"})
     await world.github.ping()
@@ -97,7 +97,7 @@ async def test_events_that_the_relay_does_not_know_are_kept_as_ignored(world: Wo
     ]
 
 
-async def test_old_bodies_are_dropped_and_young_ones_kept(idle_world: World) -> None:
+async def test_old_bodies_are_deleted_and_recent_ones_kept(idle_world: World) -> None:
     world = idle_world
     for _ in range(2):
         await world.github.ping()

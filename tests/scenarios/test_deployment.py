@@ -26,7 +26,7 @@ async def test_a_deployment_runs_its_command_and_github_and_slack_hear_of_it(wor
     assert row["chunk"] == "deploying v1.0\n"
 
 
-async def test_the_log_url_opens_the_page_of_that_step(world: World) -> None:
+async def test_the_log_url_opens_the_page_at_that_status(world: World) -> None:
     deployment = await world.deployed(ref="v1.0")
     log_url = world.github.statuses(deployment.id)[-1].log_url
     page, _, fragment = log_url.partition("#")
@@ -37,7 +37,7 @@ async def test_the_log_url_opens_the_page_of_that_step(world: World) -> None:
     assert f'id="{fragment}"' in html
 
 
-async def test_a_failure_tells_its_reason_everywhere(world: World) -> None:
+async def test_a_failure_shows_its_reason_on_github_and_in_both_channels(world: World) -> None:
     deployment = await world.deployed("broken")
     last = world.github.statuses(deployment.id)[-1]
     assert (last.state, last.description) == ("failure", "exit code 3: the disk is full")
@@ -45,8 +45,8 @@ async def test_a_failure_tells_its_reason_everywhere(world: World) -> None:
     assert "failed" in render(message)
     assert (reply.thread_ts, reply.broadcast) == (message.ts, True)
     assert "the disk is full" in render(reply)
-    [alarm] = world.slack.messages("#oncall")
-    assert "the disk is full" in render(alarm)
+    [alert] = world.slack.messages("#oncall")
+    assert "the disk is full" in render(alert)
 
 
 async def test_a_deployment_of_a_workflow_is_watched_and_never_run(world: World) -> None:
@@ -66,7 +66,7 @@ async def test_a_deployment_of_a_workflow_is_watched_and_never_run(world: World)
     assert "Environment" in render(message)
 
 
-async def test_a_status_by_a_person_ends_a_deployment_and_late_ones_are_only_kept(
+async def test_a_status_by_a_person_ends_a_deployment_and_later_ones_are_only_recorded(
     world: World, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -76,7 +76,7 @@ async def test_a_status_by_a_person_ends_a_deployment_and_late_ones_are_only_kep
     row = await world.phase(deployment.id, "failure")
     assert row["words"] == "seen in the logs"
     await world.github.create_status(deployment.id, "in_progress", description="late")
-    await world.github.create_status(deployment.id, "success", description="later")
+    await world.github.create_status(deployment.id, "success", description="even later")
     gate.touch()
     await world.idle()
     await world.phase(deployment.id, "failure")
@@ -92,7 +92,7 @@ async def test_a_status_by_a_person_ends_a_deployment_and_late_ones_are_only_kep
     assert world.github.states(deployment.id).count("failure") == 1
 
 
-async def test_the_next_success_makes_the_one_before_inactive(
+async def test_a_success_makes_the_deployment_before_it_inactive(
     store_url: str, tmp_path: Path
 ) -> None:
     deploy_yml = DEPLOY_YML.replace("name: production", "name: staging")
@@ -105,7 +105,9 @@ async def test_the_next_success_makes_the_one_before_inactive(
         assert f"Diff to {first.sha[:7]}" in render(world.messages()[-1])
 
 
-async def test_the_one_before_is_shown_as_replaced(store_url: str, tmp_path: Path) -> None:
+async def test_slack_shows_the_deployment_before_as_replaced(
+    store_url: str, tmp_path: Path
+) -> None:
     deploy_yml = DEPLOY_YML.replace("name: production", "name: staging")
     async with live(store_url, tmp_path, deploy_yml) as world:
         for ref in ("v1", "v2"):
@@ -117,7 +119,9 @@ async def test_the_one_before_is_shown_as_replaced(store_url: str, tmp_path: Pat
         assert "replaced" not in render(second)
 
 
-async def test_two_workers_share_the_work(store_url: str, tmp_path: Path) -> None:
+async def test_two_workers_write_each_status_and_message_once(
+    store_url: str, tmp_path: Path
+) -> None:
     async with live(store_url, tmp_path, workers=2) as world:
         asked = [await world.deploy("production") for _ in range(10)]
         for deployment in asked:
@@ -139,7 +143,7 @@ async def test_no_secret_is_in_what_people_see(world: World) -> None:
     assert REPOSITORY in seen
 
 
-async def test_a_secret_of_deploy_yml_is_hidden_in_what_goes_out(
+async def test_a_secret_of_deploy_yml_is_redacted_on_github_and_in_slack(
     store_url: str, tmp_path: Path
 ) -> None:
     deploy_yml = """

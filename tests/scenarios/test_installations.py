@@ -18,7 +18,7 @@ def unsent(world: World) -> Any:
     return world.rows(query) or None
 
 
-async def test_an_unknown_installation_is_told_on_the_page_and_nothing_runs(
+async def test_an_unknown_installation_is_an_error_and_nothing_runs(
     store_url: str, tmp_path: Path
 ) -> None:
     async with live(store_url, tmp_path, workers=0) as world:
@@ -31,7 +31,7 @@ async def test_an_unknown_installation_is_told_on_the_page_and_nothing_runs(
         assert row["run"] is None
 
 
-async def test_a_suspended_installation_hears_of_it_as_soon_as_it_is_back(
+async def test_a_suspended_installation_gets_its_statuses_once_it_is_back(
     store_url: str, tmp_path: Path
 ) -> None:
     async with live(store_url, tmp_path, workers=0) as world:
@@ -52,7 +52,7 @@ async def test_a_suspended_installation_hears_of_it_as_soon_as_it_is_back(
         assert "suspended" in render(message)
 
 
-async def test_a_suspend_event_does_not_hold_back_the_unsuspend_one(
+async def test_a_suspend_event_does_not_delay_the_unsuspend_event(
     store_url: str, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -67,10 +67,10 @@ async def test_a_suspend_event_does_not_hold_back_the_unsuspend_one(
         await world.github.wait_for(deployment.id, "success", within=20)
 
 
-async def test_a_suspension_that_we_were_not_told_of_loses_no_status(
+async def test_a_suspension_without_an_event_loses_no_status(
     store_url: str, tmp_path: Path
 ) -> None:
-    """The token is still in our cache; GitHub refuses the call itself."""
+    """The token is still cached; GitHub rejects the call itself."""
     gate = tmp_path / "gate"
     async with live(store_url, tmp_path) as world:
         deployment = await world.deploy("slow", payload={"gate": str(gate)})

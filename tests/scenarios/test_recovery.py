@@ -18,7 +18,7 @@ from webhook.timing import Timing
 PRODUCT = Timing()  # worlds have a quicker one
 
 
-async def test_the_jobs_of_a_dead_worker_are_taken_over_within_30_s(idle_world: World) -> None:
+async def test_the_jobs_of_a_dead_worker_are_retried_within_30_s(idle_world: World) -> None:
     assert PRODUCT.worker_stalled_after + PRODUCT.rescue_interval < timedelta(seconds=30)
     world = idle_world
     deployment = await world.deploy("production")
@@ -34,13 +34,11 @@ async def test_the_jobs_of_a_dead_worker_are_taken_over_within_30_s(idle_world: 
     )
     world.start_worker()
     await until(lambda: world.rows("select 1 from procrastinate_workers offset 1") or None)
-    assert world.github.states(deployment.id) == []  # it may live
+    assert world.github.states(deployment.id) == []  # that worker may be alive
     await world.github.wait_for(deployment.id, "success", within=15)
 
 
-async def test_a_deployment_that_lost_its_job_is_taken_up(
-    idle_world: World, tmp_path: Path
-) -> None:
+async def test_a_deployment_without_a_job_gets_one(idle_world: World, tmp_path: Path) -> None:
     world = idle_world
     world.start_worker()
     gate = tmp_path / "gate"
@@ -53,10 +51,10 @@ async def test_a_deployment_that_lost_its_job_is_taken_up(
     await world.github.wait_for(deployment.id, "success", within=20)
 
 
-async def test_a_job_whose_end_could_not_be_recorded_is_taken_up_again(
+async def test_a_job_whose_end_was_not_recorded_runs_again(
     store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection went away in the moment between the job and its record."""
+    """The connection breaks between the job and its record."""
     real = JobManager.retry_job
     failed: list[Job] = []
 
@@ -110,7 +108,7 @@ async def test_workers_on_two_machines_leave_each_other_their_runs(
     world.setup = replace(world.setup, place="elsewhere", settings=settings)
     world.start_worker()
     await until(lambda: world.rows("select 1 from places where place = 'elsewhere'") or None)
-    # While both look after everything, another one comes and goes at whichever place is free.
+    # While both watch all of them, whichever has a free slot takes another one.
     another = await world.deploy("production")
     await world.github.wait_for(another.id, "success", within=40)
     gate.touch()
@@ -118,7 +116,9 @@ async def test_workers_on_two_machines_leave_each_other_their_runs(
         await world.github.wait_for(deployment.id, "success", within=40)
 
 
-async def test_a_worker_outlives_an_outage_of_the_store(store_url: str, tmp_path: Path) -> None:
+async def test_a_worker_survives_lost_connections_to_the_store(
+    store_url: str, tmp_path: Path
+) -> None:
     async with live(store_url, tmp_path) as world:
         await until(lambda: world.rows("select 1 from procrastinate_workers") or None)
         with psycopg.connect(store_url, autocommit=True) as connection:
@@ -134,10 +134,10 @@ async def test_a_worker_outlives_an_outage_of_the_store(store_url: str, tmp_path
         assert not world.workers[0][0].done()
 
 
-async def test_a_github_that_hangs_does_not_use_up_the_worker(
+async def test_a_github_that_hangs_does_not_block_other_work(
     store_url: str, tmp_path: Path
 ) -> None:
-    """What needs no GitHub goes on: deliveries are understood, Slack is told."""
+    """What needs no GitHub goes on: deliveries are routed, Slack gets its messages."""
     async with live(store_url, tmp_path) as world:
         world.github.faults.add("POST /app/installations/*", Fault.hang(30), times=1000)
         for _ in range(24):
@@ -146,4 +146,4 @@ async def test_a_github_that_hangs_does_not_use_up_the_worker(
         waiting = "select 1 from deliveries where outcome is null"
         await until(lambda: None if world.rows(waiting) else True, within=25)
         await until(lambda: True if len(world.messages()) == 24 else None, 25)
-        await world.github.stop()  # or the worker waits for it at its end
+        await world.github.stop()  # or the worker waits for it when it stops

@@ -10,7 +10,7 @@ from tests.world import DEPLOY_YML, World, live, until
 from webhook import startup
 
 
-async def test_an_environment_that_nobody_knows_is_answered_with_those_that_are(
+async def test_an_unknown_environment_is_an_error_that_lists_the_known_ones(
     world: World,
 ) -> None:
     deployment = await world.deployed("moon")
@@ -21,7 +21,7 @@ async def test_an_environment_that_nobody_knows_is_answered_with_those_that_are(
     )
 
 
-async def test_unrouted_deployments_may_be_left_to_others(store_url: str, tmp_path: Path) -> None:
+async def test_unrouted_deployments_can_be_ignored(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path, "unrouted: ignore\n" + DEPLOY_YML) as world:
         deployment = await world.deploy("moon")
         await world.idle()
@@ -52,9 +52,7 @@ async def test_a_repository_of_another_owner_has_routes_of_its_own(
         assert "known here: broken" in world.github.statuses(deployment.id)[0].description
 
 
-async def test_a_route_that_is_gone_ends_its_deployments_once(
-    idle_world: World, tmp_path: Path
-) -> None:
+async def test_a_removed_route_ends_its_deployments_once(idle_world: World, tmp_path: Path) -> None:
     world = idle_world
     world.start_worker()
     gate = tmp_path / "gate"

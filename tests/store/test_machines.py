@@ -4,7 +4,9 @@ from webhook.store import jobs, machines
 from webhook.store.database import async_pool
 
 
-async def test_after_an_outage_of_everything_nobody_is_called_gone_at_once(store_url: str) -> None:
+async def test_after_an_outage_of_everything_no_machine_counts_as_gone_at_once(
+    store_url: str,
+) -> None:
     async with async_pool(store_url, 1) as pool, pool.connection() as connection:
         await connection.execute(
             "insert into places select name, now() - interval '1 day', now() - interval '5 min'"
@@ -19,7 +21,7 @@ async def test_after_an_outage_of_everything_nobody_is_called_gone_at_once(store
         assert not await machines.is_gone(connection, "here", "here")
 
 
-async def test_jobs_of_a_machine_come_home_only_when_it_is_gone(store_url: str) -> None:
+async def test_jobs_of_a_machine_are_released_only_when_it_is_gone(store_url: str) -> None:
     async with async_pool(store_url, 1) as pool, pool.connection() as connection:
 
         async def queues() -> list[str]:
