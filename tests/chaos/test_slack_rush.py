@@ -53,7 +53,7 @@ async def test_no_end_is_lost_and_nothing_is_posted_twice(store_url: str, tmp_pa
             if message.metadata
         )
         assert [key for key, times in posted.items() if times > 1] == []
-        expected = {f"{id_}:message": end for id_, end in ends.items()}
+        expected = {f"{id_}:main": end for id_, end in ends.items()}
         for message in world.messages():
             assert message.metadata
             end = expected.pop(message.metadata["event_payload"]["key"])
