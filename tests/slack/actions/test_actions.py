@@ -23,7 +23,7 @@ async def test_a_retry_is_the_same_once_more_and_everybody_sees_who_wanted_it(
 ) -> None:
     fields = {"ref": "v1", "payload": {"size": 3}, "transient_environment": True}
     failed = await answering.world.deployed("broken/retry", task="deploy:fast", **fields)
-    message = next(m for m in answering.world.told() if str(failed.id) in json.dumps(m.blocks))
+    message = next(m for m in answering.world.messages() if str(failed.id) in json.dumps(m.blocks))
     before = len(answering.whispers(answering.ada))
     await answering.slack.press(message, "retry", answering.ada)
     [whisper] = await answering.whispered(answering.ada, before)
