@@ -15,11 +15,10 @@ _SENT = {
 
 
 def message_notes(messages: Iterable[Entry]) -> Iterator[tuple[str, str]]:
-    """For each message, whether all is good, and in words."""
-    for message in messages:
-        # What is in a thread is only worth a line where it is not there.
-        if message.purpose != "reply" or message.error:
-            yield _note(message)
+    """For each message, whether all is good, and in words; what is the same is said once."""
+    # What is in a thread is only worth a line where it is not there.
+    shown = [one for one in messages if one.purpose != "reply" or one.error]
+    yield from dict.fromkeys(_note(message) for message in shown)
 
 
 def _note(message: Entry) -> tuple[str, str]:
