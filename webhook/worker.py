@@ -17,7 +17,7 @@ from webhook.engine.advance import advance
 from webhook.engine.notify import notify
 from webhook.engine.receive import receive
 from webhook.engine.services import CONCURRENCY, Services
-from webhook.engine.statuses import tell_github
+from webhook.engine.statuses import send_statuses
 from webhook.engine.tool_reports import take_reports
 from webhook.errors import RetryAt
 from webhook.jobs.queue import Patience, queue_at
@@ -52,7 +52,7 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "advance": look_after,
     "nudge": look_once,
     "take_reports": take_reports,
-    "tell_github": tell_github,
+    "send_statuses": send_statuses,
     "notify": notify,
     "answer": answer,
 }

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from handlers import HANDLERS
-from handlers.contract import CanBeAsked
+from handlers.contract import VerifiesAccess
 from handlers.http import Http
 from sandbox.drone.server import Drone
 from sandbox.faults import Fault
@@ -20,8 +20,8 @@ from sandbox.sandbox import Sandbox
 from sandbox.spinnaker.server import Spinnaker
 from sandbox.woodpecker import Woodpecker
 from tests.check.test_check import checked
-from tests.handlers.runs import lent
-from tests.handlers.tools import Says
+from tests.handlers.runs import a_context
+from tests.handlers.tools import FakeTool
 from webhook.check.tools import look_at_tools
 from webhook.config import load as config
 
@@ -29,7 +29,7 @@ from webhook.config import load as config
 NOT_ASKED = "not asked; its first deployment shows whether address and credentials fit"
 SECRETS = {"DRONE_TOKEN": "the-token-of-drone", "GATE_TOKEN": "the-token-of-gate"}
 OF_ACME = "https://github.com/organizations/acme"
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "check.md").read_text()
 
 Check = Callable[..., Any]
 
@@ -141,7 +141,7 @@ async def test_https_where_there_is_none_is_a_fault(check: Check, drone: Drone) 
 
 
 async def test_a_page_for_people_is_a_fault(check: Check) -> None:
-    async with Says() as other:
+    async with FakeTool() as other:
         other.shows_a_page()
         envs = {
             "production": a_drone(other.url),
@@ -197,9 +197,9 @@ async def test_tools_that_hang_are_not_waited_for_one_after_the_other(drone: Dro
         deploy_yml(envs), source="deploy.yml", environ=SECRETS, handler_options=options
     )
     async with aiohttp.ClientSession() as session:
-        workplace = lent(Path("/nowhere"), http=Http(session, timeout=0.3))
+        context = a_context(Path("/nowhere"), http=Http(session, timeout=0.3))
         began = monotonic()
-        findings = await look_at_tools(loaded.envs, workplace, within=0.5)
+        findings = await look_at_tools(loaded.envs, context, within=0.5)
     assert monotonic() - began < 2
     assert {finding.kind for finding in findings} == {"fault"}
     in_time, cut_off = (finding.words for finding in findings)
@@ -208,9 +208,8 @@ async def test_tools_that_hang_are_not_waited_for_one_after_the_other(drone: Dro
 
 
 def sample(number: int) -> list[str]:
-    """What the README shows of a check."""
-    section = README.partition("### 5. Check\n")[2].partition("\n### ")[0]
-    samples = re.findall(r"^```console\n\$ .*\n((?:.+\n)+)```$", section, re.M)
+    """What the page shows of a check."""
+    samples = re.findall(r"^```console\n\$ .*\n((?:.+\n)+)```$", PAGE, re.M)
     return str(samples[number]).splitlines()
 
 
@@ -220,7 +219,7 @@ def told(text: str) -> list[str]:
     return [line for line in text.splitlines() if not line.startswith(elsewhere)]
 
 
-async def test_the_readmes_samples_are_true(
+async def test_the_pages_samples_are_true(
     store_url: str, tmp_path: Path, drone: Drone, spinnaker: Spinnaker
 ) -> None:
     channels = 'slack: {channel: "#deploys", failures: "#oncall"}\n'
@@ -251,7 +250,7 @@ async def test_the_readmes_samples_are_true(
     assert [line for line in second.splitlines() if line.startswith("fault")] == sample(2)
 
 
-async def test_the_readmes_sample_of_a_faulty_file_is_true(store_url: str, tmp_path: Path) -> None:
+async def test_the_pages_sample_of_a_faulty_file_is_true(store_url: str, tmp_path: Path) -> None:
     file = tmp_path / "deploy.yml"
     file.write_text(
         "envs:\n  - name: production\n    handler: comand\n    with: {run: ['true']}\n"
@@ -270,8 +269,8 @@ async def test_the_readmes_sample_of_a_faulty_file_is_true(store_url: str, tmp_p
     assert told(text) == told("\n".join(sample(1)))
 
 
-@pytest.mark.parametrize("name", [n for n in HANDLERS if issubclass(HANDLERS[n], CanBeAsked)])
+@pytest.mark.parametrize("name", [n for n in HANDLERS if issubclass(HANDLERS[n], VerifiesAccess)])
 def test_a_handler_is_asked_without_a_deployment(name: str) -> None:
     handler: Any = HANDLERS[name]
-    assert asyncio.iscoroutinefunction(handler.ask)
-    assert get_type_hints(handler.ask) == {"return": str}
+    assert asyncio.iscoroutinefunction(handler.verify_access)
+    assert get_type_hints(handler.verify_access) == {"return": str}

@@ -14,7 +14,7 @@ from webhook.deployments.labels import phase_label
 from webhook.deployments.phases import Phase
 from webhook.slack.blocks.message import main_message, thread_reply
 
-RUN = Run("1", State.IN_PROGRESS)
+STARTED: dict[str, Any] = {"run": Run("1", State.IN_PROGRESS)}
 STATES = [
     *((phase, False, True) for phase in Phase),
     (Phase.ERROR, False, False),
@@ -41,8 +41,7 @@ def test_page_and_slack_say_the_same_of_a_deployment(
     rows.deployment()
     rows.step(state="in_progress", held=held)
     ended = BEGIN if phase.final else None
-    run: dict[str, Any] = {"run": RUN} if started else {}
-    rows.change(phase=phase, ended_at=ended, **run)
+    rows.change(phase=phase, ended_at=ended, **(STARTED if started else {}))
     label = phase_label(phase, held=held, started=started)
     assert look(browser).text.startswith(f"{label.text.capitalize()}: acme/web to staging")
     notice = replace(RUNNING, phase=phase, held=held, started=started)
@@ -66,7 +65,7 @@ def test_page_and_slack_say_the_same_of_an_entry_of_the_timeline(
 ) -> None:
     rows.deployment()
     if started:
-        rows.change(run=RUN)
+        rows.change(**STARTED)
     rows.step(state=state, held=held)
     notice = replace(RUNNING, started=started)
     [line] = read(thread_reply(notice, [step(state, held=held)], broadcast=False))

@@ -209,5 +209,5 @@ async def _installation(
     if event.action not in ("suspend", "deleted"):
         waiting = await outbox.deployments_with_pending(connection, event.installation_id)
         for deployment_id in waiting:
-            await services.queue.tell_github(connection, deployment_id, priority=NEWS)
+            await services.queue.send_statuses(connection, deployment_id, priority=NEWS)
     return "done", f"installation {event.installation_id}: {event.action}", None

@@ -193,7 +193,7 @@ async def say_again(
         held=held,
     )
     await timeline.add_status(connection, row.id, entry)
-    await services.queue.tell_github(connection, row.id)
+    await services.queue.send_statuses(connection, row.id)
 
 
 def plain_words(row: DeploymentRow) -> str:

@@ -96,10 +96,10 @@ class Queue:
         """Look at it once, because something happened."""
         await self._defer(connection, "nudge", "deployment", deployment_id, NEWS)
 
-    async def tell_github(
+    async def send_statuses(
         self, connection: Async, deployment_id: int, *, priority: int = 0
     ) -> None:
-        await self._defer(connection, "tell_github", "github", deployment_id, priority)
+        await self._defer(connection, "send_statuses", "github", deployment_id, priority)
 
     async def notify(self, connection: Async, deployment_id: int, destination: str) -> None:
         """One job at a time for a message; other destinations do not wait for it."""
