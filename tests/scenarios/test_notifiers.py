@@ -93,6 +93,9 @@ async def test_all_hear_the_same_of_a_deployment(everywhere: Everywhere) -> None
     assert everywhere.states() == ["queued", "in_progress", "success"]
     assert set(everywhere.receiver.arrivals.values()) == {1}
     assert everywhere.posted("oncall") == []
+    page = await everywhere.page(deployment.id)
+    for sent in ("told in #deploys", "told in Discord (11", "told in Webhook (127.0.0.1#"):
+        assert page.count(sent) == 1
 
 
 async def test_a_failure_goes_where_failures_are_heard_of(everywhere: Everywhere) -> None:
@@ -131,10 +134,32 @@ async def test_an_event_without_a_clear_answer_is_sent_again_under_its_id(
 async def test_a_rate_limit_of_discords_is_waited_for(everywhere: Everywhere) -> None:
     everywhere.discord.faults.add("POST /webhooks/*", Discord.rate_limit(0.6), times=2)
     await everywhere.world.deployed()
+    assert len(everywhere.world.told()) == 1
     [message] = everywhere.posted()
     assert "succeeded" in message.text
     answers = [call.status for call in everywhere.discord.calls if call.method == "POST"]
     assert answers == [429, 429, 200]
+
+
+async def test_a_destination_that_limits_lets_others_go_ahead(everywhere: Everywhere) -> None:
+    everywhere.discord.faults.add("POST /webhooks/*", Discord.rate_limit(2.0))
+    await everywhere.world.deploy()
+    await until(lambda: everywhere.world.told() or None, within=5)
+    await until(lambda: everywhere.events() or None, within=5)
+    assert everywhere.posted() == []
+    await until(lambda: everywhere.posted() or None, within=10)
+    await everywhere.world.idle()
+    assert len(everywhere.posted()) == 1
+
+
+async def test_why_a_destination_rejects_a_message_is_stored(everywhere: Everywhere) -> None:
+    everywhere.discord.webhooks.clear()
+    await everywhere.world.deploy()
+    rejected = (
+        "select error from outbox where starts_with(destination, 'discord:') and state = 'rejected'"
+    )
+    [row] = await until(lambda: everywhere.world.rows(rejected) or None)
+    assert "deleted" in row["error"]
 
 
 async def test_a_message_that_somebody_deletes_is_posted_anew(

@@ -24,11 +24,13 @@ def message_notes(messages: Iterable[Entry]) -> Iterator[tuple[str, str]]:
 def _note(message: Entry) -> tuple[str, str]:
     title, place = title_of(shorten(message.destination, LONGEST_LINE))
     error = shorten(message.error, LONGEST_LINE)
+    # The name of a channel in Slack says enough.
+    where = place if place.startswith("#") else f"{title} ({place})"
     if not error:
         if message.over:
-            return "good", _SENT[message.purpose].format(place=place)
-        return "waiting", f"on its way to {place}"
+            return "good", _SENT[message.purpose].format(place=where)
+        return "waiting", f"on its way to {where}"
     if message.state in ("waiting", "claimed"):
-        return "waiting", f"on its way to {place}: {error}"
+        return "waiting", f"on its way to {where}: {error}"
     latest = " of the latest" if message.over else ""
     return "bad", f"{title} was not told{latest} in {place}: {error}"
