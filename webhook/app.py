@@ -56,7 +56,7 @@ def create_app(
 
 def _told_again(connection: Sync, _team: str) -> None:
     """What a workspace was not told is told now that it is there again."""
-    jobs.hurry(connection, "notify")
+    jobs.retry_now(connection, "notify")
 
 
 def from_environ() -> Flask:

@@ -79,7 +79,7 @@ async def everywhere(store_url: str, tmp_path: Path) -> AsyncIterator[Everywhere
 
 async def test_all_hear_the_same_of_a_deployment(everywhere: Everywhere) -> None:
     deployment = await everywhere.world.deployed(ref="v1.0")
-    [slack] = everywhere.world.told()
+    [slack] = everywhere.world.messages()
     [discord] = everywhere.posted()
     assert "✅ acme/site to production succeeded" in render(slack)
     assert "✅ acme/site to production succeeded" in discord.text
@@ -90,6 +90,7 @@ async def test_all_hear_the_same_of_a_deployment(everywhere: Everywhere) -> None
         "succeeded",
     )
     assert last["data"]["deployment_id"] == deployment.id
+    assert last["subject"] == f"acme/site/deployments/{deployment.id}"
     assert everywhere.states() == ["queued", "in_progress", "success"]
     assert set(everywhere.receiver.arrivals.values()) == {1}
     assert everywhere.posted("oncall") == []
@@ -115,11 +116,12 @@ async def test_each_hears_only_of_what_it_wants(everywhere: Everywhere) -> None:
     await everywhere.world.deployed("other")
     assert everywhere.posted() == []
     assert everywhere.events() == ["success"]
-    assert len(everywhere.world.told()) == 1
+    assert len(everywhere.world.messages()) == 1
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault.status(503), Fault.drop_before(), Fault.status(500, acts=True)]
+    "fault",
+    [Fault.status(503), Fault.drop_before(), Fault.drop_after(), Fault.status(500, acts=True)],
 )
 async def test_an_event_without_a_clear_answer_is_sent_again_under_its_id(
     everywhere: Everywhere, fault: Fault
@@ -134,7 +136,7 @@ async def test_an_event_without_a_clear_answer_is_sent_again_under_its_id(
 async def test_a_rate_limit_of_discords_is_waited_for(everywhere: Everywhere) -> None:
     everywhere.discord.faults.add("POST /webhooks/*", Discord.rate_limit(0.6), times=2)
     await everywhere.world.deployed()
-    assert len(everywhere.world.told()) == 1
+    assert len(everywhere.world.messages()) == 1
     [message] = everywhere.posted()
     assert "succeeded" in message.text
     answers = [call.status for call in everywhere.discord.calls if call.method == "POST"]
@@ -144,7 +146,7 @@ async def test_a_rate_limit_of_discords_is_waited_for(everywhere: Everywhere) ->
 async def test_a_destination_that_limits_lets_others_go_ahead(everywhere: Everywhere) -> None:
     everywhere.discord.faults.add("POST /webhooks/*", Discord.rate_limit(2.0))
     await everywhere.world.deploy()
-    await until(lambda: everywhere.world.told() or None, within=5)
+    await until(lambda: everywhere.world.messages() or None, within=5)
     await until(lambda: everywhere.events() or None, within=5)
     assert everywhere.posted() == []
     await until(lambda: everywhere.posted() or None, within=10)
@@ -196,7 +198,7 @@ async def test_the_page_says_what_discord_refuses_and_not_its_url(everywhere: Ev
     assert "Discord was not told" in page
     assert "the webhook&#39;s URL is not right" in page
     assert token not in page
-    assert len(everywhere.world.told()) == 1
+    assert len(everywhere.world.messages()) == 1
 
 
 async def test_workers_that_stop_in_between_say_nothing_twice(
@@ -210,6 +212,6 @@ async def test_workers_that_stop_in_between_say_nothing_twice(
         world.start_worker()
     await world.phase(deployment.id, "success")
     await world.idle()
-    assert len(everywhere.posted()) == len(world.told()) == 1
+    assert len(everywhere.posted()) == len(world.messages()) == 1
     assert set(everywhere.receiver.arrivals.values()) == {1}
     assert all(one.startswith(f"{deployment.id}:main:") for one in everywhere.receiver.events)

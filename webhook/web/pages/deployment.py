@@ -134,11 +134,11 @@ class Page:
 def present(known: Known, now: datetime) -> Page:
     row = known.row
     label = phase_label(row.phase, held=known.held, started=row.run is not None)
-    start = row.started_at or row.asked_at
+    start = row.started_at or row.requested_at
     return Page(
         title=f"{label.text.capitalize()}: {_line(row.repo)} to {_line(row.environment)}",
         label=label,
-        words=_line(row.words),
+        words=_line(row.status_description),
         hint=_hint(known),
         running=_span(start, now) if not row.ended_at else None,
         took=_span(start, row.ended_at),
@@ -199,8 +199,8 @@ def _moment(at: datetime, form: str = "%d %b, %H:%M:%S") -> Moment:
 def _hint(known: Known) -> str:
     if known.row.phase is Phase.INACTIVE:
         return "It was replaced by a later deployment, or taken down."
-    if known.row.tool_trouble and not known.over:
-        return f"It is asked again and again until its deadline: {_line(known.row.tool_trouble)}"
+    if known.row.tool_error and not known.over:
+        return f"It is asked again and again until its deadline: {_line(known.row.tool_error)}"
     if known.row.ended_at and not known.over:
         return "Its run goes on and is watched to its end."
     return ""
