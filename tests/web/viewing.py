@@ -19,6 +19,7 @@ from psycopg.rows import dict_row
 from werkzeug.serving import make_server
 
 from webhook.github.events import GitHubDeployment, Repository
+from webhook.http import serve
 from webhook.security.links import Links
 from webhook.store import deployments, output, slack_messages, timeline
 from webhook.store.database import Async, sync_pool
@@ -129,7 +130,7 @@ def app(
 ) -> Iterator[Flask]:
     with sync_pool(store_url, pool_size, timing) as pool:
         made = Flask("tests", static_folder=None)
-        made.register_blueprint(views.blueprint(pool, LINKS, pace))
+        serve(made, views.blueprint(pool, LINKS, pace), views.ERRORS)
         made.add_url_rule("/elsewhere", view_func=lambda: "", endpoint="elsewhere")
         yield made
 
