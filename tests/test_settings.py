@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from webhook.errors import ConfigErrors
-from webhook.settings import VARIABLES, Settings, config_path
+from webhook.settings import VARIABLES, Settings, Variables, config_path, variable
 from webhook.startup import read, read_config
 
 
@@ -255,6 +255,32 @@ def test_every_variable_is_described_once() -> None:
     assert len(names) == len(set(names))
     assert all(variable.description for variable in VARIABLES)
     assert not [v.name for v in VARIABLES if v.required and v.default is not None]
+
+
+def test_a_new_setting_is_one_field() -> None:
+    class Small(Variables):
+        token: str = variable("NEW_TOKEN", "A `token`", required=True, secret=True)
+        count: int = variable("NEW_COUNT", "How many", default="3")
+
+    small = Small.from_environ({"NEW_TOKEN": " a-token "})
+    assert small.count == 3
+    assert small.token == "a-token"
+    assert small.secrets == {"a-token"}
+    assert "a-token" not in repr(small)
+    with pytest.raises(ConfigErrors, match=r"^NEW_TOKEN is not set; set it: A token$"):
+        Small.from_environ({})
+    with pytest.raises(
+        ConfigErrors, match=r"^NEW_COUNT cannot be read: Input should be a valid integer"
+    ):
+        Small.from_environ({"NEW_TOKEN": "a-token", "NEW_COUNT": "few"})
+
+
+def test_no_fault_quotes_a_secret() -> None:
+    # A path is no secret, but what stands in its file.
+    secrets = [v.name for v in VARIABLES if v.secret and not v.name.endswith("_PATH")]
+    found = faults(**dict.fromkeys(secrets, "hunter2,"))
+    assert len(found) > 5
+    assert not [fault for fault in found if "hunter2" in fault]
 
 
 def test_deploy_yml_that_is_not_there_is_explained(tmp_path: Path) -> None:

@@ -155,9 +155,10 @@ def schema() -> None:
     """The JSON Schema of deploy.yml, for editors."""
     from handlers import HANDLERS
     from webhook.config.load import json_schema
+    from webhook.notifiers import DESTINATIONS
 
     options = {name: handler.Options for name, handler in HANDLERS.items()}
-    click.echo(json.dumps(json_schema(options), indent=2))
+    click.echo(json.dumps(json_schema(options, DESTINATIONS), indent=2))
 
 
 @main.command()

@@ -15,11 +15,11 @@ MALFORMED = "malformed"
 STORE_UNAVAILABLE = "store_unavailable"
 # `Rejected`: what was sent is not valid for the other side (422).
 INVALID = "invalid"
-# `Forbidden`: the App is suspended there; its private key is not accepted.
-SUSPENDED = "suspended"
+# `Rejected`, `Forbidden`: why GitHub does not let the App do it.
 BAD_APP_KEY = "bad_app_key"
-# `Rejected`: the App lacks a permission for this call.
 LACKS_PERMISSION = "lacks_permission"
+NOT_INSTALLED = "not_installed"
+SUSPENDED = "suspended"
 
 
 class RelayError(Exception):
@@ -104,6 +104,12 @@ class Rejected(RelayError):
         self.status = status
 
 
+class Gone(Rejected):
+    """The message that is to be edited or replied to was deleted."""
+
+    default_code = "gone"
+
+
 class Forbidden(Rejected):
     """GitHub denies the App access to that installation or repository (now)."""
 
@@ -114,3 +120,9 @@ class Conflict(RelayError):
     """Somebody else changed the same row since it was read."""
 
     default_code = "conflict"
+
+
+class Excluded(RelayError):
+    """What somebody else has begun or done excludes it."""
+
+    default_code = "excluded"

@@ -1,93 +1,365 @@
-"""The relay's settings, from environment variables.
+"""The relay's settings, from environment variables. A new setting is one field.
 
+Source: pydantic-settings, "Settings management".
 Errors: `ConfigErrors`, with every variable that is wrong, what is wrong with it and the remedy.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
 
-from webhook import setting_values as values
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from webhook import setting_types as types
 from webhook.errors import ConfigErrors
 
+Forms = Callable[[str], Iterable[str]]
 
-@dataclass(frozen=True, slots=True)
+_CONFIG = "deploy.yml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
-    """`default` None: unset. Where one of two is needed, neither is `required` by itself."""
+    """What is written of a setting. `help` is Markdown; `default` None: not set. `forms`, of a
+    secret: the texts in which its value could show. `heroku`: what app.json says besides; None
+    where Heroku sets it itself. Where one of two is needed, neither is `required` by itself."""
 
     name: str
-    description: str
-    default: str | None = None
-    required: bool = False
-    secret: bool = False
+    help: str
+    default: str | None
+    required: bool
+    forms: Forms | None
+    heroku: Mapping[str, Any] | None
+
+    @property
+    def secret(self) -> bool:
+        return self.forms is not None
+
+    @property
+    def description(self) -> str:
+        """Without Markdown."""
+        return self.help.replace("`", "")
 
 
-VARIABLES = (
-    Variable("GITPLOY_SERVER_HOST", "Host, or host:port, of the relay's own pages", required=True),
-    Variable("GITPLOY_SERVER_PROTO", "http or https, of the relay's own pages", "https"),
-    Variable(
-        "GITPLOY_WEBHOOK_SECRET",
-        "The App's webhook secret; several, comma-separated, while it is changed",
+def _itself(text: str) -> Iterator[str]:
+    yield text
+
+
+_NO_EXTRAS: Mapping[str, Any] = {}
+
+
+def variable(
+    name: str,
+    help: str,  # noqa: A002 - as click and argparse call it
+    *,
+    default: str | None = None,
+    required: bool = False,
+    secret: bool | Forms = False,
+    heroku: Mapping[str, Any] | None = _NO_EXTRAS,
+) -> Any:
+    forms = _itself if secret is True else secret or None
+    about = Variable(
+        name=name, help=help, default=default, required=required, forms=forms, heroku=heroku
+    )
+    return Field(
+        ... if required else default,
+        validation_alias=name,
+        repr=forms is None,
+        json_schema_extra=cast("dict[str, Any]", {"variable": about}),
+    )
+
+
+class Variables(BaseSettings):
+    """Settings that can be read alone, by the names of their variables."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        case_sensitive=True,
+        enable_decoding=False,
+        validate_default=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **_others: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, and never this process's environment behind the caller's back."""
+        return (init_settings,)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        # Platforms set what was left out of a form to nothing.
+        texts = {name: text.strip() for name, text in environ.items() if text.strip()}
+        try:
+            settings, errors = cls.model_validate(_given(cls, texts)), []
+        except ValidationError as error:
+            settings, errors = None, list(_messages(cls, error))
+        errors += cls.conflicts(texts)
+        if settings is None or errors:
+            raise ConfigErrors(errors)
+        return settings
+
+    @classmethod
+    def conflicts(cls, _texts: Mapping[str, str]) -> Iterator[str]:
+        """What is wrong with variables that depend on each other."""
+        yield from ()
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """All that must never be shown or stored."""
+        return frozenset(_secrets(self))
+
+
+class Address(Variables):
+    server_host: types.Host = variable(
+        "GITPLOY_SERVER_HOST",
+        "Host, or host:port, under which people and GitHub reach the relay",
         required=True,
-        secret=True,
-    ),
-    Variable(
-        "GITPLOY_GITHUB_BASE_URL",
-        "GitHub's API; https://HOST/api/v3 of a GitHub Enterprise Server",
-        "https://api.github.com",
-    ),
-    Variable("GITPLOY_GITHUB_APP_ID", "The App's ID; it or the client ID is needed"),
-    Variable("GITPLOY_GITHUB_CLIENT_ID", "The App's client ID; used before the App's ID"),
-    Variable(
-        "GITPLOY_GITHUB_PRIVATE_KEY",
-        "The App's private key: PEM, with \\n for line ends or in base64 if need be",
-        secret=True,
-    ),
-    Variable(
-        "GITPLOY_GITHUB_PRIVATE_KEY_PATH", "A file with the App's private key, in place of the key"
-    ),
-    Variable("GITPLOY_SLACK_CLIENT_ID", "The Slack app's client ID, to install it by OAuth"),
-    Variable("GITPLOY_SLACK_CLIENT_SECRET", "The Slack app's client secret", secret=True),
-    Variable(
+    )
+    server_proto: types.Proto = variable(
+        "GITPLOY_SERVER_PROTO", "`http` or `https`, of the same address", default="https"
+    )
+
+    @property
+    def server_url(self) -> str:
+        return f"{self.server_proto}://{self.server_host}"
+
+
+class SlackApp(Variables):
+    """What the Slack app's manifest depends on."""
+
+    scopes: types.SlackScopes | None = variable(
         "GITPLOY_SLACK_BOT_SCOPES",
-        "Scopes that the Slack app asks for when it is installed, comma-separated",
-        "chat:write",
-    ),
-    Variable(
-        "GITPLOY_SLACK_BOT_TOKEN",
-        "Slack's bot token, xoxb-…, of one workspace, in place of OAuth",
+        "Scopes that the Slack app asks for, comma-separated, in place of all that it can use",
+    )
+    app_token: types.AppToken | None = variable(
+        "GITPLOY_SLACK_APP_TOKEN",
+        "The Slack app's token, `xapp-…`, for Socket Mode, where Slack cannot reach the relay",
         secret=True,
-    ),
-    Variable(
+    )
+
+
+class SlackSettings(SlackApp):
+    """`base_url` ends in a slash. With a client ID, workspaces are installed by OAuth; with a
+    signing secret, people's answers come by HTTP; with an app token, by Socket Mode."""
+
+    client_id: str | None = variable(
+        "GITPLOY_SLACK_CLIENT_ID", "The Slack app's client ID, to install it by OAuth"
+    )
+    client_secret: str | None = variable(
+        "GITPLOY_SLACK_CLIENT_SECRET", "The Slack app's client secret", secret=True
+    )
+    bot_token: types.BotToken | None = variable(
+        "GITPLOY_SLACK_BOT_TOKEN",
+        "Slack's bot token, `xoxb-…`, of one workspace, in place of OAuth",
+        secret=True,
+    )
+    signing_secret: str | None = variable(
         "GITPLOY_SLACK_SIGNING_SECRET",
         "The Slack app's signing secret; with it, people can answer in Slack",
         secret=True,
-    ),
-    Variable(
-        "GITPLOY_SLACK_APP_TOKEN",
-        "The Slack app's token, xapp-…, for Socket Mode, where Slack cannot reach the relay",
+    )
+    base_url: types.SlackUrl = variable(
+        "GITPLOY_SLACK_BASE_URL", "Slack's API", default="https://slack.com/api/"
+    )
+
+    @property
+    def used(self) -> bool:
+        return bool(self.client_id or self.bot_token)
+
+    @property
+    def answers(self) -> bool:
+        """Whether people can answer in Slack."""
+        return bool(self.signing_secret or self.app_token)
+
+
+class Settings(Address):
+    webhook_secrets: types.Items = variable(
+        "GITPLOY_WEBHOOK_SECRET",
+        "The App's webhook secret, the same as in the GitHub App's settings; several,"
+        " comma-separated, while it is changed",
+        required=True,
         secret=True,
-    ),
-    Variable("GITPLOY_SLACK_BASE_URL", "Slack's API", "https://slack.com/api/"),
-    Variable(
+        heroku={"generator": "secret"},
+    )
+    github_base_url: types.BaseUrl = variable(
+        "GITPLOY_GITHUB_BASE_URL",
+        "GitHub's API; `https://HOST/api/v3` of a GitHub Enterprise Server",
+        default="https://api.github.com",
+    )
+    app_id: types.AppId | None = variable(
+        "GITPLOY_GITHUB_APP_ID",
+        "The App's ID; it or the client ID is needed",
+        heroku={"required": True},
+    )
+    client_id: str | None = variable(
+        "GITPLOY_GITHUB_CLIENT_ID", "The App's client ID; used before the App's ID"
+    )
+    private_key: types.PrivateKey | None = variable(
+        "GITPLOY_GITHUB_PRIVATE_KEY",
+        "The App's private key: the PEM file's text, with `\\n` for line ends or in base64 if need"
+        " be; it or its path is needed",
+        secret=types.private_key_forms,
+        heroku={"required": True},
+    )
+    private_key_file: types.PrivateKeyFile | None = variable(
+        "GITPLOY_GITHUB_PRIVATE_KEY_PATH",
+        "A file with the App's private key, in place of the key; not for Heroku",
+        secret=types.private_key_forms,
+    )
+    slack: SlackSettings
+    own_store: types.StoreUrl | None = variable(
         "GITPLOY_STORE_SOURCE",
-        "PostgreSQL's URL; else DATABASE_URL; else a PostgreSQL of the relay's own",
-        secret=True,
-    ),
-    Variable("DATABASE_URL", "PostgreSQL's URL, as platforms set it", secret=True),
-    Variable(
+        "URL of a PostgreSQL, 15 or newer: `postgresql://USER:PASSWORD@HOST/DATABASE`; without it"
+        " `DATABASE_URL`, else a PostgreSQL of the relay's own in `GITPLOY_DATA_DIR`",
+        secret=types.store_url_forms,
+    )
+    platform_store: types.StoreUrl | None = variable(
+        "DATABASE_URL",
+        "The same, as platforms set it",
+        secret=types.store_url_forms,
+        heroku=None,
+    )
+    secret_keys: types.SecretKeys | None = variable(
         "GITPLOY_SECRET_KEY",
-        "Signs links to pages and tokens for reports, 16 characters or more; several, "
-        "comma-separated, newest first; made and kept in GITPLOY_DATA_DIR where it is not set",
+        "Signs the links to pages and the tokens for reports, encrypts Slack's tokens, 16"
+        " characters or more; several, comma-separated, newest first; made once and kept in"
+        " `GITPLOY_DATA_DIR` where it is not set",
         secret=True,
-    ),
-    Variable("GITPLOY_CONFIG", "Path of deploy.yml", "deploy.yml"),
-    Variable("GITPLOY_DATA_DIR", "Directory of what the relay keeps on this machine", "./data"),
-    Variable("PORT", "Port that the relay listens on", "8080"),
-    Variable("WEB_CONCURRENCY", "Processes that answer requests", "2"),
-)
+        heroku={"generator": "secret"},
+    )
+    config_path: Path = variable("GITPLOY_CONFIG", "Path of `deploy.yml`", default=_CONFIG)
+    data_dir: types.AbsolutePath = variable(
+        "GITPLOY_DATA_DIR",
+        "Directory of what the relay keeps on this machine: runs, its PostgreSQL",
+        default="./data",
+        heroku={"value": "/tmp/gitploy-relay"},  # noqa: S108 - the one that may be written to there
+    )
+    port: types.Port = variable(
+        "PORT",
+        "Port that the relay listens on, on all IPv4 addresses",
+        default="8080",
+        heroku=None,
+    )
+    web_processes: types.Processes = variable(
+        "WEB_CONCURRENCY", "Processes that answer requests, 1 to 99", default="2"
+    )
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        settings = super().from_environ(environ)
+        settings._warnings = tuple(_near_misses(environ))
+        return settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_store(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """A platform's database may be of any kind when the relay does not use it."""
+        unused = {"DATABASE_URL"} if given.get("GITPLOY_STORE_SOURCE") else set()
+        return {name: value for name, value in given.items() if name not in unused}
+
+    @classmethod
+    def conflicts(cls, texts: Mapping[str, str]) -> Iterator[str]:
+        if not texts.keys() & {"GITPLOY_GITHUB_APP_ID", "GITPLOY_GITHUB_CLIENT_ID"}:
+            yield "GITPLOY_GITHUB_CLIENT_ID is not set; set it or GITPLOY_GITHUB_APP_ID"
+        slack_id, slack_secret = "GITPLOY_SLACK_CLIENT_ID", "GITPLOY_SLACK_CLIENT_SECRET"
+        for name, other in ((slack_id, slack_secret), (slack_secret, slack_id)):
+            if name not in texts and other in texts:
+                yield f"{name} is not set; set it beside {other}, or remove both"
+        key, path = "GITPLOY_GITHUB_PRIVATE_KEY", "GITPLOY_GITHUB_PRIVATE_KEY_PATH"
+        if not texts.keys() & {key, path}:
+            yield f"{key} is not set; set it or {path}"
+        if texts.keys() >= {key, path}:
+            yield f"{key} and {path} are both set; remove one"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self._warnings
+
+    @property
+    def github_issuer(self) -> str:
+        """The `iss` of the App's JWT."""
+        return self.client_id or self.app_id or ""
+
+    @property
+    def github_private_key(self) -> str:
+        return self.private_key or self.private_key_file or ""
+
+    @property
+    def store_source(self) -> str | None:
+        """None: the embedded store."""
+        return self.own_store or self.platform_store
+
+
+def config_path(environ: Mapping[str, str]) -> Path:
+    """Where deploy.yml is; known even where other variables are wrong."""
+    return Path(environ.get("GITPLOY_CONFIG", "").strip() or _CONFIG)
+
+
+def _given(model: type[Variables], texts: Mapping[str, str]) -> dict[str, Any]:
+    source = EnvSettingsSource(model)
+    source.env_vars = texts
+    parts = {
+        name: _given(part, texts) for name, part in _fields(model) if not isinstance(part, Variable)
+    }
+    return source() | parts
+
+
+def _fields(model: type[Variables]) -> Iterator[tuple[str, Variable | type[Variables]]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Variables):
+            yield name, field.annotation
+        else:
+            yield name, cast("dict[str, Variable]", field.json_schema_extra)["variable"]
+
+
+def _variables(model: type[Variables]) -> Iterator[Variable]:
+    for _, about in _fields(model):
+        if isinstance(about, Variable):
+            yield about
+        else:
+            yield from _variables(about)
+
+
+VARIABLES = tuple(_variables(Settings))
+
+
+def _messages(model: type[Variables], error: ValidationError) -> Iterator[str]:
+    known = {about.name: about for about in _variables(model)}
+    for one in error.errors(include_url=False, include_input=False):
+        about = known[next(str(part) for part in one["loc"] if part in known)]
+        if one["type"] == "missing":
+            yield f"{about.name} is not set; set it: {about.description}"
+        elif one["type"] == "value_error":
+            yield f"{about.name} {one['ctx']['error']}"
+        else:
+            yield f"{about.name} cannot be read: {one['msg']}; correct it"
+
+
+def _secrets(settings: Variables) -> Iterator[str]:
+    for name, about in _fields(type(settings)):
+        value = getattr(settings, name)
+        if not isinstance(about, Variable):
+            yield from _secrets(value)
+        elif about.forms and value:
+            for text in (value,) if isinstance(value, str) else value:
+                yield from about.forms(text)
+
 
 # Gitploy's own, which this relay does not read; not to be taken for misspelt ones.
 _GITPLOY_ONLY = {
@@ -109,175 +381,6 @@ _GITPLOY_ONLY = {
     "GITPLOY_SERVER",
     "GITPLOY_TOKEN",
 }
-
-
-def _same(text: str) -> str:
-    return text
-
-
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    "GITPLOY_SERVER_HOST": values.host,
-    "GITPLOY_SERVER_PROTO": values.proto,
-    "GITPLOY_WEBHOOK_SECRET": values.webhook_secrets,
-    "GITPLOY_GITHUB_BASE_URL": values.base_url,
-    "GITPLOY_GITHUB_APP_ID": values.app_id,
-    "GITPLOY_GITHUB_CLIENT_ID": _same,
-    "GITPLOY_GITHUB_PRIVATE_KEY": values.private_key,
-    "GITPLOY_GITHUB_PRIVATE_KEY_PATH": values.private_key_file,
-    "GITPLOY_SLACK_CLIENT_ID": _same,
-    "GITPLOY_SLACK_CLIENT_SECRET": _same,
-    "GITPLOY_SLACK_BOT_SCOPES": values.slack_scopes,
-    "GITPLOY_SLACK_BOT_TOKEN": values.bot_token,
-    "GITPLOY_SLACK_SIGNING_SECRET": _same,
-    "GITPLOY_SLACK_APP_TOKEN": values.app_token,
-    "GITPLOY_SLACK_BASE_URL": values.slack_url,
-    "GITPLOY_STORE_SOURCE": values.store_url,
-    "DATABASE_URL": values.store_url,
-    "GITPLOY_SECRET_KEY": values.secret_keys,
-    "GITPLOY_CONFIG": _same,
-    "GITPLOY_DATA_DIR": lambda text: Path(text).absolute(),
-    "PORT": values.port,
-    "WEB_CONCURRENCY": values.processes,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlackSettings:
-    """`base_url` ends in a slash. With a client ID, workspaces are installed by OAuth; with a
-    signing secret, people's answers come by HTTP; with an app token, by Socket Mode."""
-
-    client_id: str | None
-    client_secret: str | None = field(repr=False)
-    scopes: tuple[str, ...]
-    bot_token: str | None = field(repr=False)
-    signing_secret: str | None = field(repr=False)
-    app_token: str | None = field(repr=False)
-    base_url: str
-
-    @property
-    def used(self) -> bool:
-        return bool(self.client_id or self.bot_token)
-
-    @property
-    def answers(self) -> bool:
-        """Whether people can answer in Slack."""
-        return bool(self.signing_secret or self.app_token)
-
-    @property
-    def secrets(self) -> set[str]:
-        given = (self.client_secret, self.bot_token, self.signing_secret, self.app_token)
-        return {secret for secret in given if secret}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """`github_issuer` is the `iss` of the App's JWT. `store_source` None: the embedded store.
-    `secret_keys` None: the relay makes one in `data_dir`."""
-
-    server_host: str
-    server_proto: str
-    webhook_secrets: tuple[str, ...] = field(repr=False)
-    github_base_url: str
-    github_issuer: str
-    github_private_key: str = field(repr=False)
-    slack: SlackSettings
-    store_source: str | None = field(repr=False)
-    secret_keys: tuple[str, ...] | None = field(repr=False)
-    data_dir: Path
-    port: int
-    web_processes: int
-    warnings: tuple[str, ...] = ()
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
-        faults: list[str] = []
-        read = _read(environ, faults)
-        faults += _missing(environ)
-        if faults:
-            raise ConfigErrors(faults)
-        return cls(
-            server_host=read["GITPLOY_SERVER_HOST"],
-            server_proto=read["GITPLOY_SERVER_PROTO"],
-            webhook_secrets=read["GITPLOY_WEBHOOK_SECRET"],
-            github_base_url=read["GITPLOY_GITHUB_BASE_URL"],
-            github_issuer=read["GITPLOY_GITHUB_CLIENT_ID"] or read["GITPLOY_GITHUB_APP_ID"],
-            github_private_key=read["GITPLOY_GITHUB_PRIVATE_KEY"]
-            or read["GITPLOY_GITHUB_PRIVATE_KEY_PATH"],
-            slack=SlackSettings(
-                client_id=read["GITPLOY_SLACK_CLIENT_ID"],
-                client_secret=read["GITPLOY_SLACK_CLIENT_SECRET"],
-                scopes=read["GITPLOY_SLACK_BOT_SCOPES"],
-                bot_token=read["GITPLOY_SLACK_BOT_TOKEN"],
-                signing_secret=read["GITPLOY_SLACK_SIGNING_SECRET"],
-                app_token=read["GITPLOY_SLACK_APP_TOKEN"],
-                base_url=read["GITPLOY_SLACK_BASE_URL"],
-            ),
-            store_source=read["GITPLOY_STORE_SOURCE"] or read["DATABASE_URL"],
-            secret_keys=read["GITPLOY_SECRET_KEY"],
-            data_dir=read["GITPLOY_DATA_DIR"],
-            port=read["PORT"],
-            web_processes=read["WEB_CONCURRENCY"],
-            warnings=tuple(_near_misses(environ)),
-        )
-
-    @property
-    def server_url(self) -> str:
-        return f"{self.server_proto}://{self.server_host}"
-
-    @property
-    def secrets(self) -> frozenset[str]:
-        """All that must never be shown or stored."""
-        found = {*self.webhook_secrets, *(self.secret_keys or ())}
-        found.update(values.private_key_forms(self.github_private_key))
-        found |= self.slack.secrets
-        if self.store_source and (passwords := set(values.store_passwords(self.store_source))):
-            found |= {self.store_source, *passwords}
-        return frozenset(found)
-
-
-def config_path(environ: Mapping[str, str]) -> Path:
-    """Where deploy.yml is; known even where other variables are wrong."""
-    default = next(v.default for v in VARIABLES if v.name == "GITPLOY_CONFIG")
-    return Path(_text(environ, "GITPLOY_CONFIG") or default or "")
-
-
-def _text(environ: Mapping[str, str], name: str) -> str:
-    """Platforms set what was left out of a form to nothing."""
-    return environ.get(name, "").strip()
-
-
-def _read(environ: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
-    read: dict[str, Any] = {}
-    for variable in VARIABLES:
-        text = _text(environ, variable.name) or variable.default
-        read[variable.name] = None
-        # A platform's database may be of any kind when the relay does not use it.
-        unused = variable.name == "DATABASE_URL" and _text(environ, "GITPLOY_STORE_SOURCE")
-        if text is not None and not unused:
-            try:
-                read[variable.name] = _PARSERS[variable.name](text)
-            except ValueError as error:
-                faults.append(f"{variable.name} {error}")
-    return read
-
-
-def _missing(environ: Mapping[str, str]) -> Iterator[str]:
-    for variable in VARIABLES:
-        if variable.required and not _text(environ, variable.name):
-            yield f"{variable.name} is not set; set it: {variable.description}"
-    if not _text(environ, "GITPLOY_GITHUB_APP_ID") and not _text(
-        environ, "GITPLOY_GITHUB_CLIENT_ID"
-    ):
-        yield "GITPLOY_GITHUB_CLIENT_ID is not set; set it or GITPLOY_GITHUB_APP_ID"
-    slack_id, slack_secret = "GITPLOY_SLACK_CLIENT_ID", "GITPLOY_SLACK_CLIENT_SECRET"
-    for name, other in ((slack_id, slack_secret), (slack_secret, slack_id)):
-        if not _text(environ, name) and _text(environ, other):
-            yield f"{name} is not set; set it beside {other}, or remove both"
-    key, path = "GITPLOY_GITHUB_PRIVATE_KEY", "GITPLOY_GITHUB_PRIVATE_KEY_PATH"
-    if not _text(environ, key) and not _text(environ, path):
-        yield f"{key} is not set; set it or {path}"
-    if _text(environ, key) and _text(environ, path):
-        yield f"{key} and {path} are both set; remove one"
 
 
 def _near_misses(environ: Mapping[str, str]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from webhook import logs
 from webhook.config import load as config
 from webhook.config.load import Config
 from webhook.errors import ConfigErrors
+from webhook.notifiers import DESTINATIONS
 from webhook.settings import Settings, config_path
 from webhook.store.embedded import EmbeddedPostgres
 
@@ -98,6 +99,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         source=str(path),
         environ=environ,
         handler_options={name: handler.Options for name, handler in HANDLERS.items()},
+        notifiers=DESTINATIONS,
     )
 
 

@@ -75,7 +75,7 @@ class Drone:
             return await self._wait(builds, deployment, seen)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
-        builds, number = self._builds(deployment), _number(run)
+        builds, number = self._builds(deployment), int(run.id)
         try:
             build = await builds.one(number)
         except ToolRejected as refused:
@@ -86,7 +86,7 @@ class Drone:
         return run_of(build, run.url, run.state)
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
-        await self._builds(deployment).kill(_number(run))
+        await self._builds(deployment).kill(int(run.id))
 
     async def ask(self) -> str:
         options = self._options
@@ -156,11 +156,3 @@ class Drone:
 
 def _shown(builds: Builds, build: Build) -> Run:
     return run_of(build, builds.page_of(build.number))
-
-
-def _number(run: Run) -> int:
-    """Errors: `ToolRejected` for a run that an older relay kept while it waited for a build."""
-    if run.id.isdecimal():
-        return int(run.id)
-    words = f"'{run.id}' is no build of Drone"
-    raise ToolRejected(f"{words}: look there whether one deploys, and deploy again if none does")

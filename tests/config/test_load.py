@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from webhook.config.load import Config, Environment, json_schema, load
 from webhook.errors import ConfigErrors
+from webhook.notifiers import DESTINATIONS
+from webhook.slack.destination import destinations_of
 
 
 class Strict(BaseModel):
@@ -43,7 +45,9 @@ HANDLERS: Mapping[str, type[BaseModel]] = {"drone": DroneOptions, "command": Com
 
 
 def config(text: str | bytes, **environ: str) -> Config:
-    return load(text, source="deploy.yml", environ=environ, handler_options=HANDLERS)
+    return load(
+        text, source="deploy.yml", environ=environ, handler_options=HANDLERS, notifiers=DESTINATIONS
+    )
 
 
 def faults(text: str | bytes, **environ: str) -> tuple[str, ...]:
@@ -77,7 +81,7 @@ envs:
 
 
 def told(environment: Environment) -> list[tuple[str | None, str | None]]:
-    return [(one.channel, one.failures) for one in environment.slack or ()]
+    return [(one.channel, one.failures) for one in destinations_of(environment)]
 
 
 def test_a_full_file_is_understood() -> None:

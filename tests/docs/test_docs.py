@@ -13,18 +13,19 @@ from tests.handlers.tools import Certificate, a_certificate
 from webhook.__main__ import main
 from webhook.config import load as config
 from webhook.config.load import Config
+from webhook.notifiers import DESTINATIONS
 from webhook.settings import VARIABLES
-from webhook.slack.destination import Destination
+from webhook.settings_reference import files
+from webhook.slack.destination import Destination, destinations_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))
+PAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *PAGES)
 NAMES = {variable.name for variable in VARIABLES}
 # Heroku sets these itself.
 OF_THE_PLATFORM = {"PORT", "DATABASE_URL"}
 
-_ROW = re.compile(r"^\| `([A-Z][A-Z_]+)` \| (.+) \| (.+) \|$", re.M)
 _YAML = re.compile(r"^```yaml\n(.*?)^```$", re.M | re.S)
 _PEM = re.compile(r"\b(ca|certificate|key): /etc/gitploy-relay/[\w.-]+\.(?:pem|key)$", re.M)
 _LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
@@ -34,14 +35,6 @@ _COMMAND = re.compile(r"python -m webhook (\w+)((?: --[a-z-]+)*)")
 _OPTION = re.compile(r"`?script/(demo|server) (--[a-z-]+)")
 
 
-def rows() -> dict[str, str]:
-    """The table of variables: name -> default, as it is written there."""
-    table = README.partition("### 4. Variables")[2].partition("\n### ")[0]
-    found = _ROW.findall(table)
-    assert len(found) == len({name for name, _, _ in found}), "a variable is there twice"
-    return {name: default for name, _, default in found}
-
-
 def app_json() -> dict[str, Any]:
     app: dict[str, Any] = json.loads((ROOT / "app.json").read_text())
     return app
@@ -49,19 +42,14 @@ def app_json() -> dict[str, Any]:
 
 def load(text: str, source: str, environ: dict[str, str]) -> Config:
     options = {name: handler.Options for name, handler in HANDLERS.items()}
-    return config.load(text, source=source, environ=environ, handler_options=options)
+    return config.load(
+        text, source=source, environ=environ, handler_options=options, notifiers=DESTINATIONS
+    )
 
 
-def test_the_readmes_table_has_every_variable_and_no_other() -> None:
-    assert set(rows()) == NAMES
-
-
-@pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
-def test_the_readmes_table_tells_the_default(variable: Any) -> None:
-    written = rows()[variable.name]
-    if variable.default is not None:
-        assert written == f"`{variable.default}`"
-    assert (written == "needed") == variable.required
+@pytest.mark.parametrize(("path", "text"), files(), ids=lambda value: getattr(value, "name", ""))
+def test_what_is_made_from_the_settings_is_up_to_date(path: Path, text: str) -> None:
+    assert path.read_text() == text, f"{path} is out of date; run script/generate"
 
 
 def test_app_json_has_every_variable_and_no_other() -> None:
@@ -131,7 +119,7 @@ def test_each_example_of_deploy_yml_loads(
 
 def test_the_example_of_two_workspaces_keeps_failures_from_the_customers() -> None:
     [example] = [one for one in examples("docs/slack.md") if "#customers" in one]
-    told = [one for env in load(example, "example", {}).envs for one in env.slack or ()]
+    told = [one for env in load(example, "example", {}).envs for one in destinations_of(env)]
     channels = {(one.workspace, name) for one in told for name in (one.channel, one.failures)}
     assert {name for team, name in channels if team == "T0456EFGH"} == {"#customers", None}
     assert ("T0123ABCD", "#oncall") in channels
@@ -186,7 +174,7 @@ def test_the_samples_comments_load_as_well() -> None:
     names = [environment.name for environment in loaded.envs]
     assert names == ["relay-test", "staging", "qa", "production"]
     assert loaded.unrouted == "ignore"
-    assert "#oncall" in {one.failures for env in loaded.envs for one in env.slack or ()}
+    assert "#oncall" in {one.failures for env in loaded.envs for one in destinations_of(env)}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -106,7 +106,7 @@ async def test_workers_on_two_machines_leave_each_other_their_runs(
         await world.phase(deployment.id, "in_progress")
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    settings = replace(world.setup.settings, data_dir=folder)
+    settings = world.setup.settings.model_copy(update={"data_dir": folder})
     world.setup = replace(world.setup, place="elsewhere", settings=settings)
     world.start_worker()
     await until(lambda: world.rows("select 1 from places where place = 'elsewhere'") or None)

@@ -218,16 +218,6 @@ async def test_a_run_that_vanishes_is_an_error(world: World) -> None:
     assert (run.state, run.description) == (State.ERROR, "Build #2 is gone from Drone")
 
 
-@pytest.mark.parametrize("what", ["check", "cancel"])
-async def test_a_run_that_an_older_relay_kept_while_it_waited_is_given_up(
-    world: World, what: str
-) -> None:
-    for old in ("waiting", "waiting for a build", "asked at 1760000000"):
-        with pytest.raises(ToolRejected, match=f"^'{old}' is no build of Drone: .* deploy again"):
-            await getattr(world.handler(), what)(a_deployment(), Run(old, State.QUEUED))
-    assert world.drone.calls == []
-
-
 @pytest.mark.parametrize("status", [401, 403, 409, 500, 501])
 async def test_a_cancel_that_is_refused_is_not_taken_for_done(world: World, status: int) -> None:
     world.drone.faults.add("DELETE *", Fault.status(status))

@@ -106,8 +106,8 @@ async def test_a_status_by_a_person_ends_a_deployment_and_late_ones_are_only_kep
     gate.touch()
     await world.idle()
     await world.phase(deployment.id, "failure")
-    steps = world.rows("select actor, state, counted from steps order by id")
-    assert sorted((s["actor"], s["state"], s["counted"]) for s in steps) == [
+    entries = world.rows("select actor, state, counted from timeline order by id")
+    assert sorted((e["actor"], e["state"], e["counted"]) for e in entries) == [
         ("command", "success", False),
         ("octocat", "failure", True),
         ("octocat", "in_progress", False),
@@ -139,7 +139,7 @@ async def test_a_state_that_nobody_knows_is_kept_and_changes_nothing(world: Worl
     body["deployment_status"] |= {"id": 999_999, "state": "enchanted"}
     await world.github.deliver("deployment_status", body)
     await world.idle()
-    assert world.rows("select 1 from steps where state = 'enchanted' and not counted")
+    assert world.rows("select 1 from timeline where state = 'enchanted' and not counted")
 
 
 async def test_the_next_success_makes_the_one_before_inactive(

@@ -29,7 +29,8 @@ async def suspended(world: World, action: str) -> None:
 
 
 def unsent(world: World) -> Any:
-    return world.rows("select 1 from steps where outbox = 'waiting' and trouble <> ''") or None
+    query = "select 1 from outbox where kind = 'status' and state = 'waiting' and error <> ''"
+    return world.rows(query) or None
 
 
 async def test_a_job_whose_end_could_not_be_recorded_is_taken_up_again(
@@ -174,7 +175,9 @@ async def test_a_run_goes_on_to_be_followed_if_somebody_ends_its_deployment_at_i
         running = "select 1 from deployments where run->>'state' = 'in_progress'"
         await until(lambda: world.rows(running) or None)
         gate.touch()
-        ended = "select 1 from steps where actor = 'command' and state = 'success' and not counted"
+        ended = (
+            "select 1 from timeline where actor = 'command' and state = 'success' and not counted"
+        )
         await until(lambda: world.rows(ended) or None)
 
 

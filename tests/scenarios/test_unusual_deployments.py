@@ -105,7 +105,7 @@ async def test_a_suspended_installation_hears_of_it_as_soon_as_it_is_back(
         world.start_worker()
         row = await world.phase(deployment.id, "error")
         assert "suspended" in row["words"]
-        waiting = "select 1 from steps where outbox = 'waiting' and trouble <> ''"
+        waiting = "select 1 from outbox where kind = 'status' and state = 'waiting' and error <> ''"
         await until(lambda: world.rows(waiting) or None)
         installation.suspended = False
         body = {"action": "unsuspend", "installation": {"id": installation.id}}

@@ -7,8 +7,9 @@ from typing import Any
 from sandbox.demo import screen
 from sandbox.slack import model
 from webhook.deployments.changelog import Commit, Ships
+from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
-from webhook.slack.blocks.notice import Message, StepTold, Told
+from webhook.slack.blocks.mrkdwn import BlockMessage
 
 GITHUB = "https://github.com/acme/site"
 PAGE = "https://relay.acme.io/deployments/acme/site/7?key=secret"
@@ -16,7 +17,7 @@ SHA = "4f2c9d1e8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d"
 BEFORE = "9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a0b"
 BEGIN = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 
-RUNNING = Told(
+RUNNING = DeploymentNotice(
     deployment_id=7,
     repo="acme/site",
     repo_url=GITHUB,
@@ -25,22 +26,22 @@ RUNNING = Told(
     ref="v1.3",
     sha=SHA,
     task="deploy",
-    asked_by="octocat",
+    requested_by="octocat",
     phase=Phase.IN_PROGRESS,
-    words="",
+    description="",
     held=False,
-    began=True,
-    back_to_green=False,
+    started=True,
+    recovered=False,
     seconds=None,
     page_url=PAGE,
     run_url="https://drone.acme.io/acme/site/41",
     tool="Drone CI",
     environment_url="",
-    ships=None,
-    since_sha=BEFORE,
+    changelog=None,
+    previous_sha=BEFORE,
     origin="",
     origin_url="",
-    buttons=(),
+    actions=(),
     rollback_to="v1.2 @ 9a8b7c6",
 )
 
@@ -54,32 +55,32 @@ def ships(total: int, *titles: str, behind: int = 0) -> Ships:
     return Ships(BEFORE, total, behind, tuple(commits))
 
 
-def step(state: str, words: str = "", **changes: Any) -> StepTold:
+def step(state: str, words: str = "", **changes: Any) -> NoticeEntry:
     """`after`: seconds since the beginning."""
     at = BEGIN + timedelta(seconds=changes.pop("after", 0))
     values = {"actor": "relay", "log_url": "", "held": False, **changes}
-    return StepTold(at=at, state=state, words=words, **values)
+    return NoticeEntry(at=at, state=state, description=words, **values)
 
 
-def documents(message: Message) -> list[dict[str, Any]]:
+def documents(message: BlockMessage) -> list[dict[str, Any]]:
     return [block.to_dict() for block in message.blocks]
 
 
-def read(message: Message) -> list[str]:
+def read(message: BlockMessage) -> list[str]:
     """Line by line."""
     shown = model.Message("1.0", "U0RELAY", message.text, documents(message))
     return screen.render(shown).splitlines()
 
 
-def mrkdwn_of(message: Message) -> list[dict[str, Any]]:
+def mrkdwn_of(message: BlockMessage) -> list[dict[str, Any]]:
     return [text for text in _texts(documents(message)) if text["type"] == "mrkdwn"]
 
 
-def plain_of(message: Message) -> list[dict[str, Any]]:
+def plain_of(message: BlockMessage) -> list[dict[str, Any]]:
     return [text for text in _texts(documents(message)) if text["type"] == "plain_text"]
 
 
-def buttons_of(message: Message) -> dict[str, dict[str, Any]]:
+def buttons_of(message: BlockMessage) -> dict[str, dict[str, Any]]:
     """By their action."""
     blocks = [block for block in documents(message) if block["type"] == "actions"]
     return {button["action_id"]: button for block in blocks for button in block["elements"]}

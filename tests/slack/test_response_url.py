@@ -10,10 +10,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from webhook.errors import RetryAt, UnknownOutcome
-from webhook.slack.blocks.notice import Message
+from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.slack.response_url import Replies
 
-SAID = Message("done", [])
+SAID = BlockMessage("done", [])
 
 
 @dataclass

@@ -120,8 +120,8 @@ class Tool:
         return heard
 
     def kept(self) -> list[dict[str, Any]]:
-        """The tool's own steps."""
-        query = "select * from steps where deployment_id = %s and actor = 'command' order by id"
+        """The tool's own entries."""
+        query = "select * from timeline where deployment_id = %s and actor = 'command' order by id"
         return self.world.rows(query, self.id)
 
     async def execute(self, query: str, *values: Any) -> None:

@@ -166,8 +166,8 @@ async def test_the_token_ends_at_once_even_while_nobody_has_taken_the_report_up(
     own_tool: Tool,
 ) -> None:
     await own_tool.execute(
-        "insert into steps (deployment_id, actor, state, words, counted, outbox)"
-        " values (%s, 'command', 'success', '', false, 'reported')",
+        "insert into timeline (deployment_id, actor, state, description, counted, judged)"
+        " values (%s, 'command', 'success', '', false, false)",
         own_tool.id,
     )
     words = "This deployment has ended; its token ended with it"
@@ -304,7 +304,7 @@ async def test_head_is_answered_without_a_body(tool: Tool) -> None:
 
 async def test_a_tool_in_a_loop_cannot_fill_the_store_and_can_still_end(own_tool: Tool) -> None:
     await own_tool.execute(
-        "insert into steps (deployment_id, actor, state, words, counted)"
+        "insert into timeline (deployment_id, actor, state, description, counted)"
         " select %s, 'command', 'in_progress', 'again', false from generate_series(1, 998)",
         own_tool.id,
     )

@@ -45,7 +45,7 @@ async def test_each_recipe_reports_with_what_a_commands_variables_say(tool: Tool
         )
         _, trouble = await process.communicate(recipe.encode())
         assert process.returncode == 0, trouble.decode()
-    assert [step["words"] for step in tool.kept()] == ["2 of 5 hosts done"] * len(recipes)
+    assert [entry["description"] for entry in tool.kept()] == ["2 of 5 hosts done"] * len(recipes)
 
 
 def variables(tool: Tool) -> dict[str, str]:

@@ -168,7 +168,7 @@ async def test_odd_page_numbers_are_as_good_as_none(tool: Tool) -> None:
 
 async def test_what_somebody_else_wrote_on_github_is_listed_too(tool: Tool) -> None:
     await tool.world.github.create_status(tool.id, "in_progress", description="by hand")
-    query = "select 1 from steps where deployment_id = %s and actor = 'octocat'"
+    query = "select 1 from timeline where deployment_id = %s and actor = 'octocat'"
     await until(lambda: tool.world.rows(query, tool.id) or None)
     newest = (await tool.call("GET", f"{tool.path}/statuses")).document[0]
     shaped("DeploymentStatus", newest)

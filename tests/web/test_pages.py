@@ -8,6 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from handlers.contract import Run, State
 from tests.web.viewing import ASKED, SHA, Rows, Seen, app, links, look, page_url
 from webhook.security.links import LINK_DAYS
 from webhook.timing import Timing, utc_now
@@ -85,7 +86,7 @@ def test_it_says_what_who_where_and_how_it_stands(rows: Rows, browser: FlaskClie
         started_at=ASKED,
         deadline=ASKED + timedelta(minutes=30),
         environment_url="https://staging.acme.io",
-        run={"id": "5", "state": "in_progress", "url": "https://drone.acme.io/5"},
+        run=Run("5", State.IN_PROGRESS, "https://drone.acme.io/5"),
     )
     page = look(browser)
     for words in (
@@ -139,9 +140,9 @@ def test_a_deployment_that_is_over_says_how_long_it_took(rows: Rows, browser: Fl
 
 def test_each_step_has_its_anchor_time_and_words(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    sent = rows.step(state="queued", words="accepted", outbox="sent")
-    waiting = rows.step(state="in_progress", outbox="tried", trouble="GitHub answers 502")
-    refusal = rows.step(state="failure", outbox="refused", trouble="the App was removed")
+    sent = rows.step(state="queued", description="accepted", outbox="sent")
+    waiting = rows.step(state="in_progress", outbox="claimed", error="GitHub answers 502")
+    refusal = rows.step(state="failure", outbox="rejected", error="the App was removed")
     late = rows.step(state="odd", actor="drone[bot]", log_url="https://ci.io/7", counted=False)
     page = look(browser)
     assert [li["id"] for li in page.all("li")] == [

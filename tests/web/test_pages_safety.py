@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from flask.testing import FlaskClient
 
+from handlers.contract import Run, State
 from tests.web.viewing import Rows, Seen, Stream, app, look, page_url, served
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
@@ -37,11 +38,11 @@ def with_evil_everywhere(rows: Rows) -> None:
         words=EVIL,
         handler=EVIL,
         environment_url="javascript:alert(1)",
-        run={"id": EVIL, "state": "in_progress", "url": "javascript:alert(1)"},
+        run=Run(EVIL, State.IN_PROGRESS, "javascript:alert(1)"),
     )
-    step = {"state": EVIL, "words": EVIL, "log_url": "javascript:alert(1)"}
+    step = {"state": EVIL, "description": EVIL, "log_url": "javascript:alert(1)"}
     rows.step(actor=EVIL, environment_url="data:text/html,x", **step)
-    rows.step(outbox="refused", trouble=EVIL, **step)
+    rows.step(outbox="rejected", error=EVIL, **step)
     rows.slack("message", f"#{EVIL}", trouble=EVIL)
     rows.printed(EVIL.encode())
 
@@ -74,7 +75,7 @@ def test_links_to_elsewhere_tell_it_nothing(rows: Rows, browser: FlaskClient) ->
 
 def test_it_can_be_read_without_javascript(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    rows.step(words="accepted")
+    rows.step(description="accepted")
     rows.printed(b"what it printed")
     page = look(browser)
     assert "Without JavaScript this page does not renew itself. Load it again" in page.text

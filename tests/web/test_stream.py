@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from handlers.contract import Run, State
 from tests.web.viewing import QUICK, Event, Rows, Stream, events_url, page_url, served
 from webhook.timing import DEFAULT_TIMING
 from webhook.web.stream import Pace
@@ -83,7 +84,7 @@ def test_an_odd_event_id_starts_from_the_beginning(rows: Rows, base: str, odd: s
 def test_a_change_of_the_deployment_changes_the_page(rows: Rows, base: str) -> None:
     stream = Stream(base)
     stream.until(is_state)
-    step_id = rows.step(state="success", words="<b>done</b>", outbox="sent")
+    step_id = rows.step(state="success", description="<b>done</b>", outbox="sent")
     rows.change(phase="success", words="done")
     news = stream.until(lambda event: is_state(event) and event.data["tone"] == "good")[-1].data
     assert news["title"] == "Succeeded: acme/web to staging"
@@ -111,23 +112,22 @@ def test_it_ends_when_the_deployment_is_over_and_all_was_sent(rows: Rows, base: 
 
 
 def test_a_run_that_goes_on_is_followed_to_its_end(rows: Rows, base: str) -> None:
-    run = {"id": "1", "state": "in_progress", "url": ""}
-    rows.change(run=run)
+    rows.change(run=Run("1", State.IN_PROGRESS))
     rows.end()
     stream = Stream(base)
     stream.until(is_state)
     rows.printed(b"later")
     stream.until(is_output)
-    rows.change(run={**run, "state": "success"})
+    rows.change(run=Run("1", State.SUCCESS))
     assert list(stream)[-1].name == "end"
 
 
 def test_it_waits_a_little_until_github_was_told(rows: Rows, base: str) -> None:
-    step_id = rows.step(state="success", outbox="waiting")
+    rows.step(state="success", outbox="waiting")
     rows.end()
     stream = Stream(base)
     assert "on its way to GitHub" in stream.until(is_state)[-1].data["parts"]["steps"]
-    rows.sent(step_id)
+    rows.sent()
     seen = list(stream)
     assert "GitHub has it" in seen[-2].data["parts"]["steps"]
     assert seen[-1].name == "end"

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any, NamedTuple, TypeVar
 from urllib.request import Request, urlopen
@@ -21,8 +21,9 @@ from werkzeug.serving import make_server
 from webhook.github.events import GitHubDeployment, Repository
 from webhook.http import serve
 from webhook.security.links import Links
-from webhook.store import deployments, output, slack_messages, timeline
+from webhook.store import deployments, outbox, output, slack_messages, timeline
 from webhook.store.database import Async, sync_pool
+from webhook.store.outbox import State
 from webhook.store.slack_messages import Purpose
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.web.pages import views
@@ -75,20 +76,38 @@ class Rows:
     def end(self, phase: str = "success") -> None:
         self.change(phase=phase, started_at=ASKED, ended_at=datetime.now(UTC))
 
-    def step(self, *, trouble: str = "", **given: Any) -> int:
-        step = timeline.NewStep(**{"actor": "relay", "state": "queued", "words": "", **given})
+    def step(self, *, error: str = "", **given: Any) -> int:
+        """`outbox`: how far it has come on its way to GitHub."""
+        sending: State | None = given.pop("outbox", None)
+        entry = timeline.NewEntry(
+            **{"actor": "relay", "state": "queued", "description": "", **given}
+        )
 
         async def act(connection: Async) -> int:
-            step_id = await timeline.add(connection, 1, step)
-            assert step_id is not None
-            if step.outbox:
-                await timeline.set_outbox(connection, step_id, step.outbox, trouble=trouble)
-            return step_id
+            if sending is None:
+                entry_id = await timeline.add(connection, 1, entry)
+                assert entry_id is not None
+                return entry_id
+            entry_id = await timeline.add_status(connection, 1, entry)
+            await self._send(connection, sending, error)
+            return entry_id
 
         return self._do(act)
 
-    def sent(self, step_id: int) -> None:
-        self._do(lambda connection: timeline.set_outbox(connection, step_id, "sent"))
+    def sent(self) -> None:
+        """GitHub has the newest one now."""
+        self._do(lambda connection: self._send(connection, "sent"))
+
+    async def _send(self, connection: Async, state: State, error: str = "") -> None:
+        entry = (await outbox.pending(connection, "status", 1))[-1]
+        if state == "claimed":
+            claimed = await outbox.claim(connection, entry, timedelta(0))
+            assert claimed is not None
+            await outbox.keep_error(connection, claimed, error)
+        elif state == "sent":
+            await outbox.sent(connection, entry, {"id": "1"})
+        elif state != "waiting":
+            await outbox.release(connection, entry, state, error)
 
     def printed(self, chunk: bytes, at_byte: int = 0) -> int:
         """Where the next chunk goes."""

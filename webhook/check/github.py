@@ -52,7 +52,9 @@ def _app(app: Mapping[str, Any], envs: Sequence[Environment]) -> Iterator[Findin
     yield from _events(app["events"], options, page)
     yield _permissions(app["permissions"], _needed(options), page)
     if "contents" not in app["permissions"] and any(
-        one.channel or one.failures for env in envs for one in env.slack or ()
+        one.address(main=True) or one.address(main=False)
+        for env in envs
+        for _, one in env.destinations()
     ):
         words = "with contents: read, Slack's messages would tell what ships"
         yield Finding("note", "permissions", f"{words}; give it at {page}")

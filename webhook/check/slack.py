@@ -15,10 +15,10 @@ from webhook.config.load import Config
 from webhook.errors import RelayError
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import Settings, SlackSettings
-from webhook.slack.client import HISTORY_SCOPES, Slack
-from webhook.slack.destination import Destination
+from webhook.slack.client import Slack
+from webhook.slack.destination import Destination, destinations_of
 from webhook.slack.manifest import INTERACTIONS_PATH
-from webhook.slack.oauth import scopes
+from webhook.slack.scopes import HISTORY, required_scopes
 from webhook.store.slack_installations import Installation
 
 INSTALL = "run: python -m webhook slack install-link"
@@ -39,7 +39,7 @@ async def look_at_slack(
     installed: Sequence[Installation],
     session: aiohttp.ClientSession,
 ) -> list[Finding]:
-    wanted = [one for env in (config.envs if config else ()) for one in env.slack or ()]
+    wanted = [one for env in (config.envs if config else ()) for one in destinations_of(env)]
     kind: Kind = "fault" if any(one.channel or one.failures for one in wanted) else "note"
     slack = settings.slack
     if not slack.used:
@@ -89,10 +89,11 @@ async def _workspace(
         return [Finding("fault", "Slack", str(error))]
     found = [Finding("ok", "Slack", f"the bot is @{bot.name} in {bot.team_name} ({bot.team})")]
     has = ", ".join(sorted(bot.scopes))
-    if missing := ", ".join(sorted({*scopes(slack)} - bot.scopes)):
+    required = required_scopes(slack.scopes, answers=slack.answers)
+    if missing := ", ".join(sorted(required - bot.scopes)):
         remedy = BY_HAND if slack.bot_token else INSTALL
         found.append(Finding("fault", "Slack scopes", f"lacks {missing}; {remedy}"))
-    elif not bot.scopes & HISTORY_SCOPES:
+    elif not bot.scopes & HISTORY:
         words = (
             f"has {has}; with channels:history (groups:history) a message whose answer got lost"
             " is looked for before it is posted again"

@@ -1,6 +1,7 @@
 """The words for what is wrong in deploy.yml, and where it is."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
@@ -50,9 +51,15 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"known here: {', '.join(names) or 'none'}{mean}"
 
 
-def faults_of(
-    error: ValidationError, source: Source, keys: Mapping[str, tuple[str, ...]]
-) -> Iterator[Fault]:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """`keys` of each mapping; `examples` of the destinations of each notifier."""
+
+    keys: Mapping[str, tuple[str, ...]]
+    examples: Mapping[str, str]
+
+
+def faults_of(error: ValidationError, source: Source, known: Known) -> Iterator[Fault]:
     """Faults that only follow from others are left out: those at a place that has one already,
     and a list that is too short because all of its items are at fault."""
     taken = {(fault.line, fault.column) for fault in source.faults}
@@ -61,7 +68,7 @@ def faults_of(
         line, column = _place(details, path, source)
         emptied = details["type"] == "too_short" and details["input"]
         if (line, column) not in taken and not emptied:
-            yield Fault(line, column, path, _words(details, path, source, keys))
+            yield Fault(line, column, path, _words(details, path, source, known))
 
 
 def never_matches(source: Source) -> Iterator[Fault]:
@@ -121,16 +128,14 @@ def _place(details: ErrorDetails, path: Path, source: Source) -> tuple[int, int]
     return source.places[path]
 
 
-def _words(
-    details: ErrorDetails, path: Path, source: Source, keys: Mapping[str, tuple[str, ...]]
-) -> str:
+def _words(details: ErrorDetails, path: Path, source: Source, known: Known) -> str:
     kind, context = details["type"], details.get("ctx", {})
     written = f"'{shorten(source.written[path], 60)}'" if path in source.written else "this"
     if kind == _AT_FAULT:
         subject = f"{written} " if context["names_value"] else ""
         return f"{subject}{context['words']}"
     if kind == "extra_forbidden":
-        return _unknown_key(path, source, keys)
+        return _unknown_key(path, source, known)
     if kind == "string_type":
         return _not_text(details["input"], written)
     if kind == "bool_type":
@@ -139,26 +144,28 @@ def _words(
         return _not_of(context["expected"], written)
     # These may quote the value, and with it a secret that was filled in.
     said = _WORDS.get(kind) or _hidden(str(context.get("error", details["msg"])), source.secrets)
-    an_example = kind in _MAPPINGS and "slack" in path[-2:]
-    return f'{said}, as in {{channel: "#deploys"}}' if an_example else said
+    examples = [known.examples[str(key)] for key in path[-2:] if key in known.examples]
+    return f"{said}, as in {examples[0]}" if kind in _MAPPINGS and examples else said
 
 
-def _unknown_key(path: Path, source: Source, keys: Mapping[str, tuple[str, ...]]) -> str:
+def _unknown_key(path: Path, source: Source, known: Known) -> str:
     key = str(path[-1])
     match path[:-1]:
         case ("envs", _):
             if key in _GITPLOY_KEYS:
                 return _GITPLOY_WORDS
-            known = keys["envs"]
+            keys = known.keys["envs"]
         case ("envs", int(index), "with"):
-            known = keys[f"with:{source.value['envs'][index]['handler']}"]
-        case ("slack", *_) | ("envs", _, "slack", *_):
-            known = keys["slack"]
+            keys = known.keys[f"with:{source.value['envs'][index]['handler']}"]
+        case ("envs", _, str(name), *_) if name in known.examples:
+            keys = known.keys[name]
+        case (str(name), *_) if name in known.examples:
+            keys = known.keys[name]
         case ():
-            known = keys[""]
+            keys = known.keys[""]
         case _:
             return "is not a key here; remove it"
-    return f"is not a key; {suggestion(key, known)}"
+    return f"is not a key; {suggestion(key, keys)}"
 
 
 def _not_of(expected: str, written: str) -> str:

@@ -4,12 +4,13 @@ Errors: `ConfigErrors`, with all that is wrong in the file, each with line, colu
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -26,20 +27,24 @@ from pydantic import (
 
 from handlers import durations
 from webhook.config import source as yaml_source
-from webhook.config.errors import at_fault, faults_of, never_matches, suggestion
-from webhook.errors import ConfigErrors
-from webhook.slack.destination import (
+from webhook.config.destinations import (
     Destination,
-    Destinations,
-    OwnDestinations,
+    Notifiers,
     Repo,
-    SlackUsers,
     Strict,
+    default_field,
     filled_in,
-    slack_faults,
+    in_environment,
+    never_heard,
+    own_field,
 )
+from webhook.config.errors import Known, at_fault, faults_of, never_matches, suggestion
+from webhook.config.slack_users import SlackUsers, slack_users_faults
+from webhook.errors import ConfigErrors
 
 HandlerOptions = Mapping[str, type[BaseModel]]
+
+E = TypeVar("E", bound="Environment")
 
 _SHORTEST = timedelta(seconds=10)
 # Spinnaker lets a manual judgment wait for three days.
@@ -71,8 +76,8 @@ _Name = Annotated[str, Field(min_length=1, max_length=255)]
 
 
 class Environment(Strict):
-    """Which tool deploys an environment. Once the file is read, `slack` has its defaults filled in
-    and is never None."""
+    """Which tool deploys an environment, and who hears of it. Once the file is read, destinations
+    have their defaults filled in and are never None."""
 
     name: _Name
     """GitHub's environment, upper and lower case alike; `*` stands for anything."""
@@ -84,12 +89,14 @@ class Environment(Strict):
     """What the tool needs, in its own words."""
     timeout: _Timeout = Field(default_factory=lambda: timedelta(minutes=30))
     """How long a run may take: 30s, 30m, 2h, 1h30m. 30m by default."""
-    slack: OwnDestinations = None
-    """Who hears of it in Slack; what it leaves out is the file's. [] for nobody."""
     description: str = ""
     """For people."""
     production_environment: bool | None = None
     """Whether users see it."""
+
+    def destinations(self) -> Iterator[tuple[str, Destination]]:
+        """Of all notifiers, with the notifier's name."""
+        return in_environment(self)
 
 
 class _UnknownHandler(Environment):
@@ -103,8 +110,6 @@ class _File(Strict):
     envs: tuple[Environment, ...] = Field(min_length=1)
     unrouted: Literal["error", "ignore"] = "error"
     """What becomes of a deployment that no environment here matches."""
-    slack: Destinations = ()
-    """For environments that do not say otherwise."""
     slack_users: SlackUsers = Field(default_factory=dict)
     """GitHub login -> the ID of that person in Slack, U…, or a list of them."""
 
@@ -125,8 +130,10 @@ def load(
     source: str,
     environ: Mapping[str, str],
     handler_options: HandlerOptions,
+    notifiers: Notifiers = MappingProxyType({}),
 ) -> Config:
-    """`source` is the name that faults call the file by."""
+    """`source` is the name that faults call the file by. `notifiers`: what destinations of each
+    look like, by the notifier's key."""
     try:
         text = text if isinstance(text, str) else text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -137,60 +144,80 @@ def load(
         faults = read.faults or [yaml_source.Fault(1, 1, (), "is empty; it needs 'envs:'")]
         raise _shown(faults, source)
     _add_options(read)
-    faults = [*read.faults, *never_matches(read), *slack_faults(read)]
+    faults = [
+        *read.faults,
+        *never_matches(read),
+        *never_heard(read, notifiers),
+        *slack_users_faults(read),
+    ]
     try:
-        file = _model(handler_options).model_validate_json(
+        file = _model(handler_options, notifiers).model_validate_json(
             json.dumps(read.value),
             context={"environ": environ, "handlers": tuple(handler_options)},
         )
     except ValidationError as error:
-        raise _shown([*faults, *faults_of(error, read, _keys(handler_options))], source) from None
+        known = _keys(handler_options, notifiers)
+        raise _shown([*faults, *faults_of(error, read, known)], source) from None
     if faults:
         raise _shown(faults, source)
-    envs = tuple(_with_defaults(env, file.slack) for env in file.envs)
+    envs = tuple(_with_defaults(env, file, notifiers) for env in file.envs)
     users = {login.lower(): ids for login, ids in file.slack_users.items()}
     return Config(envs, file.unrouted, users, frozenset(read.secrets))
 
 
-def json_schema(handler_options: HandlerOptions) -> dict[str, Any]:
+def json_schema(
+    handler_options: HandlerOptions, notifiers: Notifiers = MappingProxyType({})
+) -> dict[str, Any]:
     """Of deploy.yml, for editors."""
-    env: Any = reduce(or_, (_environment(*item) for item in handler_options.items()))
-    schema = _file(env).model_json_schema()
+    base = _hears(Environment, notifiers)
+    env: Any = reduce(or_, (_environment(base, *item) for item in handler_options.items()))
+    schema = _file(env, notifiers).model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _model(handler_options: HandlerOptions) -> type[_File]:
+def _model(handler_options: HandlerOptions, notifiers: Notifiers) -> type[_File]:
     def tag(env: Any) -> str:
         handler = env.get("handler") if isinstance(env, dict) else None
         return handler if isinstance(handler, str) and handler in handler_options else _UNKNOWN
 
-    members: list[Any] = [Annotated[_UnknownHandler, Tag(_UNKNOWN)]]
+    base = _hears(Environment, notifiers)
+    members: list[Any] = [Annotated[_hears(_UnknownHandler, notifiers), Tag(_UNKNOWN)]]
     members += [
-        Annotated[_environment(name, options), Tag(name)]
+        Annotated[_environment(base, name, options), Tag(name)]
         for name, options in handler_options.items()
     ]
-    return _file(Annotated[reduce(or_, members), Discriminator(tag)])
+    return _file(Annotated[reduce(or_, members), Discriminator(tag)], notifiers)
 
 
-def _environment(handler: str, options: type[BaseModel]) -> type[Environment]:
+def _hears(model: type[E], notifiers: Notifiers) -> type[E]:
+    """With a key for each notifier."""
+    fields: dict[str, Any] = {name: own_field(one) for name, one in notifiers.items()}
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
+
+
+def _environment(
+    base: type[Environment], handler: str, options: type[BaseModel]
+) -> type[Environment]:
     needed = any(value.is_required() for value in options.model_fields.values())
     default: dict[str, Any] = {} if needed else {"default_factory": options}
     only: Any = Literal[handler]
     return create_model(
         f"{handler}_environment",
-        __base__=Environment,
+        __base__=base,
         __doc__=f"An environment that '{handler}' deploys.",
         handler=(only, ...),
         options=(options, Field(alias="with", repr=False, **default)),
     )
 
 
-def _file(env: Any) -> type[_File]:
+def _file(env: Any, notifiers: Notifiers) -> type[_File]:
+    fields: dict[str, Any] = {name: default_field(one) for name, one in notifiers.items()}
+    fields["envs"] = (tuple[env, ...], Field(min_length=1))
     return create_model(
         "deploy.yml",
         __base__=_File,
-        __doc__="Which tool deploys which environment.",
-        envs=(tuple[env, ...], Field(min_length=1)),
+        __doc__="Which tool deploys which environment, and who hears of it.",
+        **fields,
     )
 
 
@@ -203,18 +230,22 @@ def _add_options(read: yaml_source.Source) -> None:
             read.places["envs", index, "with"] = read.places["envs", index]
 
 
-def _with_defaults(env: Environment, slack: tuple[Destination, ...]) -> Environment:
-    return env.model_copy(update={"slack": filled_in(env.slack, slack)})
+def _with_defaults(env: Environment, file: _File, notifiers: Notifiers) -> Environment:
+    filled = {name: filled_in(getattr(env, name), getattr(file, name)) for name in notifiers}
+    return env.model_copy(update=filled)
 
 
-def _keys(handler_options: HandlerOptions) -> dict[str, tuple[str, ...]]:
+def _keys(handler_options: HandlerOptions, notifiers: Notifiers) -> Known:
     """The known keys of each mapping; a handler's are under `with:` and its name."""
-    models: dict[str, type[BaseModel]] = {"": _File, "envs": Environment, "slack": Destination}
+    file, env = _file(Any, notifiers), _hears(Environment, notifiers)
+    models: dict[str, type[BaseModel]] = {"": file, "envs": env}
     models |= {f"with:{name}": options for name, options in handler_options.items()}
-    return {
+    models |= notifiers
+    keys = {
         where: tuple(value.alias or key for key, value in model.model_fields.items())
         for where, model in models.items()
     }
+    return Known(keys, {name: one.EXAMPLE for name, one in notifiers.items()})
 
 
 def _shown(faults: list[yaml_source.Fault], source: str) -> ConfigErrors:

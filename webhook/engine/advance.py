@@ -6,14 +6,14 @@ import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 
-from handlers.contract import State, ToolRejected
+from handlers.contract import ToolRejected
 from webhook.config.routing import no_route_words, route
 from webhook.engine import transitions
 from webhook.engine.runner import Runner
 from webhook.engine.services import Services, log_about
 from webhook.engine.tool_reports import take_reports
-from webhook.errors import Forbidden, RetryAt
-from webhook.store.deployments import Conflict, DeploymentRow
+from webhook.errors import Conflict, Forbidden, RetryAt
+from webhook.store.deployments import DeploymentRow
 
 log = structlog.get_logger()
 
@@ -57,4 +57,4 @@ def _is_over(row: DeploymentRow) -> bool:
     """Ended, and no run of ours goes on: one may even if nobody has recorded its start yet."""
     if row.ended_at is None:
         return False
-    return row.started_at is None if row.run is None else State(row.run["state"]).final
+    return row.started_at is None if row.run is None else row.run.state.final

@@ -1,52 +1,45 @@
-"""What others told, remembered for a while: who somebody is, what they may do."""
+"""What is known for a while: who somebody is, what they may do."""
 
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
 
-from webhook.timing import Clock
+from cachetools import TTLCache
 
-K = TypeVar("K")
-V = TypeVar("V")
+from webhook.timing import Clock, Timing
 
 MOST = 10_000
 AT_ONCE = 3
 
-
-class Remembered(Generic[K, V]):
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._known: dict[K, tuple[V, datetime]] = {}
-
-    def get(self, key: K) -> V | None:
-        known = self._known.get(key)
-        return known[0] if known and self._clock() < known[1] else None
-
-    def keep(self, key: K, value: V, during: timedelta) -> None:
-        if len(self._known) >= MOST:
-            self._known.clear()
-        self._known[key] = (value, self._clock() + during)
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
+class Caches:
     """Of one process. `logins`: (team, user) -> GitHub login; `mentions`: (team, login) -> how
-    Slack mentions that person; both are empty for nobody. `permissions`: (repo, login) -> GitHub's
-    word. `unknown`: what GitHub cannot say now of a repository; so many `comparing` it at once."""
+    Slack mentions that person, empty for nobody; `permissions`: (repo, login) -> GitHub's word.
+    `unknown_…`: what is not asked again for now. So many compare commits at once as `comparing`
+    lets in."""
 
-    logins: Remembered[tuple[str, str], str]
-    mentions: Remembered[tuple[str, str], str]
-    permissions: Remembered[tuple[str, str], str]
-    unknown: Remembered[str, str]
+    logins: TTLCache[Pair, str, datetime]
+    unknown_logins: TTLCache[Pair, str, datetime]
+    mentions: TTLCache[Pair, str, datetime]
+    unknown_mentions: TTLCache[Pair, str, datetime]
+    permissions: TTLCache[Pair, str, datetime]
+    unknown_changelogs: TTLCache[str, str, datetime]
     comparing: asyncio.Semaphore
 
     @classmethod
-    def empty(cls, clock: Clock) -> "Recall":
+    def empty(cls, timing: Timing, clock: Clock) -> "Caches":
+        def pairs(during: timedelta) -> TTLCache[Pair, str, datetime]:
+            return TTLCache(MOST, during, clock)
+
         return cls(
-            logins=Remembered(clock),
-            mentions=Remembered(clock),
-            permissions=Remembered(clock),
-            unknown=Remembered(clock),
+            logins=pairs(timing.person_cached),
+            unknown_logins=pairs(timing.nobody_cached),
+            mentions=pairs(timing.person_cached),
+            unknown_mentions=pairs(timing.nobody_cached),
+            permissions=pairs(timing.permission_cached),
+            unknown_changelogs=TTLCache(MOST, timing.changelog_error_cached, clock),
             comparing=asyncio.Semaphore(AT_ONCE),
         )

@@ -1,4 +1,4 @@
-"""What Slack is told of a deployment: its row, what ships with it, what may be done about it."""
+"""The notice of a deployment: its row, its changelog, what may be done about it."""
 
 import asyncio
 
@@ -6,31 +6,31 @@ import structlog
 
 from handlers import TITLES
 from webhook.deployments.changelog import Ships
+from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
 from webhook.engine.services import Services, scope
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github.compare import compare
-from webhook.slack.blocks.notice import StepTold, Told
 from webhook.store import actions, deployments, timeline
 from webhook.store.actions import Action
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
-from webhook.store.timeline import Step
+from webhook.store.timeline import TimelineEntry
 
 log = structlog.get_logger()
 
 
-async def told_of(services: Services, row: DeploymentRow) -> Told:
+async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNotice:
     async with services.pool.connection() as connection:
         last = await deployments.last_success(connection, row)
         before = await deployments.ended_before(connection, row)
         made_by = await actions.made_by(connection, row.id)
         held = row.ended_at is None and await timeline.is_held(connection, row.id)
         back = await deployments.success_of_another_commit(connection, row)
-        buttons = await _buttons(services, connection, row, back)
+        offered = await _actions(services, connection, row, back)
     end = row.ended_at
     start = row.started_at or row.asked_at
-    return Told(
+    return DeploymentNotice(
         deployment_id=row.id,
         repo=row.repo,
         repo_url=row.repo_url,
@@ -39,45 +39,45 @@ async def told_of(services: Services, row: DeploymentRow) -> Told:
         ref=row.ref,
         sha=row.sha,
         task=row.task,
-        asked_by=_asked_by(row, made_by),
+        requested_by=_requested_by(row, made_by),
         phase=row.phase,
-        words=row.words,
+        description=row.words,
         held=held,
-        began=row.run is not None,
-        back_to_green=before in (Phase.FAILURE, Phase.ERROR) and row.phase is Phase.SUCCESS,
+        started=row.run is not None,
+        recovered=before in (Phase.FAILURE, Phase.ERROR) and row.phase is Phase.SUCCESS,
         seconds=(end - start).total_seconds() if start and end else None,
         page_url=services.links.page(row.repo, row.id),
-        run_url=(row.run or {}).get("url", ""),
+        run_url=row.run.url if row.run else "",
         tool="GitHub Actions" if row.watched else TITLES.get(row.handler, row.handler),
         environment_url=row.environment_url,
-        ships=await _ships(services, row, last),
-        since_sha=last.sha if last else "",
+        changelog=await _changelog(services, row, last),
+        previous_sha=last.sha if last else "",
         origin=made_by.kind if made_by and made_by.deployment_id else "",
         origin_url=services.links.page(made_by.repo or row.repo, made_by.deployment_id)
         if made_by and made_by.deployment_id
         else "",
-        buttons=buttons,
+        actions=offered,
         rollback_to=f"{back.ref} @ {back.sha[:7]}" if back else "",
     )
 
 
-def step_told(step: Step) -> StepTold:
-    return StepTold(
-        at=step.at,
-        state="" if step.state == timeline.ASKED else step.state,
-        words=step.words,
-        actor=step.actor,
-        log_url=step.log_url,
-        held=step.held,
+def notice_entry(entry: TimelineEntry) -> NoticeEntry:
+    return NoticeEntry(
+        at=entry.at,
+        state="" if entry.state == timeline.ASKED else entry.state,
+        description=entry.description,
+        actor=entry.actor,
+        log_url=entry.log_url,
+        held=entry.held,
     )
 
 
-def _asked_by(row: DeploymentRow, made_by: Action | None) -> str:
+def _requested_by(row: DeploymentRow, made_by: Action | None) -> str:
     """The App asks GitHub for what people ask of it in Slack."""
     return made_by.login if made_by else row.creator
 
 
-async def _buttons(
+async def _actions(
     services: Services, connection: Async, row: DeploymentRow, back: DeploymentRow | None
 ) -> tuple[str, ...]:
     """What makes sense now; of older deployments, nothing but to end them."""
@@ -91,7 +91,7 @@ async def _buttons(
     return (*retry, "rollback") if back else retry
 
 
-async def _ships(
+async def _changelog(
     services: Services, row: DeploymentRow, last: DeploymentRow | None
 ) -> Ships | None:
     """Asked of GitHub once; a message does not wait for it for long."""
@@ -99,23 +99,22 @@ async def _ships(
         return None
     if row.ships and row.ships["since"] == last.sha:
         return Ships.from_json(row.ships) if "total" in row.ships else None
-    recall = services.recall
-    if recall.comparing.locked() or recall.unknown.get(row.repo) is not None:
+    caches = services.caches
+    if caches.comparing.locked() or row.repo in caches.unknown_changelogs:
         return None
     found = None
     try:
         async with (
-            recall.comparing,
+            caches.comparing,
             asyncio.timeout(services.timing.details_within.total_seconds()),
         ):
             found = await compare(services.github, scope(row), last.sha, row.sha)
     except (RetryAt, UnknownOutcome, TimeoutError) as trouble:
         log.warning("GitHub does not say what ships now", words=str(trouble))
-        recall.unknown.keep(row.repo, "what ships", services.timing.changelog_error_cached)
+        caches.unknown_changelogs[row.repo] = row.sha
         return None
     except Rejected as refused:
         log.info("GitHub does not say what ships", words=str(refused))
     async with services.pool.connection() as connection:
-        document = found.to_json() if found else {"since": last.sha}
-        await deployments.keep_ships(connection, row.id, document)
+        await deployments.keep_ships(connection, row.id, last.sha, found)
     return found

@@ -10,7 +10,7 @@ from webhook.deployments.phases import Phase, follows, phase_of, shorten
 from webhook.engine import transitions
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
-from webhook.errors import NotAnEvent
+from webhook.errors import UserError
 from webhook.github import events
 from webhook.github.events import (
     DeploymentAsked,
@@ -22,7 +22,7 @@ from webhook.github.events import (
     WorkflowMoved,
 )
 from webhook.jobs.queue import NEWS
-from webhook.store import deliveries, deployments, timeline
+from webhook.store import deliveries, deployments, outbox, timeline
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import DeploymentRow
@@ -65,8 +65,8 @@ async def _understand(
 ) -> tuple[Outcome, str, int | None]:
     try:
         event = events.parse(delivery.event, delivery.body)
-    except NotAnEvent as fault:
-        return "failed", str(fault), None
+    except UserError as error:
+        return "failed", str(error), None
     return await _act(services, connection, event, delivery.guid)
 
 
@@ -155,17 +155,17 @@ async def _reported(
     phase = phase_of(status.state)
     counted = phase is not None and follows(row.phase, phase)
     words = shorten(status.description)
-    step = timeline.NewStep(
+    entry = timeline.NewEntry(
         actor=status.creator or "somebody",
         state=shorten(status.state, 40),
-        words=words,
+        description=words,
         log_url=status.log_url,
         environment_url=status.environment_url,
         counted=counted,
         github_id=status.id,
         held=status.state == HELD_ON_GITHUB,
     )
-    if await timeline.add(connection, row.id, step) is None:
+    if await timeline.add(connection, row.id, entry) is None:
         return "ignored", "this status was reported before", row.id
     if phase is None or not counted:
         return "done", f"'{status.state}' changes nothing in phase '{row.phase}'", row.id
@@ -207,7 +207,7 @@ async def _installation(
     """What could not be told before may be told now."""
     services.github.tokens.drop_installation(event.installation_id)
     if event.action not in ("suspend", "deleted"):
-        waiting = await timeline.deployments_with_unsent(connection, event.installation_id)
+        waiting = await outbox.deployments_with_pending(connection, event.installation_id)
         for deployment_id in waiting:
             await services.queue.tell_github(connection, deployment_id, priority=NEWS)
     return "done", f"installation {event.installation_id}: {event.action}", None

@@ -25,10 +25,10 @@ from handlers.contract import (
 from webhook.config.load import Environment
 from webhook.engine import transitions
 from webhook.engine.services import Services, scope
-from webhook.errors import RetryAt, UnknownOutcome
+from webhook.errors import Conflict, RetryAt, UnknownOutcome
 from webhook.jobs.queue import Elsewhere
 from webhook.store import deployments, machines, output
-from webhook.store.deployments import Conflict, DeploymentRow
+from webhook.store.deployments import DeploymentRow
 from webhook.timing import Timing
 
 log = structlog.get_logger()
@@ -124,7 +124,7 @@ class Runner:
     async def _run(self) -> Run | None:
         """How the run stands, started now if it was not; None where it is not to start any more."""
         if self.row.run is not None:
-            return await self.handler.check(self.deployment, _as_run(self.row.run))
+            return await self.handler.check(self.deployment, self.row.run)
         found = await self._find()
         if found is not None:
             log.info("run found again", run=found.id)
@@ -178,7 +178,7 @@ class Runner:
 
     async def _try_later(self, trouble: ToolUnavailable) -> datetime | None:
         if self.now() >= self.due:
-            left = await self._cancel(_as_run(self.row.run)) if self.row.run else ""
+            left = await self._cancel(self.row.run) if self.row.run else ""
             await transitions.end(self.services, self.row, self._given_up(f"{trouble}{left}"))
             return None
         if isinstance(trouble, ToolNotReady):
@@ -280,7 +280,3 @@ class Runner:
         now = self.now()
         since = now - self.row.started_at if self.row.started_at else timedelta(0)
         return now + max(least, min(most, since / 10))
-
-
-def _as_run(values: dict[str, str]) -> Run:
-    return Run(**{**values, "state": State(values["state"])})  # type: ignore[arg-type]

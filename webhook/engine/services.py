@@ -12,7 +12,7 @@ from handlers import HANDLERS
 from handlers.contract import Deployment, Handler, Workplace
 from handlers.http import Http
 from webhook.config.load import Config, Environment
-from webhook.engine.cache import Recall
+from webhook.engine.cache import Caches
 from webhook.github.client import TIMEOUT, GitHub
 from webhook.github.handler_api import ToolsGitHub
 from webhook.github.tokens import Scope
@@ -56,7 +56,7 @@ class Services:
     timing: Timing
     clock: Clock
     handlers: Mapping[str, type[Handler]]
-    recall: Recall
+    caches: Caches
 
     def handler(self, environment: Environment) -> Handler:
         return self.handlers[environment.handler](environment.options, self.workplace)
@@ -159,5 +159,5 @@ async def open_services(
             timing=timing,
             clock=clock,
             handlers=handlers,
-            recall=Recall.empty(clock),
+            caches=Caches.empty(timing, clock),
         )

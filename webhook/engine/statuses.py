@@ -1,24 +1,24 @@
-"""Our steps become GitHub's deployment statuses: in order, each once.
+"""Our entries of a timeline become GitHub's deployment statuses: in order, each once.
 
-A step is marked `tried` before the call. If it is found so, an earlier call has no known end (a
-crash, a time-out), and GitHub's list is read before anything is sent again. Our log_url ends in
-the step's number, by which a status is known again.
+Our log_url ends in the entry's number, by which a status is known again.
 """
 
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import structlog
 
 from webhook.deployments.phases import Phase, follows, shorten
+from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.services import Services, log_about, scope
-from webhook.errors import Forbidden, Invalid, Rejected, RetryAt, UnknownOutcome
+from webhook.errors import INVALID, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import Status
 from webhook.security.links import STEP_MARK
-from webhook.store import timeline
+from webhook.store import outbox, timeline
+from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
-from webhook.store.timeline import Outbox, Step
+from webhook.store.outbox import Entry, Ref, State
+from webhook.store.timeline import TimelineEntry
 
 log = structlog.get_logger()
 
@@ -32,113 +32,101 @@ async def tell_github(services: Services, deployment_id: int) -> None:
         return
     log_about(row)
     async with services.pool.connection() as connection:
-        waiting = await timeline.unsent(connection, row.id)
+        waiting = await outbox.pending(connection, "status", row.id)
+        known = await timeline.of_positions(connection, row.id, [one.position for one in waiting])
     too_many = len(waiting) > MOST_WAITING
-    for step, later in zip_longest(waiting, waiting[1:]):
-        same = later and (step.outbox, step.state) == ("waiting", later.state)
-        if too_many and same:
-            await _mark(services, step, "skipped")  # the later one says more
+    for entry, following in zip_longest(waiting, waiting[1:]):
+        says = known[entry.position]
+        same = following and says.state == known[following.position].state
+        if too_many and same and entry.state == "waiting":
+            async with services.pool.connection() as connection:
+                await outbox.skip(connection, entry)  # the later one says more
         else:
-            await _tell(services, row, step)
+            await _send(services, entry, StatusWrite(services, row, entry, says))
 
 
-async def _tell(services: Services, row: DeploymentRow, step: Step) -> None:
-    if step.outbox == "tried" and step.tried_until and step.tried_until > services.clock():
-        raise RetryAt("a call may be under way", step.tried_until)
+async def _send(services: Services, entry: Entry, write: "StatusWrite") -> None:
+    says, timing = write.says, services.timing
+    policy = Policy(call=timing.claim_lasts, lookups=[timing.status_lookup_after])
     try:
-        github_id = await _found(services, row, step)
-        if github_id is None and await _came_too_late(services, row, step):
-            await _mark(services, step, "skipped")
-            return
-        github_id = github_id or await _written(services, row, step)
-    except UnknownOutcome as trouble:
-        rest = services.timing.status_lookup_after
-        await _mark(services, step, "tried", trouble=str(trouble), look_after=rest)
-        raise RetryAt(str(trouble), services.clock() + rest) from trouble
-    except Forbidden as refused:
-        await _no_access(services, step, refused)
+        sent = await Outbox(services.pool, services.clock).deliver(entry, write, policy)
+    except UnknownOutcome as error:
+        raise RetryAt(str(error), services.clock() + timing.status_lookup_after) from error
     except Rejected as refused:
-        await _mark(services, step, "refused", trouble=str(refused))
-        log.error("GitHub refuses the status", state=step.state, words=str(refused))
+        log.error("GitHub refuses the status", state=says.state, error=str(refused))
+        if write.may_come_back(refused):
+            raise RetryAt(str(refused), services.clock() + timing.installation_retry) from refused
     else:
-        await _mark(services, step, "sent", github_id=github_id)
-        log.info("status written", state=step.state, words=step.words)
+        if sent.state == "sent":
+            log.info("status written", state=says.state, description=says.description)
 
 
-async def _came_too_late(services: Services, row: DeploymentRow, step: Step) -> bool:
-    """On GitHub the newest status counts: ours must not turn back what others reported."""
-    if Phase(step.state).final:
-        return False
-    later = [phase.value for phase in Phase if follows(Phase(step.state), phase)]
-    async with services.pool.connection() as connection:
-        return await timeline.reported_by_others(connection, row.id, later)
+@dataclass(frozen=True, slots=True)
+class StatusWrite(Write):
+    """An entry of the timeline as a status on GitHub."""
 
+    services: Services
+    row: DeploymentRow
+    entry: Entry
+    says: TimelineEntry
 
-async def _found(services: Services, row: DeploymentRow, step: Step) -> int | None:
-    if step.outbox != "tried":
-        return None
-    return await services.github.find_status(scope(row), row.id, _mark_of(step))
+    async def prepare(self) -> bool:
+        if await self._came_too_late():
+            return False
+        await self.services.github.require_access(scope(self.row))
+        return True
 
+    async def _came_too_late(self) -> bool:
+        """On GitHub the newest status counts: ours must not turn back what others reported."""
+        phase = Phase(self.says.state)
+        if phase.final:
+            return False
+        later = [other.value for other in Phase if follows(phase, other)]
+        async with self.services.pool.connection() as connection:
+            return await timeline.reported_by_others(connection, self.row.id, later)
 
-async def _written(services: Services, row: DeploymentRow, step: Step) -> int:
-    await services.github.require_access(scope(row))  # so that the claim covers one call only
-    lasts = services.timing.claim_lasts
-    async with services.pool.connection() as connection:
-        if not await timeline.claim_call(connection, step, lasts.total_seconds()):
-            raise RetryAt("a call is under way", services.clock() + lasts)
-    status = Status(
-        state=step.state,
-        description=shorten(step.words),
-        log_url=services.links.page(row.repo, row.id) + _mark_of(step),
-        environment_url=step.environment_url,
-    )
-    try:
-        return await _created(services, row, step, status)
-    except RetryAt as later:
-        await _mark(services, step, "waiting", trouble=str(later))
-        raise
+    async def find(self, entry: Entry) -> Ref | None:
+        found = await self.services.github.find_status(scope(self.row), self.row.id, self._mark)
+        return None if found is None else _ref(found)
 
-
-async def _created(services: Services, row: DeploymentRow, step: Step, status: Status) -> int:
-    try:
-        return await services.github.create_status(scope(row), row.id, status)
-    except Invalid:
-        if not status.environment_url:
-            raise
+    async def send(self) -> Ref:
+        status = Status(
+            state=self.says.state,
+            description=shorten(self.says.description),
+            log_url=self.services.links.page(self.row.repo, self.row.id) + self._mark,
+            environment_url=self.says.environment_url,
+        )
+        try:
+            return await self._create(status)
+        except Rejected as error:
+            if error.code != INVALID or not status.environment_url:
+                raise
         # The command or the tool named it; that the deployment ended matters more.
         log.warning("GitHub refuses the environment_url", environment_url=status.environment_url)
-        await _mark(services, step, "tried", look_after=services.timing.claim_lasts)
-        bare = replace(status, environment_url="")
-        return await services.github.create_status(scope(row), row.id, bare)
+        async with self.services.pool.connection() as connection:
+            await outbox.extend(connection, self.entry.id, self.services.timing.claim_lasts)
+        return await self._create(replace(status, environment_url=""))
+
+    async def _create(self, status: Status) -> Ref:
+        return _ref(await self.services.github.create_status(scope(self.row), self.row.id, status))
+
+    async def record(self, connection: Async, ref: Ref) -> None:
+        await timeline.know_status(connection, self.says.id, int(ref["id"]))
+
+    def state_after(self, refused: Rejected, *, in_doubt: bool) -> State:
+        if not self.may_come_back(refused):
+            return "rejected"
+        return "claimed" if in_doubt else "waiting"
+
+    def may_come_back(self, refused: Rejected) -> bool:
+        """The App's access, or the repository's."""
+        given_up_at = self.says.at + self.services.timing.installation_given_up_after
+        return isinstance(refused, Forbidden) and self.services.clock() <= given_up_at
+
+    @property
+    def _mark(self) -> str:
+        return f"{STEP_MARK}{self.says.id}"
 
 
-def _mark_of(step: Step) -> str:
-    return f"{STEP_MARK}{step.id}"
-
-
-async def _no_access(services: Services, step: Step, refused: Forbidden) -> None:
-    given_up = services.clock() > step.at + services.timing.installation_given_up_after
-    await _mark(services, step, "refused" if given_up else "waiting", trouble=str(refused))
-    log.error("GitHub cannot be told", state=step.state, words=str(refused))
-    if not given_up:
-        raise RetryAt(str(refused), services.clock() + services.timing.installation_retry)
-
-
-async def _mark(
-    services: Services,
-    step: Step,
-    outbox: Outbox,
-    *,
-    github_id: int | None = None,
-    trouble: str = "",
-    look_after: timedelta = timedelta(0),
-) -> None:
-    async with services.pool.connection() as connection:
-        await timeline.set_outbox(
-            connection,
-            step.id,
-            outbox,
-            github_id=github_id,
-            trouble=trouble,
-            look_after=look_after.total_seconds(),
-        )
+def _ref(github_id: int) -> Ref:
+    return {"id": str(github_id)}

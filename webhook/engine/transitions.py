@@ -1,15 +1,15 @@
-"""How a deployment's row moves on: phase, step, and what GitHub and Slack are to hear of it."""
+"""How a deployment's row moves on: phase, timeline, and what GitHub and Slack are to hear of it."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from handlers import durations
 from handlers.contract import Run, State
 from webhook.deployments.phases import LONGEST_WORDS, Phase, follows, shorten
 from webhook.engine.services import Services
+from webhook.errors import Conflict
 from webhook.store import actions, deployments, timeline
 from webhook.store.database import Async
-from webhook.store.deployments import Conflict, DeploymentRow
+from webhook.store.deployments import DeploymentRow
 
 _WAITING = "Waiting: "
 LONGEST_URL = 2000
@@ -37,7 +37,7 @@ async def end(services: Services, row: DeploymentRow, words: str) -> None:
     async with services.pool.connection() as connection, connection.transaction():
         await reports_first(connection, row)
         if row.run is not None:
-            run = {**row.run, "state": State.ERROR.value}
+            run = replace(row.run, state=State.ERROR)
             row = await deployments.change(connection, row, run=run)
         if follows(row.phase, Phase.ERROR):
             await make(services, connection, row, Transition(Phase.ERROR, words))
@@ -45,7 +45,7 @@ async def end(services: Services, row: DeploymentRow, words: str) -> None:
 
 async def reports_first(connection: Async, row: DeploymentRow) -> None:
     """What a tool has reported in time counts before what we conclude ourselves."""
-    if row.ended_at is None and await timeline.reported(connection, row.id):
+    if row.ended_at is None and await timeline.not_judged(connection, row.id):
         raise Conflict(f"deployment {row.id} has reports that nobody has judged")
 
 
@@ -81,8 +81,10 @@ async def not_cancelled(services: Services, row: DeploymentRow, words: str) -> D
     words = shorten(f"Could not be cancelled: {services.redactor.text(words)}", LONGEST_WORDS)
     async with services.pool.connection() as connection, connection.transaction():
         row = await deployments.change(connection, row, cancel_asked_by=None)
-        step = timeline.NewStep(actor="relay", state=timeline.ASKED, words=words, counted=False)
-        await timeline.add(connection, row.id, step)
+        entry = timeline.NewEntry(
+            actor="relay", state=timeline.ASKED, description=words, counted=False
+        )
+        await timeline.add(connection, row.id, entry)
         await actions.not_cancelled(connection, row.id, words)
         await services.tell_slack(connection, row)
     return row
@@ -97,7 +99,7 @@ async def record(services: Services, row: DeploymentRow, run: Run) -> None:
     run = _clean(services, run)
     known = row.run
     while row.run == known:
-        if row.run == asdict(run) and not row.tool_trouble and not _says_more(row, run):
+        if row.run == run and not row.tool_trouble and not _says_more(row, run):
             return
         try:
             await _record(services, row, run)
@@ -130,7 +132,7 @@ async def _record(services: Services, row: DeploymentRow, run: Run) -> None:
     says_more = _says_more(row, run)
     async with services.pool.connection() as connection, connection.transaction():
         row = await deployments.change(
-            connection, row, run=asdict(run), tool_trouble="", tool_trouble_since=None
+            connection, row, run=run, tool_trouble="", tool_trouble_since=None
         )
         if run.state.final:
             await reports_first(connection, row)
@@ -145,8 +147,10 @@ async def _record(services: Services, row: DeploymentRow, run: Run) -> None:
         elif run.state.final:
             words = f"The run ended with {run.state}: {run.description}"
             words = shorten(words, LONGEST_WORDS)
-            step = timeline.NewStep(actor=row.handler, state=run.state, words=words, counted=False)
-            await timeline.add(connection, row.id, step)
+            entry = timeline.NewEntry(
+                actor=row.handler, state=run.state, description=words, counted=False
+            )
+            await timeline.add(connection, row.id, entry)
 
 
 def _says_more(row: DeploymentRow, run: Run) -> bool:
@@ -155,7 +159,7 @@ def _says_more(row: DeploymentRow, run: Run) -> bool:
         return True
     if row.reported_at is not None:
         return False  # what the tool says by itself tells more
-    before = row.run["description"] if row.run else None
+    before = row.run.description if row.run else None
     return run.description == before and counts(row, move.phase, shorten(move.words, LONGEST_WORDS))
 
 
@@ -182,15 +186,14 @@ async def say_again(
     services: Services, connection: Async, row: DeploymentRow, *, held: bool = False
 ) -> None:
     """The row's phase as a status of ours."""
-    step = timeline.NewStep(
+    entry = timeline.NewEntry(
         actor="relay",
         state=row.phase,
-        words=row.words or plain_words(row),
+        description=row.words or plain_words(row),
         environment_url=row.environment_url if row.phase is Phase.SUCCESS else "",
-        outbox="waiting",
         held=held,
     )
-    await timeline.add(connection, row.id, step)
+    await timeline.add_status(connection, row.id, entry)
     await services.queue.tell_github(connection, row.id)
 
 
@@ -207,7 +210,7 @@ async def apply(
 ) -> DeploymentRow:
     """A move by whoever made it: the row; Slack follows."""
     words = shorten(services.redactor.text(move.words), LONGEST_WORDS)
-    columns: dict[str, Any] = {"phase": move.phase, "words": words}
+    columns: deployments.Columns = {"phase": move.phase, "words": words}
     if move.environment_url:
         columns["environment_url"] = services.redactor.text(move.environment_url)
     if move.phase.final:

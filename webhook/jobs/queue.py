@@ -13,10 +13,9 @@ from datetime import datetime, timedelta
 from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
 from procrastinate.jobs import Job
 
-from webhook.errors import RetryAt
+from webhook.errors import Conflict, RetryAt
 from webhook.store import jobs
 from webhook.store.database import Async, Sync
-from webhook.store.deployments import Conflict
 from webhook.timing import Clock, Timing
 
 NEWS = 1

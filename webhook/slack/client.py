@@ -22,14 +22,14 @@ from slack_sdk.models.metadata import Metadata
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from webhook.errors import Rejected, RetryAt, UnknownOutcome
-from webhook.slack.blocks.notice import Message
+from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.slack.blocks.mrkdwn import BlockMessage
+from webhook.slack.scopes import HISTORY
 from webhook.timing import Clock, utc_now
 
 # Seconds for one call.
 TIMEOUT = 10
 METADATA_EVENT = "gitploy_relay_deployment"
-HISTORY_SCOPES = frozenset({"channels:history", "groups:history"})
 
 AGAIN = (
     "install the Slack app again (python -m webhook slack install-link),"
@@ -75,10 +75,6 @@ _NO_CLEAR_ANSWER = (
 
 def is_channel_id(channel: str) -> bool:
     return bool(_CHANNEL_ID.fullmatch(channel))
-
-
-class Gone(Rejected):
-    """The message that should be edited is no more."""
 
 
 class Dead(Rejected):
@@ -168,7 +164,7 @@ class Slack:
     async def post(
         self,
         channel: str,
-        message: Message,
+        message: BlockMessage,
         *,
         key: str,
         thread_ts: str = "",
@@ -193,7 +189,7 @@ class Slack:
         )
         return Posted(bot.team, answer["channel"], answer["ts"])
 
-    async def edit(self, posted: Posted, message: Message, *, key: str) -> None:
+    async def edit(self, posted: Posted, message: BlockMessage, *, key: str) -> None:
         await self.call(
             lambda: self.client.chat_update(
                 channel=posted.channel_id,
@@ -207,7 +203,7 @@ class Slack:
 
     async def may_search(self) -> bool:
         """Whether a message could be found again."""
-        return bool((await self.bot()).scopes & HISTORY_SCOPES)
+        return bool((await self.bot()).scopes & HISTORY)
 
     async def find(
         self, channel_id: str, key: str, since: datetime, thread_ts: str = ""

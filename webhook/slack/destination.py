@@ -4,50 +4,19 @@ Source: docs.slack.dev, "Formatting message text" (mentions), and the forms of S
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    WithJsonSchema,
-    model_validator,
-)
-from pydantic_core import CoreSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
+from webhook.config import destinations
 from webhook.config.errors import at_fault
-from webhook.config.source import Fault, Path, Source
-from webhook.deployments.phases import Phase
+from webhook.config.load import Environment
 
 _GROUP = re.compile(r"@(?:here|channel|S[A-Z0-9]{6,}|[a-z0-9][a-z0-9._-]{0,79})")
-_USER = re.compile(r"(?:[TE][A-Z0-9]{2,}/)?[UW][A-Z0-9]{2,}")
 _WORKSPACE = re.compile(r"T[A-Z0-9]{2,}")
 # Slack takes letters of all scripts, none of them upper case.
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{6,}|#?[-_a-z0-9\u0080-\U0010ffff]{1,80}")
-# Of accounts that a company manages, too (octo_acme), and of Apps.
-_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(?:\[bot\])?")
-_WILD = "*?["
 _CHANNEL_PATTERN = r"^([CG][A-Z0-9]{6,}|#?[-_a-z0-9\u0080-\uffff]{1,80})$"
-
-State = Literal["queued", "in_progress", "success", "failure", "error"]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
-
-
-def repository(value: str) -> str:
-    owner, slash, name = value.partition("/")
-    if value != "*" and not (owner and slash and name and "/" not in name):
-        raise at_fault("is not a repository; write owner/name, owner/* or *")
-    return value
 
 
 def _channel(value: Any) -> Any:
@@ -67,13 +36,6 @@ def _channel(value: Any) -> Any:
     return None if value == "none" else value
 
 
-def _given(value: Any) -> Any:
-    if value is None:
-        words = 'is empty; write {channel: "#name"}, [] for nobody, or remove the key'
-        raise at_fault(words, names_value=False)
-    return value
-
-
 def _mentions(value: str) -> str:
     if value not in ("author", "none") and not _GROUP.fullmatch(value):
         words = "is nobody to mention; write author, none, @here, @channel, a user group's"
@@ -87,29 +49,6 @@ def _workspace(value: str) -> str:
     return value
 
 
-def _user(value: str) -> str:
-    if not _USER.fullmatch(value):
-        words = "is not a Slack user's ID: open the profile in Slack, More, Copy member ID"
-        raise at_fault(f"{words}; with several workspaces, write T0123ABCD/U0123ABCD")
-    return value
-
-
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else (value,)
-
-
-class _OneOrSeveral:
-    """Tells editors that what is read as a list may also be written as a single one."""
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        several = handler(schema)
-        return {"anyOf": [several["items"], several]}
-
-
-Repo = Annotated[str, AfterValidator(repository)]
 _Channel = Annotated[
     str | None,
     BeforeValidator(_channel),
@@ -125,13 +64,14 @@ _Mentions = Annotated[
     AfterValidator(_mentions),
     WithJsonSchema({"type": "string", "pattern": f"^(author|none|{_GROUP.pattern})$"}),
 ]
-_Users = Annotated[
-    tuple[Annotated[str, AfterValidator(_user)], ...], BeforeValidator(_listed), _OneOrSeveral
-]
 
 
-class Destination(Strict):
+class Destination(destinations.Destination):
     """Where Slack hears of deployments, and of which."""
+
+    ADDRESSES: ClassVar[tuple[str, str]] = ("channel", "failures")
+    EXAMPLE: ClassVar[str] = '{channel: "#deploys"}'
+    FORM: ClassVar[str] = '{channel: "#name"}'
 
     workspace: _Workspace | None = None
     """The workspace's ID, T…; needed where several are installed."""
@@ -139,114 +79,25 @@ class Destination(Strict):
     """Hears of them; none for no channel."""
     failures: _Channel = None
     """Hears of what failed; none for no channel."""
-    repos: tuple[Repo, ...] | None = Field(default=None, min_length=1, strict=False)
-    """Only of these repositories: owner/name each; `*` stands for anything."""
-    states: tuple[State, ...] | None = Field(default=None, min_length=1, strict=False)
-    """What is told; all by default. A message that is there is always kept up to date."""
-    only: Literal["failures"] | None = None
-    """`failures` for states: [failure, error]."""
     mentions: _Mentions | None = None
     """Who is mentioned where somebody is to look: author (the default), none, or "@group"."""
 
-    @model_validator(mode="after")
-    def _one_choice(self) -> "Destination":
-        if self.only and self.states:
-            raise at_fault("has both only and states; remove one of them", names_value=False)
-        return self
+    def name(self, address: str) -> str:
+        return f"{self.workspace}/{address}" if self.workspace else address
 
-    def tells(self, phase: Phase) -> bool:
-        """Whether this state is said here."""
-        if phase is Phase.INACTIVE:  # it had succeeded
-            phase = Phase.SUCCESS
-        states: Iterable[str] | None = ("failure", "error") if self.only else self.states
-        return phase is not Phase.SEEN and (states is None or phase in states)
+    @classmethod
+    def unlisted(cls, name: str) -> Self:
+        workspace, _, channel = name.rpartition("/")
+        return cls(workspace=workspace or None, channel=channel, mentions="none")
 
-    def name(self, channel: str) -> str:
-        """Of a channel, unique among all workspaces."""
-        return f"{self.workspace}/{channel}" if self.workspace else channel
+    def filled_in(self, default: Self) -> Self:
+        if self.workspace and self.workspace != default.workspace:
+            # Another workspace may be other people's: it hears of nothing that was not meant for
+            # it.
+            default = default.model_copy(update={"channel": None, "failures": None})
+        return super().filled_in(default)
 
 
-Destinations = Annotated[tuple[Destination, ...], BeforeValidator(_listed), _OneOrSeveral]
-# In an environment, where None stands for the file's.
-OwnDestinations = Annotated[Destinations | None, BeforeValidator(_given)]
-SlackUsers = dict[str, _Users]
-
-
-def filled_in(
-    own: tuple[Destination, ...] | None, default: tuple[Destination, ...]
-) -> tuple[Destination, ...]:
-    """An environment's destinations; what they leave out is the file's, where that has just one."""
-    if own is None:
-        return default
-    if len(default) != 1:
-        return own
-    return tuple(_filled_in(one, default[0]) for one in own)
-
-
-def _filled_in(one: Destination, default: Destination) -> Destination:
-    own = one.model_dump(exclude_none=True)
-    # Those may be set to None: switched off.
-    own |= {key: getattr(one, key) for key in one.model_fields_set & {"channel", "failures"}}
-    if own.keys() & {"only", "states"}:
-        default = default.model_copy(update={"only": None, "states": None})
-    if own.get("workspace", default.workspace) != default.workspace:
-        # Another workspace may be other people's: it hears of nothing that was not meant for it.
-        default = default.model_copy(update={"channel": None, "failures": None})
-    return default.model_copy(update=own)
-
-
-def slack_faults(source: Source) -> Iterator[Fault]:
-    """What is wrong only together with something else, of what has no other faults."""
-    value = source.value if isinstance(source.value, dict) else {}
-    yield from _user_faults(value.get("slack_users"), source)
-    envs = value.get("envs")
-    for index, env in enumerate(envs if isinstance(envs, list) else ()):
-        own = env.get("slack") if isinstance(env, dict) else None
-        for n, one in enumerate(own if isinstance(own, list) else [own]):
-            path: Path = ("envs", index, "slack", *([n] if isinstance(own, list) else []), "repos")
-            if isinstance(one, dict) and _never_meet(one.get("repos"), env.get("repos", ["*"])):
-                words = "can never match: none of them is in the environment's repos; correct them"
-                yield Fault(*source.places[path], path, words)
-
-
-def _user_faults(users: Any, source: Source) -> Iterator[Fault]:
-    """Who somebody is on GitHub decides what they may do."""
-    seen: dict[str, list[tuple[str, str]]] = {}
-    logins: set[str] = set()
-    for login, ids in users.items() if isinstance(users, dict) else ():
-        path: Path = ("slack_users", login)
-        words = ""
-        if not _LOGIN.fullmatch(login):
-            words = "is not a GitHub login; write it without @, as in octocat"
-        elif login.lower() in logins:
-            words = "is there twice: upper and lower case are alike; remove one"
-        logins.add(login.lower())
-        for one in ids if isinstance(ids, list) else [ids]:
-            team, _, user = one.rpartition("/") if isinstance(one, str) else ("", "", "")
-            known = seen.setdefault(user, [])
-            other = next((who for where, who in known if not (team and where) or where == team), "")
-            if user and other and other.lower() != login.lower():
-                words = words or f"has '{one}', which is {other}'s already; nobody is two people"
-            known.append((team, login))
-        if words:
-            yield Fault(*source.keys[path], path, words)
-
-
-def _never_meet(some: Any, others: Any) -> bool:
-    """Whether no repository can be in both lists; False where they have other faults."""
-    both = [*some, *others] if isinstance(some, list) and isinstance(others, list) else [0]
-    if not some or not others or not all(isinstance(one, str) for one in both):
-        return False
-    return not any(_meet(one.lower(), other.lower()) for one in some for other in others)
-
-
-def _meet(one: str, other: str) -> bool:
-    """Of two patterns with `*`, what stands before the first and behind the last must agree."""
-    if not set(_WILD) & set(one):
-        return fnmatchcase(one, other)
-    if not set(_WILD) & set(other):
-        return fnmatchcase(other, one)
-    starts = [re.split(r"[*?\[]", text, maxsplit=1)[0] for text in (one, other)]
-    ends = [re.split(r"[*?\]]", text)[-1] for text in (one, other)]
-    start = starts[0].startswith(starts[1]) or starts[1].startswith(starts[0])
-    return start and (ends[0].endswith(ends[1]) or ends[1].endswith(ends[0]))
+def destinations_of(environment: Environment) -> list[Destination]:
+    """Those of an environment in Slack."""
+    return [one for _, one in environment.destinations() if isinstance(one, Destination)]

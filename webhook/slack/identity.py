@@ -17,17 +17,17 @@ from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github import users as github_people
 from webhook.github.tokens import Scope
 from webhook.slack.client import Slack
+from webhook.slack.scopes import EMAIL
 
 log = structlog.get_logger()
-
-EMAIL_SCOPES = frozenset({"users:read", "users:read.email"})
 
 
 async def login_of(services: Services, scope: Scope, team: str, user: str) -> str:
     """The GitHub login of a Slack user: U… in that workspace, or T…/U… of another one."""
     if login := mapped_login(services, team, user):
         return login
-    known = services.recall.logins.get((team, user))
+    caches, key = services.caches, (team, user)
+    known = caches.logins.get(key, caches.unknown_logins.get(key))
     if known is not None:
         return known
     try:
@@ -35,9 +35,7 @@ async def login_of(services: Services, scope: Scope, team: str, user: str) -> st
     except Rejected as refused:
         log.warning("a person in Slack cannot be looked up", words=str(refused))
         return ""
-    timing = services.timing
-    during = timing.person_cached if login else timing.nobody_cached
-    services.recall.logins.keep((team, user), login, during)
+    (caches.logins if login else caches.unknown_logins)[key] = login
     return login
 
 
@@ -68,18 +66,19 @@ async def mention_of(
         home, _, plain = user.rpartition("/")
         if home in ("", team):
             return f"<@{plain}>"
-    known = services.recall.mentions.get((team, login.lower()))
+    caches, key = services.caches, (team, login.lower())
+    known = caches.mentions.get(key, caches.unknown_mentions.get(key))
     if known is not None or scope is None or not login:
         return known or ""
     try:
         mention = await _mention_by_email(services, slack, team, login, scope)
     except (RetryAt, UnknownOutcome) as trouble:
         log.info("a person on GitHub cannot be looked up in Slack", words=str(trouble))
-        services.recall.mentions.keep((team, login.lower()), "", services.timing.nobody_cached)
+        caches.unknown_mentions[key] = ""
         return ""
     except Rejected:  # nobody has that address there
         mention = ""
-    services.recall.mentions.keep((team, login.lower()), mention, services.timing.person_cached)
+    caches.mentions[key] = mention
     return mention
 
 
@@ -121,7 +120,7 @@ def _is_foreign(user: str) -> bool:
 
 
 async def _shows_emails(slack: Slack) -> bool:
-    return (await slack.bot()).scopes >= EMAIL_SCOPES
+    return (await slack.bot()).scopes >= EMAIL
 
 
 def _is_member(user: Mapping[str, Any], team: str) -> bool:

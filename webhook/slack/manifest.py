@@ -7,14 +7,11 @@ Errors: `ConfigErrors`, with the variables that are wrong.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from webhook import setting_values
-from webhook.errors import ConfigErrors
-from webhook.settings import VARIABLES
+from webhook.settings import Address, SlackApp
+from webhook.slack.scopes import POST, bot_scopes
 
 SIGNIN_PATH = "/slack/signin"
 INTERACTIONS_PATH = "/slack/interactions"
@@ -30,55 +27,25 @@ EVENTS = ("app_uninstalled", "tokens_revoked")
 
 _NEW_APP = "https://api.slack.com/apps?new_app=1&manifest_json="
 
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    "GITPLOY_SERVER_HOST": setting_values.host,
-    "GITPLOY_SERVER_PROTO": setting_values.proto,
-    "GITPLOY_SLACK_BOT_SCOPES": setting_values.slack_scopes,
-    "GITPLOY_SLACK_APP_TOKEN": setting_values.app_token,
-}
-
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Address, SlackApp):
     """What the app has to know of this relay; there may be no GitHub App yet."""
 
-    server_url: str
-    scopes: tuple[str, ...]
-    by_socket: bool
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> "Host":
-        faults: list[str] = []
-        host, proto, scopes, app_token = (_read(environ, name, faults) for name in _PARSERS)
-        if faults:
-            raise ConfigErrors(faults)
-        return cls(f"{proto}://{host}", scopes, bool(app_token))
-
-
-def _read(environ: Mapping[str, str], name: str, faults: list[str]) -> Any:
-    variable = next(one for one in VARIABLES if one.name == name)
-    text = environ.get(name, "").strip() or variable.default
-    if text is None:
-        if variable.required:
-            faults.append(f"{name} is not set; set it: {variable.description}")
-        return None
-    try:
-        return _PARSERS[name](text)
-    except ValueError as error:
-        faults.append(f"{name} {error}")
-        return None
+    @property
+    def by_socket(self) -> bool:
+        return bool(self.app_token)
 
 
 def plain(host: Host, *, rotates: bool = False) -> Json:
     """As Gitploy's guide has it: it posts, and nothing else."""
-    return _manifest(host, ("chat:write",), rotates=rotates)
+    return _manifest(host, (POST,), rotates=rotates)
 
 
 def whole(host: Host, *, socket_mode: bool, rotates: bool = False) -> Json:
     """With buttons, the command and events; by Socket Mode they need no address of ours."""
-    manifest = _manifest(host, {*host.scopes, "commands"}, rotates=rotates)
+    manifest = _manifest(host, bot_scopes(host.scopes, answers=True), rotates=rotates)
 
     def at(key: str, path: str) -> Json:
         return {} if socket_mode else {key: f"{host.server_url}{path}"}
@@ -99,7 +66,7 @@ def whole(host: Host, *, socket_mode: bool, rotates: bool = False) -> Json:
     return manifest
 
 
-def _manifest(host: Host, scopes: set[str] | tuple[str, ...], *, rotates: bool) -> Json:
+def _manifest(host: Host, scopes: tuple[str, ...], *, rotates: bool) -> Json:
     return {
         "display_information": {
             "name": NAME,
@@ -108,7 +75,7 @@ def _manifest(host: Host, scopes: set[str] | tuple[str, ...], *, rotates: bool) 
         "features": {"bot_user": {"display_name": BOT, "always_online": True}},
         "oauth_config": {
             "redirect_urls": [f"{host.server_url}{SIGNIN_PATH}"],
-            "scopes": {"bot": sorted(scopes)},
+            "scopes": {"bot": list(scopes)},
         },
         "settings": {
             "org_deploy_enabled": False,

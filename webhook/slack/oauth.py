@@ -21,6 +21,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.settings import SlackSettings
+from webhook.slack.scopes import bot_scopes
 from webhook.timing import Clock, utc_now
 
 TIMEOUT = 10
@@ -83,7 +84,7 @@ def site(slack: SlackSettings) -> str:
 
 def scopes(slack: SlackSettings) -> tuple[str, ...]:
     """What the app asks for."""
-    return tuple(sorted({*slack.scopes, *(["commands"] if slack.answers else [])}))
+    return bot_scopes(slack.scopes, answers=slack.answers)
 
 
 def authorize_url(slack: SlackSettings, redirect_uri: str, state: str) -> str:

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 import structlog
 
 from webhook.engine.services import Services
-from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.slack.blocks.message import digest
-from webhook.slack.blocks.notice import Message
-from webhook.slack.client import Gone, Limited, Posted, Slack, is_channel_id
+from webhook.slack.blocks.mrkdwn import BlockMessage
+from webhook.slack.client import Limited, Posted, Slack, is_channel_id
 from webhook.slack.targets import Target
 from webhook.slack.workspaces import Workspaces
 from webhook.store import rate_limits, slack_messages
@@ -39,7 +39,7 @@ class Post:
     broadcast: bool = False
     link_names: bool = False
 
-    async def keep_up(self, message: Message) -> SlackMessage:
+    async def keep_up(self, message: BlockMessage) -> SlackMessage:
         """Post it, or edit it where it says something else by now."""
         known, shown = await self._known(), digest(message)
         if not known.ts:
@@ -67,7 +67,7 @@ class Post:
             await slack_messages.edited(connection, known, shown)
         return known
 
-    async def once(self, message: Message) -> SlackMessage:
+    async def once(self, message: BlockMessage) -> SlackMessage:
         """Post it, if that was not done before."""
         known = await self._known()
         if known.ts:
@@ -168,7 +168,7 @@ class Post:
         named = self.target.channel
         return found or (named if is_channel_id(named) else "")
 
-    async def _posted(self, slack: Slack, known: SlackMessage, message: Message) -> Posted:
+    async def _posted(self, slack: Slack, known: SlackMessage, message: BlockMessage) -> Posted:
         await slack.bot()  # so that the claim covers one call only
         lasts = self._timing.claim_lasts
         async with self.services.pool.connection() as connection:

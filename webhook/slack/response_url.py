@@ -5,6 +5,8 @@ token; nothing is said of limits, which are heeded as those of the API are).
 Errors: `RetryAt` and `UnknownOutcome` for what may be tried again. What Slack would not take the
 next time either is logged: what was asked for was done all the same.
 The URL is a secret, because whoever has it speaks for the relay; it goes nowhere but to Slack.
+slack_sdk's AsyncWebhookClient does not fit: it follows redirects, which would carry the message
+elsewhere, and in a session that is shared it has no timeout of its own.
 """
 
 import re
@@ -23,8 +25,7 @@ from slack_sdk.models.blocks import (
 )
 
 from webhook.errors import RetryAt, UnknownOutcome
-from webhook.slack.blocks.mrkdwn import plain
-from webhook.slack.blocks.notice import Message
+from webhook.slack.blocks.mrkdwn import BlockMessage, plain
 from webhook.timing import Clock, utc_now
 
 log = structlog.get_logger()
@@ -36,7 +37,7 @@ _SECONDS = re.compile(r"[0-9]{1,6}", re.ASCII)
 _HOOKS = {"slack.com": "hooks.slack.com", "slack-gov.com": "hooks.slack-gov.com"}
 
 
-def question(text: str, action_id: int, *, button: str) -> Message:
+def question(text: str, action_id: int, *, button: str) -> BlockMessage:
     """Asks whether somebody is sure."""
     press = ButtonElement(
         text=PlainTextObject(text=plain(button, 75)),
@@ -45,7 +46,7 @@ def question(text: str, action_id: int, *, button: str) -> Message:
         style="primary",
     )
     section = SectionBlock(text=MarkdownTextObject(text=text, verbatim=True))
-    return Message(text, [section, ActionsBlock(elements=[press])])
+    return BlockMessage(text, [section, ActionsBlock(elements=[press])])
 
 
 class Replies:
@@ -58,7 +59,7 @@ class Replies:
         self._session = session
         self._origins = _origins(base_url)
 
-    async def give(self, url: str, message: Message, *, replace: bool = False) -> bool:
+    async def give(self, url: str, message: BlockMessage, *, replace: bool = False) -> bool:
         """Whether Slack took it. `replace`: what the button stood on makes room for it."""
         if not url or _origin(url) not in self._origins:
             log.warning("an answer has nowhere to go", why="no response_url, or not one of Slack's")

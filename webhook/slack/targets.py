@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from webhook.config.load import Config, Environment
 from webhook.config.routing import holds, route
-from webhook.slack.destination import Destination
+from webhook.slack.destination import Destination, destinations_of
 from webhook.store.deployments import DeploymentRow
 
 
@@ -28,7 +28,7 @@ def targets_in(environment: Environment, repo: str) -> list[Target]:
     """Each channel once, whatever names it; the first that names it counts."""
     found: dict[str, Target] = {}
     for living in (True, False):
-        for one in environment.slack or ():
+        for one in destinations_of(environment):
             channel = one.channel if living else one.failures
             if channel and (one.repos is None or holds(one.repos, repo)):
                 name = one.name(channel)

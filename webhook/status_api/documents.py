@@ -11,7 +11,7 @@ from typing import Any
 from webhook.deployments.phases import shorten
 from webhook.status_api.reports import STATES, CommitReport
 from webhook.store.deployments import DeploymentRow
-from webhook.store.timeline import Step
+from webhook.store.timeline import TimelineEntry
 
 Document = dict[str, Any]
 
@@ -68,47 +68,49 @@ class Documents:
             "performed_via_github_app": None,
         }
 
-    def status(self, row: DeploymentRow, step: Step) -> Document:
+    def status(self, row: DeploymentRow, entry: TimelineEntry) -> Document:
         deployment_url = self._deployment_url(row)
         return {
-            "url": f"{deployment_url}/statuses/{step.id}",
-            "id": step.id,
-            "node_id": _node("DES", step.id),
+            "url": f"{deployment_url}/statuses/{entry.id}",
+            "id": entry.id,
+            "node_id": _node("DES", entry.id),
             # What GitHub Actions and others report may not be in GitHub's own list.
-            "state": step.state if step.state in STATES else "pending",
-            "creator": self._reporter(step),
-            "description": shorten(step.words),
+            "state": entry.state if entry.state in STATES else "pending",
+            "creator": self._reporter(entry),
+            "description": shorten(entry.description),
             "environment": row.environment,
-            "target_url": step.log_url,
-            "created_at": _iso(step.at),
-            "updated_at": _iso(step.at),
+            "target_url": entry.log_url,
+            "created_at": _iso(entry.at),
+            "updated_at": _iso(entry.at),
             "deployment_url": deployment_url,
             "repository_url": self._repository_url(row),
-            "environment_url": step.environment_url,
-            "log_url": step.log_url,
+            "environment_url": entry.environment_url,
+            "log_url": entry.log_url,
             "performed_via_github_app": None,
         }
 
-    def commit_status(self, row: DeploymentRow, step: Step, said: CommitReport) -> Document:
-        reporter = self._reporter(step)
+    def commit_status(
+        self, row: DeploymentRow, entry: TimelineEntry, said: CommitReport
+    ) -> Document:
+        reporter = self._reporter(entry)
         return {
             "url": f"{self._repository_url(row)}/statuses/{row.sha}",
             "avatar_url": reporter["avatar_url"],
-            "id": step.id,
-            "node_id": _node("SC", step.id),
+            "id": entry.id,
+            "node_id": _node("SC", entry.id),
             "state": said.state,
-            "description": shorten(step.words),
-            "target_url": step.log_url,
+            "description": shorten(entry.description),
+            "target_url": entry.log_url,
             "context": said.context,
-            "created_at": _iso(step.at),
-            "updated_at": _iso(step.at),
+            "created_at": _iso(entry.at),
+            "updated_at": _iso(entry.at),
             "creator": reporter,
         }
 
-    def _reporter(self, step: Step) -> Document:
+    def _reporter(self, entry: TimelineEntry) -> Document:
         """GitHub's status of somebody else has GitHub's id; ours is by the relay or the tool."""
-        others = step.github_id is not None and step.outbox is None
-        return self._somebody(step.actor if others else f"{step.actor}[bot]")
+        others = entry.github_id is not None and entry.outbox is None
+        return self._somebody(entry.actor if others else f"{entry.actor}[bot]")
 
     def _somebody(self, login: str) -> Document:
         return self._account(login, "Bot" if login.endswith("[bot]") else "User")

@@ -27,7 +27,7 @@ from webhook.status_api.reports import Report, invalid_field
 from webhook.store import timeline
 from webhook.store.database import Sync, SyncPool
 from webhook.store.deployments import DeploymentRow
-from webhook.store.timeline import NewStep, Step
+from webhook.store.timeline import NewEntry, TimelineEntry
 from webhook.timing import Clock, utc_now
 
 log = structlog.get_logger()
@@ -100,8 +100,8 @@ class StatusApi:
         with self.pool.connection() as connection, connection.transaction():
             row = authorize(connection, claims, f"{owner}/{name}", for_write=True)
             report = reports.deployment_status(body, self.redactor.text)
-            step = self._keep(connection, row, report)
-        document = self.documents.status(row, step)
+            entry = self._add(connection, row, report)
+        document = self.documents.status(row, entry)
         return _created(jsonify(document), document["url"])
 
     def create_commit_status(self, owner: str, name: str, sha: str) -> Response:
@@ -111,9 +111,9 @@ class StatusApi:
             row = authorize(connection, claims, f"{owner}/{name}", for_write=True)
             if sha.lower() != row.sha.lower():
                 raise HttpError(422, f"No commit found for SHA: {sha}")
-            said = reports.commit_status(body, self.redactor.text)
-            step = self._keep(connection, row, said.report)
-        document = self.documents.commit_status(row, step, said)
+            commit = reports.commit_status(body, self.redactor.text)
+            entry = self._add(connection, row, commit.report)
+        document = self.documents.commit_status(row, entry, commit)
         return _created(jsonify(document), document["url"])
 
     def _claims(self, number: str | None = None) -> ReportClaims:
@@ -134,29 +134,29 @@ class StatusApi:
             row = authorize(connection, claims, f"{owner}/{name}", for_write=False)
             every = timeline.of_deployment(connection, row.id)
         # What people asked for in Slack is no status.
-        said = [step for step in reversed(every) if step.state != timeline.ASKED]
-        return [self.documents.status(row, step) for step in said]
+        statuses = [entry for entry in reversed(every) if entry.state != timeline.ASKED]
+        return [self.documents.status(row, entry) for entry in statuses]
 
-    def _keep(self, connection: Sync, row: DeploymentRow, report: Report) -> Step:
+    def _add(self, connection: Sync, row: DeploymentRow, report: Report) -> TimelineEntry:
         if not report.ends and timeline.count(connection, row.id) >= MAX_ENTRIES:
             message = "This deployment has reached the maximum number of statuses."
             raise invalid_field("DeploymentStatus", "state", message)
-        step = NewStep(
+        entry = NewEntry(
             actor=row.handler or "tool",
             state=report.state,
-            words=report.description,
+            description=report.description,
             log_url=report.log_url,
             environment_url=report.environment_url,
             counted=False,
-            outbox=None if report.clears else "reported",
+            judged=report.clears,
         )
-        kept = timeline.add_report(connection, row.id, step)
+        added = timeline.add_report(connection, row.id, entry)
         if not report.clears:
             self.queue.take_reports(connection, row.id)
         log.info(
-            "report kept", deployment=row.id, state=report.state, description=report.description
+            "report stored", deployment=row.id, state=report.state, description=report.description
         )
-        return kept
+        return added
 
 
 def blueprint(

@@ -1,10 +1,9 @@
 """What people asked for in Slack: who, when, what, and what became of it.
 
-An action begins as `waiting`. Before the call that makes something on GitHub it is marked `tried`,
-and left alone until `tried_until`: the call may still be under way, here or elsewhere. It ends as
-`done`, `refused` (it was not allowed, or made no sense) or `failed` (GitHub would not). Of each
-deployment one Cancel at most is `tried` or `done`, and one that makes another deployment in its
-place: a Retry or a Roll back.
+An action begins as `waiting`. It ends as `done`, `refused` (it was not allowed, or made no sense)
+or `failed` (GitHub would not). The deployment that it asks GitHub for is an entry of the outbox. Of
+each deployment one Cancel at most is `done`, and one that makes another deployment in its place: a
+Retry or a Roll back.
 """
 
 from dataclasses import dataclass
@@ -15,26 +14,23 @@ import psycopg
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from webhook.errors import RelayError
+from webhook.errors import Excluded
 from webhook.slack.actions.payloads import Asked, Kind, Reply
+from webhook.store import outbox
 from webhook.store.database import Async, Sync
 
-Outcome = Literal["waiting", "tried", "done", "refused", "failed"]
+Outcome = Literal["waiting", "done", "refused", "failed"]
 # How long a button that asks whether somebody is sure may be pressed.
 CONFIRM_WITHIN = "1 hour"
-
-
-class AskedBefore(RelayError):
-    """Another action of this deployment excludes this one (`same`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """`key` is the press's own; `slack_user` is U…, of another workspace than `team` T…/U…; `login`
     is empty until known.
-    `reply` is None once the answer was given. `made`: the deployment that came of it. `looks`: how
-    often it was looked for in vain after a call without a clear answer; `answers`: how often Slack
-    did not take the answer."""
+    `reply` is None once the answer was given. `made`: the deployment that came of it. `claimed`: a
+    call to GitHub was begun whose end nobody knows; `lookups`: how often its result was searched in
+    vain. `answers`: how often Slack did not take the answer."""
 
     id: int
     key: str
@@ -52,20 +48,23 @@ class Action:
     outcome: Outcome
     words: str
     made: int | None
-    tried_until: datetime | None
-    looks: int
+    claimed: bool
+    lookups: int
     answers: int
 
     @property
     def open(self) -> bool:
-        return self.outcome in ("waiting", "tried")
+        return self.outcome == "waiting"
 
 
+_CLAIMED = "exists (select from outbox where action_id = actions.id and state = 'claimed')"
 _SELECT = (
     "select id, key, at, kind, team, slack_user, slack_name, login, deployment_id, repo,"
-    " environment, ref, reply, outcome, words, made, tried_until, looks, answers from actions "
+    f" environment, ref, reply, outcome, words, made, {_CLAIMED} as claimed, coalesce((select"
+    " lookups from outbox where action_id = actions.id), 0) as lookups, answers from actions "
 )
-_OPEN = "outcome in ('waiting', 'tried')"
+_OPEN = "outcome = 'waiting'"
+_NOT_BEGUN = f"{_OPEN} and not {_CLAIMED}"
 _MAKE_ANOTHER: tuple[Kind, ...] = ("retry", "rollback")
 
 
@@ -113,7 +112,8 @@ async def same(connection: Async, action: Action) -> Action | None:
     """The other one that excludes it, which is under way or done."""
     kinds = _MAKE_ANOTHER if action.kind in _MAKE_ANOTHER else (action.kind,)
     where = (
-        "where deployment_id = %s and kind = any(%s) and outcome in ('tried', 'done') and id <> %s"
+        "where deployment_id = %s and kind = any(%s) and id <> %s"
+        f" and (outcome = 'done' or {_CLAIMED})"
     )
     return await _one(connection, where, [action.deployment_id, list(kinds), action.id])
 
@@ -127,53 +127,19 @@ async def know(connection: Async, action_id: int, login: str) -> None:
     await _update(connection, action_id, "login = %s", [login])
 
 
-async def claim(
-    connection: Async,
-    action: Action,
-    *,
-    repo: str,
-    environment: str,
-    ref: str,
-    words: str,
-    seconds: float,
+async def plan(
+    connection: Async, action_id: int, *, repo: str, environment: str, ref: str, words: str
 ) -> bool:
-    """Whether the call is ours to make; nobody else makes it for so many seconds. What it makes is
-    kept, to be found again. Raises `AskedBefore`. Not within a transaction."""
-    try:
-        return await _update(
-            connection,
-            action.id,
-            "outcome = 'tried', tried_until = now() + %s * interval '1 second', looks = 0,"
-            " repo = %s, environment = %s, ref = %s, words = %s",
-            [seconds, repo, environment, ref, words],
-            "and (outcome = 'waiting' or (outcome = 'tried' and tried_until <= now()))",
-        )
-    except psycopg.errors.UniqueViolation:
-        raise AskedBefore from None
-
-
-async def answer_owed(connection: Async, action_id: int, seconds: float) -> None:
-    """The call ended without a clear answer; look after so many seconds."""
-    until = "tried_until = now() + %s * interval '1 second'"
-    await _update(connection, action_id, until, [seconds], "and outcome = 'tried'")
-
-
-async def not_found(connection: Async, action_id: int, seconds: float) -> None:
-    """What the call may have made is not there yet; look again after so many seconds."""
-    columns = "looks = looks + 1, tried_until = now() + %s * interval '1 second'"
-    await _update(connection, action_id, columns, [seconds], "and outcome = 'tried'")
-
-
-async def not_tried(connection: Async, action_id: int) -> None:
-    """Nothing was made, and there is nothing to be found."""
-    columns = "outcome = 'waiting', tried_until = null"
-    await _update(connection, action_id, columns, [], "and outcome = 'tried'")
+    """Keep what it makes, to be found again; whether it is still to be made."""
+    columns = "repo = %s, environment = %s, ref = %s, words = %s"
+    values = [repo, environment, ref, words]
+    return await _update(connection, action_id, columns, values, f"and {_OPEN}")
 
 
 async def hold(connection: Async, action_id: int, words: str, ref: str) -> None:
     """It waits for whoever asked to say that they are sure of exactly this ref."""
     columns = "words = %s, ref = %s"
-    await _update(connection, action_id, columns, [words, ref], "and outcome = 'waiting'")
+    await _update(connection, action_id, columns, [words, ref], f"and {_NOT_BEGUN}")
 
 
 async def confirm(connection: Async, press: Action, confirms: int) -> bool:
@@ -199,23 +165,30 @@ async def end(
     *,
     where: str = _OPEN,
 ) -> bool:
-    """Whether this ended it; somebody else may have. Raises `AskedBefore` where another one was
+    """Whether this ended it; somebody else may have. Raises `Excluded` where another one was
     quicker; the transaction, if any, is lost then."""
+    columns = "outcome = %s, words = %s, made = %s"
     try:
-        return await _update(
-            connection,
-            action_id,
-            "outcome = %s, words = %s, made = %s, tried_until = null",
-            [outcome, words, made],
-            f"and {where}",
-        )
+        return await _update(connection, action_id, columns, [outcome, words, made], f"and {where}")
     except psycopg.errors.UniqueViolation:
-        raise AskedBefore from None
+        raise Excluded from None
 
 
-async def end_waiting(connection: Async, action_id: int, words: str) -> bool:
-    """Refuse what nobody has begun."""
-    return await end(connection, action_id, "refused", words, where="outcome = 'waiting'")
+async def give_up(connection: Async, action_id: int, outcome: Outcome, words: str) -> bool:
+    """End it without a deployment, whatever became of its call; whether this ended it."""
+    async with connection.transaction():
+        # In this order, which is that of a claim: else two could wait for each other.
+        await outbox.abandon(connection, action_id, words)
+        return await end(connection, action_id, outcome, words)
+
+
+async def refuse(connection: Async, action_id: int, words: str) -> bool:
+    """Refuse what nobody has begun; whether it was so."""
+    async with connection.transaction():
+        if await outbox.is_begun(connection, action_id):
+            return False
+        await outbox.abandon(connection, action_id, words)
+        return await end(connection, action_id, "refused", words)
 
 
 async def not_cancelled(connection: Async, deployment_id: int, words: str) -> None:

@@ -1,22 +1,20 @@
 """Deployments: one row each, the truth that every decision is taken from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from psycopg import sql
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
+from handlers.contract import Run, State
+from webhook.deployments.changelog import Ships
 from webhook.deployments.phases import Phase
-from webhook.errors import RelayError
+from webhook.errors import Conflict
 from webhook.github.events import GitHubDeployment, Repository
 from webhook.store.database import Async, Sync
-
-
-class Conflict(RelayError):
-    """Somebody else changed the row since it was read: read it again and decide again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +23,7 @@ class DeploymentRow:
 
     `asked_at` is None while only statuses of it were seen; `watched`: somebody else runs it.
     `delivery` is the GUID of the delivery that asked for it.
-    `production` is deploy.yml's word, else GitHub's. `run` is the handler's Run as JSON.
+    `production` is deploy.yml's word, else GitHub's.
     `started_on` names the data directory of the first start. `tried_until`: until then a start
     may have got through although the tool does not show it yet. `reported_at`: when the tool last
     reported by itself. `tool_trouble`: why the tool cannot be asked now, and since when. `ships`:
@@ -55,7 +53,7 @@ class DeploymentRow:
     phase_at: datetime
     words: str
     handler: str
-    run: dict[str, Any] | None
+    run: Run | None
     environment_url: str
     started_at: datetime | None
     started_on: str | None
@@ -71,13 +69,41 @@ class DeploymentRow:
 
 
 _PLACE = "lower(repo) = lower(%s) and lower(environment) = lower(%s)"
-_COLUMNS = frozenset(field.name for field in fields(DeploymentRow))
+# By name: during an update, processes of this version meet columns of the next one.
+_COLUMNS = ", ".join(field.name for field in fields(DeploymentRow))
+_SELECT = f"select {_COLUMNS} from deployments"
+
+
+class Columns(TypedDict, total=False):
+    """What `change` may set. `phase_at` and `version` follow by themselves."""
+
+    asked_at: datetime
+    delivery: str
+    watched: bool
+    production: bool
+    phase: Phase
+    words: str
+    environment_url: str
+    ended_at: datetime
+    cancel_asked_by: str | None
+    handler: str
+    run: Run
+    started_at: datetime
+    started_on: str
+    deadline: datetime
+    tried_until: datetime | None
+    reported_at: datetime
+    tool_trouble: str
+    tool_trouble_since: datetime | None
 
 
 def _row(values: DictRow) -> DeploymentRow:
-    """A newer version of the relay, which migrates first, may have added columns."""
-    known = {name: value for name, value in values.items() if name in _COLUMNS}
-    return DeploymentRow(**{**known, "phase": Phase(values["phase"])})
+    run = values["run"]
+    typed = {
+        "phase": Phase(values["phase"]),
+        "run": None if run is None else Run(**{**run, "state": State(run["state"])}),
+    }
+    return DeploymentRow(**{**values, **typed})
 
 
 async def learn(
@@ -121,40 +147,39 @@ async def learn(
 async def read(
     connection: Async, deployment_id: int, *, lock: bool = False
 ) -> DeploymentRow | None:
-    query = "select * from deployments where id = %s" + (" for update" if lock else "")
+    query = f"{_SELECT} where id = %s" + (" for update" if lock else "")
     cursor = await connection.execute(query, [deployment_id])
     values = await cursor.fetchone()
     return _row(values) if values else None
 
 
 def read_sync(connection: Sync, deployment_id: int, *, lock: bool = False) -> DeploymentRow | None:
-    query = "select * from deployments where id = %s" + (" for update" if lock else "")
+    query = f"{_SELECT} where id = %s" + (" for update" if lock else "")
     values = connection.execute(query, [deployment_id]).fetchone()
     return _row(values) if values else None
 
 
-async def change(connection: Async, row: DeploymentRow, **columns: Any) -> DeploymentRow:
+async def change(
+    connection: Async, row: DeploymentRow, **columns: Unpack[Columns]
+) -> DeploymentRow:
     """Set these columns, if nobody else changed the row since; else raises `Conflict`."""
+    values: dict[str, object] = {**columns}
     if "run" in columns:
-        columns["run"] = Jsonb(columns["run"])
-    if "phase" in columns:
-        columns["phase_at"] = sql.SQL("now()")
-    assignments = [
-        sql.SQL("{} = {}").format(
-            sql.Identifier(name),
-            value if isinstance(value, sql.SQL) else sql.Placeholder(name),
-        )
-        for name, value in columns.items()
+        values["run"] = Jsonb(asdict(columns["run"]))
+    assignments: list[sql.Composable] = [
+        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in values
     ]
+    if "phase" in columns:
+        assignments.append(sql.SQL("phase_at = now()"))
     query = sql.SQL(
         "update deployments set version = version + 1, {} where id = {} and version = {}"
-        " returning *"
+        f" returning {_COLUMNS}"
     ).format(sql.SQL(", ").join(assignments), row.id, row.version)
-    cursor = await connection.execute(query, columns)
-    values = await cursor.fetchone()
-    if values is None:
+    cursor = await connection.execute(query, values)
+    changed = await cursor.fetchone()
+    if changed is None:
         raise Conflict(f"deployment {row.id} was changed by somebody else")
-    return _row(values)
+    return _row(changed)
 
 
 async def replaced_by(connection: Async, row: DeploymentRow) -> Sequence[DeploymentRow]:
@@ -166,7 +191,8 @@ async def replaced_by(connection: Async, row: DeploymentRow) -> Sequence[Deploym
     cursor = await connection.execute(
         "update deployments set phase = 'inactive', phase_at = now(), version = version + 1"
         " where lower(repo) = lower(%s) and lower(environment) = lower(%s) and id < %s"
-        " and phase = 'success' and not production_on_github and not transient returning *",
+        " and phase = 'success' and not production_on_github and not transient"
+        f" returning {_COLUMNS}",
         [row.repo, row.environment, row.id],
     )
     return [_row(values) async for values in cursor]
@@ -175,7 +201,7 @@ async def replaced_by(connection: Async, row: DeploymentRow) -> Sequence[Deploym
 async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
     """The success before this deployment in the same environment."""
     cursor = await connection.execute(
-        f"select * from deployments where {_PLACE} and id < %s"
+        f"{_SELECT} where {_PLACE} and id < %s"
         " and phase in ('success', 'inactive')"
         " order by id desc limit 1",
         [row.repo, row.environment, row.id],
@@ -187,7 +213,7 @@ async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow |
 async def success_of_another_commit(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
     """What a rollback of this deployment goes back to."""
     cursor = await connection.execute(
-        f"select * from deployments where {_PLACE} and id < %s and sha <> %s"
+        f"{_SELECT} where {_PLACE} and id < %s and sha <> %s"
         " and phase in ('success', 'inactive')"
         " order by id desc limit 1",
         [row.repo, row.environment, row.id, row.sha],
@@ -199,8 +225,7 @@ async def success_of_another_commit(connection: Async, row: DeploymentRow) -> De
 async def before(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
     """The newest deployment of the same environment that was asked for before this one."""
     cursor = await connection.execute(
-        f"select * from deployments where {_PLACE} and id < %s and asked_at is not null"
-        " order by id desc limit 1",
+        f"{_SELECT} where {_PLACE} and id < %s and asked_at is not null order by id desc limit 1",
         [row.repo, row.environment, row.id],
     )
     values = await cursor.fetchone()
@@ -227,10 +252,14 @@ async def ended_before(connection: Async, row: DeploymentRow) -> Phase | None:
     return Phase(values["phase"]) if values else None
 
 
-async def keep_ships(connection: Async, deployment_id: int, ships: dict[str, Any]) -> None:
-    """Beside everything that moves the deployment."""
+async def keep_ships(
+    connection: Async, deployment_id: int, since: str, ships: Ships | None
+) -> None:
+    """None: GitHub does not say what is new since that commit. Whatever else changes the row
+    meanwhile, this is kept."""
+    document = ships.to_json() if ships else {"since": since}
     await connection.execute(
-        "update deployments set ships = %s where id = %s", [Jsonb(ships), deployment_id]
+        "update deployments set ships = %s where id = %s", [Jsonb(document), deployment_id]
     )
 
 

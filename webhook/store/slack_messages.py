@@ -9,9 +9,8 @@ from psycopg.rows import class_row
 from webhook.store.database import Async, Sync
 from webhook.store.rate_limits import Slot
 
-# message: the living one; step: in its thread; failures: another channel. (reply: a failure in the
-# thread, as older versions wrote it.)
-Purpose = Literal["message", "reply", "failures", "step"]
+# message: the one that is edited in place; step: a reply in its thread; failures: another channel.
+Purpose = Literal["message", "failures", "step"]
 
 
 @dataclass(frozen=True, slots=True)

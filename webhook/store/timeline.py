@@ -1,93 +1,96 @@
-"""The steps of a deployment: what was reported when, by whom, and whether GitHub has ours.
+"""The timeline of a deployment: what was reported when, by whom, and whether GitHub has ours.
 
-A step of ours is a GitHub deployment status on its way: `outbox` is `waiting`, then `tried`
-(committed before the call, so that a crash in it is seen), then `sent`, `refused`, or
-`skipped` because somebody else had ended the deployment. A tried one
-is left alone until `tried_until`, because the call may still be under way, here or elsewhere.
-What a tool reports to us begins as `reported`, until it is judged whether it counts.
+An entry of ours is a GitHub deployment status, which is on its way in the outbox. What a tool
+reports to us is not judged at first: whether it counts is known later.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from psycopg.rows import class_row
 
+from webhook.store import outbox
 from webhook.store.database import Async, Sync
 
 # Not a state of GitHub's.
 ASKED = "asked"
 
-Outbox = Literal["reported", "waiting", "tried", "sent", "refused", "skipped"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewStep:
+class NewEntry:
     """`counted`: it changed the deployment's phase; a late or repeated one is only kept. `held`: it
-    waits for a person. `state` is ASKED where somebody asked for something in Slack."""
+    waits for a person. `state` is ASKED where somebody asked for something in Slack. `judged`:
+    it is known whether it counts."""
 
     actor: str
     state: str
-    words: str
+    description: str
     log_url: str = ""
     environment_url: str = ""
     counted: bool = True
+    judged: bool = True
     github_id: int | None = None
-    outbox: Outbox | None = None
     held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step(NewStep):
-    """`turn`: the order in which steps count."""
+class TimelineEntry(NewEntry):
+    """`position`: the order in which entries count. `outbox` and `error`: how far it has come on
+    its way to GitHub, and why no farther; None for one that is not ours to send."""
 
     id: int
-    turn: int
+    position: int
     at: datetime
-    tried_until: datetime | None
-    trouble: str
+    outbox: outbox.State | None
+    error: str
 
 
-_COLUMNS = (
-    "id, turn, at, actor, state, words, log_url, environment_url, counted, github_id, outbox,"
-    " held, tried_until, trouble"
+_OWN = (
+    "timeline.id, timeline.position, at, actor, timeline.state, description, log_url,"
+    " environment_url, counted, judged, github_id, held"
 )
-
-
+_SELECT = (
+    f"select {_OWN}, outbox.state as outbox, coalesce(outbox.error, '') as error"
+    " from timeline left join outbox on outbox.kind = 'status'"
+    " and outbox.deployment_id = timeline.deployment_id"
+    " and outbox.position = timeline.position where timeline.deployment_id = %s "
+)
 _INSERT = (
-    "insert into steps (deployment_id, actor, state, words, log_url, environment_url,"
-    " counted, github_id, outbox, held) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    "insert into timeline (deployment_id, actor, state, description, log_url, environment_url,"
+    " counted, judged, github_id, held) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 
 
-def _values(deployment_id: int, step: NewStep) -> list[Any]:
+def _values(deployment_id: int, entry: NewEntry) -> list[Any]:
     return [
         deployment_id,
-        step.actor,
-        step.state,
-        step.words,
-        step.log_url,
-        step.environment_url,
-        step.counted,
-        step.github_id,
-        step.outbox,
-        step.held,
+        entry.actor,
+        entry.state,
+        entry.description,
+        entry.log_url,
+        entry.environment_url,
+        entry.counted,
+        entry.judged,
+        entry.github_id,
+        entry.held,
     ]
 
 
-def add_report(connection: Sync, deployment_id: int, step: NewStep) -> Step:
-    cursor = connection.cursor(row_factory=class_row(Step))
-    cursor.execute(f"{_INSERT} returning {_COLUMNS}", _values(deployment_id, step))
+def add_report(connection: Sync, deployment_id: int, entry: NewEntry) -> TimelineEntry:
+    cursor = connection.cursor(row_factory=class_row(TimelineEntry))
+    returning = f"returning {_OWN}, null as outbox, '' as error"
+    cursor.execute(f"{_INSERT} {returning}", _values(deployment_id, entry))
     kept = cursor.fetchone()
     assert kept is not None
     return kept
 
 
 def reported_end(connection: Sync, deployment_id: int) -> bool:
-    """Whether an end was reported that nobody has taken up yet."""
+    """Whether an end was reported that nobody has judged yet."""
     cursor = connection.execute(
-        "select 1 from steps where deployment_id = %s and outbox = 'reported'"
+        "select 1 from timeline where deployment_id = %s and not judged"
         " and state in ('success', 'failure', 'error', 'inactive')",
         [deployment_id],
     )
@@ -96,108 +99,92 @@ def reported_end(connection: Sync, deployment_id: int) -> bool:
 
 def count(connection: Sync, deployment_id: int) -> int:
     cursor = connection.execute(
-        "select count(*) as steps from steps where deployment_id = %s", [deployment_id]
+        "select count(*) as entries from timeline where deployment_id = %s", [deployment_id]
     )
     row = cursor.fetchone()
-    return int(row["steps"]) if row else 0
+    return int(row["entries"]) if row else 0
 
 
-async def reported(connection: Async, deployment_id: int) -> list[Step]:
-    """What nobody has judged yet, in the order in which it came."""
-    cursor = connection.cursor(row_factory=class_row(Step))
-    await cursor.execute(
-        f"select {_COLUMNS} from steps where deployment_id = %s and outbox = 'reported'"
-        " order by id",
-        [deployment_id],
-    )
-    return await cursor.fetchall()
+async def not_judged(connection: Async, deployment_id: int) -> list[TimelineEntry]:
+    """Reports of a tool, in the order in which they came."""
+    return await _read(connection, "and not judged order by timeline.id", [deployment_id])
 
 
-async def judge(connection: Async, step_id: int, *, words: str, counted: bool) -> None:
+async def judge(connection: Async, entry_id: int, *, description: str, counted: bool) -> None:
     """One that counts goes on to GitHub, after all that counted before; another is only kept."""
     await connection.execute(
-        "update steps set words = %s, counted = %s, outbox = %s, turn = nextval('steps_turn')"
-        " where id = %s",
-        [words, counted, "waiting" if counted else None, step_id],
+        "with judged as (update timeline set description = %s, counted = %s, judged = true,"
+        " position = nextval('timeline_position') where id = %s"
+        " returning deployment_id, position, counted)"
+        " insert into outbox (kind, deployment_id, position)"
+        " select 'status', deployment_id, position from judged where counted",
+        [description, counted, entry_id],
     )
 
 
-async def add(connection: Async, deployment_id: int, step: NewStep) -> int | None:
-    """Keep a step; None where GitHub's status of that id is already kept."""
+async def add(connection: Async, deployment_id: int, entry: NewEntry) -> int | None:
+    """Keep an entry; None where GitHub's status of that id is already kept."""
     cursor = await connection.execute(
-        f"{_INSERT} on conflict (github_id) do nothing returning id", _values(deployment_id, step)
+        f"{_INSERT} on conflict (github_id) do nothing returning id", _values(deployment_id, entry)
     )
     row = await cursor.fetchone()
     return row["id"] if row else None
 
 
-async def unsent(connection: Async, deployment_id: int) -> list[Step]:
-    cursor = connection.cursor(row_factory=class_row(Step))
-    await cursor.execute(
-        f"select {_COLUMNS} from steps"
-        " where deployment_id = %s and outbox in ('waiting', 'tried') order by turn",
-        [deployment_id],
+async def add_status(connection: Async, deployment_id: int, entry: NewEntry) -> int:
+    """Keep an entry that is also to become a status on GitHub."""
+    cursor = await connection.execute(
+        f"with added as ({_INSERT} returning id, deployment_id, position),"
+        " sending as (insert into outbox (kind, deployment_id, position)"
+        " select 'status', deployment_id, position from added) select id from added",
+        _values(deployment_id, entry),
     )
-    return await cursor.fetchall()
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row["id"])
 
 
-def of_deployment(connection: Sync, deployment_id: int) -> list[Step]:
-    cursor = connection.cursor(row_factory=class_row(Step))
-    cursor.execute(
-        f"select {_COLUMNS} from steps where deployment_id = %s order by turn", [deployment_id]
-    )
+async def of_positions(
+    connection: Async, deployment_id: int, positions: Collection[int]
+) -> dict[int, TimelineEntry]:
+    where = "and timeline.position = any(%s)"
+    found = await _read(connection, where, [deployment_id, list(positions)])
+    return {entry.position: entry for entry in found}
+
+
+def of_deployment(connection: Sync, deployment_id: int) -> list[TimelineEntry]:
+    cursor = connection.cursor(row_factory=class_row(TimelineEntry))
+    cursor.execute(f"{_SELECT} order by timeline.position", [deployment_id])
     return cursor.fetchall()
 
 
-async def shown(connection: Async, deployment_id: int, after: int) -> list[Step]:
-    """What counted, and what people asked for, after that turn."""
-    cursor = connection.cursor(row_factory=class_row(Step))
-    await cursor.execute(
-        f"select {_COLUMNS} from steps where deployment_id = %s and turn > %s"
-        f" and (counted or state = '{ASKED}') and outbox is distinct from 'reported' order by turn",
-        [deployment_id, after],
+async def shown(connection: Async, deployment_id: int, after: int) -> list[TimelineEntry]:
+    """What counted, and what people asked for, after that position."""
+    where = (
+        f"and timeline.position > %s and (counted or timeline.state = '{ASKED}') and judged"
+        " order by timeline.position"
     )
-    return await cursor.fetchall()
+    return await _read(connection, where, [deployment_id, after])
 
 
 async def is_held(connection: Async, deployment_id: int) -> bool:
     """Whether the last that counted waits for a person."""
     cursor = await connection.execute(
-        "select held from steps where deployment_id = %s and counted order by turn desc limit 1",
+        "select held from timeline where deployment_id = %s and counted"
+        " order by position desc limit 1",
         [deployment_id],
     )
     row = await cursor.fetchone()
     return bool(row and row["held"])
 
 
-async def claim_call(connection: Async, step: Step, seconds: float) -> bool:
-    """Whether the call is ours to make; nobody else makes it for so many seconds."""
-    cursor = await connection.execute(
-        "update steps set outbox = 'tried', tried_until = now() + %s * interval '1 second'"
-        " where id = %s and (outbox = 'waiting' or (outbox = 'tried' and tried_until <= now()))",
-        [seconds, step.id],
-    )
-    return cursor.rowcount == 1
-
-
-async def set_outbox(
-    connection: Async,
-    step_id: int,
-    outbox: Outbox,
-    *,
-    github_id: int | None = None,
-    trouble: str = "",
-    look_after: float = 0,
-) -> None:
-    """`look_after` (seconds): how long a tried one is left alone from now on."""
-    if github_id is not None:  # our own status may have come back before we knew its id
-        await connection.execute(
-            "delete from steps where github_id = %s and id <> %s", [github_id, step_id]
-        )
+async def know_status(connection: Async, entry_id: int, github_id: int) -> None:
+    """Our own status may have come back before we knew its id."""
     await connection.execute(
-        "update steps set outbox = %s, github_id = coalesce(%s, github_id), trouble = %s,"
-        " tried_until = now() + %s * interval '1 second' where id = %s",
-        [outbox, github_id, trouble, look_after, step_id],
+        "delete from timeline where github_id = %s and id <> %s", [github_id, entry_id]
+    )
+    await connection.execute(
+        "update timeline set github_id = %s where id = %s", [github_id, entry_id]
     )
 
 
@@ -205,28 +192,20 @@ async def reported_by_others(
     connection: Async, deployment_id: int, states: Collection[str]
 ) -> bool:
     """Whether somebody else has told GitHub one of these, and it counted."""
-    cursor = await connection.execute(
-        "select 1 from steps where deployment_id = %s and outbox is null and counted"
-        " and state = any(%s)",
-        [deployment_id, list(states)],
-    )
-    return await cursor.fetchone() is not None
+    where = "and outbox.id is null and counted and judged and timeline.state = any(%s) limit 1"
+    return bool(await _read(connection, where, [deployment_id, list(states)]))
 
 
 async def may_cover(connection: Async, deployment_id: int, github_id: int) -> bool:
     """Whether a status of ours that is no end may be newer on GitHub than that one."""
-    cursor = await connection.execute(
-        "select 1 from steps where deployment_id = %s and state in ('queued', 'in_progress')"
-        " and (outbox = 'tried' or (outbox = 'sent' and github_id > %s))",
-        [deployment_id, github_id],
+    where = (
+        "and timeline.state in ('queued', 'in_progress') and (outbox.state = 'claimed'"
+        " or (outbox.state = 'sent' and github_id > %s)) limit 1"
     )
-    return await cursor.fetchone() is not None
+    return bool(await _read(connection, where, [deployment_id, github_id]))
 
 
-async def deployments_with_unsent(connection: Async, installation_id: int) -> list[int]:
-    cursor = await connection.execute(
-        "select distinct deployment_id from steps join deployments on deployments.id ="
-        " deployment_id where outbox in ('waiting', 'tried') and installation_id = %s",
-        [installation_id],
-    )
-    return [row["deployment_id"] async for row in cursor]
+async def _read(connection: Async, where: str, values: list[Any]) -> list[TimelineEntry]:
+    cursor = connection.cursor(row_factory=class_row(TimelineEntry))
+    await cursor.execute(_SELECT + where, values)
+    return await cursor.fetchall()

@@ -134,7 +134,8 @@ class Answering:
     def action(self, deployment_id: int | None = None) -> dict[str, Any]:
         """The newest row, of that deployment if one is given."""
         return self.world.rows(
-            "select * from actions where %s::bigint is null or deployment_id = %s"
+            "select actions.*, (select lookups from outbox where action_id = actions.id) as lookups"
+            " from actions where %s::bigint is null or deployment_id = %s"
             " order by id desc limit 1",
             deployment_id,
             deployment_id,

@@ -121,9 +121,12 @@ async def test_cancel_is_left_to_whoever_looks_after_the_deployment(
     assert "It is being cancelled" in told
     row = answering.world.rows("select * from deployments where id = %s", deployment.id)[0]
     assert row["cancel_asked_by"] == "octocat"
-    steps = "select actor, state, words from steps where deployment_id = %s and state = 'asked'"
-    asked = {"actor": "octocat", "state": "asked", "words": "Cancel, asked for in Slack"}
-    assert answering.world.rows(steps, deployment.id) == [asked]
+    entries = (
+        "select actor, state, description from timeline"
+        " where deployment_id = %s and state = 'asked'"
+    )
+    asked = {"actor": "octocat", "state": "asked", "description": "Cancel, asked for in Slack"}
+    assert answering.world.rows(entries, deployment.id) == [asked]
     told = await answering.press("cancel", deployment.id, answering.bob)
     assert re.search("asked for that already|is over already", told)
     ended = await answering.world.phase(deployment.id, "error")
@@ -287,9 +290,13 @@ async def test_what_a_killed_worker_began_is_ended_by_the_next(
     row = await answering.until_action(lambda row: row["reply"] is None, failed)
     before = len(answering.whispers(answering.ada))
     reply = json.dumps({"url": answer.delivery.payload["response_url"]})
-    as_it_was = "reply = %s" + (", outcome = 'tried', made = null" if "knew" in died else "")
-    query = f"update actions set tried_until = now(), {as_it_was} where id = %s returning 1"
+    as_it_was = "reply = %s" + (", outcome = 'waiting', made = null" if "knew" in died else "")
+    query = f"update actions set {as_it_was} where id = %s returning 1"
     assert await asyncio.to_thread(answering.world.rows, query, reply, row["id"])
+    if "knew" in died:
+        claimed = "update outbox set state = 'claimed', claimed_until = now(), ref = null"
+        query = f"{claimed} where action_id = %s returning 1"
+        assert await asyncio.to_thread(answering.world.rows, query, row["id"])
     with connect(answering.world.store_url) as connection:
         Queue().answer(connection, row["id"])
     [whisper] = await answering.whispered(answering.ada, before)

@@ -108,7 +108,7 @@ async def test_what_github_ends_late_is_found_and_not_asked_for_again(
         asked = len(answering.github.called("POST", "/deployments"))
         before = len(answering.whispers(answering.ada))
         await answering.slack.command("/deploy", "acme/site stage/slow v6", answering.ada)
-        row = await answering.until_action(lambda row: row["looks"] > 0)
+        row = await answering.until_action(lambda row: (row["lookups"] or 0) > 0)
         mark = f"(relay action {row['id']}-{row['key'][:8]})"
         late = await answering.github.create_deployment(
             "acme/site", "v6", environment="stage/slow", description=mark
@@ -247,7 +247,7 @@ async def test_status_says_where_each_environment_stands(answering: Answering) -
     sha = answering.sha()
     for environment, phase in (("one", "success"), ("two", "failure"), ("ONE", "in_progress")):
         answering.had(environment, phase, repo="acme/quiet", sha=sha, ref="v1")
-    answering.had("three", "error", repo="acme/quiet", run='{"id": "7"}')
+    answering.had("three", "error", repo="acme/quiet", run='{"id": "7", "state": "error"}')
     told = await answering.typed("status ACME/quiet", answering.ada)
     first, stopped, newest, other = told.text.splitlines()
     assert first == "ACME/quiet:"

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -244,7 +243,8 @@ def test_a_workspace_that_removes_the_app_is_not_used_any_more(
 
 def test_without_a_signing_secret_nothing_is_taken_and_it_is_said_why() -> None:
     with sync_pool("postgresql://127.0.0.1:1/nowhere", 1) as pool:
-        door = served(replace(SETTINGS, signing_secret=None), AnswerIntake(pool, CONFIG))
+        without = SETTINGS.model_copy(update={"signing_secret": None})
+        door = served(without, AnswerIntake(pool, CONFIG))
         for path in (INTERACTIONS, COMMANDS, EVENTS):
             answer = send(door, path, b"")
             assert answer.status_code == 404

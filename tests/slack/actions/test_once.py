@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from webhook.errors import Excluded
 from webhook.github.events import GitHubDeployment, Repository
 from webhook.slack.actions.payloads import Asked, Kind, Reply, Who
-from webhook.store import actions, deployments
-from webhook.store.actions import Action, AskedBefore
+from webhook.store import actions, deployments, outbox
+from webhook.store.actions import Action
 from webhook.store.database import Async, AsyncPool, async_pool, connect
 
 DEPLOYMENT = 7
@@ -52,16 +53,21 @@ async def read(connection: Async, action_id: int) -> Action:
     return action
 
 
-async def claimed(pool: AsyncPool, action_id: int, seconds: float = 60) -> bool:
-    async with pool.connection() as connection:
-        return await actions.claim(
+async def claimed(pool: AsyncPool, action_id: int, lasts: timedelta = timedelta(minutes=1)) -> bool:
+    async with pool.connection() as connection, connection.transaction():
+        action = await read(connection, action_id)
+        entry = await outbox.entry_of(
+            connection, "deployment", action.deployment_id, action_id=action_id
+        )
+        if await outbox.claim(connection, entry, lasts) is None:
+            return False
+        return await actions.plan(
             connection,
-            await read(connection, action_id),
+            action_id,
             repo="acme/site",
             environment="production",
             ref="main",
             words="Retry",
-            seconds=seconds,
         )
 
 
@@ -69,23 +75,24 @@ async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: 
     ids = [kept(store_url, f"press {number}") for number in range(4)]
     tries = await asyncio.gather(*(claimed(pool, one) for one in ids), return_exceptions=True)
     assert tries.count(True) == 1
-    assert [type(one) for one in tries if one is not True] == [AskedBefore] * 3
+    assert [type(one) for one in tries if one is not True] == [Excluded] * 3
     winner = ids[tries.index(True)]
     assert not await claimed(pool, winner)  # its call is under way
-    with pytest.raises(AskedBefore):  # two would be deployed
+    with pytest.raises(Excluded):  # two would be deployed
         await claimed(pool, kept(store_url, "another kind", "rollback"))
     async with pool.connection() as connection:
         # As GitHub would not, another one may; as it would, no other.
-        assert await actions.end(connection, winner, "failed", "409")
+        assert await actions.give_up(connection, winner, "failed", "409")
+        assert not await claimed(pool, winner)  # not even by a worker that comes late
         other = next(one for one in ids if one != winner)
-        assert await claimed(pool, other, seconds=0)
+        assert await claimed(pool, other, lasts=timedelta(0))
         assert await claimed(pool, other)  # nobody knows how that call ended
-        assert not await actions.end_waiting(connection, other, "somebody else is at it")
+        assert not await actions.refuse(connection, other, "somebody else is at it")
         assert await actions.end(connection, other, "done", "Retry", 8)
         late = kept(store_url, "too late")
-        with pytest.raises(AskedBefore):
+        with pytest.raises(Excluded):
             await claimed(pool, late)
-        with pytest.raises(AskedBefore):
+        with pytest.raises(Excluded):
             await actions.end(connection, late, "done", "Cancel")
         assert (await read(connection, late)).outcome == "waiting"
         back = kept(store_url, "back", "rollback")
@@ -97,7 +104,7 @@ async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: 
         # A Cancel is another matter, and once for itself.
         stop = [kept(store_url, f"stop {number}", "cancel") for number in range(2)]
         assert await actions.end(connection, stop[0], "done", "Cancel")
-        with pytest.raises(AskedBefore):
+        with pytest.raises(Excluded):
             await actions.end(connection, stop[1], "done", "Cancel")
         await actions.not_cancelled(connection, DEPLOYMENT, "the tool would not")
         assert await actions.end(connection, stop[1], "done", "Cancel")
@@ -108,9 +115,13 @@ async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> 
     async with pool.connection() as connection:
         await actions.know(connection, action_id, "octocat")
         assert await claimed(pool, action_id)
+        entry = await outbox.entry_of(connection, "deployment", DEPLOYMENT, action_id=action_id)
+        await outbox.sent(connection, entry, {"id": "8"})
         await actions.end(connection, action_id, "done", "Retry", 8)
-        assert not await actions.end(connection, action_id, "failed", "a late job")
-        await actions.not_tried(connection, action_id)
+        assert not await actions.give_up(connection, action_id, "failed", "a late job")
+        assert not await actions.refuse(connection, action_id, "a late job")
+        await outbox.release(connection, entry, "waiting", "a late job")
+        assert not await claimed(pool, action_id)
         await actions.hold(connection, action_id, "a late job", "main")
         ended = await read(connection, action_id)
         assert (ended.outcome, ended.words, ended.made) == ("done", "Retry", 8)

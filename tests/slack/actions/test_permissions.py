@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -129,9 +128,7 @@ async def test_what_cannot_be_found_out_now_is_asked_again(known: Known) -> None
     known.slack.faults.add("GET /users.lookupByEmail", Fault.status(502))
     assert await known.mention("ada-gh") == ""
     assert await known.mention("ada-gh") == ""  # nobody is asked again at once
-    known.services.recall.mentions.keep(
-        (known.slack.workspace.id, "ada-gh"), "", timedelta(seconds=-1)
-    )
+    del known.services.caches.unknown_mentions[known.slack.workspace.id, "ada-gh"]
     assert await known.mention("ada-gh") == f"<@{ada.id}>"
 
 

@@ -3,24 +3,27 @@
 from dataclasses import replace
 
 from tests.slack.notices import PAGE, RUNNING, SHA, buttons_of
-from webhook.slack.blocks.message import living
-from webhook.slack.blocks.notice import Told
+from webhook.deployments.notice import DeploymentNotice
+from webhook.slack.blocks.message import main_message
 
-ALL = replace(RUNNING, buttons=("rollback", "logs", "retry", "cancel", "retry", "else"))
+ALL = replace(RUNNING, actions=("rollback", "logs", "retry", "cancel", "retry", "else"))
 
 
-def asked(told: Told, action: str) -> str:
-    return str(buttons_of(living(told))[action]["confirm"]["text"]["text"])
+def asked(told: DeploymentNotice, action: str) -> str:
+    return str(buttons_of(main_message(told))[action]["confirm"]["text"]["text"])
 
 
 def test_only_what_makes_sense_is_offered_and_logs_with_it() -> None:
-    assert buttons_of(living(RUNNING)) == {}
-    assert list(buttons_of(living(replace(RUNNING, buttons=("cancel",))))) == ["cancel", "logs"]
-    assert list(buttons_of(living(ALL))) == ["cancel", "retry", "rollback", "logs"]
+    assert buttons_of(main_message(RUNNING)) == {}
+    assert list(buttons_of(main_message(replace(RUNNING, actions=("cancel",))))) == [
+        "cancel",
+        "logs",
+    ]
+    assert list(buttons_of(main_message(ALL))) == ["cancel", "retry", "rollback", "logs"]
 
 
 def test_a_press_names_the_deployment() -> None:
-    buttons = buttons_of(living(ALL))
+    buttons = buttons_of(main_message(ALL))
     logs = buttons.pop("logs")
     assert {button["value"] for button in buttons.values()} == {"7"}
     assert "value" not in logs
@@ -30,7 +33,7 @@ def test_a_press_names_the_deployment() -> None:
 
 
 def test_a_page_without_an_address_has_no_button() -> None:
-    assert list(buttons_of(living(replace(ALL, page_url="https://")))) == [
+    assert list(buttons_of(main_message(replace(ALL, page_url="https://")))) == [
         "cancel",
         "retry",
         "rollback",
@@ -54,7 +57,7 @@ def test_production_is_named_whatever_it_is_called() -> None:
 
 
 def test_a_retry_elsewhere_is_not_asked_about() -> None:
-    buttons = buttons_of(living(replace(ALL, environment="staging", production=False)))
+    buttons = buttons_of(main_message(replace(ALL, environment="staging", production=False)))
     assert {action for action, button in buttons.items() if "confirm" in button} == {
         "cancel",
         "rollback",

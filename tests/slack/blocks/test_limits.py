@@ -12,10 +12,10 @@ from slack_sdk.models.blocks import Block
 from sandbox.slack.blocks import faults_of, text_in_all
 from tests.slack.notices import RUNNING, documents, mrkdwn_of, plain_of, ships, step
 from webhook.deployments.changelog import Commit, Ships
+from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
-from webhook.slack.blocks.message import alarm, digest, living, note
-from webhook.slack.blocks.mrkdwn import units
-from webhook.slack.blocks.notice import Message, StepTold, Told
+from webhook.slack.blocks.message import alert, digest, main_message, thread_reply
+from webhook.slack.blocks.mrkdwn import BlockMessage, units
 
 MOST_TEXT_IN_ALL = 10_500
 OURS = re.compile(
@@ -43,7 +43,7 @@ numbers = st.integers(-1, 10**6)
 commits = st.builds(Commit, texts, texts, texts, urls)
 all_ships = st.builds(Ships, texts, numbers, numbers, st.lists(commits, max_size=7).map(tuple))
 tellings = st.builds(
-    Told,
+    DeploymentNotice,
     deployment_id=st.integers(1, 2**63),
     repo=texts,
     repo_url=urls,
@@ -52,29 +52,29 @@ tellings = st.builds(
     ref=texts,
     sha=texts,
     task=texts,
-    asked_by=texts,
+    requested_by=texts,
     phase=st.sampled_from(Phase),
-    words=texts,
+    description=texts,
     held=st.booleans(),
-    began=st.booleans(),
-    back_to_green=st.booleans(),
+    started=st.booleans(),
+    recovered=st.booleans(),
     seconds=st.none() | st.floats(-10, 1e9),
     page_url=urls,
     run_url=urls,
     tool=texts,
     environment_url=urls,
-    ships=st.none() | all_ships,
-    since_sha=texts,
+    changelog=st.none() | all_ships,
+    previous_sha=texts,
     origin=st.sampled_from(["", "retry", "rollback", "else"]),
     origin_url=urls,
-    buttons=st.lists(st.sampled_from(["cancel", "retry", "rollback", "x"]), max_size=5).map(tuple),
+    actions=st.lists(st.sampled_from(["cancel", "retry", "rollback", "x"]), max_size=5).map(tuple),
     rollback_to=texts,
 )
 steps_told = st.builds(
-    StepTold,
+    NoticeEntry,
     at=st.integers(-62_135_000_000, 253_402_000_000).map(lambda s: datetime.fromtimestamp(s, UTC)),
     state=texts | st.sampled_from(["queued", "in_progress", "error", "inactive", "success"]),
-    words=texts,
+    description=texts,
     actor=texts,
     log_url=urls,
     held=st.booleans(),
@@ -97,30 +97,30 @@ LONGEST = replace(
     ref="&" * 25,
     sha="&" + "s" * 39,
     task=_GROWING,
-    asked_by=_GROWING,
+    requested_by=_GROWING,
     phase=Phase.INACTIVE,
-    words=_GROWING,
+    description=_GROWING,
     seconds=1e9,
     page_url=_LONGEST,
     run_url=_LONGEST * 2,
     tool=_GROWING,
     environment_url=_LONGEST * 2,
-    ships=Ships(
+    changelog=Ships(
         "&" + "t" * 38,
         10**9,
         10**9,
         (Commit(_GROWING, _GROWING, _GROWING, _LONGEST[:250]),) * 300,
     ),
-    since_sha="&" + "t" * 38,
+    previous_sha="&" + "t" * 38,
     origin="retry",
     origin_url=_LONGEST,
-    buttons=("cancel", "retry", "rollback"),
+    actions=("cancel", "retry", "rollback"),
     rollback_to=_GROWING,
 )
-LONGEST_STEP = StepTold(
+LONGEST_STEP = NoticeEntry(
     at=datetime(9999, 12, 30, tzinfo=UTC),
     state=_GROWING,
-    words=_GROWING,
+    description=_GROWING,
     actor="🚀" * 999,
     log_url=_LONGEST,
     held=False,
@@ -132,19 +132,19 @@ LONGEST_STEP = StepTold(
 @example(LONGEST, [LONGEST_STEP], "<@U0OCTOCAT> " * 99)
 @given(tellings, many_steps, st.sampled_from(MENTIONS))
 def test_slack_takes_every_message_and_nothing_in_it_is_markup_of_others(
-    told: Told, steps: list[StepTold], mention: str
+    told: DeploymentNotice, steps: list[NoticeEntry], mention: str
 ) -> None:
     for message in (
-        living(told),
-        alarm(told, mention),
-        note(told, steps, broadcast=True, mention=mention),
-        note(told, steps, broadcast=False, mention=mention),
+        main_message(told),
+        alert(told, mention),
+        thread_reply(told, steps, broadcast=True, mention=mention),
+        thread_reply(told, steps, broadcast=False, mention=mention),
     ):
         _assert_taken(message)
         _assert_only_ours(message, mention)
 
 
-def _assert_taken(message: Message) -> None:
+def _assert_taken(message: BlockMessage) -> None:
     blocks = documents(message)  # slack_sdk validates them
     assert faults_of(blocks) == []
     assert [block.to_dict() for block in Block.parse_all(blocks)] == blocks
@@ -154,7 +154,7 @@ def _assert_taken(message: Message) -> None:
     assert len(digest(message)) == 64
 
 
-def _assert_only_ours(message: Message, mention: str) -> None:
+def _assert_only_ours(message: BlockMessage, mention: str) -> None:
     for text in (message.text, *(text["text"] for text in mrkdwn_of(message))):
         left = OURS.sub("", text)
         assert not set(left) & set("<>")
@@ -165,7 +165,7 @@ def _assert_only_ours(message: Message, mention: str) -> None:
         assert not set(text["text"]) & set("<>\n\x00")
 
 
-def _units_in_all(message: Message) -> int:
+def _units_in_all(message: BlockMessage) -> int:
     """As Slack may count: UTF-16 units, where one emoji is two."""
     texts = [text["text"] for text in (*mrkdwn_of(message), *plain_of(message))]
     assert sum(map(len, texts)) == text_in_all(documents(message))
@@ -173,13 +173,13 @@ def _units_in_all(message: Message) -> int:
 
 
 def test_three_hundred_commits_fit_with_titles_of_ten_thousand() -> None:
-    told = replace(RUNNING, ships=ships(300, *["🚀" * 10_000] * 300))
-    message = living(told)
+    told = replace(RUNNING, changelog=ships(300, *["🚀" * 10_000] * 300))
+    message = main_message(told)
     assert faults_of(documents(message)) == []
     assert "and 295 more" in mrkdwn_of(message)[2]["text"]
 
 
 def test_a_time_of_another_zone_is_the_same_time() -> None:
     east = datetime(2026, 11, 22, 12, 4, 5, tzinfo=timezone(timedelta(hours=9)))
-    [text] = mrkdwn_of(note(RUNNING, [replace(step("queued"), at=east)], broadcast=False))
+    [text] = mrkdwn_of(thread_reply(RUNNING, [replace(step("queued"), at=east)], broadcast=False))
     assert text["text"].startswith("<!date^1795316645^{time_secs}|03:04:05 UTC>")

@@ -6,11 +6,13 @@ import pytest
 
 from tests.slack.notices import BEFORE, GITHUB, PAGE, RUNNING, SHA, mrkdwn_of, read, ships, step
 from webhook.deployments.phases import Phase
-from webhook.slack.blocks.message import alarm, digest, living, note
+from webhook.slack.blocks.message import alert, digest, main_message, thread_reply
 
 SUCCEEDED = replace(RUNNING, phase=Phase.SUCCESS, seconds=192)
-FAILED = replace(RUNNING, phase=Phase.FAILURE, seconds=192, words="step 'deploy': exit code 1")
-STOPPED = replace(FAILED, phase=Phase.ERROR, words="Cancelled by octocat")
+FAILED = replace(
+    RUNNING, phase=Phase.FAILURE, seconds=192, description="step 'deploy': exit code 1"
+)
+STOPPED = replace(FAILED, phase=Phase.ERROR, description="Cancelled by octocat")
 ROLLBACK = replace(SUCCEEDED, origin="rollback", origin_url=PAGE, task="deploy:rollback")
 
 
@@ -22,7 +24,7 @@ ROLLBACK = replace(SUCCEEDED, origin="rollback", origin_url=PAGE, task="deploy:r
         (replace(RUNNING, held=True), "✋ acme/site to production waits for a person"),
         (SUCCEEDED, "✅ acme/site to production succeeded in 3m12s"),
         (
-            replace(SUCCEEDED, back_to_green=True),
+            replace(SUCCEEDED, recovered=True),
             "✅ acme/site to production succeeded in 3m12s, back to green",
         ),
         (
@@ -32,7 +34,7 @@ ROLLBACK = replace(SUCCEEDED, origin="rollback", origin_url=PAGE, task="deploy:r
         (FAILED, "❌ acme/site to production failed after 3m12s"),
         (replace(FAILED, held=True), "❌ acme/site to production failed after 3m12s"),
         (STOPPED, "🛑 acme/site to production stopped after 3m12s"),
-        (replace(STOPPED, began=False), "⛔ acme/site to production could not run"),
+        (replace(STOPPED, started=False), "⛔ acme/site to production could not run"),
         (
             replace(RUNNING, environment="eu-west"),
             "🔄 acme/site to eu-west (production) in progress",
@@ -45,17 +47,17 @@ ROLLBACK = replace(SUCCEEDED, origin="rollback", origin_url=PAGE, task="deploy:r
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_the_headline_says_how_it_stands(told: object, headline: str) -> None:
-    assert read(living(told))[0] == headline  # type: ignore[arg-type]
+    assert read(main_message(told))[0] == headline  # type: ignore[arg-type]
 
 
 def test_a_whole_message_reads_well() -> None:
     told = replace(
         FAILED,
         environment_url="https://acme.io",
-        ships=ships(17, "Fix a race", "Add a health check"),
-        buttons=("rollback", "retry"),
+        changelog=ships(17, "Fix a race", "Add a health check"),
+        actions=("rollback", "retry"),
     )
-    assert read(living(told)) == [
+    assert read(main_message(told)) == [
         "❌ acme/site to production failed after 3m12s",
         "step 'deploy': exit code 1",
         "v1.3 @ 4f2c9d1  ·  by octocat  ·  Drone CI",
@@ -69,8 +71,8 @@ def test_a_whole_message_reads_well() -> None:
 
 
 def test_everything_links_to_where_it_is() -> None:
-    told = replace(SUCCEEDED, environment_url="https://acme.io/?a=1&b=2", ships=ships(3, "A"))
-    text = "\n".join(text["text"] for text in mrkdwn_of(living(told)))
+    told = replace(SUCCEEDED, environment_url="https://acme.io/?a=1&b=2", changelog=ships(3, "A"))
+    text = "\n".join(text["text"] for text in mrkdwn_of(main_message(told)))
     compare = f"{GITHUB}/compare/{BEFORE}...{SHA}"
     for link in (
         f"<{GITHUB}|acme/site>",
@@ -89,7 +91,7 @@ def test_everything_links_to_where_it_is() -> None:
     ("told", "about"),
     [
         (replace(RUNNING, ref=SHA), "4f2c9d1  ·  by octocat  ·  Drone CI"),
-        (replace(RUNNING, asked_by="", tool=""), "v1.3 @ 4f2c9d1"),
+        (replace(RUNNING, requested_by="", tool=""), "v1.3 @ 4f2c9d1"),
         (
             replace(RUNNING, task="deploy:migrations"),
             "v1.3 @ 4f2c9d1  ·  by octocat  ·  task deploy:migrations  ·  Drone CI",
@@ -103,54 +105,54 @@ def test_everything_links_to_where_it_is() -> None:
     ids=["a sha only", "nobody knows who", "another task", "retry", "rollback"],
 )
 def test_it_says_what_is_deployed_by_whom_with_what(told: object, about: str) -> None:
-    assert read(living(told))[1] == about  # type: ignore[arg-type]
+    assert read(main_message(told))[1] == about  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("told", "lines"),
     [
-        (replace(SUCCEEDED, since_sha="", ships=None), []),
-        (replace(SUCCEEDED, ships=None), []),
+        (replace(SUCCEEDED, previous_sha="", changelog=None), []),
+        (replace(SUCCEEDED, changelog=None), []),
         (
-            replace(SUCCEEDED, since_sha=SHA),
+            replace(SUCCEEDED, previous_sha=SHA),
             ["Nothing new: the same commit as the last success"],
         ),
         (
-            replace(SUCCEEDED, ships=ships(1, "Fix it")),
+            replace(SUCCEEDED, changelog=ships(1, "Fix it")),
             ["Ships 1 commit:", "• 1bc1234 Fix it — hubot"],
         ),
-        (replace(SUCCEEDED, ships=ships(4)), ["Ships 4 commits"]),
+        (replace(SUCCEEDED, changelog=ships(4)), ["Ships 4 commits"]),
         (
-            replace(SUCCEEDED, ships=ships(300, *"abcde")),
+            replace(SUCCEEDED, changelog=ships(300, *"abcde")),
             [
                 "Ships 300 commits:",
                 *(f"• {n}bc1234 {t} — hubot" for n, t in enumerate("abcde", 1)),
                 "and 295 more",
             ],
         ),
-        (replace(ROLLBACK, ships=ships(0, behind=3)), ["Goes back 3 commits"]),
+        (replace(ROLLBACK, changelog=ships(0, behind=3)), ["Goes back 3 commits"]),
         (
-            replace(SUCCEEDED, ships=ships(1, "Fix it", behind=1)),
+            replace(SUCCEEDED, changelog=ships(1, "Fix it", behind=1)),
             ["Ships 1 commit and goes back 1 commit:", "• 1bc1234 Fix it — hubot"],
         ),
-        (replace(STOPPED, began=False, words="", ships=ships(4, "Fix it")), []),
+        (replace(STOPPED, started=False, description="", changelog=ships(4, "Fix it")), []),
     ],
     ids=["first", "unknown", "same", "one", "no names", "many", "back", "both", "never ran"],
 )
 def test_it_says_what_ships(told: object, lines: list[str]) -> None:
-    shown = read(living(told))  # type: ignore[arg-type]
+    shown = read(main_message(told))  # type: ignore[arg-type]
     last = next(number for number, line in enumerate(shown) if line.startswith("Logs"))
     assert shown[2:last] == lines
 
 
 def test_what_goes_back_is_compared_from_the_newer_side() -> None:
-    told = replace(ROLLBACK, ships=ships(0, behind=3))
-    text = "\n".join(text["text"] for text in mrkdwn_of(living(told)))
+    told = replace(ROLLBACK, changelog=ships(0, behind=3))
+    text = "\n".join(text["text"] for text in mrkdwn_of(main_message(told)))
     assert f"<{GITHUB}/compare/{SHA}...{BEFORE}|Diff to 9a8b7c6>" in text
 
 
 def test_the_thread_tells_each_step_with_its_time() -> None:
-    message = note(
+    message = thread_reply(
         RUNNING,
         [
             step("queued", "Accepted (next: drone)"),
@@ -178,8 +180,8 @@ def test_the_thread_tells_each_step_with_its_time() -> None:
 
 
 def test_a_broadcast_is_understood_without_the_thread() -> None:
-    steps = [step("failure", FAILED.words, after=192, log_url=PAGE)]
-    message = note(FAILED, steps, broadcast=True, mention="<@U0OCTOCAT>")
+    steps = [step("failure", FAILED.description, after=192, log_url=PAGE)]
+    message = thread_reply(FAILED, steps, broadcast=True, mention="<@U0OCTOCAT>")
     assert message.text == (
         "❌ acme/site to production failed after 3m12s: step 'deploy': exit code 1 · <@U0OCTOCAT>"
     )
@@ -188,27 +190,27 @@ def test_a_broadcast_is_understood_without_the_thread() -> None:
         "03:07:17 UTC  step 'deploy': exit code 1  ·  Log",
         "v1.3 @ 4f2c9d1  ·  by octocat  ·  Logs",
     ]
-    assert read(note(FAILED, [], broadcast=True))[:2] == [
+    assert read(thread_reply(FAILED, [], broadcast=True))[:2] == [
         "❌ acme/site to production failed after 3m12s",
         "step 'deploy': exit code 1",
     ]
-    quiet = note(FAILED, [], broadcast=False)
+    quiet = thread_reply(FAILED, [], broadcast=False)
     assert read(quiet)[0] == "❌ acme/site to production failed after 3m12s"
 
 
 def test_the_newest_of_very_many_steps_are_told() -> None:
     steps = [step("in_progress", f"step {number}", after=number) for number in range(1000)]
-    lines = read(note(RUNNING, steps, broadcast=False))
+    lines = read(thread_reply(RUNNING, steps, broadcast=False))
     assert lines[0] == "and 980 earlier steps"
     assert [line.rpartition(" ")[2] for line in lines[1:]] == [str(n) for n in range(980, 1000)]
-    assert read(note(RUNNING, steps[:21], broadcast=False))[0] == "and 1 earlier step"
+    assert read(thread_reply(RUNNING, steps[:21], broadcast=False))[0] == "and 1 earlier step"
     long = [step("in_progress", "x" * 1000)] * 20
-    assert read(note(RUNNING, long, broadcast=False))[0] == "and 14 earlier steps"
+    assert read(thread_reply(RUNNING, long, broadcast=False))[0] == "and 14 earlier steps"
 
 
 def test_an_alarm_says_all_but_offers_nothing() -> None:
-    told = replace(FAILED, ships=ships(1, "Fix a race"), buttons=("retry", "rollback"))
-    message = alarm(told, "<!subteam^S0ONCALL>")
+    told = replace(FAILED, changelog=ships(1, "Fix a race"), actions=("retry", "rollback"))
+    message = alert(told, "<!subteam^S0ONCALL>")
     assert message.text.startswith("❌ acme/site to production failed after 3m12s: step")
     assert read(message) == [
         "❌ acme/site to production failed after 3m12s · @subteam",
@@ -218,19 +220,19 @@ def test_an_alarm_says_all_but_offers_nothing() -> None:
         "• 1bc1234 Fix a race — hubot",
         "Logs  ·  Diff to 9a8b7c6",
     ]
-    assert "@subteam" not in read(alarm(told))[0]
+    assert "@subteam" not in read(alert(told))[0]
 
 
 def test_messages_that_read_the_same_have_the_same_digest() -> None:
-    assert digest(living(RUNNING)) == digest(living(replace(RUNNING)))
+    assert digest(main_message(RUNNING)) == digest(main_message(replace(RUNNING)))
     different = [
         RUNNING,
-        replace(RUNNING, words="more"),
+        replace(RUNNING, description="more"),
         replace(RUNNING, run_url="https://drone.acme.io/2"),
-        replace(RUNNING, buttons=("cancel",)),
+        replace(RUNNING, actions=("cancel",)),
     ]
-    assert len({digest(living(told)) for told in different}) == len(different)
+    assert len({digest(main_message(told)) for told in different}) == len(different)
 
 
 def test_blocks_leave_their_ids_to_slack() -> None:
-    assert all(block.block_id is None for block in living(FAILED).blocks)
+    assert all(block.block_id is None for block in main_message(FAILED).blocks)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sandbox.demo.screen import mrkdwn
 from tests.slack.notices import RUNNING, mrkdwn_of, read, ships, step
-from webhook.slack.blocks.message import alarm, living, note
+from webhook.slack.blocks.message import alert, main_message, thread_reply
 from webhook.slack.blocks.mrkdwn import escape, mention, plain, units, web_url
 
 JOINER = "\N{WORD JOINER}"
@@ -102,9 +102,9 @@ def test_an_address_that_is_none_leaves_the_words() -> None:
         run_url="ftp://a.test",
         environment_url="file:///etc/passwd",
         page_url="",
-        ships=ships(1, "Fix it"),
+        changelog=ships(1, "Fix it"),
     )
-    assert read(living(told)) == [
+    assert read(main_message(told)) == [
         "🔄 acme/site to production in progress",
         "v1.3 @ 4f2c9d1  ·  by octocat  ·  Drone CI",
         "Ships 1 commit:",
@@ -127,7 +127,7 @@ def test_an_address_that_is_none_leaves_the_words() -> None:
     ],
 )
 def test_a_mention_is_one_or_is_text(ready: str, shown: str) -> None:
-    message = alarm(RUNNING, ready)
+    message = alert(RUNNING, ready)
     assert message.text.endswith(f" · {shown}")
     headline, *_ = mrkdwn_of(message)
     assert headline["text"].endswith(f" · {shown}")
@@ -140,10 +140,14 @@ def test_of_very_many_mentions_the_first_stay_whole() -> None:
 
 
 def test_slack_looks_up_nothing_but_the_name_of_a_group() -> None:
-    told = replace(RUNNING, words="@oncall look at #deploys or www.evil.test")
-    steps = [step("in_progress", told.words)]
-    for message in (living(told), alarm(told, "<@U1>"), note(told, steps, broadcast=False)):
+    told = replace(RUNNING, description="@oncall look at #deploys or www.evil.test")
+    steps = [step("in_progress", told.description)]
+    for message in (
+        main_message(told),
+        alert(told, "<@U1>"),
+        thread_reply(told, steps, broadcast=False),
+    ):
         assert all(text["verbatim"] for text in mrkdwn_of(message))
-    headline, *others = mrkdwn_of(alarm(told, "@oncall"))
+    headline, *others = mrkdwn_of(alert(told, "@oncall"))
     assert headline["verbatim"] is False
     assert all(text["verbatim"] for text in others)

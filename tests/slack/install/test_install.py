@@ -17,6 +17,8 @@ from webhook.store import slack_installations
 from webhook.store.database import Sync, connect, sync_pool
 from webhook.web.pages import views
 
+ALL_SCOPES = "channels:history,chat:write,groups:history,users:read,users:read.email"
+
 
 async def test_a_link_a_button_and_a_yes_install_it(
     store_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -31,7 +33,7 @@ async def test_a_link_a_button_and_a_yes_install_it(
         query = parse_qs(urlsplit(asked.location).query)
         assert asked.location.startswith(f"{world.slack.url}/oauth/v2/authorize?")
         assert query["client_id"] == [world.slack.app.client_id]
-        assert query["scope"] == ["chat:write"]
+        assert query["scope"] == [ALL_SCOPES]
         assert query["redirect_uri"] == [f"{world.url}/slack/signin"]
         assert f"redirect_uri={world.url}" not in asked.location  # it is encoded
         [state] = query["state"]
@@ -47,7 +49,7 @@ async def test_a_link_a_button_and_a_yes_install_it(
         with connect(world.store_url) as connection:
             [kept] = slack_installations.every_sync(connection)
         assert (kept.team_name, kept.app_id, kept.bot_user) == ("Acme", "A0RELAY", "U0RELAY")
-        assert (kept.scopes, kept.installed_by) == ("chat:write", "U0ADMIN")
+        assert (kept.scopes, kept.installed_by) == (ALL_SCOPES, "U0ADMIN")
         assert (kept.refresh_token, kept.expires_at) == (None, None)
         assert str(kept.token) not in repr(kept)
         secrets = [*person.given, *installed(world).values(), world.slack.app.client_secret]

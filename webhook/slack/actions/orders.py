@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 from webhook.deployments.phases import Phase
 from webhook.engine.services import Services
+from webhook.errors import Excluded
 from webhook.github import repositories
 from webhook.github.deployments import Wanted
 from webhook.github.tokens import Scope
 from webhook.slack.actions.command import is_production
 from webhook.slack.actions.permissions import NotDone, allowed, routed, row_of, scope_of
 from webhook.store import actions, deployments
-from webhook.store.actions import Action, AskedBefore
+from webhook.store.actions import Action
 from webhook.store.deployments import DeploymentRow
 
 ROLLBACK = "deploy:rollback"
@@ -109,7 +110,7 @@ async def _require_current(services: Services, action: Action, row: DeploymentRo
         raise NotDone(f"{words}; run the workflow again on GitHub")
     async with services.pool.connection() as connection:
         if await actions.same(connection, action):
-            raise AskedBefore
+            raise Excluded
         newest = await deployments.is_newest(connection, row)
     if not newest:
         words = f"Another deployment to {row.environment} was asked for after {row.id}"

@@ -6,10 +6,9 @@ What the person is told is made of the action's row, so that it can be said afte
 from collections.abc import Callable
 from datetime import datetime
 
+from webhook.deployments.labels import phase_label
 from webhook.engine.services import Services
-from webhook.slack.blocks.labels import sign_of
-from webhook.slack.blocks.mrkdwn import bold, escape, link
-from webhook.slack.blocks.notice import Message
+from webhook.slack.blocks.mrkdwn import BlockMessage, bold, escape, link
 from webhook.slack.response_url import question
 from webhook.store import actions, deployments, environments, timeline
 from webhook.store.actions import Action
@@ -21,17 +20,17 @@ MOST_STANDINGS = 20
 _LONGEST_WORDS = 1500
 
 
-async def said(services: Services, action: Action) -> Message | None:
+async def said(services: Services, action: Action) -> BlockMessage | None:
     """None: there is nothing to say, the form is there."""
     if action.kind == "form" and action.outcome == "done":
         return None
     if action.outcome == "waiting":
         return question(f"Deploy {_what(action, bold)}?", action.id, button="Deploy to production")
     if action.kind == "status" and action.outcome == "done":
-        return Message(await _standings(services, action.repo), [])
+        return BlockMessage(await _standings(services, action.repo), [])
     text = _outcome(action)
     page = await _page(services, action)
-    return Message(f"{text}. {link(page, 'Its page')}" if page else text, [])
+    return BlockMessage(f"{text}. {link(page, 'Its page')}" if page else text, [])
 
 
 def _outcome(action: Action) -> str:
@@ -73,10 +72,9 @@ async def _standings(services: Services, repo: str) -> str:
 def _standing(services: Services, one: Standing) -> str:
     ref = "" if one.ref == one.sha else f"{escape(one.ref, 60)} @ "
     page = link(services.links.page(one.repo, one.deployment_id), str(one.deployment_id))
-    # All that is read of it; so that the channel and this speak of the same thing alike.
-    sign, word = sign_of(one)
-    about = f"{word}, {ref}{one.sha[:7]}, {_age(one, services.clock())} ({page})"
-    return f"{sign} *{escape(one.environment, 60)}*: {about}"
+    label = phase_label(one.phase, held=one.held, started=one.began)
+    about = f"{label.text}, {ref}{one.sha[:7]}, {_age(one, services.clock())} ({page})"
+    return f"{label.sign} *{escape(one.environment, 60)}*: {about}"
 
 
 def _age(one: Standing, now: datetime) -> str:
@@ -101,12 +99,12 @@ async def tell_there(
     known = await actions.read(connection, action.id)
     if row is None or known is None:
         return
-    step = timeline.NewStep(
+    entry = timeline.NewEntry(
         actor=known.login,
         state=timeline.ASKED,
-        words=words,
+        description=words,
         log_url=services.links.page(row.repo, made) if made is not None else "",
         counted=False,
     )
-    await timeline.add(connection, row.id, step)
+    await timeline.add(connection, row.id, entry)
     await services.tell_slack(connection, row)

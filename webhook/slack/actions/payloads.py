@@ -48,11 +48,7 @@ class Reply:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        return cls(
-            url=document.get("url", ""),
-            trigger=document.get("trigger", ""),
-            confirms=document.get("confirms", 0),
-        )
+        return cls(**document)
 
 
 @dataclass(frozen=True, slots=True)

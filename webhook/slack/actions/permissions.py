@@ -56,7 +56,7 @@ async def scope_of(services: Services, action: Action) -> Scope:
     try:
         installation = await repositories.installed_at(services.github, action.repo)
     except Rejected as refused:
-        if action.outcome == "tried":
+        if action.claimed:
             raise  # it may have been done
         await _know(services, action, mapped_login(services, action.team, action.slack_user))
         if refused.status == HTTPStatus.NOT_FOUND:
@@ -103,7 +103,7 @@ async def _know(services: Services, action: Action, login: str) -> None:
 
 async def _permission(services: Services, repository: Scope, login: str) -> str:
     key = (repository.repo.lower(), login.lower())
-    known = services.recall.permissions.get(key)
+    known = services.caches.permissions.get(key)
     if known is not None:
         return known
     try:
@@ -116,7 +116,7 @@ async def _permission(services: Services, repository: Scope, login: str) -> str:
         log.warning("GitHub does not say what somebody may do", words=str(trouble))
         words = f"GitHub does not say now whether {login} may write to {repository.repo}"
         raise NotDone(f"{words}, so nothing was done; try again in a minute") from trouble
-    services.recall.permissions.keep(key, found, services.timing.permission_cached)
+    services.caches.permissions[key] = found
     return found
 
 

@@ -10,7 +10,7 @@ import structlog
 from webhook.engine.services import Services
 from webhook.errors import RetryAt, UnknownOutcome
 from webhook.slack.actions.outcome import said
-from webhook.slack.blocks.notice import Message
+from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.store import actions
 from webhook.store.actions import Action
 
@@ -65,22 +65,18 @@ async def tell_of_wait(services: Services, action_id: int, later: RetryAt) -> No
         return
     async with services.pool.connection() as connection:
         action = await actions.read(connection, action_id)
-        if (
-            action is None
-            or action.reply is None
-            or (action.outcome == "tried" and not action.looks)
-        ):
+        if action is None or action.reply is None or (action.claimed and not action.lookups):
             return
         if not await actions.note(connection, action.id):
             return
     try:
-        await services.replies.give(action.reply.url, Message(_waits(action, later), []))
+        await services.replies.give(action.reply.url, BlockMessage(_waits(action, later), []))
     except (RetryAt, UnknownOutcome) as trouble:
         log.info("a wait could not be told of", words=str(trouble))
 
 
 def _waits(action: Action, later: RetryAt) -> str:
-    if action.outcome == "tried":
+    if action.claimed:
         return _IN_DOUBT
     who = "Slack" if str(later).startswith("Slack") else "GitHub"
     until = later.at + timedelta(minutes=1)  # in whole minutes, and not too early

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from webhook.engine.services import Services
-from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.errors import Excluded, Rejected, RetryAt, UnknownOutcome
 from webhook.slack.actions import orders
 from webhook.slack.actions.cancel import cancel
 from webhook.slack.actions.command import choices, is_production
@@ -21,7 +21,7 @@ from webhook.slack.actions.permissions import NotDone, allowed, require_in_time,
 from webhook.slack.actions.reasons import asked_before, refused_words
 from webhook.slack.actions.respond import TOO_OLD, reply, tell_of_wait
 from webhook.store import actions
-from webhook.store.actions import Action, AskedBefore, Outcome
+from webhook.store.actions import Action
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ _TYPED = "type all of it instead: /deploy owner/repo environment [ref]"
 
 async def answer(services: Services, action_id: int) -> None:
     action = await _read(services, action_id)
-    if action is None or (action.outcome == "waiting" and action.reply is None):
+    if action is None or (action.open and not action.claimed and action.reply is None):
         return  # the second: it waits for another press
     structlog.contextvars.bind_contextvars(
         action=action.id, kind=action.kind, deployment=action.deployment_id
@@ -46,7 +46,7 @@ async def answer(services: Services, action_id: int) -> None:
             await tell_of_wait(services, action_id, later)
             raise
         action = await _read(services, action_id) or action
-        if action.outcome == "tried":
+        if action.claimed:
             raise RetryAt("somebody else is at it", services.clock() + services.timing.claim_lasts)
     await reply(services, action)
 
@@ -56,11 +56,12 @@ async def _attempt(services: Services, action: Action) -> None:
         await _do(services, action)
     except NotDone as why:
         log.info("not done", outcome=why.outcome, words=str(why))
-        await _end(services, action, why.outcome, str(why))
-    except AskedBefore:
+        async with services.pool.connection() as connection:
+            await actions.give_up(connection, action.id, why.outcome, str(why))
+    except Excluded:
         async with services.pool.connection() as connection:
             words = asked_before(action, await actions.same(connection, action))
-            await actions.end_waiting(connection, action.id, words)
+            await actions.refuse(connection, action.id, words)
 
 
 async def _do(services: Services, action: Action) -> None:
@@ -72,7 +73,7 @@ async def _do(services: Services, action: Action) -> None:
         await _ACTS[action.kind](services, action)
     except (RetryAt, UnknownOutcome, Rejected) as trouble:
         known = await _read(services, action.id) or action
-        if known.outcome == "tried":
+        if known.claimed and known.lookups < len(services.timing.deployment_lookups_after):
             raise _in_doubt(services, known, trouble) from trouble
         if isinstance(trouble, RetryAt) and trouble.at <= latest:
             raise
@@ -95,9 +96,9 @@ def _in_doubt(
     return RetryAt(str(trouble), at + min(rest, timing.action_lookup_at_most))
 
 
-async def _end(services: Services, action: Action, outcome: Outcome, words: str) -> None:
+async def _done(services: Services, action: Action) -> None:
     async with services.pool.connection() as connection:
-        await actions.end(connection, action.id, outcome, words)
+        await actions.end(connection, action.id, "done", "")
 
 
 async def _retry(services: Services, action: Action) -> None:
@@ -111,7 +112,7 @@ async def _rollback(services: Services, action: Action) -> None:
 async def _deploy(services: Services, action: Action) -> None:
     if action.reply and action.reply.confirms and not action.repo:
         action = await _confirmed(services, action, action.reply.confirms)
-    elif action.outcome == "waiting" and not (action.reply and action.reply.confirms):
+    elif not action.claimed and not (action.reply and action.reply.confirms):
         environment = routed(services, action.repo, action.environment)
         if is_production(environment, action.environment):
             return await _hold(services, action)
@@ -141,7 +142,7 @@ async def _confirmed(services: Services, press: Action, confirms: int) -> Action
 async def _status(services: Services, action: Action) -> None:
     require_in_time(services, action)
     await allowed(services, action, await scope_of(services, action))
-    await _end(services, action, "done", "")
+    await _done(services, action)
 
 
 async def _form(services: Services, action: Action) -> None:
@@ -157,7 +158,7 @@ async def _form(services: Services, action: Action) -> None:
     except (RetryAt, UnknownOutcome, Rejected) as trouble:
         log.warning("the form was not opened", words=str(trouble))
         raise NotDone(f"The form could not be opened; {_TYPED}", "failed") from trouble
-    await _end(services, action, "done", "")
+    await _done(services, action)
 
 
 async def _read(services: Services, action_id: int) -> Action | None:

@@ -12,67 +12,68 @@ from slack_sdk.models.blocks import (
     PlainTextObject,
 )
 
+from webhook.deployments.notice import DeploymentNotice
 from webhook.slack.blocks.mrkdwn import plain, web_url
-from webhook.slack.blocks.notice import Told
 
 
-def actions(told: Told) -> list[ActionsBlock]:
+def actions(notice: DeploymentNotice) -> list[ActionsBlock]:
     """None where nothing can be done. The value of each is the deployment's id."""
-    buttons = [make(told) for name, make in _BUTTONS.items() if name in told.buttons]
+    buttons = [make(notice) for name, make in _BUTTONS.items() if name in notice.actions]
     if not buttons:
         return []
-    elements: list[InteractiveElement] = [*buttons, *_logs(told)]
+    elements: list[InteractiveElement] = [*buttons, *_logs(notice)]
     return [ActionsBlock(elements=elements)]
 
 
-def _cancel(told: Told) -> ButtonElement:
+def _cancel(notice: DeploymentNotice) -> ButtonElement:
     confirm = _confirm(
         title="Cancel this deployment?",
-        text=f"Stop deploying {_what(told)} of {_where(told)}? What is done by then stays done.",
+        text=f"Stop deploying {_what(notice)} of {_where(notice)}?"
+        " What is done by then stays done.",
         confirm="Stop it",
         deny="Let it run",
         style="danger",
     )
-    return _button(told, "cancel", "Cancel", style="danger", confirm=confirm)
+    return _button(notice, "cancel", "Cancel", style="danger", confirm=confirm)
 
 
-def _retry(told: Told) -> ButtonElement:
-    if not told.production:
-        return _button(told, "retry", "Retry")
+def _retry(notice: DeploymentNotice) -> ButtonElement:
+    if not notice.production:
+        return _button(notice, "retry", "Retry")
     confirm = _confirm(
         title="Deploy it again?",
-        text=f"Deploy {_what(told)} of {_where(told)} again?",
+        text=f"Deploy {_what(notice)} of {_where(notice)} again?",
         confirm="Deploy again",
         deny="No",
         style="primary",
     )
-    return _button(told, "retry", "Retry", confirm=confirm)
+    return _button(notice, "retry", "Retry", confirm=confirm)
 
 
-def _rollback(told: Told) -> ButtonElement:
-    ref, at, sha = told.rollback_to.rpartition(" @ ")
+def _rollback(notice: DeploymentNotice) -> ButtonElement:
+    ref, at, sha = notice.rollback_to.rpartition(" @ ")
     back_to = plain(ref, 50) + at + plain(sha, 50) or "its last success"
     confirm = _confirm(
         title="Roll back?",
-        text=f"Roll back {_environment(told)} of {plain(told.repo, 100)} to {back_to}?",
+        text=f"Roll back {_environment(notice)} of {plain(notice.repo, 100)} to {back_to}?",
         confirm="Roll back",
         deny="No",
         style="danger",
     )
-    return _button(told, "rollback", "Roll back", style="danger", confirm=confirm)
+    return _button(notice, "rollback", "Roll back", style="danger", confirm=confirm)
 
 
 # In this order, which never changes under somebody's finger.
 _BUTTONS = {"cancel": _cancel, "retry": _retry, "rollback": _rollback}
 
 
-def _logs(told: Told) -> list[ButtonElement]:
-    url = web_url(told.page_url)
+def _logs(notice: DeploymentNotice) -> list[ButtonElement]:
+    url = web_url(notice.page_url)
     return [ButtonElement(text=_text("Logs"), action_id="logs", url=url)] if url else []
 
 
 def _button(
-    told: Told,
+    notice: DeploymentNotice,
     action: str,
     label: str,
     *,
@@ -82,7 +83,7 @@ def _button(
     return ButtonElement(
         text=_text(label),
         action_id=action,
-        value=str(told.deployment_id),
+        value=str(notice.deployment_id),
         style=style,
         confirm=confirm,
     )
@@ -98,18 +99,18 @@ def _confirm(*, title: str, text: str, confirm: str, deny: str, style: str) -> C
     )
 
 
-def _what(told: Told) -> str:
-    sha = plain(told.sha[:7], 7)
-    return sha if told.ref == told.sha else f"{plain(told.ref, 50)} @ {sha}"
+def _what(notice: DeploymentNotice) -> str:
+    sha = plain(notice.sha[:7], 7)
+    return sha if notice.ref == notice.sha else f"{plain(notice.ref, 50)} @ {sha}"
 
 
-def _where(told: Told) -> str:
-    return f"{plain(told.repo, 80)} to {_environment(told)}"
+def _where(notice: DeploymentNotice) -> str:
+    return f"{plain(notice.repo, 80)} to {_environment(notice)}"
 
 
-def _environment(told: Told) -> str:
-    production = " (production)" if told.production and told.environment != "production" else ""
-    return plain(told.environment, 50) + production
+def _environment(notice: DeploymentNotice) -> str:
+    production = " (production)" if notice.production and notice.environment != "production" else ""
+    return plain(notice.environment, 50) + production
 
 
 def _text(text: str) -> PlainTextObject:

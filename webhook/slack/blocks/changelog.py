@@ -6,37 +6,37 @@ Source: docs.github.com, "Comparing commits" (/compare/before...after).
 from slack_sdk.models.blocks import SectionBlock
 
 from webhook.deployments.changelog import MOST_COMMITS, Commit, Ships
+from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.phases import Phase
 from webhook.slack.blocks.mrkdwn import commits, escape, link, link_only, on_github, section
-from webhook.slack.blocks.notice import Told
 
 # A commit's URL is short: host, repository, sha.
 _LONGEST_URL = 250
 
 
-def what_ships(told: Told) -> list[SectionBlock]:
+def what_ships(notice: DeploymentNotice) -> list[SectionBlock]:
     """None where it is not known, or where nothing shipped because nothing began."""
-    if told.phase is Phase.ERROR and not told.began:
+    if notice.phase is Phase.ERROR and not notice.started:
         return []
-    if told.since_sha and told.since_sha == told.sha:
-        if told.origin == "rollback":  # to that very success, which failed ones had followed
+    if notice.previous_sha and notice.previous_sha == notice.sha:
+        if notice.origin == "rollback":  # to that very success, which failed ones had followed
             return []
         return [section("Nothing new: the same commit as the last success")]
-    ships = told.ships
+    ships = notice.changelog
     if ships is None or (ships.total <= 0 and ships.behind <= 0):
         return []
-    return [section("\n".join(_lines(told, ships)))]
+    return [section("\n".join(_lines(notice, ships)))]
 
 
-def diff(told: Told) -> str:
+def diff(notice: DeploymentNotice) -> str:
     """A link to the difference, seen from the newer side."""
-    since = (told.ships.since if told.ships else "") or told.since_sha
-    if not since or since == told.sha:
+    since = (notice.changelog.since if notice.changelog else "") or notice.previous_sha
+    if not since or since == notice.sha:
         return ""
-    return link_only(_compare(told, since), f"Diff to {escape(since[:7], 40)}")
+    return link_only(_compare(notice, since), f"Diff to {escape(since[:7], 40)}")
 
 
-def _lines(told: Told, ships: Ships) -> list[str]:
+def _lines(notice: DeploymentNotice, ships: Ships) -> list[str]:
     if ships.total <= 0:
         return [f"Goes back {commits(ships.behind)}"]
     back = f" and goes back {commits(ships.behind)}" if ships.behind > 0 else ""
@@ -45,7 +45,7 @@ def _lines(told: Told, ships: Ships) -> list[str]:
     lines += [_line(commit) for commit in named]
     more = ships.total - len(named)
     if named and more > 0:
-        lines.append(link(_compare(told, ships.since or told.since_sha), f"and {more} more"))
+        lines.append(link(_compare(notice, ships.since or notice.previous_sha), f"and {more} more"))
     return lines
 
 
@@ -55,8 +55,8 @@ def _line(commit: Commit) -> str:
     return f"• {sha} {escape(commit.title, 100)}" + (f" — {author}" if author else "")
 
 
-def _compare(told: Told, since: str) -> str:
+def _compare(notice: DeploymentNotice, since: str) -> str:
     """GitHub shows what the second has and the first has not."""
-    back = told.ships is not None and told.ships.total <= 0 < told.ships.behind
-    first, second = (told.sha, since) if back else (since, told.sha)
-    return on_github(told.repo_url, "compare", f"{first}...{second}")
+    back = notice.changelog is not None and notice.changelog.total <= 0 < notice.changelog.behind
+    first, second = (notice.sha, since) if back else (since, notice.sha)
+    return on_github(notice.repo_url, "compare", f"{first}...{second}")

@@ -11,123 +11,146 @@ from collections.abc import Sequence
 from slack_sdk.models.blocks import ContextBlock, SectionBlock
 
 from handlers import durations
+from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
 from webhook.slack.blocks import mrkdwn
 from webhook.slack.blocks.buttons import actions
 from webhook.slack.blocks.changelog import diff, what_ships
-from webhook.slack.blocks.labels import sign_of
-from webhook.slack.blocks.mrkdwn import bold, context, escape, link, link_only, section
-from webhook.slack.blocks.notice import Message, StepTold, Told
-from webhook.slack.blocks.timeline import LONGEST_WORDS, lines, sentence
+from webhook.slack.blocks.mrkdwn import (
+    BlockMessage,
+    bold,
+    context,
+    escape,
+    link,
+    link_only,
+    section,
+)
+from webhook.slack.blocks.timeline import LONGEST_DESCRIPTION, lines, sentence
 
 # Run and environment are addresses of others', long where a dashboard writes its state into them.
 _LONGEST_URL_OF_OTHERS = 1000
 
 
-def living(told: Told) -> Message:
+def main_message(notice: DeploymentNotice) -> BlockMessage:
     """The one message of a deployment in a channel, edited in place."""
-    blocks = [_headline(told), *_about(told), *what_ships(told), *_links(told), *actions(told)]
-    return Message(_sentence(told), blocks)
+    blocks = [
+        _headline(notice),
+        *_about(notice),
+        *what_ships(notice),
+        *_links(notice),
+        *actions(notice),
+    ]
+    return BlockMessage(_sentence(notice), blocks)
 
 
-def alarm(told: Told, mention: str = "") -> Message:
+def alert(notice: DeploymentNotice, mention: str = "") -> BlockMessage:
     """A message in the channel for failures. It is not edited and has no buttons, which would
     still be offered when they make no sense any more."""
     called = mrkdwn.mention(mention)
-    blocks = [_headline(told, called), *_about(told), *what_ships(told), *_links(told)]
-    return Message(_calling(_sentence(told), called), blocks)
+    blocks = [_headline(notice, called), *_about(notice), *what_ships(notice), *_links(notice)]
+    return BlockMessage(_calling(_sentence(notice), called), blocks)
 
 
-def note(told: Told, steps: Sequence[StepTold], *, broadcast: bool, mention: str = "") -> Message:
+def thread_reply(
+    notice: DeploymentNotice,
+    entries: Sequence[NoticeEntry],
+    *,
+    broadcast: bool,
+    mention: str = "",
+) -> BlockMessage:
     """A reply in the thread: what has happened. Where the channel sees it too (`broadcast`), it
     says first what it is about."""
-    if steps and not broadcast:
-        return Message(sentence(told, steps[-1]), [section(lines(told, steps))])
+    if entries and not broadcast:
+        return BlockMessage(sentence(notice, entries[-1]), [section(lines(notice, entries))])
     called = mrkdwn.mention(mention)
-    said = bool(steps) and steps[-1].words == told.words
-    happened = [section(lines(told, steps, above=sign_of(told)))] if steps else []
-    blocks = [_headline(told, called, words=not said), *happened, *_in_short(told)]
-    return Message(_calling(_sentence(told), called), blocks)
+    repeated = bool(entries) and entries[-1].description == notice.description
+    happened = [section(lines(notice, entries, above=notice.label.text))] if entries else []
+    blocks = [_headline(notice, called, described=not repeated), *happened, *_in_short(notice)]
+    return BlockMessage(_calling(_sentence(notice), called), blocks)
 
 
-def digest(message: Message) -> str:
+def digest(message: BlockMessage) -> str:
     """Equal for messages that read the same."""
     blocks = [block.to_dict() for block in message.blocks]
     return hashlib.sha256(json.dumps([message.text, blocks]).encode()).hexdigest()
 
 
-def _sentence(told: Told) -> str:
+def _sentence(notice: DeploymentNotice) -> str:
     """For a notification and for a screen reader."""
-    sign, word = sign_of(told)
-    names = f"{escape(told.repo, 140)} to {escape(told.environment, 140)}"
-    words = escape(told.words, LONGEST_WORDS)
-    return f"{sign} {names} {word}{_more(told)}" + (f": {words}" if words else "")
+    label = notice.label
+    names = f"{escape(notice.repo, 140)} to {escape(notice.environment, 140)}"
+    description = escape(notice.description, LONGEST_DESCRIPTION)
+    text = f"{label.sign} {names} {label.text}{_more(notice)}"
+    return f"{text}: {description}" if description else text
 
 
-def _headline(told: Told, called: str = "", *, words: bool = True) -> SectionBlock:
-    sign, word = sign_of(told)
-    repo = link(told.repo_url, escape(told.repo, 140))
-    environment = bold(escape(told.environment, 140))
-    if told.production and told.environment != "production":
+def _headline(
+    notice: DeploymentNotice, called: str = "", *, described: bool = True
+) -> SectionBlock:
+    label = notice.label
+    repo = link(notice.repo_url, escape(notice.repo, 140))
+    environment = bold(escape(notice.environment, 140))
+    if notice.production and notice.environment != "production":
         environment += " (production)"
-    text = _calling(f"{sign} {repo} to {environment} {bold(word)}{_more(told)}", called)
-    said = escape(told.words, LONGEST_WORDS) if words else ""
-    return section(f"{text}\n{said}" if said else text)
+    text = f"{label.sign} {repo} to {environment} {bold(label.text)}{_more(notice)}"
+    text = _calling(text, called)
+    description = escape(notice.description, LONGEST_DESCRIPTION) if described else ""
+    return section(f"{text}\n{description}" if description else text)
 
 
 def _calling(text: str, called: str) -> str:
     return f"{text} · {called}" if called else text
 
 
-def _more(told: Told) -> str:
+def _more(notice: DeploymentNotice) -> str:
     """How long it took, and what else is worth a word."""
-    good = told.phase in (Phase.SUCCESS, Phase.INACTIVE)
-    ran = told.phase.final and (told.phase is not Phase.ERROR or told.began)
+    good = notice.phase in (Phase.SUCCESS, Phase.INACTIVE)
+    ran = notice.phase.final and (notice.phase is not Phase.ERROR or notice.started)
     words = ""
-    if told.seconds is not None and ran:
-        words = f" {'in' if good else 'after'} {durations.write(max(0, told.seconds))}"
-    if told.phase is Phase.INACTIVE:
+    if notice.seconds is not None and ran:
+        words = f" {'in' if good else 'after'} {durations.write(max(0, notice.seconds))}"
+    if notice.phase is Phase.INACTIVE:
         return f"{words}, replaced since"
-    green = told.phase is Phase.SUCCESS and told.back_to_green
+    green = notice.phase is Phase.SUCCESS and notice.recovered
     return f"{words}, back to green" if green else words
 
 
-def _about(told: Told) -> list[ContextBlock]:
+def _about(notice: DeploymentNotice) -> list[ContextBlock]:
     """What is deployed, by whom, and with what."""
-    tool = link(told.run_url, escape(told.tool, 60), longest_url=_LONGEST_URL_OF_OTHERS)
-    return context([_origin(told), _what(told), _who(told), _task(told), tool])
+    tool = link(notice.run_url, escape(notice.tool, 60), longest_url=_LONGEST_URL_OF_OTHERS)
+    return context([_origin(notice), _what(notice), _who(notice), _task(notice), tool])
 
 
-def _origin(told: Told) -> str:
+def _origin(notice: DeploymentNotice) -> str:
     words = {"retry": "retry of an earlier deployment", "rollback": "rollback"}
-    return link(told.origin_url, words.get(told.origin, ""))
+    return link(notice.origin_url, words.get(notice.origin, ""))
 
 
-def _what(told: Told) -> str:
-    sha = escape(told.sha[:7], 40)
-    commit = link(mrkdwn.on_github(told.repo_url, "commit", told.sha), sha)
-    if told.ref == told.sha:
+def _what(notice: DeploymentNotice) -> str:
+    sha = escape(notice.sha[:7], 40)
+    commit = link(mrkdwn.on_github(notice.repo_url, "commit", notice.sha), sha)
+    if notice.ref == notice.sha:
         return commit
-    tree = mrkdwn.on_github(told.repo_url, "tree", told.ref)
-    return f"{link(tree, escape(told.ref, 100))} @ {commit}"
+    tree = mrkdwn.on_github(notice.repo_url, "tree", notice.ref)
+    return f"{link(tree, escape(notice.ref, 100))} @ {commit}"
 
 
-def _who(told: Told) -> str:
-    who = escape(told.asked_by, 60)
+def _who(notice: DeploymentNotice) -> str:
+    who = escape(notice.requested_by, 60)
     return f"by {who}" if who else ""
 
 
-def _task(told: Told) -> str:
+def _task(notice: DeploymentNotice) -> str:
     """Only where it is not what everybody would think."""
-    task = escape(told.task, 100)
-    usual = told.task == "deploy" or (told.origin and told.task == f"deploy:{told.origin}")
+    task = escape(notice.task, 100)
+    usual = notice.task == "deploy" or (notice.origin and notice.task == f"deploy:{notice.origin}")
     return "" if usual or not task else f"task {task}"
 
 
-def _links(told: Told) -> list[ContextBlock]:
-    environment = link_only(told.environment_url, "Environment", _LONGEST_URL_OF_OTHERS)
-    return context([link_only(told.page_url, "Logs"), environment, diff(told)])
+def _links(notice: DeploymentNotice) -> list[ContextBlock]:
+    environment = link_only(notice.environment_url, "Environment", _LONGEST_URL_OF_OTHERS)
+    return context([link_only(notice.page_url, "Logs"), environment, diff(notice)])
 
 
-def _in_short(told: Told) -> list[ContextBlock]:
-    return context([_what(told), _who(told), link_only(told.page_url, "Logs")])
+def _in_short(notice: DeploymentNotice) -> list[ContextBlock]:
+    return context([_what(notice), _who(notice), link_only(notice.page_url, "Logs")])

@@ -10,12 +10,13 @@ Units: limits are in UTF-16 units after escaping, the strictest way in which Sla
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate
 from urllib.parse import quote
 
-from slack_sdk.models.blocks import ContextBlock, MarkdownTextObject, SectionBlock
+from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, SectionBlock
 
 from webhook.deployments.phases import shorten
 
@@ -57,6 +58,14 @@ _URL = re.compile(r"https?://[\w.:%@\[\]~-]+(?:[/?#].*)?", re.ASCII | re.IGNOREC
 _MENTION = re.compile(r"<(?:@[UW][A-Z0-9]+|!subteam\^[A-Z0-9]+|!here|!channel|!everyone)>")
 # Slack looks such a name up where the poster asks for it (`link_names`).
 _GROUP = re.compile(r"@[a-z0-9][a-z0-9._-]{0,79}")
+
+
+@dataclass(frozen=True, slots=True)
+class BlockMessage:
+    """A message as Slack takes it; `text` is the notification and what a screen reader says."""
+
+    text: str
+    blocks: Sequence[Block]
 
 
 def escape(text: str, limit: int) -> str:

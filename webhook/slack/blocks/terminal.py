@@ -12,12 +12,14 @@ from sandbox.slack import model
 from webhook.config.load import Environment
 from webhook.config.routing import holds
 from webhook.deployments.changelog import Commit, Ships
+from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
-from webhook.engine.notice import step_told, told_of
+from webhook.engine.notice import build_notice, notice_entry
 from webhook.engine.services import open_services
 from webhook.errors import UserError
 from webhook.slack.blocks import message as messages
-from webhook.slack.blocks.notice import Message, StepTold, Told
+from webhook.slack.blocks.mrkdwn import BlockMessage
+from webhook.slack.destination import destinations_of
 from webhook.slack.targets import Target, targets, targets_in
 from webhook.startup import Setup
 from webhook.store import timeline
@@ -32,7 +34,7 @@ class Shown:
     environment: str
     channel: str
     kind: str
-    message: Message | None
+    message: BlockMessage | None
 
     def as_text(self) -> str:
         if self.message is None:
@@ -87,7 +89,7 @@ def _sample_targets(environment: Environment) -> Iterator[tuple[str, Target]]:
 
 def _left_out(environment: Environment) -> Iterator[Shown]:
     shown = {target.name for _, target in _sample_targets(environment)}
-    for one in environment.slack or ():
+    for one in destinations_of(environment):
         for channel in (one.channel, one.failures):
             if channel and one.name(channel) not in shown:
                 shown.add(one.name(channel))
@@ -98,7 +100,7 @@ def _left_out(environment: Environment) -> Iterator[Shown]:
 def _repositories(environment: Environment) -> list[str]:
     """Of the environment: one that stands for all, and one for each `repos` of its channels."""
     own = [_concrete(pattern) for pattern in environment.repos]
-    several = [one.repos for one in environment.slack or () if one.repos]
+    several = [one.repos for one in destinations_of(environment) if one.repos]
     found = own[:1]
     for patterns in several:
         names = [*(_concrete(pattern) for pattern in patterns), *own]
@@ -123,45 +125,49 @@ async def stored(setup: Setup, url: str, deployment_id: int) -> list[Shown]:
         if row is None:
             words = f"The store knows no deployment {deployment_id}"
             raise UserError(f"{words}; its number is in its page's address")
-        told = await told_of(services, row)
+        notice = await build_notice(services, row)
         async with services.pool.connection() as connection:
             every = await timeline.shown(connection, row.id, after=0)
         found: list[Shown] = []
         for target in targets(setup.config, row):
-            found += _shown(target, told, [step_told(step) for step in every])
+            found += _shown(target, notice, [notice_entry(step) for step in every])
         return found
 
 
-def _shown(target: Target, told: Told, every: Sequence[StepTold]) -> Iterator[Shown]:
-    failed = told.phase in (Phase.FAILURE, Phase.ERROR)
-    mention = _mention(target, told)
+def _shown(
+    target: Target, notice: DeploymentNotice, every: Sequence[NoticeEntry]
+) -> Iterator[Shown]:
+    failed = notice.phase in (Phase.FAILURE, Phase.ERROR)
+    mention = _mention(target, notice)
     if not target.living:
         if failed:
-            alarm = messages.alarm(told, mention)
-            yield Shown(told.environment, target.name, "message", alarm)
+            alert = messages.alert(notice, mention)
+            yield Shown(notice.environment, target.name, "message", alert)
         return
-    if not target.destination.tells(told.phase):
+    if not target.destination.wants(notice.phase):
         return
-    yield Shown(told.environment, target.name, "message", messages.living(told))
+    yield Shown(notice.environment, target.name, "message", messages.main_message(notice))
     wanted = [step for step in every if _is_told(target, step)]
     if wanted:
-        urgent = failed or told.held or told.back_to_green
-        note = messages.note(told, wanted, broadcast=urgent, mention=mention if urgent else "")
+        urgent = failed or notice.held or notice.recovered
+        reply = messages.thread_reply(
+            notice, wanted, broadcast=urgent, mention=mention if urgent else ""
+        )
         kind = "reply in its thread, shown in the channel" if urgent else "reply in its thread"
-        yield Shown(told.environment, target.name, kind, note)
+        yield Shown(notice.environment, target.name, kind, reply)
 
 
-def _is_told(target: Target, step: StepTold) -> bool:
+def _is_told(target: Target, step: NoticeEntry) -> bool:
     phase = phase_of(step.state)
-    return phase is None or target.destination.tells(phase)
+    return phase is None or target.destination.wants(phase)
 
 
-def _mention(target: Target, told: Told) -> str:
+def _mention(target: Target, notice: DeploymentNotice) -> str:
     wanted = target.destination.mentions or "author"
-    return {"author": f"@{told.asked_by}", "none": ""}.get(wanted, wanted)
+    return {"author": f"@{notice.requested_by}", "none": ""}.get(wanted, wanted)
 
 
-def _sample(environment: Environment, repo: str, setup: Setup) -> Told:
+def _sample(environment: Environment, repo: str, setup: Setup) -> DeploymentNotice:
     name = environment.name.replace("*", "sample")
     production = environment.production_environment
     page = f"{setup.settings.server_url}/deployments/{repo}/42"
@@ -173,7 +179,7 @@ def _sample(environment: Environment, repo: str, setup: Setup) -> Told:
         )
     )
     answers = setup.settings.slack.answers
-    return Told(
+    return DeploymentNotice(
         deployment_id=42,
         repo=repo,
         repo_url=url,
@@ -182,40 +188,40 @@ def _sample(environment: Environment, repo: str, setup: Setup) -> Told:
         ref="v1.2",
         sha=_SHA,
         task="deploy",
-        asked_by="octocat",
+        requested_by="octocat",
         phase=Phase.SUCCESS,
-        words="",
+        description="",
         held=False,
-        began=True,
-        back_to_green=False,
+        started=True,
+        recovered=False,
         seconds=134,
         page_url=page,
         run_url="",
         tool=TITLES.get(environment.handler, environment.handler),
         environment_url="",
-        ships=Ships(_BEFORE, 14, 0, commits),
-        since_sha=_BEFORE,
+        changelog=Ships(_BEFORE, 14, 0, commits),
+        previous_sha=_BEFORE,
         origin="",
         origin_url="",
-        buttons=("rollback",) if answers else (),
+        actions=("rollback",) if answers else (),
         rollback_to="v1.1 @ 1b9e4a7",
     )
 
 
-def _at(sample: Told, phase: Phase) -> Told:
+def _at(sample: DeploymentNotice, phase: Phase) -> DeploymentNotice:
     failed = phase in (Phase.FAILURE, Phase.ERROR)
     going = phase in (Phase.QUEUED, Phase.IN_PROGRESS)
     buttons = ("cancel",) if going else (("retry", "rollback") if failed else ("rollback",))
     return replace(
         sample,
         phase=phase,
-        words="exit code 1: the smoke test failed" if failed else "",
+        description="exit code 1: the smoke test failed" if failed else "",
         seconds=None if going else sample.seconds,
-        buttons=buttons if sample.buttons else (),
+        actions=buttons if sample.actions else (),
     )
 
 
-def _steps(phase: Phase) -> list[StepTold]:
+def _steps(phase: Phase) -> list[NoticeEntry]:
     began = datetime.now(UTC) - timedelta(seconds=134)
     story = [
         (Phase.QUEUED, "Accepted", 0),
@@ -224,10 +230,10 @@ def _steps(phase: Phase) -> list[StepTold]:
     ]
     until = next((n for n, (one, _, _) in enumerate(story) if one is phase), 2)
     return [
-        StepTold(
+        NoticeEntry(
             at=began + timedelta(seconds=after),
             state=one,
-            words=words,
+            description=words,
             actor="relay",
             log_url="",
             held=False,

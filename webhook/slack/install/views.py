@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import structlog
@@ -24,9 +24,11 @@ from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.security.cipher import Cipher
 from webhook.settings import Settings, SlackSettings
 from webhook.slack import oauth
+from webhook.slack.destination import destinations_of
 from webhook.slack.install import errors
 from webhook.slack.manifest import SIGNIN_PATH
 from webhook.slack.oauth import Granted
+from webhook.slack.scopes import with_purposes
 from webhook.store import oauth_states, slack_installations
 from webhook.store.database import Sync, SyncPool
 from webhook.store.slack_installations import NewInstallation
@@ -40,22 +42,6 @@ LINK_SECONDS = 3600
 # As long as Slack's code is good.
 STATE_SECONDS = 600
 _LARGEST_FORM = 4096
-_PURPOSES = {
-    "chat:write": "post where it is invited",
-    "chat:write.public": "post in public channels without being invited",
-    "channels:history": "look whether a message of its own got through, in public channels",
-    "groups:history": "look whether a message of its own got through, in private channels",
-    "commands": "answer to /deploy",
-    "users:read": "find the person in Slack who asked for a deployment",
-    "users:read.email": "find that person by e-mail address",
-}
-
-
-class Scope(NamedTuple):
-    """`purpose`: what it is for; empty for one that the relay has no use for."""
-
-    name: str
-    purpose: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +73,9 @@ class Install:
         with self.pool.connection() as connection:
             if not oauth_states.is_kept(connection, "link", key):
                 raise errors.INVALID_LINK()
-        html = render_template("slack_install.html", key=key, scopes=_scopes(slack))
+        html = render_template(
+            "slack_install.html", key=key, scopes=with_purposes(oauth.scopes(slack))
+        )
         page = make_response(html)
         page.headers["Content-Security-Policy"] = _policy(form_action(oauth.site(slack)))
         return page
@@ -218,13 +206,9 @@ def _cookie_of(state: str) -> str:
     return f"gitploy_slack_{oauth_states.digest(state).hex()[:12]}"
 
 
-def _scopes(slack: SlackSettings) -> Sequence[Scope]:
-    return [Scope(name, _PURPOSES.get(name, "")) for name in oauth.scopes(slack)]
-
-
 def _channels(config: Config, team: str) -> Sequence[str]:
     """Those of deploy.yml that may be in this workspace, in its order."""
-    destinations = [destination for env in config.envs for destination in env.slack or ()]
+    destinations = [destination for env in config.envs for destination in destinations_of(env)]
     named = [
         channel
         for destination in destinations

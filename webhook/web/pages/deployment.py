@@ -12,10 +12,11 @@ from typing import Any
 from urllib.parse import quote
 
 from handlers import durations
-from webhook.deployments.phases import Phase, phase_of, shorten
+from webhook.deployments.labels import Label, entry_label, phase_label
+from webhook.deployments.phases import Phase, shorten
 from webhook.store.deployments import DeploymentRow
 from webhook.store.slack_messages import SlackMessage
-from webhook.store.timeline import Step
+from webhook.store.timeline import TimelineEntry
 from webhook.web.pages.messages import slack_notes
 from webhook.web.pages.terminal_text import harmless
 
@@ -26,7 +27,6 @@ LONGEST_PAYLOAD = 100_000
 LONGEST_LINE = 1000
 
 _WEB_URL = re.compile(r"https?://[^\s<>\"\x00-\x20]+", re.IGNORECASE)
-_RUN_OVER = frozenset({"success", "failure", "error"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,20 @@ class Known:
     """All that the store knows of a deployment but its output; equal while nothing changes."""
 
     row: DeploymentRow
-    steps: list[Step]
+    timeline: list[TimelineEntry]
     messages: list[SlackMessage]
 
     @property
     def over(self) -> bool:
         """Nothing is printed any more: it has ended, and so has its run."""
         run = self.row.run
-        return self.row.ended_at is not None and (run is None or run["state"] in _RUN_OVER)
+        return self.row.ended_at is not None and (run is None or run.state.final)
+
+    @property
+    def held(self) -> bool:
+        """It waits for a person now."""
+        counted = [entry for entry in self.timeline if entry.counted]
+        return bool(counted) and self.row.ended_at is None and counted[-1].held
 
     def settled(self, now: datetime) -> bool:
         """Over, and told to GitHub and Slack, or not told for so long that it may take longer."""
@@ -50,28 +56,9 @@ class Known:
         return not self._untold() or now > self.row.ended_at + LINGER
 
     def _untold(self) -> bool:
-        return any(step.outbox in ("reported", "waiting", "tried") for step in self.steps) or any(
-            not message.ts and not message.trouble for message in self.messages
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """A word, and the kind of sign that goes with it: colour alone tells some people nothing."""
-
-    kind: str
-    word: str
-
-
-_SIGNS = {
-    Phase.SEEN: Sign("waiting", "seen"),
-    Phase.QUEUED: Sign("waiting", "queued"),
-    Phase.IN_PROGRESS: Sign("running", "in progress"),
-    Phase.SUCCESS: Sign("good", "succeeded"),
-    Phase.INACTIVE: Sign("past", "inactive"),
-    Phase.FAILURE: Sign("bad", "failed"),
-    Phase.ERROR: Sign("error", "could not run"),
-}
+        return any(
+            not entry.judged or entry.outbox in ("waiting", "claimed") for entry in self.timeline
+        ) or any(not message.ts and not message.trouble for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +92,7 @@ class Note:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepView:
     id: int
-    sign: Sign
+    label: Label
     at: Moment
     words: str
     actor: str
@@ -119,7 +106,7 @@ class Page:
     """`running` is set while it goes on, `took` when it has ended."""
 
     title: str
-    sign: Sign
+    label: Label
     words: str
     hint: str
     running: Span | None
@@ -146,11 +133,11 @@ class Page:
 
 def present(known: Known, now: datetime) -> Page:
     row = known.row
-    sign = _SIGNS[row.phase]
+    label = phase_label(row.phase, held=known.held, started=row.run is not None)
     start = row.started_at or row.asked_at
     return Page(
-        title=f"{sign.word.capitalize()}: {_line(row.repo)} to {_line(row.environment)}",
-        sign=sign,
+        title=f"{label.text.capitalize()}: {_line(row.repo)} to {_line(row.environment)}",
+        label=label,
         words=_line(row.words),
         hint=_hint(known),
         running=_span(start, now) if not row.ended_at else None,
@@ -169,7 +156,7 @@ def present(known: Known, now: datetime) -> Page:
         run=_link(_run_url(known), _run_words(row)),
         environment_link=_link(row.environment_url, _line(row.environment_url)),
         payload=_payload(row.payload),
-        steps=tuple(_step(step) for step in known.steps),
+        steps=tuple(_step(entry, row) for entry in known.timeline),
         slack=tuple(Note(*said) for said in slack_notes(known.messages)),
         over=known.over,
         live=not known.settled(now),
@@ -193,10 +180,11 @@ def _on_github(row: DeploymentRow, kind: str, name: str, words: str) -> Link:
     return Link(f"{base}/{kind}/{quote(name)}" if base else "", words)
 
 
-def _run_url(known: Known) -> Any:
+def _run_url(known: Known) -> str:
     """Of the run, or of what its tool reported last."""
-    reported = [step.log_url for step in known.steps if step.actor == known.row.handler]
-    return (known.row.run or {}).get("url") or next(filter(None, reversed(reported)), "")
+    run, handler = known.row.run, known.row.handler
+    urls = [one.log_url for one in known.timeline if one.actor == handler and one.log_url]
+    return run.url if run and run.url else next(reversed(urls), "")
 
 
 def _run_words(row: DeploymentRow) -> str:
@@ -243,37 +231,37 @@ def _unpacked(text: str) -> Any:
     return found if isinstance(found, dict | list) else text
 
 
-def _step(step: Step) -> StepView:
-    links = [_link(step.log_url, "log"), _link(step.environment_url, "environment")]
+def _step(entry: TimelineEntry, row: DeploymentRow) -> StepView:
+    links = [_link(entry.log_url, "log"), _link(entry.environment_url, "environment")]
     return StepView(
-        id=step.id,
-        sign=_step_sign(step.state),
-        at=_moment(step.at),
-        words=_line(step.words),
-        actor=_line(step.actor) or "somebody",
+        id=entry.id,
+        label=_entry_label(entry, row),
+        at=_moment(entry.at),
+        words=_line(entry.description),
+        actor=_line(entry.actor) or "somebody",
         links=tuple(link for link in links if link),
-        counted=step.counted,
-        github=_github(step),
+        counted=entry.counted,
+        github=_github(entry),
     )
 
 
-def _step_sign(state: str) -> Sign:
-    phase = phase_of(state)
-    return _SIGNS[phase] if phase else Sign("other", _line(state) or "unknown")
+def _entry_label(entry: TimelineEntry, row: DeploymentRow) -> Label:
+    label = entry_label(entry.state, held=entry.held, started=row.run is not None)
+    return label._replace(text=_line(label.text) or "unknown")
 
 
-def _github(step: Step) -> Note | None:
-    """Whether GitHub has a step of ours; None for a step that somebody else reported."""
-    trouble = _line(step.trouble)
-    match step.outbox:
+def _github(entry: TimelineEntry) -> Note | None:
+    """Whether GitHub has an entry of ours; None for one that somebody else reported."""
+    error = _line(entry.error)
+    match entry.outbox:
         case "sent":
             return Note("good", "GitHub has it")
-        case "refused":
-            return Note("bad", f"GitHub refused it: {trouble}" if trouble else "GitHub refused it")
+        case "rejected":
+            return Note("bad", f"GitHub refused it: {error}" if error else "GitHub refused it")
         case "skipped":
             return Note("good", "not sent: more had been reported by then")
-        case "waiting" | "tried" if trouble:
-            return Note("waiting", f"GitHub does not have it yet: {trouble}")
-        case "waiting" | "tried":
+        case "waiting" | "claimed" if error:
+            return Note("waiting", f"GitHub does not have it yet: {error}")
+        case "waiting" | "claimed":
             return Note("waiting", "on its way to GitHub")
     return None

@@ -9,7 +9,6 @@ LONGEST_LINE = 1000
 _TOLD = {
     "message": "told in {channel}",
     "step": "told in the thread in {channel}",
-    "reply": "told of the failure in the thread in {channel}",
     "failures": "told of the failure in {channel}",
 }
 

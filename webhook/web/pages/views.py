@@ -108,7 +108,7 @@ def _news(templates: Environment, clock: Clock) -> News:
     def news(known: Known) -> dict[str, Any]:
         page = present(known, clock())
         changed = {name: str(getattr(parts, name)(page)) for name in PARTS}
-        return {"title": page.title, "tone": page.sign.kind, "parts": changed}
+        return {"title": page.title, "tone": page.label.kind, "parts": changed}
 
     return news
 

@@ -1,4 +1,4 @@
-"""Deliveries, deployments, their steps, output and Slack messages; Procrastinate's own tables."""
+"""The whole schema: deliveries, deployments, Slack, machines, and Procrastinate's own tables."""
 
 from alembic import op
 from procrastinate.schema import migrations_path
@@ -10,26 +10,29 @@ down_revision = None
 LAST_OF_PROCRASTINATE = "03.04.00_50_post_add_retry_failed_job_procedure.sql"
 
 DELIVERIES = """
+-- Webhook deliveries as GitHub sent them. A redelivery has the hook and GUID of the first one.
 create table deliveries (
     id bigint generated always as identity primary key,
     hook_id bigint not null,
     guid text not null,
     event text not null,
-    body bytea not null,
+    body bytea not null,                        -- empty once it is too old to be needed
     received_at timestamptz not null default now(),
-    arrivals integer not null default 1,
-    outcome text check (outcome in ('done', 'ignored', 'failed')),
-    note text not null default '',
-    deployment_id bigint,
+    arrivals integer not null default 1,        -- how often GitHub sent it
+    outcome text check (outcome in ('done', 'ignored', 'failed')),  -- null: not processed yet
+    note text not null default '',              -- why it was ignored or failed
+    deployment_id bigint,                       -- the deployment that it was about
     unique (hook_id, guid)
 );
--- Compressing bodies would cost more than keeping them.
+-- Compressing the bodies would cost more than storing them as they are.
 alter table deliveries alter column body set storage external;
 create index deliveries_received_at on deliveries (received_at);
 """
 
 DEPLOYMENTS = """
+-- One row for each deployment; every decision is made from this row.
 create table deployments (
+    -- What GitHub says of it.
     id bigint primary key,
     repo text not null,
     repo_id bigint not null,
@@ -42,93 +45,255 @@ create table deployments (
     payload jsonb,
     description text not null,
     creator text not null,
-    production boolean not null,
     production_on_github boolean not null,
     transient boolean not null,
     created_at timestamptz not null,
-    asked_at timestamptz,
-    delivery text not null default '',
-    watched boolean not null default false,
+
+    -- How it came to the relay.
+    asked_at timestamptz,                       -- null: only statuses of it have been seen
+    delivery text not null default '',          -- GUID of the delivery that asked for it
+    watched boolean not null default false,     -- GitHub Actions runs it, the relay only watches
+    production boolean not null,                -- deploy.yml decides, else GitHub
+
+    -- Where it stands.
     phase text not null,
     phase_at timestamptz not null default now(),
-    words text not null default '',
-    handler text not null default '',
-    run jsonb,
+    words text not null default '',             -- description of the phase, for people
     environment_url text not null default '',
-    started_at timestamptz,
-    started_on text,
-    deadline timestamptz,
-    ended_at timestamptz,
+    ended_at timestamptz,                       -- null: it has not ended yet
+    cancel_asked_by text,                       -- login of whoever asked to cancel it
+
+    -- The run of its tool.
+    handler text not null default '',
+    run jsonb,                                  -- the handler's Run; null: no run is known
+    started_at timestamptz,                     -- when the tool was first asked to start it
+    started_on text,                            -- the machine (places.place) that did so
+    deadline timestamptz,                       -- when the run times out
+    tried_until timestamptz,                    -- until then, a start whose answer was lost may
+                                                -- have worked although the tool does not show it
+    reported_at timestamptz,                    -- when the tool last reported a status by itself
+    tool_trouble text not null default '',      -- why the tool cannot be asked at the moment
+    tool_trouble_since timestamptz,
+
+    -- Commits since the last success, as JSON; null: GitHub has not been asked for them.
+    ships jsonb,
+
+    -- Counts the changes, so that nobody writes over a change that they have not read.
     version integer not null default 0
 );
 create index deployments_place on deployments (lower(repo), lower(environment), id desc);
 create index deployments_open on deployments (asked_at) where ended_at is null;
+create index deployments_followed on deployments (repo_id, sha) where ended_at is null;
 """
 
-# One row a step of a deployment. `outbox` is null for a step that somebody else reported, else
-# how far our status has come on its way to GitHub. `tried_until`: until then a call may be under
-# way, in whatever process.
-STEPS = """
-create table steps (
+TIMELINE = """
+-- What was reported of a deployment, and what people asked for, in order.
+create sequence timeline_position;
+create table timeline (
     id bigint generated always as identity primary key,
     deployment_id bigint not null references deployments on delete cascade,
+    position bigint not null default nextval('timeline_position'),  -- the order in which entries
+                                                -- count and are sent to GitHub
     at timestamptz not null default now(),
     actor text not null,
-    state text not null,
-    words text not null,
+    state text not null,                        -- a state of GitHub's, or 'asked'
+    description text not null,
     log_url text not null default '',
     environment_url text not null default '',
-    counted boolean not null,
-    github_id bigint unique,
-    outbox text check (outbox in ('waiting', 'tried', 'sent', 'refused', 'skipped')),
-    tried_until timestamptz,
-    trouble text not null default ''
+    judged boolean not null default true,       -- false: a tool reported it, and it is not known
+                                                -- yet whether it counts; its position follows then
+    counted boolean not null,                   -- it changed the deployment; else it came too late
+                                                -- or said nothing new, and is only kept
+    held boolean not null default false,        -- the run waits for a person
+    github_id bigint unique                     -- id of the status on GitHub, once it is known
 );
-create index steps_of_deployment on steps (deployment_id, id);
-create index steps_unsent on steps (deployment_id, id) where outbox in ('waiting', 'tried');
-"""
-
-# Machines whose workers run commands, by the name of their data directory.
-PLACES = """
-create table places (
-    place text primary key,
-    since timestamptz not null default now(),
-    seen_at timestamptz not null default now()
-);
+alter sequence timeline_position owned by timeline.position;
+create index timeline_of_deployment on timeline (deployment_id, position);
+create index timeline_unjudged on timeline (deployment_id, id) where not judged;
 """
 
 OUTPUT = """
+-- What runs print, in chunks.
 create table output (
     deployment_id bigint not null references deployments on delete cascade,
-    at_byte bigint not null,
+    at_byte bigint not null,                    -- position of the chunk in the whole output
     chunk bytea not null,
     primary key (deployment_id, at_byte)
 );
 """
 
-# `shown` is a digest of what the message says, so that an edit which changes nothing is not sent.
+PLACES = """
+-- Machines with workers. A command can only be followed on the machine where it was started.
+create table places (
+    place text primary key,                     -- name of the machine's data directory
+    since timestamptz not null default now(),   -- alive without interruption since
+    seen_at timestamptz not null default now()
+);
+"""
+
 SLACK_MESSAGES = """
+-- Messages in Slack, each with its own outbox.
 create table slack_messages (
     deployment_id bigint not null references deployments on delete cascade,
-    purpose text not null check (purpose in ('message', 'reply', 'failures')),
-    channel text not null,
+    -- message: the one that is edited in place; step: a reply in its thread; failures: a message
+    -- in the channel for failures.
+    purpose text not null check (purpose in ('message', 'failures', 'step')),
+    channel text not null,                      -- as in deploy.yml
+    about bigint not null default 0,            -- of a step, the turn of the last one it covers
+
+    -- Where it is, once Slack has answered.
     team text not null default '',
     channel_id text not null default '',
-    ts text not null default '',
-    shown text not null default '',
+    ts text not null default '',                -- '0': it is not to be posted any more
+
+    shown text not null default '',             -- digest of its content, to skip empty edits
     edits integer not null default 0,
-    first_tried_at timestamptz,
-    tried_until timestamptz,
-    trouble text not null default '',
-    primary key (deployment_id, purpose, channel)
+    tries integer not null default 0,           -- how often the post was tried
+    first_tried_at timestamptz,                 -- the message in Slack is not older than this
+    tried_until timestamptz,                    -- until then the post may still be under way
+    trouble text not null default '',           -- why Slack refused it
+    slot_at timestamptz,                        -- when its next call may be made,
+    slot_epoch integer,                         -- as long as slack_lanes.epoch is the same
+    primary key (deployment_id, purpose, channel, about)
 );
 create index slack_messages_trouble on slack_messages (deployment_id) where trouble <> '';
 """
 
+SLACK_LANES = """
+-- Rate limits: when the next call of a kind may be made in a channel.
+create table slack_lanes (
+    lane text primary key,
+    next_at timestamptz not null default 'epoch',
+    held_until timestamptz not null default 'epoch',  -- Slack asked to wait until then
+    epoch integer not null default 0            -- raised with each such wait, which cancels all
+                                                -- slots that were given out before
+);
+"""
+
+SLACK_INSTALLATIONS = """
+-- Workspaces in which the Slack app was installed by OAuth. Tokens are encrypted
+-- (webhook.security.cipher).
+create table slack_installations (
+    team text primary key,
+    team_name text not null,
+    app_id text not null,
+    bot_user text not null,
+    scopes text not null,                       -- as Slack granted them, comma-separated
+    token bytea not null,
+    refresh_token bytea,
+    expires_at timestamptz,                     -- null: the token does not expire
+    installed_at timestamptz not null default now(),
+    installed_by text not null,
+    trouble text not null default ''            -- why the token is not used any more
+);
+
+-- Single-use values of the installation. Only digests are stored.
+create table slack_states (
+    digest bytea primary key,
+    -- link: begins an installation; state: the state parameter of OAuth.
+    purpose text not null check (purpose in ('link', 'state')),
+    browser bytea,                              -- digest of the cookie that belongs to a state
+    expires_at timestamptz not null
+);
+"""
+
+ACTIONS = """
+-- What people asked for in Slack, and the result.
+create table actions (
+    id bigint generated always as identity primary key,
+    key text not null unique,                   -- the same each time that Slack delivers a press
+    at timestamptz not null default now(),
+    kind text not null check (kind in ('cancel', 'retry', 'rollback', 'deploy', 'status', 'form')),
+
+    -- Who asked.
+    team text not null,
+    slack_user text not null,
+    slack_name text not null,
+    login text not null default '',             -- on GitHub; empty until it is known
+
+    -- What for: a deployment, or a ref for an environment.
+    deployment_id bigint references deployments on delete cascade,
+    repo text not null default '',
+    environment text not null default '',
+    ref text not null default '',
+
+    -- refused: not allowed, or not possible; failed: GitHub rejected it.
+    outcome text not null default 'waiting'
+        check (outcome in ('waiting', 'done', 'refused', 'failed')),
+    words text not null default '',             -- description of the outcome, for people
+    made bigint,                                -- id of the deployment that it created
+
+    reply jsonb,                                -- where to respond; null once that is done
+    answers integer not null default 0,         -- how often Slack did not accept the response
+    noted boolean not null default false        -- the person knows that it takes a while
+);
+-- Of each deployment one Cancel at most, and one Retry or Roll back.
+create unique index actions_one_cancel on actions (deployment_id)
+    where kind = 'cancel' and outcome = 'done';
+create unique index actions_one_after on actions (deployment_id)
+    where kind in ('retry', 'rollback') and outcome = 'done';
+create index actions_made on actions (made);
+"""
+
+OUTBOX = """
+-- What is written elsewhere, once: statuses on GitHub, messages, deployments that people asked for.
+create table outbox (
+    id bigint generated always as identity primary key,
+    kind text not null check (kind in ('status', 'message', 'deployment')),
+
+    -- What it is about.
+    deployment_id bigint references deployments on delete cascade,  -- null: of a command
+    action_id bigint references actions on delete cascade,          -- of a created deployment
+    destination text not null default '',       -- of a message
+    purpose text not null default '',           -- of a message
+    position bigint not null default 0,         -- of a status, its timeline entry; of a message,
+                                                -- the last one that it covers
+
+    -- claimed: a call was begun, and nobody knows its end; rejected: by the other side; skipped:
+    -- there is no need for it any more.
+    state text not null default 'waiting'
+        check (state in ('waiting', 'claimed', 'sent', 'rejected', 'skipped')),
+    claimed_until timestamptz,                  -- until then the call may still be under way
+    first_claimed_at timestamptz,               -- what it wrote is not older than this
+    attempts integer not null default 0,        -- how often the call was begun
+    lookups integer not null default 0,         -- how often its result was searched in vain since
+    error text not null default '',             -- of the last attempt, until one succeeds
+    ref jsonb,                                  -- where it is on the other side
+
+    -- Of a message.
+    digest text not null default '',            -- of its content, to skip empty edits
+    edits integer not null default 0,
+    slot_at timestamptz,                        -- when its next call may be made,
+    slot_epoch integer,                         -- as long as slack_lanes.epoch is the same
+
+    unique nulls not distinct (kind, deployment_id, action_id, destination, purpose, position)
+);
+create index outbox_pending on outbox (deployment_id, position)
+    where state in ('waiting', 'claimed');
+create index outbox_of_action on outbox (action_id) where action_id is not null;
+create index outbox_errors on outbox (deployment_id) where error <> '';
+-- In the place of a deployment comes one other at most: a Retry or a Roll back.
+create unique index outbox_one_deployment on outbox (deployment_id)
+    where kind = 'deployment' and state in ('claimed', 'sent');
+"""
+
+SCHEMA = (
+    DELIVERIES,
+    DEPLOYMENTS,
+    TIMELINE,
+    OUTPUT,
+    PLACES,
+    SLACK_MESSAGES,
+    SLACK_LANES,
+    SLACK_INSTALLATIONS,
+    ACTIONS,
+    OUTBOX,
+)
+
 
 def upgrade() -> None:
     run = op.get_bind().exec_driver_sql
-    for sql in (DELIVERIES, DEPLOYMENTS, STEPS, PLACES, OUTPUT, SLACK_MESSAGES):
+    for sql in SCHEMA:
         run(sql)
     for path in sorted(migrations_path.glob("*.sql")):
         if path.name <= LAST_OF_PROCRASTINATE:

@@ -1,0 +1,295 @@
+"""What is written elsewhere is written once, whoever is killed where."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from webhook.engine.outbox import Outbox, Policy, Write
+from webhook.errors import Rejected, RelayError, RetryAt, UnknownOutcome
+from webhook.github.events import GitHubDeployment, Repository
+from webhook.store import deployments, outbox, timeline
+from webhook.store.database import Async, AsyncPool, async_pool
+from webhook.store.outbox import Entry, Ref, State
+from webhook.store.timeline import NewEntry
+from webhook.timing import utc_now
+
+DEPLOYMENT = 7
+MINUTE = timedelta(minutes=1)
+ONCE = Policy(call=MINUTE, lookups=[timedelta(0)])
+DOUBT = UnknownOutcome("no clear answer")
+
+
+def _seconds(*values: float) -> list[timedelta]:
+    return [timedelta(seconds=value) for value in values]
+
+
+@dataclass
+class OtherSide:
+    """Keeps what it is sent. `answers`: errors instead of its next answers, although it has kept
+    what it was sent; `refuses`: without keeping it. `shows_late`: so many lookups are in vain."""
+
+    has: list[str] = field(default_factory=list)
+    answers: list[RelayError] = field(default_factory=list)
+    refuses: list[RelayError] = field(default_factory=list)
+    shows_late: int = 0
+    lookups: int = 0
+    killed: bool = False
+
+
+@dataclass
+class Sending(Write):
+    """`says`: the content, by which it is found again."""
+
+    there: OtherSide
+    says: str = "hello"
+    wanted: bool = True
+    unready: RelayError | None = None
+    may_be_found: bool = True
+    kept: Ref | None = None
+
+    async def prepare(self) -> bool:
+        if self.unready is not None:
+            raise self.unready
+        return self.wanted
+
+    async def find(self, entry: Entry) -> Ref | None:
+        self.there.lookups += 1
+        if self.there.refuses:
+            raise self.there.refuses.pop(0)
+        if self.there.lookups <= self.there.shows_late or self.says not in self.there.has:
+            return None
+        return {"id": str(self.there.has.index(self.says))}
+
+    async def findable(self) -> bool:
+        return self.may_be_found
+
+    async def send(self) -> Ref:
+        await asyncio.sleep(0)
+        if self.there.refuses:
+            raise self.there.refuses.pop(0)
+        self.there.has.append(self.says)
+        if self.there.killed:
+            raise asyncio.CancelledError
+        if self.there.answers:
+            raise self.there.answers.pop(0)
+        return {"id": str(len(self.there.has) - 1)}
+
+    async def record(self, connection: Async, ref: Ref) -> None:
+        self.kept = ref
+
+
+@dataclass
+class Store:
+    pool: AsyncPool
+
+    async def entry(self) -> Entry:
+        async with self.pool.connection() as connection:
+            return await outbox.entry_of(connection, "message", DEPLOYMENT, destination="#deploys")
+
+    async def deliver(self, write: Write, policy: Policy = ONCE) -> Entry:
+        """As a worker does that reads the entry now."""
+        return await self.as_read(await self.entry(), write, policy)
+
+    async def as_read(self, entry: Entry, write: Write, policy: Policy = ONCE) -> Entry:
+        return await Outbox(self.pool, utc_now).deliver(entry, write, policy)
+
+    async def expire(self) -> None:
+        """Nobody's call can be under way any more."""
+        async with self.pool.connection() as connection:
+            await connection.execute("update outbox set claimed_until = now()")
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", utc_now())
+    async with async_pool(store_url, 4) as pool:
+        async with pool.connection() as connection:
+            await deployments.learn(connection, made, Repository(1, "acme/site", "https://x"), 1)
+        yield Store(pool)
+
+
+@pytest.fixture
+def there() -> OtherSide:
+    return OtherSide()
+
+
+async def test_it_is_sent_once_and_where_it_is_stays_known(store: Store, there: OtherSide) -> None:
+    write = Sending(there)
+    sent = await store.deliver(write)
+    assert (sent.state, sent.ref, sent.attempts) == ("sent", {"id": "0"}, 1)
+    assert write.kept == sent.ref
+    assert (await store.deliver(Sending(there))).ref == sent.ref
+    assert there.has == ["hello"]
+
+
+async def test_of_two_workers_at_the_same_moment_one_sends(store: Store, there: OtherSide) -> None:
+    entry = await store.entry()
+    ends = await asyncio.gather(
+        *(store.as_read(entry, Sending(there)) for _ in range(4)), return_exceptions=True
+    )
+    assert sorted(type(end).__name__ for end in ends) == ["Entry", "RetryAt", "RetryAt", "RetryAt"]
+    assert there.has == ["hello"]
+
+
+async def test_a_call_that_may_be_under_way_is_waited_for(store: Store, there: OtherSide) -> None:
+    there.killed = True
+    with pytest.raises(asyncio.CancelledError):
+        await store.deliver(Sending(there))
+    claimed = await store.entry()
+    assert claimed.state == "claimed"
+    with pytest.raises(RetryAt) as waits:
+        await store.deliver(Sending(there))
+    assert waits.value.at == claimed.claimed_until
+    assert there.lookups == 0
+
+
+async def test_what_a_killed_worker_sent_is_found_again(store: Store, there: OtherSide) -> None:
+    there.killed = True
+    with suppress(asyncio.CancelledError):
+        await store.deliver(Sending(there))
+    await store.expire()
+    write = Sending(there)
+    assert (await store.deliver(write)).ref == write.kept == {"id": "0"}
+    assert there.has == ["hello"]
+
+
+async def test_what_nobody_finds_is_sent_again(store: Store, there: OtherSide) -> None:
+    there.answers = [DOUBT]
+    with pytest.raises(RetryAt):
+        await store.deliver(Sending(there))
+    there.has.clear()  # it had not got through
+    assert (await store.deliver(Sending(there))).attempts == 2
+    assert (there.has, there.lookups) == (["hello"], 1)
+
+
+async def test_what_shows_late_is_looked_for_several_times(store: Store, there: OtherSide) -> None:
+    policy = Policy(call=MINUTE, lookups=_seconds(0, 10, 40))
+    there.answers, there.shows_late = [DOUBT], 2
+    with pytest.raises(RetryAt):
+        await store.deliver(Sending(there), policy)
+    for rest in (10, 30):
+        with pytest.raises(RetryAt) as waits:
+            await store.deliver(Sending(there), policy)
+        left = waits.value.at - utc_now()
+        assert timedelta(seconds=rest - 2) < left <= timedelta(seconds=rest)
+        await store.expire()
+    assert (await store.deliver(Sending(there), policy)).state == "sent"
+    assert there.has == ["hello"]
+
+
+async def test_whoever_looked_before_somebody_else_sent_does_not_send(
+    store: Store, there: OtherSide
+) -> None:
+    """Its lookup says nothing of the other one's call, which is over by then."""
+    there.answers = [DOUBT]
+    with suppress(RetryAt):
+        await store.deliver(Sending(there))
+    there.has.clear()
+    read_early = await store.entry()
+    await store.deliver(Sending(there), Policy(call=timedelta(0), lookups=[timedelta(0)]))
+    with suppress(RetryAt):
+        await store.as_read(read_early, Sending(there, says="hello, from the slow one"))
+    assert there.has == ["hello"]
+
+
+async def test_what_cannot_be_looked_for_is_tried_less_and_less_often(
+    store: Store, there: OtherSide
+) -> None:
+    policy = Policy(call=MINUTE, lookups=_seconds(0), unfindable=_seconds(3, 60, 300))
+    for rest in (3, 60, 300, 300):
+        there.answers = [DOUBT]
+        there.has.clear()
+        with pytest.raises(RetryAt) as waits:
+            await store.deliver(Sending(there, may_be_found=False), policy)
+        left = waits.value.at - utc_now()
+        assert timedelta(seconds=rest - 2) < left <= timedelta(seconds=rest)
+        await store.expire()
+
+
+async def test_who_is_asked_to_wait_leaves_it_to_anybody(store: Store, there: OtherSide) -> None:
+    there.refuses = [RetryAt("rate limited", utc_now() + MINUTE)]
+    with pytest.raises(RetryAt, match="rate limited"):
+        await store.deliver(Sending(there))
+    entry = await store.entry()
+    assert (entry.state, entry.error) == ("waiting", "rate limited")
+    assert (await store.deliver(Sending(there))).state == "sent"
+    assert there.lookups == 0
+
+
+async def test_what_is_rejected_keeps_why(store: Store, there: OtherSide) -> None:
+    there.refuses = [Rejected("not in channel")]
+    with pytest.raises(Rejected):
+        await store.deliver(Sending(there))
+    entry = await store.entry()
+    assert (entry.state, entry.error) == ("rejected", "not in channel")
+
+
+async def test_a_refusal_to_look_leaves_the_doubt(store: Store, there: OtherSide) -> None:
+    there.answers = [DOUBT]
+    with suppress(RetryAt):
+        await store.deliver(Sending(there))
+    there.refuses = [Rejected("the token is dead")]
+    with pytest.raises(Rejected):
+        await store.deliver(Sending(there))
+    entry = await store.entry()
+    assert (entry.state, entry.error) == ("claimed", "the token is dead")
+    assert (await store.deliver(Sending(there))).ref == {"id": "0"}
+    assert there.has == ["hello"]
+
+
+@pytest.mark.parametrize("error", [DOUBT, Rejected("no access")])
+async def test_nothing_is_claimed_before_all_is_ready(
+    store: Store, there: OtherSide, error: RelayError
+) -> None:
+    with pytest.raises(type(error)):
+        await store.deliver(Sending(there, unready=error))
+    entry = await store.entry()
+    assert (entry.attempts, entry.error) == (0, str(error))
+    with pytest.raises(RetryAt):
+        await store.deliver(Sending(there, unready=RetryAt("its turn comes later", utc_now())))
+    assert (await store.entry()).error == str(error)
+    assert there.has == []
+
+
+async def test_an_error_stays_until_an_attempt_succeeds(store: Store, there: OtherSide) -> None:
+    there.answers = [UnknownOutcome("GitHub answers 502")]
+    with suppress(RetryAt):
+        await store.deliver(Sending(there))
+    for killed in (True, False):  # a further attempt whose end nobody knows, and one that succeeds
+        assert (await store.entry()).error == "GitHub answers 502"
+        there.has.clear()
+        there.killed = killed
+        await store.expire()
+        with suppress(asyncio.CancelledError):
+            await store.deliver(Sending(there))
+    assert (await store.entry()).error == ""
+
+
+async def test_what_is_not_wanted_any_more_is_skipped(store: Store, there: OtherSide) -> None:
+    await store.deliver(Sending(there, wanted=False))
+    assert (await store.entry()).state == "skipped"
+    assert (await store.deliver(Sending(there))).state == "skipped"
+    assert there.has == []
+
+
+@pytest.mark.parametrize("state", ["waiting", "claimed", "rejected"])
+async def test_the_timeline_shows_why_github_does_not_have_a_status(
+    store: Store, state: State
+) -> None:
+    async with store.pool.connection() as connection:
+        new = NewEntry(actor="relay", state="queued", description="Accepted")
+        await timeline.add_status(connection, DEPLOYMENT, new)
+        [entry] = await outbox.pending(connection, "status", DEPLOYMENT)
+        claimed = await outbox.claim(connection, entry, MINUTE)
+        assert claimed is not None
+        await outbox.release(connection, claimed, state, "GitHub answers 502")
+        [shown] = await timeline.shown(connection, DEPLOYMENT, after=0)
+        assert (shown.outbox, shown.error) == (state, "GitHub answers 502")
+        # It is gone with the next success, and not before.
+        await outbox.sent(connection, claimed, {"id": "1"})
+        [shown] = await timeline.shown(connection, DEPLOYMENT, after=0)
+        assert (shown.outbox, shown.error) == ("sent", "")

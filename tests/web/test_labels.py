@@ -1,0 +1,71 @@
+"""The page and Slack say the same of the same state."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from flask.testing import FlaskClient
+
+from handlers.contract import Run, State
+from tests.slack.notices import BEGIN, RUNNING, read, step
+from tests.web.viewing import Rows, app, look
+from webhook.deployments.labels import phase_label
+from webhook.deployments.phases import Phase
+from webhook.slack.blocks.message import main_message, thread_reply
+
+RUN = Run("1", State.IN_PROGRESS)
+STATES = [
+    *((phase, False, True) for phase in Phase),
+    (Phase.ERROR, False, False),
+    (Phase.QUEUED, True, False),
+    (Phase.IN_PROGRESS, True, True),
+]
+
+
+@pytest.fixture
+def rows(store_url: str) -> Rows:
+    return Rows(store_url)
+
+
+@pytest.fixture
+def browser(store_url: str) -> Iterator[FlaskClient]:
+    with app(store_url) as made:
+        yield made.test_client()
+
+
+@pytest.mark.parametrize(("phase", "held", "started"), STATES)
+def test_page_and_slack_say_the_same_of_a_deployment(
+    rows: Rows, browser: FlaskClient, phase: Phase, held: bool, started: bool
+) -> None:
+    rows.deployment()
+    rows.step(state="in_progress", held=held)
+    ended = BEGIN if phase.final else None
+    rows.change(phase=phase, run=RUN if started else None, ended_at=ended)
+    label = phase_label(phase, held=held, started=started)
+    assert look(browser).text.startswith(f"{label.text.capitalize()}: acme/web to staging")
+    notice = replace(RUNNING, phase=phase, held=held, started=started)
+    assert read(main_message(notice))[0].startswith(
+        f"{label.sign} acme/site to production {label.text}"
+    )
+
+
+@pytest.mark.parametrize("started", [True, False])
+@pytest.mark.parametrize(
+    ("state", "held"),
+    [
+        *((phase.value, False) for phase in Phase if phase is not Phase.SEEN),
+        ("in_progress", True),
+        ("pending", False),
+        ("half_done", False),
+    ],
+)
+def test_page_and_slack_say_the_same_of_an_entry_of_the_timeline(
+    rows: Rows, browser: FlaskClient, state: str, held: bool, started: bool
+) -> None:
+    rows.deployment()
+    rows.change(run=RUN if started else None)
+    rows.step(state=state, held=held)
+    notice = replace(RUNNING, started=started)
+    [line] = read(thread_reply(notice, [step(state, held=held)], broadcast=False))
+    _, _, text = line.partition("UTC  ")[2].partition(" ")
+    assert f" {text.capitalize()} " in look(browser).text.partition("Steps")[2]

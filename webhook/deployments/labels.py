@@ -1,0 +1,53 @@
+"""How a deployment, or an entry of its timeline, stands: a sign and a text, the same everywhere.
+
+Colour alone tells some people nothing, so that signs differ in shape and a text goes with each.
+"""
+
+from typing import NamedTuple
+
+from webhook.deployments.phases import Phase, phase_of
+
+
+class Label(NamedTuple):
+    """`sign` is a character for chats; `kind` is the drawing and the colour of the page: waiting,
+    running, good, past, bad, error or other. `text` may come from outside: escape it."""
+
+    sign: str
+    text: str
+    kind: str
+
+
+_PHASES = {
+    Phase.SEEN: Label("⏳", "seen", "waiting"),
+    Phase.QUEUED: Label("⏳", "queued", "waiting"),
+    Phase.IN_PROGRESS: Label("🔄", "in progress", "running"),
+    Phase.SUCCESS: Label("✅", "succeeded", "good"),
+    Phase.INACTIVE: Label("✅", "succeeded", "past"),
+    Phase.FAILURE: Label("❌", "failed", "bad"),
+    Phase.ERROR: Label("⛔", "could not run", "error"),
+}
+_STOPPED = Label("🛑", "stopped", "error")
+_HELD = Label("✋", "waits for a person", "waiting")
+_REPLACED = Label("\N{HEAVY MINUS SIGN}", "inactive", "past")
+
+
+def phase_label(phase: Phase, *, held: bool, started: bool) -> Label:
+    """Of a deployment. `held`: it waits for a person; `started`: its tool was started."""
+    if held and not phase.final:
+        return _HELD
+    return _STOPPED if phase is Phase.ERROR and started else _PHASES[phase]
+
+
+def entry_label(state: str, *, held: bool, started: bool) -> Label:
+    """Of a timeline entry with that state of GitHub's; one that nobody knows is its own text."""
+    if held:
+        return _HELD
+    match phase_of(state):
+        case None:
+            return Label("•", state.replace("_", " "), "other")
+        case Phase.INACTIVE:
+            return _REPLACED
+        case Phase.ERROR if started:
+            return _STOPPED
+        case phase:
+            return _PHASES[phase]

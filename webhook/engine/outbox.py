@@ -1,0 +1,174 @@
+"""What is written elsewhere is written once: claim and commit, call, record.
+
+An entry of the outbox is claimed before its call. Where it is found so, an earlier call has no
+known end (a crash, a time-out), and the other side is asked what it has before anything is sent
+again. Killing a worker at any line is harmless.
+
+Errors: `RetryAt` says when to try again. `Rejected` comes through, and so does `UnknownOutcome`
+from what is done before the call. The error stays with the entry until an attempt succeeds.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.store import outbox
+from webhook.store.database import Async, AsyncPool
+from webhook.store.outbox import Entry, Ref, State
+from webhook.timing import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """`call`: how long a call may be under way, in whatever process. `lookups`: when, after a call
+    without a clear answer, its result is looked for; after the last it is sent again. `unfindable`:
+    the same by the number of attempts, where nothing can be looked for: each further attempt may
+    write it once more, so they become rare."""
+
+    call: timedelta
+    lookups: Sequence[timedelta]
+    unfindable: Sequence[timedelta] = ()
+
+
+class Write(ABC):
+    """One outward write, and how it is recognised afterwards."""
+
+    async def prepare(self) -> bool:
+        """All that may fail or wait before the claim, so that the claim covers one call only.
+        False: there is no need for the write any more."""
+        return True
+
+    @abstractmethod
+    async def find(self, entry: Entry) -> Ref | None:
+        """What an earlier call has written."""
+
+    async def findable(self) -> bool:
+        """Whether `find` can tell at all."""
+        return True
+
+    async def claimed(self, connection: Async) -> None:  # noqa: B027 - most need nothing
+        """What else is to be known with the claim, in the same transaction."""
+
+    @abstractmethod
+    async def send(self) -> Ref: ...
+
+    async def record(self, connection: Async, ref: Ref) -> None:  # noqa: B027
+        """What else is to be known with the result, in the same transaction."""
+
+    @property
+    def digest(self) -> str:
+        """Of what is sent, where that may be changed later."""
+        return ""
+
+    def state_after(self, refused: Rejected, *, in_doubt: bool) -> State:
+        """`in_doubt`: an earlier call may have got through."""
+        return "claimed" if in_doubt else "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    pool: AsyncPool
+    clock: Clock
+
+    async def deliver(self, entry: Entry, write: Write, policy: Policy) -> Entry:
+        """The entry as it is then: `sent`, or `skipped`."""
+        if entry.state in ("sent", "skipped"):
+            return entry
+        if entry.state == "claimed":
+            found = await self._found(entry, write, policy)
+            if found is not None:
+                # Nobody knows what it says, if that changes.
+                return await self._record(entry, write, found, digest="")
+        if not await self._prepared(entry, write):
+            async with self.pool.connection() as connection:
+                await outbox.skip(connection, entry)
+            return entry
+        claimed = await self._claimed(entry, write, policy)
+        ref = await self._sent(claimed, write, policy)
+        return await self._record(claimed, write, ref, digest=write.digest)
+
+    async def _found(self, entry: Entry, write: Write, policy: Policy) -> Ref | None:
+        if entry.claimed_until is not None and entry.claimed_until > self.clock():
+            raise RetryAt("a call may be under way", entry.claimed_until)
+        try:
+            found = await write.find(entry)
+        except UnknownOutcome as error:
+            await self._keep_error(entry, error)
+            raise
+        except Rejected as error:
+            await self._release(entry, write.state_after(error, in_doubt=True), error)
+            raise
+        if found is None and entry.lookups < len(policy.lookups):
+            await self._not_found(entry, policy)
+        return found
+
+    async def _not_found(self, entry: Entry, policy: Policy) -> None:
+        """`RetryAt` until it was looked for often enough: the other side may end late what it was
+        asked for."""
+        lookups = entry.lookups + 1
+        if lookups == len(policy.lookups):
+            await self._look_later(entry, timedelta(0), lookups)
+            return
+        rest = policy.lookups[lookups] - policy.lookups[lookups - 1]
+        await self._look_later(entry, rest, lookups)
+        raise RetryAt("an earlier call gave no clear answer", self.clock() + rest)
+
+    async def _prepared(self, entry: Entry, write: Write) -> bool:
+        try:
+            return await write.prepare()
+        except UnknownOutcome as error:
+            await self._keep_error(entry, error)
+            raise
+        except Rejected as error:
+            state = write.state_after(error, in_doubt=entry.state == "claimed")
+            await self._release(entry, state, error)
+            raise
+
+    async def _claimed(self, entry: Entry, write: Write, policy: Policy) -> Entry:
+        async with self.pool.connection() as connection, connection.transaction():
+            claimed = await outbox.claim(connection, entry, policy.call)
+            if claimed is None:
+                raise RetryAt("a call is under way", self.clock() + policy.call)
+            await write.claimed(connection)
+        return claimed
+
+    async def _sent(self, entry: Entry, write: Write, policy: Policy) -> Ref:
+        try:
+            return await write.send()
+        except UnknownOutcome as error:
+            rest = await self._rest(entry, write, policy)
+            await self._look_later(entry, rest, 0, str(error))
+            raise RetryAt(str(error), self.clock() + rest) from error
+        except RetryAt as error:
+            await self._release(entry, "waiting", error)
+            raise
+        except Rejected as error:
+            await self._release(entry, write.state_after(error, in_doubt=False), error)
+            raise
+
+    async def _rest(self, entry: Entry, write: Write, policy: Policy) -> timedelta:
+        if not policy.unfindable or await write.findable():
+            return policy.lookups[0]
+        return policy.unfindable[min(entry.attempts, len(policy.unfindable)) - 1]
+
+    async def _record(self, entry: Entry, write: Write, ref: Ref, *, digest: str) -> Entry:
+        async with self.pool.connection() as connection, connection.transaction():
+            recorded = await outbox.sent(connection, entry, ref, digest)
+            await write.record(connection, ref)
+        return recorded
+
+    async def _look_later(
+        self, entry: Entry, rest: timedelta, lookups: int, error: str = ""
+    ) -> None:
+        async with self.pool.connection() as connection:
+            await outbox.look_later(connection, entry, rest, lookups=lookups, error=error)
+
+    async def _release(self, entry: Entry, state: State, error: Exception) -> None:
+        async with self.pool.connection() as connection:
+            await outbox.release(connection, entry, state, str(error))
+
+    async def _keep_error(self, entry: Entry, error: Exception) -> None:
+        async with self.pool.connection() as connection:
+            await outbox.keep_error(connection, entry, str(error))

@@ -1,0 +1,105 @@
+"""What the relay asks of a notifier: to say once, and to keep saying what is so.
+
+A notifier reaches people in one kind of place (Slack, Discord, an endpoint of their own). It holds
+no state: the relay keeps the `Ref` of each message and hands it back, possibly in another process.
+It does not sleep, retry, touch the store or decide what is worth saying.
+
+Errors: `RetryAt` (nothing was done; again at that time), `UnknownOutcome` (it may have been done:
+`find` is asked before it is sent again), `Rejected` (it would be refused again; with the remedy),
+`Gone` (the message, or the one whose thread it is in, was deleted). Their text is shown to people
+and stored: no secrets, and no address that is one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+import aiohttp
+
+from webhook.config.destinations import Destination
+from webhook.deployments.notice import DeploymentNotice, NoticeEntry
+from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
+
+__all__ = ["Gone", "Rejected", "RetryAt", "UnknownOutcome"]
+
+# main: the one message of a deployment, kept up to date; reply: what has happened since, in its
+# thread; alert: a failure, in the place for failures.
+Purpose = Literal["main", "reply", "alert"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Where a message is, in the notifier's own fields: all that it needs to edit it, or to reply.
+    Stored as JSON; no secrets."""
+
+    fields: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        return self.fields[name]
+
+    def to_json(self) -> dict[str, str]:
+        return dict(self.fields)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, str]) -> Self:
+        return cls(dict(document))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is to be said. `entries`: what has happened, of a reply. `parent`: the main message, of
+    a reply. `urgent`: somebody is to look now."""
+
+    purpose: Purpose
+    notice: DeploymentNotice
+    entries: tuple[NoticeEntry, ...] = ()
+    parent: Ref | None = None
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifierContext:
+    """What the relay lends to its notifiers. `server_url` is the relay's own address. `rooms`:
+    what a notifier with a room of its own brings, by its name; Slack's workspaces for example."""
+
+    http: aiohttp.ClientSession
+    server_url: str
+    clock: Callable[[], datetime]
+    rooms: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Notifier(Protocol):
+    """One destination. No two calls are made at once for the same message."""
+
+    title: ClassVar[str]
+    # Whether a message can be edited; else each change of state is a message of its own.
+    edits: ClassVar[bool]
+    # Whether there are replies; else the main message is all there is.
+    threads: ClassVar[bool]
+    # Its keys in deploy.yml.
+    Destination: ClassVar[type[Destination]]
+
+    def __init__(self, destination: Any, context: NotifierContext) -> None: ...
+
+    async def prepare(self, message: Message) -> None:
+        """All that may wait or fail before a call: a turn under a rate limit, a token. Errors:
+        `RetryAt`, `Rejected`."""
+        ...
+
+    def digest(self, message: Message) -> str:
+        """Equal for messages that read the same."""
+        ...
+
+    async def find(self, message: Message, key: str, since: datetime) -> Ref | None:
+        """The message of an earlier `send` with this key that got through, though nobody recorded
+        it; None where there is none, or where nobody can look: then it is sent again."""
+        ...
+
+    async def send(self, message: Message, key: str) -> Ref:
+        """Say it. `key` is unique to the message and the same whenever it is sent again."""
+        ...
+
+    async def edit(self, ref: Ref, message: Message, key: str) -> None:
+        """Only of a notifier that `edits`."""
+        ...

@@ -1,0 +1,218 @@
+"""The types of settings: from a variable's text to its value, as pydantic reads them.
+
+Errors: ValueError, with what is wrong and the remedy, and never with the value of a secret.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?", re.ASCII)
+_SHORTEST_KEY = 16
+# Lines of a PEM shorter than this would garble any text they are hidden in.
+_SHORTEST_LINE = 16
+_KEY_REMEDY = "use the .pem file that GitHub makes under the App's settings, Private keys"
+
+
+def _error(message: str) -> WrapValidator:
+    """Replaces pydantic's own error; `{}` stands for the value, which only non-secrets show."""
+
+    def validate(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError:
+            raise ValueError(message.format(value)) from None
+
+    return WrapValidator(validate)
+
+
+def _digits(value: Any) -> Any:
+    """Python's int also takes +1, 1_000 and other alphabets' digits."""
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,5}", value):
+        raise ValueError("not a number")
+    return value
+
+
+def _items(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    items = tuple(item.strip() for item in value.split(","))
+    if not all(items):
+        raise ValueError("has an empty item; write values with one comma between them")
+    return items
+
+
+def _host(text: str) -> str:
+    scheme, separator, _ = text.partition("://")
+    if separator:
+        raise ValueError(
+            f"must not begin with '{scheme}://'; write the host alone, and the scheme into "
+            "GITPLOY_SERVER_PROTO"
+        )
+    match = _HOST.fullmatch(text)
+    if not match or int(match[1] or 0) > 65535:
+        raise ValueError(f"'{text}' is not host or host:port; write it like relay.example.com")
+    return text
+
+
+def _base_url(text: str) -> str:
+    parts = _split(text)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must not hold user, password, ? or #; write scheme, host and path")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"'{text}' is not a URL; write it like https://HOST/PATH")
+    if parts.hostname == "github.com":
+        raise ValueError("is GitHub's website; write https://api.github.com, its API")
+    return text.rstrip("/")
+
+
+def _store_url(text: str) -> str:
+    parts = _split(text)
+    if parts.scheme not in ("postgres", "postgresql"):
+        raise ValueError("is not a PostgreSQL URL; write postgresql://USER:PASSWORD@HOST/DATABASE")
+    return "postgresql" + text[text.index(":") :]
+
+
+def _split(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL: its host or port is wrong; correct it") from None
+    if any(character.isspace() for character in text):
+        raise ValueError("is not a URL: it holds whitespace; remove it")
+    return parts
+
+
+def _secret_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
+    if any(len(key) < _SHORTEST_KEY for key in keys):
+        raise ValueError(
+            f"has a key of less than {_SHORTEST_KEY} characters; make one with "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+    return keys
+
+
+def _scopes(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    scopes = tuple(sorted({*re.split(r"[\s,]+", value)} - {""}))
+    if "chat:write" not in scopes:
+        raise ValueError("lacks chat:write, without which nothing can be posted; add it")
+    return scopes
+
+
+def _private_key_file(text: str) -> str:
+    try:
+        return _private_key(Path(text).read_text("ascii").strip())
+    except OSError as error:
+        raise ValueError(f"'{text}' cannot be read: {error.strerror}; {_KEY_REMEDY}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"'{text}' is not a PEM file; {_KEY_REMEDY}") from None
+
+
+def _private_key(text: str) -> str:
+    """The PEM; it may come with `\\n` for line ends, or in base64, where lines do not fit."""
+    pem = _pem(text.replace("\\n", "\n"))
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except TypeError:
+        raise ValueError(f"is encrypted; {_KEY_REMEDY}, without a passphrase") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(f"is not a private key that can be loaded; {_KEY_REMEDY}") from None
+    if isinstance(key, RSAPrivateKey):
+        return pem
+    raise ValueError(f"is not an RSA key; {_KEY_REMEDY}")
+
+
+def _pem(text: str) -> str:
+    if not text.startswith("-----BEGIN"):
+        try:
+            text = base64.b64decode("".join(text.split()), validate=True).decode("ascii")
+        except (binascii.Error, ValueError):
+            raise ValueError(f"is neither a PEM nor a PEM in base64; {_KEY_REMEDY}") from None
+    if "PUBLIC KEY-----" in text or "BEGIN CERTIFICATE" in text:
+        raise ValueError(f"is a public key or certificate, not a private key; {_KEY_REMEDY}")
+    return text.replace("\r\n", "\n").strip() + "\n"
+
+
+Host = Annotated[str, AfterValidator(_host)]
+Proto = Annotated[Literal["http", "https"], _error("'{}' is not http or https; write one of them")]
+# Without a slash at its end.
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+# With a slash at its end, as slack-sdk wants it.
+SlackUrl = Annotated[str, AfterValidator(lambda text: _base_url(text) + "/")]
+StoreUrl = Annotated[str, AfterValidator(_store_url)]
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
+Items = Annotated[tuple[str, ...], BeforeValidator(_items)]
+SecretKeys = Annotated[Items, AfterValidator(_secret_keys)]
+SlackScopes = Annotated[tuple[str, ...], BeforeValidator(_scopes)]
+AppId = Annotated[
+    str,
+    Field(pattern=r"^[0-9]+$"),
+    _error("'{}' is not a number; take the App ID from the App's settings"),
+]
+PrivateKey = Annotated[str, AfterValidator(_private_key)]
+PrivateKeyFile = Annotated[str, AfterValidator(_private_key_file)]
+BotToken = Annotated[
+    str,
+    Field(pattern=r"^xoxb-"),
+    _error("does not begin with xoxb-; take the Bot User OAuth Token of the Slack app"),
+]
+AppToken = Annotated[
+    str,
+    Field(pattern=r"^xapp-"),
+    _error(
+        "does not begin with xapp-; make one at the Slack app's Basic Information,"
+        " App-Level Tokens, with the scope connections:write"
+    ),
+]
+Port = Annotated[
+    int,
+    Field(ge=0, le=65535),
+    BeforeValidator(_digits),
+    _error("'{}' is not a port; write a number from 0 to 65535"),
+]
+Processes = Annotated[
+    int,
+    Field(ge=1, le=99),
+    BeforeValidator(_digits),
+    _error("'{}' is not a number of processes; write one from 1 to 99"),
+]
+
+
+def private_key_forms(pem: str) -> Iterator[str]:
+    """Every form in which the key could show up in somebody's output."""
+    for text in (pem, pem.strip()):
+        yield from (text, text.replace("\n", "\\n"), base64.b64encode(text.encode()).decode())
+    yield from (
+        line
+        for line in pem.splitlines()
+        if len(line) >= _SHORTEST_LINE and not line.startswith("-----")
+    )
+
+
+def store_url_forms(url: str) -> Iterator[str]:
+    """The URL and its passwords, as they are written and as they are meant; none without one."""
+    parts = urlsplit(url)
+    written = [*filter(None, [parts.password]), *parse_qs(parts.query).get("password", [])]
+    if written:
+        yield url
+    for password in written:
+        yield from (password, unquote(password))

@@ -1,0 +1,194 @@
+"""The outbox: what is written elsewhere (a status, a message, a deployment), and how far it is.
+
+An entry is `waiting`, then `claimed` (committed before the call, so that a crash in it is seen),
+then `sent`, `rejected`, or `skipped` because there is no need for it any more. A claimed one is
+left alone until `claimed_until`: the call may still be under way, here or elsewhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from webhook.errors import Excluded
+from webhook.store.database import Async
+
+Kind = Literal["status", "message", "deployment"]
+State = Literal["waiting", "claimed", "sent", "rejected", "skipped"]
+# Where something is on the other side: for a status its id, for a message what its notifier needs.
+Ref = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """`first_claimed_at`: what it wrote is not older. `lookups`: how often the result of the last
+    attempt was searched in vain. `error`: of the last attempt, until one succeeds."""
+
+    id: int
+    kind: Kind
+    deployment_id: int | None
+    action_id: int | None
+    destination: str
+    purpose: str
+    position: int
+    state: State
+    claimed_until: datetime | None
+    first_claimed_at: datetime | None
+    attempts: int
+    lookups: int
+    error: str
+    ref: Ref | None
+    digest: str
+    edits: int
+    slot_at: datetime | None
+    slot_epoch: int | None
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Entry))
+# Whoever is late must not change what somebody else has claimed since.
+_STILL_CLAIMED = "state = 'claimed' and attempts = %s"
+
+
+async def entry_of(
+    connection: Async,
+    kind: Kind,
+    deployment_id: int | None,
+    *,
+    action_id: int | None = None,
+    destination: str = "",
+    purpose: str = "",
+    position: int = 0,
+) -> Entry:
+    """The entry, made where it is not there yet."""
+    key = [kind, deployment_id, action_id, destination, purpose, position]
+    await connection.execute(
+        "insert into outbox (kind, deployment_id, action_id, destination, purpose, position)"
+        " values (%s, %s, %s, %s, %s, %s) on conflict do nothing",
+        key,
+    )
+    [found] = await _read(
+        connection,
+        "where (kind, destination, purpose, position) = (%s, %s, %s, %s)"
+        " and deployment_id is not distinct from %s and action_id is not distinct from %s",
+        [kind, destination, purpose, position, deployment_id, action_id],
+    )
+    return found
+
+
+async def pending(connection: Async, kind: Kind, deployment_id: int) -> list[Entry]:
+    """What is still to be sent of a deployment, in order."""
+    where = (
+        "where kind = %s and deployment_id = %s and state in ('waiting', 'claimed')"
+        " order by position"
+    )
+    return await _read(connection, where, [kind, deployment_id])
+
+
+async def deployments_with_pending(connection: Async, installation_id: int) -> list[int]:
+    """Those whose statuses GitHub does not have yet."""
+    cursor = await connection.execute(
+        "select distinct deployment_id from outbox join deployments on deployments.id ="
+        " deployment_id where kind = 'status' and state in ('waiting', 'claimed')"
+        " and installation_id = %s",
+        [installation_id],
+    )
+    return [row["deployment_id"] async for row in cursor]
+
+
+async def claim(connection: Async, entry: Entry, lasts: timedelta) -> Entry | None:
+    """The entry, if the call is ours to make: nobody else makes it meanwhile. None where
+    somebody has been quicker. Raises `Excluded`; the transaction, if any, is lost then."""
+    cursor = connection.cursor(row_factory=class_row(Entry))
+    try:
+        await cursor.execute(
+            "update outbox set state = 'claimed', attempts = attempts + 1, lookups = 0,"
+            " first_claimed_at = coalesce(first_claimed_at, now()),"
+            " claimed_until = now() + %s"
+            " where id = %s and attempts = %s and (state in ('waiting', 'rejected')"
+            f" or (state = 'claimed' and claimed_until <= now())) returning {_COLUMNS}",
+            [lasts, entry.id, entry.attempts],
+        )
+    except psycopg.errors.UniqueViolation:
+        raise Excluded from None
+    return await cursor.fetchone()
+
+
+async def extend(connection: Async, entry_id: int, lasts: timedelta) -> None:
+    """Another call is made under the same claim."""
+    await connection.execute(
+        "update outbox set claimed_until = now() + %s where id = %s and state = 'claimed'",
+        [lasts, entry_id],
+    )
+
+
+async def look_later(
+    connection: Async, entry: Entry, rest: timedelta, *, lookups: int = 0, error: str = ""
+) -> None:
+    """Nobody knows whether the call got through; its result is looked for after `rest`."""
+    await connection.execute(
+        "update outbox set claimed_until = now() + %s, lookups = %s,"
+        f" error = coalesce(nullif(%s, ''), error) where id = %s and {_STILL_CLAIMED}",
+        [rest, lookups, error, entry.id, entry.attempts],
+    )
+
+
+async def release(connection: Async, entry: Entry, state: State, error: str) -> None:
+    """The call was not made, or did nothing, and why. `claimed`: an earlier one may have."""
+    await connection.execute(
+        "update outbox set state = %s, error = %s, claimed_until = case when %s = 'claimed'"
+        " then claimed_until end where id = %s and attempts = %s"
+        " and state not in ('sent', 'skipped')",
+        [state, error, state, entry.id, entry.attempts],
+    )
+
+
+async def keep_error(connection: Async, entry: Entry, error: str) -> None:
+    await connection.execute("update outbox set error = %s where id = %s", [error, entry.id])
+
+
+async def skip(connection: Async, entry: Entry) -> None:
+    await connection.execute(
+        "update outbox set state = 'skipped', claimed_until = null, error = ''"
+        " where id = %s and state <> 'sent'",
+        [entry.id],
+    )
+
+
+async def sent(connection: Async, entry: Entry, ref: Ref, digest: str = "") -> Entry:
+    cursor = connection.cursor(row_factory=class_row(Entry))
+    await cursor.execute(
+        "update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null, error = ''"
+        f" where id = %s returning {_COLUMNS}",
+        [Jsonb(dict(ref)), digest, entry.id],
+    )
+    recorded = await cursor.fetchone()
+    return recorded or entry
+
+
+async def is_begun(connection: Async, action_id: int) -> bool:
+    """Whether what an action is to make is claimed or sent; nobody claims it until the transaction
+    ends."""
+    cursor = await connection.execute(
+        "select state from outbox where action_id = %s for update", [action_id]
+    )
+    row = await cursor.fetchone()
+    return row is not None and row["state"] in ("claimed", "sent")
+
+
+async def abandon(connection: Async, action_id: int, error: str) -> None:
+    """What an action was to make is not made any more, whatever became of its call."""
+    await connection.execute(
+        "update outbox set state = 'skipped', error = %s, claimed_until = null"
+        " where action_id = %s and state <> 'sent'",
+        [error, action_id],
+    )
+
+
+async def _read(connection: Async, where: str, values: list[Any]) -> list[Entry]:
+    cursor = connection.cursor(row_factory=class_row(Entry))
+    await cursor.execute(f"select {_COLUMNS} from outbox {where}", values)
+    return await cursor.fetchall()
