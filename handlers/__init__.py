@@ -2,10 +2,10 @@
 
 from handlers.command import Command
 from handlers.contract import Handler
-from handlers.drone.handler import Drone
-from handlers.endpoint.handler import Endpoint
-from handlers.github_actions.handler import GitHubActions
-from handlers.spinnaker.handler import Spinnaker
+from handlers.drone import Drone
+from handlers.endpoint import Endpoint
+from handlers.github_actions import GitHubActions
+from handlers.spinnaker import Spinnaker
 from handlers.woodpecker import Woodpecker
 
 HANDLERS: dict[str, type[Handler]] = {
@@ -17,7 +17,7 @@ HANDLERS: dict[str, type[Handler]] = {
     "woodpecker": Woodpecker,
 }
 
-# What people call them; another one goes by its name.
+# Their names for people; a handler that is not here is shown by its key.
 TITLES = {
     "drone": "Drone CI",
     "github-actions": "GitHub Actions",

@@ -1,19 +1,18 @@
 """Runs a command of the operator's on the relay's machine.
 
-The command runs under a supervisor (supervise.py) that outlives the worker and leaves what happened
-in `data_dir/runs/{deployment id}`; this handler starts supervisors and reads what they leave. Which
-of them gets to run the command is settled among them, so that two workers, or one that was killed
-and came back, run it once.
+The command runs under a supervisor (supervise.py) that outlives the worker and writes what happened
+to `data_dir/runs/{deployment id}`; this handler starts supervisors and reads those files. Two
+workers, or one that came back after a crash, may start several supervisors for one run; these
+settle among themselves which one runs the command, once.
 
 Units: `output_limit` in bytes.
-Errors: `ToolRejected` for values that cannot be handed to a command and for a missing `cwd`;
-`ToolUnavailable` if no supervisor could be started.
+Errors: `Rejected` for values that cannot be passed to a command and for a missing `cwd`;
+`Unavailable` if no supervisor could be started.
 """
 
 import asyncio
 import json
 import os
-import re
 import signal
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -23,23 +22,16 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from handlers import contract
-from handlers.contract import (
-    Deployment,
-    Pace,
-    Run,
-    State,
-    ToolRejected,
-    ToolUnavailable,
-    Workplace,
-)
-from handlers.placeholders import Template, fill, fill_argument, payload, plain
+from handlers.contract import Deployment, HandlerContext, Pace, Run, State
+from handlers.errors import Rejected, Unavailable
+from handlers.options import Template, fill, fill_argument, payload, plain
 from handlers.supervision import rundir
 from handlers.supervision.handover import hand_over, reap
-from handlers.supervision.output import URL
+from handlers.text import web_url
 
 ALWAYS_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
 LOST = "lost: the machine running it restarted or its process was killed; it is not started again"
-MOST_READ = 256 * 1024  # bytes
+MAX_READ = 256 * 1024  # bytes
 
 
 def _absolute(path: str) -> str:
@@ -74,7 +66,7 @@ def _web(url: str) -> str:
 def _set(names: list[str], info: ValidationInfo) -> list[str]:
     ours = ", ".join(f"'{n}'" for n in names if n.startswith(("GITPLOY_", "DEPLOYMENT_")))
     if ours:
-        raise ValueError(f"not for handing on, as the relay's own: {ours}")
+        raise ValueError(f"reserved for the relay, so they cannot be passed on: {ours}")
     environ = (info.context or {}).get("environ", {})
     missing = ", ".join(f"'{name}'" for name in names if name not in environ)
     if missing:
@@ -83,7 +75,7 @@ def _set(names: list[str], info: ValidationInfo) -> list[str]:
 
 
 class CommandOptions(contract.Options):
-    """`run` is an argv: no shell reads it. `env` names what is passed on besides the usual."""
+    """`run` is an argv: no shell reads it. `env` names variables to pass besides the usual ones."""
 
     run: Annotated[
         list[Annotated[Template, AfterValidator(_printable)]],
@@ -103,9 +95,9 @@ class Command:
     appears_within: ClassVar[timedelta] = timedelta(0)
     grace = timedelta(seconds=10)  # from SIGTERM to SIGKILL
 
-    def __init__(self, options: CommandOptions, workplace: Workplace) -> None:
+    def __init__(self, options: CommandOptions, context: HandlerContext) -> None:
         self._options = options
-        self._workplace = workplace
+        self._context = context
 
     async def find(self, deployment: Deployment) -> Run | None:
         return await asyncio.to_thread(self._find, deployment)
@@ -114,7 +106,7 @@ class Command:
         return await asyncio.to_thread(self._start, deployment)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
-        return await asyncio.to_thread(self._look, deployment)
+        return await asyncio.to_thread(self._check, deployment)
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         await asyncio.to_thread(self._cancel, deployment)
@@ -123,20 +115,24 @@ class Command:
         return await asyncio.to_thread(self._read_output, deployment, offset)
 
     def _directory(self, deployment: Deployment) -> Path:
-        return self._workplace.data_dir / "runs" / str(deployment.id)
+        return self._context.data_dir / "runs" / str(deployment.id)
 
     def _find(self, deployment: Deployment) -> Run | None:
-        return self._look(deployment) if self._directory(deployment).exists() else None
+        return self._check(deployment) if self._directory(deployment).exists() else None
 
-    def _look(self, deployment: Deployment) -> Run:
+    def _check(self, deployment: Deployment) -> Run:
         reap()
         directory = self._directory(deployment)
-        # In this order: the end is written before the supervisor goes.
+        # In this order: the end is written before the supervisor exits.
         supervised = rundir.supervised(directory)
         end = rundir.read(directory, "end")
         if end:
-            state, words, url = State(end["state"]), end["description"], end["environment_url"]
-            return Run(str(deployment.id), state, description=words, environment_url=url)
+            return Run(
+                str(deployment.id),
+                State(end["state"]),
+                description=end["description"],
+                environment_url=end["environment_url"],
+            )
         if supervised:
             return Run(str(deployment.id), State.IN_PROGRESS)
         rundir.kill_orphan(directory)
@@ -145,17 +141,17 @@ class Command:
     def _start(self, deployment: Deployment) -> Run:
         order = self._order(deployment)
         if order.cwd and not Path(order.cwd).is_dir():
-            raise ToolRejected(f"the directory '{order.cwd}' is not there")
+            raise Rejected(f"the directory '{order.cwd}' is not there")
         if deployment.deadline <= datetime.now(UTC):
-            raise ToolRejected("the time for it was over before it was started")
-        failed = "its run directory has vanished"
+            raise Rejected("the deployment timed out before it was started", code="timed_out")
+        reason = "its run directory has vanished"
         try:
             hand_over(order)
         except OSError as error:
-            failed = str(error)
+            reason = str(error)
         run = self._find(deployment)
         if run is None:
-            raise ToolUnavailable(f"the command could not be started: {failed}")
+            raise Unavailable(f"the command could not be started: {reason}")
         return run
 
     def _cancel(self, deployment: Deployment) -> None:
@@ -170,7 +166,7 @@ class Command:
         try:
             with (self._directory(deployment) / "output").open("rb") as file:
                 file.seek(offset)
-                return file.read(MOST_READ)
+                return file.read(MAX_READ)
         except FileNotFoundError:
             return b""
 
@@ -185,19 +181,19 @@ class Command:
             timeout=deployment.timeout.total_seconds(),
             grace=self.grace.total_seconds(),
             output_limit=options.output_limit,
-            secrets=sorted(self._workplace.secrets | {deployment.report.token}),
+            secrets=sorted(self._context.secrets | {deployment.report.token}),
             environment_url=_filled_url(options.environment_url, deployment),
         )
 
     def _environment(self, deployment: Deployment) -> dict[str, str]:
-        relay = self._workplace.environ
+        relay = self._context.environ
         passed = {n: relay[n] for n in (*ALWAYS_PASSED, *self._options.env) if n in relay}
         return passed | {f"DEPLOYMENT_{name}": value for name, value in _facts(deployment).items()}
 
 
 def _facts(deployment: Deployment) -> dict[str, str]:
     if deployment.ref.startswith("-"):
-        raise ToolRejected(f"the ref '{deployment.ref}' would be read as an option")
+        raise Rejected(f"the ref '{deployment.ref}' would be read as an option")
     names = ("environment", "ref", "sha", "task", "repo", "creator")
     facts: dict[str, Any] = {
         name.upper(): plain(f"the {name}", getattr(deployment, name)) for name in names
@@ -213,6 +209,6 @@ def _facts(deployment: Deployment) -> dict[str, str]:
 
 def _filled_url(template: str | None, deployment: Deployment) -> str:
     url = fill(template, deployment) if template else ""
-    if url and not re.fullmatch(URL, url):
-        raise ToolRejected(f"the environment_url '{url}' is not an http address")
+    if url != web_url(url):
+        raise Rejected(f"the environment_url '{url}' is not an http address")
     return url

@@ -1,12 +1,10 @@
-"""What the relay asks of a tool, and what a tool answers.
+"""The contract between the relay and a tool's handler.
 
-A handler starts one tool (a command, Drone CI, ...) and looks how it goes. It holds no state of
-its own: the relay keeps the `Run` and hands it back, possibly in another process. A handler does
-not sleep, poll in a loop, write statuses, talk to Slack or touch the store.
+A handler starts one tool (a command, Drone CI, ...) and checks its run. It holds no state of its
+own: the relay keeps the `Run` and hands it back, possibly in another process. A handler does not
+sleep, poll in a loop, write statuses, talk to Slack or touch the store.
 
-Errors: `ToolUnavailable` is tried again until the deployment's deadline (`ToolUnsure`: `find` is
-asked again before anything else); `ToolRejected` ends the deployment as `error` with its words. All
-carry words that are shown to people: no secrets.
+Errors: those of errors.py. Messages are shown to people: no secrets.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,13 +17,10 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from handlers.http import Http
-from handlers.trouble import ToolBusy, ToolNotReady, ToolRejected, ToolUnavailable, ToolUnsure
-
-__all__ = ["ToolBusy", "ToolNotReady", "ToolRejected", "ToolUnavailable", "ToolUnsure"]
 
 
 class State(StrEnum):
-    """How a run stands. `failure`: it ran and failed; `error`: it could not run."""
+    """The state of a run. `failure`: it ran and failed; `error`: it could not run."""
 
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
@@ -39,11 +34,11 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """Where a tool may report how it goes, and with what.
+class ReportCredentials:
+    """With which a tool may report the state of its run.
 
     `url` takes POSTs like GitHub's "Create a deployment status"; `api` is the base URL for clients
-    of GitHub's API that want one. `token` is good for this deployment only, until its end.
+    of GitHub's API that need one. `token` is valid for this deployment only, until its end.
     """
 
     url: str
@@ -53,7 +48,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One GitHub deployment, as a handler sees it.
+    """One GitHub deployment, as handlers receive it.
 
     `id` is GitHub's, unique on its server; `repo` is `owner/name`; `payload` is GitHub's, parsed:
     null, a string or an object. `created_at` is GitHub's. The run must have ended by `deadline`
@@ -73,7 +68,7 @@ class Deployment:
     created_at: datetime
     timeout: timedelta
     deadline: datetime
-    report: Report
+    report: ReportCredentials
 
     @property
     def started_at(self) -> datetime:
@@ -82,8 +77,8 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The tool's execution of one deployment. `id` is the tool's own name for it; `held`: it waits
-    for a person, an approval for example."""
+    """The tool's execution of one deployment. `id` is the handler's key to it; `held`: it waits for
+    a person, an approval for example."""
 
     id: str
     state: State
@@ -94,7 +89,7 @@ class Run:
 
 
 class Options(BaseModel):
-    """Base of what a handler takes under `with:` in deploy.yml: strict, unknown keys refused.
+    """Base of what a handler takes under `with:` in deploy.yml: strict, without unknown keys.
 
     Validators find the relay's process environment as `info.context["environ"]`.
     """
@@ -104,35 +99,35 @@ class Options(BaseModel):
     )
 
     def permissions(self) -> Mapping[str, str]:
-        """What the GitHub App must be granted for it, besides `deployments: write`."""
+        """Permissions that the GitHub App needs for it, besides `deployments: write`."""
         return {}
 
     def events(self) -> Sequence[str]:
-        """What the GitHub App should subscribe to for it, besides deployments."""
+        """Events that the GitHub App should subscribe to for it, besides deployments."""
         return ()
 
 
 class GitHubApi(Protocol):
     """GitHub's REST API as the App, in the deployment's repository only.
 
-    `path` begins with `/repos/`. Errors: `ToolUnavailable`, `ToolUnsure`, and `ToolRejected` with
-    GitHub's `status` (404, 409, 422, ...).
+    `path` begins with `/repos/`. Errors: `Unavailable`, `UnknownOutcome`, and `Rejected` with
+    GitHub's `status` (404, 409, 422, ...) and `reason`, the message of its response.
     """
 
     async def get(self, deployment: Deployment, permissions: Mapping[str, str], path: str) -> Any:
-        """The JSON of the answer."""
+        """The JSON of the response."""
         ...
 
     async def post(
         self, deployment: Deployment, permissions: Mapping[str, str], path: str, body: Any
     ) -> Any:
-        """The JSON of the answer; None where there is none (202 and 204)."""
+        """The JSON of the response; None if there is none (202 and 204)."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workplace:
-    """What the relay lends to its handlers.
+class HandlerContext:
+    """What the relay gives to its handlers.
 
     `data_dir` lasts across restarts on this machine. `secrets` are values that must never be
     shown or stored. `environ` is the relay's own process environment.
@@ -147,7 +142,7 @@ class Workplace:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often a run is looked at, in seconds: often at first, then less and less often."""
+    """Seconds between two checks of a run: few at first, then more and more."""
 
     least: float
     most: float
@@ -157,51 +152,51 @@ class Handler(Protocol):
     """One tool. `find`, `start` and `check` are never called at once for the same deployment."""
 
     Options: ClassVar[type[Options]]
-    # Whether its runs live on the machine, and the disk, of the worker that started them.
+    # Whether its runs are on the machine, and the disk, of the worker that started them.
     local: ClassVar[bool]
     pace: ClassVar[Pace]
     # How long a run that the tool has accepted may stay hidden from `find`.
     appears_within: ClassVar[timedelta]
 
-    def __init__(self, options: Any, workplace: Workplace) -> None: ...
+    def __init__(self, options: Any, context: HandlerContext) -> None: ...
 
     async def find(self, deployment: Deployment) -> Run | None:
-        """The run of an earlier start that got through, even if nobody recorded it.
+        """The run of an earlier start that succeeded, even if nobody recorded it.
 
-        None where there is none, and where the tool cannot be asked: then `start` must be such
-        that a second one does nothing.
+        None if there is none, and for a tool that cannot be searched: a second `start` must then
+        do nothing.
         """
         ...
 
     async def start(self, deployment: Deployment) -> Run:
-        """Start the tool; called only after `find` said None."""
+        """Start the tool; called only after `find` returned None."""
         ...
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
-        """How the run stands now; `run` is what `start`, `find` or the last `check` said."""
+        """The run now; `run` is what `start`, `find` or the last `check` returned."""
         ...
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
-        """Ask the tool to end the run soon; harmless if it has ended."""
+        """Ask the tool to stop the run; harmless if it has ended."""
         ...
 
 
 @runtime_checkable
 class KeepsOutput(Protocol):
-    """A handler whose runs leave output that people may read."""
+    """A handler whose runs keep output that people may read."""
 
     async def read_output(self, deployment: Deployment, offset: int) -> bytes:
-        """The bytes from `offset` on, at most 256 KiB; empty where there are no more yet."""
+        """The bytes from `offset` on, at most 256 KiB; empty if there are no more yet."""
         ...
 
 
 @runtime_checkable
-class CanBeAsked(Protocol):
-    """A handler whose tool can be asked whether it lets the relay in, without a deployment."""
+class VerifiesAccess(Protocol):
+    """A handler that can check, without a deployment, whether the tool lets the relay in."""
 
-    async def ask(self) -> str:
-        """Whether address and credentials fit, in words for the operator; changes nothing.
+    async def verify_access(self) -> str:
+        """Check address and credentials; changes nothing. Returns a finding for the operator.
 
-        Errors: `ToolUnavailable` and `ToolRejected`, as elsewhere.
+        Errors: `Unavailable` and `Rejected`, as elsewhere.
         """
         ...

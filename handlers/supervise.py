@@ -1,11 +1,11 @@
-"""Runs one command to its end, whatever becomes of the worker that asked for it.
+"""Runs one command to its end, whatever becomes of the worker that started it.
 
 Started as `python -I -S supervise.py` in a session of its own, with an `Order` as JSON on stdin.
-Answers on stdout, then lets go of it:
+Replies on stdout with `{"code", "message"}` as JSON, then closes it:
 
-    ready           the run is ours and its command was started, or that failed and is recorded
-    taken           another supervisor has this run
-    failed: ...     nothing was started
+    started     the run is this supervisor's: the command was started, or its failure was recorded
+    taken       another supervisor has this run
+    failed      nothing was started; `message` says why
 
 Signals: SIGTERM cancels the run.
 """
@@ -14,7 +14,10 @@ import contextlib
 import errno
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -24,10 +27,13 @@ if __name__ == "__main__":
     package.__path__ = [str(Path(__file__).parent)]
     sys.modules["handlers"] = package
 
-from handlers.supervision import ending, rundir
-from handlers.supervision.launch import StartError, launch
+from handlers.supervision import rundir
 from handlers.supervision.output import Output
 from handlers.supervision.watch import Watch, wake_on_signals
+from handlers.text import one_line, redacted
+
+MAX_DESCRIPTION = 140  # characters; GitHub refuses more
+RECORD_ATTEMPTS = 3600  # one each second
 
 
 def main() -> None:
@@ -35,20 +41,20 @@ def main() -> None:
     try:
         order = rundir.Order(**json.loads(sys.stdin.buffer.read()))
     except ValueError:
-        return  # the worker died before it had said everything
+        return  # the worker died before it had sent everything
     try:
         directory = claim(Path(order.directory))
     except OSError as error:
-        answer(f"failed: {error}")
+        reply("failed", str(error))
         return
     if directory:
         run(order, directory, wake)
     else:
-        answer("taken")
+        reply("taken")
 
 
 def claim(directory: Path) -> Path | None:
-    """The run's directory, if nobody was before us.
+    """The run's directory; None if another supervisor was first.
 
     Everything in it is in place before it gets its name, and a directory cannot be renamed to one
     that has content: of any number of supervisors, one succeeds.
@@ -62,11 +68,11 @@ def claim(directory: Path) -> Path | None:
         draft.rename(directory)
     except OSError as error:
         remove(draft)
-        # Its directory is in the way, or the one who has won has removed our draft.
+        # The winner's directory is in the way, or the winner has removed our draft.
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
             return None
         raise
-    # A run that a power failure makes unheard of would be started again.
+    # A directory that a power failure loses would mean a second start.
     rundir.sync(directory.parent)
     rundir.sync(directory.parent.parent)
     for late in directory.parent.glob(f".{directory.name}.*"):
@@ -78,23 +84,91 @@ def run(order: rundir.Order, directory: Path, wake: int) -> None:
     output = Output(directory / "output", order.output_limit, order.secrets)
     try:
         process = launch(order, directory)
-    except StartError as error:
-        ending.record(directory, order, "error", str(error))
-        answer("ready")
+    except (OSError, subprocess.SubprocessError) as error:
+        record(directory, order, "error", start_failure(order, error))
+        reply("started")
         return
-    answer("ready")
+    reply("started")
     watch = Watch(order, process, output, wake)
     code = watch.follow()
     output.close()
-    state, words = ending.outcome(code, output.last_line())
+    state, description = outcome(code, output.last_line())
     if watch.stopped:
-        state, words = "error", watch.stopped
-    ending.record(directory, order, state, words, output.environment_url)
+        state, description = "error", watch.stopped
+    record(directory, order, state, description, output.environment_url)
 
 
-def answer(words: str) -> None:
+def launch(order: rundir.Order, directory: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - the operator's argv; no shell
+        order.argv,
+        cwd=order.cwd,
+        env=order.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+        start_new_session=True,
+        # Between fork and exec the child holds our lock, too. Recording it there leaves no
+        # moment at which the command runs, we are dead and nobody knows its pid.
+        preexec_fn=lambda: rundir.record_command(directory),  # noqa: PLW1509 - no threads here
+    )
+
+
+def start_failure(order: rundir.Order, error: Exception) -> str:
+    command = f"the command '{order.argv[0]}'"
+    if not isinstance(error, OSError):
+        return f"{command} could not be started: its run could not be recorded"
+    missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+    if order.cwd and error.filename == order.cwd:
+        return f"the directory '{order.cwd}' " + (
+            "is not there" if missing else "cannot be entered by the relay"
+        )
+    if missing and "/" in order.argv[0] and Path(order.cwd or "", order.argv[0]).exists():
+        return f"the interpreter that {command} names is not there"
+    if missing:
+        return f"{command} is not there"
+    if error.errno == errno.EACCES:
+        return f"{command} is not executable"
+    return f"{command} could not be started: {error.strerror}"
+
+
+def outcome(code: int, last_line: str) -> tuple[str, str]:
+    """State and description of a command that ended by itself; empty for a success."""
+    if code == 0:
+        return "success", ""
+    if code < 0:
+        return "failure", f"killed by {_signal_name(-code)}"
+    return "failure", f"exit code {code}: {last_line}" if last_line else f"exit code {code}"
+
+
+def record(
+    directory: Path, order: rundir.Order, state: str, description: str, url: str = ""
+) -> None:
+    """Retried for an hour: a full disk is no reason to call the run lost."""
+    description = one_line(redacted(description, order.secrets), MAX_DESCRIPTION)
+    url = url or (order.environment_url if state == "success" else "")
+    end = {"state": state, "description": description, "environment_url": url}
+    for _ in range(RECORD_ATTEMPTS):
+        try:
+            rundir.write(directory, "end", end)
+        except FileNotFoundError:
+            return  # somebody removed the run's directory
+        except OSError:
+            time.sleep(1)
+        else:
+            return
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def reply(code: str, message: str = "") -> None:
     with contextlib.suppress(OSError):  # the worker may be gone
-        os.write(1, words.encode())
+        os.write(1, json.dumps({"code": code, "message": message}).encode())
     with Path(os.devnull).open("r+b", buffering=0) as nothing:
         for stream in (0, 1, 2):
             os.dup2(nothing.fileno(), stream)

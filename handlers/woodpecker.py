@@ -1,7 +1,7 @@
 """Restarts a pipeline of Woodpecker CI as a deployment. docs/adding-a-tool.md walks through it.
 
 Source: https://github.com/woodpecker-ci/woodpecker, server/api/pipeline.go (3.0 and newer)
-Errors: those of http.py; `ToolRejected` for what Woodpecker does not have or does not allow.
+Errors: those of http.py; `Rejected` for what Woodpecker does not have or does not allow.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,12 +12,12 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, PositiveInt
 
 from handlers import contract
-from handlers.contract import Deployment, Pace, Run, State, ToolRejected, Workplace
-from handlers.http import Answer, only_asking
-from handlers.option_types import BaseUrl, Text
-from handlers.placeholders import Template, fill
+from handlers.contract import Deployment, HandlerContext, Pace, Run, State
+from handlers.errors import Rejected
+from handlers.http import Response, read_only
+from handlers.options import BaseUrl, Template, Text, fill
 
-PAGE, MOST_PAGES = 50, 10  # Woodpecker lists 50 pipelines at a time
+PAGE, MAX_PAGES = 50, 10  # Woodpecker lists 50 pipelines at a time
 STATES = {
     "created": (State.QUEUED, ""),
     "pending": (State.QUEUED, ""),
@@ -31,7 +31,7 @@ STATES = {
     "declined": (State.ERROR, "declined in Woodpecker"),
     "skipped": (State.ERROR, "skipped by Woodpecker"),
 }
-NOT_SEEN = {404: "the repository is not in Woodpecker, or the token's user may not see it"}
+NOT_VISIBLE = {404: "the repository is not in Woodpecker, or the token's user may not see it"}
 NOT_DEPLOYED = {
     403: "the repository's 'Allow Deployments' is off in Woodpecker",
     404: "Woodpecker deploys for those who may push; the token's user may not",
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 def _free(names: dict[str, str]) -> dict[str, str]:
     if taken := sorted(names.keys() & {"event", "deploy_to", "deploy_task", "fork"}):
-        raise ValueError(f"'{taken[0]}' means something else to Woodpecker; take another name")
+        raise ValueError(f"'{taken[0]}' means something else to Woodpecker; use another name")
     return names
 
 
@@ -51,7 +51,7 @@ class WoodpeckerOptions(contract.Options):
     token: Text = Field(repr=False)
     """A personal access token of a user who may push to the repositories."""
     deploy_to: Template = "{environment}"
-    """What workflows find in CI_PIPELINE_DEPLOY_TARGET."""
+    """The value of CI_PIPELINE_DEPLOY_TARGET in workflows."""
     parameters: Annotated[dict[str, Template], AfterValidator(_free)] = Field(default_factory=dict)
     """Variables for the workflows."""
 
@@ -68,7 +68,7 @@ class Pipeline(BaseModel):
     workflows: list[Any] | None = None
 
 
-Fits = Callable[[Pipeline], bool]
+Matches = Callable[[Pipeline], bool]
 
 
 class Woodpecker:
@@ -78,9 +78,9 @@ class Woodpecker:
     # A dozen slow calls may come before the one that starts it, which may wait for GitHub itself.
     appears_within: ClassVar[timedelta] = timedelta(minutes=3)
 
-    def __init__(self, options: WoodpeckerOptions, workplace: Workplace) -> None:
+    def __init__(self, options: WoodpeckerOptions, context: HandlerContext) -> None:
         self._options = options
-        self._http = workplace.http
+        self._http = context.http
 
     async def find(self, deployment: Deployment) -> Run | None:
         repo = await self._repo(deployment)
@@ -95,51 +95,51 @@ class Woodpecker:
         values = {name: fill(text, deployment) for name, text in self._options.parameters.items()}
         target = fill(self._options.deploy_to, deployment)
         values |= {"event": "deployment", "deploy_to": target, "deploy_task": _mark(deployment)}
-        with only_asking():
-            repo, number = await self._built(deployment)
-        answer = await self._call("POST", f"{repo}/pipelines/{number}", values)
-        pipeline = _read(Pipeline, answer, NOT_DEPLOYED)
-        return _seen(self._queued(repo, pipeline), pipeline)
+        with read_only():
+            repo, number = await self._newest_built(deployment)
+        response = await self._call("POST", f"{repo}/pipelines/{number}", values)
+        pipeline = _read(Pipeline, response, NOT_DEPLOYED)
+        return _updated(self._queued(repo, pipeline), pipeline)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
-        answer = await self._call("GET", run.id)
+        response = await self._call("GET", run.id)
         repo = run.id.partition("/")[0]
         # It says 404 to a token without rights, too, but then of the repository as well.
-        if answer.status == 404 and (await self._call("GET", repo)).ok:
+        if response.status == 404 and (await self._call("GET", repo)).ok:
             return replace(run, state=State.ERROR, description="it is gone from Woodpecker")
-        if not answer.ok:
-            raise answer.trouble()
-        return _seen(run, answer.read(Pipeline))
+        if not response.ok:
+            raise response.unavailable()
+        return _updated(run, response.read(Pipeline))
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
-        answer = await self._call("POST", f"{run.id}/cancel")
-        if not answer.ok and answer.status not in (400, 404):  # it has ended, or is gone
-            raise answer.trouble()
+        response = await self._call("POST", f"{run.id}/cancel")
+        if not response.ok and response.status not in (400, 404):  # it has ended, or is gone
+            raise response.unavailable()
 
-    async def _call(self, method: str, path: str, query: dict[str, str] | None = None) -> Answer:
+    async def _call(self, method: str, path: str, query: dict[str, str] | None = None) -> Response:
         url = f"{self._options.url}/api/repos/{path}"
         headers = {"Authorization": f"Bearer {self._options.token}"}
         return await self._http.call("Woodpecker", method, url, params=query, headers=headers)
 
     async def _repo(self, deployment: Deployment) -> int:
-        answer = await self._call("GET", f"lookup/{deployment.repo}")
-        return _read(Repo, answer, NOT_SEEN).id
+        response = await self._call("GET", f"lookup/{deployment.repo}")
+        return _read(Repo, response, NOT_VISIBLE).id
 
-    async def _built(self, deployment: Deployment) -> tuple[int, int]:
+    async def _newest_built(self, deployment: Deployment) -> tuple[int, int]:
         """The repository, and its newest pipeline that may be deployed."""
         repo = await self._repo(deployment)
         query = {"event": "push,tag,manual", "status": "success"}
         built = await self._newest(repo, query, lambda p: p.commit == deployment.sha)
         if not built:
-            raise ToolRejected(f"Woodpecker has not built {deployment.sha[:7]} with success yet")
+            raise Rejected(f"Woodpecker has no successful pipeline of {deployment.sha[:7]} yet")
         return repo, built[0].number
 
-    async def _newest(self, repo: int, query: dict[str, str], fits: Fits) -> list[Pipeline]:
-        """Those that fit on the first page that has any, newest first."""
-        for page in range(1, MOST_PAGES + 1):
-            answer = await self._call("GET", f"{repo}/pipelines", query | {"page": f"{page}"})
-            pipelines = _read(list[Pipeline], answer)
-            if (found := [p for p in pipelines if fits(p)]) or len(pipelines) < PAGE:
+    async def _newest(self, repo: int, query: dict[str, str], matches: Matches) -> list[Pipeline]:
+        """Those that match on the first page that has any, newest first."""
+        for page in range(1, MAX_PAGES + 1):
+            response = await self._call("GET", f"{repo}/pipelines", query | {"page": f"{page}"})
+            pipelines = _read(list[Pipeline], response)
+            if (found := [p for p in pipelines if matches(p)]) or len(pipelines) < PAGE:
                 return found
         return []
 
@@ -152,21 +152,21 @@ def _mark(deployment: Deployment) -> str:
     return f"gitploy-{deployment.id}"
 
 
-def _seen(run: Run, pipeline: Pipeline) -> Run:
+def _updated(run: Run, pipeline: Pipeline) -> Run:
     unknown = f"Woodpecker says '{pipeline.status}', which the relay does not know"
-    state, words = STATES.get(pipeline.status, (run.state, unknown))
+    state, description = STATES.get(pipeline.status, (run.state, unknown))
     if pipeline.status == "pending" and not pipeline.workflows:
-        words = "nothing to run: no workflow is for `event: deployment`"
+        description = "nothing to run: no workflow is for `event: deployment`"
     # What has begun does not wait again.
     if state is State.QUEUED and run.state is State.IN_PROGRESS:
         state = run.state
-    return replace(run, state=state, description=words, held=pipeline.status == "blocked")
+    return replace(run, state=state, description=description, held=pipeline.status == "blocked")
 
 
-def _read(kind: type[T], answer: Answer, words: Mapping[int, str] | None = None) -> T:
-    """`words` for a status, where http.py's own would not help."""
-    if words and answer.status in words:
-        raise ToolRejected(words[answer.status], status=answer.status)
-    if not answer.ok:
-        raise answer.refusal()
-    return answer.read(kind)
+def _read(shape: type[T], response: Response, messages: Mapping[int, str] | None = None) -> T:
+    """`messages` for a status, where http.py's own would not help."""
+    if messages and response.status in messages:
+        raise Rejected(messages[response.status], status=response.status)
+    if not response.ok:
+        raise response.rejected()
+    return response.read(shape)

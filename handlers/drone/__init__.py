@@ -1,1 +1,159 @@
-"""Drone CI 2."""
+"""Drone CI 2: promotes a build as a deployment, or follows the promotion that Drone makes itself.
+
+Drone promotes any build that it is given, so the handler searches the newest green one of the
+commit. Only `start` promotes, since only a start is recorded before it is made; while the build is
+not there yet, `start` has nothing to do. A promotion carries the deployment's id, by which it is
+found again.
+
+Source: https://docs.drone.io/promote, https://github.com/harness/drone (Drone 2)
+Errors: those of http.py; `NotReady` until there is a green build; `Rejected` for what Drone does
+not have, allow or trigger.
+"""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar, NoReturn
+
+from handlers import contract
+from handlers.contract import Deployment, HandlerContext, Pace, Run, State
+from handlers.drone.api import Build, Builds, token_owner
+from handlers.drone.builds import (
+    FoundBuilds,
+    find_builds,
+    is_blocked,
+    is_source,
+    is_source_or_made,
+    outcome,
+    run_of,
+)
+from handlers.drone.options import BUILT_FOR, DroneOptions, parameters
+from handlers.errors import NotReady, Rejected, Unavailable
+from handlers.http import read_only, tls_context
+from handlers.options import fill
+
+ROLLBACKS = ("rollback", "deploy:rollback")
+
+_REPO = re.compile(r"(?!\.+/)[\w.-]+/(?!\.+$)[\w.-]+", re.ASCII)
+
+
+class Drone:
+    Options: ClassVar[type[contract.Options]] = DroneOptions
+    local: ClassVar[bool] = False
+    pace: ClassVar[Pace] = Pace(least=1, most=15)
+    # Drone asks GitHub for .drone.yml before it keeps a build.
+    appears_within: ClassVar[timedelta] = timedelta(minutes=1)
+
+    def __init__(self, options: DroneOptions, context: HandlerContext) -> None:
+        self._options = options
+        self._http = context.http
+        self._tls = tls_context(options.ca) if options.ca else None
+        self._native = options.mode == "native"
+        self._creates = options.build == "create"
+        self._source = is_source_or_made if self._creates else is_source
+
+    async def find(self, deployment: Deployment) -> Run | None:
+        builds = self._builds(deployment)
+        found = await find_builds(builds, deployment)
+        return _run(builds, found.run) if found.run else None
+
+    async def start(self, deployment: Deployment) -> Run:
+        if self._native:
+            self._wait_for_drone(deployment)
+        builds = self._builds(deployment)
+        self._query(deployment)  # what does not fit is rejected now, not when the build is green
+        with read_only():
+            found = await find_builds(builds, deployment, self._source)
+        if found.run:
+            return _run(builds, found.run)
+        if self._creates and found == FoundBuilds():
+            found.add(await self._create(builds, deployment))
+        if found.green:
+            return await self._promote(builds, deployment, found.green)
+        with read_only():  # a build created above is found by the next try
+            return await self._wait(builds, deployment, found)
+
+    async def check(self, deployment: Deployment, run: Run) -> Run:
+        builds, number = self._builds(deployment), int(run.id)
+        try:
+            build = await builds.one(number)
+        except Rejected as error:
+            if error.status == 404 and await builds.are_visible():
+                description = f"Build #{number} is gone from Drone"
+                return replace(run, state=State.ERROR, description=description)
+            raise Unavailable(str(error), code=error.code) from error
+        return run_of(build, run.url, run.state)
+
+    async def cancel(self, deployment: Deployment, run: Run) -> None:
+        await self._builds(deployment).kill(int(run.id))
+
+    async def verify_access(self) -> str:
+        options = self._options
+        login = await token_owner(self._http, options.url, options.token, self._tls)
+        return f"answers as {login}"
+
+    def _builds(self, deployment: Deployment) -> Builds:
+        repo = fill(self._options.repo, deployment)
+        if not _REPO.fullmatch(repo):
+            raise Rejected(f"'{repo}' is not a Drone repository; write owner/name")
+        return Builds(self._http, self._options.url, self._options.token, repo, self._tls)
+
+    async def _wait(self, builds: Builds, deployment: Deployment, found: FoundBuilds) -> Run:
+        """The run of a red build, which ends it. Errors: `NotReady` while one may become green."""
+        sha = deployment.sha[:7]
+        if found.open:
+            number = found.open.number
+            blocked = is_blocked(await builds.one(number))
+            approval = ", which waits for approval" if blocked else ""
+            message = f"Waiting for Drone's build #{number} of {sha}{approval}"
+            raise NotReady(message, held=blocked)
+        if found.red:
+            number, ended = found.red.number, outcome(found.red)
+            description = (
+                f"Build #{number} of {sha} {ended}, so it is not promoted: restart or fix it"
+            )
+            return Run(str(number), State.ERROR, builds.page_of(number), description)
+        if self._is_late(deployment):
+            message = f"Drone has no push or tag build of {sha}"
+            raise Rejected(f"{message}: push it, or set 'build: create' in deploy.yml")
+        raise NotReady(f"Waiting for the Drone build of {sha}")
+
+    async def _promote(self, builds: Builds, deployment: Deployment, source: Build) -> Run:
+        if deployment.deadline <= datetime.now(UTC):
+            raise Rejected("the deployment timed out before it was started", code="timed_out")
+        query = self._query(deployment)
+        verb = "rollback" if deployment.task in ROLLBACKS else "promote"
+        made = await builds.promote(source.number, verb, query)
+        if made is None:
+            by = "a rollback to" if verb == "rollback" else "target"
+            raise Rejected(f"no Drone pipeline is triggered by {by} '{query['target']}'")
+        return _run(builds, made)
+
+    def _query(self, deployment: Deployment) -> dict[str, str]:
+        options = self._options
+        carried = parameters(options.parameters, deployment, with_payload=options.payload)
+        return {**carried, "target": fill(options.target, deployment)}
+
+    async def _create(self, builds: Builds, deployment: Deployment) -> Build:
+        query = {"commit": deployment.sha, BUILT_FOR: str(deployment.id)}
+        if self._options.branch:
+            query["branch"] = fill(self._options.branch, deployment)
+        made = await builds.create(query)
+        if made is None:
+            raise Rejected("no Drone pipeline is triggered by the event 'custom'")
+        return made
+
+    def _wait_for_drone(self, deployment: Deployment) -> NoReturn:
+        if not self._is_late(deployment):
+            raise NotReady("Waiting for Drone to start it by itself")
+        raise Rejected(
+            f"Drone started no build by itself: its webhook needs the event 'Deployments', its"
+            f" .drone.yml a pipeline for '{deployment.environment}'"
+        )
+
+    def _is_late(self, deployment: Deployment) -> bool:
+        return datetime.now(UTC) > deployment.started_at + self._options.start_within
+
+
+def _run(builds: Builds, build: Build) -> Run:
+    return run_of(build, builds.page_of(build.number))

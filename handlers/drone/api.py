@@ -1,9 +1,9 @@
-"""The few calls that the handler makes: who we are, and Drone's builds of one repository.
+"""Calls to Drone: the token's user, and the builds of one repository.
 
 Source: https://github.com/harness/drone/tree/drone/handler/api, user and repos/builds (Drone 2)
 Units: times are Unix seconds.
-Errors: those of http.py; `ToolRejected` where Drone refuses (it answers 404, too, to whoever may
-not see or do something); `ToolUnsure` for a document of another shape.
+Errors: those of http.py; `Rejected` for Drone's 4xx (it answers 404, too, to users who may not see
+or do something); `UnknownOutcome` for JSON of another shape.
 """
 
 import ssl
@@ -13,8 +13,8 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from handlers.contract import ToolRejected
-from handlers.http import SET_CA, Answer, Http
+from handlers.errors import Rejected
+from handlers.http import SET_CA, Http, Response
 
 PAGE = 100  # the most that Drone lists at once
 
@@ -62,15 +62,15 @@ class User(_Document):
 
 _ONE = TypeAdapter(Build)
 _LIST = TypeAdapter(list[Build])
-_MADE: TypeAdapter[Build | None] = TypeAdapter(Build | None)
+_CREATED: TypeAdapter[Build | None] = TypeAdapter(Build | None)
 
 
-async def whose_token(http: Http, url: str, token: str, tls: ssl.SSLContext | None) -> str:
+async def token_owner(http: Http, url: str, token: str, tls: ssl.SSLContext | None) -> str:
     """The login of its user."""
-    answer = await http.call(
+    response = await http.call(
         "Drone", "GET", f"{url}/api/user", headers=_headers(token), tls=tls, untrusted=SET_CA
     )
-    return _read(TypeAdapter(User), answer).login
+    return _read(TypeAdapter(User), response).login
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,11 @@ class Builds:
 
     async def newest(self, page: int) -> list[Build]:
         """Newest first, a hundred on each page."""
-        answer = await self._call("GET", "", {"page": f"{page}", "per_page": f"{PAGE}"})
-        if answer.status == 404:
-            words = f"has no repository '{self.repo}', or none that the token's user may see"
-            raise ToolRejected(f"Drone at {answer.origin} {words}", status=404)
-        return _read(_LIST, answer)
+        response = await self._call("GET", "", {"page": f"{page}", "per_page": f"{PAGE}"})
+        if response.status == 404:
+            predicate = f"has no repository '{self.repo}', or none that the token's user may see"
+            raise Rejected(f"Drone at {response.origin} {predicate}", status=404)
+        return _read(_LIST, response)
 
     async def one(self, number: int) -> Build:
         return _read(_ONE, await self._call("GET", f"/{number}"))
@@ -103,34 +103,38 @@ class Builds:
 
     async def promote(self, number: int, verb: str, query: Mapping[str, str]) -> Build | None:
         """`verb` is `promote` or `rollback`; None where no pipeline is triggered."""
-        answer = await self._call("POST", f"/{number}/{verb}", query)
-        return self._made(answer, "its token's user needs write access to")
+        response = await self._call("POST", f"/{number}/{verb}", query)
+        return self._created(response, "its token's user needs write access to")
 
     async def create(self, query: Mapping[str, str]) -> Build | None:
         """Of a commit and a branch; None where no pipeline is triggered."""
-        answer = await self._call("POST", "", query)
-        return self._made(answer, "no such commit, or its token's user lacks write access to")
+        response = await self._call("POST", "", query)
+        return self._created(response, "no such commit, or its token's user lacks write access to")
 
     async def kill(self, number: int) -> None:
-        """Drone answers 200 for one that has ended, too; 404 to whoever may only read."""
-        answer = await self._call("DELETE", f"/{number}")
-        if answer.ok or (answer.status == 404 and await self._is_gone(number)):
+        """Drone answers 200 for one that has ended, too, and 404 to users who may only read."""
+        response = await self._call("DELETE", f"/{number}")
+        if response.ok or (response.status == 404 and await self._is_gone(number)):
             return
-        raise answer.trouble()
+        raise response.unavailable()
 
     async def _is_gone(self, number: int) -> bool:
         return (await self._call("GET", f"/{number}")).status == 404
 
-    def _made(self, answer: Answer, not_found: str) -> Build | None:
-        if answer.status == 404:
-            words = f"Drone at {answer.origin} answers 404: {not_found} {self.repo}"
-            raise ToolRejected(words, status=404)
-        if answer.status in (414, 431):
-            words = "payload and parameters are too long; they all have to stand in an address"
-            raise ToolRejected(f"Drone at {answer.origin}: {words}", status=answer.status)
-        return _read(_MADE, answer)
+    def _created(self, response: Response, not_found: str) -> Build | None:
+        if response.status == 404:
+            message = f"Drone at {response.origin} answers 404: {not_found} {self.repo}"
+            raise Rejected(message, status=404)
+        if response.status in (414, 431):
+            message = (
+                f"Drone at {response.origin}: payload and parameters are too long for an address"
+            )
+            raise Rejected(message, status=response.status)
+        return _read(_CREATED, response)
 
-    async def _call(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Answer:
+    async def _call(
+        self, method: str, path: str, query: Mapping[str, str] | None = None
+    ) -> Response:
         url = f"{self.url}/api/repos/{self.repo}/builds{path}"
         return await self.http.call(
             "Drone",
@@ -147,7 +151,7 @@ def _headers(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _read(kind: TypeAdapter[T], answer: Answer) -> T:
-    if not answer.ok:
-        raise answer.refusal()
-    return answer.read(kind)
+def _read(kind: TypeAdapter[T], response: Response) -> T:
+    if not response.ok:
+        raise response.rejected()
+    return response.read(kind)

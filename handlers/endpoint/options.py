@@ -1,33 +1,106 @@
-"""What the endpoint handler takes under `with:` in deploy.yml.
+"""What the endpoint handler takes under `with:` in deploy.yml, and its addresses with placeholders.
 
-Errors: `ValueError`, with the remedy.
+Whoever may create a deployment chooses the values: they can change neither the host nor the shape
+of an address. Each value is percent-encoded, and one that servers or proxies could read as another
+segment of the path is rejected.
+
+Source: RFC 3986, sections 2.4, 3.3 and 5.2.4.
+Errors: `ValueError` with the remedy; `Rejected` for values that do not fit into an address.
 """
 
 import json
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, JsonValue, TypeAdapter, ValidationError, model_validator
+from yarl import URL
 
 from handlers import contract
-from handlers.endpoint.address import Address, origin, same_origin
+from handlers.contract import Deployment
+from handlers.errors import Rejected
 from handlers.http import tls_context
-from handlers.option_types import File, Text
-from handlers.placeholders import Template
+from handlers.options import File, Template, Text, address, fill
 
 SIGNATURE = "X-Hub-Signature-256"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 EVENT = "X-Gitploy-Event"
-
-OURS = {name.lower() for name in (SIGNATURE, IDEMPOTENCY_KEY, EVENT)}
-# What says where a message goes and where it ends.
+RELAY_HEADERS = {name.lower() for name in (SIGNATURE, IDEMPOTENCY_KEY, EVENT)}
+# They say where a message goes and where it ends.
 FRAMING = {
     *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade"),
     *("te", "trailer", "expect", "proxy-authorization", "proxy-connection"),
 }
-
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+_HEAD = re.compile(r"https?://[^/?]*", re.I)
+_PIECE = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[^{}]+")
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+ENCODED = re.compile(r"([A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*")
+"""An address that needs no encoding any more."""
+_KEPT = "/?:@!$&'()*+,;=%"
+
+
+def _checked(text: str) -> str:
+    head = _HEAD.match(text)
+    address(_PIECE.sub(lambda piece: "x" if piece[0].startswith(("{", "}")) else piece[0], text))
+    if head is None or {"{", "}"} & set(head[0]):
+        raise ValueError("placeholders are allowed in the path and the query of an address only")
+    if "@" in head[0] or "#" in text:
+        raise ValueError("an address here has no user, password or fragment; use `headers`")
+    if "{report_token}" in text:
+        raise ValueError("{report_token} would show in the tool's logs; use `headers` or `body`")
+    return text
+
+
+Address = Annotated[Template, AfterValidator(_checked)]
+"""An http or https address with placeholders after its host."""
+
+
+def origin(template: str) -> URL:
+    """Scheme, host and port, which no placeholder changes."""
+    head = _HEAD.match(template)
+    return URL(head[0] if head else template).origin()
+
+
+def same_origin(one: URL, other: URL) -> bool:
+    return (one.scheme, one.raw_host, one.port) == (other.scheme, other.raw_host, other.port)
+
+
+def fill_address(template: str, deployment: Deployment) -> URL:
+    path, mark, query = _HEAD.sub("", template, count=1).partition("?")
+    segments = (_segment(segment, deployment) for segment in path.split("/"))
+    return at(origin(template), "/".join(segments) + mark + _filled(query, deployment))
+
+
+def at(origin: URL, path: str) -> URL:
+    """The address of a path, which is encoded already; not even `//host` in it leads elsewhere."""
+    return URL(f"{origin}{path if path.startswith('/') else '/' + path}", encoded=True)
+
+
+def _segment(template: str, deployment: Deployment) -> str:
+    filled = _filled(template, deployment, of_path=True)
+    if "{" in template and filled in ("", ".", ".."):
+        raise Rejected(f"'{filled}', filled in for '{template}', changes the tool's address")
+    return filled
+
+
+def _filled(template: str, deployment: Deployment, *, of_path: bool = False) -> str:
+    def piece(match: re.Match[str]) -> str:
+        text = match[0]
+        if text in ("{{", "}}") or not text.startswith("{"):
+            return _LONE_PERCENT.sub("%25", quote(text[:1] if text[0] in "{}" else text, _KEPT))
+        value = fill(text, deployment)
+        # Many servers and proxies decode the path before they read it.
+        if of_path and {".", ".."} & set(re.split(r"[/\\]", value)):
+            raise Rejected(f"'{value}', filled in for '{text}', changes the tool's address")
+        return quote(value, safe="")
+
+    return _PIECE.sub(piece, template)
+
+
 _TEMPLATE = TypeAdapter(Template)
 
 
@@ -37,7 +110,7 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
         lower = name.lower()
         if not _NAME.fullmatch(name):
             raise ValueError(f"'{name}' is not the name of a header")
-        if lower in OURS or lower in FRAMING:
+        if lower in RELAY_HEADERS or lower in FRAMING:
             raise ValueError(f"the relay writes the header '{name}' itself; leave it out")
         if lower in seen:
             raise ValueError(f"the header '{name}' is there twice")
@@ -53,7 +126,7 @@ def _header_value(text: str) -> str:
 
 def _body(body: JsonValue) -> JsonValue:
     if not isinstance(body, dict | list):
-        raise ValueError("wants keys or a list")  # noqa: TRY004 - pydantic reads ValueError only
+        raise ValueError("must be keys or a list")  # noqa: TRY004 - pydantic reads ValueError only
     try:
         json.dumps(body, allow_nan=False)
     except ValueError:
@@ -62,7 +135,7 @@ def _body(body: JsonValue) -> JsonValue:
         try:
             _TEMPLATE.validate_python(text)
         except ValidationError as error:
-            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+            raise ValueError(error.errors()[0]["ctx"]["error"]) from None
     return body
 
 
@@ -75,7 +148,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 class Cancel(contract.Options):
-    """How the tool is asked to stop."""
+    """How to stop the tool."""
 
     url: Address
     """On the host of `url`; placeholders as there."""
@@ -95,15 +168,15 @@ class EndpointOptions(contract.Options):
     ] = Field(default_factory=dict, repr=False)
     """Sent with every request to the tool; placeholders in the values."""
     body: Annotated[JsonValue, AfterValidator(_body)] = None
-    """Instead of the standard document: keys and lists with placeholders in their texts."""
+    """Instead of the standard document: keys and lists, with placeholders in their texts."""
     secret: Text | None = Field(default=None, repr=False)
     """Signs the body, as GitHub signs its webhooks."""
     cancel: Cancel | None = None
-    """What is called when the time of a run is over."""
+    """Called when a run has timed out or is cancelled."""
     ca: File | None = None
-    """Certificates (PEM) that the tool's is checked against, instead of the system's."""
+    """The authorities (PEM) to trust instead of the system's."""
     certificate: File | None = None
-    """The relay's own certificate (PEM), for tools that want one."""
+    """The relay's own certificate (PEM), for tools that require one."""
     key: File | None = None
     """Its private key (PEM), without a password; if it is not in the same file."""
 
@@ -113,8 +186,8 @@ class EndpointOptions(contract.Options):
         if self.method == "GET" and self.body is not None:
             raise ValueError("`body`: a GET has none; use `method: POST`, or leave it out")
         if self.secret and (bodiless := methods & {"GET", "DELETE"}):
-            words = f"`secret` signs a body, and a {bodiless.pop()} has none; use POST"
-            raise ValueError(words)
+            method = bodiless.pop()
+            raise ValueError(f"`secret` signs a body, and a {method} has none; use POST")
         if self.cancel and not same_origin(origin(self.cancel.url), origin(self.url)):
             raise ValueError("`cancel.url` must be on the host of `url`, as it gets its `headers`")
         return self

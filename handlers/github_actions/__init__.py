@@ -1,1 +1,42 @@
-"""GitHub Actions: its two modes, and what both read from GitHub."""
+"""GitHub Actions: a repository's own workflows deploy it.
+
+`mode: watch` follows the workflows that GitHub starts for a deployment; `mode: dispatch` starts one
+itself. The events `workflow_run` and `workflow_job` only make the relay check sooner.
+
+Source: https://docs.github.com/rest/actions
+Errors: `Rejected` for what the repository lacks, with a message for whoever wrote its workflows.
+"""
+
+from datetime import timedelta
+from typing import ClassVar
+
+from handlers import contract
+from handlers.contract import Deployment, HandlerContext, Pace, Run
+from handlers.github_actions.dispatch import Dispatch
+from handlers.github_actions.options import GitHubActionsOptions
+from handlers.github_actions.watch import Watch
+
+__all__ = ["GitHubActions", "GitHubActionsOptions"]
+
+
+class GitHubActions:
+    Options: ClassVar[type[contract.Options]] = GitHubActionsOptions
+    local: ClassVar[bool] = False
+    pace: ClassVar[Pace] = Pace(least=2, most=30)
+    appears_within: ClassVar[timedelta] = timedelta(seconds=20)
+
+    def __init__(self, options: GitHubActionsOptions, context: HandlerContext) -> None:
+        mode = Watch if options.mode == "watch" else Dispatch
+        self._mode: Watch | Dispatch = mode(options, context.github)
+
+    async def find(self, deployment: Deployment) -> Run | None:
+        return await self._mode.find(deployment)
+
+    async def start(self, deployment: Deployment) -> Run:
+        return await self._mode.start(deployment)
+
+    async def check(self, deployment: Deployment, run: Run) -> Run:
+        return await self._mode.check(deployment, run)
+
+    async def cancel(self, deployment: Deployment, run: Run) -> None:
+        await self._mode.cancel(deployment, run)

@@ -1,28 +1,168 @@
-"""GitHub Actions of one repository, as the handler asks for it.
+"""GitHub Actions of one repository: the calls that the handler makes, and the JSON that it reads.
+
+GitHub answers lists with a filter from a search index, which can be minutes behind; lists without
+one are up to date, but old runs are many pages away in a busy repository. So both are useful.
 
 Source: https://docs.github.com/rest/actions
-GitHub answers lists with a filter from a search index, which can be minutes behind; lists without
-one are up to date, but old runs are many pages away in a busy repository. So both are of use.
-Errors: those of `GitHubApi`; `ToolUnsure` for a document that is not understood.
+Errors: those of `GitHubApi`; `UnknownOutcome` for JSON of another shape.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from handlers.contract import Deployment, GitHubApi, ToolRejected, ToolUnavailable
-from handlers.github_actions.documents import (
-    AskedDeployment,
-    Jobs,
-    WorkflowRun,
-    deployments_of,
-    jobs_of,
-    run_of,
-    runs_of,
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
 )
 
+from handlers.contract import Deployment, GitHubApi
+from handlers.errors import Rejected, Unavailable, UnknownOutcome
+from handlers.text import web_url
+
 PAGE = 100
+
+
+ACTIONS_BOT = "github-actions[bot]"
+ACTIONS_APP = "github-actions"
+
+T = TypeVar("T")
+
+
+def _text(value: Any) -> Any:
+    return "" if value is None else value
+
+
+Id = Annotated[int, Field(strict=True, gt=0, lt=2**63)]
+_Text = Annotated[str, BeforeValidator(_text)]
+_WebUrl = Annotated[str, BeforeValidator(web_url)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class WorkflowRun(_Document):
+    """`status` and `conclusion` may be new ones that the relay does not know."""
+
+    id: Id
+    workflow_id: Id
+    name: _Text = ""
+    path: _Text = ""
+    display_title: _Text = ""
+    event: str
+    head_sha: str
+    status: _Text = ""
+    conclusion: _Text = ""
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    html_url: _WebUrl = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.status == "completed" and bool(self.conclusion)
+
+    @property
+    def file(self) -> str:
+        """GitHub writes `.github/workflows/deploy.yml`, at times with `@main` behind it."""
+        return self.path.partition("@")[0].rpartition("/")[2]
+
+    @property
+    def age(self) -> tuple[datetime, int]:
+        """For sorting: oldest first."""
+        return self.created_at, self.id
+
+    def mentions(self, deployment_id: int) -> bool:
+        """Whether its title has that number in it."""
+        return re.search(rf"(?<!\d){deployment_id}(?!\d)", self.display_title) is not None
+
+
+class Step(_Document):
+    name: _Text = ""
+    conclusion: _Text = ""
+
+
+class Job(_Document):
+    name: _Text = ""
+    conclusion: _Text = ""
+    steps: Annotated[list[Step], BeforeValidator(lambda steps: steps or [])] = []
+
+
+class Jobs(_Document):
+    """Of one run; the first hundred."""
+
+    total_count: int = Field(ge=0)
+    jobs: list[Job]
+
+    @property
+    def all_skipped(self) -> bool:
+        skipped = [job for job in self.jobs if job.conclusion == "skipped"]
+        return 0 < self.total_count == len(skipped)
+
+
+class _Account(_Document):
+    login: _Text = ""
+
+
+class _App(_Document):
+    slug: _Text = ""
+
+
+class DeploymentDocument(_Document):
+    id: Id
+    created_at: AwareDatetime
+    creator: _Account | None = None
+    performed_via_github_app: _App | None = None
+
+    @property
+    def by_actions(self) -> bool:
+        """What a workflow does with its own token starts no workflow.
+
+        Source: https://docs.github.com/actions/concepts/security/github_token
+        """
+        creator, app = self.creator or _Account(), self.performed_via_github_app or _App()
+        return creator.login == ACTIONS_BOT or app.slug == ACTIONS_APP
+
+
+class _Runs(_Document):
+    workflow_runs: list[WorkflowRun]
+
+
+_RUN, _JOBS, _RUNS = TypeAdapter(WorkflowRun), TypeAdapter(Jobs), TypeAdapter(_Runs)
+_DEPLOYMENTS = TypeAdapter(list[DeploymentDocument])
+
+
+def run_of(document: Any) -> WorkflowRun:
+    return _read(_RUN, document, "a workflow run")
+
+
+def runs_of(document: Any) -> list[WorkflowRun]:
+    return _read(_RUNS, document, "workflow runs").workflow_runs
+
+
+def jobs_of(document: Any) -> Jobs:
+    return _read(_JOBS, document, "jobs")
+
+
+def deployments_of(document: Any) -> list[DeploymentDocument]:
+    return _read(_DEPLOYMENTS, document, "deployments")
+
+
+def _read(shape: TypeAdapter[T], document: Any, what: str) -> T:
+    try:
+        return shape.validate_python(document)
+    except ValidationError as error:
+        path = ".".join(str(step) for step in error.errors()[0]["loc"]) or "all of it"
+        message = f"GitHub answers with something the relay does not understand ({what}: {path})"
+        raise UnknownOutcome(message, code="bad_response") from None
 
 
 class Actions:
@@ -48,15 +188,15 @@ class Actions:
         """None: GitHub does not know it, or not any more."""
         try:
             return run_of(await self._get(f"/actions/runs/{run_id}"))
-        except ToolRejected as refused:
-            if refused.status == 404:
+        except Rejected as error:
+            if error.status == 404:
                 return None
             raise
 
     async def jobs(self, run_id: int) -> Jobs:
         return jobs_of(await self._get(f"/actions/runs/{run_id}/jobs"))
 
-    async def deployments(self, sha: str) -> list[AskedDeployment]:
+    async def deployments(self, sha: str) -> list[DeploymentDocument]:
         return deployments_of(await self._get("/deployments", sha=sha))
 
     async def dispatch(self, file: str, body: Mapping[str, Any]) -> Any:
@@ -66,8 +206,8 @@ class Actions:
         """Harmless where it has ended (409) or is gone (404)."""
         try:
             await self._post(f"/actions/runs/{run_id}/cancel", {})
-        except ToolRejected as refused:
-            if refused.status not in (404, 409):
+        except Rejected as error:
+            if error.status not in (404, 409):
                 raise
 
     async def _get(self, path: str, **query: str) -> Any:
@@ -80,9 +220,9 @@ class Actions:
 
 
 @contextmanager
-def mendable() -> Iterator[None]:
-    """While a run goes on, a refusal may be put right: it is asked for again until the deadline."""
+def retry_rejections() -> Iterator[None]:
+    """While a run goes on, a rejected call may be put right; it is repeated until the deadline."""
     try:
         yield
-    except ToolRejected as refused:
-        raise ToolUnavailable(str(refused)) from refused
+    except Rejected as error:
+        raise Unavailable(str(error), code=error.code) from error

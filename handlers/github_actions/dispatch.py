@@ -1,10 +1,10 @@
-"""`mode: dispatch`: a workflow with `on: workflow_dispatch` is started and followed.
+"""`mode: dispatch`: the handler starts a workflow with `on: workflow_dispatch` and follows it.
 
 One input carries the deployment's id. A workflow that puts it into `run-name` is found again by its
-title where GitHub does not say which run it started: on older servers, and after a crash.
+title if GitHub does not say which run it started: on older servers, and after a crash.
 
 Source: https://docs.github.com/rest/actions/workflows#create-a-workflow-dispatch-event
-Errors: `ToolRejected` in words for who wrote the workflow.
+Errors: `Rejected` with a message for whoever wrote the workflow.
 """
 
 import json
@@ -13,19 +13,32 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from handlers.contract import Deployment, GitHubApi, Run, State, ToolRejected, ToolUnavailable
-from handlers.github_actions.api import Actions, mendable
-from handlers.github_actions.documents import WorkflowRun, web_url
+from handlers.contract import Deployment, GitHubApi, Run, State
+from handlers.errors import Rejected, Unavailable
+from handlers.github_actions.api import Actions, WorkflowRun, retry_rejections
 from handlers.github_actions.options import GitHubActionsOptions
-from handlers.github_actions.standing import Seen, has_telling_jobs, quoted, standing
-from handlers.placeholders import fill
+from handlers.github_actions.status import (
+    DELETED,
+    RunWithJobs,
+    deployment_run,
+    has_useful_jobs,
+    quoted,
+)
+from handlers.options import fill
+from handlers.text import web_url
 
 EVENT = "workflow_dispatch"
 WRITE = {"actions": "write"}
 WAITING = "Waiting for the workflow to start on GitHub"
-DELETED = "The workflow run was deleted on GitHub before the relay saw how it ended"
-# The id of a run that GitHub did not name, followed by when it was asked for.
-_NAMELESS = "asked for at "
+# A run's id is `dispatched_at=` and the time until GitHub has named the run.
+_DISPATCHED_AT = "dispatched_at"
+# What GitHub's text for a 422 means; the first one on GitHub Enterprise Server up to 3.19.
+_REASONS = {
+    "unknown_key": re.compile("return_run_details"),
+    "unexpected_inputs": re.compile(r"^Unexpected inputs"),
+    "unknown_ref": re.compile(r"^No ref found"),
+    "no_dispatch_trigger": re.compile("workflow_dispatch"),
+}
 
 
 class Dispatch:
@@ -37,42 +50,42 @@ class Dispatch:
     async def find(self, deployment: Deployment) -> Run | None:
         actions = self._actions(deployment)
         try:
-            found = await self._titled(actions, deployment)
-        except ToolRejected as refused:
-            raise self._in_words(refused, deployment) from refused
-        before = Run("", State.QUEUED)
-        return await self._followed(actions, deployment, found, before) if found else None
+            found = await self._find_by_title(actions, deployment)
+        except Rejected as error:
+            raise self._explained(error, deployment) from error
+        previous = Run("", State.QUEUED)
+        return await self._run_of(actions, deployment, found, previous) if found else None
 
     async def start(self, deployment: Deployment) -> Run:
         ref, inputs = fill(self._options.ref, deployment), self._inputs(deployment)
         body: dict[str, Any] = {"ref": ref, "inputs": inputs}
         actions = self._actions(deployment)
         try:
-            answer = await self._dispatched(actions, body)
-        except ToolRejected as refused:
-            raise self._in_words(refused, deployment, ref) from refused
-        details = answer if isinstance(answer, dict) else {}
+            response = await self._dispatched(actions, body)
+        except Rejected as error:
+            raise self._explained(error, deployment, ref) from error
+        details = response if isinstance(response, dict) else {}
         run_id, url = details.get("workflow_run_id"), web_url(details.get("html_url"))
         if isinstance(run_id, int):
             return Run(str(run_id), State.QUEUED, url)
-        nameless = f"{_NAMELESS}{datetime.now(UTC).isoformat()}"
-        return Run(nameless, State.QUEUED, url, WAITING)
+        run_key = f"{_DISPATCHED_AT}={datetime.now(UTC).isoformat()}"
+        return Run(run_key, State.QUEUED, url, WAITING)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
-        with mendable():
+        with retry_rejections():
             actions = self._actions(deployment)
-            found = await self._found(actions, deployment, run)
+            found = await self._find_run(actions, deployment, run)
             if found is not None:
-                return await self._followed(actions, deployment, found, run)
+                return await self._run_of(actions, deployment, found, run)
         if not run.id.isdecimal():
             return self._not_found(deployment, run)
         if run.state is State.QUEUED:
-            raise ToolUnavailable(f"GitHub does not know workflow run {run.id} yet")
+            raise Unavailable(f"GitHub does not know workflow run {run.id} yet")
         return Run(run.id, State.ERROR, run.url, DELETED)
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         actions = self._actions(deployment)
-        found = await self._found(actions, deployment, run)
+        found = await self._find_run(actions, deployment, run)
         if found is not None:
             await actions.cancel(found.id)
 
@@ -86,27 +99,26 @@ class Dispatch:
     async def _dispatched(self, actions: Actions, body: dict[str, Any]) -> Any:
         try:
             return await actions.dispatch(self._file, {**body, "return_run_details": True})
-        except ToolRejected as refused:
-            # GitHub Enterprise Server up to 3.19: "... is not a permitted key"; nothing was done.
-            if "return_run_details" not in str(refused):
+        except Rejected as error:
+            if _rejection_code(error) != "unknown_key":
                 raise
         return await actions.dispatch(self._file, body)
 
-    async def _found(
+    async def _find_run(
         self, actions: Actions, deployment: Deployment, run: Run
     ) -> WorkflowRun | None:
         if run.id.isdecimal():
             return await actions.run(int(run.id))
-        return await self._titled(actions, deployment)
+        return await self._find_by_title(actions, deployment)
 
-    async def _titled(self, actions: Actions, deployment: Deployment) -> WorkflowRun | None:
+    async def _find_by_title(self, actions: Actions, deployment: Deployment) -> WorkflowRun | None:
         """The run whose title names this deployment."""
         since = deployment.created_at.astimezone(UTC).strftime(">=%Y-%m-%dT%H:%M:%SZ")
         indexed = await actions.runs_of_workflow(self._file, EVENT, since)
-        found = self._first_titled(indexed, deployment)
-        return found or self._first_titled(await actions.newest_runs(), deployment)
+        found = self._first_with_title(indexed, deployment)
+        return found or self._first_with_title(await actions.newest_runs(), deployment)
 
-    def _first_titled(
+    def _first_with_title(
         self, runs: Iterable[WorkflowRun], deployment: Deployment
     ) -> WorkflowRun | None:
         ours = [
@@ -115,65 +127,76 @@ class Dispatch:
             if run.event == EVENT
             and run.file == self._file
             and run.created_at >= deployment.created_at
-            and run.names(deployment.id)
+            and run.mentions(deployment.id)
         ]
         return min(ours, key=lambda run: run.age, default=None)
 
-    async def _followed(
-        self, actions: Actions, deployment: Deployment, run: WorkflowRun, before: Run
+    async def _run_of(
+        self, actions: Actions, deployment: Deployment, run: WorkflowRun, previous: Run
     ) -> Run:
-        jobs = await actions.jobs(run.id) if has_telling_jobs(run) else None
-        seen = [Seen(run, jobs)]
-        return standing(seen, before, deployment.environment, now=datetime.now(UTC))
+        jobs = await actions.jobs(run.id) if has_useful_jobs(run) else None
+        runs = [RunWithJobs(run, jobs)]
+        return deployment_run(runs, previous, deployment.environment, now=datetime.now(UTC))
 
     def _not_found(self, deployment: Deployment, run: Run) -> Run:
-        if datetime.now(UTC) <= _asked_at(deployment, run) + self._options.start_within:
+        if datetime.now(UTC) <= _dispatched_at(deployment, run) + self._options.start_within:
             return run
         wanted = "${{ inputs." + self._options.correlation + " }}"
         file = quoted(self._file)
-        words = f"No run of {file} names this deployment; put {wanted} into its run-name"
-        return Run("", State.ERROR, description=words)
+        description = f"No run of {file} names this deployment; put {wanted} into its run-name"
+        return Run("", State.ERROR, description=description)
 
-    def _in_words(
-        self, refused: ToolRejected, deployment: Deployment, ref: str = ""
-    ) -> ToolRejected:
-        said = re.sub(r"^GitHub answered \d+: ", "", str(refused))
-        file, at = quoted(self._file), quoted(ref)
-        if refused.status == 404:
-            words = (
-                f"{deployment.repo} has no workflow {file} on its default branch that the App can"
-                " see; check `workflow` in deploy.yml"
-            )
-        elif refused.status != 422:
-            return refused
-        elif said.startswith("Unexpected inputs"):
-            names = _names(said)
-            words = f"{file} at {at} does not declare the input {names}; add it to its inputs"
-        elif said.startswith("No ref found"):
-            words = (
-                f"GitHub dispatches workflows on branches and tags only, and {at} is none; set"
-                " `ref` in deploy.yml"
-            )
-        elif "workflow_dispatch" in said:
-            words = f"{file} at {at} has no `on: workflow_dispatch`; add it there"
-        else:
-            words = f"GitHub refuses to start {file}: {said}"
-        return ToolRejected(words, status=refused.status)
-
-
-def _asked_at(deployment: Deployment, run: Run) -> datetime:
-    try:
-        return datetime.fromisoformat(run.id.removeprefix(_NAMELESS))
-    except ValueError:
-        return deployment.started_at  # the mode was another one then
+    def _explained(self, error: Rejected, deployment: Deployment, ref: str = "") -> Rejected:
+        """The same error with a message for whoever wrote the workflow."""
+        file, at, code = quoted(self._file), quoted(ref), _rejection_code(error)
+        match code:
+            case "no_workflow":
+                message = (
+                    f"{deployment.repo} has no workflow {file} on its default branch that the App"
+                    " can see; check `workflow` in deploy.yml"
+                )
+            case "unexpected_inputs":
+                names = _input_names(error.reason)
+                message = f"{file} at {at} does not declare the input {names}; add it to its inputs"
+            case "unknown_ref":
+                message = (
+                    f"GitHub dispatches workflows on branches and tags only, and {at} is none; set"
+                    " `ref` in deploy.yml"
+                )
+            case "no_dispatch_trigger":
+                message = f"{file} at {at} has no `on: workflow_dispatch`; add it there"
+            case "invalid_dispatch":
+                message = f"GitHub refuses to start {file}: {error.reason or error}"
+            case _:
+                return error
+        return Rejected(message, code=code, status=error.status, reason=error.reason)
 
 
-def _names(said: str) -> str:
+def _rejection_code(error: Rejected) -> str:
+    """GitHub's 422 has no code of its own, so its text is read; here only.
+
+    Source: https://docs.github.com/rest/actions/workflows#create-a-workflow-dispatch-event
+    """
+    if error.status == 404:
+        return "no_workflow"
+    if error.status != 422:
+        return error.code
+    found = (code for code, pattern in _REASONS.items() if pattern.search(error.reason))
+    return next(found, "invalid_dispatch")
+
+
+def _dispatched_at(deployment: Deployment, run: Run) -> datetime:
+    name, _, time = run.id.partition("=")
+    # Any other id is from a time when the environment had another mode.
+    return datetime.fromisoformat(time) if name == _DISPATCHED_AT else deployment.started_at
+
+
+def _input_names(reason: str) -> str:
     """Of `Unexpected inputs provided: ["size", "deployment_id"]`."""
     try:
-        names = json.loads(said.partition(": ")[2])
+        names = json.loads(reason.partition(": ")[2])
     except ValueError:
         names = None
     if not isinstance(names, list):
-        return said
+        return reason
     return ", ".join(f"'{name}'" for name in names)

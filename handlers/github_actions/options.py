@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from handlers import contract
-from handlers.option_types import Duration
-from handlers.placeholders import Template
+from handlers.options import Duration, Template
 
-MOST_INPUTS = 25
-_OF_DISPATCH = ("ref", "inputs", "correlation")
+MAX_INPUTS = 25
+_DISPATCH_OPTIONS = ("ref", "inputs", "correlation")
 
 
 def _file(name: str) -> str:
@@ -49,7 +48,7 @@ class GitHubActionsOptions(contract.Options):
     mode: Literal["watch", "dispatch"] = "watch"
     """Whether to follow workflows `on: deployment`, or to start one that has workflow_dispatch."""
     workflow: Annotated[str, AfterValidator(_file)] | None = None
-    """The name of the workflow's file. With `watch`: no others are looked at."""
+    """The name of the workflow's file. With `watch`: all others are ignored."""
     ref: _Public = "{ref}"
     """With `dispatch`: the branch or tag whose workflow is run."""
     inputs: dict[_Input, _Public] = Field(default_factory=dict)
@@ -64,7 +63,7 @@ class GitHubActionsOptions(contract.Options):
     @model_validator(mode="after")
     def _fits(self) -> "GitHubActionsOptions":
         if self.mode == "watch":
-            if given := [name for name in _OF_DISPATCH if name in self.model_fields_set]:
+            if given := [name for name in _DISPATCH_OPTIONS if name in self.model_fields_set]:
                 raise ValueError(f"{', '.join(given)}: only with 'mode: dispatch'")
             return self
         if self.workflow is None:
@@ -76,9 +75,9 @@ class GitHubActionsOptions(contract.Options):
                 f"the input '{self.correlation}' is filled with the deployment's ID; leave it out"
                 " of 'inputs', or name another in 'correlation'"
             )
-        if len(self.inputs) >= MOST_INPUTS:
+        if len(self.inputs) >= MAX_INPUTS:
             raise ValueError(
-                f"GitHub takes {MOST_INPUTS} inputs, of which '{self.correlation}' is one; here are"
+                f"GitHub takes {MAX_INPUTS} inputs, of which '{self.correlation}' is one; here are"
                 f" {len(self.inputs)} more"
             )
         return self

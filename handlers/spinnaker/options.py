@@ -12,10 +12,20 @@ from pydantic import AfterValidator, Field, model_validator
 
 from handlers import contract
 from handlers.http import tls_context
-from handlers.option_types import BaseUrl, Duration, File, Text
-from handlers.placeholders import Template
-from handlers.spinnaker.event import EXPRESSION, STANDARD_PARAMETERS
+from handlers.options import BaseUrl, Duration, File, Template, Text
 
+# What Orca evaluates.
+EXPRESSION = "${"
+STANDARD_PARAMETERS = (
+    "owner",
+    "repo",
+    "deployment_id",
+    "ref",
+    "sha",
+    "environment",
+    "report_url",
+    "report_token",
+)
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(hours=1)
 
 
@@ -37,7 +47,7 @@ def _bounded(duration: timedelta) -> timedelta:
 
 def _free(parameters: dict[str, str]) -> dict[str, str]:
     if taken := sorted(parameters.keys() & set(STANDARD_PARAMETERS)):
-        raise ValueError(f"'{taken[0]}' is set by the relay; take another name")
+        raise ValueError(f"'{taken[0]}' is set by the relay; use another name")
     for text in (*parameters, *parameters.values()):
         if EXPRESSION in text:
             raise ValueError(f"'{text}' contains '{EXPRESSION}', which Spinnaker would evaluate")
@@ -55,7 +65,7 @@ class SpinnakerOptions(contract.Options):
     source: _Segment | None = None
     """The source of the pipelines' webhook trigger."""
     application: _Segment | None = None
-    """Of the pipeline; with `source`: the only one in which pipelines are looked for."""
+    """Of the pipeline; with `source`: the only one in which pipelines are searched."""
     pipeline: _Segment | None = None
     """The name or ID of the pipeline to run."""
     deck: BaseUrl | None = None

@@ -1,4 +1,4 @@
-"""How Spinnaker's executions stand, in GitHub's states and in words for people.
+"""The states of Spinnaker's executions as GitHub's, with descriptions for people.
 
 Source: https://github.com/spinnaker/orca, ExecutionStatus.java and CompleteExecutionHandler.kt
 """
@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 from handlers.contract import Run, State
 from handlers.spinnaker.gate import Execution, Stage
+from handlers.text import one_line, redacted
 
-LONGEST_NAME, LONGEST_MESSAGE = 40, 100
+MAX_NAME, MAX_MESSAGE = 40, 100
 
 STATUSES = {
     "NOT_STARTED": (State.QUEUED, "not started yet in Spinnaker"),
@@ -26,50 +27,50 @@ STATUSES = {
     "CANCELED": (State.ERROR, "canceled in Spinnaker"),
     "SKIPPED": (State.ERROR, "skipped in Spinnaker: nothing was run"),
 }
-# The one that is spoken of, where several pipelines run for one deployment.
-_FOREMOST = (State.IN_PROGRESS, State.QUEUED, State.FAILURE, State.ERROR, State.SUCCESS)
+# Which of several pipelines of one deployment is described.
+_PRECEDENCE = (State.IN_PROGRESS, State.QUEUED, State.FAILURE, State.ERROR, State.SUCCESS)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ExecutionState:
     """One execution, as people should see it."""
 
     state: State
-    words: str = ""
+    description: str = ""
     name: str = ""
     url: str = ""
     held: bool = False
 
 
-def standing(execution: Execution, before: State, url: str, secret: str) -> Standing:
-    """`before` is the state so far; `secret` must not show in the words."""
+def execution_state(execution: Execution, previous: State, url: str, secret: str) -> ExecutionState:
+    """`previous` is the state so far; `secret` is hidden in the description."""
     unknown = f"Spinnaker says '{execution.status}', which the relay does not know"
-    state, words = STATUSES.get(execution.status, (_open(before), unknown))
-    words = _detail(execution).replace(secret, "***") or words
+    state, description = STATUSES.get(execution.status, (_open(previous), unknown))
+    description = redacted(_detail(execution), [secret]) or description
     held = execution.status == "RUNNING" and _is_held(execution)
-    return Standing(state, words, _short(execution.name), url, held)
+    return ExecutionState(state, description, _short(execution.name), url, held)
 
 
-def gone(id_: str) -> Standing:
-    return Standing(State.ERROR, f"vanished: Spinnaker has no execution {id_} any more")
+def vanished(id_: str) -> ExecutionState:
+    return ExecutionState(State.ERROR, f"vanished: Spinnaker has no execution {id_} any more")
 
 
-def combined(standings: Sequence[Standing], before: Run, id_: str) -> Run:
+def combined(states: Sequence[ExecutionState], previous: Run, id_: str) -> Run:
     """Of all pipelines of one deployment: open as long as one of them is, else the worst."""
-    foremost = min(standings, key=lambda s: (_FOREMOST.index(s.state), not s.words))
-    still_open = [s for s in standings if not s.state.final]
-    state = foremost.state
-    if still_open and len(still_open) < len(standings):
+    shown = min(states, key=lambda s: (_PRECEDENCE.index(s.state), not s.description))
+    still_open = [s for s in states if not s.state.final]
+    state = shown.state
+    if still_open and len(still_open) < len(states):
         state = State.IN_PROGRESS
-    if state is State.QUEUED and before.state is State.IN_PROGRESS:
-        state = before.state
-    words = foremost.words
-    if len(standings) > 1:
-        count = f"{len(standings)} pipelines matched"
+    if state is State.QUEUED and previous.state is State.IN_PROGRESS:
+        state = previous.state
+    description = shown.description
+    if len(states) > 1:
+        count = f"{len(states)} pipelines matched"
         count += f", {len(still_open)} not ended" if still_open else ""
-        words = f"{count}; '{foremost.name}': {words}" if words else count
+        description = f"{count}; '{shown.name}': {description}" if description else count
     held = any(one.held for one in still_open)
-    return Run(id_, state, foremost.url or before.url, words, held=held)
+    return Run(id_, state, shown.url or previous.url, description, held=held)
 
 
 def page(deck: str | None, application: str | None, id_: str = "") -> str:
@@ -80,12 +81,12 @@ def page(deck: str | None, application: str | None, id_: str = "") -> str:
     return f"{executions}/details/{id_}" if id_ else executions
 
 
-def _open(before: State) -> State:
-    return State.IN_PROGRESS if before.final else before
+def _open(previous: State) -> State:
+    return State.IN_PROGRESS if previous.final else previous
 
 
 def _detail(execution: Execution) -> str:
-    """More than the status says."""
+    """What is known beyond the status."""
     stages = execution.stages or []
     match execution.status:
         case "RUNNING" if _is_held(execution):
@@ -94,30 +95,30 @@ def _detail(execution: Execution) -> str:
             ignored = _name_of(stages, "FAILED_CONTINUE", "STOPPED")
             return f"succeeded, although stage '{ignored}' failed" if ignored else ""
         case "TERMINAL":
-            return _why_failed(execution, stages)
+            return _failure(execution, stages)
         case "CANCELED":
             by = f" by {_short(execution.canceled_by)}" if execution.canceled_by else ""
-            return f"canceled in Spinnaker{by}{_if_short(execution.reason)}"
+            return f"canceled in Spinnaker{by}{_suffix(execution.reason)}"
     return ""
 
 
 def _is_held(execution: Execution) -> bool:
-    return any(_asks(stage) for stage in execution.stages or ())
+    return any(_waits_for_judgment(stage) for stage in execution.stages or ())
 
 
-def _asks(stage: Stage) -> bool:
+def _waits_for_judgment(stage: Stage) -> bool:
     return stage.type == "manualJudgment" and stage.status == "RUNNING"
 
 
-def _why_failed(execution: Execution, stages: Sequence[Stage]) -> str:
+def _failure(execution: Execution, stages: Sequence[Stage]) -> str:
     name = _name_of(stages, "TERMINAL")
     messages = [_message(stage) for stage in stages if stage.status == "TERMINAL"]
-    why = next(filter(None, map(_if_short, messages)), "") or _if_short(execution.reason)
-    return f"stage '{name}' failed{why}" if name else f"failed in Spinnaker{why}"
+    reason = next(filter(None, map(_suffix, messages)), "") or _suffix(execution.reason)
+    return f"stage '{name}' failed{reason}" if name else f"failed in Spinnaker{reason}"
 
 
 def _name_of(stages: Sequence[Stage], *statuses: str) -> str:
-    """Of the first with such a status; one that people have made rather than a part of it."""
+    """Of the first stage with such a status; stages made by people come before their parts."""
     found = sorted((s for s in stages if s.status in statuses), key=lambda s: s.parent is not None)
     return _short(found[0].name or found[0].type) if found else ""
 
@@ -133,15 +134,11 @@ def _message(stage: Stage) -> str | None:
     return first if isinstance(first, str) else None
 
 
-def _if_short(text: str | None) -> str:
-    plain = _plain(text)
-    return f": {plain}" if 0 < len(plain) <= LONGEST_MESSAGE else ""
+def _suffix(text: str | None) -> str:
+    """Left out if it is too long to be shown whole."""
+    line = one_line(text or "")
+    return f": {line}" if 0 < len(line) <= MAX_MESSAGE else ""
 
 
 def _short(text: str | None) -> str:
-    plain = _plain(text)
-    return plain if len(plain) <= LONGEST_NAME else f"{plain[: LONGEST_NAME - 1]}…"
-
-
-def _plain(text: str | None) -> str:
-    return "".join(c for c in " ".join((text or "").split()) if c.isprintable())
+    return one_line(text or "", MAX_NAME)

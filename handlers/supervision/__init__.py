@@ -1,4 +1,4 @@
-"""What supervise.py is made of, and how the relay reads what it leaves.
+"""The parts of supervise.py, and how the relay reads the files that it writes.
 
-Only the standard library, here and in redaction.py: supervise.py runs without site-packages.
+Standard library only, as in text.py and durations.py: supervise.py runs without site-packages.
 """

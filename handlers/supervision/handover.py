@@ -1,6 +1,6 @@
 """Starts a supervisor and hands it its order.
 
-Errors: `OSError` if that did not work; the supervisor may still have got the order.
+Errors: `OSError` if that failed; the supervisor may still have received the order.
 """
 
 import json
@@ -12,35 +12,38 @@ from pathlib import Path
 
 from handlers.supervision.rundir import Order
 
-PATIENCE = 10.0  # seconds
+REPLY_TIMEOUT = 10.0  # seconds
 
 _PROGRAM = Path(__file__).parents[1] / "supervise.py"
 _COMMAND = [sys.executable, "-I", "-S", "-X", "utf8", str(_PROGRAM)]
-_FOR_THE_LOADER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_LOADER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _children: set[subprocess.Popen[bytes]] = set()
 
 
 def hand_over(order: Order) -> None:
-    """Returns once the run has somebody who looks after it, this supervisor or an earlier one."""
+    """Returns once the run has a supervisor, this one or an earlier one."""
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
             _start(theirs)
-        ours.settimeout(PATIENCE)
+        ours.settimeout(REPLY_TIMEOUT)
         try:
             ours.sendall(json.dumps(order._asdict()).encode())
             ours.shutdown(socket.SHUT_WR)
-            answer = ours.recv(4096).decode()
+            reply = ours.recv(65536)
         except TimeoutError as error:
-            raise OSError(f"its supervisor did not answer within {PATIENCE:.0f} s") from error
-    if answer not in ("ready", "taken"):
-        raise OSError(answer.removeprefix("failed: ") or "its supervisor died")
+            raise OSError(f"its supervisor did not answer within {REPLY_TIMEOUT:.0f} s") from error
+    if not reply:
+        raise OSError("its supervisor died")
+    result = json.loads(reply)
+    if result["code"] == "failed":
+        raise OSError(result["message"])
 
 
 def _start(stream: socket.socket) -> None:
     # Neither the relay's secrets, which the command could read in /proc, nor asyncio's
     # subprocesses, which are killed when their loop goes.
-    environ = {name: os.environ[name] for name in _FOR_THE_LOADER if name in os.environ}
+    environ = {name: os.environ[name] for name in _LOADER_VARIABLES if name in os.environ}
     child = subprocess.Popen(  # noqa: S603 - our own program
         _COMMAND,
         env=environ,
@@ -53,7 +56,7 @@ def _start(stream: socket.socket) -> None:
 
 
 def reap() -> None:
-    """Let go of the supervisors of this process that have ended; else they stay as zombies."""
+    """Forget the supervisors of this process that have ended; else they stay as zombies."""
     for child in list(_children):
         if child.poll() is not None:
             _children.discard(child)

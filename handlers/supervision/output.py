@@ -7,19 +7,18 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from handlers.redaction import Redactor
+from handlers.text import Redactor, one_line, web_url
 
 KEPT_END = 16 * 1024
 LONGEST_LINE = 4 * 1024  # of those searched for the marker
-URL = r"(?i:https?)://[!-~]{1,2000}"
 
 _MARKER = b"::environment_url::"
-_MARKED_URL = re.compile(rb"^%b(%b)[ \t\r]*$" % (_MARKER, URL.encode()), re.M)
+_MARKED_URL = re.compile(rb"^%b(\S+)[ \t\r]*$" % _MARKER, re.M)
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)")
 
 
 class Output:
-    """Written to as it comes, so that the file can be followed while the command runs."""
+    """Written without buffering, so that the file can be read while the command runs."""
 
     def __init__(self, path: Path, limit: int, secrets: Iterable[str]) -> None:
         self._file = path.open("wb", buffering=0)
@@ -31,11 +30,11 @@ class Output:
         self.environment_url = ""
 
     def write(self, data: bytes) -> None:
-        self._take(self._redactor.feed(data))
+        self._append(self._redactor.feed(data))
 
     def close(self) -> None:
-        self._take(self._redactor.finish())
-        self._look_for_url(b"\n")
+        self._append(self._redactor.finish())
+        self._find_url(b"\n")
         beyond = self._size - self._limit
         if beyond > len(self._end):
             self._keep(b"\n[... %b bytes left out ...]\n" % f"{beyond - len(self._end):,}".encode())
@@ -44,18 +43,16 @@ class Output:
         self._file.close()
 
     def last_line(self) -> str:
-        """The last line that says something, as plain text."""
+        """The last line that is not blank, as plain text."""
         text = _ESCAPE_SEQUENCE.sub("", self._end.decode(errors="replace"))
-        lines = (
-            "".join(filter(str.isprintable, line)).strip() for line in reversed(text.splitlines())
-        )
+        lines = (one_line(line) for line in reversed(text.splitlines()))
         return next(filter(None, lines), "")
 
-    def _take(self, data: bytes) -> None:
+    def _append(self, data: bytes) -> None:
         self._keep(data[: max(0, self._limit - self._size)])
         self._size += len(data)
         self._end = (self._end + data)[-KEPT_END:]
-        self._look_for_url(data)
+        self._find_url(data)
 
     def _keep(self, data: bytes) -> None:
         try:
@@ -64,10 +61,11 @@ class Output:
         except OSError:
             self._limit = self._size  # a full disk costs the output, not the deployment
 
-    def _look_for_url(self, data: bytes) -> None:
+    def _find_url(self, data: bytes) -> None:
         lines, _, rest = (self._line + data).rpartition(b"\n")
         if _MARKER in lines:  # the expression alone would take seconds for 100 MB
             for match in _MARKED_URL.finditer(lines):
-                self.environment_url = match[1].decode()
-        # A line that is too long is searched no more: what is left of it begins with a NUL.
+                url = web_url(match[1].decode(errors="replace"))
+                self.environment_url = url or self.environment_url
+        # The rest of a line that is too long is not searched: the NUL prevents a match.
         self._line = rest if len(rest) <= LONGEST_LINE else b"\0"

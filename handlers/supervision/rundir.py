@@ -6,24 +6,60 @@
     output      see output.py
     end         {"state", "description", "environment_url"}, written before the lock is let go
 
-An update of the relay meets directories that the version before it wrote: names may be added here,
-not changed.
+An updated relay reads directories that the previous version wrote: names may be added here, not
+changed.
 """
 
 import fcntl
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from handlers.supervision.processes import started
+_PROC = Path("/proc")
+_HAS_PROC = (_PROC / "self/stat").exists()  # Linux
+
+# Fields of proc_pid_stat(5), counted from the one after the name.
+_STATE, _GROUP, _BEGAN = 0, 2, 19
+
+
+def started(pid: int) -> str | None:
+    """When the process began, which tells it from a later one with the same pid."""
+    if not _HAS_PROC:
+        ps = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
+        answer = subprocess.run(ps, capture_output=True, text=True, check=False)  # noqa: S603
+        return answer.stdout.strip() or None
+    fields = _stat(_PROC / str(pid))
+    boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot} {fields[_BEGAN]}" if fields else None
+
+
+def group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    if not _HAS_PROC:
+        return True
+    # Orphans that have ended stay as zombies for as long as the container's first process likes.
+    members = (_stat(process) for process in _PROC.glob("[0-9]*"))
+    return any(it and it[_GROUP] == str(group) and it[_STATE] not in "ZX" for it in members)
+
+
+def _stat(process: Path) -> list[str]:
+    try:
+        stat = (process / "stat").read_bytes()
+    except OSError:
+        return []
+    return stat.rpartition(b")")[2].decode().split()  # the name may hold any character
 
 
 class Order(NamedTuple):
-    """What the relay hands to a supervisor. It goes through a pipe: it holds secrets.
+    """What a supervisor is to run. It is sent through a socket, as it holds secrets.
 
     `deadline` is in seconds since 1970, `timeout` and `grace` are in seconds, `output_limit` in
     bytes; `environment_url` is the one to report unless the command names another.
@@ -42,7 +78,7 @@ class Order(NamedTuple):
 
 
 def write(directory: Path, name: str, content: Mapping[str, Any]) -> None:
-    """Wholly or not at all, and for good once this returns."""
+    """Whole or not at all, and durable once this returns."""
     draft = directory / f".{name}"
     with draft.open("w") as file:
         json.dump(content, file)
@@ -80,7 +116,7 @@ def supervised(directory: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        # Shared: two who look at once do not take each other for the supervisor.
+        # Shared: two concurrent checks do not take each other for the supervisor.
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

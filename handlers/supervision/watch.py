@@ -16,11 +16,10 @@ import time
 
 from handlers import durations
 from handlers.supervision.output import Output
-from handlers.supervision.processes import group_lives
-from handlers.supervision.rundir import Order
+from handlers.supervision.rundir import Order, group_lives
 
 DRAIN = 2.0  # others may hold the command's output open for as long as they live
-NOTICE = 0.05  # nobody tells when the last one of a group is gone
+GROUP_POLL = 0.05  # nothing signals that the last process of a group is gone
 
 
 def wake_on_signals() -> int:
@@ -50,7 +49,7 @@ class Watch:
         self._kill_at = self._drained_at = math.inf
 
     def follow(self) -> int:
-        """The command's exit code, negative for a signal; `stopped` says why if we ended it."""
+        """The command's exit code, negative for a signal; `stopped` says why we ended it."""
         while not self._over():
             sources = [source for source in (self._wake, self._pipe) if source >= 0]
             ready, _, _ = select.select(sources, [], [], self._pause())
@@ -65,12 +64,12 @@ class Watch:
         return self._pipe < 0 or time.monotonic() >= self._drained_at
 
     def _pause(self) -> float:
-        """How long there is nothing to do unless something is heard."""
+        """Seconds for which there is nothing to do without output or a signal."""
         now = time.monotonic()
         if self._process.returncode is None:
             until = self._kill_at if self.stopped else self._stop_at
         else:
-            until = now + NOTICE if self._group_is_stopping() else self._drained_at
+            until = now + GROUP_POLL if self._group_is_stopping() else self._drained_at
         return min(max(0.0, until - now), 3600.0)
 
     def _read(self) -> None:
@@ -97,6 +96,6 @@ class Watch:
         return self._kill_at < math.inf and group_lives(self._process.pid)
 
     def _signal_group(self, number: int) -> None:
-        # Gone, or run as somebody else (sudo): then there is nothing more that we can do.
+        # Gone, or run as another user (sudo), whose processes we cannot signal.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from handlers import HANDLERS
-from handlers.contract import CanBeAsked
+from handlers.contract import VerifiesAccess
 from handlers.http import Http
 from sandbox.drone.server import Drone
 from sandbox.faults import Fault
@@ -20,8 +20,8 @@ from sandbox.sandbox import Sandbox
 from sandbox.spinnaker.server import Spinnaker
 from sandbox.woodpecker import Woodpecker
 from tests.check.test_check import checked
-from tests.handlers.runs import lent
-from tests.handlers.tools import Says
+from tests.handlers.runs import a_context
+from tests.handlers.tools import FakeTool
 from webhook.check.tools import look_at_tools
 from webhook.config import load as config
 
@@ -141,7 +141,7 @@ async def test_https_where_there_is_none_is_a_fault(check: Check, drone: Drone) 
 
 
 async def test_a_page_for_people_is_a_fault(check: Check) -> None:
-    async with Says() as other:
+    async with FakeTool() as other:
         other.shows_a_page()
         envs = {
             "production": a_drone(other.url),
@@ -197,9 +197,9 @@ async def test_tools_that_hang_are_not_waited_for_one_after_the_other(drone: Dro
         deploy_yml(envs), source="deploy.yml", environ=SECRETS, handler_options=options
     )
     async with aiohttp.ClientSession() as session:
-        workplace = lent(Path("/nowhere"), http=Http(session, timeout=0.3))
+        context = a_context(Path("/nowhere"), http=Http(session, timeout=0.3))
         began = monotonic()
-        findings = await look_at_tools(loaded.envs, workplace, within=0.5)
+        findings = await look_at_tools(loaded.envs, context, within=0.5)
     assert monotonic() - began < 2
     assert {finding.kind for finding in findings} == {"fault"}
     in_time, cut_off = (finding.words for finding in findings)
@@ -270,8 +270,8 @@ async def test_the_readmes_sample_of_a_faulty_file_is_true(store_url: str, tmp_p
     assert told(text) == told("\n".join(sample(1)))
 
 
-@pytest.mark.parametrize("name", [n for n in HANDLERS if issubclass(HANDLERS[n], CanBeAsked)])
+@pytest.mark.parametrize("name", [n for n in HANDLERS if issubclass(HANDLERS[n], VerifiesAccess)])
 def test_a_handler_is_asked_without_a_deployment(name: str) -> None:
     handler: Any = HANDLERS[name]
-    assert asyncio.iscoroutinefunction(handler.ask)
-    assert get_type_hints(handler.ask) == {"return": str}
+    assert asyncio.iscoroutinefunction(handler.verify_access)
+    assert get_type_hints(handler.verify_access) == {"return": str}

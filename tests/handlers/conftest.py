@@ -9,7 +9,7 @@ import pytest
 
 from handlers.http import Http
 from handlers.supervision import rundir
-from tests.handlers.tools import Says
+from tests.handlers.tools import FakeTool
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def http(session: aiohttp.ClientSession) -> Http:
 
 
 @pytest.fixture
-async def tool() -> AsyncIterator[Says]:
+async def tool() -> AsyncIterator[FakeTool]:
     """Modules whose tool is another one have a fixture of that name themselves."""
-    async with Says() as server:
+    async with FakeTool() as server:
         yield server

@@ -12,13 +12,14 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import Deployment, Run, ToolNotReady
-from handlers.drone.handler import Drone as Handler
+from handlers.contract import Deployment, Run
+from handlers.drone import Drone as Handler
 from handlers.drone.options import DroneOptions
+from handlers.errors import NotReady
 from handlers.http import Http
 from sandbox.drone.model import Build, Repo
 from sandbox.drone.server import Drone
-from tests.handlers.runs import a_deployment, lent
+from tests.handlers.runs import a_context, a_deployment
 
 SLUG = "acme/shop"
 SHA = a_deployment().sha
@@ -37,8 +38,8 @@ class World:
     def handler(self, **options: Any) -> Handler:
         """A new one each time, as in another process."""
         given = {"url": self.drone.url, "token": self.drone.token} | options
-        workplace = lent(Path("/nowhere"), http=self.http)
-        return Handler(DroneOptions.model_validate(given), workplace)
+        context = a_context(Path("/nowhere"), http=self.http)
+        return Handler(DroneOptions.model_validate(given), context)
 
     def built(self, status: str = "success", sha: str = SHA, **facts: Any) -> Build:
         return self.drone.add_build(SLUG, sha, status=status, **facts)
@@ -47,7 +48,7 @@ class World:
         return self.drone.builds(SLUG, "promote")
 
     def posts(self) -> list[str]:
-        """What was asked of Drone that changes something."""
+        """Calls to Drone that change something."""
         return [call.path for call in self.drone.calls if call.method != "GET"]
 
     def page(self, build: Build) -> str:
@@ -62,23 +63,23 @@ async def a_world(*, takes: float | None = 0.05, timeout: float = 10) -> AsyncIt
 
 async def ended(handler: Handler, deployment: Deployment, run: Run) -> list[Run]:
     """All that is seen of a run from here to its end."""
-    seen = [run]
+    found = [run]
     deadline = monotonic() + 10
-    while not seen[-1].state.final:
+    while not found[-1].state.final:
         assert monotonic() < deadline, "the run did not end"
         await asyncio.sleep(0.005)
-        seen.append(await handler.check(deployment, seen[-1]))
-    return seen
+        found.append(await handler.check(deployment, found[-1]))
+    return found
 
 
 async def waits(handler: Handler, deployment: Deployment) -> str:
-    """The words of a start for which it is too early."""
-    with pytest.raises(ToolNotReady) as caught:
+    """The message of a start that is too early."""
+    with pytest.raises(NotReady) as caught:
         await handler.start(deployment)
     return str(caught.value)
 
 
-def asked_ago(**ago: float) -> Deployment:
+def started_ago(**ago: float) -> Deployment:
     """A deployment that was started so long ago."""
     then = datetime.now(UTC) - timedelta(**ago)
     return a_deployment(

@@ -12,11 +12,11 @@ from typing import Any
 import aiohttp
 
 from handlers.contract import Deployment, Run
-from handlers.github_actions.handler import GitHubActions, GitHubActionsOptions
+from handlers.github_actions import GitHubActions, GitHubActionsOptions
 from sandbox.github_actions.model import Job, Workflow, WorkflowRun
 from sandbox.github_actions.server import Actions
 from sandbox.sandbox import REPOSITORY, Sandbox
-from tests.handlers.runs import a_deployment, lent
+from tests.handlers.runs import a_context, a_deployment
 from webhook.github.client import GitHub
 from webhook.github.handler_api import ToolsGitHub
 from webhook.settings import Settings
@@ -39,7 +39,7 @@ class OnGitHub:
         if options.get("mode") != "dispatch":
             options = {"status_within": "0s", **options}
         given = GitHubActionsOptions.model_validate(options)
-        return GitHubActions(given, lent(Path("/none"), github=self.api))
+        return GitHubActions(given, a_context(Path("/none"), github=self.api))
 
     def workflow(self, file: str = "deploy.yml", *jobs: Job, **more: Any) -> Workflow:
         """One `on: deployment` whose title has the deployment's id, unless `more` changes that."""

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, TypeVar, cast
 
 from handlers.command import Command, CommandOptions
-from handlers.contract import Deployment, GitHubApi, Report, Run, Workplace
+from handlers.contract import Deployment, GitHubApi, HandlerContext, ReportCredentials, Run
 from handlers.http import Http
 from handlers.supervision import rundir
 
@@ -37,7 +37,7 @@ def a_deployment(*, lasting: float = 60, **facts: Any) -> Deployment:
         created_at=datetime.now(UTC) - timedelta(seconds=1),
         timeout=timeout,
         deadline=datetime.now(UTC) + timeout,
-        report=Report(
+        report=ReportCredentials(
             url="https://relay.example/api/v3/repos/acme/shop/deployments/1234567890/statuses",
             api="https://relay.example/api/v3",
             token="grt_a-token-for-one-deployment",
@@ -46,16 +46,16 @@ def a_deployment(*, lasting: float = 60, **facts: Any) -> Deployment:
     return replace(deployment, **facts)
 
 
-def lent(
+def a_context(
     data_dir: Path,
     environ: Mapping[str, str] | None = None,
     secrets: frozenset[str] = frozenset(),
     *,
     http: Http | None = None,
     github: GitHubApi | None = None,
-) -> Workplace:
+) -> HandlerContext:
     """What the relay lends to a handler; calls to the outside only where the test gives them."""
-    return Workplace(
+    return HandlerContext(
         data_dir=data_dir,
         environ=environ or {},
         secrets=secrets,
@@ -67,10 +67,10 @@ def lent(
 def a_command(data_dir: Path, run: list[str] | str, **more: Any) -> Impatient:
     """A handler for an argv, or for a script of the shell."""
     environ = more.pop("environ", os.environ)
-    workplace = lent(data_dir, environ, frozenset(more.pop("secrets", ())))
+    context = a_context(data_dir, environ, frozenset(more.pop("secrets", ())))
     argv = ["sh", "-c", run, "sh"] if isinstance(run, str) else run
     options = CommandOptions.model_validate({"run": argv, **more}, context={"environ": environ})
-    return Impatient(options, workplace)
+    return Impatient(options, context)
 
 
 async def eventually(condition: Callable[[], T], within: float = 15) -> T:

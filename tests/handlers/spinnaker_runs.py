@@ -12,11 +12,11 @@ import aiohttp
 
 from handlers.contract import Deployment, Run
 from handlers.http import Http
-from handlers.spinnaker.handler import Spinnaker as Handler
+from handlers.spinnaker import Spinnaker as Handler
 from handlers.spinnaker.options import SpinnakerOptions
 from sandbox.spinnaker.model import Execution
 from sandbox.spinnaker.server import Spinnaker
-from tests.handlers.runs import a_deployment, lent
+from tests.handlers.runs import a_context, a_deployment
 
 SOURCE = "github-deployment"
 CONSTRAINTS = {
@@ -48,7 +48,7 @@ class World:
         way = {} if "pipeline" in options or "source" in options else {"source": SOURCE}
         given = {"url": self.spinnaker.url} | way | options
         return Handler(
-            SpinnakerOptions.model_validate(given), lent(Path("/nowhere"), http=self.http)
+            SpinnakerOptions.model_validate(given), a_context(Path("/nowhere"), http=self.http)
         )
 
     async def follow(self, handler: Handler, run: Run, deployment: Deployment | None = None) -> Run:
@@ -85,7 +85,7 @@ class World:
             await asyncio.sleep(0.005)
 
     def posts(self) -> int:
-        """How often Spinnaker was asked to start something."""
+        """Calls to Spinnaker that start something."""
         return len([call for call in self.spinnaker.calls if call.method == "POST"])
 
 

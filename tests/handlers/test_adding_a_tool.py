@@ -23,7 +23,7 @@ SHOWN = [
     "handlers/woodpecker.py",
     "sandbox/woodpecker.py",
     "tests/handlers/test_woodpecker.py",
-    "tests/handlers/test_woodpecker_trouble.py",
+    "tests/handlers/test_woodpecker_failures.py",
 ]
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S)
 
@@ -43,7 +43,7 @@ def test_what_the_page_shows_is_in_the_files(block: str) -> None:
 
 
 def test_the_page_leaves_out_nothing_of_the_handler() -> None:
-    _, _, code = HANDLER.partition("from handlers.placeholders import Template, fill\n")
+    _, _, code = HANDLER.partition("from handlers.options import BaseUrl, Template, Text, fill\n")
     assert code
     left = plain(code)
     for block in BLOCKS:
@@ -62,11 +62,11 @@ def lines_of_code(text: str) -> int:
 
 
 def test_the_page_says_how_long_the_handler_is() -> None:
-    _, _, code = HANDLER.partition("from handlers.placeholders import Template, fill\n")
+    _, _, code = HANDLER.partition("from handlers.options import BaseUrl, Template, Text, fill\n")
     [of_the_class] = re.findall(r"^class Woodpecker:\n(?:(?:    .*)?\n)+", code, re.M)
-    said = re.search(r"Its class has (\d+) lines\sof code, .*? have (\d+) more", PAGE, re.S)
-    assert said
-    class_, around = int(said[1]), int(said[2])
+    stated = re.search(r"Its class has (\d+) lines\sof code, .*? have (\d+) more", PAGE, re.S)
+    assert stated
+    class_, around = int(stated[1]), int(stated[2])
     assert (lines_of_code(of_the_class), lines_of_code(code)) == (class_, class_ + around)
     assert class_ <= 60
 
@@ -92,13 +92,13 @@ def test_the_example_loads() -> None:
     assert "a-token" not in repr(options)
 
 
-def test_what_is_wrong_is_said_as_the_page_says() -> None:
+def test_what_is_wrong_is_reported_as_the_page_says() -> None:
     wrong = re.sub(r" +token: .*\n", "", example()).replace("https://ci", "ci")
     wrong = wrong.replace("REGION", "event")
     with pytest.raises(ConfigErrors) as caught:
         load(wrong)
-    [said] = re.findall(r"^```\n(deploy\.yml:.*?)\n```$", PAGE, re.M | re.S)
-    assert str(caught.value) == said
+    [stated] = re.findall(r"^```\n(deploy\.yml:.*?)\n```$", PAGE, re.M | re.S)
+    assert str(caught.value) == stated
 
 
 def test_the_registry_has_it() -> None:

@@ -134,13 +134,13 @@ async def test_the_command_sees_only_the_environment_it_was_given(data_dir: Path
     )
     await done(handler, a_deployment(payload={"né": 'a"\nb'}))
     lines = (await output_of(handler)).decode().removesuffix("\0").split("\0")
-    seen = dict(line.split("=", 1) for line in lines)
-    assert json.loads(seen.pop("DEPLOYMENT_PAYLOAD")) == {"né": 'a"\nb'}
-    assert seen.pop("DEPLOYMENT_REPORT_URL").endswith("/deployments/1234567890/statuses")
-    assert seen.pop("DEPLOYMENT_REPORT_API") == "https://relay.example/api/v3"
-    assert seen.pop("DEPLOYMENT_REPORT_TOKEN") == "***"  # hidden in the output
+    found = dict(line.split("=", 1) for line in lines)
+    assert json.loads(found.pop("DEPLOYMENT_PAYLOAD")) == {"né": 'a"\nb'}
+    assert found.pop("DEPLOYMENT_REPORT_URL").endswith("/deployments/1234567890/statuses")
+    assert found.pop("DEPLOYMENT_REPORT_API") == "https://relay.example/api/v3"
+    assert found.pop("DEPLOYMENT_REPORT_TOKEN") == "***"  # hidden in the output
     del environ["OTHER"]
-    assert seen == environ | {
+    assert found == environ | {
         "DEPLOYMENT_ID": "1234567890",
         "DEPLOYMENT_ENVIRONMENT": "production",
         "DEPLOYMENT_REF": "main",
@@ -207,7 +207,7 @@ async def test_what_holds_the_pipe_open_does_not_hold_up_the_run(data_dir: Path)
 
 
 @pytest.mark.parametrize(
-    ("content", "mode", "words"),
+    ("content", "mode", "message"),
     [
         (None, 0, "the command './deploy' is not there"),
         ("#!/bin/sh\n", 0o644, "the command './deploy' is not executable"),
@@ -216,14 +216,14 @@ async def test_what_holds_the_pipe_open_does_not_hold_up_the_run(data_dir: Path)
     ],
 )
 async def test_a_command_that_cannot_be_started_is_an_error(
-    data_dir: Path, content: str | None, mode: int, words: str
+    data_dir: Path, content: str | None, mode: int, message: str
 ) -> None:
     if content is not None:
         (data_dir / "deploy").write_text(content)
         (data_dir / "deploy").chmod(mode)
     handler = a_command(data_dir, ["./deploy"], cwd=str(data_dir))
     run = await handler.start(a_deployment())
-    assert (run.state, run.description[: len(words)]) == (State.ERROR, words)
+    assert (run.state, run.description[: len(message)]) == (State.ERROR, message)
     assert await handler.find(a_deployment()) == run
 
 

@@ -8,12 +8,13 @@ from pydantic import ValidationError
 
 from handlers import HANDLERS
 from handlers.command import Command
-from handlers.contract import Handler, KeepsOutput, ToolRejected
-from tests.handlers.runs import a_command, a_deployment, lent
+from handlers.contract import Handler, KeepsOutput
+from handlers.errors import Rejected
+from tests.handlers.runs import a_command, a_context, a_deployment
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({}, "run\n  Field required"),
         ({"run": []}, "at least 1 item"),
@@ -29,54 +30,54 @@ from tests.handlers.runs import a_command, a_deployment, lent
         ({"run": ["x"], "shell": True}, "Extra inputs are not permitted"),
     ],
 )
-def test_options_that_cannot_work_are_refused(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_options_that_cannot_work_are_rejected(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         Command.Options.model_validate(options, context={"environ": {"HOME": "/root"}})
 
 
 @pytest.mark.parametrize("name", ["ref", "sha", "environment", "task", "creator", "repo"])
 @pytest.mark.parametrize("character", ["\n", "\0", "\x7f"])
-async def test_control_characters_are_refused(data_dir: Path, name: str, character: str) -> None:
+async def test_control_characters_are_rejected(data_dir: Path, name: str, character: str) -> None:
     handler = a_command(data_dir, ["true"])
     fact: dict[str, Any] = {name: f"a{character}b"}
-    with pytest.raises(ToolRejected, match=f"the {name} contains a control character"):
+    with pytest.raises(Rejected, match=f"the {name} contains a control character"):
         await handler.start(replace(a_deployment(), **fact))
     assert await handler.find(a_deployment()) is None
 
 
 @pytest.mark.parametrize("ref", ["-", "--upload-pack=touch /tmp/x"])
-async def test_a_ref_that_looks_like_an_option_is_refused(data_dir: Path, ref: str) -> None:
-    with pytest.raises(ToolRejected, match="would be read as an option"):
+async def test_a_ref_that_resembles_an_option_is_rejected(data_dir: Path, ref: str) -> None:
+    with pytest.raises(Rejected, match="would be read as an option"):
         await a_command(data_dir, ["true"]).start(a_deployment(ref=ref))
 
 
-async def test_a_missing_payload_key_is_refused(data_dir: Path) -> None:
-    with pytest.raises(ToolRejected, match="payload has no 'region'"):
+async def test_a_missing_payload_key_is_rejected(data_dir: Path) -> None:
+    with pytest.raises(Rejected, match="payload has no 'region'"):
         await a_command(data_dir, ["true", "{payload.region}"]).start(a_deployment())
 
 
-async def test_an_address_that_is_none_is_refused(data_dir: Path) -> None:
+async def test_an_address_that_is_none_is_rejected(data_dir: Path) -> None:
     handler = a_command(data_dir, ["true"], environment_url="{payload.url}")
-    with pytest.raises(ToolRejected, match="'javascript:alert' is not an http address"):
+    with pytest.raises(Rejected, match="'javascript:alert' is not an http address"):
         await handler.start(a_deployment(payload={"url": "javascript:alert"}))
 
 
 async def test_a_missing_directory_is_named(data_dir: Path) -> None:
     handler = a_command(data_dir, ["true"], cwd=str(data_dir / "gone"))
-    with pytest.raises(ToolRejected, match=f"the directory '{data_dir}/gone' is not there"):
+    with pytest.raises(Rejected, match=f"the directory '{data_dir}/gone' is not there"):
         await handler.start(a_deployment())
     assert await handler.find(a_deployment()) is None
 
 
 async def test_nothing_is_started_after_the_deadline(data_dir: Path) -> None:
     handler = a_command(data_dir, ["true"])
-    with pytest.raises(ToolRejected, match="the time for it was over"):
+    with pytest.raises(Rejected, match="the deployment timed out before"):
         await handler.start(a_deployment(deadline=datetime.now(UTC) - timedelta(seconds=1)))
 
 
 def test_the_command_handler_keeps_the_contract(data_dir: Path) -> None:
     options = HANDLERS["command"].Options.model_validate({"run": ["true"]}, context={"environ": {}})
-    handler: Handler = HANDLERS["command"](options, lent(data_dir))
+    handler: Handler = HANDLERS["command"](options, a_context(data_dir))
     also: Handler = a_command(data_dir, ["true"])
     assert isinstance(handler, KeepsOutput)
     assert isinstance(also, KeepsOutput)

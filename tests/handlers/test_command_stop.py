@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from handlers.contract import State
-from handlers.supervision.processes import group_lives
+from handlers.supervision.rundir import group_lives
 from tests.handlers.runs import (
     Impatient,
     a_command,
@@ -39,12 +39,12 @@ async def child_of(data_dir: Path) -> int:
     return int((data_dir / "pid").read_text())
 
 
-async def test_a_command_that_takes_too_long_is_told_to_end(data_dir: Path) -> None:
+async def test_a_command_that_takes_too_long_is_stopped(data_dir: Path) -> None:
     leaders = {"silent": STAY, "polite": POLITE}
-    await gather(*(is_told_to_end(data_dir / name, leader) for name, leader in leaders.items()))
+    await gather(*(is_stopped(data_dir / name, leader) for name, leader in leaders.items()))
 
 
-async def is_told_to_end(data_dir: Path, leader: str) -> None:
+async def is_stopped(data_dir: Path, leader: str) -> None:
     handler = a_command(data_dir, leader)
     handler.grace = timedelta(seconds=10)
     began = monotonic()

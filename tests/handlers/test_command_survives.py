@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from handlers.contract import State, ToolUnavailable
+from handlers.contract import State
+from handlers.errors import Unavailable
 from handlers.supervision import rundir
 from tests.handlers.runs import (
     a_command,
@@ -44,13 +45,13 @@ def a_worker(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         worker.kill()
 
 
-def tell(worker: subprocess.Popen[str], words: str) -> None:
+def tell(worker: subprocess.Popen[str], message: str) -> None:
     assert worker.stdin
-    worker.stdin.write(f"{words}\n")
+    worker.stdin.write(f"{message}\n")
     worker.stdin.flush()
 
 
-async def answer(worker: subprocess.Popen[str]) -> str:
+async def response(worker: subprocess.Popen[str]) -> str:
     assert worker.stdout
     return (await asyncio.to_thread(worker.stdout.readline)).strip()
 
@@ -59,7 +60,7 @@ async def started_by_a_worker(data_dir: Path, script: str) -> None:
     """A worker starts the script and is then killed."""
     with a_worker("start", str(data_dir), script) as worker:
         tell(worker, "go")
-        assert [await answer(worker), await answer(worker)] == ["prepared", "in_progress"]
+        assert [await response(worker), await response(worker)] == ["prepared", "in_progress"]
 
 
 async def test_a_killed_worker_finds_the_run_again(data_dir: Path) -> None:
@@ -74,7 +75,7 @@ async def test_a_killed_worker_finds_the_run_again(data_dir: Path) -> None:
     assert count(data_dir) == 1
 
 
-async def test_a_command_that_ends_while_nobody_looks_is_seen_as_ended(data_dir: Path) -> None:
+async def test_a_command_that_ends_between_two_checks_is_found_as_ended(data_dir: Path) -> None:
     await started_by_a_worker(data_dir, f"until [ -e {data_dir}/go ]; do sleep 0.02; done; exit 4")
     supervisor = pid_of(data_dir, "supervisor")
     (data_dir / "go").touch()
@@ -88,10 +89,10 @@ async def test_workers_that_start_at_once_run_it_once(data_dir: Path) -> None:
     arguments = ("start", str(data_dir), f"echo ran >> {data_dir}/count")
     with ExitStack() as stack:
         workers = [stack.enter_context(a_worker(*arguments)) for _ in range(4)]
-        assert {await answer(worker) for worker in workers} == {"prepared"}
+        assert {await response(worker) for worker in workers} == {"prepared"}
         for worker in workers:
             tell(worker, "go")
-        assert {await answer(worker) for worker in workers} <= {"in_progress", "success"}
+        assert {await response(worker) for worker in workers} <= {"in_progress", "success"}
     assert (await ended(a_command(data_dir, ["true"]), a_deployment())).state is State.SUCCESS
     assert count(data_dir) == 1
     assert [path.name for path in (data_dir / "runs").iterdir()] == [str(a_deployment().id)]
@@ -127,7 +128,7 @@ async def test_a_worker_killed_at_any_line_of_its_start_leaves_one_run(tmp_path:
         while ending == "-9":
             line += 1
             tell(worker, f"{line} {tmp_path / str(line)}")
-            ending = await answer(worker)
+            ending = await response(worker)
             another.append(asyncio.create_task(comes_back(tmp_path / str(line))))
         await asyncio.gather(*another)
     assert ending == "0"
@@ -230,10 +231,12 @@ async def test_drafts_of_supervisors_that_were_killed_are_removed(data_dir: Path
     assert not left.exists()
 
 
-async def test_a_place_where_nothing_can_be_written_is_worth_another_try(data_dir: Path) -> None:
+async def test_a_directory_where_nothing_can_be_written_is_worth_another_try(
+    data_dir: Path,
+) -> None:
     handler = a_command(data_dir, ["true"])
     (data_dir / "runs").touch()
-    with pytest.raises(ToolUnavailable, match=r"could not be started: .*Not a directory"):
+    with pytest.raises(Unavailable, match=r"could not be started: .*Not a directory"):
         await handler.start(a_deployment())
     (data_dir / "runs").unlink()
     assert (await done(handler)).state is State.SUCCESS

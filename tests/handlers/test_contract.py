@@ -1,4 +1,4 @@
-"""Every handler is as the contract asks; whatever is added to HANDLERS is asked the same."""
+"""Every handler follows the contract; whatever is added to HANDLERS is checked, too."""
 
 import inspect
 from datetime import timedelta
@@ -35,7 +35,7 @@ def test_its_options_are_strict_and_refuse_unknown_keys(name: str) -> None:
 
 
 @every_handler
-def test_its_options_are_told_in_the_schema_for_editors(name: str) -> None:
+def test_its_options_are_described_in_the_schema_for_editors(name: str) -> None:
     assert config.json_schema({name: HANDLERS[name].Options})["$schema"]
 
 
@@ -45,7 +45,7 @@ def test_it_says_where_its_runs_live(name: str) -> None:
 
 
 @every_handler
-def test_it_is_looked_at_at_a_sane_pace(name: str) -> None:
+def test_it_is_checked_at_a_sane_pace(name: str) -> None:
     pace = HANDLERS[name].pace
     assert isinstance(pace, Pace)
     assert 0 < pace.least <= pace.most <= 60
@@ -71,10 +71,10 @@ def test_it_can_find_start_check_and_cancel(name: str, act: str) -> None:
 
 
 @every_handler
-def test_it_is_made_of_its_options_and_the_workplace(name: str) -> None:
+def test_it_is_made_of_its_options_and_the_context(name: str) -> None:
     """Nothing else, so that another process can make it anew."""
     parameters = list(inspect.signature(HANDLERS[name].__init__).parameters)
-    assert parameters == ["self", "options", "workplace"]
+    assert parameters == ["self", "options", "context"]
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if issubclass(HANDLERS[n], KeepsOutput)])
@@ -84,9 +84,9 @@ def test_output_is_read_as_bytes_from_an_offset(name: str) -> None:
     assert get_type_hints(handler.read_output) == expected
 
 
-def test_the_contract_asks_for_nothing_that_is_not_looked_at_here() -> None:
-    asked = {name for name in vars(Handler) if not name.startswith("_")}
-    assert asked | set(get_type_hints(Handler)) == {
+def test_the_contract_has_nothing_that_is_not_checked_here() -> None:
+    received = {name for name in vars(Handler) if not name.startswith("_")}
+    assert received | set(get_type_hints(Handler)) == {
         *ACTS,
         "Options",
         "local",

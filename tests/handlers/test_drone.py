@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from handlers.contract import State, ToolRejected, ToolUnsure
+from handlers.contract import State
+from handlers.errors import Rejected, UnknownOutcome
 from sandbox.drone.model import Pipeline
 from sandbox.faults import Fault
 from tests.handlers.drone_runs import OTHER_SHA, SHA, SLUG, World, a_world, ended
@@ -21,7 +22,7 @@ async def world() -> AsyncIterator[World]:
 
 @pytest.fixture
 async def held() -> AsyncIterator[World]:
-    """Builds stay as they are until they are told."""
+    """Builds keep their status until the test changes it."""
     async with a_world(takes=None) as world:
         yield world
 
@@ -30,7 +31,7 @@ async def test_the_build_of_the_commit_is_promoted_and_followed_to_its_end(world
     built = world.built()
     handler, deployment = world.handler(), a_deployment()
     assert await handler.find(deployment) is None
-    seen = await ended(handler, deployment, await handler.start(deployment))
+    shown = await ended(handler, deployment, await handler.start(deployment))
     [promotion] = world.promotions()
     assert (promotion.parent, promotion.after, promotion.deploy_to) == (
         built.number,
@@ -38,11 +39,11 @@ async def test_the_build_of_the_commit_is_promoted_and_followed_to_its_end(world
         "production",
     )
     assert promotion.params == {"GITPLOY_DEPLOYMENT_ID": str(deployment.id)}
-    states = list(dict.fromkeys(run.state for run in seen))
+    states = list(dict.fromkeys(run.state for run in shown))
     assert states == [State.QUEUED, State.IN_PROGRESS, State.SUCCESS]
-    assert {run.url for run in seen} == {world.page(promotion)}
-    assert seen[0].description == "Build #2 is waiting for a runner of Drone"
-    assert seen[-1].description == ""
+    assert {run.url for run in shown} == {world.page(promotion)}
+    assert shown[0].description == "Build #2 is waiting for a runner of Drone"
+    assert shown[-1].description == ""
 
 
 async def test_the_newest_green_push_or_tag_build_of_the_commit_is_taken(held: World) -> None:
@@ -70,7 +71,7 @@ async def test_the_target_is_as_deploy_yml_says(held: World) -> None:
 
 async def test_a_target_that_triggers_nothing_is_an_error(held: World) -> None:
     held.built()
-    with pytest.raises(ToolRejected, match=r"^no Drone pipeline is triggered by target 'moon'$"):
+    with pytest.raises(Rejected, match=r"^no Drone pipeline is triggered by target 'moon'$"):
         await held.handler().start(a_deployment(environment="moon"))
 
 
@@ -78,7 +79,7 @@ async def test_a_target_that_triggers_nothing_is_an_error(held: World) -> None:
 async def test_the_task_rollback_is_a_rollback_in_drone(held: World, task: str) -> None:
     held.built()
     handler, deployment = held.handler(), a_deployment(task=task)
-    with pytest.raises(ToolRejected, match="triggered by a rollback to 'production'"):
+    with pytest.raises(Rejected, match="triggered by a rollback to 'production'"):
         await handler.start(deployment)
     held.repo.pipelines.append(Pipeline("anything"))
     run = await handler.start(deployment)
@@ -95,17 +96,17 @@ async def test_drone_may_know_the_repository_by_another_name(held: World) -> Non
 
 
 @pytest.mark.parametrize("name", ["../shop", "acme/..", "acme/shop/builds", "acme", "a b/c", "é/b"])
-async def test_a_name_that_would_lead_elsewhere_is_refused(held: World, name: str) -> None:
-    with pytest.raises(ToolRejected, match="not a repository of Drone"):
+async def test_a_name_that_would_lead_elsewhere_is_rejected(held: World, name: str) -> None:
+    with pytest.raises(Rejected, match="not a Drone repository"):
         await held.handler(repo="{payload.repo}").start(a_deployment(payload={"repo": name}))
     assert held.drone.calls == []
 
 
-async def test_a_start_whose_answer_was_lost_is_found_and_not_repeated(held: World) -> None:
+async def test_a_start_whose_response_was_lost_is_found_and_not_repeated(held: World) -> None:
     held.built()
     held.drone.faults.add(PROMOTE, Fault.drop_after())
     deployment = a_deployment()
-    with pytest.raises(ToolUnsure):
+    with pytest.raises(UnknownOutcome):
         await held.handler().start(deployment)
     found = await held.handler().find(deployment)
     assert found is not None
@@ -166,7 +167,7 @@ async def test_cancel_is_harmless_after_the_end(held: World, gone: bool) -> None
 
 async def test_nothing_is_promoted_when_the_time_is_over(held: World) -> None:
     held.built()
-    with pytest.raises(ToolRejected, match="the time for it was over"):
+    with pytest.raises(Rejected, match="the deployment timed out before"):
         await held.handler().start(a_deployment(lasting=-1))
     assert held.promotions() == []
 

@@ -4,16 +4,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from handlers.contract import State, ToolRejected
+from handlers.contract import State
+from handlers.errors import Rejected
 from sandbox.faults import Fault
 from tests.handlers.drone_runs import SHA, SHORT, SLUG, World, a_world, waits
 from tests.handlers.runs import a_deployment
-from tests.handlers.tools import unsure
+from tests.handlers.tools import unknown_outcome
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    """Builds stay as they are until they are told."""
+    """Builds keep their status until the test changes it."""
     async with a_world(takes=None) as world:
         yield world
 
@@ -48,10 +49,10 @@ async def test_the_branch_may_be_said(world: World) -> None:
     assert world.drone.builds(SLUG)[0].ref == "refs/heads/release/1"
 
 
-async def test_one_whose_answer_was_lost_is_not_made_again(world: World) -> None:
+async def test_one_whose_response_was_lost_is_not_made_again(world: World) -> None:
     world.drone.faults.add("POST /repos/acme/shop/builds", Fault.drop_after())
     handler, deployment = world.handler(build="create"), a_deployment()
-    await unsure(handler.start(deployment))
+    await unknown_outcome(handler.start(deployment))
     assert await handler.find(deployment) is None
     assert "build #1 " in await waits(handler, deployment)
     assert len(world.drone.builds(SLUG)) == 1
@@ -74,7 +75,7 @@ async def test_one_whose_yaml_is_bad_is_an_error_at_once(world: World) -> None:
 
 async def test_one_that_nothing_builds_is_an_error(world: World) -> None:
     world.drone.add_repo(SLUG, builds_on=("push",))
-    with pytest.raises(ToolRejected, match="triggered by the event 'custom'"):
+    with pytest.raises(Rejected, match="triggered by the event 'custom'"):
         await world.handler(build="create").start(a_deployment())
 
 

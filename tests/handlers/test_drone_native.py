@@ -5,19 +5,20 @@ from dataclasses import replace
 
 import pytest
 
-from handlers.contract import State, ToolRejected
-from tests.handlers.drone_runs import SHA, SLUG, World, a_world, asked_ago, ended, waits
+from handlers.contract import State
+from handlers.errors import Rejected
+from tests.handlers.drone_runs import SHA, SLUG, World, a_world, ended, started_ago, waits
 from tests.handlers.runs import a_deployment
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    """Builds stay as they are until they are told."""
+    """Builds keep their status until the test changes it."""
     async with a_world(takes=None) as world:
         yield world
 
 
-async def test_its_promotion_is_followed_and_nothing_is_asked_for() -> None:
+async def test_its_promotion_is_followed_and_nothing_is_started() -> None:
     async with a_world() as world:
         handler, deployment = world.handler(mode="native"), a_deployment()
         world.drone.deployment_hook(SLUG, 5, SHA, "production")
@@ -27,8 +28,8 @@ async def test_its_promotion_is_followed_and_nothing_is_asked_for() -> None:
         assert made is not None
         run = await handler.find(deployment)
         assert run is not None
-        seen = await ended(handler, deployment, run)
-        assert (seen[-1].state, seen[-1].url) == (State.SUCCESS, world.page(made))
+        shown = await ended(handler, deployment, run)
+        assert (shown[-1].state, shown[-1].url) == (State.SUCCESS, world.page(made))
         assert world.posts() == []
 
 
@@ -43,10 +44,10 @@ async def test_one_that_does_not_come_is_an_error(world: World) -> None:
     world.drone.deployment_hook(SLUG, a_deployment().id, SHA, "moon")
     world.built()
     handler = world.handler(mode="native")
-    assert await handler.find(asked_ago(minutes=3)) is None
-    with pytest.raises(ToolRejected, match=r"event 'Deployments'.*for 'production'"):
-        await handler.start(asked_ago(minutes=3))
-    await waits(world.handler(mode="native", start_within="5m"), asked_ago(minutes=3))
+    assert await handler.find(started_ago(minutes=3)) is None
+    with pytest.raises(Rejected, match=r"event 'Deployments'.*for 'production'"):
+        await handler.start(started_ago(minutes=3))
+    await waits(world.handler(mode="native", start_within="5m"), started_ago(minutes=3))
     assert world.posts() == []
 
 

@@ -1,4 +1,4 @@
-"""What stands under `with:` for Drone, as deploy.yml is loaded."""
+"""The options under `with:` for Drone, as deploy.yml is loaded."""
 
 from pathlib import Path
 from typing import Any

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from handlers.contract import ToolRejected
+from handlers.errors import Rejected
 from tests.handlers.drone_runs import World, a_world
 from tests.handlers.runs import a_deployment
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    """Builds stay as they are until they are told."""
+    """Builds keep their status until the test changes it."""
     async with a_world(takes=None) as world:
         yield world
 
@@ -68,17 +68,17 @@ async def test_a_payload_cannot_choose_what_is_not_its_own(world: World) -> None
 
 async def test_any_text_arrives_as_it_is(world: World) -> None:
     world.built()
-    odd = "a+b c&d=e;f%20#é\n\t'\"\U0001f680"
+    unusual = "a+b c&d=e;f%20#é\n\t'\"\U0001f680"
     await world.handler().start(
-        a_deployment(payload={odd.replace("=", "").replace("\n\t", ""): odd})
+        a_deployment(payload={unusual.replace("=", "").replace("\n\t", ""): unusual})
     )
-    assert odd in world.promotions()[0].params.values()
+    assert unusual in world.promotions()[0].params.values()
 
 
 @pytest.mark.parametrize("payload", [{"a": "nul\0"}, {"a": "\ud800"}, {"a\nb": "x"}])
-async def test_what_no_variable_can_hold_is_refused(world: World, payload: object) -> None:
+async def test_what_no_variable_can_hold_is_rejected(world: World, payload: object) -> None:
     world.built()
-    with pytest.raises(ToolRejected, match="payload"):
+    with pytest.raises(Rejected, match="payload"):
         await world.handler().start(a_deployment(payload=payload))
     assert world.promotions() == []
 
@@ -90,7 +90,7 @@ async def test_the_payload_may_be_kept_back(world: World) -> None:
     assert world.promotions()[0].params == {"V": "1", "GITPLOY_DEPLOYMENT_ID": "1234567890"}
 
 
-async def test_a_pipeline_can_be_told_where_to_report(world: World) -> None:
+async def test_a_pipeline_can_learn_where_to_report(world: World) -> None:
     world.built()
     templates = {"URL": "{report_url}", "API": "{report_api}", "TOKEN": "{report_token}"}
     await world.handler(parameters=templates).start(a_deployment())

@@ -12,7 +12,7 @@ from tests.handlers.runs import a_deployment
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    """Builds stay as they are until they are told."""
+    """Builds keep their status until the test changes it."""
     async with a_world(takes=None) as world:
         yield world
 
@@ -40,9 +40,9 @@ async def test_each_status_of_drone_has_its_meaning(world: World, status: str) -
     handler, deployment = world.handler(), a_deployment()
     run = await handler.start(deployment)
     world.drone.end(world.promotions()[0], status)
-    state, words = STATUSES[status]
+    state, message = STATUSES[status]
     assert await handler.check(deployment, run) == Run(
-        "2", state, run.url, words, held=status == "blocked"
+        "2", state, run.url, message, held=status == "blocked"
     )
     found = await handler.find(deployment)
     assert found is not None
@@ -69,14 +69,16 @@ async def test_what_ran_does_not_go_back_to_the_queue(world: World, status: str)
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.IN_PROGRESS])
-async def test_an_unknown_status_keeps_the_state_and_is_told(world: World, state: State) -> None:
+async def test_an_unknown_status_keeps_the_state_and_is_described(
+    world: World, state: State
+) -> None:
     world.built()
     handler, deployment = world.handler(), a_deployment()
     run = replace(await handler.start(deployment), state=state)
     world.promotions()[0].status = "dreaming\n" + "x" * 30
     checked = await handler.check(deployment, run)
-    words = f"Drone says 'dreaming {'x' * 30}', which the relay does not know"
-    assert (checked.state, checked.description) == (state, words)
+    message = f"Drone says 'dreaming {'x' * 30}', which the relay does not know"
+    assert (checked.state, checked.description) == (state, message)
 
 
 async def test_approval_in_drone_is_waited_for(world: World) -> None:
@@ -85,14 +87,14 @@ async def test_approval_in_drone_is_waited_for(world: World) -> None:
     handler, deployment = world.handler(), a_deployment()
     run = await handler.check(deployment, await handler.start(deployment))
     [promotion] = world.promotions()
-    words = "Build #2 is waiting for approval in Drone"
-    assert run == Run("2", State.QUEUED, world.page(promotion), words, held=True)
+    message = "Build #2 is waiting for approval in Drone"
+    assert run == Run("2", State.QUEUED, world.page(promotion), message, held=True)
     world.drone.takes = 0.05
     world.drone.approve(SLUG, promotion)
     assert (await ended(handler, deployment, run))[-1].state is State.SUCCESS
 
 
-async def test_a_bad_yaml_is_an_error_in_drones_words(world: World) -> None:
+async def test_a_bad_yaml_is_an_error_with_drones_message(world: World) -> None:
     world.built()
     world.repo.bad_yaml = "yaml: line 3:\n\x1bmapping values are not allowed in this context"
     run = await world.handler().start(a_deployment())

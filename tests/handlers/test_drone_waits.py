@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from handlers.contract import State, ToolNotReady, ToolRejected, ToolUnavailable
+from handlers.contract import State
+from handlers.errors import NotReady, Rejected, Unavailable
 from sandbox.faults import Fault
-from tests.handlers.drone_runs import OTHER_SHA, SHORT, World, a_world, asked_ago, waits
+from tests.handlers.drone_runs import OTHER_SHA, SHORT, World, a_world, started_ago, waits
 from tests.handlers.runs import a_deployment
-from tests.handlers.tools import not_done, unsure
+from tests.handlers.tools import not_done, unknown_outcome
 
 LIST = "GET /repos/acme/shop/builds"
 PROMOTE = "POST /repos/acme/shop/builds/*/promote"
@@ -18,7 +19,7 @@ NOT_THERE = f"Waiting for the Drone build of {SHORT}"
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    """Builds stay as they are until they are told."""
+    """Builds keep their status until the test changes it."""
     async with a_world(takes=None) as world:
         yield world
 
@@ -44,8 +45,8 @@ async def test_a_build_that_is_not_there_yet_is_waited_for(world: World) -> None
 
 
 async def test_a_build_that_does_not_come_is_an_error(world: World) -> None:
-    deployment = asked_ago(minutes=3)
-    with pytest.raises(ToolRejected, match=f"no push or tag build of {SHORT}: push it, or set"):
+    deployment = started_ago(minutes=3)
+    with pytest.raises(Rejected, match=f"no push or tag build of {SHORT}: push it, or set"):
         await world.handler().start(deployment)
     assert await waits(world.handler(start_within="5m"), deployment) == NOT_THERE
 
@@ -54,7 +55,7 @@ async def test_a_build_that_runs_is_waited_for_longer_than_one_that_is_not_there
     world: World,
 ) -> None:
     world.built("running")
-    assert await waits(world.handler(), asked_ago(minutes=50)) == WAITING
+    assert await waits(world.handler(), started_ago(minutes=50)) == WAITING
 
 
 @pytest.mark.parametrize("status", ["failure", "error", "killed", "declined", "skipped"])
@@ -63,7 +64,7 @@ async def test_a_red_build_is_not_promoted(world: World, status: str) -> None:
     run = await world.handler().start(a_deployment())
     assert (run.id, run.state, run.url) == ("1", State.ERROR, world.page(built))
     assert run.description.startswith(f"Build #1 of {SHORT} ")
-    assert run.description.endswith(", so it is not promoted: restart or mend it")
+    assert run.description.endswith(", so it is not promoted: restart or fix it")
     assert world.posts() == []
 
 
@@ -78,16 +79,16 @@ async def test_a_build_of_unknown_status_is_waited_for(world: World) -> None:
     assert await waits(world.handler(), a_deployment()) == WAITING
 
 
-async def test_that_the_build_waits_for_approval_is_told(world: World) -> None:
+async def test_that_the_build_waits_for_approval_is_reported(world: World) -> None:
     built = world.built("pending")
     built.blocked = True
-    words = await waits(world.handler(), a_deployment())
-    assert words == f"{WAITING}, which waits for approval"
+    message = await waits(world.handler(), a_deployment())
+    assert message == f"{WAITING}, which waits for approval"
 
 
-async def test_what_the_payload_lacks_is_told_at_once(world: World) -> None:
+async def test_what_the_payload_lacks_is_reported_at_once(world: World) -> None:
     world.built("running")
-    with pytest.raises(ToolRejected, match="the deployment's payload has no 'size'"):
+    with pytest.raises(Rejected, match="the deployment's payload has no 'size'"):
         await world.handler(parameters={"SIZE": "{payload.size}"}).start(a_deployment())
 
 
@@ -101,13 +102,13 @@ async def test_it_is_promoted_once_even_if_nobody_recorded_it(world: World) -> N
     assert len(world.promotions()) == 1
 
 
-async def test_a_promotion_whose_answer_was_lost_is_found(world: World) -> None:
+async def test_a_promotion_whose_response_was_lost_is_found(world: World) -> None:
     built = world.built("running")
     handler, deployment = world.handler(), a_deployment()
     await waits(handler, deployment)
     world.drone.end(built)
     world.drone.faults.add(PROMOTE, Fault.drop_after())
-    await unsure(handler.start(deployment))
+    await unknown_outcome(handler.start(deployment))
     found = await handler.find(deployment)
     assert found is not None
     assert found.id == "2"
@@ -115,19 +116,19 @@ async def test_a_promotion_whose_answer_was_lost_is_found(world: World) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.status(500), Fault.drop_before(), Fault.rate_limited(7)])
-async def test_trouble_while_it_waits_is_no_end(world: World, fault: Fault) -> None:
+async def test_a_failed_call_while_it_waits_is_no_end(world: World, fault: Fault) -> None:
     world.built("running")
     handler, deployment = world.handler(), a_deployment()
     await waits(handler, deployment)
     world.drone.faults.add(LIST, fault)
-    assert not isinstance(await not_done(handler.start(deployment)), ToolNotReady)
+    assert not isinstance(await not_done(handler.start(deployment)), NotReady)
     assert await waits(handler, deployment) == WAITING
 
 
 async def test_a_promotion_that_is_put_off_is_tried_when_drone_says(world: World) -> None:
     world.built()
     world.drone.faults.add(PROMOTE, Fault.rate_limited(7))
-    with pytest.raises(ToolUnavailable) as caught:
+    with pytest.raises(Unavailable) as caught:
         await world.handler().start(a_deployment())
     assert caught.value.retry_at is not None
     assert (await world.handler().start(a_deployment())).id == "2"

@@ -20,7 +20,7 @@ def test_a_duration_is_understood(text: str, seconds: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "h", "30", "30 m", "30m ", "-30m", "m30", "30m1h", "1.5h", "٣h"]
 )
-def test_anything_else_is_refused_with_the_remedy(text: str) -> None:
+def test_anything_else_is_rejected_with_the_remedy(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration; write 30s, 30m, 2h or 1h30m"):
         parse(text)
 
@@ -32,8 +32,8 @@ def test_hours_minutes_and_seconds_add_up(hours: int, minutes: int, seconds: int
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "message"),
     [(0.2, "0s"), (45, "45s"), (90, "1m30s"), (1800, "30m"), (5400, "1h30m"), (86400, "24h")],
 )
-def test_durations_are_written_as_people_do(seconds: float, words: str) -> None:
-    assert write(seconds) == words
+def test_durations_are_written_as_people_do(seconds: float, message: str) -> None:
+    assert write(seconds) == message

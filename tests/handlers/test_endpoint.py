@@ -7,8 +7,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import Deployment, Run, State, ToolRejected, ToolUnavailable, ToolUnsure
-from handlers.endpoint.handler import WAITS, Endpoint
+from handlers.contract import Deployment, Run, State
+from handlers.endpoint import WAITING, Endpoint
+from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import Http
 from sandbox.faults import Fault
 from sandbox.tooling.model import Mode
@@ -37,14 +38,14 @@ def endpoint(http: Http, tooling: Tooling) -> Endpoint:
     return an_endpoint(http, f"{tooling.url}/deploy", secret=SECRET)
 
 
-async def test_the_answer_may_be_the_end(endpoint: Endpoint, tooling: Tooling) -> None:
+async def test_the_response_may_be_the_end(endpoint: Endpoint, tooling: Tooling) -> None:
     tooling.mode, tooling.environment_url = Mode.ANSWERS, "https://shop.example"
     run = await endpoint.start(a_deployment())
     assert (run.state, run.environment_url) == (State.SUCCESS, "https://shop.example")
     assert run.url == tooling.job(KEY).url
 
 
-async def test_a_location_is_asked_until_the_end(endpoint: Endpoint, tooling: Tooling) -> None:
+async def test_a_location_is_polled_until_the_end(endpoint: Endpoint, tooling: Tooling) -> None:
     tooling.mode = Mode.POLLED
     deployment = a_deployment()
     run = await endpoint.start(deployment)
@@ -72,13 +73,13 @@ async def test_a_poll_carries_the_headers_but_neither_key_nor_signature(
 async def test_otherwise_its_reports_are_waited_for(endpoint: Endpoint, tooling: Tooling) -> None:
     deployment = a_deployment()
     run = await endpoint.start(deployment)
-    assert run == Run("1234567890", State.IN_PROGRESS, description=WAITS)
+    assert run == Run("1234567890", State.IN_PROGRESS, description=WAITING)
     calls = len(tooling.calls)
     assert await endpoint.check(deployment, run) == run
     assert len(tooling.calls) == calls
 
 
-async def test_there_is_nothing_to_look_for(endpoint: Endpoint, tooling: Tooling) -> None:
+async def test_there_is_nothing_to_search(endpoint: Endpoint, tooling: Tooling) -> None:
     await endpoint.start(a_deployment())
     calls = len(tooling.calls)
     assert await endpoint.find(a_deployment()) is None
@@ -89,13 +90,13 @@ async def test_there_is_nothing_to_look_for(endpoint: Endpoint, tooling: Tooling
     ("method", "mode"),
     [("POST", mode) for mode in Mode] + [("PUT", Mode.POLLED), ("GET", Mode.POLLED)],
 )
-async def test_a_start_whose_answer_got_lost_is_repeated_and_starts_nothing_new(
+async def test_a_start_whose_response_got_lost_is_repeated_and_starts_nothing_new(
     http: Http, tooling: Tooling, method: str, mode: Mode
 ) -> None:
     tooling.mode, tooling.secret = mode, ""
     endpoint, deployment = an_endpoint(http, f"{tooling.url}/deploy", method=method), a_deployment()
     tooling.faults.add(f"{method} /deploy", Fault.drop_after())
-    with pytest.raises(ToolUnsure):
+    with pytest.raises(UnknownOutcome):
         await endpoint.start(deployment)
     assert tooling.job(KEY).asked == 1
     again = an_endpoint(http, f"{tooling.url}/deploy", method=method)
@@ -151,14 +152,14 @@ async def test_to_cancel_what_has_ended_or_is_unknown_is_harmless(
     assert [call.status for call in tooling.calls if "/cancel/" in call.path] == [409, 404]
 
 
-async def test_where_nothing_cancels_it_is_said(endpoint: Endpoint) -> None:
-    with pytest.raises(ToolRejected, match=r"^deploy\.yml names no `cancel`$"):
+async def test_where_nothing_cancels_it_is_reported(endpoint: Endpoint) -> None:
+    with pytest.raises(Rejected, match=r"^deploy\.yml names no `cancel`$"):
         await endpoint.cancel(*await started(endpoint))
 
 
-async def test_a_cancel_that_is_refused_is_said(http: Http, tooling: Tooling) -> None:
+async def test_a_cancel_that_is_rejected_is_reported(http: Http, tooling: Tooling) -> None:
     endpoint = with_cancel(http, tooling)
     deployment, run = await started(endpoint)
     tooling.secret = "changed"
-    with pytest.raises(ToolUnavailable, match="answers 401: the signature does not fit"):
+    with pytest.raises(Unavailable, match="answers 401: the signature does not fit"):
         await endpoint.cancel(deployment, run)

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from handlers.contract import ToolRejected
-from handlers.endpoint.address import Address, fill_address
+from handlers.endpoint.options import Address, fill_address
+from handlers.errors import Rejected
 from tests.handlers.runs import a_deployment
 
 addresses: TypeAdapter[str] = TypeAdapter(Address)
@@ -32,7 +32,7 @@ def test_a_value_stays_one_segment_and_one_parameter(value: str) -> None:
     template = "https://deploy.acme.io:8443/v1/{payload.x}/start?env={payload.x}&by={creator}"
     try:
         url = filled(template, payload={"x": value})
-    except ToolRejected:
+    except Rejected:
         parts = value.replace("\\", "/").split("/")
         assert not value or {".", ".."} & set(parts)
         return
@@ -63,14 +63,14 @@ def test_what_the_operator_wrote_is_kept(template: str, meant: str) -> None:
 
 @pytest.mark.parametrize("value", ["..", ".", "a/../b", "..\\b", "../x"])
 def test_a_value_cannot_climb_out_of_its_path(value: str) -> None:
-    with pytest.raises(ToolRejected, match="changes the tool's address"):
+    with pytest.raises(Rejected, match="changes the tool's address"):
         filled("https://h/x/{environment}/y", environment=value)
     assert filled("https://h/x?env={environment}", environment=value)
 
 
 @pytest.mark.parametrize("value", ["", ".", ".."])
 def test_a_segment_cannot_be_made_to_vanish(value: str) -> None:
-    with pytest.raises(ToolRejected, match="changes the tool's address"):
+    with pytest.raises(Rejected, match="changes the tool's address"):
         filled("https://h/x/{payload.a}{payload.a}/y", payload={"a": value})
 
 
@@ -79,7 +79,7 @@ def test_dots_and_slashes_as_such_are_fine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "words"),
+    ("template", "message"),
     [
         ("deploy.acme.io/x", "is not an address"),
         ("ftp://h/x", "is not an address"),
@@ -97,6 +97,6 @@ def test_dots_and_slashes_as_such_are_fine() -> None:
         ("https://h/{", "a lone '{'"),
     ],
 )
-def test_an_address_that_cannot_work_is_refused_early(template: str, words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_an_address_that_cannot_work_is_rejected_early(template: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         addresses.validate_python(template)

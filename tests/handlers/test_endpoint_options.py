@@ -1,4 +1,4 @@
-"""What deploy.yml may say of internal tooling, and what it is told where that cannot work."""
+"""The options of internal tooling in deploy.yml, and the remedies for wrong ones."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from handlers.contract import Handler
-from handlers.endpoint.handler import Endpoint, EndpointOptions
-from tests.handlers.runs import lent
+from handlers.endpoint import Endpoint, EndpointOptions
+from tests.handlers.runs import a_context
 from tests.handlers.tools import a_certificate
 from webhook.config import load as config
 from webhook.errors import ConfigErrors
@@ -22,7 +22,7 @@ def read(**options: Any) -> EndpointOptions:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"url": None}, "url\n.*valid string"),
         ({"url": "deploy.acme.io"}, "is not an address"),
@@ -44,7 +44,7 @@ def read(**options: Any) -> EndpointOptions:
         ({"headers": {"X-A": "\x00"}}, "a header is one line"),
         ({"headers": {"X-A": 7}}, "valid string"),
         ({"headers": {"X-A": "{branch}"}}, "unknown placeholder '{branch}'"),
-        ({"body": "x"}, "wants keys or a list"),
+        ({"body": "x"}, "must be keys or a list"),
         ({"body": {"a": [{"b": "{branch}"}]}}, "unknown placeholder '{branch}'"),
         ({"body": ["{"]}, "a lone '{'"),
         ({"body": [float("nan")]}, "a number that JSON does not know"),
@@ -59,8 +59,8 @@ def read(**options: Any) -> EndpointOptions:
         ({"token": "x"}, "Extra inputs are not permitted"),
     ],
 )
-def test_options_that_cannot_work_are_refused(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_options_that_cannot_work_are_rejected(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         read(**options)
 
 
@@ -72,7 +72,7 @@ def test_options_that_can_are_taken(tmp_path: Path) -> None:
     assert read(ca=files.file, certificate=files.file, key=files.key).key
 
 
-def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_files_that_do_not_fit_are_rejected(tmp_path: Path) -> None:
     one, other = a_certificate(tmp_path), a_certificate(tmp_path, "other.example")
     with pytest.raises(ValidationError, match="do not fit: KEY_VALUES_MISMATCH"):
         read(certificate=one.file, key=other.key)
@@ -92,7 +92,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_it_keeps_the_contract(tmp_path: Path) -> None:
-    handler: Handler = Endpoint(read(), lent(tmp_path))
+    handler: Handler = Endpoint(read(), a_context(tmp_path))
     assert not handler.local
     assert not handler.appears_within
     assert read().permissions() == {}
@@ -143,14 +143,14 @@ def test_deploy_yml_is_read() -> None:
         ),
     ],
 )
-def test_faults_have_their_place(text: str, environ: dict[str, str], fault: str) -> None:
+def test_errors_name_their_key(text: str, environ: dict[str, str], fault: str) -> None:
     with pytest.raises(ConfigErrors) as caught:
         load(text, **environ)
     assert fault in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
-def test_editors_are_told_what_each_key_means() -> None:
+def test_editors_show_what_each_key_means() -> None:
     schema = config.json_schema({"endpoint": EndpointOptions})
-    told = schema["$defs"]["EndpointOptions"]["properties"]
-    assert [name for name, about in told.items() if not about.get("description")] == []
+    error = schema["$defs"]["EndpointOptions"]["properties"]
+    assert [name for name, about in error.items() if not about.get("description")] == []

@@ -1,4 +1,4 @@
-"""The pieces of docs/http-tooling.md that are meant to be copied: they work as they stand."""
+"""The pieces of docs/http-tooling.md that are meant to be copied: they work as they are."""
 
 import asyncio
 import json
@@ -13,13 +13,14 @@ import aiohttp
 import pytest
 from werkzeug.serving import make_server
 
-from handlers.contract import Deployment, Report, Run, State, ToolRejected
-from handlers.endpoint.handler import WAITS, EndpointOptions
-from handlers.endpoint.request import signature, standard_document
+from handlers.contract import Deployment, ReportCredentials, Run, State
+from handlers.endpoint import WAITING, EndpointOptions
+from handlers.endpoint.protocol import signature, standard_document
+from handlers.errors import Rejected
 from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment, eventually
-from tests.handlers.tools import Says
+from tests.handlers.tools import FakeTool
 from webhook.config import load as config
 
 PAGE = (Path(__file__).parents[2] / "docs" / "http-tooling.md").read_text()
@@ -32,9 +33,9 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-async def relay() -> AsyncIterator[Says]:
+async def relay() -> AsyncIterator[FakeTool]:
     """It takes reports."""
-    async with Says() as server:
+    async with FakeTool() as server:
         yield server
 
 
@@ -64,14 +65,14 @@ def receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.server_close()
 
 
-def reporting_to(relay: Says, **facts: Any) -> Deployment:
-    report = Report(f"{relay.url}/statuses", relay.url, "grt_token")
+def reporting_to(relay: FakeTool, **facts: Any) -> Deployment:
+    report = ReportCredentials(f"{relay.url}/statuses", relay.url, "grt_token")
     return a_deployment(report=report, **facts)
 
 
-def reports(relay: Says) -> list[tuple[str, str]]:
-    said = [json.loads(asked.body) for asked in relay.asked]
-    return [(report["state"], report["description"]) for report in said]
+def reports(relay: FakeTool) -> list[tuple[str, str]]:
+    text = [json.loads(received.body) for received in relay.received]
+    return [(report["state"], report["description"]) for report in text]
 
 
 @pytest.mark.parametrize(
@@ -79,49 +80,56 @@ def reports(relay: Says) -> list[tuple[str, str]]:
     [("production", ("success", "exit code 0")), ("staging", ("failure", "exit code 1"))],
 )
 async def test_the_receiver_deploys_once_and_reports(
-    receiver: str, relay: Says, http: Http, tmp_path: Path, environment: str, end: tuple[str, str]
+    receiver: str,
+    relay: FakeTool,
+    http: Http,
+    tmp_path: Path,
+    environment: str,
+    end: tuple[str, str],
 ) -> None:
     deployment = reporting_to(relay, environment=environment)
     endpoint = an_endpoint(http, receiver, secret=SECRET)
     runs = await asyncio.gather(*(endpoint.start(deployment) for _ in range(3)))
-    assert runs == [Run("1234567890", State.IN_PROGRESS, description=WAITS)] * 3
-    await eventually(lambda: len(relay.asked) == 2)
+    assert runs == [Run("1234567890", State.IN_PROGRESS, description=WAITING)] * 3
+    await eventually(lambda: len(relay.received) == 2)
     assert reports(relay) == [("in_progress", ""), end]
-    assert {asked.headers["Authorization"] for asked in relay.asked} == {"Bearer grt_token"}
+    assert {received.headers["Authorization"] for received in relay.received} == {
+        "Bearer grt_token"
+    }
     assert (tmp_path / "ran").read_text() == f"{environment} {deployment.sha}\n"
 
 
 async def test_the_receiver_reports_what_cannot_be_run(
-    receiver: str, relay: Says, http: Http, monkeypatch: pytest.MonkeyPatch
+    receiver: str, relay: FakeTool, http: Http, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COMMAND", "/nonexistent")
     await an_endpoint(http, receiver, secret=SECRET).start(reporting_to(relay))
-    await eventually(lambda: len(relay.asked) == 2)
+    await eventually(lambda: len(relay.received) == 2)
     assert reports(relay)[1][0] == "error"
 
 
 async def test_the_receiver_reports_again_when_the_relay_is_back(
-    receiver: str, relay: Says, http: Http
+    receiver: str, relay: FakeTool, http: Http
 ) -> None:
     relay.status = 503
     await an_endpoint(http, receiver, secret=SECRET).start(reporting_to(relay))
-    await eventually(lambda: len(relay.asked) == 1)
+    await eventually(lambda: len(relay.received) == 1)
     relay.status = 201
-    await eventually(lambda: len(relay.asked) == 3)
+    await eventually(lambda: len(relay.received) == 3)
     assert [state for state, _ in reports(relay)] == ["in_progress", "in_progress", "success"]
 
 
 @pytest.mark.parametrize("secret", ["another", None])
 async def test_the_receiver_refuses_strangers(
-    receiver: str, relay: Says, http: Http, tmp_path: Path, secret: str | None
+    receiver: str, relay: FakeTool, http: Http, tmp_path: Path, secret: str | None
 ) -> None:
-    with pytest.raises(ToolRejected, match="answers 401: the signature does not fit the body"):
+    with pytest.raises(Rejected, match="answers 401: the signature does not fit the body"):
         await an_endpoint(http, receiver, secret=secret).start(reporting_to(relay))
     assert list((tmp_path / "keys").iterdir()) == []
 
 
 async def test_the_receiver_deploys_a_captured_request_no_second_time(
-    receiver: str, relay: Says, http: Http, tmp_path: Path
+    receiver: str, relay: FakeTool, http: Http, tmp_path: Path
 ) -> None:
     deployment = reporting_to(relay)
     await an_endpoint(http, receiver, secret=SECRET).start(deployment)
@@ -133,33 +141,33 @@ async def test_the_receiver_deploys_a_captured_request_no_second_time(
     }
     async with (
         aiohttp.ClientSession() as session,
-        session.post(receiver, data=body, headers=headers) as answer,
+        session.post(receiver, data=body, headers=headers) as response,
     ):
-        assert answer.status == 202
-    await eventually(lambda: len(relay.asked) == 2)
+        assert response.status == 202
+    await eventually(lambda: len(relay.received) == 2)
     assert [path.name for path in (tmp_path / "keys").iterdir()] == [str(deployment.id)]
     assert len((tmp_path / "ran").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("facts", [{"environment": "--help"}, {"ref": "-x"}])
 async def test_the_receiver_refuses_what_may_be_read_as_an_option(
-    receiver: str, relay: Says, http: Http, tmp_path: Path, facts: dict[str, str]
+    receiver: str, relay: FakeTool, http: Http, tmp_path: Path, facts: dict[str, str]
 ) -> None:
-    with pytest.raises(ToolRejected, match="answers 422: an environment or ref that begins"):
+    with pytest.raises(Rejected, match="answers 422: an environment or ref that begins"):
         await an_endpoint(http, receiver, secret=SECRET).start(reporting_to(relay, **facts))
     assert list((tmp_path / "keys").iterdir()) == []
 
 
-async def test_the_shells_report_arrives(relay: Says) -> None:
+async def test_the_shells_report_arrives(relay: FakeTool) -> None:
     [script] = blocks("sh")
     environ = {"REPORT_URL": f"{relay.url}/statuses", "REPORT_TOKEN": "grt_token"}
     run = ["env", *(f"{name}={value}" for name, value in environ.items()), "sh", "-c", script]
     done = await asyncio.to_thread(subprocess.run, run, timeout=20)
     assert done.returncode == 0
-    [asked] = relay.asked
-    assert (asked.method, asked.target) == ("POST", "/statuses")
-    assert asked.headers["Authorization"] == "Bearer grt_token"
-    assert json.loads(asked.body)["state"] == "success"
+    [received] = relay.received
+    assert (received.method, received.target) == ("POST", "/statuses")
+    assert received.headers["Authorization"] == "Bearer grt_token"
+    assert json.loads(received.body)["state"] == "success"
 
 
 def test_the_document_is_the_one_that_is_shown() -> None:

@@ -1,4 +1,4 @@
-"""What internal tooling is sent, as the stand-in gets it."""
+"""What is sent to internal tooling, as the stand-in receives it."""
 
 import json
 from collections.abc import AsyncIterator
@@ -9,15 +9,16 @@ import aiohttp
 import pytest
 from githubkit_schemas.latest import models
 
-from handlers.contract import State, ToolRejected
-from handlers.endpoint.handler import Endpoint
-from handlers.endpoint.request import signature
+from handlers.contract import State
+from handlers.endpoint import Endpoint
+from handlers.endpoint.protocol import signature
+from handlers.errors import Rejected
 from handlers.http import Http
 from sandbox.tooling.model import Mode
 from sandbox.tooling.server import Tooling
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment
-from tests.handlers.tools import Says
+from tests.handlers.tools import FakeTool
 
 SECRET = "It's a Secret to Everybody"
 KEY = a_deployment().id
@@ -97,10 +98,10 @@ async def test_any_payload_is_sent(
     assert tooling.job(KEY).document["deployment"]["payload"] == sent
 
 
-async def test_a_number_that_json_does_not_know_is_refused(
+async def test_a_number_that_json_does_not_know_is_rejected(
     endpoint: Endpoint, tooling: Tooling
 ) -> None:
-    with pytest.raises(ToolRejected, match="payload cannot be written as JSON"):
+    with pytest.raises(Rejected, match="payload cannot be written as JSON"):
         await endpoint.start(a_deployment(payload={"size": json.loads("1e999")}))
     assert tooling.jobs == {}
 
@@ -126,9 +127,11 @@ async def test_without_a_secret_nothing_is_signed(http: Http, tooling: Tooling) 
     assert "X-Hub-Signature-256" not in tooling.job(KEY).headers
 
 
-async def test_a_wrong_secret_is_said_in_the_tools_words(http: Http, tooling: Tooling) -> None:
+async def test_a_wrong_secret_is_reported_with_the_tools_message(
+    http: Http, tooling: Tooling
+) -> None:
     endpoint = an_endpoint(http, f"{tooling.url}/deploy", secret="another")
-    with pytest.raises(ToolRejected, match="answers 401: the signature does not fit the body"):
+    with pytest.raises(Rejected, match="answers 401: the signature does not fit the body"):
         await endpoint.start(a_deployment())
 
 
@@ -181,28 +184,28 @@ async def test_a_get_has_no_body(http: Http, tooling: Tooling) -> None:
         {"query": "?region={payload.region}"},
     ],
 )
-async def test_a_missing_payload_key_is_refused(
+async def test_a_missing_payload_key_is_rejected(
     http: Http, tooling: Tooling, options: dict[str, Any]
 ) -> None:
     url = f"{tooling.url}/deploy{options.pop('query', '')}"
-    with pytest.raises(ToolRejected, match="payload has no 'region'"):
+    with pytest.raises(Rejected, match="payload has no 'region'"):
         await an_endpoint(http, url, secret=SECRET, **options).start(a_deployment())
     assert tooling.calls == []
 
 
 async def test_a_line_break_cannot_get_into_a_header(http: Http, tooling: Tooling) -> None:
     endpoint = an_endpoint(http, tooling.url, headers={"X-Note": "{payload.note}"})
-    with pytest.raises(ToolRejected, match="control character"):
+    with pytest.raises(Rejected, match="control character"):
         await endpoint.start(a_deployment(payload={"note": "a\r\nX-Admin: 1"}))
 
 
 async def test_a_cancel_is_the_same_document_under_another_name(http: Http) -> None:
-    async with Says() as tool:
+    async with FakeTool() as tool:
         cancel = {"url": f"{tool.url}/stop/{{repo}}/{{id}}", "method": "PUT"}
         endpoint = an_endpoint(http, f"{tool.url}/deploy", secret=SECRET, cancel=cancel)
         run = await endpoint.start(a_deployment())
         await endpoint.cancel(a_deployment(), run)
-        start, stop = tool.asked
+        start, stop = tool.received
     assert (stop.method, stop.target) == ("PUT", "/stop/acme%2Fshop/1234567890")
     assert stop.body == start.body
     names = ("X-Gitploy-Event", "Idempotency-Key", "X-Hub-Signature-256")

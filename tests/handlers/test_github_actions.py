@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from handlers.contract import Deployment, Run, State, ToolRejected
+from handlers.contract import Deployment, Run, State
+from handlers.errors import Rejected
 from sandbox.faults import Fault
 from sandbox.github_actions.model import Job
 from sandbox.sandbox import REPOSITORY
@@ -24,7 +25,7 @@ async def on_github(tmp_path: Path) -> AsyncIterator[OnGitHub]:
 
 @pytest.fixture
 async def held(on_github: OnGitHub) -> OnGitHub:
-    """Runs do nothing until they are told."""
+    """Runs do nothing until the test advances them."""
     on_github.actions.runs.held = True
     return on_github
 
@@ -97,13 +98,13 @@ async def test_a_workflow_that_starts_late_is_found(held: OnGitHub) -> None:
     assert run.id == str(held.runs_of(deployment)[0].id)
 
 
-async def test_a_workflows_own_deployment_starts_no_workflow_so_it_is_refused(
+async def test_a_workflows_own_deployment_starts_no_workflow_so_it_is_rejected(
     on_github: OnGitHub,
 ) -> None:
     deployment = replace(await on_github.deployment(), creator="github-actions[bot]")
-    with pytest.raises(ToolRejected, match="starts no workflow for a deployment made with") as told:
+    with pytest.raises(Rejected, match="starts no workflow for a deployment made with") as caught:
         await on_github.handler().start(deployment)
-    assert len(str(told.value)) <= 140
+    assert len(str(caught.value)) <= 140
 
 
 @pytest.mark.parametrize("skipped_as", ["skipped", "success"])
@@ -228,8 +229,8 @@ async def test_the_token_is_good_for_reading_and_cancelling_only(held: OnGitHub)
     handler, deployment = held.handler(), await held.deployment()
     run = await handler.find(deployment)
     assert run is not None
-    asked = [token.permissions for token in held.sandbox.github.world.tokens.values()]
-    assert asked == [{"actions": "read", "deployments": "read", "metadata": "read"}]
+    received = [token.permissions for token in held.sandbox.github.world.tokens.values()]
+    assert received == [{"actions": "read", "deployments": "read", "metadata": "read"}]
     held.sandbox.installation.permissions["actions"] = "read"
-    with pytest.raises(ToolRejected, match="actions: write"):
+    with pytest.raises(Rejected, match="actions: write"):
         await handler.cancel(deployment, run)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from handlers.contract import Run, State, ToolRejected, ToolUnavailable, ToolUnsure
-from handlers.github_actions.handler import GitHubActions
+from handlers.contract import Run, State
+from handlers.errors import Rejected, Unavailable, UnknownOutcome
+from handlers.github_actions import GitHubActions
 from sandbox.faults import Fault
 from sandbox.github_actions.model import Job
 from sandbox.sandbox import REPOSITORY
@@ -28,7 +29,7 @@ async def on_github(tmp_path: Path) -> AsyncIterator[OnGitHub]:
 
 @pytest.fixture
 async def held(on_github: OnGitHub) -> OnGitHub:
-    """Runs do nothing until they are told."""
+    """Runs do nothing until the test advances them."""
     on_github.actions.runs.held = True
     return on_github
 
@@ -116,14 +117,14 @@ async def test_a_start_that_came_late_still_has_its_time(held: OnGitHub) -> None
 
 
 @pytest.mark.parametrize("lag", [0, 60], ids=["in the index", "not yet in the index"])
-async def test_after_a_lost_answer_the_run_is_found_and_not_started_again(
+async def test_after_a_lost_response_the_run_is_found_and_not_started_again(
     held: OnGitHub, lag: float
 ) -> None:
     held.actions.index_lag = lag
     held.dispatched()
     handler, deployment = dispatcher(held), await held.deployment()
     held.sandbox.github.faults.add(DISPATCH, Fault.drop_after())
-    with pytest.raises(ToolUnsure):
+    with pytest.raises(UnknownOutcome):
         await handler.start(deployment)
     run = await handler.find(deployment)
     [started] = held.runs_of(deployment)
@@ -142,47 +143,51 @@ async def test_nothing_is_found_where_nothing_was_started(held: OnGitHub) -> Non
 
 
 @pytest.mark.parametrize(
-    ("ref", "more", "words"),
+    ("code", "ref", "more", "message"),
     [
         (
+            "unexpected_inputs",
             "main",
             {"inputs": {"size": False}},
             "'deploy.yml' at 'main' does not declare the input 'deployment_id'; add it to its"
             " inputs",
         ),
         (
+            "unknown_ref",
             "a" * 40,
             {},
             f"GitHub dispatches workflows on branches and tags only, and '{'a' * 40}' is none; set"
             " `ref` in deploy.yml",
         ),
         (
+            "no_dispatch_trigger",
             "main",
             {"on": ["push"]},
             "'deploy.yml' at 'main' has no `on: workflow_dispatch`; add it there",
         ),
         (
+            "invalid_dispatch",
             "main",
             {"inputs": {"deployment_id": True, "size": True}},
             "GitHub refuses to start 'deploy.yml': Required input 'size' not provided",
         ),
     ],
 )
-async def test_what_github_refuses_is_said_in_words(
-    held: OnGitHub, ref: str, more: dict[str, Any], words: str
+async def test_a_rejected_dispatch_says_what_the_workflow_lacks(
+    held: OnGitHub, code: str, ref: str, more: dict[str, Any], message: str
 ) -> None:
     held.dispatched(**more)
-    with pytest.raises(ToolRejected) as told:
+    with pytest.raises(Rejected) as caught:
         await dispatcher(held).start(await held.deployment(ref=ref))
-    assert str(told.value) == words
-    assert len(words) <= 140
-    assert told.value.status == 422
+    assert str(caught.value) == message
+    assert len(message) <= 140
+    assert (caught.value.code, caught.value.status) == (code, 422)
     assert not held.actions.runs.every
 
 
 async def test_a_branch_without_the_workflow_is_named(held: OnGitHub) -> None:
     held.dispatched().missing_at.add("old")
-    with pytest.raises(ToolRejected, match=r"'deploy.yml' at 'old' has no"):
+    with pytest.raises(Rejected, match=r"'deploy.yml' at 'old' has no"):
         await dispatcher(held).start(await held.deployment(ref="old"))
 
 
@@ -190,18 +195,18 @@ async def test_a_branch_without_the_workflow_is_named(held: OnGitHub) -> None:
 async def test_a_workflow_that_is_not_there_is_named(held: OnGitHub, method: str) -> None:
     held.dispatched()
     handler, deployment = dispatcher(held, workflow="deplyo.yml"), await held.deployment()
-    with pytest.raises(ToolRejected) as told:
+    with pytest.raises(Rejected) as caught:
         await getattr(handler, method)(deployment)
-    assert str(told.value) == (
+    assert str(caught.value) == (
         f"{REPOSITORY} has no workflow 'deplyo.yml' on its default branch that the App can see;"
         " check `workflow` in deploy.yml"
     )
 
 
-async def test_an_app_that_may_not_start_workflows_is_told(held: OnGitHub) -> None:
+async def test_an_app_that_may_not_start_workflows_is_reported(held: OnGitHub) -> None:
     held.dispatched()
     held.sandbox.installation.permissions["actions"] = "read"
-    with pytest.raises(ToolRejected, match="actions: write"):
+    with pytest.raises(Rejected, match="actions: write"):
         await dispatcher(held).find(await held.deployment())
 
 
@@ -239,14 +244,14 @@ async def test_a_run_that_github_did_not_name_is_cancelled_too(held: OnGitHub) -
 async def test_a_run_that_vanishes_is_an_error_once_it_has_begun(held: OnGitHub) -> None:
     held.dispatched()
     handler, deployment = dispatcher(held), await held.deployment()
-    asked = await handler.start(deployment)
+    received = await handler.start(deployment)
     [started] = held.runs_of(deployment)
     held.actions.runs.begin(started)
-    begun = await handler.check(deployment, asked)
+    begun = await handler.check(deployment, received)
     assert begun.state is State.IN_PROGRESS
     held.actions.runs.delete(started)
-    with pytest.raises(ToolUnavailable, match="does not know workflow run"):
-        await handler.check(deployment, asked)
+    with pytest.raises(Unavailable, match="does not know workflow run"):
+        await handler.check(deployment, received)
     run = await handler.check(deployment, begun)
     assert (run.state, run.description) == (
         State.ERROR,
@@ -254,12 +259,12 @@ async def test_a_run_that_vanishes_is_an_error_once_it_has_begun(held: OnGitHub)
     )
 
 
-async def test_an_accepted_dispatch_is_not_repeated_whatever_github_answers(
+async def test_an_accepted_dispatch_is_not_repeated_whatever_github_responds(
     held: OnGitHub,
 ) -> None:
     held.dispatched()
-    odd: list[Any] = [{"workflow_run_id": "x"}, [], "text", {"html_url": "javascript:alert(1)"}]
-    for body in odd:
+    unusual: list[Any] = [{"workflow_run_id": "x"}, [], "text", {"html_url": "javascript:alert(1)"}]
+    for body in unusual:
         deployment = await held.deployment()
         fault = Fault(acts=True, answer=200, body=body)
         held.sandbox.github.faults.add(DISPATCH, fault)
@@ -274,9 +279,9 @@ async def test_a_change_of_mode_while_a_run_goes_on_loses_nothing(held: OnGitHub
     held.dispatched(run_name="Deploy ${{ inputs.deployment_id }}", on=EVENTS)
     deployment = await held.deployment()
     watched, _ = held.runs_of(deployment), await held.handler().start(deployment)
-    asked = await dispatcher(held).start(deployment)
-    seen = await held.handler(workflow="deploy.yml").check(deployment, asked)
-    assert seen.id == str(watched[0].id)
+    received = await dispatcher(held).start(deployment)
+    shown = await held.handler(workflow="deploy.yml").check(deployment, received)
+    assert shown.id == str(watched[0].id)
     both = Run("1 2", State.IN_PROGRESS)
     found = await dispatcher(held, start_within="0s").check(deployment, both)
     assert found.id == str(held.runs_of(deployment)[-1].id)

@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.github_actions.documents import WorkflowRun
-from handlers.github_actions.matching import Asked, belonging
+from handlers.github_actions.api import WorkflowRun
+from handlers.github_actions.watch import DeploymentKey, match_runs
 
 SHA = "f95f852bd8fca8fcc58a9a2d6c842781e32a215e"
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -18,8 +18,8 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def asked(id_: int, seconds: float = 0) -> Asked:
-    return Asked(at(seconds), id_)
+def key(id_: int, seconds: float = 0) -> DeploymentKey:
+    return DeploymentKey(at(seconds), id_)
 
 
 def run(id_: int, seconds: float = 0, title: str = "Deploy", workflow: int = 1) -> WorkflowRun:
@@ -34,40 +34,40 @@ def run(id_: int, seconds: float = 0, title: str = "Deploy", workflow: int = 1) 
     )
 
 
-def owned(every: list[Asked], runs: list[WorkflowRun]) -> dict[int, list[int]]:
+def owned(every: list[DeploymentKey], runs: list[WorkflowRun]) -> dict[int, list[int]]:
     """Each deployment's runs, in the order they are listed."""
-    return {one.id: [r.id for r in belonging(one, runs, every, WITHIN)] for one in every}
+    return {one.id: [r.id for r in match_runs(one, runs, every, WITHIN)] for one in every}
 
 
 def test_a_run_belongs_to_the_only_deployment() -> None:
-    assert owned([asked(1)], [run(10, 3)]) == {1: [10]}
+    assert owned([key(1)], [run(10, 3)]) == {1: [10]}
 
 
 def test_without_titles_order_decides() -> None:
-    every = [asked(1, 0), asked(2, 5)]
+    every = [key(1, 0), key(2, 5)]
     assert owned(every, [run(11, 6), run(10, 1)]) == {1: [10], 2: [11]}
 
 
 def test_two_deployments_in_one_second_each_get_one() -> None:
-    every = [asked(1), asked(2)]
+    every = [key(1), key(2)]
     assert owned(every, [run(10), run(11)]) == {1: [10], 2: [11]}
 
 
 def test_a_title_decides_against_the_order() -> None:
-    every = [asked(1), asked(2)]
+    every = [key(1), key(2)]
     runs = [run(10, 1, "Deploy production #2"), run(11, 1, "Deploy staging #1")]
     assert owned(every, runs) == {1: [11], 2: [10]}
 
 
 def test_an_id_in_a_title_is_a_whole_number() -> None:
-    every = [asked(1), asked(12), asked(123)]
+    every = [key(1), key(12), key(123)]
     runs = [run(10, 1, "#123"), run(11, 1, "to 12, soon"), run(12, 1, "v1")]
     assert owned(every, runs)[123] == [10]
     assert owned(every, runs)[12] == [11]
 
 
 def test_a_workflow_with_titles_and_one_without_do_not_disturb_each_other() -> None:
-    every = [asked(1), asked(2)]
+    every = [key(1), key(2)]
     runs = [
         run(10, 1, "Deploy #2", workflow=1),
         run(11, 1, "Deploy #1", workflow=1),
@@ -79,51 +79,51 @@ def test_a_workflow_with_titles_and_one_without_do_not_disturb_each_other() -> N
 
 def test_a_titled_run_leaves_the_untitled_ones_of_its_workflow_to_the_others() -> None:
     """The commit's file is the same, but a title may fail to be filled in."""
-    every = [asked(1), asked(2), asked(3)]
+    every = [key(1), key(2), key(3)]
     assert owned(every, [run(10, 1, "#1"), run(11, 2), run(12, 2)]) == {1: [10], 2: [11], 3: [12]}
 
 
 def test_a_number_that_all_titles_have_is_the_commits() -> None:
     """ "Merge pull request #2" is the title of each run, and deployment 2 is there by chance."""
-    every = [asked(1), asked(2)]
+    every = [key(1), key(2)]
     runs = [run(10, 1, "Merge #2"), run(11, 2, "Merge #2")]
     assert owned(every, runs) == {1: [10], 2: [11]}
 
 
 def test_a_title_with_two_ids_decides_nothing() -> None:
-    every = [asked(1), asked(2)]
+    every = [key(1), key(2)]
     assert owned(every, [run(10, 1, "#2 after #1"), run(11, 2, "#1")]) == {1: [11], 2: [10]}
 
 
 def test_a_run_from_before_a_deployment_is_not_its_run() -> None:
-    every = [asked(1, 10)]
+    every = [key(1, 10)]
     assert owned(every, [run(10, 5), run(11, 6, "Deploy #1")]) == {1: []}
 
 
 def test_a_run_that_comes_too_late_is_not_its_run() -> None:
-    assert owned([asked(1)], [run(10, 120)]) == {1: [10]}
-    assert owned([asked(1)], [run(10, 121)]) == {1: []}
-    assert owned([asked(1)], [run(10, 600, "Deploy #1")]) == {1: [10]}
+    assert owned([key(1)], [run(10, 120)]) == {1: [10]}
+    assert owned([key(1)], [run(10, 121)]) == {1: []}
+    assert owned([key(1)], [run(10, 600, "Deploy #1")]) == {1: [10]}
 
 
 def test_a_deployment_that_started_nothing_takes_no_later_run() -> None:
-    every = [asked(1, 0), asked(2, 300)]
+    every = [key(1, 0), key(2, 300)]
     assert owned(every, [run(10, 301)]) == {1: [], 2: [10]}
 
 
-def test_a_run_done_again_keeps_its_place() -> None:
-    every = [asked(1), asked(2, 5)]
+def test_a_run_done_again_keeps_its_deployment() -> None:
+    every = [key(1), key(2, 5)]
     again = run(10, 1).model_copy(update={"updated_at": at(500), "status": "queued"})
     assert owned(every, [again, run(11, 6)]) == {1: [10], 2: [11]}
 
 
 def test_the_deployment_counts_even_if_github_does_not_list_it_yet() -> None:
-    assert [r.id for r in belonging(asked(2), [run(10), run(11)], [asked(1)], WITHIN)] == [11]
+    assert [r.id for r in match_runs(key(2), [run(10), run(11)], [key(1)], WITHIN)] == [11]
 
 
 moments = st.integers(0, 200)
 every_deployment = st.lists(moments, max_size=5).map(
-    lambda times: [asked(index + 1, time) for index, time in enumerate(sorted(times))]
+    lambda times: [key(index + 1, time) for index, time in enumerate(sorted(times))]
 )
 every_run = st.lists(st.tuples(moments, st.integers(0, 6), st.integers(1, 2)), max_size=8).map(
     lambda rows: [
@@ -136,7 +136,7 @@ every_run = st.lists(st.tuples(moments, st.integers(0, 6), st.integers(1, 2)), m
 @settings(deadline=None)
 @given(every_deployment, every_run, st.randoms())
 def test_no_run_has_two_deployments_and_no_deployment_two_runs_of_a_workflow(
-    every: list[Asked], runs: list[WorkflowRun], chance: Any
+    every: list[DeploymentKey], runs: list[WorkflowRun], chance: Any
 ) -> None:
     found = owned(every, runs)
     all_ids = [run_id for ids in found.values() for run_id in ids]

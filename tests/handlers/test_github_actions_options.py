@@ -1,11 +1,11 @@
-"""What `github-actions` takes under `with:` in deploy.yml, and its words for what it does not."""
+"""What `github-actions` takes under `with:` in deploy.yml, and its messages for the rest."""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from handlers.github_actions.handler import GitHubActionsOptions
+from handlers.github_actions import GitHubActionsOptions
 from webhook.config.load import load
 from webhook.errors import ConfigErrors
 
@@ -42,7 +42,7 @@ def many(count: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("with_", "words"),
+    ("with_", "message"),
     [
         ("{mode: guess}", "'guess' is not one of 'watch' or 'dispatch'"),
         ("{mode: dispatch}", "'mode: dispatch' needs 'workflow'"),
@@ -64,11 +64,11 @@ def many(count: int) -> str:
         ("{workflows: deploy.yml}", "did you mean 'workflow'?"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_the_remedy(with_: str, words: str) -> None:
-    with pytest.raises(ConfigErrors) as told:
+def test_what_does_not_fit_is_rejected_with_the_remedy(with_: str, message: str) -> None:
+    with pytest.raises(ConfigErrors) as caught:
         options(with_)
-    [fault] = told.value.faults
-    assert words in fault
+    [fault] = caught.value.faults
+    assert message in fault
 
 
 def test_24_inputs_and_the_deployments_id_are_what_github_takes() -> None:

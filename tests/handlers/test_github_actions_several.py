@@ -24,7 +24,7 @@ async def on_github(tmp_path: Path) -> AsyncIterator[OnGitHub]:
 
 @pytest.fixture
 async def held(on_github: OnGitHub) -> OnGitHub:
-    """Runs do nothing until they are told."""
+    """Runs do nothing until the test advances them."""
     on_github.actions.runs.held = True
     return on_github
 
@@ -53,15 +53,15 @@ async def test_of_several_workflows_all_must_end_and_the_one_that_failed_is_link
     for run in (failed, other):
         held.actions.runs.begin(run)
     held.actions.runs.finish(failed)
-    seen = await handler.find(deployment)
-    assert seen is not None
-    assert (seen.state, seen.url[-7:]) == (State.IN_PROGRESS, str(other.id))
+    shown = await handler.find(deployment)
+    assert shown is not None
+    assert (shown.state, shown.url[-7:]) == (State.IN_PROGRESS, str(other.id))
     held.actions.runs.finish(other)
-    seen = await handler.check(deployment, seen)
-    assert (seen.state, seen.url[-7:]) == (State.FAILURE, str(failed.id))
+    shown = await handler.check(deployment, shown)
+    assert (shown.state, shown.url[-7:]) == (State.FAILURE, str(failed.id))
 
 
-async def test_only_the_workflow_that_is_named_is_looked_at(on_github: OnGitHub) -> None:
+async def test_only_the_workflow_that_is_named_is_followed(on_github: OnGitHub) -> None:
     on_github.workflow("deploy.yml")
     on_github.workflow("lint.yml", Job(outcome="failure"))
     deployment = await on_github.deployment()
@@ -130,7 +130,7 @@ async def test_each_open_run_of_the_deployment_is_cancelled(held: OnGitHub) -> N
     )
 
 
-async def test_looks_at_the_same_time_disturb_nobody(on_github: OnGitHub) -> None:
+async def test_checks_at_the_same_time_disturb_nobody(on_github: OnGitHub) -> None:
     on_github.workflow(**UNTITLED)
     handler = on_github.handler()
     deployments = [await on_github.deployment(ref=f"v{n}") for n in range(3)]

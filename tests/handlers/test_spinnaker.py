@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from handlers.contract import Run, State, ToolRejected, ToolUnavailable
+from handlers.contract import Run, State
+from handlers.errors import Rejected, Unavailable
 from sandbox.faults import Fault
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import (
@@ -105,14 +106,14 @@ async def test_a_payload_replaces_no_other_parameter(world: World) -> None:
 async def test_what_spinnaker_would_evaluate_is_not_sent(
     world: World, facts: dict[str, Any]
 ) -> None:
-    with pytest.raises(ToolRejected, match=r"contains '\$\{', which Spinnaker would evaluate"):
+    with pytest.raises(Rejected, match=r"contains '\$\{', which Spinnaker would evaluate"):
         await world.handler().start(a_deployment(**facts))
     assert world.posts() == 0
 
 
 @pytest.mark.parametrize("payload", ['{"a": NaN}', '{"a": 1e999}'])
 async def test_a_payload_that_is_not_json_is_not_sent(world: World, payload: str) -> None:
-    with pytest.raises(ToolRejected, match="payload is not plain JSON"):
+    with pytest.raises(Rejected, match="payload is not plain JSON"):
         await world.handler().start(a_deployment(payload=payload))
     assert world.posts() == 0
 
@@ -125,7 +126,7 @@ async def test_where_no_pipeline_matches_the_source_and_the_constraints_are_name
     run = await handler.check(deployment, an_hour_later(await handler.start(deployment)))
     assert run.state is State.ERROR
     assert run.description == (
-        "no Spinnaker pipeline matched in 1s (looked in all applications): acme/shop, staging,"
+        "no Spinnaker pipeline matched in 1s (searched all applications): acme/shop, staging,"
         " source 'github-deployment'"
     )
     assert world.spinnaker.executions == []
@@ -135,23 +136,23 @@ async def test_where_no_pipeline_matches_a_long_name_is_not_cut_off(world: World
     handler = world.handler(application="checkout")
     deployment = a_deployment(repo="acme-corp/checkout-service")
     run = await handler.check(deployment, an_hour_later(await handler.start(deployment)))
-    words = f"{run.description}"[:139]
-    assert "only in application 'checkout')" in words
-    assert "acme-corp/checkout-service, production, source 'github-" in words
+    message = f"{run.description}"[:139]
+    assert "(searched application 'checkout')" in message
+    assert "acme-corp/checkout-service, production, source 'github-" in message
 
 
-async def test_an_application_narrows_where_pipelines_are_looked_for(world: World) -> None:
+async def test_an_application_narrows_where_pipelines_are_searched(world: World) -> None:
     world.spinnaker.add_pipeline(a_pipeline(application="other"))
     handler = world.handler(application="shop")
     run, _ = await world.started(handler)
     run = await handler.check(a_deployment(), an_hour_later(run))
     assert run.state is State.ERROR
-    assert "matched in 2m (looked only in application 'shop'): acme/shop" in run.description
+    assert "matched in 2m (searched application 'shop'): acme/shop" in run.description
     [execution] = world.spinnaker.executions
     assert execution.pipeline.application == "other"
 
 
-async def test_a_pipeline_that_starts_late_is_found_by_a_late_look(world: World) -> None:
+async def test_a_pipeline_that_starts_late_is_found_by_a_late_check(world: World) -> None:
     """The relay was down for longer than `start_within`."""
     world.spinnaker.add_pipeline(a_pipeline())
     handler = world.handler()
@@ -204,7 +205,7 @@ async def test_several_pipelines_that_succeed_are_counted(world: World) -> None:
     assert (run.state, run.description) == (State.SUCCESS, "3 pipelines matched")
 
 
-async def test_a_judgment_is_waited_for_in_words(world: World) -> None:
+async def test_a_judgment_that_is_waited_for_is_described(world: World) -> None:
     judgment = {"type": "manualJudgment", "name": "Go?"}
     world.spinnaker.add_pipeline(a_pipeline(stages=[judgment]))
     handler = world.handler()
@@ -237,7 +238,7 @@ async def test_cancelling_ends_all_pipelines(world: World) -> None:
     assert [e.status for e in executions] == ["CANCELED", "CANCELED"]
     run = await world.follow(handler, run)
     assert run.state is State.ERROR
-    assert "canceled in Spinnaker by anonymous: asked for by the relay" in run.description
+    assert "canceled in Spinnaker by anonymous: requested by the relay" in run.description
 
 
 async def test_cancelling_what_has_ended_does_nothing(world: World) -> None:
@@ -254,7 +255,7 @@ async def test_before_a_pipeline_is_known_none_can_be_cancelled(world: World) ->
     world.spinnaker.lag = 60
     handler = world.handler()
     run = await handler.start(a_deployment())
-    with pytest.raises(ToolUnavailable, match="none could be stopped"):
+    with pytest.raises(Unavailable, match="none could be stopped"):
         await handler.cancel(a_deployment(), run)
 
 
@@ -272,7 +273,7 @@ async def test_one_that_cannot_be_cancelled_does_not_keep_the_others_going(world
     run = await handler.check(a_deployment(), run)
     first = run.id.split()[0]
     world.spinnaker.faults.add(f"PUT /pipelines/{first}/cancel", Fault.status(403))
-    with pytest.raises(ToolRejected, match="answers 403: its user may not do this"):
+    with pytest.raises(Rejected, match="answers 403: its user may not do this"):
         await handler.cancel(a_deployment(), run)
     assert sorted(e.status for e in executions) == ["CANCELED", "RUNNING"]
 

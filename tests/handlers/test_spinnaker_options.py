@@ -29,7 +29,7 @@ def loaded(**options: Any) -> SpinnakerOptions:
     return options_
 
 
-def refused(**options: Any) -> str:
+def rejected(**options: Any) -> str:
     with pytest.raises(ConfigErrors) as caught:
         loaded(**options)
     [fault] = str(caught.value).splitlines()
@@ -52,7 +52,7 @@ def test_what_is_enough(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"source": "x"}, "url: is missing"),
         ({"url": URL}, "give either 'source' or 'application' and 'pipeline'"),
@@ -79,7 +79,7 @@ def test_what_is_enough(options: dict[str, Any]) -> None:
         (BY_NAME | {"pipeline": "100%"}, "or give a pipeline by its ID"),
         (BY_NAME | {"pipeline": ".."}, "'..' cannot be part of an address"),
         (BY_NAME | {"application": ""}, "application: must not be empty"),
-        (BY_NAME | {"parameters": {"ref": "x"}}, "'ref' is set by the relay; take another name"),
+        (BY_NAME | {"parameters": {"ref": "x"}}, "'ref' is set by the relay; use another name"),
         (BY_NAME | {"parameters": {"a": "{branch}"}}, "unknown placeholder '{branch}'"),
         (
             BY_NAME | {"parameters": {"a": "$${{a}}"}},
@@ -88,18 +88,18 @@ def test_what_is_enough(options: dict[str, Any]) -> None:
         (BY_NAME | {"pipelines": "x"}, "did you mean 'pipeline'?"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_remedy(options: dict[str, Any], words: str) -> None:
-    assert words in refused(**options)
+def test_what_is_wrong_is_reported_with_its_remedy(options: dict[str, Any], message: str) -> None:
+    assert message in rejected(**options)
 
 
 def test_files_of_a_certificate_must_fit(tmp_path: Path) -> None:
     one, other = a_certificate(tmp_path), a_certificate(tmp_path, "other.example")
     fitting = {"ca": one.file, "certificate": one.file, "key": one.key}
     assert loaded(**BY_WEBHOOK, **fitting).tls()
-    words = refused(**BY_WEBHOOK, **fitting | {"key": other.key})
-    assert f"{one.file} and {other.key} and {one.file} cannot be used: " in words
-    words = refused(**BY_WEBHOOK, **fitting | {"key": one.locked_key})
-    assert f"'{one.locked_key}' is protected by a password; the relay has none" in words
+    message = rejected(**BY_WEBHOOK, **fitting | {"key": other.key})
+    assert f"{one.file} and {other.key} and {one.file} cannot be used: " in message
+    message = rejected(**BY_WEBHOOK, **fitting | {"key": one.locked_key})
+    assert f"'{one.locked_key}' is protected by a password; the relay has none" in message
 
 
 def test_secrets_do_not_show(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from handlers.contract import Run, State, ToolRejected, ToolUnsure
+from handlers.contract import Run, State
+from handlers.errors import Rejected, UnknownOutcome
 from sandbox.faults import Fault
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import World, a_pipeline, a_world, numbered
@@ -57,12 +58,12 @@ async def test_a_second_start_gives_the_execution_that_runs(world: World) -> Non
 
 
 @pytest.mark.parametrize("ended", [False, True])
-async def test_a_start_whose_answer_got_lost_is_found(world: World, ended: bool) -> None:
+async def test_a_start_whose_response_got_lost_is_found(world: World, ended: bool) -> None:
     """Ended too: Spinnaker would run a second one for its correlation ID."""
     if not ended:
         world.spinnaker.hold("Roll out")
     world.spinnaker.faults.add("POST *", Fault.drop_after())
-    with pytest.raises(ToolUnsure, match="gave no whole answer"):
+    with pytest.raises(UnknownOutcome, match="gave no full response"):
         await world.handler(**BY_NAME).start(a_deployment())
     [execution] = world.spinnaker.executions
     await world.until(lambda: execution.complete or (execution.status == "RUNNING" and not ended))
@@ -84,21 +85,23 @@ async def test_other_deployments_are_not_found(world: World) -> None:
 async def test_an_unknown_pipeline_is_an_error_that_names_it(
     world: World, names: dict[str, Any]
 ) -> None:
-    words = f"no pipeline '{names['pipeline']}' in application '{names['application']}'; check both"
-    with pytest.raises(ToolRejected, match=words):
+    message = (
+        f"no pipeline '{names['pipeline']}' in application '{names['application']}'; check both"
+    )
+    with pytest.raises(Rejected, match=message):
         await world.handler(**names).start(a_deployment())
 
 
 async def test_a_disabled_pipeline_is_an_error(world: World) -> None:
     world.spinnaker.pipelines[0].config["disabled"] = True
-    with pytest.raises(ToolRejected, match="400: Pipeline is disabled and cannot be started"):
+    with pytest.raises(Rejected, match="400: Pipeline is disabled and cannot be started"):
         await world.handler(**BY_NAME).start(a_deployment())
 
 
 async def test_a_parameter_that_the_pipeline_requires_is_named(world: World) -> None:
     needed = {"name": "size", "required": True}
     world.spinnaker.pipelines[0].config["parameterConfig"] = [needed]
-    with pytest.raises(ToolRejected, match="Required parameter size is missing"):
+    with pytest.raises(Rejected, match="Required parameter size is missing"):
         await world.handler(**BY_NAME).start(a_deployment())
     assert (await world.deploy(**BY_NAME, parameters={"size": "2"})).state is State.SUCCESS
 
@@ -109,4 +112,4 @@ async def test_it_is_cancelled(world: World) -> None:
     run, [execution] = await world.started(handler)
     await handler.cancel(a_deployment(), run)
     assert execution.status == "CANCELED"
-    assert execution.reason == "asked for by the relay of the GitHub deployment"
+    assert execution.reason == "requested by the relay of the GitHub deployment"

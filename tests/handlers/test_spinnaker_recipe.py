@@ -1,4 +1,4 @@
-"""The recipe of docs/spinnaker.md, fed to the stand-in as it stands there."""
+"""The recipe of docs/spinnaker.md, fed to the stand-in unchanged."""
 
 import json
 import re
@@ -14,8 +14,7 @@ from aiohttp import web
 
 from handlers.contract import Deployment, State
 from handlers.http import Http
-from handlers.spinnaker.event import STANDARD_PARAMETERS
-from handlers.spinnaker.options import SpinnakerOptions
+from handlers.spinnaker.options import STANDARD_PARAMETERS, SpinnakerOptions
 from handlers.spinnaker.states import STATUSES
 from sandbox.server import Server
 from sandbox.spinnaker.server import Spinnaker
@@ -103,7 +102,7 @@ async def test_where_the_pipeline_is_started_by_hand_nothing_is_reported(
     assert reports.calls == []
 
 
-async def test_a_refused_report_does_not_stop_the_pipeline(
+async def test_a_rejected_report_does_not_stop_the_pipeline(
     world: World, reports: Reports, deployment: Deployment
 ) -> None:
     reports.token = "another deployment's"
@@ -117,8 +116,8 @@ def test_the_stage_holds_no_token_and_no_address_of_githubs() -> None:
     text = ORCA_LOCAL.read_text()
     assert not re.search(r"gh[opsu]_|github_pat_|api\.github\.com", text)
     [stage] = yaml.safe_load(text)["webhook"]["preconfigured"]
-    said = [stage["url"], *stage["customHeaders"]["Authorization"]]
-    assert all("${trigger['payload']" in text for text in said)
+    stated = [stage["url"], *stage["customHeaders"]["Authorization"]]
+    assert all("${trigger['payload']" in text for text in stated)
 
 
 def test_the_page_shows_the_file_itself() -> None:
@@ -173,8 +172,10 @@ def test_the_table_has_every_key_and_no_other() -> None:
 
 def test_the_table_has_every_status_as_it_is_shown() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \| `(\w+)` \| (.*?) ?\|$", PAGE, re.M)
-    shown = {status: (state, words) for status, state, words in rows}
-    assert shown == {status: (state.value, words) for status, (state, words) in STATUSES.items()}
+    shown = {status: (state, message) for status, state, message in rows}
+    assert shown == {
+        status: (state.value, message) for status, (state, message) in STATUSES.items()
+    }
 
 
 def test_the_table_has_every_standard_parameter() -> None:

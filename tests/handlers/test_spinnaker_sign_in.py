@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from handlers.contract import State, ToolRejected, ToolUnavailable
+from handlers.contract import State
+from handlers.errors import Rejected, Unavailable
 from sandbox.spinnaker.server import Spinnaker
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import World, a_pipeline, a_world
-from tests.handlers.tools import Says, a_certificate
+from tests.handlers.tools import FakeTool, a_certificate
 
 DEPLOYMENT = a_deployment()
 
@@ -25,11 +26,11 @@ async def world() -> AsyncIterator[World]:
         yield made
 
 
-async def test_who_may_not_search_everywhere_is_told_to_name_the_application(
+async def test_a_user_who_may_not_search_everywhere_is_advised_to_name_the_application(
     world: World,
 ) -> None:
     world.spinnaker.searches_everywhere = False
-    with pytest.raises(ToolRejected, match=r"403: .*; name the `application` in deploy\.yml"):
+    with pytest.raises(Rejected, match=r"403: .*; name the `application` in deploy\.yml"):
         await world.handler().find(DEPLOYMENT)
     assert (await world.deploy(application="shop")).state is State.SUCCESS
 
@@ -54,38 +55,38 @@ async def test_the_relay_signs_in(credential: dict[str, Any]) -> None:
         ({"token": "right"}, {}),
     ],
 )
-async def test_a_wrong_credential_is_said_at_once_and_not_shown(
+async def test_a_wrong_credential_is_reported_at_once_and_not_shown(
     needed: dict[str, Any], given: dict[str, Any]
 ) -> None:
     async with a_world(**needed) as world:
-        with pytest.raises(ToolRejected, match="check the credentials") as caught:
+        with pytest.raises(Rejected, match="check the credentials") as caught:
             await world.handler(**given).find(DEPLOYMENT)
     assert "wr0ng" not in str(caught.value)
 
 
 @pytest.mark.parametrize("path", ["/same", "/login"])
 async def test_a_redirect_from_http_to_https_is_about_the_address(path: str) -> None:
-    async with Says() as proxy, a_world() as world:
+    async with FakeTool() as proxy, a_world() as world:
         proxy.status = 301
         for location in (proxy.url.replace("http:", "https:") + path, "https://new.example/{}"):
-            asked = "/applications/*/executions/search"
-            proxy.headers["Location"] = location.format(asked[1:])
-            with pytest.raises(ToolRejected, match=r"elsewhere; correct .* leads to https://"):
+            received = "/applications/*/executions/search"
+            proxy.headers["Location"] = location.format(received[1:])
+            with pytest.raises(Rejected, match=r"has moved; correct .* leads to https://"):
                 await world.handler(url=proxy.url).find(DEPLOYMENT)
 
 
 @pytest.mark.parametrize("location", ["/login", "https://sso.example/auth", ""])
 async def test_a_redirect_to_another_page_is_about_the_credentials(location: str) -> None:
-    async with Says() as gate, a_world() as world:
+    async with FakeTool() as gate, a_world() as world:
         gate.status, gate.headers["Location"] = 302, location
-        with pytest.raises(ToolRejected, match=r"302: check the credentials in deploy\.yml"):
+        with pytest.raises(Rejected, match=r"302: check the credentials in deploy\.yml"):
             await world.handler(url=gate.url).find(DEPLOYMENT)
 
 
-async def test_what_is_not_there_is_said_to_be_a_matter_of_the_address() -> None:
-    async with Says() as other, a_world() as world:
-        other.says(404, {"error": "Not Found", "message": "404: Not Found"})
-        with pytest.raises(ToolRejected, match="404: nothing is there; check its address"):
+async def test_what_is_not_there_is_reported_to_be_a_matter_of_the_address() -> None:
+    async with FakeTool() as other, a_world() as world:
+        other.responds(404, {"error": "Not Found", "message": "404: Not Found"})
+        with pytest.raises(Rejected, match="404: nothing is there; check its address"):
             await world.handler(url=other.url).find(DEPLOYMENT)
 
 
@@ -94,7 +95,7 @@ async def test_the_relay_signs_in_with_a_client_certificate(world: World, tmp_pa
     async with behind_tls(world.spinnaker, server.file, server.key, client.file) as url:
         files: dict[str, Any] = {"ca": server.file, "certificate": client.file, "key": client.key}
         assert (await world.deploy(url=url, **files)).state is State.SUCCESS
-        with pytest.raises(ToolUnavailable):
+        with pytest.raises(Unavailable):
             await world.handler(url=url, ca=server.file).start(DEPLOYMENT)
     assert world.posts() == 0  # only the door with TLS was used
     assert len(world.spinnaker.executions) == 1

@@ -1,4 +1,4 @@
-"""Every status of Spinnaker's as GitHub's state, with words for people."""
+"""Every status of Spinnaker's as GitHub's state, with a description for people."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from handlers.contract import Run, State
 from handlers.spinnaker.gate import Execution
-from handlers.spinnaker.states import STATUSES, Standing, combined, standing
+from handlers.spinnaker.states import STATUSES, ExecutionState, combined, execution_state
 from sandbox.faults import Fault
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import World, a_pipeline, a_world, an_hour_later
@@ -23,7 +23,7 @@ async def world() -> AsyncIterator[World]:
         yield made
 
 
-async def seen(world: World, status: str, before: State = State.IN_PROGRESS) -> Run:
+async def found(world: World, status: str, before: State = State.IN_PROGRESS) -> Run:
     """What is shown once the pipeline has this status."""
     world.spinnaker.hold("Roll out")
     handler = world.handler()
@@ -33,7 +33,7 @@ async def seen(world: World, status: str, before: State = State.IN_PROGRESS) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "state", "words"),
+    ("status", "state", "message"),
     [
         ("NOT_STARTED", State.QUEUED, "not started yet in Spinnaker"),
         ("BUFFERED", State.QUEUED, "held back in Spinnaker"),
@@ -49,11 +49,11 @@ async def seen(world: World, status: str, before: State = State.IN_PROGRESS) -> 
         ("SKIPPED", State.ERROR, "skipped in Spinnaker: nothing was run"),
     ],
 )
-async def test_each_status_has_a_state_and_words(
-    world: World, status: str, state: State, words: str
+async def test_each_status_has_a_state_and_a_description(
+    world: World, status: str, state: State, message: str
 ) -> None:
-    run = await seen(world, status, before=State.QUEUED)
-    assert (run.state, run.description) == (state, words)
+    run = await found(world, status, before=State.QUEUED)
+    assert (run.state, run.description) == (state, message)
 
 
 def test_all_twelve_statuses_are_known() -> None:
@@ -62,14 +62,14 @@ def test_all_twelve_statuses_are_known() -> None:
 
 
 @pytest.mark.parametrize("before", [State.QUEUED, State.IN_PROGRESS])
-async def test_an_unknown_status_changes_the_words_only(world: World, before: State) -> None:
-    run = await seen(world, "FROZEN", before)
+async def test_an_unknown_status_changes_the_description_only(world: World, before: State) -> None:
+    run = await found(world, "FROZEN", before)
     assert run.state is before
     assert run.description == "Spinnaker says 'FROZEN', which the relay does not know"
 
 
 async def test_what_was_in_progress_is_not_queued_again(world: World) -> None:
-    run = await seen(world, "BUFFERED", State.IN_PROGRESS)
+    run = await found(world, "BUFFERED", State.IN_PROGRESS)
     assert (run.state, run.description) == (State.IN_PROGRESS, "held back in Spinnaker")
 
 
@@ -94,7 +94,7 @@ async def test_the_report_token_is_not_shown(world: World) -> None:
 @pytest.mark.parametrize(
     "fault", [Fault.status(500), Fault.status(403), Fault.status(200, "x" * 9 * 2**20)]
 )
-async def test_a_failure_is_told_even_if_its_message_cannot_be_read(
+async def test_a_failure_is_reported_even_if_its_message_cannot_be_read(
     world: World, fault: Fault
 ) -> None:
     world.spinnaker.fail("Roll out", "no space left")
@@ -127,7 +127,7 @@ async def test_a_success_with_a_failed_stage_says_so(world: World, go_on: bool) 
     assert run.description == "succeeded, although stage 'Smoke test' failed"
 
 
-async def test_who_canceled_it_and_why_is_told(world: World) -> None:
+async def test_who_canceled_it_and_why_is_described(world: World) -> None:
     world.spinnaker.hold("Roll out")
     handler = world.handler()
     run, [execution] = await world.started(handler)
@@ -162,8 +162,11 @@ async def test_a_pipeline_that_cannot_be_searched_for_has_not_vanished(world: Wo
 
 
 def test_with_one_of_two_ended_the_deployment_is_under_way() -> None:
-    standings = [Standing(State.SUCCESS), Standing(State.QUEUED, "held back in Spinnaker", "Mail")]
-    run = combined(standings, Run("", State.QUEUED), "")
+    execution_states = [
+        ExecutionState(State.SUCCESS),
+        ExecutionState(State.QUEUED, "held back in Spinnaker", "Mail"),
+    ]
+    run = combined(execution_states, Run("", State.QUEUED), "")
     assert run.state is State.IN_PROGRESS
     assert run.description == "2 pipelines matched, 1 not ended; 'Mail': held back in Spinnaker"
 
@@ -173,7 +176,7 @@ def a_stage(**facts: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("stages", "words"),
+    ("stages", "message"),
     [
         (None, "failed in Spinnaker"),
         ([], "failed in Spinnaker"),
@@ -200,13 +203,15 @@ def a_stage(**facts: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_whatever_an_execution_says_of_its_failure_is_put_plainly(stages: Any, words: str) -> None:
+def test_whatever_an_execution_says_of_its_failure_is_put_plainly(
+    stages: Any, message: str
+) -> None:
     document = {"id": "01X", "status": "TERMINAL", "stages": stages}
     execution = Execution.model_validate(document)
-    assert standing(execution, State.IN_PROGRESS, "", "secret").words == words
+    assert execution_state(execution, State.IN_PROGRESS, "", "secret").description == message
 
 
 def test_a_pipeline_that_could_not_even_start_says_why() -> None:
     execution = Execution(id="01X", status="TERMINAL", cancellationReason="Failed on startup: x")
-    words = standing(execution, State.QUEUED, "", "secret").words
-    assert words == "failed in Spinnaker: Failed on startup: x"
+    message = execution_state(execution, State.QUEUED, "", "secret").description
+    assert message == "failed in Spinnaker: Failed on startup: x"

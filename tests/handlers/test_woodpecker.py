@@ -9,11 +9,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import Run, State, ToolRejected, ToolUnavailable
+from handlers.contract import Run, State
+from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
 from handlers.woodpecker import STATES, Woodpecker, WoodpeckerOptions
 from sandbox import woodpecker as sandbox
-from tests.handlers.runs import a_deployment, lent
+from tests.handlers.runs import a_context, a_deployment
 
 ROOT = Path(__file__).parents[2]
 SHA = a_deployment().sha
@@ -42,7 +43,7 @@ def handler(tool: sandbox.Woodpecker, session: aiohttp.ClientSession, tmp_path: 
 
 def a_handler(session: aiohttp.ClientSession, *, timeout: float = 10, **given: Any) -> Woodpecker:
     options = WoodpeckerOptions.model_validate({"token": TOKEN, **given})
-    return Woodpecker(options, lent(ROOT, http=Http(session, timeout=timeout)))
+    return Woodpecker(options, a_context(ROOT, http=Http(session, timeout=timeout)))
 
 
 # -- start ------------------------------------------------------------------------------------
@@ -90,21 +91,21 @@ async def test_a_missing_payload_key_starts_nothing(
     repo: sandbox.Repo, tool: sandbox.Woodpecker, session: aiohttp.ClientSession
 ) -> None:
     handler = a_handler(session, url=tool.url, parameters={"REGION": "{payload.region}"})
-    with pytest.raises(ToolRejected, match="payload has no 'region'"):
+    with pytest.raises(Rejected, match="payload has no 'region'"):
         await handler.start(a_deployment())
     assert tool.calls == []
 
 
-async def test_a_commit_that_was_not_built_is_refused(
+async def test_a_commit_that_was_not_built_is_rejected(
     repo: sandbox.Repo, handler: Woodpecker
 ) -> None:
     repo.pipelines[0].status = "failure"
-    with pytest.raises(ToolRejected, match="has not built f95f852 with success yet"):
+    with pytest.raises(Rejected, match="has no successful pipeline of f95f852 yet"):
         await handler.start(a_deployment())
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("wrong", "message"),
     [
         ({"allow_deploy": False}, "the repository's 'Allow Deployments' is off in Woodpecker"),
         ({"push": False}, "for those who may push; the token's user may not"),
@@ -112,23 +113,23 @@ async def test_a_commit_that_was_not_built_is_refused(
     ],
 )
 async def test_rights_that_are_missing_are_named(
-    repo: sandbox.Repo, handler: Woodpecker, wrong: dict[str, bool], words: str
+    repo: sandbox.Repo, handler: Woodpecker, wrong: dict[str, bool], message: str
 ) -> None:
     for name, value in wrong.items():
         setattr(repo, name, value)
-    with pytest.raises(ToolRejected, match=words):
+    with pytest.raises(Rejected, match=message):
         await handler.start(a_deployment())
     assert repo.deployments == []
 
 
 @pytest.mark.parametrize("public", [True, False])
-async def test_a_wrong_token_is_said_and_not_shown(
+async def test_a_wrong_token_is_reported_and_not_shown(
     repo: sandbox.Repo, tool: sandbox.Woodpecker, session: aiohttp.ClientSession, public: bool
 ) -> None:
     """Anybody may read a public repository; there the POST is the first to be refused."""
     repo.public = public
     handler = a_handler(session, url=tool.url, token="an-old-token")
-    with pytest.raises(ToolRejected, match="does not know the token") as caught:
+    with pytest.raises(Rejected, match="does not know the token") as caught:
         await handler.start(a_deployment())
     assert "an-old-token" not in str(caught.value)
 
@@ -174,7 +175,7 @@ async def test_what_somebody_restarted_by_hand_is_not_taken_for_ours(
     assert found.id == run.id
 
 
-async def test_only_what_is_younger_than_the_deployment_is_looked_at(
+async def test_only_younger_runs_than_the_deployment_count(
     repo: sandbox.Repo, handler: Woodpecker, tool: sandbox.Woodpecker
 ) -> None:
     old = (datetime.now(UTC) - timedelta(hours=2)).timestamp()
@@ -213,7 +214,7 @@ def test_every_status_of_woodpecker_has_a_meaning() -> None:
 
 
 @pytest.mark.parametrize("status", STATES)
-async def test_a_status_is_told_in_the_relays_words(
+async def test_a_status_has_the_relays_description(
     repo: sandbox.Repo, handler: Woodpecker, status: str
 ) -> None:
     run = await handler.start(a_deployment())
@@ -229,8 +230,8 @@ async def test_an_unknown_status_leaves_the_state_as_it_was(
     run = await handler.start(a_deployment())
     repo.deployments[0].status = "thinking"
     run = await handler.check(a_deployment(), Run(run.id, state, run.url))
-    words = "Woodpecker says 'thinking', which the relay does not know"
-    assert (run.state, run.description) == (state, words)
+    message = "Woodpecker says 'thinking', which the relay does not know"
+    assert (run.state, run.description) == (state, message)
 
 
 async def test_what_has_begun_does_not_wait_again(repo: sandbox.Repo, handler: Woodpecker) -> None:
@@ -255,11 +256,11 @@ async def test_rights_that_are_lost_on_the_way_may_come_back(
 ) -> None:
     run = await handler.start(a_deployment())
     repo.pull = repo.push = False
-    with pytest.raises(ToolUnavailable, match="answers 404"):
+    with pytest.raises(Unavailable, match="answers 404"):
         await handler.check(a_deployment(), run)
     repo.pull, tool.token = True, "another"
     for act in (handler.check, handler.cancel):
-        with pytest.raises(ToolUnavailable, match="does not know the token"):
+        with pytest.raises(Unavailable, match="does not know the token"):
             await act(a_deployment(), run)
 
 

@@ -24,33 +24,33 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from handlers.contract import ToolUnavailable, ToolUnsure
+from handlers.errors import Unavailable, UnknownOutcome
 from sandbox.server import Server
 
 
-class Asked(NamedTuple):
+class Received(NamedTuple):
     method: str
     target: str
     headers: dict[str, str]
     body: bytes
 
 
-class Says(Server):
-    """A tool that says what it is told to, and keeps what it was asked."""
+class FakeTool(Server):
+    """A tool with configurable responses, which records the requests it received."""
 
     def __init__(self) -> None:
         super().__init__()
         self.status = 200
         self.body = b"{}"
         self.headers: dict[str, str] = {"Content-Type": "application/json"}
-        self.asked: list[Asked] = []
+        self.received: list[Received] = []
 
     @property
     def host(self) -> str:
-        """As people are told of it."""
+        """As messages name it."""
         return self.url.removeprefix("http://")
 
-    def says(self, status: int, body: Any, location: str = "") -> None:
+    def responds(self, status: int, body: Any, location: str = "") -> None:
         self.status = status
         self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.headers = {"Content-Type": "application/json"}
@@ -63,14 +63,14 @@ class Says(Server):
         self.headers = {"Content-Type": "text/html"}
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.route("*", "/{rest:.*}", self._answer)]
+        return [web.route("*", "/{rest:.*}", self._respond)]
 
     def middlewares(self) -> list[Any]:
         return [self.faults.middleware]
 
-    async def _answer(self, request: web.Request) -> web.Response:
-        self.asked.append(
-            Asked(request.method, request.raw_path, dict(request.headers), await request.read())
+    async def _respond(self, request: web.Request) -> web.Response:
+        self.received.append(
+            Received(request.method, request.raw_path, dict(request.headers), await request.read())
         )
         return web.Response(status=self.status, body=self.body, headers=self.headers)
 
@@ -120,13 +120,13 @@ async def served_with_tls(
     context.load_cert_chain(certificate.file, certificate.key)
     context.verify_mode = ssl.CERT_REQUIRED if clients else ssl.CERT_NONE
 
-    async def answer(_: web.Request) -> web.Response:
+    async def response(_: web.Request) -> web.Response:
         if leads_to:
             return web.Response(status=307, headers={"Location": leads_to})
         return web.json_response({"safe": True})
 
     app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", answer)
+    app.router.add_route("*", "/{rest:.*}", response)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
@@ -136,7 +136,7 @@ async def served_with_tls(
 
 @asynccontextmanager
 async def speaking(*pieces: bytes, ends: str = "closes", pause: float = 0) -> AsyncIterator[str]:
-    """A server that says just this once it is asked, whatever it is; then closes, resets, stays."""
+    """A server that sends these bytes after any request; then closes, resets or stays."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if pieces:
@@ -158,15 +158,15 @@ async def speaking(*pieces: bytes, ends: str = "closes", pause: float = 0) -> As
     server.close()
 
 
-async def not_done(call: Awaitable[Any]) -> ToolUnavailable:
+async def not_done(call: Awaitable[Any]) -> Unavailable:
     """It says that nothing was done."""
-    with pytest.raises(ToolUnavailable) as caught:
+    with pytest.raises(Unavailable) as caught:
         await call
-    assert not isinstance(caught.value, ToolUnsure)
+    assert not isinstance(caught.value, UnknownOutcome)
     return caught.value
 
 
-async def unsure(call: Awaitable[Any]) -> ToolUnsure:
-    with pytest.raises(ToolUnsure) as caught:
+async def unknown_outcome(call: Awaitable[Any]) -> UnknownOutcome:
+    with pytest.raises(UnknownOutcome) as caught:
         await call
     return caught.value

@@ -14,8 +14,8 @@ from tests.handlers.killed import kill_at_line
 from tests.handlers.runs import a_command, a_count, a_deployment
 
 
-def say(words: str) -> None:
-    sys.stdout.write(f"{words}\n")
+def say(message: str) -> None:
+    sys.stdout.write(f"{message}\n")
     sys.stdout.flush()
 
 
@@ -28,8 +28,8 @@ def start(data_dir: str, script: str) -> None:
 
 
 def forks() -> None:
-    for asked in sys.stdin:
-        line, data_dir = asked.split()
+    for received in sys.stdin:
+        line, data_dir = received.split()
         handler = a_count(Path(data_dir))
         child = os.fork()
         if not child:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.contract import Report
+from handlers.contract import ReportCredentials
 from webhook.logs import HIDDEN, Redactor
 from webhook.security.links import Links
 from webhook.security.report_tokens import ReportClaims, ReportTokens
@@ -17,7 +17,7 @@ TOKENS = ReportTokens("https://relay.example.com", [KEY])
 LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
-def report(tokens: ReportTokens = TOKENS, environment: str = "Production") -> Report:
+def report(tokens: ReportTokens = TOKENS, environment: str = "Production") -> ReportCredentials:
     return tokens.report("acme/site", 7, environment, LATER)
 
 

@@ -15,7 +15,7 @@ import aiohttp
 import psycopg
 import pytest
 
-from handlers.contract import Report
+from handlers.contract import ReportCredentials
 from sandbox.github.model import Deployment
 from tests.conftest import in_database
 from tests.world import DEPLOY_YML, World, live, until
@@ -67,7 +67,7 @@ class Tool:
 
     world: World
     deployment: Deployment
-    report: Report
+    report: ReportCredentials
     gate: Path
 
     @property

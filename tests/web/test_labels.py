@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -13,7 +14,7 @@ from webhook.deployments.labels import phase_label
 from webhook.deployments.phases import Phase
 from webhook.slack.blocks.message import main_message, thread_reply
 
-RUN = Run("1", State.IN_PROGRESS)
+STARTED: dict[str, Any] = {"run": Run("1", State.IN_PROGRESS)}
 STATES = [
     *((phase, False, True) for phase in Phase),
     (Phase.ERROR, False, False),
@@ -40,7 +41,7 @@ def test_page_and_slack_say_the_same_of_a_deployment(
     rows.deployment()
     rows.step(state="in_progress", held=held)
     ended = BEGIN if phase.final else None
-    rows.change(phase=phase, run=RUN if started else None, ended_at=ended)
+    rows.change(phase=phase, ended_at=ended, **(STARTED if started else {}))
     label = phase_label(phase, held=held, started=started)
     assert look(browser).text.startswith(f"{label.text.capitalize()}: acme/web to staging")
     notice = replace(RUNNING, phase=phase, held=held, started=started)
@@ -63,7 +64,8 @@ def test_page_and_slack_say_the_same_of_an_entry_of_the_timeline(
     rows: Rows, browser: FlaskClient, state: str, held: bool, started: bool
 ) -> None:
     rows.deployment()
-    rows.change(run=RUN if started else None)
+    if started:
+        rows.change(**STARTED)
     rows.step(state=state, held=held)
     notice = replace(RUNNING, started=started)
     [line] = read(thread_reply(notice, [step(state, held=held)], broadcast=False))

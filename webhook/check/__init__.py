@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import aiohttp
 import psycopg
 
-from handlers.contract import Workplace
+from handlers.contract import HandlerContext
 from handlers.http import Http
 from webhook import logs, startup
 from webhook.check.findings import Finding
@@ -51,7 +51,7 @@ async def _outside(
         timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
         github = GitHub(settings, session)
-        workplace = Workplace(
+        context = HandlerContext(
             data_dir=settings.data_dir,
             environ=environ,
             http=Http(session),
@@ -60,7 +60,7 @@ async def _outside(
         parts = await asyncio.gather(
             look_at_github(github, config),
             look_at_slack(settings, config, workspaces, session),
-            look_at_tools(config.envs if config else (), workplace),
+            look_at_tools(config.envs if config else (), context),
         )
     return [finding for part in parts for finding in part]
 

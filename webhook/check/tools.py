@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from handlers import HANDLERS
-from handlers.contract import CanBeAsked, Options, ToolRejected, ToolUnavailable, Workplace
-from handlers.http import MOST_CALLS
+from handlers import errors as tool_errors
+from handlers.contract import HandlerContext, Options, VerifiesAccess
+from handlers.http import MAX_CALLS_PER_ORIGIN
 from webhook.check.findings import Finding, Kind
 from webhook.config.load import Environment
 
@@ -32,12 +33,12 @@ class Tool:
 
 
 async def look_at_tools(
-    envs: Iterable[Environment], workplace: Workplace, within: float = WITHIN
+    envs: Iterable[Environment], context: HandlerContext, within: float = WITHIN
 ) -> list[Finding]:
     """A line for those of one kind that say the same."""
     tools = _tools(envs)
-    places = asyncio.Semaphore(MOST_CALLS)
-    outcomes = await asyncio.gather(*(_ask(tool, workplace, places, within) for tool in tools))
+    places = asyncio.Semaphore(MAX_CALLS_PER_ORIGIN)
+    outcomes = await asyncio.gather(*(_ask(tool, context, places, within) for tool in tools))
     said: dict[tuple[str, Outcome], list[str]] = {}
     for tool, outcome in zip(tools, outcomes, strict=True):
         if outcome:
@@ -62,17 +63,17 @@ def _tools(envs: Iterable[Environment]) -> list[Tool]:
 
 
 async def _ask(
-    tool: Tool, workplace: Workplace, places: asyncio.Semaphore, within: float
+    tool: Tool, context: HandlerContext, places: asyncio.Semaphore, within: float
 ) -> Outcome | None:
     """None where there is nothing to say."""
     handler = HANDLERS[tool.handler]
-    if not issubclass(handler, CanBeAsked):
+    if not issubclass(handler, VerifiesAccess):
         # What needs the App's permissions is GitHub's own; they are looked at.
         return None if handler.local or tool.options.permissions() else ("note", NOT_ASKED)
     try:
         async with asyncio.timeout(within), places:
-            return "ok", await handler(tool.options, workplace).ask()
-    except (ToolUnavailable, ToolRejected) as error:
+            return "ok", await handler(tool.options, context).verify_access()
+    except (tool_errors.Unavailable, tool_errors.Rejected) as error:
         return "fault", str(error)
     except TimeoutError:
         return "fault", f"no answer within {within:g} s"

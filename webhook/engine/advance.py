@@ -6,7 +6,7 @@ import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 
-from handlers.contract import ToolRejected
+from handlers import errors as tool_errors
 from webhook.config.routing import no_route_words, route
 from webhook.engine import transitions
 from webhook.engine.runner import Runner
@@ -38,7 +38,7 @@ async def advance(services: Services, deployment_id: int) -> datetime | None:
     look = Runner(services, row, environment, services.handler(environment))
     try:
         return await look.take()
-    except (ToolRejected, Forbidden) as refused:
+    except (tool_errors.Rejected, Forbidden) as refused:
         await transitions.end(services, look.row, str(refused))
         return None
     except (RetryAt, Conflict, psycopg.OperationalError, ConnectorException):

@@ -10,18 +10,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from handlers import durations
-from handlers.contract import (
-    Deployment,
-    Handler,
-    KeepsOutput,
-    Run,
-    State,
-    ToolBusy,
-    ToolNotReady,
-    ToolRejected,
-    ToolUnavailable,
-    ToolUnsure,
-)
+from handlers import errors as tool_errors
+from handlers.contract import Deployment, Handler, KeepsOutput, Run, State
 from webhook.config.load import Environment
 from webhook.engine import transitions
 from webhook.engine.services import Services, scope
@@ -74,7 +64,7 @@ class Runner:
             await self._mark_first()
         try:
             run = await self._run()
-        except ToolUnavailable as trouble:
+        except tool_errors.Unavailable as trouble:
             return await self._try_later(trouble)
         if run is None:
             return None
@@ -88,7 +78,9 @@ class Runner:
         async with self.services.pool.connection() as connection:
             gone = await machines.is_gone(connection, place, self.services.place)
         if gone:
-            raise ToolRejected("lost: the machine that ran it is gone, or its disk was replaced")
+            raise tool_errors.Rejected(
+                "lost: the machine that ran it is gone, or its disk was replaced"
+            )
         raise Elsewhere(place, self.now())
 
     def _reports_until(self) -> datetime | None:
@@ -138,17 +130,17 @@ class Runner:
             await self._never_begun()
             return None
         if self.now() >= self.due:
-            raise ToolRejected(self._given_up(self.row.tool_trouble))
+            raise tool_errors.Rejected(self._given_up(self.row.tool_trouble))
         return await self._start()
 
     async def _find(self) -> Run | None:
         """While a start may have got through, a refusal is no reason to give it up."""
         try:
             return await self.handler.find(self.deployment)
-        except ToolRejected as refused:
+        except tool_errors.Rejected as refused:
             if self.row.tried_until is None:
                 raise
-            raise ToolUnavailable(str(refused)) from refused
+            raise tool_errors.Unavailable(str(refused)) from refused
 
     async def _start(self) -> Run:
         hidden = self.handler.appears_within
@@ -156,9 +148,9 @@ class Runner:
             await self._mark_try(self.now() + self.timing.claim_lasts + hidden)
         try:
             run = await self.handler.start(self.deployment)
-        except ToolUnavailable as trouble:
+        except tool_errors.Unavailable as trouble:
             if hidden:
-                done = isinstance(trouble, ToolUnsure)
+                done = isinstance(trouble, tool_errors.UnknownOutcome)
                 await self._mark_end_of_try(self.now() + hidden if done else None)
             raise
         log.info("run started", run=run.id, handler=self.row.handler)
@@ -176,18 +168,18 @@ class Runner:
             except Conflict:
                 self.row = await self.services.read(self.row.id) or self.row
 
-    async def _try_later(self, trouble: ToolUnavailable) -> datetime | None:
+    async def _try_later(self, trouble: tool_errors.Unavailable) -> datetime | None:
         if self.now() >= self.due:
             left = await self._cancel(self.row.run) if self.row.run else ""
             await transitions.end(self.services, self.row, self._given_up(f"{trouble}{left}"))
             return None
-        if isinstance(trouble, ToolNotReady):
+        if isinstance(trouble, tool_errors.NotReady):
             await transitions.not_ready(self.services, self.row, str(trouble), held=trouble.held)
             again = trouble.retry_at or self._recheck(self.timing.not_ready_recheck_at_most)
             return min(again, self.due)
-        if isinstance(trouble, ToolBusy):
+        if trouble.code == tool_errors.BUSY:
             return min(self._recheck(self.timing.recheck_at_most), self.due)
-        log.warning("tool unavailable", words=str(trouble))
+        log.warning("tool unavailable", words=str(trouble), code=trouble.code)
         told_at = (self.row.tool_trouble_since or self.now()) + self.timing.outage_announced_after
         lasts = told_at < max(self.now(), trouble.retry_at or self.now())
         self.row = await transitions.wait(self.services, self.row, str(trouble), tell=lasts)
@@ -209,9 +201,9 @@ class Runner:
             await transitions.reports_first(connection, self.row)
         try:
             await self.handler.cancel(self.deployment, run)
-        except ToolUnavailable as trouble:
+        except tool_errors.Unavailable as trouble:
             return await self._try_later(trouble)
-        except ToolRejected as refused:
+        except tool_errors.Rejected as refused:
             self.row = await transitions.not_cancelled(self.services, self.row, str(refused))
             return await self._settle(run)
         words = f"Cancelled by {self.row.cancel_asked_by}"
@@ -262,7 +254,7 @@ class Runner:
             await transitions.reports_first(connection, self.row)
         try:
             await self.handler.cancel(self.deployment, run)
-        except (ToolUnavailable, ToolRejected) as trouble:
+        except (tool_errors.Unavailable, tool_errors.Rejected) as trouble:
             log.warning("run not stopped", run=run.id, words=str(trouble))
             return f"; its run may go on: {trouble}"
         return ""

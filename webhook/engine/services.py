@@ -9,7 +9,7 @@ import structlog
 from procrastinate import PsycopgConnector
 
 from handlers import HANDLERS
-from handlers.contract import Deployment, Handler, Workplace
+from handlers.contract import Deployment, Handler, HandlerContext
 from handlers.http import Http
 from webhook.config.load import Config, Environment
 from webhook.engine.cache import Caches
@@ -50,7 +50,7 @@ class Services:
     answers: bool
     links: Links
     report_tokens: ReportTokens
-    workplace: Workplace
+    handler_context: HandlerContext
     redactor: Redactor
     place: str
     timing: Timing
@@ -59,7 +59,7 @@ class Services:
     caches: Caches
 
     def handler(self, environment: Environment) -> Handler:
-        return self.handlers[environment.handler](environment.options, self.workplace)
+        return self.handlers[environment.handler](environment.options, self.handler_context)
 
     def as_contract(self, row: DeploymentRow, environment: Environment) -> Deployment:
         """The deployment as its handler sees it."""
@@ -147,7 +147,7 @@ async def open_services(
             answers=settings.slack.answers,
             links=Links(settings.server_url, setup.secret_keys, clock),
             report_tokens=ReportTokens(settings.server_url, setup.secret_keys, clock),
-            workplace=Workplace(
+            handler_context=HandlerContext(
                 data_dir=settings.data_dir,
                 environ=setup.environ,
                 secrets=setup.secrets,

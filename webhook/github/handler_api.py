@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from handlers.contract import Deployment, ToolRejected, ToolUnavailable, ToolUnsure
+from handlers import errors as tool_errors
+from handlers.contract import Deployment
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
@@ -38,8 +39,10 @@ class ToolsGitHub:
         try:
             return await self._github.call(scope, method, path, body)
         except RetryAt as later:
-            raise ToolUnavailable(str(later), retry_at=later.at) from later
+            raise tool_errors.Unavailable(str(later), retry_at=later.at) from later
         except UnknownOutcome as trouble:
-            raise ToolUnsure(str(trouble)) from trouble
+            raise tool_errors.UnknownOutcome(str(trouble)) from trouble
         except Rejected as refused:
-            raise ToolRejected(str(refused), status=refused.status) from refused
+            raise tool_errors.Rejected(
+                str(refused), status=refused.status, reason=str(refused.__cause__ or "")
+            ) from refused

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from handlers.contract import Report
+from handlers.contract import ReportCredentials
 from webhook.timing import Clock, utc_now
 
 PREFIX = "grt_"
@@ -38,9 +38,11 @@ class ReportTokens:
         # itsdangerous wants the newest key last.
         self._serializer = URLSafeSerializer(list(reversed(secret_keys)), salt="report-token")
 
-    def report(self, repo: str, deployment_id: int, environment: str, deadline: datetime) -> Report:
+    def report(
+        self, repo: str, deployment_id: int, environment: str, deadline: datetime
+    ) -> ReportCredentials:
         content = [deployment_id, environment.lower(), int(deadline.timestamp())]
-        return Report(
+        return ReportCredentials(
             url=f"{self._api}/repos/{repo}/deployments/{deployment_id}/statuses",
             api=self._api,
             token=f"{PREFIX}{self._serializer.dumps(content)}",

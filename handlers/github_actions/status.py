@@ -1,4 +1,4 @@
-"""How a deployment stands, from the runs of workflows that belong to it.
+"""The state of a deployment, from the workflow runs that belong to it.
 
 Source: https://docs.github.com/actions/reference/workflows-and-actions/workflow-run-statuses
 """
@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from handlers.contract import Run, State
-from handlers.github_actions.documents import Job, Jobs, WorkflowRun
+from handlers.github_actions.api import Job, Jobs, WorkflowRun
+from handlers.text import one_line
 
-LONGEST_NAME = 40
+DELETED = "The workflow run was deleted on GitHub before the relay saw how it ended"
+MAX_NAME = 40
 _QUEUED = {
     "requested": "Workflow {name} is queued on GitHub",
     "queued": "Workflow {name} is queued on GitHub",
@@ -39,73 +41,75 @@ _WORST = (State.FAILURE, State.ERROR, State.SUCCESS)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A run, with its jobs if it `has_telling_jobs`."""
+class RunWithJobs:
+    """A run, with its jobs if it `has_useful_jobs`."""
 
     run: WorkflowRun
     jobs: Jobs | None = None
 
     @property
     def skipped(self) -> bool:
-        """GitHub takes a run for a success, at times, of which no job ran."""
+        """GitHub sometimes calls a run a success although no job ran."""
         if self.run.conclusion == "skipped":
             return True
         return self.run.ended and self.jobs is not None and self.jobs.all_skipped
 
 
-def has_telling_jobs(run: WorkflowRun) -> bool:
+def has_useful_jobs(run: WorkflowRun) -> bool:
     return run.ended and run.conclusion in ("success", "failure", "timed_out")
 
 
-def standing(
-    seen: Sequence[Seen],
-    before: Run,
+def deployment_run(
+    runs: Sequence[RunWithJobs],
+    previous: Run,
     environment: str,
     *,
     now: datetime,
     status_within: timedelta = timedelta(0),
 ) -> Run:
-    """`seen`: at least one, oldest first. Runs that were skipped count only if all were.
+    """`runs`: at least one, oldest first. Skipped runs count only if all were skipped.
 
-    Between the end and `status_within` nothing new is said: a status of the relay's that came after
-    the workflow's own last one would hide it on GitHub.
+    Between the end and `status_within` the state stays as it was: a status of the relay's that came
+    after the workflow's own last one would hide it on GitHub.
     """
-    counting = [one for one in seen if not one.skipped] or list(seen)
+    counting = [one for one in runs if not one.skipped] or list(runs)
     still_open = [one for one in counting if not one.run.ended]
     if still_open:
         shown = still_open[-1]
-        state, words = _open(shown.run, before, counting)
+        state, description = _open(shown.run, previous, counting)
     else:
         ends = [(*_end(one, environment), one) for one in reversed(counting)]
-        state, words, shown = min(ends, key=lambda end: _WORST.index(end[0]))
+        state, description, shown = min(ends, key=lambda end: _WORST.index(end[0]))
         if now < max(one.run.updated_at for one in counting) + status_within:
-            state, words = before.state, ""
-    ids = " ".join(str(one.run.id) for one in seen)
+            state, description = previous.state, ""
+    ids = " ".join(str(one.run.id) for one in runs)
     held = not shown.run.ended and shown.run.status in _HELD
-    return Run(ids, state, shown.run.html_url, words, held=held)
+    return Run(ids, state, shown.run.html_url, description, held=held)
 
 
-def _open(run: WorkflowRun, before: Run, counting: Sequence[Seen]) -> tuple[State, str]:
-    begun = before.state is State.IN_PROGRESS or any(one.run.status in _RUNNING for one in counting)
+def _open(run: WorkflowRun, previous: Run, counting: Sequence[RunWithJobs]) -> tuple[State, str]:
+    begun = previous.state is State.IN_PROGRESS or any(
+        one.run.status in _RUNNING for one in counting
+    )
     state = State.IN_PROGRESS if begun else State.QUEUED
-    words = (_QUEUED | _RUNNING).get(run.status)
-    if words is None:
-        return state, f"GitHub says '{shortened(run.status)}', which the relay does not know"
-    return state, words.format(name=quoted(run.name))
+    template = (_QUEUED | _RUNNING).get(run.status)
+    if template is None:
+        return state, f"GitHub says {quoted(run.status)}, which the relay does not know"
+    return state, template.format(name=quoted(run.name))
 
 
-def _end(one: Seen, environment: str) -> tuple[State, str]:
+def _end(one: RunWithJobs, environment: str) -> tuple[State, str]:
     conclusion = "skipped" if one.skipped else one.run.conclusion
     name = quoted(one.run.name)
     if conclusion == "success":
         return State.SUCCESS, ""
     if conclusion in _FAILURES:
         return State.FAILURE, _failed_job(one.jobs) or _FAILURES[conclusion].format(name=name)
-    words = _ERRORS.get(conclusion)
-    if words is None:
-        unknown = f"'{shortened(conclusion)}', which the relay does not know"
+    template = _ERRORS.get(conclusion)
+    if template is None:
+        unknown = f"{quoted(conclusion)}, which the relay does not know"
         return State.ERROR, f"GitHub says that workflow {name} ended with {unknown}"
-    return State.ERROR, words.format(name=name, environment=quoted(environment))
+    return State.ERROR, template.format(name=name, environment=quoted(environment))
 
 
 def _failed_job(jobs: Jobs | None) -> str:
@@ -123,9 +127,5 @@ def _at_step(job: Job) -> str:
 
 
 def quoted(name: str) -> str:
-    return f"'{shortened(name)}'"
-
-
-def shortened(name: str) -> str:
-    """So that the words around it have room in GitHub's 140 characters."""
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    """Short, to leave room for the rest of GitHub's 140 characters."""
+    return f"'{one_line(name, MAX_NAME)}'"

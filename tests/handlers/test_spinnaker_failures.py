@@ -1,4 +1,4 @@
-"""A Spinnaker that answers badly, or not at all: said in plain words, and nothing runs twice."""
+"""A Spinnaker that responds badly, or not at all: messages are plain, and nothing runs twice."""
 
 import asyncio
 import signal
@@ -12,14 +12,15 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import Run, State, ToolRejected, ToolUnavailable, ToolUnsure
+from handlers.contract import Run, State
+from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import Http
-from handlers.spinnaker.handler import Spinnaker as Handler
+from handlers.spinnaker import Spinnaker as Handler
 from handlers.spinnaker.options import SpinnakerOptions
 from sandbox.faults import Fault
-from tests.handlers.runs import a_deployment, lent
+from tests.handlers.runs import a_context, a_deployment
 from tests.handlers.spinnaker_runs import SOURCE, World, a_pipeline, a_world
-from tests.handlers.tools import Says, a_certificate, served_with_tls
+from tests.handlers.tools import FakeTool, a_certificate, served_with_tls
 
 ROOT = Path(__file__).parents[2]
 DEPLOYMENT = a_deployment()
@@ -59,20 +60,20 @@ async def found(world: World) -> Run:
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "message"),
     [
-        (Fault.drop_after(), "gave no whole answer"),
+        (Fault.drop_after(), "gave no full response"),
         (Fault.hang_after(5), "did not answer in time"),
         (Fault.status(500, acts=True), "answers 500"),
         (Fault.status(200, {"eventProcessed": "?"}, acts=True), NOT_UNDERSTOOD),
     ],
     ids=["drop", "hang", "500", "shape"],
 )
-async def test_a_start_whose_answer_got_lost_is_found(
-    world: World, impatient: World, fault: Fault, words: str
+async def test_a_start_whose_response_got_lost_is_found(
+    world: World, impatient: World, fault: Fault, message: str
 ) -> None:
     world.spinnaker.faults.add("POST *", fault)
-    with pytest.raises(ToolUnsure, match=words):
+    with pytest.raises(UnknownOutcome, match=message):
         await (impatient if fault.linger else world).handler().start(DEPLOYMENT)
     run = await found(world)
     assert (await world.follow(world.handler(), run)).state is State.SUCCESS
@@ -81,7 +82,7 @@ async def test_a_start_whose_answer_got_lost_is_found(
 
 async def test_a_start_whose_worker_was_killed_is_found(world: World) -> None:
     world.spinnaker.faults.add("POST *", Fault.hang_after(30))
-    script = "import asyncio, sys; from tests.handlers.test_spinnaker_trouble import start"
+    script = "import asyncio, sys; from tests.handlers.test_spinnaker_failures import start"
     command = [sys.executable, "-c", f"{script}; asyncio.run(start(sys.argv[1]))"]
     worker = await asyncio.create_subprocess_exec(*command, world.spinnaker.url, cwd=ROOT)
     await world.until(lambda: world.spinnaker.executions)
@@ -95,7 +96,7 @@ async def test_a_start_whose_worker_was_killed_is_found(world: World) -> None:
 async def start(url: str) -> None:
     async with aiohttp.ClientSession() as session:
         options = SpinnakerOptions(url=url, source=SOURCE)
-        handler = Handler(options, lent(Path("/nowhere"), http=Http(session, timeout=60)))
+        handler = Handler(options, a_context(Path("/nowhere"), http=Http(session, timeout=60)))
         await handler.start(DEPLOYMENT)
 
 
@@ -146,35 +147,35 @@ async def test_nothing_was_started_before_the_first_start(world: World) -> None:
 
 async def test_an_event_that_is_not_processed_is_an_error(world: World) -> None:
     world.spinnaker.faults.add("POST *", Fault.status(200, {"eventProcessed": False}))
-    with pytest.raises(ToolRejected, match="did not process the event"):
+    with pytest.raises(Rejected, match="did not process the event"):
         await world.handler().start(DEPLOYMENT)
 
 
 @every_step
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "message"),
     [
         (Fault.status(500), "answers 500"),
         (Fault.status(200, {"id": "one"}), NOT_UNDERSTOOD),
         (Fault.status(200, [1, "2"]), NOT_UNDERSTOOD),
         (Fault(answer=200), NOT_UNDERSTOOD),  # null
-        (Fault.drop_before(), "gave no whole answer"),
+        (Fault.drop_before(), "gave no full response"),
         (Fault.hang_after(5), "did not answer in time"),
     ],
     ids=["500", "object", "list", "null", "drop", "hang"],
 )
-async def test_a_bad_answer_is_trouble_that_may_pass(
-    world: World, impatient: World, step: Step, fault: Fault, words: str
+async def test_after_a_bad_response_it_is_tried_again(
+    world: World, impatient: World, step: Step, fault: Fault, message: str
 ) -> None:
     world.spinnaker.faults.add("*", fault, times=9)
-    with pytest.raises(ToolUnavailable, match=words):
+    with pytest.raises(Unavailable, match=message):
         await step((impatient if fault.linger else world).handler())
 
 
 @every_step
-async def test_an_endless_answer_is_not_read_to_its_end(world: World, step: Step) -> None:
+async def test_an_endless_response_is_not_read_to_its_end(world: World, step: Step) -> None:
     world.spinnaker.faults.add("*", Fault.status(200, "x" * 9 * 2**20))
-    with pytest.raises(ToolUnsure, match="answers with more than 8 MB"):
+    with pytest.raises(UnknownOutcome, match="answers with more than 8 MB"):
         await step(world.handler())
 
 
@@ -197,23 +198,23 @@ async def test_executions_of_the_wrong_shape_are_not_understood(
     world.spinnaker.faults.add("GET /executions", Fault.status(200, [right]))
     assert (await world.handler().check(DEPLOYMENT, RUN)).state is State.IN_PROGRESS
     world.spinnaker.faults.add("GET /executions", Fault.status(200, [right | wrong]))
-    with pytest.raises(ToolUnsure, match=NOT_UNDERSTOOD):
+    with pytest.raises(UnknownOutcome, match=NOT_UNDERSTOOD):
         await world.handler().check(DEPLOYMENT, RUN)
 
 
 @every_step
 async def test_a_web_page_is_not_the_api(world: World, step: Step) -> None:
-    async with Says() as deck:
+    async with FakeTool() as deck:
         deck.body = b"<!DOCTYPE html><title>Spinnaker</title>"
         deck.headers = {"Content-Type": "text/html"}
-        with pytest.raises(ToolUnavailable, match=A_PAGE):
+        with pytest.raises(Unavailable, match=A_PAGE):
             await step(world.handler(url=deck.url))
 
 
 @every_step
 async def test_a_request_to_wait_is_heeded(world: World, step: Step) -> None:
     world.spinnaker.faults.add("*", Fault.rate_limited(7))
-    with pytest.raises(ToolUnavailable, match="asks to wait") as caught:
+    with pytest.raises(Unavailable, match="asks to wait") as caught:
         await step(world.handler())
     assert caught.value.retry_at
     assert abs(caught.value.retry_at - datetime.now(UTC) - timedelta(seconds=7)).seconds < 2
@@ -222,9 +223,9 @@ async def test_a_request_to_wait_is_heeded(world: World, step: Step) -> None:
 @every_step
 async def test_a_spinnaker_that_is_down_is_waited_for(world: World, step: Step) -> None:
     await world.spinnaker.stop()
-    with pytest.raises(ToolUnavailable, match="cannot be reached") as caught:
+    with pytest.raises(Unavailable, match="cannot be reached") as caught:
         await step(world.handler())
-    assert not isinstance(caught.value, ToolUnsure)
+    assert not isinstance(caught.value, UnknownOutcome)
 
 
 @every_step
@@ -232,9 +233,9 @@ async def test_a_certificate_that_nobody_signed_is_not_trusted(
     world: World, step: Step, tmp_path: Path
 ) -> None:
     async with served_with_tls(a_certificate(tmp_path)) as url:
-        with pytest.raises(ToolUnavailable, match="untrusted certificate; set `ca`") as caught:
+        with pytest.raises(Unavailable, match="untrusted certificate; set `ca`") as caught:
             await step(world.handler(url=url))
-    assert not isinstance(caught.value, ToolUnsure)
+    assert not isinstance(caught.value, UnknownOutcome)
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 404, 418, 501])
@@ -243,12 +244,12 @@ async def test_before_a_run_is_known_a_refusal_ends_the_deployment(
 ) -> None:
     for step in (STEPS["find"], STEPS["start"]):
         world.spinnaker.faults.add("*", Fault.status(status))
-        with pytest.raises(ToolRejected, match=f"answers {status}"):
+        with pytest.raises(Rejected, match=f"answers {status}"):
             await step(world.handler())
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 404, 418, 501])
 async def test_a_refusal_does_not_end_a_run_that_goes_on(world: World, status: int) -> None:
     world.spinnaker.faults.add("*", Fault.status(status), times=9)
-    with pytest.raises(ToolUnavailable, match=f"answers {status}"):
+    with pytest.raises(Unavailable, match=f"answers {status}"):
         await world.handler().check(DEPLOYMENT, RUN)

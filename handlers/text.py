@@ -1,16 +1,47 @@
-"""Hides secrets in a stream of bytes, wherever its pieces happen to be cut.
+"""Text from outside: one line of it, an address in it, and secrets hidden in it.
 
-Every byte that belongs to any occurrence of a secret is hidden, so that two secrets that overlap
-leave no part of either. What might still become a secret is held back until it is decided.
+Secrets are hidden in a stream of bytes, too, wherever its pieces happen to be cut. Every byte that
+belongs to any occurrence of a secret is hidden, so that two secrets that overlap leave no part of
+either. What might still become a secret is held back until it is decided.
 
-Only the standard library: supervise.py runs without site-packages.
+Standard library only: supervise.py runs without site-packages.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
 
 STARS = b"***"
 SHORTEST_SECRET = 4
 SHORTEST_LINE = 8
+
+MAX_URL = 2000  # characters
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """Plain text on one line, without characters that could turn or hide the text around it.
+
+    A longer text than `limit` is cut and ends with an ellipsis.
+    """
+    if limit is not None:
+        text = text[: 10 * limit]  # it may be megabytes
+    visible = "".join(letter for letter in text if letter.isprintable() or letter.isspace())
+    line = " ".join(visible.split())
+    return line if limit is None or len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def web_url(value: Any) -> str:
+    """The value, if it is an http or https address that people may be sent to; empty otherwise."""
+    if not isinstance(value, str) or len(value) > MAX_URL:
+        return ""
+    if not value.isprintable() or set(' <>"') & set(value):
+        return ""
+    try:
+        url = urlsplit(value)
+        is_valid = url.scheme in ("http", "https") and url.hostname and url.username is None
+        return value if is_valid and url.port != 0 else ""
+    except ValueError:
+        return ""
 
 
 def worth_hiding(secrets: Iterable[str]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""What people read of a tool in trouble: GitHub cuts it, and the remedy has to stand before."""
+"""Messages for people about a failing tool: GitHub cuts them, so the remedy comes first."""
 
 import socket
 from collections.abc import AsyncIterator, Awaitable
@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from handlers.contract import ToolRejected, ToolUnavailable
-from handlers.http import LARGEST_ANSWER, SET_CA, Http, tls_context
-from tests.handlers.tools import Says, a_certificate, served_with_tls, speaking
+from handlers.errors import Rejected, Unavailable
+from handlers.http import MAX_RESPONSE_BYTES, SET_CA, Http, tls_context
+from tests.handlers.tools import FakeTool, a_certificate, served_with_tls, speaking
 
 TOOL = "Drone"
 HOST = "drone.example.com"
@@ -46,8 +46,8 @@ async def http() -> AsyncIterator[Http]:
         yield Http(session, timeout=0.5)
 
 
-async def said(call: Awaitable[Any]) -> str:
-    with pytest.raises((ToolUnavailable, ToolRejected)) as caught:
+async def text(call: Awaitable[Any]) -> str:
+    with pytest.raises((Unavailable, Rejected)) as caught:
         await call
     assert f"{TOOL} at {HOST}" in str(caught.value) or "unknown" in str(caught.value)
     assert "://drone" not in str(caught.value)
@@ -65,17 +65,17 @@ def named(url: str) -> str:
     "url", [f"http://{HOST}:1", f"https://{HOST}:1", "https://unknown.example"]
 )
 async def test_what_is_not_there(http: Http, url: str) -> None:
-    assert CHECK in await said(http.call(TOOL, "GET", url))
+    assert CHECK in await text(http.call(TOOL, "GET", url))
 
 
 async def test_what_does_not_take_the_call(http: Http) -> None:
     async with speaking(ends="stays") as address:
-        assert CHECK in await said(http.call(TOOL, "GET", named(f"https:{address}")))
+        assert CHECK in await text(http.call(TOOL, "GET", named(f"https:{address}")))
 
 
-async def test_a_token_with_a_line_break(http: Http, tool: Says) -> None:
+async def test_a_token_with_a_line_break(http: Http, tool: FakeTool) -> None:
     call = http.call(TOOL, "GET", named(tool.url), headers={"Authorization": "Bearer a\nb"})
-    assert "a token with a line break?" in await said(call)
+    assert "a token with a line break?" in await text(call)
 
 
 @pytest.mark.parametrize(
@@ -91,29 +91,29 @@ async def test_a_certificate_that_is_wrong(
     certificate = a_certificate(tmp_path, host, lasts=lasts)
     async with served_with_tls(certificate) as url:
         tls = tls_context(certificate.file)
-        assert remedy in await said(http.call(TOOL, "GET", named(url), tls=tls))
+        assert remedy in await text(http.call(TOOL, "GET", named(url), tls=tls))
 
 
 async def test_a_certificate_that_is_not_trusted(http: Http, tmp_path: Path) -> None:
     async with served_with_tls(a_certificate(tmp_path, HOST)) as url:
-        words = await said(http.call(TOOL, "GET", named(url)))
-        assert "let the relay trust its authority" in words
-        assert "`ca`" not in words
-        words = await said(http.call(TOOL, "GET", named(url), untrusted=SET_CA))
-        assert "set `ca` in deploy.yml to its authority" in words
+        expected = await text(http.call(TOOL, "GET", named(url)))
+        assert "let the relay trust its authority" in expected
+        assert "`ca`" not in expected
+        expected = await text(http.call(TOOL, "GET", named(url), untrusted=SET_CA))
+        assert "set `ca` in deploy.yml to its authority" in expected
 
 
-async def test_http_and_https_mixed_up(http: Http, tool: Says, tmp_path: Path) -> None:
+async def test_http_and_https_mixed_up(http: Http, tool: FakeTool, tmp_path: Path) -> None:
     url = named(tool.url).replace("http:", "https:")
-    assert "check scheme and port in deploy.yml" in await said(http.call(TOOL, "GET", url))
+    assert "check scheme and port in deploy.yml" in await text(http.call(TOOL, "GET", url))
     async with served_with_tls(a_certificate(tmp_path, HOST)) as url:
         plain = named(url).replace("https:", "http:")
-        assert AS_HTTPS in await said(http.call(TOOL, "GET", plain))
+        assert AS_HTTPS in await text(http.call(TOOL, "GET", plain))
 
 
 async def test_what_is_not_http(http: Http) -> None:
     async with speaking(b"SSH-2.0-OpenSSH_9.9\r\n") as address:
-        assert AS_HTTPS in await said(http.call(TOOL, "GET", named(f"http:{address}")))
+        assert AS_HTTPS in await text(http.call(TOOL, "GET", named(f"http:{address}")))
 
 
 # -- an answer ---------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ async def test_what_is_not_http(http: Http) -> None:
         (200, b"<html>", {"Content-Type": "text/html; charset=utf-8"}, CHECK),
         (200, b"OK", {}, CHECK),
         (200, b"{}", {}, CHECK),
-        (200, b"1" * (LARGEST_ANSWER + 1), {}, CHECK),
+        (200, b"1" * (MAX_RESPONSE_BYTES + 1), {}, CHECK),
         (301, b"", {"Location": "https://new.example.com/a"}, "correct its address in deploy.yml"),
         (401, b"", {}, "check it in deploy.yml"),
         (403, b"", {}, "check its rights"),
@@ -136,18 +136,18 @@ async def test_what_is_not_http(http: Http) -> None:
         (502, b"<html>", {}, "is it up?"),
     ],
 )
-async def test_an_answer_of_no_use(
-    http: Http, tool: Says, status: int, body: bytes, headers: dict[str, str], remedy: str
+async def test_a_useless_response(
+    http: Http, tool: FakeTool, status: int, body: bytes, headers: dict[str, str], remedy: str
 ) -> None:
     tool.status, tool.body, tool.headers = status, body, headers
 
     async def call() -> None:
-        answer = await http.call(TOOL, "GET", named(tool.url))
-        if answer.ok:
-            answer.read(list[int])
-        raise answer.trouble()
+        response = await http.call(TOOL, "GET", named(tool.url))
+        if response.ok:
+            response.read(list[int])
+        raise response.unavailable()
 
-    assert remedy in await said(call())
+    assert remedy in await text(call())
 
 
 @pytest.mark.parametrize(
@@ -160,14 +160,14 @@ async def test_an_answer_of_no_use(
     ],
     ids=["go", "nginx", "apache", "tomcat"],
 )
-async def test_servers_that_want_https_and_say_so(http: Http, tool: Says, body: bytes) -> None:
+async def test_servers_that_want_https_and_say_so(http: Http, tool: FakeTool, body: bytes) -> None:
     tool.status, tool.body, tool.headers = 400, body, {}
-    answer = await http.call(TOOL, "GET", named(tool.url))
-    assert "it wants https; write https:// in deploy.yml" in shown(answer.refusal())
+    response = await http.call(TOOL, "GET", named(tool.url))
+    assert "it wants https; write https:// in deploy.yml" in shown(response.rejected())
 
 
 @pytest.mark.parametrize(
-    ("location", "words"),
+    ("location", "expected"),
     [
         ("https://sso.example.com/in?secret=1", " (it leads to https://sso.example.com)"),
         ("//drone.example.com:8443/a", " (it leads to http://drone.example.com:8443)"),
@@ -180,18 +180,18 @@ async def test_servers_that_want_https_and_say_so(http: Http, tool: Says, body: 
     ],
 )
 async def test_a_redirect_names_where_it_leads_and_no_secret(
-    http: Http, tool: Says, location: str, words: str
+    http: Http, tool: FakeTool, location: str, expected: str
 ) -> None:
     tool.status, tool.headers = 302, {"Location": location}
-    answer = await http.call(TOOL, "GET", named(tool.url))
-    begins = "answers 302: it is elsewhere; correct its address in deploy.yml"
-    assert answer.words().endswith(f"{begins}{words}")
+    response = await http.call(TOOL, "GET", named(tool.url))
+    begins = "answers 302: it has moved; correct its address in deploy.yml"
+    assert response.message().endswith(f"{begins}{expected}")
 
 
 async def test_a_port_that_goes_without_saying_is_left_out(http: Http) -> None:
-    for url, place in (
+    for url, target in (
         ("https://unknown.example:443", "unknown.example"),
         ("http://unknown.example:443", "unknown.example:443"),
         ("https://unknown.example:8443", "unknown.example:8443"),
     ):
-        assert f"{TOOL} at {place} cannot" in await said(http.call(TOOL, "GET", url))
+        assert f"{TOOL} at {target} cannot" in await text(http.call(TOOL, "GET", url))

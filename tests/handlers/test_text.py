@@ -1,9 +1,10 @@
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.redaction import STARS, Redactor, redacted, worth_hiding
+from handlers.text import MAX_URL, STARS, Redactor, one_line, redacted, web_url, worth_hiding
 
 LETTERS = "ab\n"
 texts = st.text(LETTERS, max_size=60)
@@ -82,3 +83,62 @@ def test_a_stream_of_nothing_but_secrets_needs_no_memory() -> None:
     sizes = [len(redactor.feed(b"a" * 1000)) for _ in range(5)]
     assert sizes == [3, 0, 0, 0, 0]
     assert redactor.feed(b"b") + redactor.finish() == b"b"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("  no \n\t such\r\n target ", "no such target"),
+        ("no\u001b[31m \u202ered", "no[31m red"),
+        ("a\u200bb\0c\ud800d", "abcd"),
+        ("a \0 b", "a b"),
+        ("a\u2028b\u00a0c", "a b c"),
+    ],
+)
+def test_a_line_is_plain_text(text: str, line: str) -> None:
+    assert one_line(text) == line
+
+
+def test_a_long_line_is_cut_and_says_so() -> None:
+    assert one_line("12345", 5) == "12345"
+    assert one_line("123456", 5) == "1234…"
+    assert one_line(" " * 40 + "1", 5) == "1"
+    assert one_line("1" * 10**7, 5) == "1111…"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://shop.example",
+        "http://localhost:8080/a?b=c#d",
+        "HTTPS://shop.example/ü",
+        "https://[::1]:8443/x",
+    ],
+)
+def test_people_may_be_sent_to_a_web_address(url: str) -> None:
+    assert web_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        7,
+        "",
+        "shop.example",
+        "/path",
+        "javascript:alert(1)",
+        "ftp://shop.example",
+        "https://",
+        "https://user:pw@shop.example/",
+        "https://shop.example/a b",
+        "https://shop.example/\n",
+        'https://shop.example/"><script>',
+        "https://[::1/",
+        "https://shop.example:99999/",
+        "https://shop.example/" + "a" * MAX_URL,
+    ],
+)
+def test_people_are_sent_nowhere_else(value: object) -> None:
+    assert web_url(value) == ""

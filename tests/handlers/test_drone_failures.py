@@ -10,13 +10,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
-from handlers.contract import Run, State, ToolRejected, ToolUnavailable
-from handlers.drone.handler import Drone
+from handlers.contract import Run, State
+from handlers.drone import Drone
+from handlers.errors import Rejected, Unavailable
 from sandbox.faults import Fault
 from sandbox.server import Server
 from tests.handlers.drone_runs import SLUG, World, a_world, waits
 from tests.handlers.runs import a_deployment
-from tests.handlers.tools import Says, a_certificate, not_done, unsure
+from tests.handlers.tools import FakeTool, a_certificate, not_done, unknown_outcome
 
 ONE = "GET /repos/acme/shop/builds/*"
 PROMOTE = "POST /repos/acme/shop/builds/*/promote"
@@ -30,16 +31,16 @@ async def world() -> AsyncIterator[World]:
         yield world
 
 
-async def ask(handler: Drone, what: str) -> Any:
+async def verify_access(handler: Drone, what: str) -> Any:
     if what == "check":
         return await handler.check(a_deployment(), RUNS)
     return await getattr(handler, what)(a_deployment())
 
 
-async def trouble_of(handler: Drone, what: str) -> ToolUnavailable:
+async def error_of(handler: Drone, what: str) -> Unavailable:
     """What a start only asks has started nothing, whatever becomes of it."""
-    asked = ask(handler, what)
-    return await (not_done(asked) if what == "start" else unsure(asked))
+    received = verify_access(handler, what)
+    return await (not_done(received) if what == "start" else unknown_outcome(received))
 
 
 class Odd(Server):
@@ -50,40 +51,40 @@ class Odd(Server):
         self.body = body
 
     def routes(self) -> Sequence[web.RouteDef]:
-        return [web.route("*", "/{any:.*}", self._answer)]
+        return [web.route("*", "/{any:.*}", self._respond)]
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _respond(self, request: web.Request) -> web.Response:
         return web.Response(body=self.body, content_type="application/json")
 
 
 @pytest.mark.parametrize("what", ASKING)
-async def test_a_drone_that_is_down_is_asked_again(world: World, what: str) -> None:
-    place = f"127.0.0.1:{unused_port()}"
-    trouble = await not_done(ask(world.handler(url=f"http://{place}"), what))
-    assert f"Drone at {place} cannot be reached" in str(trouble)
+async def test_a_drone_that_is_down_is_tried_again(world: World, what: str) -> None:
+    address = f"127.0.0.1:{unused_port()}"
+    error = await not_done(verify_access(world.handler(url=f"http://{address}"), what))
+    assert f"Drone at {address} cannot be reached" in str(error)
 
 
 @pytest.mark.parametrize("what", ASKING)
-async def test_a_drone_that_hangs_is_asked_again(what: str) -> None:
+async def test_a_drone_that_hangs_is_tried_again(what: str) -> None:
     async with a_world(timeout=0.3) as world:
         world.drone.faults.add("*", Fault.hang(30))
-        assert "did not answer in time" in str(await trouble_of(world.handler(), what))
+        assert "did not answer in time" in str(await error_of(world.handler(), what))
 
 
 @pytest.mark.parametrize("what", ASKING)
 async def test_429_is_waited_for_as_long_as_drone_says(world: World, what: str) -> None:
     world.drone.faults.add("*", Fault.rate_limited(30))
-    with pytest.raises(ToolUnavailable) as caught:
-        await ask(world.handler(), what)
+    with pytest.raises(Unavailable) as caught:
+        await verify_access(world.handler(), what)
     assert caught.value.retry_at is not None
     left = caught.value.retry_at - datetime.now(UTC)
     assert timedelta(seconds=25) < left <= timedelta(seconds=30)
 
 
 @pytest.mark.parametrize("what", ASKING)
-async def test_500_is_asked_again(world: World, what: str) -> None:
+async def test_500_is_tried_again(world: World, what: str) -> None:
     world.drone.faults.add("*", Fault.status(500))
-    assert "answers 500" in str(await trouble_of(world.handler(), what))
+    assert "answers 500" in str(await error_of(world.handler(), what))
 
 
 ODD = {
@@ -106,44 +107,42 @@ ODD = {
 
 @pytest.mark.parametrize("body", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("what", ASKING)
-async def test_an_answer_of_another_shape_is_asked_again(
+async def test_a_response_of_another_shape_is_tried_again(
     world: World, what: str, body: bytes
 ) -> None:
-    async with Odd(body) as odd:
-        trouble = await trouble_of(world.handler(url=odd.url), what)
-    place = odd.url.removeprefix("http://")
-    assert str(trouble).startswith(f"Drone at {place} answers")
+    async with Odd(body) as unusual:
+        error = await error_of(world.handler(url=unusual.url), what)
+    address = unusual.url.removeprefix("http://")
+    assert str(error).startswith(f"Drone at {address} answers")
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "message"),
     [
         (Fault.status(500, acts=True), "answers 500"),
         (Fault.status(200, ["?"], acts=True), "does not understand"),
-        (Fault.drop_after(), "gave no whole answer"),
+        (Fault.drop_after(), "gave no full response"),
     ],
     ids=["500", "shape", "drop"],
 )
-async def test_a_promotion_with_a_bad_answer_may_have_been_made(
-    world: World, fault: Fault, words: str
+async def test_a_promotion_with_a_bad_response_may_have_been_made(
+    world: World, fault: Fault, message: str
 ) -> None:
     world.built()
     world.drone.faults.add(PROMOTE, fault)
-    assert words in str(await unsure(world.handler().start(a_deployment())))
+    assert message in str(await unknown_outcome(world.handler().start(a_deployment())))
     assert await world.handler().find(a_deployment()) is not None
 
 
-async def test_an_address_that_is_not_the_apis_is_told(world: World) -> None:
-    async with Says() as other:
+async def test_an_address_that_is_not_the_apis_is_reported(world: World) -> None:
+    async with FakeTool() as other:
         other.shows_a_page()
-        trouble = await trouble_of(world.handler(url=other.url), "start")
-    assert "check its address in deploy.yml" in str(trouble)
+        error = await error_of(world.handler(url=other.url), "start")
+    assert "check its address in deploy.yml" in str(error)
 
 
 @pytest.mark.parametrize("build", ["existing", "create"])
-async def test_a_question_about_the_build_that_is_waited_for_is_asked_again(
-    world: World, build: str
-) -> None:
+async def test_a_read_of_the_awaited_build_is_tried_again(world: World, build: str) -> None:
     if build == "existing":
         world.built("running")
     world.drone.faults.add(ONE, Fault.status(500))
@@ -152,64 +151,66 @@ async def test_a_question_about_the_build_that_is_waited_for_is_asked_again(
     assert len(world.drone.builds(SLUG)) == 1
 
 
-async def test_a_drone_that_cannot_promote_is_told_at_once(world: World) -> None:
+async def test_a_drone_that_cannot_promote_is_reported_at_once(world: World) -> None:
     """The open-source edition."""
     world.built()
     world.drone.faults.add(PROMOTE, Fault.status(501, {"message": "Not Implemented"}))
-    with pytest.raises(ToolRejected) as caught:
+    with pytest.raises(Rejected) as caught:
         await world.handler().start(a_deployment())
-    place = world.drone.url.removeprefix("http://")
-    assert str(caught.value) == f"Drone at {place} answers 501: Not Implemented"
+    address = world.drone.url.removeprefix("http://")
+    assert str(caught.value) == f"Drone at {address} answers 501: Not Implemented"
     assert len(world.posts()) == 1
 
 
 @pytest.mark.parametrize("what", ["find", "start"])
-async def test_a_wrong_token_is_refused_at_once(world: World, what: str) -> None:
+async def test_a_wrong_token_is_rejected_at_once(world: World, what: str) -> None:
     world.built()
-    with pytest.raises(ToolRejected, match="does not know the token") as caught:
-        await ask(world.handler(token="wrong"), what)
+    with pytest.raises(Rejected, match="does not know the token") as caught:
+        await verify_access(world.handler(token="wrong"), what)
     assert "wrong" not in str(caught.value)
 
 
 @pytest.mark.parametrize("what", ["find", "start"])
-async def test_an_unknown_repository_is_refused_at_once(world: World, what: str) -> None:
-    with pytest.raises(ToolRejected, match="has no repository 'acme/none', or none that"):
-        await ask(world.handler(repo="acme/none"), what)
+async def test_an_unknown_repository_is_rejected_at_once(world: World, what: str) -> None:
+    with pytest.raises(Rejected, match="has no repository 'acme/none', or none that"):
+        await verify_access(world.handler(repo="acme/none"), what)
 
 
 @pytest.mark.parametrize("build", ["existing", "create"])
-async def test_a_token_that_may_only_read_is_told_what_it_lacks(world: World, build: str) -> None:
+async def test_a_token_that_may_only_read_is_rejected_with_what_it_lacks(
+    world: World, build: str
+) -> None:
     if build == "existing":
         world.built()
     world.repo.access = "read"
-    with pytest.raises(ToolRejected, match=f"answers 404: .* write access to {SLUG}"):
+    with pytest.raises(Rejected, match=f"answers 404: .* write access to {SLUG}"):
         await world.handler(build=build).start(a_deployment())
 
 
-async def test_a_redirect_is_refused_at_once(world: World) -> None:
+async def test_a_redirect_is_rejected_at_once(world: World) -> None:
     world.drone.faults.add("*", Fault.status(302))
-    with pytest.raises(ToolRejected, match="correct its address"):
+    with pytest.raises(Rejected, match="correct its address"):
         await world.handler().start(a_deployment())
 
 
 @pytest.mark.parametrize("status", [414, 431])
-async def test_a_payload_too_long_for_an_address_is_told(world: World, status: int) -> None:
+async def test_a_payload_too_long_for_an_address_is_reported(world: World, status: int) -> None:
     world.built()
     world.drone.faults.add(PROMOTE, Fault.status(status))
-    with pytest.raises(ToolRejected, match="payload and parameters are too long"):
+    with pytest.raises(Rejected, match="payload and parameters are too long"):
         await world.handler().start(a_deployment())
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 410, 501])
-async def test_a_run_is_not_given_up_for_an_odd_refusal(world: World, status: int) -> None:
+async def test_a_run_is_not_given_up_for_an_unusual_rejection(world: World, status: int) -> None:
     world.drone.faults.add("*", Fault.status(status), times=2)
-    with pytest.raises(ToolUnavailable):
+    with pytest.raises(Unavailable):
         await world.handler().check(a_deployment(), RUNS)
 
 
 async def test_a_run_that_the_token_may_not_see_any_more_is_not_given_up(world: World) -> None:
     world.repo.access = "none"
-    with pytest.raises(ToolUnavailable, match="404"):
+    with pytest.raises(Unavailable, match="404"):
         await world.handler().check(a_deployment(), RUNS)
 
 
@@ -219,9 +220,9 @@ async def test_a_run_that_vanishes_is_an_error(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 409, 500, 501])
-async def test_a_cancel_that_is_refused_is_not_taken_for_done(world: World, status: int) -> None:
+async def test_a_cancel_that_is_rejected_is_not_taken_for_done(world: World, status: int) -> None:
     world.drone.faults.add("DELETE *", Fault.status(status))
-    with pytest.raises(ToolUnavailable):
+    with pytest.raises(Unavailable):
         await world.handler().cancel(a_deployment(), RUNS)
 
 
@@ -229,7 +230,7 @@ async def test_a_cancel_by_who_may_only_read_is_not_taken_for_done(world: World)
     world.built()
     run = await world.handler().start(a_deployment())
     world.repo.access = "read"
-    with pytest.raises(ToolUnavailable, match="404"):
+    with pytest.raises(Unavailable, match="404"):
         await world.handler().cancel(a_deployment(), run)
     assert [promotion.status for promotion in world.promotions()] == ["pending"]
 
@@ -252,8 +253,8 @@ class TestTls:
     async def test_an_unknown_certificate_is_told(
         self, world: World, safe: tuple[str, str], what: str
     ) -> None:
-        with pytest.raises(ToolUnavailable, match=r"no safe connection to Drone .* certificate"):
-            await ask(world.handler(url=safe[0]), what)
+        with pytest.raises(Unavailable, match=r"no safe connection to Drone .* certificate"):
+            await verify_access(world.handler(url=safe[0]), what)
 
     async def test_its_own_authority_can_be_named(
         self, world: World, safe: tuple[str, str]

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from handlers.contract import Deployment, Run, State, ToolUnavailable, ToolUnsure
-from handlers.github_actions.handler import GitHubActions
+from handlers.contract import Deployment, Run, State
+from handlers.errors import Unavailable, UnknownOutcome
+from handlers.github_actions import GitHubActions
 from sandbox.faults import Fault
 from tests.handlers.github_actions_runs import OnGitHub, opened
 from tests.handlers.tools import a_certificate, served_with_tls
@@ -72,9 +73,9 @@ async def case(on_github: OnGitHub, request: pytest.FixtureRequest) -> Case:
     ],
     ids=["500", "502", "HTML", "odd", "a list", "50 MB", "huge numbers", "drops", "hangs"],
 )
-async def test_an_unclear_answer_is_asked_for_again(case: Case, fault: Fault) -> None:
+async def test_an_unclear_response_is_tried_again(case: Case, fault: Fault) -> None:
     case.suffers(fault, times=2 if fault.drops else 1)
-    with pytest.raises(ToolUnsure, match="GitHub"):
+    with pytest.raises(UnknownOutcome, match="GitHub"):
         await case.checked()
     run = await case.checked()
     assert run.state is State.QUEUED
@@ -83,19 +84,19 @@ async def test_an_unclear_answer_is_asked_for_again(case: Case, fault: Fault) ->
 @pytest.mark.parametrize("code", [401, 403, 410, 451])
 async def test_a_refusal_while_a_run_goes_on_may_be_mended(case: Case, code: int) -> None:
     case.suffers(Fault.status(code, {"message": "No"}), times=2 if code == 401 else 1)
-    with pytest.raises(ToolUnavailable) as told:
+    with pytest.raises(Unavailable) as caught:
         await case.checked()
-    assert "No" in str(told.value) or code == 401
+    assert "No" in str(caught.value) or code == 401
     assert (await case.checked()).state is State.QUEUED
 
 
 @pytest.mark.parametrize("limit", [Fault.rate_limited(7), Fault.secondary_limit(7)])
 async def test_a_limit_says_when_to_come_back(case: Case, limit: Fault) -> None:
     case.suffers(limit)
-    with pytest.raises(ToolUnavailable) as told:
+    with pytest.raises(Unavailable) as caught:
         await case.checked()
-    assert told.value.retry_at is not None
-    wait = told.value.retry_at - datetime.now(UTC)
+    assert caught.value.retry_at is not None
+    wait = caught.value.retry_at - datetime.now(UTC)
     assert timedelta(seconds=5) < wait <= timedelta(seconds=7)
 
 
@@ -103,21 +104,21 @@ async def test_an_app_that_was_removed_may_come_back(case: Case) -> None:
     world = case.on_github.sandbox.github.world
     installation = case.on_github.sandbox.installation
     del world.installations[installation.id]
-    with pytest.raises(ToolUnavailable):
+    with pytest.raises(Unavailable):
         await case.checked()
     world.installations[installation.id] = installation
     assert (await case.checked()).state is State.QUEUED
 
 
-async def test_a_github_that_is_away_is_asked_again(case: Case) -> None:
+async def test_a_github_that_is_away_is_tried_again(case: Case) -> None:
     await case.on_github.sandbox.github.stop()
-    with pytest.raises(ToolUnavailable):
+    with pytest.raises(Unavailable):
         await case.checked()
     await case.on_github.sandbox.github.start()
     assert (await case.checked()).state is State.QUEUED
 
 
-async def test_words_that_nobody_knows_are_shown_and_change_nothing(case: Case) -> None:
+async def test_an_unknown_status_is_shown_and_changes_nothing(case: Case) -> None:
     [started] = case.on_github.runs_of(case.deployment)
     started.status = "levitating"
     case.run = replace(case.run, state=State.IN_PROGRESS)
@@ -129,15 +130,17 @@ async def test_words_that_nobody_knows_are_shown_and_change_nothing(case: Case) 
 
 
 @pytest.mark.parametrize("ending", ["jobs", "deployments"])
-async def test_the_other_documents_may_be_odd_too(on_github: OnGitHub, ending: str) -> None:
+async def test_the_other_documents_may_be_of_another_shape_too(
+    on_github: OnGitHub, ending: str
+) -> None:
     on_github.workflow(run_name="")
     handler, deployment = on_github.handler(), await on_github.deployment()
     [started] = on_github.runs_of(deployment)
     on_github.actions.runs.finish(started)
-    odd: list[Any] = [{"jobs": None}, [{"id": "x"}], None, HTML]
-    for body in odd:
+    unusual: list[Any] = [{"jobs": None}, [{"id": "x"}], None, HTML]
+    for body in unusual:
         on_github.sandbox.github.faults.add(f"GET */{ending}", Fault(answer=200, body=body))
-        with pytest.raises(ToolUnsure, match="does not understand"):
+        with pytest.raises(UnknownOutcome, match="does not understand"):
             await handler.find(deployment)
     assert await handler.find(deployment)
 
@@ -152,9 +155,9 @@ async def test_a_github_whose_certificate_nobody_vouches_for_is_not_spoken_to(
     ):
         for options in ({}, {"mode": "dispatch", "workflow": "deploy.yml"}):
             handler = elsewhere.handler(**options)
-            with pytest.raises(ToolUnavailable, match="certificate"):
+            with pytest.raises(Unavailable, match="certificate"):
                 await handler.find(deployment)
-            with pytest.raises(ToolUnavailable, match="certificate"):
+            with pytest.raises(Unavailable, match="certificate"):
                 await handler.check(deployment, Run("7", State.IN_PROGRESS))
 
 
@@ -163,7 +166,7 @@ async def test_a_github_whose_certificate_nobody_vouches_for_is_not_spoken_to(
     [(Fault.drop_after(), 1), (Fault.hang_after(0.7), 1), (Fault.drop_before(), 0)],
     ids=["drops after", "hangs after", "drops before"],
 )
-async def test_a_dispatch_whose_answer_is_lost_happens_once(
+async def test_a_dispatch_whose_response_is_lost_happens_once(
     on_github: OnGitHub, fault: Fault, done: int
 ) -> None:
     on_github.dispatched()
@@ -171,7 +174,7 @@ async def test_a_dispatch_whose_answer_is_lost_happens_once(
     deployment = await on_github.deployment()
     on_github.sandbox.github.faults.add("POST *dispatches", fault)
     assert await handler.find(deployment) is None
-    with pytest.raises(ToolUnsure):
+    with pytest.raises(UnknownOutcome):
         await handler.start(deployment)
     found = await handler.find(deployment)
     assert (found is not None) == bool(done)
@@ -185,7 +188,7 @@ async def test_a_dispatch_that_is_limited_was_not_done(on_github: OnGitHub) -> N
     handler = on_github.handler(mode="dispatch", workflow="deploy.yml")
     deployment = await on_github.deployment()
     on_github.sandbox.github.faults.add("POST *dispatches", Fault.rate_limited(7))
-    with pytest.raises(ToolUnavailable) as told:
+    with pytest.raises(Unavailable) as caught:
         await handler.start(deployment)
-    assert not isinstance(told.value, ToolUnsure)
+    assert not isinstance(caught.value, UnknownOutcome)
     assert not on_github.runs_of(deployment)

@@ -1,4 +1,4 @@
-"""What becomes of GitHub's words for how runs of workflows stand."""
+"""GitHub's states of workflow runs as the relay's states and descriptions."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from handlers.contract import Run, State
-from handlers.github_actions.documents import Job, Jobs, Step, WorkflowRun
-from handlers.github_actions.standing import Seen, standing
+from handlers.github_actions.api import Job, Jobs, Step, WorkflowRun
+from handlers.github_actions.status import RunWithJobs, deployment_run
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 QUEUED = Run("", State.QUEUED)
@@ -35,14 +35,16 @@ def jobs(*every: Job) -> Jobs:
     return Jobs(total_count=len(every), jobs=list(every))
 
 
-def told(seen: Sequence[Seen], before: Run = QUEUED, within: float = 0) -> tuple[str, str]:
-    run = standing(seen, before, "production", now=NOW, status_within=timedelta(seconds=within))
+def shown(runs: Sequence[RunWithJobs], before: Run = QUEUED, within: float = 0) -> tuple[str, str]:
+    run = deployment_run(
+        runs, before, "production", now=NOW, status_within=timedelta(seconds=within)
+    )
     assert len(run.description) <= 140
     return run.state.value, run.description
 
 
 @pytest.mark.parametrize(
-    ("status", "state", "words"),
+    ("status", "state", "message"),
     [
         ("requested", "queued", "Workflow 'Deploy' is queued on GitHub"),
         ("queued", "queued", "Workflow 'Deploy' is queued on GitHub"),
@@ -54,13 +56,13 @@ def told(seen: Sequence[Seen], before: Run = QUEUED, within: float = 0) -> tuple
         ("levitating", "queued", "GitHub says 'levitating', which the relay does not know"),
     ],
 )
-def test_a_run_that_has_not_ended(status: str, state: str, words: str) -> None:
-    assert told([Seen(a_run(status))]) == (state, words)
-    assert told([Seen(a_run(status))], BEGUN) == ("in_progress", words)
+def test_a_run_that_has_not_ended(status: str, state: str, message: str) -> None:
+    assert shown([RunWithJobs(a_run(status))]) == (state, message)
+    assert shown([RunWithJobs(a_run(status))], BEGUN) == ("in_progress", message)
 
 
 @pytest.mark.parametrize(
-    ("conclusion", "state", "words"),
+    ("conclusion", "state", "message"),
     [
         ("success", "success", ""),
         ("failure", "failure", "Workflow 'Deploy' failed"),
@@ -74,14 +76,14 @@ def test_a_run_that_has_not_ended(status: str, state: str, words: str) -> None:
         ("transcended", "error", "GitHub says that workflow 'Deploy' ended with 'transcended'"),
     ],
 )
-def test_a_run_that_has_ended(conclusion: str, state: str, words: str) -> None:
-    told_state, told_words = told([Seen(a_run("completed", conclusion))])
-    assert told_state == state
-    assert told_words.startswith(words)
+def test_a_run_that_has_ended(conclusion: str, state: str, message: str) -> None:
+    shown_state, shown_description = shown([RunWithJobs(a_run("completed", conclusion))])
+    assert shown_state == state
+    assert shown_description.startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("job", "words"),
+    ("job", "message"),
     [
         (
             Job(
@@ -101,27 +103,29 @@ def test_a_run_that_has_ended(conclusion: str, state: str, words: str) -> None:
         (Job(name="d" * 300, conclusion="failure"), f"job '{'d' * 39}…' failed"),
     ],
 )
-def test_the_job_that_failed_is_named(job: Job, words: str) -> None:
-    seen = Seen(a_run("completed", "failure"), jobs(Job(name="a", conclusion="success"), job))
-    assert told([seen]) == ("failure", words)
+def test_the_job_that_failed_is_named(job: Job, message: str) -> None:
+    runs = RunWithJobs(
+        a_run("completed", "failure"), jobs(Job(name="a", conclusion="success"), job)
+    )
+    assert shown([runs]) == ("failure", message)
 
 
 def test_a_success_of_which_every_job_is_skipped_is_none() -> None:
     skipped = Job(name="a", conclusion="skipped")
     ran = Job(name="b", conclusion="success")
     success = a_run("completed", "success")
-    assert told([Seen(success, jobs(skipped, skipped))])[0] == "error"
-    assert told([Seen(success, jobs(skipped, ran))])[0] == "success"
-    assert told([Seen(success, jobs())])[0] == "success"
+    assert shown([RunWithJobs(success, jobs(skipped, skipped))])[0] == "error"
+    assert shown([RunWithJobs(success, jobs(skipped, ran))])[0] == "success"
+    assert shown([RunWithJobs(success, jobs())])[0] == "success"
     one_of_more = Jobs(total_count=101, jobs=[skipped] * 100)
-    assert told([Seen(success, one_of_more)])[0] == "success"
+    assert shown([RunWithJobs(success, one_of_more)])[0] == "success"
 
 
 def test_runs_that_were_skipped_count_only_if_all_were() -> None:
-    skipped = Seen(a_run("completed", "skipped", id_=2))
-    assert told([Seen(a_run("completed", "success")), skipped])[0] == "success"
-    assert told([Seen(a_run("queued")), skipped])[0] == "queued"
-    assert told([skipped, Seen(a_run("completed", "skipped"))])[0] == "error"
+    skipped = RunWithJobs(a_run("completed", "skipped", id_=2))
+    assert shown([RunWithJobs(a_run("completed", "success")), skipped])[0] == "success"
+    assert shown([RunWithJobs(a_run("queued")), skipped])[0] == "queued"
+    assert shown([skipped, RunWithJobs(a_run("completed", "skipped"))])[0] == "error"
 
 
 @pytest.mark.parametrize(
@@ -137,27 +141,27 @@ def test_runs_that_were_skipped_count_only_if_all_were() -> None:
 def test_of_several_the_worst_counts_and_is_linked(
     ends: list[str], state: str, linked: int
 ) -> None:
-    seen = [Seen(a_run("completed", end, id_=n)) for n, end in enumerate(ends, start=1)]
-    run = standing(seen, QUEUED, "production", now=NOW)
+    runs = [RunWithJobs(a_run("completed", end, id_=n)) for n, end in enumerate(ends, start=1)]
+    run = deployment_run(runs, QUEUED, "production", now=NOW)
     assert (run.state, run.url[-2:]) == (state, f"/{linked}")
 
 
 def test_as_long_as_one_is_open_the_newest_open_one_is_linked() -> None:
     ends = [a_run("completed", "failure", id_=1), a_run("queued", id_=2), a_run("queued", id_=3)]
-    run = standing([Seen(end) for end in ends], QUEUED, "production", now=NOW)
+    run = deployment_run([RunWithJobs(end) for end in ends], QUEUED, "production", now=NOW)
     assert (run.id, run.state, run.url[-2:]) == ("1 2 3", State.IN_PROGRESS, "/3")
 
 
 def test_the_end_is_final_after_a_while_counted_from_the_last_end() -> None:
     """Until then nothing new is said, which would come after the workflow's own last status."""
-    first = Seen(a_run("completed", "success", id_=1, ago=600))
-    last = Seen(a_run("completed", "success", id_=2, ago=20))
-    assert told([first, last], BEGUN, within=30) == ("in_progress", "")
-    assert told([first, last], QUEUED, within=30) == ("queued", "")
-    assert told([first, last], BEGUN, within=20) == ("success", "")
+    first = RunWithJobs(a_run("completed", "success", id_=1, ago=600))
+    last = RunWithJobs(a_run("completed", "success", id_=2, ago=20))
+    assert shown([first, last], BEGUN, within=30) == ("in_progress", "")
+    assert shown([first, last], QUEUED, within=30) == ("queued", "")
+    assert shown([first, last], BEGUN, within=20) == ("success", "")
 
 
 def test_only_web_addresses_become_links() -> None:
     document = a_run("queued").model_dump(mode="json") | {"html_url": "javascript:alert(1)"}
     run = WorkflowRun.model_validate(document)
-    assert standing([Seen(run)], QUEUED, "production", now=NOW).url == ""
+    assert deployment_run([RunWithJobs(run)], QUEUED, "production", now=NOW).url == ""

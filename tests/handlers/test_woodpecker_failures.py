@@ -1,4 +1,4 @@
-"""A Woodpecker that answers badly, or not at all: said in plain words, and nothing runs twice."""
+"""A Woodpecker that responds badly, or not at all: messages are plain, and nothing runs twice."""
 
 import asyncio
 import signal
@@ -12,7 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import Run, State, ToolRejected, ToolUnavailable, ToolUnsure
+from handlers.contract import Run, State
+from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.woodpecker import Woodpecker
 from sandbox import woodpecker as sandbox
 from sandbox.faults import Fault
@@ -42,12 +43,12 @@ async def tool() -> AsyncIterator[sandbox.Woodpecker]:
         yield server
 
 
-async def test_a_start_whose_answer_got_lost_is_found(
+async def test_a_start_whose_response_got_lost_is_found(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession
 ) -> None:
     handler = a_handler(session, url=tool.url)
     tool.faults.add("POST /repos/1/pipelines/1", Fault.drop_after())
-    with pytest.raises(ToolUnsure, match="gave no whole answer"):
+    with pytest.raises(UnknownOutcome, match="gave no full response"):
         await handler.start(DEPLOYMENT)
     found = await handler.find(DEPLOYMENT)
     assert found == Run("1/pipelines/2", State.QUEUED, f"{tool.url}/repos/1/pipeline/2")
@@ -58,7 +59,7 @@ async def test_a_start_whose_worker_was_killed_is_found(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession
 ) -> None:
     tool.faults.add("POST /repos/1/pipelines/1", Fault.hang_after(30))
-    script = "import asyncio, sys; from tests.handlers.test_woodpecker_trouble import start"
+    script = "import asyncio, sys; from tests.handlers.test_woodpecker_failures import start"
     command = [sys.executable, "-c", f"{script}; asyncio.run(start(sys.argv[1]))", tool.url]
     worker = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
     await eventually(lambda: tool.repos[0].deployments)
@@ -79,22 +80,22 @@ async def test_a_configuration_that_breaks_the_restart_is_found_as_an_error(
     """Woodpecker answers 500, but has made the pipeline."""
     handler = a_handler(session, url=tool.url)
     tool.repos[0].pipelines[0].config = "broken"
-    with pytest.raises(ToolUnsure):
+    with pytest.raises(UnknownOutcome):
         await handler.start(DEPLOYMENT)
     found = await handler.find(DEPLOYMENT)
     assert found
     assert found.state is State.ERROR
 
 
-bad_answers = pytest.mark.parametrize(
-    ("fault", "words"),
+bad_responses = pytest.mark.parametrize(
+    ("fault", "message"),
     [
         (Fault.status(500), "answers 500"),
         (Fault.status(200, {"id": "one", "number": []}), NOT_UNDERSTOOD),
         (Fault.status(200, [1, "2"]), NOT_UNDERSTOOD),
         (Fault(answer=200), NOT_UNDERSTOOD),  # null
         (Fault.status(200, "x" * 9 * 2**20), "answers with more than 8 MB"),
-        (Fault.drop_before(), "gave no whole answer"),
+        (Fault.drop_before(), "gave no full response"),
         (Fault(linger=5), "did not answer in time"),
     ],
     ids=["500", "object", "list", "null", "9 MB", "drop", "hang"],
@@ -105,28 +106,28 @@ def patience(fault: Fault) -> float:
     return 0.3 if fault.linger else 30
 
 
-@bad_answers
-async def test_a_start_with_a_bad_answer_may_have_got_through(
-    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, fault: Fault, words: str
+@bad_responses
+async def test_a_start_with_a_bad_response_may_have_got_through(
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, fault: Fault, message: str
 ) -> None:
     tool.faults.add("POST *", replace(fault, acts=True))
     handler = a_handler(session, url=tool.url, timeout=patience(fault))
-    with pytest.raises(ToolUnsure, match=words):
+    with pytest.raises(UnknownOutcome, match=message):
         await handler.start(DEPLOYMENT)
     assert await handler.find(DEPLOYMENT)
     assert len(tool.repos[0].deployments) == 1
 
 
 @every_step
-@bad_answers
-async def test_a_question_with_a_bad_answer_is_asked_again(
-    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step, fault: Fault, words: str
+@bad_responses
+async def test_a_read_with_a_bad_response_is_tried_again(
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step, fault: Fault, message: str
 ) -> None:
     tool.faults.add("*", fault)
-    with pytest.raises(ToolUnavailable, match=words) as caught:
+    with pytest.raises(Unavailable, match=message) as caught:
         await step(a_handler(session, url=tool.url, timeout=patience(fault)))
     assert tool.repos[0].deployments == []
-    assert step is not STEPS["start"] or not isinstance(caught.value, ToolUnsure)
+    assert step is not STEPS["start"] or not isinstance(caught.value, UnknownOutcome)
 
 
 async def test_pipelines_of_the_wrong_shape_are_not_understood(
@@ -136,7 +137,7 @@ async def test_pipelines_of_the_wrong_shape_are_not_understood(
     wrong = {"number": 0, "status": "x" * 50, "commit": 7, "deploy_task": None, "workflows": {}}
     for name, value in wrong.items():
         tool.faults.add("GET /repos/1/pipelines/1", Fault.status(200, right | {name: value}))
-        with pytest.raises(ToolUnsure, match=NOT_UNDERSTOOD):
+        with pytest.raises(UnknownOutcome, match=NOT_UNDERSTOOD):
             await a_handler(session, url=tool.url).check(DEPLOYMENT, RUN)
 
 
@@ -144,7 +145,7 @@ async def test_pipelines_of_the_wrong_shape_are_not_understood(
 async def test_a_web_page_is_not_the_api(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step
 ) -> None:
-    with pytest.raises(ToolUnavailable, match=A_PAGE):
+    with pytest.raises(Unavailable, match=A_PAGE):
         await step(a_handler(session, url=f"{tool.url}/ci"))
 
 
@@ -153,7 +154,7 @@ async def test_a_request_to_wait_is_heeded(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step
 ) -> None:
     tool.faults.add("*", Fault.rate_limited(7))
-    with pytest.raises(ToolUnavailable, match="asks to wait") as caught:
+    with pytest.raises(Unavailable, match="asks to wait") as caught:
         await step(a_handler(session, url=tool.url))
     assert caught.value.retry_at
     assert abs(caught.value.retry_at - datetime.now(UTC) - timedelta(seconds=7)).seconds < 2
@@ -164,9 +165,9 @@ async def test_a_woodpecker_that_is_down_is_waited_for(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step
 ) -> None:
     await tool.stop()
-    with pytest.raises(ToolUnavailable, match="cannot be reached") as caught:
+    with pytest.raises(Unavailable, match="cannot be reached") as caught:
         await step(a_handler(session, url=tool.url))
-    assert not isinstance(caught.value, ToolUnsure)
+    assert not isinstance(caught.value, UnknownOutcome)
 
 
 @every_step
@@ -174,9 +175,9 @@ async def test_a_certificate_that_nobody_signed_is_not_trusted(
     session: aiohttp.ClientSession, step: Step, tmp_path: Path
 ) -> None:
     async with served_with_tls(a_certificate(tmp_path)) as url:
-        with pytest.raises(ToolUnavailable, match=r"no safe .*self-signed certificate") as caught:
+        with pytest.raises(Unavailable, match=r"no safe .*self-signed certificate") as caught:
             await step(a_handler(session, url=url))
-    assert not isinstance(caught.value, ToolUnsure)
+    assert not isinstance(caught.value, UnknownOutcome)
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 418, 501])
@@ -185,7 +186,7 @@ async def test_before_a_run_is_known_a_refusal_ends_the_deployment(
 ) -> None:
     for step in (STEPS["find"], STEPS["start"]):
         tool.faults.add("*", Fault.status(status))
-        with pytest.raises(ToolRejected, match=f"answers {status}"):
+        with pytest.raises(Rejected, match=f"answers {status}"):
             await step(a_handler(session, url=tool.url))
 
 
@@ -194,5 +195,5 @@ async def test_a_refusal_does_not_end_a_run_that_goes_on(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession, status: int
 ) -> None:
     tool.faults.add("*", Fault.status(status), times=2)
-    with pytest.raises(ToolUnavailable, match=f"answers {status}"):
+    with pytest.raises(Unavailable, match=f"answers {status}"):
         await a_handler(session, url=tool.url).check(DEPLOYMENT, RUN)

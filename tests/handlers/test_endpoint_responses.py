@@ -6,18 +6,19 @@ from typing import Any
 import aiohttp
 import pytest
 
-from handlers.contract import Run, State, ToolRejected, ToolUnavailable
-from handlers.endpoint.handler import WAITS, Endpoint
+from handlers.contract import Run, State
+from handlers.endpoint import WAITING, Endpoint
+from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment
-from tests.handlers.tools import Says
+from tests.handlers.tools import FakeTool
 
 UNKNOWN = "the tool says '{}', which the relay does not know"
 
 
 @pytest.fixture
-async def endpoint(tool: Says) -> AsyncIterator[Endpoint]:
+async def endpoint(tool: FakeTool) -> AsyncIterator[Endpoint]:
     async with aiohttp.ClientSession() as session:
         yield an_endpoint(Http(session), f"{tool.url}/deploy")
 
@@ -41,9 +42,9 @@ MONSTER = b"[" * 100_000
 )
 @pytest.mark.parametrize("status", [200, 201, 202, 409])
 async def test_a_state_is_githubs_word(
-    endpoint: Endpoint, tool: Says, status: int, word: str, state: State
+    endpoint: Endpoint, tool: FakeTool, status: int, word: str, state: State
 ) -> None:
-    tool.says(status, {"state": word, "description": "says the tool"})
+    tool.responds(status, {"state": word, "description": "says the tool"})
     run = await endpoint.start(a_deployment())
     assert (run.id, run.state, run.description) == ("1234567890", state, "says the tool")
 
@@ -65,11 +66,11 @@ async def test_a_state_is_githubs_word(
 )
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 async def test_accepted_without_a_state_waits_for_reports(
-    endpoint: Endpoint, tool: Says, status: int, body: Any
+    endpoint: Endpoint, tool: FakeTool, status: int, body: Any
 ) -> None:
-    tool.says(status, body)
+    tool.responds(status, body)
     run = await endpoint.start(a_deployment())
-    assert run == Run("1234567890", State.IN_PROGRESS, description=WAITS)
+    assert run == Run("1234567890", State.IN_PROGRESS, description=WAITING)
 
 
 @pytest.mark.parametrize(
@@ -84,9 +85,9 @@ async def test_accepted_without_a_state_waits_for_reports(
     ],
 )
 async def test_accepted_with_an_unknown_state_waits_and_says_so(
-    endpoint: Endpoint, tool: Says, word: Any, shown: str
+    endpoint: Endpoint, tool: FakeTool, word: Any, shown: str
 ) -> None:
-    tool.says(200, {"state": word})
+    tool.responds(200, {"state": word})
     run = await endpoint.start(a_deployment())
     assert (run.state, run.description) == (State.IN_PROGRESS, UNKNOWN.format(shown))
     assert await endpoint.check(a_deployment(), run) == run
@@ -97,31 +98,33 @@ async def test_accepted_with_an_unknown_state_waits_and_says_so(
     "location", ["jobs/7?a=%2F", "/jobs/7?a=%2F", "{url}/jobs/7?a=%2F#x", "//{host}/jobs/7?a=%2F"]
 )
 async def test_a_location_is_where_to_ask(
-    endpoint: Endpoint, tool: Says, status: int, location: str
+    endpoint: Endpoint, tool: FakeTool, status: int, location: str
 ) -> None:
     location = location.format(url=tool.url, host=tool.url.removeprefix("http://"))
-    tool.says(status, {"state": "queued"}, location)
+    tool.responds(status, {"state": "queued"}, location)
     run = await endpoint.start(a_deployment())
     assert (run.id, run.state) == ("/jobs/7?a=%2F", State.QUEUED)
-    tool.says(200, {"state": "success"})
+    tool.responds(200, {"state": "success"})
     assert (await endpoint.check(a_deployment(), run)).state is State.SUCCESS
-    assert (tool.asked[-1].method, tool.asked[-1].target) == ("GET", "/jobs/7?a=%2F")
+    assert (tool.received[-1].method, tool.received[-1].target) == ("GET", "/jobs/7?a=%2F")
 
 
-async def test_a_location_that_looks_like_a_host_is_a_path(endpoint: Endpoint, tool: Says) -> None:
-    tool.says(202, {}, f"{tool.url}//evil.example/x")
+async def test_a_location_that_resembles_a_host_is_a_path(
+    endpoint: Endpoint, tool: FakeTool
+) -> None:
+    tool.responds(202, {}, f"{tool.url}//evil.example/x")
     run = await endpoint.start(a_deployment())
-    tool.says(204, b"")
+    tool.responds(204, b"")
     assert (await endpoint.check(a_deployment(), run)).state is State.SUCCESS
-    assert tool.asked[-1].target == "//evil.example/x"
+    assert tool.received[-1].target == "//evil.example/x"
 
 
 ELSEWHERE = "its Location leads to another address{}; waiting for its reports"
-NOWHERE = "its Location cannot be asked; waiting for its reports"
+NOWHERE = "its Location cannot be polled; waiting for its reports"
 
 
 @pytest.mark.parametrize(
-    ("location", "words"),
+    ("location", "message"),
     [
         ("https://evil.example/jobs/7?key=s3cret", ELSEWHERE.format(" (https://evil.example)")),
         ("//evil.example/jobs/7", ELSEWHERE.format(" (http://evil.example)")),
@@ -137,50 +140,50 @@ NOWHERE = "its Location cannot be asked; waiting for its reports"
         ("/" + "a" * 3000, NOWHERE),
     ],
 )
-async def test_a_location_elsewhere_is_never_asked_and_reports_are_waited_for(
-    endpoint: Endpoint, tool: Says, location: str, words: str
+async def test_a_location_elsewhere_is_never_polled_and_reports_are_waited_for(
+    endpoint: Endpoint, tool: FakeTool, location: str, message: str
 ) -> None:
-    tool.says(202, {}, location)
+    tool.responds(202, {}, location)
     run = await endpoint.start(a_deployment())
-    assert run == Run("1234567890", State.IN_PROGRESS, description=words)
+    assert run == Run("1234567890", State.IN_PROGRESS, description=message)
     assert await endpoint.check(a_deployment(), run) == run
-    assert len(tool.asked) == 1
+    assert len(tool.received) == 1
 
 
-async def test_another_address_is_not_called(endpoint: Endpoint, tool: Says) -> None:
-    async with Says() as other:
-        tool.says(202, {"state": "in_progress", "description": "runs"}, f"{other.url}/jobs/7")
+async def test_another_address_is_not_called(endpoint: Endpoint, tool: FakeTool) -> None:
+    async with FakeTool() as other:
+        tool.responds(202, {"state": "in_progress", "description": "runs"}, f"{other.url}/jobs/7")
         run = await endpoint.start(a_deployment())
         assert await endpoint.check(a_deployment(), run) == run
         assert not other.calls
-    words = f"{ELSEWHERE.format(f' ({other.url})')}: runs"
-    assert (run.state, run.description) == (State.IN_PROGRESS, words)
+    message = f"{ELSEWHERE.format(f' ({other.url})')}: runs"
+    assert (run.state, run.description) == (State.IN_PROGRESS, message)
 
 
-async def test_where_it_has_ended_no_location_matters(endpoint: Endpoint, tool: Says) -> None:
-    tool.says(202, {"state": "success"}, "https://evil.example")
+async def test_where_it_has_ended_no_location_matters(endpoint: Endpoint, tool: FakeTool) -> None:
+    tool.responds(202, {"state": "success"}, "https://evil.example")
     assert (await endpoint.start(a_deployment())).state is State.SUCCESS
 
 
 @pytest.mark.parametrize("status", [200, 201])
-async def test_only_an_unfinished_answer_has_a_location_to_ask(
-    endpoint: Endpoint, tool: Says, status: int
+async def test_only_an_unfinished_response_has_a_location_to_poll(
+    endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
-    tool.says(status, {"state": "queued"}, "/jobs/7")
+    tool.responds(status, {"state": "queued"}, "/jobs/7")
     assert (await endpoint.start(a_deployment())).id == "1234567890"
 
 
 @pytest.mark.parametrize("body", [{}, {"state": "locked", "message": "locked by octocat"}])
 async def test_a_conflict_that_tells_no_state_is_a_refusal(
-    endpoint: Endpoint, tool: Says, body: Any
+    endpoint: Endpoint, tool: FakeTool, body: Any
 ) -> None:
-    tool.says(409, body)
-    with pytest.raises(ToolRejected, match="answers 409"):
+    tool.responds(409, body)
+    with pytest.raises(Rejected, match="answers 409"):
         await endpoint.start(a_deployment())
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "words"),
+    ("status", "body", "message"),
     [
         (400, {"error": "no such environment"}, "answers 400: no such environment"),
         (401, {}, "answers 401: it does not accept the `secret` or the `headers`"),
@@ -189,44 +192,44 @@ async def test_a_conflict_that_tells_no_state_is_a_refusal(
         (422, {"detail": "no ref"}, "answers 422: no ref"),
     ],
 )
-async def test_a_refusal_ends_it_with_the_tools_words(
-    endpoint: Endpoint, tool: Says, status: int, body: Any, words: str
+async def test_a_rejection_ends_it_with_the_tools_message(
+    endpoint: Endpoint, tool: FakeTool, status: int, body: Any, message: str
 ) -> None:
-    tool.says(status, body)
-    with pytest.raises(ToolRejected, match=f"^the tool at {tool.host} {words}") as caught:
+    tool.responds(status, body)
+    with pytest.raises(Rejected, match=f"^the tool at {tool.host} {message}") as caught:
         await endpoint.start(a_deployment())
     assert caught.value.status == status
 
 
 @pytest.mark.parametrize("status", [200, 202])
-async def test_a_page_to_sign_in_at_is_said_to_be_one(
-    endpoint: Endpoint, tool: Says, status: int
+async def test_a_page_to_sign_in_at_is_reported_to_be_one(
+    endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.status, tool.body = status, b"<!DOCTYPE html><title>Sign in</title>"
     tool.headers = {"Content-Type": "text/html; charset=utf-8"}
     run = await endpoint.start(a_deployment())
-    words = "the tool answered with a web page; is `url` right?"
-    assert (run.state, run.description) == (State.IN_PROGRESS, words)
+    message = "the tool answered with a web page; is `url` right?"
+    assert (run.state, run.description) == (State.IN_PROGRESS, message)
     assert await endpoint.check(a_deployment(), run) == run
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
 @pytest.mark.parametrize("body", [b'{"ok": true}', b"OK", b""])
-async def test_any_other_answer_without_a_state_is_an_acceptance(
-    endpoint: Endpoint, tool: Says, body: bytes, kind: str
+async def test_any_other_response_without_a_state_is_an_acceptance(
+    endpoint: Endpoint, tool: FakeTool, body: bytes, kind: str
 ) -> None:
     tool.body, tool.headers = body, {"Content-Type": kind}
     run = await endpoint.start(a_deployment())
-    words = "accepted; waiting for the tool's reports"
-    assert (run.state, run.description) == (State.IN_PROGRESS, words)
+    message = "accepted; waiting for the tool's reports"
+    assert (run.state, run.description) == (State.IN_PROGRESS, message)
 
 
 @pytest.mark.parametrize("status", [408, 425])
 async def test_a_hitch_on_the_way_is_tried_again(
-    endpoint: Endpoint, tool: Says, status: int
+    endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
-    tool.says(status, {})
-    with pytest.raises(ToolUnavailable, match=f"answers {status}"):
+    tool.responds(status, {})
+    with pytest.raises(Unavailable, match=f"answers {status}"):
         await endpoint.start(a_deployment())
 
 
@@ -240,13 +243,13 @@ async def test_a_hitch_on_the_way_is_tried_again(
         ("a" * 1000, "a" * 1000),
         ("a" * 1001, "a" * 999 + "…"),
         ("\u202ea\x1b[31mb\u200b", "a[31mb"),
-        *((odd, "") for odd in (None, 7, ["a"], {"a": 1}, True)),
+        *((unusual, "") for unusual in (None, 7, ["a"], {"a": 1}, True)),
     ],
 )
 async def test_a_description_is_a_plain_line(
-    endpoint: Endpoint, tool: Says, description: Any, shown: str
+    endpoint: Endpoint, tool: FakeTool, description: Any, shown: str
 ) -> None:
-    tool.says(200, {"state": "failure", "description": description})
+    tool.responds(200, {"state": "failure", "description": description})
     assert (await endpoint.start(a_deployment())).description == shown
 
 
@@ -259,8 +262,8 @@ async def test_a_description_is_a_plain_line(
     ],
 )
 async def test_people_are_sent_to_web_addresses_only(
-    endpoint: Endpoint, tool: Says, url: Any
+    endpoint: Endpoint, tool: FakeTool, url: Any
 ) -> None:
-    tool.says(200, {"state": "success", "url": url, "environment_url": url})
+    tool.responds(200, {"state": "success", "url": url, "environment_url": url})
     run = await endpoint.start(a_deployment())
     assert (run.state, run.url, run.environment_url) == (State.SUCCESS, "", "")
