@@ -38,6 +38,8 @@ _ENDS = {
 }
 # `Rejected`: the workspace has to be installed again, as its record says.
 _LOST = "workspace_lost"
+# `RetryAt`: somebody else refreshes the token now.
+_REFRESHING = "token_refreshing"
 _SETTINGS = {
     "bad_client_secret": "GITPLOY_SLACK_CLIENT_SECRET is not the Slack app's",
     "invalid_client_id": "GITPLOY_SLACK_CLIENT_ID is no Slack app's",
@@ -76,14 +78,10 @@ async def token_of(
     except (RetryAt, UnknownOutcome, Rejected) as trouble:
         if not good or trouble.code == _LOST:
             raise _in_words(trouble) from trouble
-        if not isinstance(trouble, _Elsewhere):
+        if trouble.code != _REFRESHING:
             log.warning("a Slack token is not refreshed yet", team=team, words=str(trouble))
             oauth.resting[team] = oauth.clock() + timing.token_refresh_retry
         return cipher.open(known.token)
-
-
-class _Elsewhere(RetryAt):
-    """Somebody else refreshes it now."""
 
 
 async def _to_its_end(refreshed: Coroutine[Any, Any, str]) -> str:
@@ -103,7 +101,7 @@ async def _refreshed(
         mine = await slack_installations.lock(connection, team)
         if mine is None:
             again = oauth.clock() + timing.token_refresh_recheck
-            raise _Elsewhere("the token is being refreshed", again)
+            raise RetryAt("the token is being refreshed", again, code=_REFRESHING)
         if mine.trouble:
             raise Rejected(mine.trouble, code=_LOST)
         soon = oauth.clock() + timing.token_refresh_before
