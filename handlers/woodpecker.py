@@ -1,4 +1,4 @@
-"""Restarts a pipeline of Woodpecker CI as a deployment. docs/adding-a-tool.md walks through it.
+"""Restarts a pipeline of Woodpecker CI as a deployment. docs/how-to/add-a-tool.md walks through it.
 
 Source: https://github.com/woodpecker-ci/woodpecker, server/api/pipeline.go (3.0 and newer)
 Errors: those of http.py; `Rejected` for what Woodpecker does not have or does not allow.

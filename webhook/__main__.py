@@ -73,7 +73,7 @@ def _watch_stdin(_context: click.Context, _parameter: click.Parameter, watch: bo
 @main.command()
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 16))
 def up(workers: int) -> None:
-    """Web, workers and, where no store is configured, PostgreSQL: all in one."""
+    """Run web processes, workers and, if no store is configured, PostgreSQL."""
     from webhook.cli.server import require_port
     from webhook.cli.up import claim
     from webhook.cli.up import up as run
@@ -99,7 +99,7 @@ def up(workers: int) -> None:
 @main.command()
 @_until_stdin_closes
 def web() -> None:
-    """The web process: webhook, pages, probes."""
+    """Run a web process: webhook, pages, probes."""
     from webhook.cli.server import require_port, serve
 
     setup = _set_up()
@@ -112,7 +112,7 @@ def web() -> None:
 @main.command()
 @_until_stdin_closes
 def worker() -> None:
-    """A worker process; any number of them may run."""
+    """Run a worker; any number of them may run."""
     from webhook.engine.services import open_services
     from webhook.slack.socket_listener import listening
     from webhook.worker import work
@@ -134,7 +134,7 @@ def worker() -> None:
 
 @main.command()
 def migrate() -> None:
-    """Bring the store's tables up to date."""
+    """Create or update the store's tables."""
     from webhook.store.migrate import migrate as migrate_store
 
     with startup.store(_set_up().settings) as url:
@@ -152,7 +152,7 @@ def check() -> None:
 
 @main.command()
 def schema() -> None:
-    """The JSON Schema of deploy.yml, for editors."""
+    """Print the JSON Schema of deploy.yml, for editors."""
     from handlers import HANDLERS
     from webhook.config.load import json_schema
     from webhook.notifiers import DESTINATIONS
@@ -163,10 +163,10 @@ def schema() -> None:
 
 @main.command()
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--deployment", "deployment_id", type=int, help="Only those of this deployment.")
-@click.option("--all", "ignored", is_flag=True, help="Also what the relay does not act on.")
+@click.option("--deployment", "deployment_id", type=int, help="Only deliveries of this deployment.")
+@click.option("--all", "ignored", is_flag=True, help="Also deliveries that the relay ignores.")
 def deliveries(limit: int, deployment_id: int | None, ignored: bool) -> None:
-    """What GitHub delivered last, and what became of it."""
+    """List the newest deliveries and their results."""
     from webhook.store.deliveries import newest
 
     with startup.store(_set_up().settings) as url, database.connect(url) as connection:
@@ -180,11 +180,13 @@ def deliveries(limit: int, deployment_id: int | None, ignored: bool) -> None:
 
 
 @main.command()
-@click.option("--keep", is_flag=True, help="Leave all running afterwards, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a story.")
-@click.option("--all", "every_tool", is_flag=True, help="A deployment through every tool.")
+@click.option("--keep", is_flag=True, help="Leave everything running afterwards, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--all", "every_tool", is_flag=True, help="Also a deployment through every other tool."
+)
 def demo(keep: bool, as_json: bool, every_tool: bool) -> None:
-    """The main job on stand-ins for GitHub, Slack and the tools; needs no accounts."""
+    """Run the demo on stand-ins for GitHub, Slack and the tools; needs no accounts."""
     from sandbox.demo.demo import demo as run
 
     sys.exit(asyncio.run(run(keep=keep, as_json=as_json, every_tool=every_tool)))

@@ -170,7 +170,7 @@ class SlackSettings(SlackApp):
     )
     signing_secret: str | None = variable(
         "GITPLOY_SLACK_SIGNING_SECRET",
-        "The Slack app's signing secret; with it, people can answer in Slack",
+        "The Slack app's signing secret; with it, Slack shows buttons and /deploy",
         secret=True,
     )
     base_url: types.SlackUrl = variable(
@@ -191,7 +191,7 @@ class Settings(Address):
     webhook_secrets: types.Items = variable(
         "GITPLOY_WEBHOOK_SECRET",
         "The App's webhook secret, the same as in the GitHub App's settings; several,"
-        " comma-separated, while it is changed",
+        " comma-separated, while it is rotated",
         required=True,
         secret=True,
         heroku={"generator": "secret"},
@@ -225,7 +225,7 @@ class Settings(Address):
     own_store: types.StoreUrl | None = variable(
         "GITPLOY_STORE_SOURCE",
         "URL of a PostgreSQL, 15 or newer: `postgresql://USER:PASSWORD@HOST/DATABASE`; without it"
-        " `DATABASE_URL`, else a PostgreSQL of the relay's own in `GITPLOY_DATA_DIR`",
+        " `DATABASE_URL`, else the embedded PostgreSQL in `GITPLOY_DATA_DIR`",
         secret=types.store_url_forms,
     )
     platform_store: types.StoreUrl | None = variable(
@@ -237,7 +237,7 @@ class Settings(Address):
     secret_keys: types.SecretKeys | None = variable(
         "GITPLOY_SECRET_KEY",
         "Signs the links to pages and the tokens for reports, encrypts Slack's tokens, 16"
-        " characters or more; several, comma-separated, newest first; made once and kept in"
+        " characters or more; several, comma-separated, newest first; generated once and stored in"
         " `GITPLOY_DATA_DIR` where it is not set",
         secret=True,
         heroku={"generator": "secret"},
@@ -245,7 +245,7 @@ class Settings(Address):
     config_path: Path = variable("GITPLOY_CONFIG", "Path of `deploy.yml`", default=_CONFIG)
     data_dir: types.AbsolutePath = variable(
         "GITPLOY_DATA_DIR",
-        "Directory of what the relay keeps on this machine: runs, its PostgreSQL",
+        "Directory for what the relay stores on this machine: runs, its PostgreSQL",
         default="./data",
         heroku={"value": "/tmp/gitploy-relay"},  # noqa: S108 - the one that may be written to there
     )

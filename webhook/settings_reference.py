@@ -17,7 +17,7 @@ _PAGE = """\
 
 # Settings
 
-Settings come from the environment. Where Gitploy has a name for something, it is the same here.
+Settings are environment variables. Where Gitploy has a name for one, the name is the same here.
 
 | name | meaning | default |
 |---|---|---|

@@ -14,15 +14,15 @@ from procrastinate import App, JobContext
 from procrastinate.worker import Worker
 
 from webhook.engine.advance import advance
+from webhook.engine.notify import notify
 from webhook.engine.receive import receive
 from webhook.engine.services import CONCURRENCY, Services
-from webhook.engine.statuses import tell_github
+from webhook.engine.statuses import send_statuses
 from webhook.engine.tool_reports import take_reports
 from webhook.errors import Conflict, RetryAt
 from webhook.jobs.queue import Patience, queue_at
 from webhook.jobs.rescue import Sweeper
 from webhook.slack.actions.run import answer
-from webhook.slack.thread import tell_slack
 from webhook.store import deliveries
 from webhook.store.jobs import DEFAULT_QUEUE
 from webhook.timing import Clock, Timing
@@ -51,8 +51,8 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "advance": look_after,
     "nudge": look_once,
     "take_reports": take_reports,
-    "tell_github": tell_github,
-    "tell_slack": tell_slack,
+    "send_statuses": send_statuses,
+    "notify": notify,
     "answer": answer,
 }
 

@@ -202,7 +202,7 @@ class Demo:
 async def _slack_says_so(sandbox: Sandbox, deployment_id: int, act: Act) -> None:
     """Wait until Slack tells of the end, in all the places where it should."""
     failed = act.ends != "success"
-    purposes = {"message", "step", *(["failures"] if failed and act in ACTS else [])}
+    purposes = {"main", "reply", *(["alert"] if failed and act in ACTS else [])}
     async with asyncio.timeout(END_WITHIN):
         while not purposes <= {
             key.split(":")[1]

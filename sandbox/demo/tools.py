@@ -18,7 +18,7 @@ from sandbox.woodpecker import Repo, Woodpecker
 
 # The one that people copy into Orca; a wheel, which has no docs, brings it beside this file.
 IN_A_WHEEL = Path(__file__).with_name("orca-local.yml")
-IN_THE_DOCS = Path(__file__).parents[2] / "docs" / "spinnaker" / "orca-local.yml"
+IN_THE_DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "spinnaker" / "orca-local.yml"
 ORCA_LOCAL = IN_A_WHEEL if IN_A_WHEEL.is_file() else IN_THE_DOCS
 SOURCE = "github-deployment"
 SECRETS = {

@@ -232,8 +232,8 @@ class Storm:
                 faults.append(f"deployment {id_} has the states {states}")
             if github.deployments[id_].environment not in TOOLS and ran[id_] != 1:
                 faults.append(f"deployment {id_} ran {ran[id_]} times")
-            if told[f"{id_}:message"] != 1:
-                faults.append(f"Slack has {told[f'{id_}:message']} messages of deployment {id_}")
+            if told[f"{id_}:main"] != 1:
+                faults.append(f"Slack has {told[f'{id_}:main']} messages of deployment {id_}")
         faults += self._faults_of_tools()
         with psycopg.connect(self.store) as connection:
             undone = connection.execute(

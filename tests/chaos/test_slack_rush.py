@@ -53,7 +53,7 @@ async def test_no_end_is_lost_and_nothing_said_twice(store_url: str, tmp_path: P
             if message.metadata
         )
         assert [key for key, times in posted.items() if times > 1] == []
-        said = {f"{id_}:message": end for id_, end in ends.items()}
+        said = {f"{id_}:main": end for id_, end in ends.items()}
         for message in world.told():
             assert message.metadata
             end = said.pop(message.metadata["event_payload"]["key"])

@@ -287,8 +287,9 @@ async def test_what_slack_refused_lately_is_shown(environ: dict[str, str]) -> No
             " (1, 'a/b', 1, '', 1, 'x', 'r', 's', 't', '', '', false, false, false, now(), 'error')"
         )
         connection.execute(
-            "insert into slack_messages (deployment_id, purpose, channel, trouble)"
-            " values (1, 'message', '#deploys', 'Slack says not_in_channel: type /invite @relay')"
+            "insert into outbox (kind, deployment_id, purpose, destination, state, error) values"
+            " ('message', 1, 'main', 'slack:#deploys', 'rejected',"
+            " 'Slack says not_in_channel: type /invite @relay')"
         )
     passed, text = await checked(environ)
     assert not passed

@@ -29,7 +29,7 @@ from webhook.config import load as config
 NOT_ASKED = "not asked; its first deployment shows whether address and credentials fit"
 SECRETS = {"DRONE_TOKEN": "the-token-of-drone", "GATE_TOKEN": "the-token-of-gate"}
 OF_ACME = "https://github.com/organizations/acme"
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "check.md").read_text()
 
 Check = Callable[..., Any]
 
@@ -208,9 +208,8 @@ async def test_tools_that_hang_are_not_waited_for_one_after_the_other(drone: Dro
 
 
 def sample(number: int) -> list[str]:
-    """What the README shows of a check."""
-    section = README.partition("### 5. Check\n")[2].partition("\n### ")[0]
-    samples = re.findall(r"^```console\n\$ .*\n((?:.+\n)+)```$", section, re.M)
+    """What the page shows of a check."""
+    samples = re.findall(r"^```console\n\$ .*\n((?:.+\n)+)```$", PAGE, re.M)
     return str(samples[number]).splitlines()
 
 
@@ -220,7 +219,7 @@ def told(text: str) -> list[str]:
     return [line for line in text.splitlines() if not line.startswith(elsewhere)]
 
 
-async def test_the_readmes_samples_are_true(
+async def test_the_pages_samples_are_true(
     store_url: str, tmp_path: Path, drone: Drone, spinnaker: Spinnaker
 ) -> None:
     channels = 'slack: {channel: "#deploys", failures: "#oncall"}\n'
@@ -251,7 +250,7 @@ async def test_the_readmes_samples_are_true(
     assert [line for line in second.splitlines() if line.startswith("fault")] == sample(2)
 
 
-async def test_the_readmes_sample_of_a_faulty_file_is_true(store_url: str, tmp_path: Path) -> None:
+async def test_the_pages_sample_of_a_faulty_file_is_true(store_url: str, tmp_path: Path) -> None:
     file = tmp_path / "deploy.yml"
     file.write_text(
         "envs:\n  - name: production\n    handler: comand\n    with: {run: ['true']}\n"

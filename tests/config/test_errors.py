@@ -71,8 +71,9 @@ def test_a_file_that_is_no_list_of_environments_is_refused(text: str | bytes, fa
          "false, not 'yes'"),
         ("  slack: {chanel: x}", "4:11: envs[0].slack.chanel: is not a key; known here: channel, "
          "failures, mentions, only, repos, states, workspace; did you mean 'channel'?"),
-        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: description, handler, "
-         "name, production_environment, repos, slack, timeout, with; did you mean 'timeout'?"),
+        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: description, discord, "
+         "handler, name, production_environment, repos, slack, timeout, webhook, with; did you "
+         "mean 'timeout'?"),
         ("  review: {enabled: true}", "4:3: envs[0].review: is a key of Gitploy's that this relay "
          "does not act on yet; remove it"),
         ("  handler: command", "4:3: envs[0].handler: is there twice, first in line 3; remove one"),
@@ -129,7 +130,7 @@ def test_a_fault_in_an_environment_is_shown_at_its_place(line: str, fault: str) 
         ("envs: [{name: a, handler: [drone]}]", "1:27: envs[0].handler: wants text, not a list or "
          "keys"),
         ("envs: [{name: a, handler: command}]\nslakc: {}", "2:1: slakc: is not a key; known here: "
-         "envs, slack, slack_users, unrouted; did you mean 'slack'?"),
+         "discord, envs, slack, slack_users, unrouted, webhook; did you mean 'slack'?"),
         ("envs: [{name: a, handler: command}]\nunrouted: nope", "2:11: unrouted: 'nope' is not "
          "one of 'error' or 'ignore'"),
         ("envs:\n- {name: a, handler: drone, with: {url: u}}", "2:35: envs[0].with.token: is "

@@ -2,9 +2,12 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
+import click
 import pytest
 from pydantic import BaseModel
 
@@ -19,20 +22,32 @@ from webhook.settings_reference import files
 from webhook.slack.destination import Destination, destinations_of
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-PAGES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *PAGES)
+SETTINGS = (ROOT / "docs/reference/settings.md").read_text()
+PAGES = sorted(
+    str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md") if "_build" not in path.parts
+)
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", *PAGES)
 NAMES = {variable.name for variable in VARIABLES}
 # Heroku sets these itself.
 OF_THE_PLATFORM = {"PORT", "DATABASE_URL"}
 
-_YAML = re.compile(r"^```yaml\n(.*?)^```$", re.M | re.S)
+_ROW = re.compile(r"^\| `([A-Z][A-Z_]+)` \| (.+) \| (.+) \|$", re.M)
+_BLOCK = re.compile(r"^( *)```([\w{}-]*)\n(.*?)^\1```$", re.M | re.S)
 _PEM = re.compile(r"\b(ca|certificate|key): /etc/gitploy-relay/[\w.-]+\.(?:pem|key)$", re.M)
 _LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
 _SCRIPT = re.compile(r"(?<![\w/.-])(script/\w+|\.ci/\w+)")
-_PATH = re.compile(r"`((?:webhook|handlers|tests|benchmarks)/[\w./]*)`|(tests/[\w/]+\.py)")
-_COMMAND = re.compile(r"python -m webhook (\w+)((?: --[a-z-]+)*)")
+_PATH = re.compile(
+    r"`((?:webhook|handlers|sandbox|tests|benchmarks|docs)/[\w./-]*)`|(tests/[\w/]+\.py)"
+)
+_COMMAND = re.compile(r"python -m webhook ([a-z][^`|#\n]*)")
 _OPTION = re.compile(r"`?script/(demo|server) (--[a-z-]+)")
+
+
+def rows() -> dict[str, str]:
+    """The table of variables: name -> default, as it is written there."""
+    found = _ROW.findall(SETTINGS)
+    assert len(found) == len({name for name, _, _ in found}), "a variable is there twice"
+    return {name: default for name, _, default in found}
 
 
 def app_json() -> dict[str, Any]:
@@ -50,6 +65,18 @@ def load(text: str, source: str, environ: dict[str, str]) -> Config:
 @pytest.mark.parametrize(("path", "text"), files(), ids=lambda value: getattr(value, "name", ""))
 def test_what_is_made_from_the_settings_is_up_to_date(path: Path, text: str) -> None:
     assert path.read_text() == text, f"{path} is out of date; run script/generate"
+
+
+def test_the_table_of_settings_has_every_variable_and_no_other() -> None:
+    assert set(rows()) == NAMES
+
+
+@pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
+def test_the_table_of_settings_has_the_default(variable: Any) -> None:
+    written = rows()[variable.name]
+    if variable.default is not None:
+        assert written == f"`{variable.default}`"
+    assert (written == "needed") == variable.required
 
 
 def test_app_json_has_every_variable_and_no_other() -> None:
@@ -93,9 +120,19 @@ def test_the_procfiles_commands_are_known() -> None:
     assert set(app_json()["formation"]) == {"web", "worker"}
 
 
+def blocks(document: str) -> Iterator[tuple[str, str]]:
+    """Language and text of each code block, also of those in lists."""
+    for _, language, text in _BLOCK.findall((ROOT / document).read_text()):
+        yield language, dedent(text)
+
+
+def blocks_in(language: str) -> list[tuple[str, str]]:
+    return [(page, text) for page in DOCUMENTS for name, text in blocks(page) if name == language]
+
+
 def examples(document: str) -> list[str]:
-    blocks = _YAML.findall((ROOT / document).read_text())
-    return [block for block in blocks if re.search(r"^envs:", block, re.M)]
+    yaml_blocks = [text for language, text in blocks(document) if language == "yaml"]
+    return [block for block in yaml_blocks if re.search(r"^envs:", block, re.M)]
 
 
 EXAMPLES = [(document, example) for document in DOCUMENTS for example in examples(document)]
@@ -118,7 +155,7 @@ def test_each_example_of_deploy_yml_loads(
 
 
 def test_the_example_of_two_workspaces_keeps_failures_from_the_customers() -> None:
-    [example] = [one for one in examples("docs/slack.md") if "#customers" in one]
+    [example] = [one for one in examples("docs/how-to/slack-channels.md") if "#customers" in one]
     told = [one for env in load(example, "example", {}).envs for one in destinations_of(env)]
     channels = {(one.workspace, name) for one in told for name in (one.channel, one.failures)}
     assert {name for team, name in channels if team == "T0456EFGH"} == {"#customers", None}
@@ -129,20 +166,25 @@ def documented(model: type[BaseModel], document: str) -> list[str]:
     """The keys that are missing in the document's examples, or in its tables."""
     text = (ROOT / document).read_text()
     keys = [field.alias or name for name, field in model.model_fields.items()]
-    shown = "\n".join([*examples(document), *fragments(text, {"with", *keys})])
+    shown = "\n".join([*examples(document), *fragments(document, {"with", *keys})])
     named = re.findall(r"`([\w.]+)`", "".join(re.findall(r"^\| (`.+?) \|", text, re.M)))
     names = {part for name in named for part in (name.removeprefix("slack."), name.split(".")[0])}
     return [key for key in keys if key not in names or not re.search(rf"\b{key}:", shown)]
 
 
-def fragments(text: str, keys: set[str]) -> list[str]:
+def fragments(document: str, keys: set[str]) -> list[str]:
     """Examples that show some of these keys alone."""
-    blocks = [(set(re.findall(r"^(\w+):", block, re.M)), block) for block in _YAML.findall(text)]
-    return [block for found, block in blocks if found and found <= keys]
+    texts = [text for language, text in blocks(document) if language == "yaml"]
+    found = [(set(re.findall(r"^(\w+):", text, re.M)), text) for text in texts]
+    return [text for names, text in found if names and names <= keys]
 
 
 @pytest.mark.parametrize(
-    ("model", "page"), [(config.Environment, "README.md"), (Destination, "docs/slack.md")]
+    ("model", "page"),
+    [
+        (config.Environment, "docs/reference/deploy-yml.md"),
+        (Destination, "docs/reference/deploy-yml.md"),
+    ],
 )
 def test_every_key_of_deploy_yml_is_in_an_example_and_in_a_table(
     model: type[BaseModel], page: str
@@ -206,18 +248,29 @@ def test_scripts_and_paths_exist(document: str) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_commands_and_their_options_exist(document: str) -> None:
     text = (ROOT / document).read_text()
-    used = [(name, options.split()) for name, options in _COMMAND.findall(text)]
-    used += [("up" if name == "server" else name, [flag]) for name, flag in _OPTION.findall(text)]
-    for name, options in used:
-        assert name in main.commands
-        known = {flag for parameter in main.commands[name].params for flag in parameter.opts}
-        assert set(options) <= known
+    used = _COMMAND.findall(text)
+    used += [f"{'up' if name == 'server' else name} {flag}" for name, flag in _OPTION.findall(text)]
+    for line in used:
+        command, words = named(line)
+        known = {flag for parameter in command.params for flag in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def named(line: str) -> tuple[click.Command, list[str]]:
+    """The command that a line begins with, and the words after it."""
+    command: click.Command = main
+    words = line.split()
+    while isinstance(command, click.Group) and words and re.fullmatch("[a-z-]+", words[0]):
+        assert words[0] in command.commands, line
+        command = command.commands[words.pop(0)]
+    return command, words
 
 
 def test_what_the_map_and_the_list_name_is_there() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text()
+    tree = (ROOT / "docs/architecture.md").read_text()
     modules = {path.parent.name for path in ROOT.glob("webhook/*/__init__.py")}
-    assert [name for name in sorted(modules) if f"| `webhook/{name}/` |" not in text] == []
+    assert [name for name in sorted(modules) if f"`webhook/{name}/`" not in tree] == []
+    text = (ROOT / "CONTRIBUTING.md").read_text()
     listed = text.partition("## Why each file at the top is there")[2]
     names = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.+?) \|", listed, re.M)))
     assert len(names) > 5

@@ -1,4 +1,4 @@
-"""docs/adding-a-tool.md says what is there, and its handler works from GitHub to GitHub."""
+"""docs/how-to/add-a-tool.md says what is there, and its handler works from GitHub to GitHub."""
 
 import ast
 import re
@@ -16,7 +16,8 @@ from webhook.config import load as config
 from webhook.errors import ConfigErrors
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/adding-a-tool.md").read_text()
+PAGE = (ROOT / "docs/how-to/add-a-tool.md").read_text()
+OPERATORS = (ROOT / "docs/how-to/woodpecker.md").read_text()
 HANDLER = (ROOT / "handlers/woodpecker.py").read_text()
 SHOWN = [
     "handlers/__init__.py",
@@ -72,7 +73,7 @@ def test_the_page_says_how_long_the_handler_is() -> None:
 
 
 def example() -> str:
-    [found] = re.findall(r"^```yaml\n(envs:.*?)^```$", PAGE, re.M | re.S)
+    [found] = re.findall(r"^```yaml\n(envs:.*?)^```$", OPERATORS, re.M | re.S)
     return str(found)
 
 

@@ -1,4 +1,4 @@
-"""The pieces of docs/http-tooling.md that are meant to be copied: they work as they are."""
+"""The pieces of docs/how-to/http-tooling.md that are to be copied: they work as they are."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from tests.handlers.runs import a_deployment, eventually
 from tests.handlers.tools import FakeTool
 from webhook.config import load as config
 
-PAGE = (Path(__file__).parents[2] / "docs" / "http-tooling.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "http-tooling.md").read_text()
 SECRET = "a long random word"
 
 

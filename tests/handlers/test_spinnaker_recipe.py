@@ -1,4 +1,4 @@
-"""The recipe of docs/spinnaker.md, fed to the stand-in unchanged."""
+"""The recipe of docs/how-to/spinnaker.md, fed to the stand-in unchanged."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import World
 from webhook.config.load import load
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 PAGE = (DOCS / "spinnaker.md").read_text()
 ORCA_LOCAL = DOCS / "spinnaker" / "orca-local.yml"
 PIPELINE = DOCS / "spinnaker" / "pipeline.json"
@@ -157,7 +157,7 @@ def test_the_examples_of_deploy_yml_load() -> None:
     [example] = [block for block in blocks("yaml") if block.startswith("envs:")]
     loaded = load(
         example,
-        source="docs/spinnaker.md",
+        source="docs/how-to/spinnaker.md",
         environ={"SPINNAKER_PASSWORD": "secret", "SPINNAKER_TOKEN": "s3cret"},
         handler_options={"spinnaker": SpinnakerOptions},
     )

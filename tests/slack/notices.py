@@ -28,6 +28,7 @@ RUNNING = DeploymentNotice(
     task="deploy",
     requested_by="octocat",
     phase=Phase.IN_PROGRESS,
+    changed_at=BEGIN,
     description="",
     held=False,
     started=True,

@@ -99,11 +99,14 @@ async def test_what_is_told_where_is_deploy_ymls_to_say(world: World) -> None:
     [*_, called] = world.replies("#oncall")
     assert "<!subteam^S0123ABCD>" in called.text
     kept = world.rows(
-        "select channel, count(*) as rows from slack_messages where deployment_id = %s"
-        " and purpose = 'message' group by channel order by channel",
+        "select destination, count(*) as rows from outbox where deployment_id = %s"
+        " and purpose = 'main' group by destination order by destination",
         deployment.id,
     )
-    assert [(row["channel"], row["rows"]) for row in kept] == [("#deploys", 1), ("#oncall", 1)]
+    assert [(row["destination"], row["rows"]) for row in kept] == [
+        ("slack:#deploys", 1),
+        ("slack:#oncall", 1),
+    ]
 
 
 async def test_a_channel_in_trouble_does_not_hold_up_another(world: World) -> None:

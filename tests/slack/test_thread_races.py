@@ -61,7 +61,7 @@ async def test_a_lost_answer_is_not_forgotten_over_other_trouble(
         await world.deploy(workflow_run={})
         await until(lambda: world.told() or None)
         world.slack.trouble = "account_inactive"
-        refused = "select 1 from slack_messages where trouble <> ''"
+        refused = "select 1 from outbox where starts_with(error, 'Slack says')"
         await until(lambda: world.rows(refused) or None)
         world.slack.trouble = ""
         await restarted(world, tmp_path, text)
@@ -79,7 +79,7 @@ async def test_after_a_day_of_refusals_nothing_is_tried_any_more(
         await world.idle()
         world.slack.channel("#deploys").archived = True
         await world.github.create_status(deployment.id, "success")
-        refused = "select 1 from slack_messages where purpose = 'step' and trouble <> ''"
+        refused = "select 1 from outbox where purpose = 'reply' and state = 'rejected'"
         await until(lambda: world.rows(refused) or None)
         await hurry(world, "now() - interval '25 hours'")
         await until(lambda: not world.rows("select 1 from procrastinate_jobs") or None, within=5)
@@ -116,7 +116,7 @@ async def test_a_reply_that_waits_does_not_hide_what_comes_after_it(
         await until(lambda: world.told() or None)
         world.slack.faults.add(POST, Fault.rate_limited(2), times=100)
         await world.github.create_status(deployment.id, "in_progress")
-        await until(lambda: world.rows("select 1 from slack_lanes where epoch > 0") or None)
+        await until(lambda: world.rows("select 1 from rate_limits where epoch > 0") or None)
         world.slack.faults.clear()
         await restarted(world, tmp_path, deploy_yml("#deploys", ", only: failures"))
         await world.github.create_status(deployment.id, "failure", description="it broke")

@@ -1,4 +1,4 @@
-"""The recipes of docs/reporting.md that can be run here work as they stand there."""
+"""The recipes of docs/how-to/report-from-a-tool.md that can run here work as they stand there."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from tests.status_api.reporting import CLIENTS, Tool, at_work, needed, octokit, shared_world
 
-PAGE = (Path(__file__).parents[2] / "docs" / "reporting.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "report-from-a-tool.md").read_text()
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 

@@ -159,8 +159,8 @@ def test_each_step_has_its_anchor_time_and_words(rows: Rows, browser: FlaskClien
 
 def test_it_says_what_slack_was_told(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    rows.slack("message", "#deploys", ts="1.1")
-    rows.slack("failures", "#oncall", trouble="type /invite @relay in #oncall")
+    rows.slack("main", "#deploys", ts="1.1")
+    rows.slack("alert", "#oncall", error="type /invite @relay in #oncall")
     text = look(browser).text
     assert "told in #deploys" in text
     assert "Slack was not told in #oncall: type /invite @relay in #oncall" in text

@@ -43,7 +43,7 @@ def with_evil_everywhere(rows: Rows) -> None:
     step = {"state": EVIL, "description": EVIL, "log_url": "javascript:alert(1)"}
     rows.step(actor=EVIL, environment_url="data:text/html,x", **step)
     rows.step(outbox="rejected", error=EVIL, **step)
-    rows.slack("message", f"#{EVIL}", trouble=EVIL)
+    rows.slack("main", f"#{EVIL}", error=EVIL)
     rows.printed(EVIL.encode())
 
 

@@ -20,11 +20,11 @@ from werkzeug.serving import make_server
 
 from webhook.github.events import GitHubDeployment, Repository
 from webhook.http import serve
+from webhook.notifiers.contract import Purpose
 from webhook.security.links import Links
-from webhook.store import deployments, outbox, output, slack_messages, timeline
+from webhook.store import deployments, outbox, output, timeline
 from webhook.store.database import Async, sync_pool
 from webhook.store.outbox import State
-from webhook.store.slack_messages import Purpose
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.web.pages import views
 from webhook.web.stream import Pace
@@ -114,15 +114,16 @@ class Rows:
         self._do(lambda connection: output.append(connection, 1, at_byte, chunk))
         return at_byte + len(chunk)
 
-    def slack(self, purpose: Purpose, channel: str, *, ts: str = "", trouble: str = "") -> None:
+    def slack(self, purpose: Purpose, channel: str, *, ts: str = "", error: str = "") -> None:
         async def act(connection: Async) -> None:
-            message = await slack_messages.claim(connection, 1, purpose, channel)
+            message = await outbox.entry_of(
+                connection, "message", 1, destination=f"slack:{channel}", purpose=purpose
+            )
             if ts:
-                await slack_messages.posted(
-                    connection, message, team="T1", channel_id="C1", ts=ts, shown=""
-                )
-            if trouble:
-                await slack_messages.in_trouble(connection, message, trouble)
+                ref = {"team": "T1", "channel_id": "C1", "ts": ts}
+                message = await outbox.sent(connection, message, ref)
+            if error:
+                await outbox.release(connection, message, "rejected", error)
 
         self._do(act)
 

@@ -16,8 +16,9 @@ from webhook.check.tools import look_at_tools
 from webhook.config.load import Config
 from webhook.github.client import TIMEOUT, GitHub
 from webhook.github.handler_api import ToolsGitHub
+from webhook.notifiers import title_of
 from webhook.settings import Settings
-from webhook.store import database, health, slack_installations, slack_messages
+from webhook.store import database, health, outbox, slack_installations
 from webhook.store.slack_installations import Installation
 
 
@@ -83,8 +84,8 @@ def _store(settings: Settings, workspaces: list[Installation]) -> Iterator[Findi
             yield Finding("ok", "store", f"{kind} answers, its tables are up to date")
             yield from _traces(health.seconds_since_heartbeat(connection))
             workspaces += slack_installations.every_sync(connection)
-            for channel, trouble in slack_messages.lately_in_trouble(connection):
-                yield Finding("fault", f"Slack {channel}", trouble)
+            for destination, error in outbox.lately_rejected(connection):
+                yield Finding("fault", " ".join(title_of(destination)), error)
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()[0]
         yield Finding("fault", "store", f"{reason}; check GITPLOY_STORE_SOURCE or DATABASE_URL")

@@ -20,21 +20,21 @@ STATES = [phase.value for phase in Phase if phase is not Phase.SEEN]
 
 @click.group()
 def slack() -> None:
-    """Make the Slack app, install it, change the key of its tokens."""
+    """Create the Slack app, install it, rotate the key of its tokens."""
 
 
 @slack.command()
-@click.option("--plain", is_flag=True, help="An app that posts and does nothing else.")
+@click.option("--plain", is_flag=True, help="An app that only posts.")
 @click.option("--socket-mode", is_flag=True, help="For a relay that Slack cannot reach.")
-@click.option("--rotate-tokens", is_flag=True, help="Tokens expire; it cannot be undone in Slack.")
-@click.option("--link", "only_link", is_flag=True, help="Only the link that makes the app.")
-@click.option("--json", "only_json", is_flag=True, help="Only the manifest.")
+@click.option("--rotate-tokens", is_flag=True, help="Tokens expire; Slack cannot undo it.")
+@click.option("--link", "only_link", is_flag=True, help="Print only the link.")
+@click.option("--json", "only_json", is_flag=True, help="Print only the manifest.")
 def manifest(
     plain: bool, socket_mode: bool, rotate_tokens: bool, only_link: bool, only_json: bool
 ) -> None:
-    """The app's manifest for this relay.
+    """Print the app's manifest for this relay.
 
-    Under it stands a link that makes the app of it. GITPLOY_SERVER_HOST is all that it needs.
+    Below it is a link that creates the app. It needs GITPLOY_SERVER_HOST only.
     """
     from webhook.slack import manifest as slack_manifest
 
@@ -60,9 +60,9 @@ def manifest(
 
 @slack.command("install-link")
 def install_link() -> None:
-    """A link that installs the app in a workspace.
+    """Print a link that installs the app in a workspace.
 
-    It is good for one time, within an hour, while the relay runs.
+    The link works once, within an hour, while the relay runs.
     """
     from webhook.slack.install.views import LINK_SECONDS
     from webhook.slack.install.views import install_link as make
@@ -88,9 +88,9 @@ def install_link() -> None:
 
 @slack.command("rotate-key")
 def rotate_key() -> None:
-    """Seal the stored tokens with the newest key.
+    """Encrypt the stored tokens with the newest key.
 
-    That is the first one in GITPLOY_SECRET_KEY; the old ones stand behind it.
+    The newest key is the first one in GITPLOY_SECRET_KEY; the old ones follow it.
     """
     setup = startup.set_up(os.environ)
     cipher = Cipher(setup.secret_keys)
@@ -109,11 +109,15 @@ def rotate_key() -> None:
 
 
 @slack.command()
-@click.option("--deployment", "deployment_id", type=int, help="One that the store knows.")
-@click.option("--state", type=click.Choice(STATES), help="The sample's; its ends by default.")
-@click.option("--json", "as_json", is_flag=True, help="Block Kit, for Slack's Block Kit Builder.")
+@click.option("--deployment", "deployment_id", type=int, help="A deployment in the store.")
+@click.option(
+    "--state", type=click.Choice(STATES), help="State of the sample; the final ones by default."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print Block Kit, for Slack's Block Kit Builder."
+)
 def preview(deployment_id: int | None, state: str | None, as_json: bool) -> None:
-    """What would be posted where; nothing is posted."""
+    """Print what would be posted where; nothing is posted."""
     from webhook.slack.blocks import terminal
 
     setup = startup.set_up(os.environ)
@@ -130,7 +134,7 @@ def preview(deployment_id: int | None, state: str | None, as_json: bool) -> None
 @slack.command("actions")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
 def audit(limit: int) -> None:
-    """Who asked for what in Slack, and what became of it."""
+    """List actions requested in Slack, with person and result."""
     with (
         startup.store(startup.set_up(os.environ).settings) as url,
         database.connect(url) as connection,

@@ -4,6 +4,7 @@ A notifier's key in deploy.yml is its name, at the top for all environments and 
 destination, or a list of them. What an environment's destination leaves out is the file's.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -58,6 +59,19 @@ class OneOrSeveral:
 Repo = Annotated[str, AfterValidator(repository)]
 
 
+def secret_address(pattern: re.Pattern[str], what: str) -> BeforeValidator:
+    """Of an address that whoever knows it may use: no error repeats it. `none` is None."""
+
+    def check(value: Any) -> Any:
+        if value is None:
+            raise at_fault('is empty; write "${NAME}" of a variable, or none', names_value=False)
+        if isinstance(value, str) and value != "none" and not pattern.fullmatch(value):
+            raise at_fault(f"is not {what}", names_value=False)
+        return None if value == "none" else value
+
+    return BeforeValidator(check)
+
+
 class Destination(Strict):
     """Where people hear of deployments, and of which. Each notifier adds its addresses."""
 
@@ -71,7 +85,7 @@ class Destination(Strict):
     repos: tuple[Repo, ...] | None = Field(default=None, min_length=1, strict=False)
     """Only of these repositories: owner/name each; `*` stands for anything."""
     states: tuple[State, ...] | None = Field(default=None, min_length=1, strict=False)
-    """What is told; all by default. A message that is there is always kept up to date."""
+    """Which states are reported; all by default. A message is always kept up to date."""
     only: Literal["failures"] | None = None
     """`failures` for states: [failure, error]."""
 
@@ -106,6 +120,10 @@ class Destination(Strict):
         """What is left of a destination that deploy.yml no longer has, so that its messages can be
         kept up to date; None where nothing can be done without the address."""
         return None
+
+    def incomplete(self) -> str:
+        """What is wrong with it once it is filled in; "" if nothing."""
+        return ""
 
     def filled_in(self, default: Self) -> Self:
         """With what it leaves out taken from the file's."""
@@ -168,15 +186,15 @@ def own_field(model: type[Destination]) -> tuple[Any, Any]:
 
     def given(value: Any) -> Any:
         if value is None:
-            words = (
+            text = (
                 f"is empty; write {model.FORM or model.EXAMPLE}, [] for nobody, or remove the key"
             )
-            raise at_fault(words, names_value=False)
+            raise at_fault(text, names_value=False)
         return value
 
-    words = "Who hears of it; what it leaves out is the file's. [] for nobody."
+    text = "Who hears of it; what it leaves out is the file's. [] for nobody."
     own: Any = Annotated[_several(model) | None, BeforeValidator(given)]
-    return own, Field(default=None, description=words)
+    return own, Field(default=None, description=text)
 
 
 def _several(model: type[Destination]) -> Any:
@@ -200,8 +218,8 @@ def never_heard(source: Source, notifiers: Iterable[str]) -> Iterator[Fault]:
         for name in notifiers if isinstance(env, dict) else ():
             for path, repos in _repos(env.get(name), ("envs", index, name)):
                 if _never_match(repos, env.get("repos", ["*"])):
-                    words = "can never match: none of them is in the environment's repos"
-                    yield Fault(*source.places[path], path, f"{words}; correct them")
+                    text = "can never match: none of them is in the environment's repos"
+                    yield Fault(*source.places[path], path, f"{text}; correct them")
 
 
 def _repos(own: Any, path: Path) -> Iterator[tuple[Path, Any]]:

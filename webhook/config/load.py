@@ -4,7 +4,7 @@ Errors: `ConfigErrors`, with all that is wrong in the file, each with line, colu
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import reduce
@@ -161,6 +161,8 @@ def load(
     if faults:
         raise _shown(faults, source)
     envs = tuple(_with_defaults(env, file, notifiers) for env in file.envs)
+    if faults := list(_incomplete(envs, read)):
+        raise _shown(faults, source)
     users = {login.lower(): ids for login, ids in file.slack_users.items()}
     return Config(envs, file.unrouted, users, frozenset(read.secrets))
 
@@ -233,6 +235,20 @@ def _add_options(read: yaml_source.Source) -> None:
 def _with_defaults(env: Environment, file: _File, notifiers: Notifiers) -> Environment:
     filled = {name: filled_in(getattr(env, name), getattr(file, name)) for name in notifiers}
     return env.model_copy(update=filled)
+
+
+def _incomplete(
+    envs: Iterable[Environment], read: yaml_source.Source
+) -> Iterator[yaml_source.Fault]:
+    """Destinations that lack something, where the file has them; each place once."""
+    seen: set[yaml_source.Path] = set()
+    for index, env in enumerate(envs):
+        for name, one in env.destinations():
+            own: yaml_source.Path = ("envs", index, name)
+            path = own if own in read.places else (name,)
+            if path not in seen and (words := one.incomplete()):
+                seen.add(path)
+                yield yaml_source.Fault(*read.places[path], path, words)
 
 
 def _keys(handler_options: HandlerOptions, notifiers: Notifiers) -> Known:

@@ -20,8 +20,8 @@ _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(?:\[bot\])?")
 
 def _user(value: str) -> str:
     if not _USER.fullmatch(value):
-        words = "is not a Slack user's ID: open the profile in Slack, More, Copy member ID"
-        raise at_fault(f"{words}; with several workspaces, write T0123ABCD/U0123ABCD")
+        text = "is not a Slack user's ID: open the profile in Slack, More, Copy member ID"
+        raise at_fault(f"{text}; with several workspaces, write T0123ABCD/U0123ABCD")
     return value
 
 
@@ -38,18 +38,18 @@ def slack_users_faults(source: Source) -> Iterator[Fault]:
     logins: set[str] = set()
     for login, ids in users.items() if isinstance(users, dict) else ():
         path: Path = ("slack_users", login)
-        words = ""
+        text = ""
         if not _LOGIN.fullmatch(login):
-            words = "is not a GitHub login; write it without @, as in octocat"
+            text = "is not a GitHub login; write it without @, as in octocat"
         elif login.lower() in logins:
-            words = "is there twice: upper and lower case are alike; remove one"
+            text = "is there twice: upper and lower case are alike; remove one"
         logins.add(login.lower())
         for one in ids if isinstance(ids, list) else [ids]:
             team, _, user = one.rpartition("/") if isinstance(one, str) else ("", "", "")
             known = seen.setdefault(user, [])
             other = next((who for where, who in known if not (team and where) or where == team), "")
             if user and other and other.lower() != login.lower():
-                words = words or f"has '{one}', which is {other}'s already; nobody is two people"
+                text = text or f"has '{one}', which is {other}'s already; nobody is two people"
             known.append((team, login))
-        if words:
-            yield Fault(*source.keys[path], path, words)
+        if text:
+            yield Fault(*source.keys[path], path, text)

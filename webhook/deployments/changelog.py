@@ -8,6 +8,10 @@ from typing import Any, Self
 MOST_COMMITS = 5
 
 
+def commits(number: int) -> str:
+    return f"{number} commit" if number == 1 else f"{number} commits"
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """`title` is one line; `author` a login where GitHub knows one, else the name in the commit."""
@@ -32,6 +36,14 @@ class Ships:
     def more(self) -> int:
         """How many are new but not named."""
         return max(0, self.total - len(self.commits))
+
+    @property
+    def summary(self) -> str:
+        """ "" where nothing changes."""
+        back = f"goes back {commits(self.behind)}" if self.behind > 0 else ""
+        if self.total <= 0:
+            return back.capitalize()
+        return f"Ships {commits(self.total)}" + (f" and {back}" if back else "")
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "commits": [asdict(commit) for commit in self.commits]}

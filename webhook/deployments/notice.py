@@ -1,12 +1,14 @@
-"""What people are told of a deployment, as plain data that any notifier can show.
+"""What people hear of a deployment, as plain data that any notifier can show.
 
 Units: `seconds` are seconds; times carry their zone.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import quote
 
-from webhook.deployments.changelog import Ships
+from handlers import durations
+from webhook.deployments.changelog import MOST_COMMITS, Commit, Ships
 from webhook.deployments.labels import Label, entry_label, phase_label
 from webhook.deployments.phases import Phase
 
@@ -39,6 +41,8 @@ class DeploymentNotice:
     # GitHub login of who requested it, "" where nobody knows.
     requested_by: str
     phase: Phase
+    # Since when it stands so.
+    changed_at: datetime
     description: str
     # It waits for a person now.
     held: bool
@@ -67,6 +71,56 @@ class DeploymentNotice:
     @property
     def label(self) -> Label:
         return phase_label(self.phase, held=self.held, started=self.started)
+
+    @property
+    def detail(self) -> str:
+        """What follows the label: how long it took, and whether that is news or history."""
+        good = self.phase in (Phase.SUCCESS, Phase.INACTIVE)
+        ran = self.phase.final and (self.phase is not Phase.ERROR or self.started)
+        text = ""
+        if self.seconds is not None and ran:
+            text = f" {'in' if good else 'after'} {durations.write(max(0, self.seconds))}"
+        if self.phase is Phase.INACTIVE:
+            return f"{text}, replaced since"
+        green = self.phase is Phase.SUCCESS and self.recovered
+        return f"{text}, back to green" if green else text
+
+    @property
+    def changes(self) -> str:
+        """What it brings, in short; "" where nobody knows, or nothing ran."""
+        if self.phase is Phase.ERROR and not self.started:
+            return ""
+        if self.previous_sha and self.previous_sha == self.sha:
+            # To roll back to that very success, which failed ones had followed, says enough.
+            same = "Nothing new: the same commit as the last success"
+            return "" if self.origin == "rollback" else same
+        return self.changelog.summary if self.changelog else ""
+
+    @property
+    def new_commits(self) -> tuple[Commit, ...]:
+        """Those that are shown, of those that `changes` counts."""
+        counted = self.changelog is not None and self.changes == self.changelog.summary
+        if self.changelog is None or not counted or self.changelog.total <= 0:
+            return ()
+        return self.changelog.commits[:MOST_COMMITS]
+
+    @property
+    def since_sha(self) -> str:
+        """What it is compared with; "" where there is nothing, or nothing else."""
+        since = (self.changelog.since if self.changelog else "") or self.previous_sha
+        return "" if since == self.sha else since
+
+    @property
+    def compare_url(self) -> str:
+        """GitHub shows what the second commit has and the first has not; so, from the newer."""
+        if not self.since_sha:
+            return ""
+        back = self.changelog is not None and self.changelog.total <= 0 < self.changelog.behind
+        pair = (self.sha, self.since_sha) if back else (self.since_sha, self.sha)
+        return self.on_github("compare", "...".join(pair))
+
+    def on_github(self, kind: str, name: str) -> str:
+        return f"{self.repo_url}/{kind}/{quote(name, errors='replace')}"
 
     def entry_label(self, entry: NoticeEntry) -> Label:
         return entry_label(entry.state, held=entry.held, started=self.started)

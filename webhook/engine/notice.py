@@ -41,6 +41,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         task=row.task,
         requested_by=_requested_by(row, made_by),
         phase=row.phase,
+        changed_at=row.phase_at,
         description=row.words,
         held=held,
         started=row.run is not None,

@@ -110,7 +110,7 @@ async def _asked(
         production=row.production if production is None else production,
     )
     if services.answers and (earlier := await deployments.before(connection, row)):
-        await services.tell_slack_again(connection, earlier)  # what could be done about it is over
+        await services.notify_again(connection, earlier)  # what could be done about it is over
     if row.phase.final:
         return "ignored", f"this deployment has ended already ({row.phase})", row.id
     if environment is None:
@@ -209,5 +209,5 @@ async def _installation(
     if event.action not in ("suspend", "deleted"):
         waiting = await outbox.deployments_with_pending(connection, event.installation_id)
         for deployment_id in waiting:
-            await services.queue.tell_github(connection, deployment_id, priority=NEWS)
+            await services.queue.send_statuses(connection, deployment_id, priority=NEWS)
     return "done", f"installation {event.installation_id}: {event.action}", None

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import structlog
@@ -11,21 +12,27 @@ from procrastinate import PsycopgConnector
 from handlers import HANDLERS
 from handlers.contract import Deployment, Handler, HandlerContext
 from handlers.http import Http
+from webhook.config.destinations import Target, targets_of
 from webhook.config.load import Config, Environment
+from webhook.config.routing import route
 from webhook.engine.cache import Caches
 from webhook.github.client import TIMEOUT, GitHub
 from webhook.github.handler_api import ToolsGitHub
 from webhook.github.tokens import Scope
 from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
+from webhook.notifiers import NOTIFIERS
+from webhook.notifiers.contract import Notifier, NotifierContext
 from webhook.security.cipher import Cipher
 from webhook.security.links import Links
 from webhook.security.report_tokens import ReportTokens
+from webhook.slack.identity import People
+from webhook.slack.notifier import SlackRoom
+from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
-from webhook.slack.targets import targets
 from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup
-from webhook.store import database, deployments, slack_messages
+from webhook.store import database, deployments, outbox
 from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
@@ -39,13 +46,16 @@ QUEUE_CONNECTIONS = 3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """`place` names this machine's data directory, on which commands run. `answers`: whether people
-    can answer in Slack."""
+    can answer in Slack. `notifiers`: those that the settings let work."""
 
     config: Config
     pool: AsyncPool
     queue: Queue
     github: GitHub
     slack: Workspaces | None
+    people: People
+    notifiers: Mapping[str, type[Notifier]]
+    notifier_context: NotifierContext
     replies: Replies
     answers: bool
     links: Links
@@ -81,18 +91,27 @@ class Services:
             report=self.report_tokens.report(row.repo, row.id, row.environment, deadline),
         )
 
-    async def tell_slack(self, connection: Async, row: DeploymentRow) -> None:
-        """Have Slack hear of it, wherever it is to be heard; in the caller's transaction."""
-        if self.slack is not None:
-            named = {target.name for target in targets(self.config, row)}
-            for channel in sorted(named | await slack_messages.told_in(connection, row.id)):
-                await self.queue.tell_slack(connection, row.id, channel)
+    def notifier(self, target: Target) -> Notifier:
+        return self.notifiers[target.notifier](target.destination, self.notifier_context)
 
-    async def tell_slack_again(self, connection: Async, row: DeploymentRow) -> None:
-        """Where it was told before; of what is over nobody else needs to hear."""
-        if self.slack is not None:
-            for channel in sorted(await slack_messages.told_in(connection, row.id)):
-                await self.queue.tell_slack(connection, row.id, channel)
+    def targets(self, row: DeploymentRow) -> list[Target]:
+        """Where deploy.yml wants it to be heard of."""
+        environment = route(self.config, row.repo, row.environment)
+        if environment is None:
+            return []
+        found = targets_of(environment.destinations(), row.repo)
+        return [target for target in found if target.notifier in self.notifiers]
+
+    async def notify(self, connection: Async, row: DeploymentRow) -> None:
+        """Have people hear of it, wherever it is to be heard; in the caller's transaction."""
+        named = {target.name for target in self.targets(row)}
+        for destination in sorted(named | await outbox.destinations_of(connection, row.id)):
+            await self.queue.notify(connection, row.id, destination)
+
+    async def notify_again(self, connection: Async, row: DeploymentRow) -> None:
+        """Where it was heard of before; of what is over nobody else needs to hear."""
+        for destination in sorted(await outbox.destinations_of(connection, row.id)):
+            await self.queue.notify(connection, row.id, destination)
 
     async def read(self, deployment_id: int) -> DeploymentRow | None:
         async with self.pool.connection() as connection:
@@ -133,16 +152,37 @@ async def open_services(
         ) as session,
     ):
         github = GitHub(settings, session, clock)
+        caches = Caches.empty(timing, clock)
+        slack = None
+        if settings.slack.used:
+            cipher = Cipher(setup.secret_keys)
+            slack = Workspaces(settings.slack, session, pool, cipher, timing=timing, clock=clock)
+        people = People(
+            config=setup.config, slack=slack, github=github, caches=caches, timing=timing
+        )
+        rooms: dict[str, Any] = {}
+        if slack is not None:
+            rooms["slack"] = SlackRoom(
+                workspaces=slack,
+                people=people,
+                pool=pool,
+                rate_limit=RateLimit(pool, timing, clock),
+            )
         yield Services(
             config=setup.config,
             pool=pool,
             queue=queue,
             github=github,
-            slack=Workspaces(
-                settings.slack, session, pool, Cipher(setup.secret_keys), timing=timing, clock=clock
-            )
-            if settings.slack.used
-            else None,
+            slack=slack,
+            people=people,
+            notifiers={
+                name: notifier
+                for name, notifier in NOTIFIERS.items()
+                if name != "slack" or slack is not None
+            },
+            notifier_context=NotifierContext(
+                http=session, server_url=settings.server_url, clock=clock, rooms=rooms
+            ),
             replies=Replies(settings.slack.base_url, session, clock),
             answers=settings.slack.answers,
             links=Links(settings.server_url, setup.secret_keys, clock),
@@ -159,5 +199,5 @@ async def open_services(
             timing=timing,
             clock=clock,
             handlers=handlers,
-            caches=Caches.empty(timing, clock),
+            caches=caches,
         )

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 MOST_WAITING = 20
 
 
-async def tell_github(services: Services, deployment_id: int) -> None:
+async def send_statuses(services: Services, deployment_id: int) -> None:
     row = await services.read(deployment_id)
     if row is None:
         return

@@ -30,7 +30,7 @@ async def take_reports(services: Services, deployment_id: int) -> None:
         for entry in waiting:
             row = await _take(services, connection, row, entry)
         if waiting:
-            await services.queue.tell_github(connection, row.id)
+            await services.queue.send_statuses(connection, row.id)
 
 
 async def _take(

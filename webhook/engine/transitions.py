@@ -86,7 +86,7 @@ async def not_cancelled(services: Services, row: DeploymentRow, words: str) -> D
         )
         await timeline.add(connection, row.id, entry)
         await actions.not_cancelled(connection, row.id, words)
-        await services.tell_slack(connection, row)
+        await services.notify(connection, row)
     return row
 
 
@@ -194,7 +194,7 @@ async def say_again(
         held=held,
     )
     await timeline.add_status(connection, row.id, entry)
-    await services.queue.tell_github(connection, row.id)
+    await services.queue.send_statuses(connection, row.id)
 
 
 def plain_words(row: DeploymentRow) -> str:
@@ -218,6 +218,6 @@ async def apply(
     row = await deployments.change(connection, row, **columns)
     if row.phase is Phase.SUCCESS:
         for replaced in await deployments.replaced_by(connection, row):
-            await services.tell_slack_again(connection, replaced)
-    await services.tell_slack(connection, row)
+            await services.notify_again(connection, replaced)
+    await services.notify(connection, row)
     return row

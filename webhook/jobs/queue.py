@@ -19,8 +19,8 @@ from webhook.store.database import Async, Sync
 from webhook.timing import Clock, Timing
 
 NEWS = 1
-# What is new for Slack comes in its turn, and before what waits to be said there.
-SLACK_WAITS = -1
+# What is new for a destination comes in its turn, and before what waits to be said there.
+NOTIFY_WAITS = -1
 
 
 class Elsewhere(RetryAt):
@@ -40,8 +40,8 @@ def queue_at(place: str) -> str:
     return f"{jobs.PLACE_QUEUE}{place}"
 
 
-def slack_lock(deployment_id: int, channel: str) -> str:
-    return f"slack-{deployment_id}-{channel}"
+def notify_lock(deployment_id: int, destination: str) -> str:
+    return f"notify-{deployment_id}-{destination}"
 
 
 class Patience(BaseRetryStrategy):
@@ -56,7 +56,7 @@ class Patience(BaseRetryStrategy):
             return RetryDecision(retry_at=exception.at, queue=queue_at(exception.place))
         if isinstance(exception, RetryAt):
             # What waits is no news any more: it must not hold back what arrives meanwhile.
-            waits = SLACK_WAITS if job.task_name == "tell_slack" else 0
+            waits = NOTIFY_WAITS if job.task_name == "notify" else 0
             return RetryDecision(retry_at=exception.at, priority=waits)
         if isinstance(exception, Conflict | asyncio.CancelledError):
             return RetryDecision(retry_at=self._clock())
@@ -95,18 +95,18 @@ class Queue:
         """Look at it once, because something happened."""
         await self._defer(connection, "nudge", "deployment", deployment_id, NEWS)
 
-    async def tell_github(
+    async def send_statuses(
         self, connection: Async, deployment_id: int, *, priority: int = 0
     ) -> None:
-        await self._defer(connection, "tell_github", "github", deployment_id, priority)
+        await self._defer(connection, "send_statuses", "github", deployment_id, priority)
 
-    async def tell_slack(self, connection: Async, deployment_id: int, channel: str) -> None:
-        """One job at a time for a message; other channels do not wait for it."""
+    async def notify(self, connection: Async, deployment_id: int, destination: str) -> None:
+        """One job at a time for a message; other destinations do not wait for it."""
         await self.app.configure_task(
-            "tell_slack",
+            "notify",
             connection=connection,
-            lock=slack_lock(deployment_id, channel),
-        ).defer_async(deployment_id=deployment_id, channel=channel)
+            lock=notify_lock(deployment_id, destination),
+        ).defer_async(deployment_id=deployment_id, destination=destination)
 
     def answer(self, connection: Sync, action_id: int) -> None:
         """Do what somebody asked for in Slack."""

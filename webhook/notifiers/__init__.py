@@ -4,12 +4,24 @@ from collections.abc import Mapping
 
 from webhook.config.destinations import Destination
 from webhook.notifiers.contract import Notifier
-from webhook.slack.destination import Destination as SlackDestination
+from webhook.notifiers.discord import Discord
+from webhook.notifiers.webhook import Webhook
+from webhook.slack.notifier import SlackNotifier
 
-NOTIFIERS: Mapping[str, type[Notifier]] = {}
+NOTIFIERS: Mapping[str, type[Notifier]] = {
+    "slack": SlackNotifier,
+    "discord": Discord,
+    "webhook": Webhook,
+}
+
 
 # What their destinations look like in deploy.yml.
 DESTINATIONS: Mapping[str, type[Destination]] = {
-    "slack": SlackDestination,
-    **{name: notifier.Destination for name, notifier in NOTIFIERS.items()},
+    name: notifier.Destination for name, notifier in NOTIFIERS.items()
 }
+
+
+def title_of(destination: str) -> tuple[str, str]:
+    """Of "slack:#deploys": Slack and #deploys, as people are told."""
+    name, _, place = destination.partition(":")
+    return NOTIFIERS[name].title if name in NOTIFIERS else name, place

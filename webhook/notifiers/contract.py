@@ -10,7 +10,7 @@ Errors: `RetryAt` (nothing was done; again at that time), `UnknownOutcome` (it m
 and stored: no secrets, and no address that is one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -20,6 +20,7 @@ import aiohttp
 from webhook.config.destinations import Destination
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.timing import Clock, utc_now
 
 __all__ = ["Gone", "Rejected", "RetryAt", "UnknownOutcome"]
 
@@ -49,7 +50,7 @@ class Ref:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """What is to be said. `entries`: what has happened, of a reply. `parent`: the main message, of
-    a reply. `urgent`: somebody is to look now."""
+    a reply. `urgent`: somebody has to act now."""
 
     purpose: Purpose
     notice: DeploymentNotice
@@ -65,7 +66,9 @@ class NotifierContext:
 
     http: aiohttp.ClientSession
     server_url: str
-    clock: Callable[[], datetime]
+    clock: Clock = utc_now
+    # Seconds for one call.
+    timeout: float = 10
     rooms: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -82,9 +85,9 @@ class Notifier(Protocol):
 
     def __init__(self, destination: Any, context: NotifierContext) -> None: ...
 
-    async def prepare(self, message: Message) -> None:
-        """All that may wait or fail before a call: a turn under a rate limit, a token. Errors:
-        `RetryAt`, `Rejected`."""
+    async def prepare(self, message: Message, key: str, ref: Ref | None) -> None:
+        """All that may wait or fail before a `send`, or before an `edit` where there is a `ref`: a
+        turn under a rate limit, a token. Errors: `RetryAt`, `Rejected`, `UnknownOutcome`."""
         ...
 
     def digest(self, message: Message) -> str:
@@ -93,7 +96,12 @@ class Notifier(Protocol):
 
     async def find(self, message: Message, key: str, since: datetime) -> Ref | None:
         """The message of an earlier `send` with this key that got through, though nobody recorded
-        it; None where there is none, or where nobody can look: then it is sent again."""
+        it; None where there is none, or where nobody can tell: then it is sent again."""
+        ...
+
+    async def findable(self, message: Message) -> bool:
+        """Whether `find` can look at all. Where it cannot, a message whose answer got lost is sent
+        again more and more rarely, because it may be there each time."""
         ...
 
     async def send(self, message: Message, key: str) -> Ref:

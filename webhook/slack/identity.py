@@ -8,30 +8,46 @@ is left out then. Whom Slack or GitHub refuse to tell is nobody.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from webhook.engine.services import Services
+from webhook.config.load import Config
+from webhook.engine.cache import Caches
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github import users as github_people
+from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 from webhook.slack.client import Slack
 from webhook.slack.scopes import EMAIL
+from webhook.slack.workspaces import Workspaces
+from webhook.timing import Timing
 
 log = structlog.get_logger()
 
 
-async def login_of(services: Services, scope: Scope, team: str, user: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class People:
+    """Where it is looked up who somebody is."""
+
+    config: Config
+    slack: Workspaces | None
+    github: GitHub
+    caches: Caches
+    timing: Timing
+
+
+async def login_of(people: People, scope: Scope, team: str, user: str) -> str:
     """The GitHub login of a Slack user: U… in that workspace, or T…/U… of another one."""
-    if login := mapped_login(services, team, user):
+    if login := mapped_login(people, team, user):
         return login
-    caches, key = services.caches, (team, user)
+    caches, key = people.caches, (team, user)
     known = caches.logins.get(key, caches.unknown_logins.get(key))
     if known is not None:
         return known
     try:
-        login = await _login_by_email(services, scope, team, user)
+        login = await _login_by_email(people, scope, team, user)
     except Rejected as refused:
         log.warning("a person in Slack cannot be looked up", words=str(refused))
         return ""
@@ -39,39 +55,39 @@ async def login_of(services: Services, scope: Scope, team: str, user: str) -> st
     return login
 
 
-def mapped_login(services: Services, team: str, user: str) -> str:
+def mapped_login(people: People, team: str, user: str) -> str:
     """By deploy.yml alone."""
-    for login, users in services.config.slack_users.items():
+    for login, users in people.config.slack_users.items():
         if user in users or f"{team}/{user}" in users:
             return login
     return ""
 
 
-async def shows_emails(services: Services, team: str, user: str) -> bool:
+async def shows_emails(people: People, team: str, user: str) -> bool:
     """Whether that user could be known by their e-mail address."""
-    if services.slack is None or _is_foreign(user):
+    if people.slack is None or _is_foreign(user):
         return False
     try:
-        return await services.slack.using(team, _shows_emails)
+        return await people.slack.using(team, _shows_emails)
     except (RetryAt, UnknownOutcome, Rejected):
         return False
 
 
 async def mention_of(
-    services: Services, slack: Slack, team: str, login: str, scope: Scope | None = None
+    people: People, slack: Slack, team: str, login: str, scope: Scope | None = None
 ) -> str:
     """How Slack mentions that person; empty where it is not known who it is there. Without `scope`
     only deploy.yml tells."""
-    for user in services.config.slack_users.get(login.lower(), ()):
+    for user in people.config.slack_users.get(login.lower(), ()):
         home, _, plain = user.rpartition("/")
         if home in ("", team):
             return f"<@{plain}>"
-    caches, key = services.caches, (team, login.lower())
+    caches, key = people.caches, (team, login.lower())
     known = caches.mentions.get(key, caches.unknown_mentions.get(key))
     if known is not None or scope is None or not login:
         return known or ""
     try:
-        mention = await _mention_by_email(services, slack, team, login, scope)
+        mention = await _mention_by_email(people, slack, team, login, scope)
     except (RetryAt, UnknownOutcome) as trouble:
         log.info("a person on GitHub cannot be looked up in Slack", words=str(trouble))
         caches.unknown_mentions[key] = ""
@@ -82,11 +98,11 @@ async def mention_of(
     return mention
 
 
-async def _login_by_email(services: Services, scope: Scope, team: str, user: str) -> str:
-    if services.slack is None or _is_foreign(user):
+async def _login_by_email(people: People, scope: Scope, team: str, user: str) -> str:
+    if people.slack is None or _is_foreign(user):
         return ""
-    email = await services.slack.using(team, lambda slack: _email_of(slack, team, user))
-    return await github_people.login_of(services.github, scope, email) if email else ""
+    email = await people.slack.using(team, lambda slack: _email_of(slack, team, user))
+    return await github_people.login_of(people.github, scope, email) if email else ""
 
 
 async def _email_of(slack: Slack, team: str, user: str) -> str:
@@ -101,11 +117,11 @@ async def _email_of(slack: Slack, team: str, user: str) -> str:
 
 
 async def _mention_by_email(
-    services: Services, slack: Slack, team: str, login: str, scope: Scope
+    people: People, slack: Slack, team: str, login: str, scope: Scope
 ) -> str:
     if not await _shows_emails(slack):
         return ""
-    email = await github_people.email_of(services.github, scope, login)
+    email = await github_people.email_of(people.github, scope, login)
     if not email:
         return ""
     answer = await slack.call(lambda: slack.client.users_lookupByEmail(email=email))

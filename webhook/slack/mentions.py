@@ -7,12 +7,14 @@ import asyncio
 import re
 from dataclasses import dataclass
 
-from webhook.engine.services import Services, scope
+from webhook.deployments.notice import DeploymentNotice
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
-from webhook.slack.identity import mention_of
-from webhook.slack.targets import Target
+from webhook.github.tokens import Scope
+from webhook.slack.destination import Destination
+from webhook.slack.identity import People, mention_of
 from webhook.slack.workspaces import Workspaces
-from webhook.store.deployments import DeploymentRow
+from webhook.store import deployments
+from webhook.store.database import AsyncPool
 
 _GROUP_ID = re.compile(r"S[A-Z0-9]{6,}")
 
@@ -26,23 +28,33 @@ class Mention:
 
 
 async def mention(
-    services: Services, workspaces: Workspaces, target: Target, row: DeploymentRow, asked_by: str
+    people: People,
+    workspaces: Workspaces,
+    pool: AsyncPool,
+    destination: Destination,
+    notice: DeploymentNotice,
 ) -> Mention:
-    wanted = target.destination.mentions or "author"
+    wanted = destination.mentions or "author"
     if wanted == "none":
         return Mention()
     if wanted != "author":
         return _group(wanted.removeprefix("@"))
-    team = target.destination.workspace or ""
     try:
-        slack = await workspaces.of(team)
-        async with asyncio.timeout(services.timing.details_within.total_seconds()):
-            found = await mention_of(
-                services, slack, (await slack.bot()).team, asked_by, scope(row)
-            )
+        slack = await workspaces.of(destination.workspace or "")
+        async with asyncio.timeout(people.timing.details_within.total_seconds()):
+            team = (await slack.bot()).team
+            scope = await _scope(pool, notice.deployment_id)
+            found = await mention_of(people, slack, team, notice.requested_by, scope)
     except (Rejected, RetryAt, UnknownOutcome, TimeoutError):  # said where the message is posted
         found = ""
-    return Mention(found or asked_by)
+    return Mention(found or notice.requested_by)
+
+
+async def _scope(pool: AsyncPool, deployment_id: int) -> Scope | None:
+    """What GitHub may be asked of who requested it."""
+    async with pool.connection() as connection:
+        row = await deployments.read(connection, deployment_id)
+    return None if row is None else Scope(row.installation_id, row.repo, row.repo_id)
 
 
 def _group(name: str) -> Mention:

@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from webhook.errors import Excluded
-from webhook.store.database import Async
+from webhook.store.database import Async, Sync
 
 Kind = Literal["status", "message", "deployment"]
 State = Literal["waiting", "claimed", "sent", "rejected", "skipped"]
@@ -26,7 +26,9 @@ Ref = Mapping[str, str]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """`first_claimed_at`: what it wrote is not older. `lookups`: how often the result of the last
-    attempt was searched in vain. `error`: of the last attempt, until one succeeds."""
+    attempt was searched in vain. `error`: of the last attempt, until one succeeds. `position`: of a
+    status, that of its timeline entry; of a reply, that of the last one that it covers. `digest`:
+    of what a message says."""
 
     id: int
     kind: Kind
@@ -44,8 +46,11 @@ class Entry:
     ref: Ref | None
     digest: str
     edits: int
-    slot_at: datetime | None
-    slot_epoch: int | None
+
+    @property
+    def over(self) -> bool:
+        """Nothing is to be sent any more."""
+        return self.state in ("sent", "skipped")
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Entry))
@@ -185,6 +190,84 @@ async def abandon(connection: Async, action_id: int, error: str) -> None:
         "update outbox set state = 'skipped', error = %s, claimed_until = null"
         " where action_id = %s and state <> 'sent'",
         [error, action_id],
+    )
+
+
+async def messages(
+    connection: Async, deployment_id: int, destination: str, purpose: str
+) -> list[Entry]:
+    """The newest first."""
+    where = (
+        "where kind = 'message' and deployment_id = %s and destination = %s and purpose = %s"
+        " order by position desc"
+    )
+    return await _read(connection, where, [deployment_id, destination, purpose])
+
+
+def messages_of(connection: Sync, deployment_id: int) -> list[Entry]:
+    cursor = connection.cursor(row_factory=class_row(Entry))
+    cursor.execute(
+        f"select {_COLUMNS} from outbox where kind = 'message' and deployment_id = %s"
+        " order by purpose, destination, position",
+        [deployment_id],
+    )
+    return cursor.fetchall()
+
+
+async def destinations_of(connection: Async, deployment_id: int) -> set[str]:
+    """Those that have the main message of a deployment."""
+    cursor = await connection.execute(
+        "select destination from outbox where kind = 'message' and deployment_id = %s"
+        " and purpose = 'main' and ref is not null",
+        [deployment_id],
+    )
+    return {row["destination"] async for row in cursor}
+
+
+async def newest_ref(connection: Async, destination: str) -> Ref | None:
+    """Where the newest message is that got there, of whatever deployment."""
+    cursor = await connection.execute(
+        "select ref from outbox where kind = 'message' and destination = %s and ref is not null"
+        " order by deployment_id desc limit 1",
+        [destination],
+    )
+    row = await cursor.fetchone()
+    return row["ref"] if row else None
+
+
+def lately_rejected(connection: Sync) -> list[tuple[str, str]]:
+    """(destination, error) where the newest message of the last seven days could not be sent, or
+    not be changed."""
+    rows = connection.execute(
+        "select destination, error from (select distinct on (destination) destination, error"
+        " from outbox join deployments on deployments.id = deployment_id"
+        " where kind = 'message' and phase_at > now() - interval '7 days'"
+        " and (error = '' or state <> 'waiting')"
+        " order by destination, phase_at desc, error = '') newest where error <> ''"
+    ).fetchall()
+    return [(row["destination"], row["error"]) for row in rows]
+
+
+async def move(connection: Async, entry: Entry, position: int) -> None:
+    """Of a reply that nobody has tried to send yet: it covers more."""
+    await connection.execute(
+        "update outbox set position = %s where id = %s and attempts = 0", [position, entry.id]
+    )
+
+
+async def edited(connection: Async, entry: Entry, digest: str) -> None:
+    await connection.execute(
+        "update outbox set digest = %s, edits = edits + 1, error = '' where id = %s",
+        [digest, entry.id],
+    )
+
+
+async def forget(connection: Async, entry: Entry) -> None:
+    """The message was deleted there: it is to be sent anew."""
+    await connection.execute(
+        "update outbox set state = 'waiting', ref = null, digest = '', first_claimed_at = null,"
+        " claimed_until = null where id = %s",
+        [entry.id],
     )
 
 

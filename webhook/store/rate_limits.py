@@ -1,10 +1,5 @@
-"""Whose turn it is to call Slack: in each channel one post after the other, and one edit.
+"""Whose turn it is to call: in each place, of each kind of call, one after the other."""
 
-Source: docs.slack.dev/apis/web-api/rate-limits: about one message a second in a channel, with
-short bursts; a 429 says when to come back.
-"""
-
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from webhook.store.database import Async
@@ -13,40 +8,56 @@ from webhook.store.database import Async
 BURST = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """`at`: when the call may be made. It counts as long as the lane's `epoch` is the same."""
+async def slot(connection: Async, name: str, key: str, interval: timedelta) -> datetime:
+    """When the call with that key may be made. Its slot is kept until it is given back, or until
+    all slots are void."""
+    cursor = await connection.execute(
+        "select at from rate_limit_slots slots join rate_limits using (name, epoch)"
+        " where name = %s and key = %s",
+        [name, key],
+    )
+    row = await cursor.fetchone()
+    if row is not None:
+        kept: datetime = row["at"]
+        return kept
+    return await _take(connection, name, key, interval)
 
-    at: datetime
-    epoch: int
 
-
-async def take(connection: Async, lane: str, pace: timedelta) -> Slot:
-    """The next slot, for whoever asks to keep."""
+async def _take(connection: Async, name: str, key: str, interval: timedelta) -> datetime:
     await connection.execute(
-        "insert into slack_lanes (lane) values (%s) on conflict do nothing", [lane]
+        "insert into rate_limits (name) values (%s) on conflict do nothing", [name]
+    )
+    # Of calls that were given up, nobody gives back the slots.
+    await connection.execute(
+        "delete from rate_limit_slots where name = %s and at < now() - interval '1 day'", [name]
     )
     cursor = await connection.execute(
-        "update slack_lanes set next_at = greatest(next_at, held_until, now() - %s) + %s"
-        " where lane = %s returning next_at - %s as at, epoch",
-        [(BURST - 1) * pace, pace, lane, pace],
+        "with taken as (update rate_limits set"
+        " next_at = greatest(next_at, held_until, now() - %s) + %s"
+        " where name = %s returning name, next_at - %s as at, epoch)"
+        " insert into rate_limit_slots (name, key, at, epoch) select name, %s, at, epoch from taken"
+        " on conflict (name, key) do update set at = excluded.at, epoch = excluded.epoch"
+        " returning at",
+        [(BURST - 1) * interval, interval, name, interval, key],
     )
     row = await cursor.fetchone()
     assert row is not None
-    return Slot(row["at"], row["epoch"])
+    at: datetime = row["at"]
+    return at
 
 
-async def epoch(connection: Async, lane: str) -> int:
-    cursor = await connection.execute("select epoch from slack_lanes where lane = %s", [lane])
-    row = await cursor.fetchone()
-    return row["epoch"] if row else 0
-
-
-async def hold(connection: Async, lane: str, until: datetime) -> None:
-    """Slack asked to wait: all slots that were given out are void."""
+async def give_back(connection: Async, name: str, key: str) -> None:
+    """The call is made now, or not at all."""
     await connection.execute(
-        "insert into slack_lanes (lane, next_at, held_until, epoch) values (%s, %s, %s, 1)"
-        " on conflict (lane) do update set next_at = excluded.next_at,"
-        " held_until = excluded.held_until, epoch = slack_lanes.epoch + 1",
-        [lane, until, until],
+        "delete from rate_limit_slots where name = %s and key = %s", [name, key]
+    )
+
+
+async def hold(connection: Async, name: str, until: datetime) -> None:
+    """The other side asked to wait: all slots that were given out are void."""
+    await connection.execute(
+        "insert into rate_limits (name, next_at, held_until, epoch) values (%s, %s, %s, 1)"
+        " on conflict (name) do update set next_at = excluded.next_at,"
+        " held_until = excluded.held_until, epoch = rate_limits.epoch + 1",
+        [name, until, until],
     )

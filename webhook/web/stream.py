@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 import structlog
 
-from webhook.store import deployments, output, slack_messages, timeline
+from webhook.store import deployments, outbox, output, timeline
 from webhook.store.database import Sync, SyncPool
 from webhook.timing import Clock
 from webhook.web.pages.deployment import Known
@@ -141,7 +141,7 @@ def read(connection: Sync, deployment_id: int) -> Known | None:
     return Known(
         row,
         timeline.of_deployment(connection, deployment_id),
-        slack_messages.of_deployment(connection, deployment_id),
+        outbox.messages_of(connection, deployment_id),
     )
 
 

@@ -35,12 +35,14 @@ class Known:
         return self.sandbox.slack
 
     async def login(self, user: str) -> str:
-        return await login_of(self.services, self.scope, self.slack.workspace.id, user)
+        return await login_of(self.services.people, self.scope, self.slack.workspace.id, user)
 
     async def mention(self, login: str) -> str:
         assert self.services.slack
         slack = await self.services.slack.of(self.slack.workspace.id)
-        return await mention_of(self.services, slack, self.slack.workspace.id, login, self.scope)
+        return await mention_of(
+            self.services.people, slack, self.slack.workspace.id, login, self.scope
+        )
 
     def both(self, name: str, email: str | None = None, *, confirmed: bool = True) -> User:
         """Somebody with the same address in Slack and on GitHub."""
@@ -85,8 +87,8 @@ async def test_an_address_that_both_have_verified_tells_who_it_is(known: Known) 
     assert await known.login(ada.id) == "ada-gh"
     assert await known.mention("ada-gh") == f"<@{ada.id}>"
     team = known.slack.workspace.id
-    assert await shows_emails(known.services, team, ada.id)
-    assert not await shows_emails(known.services, team, f"T0OTHER/{ada.id}")
+    assert await shows_emails(known.services.people, team, ada.id)
+    assert not await shows_emails(known.services.people, team, f"T0OTHER/{ada.id}")
     searched, looked = known.asked("/search/users"), known.asked("/users.lookupByEmail")
     assert await known.login(ada.id) == "ada-gh"
     assert await known.mention("Ada-GH") == f"<@{ada.id}>"
@@ -138,5 +140,5 @@ async def test_without_the_scopes_only_the_map_tells(known: Known) -> None:
     assert await known.login(ada.id) == ""
     assert await known.mention("ada-gh") == ""
     assert await known.login("U0MAPPED") == "octocat"
-    assert not await shows_emails(known.services, known.slack.workspace.id, ada.id)
+    assert not await shows_emails(known.services.people, known.slack.workspace.id, ada.id)
     assert not known.asked("/users.info")

@@ -54,6 +54,7 @@ tellings = st.builds(
     task=texts,
     requested_by=texts,
     phase=st.sampled_from(Phase),
+    changed_at=st.datetimes(timezones=st.just(UTC)),
     description=texts,
     held=st.booleans(),
     started=st.booleans(),

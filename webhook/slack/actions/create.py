@@ -100,4 +100,4 @@ class DeploymentWrite(Write):
             await tell_there(self.services, connection, self.action, words, made)
         new = await deployments.read(connection, made)
         if new is not None:  # GitHub was quicker than we, and its message has no link back yet
-            await self.services.tell_slack(connection, new)
+            await self.services.notify(connection, new)

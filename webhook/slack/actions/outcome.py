@@ -107,4 +107,4 @@ async def tell_there(
         counted=False,
     )
     await timeline.add(connection, row.id, entry)
-    await services.tell_slack(connection, row)
+    await services.notify(connection, row)

@@ -58,7 +58,7 @@ async def scope_of(services: Services, action: Action) -> Scope:
     except Rejected as refused:
         if action.claimed:
             raise  # it may have been done
-        await _know(services, action, mapped_login(services, action.team, action.slack_user))
+        await _know(services, action, mapped_login(services.people, action.team, action.slack_user))
         if refused.status == HTTPStatus.NOT_FOUND:
             raise NotDone(not_there(action.repo)) from refused
         words = refused_words(refused, action.repo)
@@ -69,9 +69,9 @@ async def scope_of(services: Services, action: Action) -> Scope:
 async def allowed(services: Services, action: Action, repository: Scope) -> str:
     """The GitHub login of who asked; nothing more is to be asked about whether they may."""
     await _require_workspace(services, action.team)
-    login = await login_of(services, repository, action.team, action.slack_user)
+    login = await login_of(services.people, repository, action.team, action.slack_user)
     if not login:
-        by_email = await shows_emails(services, action.team, action.slack_user)
+        by_email = await shows_emails(services.people, action.team, action.slack_user)
         raise NotDone(unknown(action, by_email=by_email))
     await _know(services, action, login)
     permission = await _permission(services, repository, login)

@@ -10,12 +10,10 @@ from collections.abc import Sequence
 
 from slack_sdk.models.blocks import ContextBlock, SectionBlock
 
-from handlers import durations
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
-from webhook.deployments.phases import Phase
 from webhook.slack.blocks import mrkdwn
 from webhook.slack.blocks.buttons import actions
-from webhook.slack.blocks.changelog import diff, what_ships
+from webhook.slack.blocks.changelog import changes, diff
 from webhook.slack.blocks.mrkdwn import (
     BlockMessage,
     bold,
@@ -36,7 +34,7 @@ def main_message(notice: DeploymentNotice) -> BlockMessage:
     blocks = [
         _headline(notice),
         *_about(notice),
-        *what_ships(notice),
+        *changes(notice),
         *_links(notice),
         *actions(notice),
     ]
@@ -47,7 +45,7 @@ def alert(notice: DeploymentNotice, mention: str = "") -> BlockMessage:
     """A message in the channel for failures. It is not edited and has no buttons, which would
     still be offered when they make no sense any more."""
     called = mrkdwn.mention(mention)
-    blocks = [_headline(notice, called), *_about(notice), *what_ships(notice), *_links(notice)]
+    blocks = [_headline(notice, called), *_about(notice), *changes(notice), *_links(notice)]
     return BlockMessage(_calling(_sentence(notice), called), blocks)
 
 
@@ -80,7 +78,7 @@ def _sentence(notice: DeploymentNotice) -> str:
     label = notice.label
     names = f"{escape(notice.repo, 140)} to {escape(notice.environment, 140)}"
     description = escape(notice.description, LONGEST_DESCRIPTION)
-    text = f"{label.sign} {names} {label.text}{_more(notice)}"
+    text = f"{label.sign} {names} {label.text}{notice.detail}"
     return f"{text}: {description}" if description else text
 
 
@@ -92,7 +90,7 @@ def _headline(
     environment = bold(escape(notice.environment, 140))
     if notice.production and notice.environment != "production":
         environment += " (production)"
-    text = f"{label.sign} {repo} to {environment} {bold(label.text)}{_more(notice)}"
+    text = f"{label.sign} {repo} to {environment} {bold(label.text)}{notice.detail}"
     text = _calling(text, called)
     description = escape(notice.description, LONGEST_DESCRIPTION) if described else ""
     return section(f"{text}\n{description}" if description else text)
@@ -100,19 +98,6 @@ def _headline(
 
 def _calling(text: str, called: str) -> str:
     return f"{text} · {called}" if called else text
-
-
-def _more(notice: DeploymentNotice) -> str:
-    """How long it took, and what else is worth a word."""
-    good = notice.phase in (Phase.SUCCESS, Phase.INACTIVE)
-    ran = notice.phase.final and (notice.phase is not Phase.ERROR or notice.started)
-    words = ""
-    if notice.seconds is not None and ran:
-        words = f" {'in' if good else 'after'} {durations.write(max(0, notice.seconds))}"
-    if notice.phase is Phase.INACTIVE:
-        return f"{words}, replaced since"
-    green = notice.phase is Phase.SUCCESS and notice.recovered
-    return f"{words}, back to green" if green else words
 
 
 def _about(notice: DeploymentNotice) -> list[ContextBlock]:
@@ -128,10 +113,10 @@ def _origin(notice: DeploymentNotice) -> str:
 
 def _what(notice: DeploymentNotice) -> str:
     sha = escape(notice.sha[:7], 40)
-    commit = link(mrkdwn.on_github(notice.repo_url, "commit", notice.sha), sha)
+    commit = link(notice.on_github("commit", notice.sha), sha)
     if notice.ref == notice.sha:
         return commit
-    tree = mrkdwn.on_github(notice.repo_url, "tree", notice.ref)
+    tree = notice.on_github("tree", notice.ref)
     return f"{link(tree, escape(notice.ref, 100))} @ {commit}"
 
 

@@ -118,10 +118,6 @@ def bold(text: str) -> str:
     return f"*{text}*" if text else ""
 
 
-def on_github(repo_url: str, kind: str, name: str) -> str:
-    return f"{repo_url}/{kind}/{quote(name, errors='replace')}"
-
-
 def when(at: datetime) -> str:
     """Everybody sees it in their own time zone."""
     shown = at.astimezone(UTC).strftime("%H:%M:%S")
@@ -140,10 +136,6 @@ def mention(given: str) -> str:
             break
         kept.append(shown)
     return " ".join(kept)
-
-
-def commits(number: int) -> str:
-    return f"{number} commit" if number == 1 else f"{number} commits"
 
 
 def section(text: str) -> SectionBlock:

@@ -9,8 +9,9 @@ from typing import Any
 from handlers import TITLES
 from sandbox.demo import screen
 from sandbox.slack import model
+from webhook.config.destinations import Target, targets_of
 from webhook.config.load import Environment
-from webhook.config.routing import holds
+from webhook.config.routing import holds, route
 from webhook.deployments.changelog import Commit, Ships
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
@@ -19,8 +20,7 @@ from webhook.engine.services import open_services
 from webhook.errors import UserError
 from webhook.slack.blocks import message as messages
 from webhook.slack.blocks.mrkdwn import BlockMessage
-from webhook.slack.destination import destinations_of
-from webhook.slack.targets import Target, targets, targets_in
+from webhook.slack.destination import Destination, destinations_of
 from webhook.startup import Setup
 from webhook.store import timeline
 
@@ -81,14 +81,23 @@ def _sample_targets(environment: Environment) -> Iterator[tuple[str, Target]]:
     """Each channel once, with a repository that it hears of."""
     seen: set[str] = set()
     for repo in _repositories(environment):
-        for target in targets_in(environment, repo):
+        for target in _targets(environment, repo):
             if target.name not in seen:
                 seen.add(target.name)
                 yield repo, target
 
 
+def _targets(environment: Environment, repo: str) -> list[Target]:
+    found = targets_of(environment.destinations(), repo)
+    return [target for target in found if isinstance(target.destination, Destination)]
+
+
+def _channel(target: Target) -> str:
+    return target.name.partition(":")[2]
+
+
 def _left_out(environment: Environment) -> Iterator[Shown]:
-    shown = {target.name for _, target in _sample_targets(environment)}
+    shown = {_channel(target) for _, target in _sample_targets(environment)}
     for one in destinations_of(environment):
         for channel in (one.channel, one.failures):
             if channel and one.name(channel) not in shown:
@@ -129,7 +138,8 @@ async def stored(setup: Setup, url: str, deployment_id: int) -> list[Shown]:
         async with services.pool.connection() as connection:
             every = await timeline.shown(connection, row.id, after=0)
         found: list[Shown] = []
-        for target in targets(setup.config, row):
+        environment = route(setup.config, row.repo, row.environment)
+        for target in _targets(environment, row.repo) if environment else ():
             found += _shown(target, notice, [notice_entry(step) for step in every])
         return found
 
@@ -139,14 +149,14 @@ def _shown(
 ) -> Iterator[Shown]:
     failed = notice.phase in (Phase.FAILURE, Phase.ERROR)
     mention = _mention(target, notice)
-    if not target.living:
+    if not target.main:
         if failed:
             alert = messages.alert(notice, mention)
-            yield Shown(notice.environment, target.name, "message", alert)
+            yield Shown(notice.environment, _channel(target), "message", alert)
         return
     if not target.destination.wants(notice.phase):
         return
-    yield Shown(notice.environment, target.name, "message", messages.main_message(notice))
+    yield Shown(notice.environment, _channel(target), "message", messages.main_message(notice))
     wanted = [step for step in every if _is_told(target, step)]
     if wanted:
         urgent = failed or notice.held or notice.recovered
@@ -154,7 +164,7 @@ def _shown(
             notice, wanted, broadcast=urgent, mention=mention if urgent else ""
         )
         kind = "reply in its thread, shown in the channel" if urgent else "reply in its thread"
-        yield Shown(notice.environment, target.name, kind, reply)
+        yield Shown(notice.environment, _channel(target), kind, reply)
 
 
 def _is_told(target: Target, step: NoticeEntry) -> bool:
@@ -163,7 +173,9 @@ def _is_told(target: Target, step: NoticeEntry) -> bool:
 
 
 def _mention(target: Target, notice: DeploymentNotice) -> str:
-    wanted = target.destination.mentions or "author"
+    destination = target.destination
+    assert isinstance(destination, Destination)
+    wanted = destination.mentions or "author"
     return {"author": f"@{notice.requested_by}", "none": ""}.get(wanted, wanted)
 
 
@@ -190,6 +202,7 @@ def _sample(environment: Environment, repo: str, setup: Setup) -> DeploymentNoti
         task="deploy",
         requested_by="octocat",
         phase=Phase.SUCCESS,
+        changed_at=datetime.now(UTC),
         description="",
         held=False,
         started=True,

@@ -15,9 +15,9 @@ from handlers import durations
 from webhook.deployments.labels import Label, entry_label, phase_label
 from webhook.deployments.phases import Phase, shorten
 from webhook.store.deployments import DeploymentRow
-from webhook.store.slack_messages import SlackMessage
+from webhook.store.outbox import Entry
 from webhook.store.timeline import TimelineEntry
-from webhook.web.pages.messages import slack_notes
+from webhook.web.pages.messages import message_notes
 from webhook.web.pages.terminal_text import harmless
 
 # How long after the end the page still waits for GitHub and Slack to be told.
@@ -35,7 +35,7 @@ class Known:
 
     row: DeploymentRow
     timeline: list[TimelineEntry]
-    messages: list[SlackMessage]
+    messages: list[Entry]
 
     @property
     def over(self) -> bool:
@@ -58,7 +58,7 @@ class Known:
     def _untold(self) -> bool:
         return any(
             not entry.judged or entry.outbox in ("waiting", "claimed") for entry in self.timeline
-        ) or any(not message.ts and not message.trouble for message in self.messages)
+        ) or any(message.state in ("waiting", "claimed") for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def present(known: Known, now: datetime) -> Page:
         environment_link=_link(row.environment_url, _line(row.environment_url)),
         payload=_payload(row.payload),
         steps=tuple(_step(entry, row) for entry in known.timeline),
-        slack=tuple(Note(*said) for said in slack_notes(known.messages)),
+        slack=tuple(Note(*said) for said in message_notes(known.messages)),
         over=known.over,
         live=not known.settled(now),
     )

@@ -1,32 +1,35 @@
-"""What the page of a deployment says of its messages in Slack."""
+"""What the page of a deployment says of its messages."""
 
 from collections.abc import Iterable, Iterator
 
 from webhook.deployments.phases import shorten
-from webhook.store.slack_messages import SlackMessage
+from webhook.notifiers import title_of
+from webhook.store.outbox import Entry
 
 LONGEST_LINE = 1000
-_TOLD = {
-    "message": "told in {channel}",
-    "step": "told in the thread in {channel}",
-    "failures": "told of the failure in {channel}",
+_SENT = {
+    "main": "told in {place}",
+    "reply": "told in the thread in {place}",
+    "alert": "told of the failure in {place}",
 }
 
 
-def slack_notes(messages: Iterable[SlackMessage]) -> Iterator[tuple[str, str]]:
+def message_notes(messages: Iterable[Entry]) -> Iterator[tuple[str, str]]:
     """For each message, whether all is good, and in words."""
     for message in messages:
         # What is in a thread is only worth a line where it is not there.
-        if message.purpose != "step" or message.trouble:
+        if message.purpose != "reply" or message.error:
             yield _note(message)
 
 
-def _note(message: SlackMessage) -> tuple[str, str]:
-    channel = shorten(message.channel, LONGEST_LINE)
-    if message.trouble:
-        latest = " of the latest" if message.ts else ""
-        trouble = shorten(message.trouble, LONGEST_LINE)
-        return "bad", f"Slack was not told{latest} in {channel}: {trouble}"
-    if not message.ts:
-        return "waiting", f"on its way to {channel}"
-    return "good", _TOLD[message.purpose].format(channel=channel)
+def _note(message: Entry) -> tuple[str, str]:
+    title, place = title_of(shorten(message.destination, LONGEST_LINE))
+    error = shorten(message.error, LONGEST_LINE)
+    if not error:
+        if message.over:
+            return "good", _SENT[message.purpose].format(place=place)
+        return "waiting", f"on its way to {place}"
+    if message.state in ("waiting", "claimed"):
+        return "waiting", f"on its way to {place}: {error}"
+    latest = " of the latest" if message.over else ""
+    return "bad", f"{title} was not told{latest} in {place}: {error}"

@@ -131,42 +131,22 @@ create table places (
 );
 """
 
-SLACK_MESSAGES = """
--- Messages in Slack, each with its own outbox.
-create table slack_messages (
-    deployment_id bigint not null references deployments on delete cascade,
-    -- message: the one that is edited in place; step: a reply in its thread; failures: a message
-    -- in the channel for failures.
-    purpose text not null check (purpose in ('message', 'failures', 'step')),
-    channel text not null,                      -- as in deploy.yml
-    about bigint not null default 0,            -- of a step, the turn of the last one it covers
-
-    -- Where it is, once Slack has answered.
-    team text not null default '',
-    channel_id text not null default '',
-    ts text not null default '',                -- '0': it is not to be posted any more
-
-    shown text not null default '',             -- digest of its content, to skip empty edits
-    edits integer not null default 0,
-    tries integer not null default 0,           -- how often the post was tried
-    first_tried_at timestamptz,                 -- the message in Slack is not older than this
-    tried_until timestamptz,                    -- until then the post may still be under way
-    trouble text not null default '',           -- why Slack refused it
-    slot_at timestamptz,                        -- when its next call may be made,
-    slot_epoch integer,                         -- as long as slack_lanes.epoch is the same
-    primary key (deployment_id, purpose, channel, about)
-);
-create index slack_messages_trouble on slack_messages (deployment_id) where trouble <> '';
-"""
-
-SLACK_LANES = """
--- Rate limits: when the next call of a kind may be made in a channel.
-create table slack_lanes (
-    lane text primary key,
+RATE_LIMITS = """
+-- When the next call of a kind may be made in a place, of those that take turns.
+create table rate_limits (
+    name text primary key,
     next_at timestamptz not null default 'epoch',
-    held_until timestamptz not null default 'epoch',  -- Slack asked to wait until then
+    held_until timestamptz not null default 'epoch',  -- the other side asked to wait until then
     epoch integer not null default 0            -- raised with each such wait, which cancels all
                                                 -- slots that were given out before
+);
+-- The slots of those that wait for their turn.
+create table rate_limit_slots (
+    name text not null references rate_limits on delete cascade,
+    key text not null,                          -- of the call
+    at timestamptz not null,
+    epoch integer not null,
+    primary key (name, key)
 );
 """
 
@@ -245,7 +225,7 @@ create table outbox (
     deployment_id bigint references deployments on delete cascade,  -- null: of a command
     action_id bigint references actions on delete cascade,          -- of a created deployment
     destination text not null default '',       -- of a message
-    purpose text not null default '',           -- of a message
+    purpose text not null default '',           -- of a message: main, reply or alert
     position bigint not null default 0,         -- of a status, its timeline entry; of a message,
                                                 -- the last one that it covers
 
@@ -263,8 +243,6 @@ create table outbox (
     -- Of a message.
     digest text not null default '',            -- of its content, to skip empty edits
     edits integer not null default 0,
-    slot_at timestamptz,                        -- when its next call may be made,
-    slot_epoch integer,                         -- as long as slack_lanes.epoch is the same
 
     unique nulls not distinct (kind, deployment_id, action_id, destination, purpose, position)
 );
@@ -272,6 +250,7 @@ create index outbox_pending on outbox (deployment_id, position)
     where state in ('waiting', 'claimed');
 create index outbox_of_action on outbox (action_id) where action_id is not null;
 create index outbox_errors on outbox (deployment_id) where error <> '';
+create index outbox_destinations on outbox (destination, deployment_id) where ref is not null;
 -- In the place of a deployment comes one other at most: a Retry or a Roll back.
 create unique index outbox_one_deployment on outbox (deployment_id)
     where kind = 'deployment' and state in ('claimed', 'sent');
@@ -283,8 +262,7 @@ SCHEMA = (
     TIMELINE,
     OUTPUT,
     PLACES,
-    SLACK_MESSAGES,
-    SLACK_LANES,
+    RATE_LIMITS,
     SLACK_INSTALLATIONS,
     ACTIONS,
     OUTBOX,

@@ -1,0 +1,252 @@
+"""What people hear, whatever notifier reaches them: one that cannot edit, one without threads."""
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from tests.world import live
+from webhook.config.destinations import Destination, Target
+from webhook.deployments.phases import Phase
+from webhook.engine.notice import build_notice
+from webhook.engine.notify import Notification, notify
+from webhook.engine.services import Services, open_services
+from webhook.errors import Gone, Rejected, RelayError, RetryAt, UnknownOutcome
+from webhook.github.events import GitHubDeployment, Repository
+from webhook.notifiers.contract import Message, Ref
+from webhook.store import deployments, outbox, timeline
+from webhook.store.outbox import Entry
+from webhook.store.timeline import NewEntry
+from webhook.timing import utc_now
+
+DEPLOYMENT = 7
+
+
+class PlainDestination(Destination):
+    EXAMPLE: ClassVar[str] = "{url: there}"
+
+    url: str = "there"
+
+
+@dataclass
+class There:
+    """`errors`: instead of the next answers."""
+
+    messages: dict[str, Message] = field(default_factory=dict)
+    edited: list[str] = field(default_factory=list)
+    errors: list[RelayError] = field(default_factory=list)
+
+    def states(self) -> list[list[str]]:
+        return [[one.state for one in message.entries] for message in self.messages.values()]
+
+
+class Plain:
+    title: ClassVar[str] = "Plain"
+    edits: ClassVar[bool] = False
+    threads: ClassVar[bool] = False
+    Destination: ClassVar[type[Destination]] = PlainDestination
+
+    def __init__(self, there: There) -> None:
+        self.there = there
+
+    async def prepare(self, message: Message, key: str, ref: Ref | None) -> None:
+        pass
+
+    def digest(self, message: Message) -> str:
+        return f"{message.notice.phase} {message.notice.description}"
+
+    async def findable(self, message: Message) -> bool:
+        return True
+
+    async def find(self, message: Message, key: str, since: datetime) -> Ref | None:
+        return Ref({"key": key}) if key in self.there.messages else None
+
+    async def send(self, message: Message, key: str) -> Ref:
+        assert key not in self.there.messages
+        error = self.there.errors.pop(0) if self.there.errors else None
+        if error is None or isinstance(error, UnknownOutcome):
+            self.there.messages[key] = message
+        if error is not None:
+            raise error
+        return Ref({"key": key})
+
+    async def edit(self, ref: Ref, message: Message, key: str) -> None:
+        if self.there.errors:
+            raise self.there.errors.pop(0)
+        assert ref["key"] == key
+        if key not in self.there.messages:
+            raise Gone("no such message")
+        self.there.messages[key] = message
+        self.there.edited.append(key)
+
+
+class Editable(Plain):
+    edits: ClassVar[bool] = True
+
+
+@dataclass
+class Listener:
+    """One deployment, and the place where it is heard of."""
+
+    services: Services
+    there: There = field(default_factory=There)
+    notifier: type[Plain] = Plain
+    destination: Destination = field(default_factory=PlainDestination)
+
+    async def happens(self, state: str, **columns: Any) -> None:
+        new = NewEntry(actor="relay", state=state, description=f"it is {state}", counted=True)
+        async with self.services.pool.connection() as connection:
+            row = await deployments.read(connection, DEPLOYMENT)
+            assert row is not None
+            columns |= {"phase": Phase(state), "words": f"it is {state}"}
+            await deployments.change(connection, row, **columns)
+            await timeline.add(connection, DEPLOYMENT, new)
+
+    async def hear(self) -> None:
+        row = await self.services.read(DEPLOYMENT)
+        assert row is not None
+        target = Target(
+            name="plain:there", notifier="plain", main=True, destination=self.destination
+        )
+        notice = await build_notice(self.services, row)
+        await Notification(self.services, row, target, self.notifier(self.there), notice).keep_up()
+
+    async def entries(self, purpose: str = "main") -> list[Entry]:
+        async with self.services.pool.connection() as connection:
+            return await outbox.messages(connection, DEPLOYMENT, "plain:there", purpose)
+
+    async def expire(self) -> None:
+        """Nobody's call can be under way any more."""
+        async with self.services.pool.connection() as connection:
+            await connection.execute("update outbox set claimed_until = now()")
+
+
+@pytest.fixture
+async def listener(store_url: str, tmp_path: Path) -> AsyncIterator[Listener]:
+    made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", utc_now())
+    async with (
+        live(store_url, tmp_path, workers=0) as world,
+        open_services(world.setup, store_url, timing=world.timing) as services,
+    ):
+        async with services.pool.connection() as connection:
+            await deployments.learn(connection, made, Repository(1, "acme/site", "https://x"), 1)
+        yield Listener(services)
+
+
+async def test_without_edits_each_change_is_a_message_of_its_own(listener: Listener) -> None:
+    for state in ("queued", "in_progress", "success"):
+        await listener.happens(state)
+        await listener.hear()
+        await listener.hear()
+    assert listener.there.states() == [["queued"], ["in_progress"], ["success"]]
+    assert [message.notice.phase for message in listener.there.messages.values()] == [
+        Phase.QUEUED,
+        Phase.IN_PROGRESS,
+        Phase.SUCCESS,
+    ]
+
+
+async def test_changes_that_nobody_heard_of_at_once_come_together(listener: Listener) -> None:
+    for state in ("queued", "in_progress", "failure"):
+        await listener.happens(state)
+    await listener.hear()
+    assert listener.there.states() == [["queued", "in_progress", "failure"]]
+    [message] = listener.there.messages.values()
+    assert message.urgent
+
+
+async def test_a_message_in_doubt_covers_what_it_was_begun_with(listener: Listener) -> None:
+    listener.there.errors = [UnknownOutcome("no answer")]
+    await listener.happens("queued")
+    with pytest.raises(RetryAt):
+        await listener.hear()
+    await listener.happens("in_progress")
+    await listener.expire()
+    with pytest.raises(RetryAt, match="more has happened"):
+        await listener.hear()
+    await listener.hear()
+    assert listener.there.states() == [["queued"], ["in_progress"]]
+
+
+async def test_states_that_a_destination_does_not_want_are_left_out(listener: Listener) -> None:
+    listener.destination = PlainDestination(only="failures")
+    for state in ("queued", "in_progress", "failure"):
+        await listener.happens(state)
+        await listener.hear()
+    assert listener.there.states() == [["failure"]]
+
+
+async def test_without_threads_one_message_is_all_there_is(listener: Listener) -> None:
+    listener.notifier = Editable
+    for state in ("queued", "in_progress", "success"):
+        await listener.happens(state)
+        await listener.hear()
+        await listener.hear()
+    [key] = listener.there.messages
+    assert listener.there.edited == [key, key]
+    assert listener.there.messages[key].notice.phase is Phase.SUCCESS
+    assert await listener.entries("reply") == []
+
+
+async def test_a_deleted_message_is_sent_anew(listener: Listener) -> None:
+    listener.notifier = Editable
+    await listener.happens("queued")
+    await listener.hear()
+    listener.there.messages.clear()
+    await listener.happens("in_progress")
+    await listener.hear()
+    [message] = listener.there.messages.values()
+    assert message.notice.phase is Phase.IN_PROGRESS
+
+
+async def test_why_a_message_is_rejected_stays_known_until_it_is_there(listener: Listener) -> None:
+    listener.there.errors = [Rejected("the channel is archived"), Rejected("it still is")]
+    await listener.happens("queued")
+    for error in ("the channel is archived", "it still is"):
+        with pytest.raises(RetryAt, match=error):
+            await listener.hear()
+        [entry] = await listener.entries()
+        assert (entry.state, entry.error) == ("rejected", error)
+    await listener.hear()
+    [entry] = await listener.entries()
+    assert (entry.state, entry.error) == ("sent", "")
+
+
+async def test_why_an_edit_is_rejected_stays_known_until_one_succeeds(listener: Listener) -> None:
+    listener.notifier = Editable
+    await listener.happens("queued")
+    await listener.hear()
+    listener.there.errors = [Rejected("the channel is archived")]
+    await listener.happens("in_progress")
+    with pytest.raises(RetryAt, match="archived"):
+        await listener.hear()
+    [entry] = await listener.entries()
+    assert (entry.state, entry.error) == ("sent", "the channel is archived")
+    await listener.hear()
+    assert (await listener.entries())[0].error == ""
+
+
+async def test_after_a_day_of_rejections_nobody_tries_any_more(listener: Listener) -> None:
+    await listener.happens("queued")
+    listener.there.errors = [Rejected("the channel is archived")]
+    late = replace(listener, services=replace(listener.services, clock=_in_two_days))
+    await late.hear()
+    assert (await listener.entries())[0].state == "rejected"
+
+
+async def test_what_no_deploy_yml_names_is_given_up_after_a_while(listener: Listener) -> None:
+    await listener.happens("queued")
+    services = replace(listener.services, notifiers={"plain": Plain})
+    with pytest.raises(RetryAt, match="names no such destination"):
+        await notify(services, DEPLOYMENT, "plain:there")
+    with suppress(RetryAt):
+        await notify(replace(services, clock=_in_two_days), DEPLOYMENT, "plain:there")
+    assert await listener.entries() == []
+
+
+def _in_two_days() -> datetime:
+    return utc_now() + timedelta(days=2)

@@ -1,0 +1,38 @@
+"""A destination as deploy.yml has it, and a message for it."""
+
+from typing import Any
+
+import pytest
+
+from handlers import HANDLERS
+from webhook.config.load import load
+from webhook.errors import ConfigErrors
+from webhook.notifiers import DESTINATIONS
+from webhook.notifiers.contract import Message, Purpose
+
+RELAY = "https://relay.acme.io"
+# Seconds.
+TIMEOUT = 2.0
+
+
+def message(notice: Any, purpose: Purpose = "main", **more: Any) -> Message:
+    return Message(purpose=purpose, notice=notice, **more)
+
+
+def destinations(notifier: str, own: str, default: str = "[]", **environ: str) -> list[Any]:
+    """Those that an environment has in the end."""
+    environment = f"{{name: a, handler: command, with: {{run: [x]}}, {notifier}: {own}}}"
+    text = f"{notifier}: {default}\nenvs: [{environment}]"
+    options = {name: handler.Options for name, handler in HANDLERS.items()}
+    [loaded] = load(
+        text, source="deploy.yml", environ=environ, handler_options=options, notifiers=DESTINATIONS
+    ).envs
+    return [one for name, one in loaded.destinations() if name == notifier]
+
+
+def refused(notifier: str, own: str, **environ: str) -> str:
+    """The one fault, without its place."""
+    with pytest.raises(ConfigErrors) as caught:
+        destinations(notifier, own, **environ)
+    [fault] = caught.value.faults
+    return fault.partition(": ")[2]

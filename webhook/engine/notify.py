@@ -1,0 +1,319 @@
+"""People hear of a deployment, each destination by a job of its own: one message, edited in place,
+whose thread holds what happened; a failure also where failures are to be heard of.
+
+Only the newest state is sent, however many changes there were. A failure, a wait for a person and
+a success after a failure are urgent, because nobody is notified of an edit. Where messages cannot
+be edited, what happened since is a message of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import structlog
+
+from webhook.config.destinations import Target
+from webhook.deployments.notice import DeploymentNotice
+from webhook.deployments.phases import Phase, phase_of
+from webhook.engine.notice import build_notice, notice_entry
+from webhook.engine.outbox import Outbox, Policy, Write
+from webhook.engine.services import Services, log_about
+from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.jobs.queue import notify_lock
+from webhook.notifiers.contract import Message, Notifier, Purpose, Ref
+from webhook.store import jobs, outbox, timeline
+from webhook.store.deployments import DeploymentRow
+from webhook.store.outbox import Entry, State
+from webhook.store.timeline import ASKED, TimelineEntry
+
+log = structlog.get_logger()
+
+# In one thread; what happens after them is said at the end.
+MOST_REPLIES = 30
+FAILED = (Phase.FAILURE, Phase.ERROR)
+
+
+async def notify(services: Services, deployment_id: int, destination: str) -> None:
+    row = await services.read(deployment_id)
+    if row is None:
+        return
+    log_about(row)
+    target = next((one for one in services.targets(row) if one.name == destination), None)
+    target = target or await _no_longer_named(services, row, destination)
+    if target is None:
+        return
+    async with services.pool.connection() as connection:
+        # They would hold this one back where it has to wait for a shorter time than they.
+        await jobs.drop_waiting(connection, notify_lock(row.id, destination))
+    notifier, notice = services.notifier(target), await build_notice(services, row)
+    notification = Notification(services, row, target, notifier, notice)
+    if target.main:
+        await notification.keep_up()
+    elif row.phase in FAILED:
+        await notification.alert()
+    # Somebody else may have said more by now, which we would have turned back.
+    await require_newest(services, row)
+
+
+async def _no_longer_named(
+    services: Services, row: DeploymentRow, destination: str
+) -> Target | None:
+    """A message that is there is kept up to date, whatever deploy.yml says now. Errors: `RetryAt`
+    for a destination that another worker, with another deploy.yml, may know."""
+    name, _, rest = destination.partition(":")
+    notifier = services.notifiers.get(name)
+    if notifier is None:
+        return None
+    async with services.pool.connection() as connection:
+        there = await outbox.messages(connection, row.id, destination, "main")
+    if any(message.ref for message in there):
+        left = notifier.Destination.unlisted(rest)
+        if left is None:
+            return None
+        return Target(name=destination, notifier=name, main=True, destination=left)
+    now, timing = services.clock(), services.timing
+    if now - row.phase_at < timing.unknown_channel_kept:
+        again = now + timing.unknown_channel_retry
+        raise RetryAt("deploy.yml names no such destination here", again)
+    return None
+
+
+async def require_newest(services: Services, row: DeploymentRow) -> None:
+    newer = await services.read(row.id)
+    if newer is not None and newer.version != row.version:
+        raise RetryAt("it has changed meanwhile", services.clock())
+
+
+@dataclass(frozen=True, slots=True)
+class MessageWrite(Write):
+    """`key`: by which it is found again."""
+
+    notifier: Notifier
+    message: Message
+    key: str
+
+    async def prepare(self) -> bool:
+        await self.notifier.prepare(self.message, self.key, None)
+        return True
+
+    async def find(self, entry: Entry) -> outbox.Ref | None:
+        assert entry.first_claimed_at is not None
+        found = await self.notifier.find(self.message, self.key, entry.first_claimed_at)
+        return None if found is None else found.to_json()
+
+    async def findable(self) -> bool:
+        return await self.notifier.findable(self.message)
+
+    async def send(self) -> outbox.Ref:
+        return (await self.notifier.send(self.message, self.key)).to_json()
+
+    @property
+    def digest(self) -> str:
+        return self.notifier.digest(self.message)
+
+    def state_after(self, refused: Rejected, *, in_doubt: bool) -> State:
+        if in_doubt:
+            return "claimed"
+        # The one whose thread it is in: it is sent anew, and this one after it.
+        return "waiting" if isinstance(refused, Gone) else "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """Of one deployment, at one destination."""
+
+    services: Services
+    row: DeploymentRow
+    target: Target
+    notifier: Notifier
+    notice: DeploymentNotice
+
+    async def keep_up(self) -> None:
+        if not self.notifier.edits:
+            await self._keep_row("main", None)
+            return
+        there = await self._messages("main")
+        # What is there is kept up to date, or it would go on saying what is no longer so.
+        if not there and not self.target.destination.wants(self.row.phase):
+            return
+        waits: list[RetryAt] = []
+        try:
+            there = [await self._keep_main(Message(purpose="main", notice=self.notice))]
+        except RetryAt as wait:
+            waits.append(wait)  # its thread need not wait for an edit
+        if self.notifier.threads and there and there[0].ref:
+            try:
+                await self._keep_row("reply", there[0])
+            except RetryAt as wait:
+                waits.append(wait)
+        if waits:
+            raise min(waits, key=lambda wait: wait.at)
+
+    async def alert(self) -> None:
+        await self._send(Message(purpose="alert", notice=self.notice))
+
+    async def _keep_main(self, message: Message) -> Entry:
+        """Send it, or edit it where it says something else by now."""
+        entry = await self._send(message)
+        digest = self.notifier.digest(message)
+        if entry.ref is None or entry.digest == digest:
+            return entry
+        key, ref = self._key("main", 0), Ref.from_json(entry.ref)
+        try:
+            await self.notifier.prepare(message, key, ref)
+            await self.notifier.edit(ref, message, key)
+        except Gone:
+            async with self.services.pool.connection() as connection:
+                await outbox.forget(connection, entry)
+            return await self._send(message)
+        except UnknownOutcome as error:
+            rest = self._rest(self.services.timing.edit_retry_at_most)
+            raise RetryAt(str(error), self._now() + rest) from error
+        except Rejected as error:
+            async with self.services.pool.connection() as connection:
+                await outbox.keep_error(connection, entry, str(error))
+            return self._rejected(entry, error)
+        async with self.services.pool.connection() as connection:
+            await outbox.edited(connection, entry, digest)
+        return entry
+
+    async def _keep_row(self, purpose: Purpose, parent: Entry | None) -> None:
+        """Messages one after the other, each of what happened since the one before."""
+        sent = await self._messages(purpose)
+        async with self.services.pool.connection() as connection:
+            after = max((one.position for one in sent if one.over), default=0)
+            new = await timeline.shown(connection, self.row.id, after)
+        # Read after the entries: all of them are known in the row that says what to make of them.
+        await require_newest(self.services, self.row)
+        waiting = next((one for one in sent if not one.over), None)
+        begun = waiting.position if waiting and waiting.attempts else None
+        covered = [one for one in new if begun is None or one.position <= begun]
+        worth = self._worth_saying(covered)
+        if not worth:
+            await self._drop(waiting)
+            return
+        last = covered[-1].position
+        if waiting and begun is None:
+            async with self.services.pool.connection() as connection:
+                await outbox.move(connection, waiting, last)
+        urgent = self._is_urgent(worth)
+        if waiting is None and purpose == "reply" and not urgent and self.row.ended_at is None:
+            if len(sent) >= MOST_REPLIES:
+                return
+            self._gather(worth[0].at)
+        entries = tuple(notice_entry(one) for one in worth)
+        message = Message(
+            purpose=purpose,
+            notice=self.notice,
+            entries=entries,
+            parent=Ref.from_json(parent.ref) if parent and parent.ref else None,
+            urgent=urgent,
+        )
+        shown = await self._follow(message, begun or last, parent)
+        if shown.over and len(covered) < len(new):
+            raise RetryAt("more has happened since that message was begun", self._now())
+
+    async def _follow(self, message: Message, position: int, parent: Entry | None) -> Entry:
+        try:
+            return await self._send(message, position)
+        except Gone as gone:
+            if parent is not None:
+                async with self.services.pool.connection() as connection:
+                    await outbox.forget(connection, parent)
+            raise RetryAt("the message was deleted", self._now()) from gone
+
+    async def _drop(self, waiting: Entry | None) -> None:
+        """What nobody wants to hear any more must not hold back what follows."""
+        if waiting is not None:
+            async with self.services.pool.connection() as connection:
+                await outbox.skip(connection, waiting)
+            again = self._now()
+            raise RetryAt("goes on behind a message that is not wanted any more", again)
+
+    def _gather(self, since: datetime) -> None:
+        until = since + self.services.timing.replies_gathered_for
+        if self._now() < until:
+            raise RetryAt("more may follow at once", until)
+
+    async def _send(self, message: Message, position: int = 0) -> Entry:
+        """Send it, if that was not done before."""
+        entry = await self._entry(message.purpose, position)
+        if entry.over:
+            return entry
+        timing = self.services.timing
+        after = timing.message_lookups_after
+        policy = Policy(call=timing.claim_lasts, lookups=after[:1], unfindable=after)
+        write = MessageWrite(self.notifier, message, self._key(message.purpose, position))
+        try:
+            sent = await Outbox(self.services.pool, self.services.clock).deliver(
+                entry, write, policy
+            )
+        except UnknownOutcome as error:
+            raise RetryAt(str(error), self._now() + after[0]) from error
+        except Gone:
+            raise  # of its parent
+        except Rejected as error:
+            return self._rejected(entry, error)
+        log.info("message sent", destination=self.target.name, purpose=message.purpose)
+        return sent
+
+    def _rejected(self, entry: Entry, error: Rejected) -> Entry:
+        """Kept for the page and for `check`, and tried again now and then."""
+        if entry.error != str(error):
+            log.error("message rejected", destination=self.target.name, error=str(error))
+        timing = self.services.timing
+        if self._now() - self.row.phase_at > timing.refused_given_up_after:
+            return entry
+        rest = max(timing.refused_retry_at_least, self._rest(timing.refused_retry_at_most))
+        raise RetryAt(str(error), self._now() + rest)
+
+    def _worth_saying(self, entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
+        """What this destination wants to hear, and nothing twice in a row."""
+        wanted = [one for one in entries if self._wants(one)]
+        first = wanted[:1]
+        return first + [new for old, new in pairwise(wanted) if _reads(old) != _reads(new)]
+
+    def _wants(self, entry: TimelineEntry) -> bool:
+        phase = phase_of(entry.state)
+        return entry.state == ASKED or (phase is not None and self.target.destination.wants(phase))
+
+    def _is_urgent(self, worth: Sequence[TimelineEntry]) -> bool:
+        """Whether somebody is to look now."""
+        if self.notice.held:
+            return worth[-1].held
+        if self.row.phase in FAILED or self.notice.recovered:
+            return self.row.phase in {phase_of(one.state) for one in worth}
+        return False
+
+    def _rest(self, longest: timedelta) -> timedelta:
+        """The longer an error lasts, the longer."""
+        lasted = self._now() - self.row.phase_at
+        return max(self.services.timing.edit_retry_at_least, min(lasted / 4, longest))
+
+    def _now(self) -> datetime:
+        return self.services.clock()
+
+    def _key(self, purpose: Purpose, position: int) -> str:
+        about = f":{position}" if position else ""
+        return f"{self.row.id}:{purpose}{about}"
+
+    async def _messages(self, purpose: Purpose) -> list[Entry]:
+        """The newest first."""
+        async with self.services.pool.connection() as connection:
+            return await outbox.messages(connection, self.row.id, self.target.name, purpose)
+
+    async def _entry(self, purpose: Purpose, position: int) -> Entry:
+        async with self.services.pool.connection() as connection:
+            return await outbox.entry_of(
+                connection,
+                "message",
+                self.row.id,
+                destination=self.target.name,
+                purpose=purpose,
+                position=position,
+            )
+
+
+def _reads(entry: TimelineEntry) -> tuple[str, str]:
+    return entry.state, entry.description

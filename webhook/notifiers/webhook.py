@@ -1,0 +1,183 @@
+"""An endpoint of one's own: each change of a deployment is a signed event.
+
+Source: CloudEvents 1.0.2 (cloudevents.io: required attributes, JSON format, structured mode of the
+HTTP binding) and Standard Webhooks 1.0 (standardwebhooks.com: headers, signature, secrets).
+
+An event that got no clear response is sent again under the same id, so it arrives at least once. An
+endpoint's address may be a secret: it is in no error, log or repr.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+from webhook.config import destinations
+from webhook.config.errors import at_fault
+from webhook.deployments.notice import DeploymentNotice, NoticeEntry
+from webhook.notifiers.contract import Message, NotifierContext, Ref, Rejected
+from webhook.notifiers.http import call
+
+TYPE = "io.gitploy.relay.deployment"
+CONTENT_TYPE = "application/cloudevents+json"
+PREFIX = "whsec_"
+# Bytes.
+_LEAST, _MOST = 24, 64
+_URL = re.compile(r"https?://[\w.:\[\]-]+(?:/[^\s#]*)?", re.ASCII)
+_Url = Annotated[
+    str | None,
+    destinations.secret_address(_URL, "an address; write https://host/path"),
+    WithJsonSchema({"type": "string"}),
+]
+
+
+def _key(secret: str) -> bytes:
+    """Errors: ValueError."""
+    key = base64.b64decode(secret.strip().removeprefix(PREFIX), validate=True)
+    if not _LEAST <= len(key) <= _MOST:
+        raise ValueError
+    return key
+
+
+def _secret(value: str) -> str:
+    try:
+        for one in value.split(","):
+            _key(one)
+    except (ValueError, binascii.Error):
+        text = f"is not a secret: {PREFIX} and {_LEAST} to {_MOST} random bytes in base64; make"
+        make = 'one with: echo "whsec_$(openssl rand -base64 32)"'
+        raise at_fault(f"{text} {make}", names_value=False) from None
+    return value
+
+
+class WebhookDestination(destinations.Destination):
+    """An endpoint that hears of deployments, and of which."""
+
+    EXAMPLE: ClassVar[str] = '{url: "https://…", secret: "${WEBHOOK_SECRET}"}'
+
+    url: _Url = Field(default=None, repr=False)
+    """Gets an event for each change; none for no events."""
+    failures: _Url = Field(default=None, repr=False)
+    """Another address, which gets an event for each failure; none for no events."""
+    secret: Annotated[str, AfterValidator(_secret)] | None = Field(default=None, repr=False)
+    """Signs the events: whsec_…; several, separated by commas, while it is changed."""
+
+    def name(self, address: str) -> str:
+        """The host alone would not be unique, and the path may be a secret."""
+        digest = hashlib.sha256(address.encode()).hexdigest()[:8]
+        return f"{urlsplit(address).hostname}#{digest}"
+
+    def incomplete(self) -> str:
+        if self.secret or not (self.url or self.failures):
+            return ""
+        return "has no secret; add `secret`, with which events are signed"
+
+
+class Webhook:
+    title: ClassVar[str] = "Webhook"
+    edits: ClassVar[bool] = False
+    threads: ClassVar[bool] = False
+    Destination: ClassVar[type[destinations.Destination]] = WebhookDestination
+
+    def __init__(self, destination: WebhookDestination, context: NotifierContext) -> None:
+        self._destination = destination
+        self._context = context
+
+    async def prepare(self, message: Message, key: str, ref: Ref | None) -> None:
+        """Nothing can be known beforehand."""
+
+    def digest(self, message: Message) -> str:
+        document = json.dumps(_data(message), sort_keys=True)
+        return hashlib.sha256(document.encode()).hexdigest()
+
+    async def find(self, message: Message, key: str, since: datetime) -> Ref | None:
+        return None
+
+    async def findable(self, message: Message) -> bool:
+        return False
+
+    async def send(self, message: Message, key: str) -> Ref:
+        address = self._destination.address(main=message.purpose != "alert")
+        if not address or not self._destination.secret:
+            raise Rejected("deploy.yml has no address, or no secret, for it any more")
+        event_id = key.replace(".", "-")  # which separates the parts that are signed
+        body = json.dumps(_event(message, event_id, self._context.server_url)).encode()
+        response = await call(
+            self._context,
+            f"the endpoint at {urlsplit(address).hostname}",
+            "POST",
+            address,
+            body=body,
+            headers={
+                "Content-Type": f"{CONTENT_TYPE}; charset=utf-8",
+                **signed(event_id, body, self._destination.secret, self._context.clock()),
+            },
+        )
+        if not response.ok:
+            raise Rejected(_reason(response.status, address), response.status)
+        return Ref({"id": event_id})
+
+    async def edit(self, ref: Ref, message: Message, key: str) -> None:
+        raise NotImplementedError
+
+
+def signed(event_id: str, body: bytes, secrets: str, now: datetime) -> dict[str, str]:
+    """The headers that go with the body."""
+    timestamp = str(int(now.timestamp()))
+    content = f"{event_id}.{timestamp}.".encode() + body
+    digests = [hmac.digest(_key(one), content, "sha256") for one in secrets.split(",")]
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": " ".join(f"v1,{base64.b64encode(one).decode()}" for one in digests),
+    }
+
+
+def _reason(status: int, address: str) -> str:
+    who = f"the endpoint at {urlsplit(address).hostname}"
+    if status == 410:
+        return f"{who} wants no more events (HTTP 410); remove it from deploy.yml"
+    if 300 <= status < 400:
+        return f"{who} redirects, which is not followed; put the new address into deploy.yml"
+    if status in (401, 403):
+        return f"{who} refuses the event (HTTP {status}); does it have the same secret?"
+    return f"{who} does not take the event (HTTP {status}); it has to answer with 2xx"
+
+
+def _event(message: Message, event_id: str, server_url: str) -> dict[str, Any]:
+    notice = message.notice
+    return {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": server_url,
+        "type": f"{TYPE}.{notice.phase}",
+        "subject": f"{notice.repo}/deployments/{notice.deployment_id}",
+        "time": _time(notice.changed_at),
+        "datacontenttype": "application/json",
+        "data": _data(message),
+    }
+
+
+def _data(message: Message) -> dict[str, Any]:
+    notice = message.notice
+    document = asdict(notice)
+    document["changed_at"] = _time(notice.changed_at)
+    document["label"] = notice.label.text
+    document["entries"] = [_entry(notice, entry) for entry in message.entries]
+    return document
+
+
+def _entry(notice: DeploymentNotice, entry: NoticeEntry) -> dict[str, Any]:
+    return {**asdict(entry), "at": _time(entry.at), "label": notice.entry_label(entry).text}
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,46 @@
+"""Whose turn it is to call Slack: in each channel one post after the other, and one edit.
+
+Source: docs.slack.dev/apis/web-api/rate-limits: about one message a second in a channel, with
+short bursts; a 429 says when to come back.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from webhook.errors import RetryAt
+from webhook.slack.client import Limited
+from webhook.store import rate_limits
+from webhook.store.database import AsyncPool
+from webhook.timing import Clock, Timing
+
+Call = Literal["post", "edit"]
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Of all workers together."""
+
+    pool: AsyncPool
+    timing: Timing
+    clock: Clock
+
+    async def wait_turn(self, channel: str, call: Call, key: str) -> None:
+        """Raises `RetryAt` where others are before it."""
+        name, interval = f"{channel} {call}", self.timing.channel_interval
+        async with self.pool.connection() as connection, connection.transaction():
+            at = await rate_limits.slot(connection, name, key, interval)
+            due = at <= self.clock() + self.timing.slot_tolerance
+            if due:
+                await rate_limits.give_back(connection, name, key)
+        if not due:
+            raise RetryAt("its turn in the channel comes later", at)
+
+    async def leave(self, channel: str, call: Call, key: str) -> None:
+        async with self.pool.connection() as connection:
+            await rate_limits.give_back(connection, f"{channel} {call}", key)
+
+    async def hold(self, channel: str, call: Call, limited: Limited) -> RetryAt:
+        """Everybody waits, for as long as Slack says."""
+        async with self.pool.connection() as connection:
+            await rate_limits.hold(connection, f"{channel} {call}", limited.at)
+        return RetryAt(str(limited), limited.at)
