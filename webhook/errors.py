@@ -11,6 +11,8 @@ from typing import ClassVar, Self
 
 # `UserError`: what was sent to the relay is not what its sender documents.
 MALFORMED = "malformed"
+# `RetryAt`: the other side limits how often it may be called.
+RATE_LIMITED = "rate_limited"
 # `UnknownOutcome`: whether the store has kept it is not known.
 STORE_UNAVAILABLE = "store_unavailable"
 # `Rejected`: what was sent is not valid for the other side (422).

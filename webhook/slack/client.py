@@ -22,7 +22,7 @@ from slack_sdk.models.metadata import Metadata
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.errors import RATE_LIMITED, Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.slack.scopes import HISTORY
 from webhook.timing import Clock, utc_now
@@ -81,10 +81,6 @@ def is_channel_id(channel: str) -> bool:
 def token_is_dead(error: Rejected) -> bool:
     """The token cannot be used any more; where its code is `EXPIRED`, it can be refreshed."""
     return error.code in _DEAD
-
-
-class Limited(RetryAt):
-    """Slack says that there were too many calls of this kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,9 +265,9 @@ class Slack:
         if status == 429 or code in _LATER:
             wait = response.headers.get("Retry-After", "")
             seconds = int(wait) if wait.isdigit() else WAIT_WITHOUT_A_WORD
-            kind = Limited if status == 429 else RetryAt
             words = f"Slack: {code or 'rate limited'}"
-            return kind.in_seconds(words, seconds, self._calls.clock())
+            limited = RATE_LIMITED if status == 429 else ""
+            return RetryAt.in_seconds(words, seconds, self._calls.clock(), code=limited)
         if status >= 500 or code in _UNSURE or not code:
             return UnknownOutcome(f"Slack gave no clear answer (HTTP {status})")
         if code in _GONE:
