@@ -16,22 +16,22 @@ from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.security.links import LINK_DAYS, Links
 from webhook.store.database import Sync, SyncPool
 from webhook.timing import Clock, utc_now
-from webhook.web import stream as live
-from webhook.web.pages.deployment import Known, present
-from webhook.web.stream import Live, News, Pace
+from webhook.web import stream
+from webhook.web.pages.deployment import PageData, build_page
+from webhook.web.stream import Render, Streams, StreamTiming
 
 # No account on GitHub begins with a hyphen, so no repository's pages are in the way.
 STATIC_PATH = "/deployments/-/static"
 STATIC_MAX_AGE = 300
 # The parts of the page that change while it is open: macros of parts.html, ids in the page.
-PARTS = ("state", "timing", "facts", "steps", "slack", "silence")
+PARTS = ("state", "timing", "facts", "timeline", "messages", "no_output")
 
 _POLICY = f"{PAGE_POLICY}; script-src 'self'; connect-src 'self'; form-action 'none'"
 _OFFSET = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 def blueprint(
-    pool: SyncPool, links: Links, pace: Pace | None = None, clock: Clock = utc_now
+    pool: SyncPool, links: Links, timing: StreamTiming | None = None, clock: Clock = utc_now
 ) -> Blueprint:
     bp = Blueprint(
         "pages",
@@ -40,29 +40,29 @@ def blueprint(
         static_folder="../static",
         static_url_path=STATIC_PATH,
     )
-    watching = Live(pool, pace or Pace(), clock)
+    streams = Streams(pool, timing or StreamTiming(), clock)
     bp.app_errorhandler(404)(_not_found)
     bp.after_request(_with_headers)
     bp.add_app_template_global(_asset, "asset")
 
     @bp.get("/deployments/<owner>/<name>/<int:deployment_id>")
     def deployment(owner: str, name: str, deployment_id: int) -> str:
-        _admit(links, deployment_id)
+        _require_key(links, deployment_id)
         with pool.connection() as connection:
-            known = _known(connection, f"{owner}/{name}", deployment_id)
-            printed = live.printed(connection, known)
-        page = present(known, clock())
-        return render_template("deployment.html", page=page, printed=printed, link_days=LINK_DAYS)
+            data = _read(connection, f"{owner}/{name}", deployment_id)
+            output = stream.output_so_far(connection, data)
+        page = build_page(data, clock())
+        return render_template("deployment.html", page=page, output=output, link_days=LINK_DAYS)
 
     @bp.get("/deployments/<owner>/<name>/<int:deployment_id>/events")
-    def events(owner: str, name: str, deployment_id: int) -> Response:
-        _admit(links, deployment_id)
+    def live(owner: str, name: str, deployment_id: int) -> Response:
+        _require_key(links, deployment_id)
         with pool.connection() as connection:
-            _known(connection, f"{owner}/{name}", deployment_id)
-        stream = watching.events(deployment_id, _offset(), _news(current_app.jinja_env, clock))
+            _read(connection, f"{owner}/{name}", deployment_id)
+        events = streams.events(deployment_id, _offset(), _render(current_app.jinja_env, clock))
         # Proxies must not collect what is to be seen at once. Source: nginx, X-Accel-Buffering.
         headers = {"X-Accel-Buffering": "no"}
-        return Response(stream, mimetype="text/event-stream", headers=headers)
+        return Response(events, mimetype="text/event-stream", headers=headers)
 
     return bp
 
@@ -72,7 +72,7 @@ def _asset(name: str) -> str:
     return url_for("pages.static", filename=name, v=__version__)
 
 
-def _admit(links: Links, deployment_id: int) -> None:
+def _require_key(links: Links, deployment_id: int) -> None:
     if not links.opens(request.args.get("key", ""), deployment_id):
         raise HttpError(
             403,
@@ -83,9 +83,9 @@ def _admit(links: Links, deployment_id: int) -> None:
         )
 
 
-def _known(connection: Sync, repo: str, deployment_id: int) -> Known:
-    known = live.read(connection, deployment_id)
-    if known is None or known.row.repo.casefold() != repo.casefold():
+def _read(connection: Sync, repo: str, deployment_id: int) -> PageData:
+    data = stream.read(connection, deployment_id)
+    if data is None or data.row.repo.casefold() != repo.casefold():
         raise HttpError(
             404,
             "There is no such deployment",
@@ -93,7 +93,7 @@ def _known(connection: Sync, repo: str, deployment_id: int) -> Known:
             remedy="Open the newest link from GitHub's deployment status or from Slack. If the"
             " repository was renamed, the link carries its old name.",
         )
-    return known
+    return data
 
 
 def _offset() -> int:
@@ -102,15 +102,15 @@ def _offset() -> int:
     return int(given) if _OFFSET.fullmatch(given) else 0
 
 
-def _news(templates: Environment, clock: Clock) -> News:
+def _render(templates: Environment, clock: Clock) -> Render:
     parts = templates.get_template("parts.html").module
 
-    def news(known: Known) -> dict[str, Any]:
-        page = present(known, clock())
+    def render(data: PageData) -> dict[str, Any]:
+        page = build_page(data, clock())
         changed = {name: str(getattr(parts, name)(page)) for name in PARTS}
         return {"title": page.title, "tone": page.label.kind, "parts": changed}
 
-    return news
+    return render
 
 
 def _not_found(_error: Exception) -> Response:
