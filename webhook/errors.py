@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 MALFORMED = "malformed"
 # `RetryAt`: the other side limits how often it may be called.
 RATE_LIMITED = "rate_limited"
-# `UnknownOutcome`: whether the store has kept it is not known.
+# `UnknownOutcome`: no response from the store, which may have committed it.
 STORE_UNAVAILABLE = "store_unavailable"
 # `Rejected`: what was sent is not valid for the other side (422).
 INVALID = "invalid"
