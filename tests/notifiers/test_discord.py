@@ -13,7 +13,7 @@ from sandbox.discord import Message as Shown
 from sandbox.faults import Fault
 from tests.notifiers.written import TIMEOUT, destinations, message, refused
 from tests.slack.blocks.test_limits import tellings
-from tests.slack.notices import BEGIN, GITHUB, PAGE, RUNNING, SHA, ships
+from tests.slack.notices import BEGIN, GITHUB, PAGE, RUNNING, SHA, a_changelog
 from webhook.deployments.phases import Phase
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.notifiers import http
@@ -21,7 +21,9 @@ from webhook.notifiers.contract import NotifierContext, Ref
 from webhook.notifiers.discord import Discord, DiscordDestination
 
 FAILED = replace(RUNNING, phase=Phase.FAILURE, seconds=192, description="exit code 1")
-SUCCEEDED = replace(RUNNING, phase=Phase.SUCCESS, seconds=192, changelog=ships(3, "Fix a race"))
+SUCCEEDED = replace(
+    RUNNING, phase=Phase.SUCCESS, seconds=192, changelog=a_changelog(3, "Fix a race")
+)
 POST, PATCH = "POST /webhooks/*", "PATCH /webhooks/*"
 
 
@@ -138,7 +140,7 @@ async def test_very_long_texts_are_cut(discord: Discord, server: Server) -> None
         requested_by=long,
         task=long,
         environment=long,
-        changelog=ships(300, *[long] * 300),
+        changelog=a_changelog(300, *[long] * 300),
     )
     await discord.send(message(notice), "7:main")
     [shown] = server.posted("deploys")

@@ -83,7 +83,7 @@ class Answering:
             "production_on_github": False,
             "transient": False,
             "created_at": datetime.now(UTC),
-            "asked_at": datetime.now(UTC),
+            "requested_at": datetime.now(UTC),
             "phase": phase,
             "ended_at": datetime.now(UTC) if phase in ("failure", "error", "success") else None,
             **columns,

@@ -23,7 +23,7 @@ async def test_a_retry_is_the_same_once_more_and_everybody_sees_who_wanted_it(
 ) -> None:
     fields = {"ref": "v1", "payload": {"size": 3}, "transient_environment": True}
     failed = await answering.world.deployed("broken/retry", task="deploy:fast", **fields)
-    message = next(m for m in answering.world.told() if str(failed.id) in json.dumps(m.blocks))
+    message = next(m for m in answering.world.messages() if str(failed.id) in json.dumps(m.blocks))
     before = len(answering.whispers(answering.ada))
     await answering.slack.press(message, "retry", answering.ada)
     [whisper] = await answering.whispered(answering.ada, before)
@@ -120,7 +120,7 @@ async def test_cancel_is_left_to_whoever_looks_after_the_deployment(
     told = await answering.press("cancel", deployment.id, answering.ada)
     assert "It is being cancelled" in told
     row = answering.world.rows("select * from deployments where id = %s", deployment.id)[0]
-    assert row["cancel_asked_by"] == "octocat"
+    assert row["cancel_requested_by"] == "octocat"
     entries = (
         "select actor, state, description from timeline"
         " where deployment_id = %s and state = 'asked'"
@@ -130,7 +130,7 @@ async def test_cancel_is_left_to_whoever_looks_after_the_deployment(
     told = await answering.press("cancel", deployment.id, answering.bob)
     assert re.search("asked for that already|is over already", told)
     ended = await answering.world.phase(deployment.id, "error")
-    assert ended["words"] == "Cancelled by octocat"
+    assert ended["status_description"] == "Cancelled by octocat"
 
 
 async def test_whom_nobody_knows_is_told_how_to_be_known(answering: Answering) -> None:
@@ -151,7 +151,7 @@ async def test_who_may_not_write_may_not_press(answering: Answering) -> None:
         assert "reader may only read acme/site" in told
         row = answering.action(deployment)
         assert (row["login"], row["outcome"]) == ("reader", "refused")
-    asked = "select 1 from deployments where cancel_asked_by is not null and id = %s"
+    asked = "select 1 from deployments where cancel_requested_by is not null and id = %s"
     assert not answering.world.rows(asked, deployment)
     assert not answering.made("broken/reader")
 

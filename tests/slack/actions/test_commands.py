@@ -158,7 +158,7 @@ async def test_the_button_to_roll_back_stays_where_a_commit_was_deployed_again(
 ) -> None:
     for ref in ("v1", "v2", "v2"):
         newest = await answering.world.deployed("stage/back", ref=ref)
-    [message] = [m for m in answering.world.told() if str(newest.id) in str(m.blocks)]
+    [message] = [m for m in answering.world.messages() if str(newest.id) in str(m.blocks)]
     button = answering.slack.button(message, "rollback")
     sha = answering.github.repository("acme/site").sha("v1")
     assert f"to v1 @ {sha[:7]}?" in button["confirm"]["text"]["text"]

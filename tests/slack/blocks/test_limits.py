@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
 from sandbox.slack.blocks import faults_of, text_in_all
-from tests.slack.notices import RUNNING, documents, mrkdwn_of, plain_of, ships, step
-from webhook.deployments.changelog import Commit, Ships
+from tests.slack.notices import RUNNING, a_changelog, documents, mrkdwn_of, plain_of, step
+from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
 from webhook.slack.blocks.message import alert, digest, main_message, thread_reply
@@ -41,7 +41,7 @@ texts = st.text(max_size=30) | st.builds(repeated, st.sampled_from(PIECES), st.s
 urls = texts | st.builds("https://a.test/{}".format, texts)
 numbers = st.integers(-1, 10**6)
 commits = st.builds(Commit, texts, texts, texts, urls)
-all_ships = st.builds(Ships, texts, numbers, numbers, st.lists(commits, max_size=7).map(tuple))
+changelogs = st.builds(Changelog, texts, numbers, numbers, st.lists(commits, max_size=7).map(tuple))
 tellings = st.builds(
     DeploymentNotice,
     deployment_id=st.integers(1, 2**63),
@@ -64,7 +64,7 @@ tellings = st.builds(
     run_url=urls,
     tool=texts,
     environment_url=urls,
-    changelog=st.none() | all_ships,
+    changelog=st.none() | changelogs,
     previous_sha=texts,
     origin=st.sampled_from(["", "retry", "rollback", "else"]),
     origin_url=urls,
@@ -106,7 +106,7 @@ LONGEST = replace(
     run_url=_LONGEST * 2,
     tool=_GROWING,
     environment_url=_LONGEST * 2,
-    changelog=Ships(
+    changelog=Changelog(
         "&" + "t" * 38,
         10**9,
         10**9,
@@ -174,7 +174,7 @@ def _units_in_all(message: BlockMessage) -> int:
 
 
 def test_three_hundred_commits_fit_with_titles_of_ten_thousand() -> None:
-    told = replace(RUNNING, changelog=ships(300, *["🚀" * 10_000] * 300))
+    told = replace(RUNNING, changelog=a_changelog(300, *["🚀" * 10_000] * 300))
     message = main_message(told)
     assert faults_of(documents(message)) == []
     assert "and 295 more" in mrkdwn_of(message)[2]["text"]

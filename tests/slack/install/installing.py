@@ -112,11 +112,11 @@ def link(world: World) -> str:
 def installed(world: World) -> dict[str, str]:
     """Team -> its token, as it is stored."""
     cipher = Cipher(world.setup.secret_keys)
-    rows = world.rows("select team, token from slack_installations where trouble = ''")
+    rows = world.rows("select team, token from slack_installations where error = ''")
     return {row["team"]: cipher.open(row["token"]) for row in rows}
 
 
 def forget_about_time(world: World) -> None:
     """All that waits to be used is too old from now on."""
     with psycopg.connect(world.store_url) as connection:
-        connection.execute("update slack_states set expires_at = now() - interval '1 second'")
+        connection.execute("update oauth_states set expires_at = now() - interval '1 second'")

@@ -24,7 +24,7 @@ async def test_a_person_who_says_no_is_told_how_to_say_yes(store_url: str, tmp_p
         assert AGAIN in refused.text
         assert (await person.get(back)).status == 403  # and the state is used up
         assert installed(world) == {}
-        assert world.rows("select * from slack_states") == []
+        assert world.rows("select * from oauth_states") == []
 
 
 async def test_what_slack_says_no_to_has_a_remedy(
@@ -143,12 +143,12 @@ def person_state(url: str) -> str:
 async def test_a_store_that_is_away_is_said(store_url: str, tmp_path: Path) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
         url, back = link(world), await person.allowed(world)
-        _rename(world, "slack_states", "away")
+        _rename(world, "oauth_states", "away")
         for page in (await person.get(url), await person.get(back)):
             assert page.status == 503
             assert "Its store does not answer" in page.text
             assert page.headers["Retry-After"]
-        _rename(world, "away", "slack_states")
+        _rename(world, "away", "oauth_states")
         _rename(world, "slack_installations", "away")
         page = await person.get(back)
         assert (page.status, AGAIN in page.text) == (503, True)

@@ -12,7 +12,7 @@ from sandbox.slack import model
 from webhook.config.destinations import Target, targets_of
 from webhook.config.load import Environment
 from webhook.config.routing import holds, route
-from webhook.deployments.changelog import Commit, Ships
+from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
 from webhook.engine.notice import build_notice, notice_entry
@@ -212,7 +212,7 @@ def _sample(environment: Environment, repo: str, setup: Setup) -> DeploymentNoti
         run_url="",
         tool=TITLES.get(environment.handler, environment.handler),
         environment_url="",
-        changelog=Ships(_BEFORE, 14, 0, commits),
+        changelog=Changelog(_BEFORE, 14, 0, commits),
         previous_sha=_BEFORE,
         origin="",
         origin_url="",

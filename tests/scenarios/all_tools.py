@@ -1,4 +1,4 @@
-"""A relay with every tool, for the tests of several modules."""
+"""A relay with every tool, for several test files."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ envs:
 
 
 @contextlib.asynccontextmanager
-async def at_work(
+async def relay_with_tools(
     store_url: str,
     folder: Path,
     *,
