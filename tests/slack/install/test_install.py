@@ -39,7 +39,7 @@ async def test_a_link_a_button_and_a_yes_install_it(
         [state] = query["state"]
         assert len(state) >= 43
 
-        page = await person.get(await world.slack.person_says(asked.location, "allow"))
+        page = await person.get(await world.slack.authorize_app(asked.location, "allow"))
         assert page.status == 200, page.text
         assert "Installed in Acme" in page.text
         assert "/invite @relay" in page.text
@@ -208,7 +208,7 @@ async def test_whoever_wants_to_know_of_it_hears_of_it_in_the_same_transaction(
             for status, kept in ((503, 0), (200, 1)):
                 key = (await person.get(link(world))).key()
                 asked = client.post("/slack/install", data={"key": key})
-                back = await world.slack.person_says(asked.headers["Location"], "allow")
+                back = await world.slack.authorize_app(asked.headers["Location"], "allow")
                 page = await asyncio.to_thread(client.get, back.removeprefix(world.url))
                 assert page.status_code == status
                 assert len(installed(world)) == kept
