@@ -5,8 +5,8 @@ from pathlib import Path
 
 import aiohttp
 
-from sandbox.demo.screen import render
 from sandbox.sandbox import REPOSITORY
+from sandbox.slack.screen import render
 from tests.world import DEPLOY_YML, World, live
 
 

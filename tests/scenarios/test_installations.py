@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sandbox.demo.screen import render
+from sandbox.slack.screen import render
 from tests.world import World, live, until
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from sandbox.demo.screen import render
 from sandbox.discord import Discord, Message
 from sandbox.event_receiver import EventReceiver
 from sandbox.faults import Fault
+from sandbox.slack.screen import render
 from tests.world import World, live, until
 
 DEPLOY_YML = """
@@ -95,7 +95,7 @@ async def test_all_hear_the_same_of_a_deployment(everywhere: Everywhere) -> None
     assert set(everywhere.receiver.arrivals.values()) == {1}
     assert everywhere.posted("oncall") == []
     page = await everywhere.page(deployment.id)
-    for sent in ("told in #deploys", "told in Discord (11", "told in Webhook (127.0.0.1#"):
+    for sent in ("sent to #deploys", "sent to Discord (11", "sent to Webhook (127.0.0.1#"):
         assert page.count(sent) == 1
 
 
@@ -195,7 +195,7 @@ async def test_the_page_says_what_discord_refuses_and_not_its_url(everywhere: Ev
     token, hook.token = hook.token, "another"
     deployment = await everywhere.world.deployed()
     page = await everywhere.page(deployment.id)
-    assert "Discord was not told" in page
+    assert "Discord: not sent to" in page
     assert "the webhook&#39;s URL is not right" in page
     assert token not in page
     assert len(everywhere.world.messages()) == 1

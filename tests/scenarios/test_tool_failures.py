@@ -19,7 +19,7 @@ from webhook.security.report_tokens import ReportTokens
 # Those that have a server of their own.
 REMOTE = [name for name in ENVIRONMENTS if name != "github-actions"]
 UNDER_WAY = "select 1 from deployments where run is not null"
-HTML = Fault(answer=200, headers={"Content-Type": "text/html"}, body="<h1>Sign in</h1>")
+HTML = Fault(status_code=200, headers={"Content-Type": "text/html"}, body="<h1>Sign in</h1>")
 
 
 async def deploy_all(world: World, tools: Tools) -> dict[str, Deployment]:

@@ -6,9 +6,10 @@ from handlers import durations
 from handlers.contract import Run, State
 from webhook.deployments.phases import LONGEST_WORDS, Phase, follows, shorten
 from webhook.engine.services import Services
+from webhook.errors import Conflict
 from webhook.store import actions, deployments, timeline
 from webhook.store.database import Async
-from webhook.store.deployments import Conflict, DeploymentRow
+from webhook.store.deployments import DeploymentRow
 
 _WAITING = "Waiting: "
 LONGEST_URL = 2000
