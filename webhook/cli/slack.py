@@ -9,12 +9,13 @@ import click
 
 from webhook import startup
 from webhook.cli.setup import migrated_store
-from webhook.deployments.phases import Phase, shorten
+from webhook.deployments.phases import Phase
 from webhook.errors import UserError
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.store import actions, slack_installations
 from webhook.store.actions import Action
 from webhook.store.slack_installations import Installation
+from webhook.text import one_line
 
 STATES = [phase.value for phase in Phase if phase is not Phase.SEEN]
 
@@ -145,7 +146,7 @@ def _line(action: Action) -> str:
     made = f" -> deployment {action.made}" if action.made else ""
     line = f"{action.at:%Y-%m-%d %H:%M:%S} {who} {action.kind} {action.repo} {what}{made}"
     # Parts of it come from outside and must not control the terminal.
-    return shorten(f"{line} {action.outcome}: {action.words}", 1000)
+    return one_line(f"{line} {action.outcome}: {action.words}", 1000)
 
 
 def _can_decrypt(cipher: Cipher, installation: Installation) -> bool:
