@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from webhook.deployments.phases import shorten
 from webhook.notifiers import title_of
 from webhook.store.outbox import Entry
+from webhook.text import one_line
 
 LONGEST_LINE = 1000
 _SENT = {
@@ -23,8 +23,8 @@ def message_notes(messages: Iterable[Entry]) -> Iterator[tuple[str, str]]:
 
 
 def _note(message: Entry) -> tuple[str, str]:
-    title, place = title_of(shorten(message.destination, LONGEST_LINE))
-    error = shorten(message.error, LONGEST_LINE)
+    title, place = title_of(one_line(message.destination, LONGEST_LINE))
+    error = one_line(message.error, LONGEST_LINE)
     if not error:
         if message.over:
             return "good", _SENT[message.purpose].format(place=place)
