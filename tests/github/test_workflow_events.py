@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from tests.github.test_events import deployment_body, json_values, parsed, refusal
 from webhook.deployments.models import Repository
-from webhook.errors import NotAnEvent
+from webhook.errors import UserError
 from webhook.github.events import Ignored, WorkflowJobMoved, WorkflowMoved, parse
 
 Body = dict[str, Any]
@@ -83,5 +83,5 @@ def test_actions_that_nobody_knows_are_ignored(event: str, body: bytes) -> None:
 def test_odd_json_is_an_event_or_refused_in_words(value: Any) -> None:
     body = {"action": "completed", "workflow_run": value, "workflow_job": value, **ABOUT}
     for event in ("workflow_run", "workflow_job"):
-        with suppress(NotAnEvent):
+        with suppress(UserError):
             parsed(event, body)

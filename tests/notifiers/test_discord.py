@@ -178,9 +178,9 @@ async def test_a_message_that_is_not_there_any_more_is_gone(
         (Server.rate_limit(1.5), 1.5),
         (Server.rate_limit(0.001), http.SHORTEST_WAIT),
         (Server.rate_limit(1e9), http.LONGEST_WAIT),
-        (Fault(answer=429, headers={"Retry-After": "7"}, body="<html>"), 7),
-        (Fault(answer=429, headers={"Retry-After": "soon"}, body=[]), http.USUAL_WAIT),
-        (Fault(answer=429), http.USUAL_WAIT),
+        (Fault(status_code=429, headers={"Retry-After": "7"}, body="<html>"), 7),
+        (Fault(status_code=429, headers={"Retry-After": "soon"}, body=[]), http.USUAL_WAIT),
+        (Fault(status_code=429), http.USUAL_WAIT),
     ],
 )
 @pytest.mark.parametrize("method", ["send", "edit"])
@@ -221,8 +221,8 @@ async def test_discords_own_limit_is_heeded(url: str, context: NotifierContext) 
         Fault.drop_after(),
         Fault.drop_before(),
         Fault.hang(TIMEOUT + 1),
-        Fault(answer=200, body={}),
-        Fault(answer=200, body="<html>"),
+        Fault(status_code=200, body={}),
+        Fault(status_code=200, body="<html>"),
     ],
 )
 async def test_without_a_clear_answer_it_may_have_been_posted(
@@ -261,7 +261,7 @@ async def test_a_refusal_has_a_remedy_and_not_the_url(
 
 
 async def test_a_redirect_is_not_followed(server: Server, discord: Discord) -> None:
-    away = Fault(answer=307, headers={"Location": "http://127.0.0.1:9/"}, body={})
+    away = Fault(status_code=307, headers={"Location": "http://127.0.0.1:9/"}, body={})
     server.faults.add(POST, away)
     with pytest.raises(Rejected, match="HTTP 307"):
         await discord.send(message(RUNNING), "7:main")

@@ -10,7 +10,7 @@ from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import transitions
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
-from webhook.errors import NotAnEvent
+from webhook.errors import UserError
 from webhook.github import events
 from webhook.github.events import (
     DeploymentAsked,
@@ -66,8 +66,8 @@ async def _understand(
 ) -> tuple[Outcome, str, int | None]:
     try:
         event = events.parse(delivery.event, delivery.body)
-    except NotAnEvent as fault:
-        return "failed", str(fault), None
+    except UserError as error:
+        return "failed", str(error), None
     return await _act(services, connection, event, delivery.guid)
 
 

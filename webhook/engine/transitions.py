@@ -6,9 +6,10 @@ from handlers import durations
 from handlers.contract import Run, State
 from webhook.deployments.phases import Phase, follows
 from webhook.engine.services import Services
+from webhook.errors import Conflict
 from webhook.store import actions, deployments, timeline
 from webhook.store.database import Async
-from webhook.store.deployments import Conflict, DeploymentRow
+from webhook.store.deployments import DeploymentRow
 from webhook.text import LONGEST_KEPT, one_line
 
 _WAITING = "Waiting: "

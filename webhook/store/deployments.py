@@ -13,12 +13,8 @@ from handlers.contract import Run, State
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.models import GitHubDeployment, Repository, is_production
 from webhook.deployments.phases import Phase
-from webhook.errors import RelayError
+from webhook.errors import Conflict
 from webhook.store.database import Async, Sync
-
-
-class Conflict(RelayError):
-    """Somebody else changed the row since it was read: read it again and decide again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.demo.screen import mrkdwn
+from sandbox.slack.screen import mrkdwn
 from tests.slack.notices import RUNNING, a_changelog, mrkdwn_of, read, step
 from webhook.slack.blocks.message import alert, main_message, thread_reply
 from webhook.slack.blocks.mrkdwn import escape, mention, plain, units, web_url

@@ -78,7 +78,7 @@ class Browser:
     async def allowed(self, world: World, workspace: Workspace | None = None) -> str:
         """Where Slack leads back to after "Allow"."""
         page = await self.press(link(world))
-        url: str = await world.slack.person_says(page.location, "allow", workspace=workspace)
+        url: str = await world.slack.authorize_app(page.location, "allow", workspace=workspace)
         return url
 
     async def install(self, world: World, workspace: Workspace | None = None) -> Page:

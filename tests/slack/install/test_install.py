@@ -10,9 +10,9 @@ from flask import Flask
 
 from tests.slack.install.installing import browser, forget_about_time, installable, installed, link
 from tests.web.viewing import LINKS, Seen
+from webhook.http import serve
 from webhook.security.cipher import Cipher
-from webhook.slack.install.pages import form_action
-from webhook.slack.install.views import blueprint
+from webhook.slack.install.views import ERRORS, blueprint, form_action
 from webhook.store import slack_installations
 from webhook.store.database import Sync, connect, sync_pool
 from webhook.web.pages import views
@@ -39,7 +39,7 @@ async def test_a_link_a_button_and_a_yes_install_it(
         [state] = query["state"]
         assert len(state) >= 43
 
-        page = await person.get(await world.slack.person_says(asked.location, "allow"))
+        page = await person.get(await world.slack.authorize_app(asked.location, "allow"))
         assert page.status == 200, page.text
         assert "Installed in Acme" in page.text
         assert "/invite @relay" in page.text
@@ -200,16 +200,15 @@ async def test_whoever_wants_to_know_of_it_hears_of_it_in_the_same_transaction(
         setup = world.setup
         with sync_pool(store_url, 2) as pool:
             app = Flask("tests", static_folder=None)
-            app.register_blueprint(views.blueprint(pool, LINKS))
+            serve(app, views.blueprint(pool, LINKS), views.ERRORS)
             cipher = Cipher(setup.secret_keys)
-            app.register_blueprint(
-                blueprint(pool, setup.settings, setup.config, cipher, on_install)
-            )
+            install = blueprint(pool, setup.settings, setup.config, cipher, on_install)
+            serve(app, install, ERRORS)
             client = app.test_client()
             for status, kept in ((503, 0), (200, 1)):
                 key = (await person.get(link(world))).key()
                 asked = client.post("/slack/install", data={"key": key})
-                back = await world.slack.person_says(asked.headers["Location"], "allow")
+                back = await world.slack.authorize_app(asked.headers["Location"], "allow")
                 page = await asyncio.to_thread(client.get, back.removeprefix(world.url))
                 assert page.status_code == status
                 assert len(installed(world)) == kept
