@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from webhook.store.embedded import EmbeddedPostgres
-from webhook.store.migrate import migrate
+from webhook.store.schema import migrate
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("relay", deadline=None)
