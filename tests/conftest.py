@@ -1,8 +1,9 @@
 """A real PostgreSQL for all tests, and a fresh database for each that asks for one."""
 
 import itertools
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import psycopg
@@ -12,11 +13,41 @@ from hypothesis import settings
 from webhook.store.embedded import EmbeddedPostgres
 from webhook.store.migrate import migrate
 
+CHAOS = Path(__file__).parent / "chaos"
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("relay", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=20)  # script/test --quick
 settings.load_profile("relay")
 
 _numbers = itertools.count()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(CHAOS):
+            item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _forbid_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _forbid_skip(report)
+    return report
+
+
+def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """In CI there is everything that a test needs."""
+    if os.environ.get("CI") and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"
 
 
 @pytest.fixture(scope="session")
