@@ -144,8 +144,8 @@ class World:
     def delivery_outcomes(self) -> dict[str, list[str]]:
         """Outcome -> what is recorded of each delivery that ended so."""
         found: dict[str, list[str]] = {}
-        for row in self.rows("select outcome, note from deliveries order by id"):
-            found.setdefault(row["outcome"], []).append(row["note"])
+        for row in self.rows("select outcome, reason from deliveries order by id"):
+            found.setdefault(row["outcome"], []).append(row["reason"])
         return found
 
     async def begin_slow(self, gate: Path) -> Deployment:

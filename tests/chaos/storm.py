@@ -63,7 +63,7 @@ class Storm:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.sandbox.github.limits.an_hour = 1_000_000
+        self.sandbox.github.rate_limits.per_hour = 1_000_000
         self.sandbox.github.auth.token_life = timedelta(minutes=10)
         # Without a workflow of its own it takes part as what starts by itself, and is left alone.
         self.tools = Tools(self.sandbox, TOOLS | {"review": "github-actions"}, takes=0.6)
@@ -105,11 +105,11 @@ class Storm:
             Fault.status(502),
             Fault.rate_limited(1),
         ]
-        self.sandbox.github.faults.randomly("POST *statuses", unclear, 0.05, self.seed)
-        self.sandbox.slack.faults.randomly("POST /chat.*", unclear, 0.05, self.seed)
+        self.sandbox.github.faults.add_random("POST *statuses", unclear, 0.05, self.seed)
+        self.sandbox.slack.faults.add_random("POST /chat.*", unclear, 0.05, self.seed)
         for server in self.tools.servers.values():
             if server is not self.sandbox.github:
-                server.faults.randomly(
+                server.faults.add_random(
                     "*", [*unclear, Fault.status(502, acts=True)], 0.05, self.seed
                 )
 

@@ -161,7 +161,7 @@ async def test_a_running_command_survives_a_second_server_and_a_restart_of_every
         line["event"] for line in about
     }
     assert all(line["delivery"] and line["environment"] and line["deployment"] for line in about)
-    no_secret_in(log.read_text(), [variables["GITPLOY_SLACK_BOT_TOKEN"], sandbox.person.token])
+    no_secret_in(log.read_text(), [variables["GITPLOY_SLACK_BOT_TOKEN"], sandbox.user.token])
 
 
 async def test_nothing_is_lost_or_done_twice_while_everything_is_killed() -> None:

@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
+from sandbox.slack.screen import render
 from tests.world import live
 
 DEPLOY_YML = """
@@ -37,7 +37,7 @@ async def test_no_end_is_lost_and_nothing_is_posted_twice(store_url: str, tmp_pa
             Fault.drop_after(),
             Fault.slack("internal_error"),
         ]
-        world.slack.faults.randomly("POST /chat.*", failures, 0.02, seed=4)
+        world.slack.faults.add_random("POST /chat.*", failures, 0.02, seed=4)
         ends = {}
         for number in range(DEPLOYMENTS):
             # GitHub Actions deploys them, and reports the result: nothing is run here.

@@ -48,7 +48,7 @@ async def relay_with_tools(
 ) -> AsyncIterator[tuple[World, Tools]]:
     """`takes`: seconds of a deployment in each tool; `timeout` as in deploy.yml, of each.
     `answers`: octocat can answer in Slack, where that is the first user."""
-    sandbox = Sandbox(answers=answers)
+    sandbox = Sandbox(interactive=answers)
     octocat = sandbox.slack.add_user("octocat")
     tools = Tools(sandbox, {n: handler for handler, n in ENVIRONMENTS.items()}, takes=takes)
     async with tools:

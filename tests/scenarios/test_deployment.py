@@ -5,8 +5,8 @@ from pathlib import Path
 
 import aiohttp
 
-from sandbox.demo.screen import render
 from sandbox.sandbox import REPOSITORY
+from sandbox.slack.screen import render
 from tests.world import DEPLOY_YML, World, live
 
 
@@ -74,7 +74,7 @@ async def test_a_status_by_a_person_ends_a_deployment_and_later_ones_are_only_re
     await world.github.wait_for(deployment.id, "in_progress")
     await world.github.create_status(deployment.id, "failure", description="seen in the logs")
     row = await world.phase(deployment.id, "failure")
-    assert row["words"] == "seen in the logs"
+    assert row["status_description"] == "seen in the logs"
     await world.github.create_status(deployment.id, "in_progress", description="late")
     await world.github.create_status(deployment.id, "success", description="even later")
     gate.touch()

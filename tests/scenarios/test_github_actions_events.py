@@ -44,7 +44,7 @@ SOON = (
 async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
     async with live(store_url, tmp_path, DEPLOY_YML) as world:
         actions = world.github.actions
-        actions.runs.held = True
+        actions.runs.paused = True
         actions.add_workflow(
             REPOSITORY, run_name="Deploy ${{ github.event.deployment.environment }}"
         )
@@ -69,7 +69,7 @@ async def under_way(world: World, environment: str) -> tuple[Deployment, Workflo
             return bool(connection.execute(BEGAN_EARLIER, [deployment.id]).fetchone()) or None
 
     await until(moved_back)
-    [run] = [run for run in runs.every.values() if run.event == event]
+    [run] = [run for run in runs.by_id.values() if run.event == event]
     await until(lambda: world.rows(NEXT_POLL_IS_FAR, deployment.id) or None)
     await world.github.settled()
     await until(lambda: not world.rows(SOON) or None)  # the events of its beginning are past
@@ -116,7 +116,7 @@ async def test_events_of_other_runs_of_the_same_commit_are_ignored(
     store_url: str, tmp_path: Path
 ) -> None:
     async with relay_with_tools(store_url, tmp_path) as (world, tools):
-        tools.actions.runs.held = True
+        tools.actions.runs.paused = True
         deployment = await world.deploy(ENVIRONMENTS["github-actions"], ref="v1")
         await world.phase(deployment.id, "queued", "in_progress")
         about = world.github.events.about(deployment.repository, deployment.creator)

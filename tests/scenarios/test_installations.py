@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sandbox.demo.screen import render
+from sandbox.slack.screen import render
 from tests.world import World, live, until
 
 
@@ -27,7 +27,7 @@ async def test_an_unknown_installation_is_an_error_and_nothing_runs(
         world.github.world.installations.clear()
         world.start_worker()
         row = await world.phase(deployment.id, "error")
-        assert "does not know installation" in row["words"]
+        assert "does not know installation" in row["status_description"]
         assert row["run"] is None
 
 
@@ -41,7 +41,7 @@ async def test_a_suspended_installation_gets_its_statuses_once_it_is_back(
         installation.suspended = True
         world.start_worker()
         row = await world.phase(deployment.id, "error")
-        assert "suspended" in row["words"]
+        assert "suspended" in row["status_description"]
         waiting = "select 1 from outbox where kind = 'status' and state = 'waiting' and error <> ''"
         await until(lambda: world.rows(waiting) or None)
         installation.suspended = False

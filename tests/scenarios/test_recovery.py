@@ -45,7 +45,7 @@ async def test_a_deployment_without_a_job_gets_one(idle_world: World, tmp_path: 
     deployment = await world.begin_slow(gate)
     await world.stop_workers()
     world.execute("delete from procrastinate_jobs")
-    world.execute("update deployments set asked_at = now() - interval '2 minutes'")
+    world.execute("update deployments set requested_at = now() - interval '2 minutes'")
     gate.touch()
     world.start_worker()
     await world.github.wait_for(deployment.id, "success", within=20)
@@ -80,11 +80,11 @@ async def test_a_run_of_a_machine_that_is_gone_is_lost_and_not_started_again(
     gate = tmp_path / "gate"
     deployment = await world.begin_slow(gate)
     await world.stop_workers()
-    world.execute("update places set seen_at = now() - interval '2 minutes'")
+    world.execute("update machines set seen_at = now() - interval '2 minutes'")
     world.execute(
-        "insert into places (place, since) values ('another disk', now() - interval '5 min')"
+        "insert into machines (id, since) values ('another disk', now() - interval '5 min')"
     )
-    world.setup = replace(world.setup, place="another disk")
+    world.setup = replace(world.setup, machine_id="another disk")
     world.start_worker()
     status = await world.github.wait_for(deployment.id, "error", within=20)
     assert status.description.startswith("lost: the machine that ran it is gone")
@@ -105,9 +105,9 @@ async def test_workers_on_two_machines_leave_each_other_their_runs(
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     settings = world.setup.settings.model_copy(update={"data_dir": folder})
-    world.setup = replace(world.setup, place="elsewhere", settings=settings)
+    world.setup = replace(world.setup, machine_id="elsewhere", settings=settings)
     world.start_worker()
-    await until(lambda: world.rows("select 1 from places where place = 'elsewhere'") or None)
+    await until(lambda: world.rows("select 1 from machines where id = 'elsewhere'") or None)
     # While both watch all of them, whichever has a free slot takes another one.
     another = await world.deploy("production")
     await world.github.wait_for(another.id, "success", within=40)

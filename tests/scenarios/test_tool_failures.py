@@ -19,7 +19,7 @@ from webhook.security.report_tokens import ReportTokens
 # Those that have a server of their own.
 REMOTE = [name for name in ENVIRONMENTS if name != "github-actions"]
 UNDER_WAY = "select 1 from deployments where run is not null"
-HTML = Fault(answer=200, headers={"Content-Type": "text/html"}, body="<h1>Sign in</h1>")
+HTML = Fault(status_code=200, headers={"Content-Type": "text/html"}, body="<h1>Sign in</h1>")
 
 
 async def deploy_all(world: World, tools: Tools) -> dict[str, Deployment]:
@@ -114,7 +114,7 @@ async def test_a_run_goes_on_when_its_tool_is_back(store_url: str, tmp_path: Pat
         await until(lambda: tools.started("drone") or None)
         await world.phase(deployment.id, "in_progress", "queued")
         await tools.drone.stop()
-        errors = "select tool_trouble from deployments where tool_trouble <> ''"
+        errors = "select tool_error from deployments where tool_error <> ''"
         await until(lambda: world.rows(errors) or None)
         url = world.github.statuses(deployment.id)[0].log_url
         async with aiohttp.ClientSession() as session, session.get(url) as page:
@@ -235,4 +235,4 @@ async def test_drones_build_of_the_commit_is_waited_for_and_promoted_once(
         await world.github.wait_for(deployment.id, "success", within=30)
         assert tools.started("drone") == 1
         assert written().count(waiting) == 1
-        assert world.rows("select 1 from deployments where tool_trouble <> ''") == []
+        assert world.rows("select 1 from deployments where tool_error <> ''") == []

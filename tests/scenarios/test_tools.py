@@ -30,7 +30,7 @@ STARTS = {
 STARTED = ENVIRONMENTS | {"github-actions": DISPATCHED}
 # It has acted before anybody hears of it, but Drone acts late: longer after the call than another
 # worker takes to go on with a dead one's work.
-ACTS_AT_ONCE, ACTS_LATE = Fault.hang_after(60), Fault(wait=6, acts=True)
+ACTS_AT_ONCE, ACTS_LATE = Fault.hang_after(60), Fault(delay=6, acts=True)
 
 
 def test_every_handler_is_covered_here() -> None:
@@ -42,7 +42,7 @@ async def test_each_environment_has_its_own_tool_and_all_work_at_once(
 ) -> None:
     async with relay_with_tools(store_url, tmp_path, workers=2) as (world, tools):
         # Or the workflow writes that it runs before the relay has written that it is queued.
-        tools.actions.runs.pace = 2
+        tools.actions.runs.delay = 2
         asked = []
         for ref in ("v1", "v2"):
             tools.build(ref)
@@ -82,7 +82,7 @@ def asked_for(tools: Tools, name: str) -> int:
             return len(tools.drone.called("POST", "/promote"))
         case "github-actions":
             return sum(
-                run.event == "workflow_dispatch" for run in tools.actions.runs.every.values()
+                run.event == "workflow_dispatch" for run in tools.actions.runs.by_id.values()
             )
     return tools.started(name)
 
@@ -142,7 +142,7 @@ async def test_a_kill_between_the_tools_response_and_our_record_starts_nothing_t
         assert {name: asked_for(tools, name) for name in STARTS} == every
         [promoted] = tools.drone.called("POST", "/promote")
         looked_up = tools.drone.called("GET", "/builds")
-        assert looked_up[lookups].time < promoted.time + ACTS_LATE.wait, (
+        assert looked_up[lookups].time < promoted.time + ACTS_LATE.delay, (
             "too late to prove anything"
         )
         assert tools.started("drone") == 1

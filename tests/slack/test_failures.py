@@ -7,10 +7,10 @@ from time import monotonic
 import aiohttp
 import pytest
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
 from sandbox.slack.model import Channel, Message
+from sandbox.slack.screen import render
 from tests.world import DEPLOY_YML, World, live
 
 POST = "POST /chat.postMessage"
@@ -95,7 +95,7 @@ def _much_is_said(world: World) -> Callable[[Channel, Message], None]:
     def talk(channel: Channel, message: Message) -> None:
         if message.user != "U0HUMAN" and len(channel.messages) == 1:
             for number in range(250):
-                world.slack.say(channel.id, f"Something else, {number}")
+                world.slack.add_message(channel.id, f"Something else, {number}")
 
     return talk
 
@@ -142,7 +142,7 @@ async def test_a_channel_that_cannot_be_posted_to_is_named_on_the_page(
 
 @pytest.mark.parametrize("trouble", ["token_revoked", "account_inactive", "invalid_auth"])
 async def test_a_dead_token_does_not_stop_deployments(world: World, trouble: str) -> None:
-    world.slack.trouble = trouble
+    world.slack.auth_error = trouble
     deployment = await world.deployed()
     assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
     assert trouble in await page(world, deployment.id)

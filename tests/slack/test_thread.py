@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY, Sandbox
+from sandbox.slack.screen import render
 from tests.world import World, live, until
 
 DEPLOY_YML = """
@@ -131,7 +131,7 @@ async def test_who_asked_is_found_by_the_e_mail_that_both_know(
 ) -> None:
     sandbox = Sandbox()
     users = sandbox.github.world.users
-    users[sandbox.person.token] = replace(sandbox.person, email="octocat@acme.example")
+    users[sandbox.user.token] = replace(sandbox.user, email="octocat@acme.example")
     octocat = sandbox.slack.add_user("cat", email="octocat@acme.example")
     sandbox.slack.scopes |= {"users:read", "users:read.email"}
     deploy_yml = DEPLOY_YML.replace("slack_users: {octocat: U0OCTO}", "")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import psycopg
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
+from sandbox.slack.screen import render
 from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
 from tests.slack.actions.test_cancel import cancel, words
 from tests.slack.install.installing import browser
@@ -62,10 +62,10 @@ async def test_a_lost_answer_is_not_forgotten_over_other_trouble(
         world.slack.faults.add(POST, Fault.drop_after())
         await world.deploy(workflow_run={})
         await until(lambda: world.messages() or None)
-        world.slack.trouble = "account_inactive"
+        world.slack.auth_error = "account_inactive"
         refused = "select 1 from outbox where starts_with(error, 'Slack says')"
         await until(lambda: world.rows(refused) or None)
-        world.slack.trouble = ""
+        world.slack.auth_error = ""
         await restarted(world, tmp_path, text)
         await hurry(world)
         await until(lambda: not world.rows(refused) or None)
@@ -90,7 +90,7 @@ async def test_after_a_day_of_refusals_nothing_is_tried_any_more(
 async def test_another_channel_hears_nothing_of_what_is_over(
     store_url: str, tmp_path: Path
 ) -> None:
-    sandbox = Sandbox(answers=True)
+    sandbox = Sandbox(interactive=True)
     sandbox.slack.add_channel("releases")
     text = deploy_yml("#releases", ', failures: "#oncall"')
     async with live(store_url, tmp_path, deploy_yml("#deploys"), sandbox=sandbox) as world:
@@ -137,13 +137,13 @@ async def test_a_token_that_expired_early_is_refreshed(store_url: str, tmp_path:
             token.expires = time.time() - 1
         await world.deployed()
         assert len(world.messages()) == 2
-        assert world.rows("select 1 from slack_installations where trouble <> ''") == []
+        assert world.rows("select 1 from slack_installations where error <> ''") == []
 
 
 async def test_the_end_of_one_workspace_does_not_silence_the_other(
     store_url: str, tmp_path: Path
 ) -> None:
-    sandbox = Sandbox(oauth=True, answers=True)
+    sandbox = Sandbox(oauth=True, interactive=True)
     other = sandbox.slack.add_workspace("Other")
     other.add_channel("deploys")
     text = deploy_yml("#deploys")

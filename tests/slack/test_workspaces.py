@@ -4,8 +4,8 @@ from pathlib import Path
 
 import aiohttp
 
-from sandbox.demo.screen import render
 from sandbox.sandbox import Sandbox
+from sandbox.slack.screen import render
 from tests.slack.install.installing import browser
 from tests.world import World, live, until
 from webhook.check import check
@@ -36,7 +36,7 @@ async def checked(world: World) -> str:
 async def test_a_workspace_is_told_what_it_missed_when_it_is_back(
     store_url: str, tmp_path: Path
 ) -> None:
-    sandbox = Sandbox(oauth=True, answers=True)
+    sandbox = Sandbox(oauth=True, interactive=True)
     async with live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox) as world:
         first = await world.deployed()
         assert world.messages() == []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from sandbox.demo.screen import render
+from sandbox.slack.screen import render
 from tests.status_api.reporting import Tool, at_work, shared_world
 from tests.world import World, until
 

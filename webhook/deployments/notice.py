@@ -8,7 +8,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from handlers import durations
-from webhook.deployments.changelog import MOST_COMMITS, Commit, Ships
+from webhook.deployments.changelog import MOST_COMMITS, Changelog, Commit
 from webhook.deployments.labels import Label, entry_label, phase_label
 from webhook.deployments.phases import Phase
 
@@ -57,7 +57,7 @@ class DeploymentNotice:
     tool: str
     environment_url: str
     # None where nobody knows.
-    changelog: Ships | None
+    changelog: Changelog | None
     # The commit of the environment's last success before this one, "" if there was none.
     previous_sha: str
     # "retry", "rollback" or "", and the page of the deployment that it was made from.

@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from handlers import TITLES
-from webhook.deployments.changelog import Ships
+from webhook.deployments.changelog import Changelog
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
 from webhook.engine.services import Services, scope
@@ -29,7 +29,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         back = await deployments.success_of_another_commit(connection, row)
         offered = await _actions(services, connection, row, back)
     end = row.ended_at
-    start = row.started_at or row.asked_at
+    start = row.started_at or row.requested_at
     return DeploymentNotice(
         deployment_id=row.id,
         repo=row.repo,
@@ -42,7 +42,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         requested_by=_requested_by(row, made_by),
         phase=row.phase,
         changed_at=row.phase_at,
-        description=row.words,
+        description=row.status_description,
         held=held,
         started=row.run is not None,
         recovered=before in (Phase.FAILURE, Phase.ERROR) and row.phase is Phase.SUCCESS,
@@ -82,10 +82,10 @@ async def _actions(
     services: Services, connection: Async, row: DeploymentRow, back: DeploymentRow | None
 ) -> tuple[str, ...]:
     """What makes sense now; of older deployments, nothing but to end them."""
-    if not services.answers or row.asked_at is None:
+    if not services.answers or row.requested_at is None:
         return ()
     if row.ended_at is None:
-        return () if row.watched or row.cancel_asked_by else ("cancel",)
+        return () if row.watched or row.cancel_requested_by else ("cancel",)
     if row.watched or not await deployments.is_newest(connection, row):
         return ()
     retry = ("retry",) if row.phase in (Phase.FAILURE, Phase.ERROR) else ()
@@ -94,12 +94,12 @@ async def _actions(
 
 async def _changelog(
     services: Services, row: DeploymentRow, last: DeploymentRow | None
-) -> Ships | None:
+) -> Changelog | None:
     """Asked of GitHub once; a message does not wait for it for long."""
     if last is None or last.sha == row.sha:
         return None
-    if row.ships and row.ships["since"] == last.sha:
-        return Ships.from_json(row.ships) if "total" in row.ships else None
+    if row.changelog and row.changelog["since"] == last.sha:
+        return Changelog.from_json(row.changelog) if "total" in row.changelog else None
     caches = services.caches
     if caches.comparing.locked() or row.repo in caches.unknown_changelogs:
         return None
@@ -117,5 +117,5 @@ async def _changelog(
     except Rejected as refused:
         log.info("GitHub does not say what ships", words=str(refused))
     async with services.pool.connection() as connection:
-        await deployments.keep_ships(connection, row.id, last.sha, found)
+        await deployments.save_changelog(connection, row.id, last.sha, found)
     return found

@@ -11,7 +11,7 @@ import structlog
 from webhook.deployments.phases import Phase, follows, shorten
 from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.services import Services, log_about, scope
-from webhook.errors import Forbidden, Invalid, Rejected, RetryAt, UnknownOutcome
+from webhook.errors import INVALID, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import Status
 from webhook.security.links import STEP_MARK
 from webhook.store import outbox, timeline
@@ -98,8 +98,8 @@ class StatusWrite(Write):
         )
         try:
             return await self._create(status)
-        except Invalid:
-            if not status.environment_url:
+        except Rejected as error:
+            if error.code != INVALID or not status.environment_url:
                 raise
         # The command or the tool named it; that the deployment ended matters more.
         log.warning("GitHub refuses the environment_url", environment_url=status.environment_url)

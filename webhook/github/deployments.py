@@ -55,7 +55,7 @@ class Wanted:
 
 async def create_deployment(github: GitHub, scope: Scope, wanted: Wanted) -> int:
     """Make it and return its id. `Rejected` where GitHub merged a branch instead (202), or sees a
-    conflict (409); `Invalid` where it does not know the ref (422)."""
+    conflict (409); with code `INVALID` where it does not know the ref (422)."""
     path = f"/repos/{scope.repo}/deployments"
     writing = scope.only(deployments="write")
     return await github.ask(writing, "POST", path, _made, wanted.as_request())

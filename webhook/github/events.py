@@ -2,7 +2,7 @@
 
 Source: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 Units: times are timezone-aware; every string can be stored by PostgreSQL (see `storable`).
-Errors: `NotAnEvent`, with the path that is missing or wrong. What the relay does not need may
+Errors: `UserError`, with the path that is missing or wrong. What the relay does not need may
 be missing, new or odd.
 """
 
@@ -22,7 +22,7 @@ from pydantic import (
     ValidationError,
 )
 
-from webhook.errors import NotAnEvent
+from webhook.errors import MALFORMED, UserError
 
 _URL = re.compile(r"https?://[^\s<>\"\x00-\x20]+", re.IGNORECASE)
 
@@ -192,7 +192,7 @@ def parse(event: str, body: bytes) -> Event:
     try:
         return _SHAPES[event].validate_python(content)
     except ValidationError as error:
-        raise NotAnEvent(f"not a '{event}' event: {_words(error)}") from None
+        raise UserError(f"not a '{event}' event: {_words(error)}", code=MALFORMED) from None
 
 
 _WORDS = {"missing": " is missing", "dataclass_type": " is not an object"}
@@ -212,11 +212,11 @@ def _read(body: bytes) -> dict[str, Any]:
             body.decode(), parse_int=_int, parse_float=_float, parse_constant=_refuse
         )
     except RecursionError:
-        raise NotAnEvent("the body is JSON nested too deeply") from None
+        raise UserError("the body is JSON nested too deeply", code=MALFORMED) from None
     except ValueError as error:
-        raise NotAnEvent("the body is not JSON in UTF-8") from error
+        raise UserError("the body is not JSON in UTF-8", code=MALFORMED) from error
     if not isinstance(content, dict):
-        raise NotAnEvent("the body is JSON, but not an object")
+        raise UserError("the body is JSON, but not an object", code=MALFORMED)
     return {key: storable(value) for key, value in content.items()}
 
 

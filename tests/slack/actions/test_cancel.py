@@ -6,11 +6,11 @@ from typing import Any
 
 import psutil
 
-from sandbox.demo.screen import render
 from sandbox.demo.tools import Tools
 from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.model import Message
+from sandbox.slack.screen import render
 from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
 from tests.world import DEPLOY_YML, World, live, until
 
@@ -102,7 +102,7 @@ async def _what_waits_never_begins(world: World, tools: Tools) -> None:
 
 
 async def test_a_command_is_killed(store_url: str, tmp_path: Path) -> None:
-    sandbox = Sandbox(answers=True)
+    sandbox = Sandbox(interactive=True)
     octocat = sandbox.slack.add_user("octocat")
     deploy_yml = f"slack_users: {{octocat: {octocat.id}}}\n{DEPLOY_YML}"
     async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:

@@ -16,6 +16,7 @@ from slack_sdk.signature import SignatureVerifier
 from werkzeug.test import TestResponse
 
 from tests.slack.actions.test_payloads import CONFIG, FIELDS, press
+from webhook.http import JSON_ERRORS, serve
 from webhook.settings import SlackSettings
 from webhook.slack.actions import http
 from webhook.slack.actions.intake import AnswerIntake
@@ -46,7 +47,7 @@ def door(store_url: str) -> Iterator[FlaskClient]:
 
 def served(settings: SlackSettings, intake: AnswerIntake, clock: Clock = utc_now) -> FlaskClient:
     app = Flask(__name__)
-    app.register_blueprint(http.blueprint(settings, intake, clock))
+    serve(app, http.blueprint(settings, intake, clock), JSON_ERRORS)
     return app.test_client()
 
 
@@ -228,16 +229,16 @@ def test_a_workspace_that_removes_the_app_is_not_used_any_more(
     )
     with connect(store_url) as connection:
         slack_installations.save(connection, new)
-    trouble = "select trouble from slack_installations"
+    error = "select error from slack_installations"
     late = event("app_uninstalled", time.time() - 3600)
     theirs = event("tokens_revoked", time.time() + 5, tokens={"oauth": ["U1"], "bot": []})
     for body in (late, theirs):  # of an installation before this one; somebody's own token
         assert send(door, EVENTS, body, content_type="application/json").status_code == 200
-        assert rows(store_url, trouble) == [{"trouble": ""}]
+        assert rows(store_url, error) == [{"error": ""}]
     gone = event("app_uninstalled", time.time() + 5)
     assert send(door, EVENTS, gone, content_type="application/json").status_code == 200
-    [row] = rows(store_url, trouble)
-    assert "removed from this workspace" in row["trouble"]
+    [row] = rows(store_url, error)
+    assert "removed from this workspace" in row["error"]
 
 
 def test_without_a_signing_secret_nothing_is_taken_and_it_is_said_why() -> None:

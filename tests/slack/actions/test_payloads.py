@@ -11,8 +11,9 @@ from hypothesis import strategies as some
 
 from handlers import HANDLERS
 from webhook.config import load as config
+from webhook.errors import MALFORMED, UserError
 from webhook.slack.actions.command import choices, commanded, escape, is_production, submitted
-from webhook.slack.actions.payloads import Asked, Odd, Reply, Said, Stopped, Who, happened, pressed
+from webhook.slack.actions.payloads import Asked, Reply, Said, Stopped, Who, happened, pressed
 
 DEPLOY_YML = """
 envs:
@@ -141,9 +142,10 @@ def test_a_button_that_only_leads_somewhere_is_seen() -> None:
     ],
     ids=str,
 )
-def test_what_slack_does_not_send_is_odd(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Odd):
+def test_what_slack_does_not_send_is_malformed(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError) as caught:
         pressed(press(**wrong))
+    assert caught.value.code == MALFORMED
 
 
 def test_the_end_of_a_workspaces_token_is_understood() -> None:

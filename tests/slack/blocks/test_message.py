@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from tests.slack.notices import BEFORE, GITHUB, PAGE, RUNNING, SHA, mrkdwn_of, read, ships, step
+from tests.slack.notices import (
+    BEFORE,
+    GITHUB,
+    PAGE,
+    RUNNING,
+    SHA,
+    a_changelog,
+    mrkdwn_of,
+    read,
+    step,
+)
 from webhook.deployments.phases import Phase
 from webhook.slack.blocks.message import alert, digest, main_message, thread_reply
 
@@ -54,7 +64,7 @@ def test_a_whole_message_reads_well() -> None:
     told = replace(
         FAILED,
         environment_url="https://acme.io",
-        changelog=ships(17, "Fix a race", "Add a health check"),
+        changelog=a_changelog(17, "Fix a race", "Add a health check"),
         actions=("rollback", "retry"),
     )
     assert read(main_message(told)) == [
@@ -71,7 +81,9 @@ def test_a_whole_message_reads_well() -> None:
 
 
 def test_everything_links_to_where_it_is() -> None:
-    told = replace(SUCCEEDED, environment_url="https://acme.io/?a=1&b=2", changelog=ships(3, "A"))
+    told = replace(
+        SUCCEEDED, environment_url="https://acme.io/?a=1&b=2", changelog=a_changelog(3, "A")
+    )
     text = "\n".join(text["text"] for text in mrkdwn_of(main_message(told)))
     compare = f"{GITHUB}/compare/{BEFORE}...{SHA}"
     for link in (
@@ -118,24 +130,24 @@ def test_it_says_what_is_deployed_by_whom_with_what(told: object, about: str) ->
             ["Nothing new: the same commit as the last success"],
         ),
         (
-            replace(SUCCEEDED, changelog=ships(1, "Fix it")),
+            replace(SUCCEEDED, changelog=a_changelog(1, "Fix it")),
             ["Ships 1 commit:", "• 1bc1234 Fix it — hubot"],
         ),
-        (replace(SUCCEEDED, changelog=ships(4)), ["Ships 4 commits"]),
+        (replace(SUCCEEDED, changelog=a_changelog(4)), ["Ships 4 commits"]),
         (
-            replace(SUCCEEDED, changelog=ships(300, *"abcde")),
+            replace(SUCCEEDED, changelog=a_changelog(300, *"abcde")),
             [
                 "Ships 300 commits:",
                 *(f"• {n}bc1234 {t} — hubot" for n, t in enumerate("abcde", 1)),
                 "and 295 more",
             ],
         ),
-        (replace(ROLLBACK, changelog=ships(0, behind=3)), ["Goes back 3 commits"]),
+        (replace(ROLLBACK, changelog=a_changelog(0, behind=3)), ["Goes back 3 commits"]),
         (
-            replace(SUCCEEDED, changelog=ships(1, "Fix it", behind=1)),
+            replace(SUCCEEDED, changelog=a_changelog(1, "Fix it", behind=1)),
             ["Ships 1 commit and goes back 1 commit:", "• 1bc1234 Fix it — hubot"],
         ),
-        (replace(STOPPED, started=False, description="", changelog=ships(4, "Fix it")), []),
+        (replace(STOPPED, started=False, description="", changelog=a_changelog(4, "Fix it")), []),
     ],
     ids=["first", "unknown", "same", "one", "no names", "many", "back", "both", "never ran"],
 )
@@ -146,7 +158,7 @@ def test_it_says_what_ships(told: object, lines: list[str]) -> None:
 
 
 def test_what_goes_back_is_compared_from_the_newer_side() -> None:
-    told = replace(ROLLBACK, changelog=ships(0, behind=3))
+    told = replace(ROLLBACK, changelog=a_changelog(0, behind=3))
     text = "\n".join(text["text"] for text in mrkdwn_of(main_message(told)))
     assert f"<{GITHUB}/compare/{SHA}...{BEFORE}|Diff to 9a8b7c6>" in text
 
@@ -209,7 +221,7 @@ def test_the_newest_of_very_many_steps_are_told() -> None:
 
 
 def test_an_alarm_says_all_but_offers_nothing() -> None:
-    told = replace(FAILED, changelog=ships(1, "Fix a race"), actions=("retry", "rollback"))
+    told = replace(FAILED, changelog=a_changelog(1, "Fix a race"), actions=("retry", "rollback"))
     message = alert(told, "<!subteam^S0ONCALL>")
     assert message.text.startswith("❌ acme/site to production failed after 3m12s: step")
     assert read(message) == [

@@ -20,7 +20,7 @@ async def cancel(services: Services, action: Action) -> None:
         _require_going_on(now_known, login)
         if not await actions.end(connection, action.id, "done", WORDS):
             return  # somebody else did it meanwhile
-        row = await deployments.change(connection, now_known, cancel_asked_by=login)
+        row = await deployments.change(connection, now_known, cancel_requested_by=login)
         await tell_there(services, connection, action, WORDS, None)
         await services.queue.nudge(connection, row.id)
 
@@ -31,8 +31,8 @@ def _require_going_on(row: DeploymentRow, login: str) -> None:
         raise NotDone(f"{words}; cancel its run on GitHub")
     if row.phase.final or row.ended_at is not None:
         raise NotDone(f"Deployment {row.id} is over already: it is '{row.phase}'")
-    if row.asked_at is None:
+    if row.requested_at is None:
         raise NotDone(f"The relay does not run deployment {row.id}")
-    if row.cancel_asked_by:
-        who = "You have" if row.cancel_asked_by == login else f"{row.cancel_asked_by} has"
+    if row.cancel_requested_by:
+        who = "You have" if row.cancel_requested_by == login else f"{row.cancel_requested_by} has"
         raise NotDone(f"{who} asked for that already")

@@ -2,7 +2,7 @@
 
 Source: docs.slack.dev, "Implementing slash commands", and docs.slack.dev/reference/
 interaction-payloads/view-interactions-payload (`response_action: errors`).
-Errors: `Odd`. What a person typed wrongly is answered at once, in words, by `Said`.
+Errors: `UserError`. What a person typed wrongly is answered at once, in words, by `Said`.
 """
 
 import html

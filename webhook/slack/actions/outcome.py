@@ -13,7 +13,7 @@ from webhook.slack.response_url import question
 from webhook.store import actions, deployments, environments, timeline
 from webhook.store.actions import Action
 from webhook.store.database import Async
-from webhook.store.environments import Standing
+from webhook.store.environments import CurrentDeployment
 
 # Of a repository's environments, the newest.
 MOST_STANDINGS = 20
@@ -63,21 +63,21 @@ async def _standings(services: Services, repo: str) -> str:
         found = await environments.of_repository(connection, repo, MOST_STANDINGS + 1)
     if not found:
         return f"The relay has seen no deployment of {escape(repo, 200)}"
-    lines = [_standing(services, one) for one in found[:MOST_STANDINGS]]
+    lines = [_current(services, one) for one in found[:MOST_STANDINGS]]
     if len(found) > MOST_STANDINGS:
         lines.append("and others, which were deployed to before these")
     return f"{escape(repo, 200)}:\n" + "\n".join(lines)
 
 
-def _standing(services: Services, one: Standing) -> str:
+def _current(services: Services, one: CurrentDeployment) -> str:
     ref = "" if one.ref == one.sha else f"{escape(one.ref, 60)} @ "
     page = link(services.links.page(one.repo, one.deployment_id), str(one.deployment_id))
-    label = phase_label(one.phase, held=one.held, started=one.began)
+    label = phase_label(one.phase, held=one.held, started=one.started)
     about = f"{label.text}, {ref}{one.sha[:7]}, {_age(one, services.clock())} ({page})"
     return f"{label.sign} *{escape(one.environment, 60)}*: {about}"
 
 
-def _age(one: Standing, now: datetime) -> str:
+def _age(one: CurrentDeployment, now: datetime) -> str:
     seconds = (now - one.changed_at).total_seconds()
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:

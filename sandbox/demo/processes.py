@@ -1,4 +1,4 @@
-"""What runs during the demo: the relay, as its users start it, and the site that is deployed."""
+"""The processes of the demo: the relay, as its users start it, and the deployed site."""
 
 import asyncio
 import os
@@ -14,12 +14,12 @@ from aiohttp import web
 from sandbox.sandbox import Sandbox, free_ports
 from sandbox.server import HOST
 
-READY_WITHIN = 20  # seconds
+READY_TIMEOUT = 20  # seconds
 
 
 @asynccontextmanager
 async def site(folder: Path) -> AsyncIterator[str]:
-    """Serves what is deployed: /staging/ and /production/."""
+    """Serves the deployed pages: /staging/ and /production/."""
 
     async def page(request: web.Request) -> web.StreamResponse:
         path = folder / request.match_info["environment"] / "current" / "index.html"
@@ -40,11 +40,11 @@ async def site(folder: Path) -> AsyncIterator[str]:
 async def relay(
     sandbox: Sandbox, folder: Path, deploy_yml: str, secrets: Mapping[str, str]
 ) -> AsyncIterator[str]:
-    """`python -m webhook up` with a PostgreSQL of its own, ready; stopped at the end."""
+    """`python -m webhook up` with its own PostgreSQL, until it is ready; stops it at the end."""
     [port] = free_ports(1)
     config = folder / "deploy.yml"
     config.write_text(deploy_yml)
-    # Neither the settings of a real relay nor a proxy between it and the stand-ins.
+    # Without the settings of a real relay, and without a proxy to the stand-ins.
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -75,7 +75,7 @@ async def relay(
 
 async def _ready(url: str, process: Process, log: Path) -> None:
     try:
-        async with asyncio.timeout(READY_WITHIN):
+        async with asyncio.timeout(READY_TIMEOUT):
             while process.returncode is None and not await get(url):
                 await asyncio.sleep(0.1)
     except TimeoutError:
@@ -86,7 +86,7 @@ async def _ready(url: str, process: Process, log: Path) -> None:
 
 
 async def get(url: str) -> str:
-    """The body of a 200; empty otherwise."""
+    """The body if the status is 200, otherwise an empty string."""
     try:
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             return await response.text() if response.status == 200 else ""

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.demo.screen import mrkdwn, render
-from sandbox.slack.model import Message, Whisper
+from sandbox.slack.model import EphemeralMessage, Message
+from sandbox.slack.screen import mrkdwn, render
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_people_are_mentioned_by_name_where_they_are_known() -> None:
 
 
 def test_a_whisper_reads_like_a_message() -> None:
-    assert render(Whisper("U1", "C1", "_psst_")) == "psst"
+    assert render(EphemeralMessage("U1", "C1", "_psst_")) == "psst"

@@ -1,7 +1,8 @@
-"""Webhooks: signed, sent in the background within ten seconds, and remembered.
+"""Webhooks: signed, sent in the background, timed out after ten seconds, and recorded.
 
 Source: https://docs.github.com/webhooks/webhook-events-and-payloads#delivery-headers
 GitHub never redelivers by itself; `redeliver` is the button, or the API's `attempts`.
+Units: seconds.
 """
 
 import asyncio
@@ -17,13 +18,13 @@ from urllib.parse import urlencode
 import aiohttp
 from aiohttp import web
 
-from sandbox.faults import short
+from sandbox.faults import without_api_prefix
 from sandbox.github.auth import Auth
 from sandbox.github.documents import Documents
-from sandbox.github.fields import number
-from sandbox.github.model import Delivery, Json, RefusedError, World, now
+from sandbox.github.model import Delivery, ErrorResponse, Json, World, now
+from sandbox.github.request import number
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 HOOK_ID = 4201
 CODES = {"failure": range(400, 600), "success": range(200, 400)}
 
@@ -46,7 +47,7 @@ def delivery_headers(
     hook_id: int = HOOK_ID,
     app_id: int = 1,
 ) -> dict[str, str]:
-    """All headers of a delivery, for a body of any origin."""
+    """All headers of a delivery."""
     return {
         "Accept": "*/*",
         "Content-Type": "application/json",
@@ -64,16 +65,16 @@ def encoded(body: Mapping[str, object]) -> bytes:
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-class Hooks:
+class Webhooks:
     """`url` is where the App's events go; nothing is sent while it is empty."""
 
     def __init__(self, world: World, documents: Documents, auth: Auth, url: str) -> None:
         self.url = url
-        self.patience = PATIENCE
+        self.timeout = TIMEOUT
         self._world = world
         self._documents = documents
         self._auth = auth
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
 
     def routes(self) -> list[web.RouteDef]:
@@ -85,22 +86,22 @@ class Hooks:
         ]
 
     async def close(self) -> None:
-        for task in self._under_way:
+        for task in self._running:
             task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*self._running, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
             self._session = None
 
     def send(self, event: str, body: Json) -> str | None:
-        """Deliver as GitHub would: to an installation that is active, if the App subscribes."""
+        """Deliver if the installation is active and the App subscribes to the event."""
         installation = self._world.installations.get(body.get("installation", {}).get("id"))
         if installation is None or installation.suspended or event not in self._world.app.events:
             return None
         return self.deliver(event, body)
 
     def deliver(self, event: str, body: Json) -> str | None:
-        """Deliver whatever it is, to whomever it belongs; the answer is its GUID."""
+        """Deliver any event, and return its GUID."""
         if not self.url:
             return None
         raw, app = encoded(body), self._world.app
@@ -119,7 +120,7 @@ class Hooks:
         return delivery.guid
 
     def redeliver(self, earlier: Delivery) -> None:
-        again = replace(
+        repeated = replace(
             earlier,
             id=self._world.id(),
             redelivery=True,
@@ -130,29 +131,29 @@ class Hooks:
             response_headers={},
             response_body="",
         )
-        self._start(again)
+        self._start(repeated)
 
     async def settled(self) -> None:
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        while self._running:
+            await asyncio.wait(self._running)
 
     def _start(self, delivery: Delivery) -> None:
         task = asyncio.create_task(self._post(delivery))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     async def _post(self, delivery: Delivery) -> None:
         self._session = self._session or aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0)
         )
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
             await self._exchange(self._session, delivery)
         except TimeoutError:
             delivery.status = "timed out"
         except aiohttp.ClientError:
             delivery.status = "failed to connect to host"
-        delivery.duration = time.monotonic() - begun
+        delivery.duration = time.monotonic() - started
         self._world.deliveries.append(delivery)
 
     async def _exchange(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
@@ -161,7 +162,7 @@ class Hooks:
             data=delivery.body,
             headers=delivery.headers,
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=self.patience),
+            timeout=aiohttp.ClientTimeout(total=self.timeout),
         ) as response:
             delivery.response_body = (await response.read()).decode(errors="replace")
             delivery.response_headers = dict(response.headers)
@@ -170,18 +171,18 @@ class Hooks:
 
     async def _list(self, request: web.Request) -> web.Response:
         self._auth.check_jwt(request)
-        wanted = self._listed(request)
+        deliveries = self._filtered(request)
         size = min(number(request, "per_page", 30), 100)
         headers = {}
-        if len(wanted) > size:
-            query = urlencode({**request.query, "cursor": f"v1_{wanted[size].id}"})
-            target = f"{self._documents.api}{short(request.path)}?{query}"
+        if len(deliveries) > size:
+            query = urlencode({**request.query, "cursor": f"v1_{deliveries[size].id}"})
+            target = f"{self._documents.api}{without_api_prefix(request.path)}?{query}"
             headers["Link"] = f'<{target}>; rel="next"'
-        found = [self._documents.delivery(d) for d in wanted[:size]]
+        found = [self._documents.delivery(d) for d in deliveries[:size]]
         return web.json_response(found, headers=headers)
 
-    def _listed(self, request: web.Request) -> list[Delivery]:
-        """Newest first, from the cursor on. A time-out has no code, so it is no `failure`."""
+    def _filtered(self, request: web.Request) -> list[Delivery]:
+        """Newest first, from the cursor on. A timeout has no status code and is no `failure`."""
         found = sorted(self._world.deliveries, key=lambda d: d.id, reverse=True)
         if codes := CODES.get(request.query.get("status", "")):
             found = [d for d in found if d.status_code in codes]
@@ -189,20 +190,22 @@ class Hooks:
         if not cursor:
             return found
         if not cursor.isdecimal():
-            raise RefusedError(422, "Invalid cursor")
+            raise ErrorResponse(422, "Invalid cursor")
         return [d for d in found if d.id <= int(cursor)]
 
     async def _read(self, request: web.Request) -> web.Response:
         self._auth.check_jwt(request)
-        return web.json_response(self._documents.delivery_in_full(self._named(request), self.url))
+        return web.json_response(
+            self._documents.delivery_in_full(self._from_path(request), self.url)
+        )
 
     async def _attempt(self, request: web.Request) -> web.Response:
         self._auth.check_jwt(request)
-        self.redeliver(self._named(request))
+        self.redeliver(self._from_path(request))
         return web.json_response({}, status=202)
 
-    def _named(self, request: web.Request) -> Delivery:
+    def _from_path(self, request: web.Request) -> Delivery:
         for delivery in self._world.deliveries:
             if delivery.id == int(request.match_info["id"]):
                 return delivery
-        raise RefusedError(404, "Not Found")
+        raise ErrorResponse(404, "Not Found")

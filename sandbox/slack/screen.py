@@ -1,4 +1,4 @@
-"""A message as a person sees it in Slack, in plain text; and a page of all of them."""
+"""Messages and views as a user sees them in Slack, as plain text; and a page of all messages."""
 
 import html
 import re
@@ -6,53 +6,52 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.slack.model import Channel, Message, Whisper
+from sandbox.slack.model import Channel, EphemeralMessage, Message
 
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 ANGLED = re.compile(r"<([^<>|]+)(?:\|([^<>]*))?>")
 MENTIONED = re.compile(r"@([UW][A-Z0-9]+)\b")
-# A marker opens after a space or a sign and closes before one: snake_case stays as it is.
+# A marker is not next to a letter: snake_case has none.
 MARKED = re.compile(r"(?<![\w*_~])([*_~])(?=\S)(.+?)(?<=\S)\1(?![\w*_~])")
 
 
-def render(message: Message | Whisper, names: Mapping[str, str] | None = None) -> str:
-    """The blocks, or the text where there are none: beside blocks it is only the notification.
-    `names` of people by id, for mentions."""
-    shown = _drawn(message.blocks) if message.blocks else mrkdwn(message.text)
-    return _named(shown, names or {})
+def render(message: Message | EphemeralMessage, names: Mapping[str, str] | None = None) -> str:
+    """The blocks, or the text of a message without blocks; with blocks, the text is only for
+    notifications. `names`: user id -> name, for mentions."""
+    text = _blocks(message.blocks) if message.blocks else mrkdwn(message.text)
+    return _with_names(text, names or {})
 
 
 def render_view(view: Any, names: Mapping[str, str] | None = None) -> str:
-    """A form (modal), by its document: title, blocks, and its own buttons."""
-    words = [_text(view[name]) for name in ("close", "submit") if view.get(name)]
-    ends = " ".join(f"[{word}]" for word in words)
-    shown = "\n".join((_text(view["title"]), _drawn(view["blocks"]), ends))
-    return _named(shown.rstrip(), names or {})
+    """The document of a view (modal): title, blocks, and the buttons to close and to submit."""
+    buttons = [f"[{_text(view[name])}]" for name in ("close", "submit") if view.get(name)]
+    text = "\n".join((_text(view["title"]), _blocks(view["blocks"]), " ".join(buttons)))
+    return _with_names(text.rstrip(), names or {})
 
 
-def _drawn(blocks: Iterable[Any]) -> str:
-    parts = (DRAWN.get(block["type"], _unknown)(block) for block in blocks)
+def _blocks(blocks: Iterable[Any]) -> str:
+    parts = (RENDERERS.get(block["type"], _unknown)(block) for block in blocks)
     return "\n".join(part for part in parts if part)
 
 
-def _named(text: str, names: Mapping[str, str]) -> str:
+def _with_names(text: str, names: Mapping[str, str]) -> str:
     return MENTIONED.sub(lambda found: f"@{names.get(found.group(1), found.group(1))}", text)
 
 
 def mrkdwn(text: str) -> str:
     pieces = CODE.split(text)
-    pieces[::2] = [_unmarked(piece) for piece in pieces[::2]]
+    pieces[::2] = [_without_markers(piece) for piece in pieces[::2]]
     pieces[1::2] = [piece.strip("`") for piece in pieces[1::2]]
     return _unescaped(ANGLED.sub(_angled, "".join(pieces)))
 
 
-def _unmarked(text: str) -> str:
-    """Without bold, italic and strike; twice, for they nest."""
+def _without_markers(text: str) -> str:
+    """Without bold, italic and strike; done twice, because they can be nested."""
     return MARKED.sub(r"\2", MARKED.sub(r"\2", text))
 
 
 def _angled(match: re.Match[str]) -> str:
-    """Links, mentions and dates show their label; without one, what they name."""
+    """Links, mentions and dates show their label; without a label, their target."""
     target, label = match.group(1), match.group(2)
     if target.startswith("#") and label:
         return f"#{label}"
@@ -72,8 +71,8 @@ def _text(text: Any) -> str:
 
 
 def _element(element: Any) -> str:
-    words = element.get("text") or element.get("placeholder")
-    return f"[{_text(words) if words else element['type']}]"
+    label = element.get("text") or element.get("placeholder")
+    return f"[{_text(label) if label else element['type']}]"
 
 
 def _section(block: Any) -> str:
@@ -122,7 +121,7 @@ def _unknown(block: Any) -> str:
     return f"[{block['type']}]"
 
 
-DRAWN: dict[str, Callable[[Any], str]] = {
+RENDERERS: dict[str, Callable[[Any], str]] = {
     "section": _section,
     "header": _header,
     "divider": _divider,

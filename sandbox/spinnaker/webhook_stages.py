@@ -1,11 +1,11 @@
-"""Orca's preconfigured webhook stages: orca-local.yml, read, filled in and called.
+"""Orca's preconfigured webhook stages: it reads orca-local.yml, fills in the requests, sends them.
 
-The real Orca refuses to call addresses such as 127.0.0.1, and drops unknown keys without a word.
+Unlike this one, the real Orca does not call addresses such as 127.0.0.1, and ignores unknown keys.
 
 Source: https://spinnaker.io/docs/guides/operator/custom-webhook-stages
     https://github.com/spinnaker/orca, WebhookService.java and WebhookResponseProcessor.java
 Units: seconds.
-Errors: ValueError for a file that is not as Orca wants it.
+Errors: ValueError for a file that Orca does not accept.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ import yaml
 from sandbox.spinnaker.expressions import check, render, with_defaults
 from sandbox.spinnaker.model import Json, Stage
 
-# What RestTemplate says of a string where no header says otherwise.
+# RestTemplate's content type of a string, unless a header sets another.
 PLAIN = "text/plain;charset=ISO-8859-1"
 _KEYS = {
     "label",
@@ -52,7 +52,7 @@ class Preconfigured:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent for one stage."""
+    """The request of one stage."""
 
     method: str
     url: str
@@ -61,19 +61,19 @@ class Request:
 
 
 def load(path: Path) -> dict[str, Preconfigured]:
-    """By type."""
+    """Type -> stage."""
     entries = yaml.safe_load(path.read_text())["webhook"]["preconfigured"]
     return {entry["type"]: _read(entry) for entry in entries if entry.get("enabled", True)}
 
 
 def _read(entry: Json) -> Preconfigured:
-    _only(entry, _KEYS)
-    entry = _spring(entry)
+    _check_keys(entry, _KEYS)
+    entry = _with_spring_defaults(entry)
     headers = entry.get("customHeaders", {})
     if not all(isinstance(values, list) for values in headers.values()):
         raise ValueError("customHeaders have lists of values")
     for parameter in entry.get("parameters", ()):
-        _only(parameter, _PARAMETER_KEYS)
+        _check_keys(parameter, _PARAMETER_KEYS)
         if parameter["type"] != "string":
             raise ValueError("a parameter's type is string")
     return Preconfigured(
@@ -88,16 +88,16 @@ def _read(entry: Json) -> Preconfigured:
     )
 
 
-def _only(entry: Json, keys: set[str]) -> None:
+def _check_keys(entry: Json, keys: set[str]) -> None:
     if unknown := entry.keys() - keys:
         raise ValueError(f"unknown keys: {', '.join(sorted(unknown))}")
 
 
-def _spring(value: Any) -> Any:
+def _with_spring_defaults(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _spring(inner) for key, inner in value.items()}
+        return {key: _with_spring_defaults(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_spring(inner) for inner in value]
+        return [_with_spring_defaults(inner) for inner in value]
     if isinstance(value, str):
         value = with_defaults(value)
         check(value)
@@ -109,16 +109,16 @@ def fill_in(webhook: Preconfigured, stage: Stage, context: Mapping[str, Any]) ->
     url, payload = (str(render(text, values)) for text in (webhook.url, webhook.payload))
     custom = render(dict(webhook.headers), values)
     stage.context |= {"url": url, "payload": payload, "customHeaders": custom}
-    headers = [(name, str(value)) for name, given in custom.items() for value in given]
+    headers = [(name, str(value)) for name, repeated in custom.items() for value in repeated]
     if not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(("Content-Type", PLAIN))
     return Request(webhook.method, url, payload, headers)
 
 
 async def call(
-    session: aiohttp.ClientSession, request: Request, stage: Stage, again_after: float
+    session: aiohttp.ClientSession, request: Request, stage: Stage, retry_delay: float
 ) -> str:
-    """Until it is taken or refused; what is wrong, or nothing."""
+    """Retry until there is a final response; returns the error, or an empty string."""
     if "${" in request.url:
         return f"URI not valid: {request.url}"
     while True:
@@ -137,4 +137,4 @@ async def call(
             return ""
         if status < 500 and status != 429:
             return f"Error submitting webhook to {request.url} with status code {status}."
-        await asyncio.sleep(again_after)
+        await asyncio.sleep(retry_delay)
