@@ -1,64 +1,131 @@
-"""What can go wrong in the relay's own words. Whatever else is raised is a bug."""
+"""What can go wrong in the relay, one tree. Whatever else is raised is a bug.
 
-from collections.abc import Iterable
+A message is for people: it holds no secret and says what to do. Whoever decides something reads the
+class, `code` or `status`, never the message.
+"""
+
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import ClassVar, Self
+
+# `UserError`: what was sent to the relay is not what its sender documents.
+MALFORMED = "malformed"
+# `RetryAt`: the other side limits how often it may be called.
+RATE_LIMITED = "rate_limited"
+# `UnknownOutcome`: no response from the store, which may have committed it.
+STORE_UNAVAILABLE = "store_unavailable"
+# `Rejected`: what was sent is not valid for the other side (422).
+INVALID = "invalid"
+# `Rejected`, `Forbidden`: why GitHub does not let the App do it.
+BAD_APP_KEY = "bad_app_key"
+LACKS_PERMISSION = "lacks_permission"
+NOT_INSTALLED = "not_installed"
+SUSPENDED = "suspended"
 
 
 class RelayError(Exception):
-    """The root of the relay's own errors."""
+    """`code` is a short name that stays the same when the message is reworded."""
+
+    default_code: ClassVar[str] = "relay_error"
+
+    def __init__(self, message: str = "", *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code or self.default_code
 
 
 class UserError(RelayError):
-    """Carries words that are safe to show: no secrets, and what to do about it."""
+    """Something given to the relay cannot be used; the message says what to do about it."""
 
-
-class Excluded(RelayError):
-    """What somebody else has begun or done excludes it."""
-
-
-class NotAnEvent(UserError):
-    """A delivery whose body is not what GitHub sends for its event."""
+    default_code = "unusable"
 
 
 class ConfigErrors(UserError):
-    """Several faults shown at once, one a line."""
+    """Everything that is wrong in the configuration, one error a line."""
+
+    default_code = "config"
 
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(self.faults))
 
 
-class RetryAt(RelayError):
-    """Nothing was done; the other side wants to be asked again at `at`."""
+class HttpError(RelayError):
+    """A request is refused. The view's renderer writes it: as JSON, a page, or GitHub's document.
 
-    def __init__(self, words: str, at: datetime) -> None:
-        super().__init__(words)
+    The message says what is wrong, `detail` more of it, `remedy` what to do. `fields` are the
+    entries of `errors` in GitHub's documents. `retry_after` is in seconds.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        remedy: str = "",
+        *,
+        detail: str = "",
+        code: str = "",
+        fields: Iterable[Mapping[str, str]] = (),
+        retry_after: int = 10,
+    ) -> None:
+        super().__init__(message, code=code or HTTPStatus(status).name.lower())
+        self.status = status
+        self.remedy = remedy
+        self.detail = detail
+        self.fields = tuple(fields)
+        self.retry_after = retry_after if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+
+
+class RetryAt(RelayError):
+    """Nothing was done; it is tried again at `at`, by the machine `machine_id` if that is given."""
+
+    default_code = "retry"
+
+    def __init__(self, message: str, at: datetime, *, code: str = "", machine_id: str = "") -> None:
+        super().__init__(message, code=code)
         self.at = at
+        self.machine_id = machine_id
 
     @classmethod
-    def in_seconds(cls, words: str, seconds: float, now: datetime) -> "RetryAt":
-        return cls(words, now + timedelta(seconds=seconds))
+    def in_seconds(cls, message: str, seconds: float, now: datetime, *, code: str = "") -> Self:
+        return cls(message, now + timedelta(seconds=seconds), code=code)
 
 
 class UnknownOutcome(RelayError):
-    """No answer, or a broken one: it may have been done. Look before doing it again."""
+    """No response, or an unclear one: it may have been done. Look before doing it again."""
+
+    default_code = "unknown_outcome"
 
 
 class Rejected(RelayError):
-    """The other side says no, and would say no again; `status` is that of its answer, if any."""
+    """The other side says no, and would say no again; `status` is that of its response, if any."""
 
-    def __init__(self, words: str, status: int | None = None) -> None:
-        super().__init__(words)
+    default_code = "rejected"
+
+    def __init__(self, message: str, status: int | None = None, *, code: str = "") -> None:
+        super().__init__(message, code=code)
         self.status = status
-
-
-class Invalid(Rejected):
-    """What was sent is not to the other side's liking (422)."""
 
 
 class Gone(Rejected):
     """The message that is to be edited or replied to was deleted."""
 
+    default_code = "gone"
+
 
 class Forbidden(Rejected):
-    """GitHub lets the App not into that installation or repository (now)."""
+    """GitHub denies the App access to that installation or repository (now)."""
+
+    default_code = "forbidden"
+
+
+class Conflict(RelayError):
+    """Somebody else changed the same row since it was read."""
+
+    default_code = "conflict"
+
+
+class Excluded(RelayError):
+    """What somebody else has begun or done excludes it."""
+
+    default_code = "excluded"

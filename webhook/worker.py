@@ -19,12 +19,11 @@ from webhook.engine.receive import receive
 from webhook.engine.services import CONCURRENCY, Services
 from webhook.engine.statuses import send_statuses
 from webhook.engine.tool_reports import take_reports
-from webhook.errors import RetryAt
+from webhook.errors import Conflict, RetryAt
 from webhook.jobs.queue import Patience, machine_queue
 from webhook.jobs.rescue import Sweeper
 from webhook.slack.actions.run import answer
 from webhook.store import deliveries
-from webhook.store.deployments import Conflict
 from webhook.store.jobs import DEFAULT_QUEUE
 from webhook.timing import Clock, Timing
 

@@ -7,7 +7,7 @@ import pytest
 
 from sandbox.faults import Fault
 from tests.github.github_app import OPEN, REPO, OnGitHub, on_github
-from webhook.errors import Forbidden, Invalid, Rejected, RetryAt, UnknownOutcome
+from webhook.errors import INVALID, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.deployments import Wanted, create_deployment, find_deployment
 
 CREATE = "POST /repos/acme/site/deployments"
@@ -78,8 +78,9 @@ async def test_a_merge_instead_of_a_deployment_is_told(world: OnGitHub) -> None:
 
 async def test_what_github_refuses_is_told_in_its_words(world: OnGitHub) -> None:
     world.site.missing_refs = {"topic"}
-    with pytest.raises(Invalid, match="GitHub answered 422: No ref found for: topic"):
+    with pytest.raises(Rejected, match="GitHub answered 422: No ref found for: topic") as caught:
         await create_deployment(world.github, world.scope, WANTED)
+    assert caught.value.code == INVALID
     conflict = {"message": "Conflict: Commit status checks failed for topic."}
     world.there.faults.add(CREATE, Fault(status_code=409, body=conflict))
     words = "GitHub answered 409: Conflict: Commit status checks failed for topic."
@@ -100,7 +101,9 @@ async def test_what_may_have_been_made_is_found_by_its_mark(world: OnGitHub) -> 
         before = set(world.there.deployments)
         world.there.faults.add(CREATE, fault)
         with pytest.raises(UnknownOutcome):
-            pytest.fail(f"{name}: {await create_deployment(world.github, world.scope, wanted)}")
+            pytest.fail(
+                f"{name}: {await create_deployment(world.client(fault), world.scope, wanted)}"
+            )
         made = set(world.there.deployments) - before
         assert len(made) == fault.acts, name
         found = await find_deployment(

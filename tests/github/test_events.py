@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webhook.errors import NotAnEvent
+from webhook.deployments.models import GitHubDeployment, Repository
+from webhook.errors import MALFORMED, UserError
 from webhook.github.events import (
     DeploymentAsked,
-    GitHubDeployment,
     Ignored,
     InstallationChanged,
     Ping,
-    Repository,
     StatusReported,
     parse,
     storable,
@@ -79,8 +78,9 @@ def parsed(event: str, body: Any) -> Any:
 
 
 def refusal(event: str, body: bytes) -> str:
-    with pytest.raises(NotAnEvent) as caught:
+    with pytest.raises(UserError) as caught:
         parse(event, body)
+    assert caught.value.code == MALFORMED
     return str(caught.value)
 
 
@@ -287,12 +287,12 @@ def test_whatever_the_payload_it_can_be_stored(payload: Any) -> None:
 @given(st.sampled_from(["deployment", "deployment_status", "ping"]), json_values)
 def test_odd_json_is_an_event_or_refused_in_words(event: str, value: Any) -> None:
     body = {"deployment": value, "deployment_status": value, "repository": value, "hook_id": value}
-    with suppress(NotAnEvent):
+    with suppress(UserError):
         parsed(event, body)
 
 
 @settings(deadline=None)
 @given(st.binary())
 def test_odd_bytes_are_an_event_or_refused_in_words(body: bytes) -> None:
-    with pytest.raises(NotAnEvent):
+    with pytest.raises(UserError):
         parse("deployment", body)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 
 from tests.github.test_events import deployment_body, json_values, parsed, refusal
-from webhook.errors import NotAnEvent
-from webhook.github.events import Ignored, Repository, WorkflowJobMoved, WorkflowMoved, parse
+from webhook.deployments.models import Repository
+from webhook.errors import UserError
+from webhook.github.events import Ignored, WorkflowJobMoved, WorkflowMoved, parse
 
 Body = dict[str, Any]
 SHA = "f95f852bd8fca8fcc58a9a2d6c842781e32a215e"
@@ -82,5 +83,5 @@ def test_actions_that_nobody_knows_are_ignored(event: str, body: bytes) -> None:
 def test_odd_json_is_an_event_or_refused_in_words(value: Any) -> None:
     body = {"action": "completed", "workflow_run": value, "workflow_job": value, **ABOUT}
     for event in ("workflow_run", "workflow_job"):
-        with suppress(NotAnEvent):
+        with suppress(UserError):
             parsed(event, body)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from handlers.contract import ReportCredentials
 from webhook.logs import HIDDEN, Redactor
 from webhook.security.links import Links
-from webhook.security.report_tokens import Grant, ReportTokens
+from webhook.security.report_tokens import ReportClaims, ReportTokens
 
 KEY = "a secret key of the tests"
 TOKENS = ReportTokens("https://relay.example.com", [KEY])
@@ -27,7 +27,7 @@ def test_a_tool_gets_the_address_of_its_deployments_statuses_and_the_base_url_of
 
 
 def test_a_token_says_which_deployment_and_environment_it_is_good_for() -> None:
-    assert TOKENS.read(report().token) == Grant(7, "production")
+    assert TOKENS.read(report().token) == ReportClaims(7, "production")
 
 
 def test_the_same_deployment_always_gets_the_same_token() -> None:
@@ -43,7 +43,7 @@ def test_a_token_ends_with_the_deadline() -> None:
 
 def test_a_token_outlives_the_change_of_the_key_as_long_as_the_old_one_is_there() -> None:
     token = report().token
-    assert ReportTokens("", ["a new key", KEY]).read(token) == Grant(7, "production")
+    assert ReportTokens("", ["a new key", KEY]).read(token) == ReportClaims(7, "production")
     assert ReportTokens("", ["a new key"]).read(token) is None
 
 

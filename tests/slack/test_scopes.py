@@ -6,10 +6,9 @@ import pytest
 
 from webhook.settings import SlackSettings
 from webhook.slack import manifest as slack_manifest
-from webhook.slack.install.pages import asked
 from webhook.slack.manifest import Host
 from webhook.slack.oauth import authorize_url
-from webhook.slack.scopes import required_scopes
+from webhook.slack.scopes import required_scopes, with_purposes
 
 BY_DEFAULT = ["channels:history", "chat:write", "groups:history", "users:read", "users:read.email"]
 
@@ -53,7 +52,7 @@ def test_the_variable_wins() -> None:
 
 
 def test_the_page_says_what_each_scope_is_for() -> None:
-    assert all(scope.words for scope in asked(by_oauth(None, answers=True)))
+    assert all(scope.purpose for scope in with_purposes(by_oauth(None, answers=True)))
 
 
 def test_the_relay_works_with_fewer_than_it_asks_for_by_default() -> None:

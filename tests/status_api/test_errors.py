@@ -14,6 +14,7 @@ from psycopg_pool import ConnectionPool
 
 from tests.status_api.reporting import Answer, Tool, at_work, shared_world
 from tests.world import World, until
+from webhook.http import serve
 from webhook.security.report_tokens import ReportTokens
 from webhook.status_api import views
 from webhook.store import database
@@ -322,7 +323,7 @@ async def test_without_a_store_the_answer_is_503_and_when_to_come_back() -> None
     with ConnectionPool[Sync](
         gone, kwargs={"row_factory": dict_row}, min_size=0, max_size=1, timeout=0.1
     ) as pool:
-        app.register_blueprint(views.blueprint(pool, "http://relay", ["a key"], frozenset()))
+        serve(app, views.blueprint(pool, "http://relay", ["a key"], frozenset()), views.ERRORS)
         later = datetime.now(UTC) + timedelta(hours=1)
         report = ReportTokens("http://relay", ["a key"]).report("acme/site", 7, "slow", later)
         headers = {"Authorization": f"token {report.token}"}
@@ -342,9 +343,8 @@ async def test_a_row_that_somebody_holds_is_not_waited_for_for_ever(own_tool: To
     async with await own_tool.connect() as connection:
         await connection.execute("select from deployments where id = %s for update", [own_tool.id])
         with database.sync_pool(own_tool.world.store_url, 1, impatient) as pool:
-            app.register_blueprint(
-                views.blueprint(pool, setup.settings.server_url, setup.secret_keys, setup.secrets)
-            )
+            url, keys = setup.settings.server_url, setup.secret_keys
+            serve(app, views.blueprint(pool, url, keys, setup.secrets), views.ERRORS)
             browser, url = app.test_client(), own_tool.report.url
             assert browser.get(url, headers=headers).status_code == 200
             answer = browser.post(url, json={"state": "success"}, headers=headers)

@@ -70,4 +70,4 @@ def test_page_and_slack_say_the_same_of_an_entry_of_the_timeline(
     notice = replace(RUNNING, started=started)
     [line] = read(thread_reply(notice, [step(state, held=held)], broadcast=False))
     _, _, text = line.partition("UTC  ")[2].partition(" ")
-    assert f" {text.capitalize()} " in look(browser).text.partition("Steps")[2]
+    assert f" {text.capitalize()} " in look(browser).text.partition("Timeline")[2]

@@ -71,7 +71,7 @@ def test_the_case_of_the_repository_does_not_matter(rows: Rows, browser: FlaskCl
 
 def test_a_store_that_is_away_is_said(rows: Rows) -> None:
     timing = Timing(connection_within=timedelta(seconds=0.2))
-    with app("postgresql://127.0.0.1:1/none", timing=timing) as made:
+    with app("postgresql://127.0.0.1:1/none", store_timing=timing) as made:
         response = made.test_client().get(page_url())
     assert "store does not answer" in refused(response, 503).text
     assert int(response.headers["Retry-After"]) > 0
@@ -162,8 +162,8 @@ def test_it_says_what_slack_was_told(rows: Rows, browser: FlaskClient) -> None:
     rows.slack("main", "#deploys", ts="1.1")
     rows.slack("alert", "#oncall", error="type /invite @relay in #oncall")
     text = look(browser).text
-    assert "told in #deploys" in text
-    assert "Slack was not told in #oncall: type /invite @relay in #oncall" in text
+    assert "sent to #deploys" in text
+    assert "Slack: not sent to #oncall: type /invite @relay in #oncall" in text
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from handlers.contract import Run, State
 from tests.web.viewing import QUICK, Event, Rows, Stream, events_url, page_url, served
 from webhook.timing import DEFAULT_TIMING
-from webhook.web.stream import Pace
+from webhook.web.stream import StreamTiming
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_a_change_of_the_deployment_changes_the_page(rows: Rows, base: str) -> N
     news = stream.until(lambda event: is_state(event) and event.data["tone"] == "good")[-1].data
     assert news["title"] == "Succeeded: acme/web to staging"
     assert "Succeeded" in news["parts"]["state"]
-    assert f'id="step-{step_id}"' in news["parts"]["steps"]
-    assert "&lt;b&gt;done" in news["parts"]["steps"]
+    assert f'id="step-{step_id}"' in news["parts"]["timeline"]
+    assert "&lt;b&gt;done" in news["parts"]["timeline"]
 
 
 def test_nothing_is_sent_while_nothing_changes_but_heartbeats(rows: Rows, base: str) -> None:
@@ -126,15 +126,15 @@ def test_it_waits_a_little_until_github_was_told(rows: Rows, base: str) -> None:
     rows.step(state="success", outbox="waiting")
     rows.end()
     stream = Stream(base)
-    assert "on its way to GitHub" in stream.until(is_state)[-1].data["parts"]["steps"]
+    assert "on its way to GitHub" in stream.until(is_state)[-1].data["parts"]["timeline"]
     rows.sent()
     seen = list(stream)
-    assert "GitHub has it" in seen[-2].data["parts"]["steps"]
+    assert "GitHub has it" in seen[-2].data["parts"]["timeline"]
     assert seen[-1].name == "end"
 
 
 def test_it_ends_by_itself_after_its_longest_time(rows: Rows, store_url: str) -> None:
-    with served(store_url, Pace(look=0.02, longest=0.1)) as base:
+    with served(store_url, StreamTiming(poll=0.02, longest=0.1)) as base:
         assert [event.name for event in Stream(base)] == ["", "state"]
 
 
@@ -157,7 +157,7 @@ def test_more_viewers_than_slots_do_not_block(rows: Rows, base: str) -> None:
 
 
 def test_who_goes_away_leaves_the_slot_to_the_next(rows: Rows, store_url: str) -> None:
-    with served(store_url, Pace(look=0.02, heartbeat=0.02, streams=1)) as base:
+    with served(store_url, StreamTiming(poll=0.02, heartbeat=0.02, streams=1)) as base:
         first = Stream(base)
         first.until(is_state)
         assert [event.name for event in Stream(base)] == ["", "state"]  # no slot: closed at once
@@ -168,7 +168,7 @@ def test_who_goes_away_leaves_the_slot_to_the_next(rows: Rows, store_url: str) -
 
 def test_a_stream_holds_no_connection_to_the_store(rows: Rows, store_url: str) -> None:
     longer = DEFAULT_TIMING.connection_within.total_seconds() * 2
-    with served(store_url, Pace(look=longer), pool_size=1) as base:
+    with served(store_url, StreamTiming(poll=longer), pool_size=1) as base:
         streams = [Stream(base) for _ in range(3)]
         for stream in streams:
             stream.until(is_state)

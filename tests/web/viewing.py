@@ -18,7 +18,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from werkzeug.serving import make_server
 
-from webhook.github.events import GitHubDeployment, Repository
+from webhook.deployments.models import GitHubDeployment, Repository
+from webhook.http import serve
 from webhook.notifiers.contract import Purpose
 from webhook.security.links import Links
 from webhook.store import deployments, outbox, output, timeline
@@ -26,12 +27,12 @@ from webhook.store.database import Async, sync_pool
 from webhook.store.outbox import State
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.web.pages import views
-from webhook.web.stream import Pace
+from webhook.web.stream import StreamTiming
 
 T = TypeVar("T")
 SHA = "3f9c1d27a0b84e6f5c1d27a0b84e6f5c1d27a0b8"
 ASKED = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-QUICK = Pace(look=0.02, heartbeat=0.1)
+QUICK = StreamTiming(poll=0.02, heartbeat=0.1)
 
 
 def links(clock: Clock = utc_now) -> Links:
@@ -143,21 +144,21 @@ class Rows:
 @contextmanager
 def app(
     store_url: str,
-    pace: Pace = QUICK,
+    timing: StreamTiming = QUICK,
     pool_size: int = 4,
-    timing: Timing = DEFAULT_TIMING,
+    store_timing: Timing = DEFAULT_TIMING,
 ) -> Iterator[Flask]:
-    with sync_pool(store_url, pool_size, timing) as pool:
+    with sync_pool(store_url, pool_size, store_timing) as pool:
         made = Flask("tests", static_folder=None)
-        made.register_blueprint(views.blueprint(pool, LINKS, pace))
+        serve(made, views.blueprint(pool, LINKS, timing), views.ERRORS)
         made.add_url_rule("/elsewhere", view_func=lambda: "", endpoint="elsewhere")
         yield made
 
 
 @contextmanager
-def served(store_url: str, pace: Pace = QUICK, pool_size: int = 4) -> Iterator[str]:
+def served(store_url: str, timing: StreamTiming = QUICK, pool_size: int = 4) -> Iterator[str]:
     """Over real HTTP; the base URL."""
-    with app(store_url, pace, pool_size) as made:
+    with app(store_url, timing, pool_size) as made:
         server = make_server("127.0.0.1", 0, made, threaded=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

@@ -12,8 +12,8 @@ from webhook.engine import transitions
 from webhook.engine.runner import Runner
 from webhook.engine.services import Services, log_about
 from webhook.engine.tool_reports import take_reports
-from webhook.errors import Forbidden, RetryAt
-from webhook.store.deployments import Conflict, DeploymentRow
+from webhook.errors import Conflict, Forbidden, RetryAt
+from webhook.store.deployments import DeploymentRow
 
 log = structlog.get_logger()
 

@@ -15,10 +15,9 @@ from handlers.contract import Deployment, Handler, KeepsOutput, Run, State
 from webhook.config.load import Environment
 from webhook.engine import transitions
 from webhook.engine.services import Services, scope
-from webhook.errors import RetryAt, UnknownOutcome
-from webhook.jobs.queue import OtherMachine
+from webhook.errors import Conflict, RetryAt, UnknownOutcome
 from webhook.store import deployments, machines, output
-from webhook.store.deployments import Conflict, DeploymentRow
+from webhook.store.deployments import DeploymentRow
 from webhook.timing import Timing
 
 log = structlog.get_logger()
@@ -81,7 +80,7 @@ class Runner:
             raise tool_errors.Rejected(
                 "lost: the machine that ran it is gone, or its disk was replaced"
             )
-        raise OtherMachine(machine_id, self.now())
+        raise RetryAt(f"for {machine_id}", self.now(), machine_id=machine_id)
 
     def _reports_until(self) -> datetime | None:
         """Until when the tool's own reports are waited for."""

@@ -8,10 +8,10 @@ from itertools import zip_longest
 
 import structlog
 
-from webhook.deployments.phases import Phase, follows, shorten
+from webhook.deployments.phases import Phase, follows
 from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.services import Services, log_about, scope
-from webhook.errors import Forbidden, Invalid, Rejected, RetryAt, UnknownOutcome
+from webhook.errors import INVALID, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import Status
 from webhook.security.links import STEP_MARK
 from webhook.store import outbox, timeline
@@ -19,6 +19,7 @@ from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry, Ref, State
 from webhook.store.timeline import TimelineEntry
+from webhook.text import one_line
 
 log = structlog.get_logger()
 
@@ -92,14 +93,14 @@ class StatusWrite(Write):
     async def send(self) -> Ref:
         status = Status(
             state=self.says.state,
-            description=shorten(self.says.description),
+            description=one_line(self.says.description),
             log_url=self.services.links.page(self.row.repo, self.row.id) + self._mark,
             environment_url=self.says.environment_url,
         )
         try:
             return await self._create(status)
-        except Invalid:
-            if not status.environment_url:
+        except Rejected as error:
+            if error.code != INVALID or not status.environment_url:
                 raise
         # The command or the tool named it; that the deployment ended matters more.
         log.warning("GitHub refuses the environment_url", environment_url=status.environment_url)

@@ -1,0 +1,1 @@
+"""GitHub: its webhook deliveries, and its API as the App."""

@@ -1,7 +1,7 @@
 """GitHub, as the App: who it is, deployment statuses.
 
 Source: docs.github.com/rest/deployments/statuses and "Rate limits for the REST API".
-Errors: `RetryAt` (asked to wait), `UnknownOutcome` (no clear answer), `Rejected`, `Forbidden`.
+Errors: `RetryAt` (a rate limit), `UnknownOutcome` (no clear response), `Rejected`, `Forbidden`.
 Nothing here sleeps: a job that has to wait is given a later time.
 """
 
@@ -18,8 +18,8 @@ from gidgethub import BadRequest
 from gidgethub.aiohttp import GitHubAPI
 
 from webhook import __version__
-from webhook.errors import Forbidden, Rejected, RetryAt
-from webhook.github.errors import NO_CLEAR_ANSWER, no_access_words, understood, unsure
+from webhook.errors import Rejected, RetryAt
+from webhook.github.errors import UNCLEAR_RESPONSE, bad_app_key, from_response, no_token, unclear
 from webhook.github.tokens import AppTokens, Scope
 from webhook.settings import Settings
 from webhook.timing import Clock, utc_now
@@ -87,7 +87,7 @@ class GitHub:
             base_url=settings.github_base_url,
         )
         # GitHub limits the search by itself: who searched too much may still write statuses.
-        self._wait_until: dict[tuple[int, str], datetime] = {}
+        self._retry_at: dict[tuple[int, str], datetime] = {}
         self._app_id: int | None = None
         self._calls = asyncio.Semaphore(MOST_CALLS)
         self.tokens = AppTokens(self._fetch_token, clock)
@@ -115,7 +115,7 @@ class GitHub:
     async def require_access(self, scope: Scope) -> None:
         """Raise `Forbidden` where statuses could not be written."""
         self._heed_limit(scope)
-        async with self._place():
+        async with self._slot():
             await self.tokens.get(scope)
 
     async def create_status(self, scope: Scope, deployment_id: int, status: Status) -> int:
@@ -148,7 +148,7 @@ class GitHub:
             return read(await self._api.post(path, data=body, oauth_token=token))
 
         limit = "search" if path.startswith("/search/") else "core"
-        async with self._place():
+        async with self._slot():
             return await self._as_installation(scope, one, limit)
 
     async def ask_as_app(self, path: str, read: Callable[[Any], T]) -> T:
@@ -157,7 +157,7 @@ class GitHub:
         async def one() -> T:
             return read(await self._api.getitem(path))
 
-        async with self._place():
+        async with self._slot():
             return await self._as_app(one)
 
     async def app_id(self) -> int:
@@ -172,8 +172,8 @@ class GitHub:
             answer: dict[str, Any] = await self._as_app(
                 lambda: self._api.post(url, data=scope.as_request())
             )
-        except Rejected as refused:
-            raise Forbidden(no_access_words(scope, refused)) from refused
+        except Rejected as error:
+            raise no_token(scope, error) from error
         return answer
 
     async def _as_app(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -181,10 +181,10 @@ class GitHub:
             return await call()
         except BadRequest as error:
             if error.status_code == HTTPStatus.UNAUTHORIZED:
-                raise Forbidden(f"GitHub refuses the App's key: {error}") from error
-            raise understood(error, self._clock()) from error
-        except NO_CLEAR_ANSWER as error:
-            raise unsure(error) from error
+                raise bad_app_key(error) from error
+            raise from_response(error, self._clock()) from error
+        except UNCLEAR_RESPONSE as error:
+            raise unclear(error) from error
 
     async def _as_installation(
         self, scope: Scope, call: Callable[[str], Awaitable[T]], limit: str
@@ -202,22 +202,22 @@ class GitHub:
         except BadRequest as error:
             if error.status_code == HTTPStatus.UNAUTHORIZED:
                 # A token so fresh is not known everywhere at once.
-                words = "GitHub does not know the new token yet"
-                raise RetryAt.in_seconds(words, 10, self._clock()) from error
-            trouble = understood(error, self._clock())
-            if isinstance(trouble, RetryAt):
-                self._wait_until[scope.installation_id, limit] = trouble.at
-            raise trouble from error
-        except NO_CLEAR_ANSWER as error:
-            raise unsure(error) from error
+                message = "GitHub does not know the new token yet"
+                raise RetryAt.in_seconds(message, 10, self._clock()) from error
+            meant = from_response(error, self._clock())
+            if isinstance(meant, RetryAt):
+                self._retry_at[scope.installation_id, limit] = meant.at
+            raise meant from error
+        except UNCLEAR_RESPONSE as error:
+            raise unclear(error) from error
 
-    def _place(self) -> asyncio.Semaphore:
-        """One of the calls that may be under way, with the token that it waits for."""
+    def _slot(self) -> asyncio.Semaphore:
+        """One of the calls that may be running, with the token that it waits for."""
         if self._calls.locked():
             raise RetryAt.in_seconds("enough calls to GitHub are under way", 0.5, self._clock())
         return self._calls
 
     def _heed_limit(self, scope: Scope, limit: str = "core") -> None:
-        until = self._wait_until.get((scope.installation_id, limit))
+        until = self._retry_at.get((scope.installation_id, limit))
         if until and until > self._clock():
             raise RetryAt("GitHub's rate limit", until)

@@ -1,7 +1,8 @@
-"""What GitHub's answers mean for whoever asked, and in which words.
+"""GitHub's error responses as the relay's errors. GitHub has no codes for some of them, so its
+messages are read here, and nowhere else.
 
 Source: docs.github.com, "Rate limits for the REST API" and "Troubleshooting the REST API".
-Units: seconds. Errors: it makes those of `trouble`, and raises none.
+Units: seconds. The functions return errors and raise none.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -10,14 +11,24 @@ from http import HTTPStatus
 import aiohttp
 from gidgethub import GitHubBroken, HTTPException, RedirectionException
 
-from webhook.errors import Forbidden, Invalid, Rejected, RetryAt, UnknownOutcome
+from webhook.errors import (
+    BAD_APP_KEY,
+    INVALID,
+    LACKS_PERMISSION,
+    NOT_INSTALLED,
+    SUSPENDED,
+    Forbidden,
+    Rejected,
+    RetryAt,
+    UnknownOutcome,
+)
 from webhook.github.tokens import Scope
 
 # GitHub: "wait for at least one minute" at a secondary limit without Retry-After.
 SECONDARY_LIMIT = 60.0
 
-# The last four: an answer that is not GitHub's, a proxy's page for example.
-NO_CLEAR_ANSWER = (
+# The last four: a response that is not GitHub's, a proxy's page for example.
+UNCLEAR_RESPONSE = (
     GitHubBroken,
     RedirectionException,
     aiohttp.ClientError,
@@ -29,19 +40,23 @@ NO_CLEAR_ANSWER = (
 )
 
 
-def understood(error: HTTPException, now: datetime) -> RetryAt | Rejected:
-    wait = _asked_to_wait(error, now)
-    if wait is not None:
-        return RetryAt(f"GitHub's rate limit: {error}", wait)
-    words = f"GitHub answered {error.status_code.value}: {error}"
-    if error.status_code == HTTPStatus.FORBIDDEN and "suspended" in words:
-        return Forbidden(words)
-    if error.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
-        return Invalid(words, error.status_code)
-    return Rejected(words, error.status_code)
+def from_response(error: HTTPException, now: datetime) -> RetryAt | Rejected:
+    retry_at = _retry_at(error, now)
+    if retry_at is not None:
+        return RetryAt(f"GitHub's rate limit: {error}", retry_at)
+    reason, status = str(error), error.status_code
+    message = f"GitHub answered {status.value}: {reason}"
+    match status:
+        case HTTPStatus.FORBIDDEN if "suspended" in reason:
+            return Forbidden(message, code=SUSPENDED)
+        case HTTPStatus.FORBIDDEN if "not accessible" in reason:
+            return Rejected(message, status, code=LACKS_PERMISSION)
+        case HTTPStatus.UNPROCESSABLE_ENTITY:
+            return Rejected(message, status, code=INVALID)
+    return Rejected(message, status)
 
 
-def _asked_to_wait(error: HTTPException, now: datetime) -> datetime | None:
+def _retry_at(error: HTTPException, now: datetime) -> datetime | None:
     """When to come back, if this answer is one of GitHub's limits (403 or 429)."""
     if error.status_code not in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
         return None
@@ -56,21 +71,28 @@ def _asked_to_wait(error: HTTPException, now: datetime) -> datetime | None:
     return None
 
 
-def unsure(error: Exception) -> UnknownOutcome:
-    words = str(error) or type(error).__name__
-    return UnknownOutcome(f"GitHub gave no clear answer ({words})")
+def unclear(error: Exception) -> UnknownOutcome:
+    reason = str(error) or type(error).__name__
+    return UnknownOutcome(f"GitHub gave no clear answer ({reason})")
 
 
-def no_access_words(scope: Scope, refused: Rejected) -> str:
-    reason = str(refused)
-    if refused.status == HTTPStatus.NOT_FOUND:
-        return f"GitHub does not know installation {scope.installation_id} of this App"
-    if "suspended" in reason:
-        return f"installation {scope.installation_id} of this App is suspended on GitHub"
-    if refused.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+def bad_app_key(error: HTTPException) -> Forbidden:
+    return Forbidden(f"GitHub refuses the App's key: {error}", code=BAD_APP_KEY)
+
+
+def no_token(scope: Scope, error: Rejected) -> Forbidden:
+    """Why GitHub gives the App no token for `scope`."""
+    if error.status == HTTPStatus.NOT_FOUND:
+        message = f"GitHub does not know installation {scope.installation_id} of this App"
+        return Forbidden(message, code=NOT_INSTALLED)
+    if error.code == SUSPENDED:
+        message = f"installation {scope.installation_id} of this App is suspended on GitHub"
+        return Forbidden(message, code=SUSPENDED)
+    if error.code == INVALID:
         wanted = ", ".join(f"{name}: {level}" for name, level in scope.permissions)
-        return (
+        message = (
             f"the App lacks a permission for {scope.repo}: give it {wanted}, accept that where it"
             " is installed, and install it there"
         )
-    return reason
+        return Forbidden(message, code=LACKS_PERMISSION)
+    return Forbidden(str(error), code=error.code)

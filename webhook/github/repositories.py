@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from webhook.errors import Forbidden, Rejected
+from webhook.errors import NOT_INSTALLED, Forbidden, Rejected
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 from webhook.github.users import is_login
@@ -37,9 +37,9 @@ async def installed_at(github: GitHub, repo: str) -> int:
         raise _not_installed(repo)
     try:
         return await github.ask_as_app(f"/repos/{repo}/installation", lambda a: int(a["id"]))
-    except Rejected as refused:
-        if refused.status == HTTPStatus.NOT_FOUND:
-            raise _not_installed(repo) from refused
+    except Rejected as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            raise _not_installed(repo) from error
         raise
 
 
@@ -47,9 +47,9 @@ async def repository(github: GitHub, scope: Scope) -> Repository:
     try:
         path = f"/repos/{scope.repo}"
         return await github.ask(scope.only(metadata="read"), "GET", path, _read)
-    except Rejected as refused:
-        if refused.status == HTTPStatus.NOT_FOUND:
-            raise _not_installed(scope.repo) from refused
+    except Rejected as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            raise _not_installed(scope.repo) from error
         raise
 
 
@@ -65,8 +65,8 @@ async def permission(github: GitHub, scope: Scope, login: str) -> str:
     path = f"/repos/{scope.repo}/collaborators/{login}/permission"
     try:
         return await github.ask(scope.only(metadata="read"), "GET", path, read)
-    except Rejected as refused:
-        if refused.status == HTTPStatus.NOT_FOUND:
+    except Rejected as error:
+        if error.status == HTTPStatus.NOT_FOUND:
             return "none"
         raise
 
@@ -81,4 +81,6 @@ def _read(document: Any) -> Repository:
 
 
 def _not_installed(repo: str) -> Forbidden:
-    return Forbidden(f"the App is not installed in {repo}", HTTPStatus.NOT_FOUND)
+    return Forbidden(
+        f"the App is not installed in {repo}", HTTPStatus.NOT_FOUND, code=NOT_INSTALLED
+    )

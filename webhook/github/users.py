@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from webhook.errors import Invalid, Rejected
+from webhook.errors import INVALID, Rejected
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 
@@ -65,5 +65,7 @@ async def _hits(github: GitHub, scope: Scope, email: str) -> list[str]:
 
     try:
         return await github.ask(scope.only(metadata="read"), "GET", f"/search/users?{query}", read)
-    except Invalid:  # not a query to GitHub's liking
-        return []
+    except Rejected as error:
+        if error.code == INVALID:  # no query that GitHub accepts
+            return []
+        raise

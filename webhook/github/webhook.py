@@ -1,8 +1,8 @@
-"""POST /webhook: verify, keep, answer. Understanding a delivery is the worker's.
+"""POST /webhook: verify, store, respond. Parsing a delivery is the worker's.
 
 Source: docs.github.com, "Validating webhook deliveries" and "Best practices for using webhooks".
-Errors: 400 malformed, 401 signature, 413 too large, 415 not JSON, 503 the store is away; each a
-JSON object with `error` and `remedy`.
+Errors: 400 malformed, 401 signature, 413 too large, 415 not JSON, 503 the store does not respond;
+each a JSON object with `error` and `remedy`.
 """
 
 import hashlib
@@ -11,75 +11,50 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 
-import structlog
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import RequestEntityTooLarge
 
-from webhook.jobs.inbox import Intake, NotKept
+from webhook.errors import HttpError, UnknownOutcome
+from webhook.http import read_body
+from webhook.jobs.inbox import Intake
 from webhook.store.deliveries import Received
 from webhook.timing import DEFAULT_TIMING, Timing
 
-log = structlog.get_logger()
-
 # GitHub caps payloads at 25 MB.
 LARGEST_BODY = 25 * 1024 * 1024
-RETRY_AFTER = 10
 _NAME = re.compile(r"[\x21-\x7e]{1,100}")
 _HOOK_ID = re.compile(r"[0-9]{1,18}")
 
 
-class Refusal(Exception):
-    """An answer rather than an error."""
-
-    def __init__(self, status: int, error: str, remedy: str) -> None:
-        super().__init__(error)
-        self.status = status
-        self.error = error
-        self.remedy = remedy
-
-    def answer(self) -> Response:
-        response = jsonify(error=self.error, remedy=self.remedy)
-        response.status_code = self.status
-        if self.status == 503:
-            response.headers["Retry-After"] = str(RETRY_AFTER)
-        return response
-
-
 def blueprint(intake: Intake, secrets: Sequence[str], timing: Timing = DEFAULT_TIMING) -> Blueprint:
-    door = Blueprint("github", __name__)
+    bp = Blueprint("github", __name__)
     keys = [secret.encode() for secret in secrets]
 
-    @door.post("/webhook")
+    @bp.post("/webhook")
     def webhook() -> Response:
-        try:
-            received = _verified(request.headers, keys)
-            _keep(intake, received, timing.connection_within)
-        except Refusal as refusal:
-            guid = request.headers.get("X-GitHub-Delivery", "")[:100]
-            log.warning("delivery refused", delivery=guid, status=refusal.status, why=str(refusal))
-            return refusal.answer()
-        answer = {"delivery": received.guid, "status": "accepted"}
+        received = _verified(request.headers, keys)
+        _store(intake, received, timing.connection_within)
+        body = {"delivery": received.guid, "status": "accepted"}
         if received.event == "ping":
-            answer["message"] = "the webhook works"
-        response = jsonify(answer)
+            body["message"] = "the webhook works"
+        response = jsonify(body)
         response.status_code = 202
         return response
 
-    @door.get("/webhook")
-    def look() -> Response:
-        return Refusal(
+    @bp.get("/webhook")
+    def explain() -> Response:
+        raise HttpError(
             405,
             "this address is for GitHub, which sends POST requests",
             "set it as the webhook URL in the GitHub App's settings; see /readyz for how we are",
-        ).answer()
+        )
 
-    return door
+    return bp
 
 
 def _verified(headers: Headers, keys: Sequence[bytes]) -> Received:
     if request.mimetype != "application/json":
-        raise Refusal(
+        raise HttpError(
             415,
             f"the content type is {request.mimetype or 'missing'}, not application/json",
             "set the webhook's content type to application/json in the GitHub App's settings",
@@ -90,7 +65,7 @@ def _verified(headers: Headers, keys: Sequence[bytes]) -> Received:
     body = _body()
     _check_signature(headers, keys, body)
     if not body.lstrip().startswith(b"{"):
-        raise Refusal(400, "the body is not a JSON object", "send what GitHub sends")
+        raise HttpError(400, "the body is not a JSON object", "send what GitHub sends")
     return Received(hook_id, guid, event, body)
 
 
@@ -98,7 +73,7 @@ def _header(headers: Headers, name: str, shape: re.Pattern[str]) -> str:
     value = headers.get(name, "")
     if not shape.fullmatch(value):
         state = "malformed" if value else "missing"
-        raise Refusal(
+        raise HttpError(
             400,
             f"the header {name} is {state}",
             "this address takes GitHub's webhook deliveries only; check the proxy in between",
@@ -107,13 +82,9 @@ def _header(headers: Headers, name: str, shape: re.Pattern[str]) -> str:
 
 
 def _body() -> bytes:
-    try:
-        body = request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        body = None
-    # A body without a length is cut off by Werkzeug, at one byte more than we take.
-    if body is None or len(body) > LARGEST_BODY:
-        raise Refusal(
+    body = read_body(LARGEST_BODY)
+    if body is None:
+        raise HttpError(
             413,
             "the body is larger than 25 MB",
             "GitHub sends no payload larger than that; check what sends it",
@@ -125,7 +96,7 @@ def _check_signature(headers: Headers, keys: Sequence[bytes], body: bytes) -> No
     given = headers.get("X-Hub-Signature-256", "")
     if not given:
         only_sha1 = "X-Hub-Signature" in headers
-        raise Refusal(
+        raise HttpError(
             401,
             "only a SHA-1 signature" if only_sha1 else "the signature is missing",
             "SHA-256 is needed (X-Hub-Signature-256); a newer GitHub Enterprise Server sends it"
@@ -135,7 +106,7 @@ def _check_signature(headers: Headers, keys: Sequence[bytes], body: bytes) -> No
     # Every key is tried, so that the time taken says nothing about which one fits.
     fits = [hmac.compare_digest(_signature(key, body), given.encode()) for key in keys]
     if not any(fits):
-        raise Refusal(
+        raise HttpError(
             401,
             "the signature fits none of the secrets",
             "make the webhook's secret in the GitHub App equal to one of GITPLOY_WEBHOOK_SECRET",
@@ -146,11 +117,11 @@ def _signature(key: bytes, body: bytes) -> bytes:
     return b"sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest().encode()
 
 
-def _keep(intake: Intake, received: Received, within: timedelta) -> None:
+def _store(intake: Intake, received: Received, within: timedelta) -> None:
     try:
         intake.hand_over(received).result(timeout=within.total_seconds())
-    except (TimeoutError, NotKept):
-        raise Refusal(
+    except (TimeoutError, UnknownOutcome):
+        raise HttpError(
             503,
             "the store could not keep the delivery in time",
             "redeliver it later from the GitHub App's 'Advanced' page; see /readyz",

@@ -13,7 +13,7 @@ import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 
-from webhook.errors import RelayError
+from webhook.errors import STORE_UNAVAILABLE, UnknownOutcome
 from webhook.jobs.queue import Queue
 from webhook.store import database, deliveries
 from webhook.store.database import Sync
@@ -27,10 +27,6 @@ LARGEST_BATCH = 64
 _Waiting = tuple[Received, "Future[None]"]
 
 
-class NotKept(RelayError):
-    """The store did not take the delivery."""
-
-
 class Intake:
     def __init__(self, url: str) -> None:
         self._url = url
@@ -40,7 +36,7 @@ class Intake:
         threading.Thread(target=self._write_forever, name="intake", daemon=True).start()
 
     def hand_over(self, received: Received) -> "Future[None]":
-        """Done when it is on disk; fails with `NotKept`."""
+        """Done when it is on disk; fails with `UnknownOutcome`."""
         future: Future[None] = Future()
         self._waiting.put((received, future))
         return future
@@ -51,10 +47,10 @@ class Intake:
             try:
                 self._write([received for received, _ in batch])
             except Exception as error:  # noqa: BLE001 - each waiting request must hear of it
-                log.error("deliveries could not be kept", count=len(batch), words=str(error))
+                log.error("deliveries could not be stored", count=len(batch), error=str(error))
                 self._drop_connection()
                 for _, future in batch:
-                    future.set_exception(NotKept(str(error)))
+                    future.set_exception(UnknownOutcome(str(error), code=STORE_UNAVAILABLE))
             else:
                 for _, future in batch:
                     future.set_result(None)

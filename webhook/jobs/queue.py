@@ -8,28 +8,19 @@ priority: what arrives meanwhile is deferred as PRIORITY_NEW.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
 from procrastinate.jobs import Job
 
-from webhook.errors import RetryAt
+from webhook.errors import Conflict, RetryAt
 from webhook.store import jobs
 from webhook.store.database import Async, Sync
-from webhook.store.deployments import Conflict
 from webhook.timing import Clock, Timing
 
 PRIORITY_NEW = 1
 # What is new for a destination comes in its turn, and before what waits to be said there.
 PRIORITY_NOTIFY_RETRY = -1
-
-
-class OtherMachine(RetryAt):
-    """The job can be done on the machine of that name only."""
-
-    def __init__(self, machine_id: str, at: datetime) -> None:
-        super().__init__(f"for {machine_id}", at)
-        self.machine_id = machine_id
 
 
 def machine_queue(machine_id: str) -> str:
@@ -53,7 +44,7 @@ class Patience(BaseRetryStrategy):
         self._clock = clock
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
-        if isinstance(exception, OtherMachine):
+        if isinstance(exception, RetryAt) and exception.machine_id:
             return RetryDecision(retry_at=exception.at, queue=machine_queue(exception.machine_id))
         if isinstance(exception, RetryAt):
             # What waits is no news any more: it must not hold back what arrives meanwhile.

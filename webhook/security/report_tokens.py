@@ -22,7 +22,7 @@ PATTERN = re.compile(r"grt_[A-Za-z0-9_.-]{20,}")
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class ReportClaims:
     """What a token is good for."""
 
     deployment_id: int
@@ -48,7 +48,7 @@ class ReportTokens:
             token=f"{PREFIX}{self._serializer.dumps(content)}",
         )
 
-    def read(self, token: str) -> Grant | None:
+    def read(self, token: str) -> ReportClaims | None:
         """None for one that is not ours or whose time is over."""
         try:
             content = self._serializer.loads(token.removeprefix(PREFIX))
@@ -57,4 +57,4 @@ class ReportTokens:
             return None
         if not token.startswith(PREFIX) or self._clock().timestamp() >= expires:
             return None
-        return Grant(deployment_id, environment)
+        return ReportClaims(deployment_id, environment)

@@ -22,7 +22,7 @@ from slack_sdk.models.metadata import Metadata
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.errors import RATE_LIMITED, Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.slack.scopes import HISTORY
 from webhook.timing import Clock, utc_now
@@ -40,7 +40,8 @@ _LATER = {"ratelimited", "rate_limited", "service_unavailable", "request_timeout
 _UNSURE = {"internal_error", "fatal_error"}
 _GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
 # The token is used no more.
-_DEAD = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}
+EXPIRED = "token_expired"
+_DEAD = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", EXPIRED}
 _REMEDIES = {
     "not_in_channel": "type /invite @{bot} in {channel}",
     "channel_not_found": "there is no channel {channel} that the bot can see; if it is private,"
@@ -77,17 +78,9 @@ def is_channel_id(channel: str) -> bool:
     return bool(_CHANNEL_ID.fullmatch(channel))
 
 
-class Dead(Rejected):
-    """The token is good for nothing any more; the words say why and what to do. `expired`: a newer
-    one may be had for it."""
-
-    def __init__(self, words: str, *, expired: bool = False) -> None:
-        super().__init__(words)
-        self.expired = expired
-
-
-class Limited(RetryAt):
-    """Slack says that there were too many calls of this kind."""
+def token_is_dead(error: Rejected) -> bool:
+    """The token cannot be used any more; where its code is `EXPIRED`, it can be refreshed."""
+    return error.code in _DEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +213,9 @@ class Slack:
             page = partial(self._history, channel_id, since, thread_ts, cursor)
             try:
                 answer = await self.call(page, channel_id)
-            except Dead:
-                raise
-            except Rejected:
+            except Rejected as error:
+                if token_is_dead(error):
+                    raise
                 return None  # the bot may not read there
             for found in answer["messages"]:
                 if found.get("metadata", {}).get("event_payload", {}).get("key") == key:
@@ -272,9 +265,9 @@ class Slack:
         if status == 429 or code in _LATER:
             wait = response.headers.get("Retry-After", "")
             seconds = int(wait) if wait.isdigit() else WAIT_WITHOUT_A_WORD
-            kind = Limited if status == 429 else RetryAt
             words = f"Slack: {code or 'rate limited'}"
-            return kind.in_seconds(words, seconds, self._calls.clock())
+            limited = RATE_LIMITED if status == 429 else ""
+            return RetryAt.in_seconds(words, seconds, self._calls.clock(), code=limited)
         if status >= 500 or code in _UNSURE or not code:
             return UnknownOutcome(f"Slack gave no clear answer (HTTP {status})")
         if code in _GONE:
@@ -284,7 +277,4 @@ class Slack:
             channel=channel or "the channel",
             needed=document.get("needed", "chat:write"),
         )
-        words = f"Slack says {code}: {remedy}"
-        if code in _DEAD:
-            return Dead(words, expired=code == "token_expired")
-        return Rejected(words)
+        return Rejected(f"Slack says {code}: {remedy}", code=code)

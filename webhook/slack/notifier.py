@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import ClassVar, TypeVar
 
 from webhook.config import destinations
-from webhook.errors import Gone, Rejected
+from webhook.errors import RATE_LIMITED, Gone, Rejected, RetryAt
 from webhook.notifiers.contract import Message, NotifierContext, Ref
 from webhook.slack.blocks import message as blocks
 from webhook.slack.blocks.mrkdwn import BlockMessage
-from webhook.slack.client import Limited, Posted, Slack, is_channel_id
+from webhook.slack.client import Posted, Slack, is_channel_id
 from webhook.slack.destination import Destination as SlackDestination
 from webhook.slack.identity import People
 from webhook.slack.mentions import Mention, mention
@@ -115,7 +115,9 @@ class SlackNotifier:
         team = at["team"] if at else self._destination.workspace or ""
         try:
             return await self._room.workspaces.using(team, act)
-        except Limited as limited:
+        except RetryAt as limited:
+            if limited.code != RATE_LIMITED:
+                raise
             channel = self._channel(message)
             raise await self._room.rate_limit.hold(channel, call, limited) from limited
         except Gone:
@@ -124,7 +126,7 @@ class SlackNotifier:
             if at is None:
                 raise
             named = str(error).replace(at["channel_id"], self._address(message))
-            raise Rejected(named, error.status) from error
+            raise Rejected(named, error.status, code=error.code) from error
 
     def _blocks(self, message: Message, called: str) -> BlockMessage:
         match message.purpose:

@@ -1,8 +1,8 @@
 """Slack's OAuth: where a person is sent, what a code is good for, and newer tokens for old ones.
 
 Source: docs.slack.dev/authentication/installing-with-oauth, …/using-token-rotation and
-reference/methods/oauth.v2.access. Units: seconds. Errors: `RetryAt`, `UnknownOutcome`, and `SaysNo`
-with Slack's own word.
+reference/methods/oauth.v2.access. Units: seconds. Errors: `RetryAt`, `UnknownOutcome`, and
+`Rejected` with Slack's own code.
 """
 
 import logging
@@ -27,11 +27,11 @@ from webhook.timing import Clock, utc_now
 TIMEOUT = 10
 # For what is only nice to know.
 _SHORT_TIMEOUT = 3
-WAIT_WITHOUT_A_WORD = 30
+WAIT_WITHOUT_A_CODE = 30
 
 _LATER = {"ratelimited", "rate_limited", "service_unavailable", "request_timeout"}
 _UNSURE = {"internal_error", "fatal_error"}
-_WORD = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # AttributeError: slack_sdk stumbles over a 200 whose body is not JSON. The last two: an answer with
 # other things in it than Slack's.
 _NO_CLEAR_ANSWER = (
@@ -47,14 +47,6 @@ _NO_CLEAR_ANSWER = (
 # slack_sdk would log bodies, and with them codes and tokens, where it logs for debugging.
 _silent = logging.getLogger(f"{__name__}.calls")
 _silent.setLevel(logging.CRITICAL + 1)
-
-
-class SaysNo(Rejected):
-    """`code` is Slack's word for why, or for a person what to read in place of it."""
-
-    def __init__(self, code: str) -> None:
-        self.code = code if _WORD.fullmatch(code) else "an error without a name"
-        super().__init__(f"Slack says {self.code}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +69,12 @@ class Granted(Tokens):
     bot_user: str
     scopes: str
     by: str
+
+
+def rejected(code: str) -> Rejected:
+    """`code` is Slack's, unless it is not one that Slack could have sent."""
+    code = code if _CODE.fullmatch(code) else "an error without a name"
+    return Rejected(f"Slack says {code}", code=code)
 
 
 def site(slack: SlackSettings) -> str:
@@ -202,7 +200,7 @@ def _granted(answer: Mapping[str, Any], began: datetime) -> Granted:
     )
 
 
-def _understood(error: Exception, now: datetime) -> RetryAt | UnknownOutcome | SaysNo:
+def _understood(error: Exception, now: datetime) -> RetryAt | UnknownOutcome | Rejected:
     if not isinstance(error, SlackApiError):
         return UnknownOutcome(f"Slack gave no clear answer ({type(error).__name__})")
     response = error.response
@@ -211,8 +209,8 @@ def _understood(error: Exception, now: datetime) -> RetryAt | UnknownOutcome | S
     code = str(document.get("error", ""))
     if status == 429 or code in _LATER:
         wait = response.headers.get("Retry-After", "")
-        seconds = int(wait) if wait.isdigit() else WAIT_WITHOUT_A_WORD
+        seconds = int(wait) if wait.isdigit() else WAIT_WITHOUT_A_CODE
         return RetryAt.in_seconds("Slack limits the calls", seconds, now)
-    if status >= 500 or code in _UNSURE or not _WORD.fullmatch(code):
+    if status >= 500 or code in _UNSURE or not _CODE.fullmatch(code):
         return UnknownOutcome(f"Slack gave no clear answer (HTTP {status})")
-    return SaysNo(code)
+    return rejected(code)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from webhook.errors import RetryAt
-from webhook.slack.client import Limited
 from webhook.store import rate_limits
 from webhook.store.database import AsyncPool
 from webhook.timing import Clock, Timing
@@ -39,7 +38,7 @@ class RateLimit:
         async with self.pool.connection() as connection:
             await rate_limits.give_back(connection, f"{channel} {call}", key)
 
-    async def hold(self, channel: str, call: Call, limited: Limited) -> RetryAt:
+    async def hold(self, channel: str, call: Call, limited: RetryAt) -> RetryAt:
         """Everybody waits, for as long as Slack says."""
         async with self.pool.connection() as connection:
             await rate_limits.hold(connection, f"{channel} {call}", limited.at)

@@ -18,7 +18,7 @@ import structlog
 
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.security.cipher import Cipher
-from webhook.slack.oauth import SaysNo, SlackOAuth, Tokens
+from webhook.slack.oauth import SlackOAuth, Tokens
 from webhook.store import slack_installations
 from webhook.store.database import Async, AsyncPool
 from webhook.store.slack_installations import Installation
@@ -36,6 +36,10 @@ _ENDS = {
     "account_inactive": "the Slack app was removed from the workspace, or the workspace is gone",
     "team_added_to_org": "the workspace has joined an organization",
 }
+# `Rejected`: the workspace has to be installed again, as its record says.
+_LOST = "workspace_lost"
+# `RetryAt`: somebody else refreshes the token now.
+_REFRESHING = "token_refreshing"
 _SETTINGS = {
     "bad_client_secret": "GITPLOY_SLACK_CLIENT_SECRET is not the Slack app's",
     "invalid_client_id": "GITPLOY_SLACK_CLIENT_ID is no Slack app's",
@@ -71,17 +75,13 @@ async def token_of(
         return cipher.open(known.token)
     try:
         return await _to_its_end(_refreshed(pool, cipher, oauth, team, timing))
-    except (RetryAt, UnknownOutcome, SaysNo) as trouble:
-        if not good:
+    except (RetryAt, UnknownOutcome, Rejected) as trouble:
+        if not good or trouble.code == _LOST:
             raise _in_words(trouble) from trouble
-        if not isinstance(trouble, _Elsewhere):
+        if trouble.code != _REFRESHING:
             log.warning("a Slack token is not refreshed yet", team=team, words=str(trouble))
             oauth.resting[team] = oauth.clock() + timing.token_refresh_retry
         return cipher.open(known.token)
-
-
-class _Elsewhere(RetryAt):
-    """Somebody else refreshes it now."""
 
 
 async def _to_its_end(refreshed: Coroutine[Any, Any, str]) -> str:
@@ -101,16 +101,16 @@ async def _refreshed(
         mine = await slack_installations.lock(connection, team)
         if mine is None:
             again = oauth.clock() + timing.token_refresh_recheck
-            raise _Elsewhere("the token is being refreshed", again)
+            raise RetryAt("the token is being refreshed", again, code=_REFRESHING)
         if mine.error:
-            raise Rejected(mine.error)
+            raise Rejected(mine.error, code=_LOST)
         soon = oauth.clock() + timing.token_refresh_before
         if not _expires_by(mine, soon):  # somebody was quicker
             return cipher.open(mine.token)
         outcome = await _refresh(connection, cipher, oauth, mine)
     if isinstance(outcome, _Ended):
         log.error("a Slack workspace is lost", team=team, words=outcome.trouble)
-        raise Rejected(outcome.trouble)
+        raise Rejected(outcome.trouble, code=_LOST)
     log.info("Slack token refreshed", team=team)
     return outcome.token
 
@@ -122,7 +122,7 @@ async def _refresh(
         return await _end(connection, mine, "invalid_refresh_token")
     try:
         new = await oauth.refresh(cipher.open(mine.refresh_token))
-    except SaysNo as no:
+    except Rejected as no:
         if no.code not in _ENDS:
             raise
         return await _end(connection, mine, no.code)
@@ -146,8 +146,8 @@ def _expires_by(installation: Installation, at: datetime) -> bool:
     return installation.expires_at is not None and installation.expires_at <= at
 
 
-def _in_words(trouble: RetryAt | UnknownOutcome | SaysNo) -> RetryAt | UnknownOutcome | Rejected:
-    if not isinstance(trouble, SaysNo):
+def _in_words(trouble: RetryAt | UnknownOutcome | Rejected) -> RetryAt | UnknownOutcome | Rejected:
+    if not isinstance(trouble, Rejected) or trouble.code == _LOST:
         return trouble
     why = _SETTINGS.get(trouble.code)
     if why is None:

@@ -15,7 +15,7 @@ import structlog
 from webhook.errors import Rejected, RetryAt
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import SlackSettings
-from webhook.slack.client import Calls, Dead, Slack
+from webhook.slack.client import EXPIRED, Calls, Slack, token_is_dead
 from webhook.slack.oauth import SlackOAuth
 from webhook.slack.tokens import token_of
 from webhook.store import slack_installations
@@ -86,10 +86,9 @@ class Workspaces:
         try:
             self._configured.team = (await self._usable(self._configured).bot()).team
             return self._configured.team == team
-        except Dead as dead:
-            self._rest(dead)
-            return False
-        except Rejected:
+        except Rejected as error:
+            if token_is_dead(error):
+                self._rest(error)
             return False
 
     def _usable(self, configured: _Configured) -> Slack:
@@ -121,35 +120,36 @@ class Workspaces:
         slack = await self.of(team)
         try:
             return await act(slack)
-        except Dead as dead:
-            await self._bury(slack, dead)
+        except Rejected as error:
+            if token_is_dead(error):
+                await self._stop_using(slack, error)
             raise
 
-    async def _bury(self, slack: Slack, dead: Dead) -> None:
-        log.error("a Slack token is dead", words=str(dead))
+    async def _stop_using(self, slack: Slack, error: Rejected) -> None:
+        log.error("a Slack token is dead", error=str(error))
         if self._configured and slack is self._configured.slack:
-            self._rest(dead)
+            self._rest(error)
             return
         for team, installed in list(self._installed.items()):
             if installed.slack is slack:
                 del self._installed[team]
-                await self._stop(team, installed.token, dead)
+                await self._stop(team, installed.token, error)
 
-    async def _stop(self, team: str, token: str, dead: Dead) -> None:
+    async def _stop(self, team: str, token: str, error: Rejected) -> None:
         """Unless another token is there already, or is to be had."""
         async with self._pool.connection() as connection, connection.transaction():
             known = await slack_installations.lock(connection, team)
             if known is None or self._cipher.open(known.token) != token:
                 return
-            if not (dead.expired and known.refresh_token):
-                await slack_installations.stop_async(connection, team, str(dead))
+            if not (error.code == EXPIRED and known.refresh_token):
+                await slack_installations.stop_async(connection, team, str(error))
                 return
             await slack_installations.expire(connection, team)
         raise RetryAt("the token is refreshed first", self._clock())
 
-    def _rest(self, dead: Dead) -> None:
+    def _rest(self, error: Rejected) -> None:
         assert self._configured is not None
-        self._configured.dead = str(dead)
+        self._configured.dead = str(error)
         self._configured.until = self._clock() + self._timing.refused_token_rest
 
 

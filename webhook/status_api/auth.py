@@ -2,35 +2,37 @@
 
 Source: docs.github.com, "Authenticating to the REST API". `token T`, `Bearer T`, and basic
 authentication with the token as the password (or, as GitHub had it, as the user's name).
-Errors: `Refusal`: 401 no token or not a good one, 404 for anything but the token's own
+Errors: `HttpError`: 401 no token or an invalid one, 404 for anything but the token's own
 deployment, 403 it has ended.
 """
 
 from flask import Request
 
-from webhook.security.report_tokens import PREFIX, Grant, ReportTokens
-from webhook.status_api.errors import Refusal, not_found
+from webhook.errors import HttpError
+from webhook.security.report_tokens import PREFIX, ReportClaims, ReportTokens
 from webhook.store import deployments, timeline
 from webhook.store.database import Sync
 from webhook.store.deployments import DeploymentRow
 
 
-def grant_of(request: Request, tokens: ReportTokens) -> Grant:
-    """Looks at the token only, not into the store."""
+def claims_of(request: Request, tokens: ReportTokens) -> ReportClaims:
+    """Reads the token only, not the store."""
     if "Authorization" not in request.headers:
-        raise Refusal(401, "Requires authentication")
-    grant = tokens.read(_token(request))
-    if grant is None:
-        raise Refusal(401, "Bad credentials")
-    return grant
+        raise HttpError(401, "Requires authentication")
+    claims = tokens.read(_token(request))
+    if claims is None:
+        raise HttpError(401, "Bad credentials")
+    return claims
 
 
-def admitted(connection: Sync, grant: Grant, repo: str, *, to_write: bool) -> DeploymentRow:
-    """The token's deployment; locked until the transaction ends if it is to be written to."""
-    row = deployments.read_sync(connection, grant.deployment_id, lock=to_write)
+def authorize(
+    connection: Sync, claims: ReportClaims, repo: str, *, for_write: bool
+) -> DeploymentRow:
+    """The token's deployment; for a write it is locked until the transaction ends."""
+    row = deployments.read_sync(connection, claims.deployment_id, lock=for_write)
     if row is None or row.repo.casefold() != repo.casefold():
         raise not_found()
-    if row.environment.lower() != grant.environment:
+    if row.environment.lower() != claims.environment:
         raise not_found()
     if row.phase.final:
         raise _ended(f" ({row.phase})")
@@ -39,8 +41,13 @@ def admitted(connection: Sync, grant: Grant, repo: str, *, to_write: bool) -> De
     return row
 
 
-def _ended(how: str) -> Refusal:
-    return Refusal(403, f"This deployment has ended{how}; its token ended with it")
+def not_found() -> HttpError:
+    """The same for what the token does not cover and for what does not exist."""
+    return HttpError(404, "Not Found")
+
+
+def _ended(how: str) -> HttpError:
+    return HttpError(403, f"This deployment has ended{how}; its token ended with it")
 
 
 def _token(request: Request) -> str:

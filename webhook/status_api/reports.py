@@ -1,9 +1,9 @@
-"""What a tool reports: the body of a request -> a state, words and links that can be kept.
+"""What a tool reports: the body of a request -> a state, a description and links to store.
 
 Source: https://docs.github.com/rest/deployments/statuses#create-a-deployment-status and
 https://docs.github.com/rest/commits/statuses#create-a-commit-status
 Units: every string can be stored by PostgreSQL, and holds no known secret.
-Errors: `Refusal` with GitHub's status and document: 400 not JSON, 422 a field that is wrong.
+Errors: `HttpError` with GitHub's status and document: 400 not JSON, 422 a field that is wrong.
 Unlike GitHub it shortens a long description, and takes a number where a string belongs.
 """
 
@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from webhook.deployments.phases import LONGEST_WORDS, shorten
+from webhook.errors import HttpError
 from webhook.github.events import storable
-from webhook.status_api.errors import Refusal, invalid, missing
+from webhook.text import LONGEST_KEPT, one_line
 
 STATES = ("error", "failure", "inactive", "in_progress", "queued", "pending", "success")
-# A commit status has fewer; what each of them says of a deployment.
+# A commit status has fewer; what each of them means for a deployment.
 COMMIT_STATES = {
     "error": "error",
     "failure": "failure",
@@ -33,7 +33,7 @@ Redact = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class StatusReport:
     """`environment_url` and `log_url` are web addresses or empty."""
 
     state: str
@@ -49,26 +49,26 @@ class Report:
 
     @property
     def clears(self) -> bool:
-        """`inactive` and no more, as bobheadxi/deployments marks all deployments of an
-        environment, the one under way too, before it says how that one ended."""
-        said = self.description or self.log_url or self.environment_url
-        return self.state == "inactive" and not said
+        """`inactive` without details: bobheadxi/deployments marks all deployments of an environment
+        so, the running one too, before it reports how that one ended."""
+        details = self.description or self.log_url or self.environment_url
+        return self.state == "inactive" and not details
 
 
 @dataclass(frozen=True, slots=True)
 class CommitReport:
-    """`state` and `context` are the commit status's own, for the answer."""
+    """`state` and `context` are the commit status's own, for the response."""
 
-    report: Report
+    report: StatusReport
     state: str
     context: str
 
 
-def deployment_status(body: bytes, redact: Redact) -> Report:
+def deployment_status(body: bytes, redact: Redact) -> StatusReport:
     fields = _Fields("DeploymentStatus", _object(body), redact)
-    return Report(
+    return StatusReport(
         state=fields.state(STATES),
-        description=shorten(fields.text("description"), LONGEST_WORDS),
+        description=one_line(fields.text("description"), LONGEST_KEPT),
         log_url=fields.url("log_url") or fields.url("target_url"),
         environment_url=fields.url("environment_url"),
     )
@@ -77,13 +77,13 @@ def deployment_status(body: bytes, redact: Redact) -> Report:
 def commit_status(body: bytes, redact: Redact) -> CommitReport:
     fields = _Fields("Status", _object(body), redact)
     state = fields.state(tuple(COMMIT_STATES))
-    report = Report(
+    report = StatusReport(
         state=COMMIT_STATES[state],
-        description=shorten(fields.text("description"), LONGEST_WORDS),
+        description=one_line(fields.text("description"), LONGEST_KEPT),
         log_url=fields.url("target_url"),
         environment_url="",
     )
-    context = shorten(fields.text("context"), LONGEST_CONTEXT) or "default"
+    context = one_line(fields.text("context"), LONGEST_CONTEXT) or "default"
     return CommitReport(report, state, context)
 
 
@@ -95,43 +95,54 @@ class _Fields:
 
     def state(self, known: tuple[str, ...]) -> str:
         if self.body.get("state") is None:
-            raise missing(self.resource, "state")
+            raise missing_field(self.resource, "state")
         state = self.text("state")
         if state not in known:
-            words = f"state is not included in the list: {', '.join(known)}"
-            raise invalid(self.resource, "state", words)
+            message = f"state is not included in the list: {', '.join(known)}"
+            raise invalid_field(self.resource, "state", message)
         return state
 
     def text(self, name: str) -> str:
-        """null is as good as absent; a number or true is as good as its text."""
+        """null is taken as absent, a number or true as its text."""
         value = self.body.get(name)
         if value is None:
             return ""
         if isinstance(value, dict | list):
-            raise invalid(self.resource, name, f"{name} is not a string")
+            raise invalid_field(self.resource, name, f"{name} is not a string")
         text = value if isinstance(value, str) else json.dumps(value)
         return str(storable(self.redact(text)))
 
     def url(self, name: str) -> str:
         url = self.text(name).strip()
         if url and not _URL.fullmatch(url):
-            raise invalid(self.resource, name, f"{name} must use http(s) scheme")
+            raise invalid_field(self.resource, name, f"{name} must use http(s) scheme")
         if len(url) > LONGEST_URL:
-            words = f"{name} is too long (maximum is {LONGEST_URL} characters)"
-            raise invalid(self.resource, name, words)
+            message = f"{name} is too long (maximum is {LONGEST_URL} characters)"
+            raise invalid_field(self.resource, name, message)
         return url
+
+
+def invalid_field(resource: str, field: str, message: str) -> HttpError:
+    entry = {"resource": resource, "field": field, "code": "custom", "message": message}
+    return HttpError(422, "Validation Failed", fields=[entry])
+
+
+def missing_field(resource: str, field: str) -> HttpError:
+    message = f"{field} is missing"
+    entry = {"resource": resource, "field": field, "code": "missing_field", "message": message}
+    return HttpError(422, "Validation Failed", fields=[entry])
 
 
 def _object(body: bytes) -> dict[str, Any]:
     """Whatever the content type is: curl and others call JSON a form."""
     try:
-        content = json.loads(body, parse_constant=_refuse)
+        content = json.loads(body, parse_constant=_reject)
     except (ValueError, RecursionError):
-        raise Refusal(400, "Problems parsing JSON") from None
+        raise HttpError(400, "Problems parsing JSON") from None
     if not isinstance(content, dict):
-        raise Refusal(400, "Body should be a JSON object")
+        raise HttpError(400, "Body should be a JSON object")
     return content
 
 
-def _refuse(constant: str) -> NoReturn:
+def _reject(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")

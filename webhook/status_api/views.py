@@ -1,43 +1,45 @@
 """Where tools report how a deployment goes, shaped like GitHub's own API: an existing client needs
-only another base URL and token. Judging what is reported is the worker's.
+only another base URL and token. The worker decides what a report changes.
 
-Source: docs.github.com, "REST API endpoints for deployment statuses" and "for commit statuses".
-Errors: GitHub's documents (webhook.status_api.errors): 400 not JSON, 401 and 403 the token, 404
-anything but the token's own deployment, 413 too large, 422 a field is wrong, 503 the store is away.
+Source: docs.github.com, "REST API endpoints for deployment statuses" and "for commit statuses",
+"Troubleshooting the REST API" (errors), "Using pagination in the REST API".
+Errors: GitHub's documents: 400 not JSON, 401 and 403 the token, 404 anything but the token's own
+deployment, 413 too large, 422 a field is wrong, 503 the store does not respond.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
 
-import psycopg
 import structlog
 from flask import Blueprint, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
 
+from webhook.errors import HttpError
+from webhook.http import ErrorHandling, log_refusal, read_body, with_status
 from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
-from webhook.security.report_tokens import Grant, ReportTokens
-from webhook.status_api import pagination, reports
-from webhook.status_api.auth import admitted, grant_of
+from webhook.security.report_tokens import ReportClaims, ReportTokens
+from webhook.status_api import reports
+from webhook.status_api.auth import authorize, claims_of, not_found
 from webhook.status_api.documents import Document, Documents
-from webhook.status_api.errors import Refusal, invalid, not_found
-from webhook.status_api.reports import Report
+from webhook.status_api.reports import StatusReport, invalid_field
 from webhook.store import timeline
 from webhook.store.database import Sync, SyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.store.timeline import NewEntry, TimelineEntry
 from webhook.timing import Clock, utc_now
-from webhook.web.bodies import body_of_at_most
 
 log = structlog.get_logger()
 
-LARGEST_BODY = 64 * 1024
-# So that a tool in a loop cannot fill the store; how it ended can still be said.
-MOST_STEPS = 1000
+MAX_BODY = 64 * 1024
+# So that a tool in a loop cannot fill the store; its end can still be reported.
+MAX_ENTRIES = 1000
 
 _REPOSITORY = "/repos/<owner>/<name>"
 _DEPLOYMENTS = f"{_REPOSITORY}/deployments"
 _STATUSES = f"{_DEPLOYMENTS}/<number>/statuses"
+DOCS = "https://docs.github.com/rest"
 # Each view's method, path, and page in GitHub's documentation.
 ROUTES = {
     "repository": ("GET", _REPOSITORY, "/repos/repos#get-a-repository"),
@@ -59,11 +61,13 @@ ROUTES = {
 # github.com has none, a GitHub Enterprise Server the second; a base URL that was set with a slash
 # at its end makes two slashes.
 PREFIXES = ("", "/api/v3", "/", "/api/v3/")
+_DEFAULT_PAGE, _MAX_PAGE = 30, 100
+_MAX_DIGITS = 6
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class StatusApi:
     pool: SyncPool
     tokens: ReportTokens
     documents: Documents
@@ -76,13 +80,13 @@ class Tools:
     def deployments(self, owner: str, name: str) -> Response:
         """No others than the token's own."""
         row = self._read(owner, name)
-        return self._page([self.documents.deployment(row)] if _wanted(row) else [])
+        return _page([self.documents.deployment(row)] if _matches(row) else [], self.documents.api)
 
     def deployment(self, owner: str, name: str, number: str) -> Response:
         return jsonify(self.documents.deployment(self._read(owner, name, number)))
 
     def statuses(self, owner: str, name: str, number: str) -> Response:
-        return self._page(self._statuses(owner, name, number))
+        return _page(self._statuses(owner, name, number), self.documents.api)
 
     def status(self, owner: str, name: str, number: str, status: str) -> Response:
         for document in self._statuses(owner, name, number):
@@ -91,52 +95,52 @@ class Tools:
         raise not_found()
 
     def create_status(self, owner: str, name: str, number: str) -> Response:
-        grant = self._grant(number)
+        claims = self._claims(number)
         body = _body()
         with self.pool.connection() as connection, connection.transaction():
-            row = admitted(connection, grant, f"{owner}/{name}", to_write=True)
+            row = authorize(connection, claims, f"{owner}/{name}", for_write=True)
             report = reports.deployment_status(body, self.redactor.text)
-            step = self._keep(connection, row, report)
-        document = self.documents.status(row, step)
+            entry = self._add(connection, row, report)
+        document = self.documents.status(row, entry)
         return _created(jsonify(document), document["url"])
 
     def create_commit_status(self, owner: str, name: str, sha: str) -> Response:
-        grant = self._grant()
+        claims = self._claims()
         body = _body()
         with self.pool.connection() as connection, connection.transaction():
-            row = admitted(connection, grant, f"{owner}/{name}", to_write=True)
+            row = authorize(connection, claims, f"{owner}/{name}", for_write=True)
             if sha.lower() != row.sha.lower():
-                raise Refusal(422, f"No commit found for SHA: {sha}")
-            said = reports.commit_status(body, self.redactor.text)
-            step = self._keep(connection, row, said.report)
-        document = self.documents.commit_status(row, step, said)
+                raise HttpError(422, f"No commit found for SHA: {sha}")
+            report = reports.commit_status(body, self.redactor.text)
+            entry = self._add(connection, row, report.report)
+        document = self.documents.commit_status(row, entry, report)
         return _created(jsonify(document), document["url"])
 
-    def _grant(self, number: str | None = None) -> Grant:
-        grant = grant_of(request, self.tokens)
-        if number not in (None, str(grant.deployment_id)):
+    def _claims(self, number: str | None = None) -> ReportClaims:
+        claims = claims_of(request, self.tokens)
+        if number not in (None, str(claims.deployment_id)):
             raise not_found()
-        return grant
+        return claims
 
     def _read(self, owner: str, name: str, number: str | None = None) -> DeploymentRow:
-        grant = self._grant(number)
+        claims = self._claims(number)
         with self.pool.connection() as connection:
-            return admitted(connection, grant, f"{owner}/{name}", to_write=False)
+            return authorize(connection, claims, f"{owner}/{name}", for_write=False)
 
     def _statuses(self, owner: str, name: str, number: str) -> list[Document]:
         """The newest first, as GitHub lists them."""
-        grant = self._grant(number)
+        claims = self._claims(number)
         with self.pool.connection() as connection:
-            row = admitted(connection, grant, f"{owner}/{name}", to_write=False)
+            row = authorize(connection, claims, f"{owner}/{name}", for_write=False)
             every = timeline.of_deployment(connection, row.id)
         # What people asked for in Slack is no status.
-        said = [one for one in reversed(every) if one.state != timeline.ASKED]
-        return [self.documents.status(row, step) for step in said]
+        statuses = [entry for entry in reversed(every) if entry.state != timeline.ASKED]
+        return [self.documents.status(row, entry) for entry in statuses]
 
-    def _keep(self, connection: Sync, row: DeploymentRow, report: Report) -> TimelineEntry:
-        if not report.ends and timeline.count(connection, row.id) >= MOST_STEPS:
-            words = "This deployment has reached the maximum number of statuses."
-            raise invalid("DeploymentStatus", "state", words)
+    def _add(self, connection: Sync, row: DeploymentRow, report: StatusReport) -> TimelineEntry:
+        if not report.ends and timeline.count(connection, row.id) >= MAX_ENTRIES:
+            message = "This deployment has reached the maximum number of statuses."
+            raise invalid_field("DeploymentStatus", "state", message)
         entry = NewEntry(
             actor=row.handler or "tool",
             state=report.state,
@@ -146,14 +150,13 @@ class Tools:
             counted=False,
             judged=report.clears,
         )
-        kept = timeline.add_report(connection, row.id, entry)
+        added = timeline.add_report(connection, row.id, entry)
         if not report.clears:
             self.queue.take_reports(connection, row.id)
-        log.info("report kept", deployment=row.id, state=report.state, words=report.description)
-        return kept
-
-    def _page(self, items: Sequence[object]) -> Response:
-        return pagination.page(items, self.documents.api)
+        log.info(
+            "report stored", deployment=row.id, state=report.state, description=report.description
+        )
+        return added
 
 
 def blueprint(
@@ -163,31 +166,30 @@ def blueprint(
     secrets: frozenset[str],
     clock: Clock = utc_now,
 ) -> Blueprint:
-    tools = Tools(
+    api = StatusApi(
         pool,
         ReportTokens(server_url, secret_keys, clock),
         Documents(server_url),
         Redactor(secrets),
         Queue(),
     )
-    door = Blueprint("tools", __name__)
+    bp = Blueprint("status_api", __name__)
     for view, (method, path, _) in ROUTES.items():
-        serve: Callable[..., Response] = getattr(tools, view)
+        serve: Callable[..., Response] = getattr(api, view)
         for prefix in PREFIXES:
-            door.add_url_rule(prefix + path, view, serve, methods=[method], merge_slashes=False)
+            bp.add_url_rule(prefix + path, view, serve, methods=[method], merge_slashes=False)
     for path in ("/repos/<path:rest>", "/api/<path:rest>"):
-        door.add_url_rule(path, "nothing", _nothing, methods=_METHODS)
-    door.register_error_handler(Exception, _refused)
-    door.after_request(_with_headers)
-    return door
+        bp.add_url_rule(path, "unknown", _unknown, methods=_METHODS)
+    bp.after_request(_with_headers)
+    return bp
 
 
-def _nothing(**_: str) -> Response:
+def _unknown(**_: str) -> Response:
     """Not the page that people get."""
     raise not_found()
 
 
-def _wanted(row: DeploymentRow) -> bool:
+def _matches(row: DeploymentRow) -> bool:
     """'none' is the documented default of each filter."""
     for name in ("sha", "ref", "task", "environment"):
         wanted = request.args.get(name, "none")
@@ -200,9 +202,9 @@ def _wanted(row: DeploymentRow) -> bool:
 
 
 def _body() -> bytes:
-    body = body_of_at_most(LARGEST_BODY)
+    body = read_body(MAX_BODY)
     if body is None:
-        raise Refusal(413, f"The body is larger than {LARGEST_BODY // 1024} KiB")
+        raise HttpError(413, f"The body is larger than {MAX_BODY // 1024} KiB")
     return body
 
 
@@ -212,27 +214,49 @@ def _created(response: Response, url: str) -> Response:
     return response
 
 
-def _refused(error: Exception) -> Response:
+def as_document(error: HttpError) -> Response:
+    """A refusal as GitHub writes it; it links to GitHub's documentation of the call."""
     endpoint = (request.endpoint or "").rpartition(".")[2]
     _, _, page = ROUTES.get(endpoint, ("", "", ""))
-    refusal = _as_refusal(error)
     if endpoint in ROUTES:
-        path, status = request.path[:200], refusal.status
-        log.warning("report refused", path=path, status=status, why=refusal.why)
-    return refusal.answer(page)
+        log_refusal(error)
+    document: dict[str, Any] = {"message": str(error)}
+    if error.fields:
+        document["errors"] = error.fields
+    document |= {"documentation_url": DOCS + page, "status": str(error.status)}
+    return with_status(jsonify(document), error)
 
 
-def _as_refusal(error: Exception) -> Refusal:
-    if isinstance(error, Refusal):
-        return error
-    if isinstance(error, HTTPException):
-        return Refusal(error.code or 500, error.name)
-    # Procrastinate wraps what it meets on our connection.
-    if isinstance(error, psycopg.Error) or isinstance(error.__cause__, psycopg.Error):
-        log.error("a report cannot be kept, the store is away", trouble=type(error).__name__)
-        return Refusal(503, "The relay's store does not answer; try again in a minute")
-    log.exception("a tool could not be answered")
-    return Refusal(500, "Server Error")
+ERRORS = ErrorHandling(
+    as_document,
+    HttpError(503, "The relay's store does not answer; try again in a minute"),
+    every_error=True,
+)
+
+
+def _page(items: Sequence[object], api: str) -> Response:
+    """A page of a list, with the links to the others that GitHub puts into a header."""
+    size = min(_number("per_page", _DEFAULT_PAGE), _MAX_PAGE)
+    at, last = _number("page", 1), max(1, -(-len(items) // size))
+    response = jsonify(items[(at - 1) * size : at * size])
+    targets = {"prev": at - 1, "next": at + 1, "last": last, "first": 1}
+    wanted = [*(("prev", "first") if at > 1 else ()), *(("next", "last") if at < last else ())]
+    if wanted:
+        links = [f'<{_page_url(api, targets[name])}>; rel="{name}"' for name in wanted]
+        response.headers["Link"] = ", ".join(links)
+    return response
+
+
+def _number(name: str, default: int) -> int:
+    text = request.args.get(name, "")
+    valid = text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS
+    return int(text) or default if valid else default
+
+
+def _page_url(api: str, number: int) -> str:
+    query = {name: value for name, value in request.args.items() if name != "page"}
+    path = request.path.removeprefix("/api/v3")
+    return f"{api}{path}?{urlencode({**query, 'page': number})}"
 
 
 def _with_headers(response: Response) -> Response:

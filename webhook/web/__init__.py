@@ -1,0 +1,1 @@
+"""What browsers and load balancers get: pages, their live updates, probes."""

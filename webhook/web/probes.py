@@ -1,51 +1,51 @@
-"""/healthz: the process answers. /readyz: deliveries can be kept and are worked on."""
+"""/healthz: the process responds. /readyz: deliveries can be stored, and a worker is running."""
 
 import psycopg
 from flask import Blueprint, Response, jsonify
 
-from webhook.store import health
+from webhook.store import jobs, schema
 from webhook.store.database import SyncPool
 
-# Seconds without a worker's heartbeat after which none counts as alive.
+# Seconds without a heartbeat after which a worker counts as dead.
 HEARTBEAT_LIMIT = 30.0
 OK = "ok"
 
 
 def blueprint(pool: SyncPool) -> Blueprint:
-    probes = Blueprint("probes", __name__)
+    bp = Blueprint("probes", __name__)
 
-    @probes.get("/healthz")
+    @bp.get("/healthz")
     def healthz() -> Response:
         return jsonify(status=OK)
 
-    @probes.get("/readyz")
+    @bp.get("/readyz")
     def readyz() -> Response:
         checks = _checks(pool)
-        ready = all(words == OK for words in checks.values())
+        ready = all(result == OK for result in checks.values())
         response = jsonify(ready=ready, **checks)
         response.status_code = 200 if ready else 503
         return response
 
-    return probes
+    return bp
 
 
 def _checks(pool: SyncPool) -> dict[str, str]:
     try:
         with pool.connection() as connection:
-            migrations = _migrations(health.revision(connection))
+            migrations = _migrations(schema.revision(connection))
             if migrations != OK:
                 return {"store": OK, "migrations": migrations, "worker": "unknown"}
-            worker = _worker(health.seconds_since_heartbeat(connection))
+            worker = _worker(jobs.seconds_since_heartbeat(connection))
             return {"store": OK, "migrations": OK, "worker": worker}
     except psycopg.Error:
-        words = "does not answer; check GITPLOY_STORE_SOURCE and PostgreSQL"
-        return {"store": words, "migrations": "unknown", "worker": "unknown"}
+        error = "does not answer; check GITPLOY_STORE_SOURCE and PostgreSQL"
+        return {"store": error, "migrations": "unknown", "worker": "unknown"}
 
 
 def _migrations(found: str | None) -> str:
-    if found == health.NEWEST_REVISION:
+    if found == schema.NEWEST_REVISION:
         return OK
-    return f"at {found or 'none'}, not {health.NEWEST_REVISION}; run: python -m webhook migrate"
+    return f"at {found or 'none'}, not {schema.NEWEST_REVISION}; run: python -m webhook migrate"
 
 
 def _worker(seconds: float | None) -> str:

@@ -3,8 +3,8 @@
 Source: html.spec.whatwg.org, "Server-sent events". An `output` event's id is the byte offset after
 it, so that a browser that comes back goes on exactly there.
 
-A stream holds a thread of the web process, so only so many are held. Whoever finds no slot gets
-what is new at once and comes back a little later, which EventSource does by itself.
+A stream holds a thread of the web process, so only so many are held. Without a free slot
+a page gets what is new at once and comes back a little later, which EventSource does by itself.
 """
 
 import json
@@ -17,10 +17,11 @@ from typing import Any
 import psycopg
 import structlog
 
-from webhook.store import deployments, outbox, output, timeline
+from webhook.store import deployments, outbox, timeline
+from webhook.store import output as store_output
 from webhook.store.database import Sync, SyncPool
 from webhook.timing import Clock
-from webhook.web.pages.deployment import Known
+from webhook.web.pages.deployment import PageData
 from webhook.web.pages.terminal_text import take
 
 log = structlog.get_logger()
@@ -33,21 +34,21 @@ _COME_BACK = "retry: 3000\n\n"
 _HEARTBEAT = ": still here\n\n"
 
 # What a page has to change, as JSON.
-News = Callable[[Known], dict[str, Any]]
+Render = Callable[[PageData], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class StreamTiming:
     """Seconds, but for `streams`."""
 
-    look: float = 0.5
+    poll: float = 0.5
     heartbeat: float = 10.0
     longest: float = 300.0
     streams: int = STREAMS
 
 
 @dataclass(frozen=True, slots=True)
-class Printed:
+class Output:
     """`offset`: the bytes that `text` and what is left out before it (`cut`) were made of."""
 
     text: str
@@ -55,116 +56,116 @@ class Printed:
     cut: bool
 
 
-class Live:
+class Streams:
     """The streams of one process."""
 
-    def __init__(self, pool: SyncPool, pace: Pace, clock: Clock) -> None:
+    def __init__(self, pool: SyncPool, timing: StreamTiming, clock: Clock) -> None:
         self._clock = clock
         self._pool = pool
-        self._pace = pace
-        self._slots = BoundedSemaphore(pace.streams)
+        self._timing = timing
+        self._slots = BoundedSemaphore(timing.streams)
 
-    def events(self, deployment_id: int, offset: int, news: News) -> Iterator[str]:
+    def events(self, deployment_id: int, offset: int, render: Render) -> Iterator[str]:
         # Taken in here, so that a response which nobody reads holds no slot.
-        held = self._slots.acquire(blocking=False)
+        acquired = self._slots.acquire(blocking=False)
         try:
             yield _COME_BACK
-            viewer = _Viewer(self._pool, deployment_id, offset, news, self._clock)
-            yield from self._follow(viewer) if held else viewer.look()
+            viewer = _Viewer(self._pool, deployment_id, offset, render, self._clock)
+            yield from self._follow(viewer) if acquired else viewer.poll()
         except psycopg.Error as error:
             # The browser comes back by itself; the page that it shows stays.
-            log.warning("stream ended, the store is away", trouble=type(error).__name__)
+            log.warning("stream ended, no response from the store", error=type(error).__name__)
         finally:
-            if held:
+            if acquired:
                 self._slots.release()
 
     def _follow(self, viewer: "_Viewer") -> Iterator[str]:
-        last_look = monotonic() + self._pace.longest
+        end = monotonic() + self._timing.longest
         heartbeat = 0.0
-        while not viewer.done and monotonic() < last_look:
-            events = viewer.look()
+        while not viewer.done and monotonic() < end:
+            events = viewer.poll()
             yield from events
             if events:
-                heartbeat = monotonic() + self._pace.heartbeat
+                heartbeat = monotonic() + self._timing.heartbeat
             elif monotonic() >= heartbeat:
                 yield _HEARTBEAT
-                heartbeat = monotonic() + self._pace.heartbeat
+                heartbeat = monotonic() + self._timing.heartbeat
             if not viewer.behind and not viewer.done:
-                sleep(self._pace.look)
+                sleep(self._timing.poll)
 
 
 class _Viewer:
     """How far one page is. `behind`: there may be more output to send at once."""
 
     def __init__(
-        self, pool: SyncPool, deployment_id: int, offset: int, news: News, clock: Clock
+        self, pool: SyncPool, deployment_id: int, offset: int, render: Render, clock: Clock
     ) -> None:
         self._clock = clock
         self._pool = pool
         self._id = deployment_id
         self._offset = offset
-        self._news = news
-        self._shown: Known | None = None
+        self._render = render
+        self._shown: PageData | None = None
         self.behind = False
         self.done = False
 
-    def look(self) -> list[str]:
+    def poll(self) -> list[str]:
         with self._pool.connection() as connection:
-            known = read(connection, self._id)
-            if known is None:
+            data = read(connection, self._id)
+            if data is None:
                 self.done = True
                 return []
-            text, used = _piece(connection, known, self._offset)
+            text, used = _piece(connection, data, self._offset)
         self._offset += used
         self.behind = used > 0
-        return [*self._printed(text), *self._changed(known), *self._ended(known)]
+        return [*self._output(text), *self._changed(data), *self._ended(data)]
 
-    def _printed(self, text: str) -> Iterator[str]:
+    def _output(self, text: str) -> Iterator[str]:
         if self.behind:
             yield _event("output", text, self._offset)
 
-    def _changed(self, known: Known) -> Iterator[str]:
-        if known != self._shown:
-            self._shown = known
-            yield _event("state", self._news(known))
+    def _changed(self, data: PageData) -> Iterator[str]:
+        if data != self._shown:
+            self._shown = data
+            yield _event("state", self._render(data))
 
-    def _ended(self, known: Known) -> Iterator[str]:
-        if not self.behind and known.settled(self._clock()):
+    def _ended(self, data: PageData) -> Iterator[str]:
+        if not self.behind and data.settled(self._clock()):
             self.done = True
-            yield _event("end", {"state": known.row.phase})
+            yield _event("end", {"state": data.row.phase})
 
 
-def read(connection: Sync, deployment_id: int) -> Known | None:
+def read(connection: Sync, deployment_id: int) -> PageData | None:
     row = deployments.read_sync(connection, deployment_id)
     if row is None:
         return None
-    return Known(
+    return PageData(
         row,
         timeline.of_deployment(connection, deployment_id),
         outbox.messages_of(connection, deployment_id),
     )
 
 
-def printed(connection: Sync, known: Known) -> Printed:
+def output_so_far(connection: Sync, data: PageData) -> Output:
     """All output until now, as far as a page can begin with it."""
     text, offset, total = "", 0, 0
     while True:
-        piece, used = _piece(connection, known, offset)
+        piece, used = _piece(connection, data, offset)
         if not used:
-            return Printed(text, offset, total > len(text))
+            return Output(text, offset, total > len(text))
         offset += used
         total += len(piece)
         text = (text + piece)[-PAGE_OUTPUT:]
 
 
-def _piece(connection: Sync, known: Known, offset: int) -> tuple[str, int]:
-    """`known` is read before the output, so that nothing is missed where it is over."""
-    raw = output.read(connection, known.row.id, offset)
+def _piece(connection: Sync, data: PageData, offset: int) -> tuple[str, int]:
+    """`data` is read before the output, so that nothing is missed when it is over."""
+    raw = store_output.read(connection, data.row.id, offset)
     text, used = take(raw)
     # What is left unfinished at the end stays so.
-    return take(raw, final=True) if known.over and not used else (text, used)
+    return take(raw, final=True) if data.over and not used else (text, used)
 
 
-def _event(name: str, data: Any, event_id: int | None = None) -> str:
+def _event(name: str, content: Any, event_id: int | None = None) -> str:
     head = f"event: {name}\n" if event_id is None else f"event: {name}\nid: {event_id}\n"
-    return f"{head}data: {json.dumps(data)}\n\n"
+    return f"{head}data: {json.dumps(content)}\n\n"

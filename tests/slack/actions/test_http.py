@@ -16,6 +16,7 @@ from slack_sdk.signature import SignatureVerifier
 from werkzeug.test import TestResponse
 
 from tests.slack.actions.test_payloads import CONFIG, FIELDS, press
+from webhook.http import JSON_ERRORS, serve
 from webhook.settings import SlackSettings
 from webhook.slack.actions import http
 from webhook.slack.actions.intake import AnswerIntake
@@ -46,7 +47,7 @@ def door(store_url: str) -> Iterator[FlaskClient]:
 
 def served(settings: SlackSettings, intake: AnswerIntake, clock: Clock = utc_now) -> FlaskClient:
     app = Flask(__name__)
-    app.register_blueprint(http.blueprint(settings, intake, clock))
+    serve(app, http.blueprint(settings, intake, clock), JSON_ERRORS)
     return app.test_client()
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as some
 
 from handlers import HANDLERS
 from webhook.config import load as config
-from webhook.slack.actions.command import choices, commanded, escape, is_production, submitted
-from webhook.slack.actions.payloads import Asked, Odd, Reply, Said, Stopped, Who, happened, pressed
+from webhook.errors import MALFORMED, UserError
+from webhook.slack.actions.command import choices, commanded, escape, submitted
+from webhook.slack.actions.payloads import Asked, Reply, Said, Stopped, Who, happened, pressed
 
 DEPLOY_YML = """
 envs:
@@ -141,9 +142,10 @@ def test_a_button_that_only_leads_somewhere_is_seen() -> None:
     ],
     ids=str,
 )
-def test_what_slack_does_not_send_is_odd(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Odd):
+def test_what_slack_does_not_send_is_malformed(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError) as caught:
         pressed(press(**wrong))
+    assert caught.value.code == MALFORMED
 
 
 def test_the_end_of_a_workspaces_token_is_understood() -> None:
@@ -246,13 +248,6 @@ def test_the_form_is_checked_before_it_is_taken() -> None:
     assert isinstance(filled_at(NOW + timedelta(minutes=28), good), Asked)
     late = filled_at(NOW + timedelta(minutes=30), good)
     assert "type /deploy" in late.document["errors"]["repository"]
-
-
-def test_production_is_deploy_ymls_word_else_githubs() -> None:
-    production, staging, preview, _ = CONFIG.envs
-    assert is_production(production, "Production")
-    assert is_production(staging, "Staging")
-    assert not is_production(preview, "preview/1")
 
 
 @given(some.text(max_size=300))

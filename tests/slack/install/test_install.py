@@ -10,9 +10,9 @@ from flask import Flask
 
 from tests.slack.install.installing import browser, forget_about_time, installable, installed, link
 from tests.web.viewing import LINKS, Seen
+from webhook.http import serve
 from webhook.security.cipher import Cipher
-from webhook.slack.install.pages import form_action
-from webhook.slack.install.views import blueprint
+from webhook.slack.install.views import ERRORS, blueprint, form_action
 from webhook.store import slack_installations
 from webhook.store.database import Sync, connect, sync_pool
 from webhook.web.pages import views
@@ -200,11 +200,11 @@ async def test_whoever_wants_to_know_of_it_hears_of_it_in_the_same_transaction(
         setup = world.setup
         with sync_pool(store_url, 2) as pool:
             app = Flask("tests", static_folder=None)
-            app.register_blueprint(views.blueprint(pool, LINKS))
+            serve(app, views.blueprint(pool, LINKS), views.ERRORS)
             cipher = Cipher(setup.secret_keys)
-            app.register_blueprint(
-                blueprint(pool, setup.settings, setup.config, cipher, on_install)
-            )
+            slack, url = setup.settings.slack, setup.settings.server_url
+            install = blueprint(pool, slack, url, setup.config, cipher, on_install=on_install)
+            serve(app, install, ERRORS)
             client = app.test_client()
             for status, kept in ((503, 0), (200, 1)):
                 key = (await person.get(link(world))).key()

@@ -1,9 +1,9 @@
-"""POST /slack/interactions, /slack/commands and /slack/events: verify, keep, answer.
+"""POST /slack/interactions, /slack/commands and /slack/events: verify, store, respond.
 
 Source: docs.slack.dev/authentication/verifying-requests-from-slack: a signature over the raw bytes
 and the time, at most five minutes old.
 Errors: 400 malformed, 401 signature, 404 not set up, 413 too large, 415 another kind of body, 503
-the store is away; each a JSON object with `error` and `remedy`.
+the store does not respond; each a JSON object with `error` and `remedy`.
 """
 
 import json
@@ -11,20 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-import structlog
 from flask import Blueprint, Response, jsonify, request
 from slack_sdk.signature import Clock as SlackClock
 from slack_sdk.signature import SignatureVerifier
 
-from webhook.github.webhook import Refusal
-from webhook.jobs.inbox import NotKept
+from webhook.errors import HttpError, UnknownOutcome, UserError
+from webhook.http import read_body
 from webhook.settings import SlackSettings
 from webhook.slack.actions.intake import Answer, AnswerIntake
-from webhook.slack.actions.payloads import Odd
 from webhook.timing import Clock, utc_now
-from webhook.web.bodies import body_of_at_most
-
-log = structlog.get_logger()
 
 # A payload may hold the whole message, of which 50 blocks and their texts are the most.
 LARGEST_BODY = 1024 * 1024
@@ -43,37 +38,32 @@ class _Clock(SlackClock):
 
 
 def blueprint(slack: SlackSettings, intake: AnswerIntake, clock: Clock = utc_now) -> Blueprint:
-    door = Blueprint("slack_answers", __name__)
+    bp = Blueprint("slack_actions", __name__)
     secret = slack.signing_secret
     verifier = SignatureVerifier(secret, _Clock(clock)) if secret else None
 
     def serve(take: Callable[[bytes], Answer], content_type: str) -> Response:
-        try:
-            body = _verified(verifier, content_type)
-            return _answer(_kept(take, body))
-        except Refusal as refusal:
-            path = request.path
-            log.warning("Slack refused", path=path, status=refusal.status, why=str(refusal))
-            return refusal.answer()
+        body = _verified(verifier, content_type)
+        return _response(_taken(take, body))
 
-    @door.post("/slack/interactions")
+    @bp.post("/slack/interactions")
     def interactions() -> Response:
         return serve(lambda body: intake.interaction(_payload(body)), _FORM)
 
-    @door.post("/slack/commands")
+    @bp.post("/slack/commands")
     def commands() -> Response:
         return serve(lambda body: intake.command(_fields(body)), _FORM)
 
-    @door.post("/slack/events")
+    @bp.post("/slack/events")
     def events() -> Response:
         return serve(lambda body: intake.event(_parsed(body.decode())), _JSON)
 
-    return door
+    return bp
 
 
 def _verified(verifier: SignatureVerifier | None, content_type: str) -> bytes:
     if verifier is None:
-        raise Refusal(
+        raise HttpError(
             404,
             "this relay takes no answers from Slack over HTTP",
             "set GITPLOY_SLACK_SIGNING_SECRET, from the Slack app's Basic Information",
@@ -81,7 +71,7 @@ def _verified(verifier: SignatureVerifier | None, content_type: str) -> bytes:
     body = _body()
     _check_signature(verifier, body)
     if request.mimetype != content_type:
-        raise Refusal(
+        raise HttpError(
             415,
             f"the content type is {request.mimetype or 'missing'}, not {content_type}",
             "enter this address in the Slack app where it belongs: interactivity, slash commands"
@@ -91,9 +81,9 @@ def _verified(verifier: SignatureVerifier | None, content_type: str) -> bytes:
 
 
 def _body() -> bytes:
-    body = body_of_at_most(LARGEST_BODY)
+    body = read_body(LARGEST_BODY)
     if body is None:
-        raise Refusal(413, "the body is larger than 1 MiB", "Slack sends nothing so large")
+        raise HttpError(413, "the body is larger than 1 MiB", "Slack sends nothing so large")
     return body
 
 
@@ -106,21 +96,21 @@ def _check_signature(verifier: SignatureVerifier, body: bytes) -> None:
         valid = False
     if not valid:
         missing = timestamp is None or signature is None
-        raise Refusal(
+        raise HttpError(
             401,
             "the signature is missing" if missing else "the signature does not fit, or is too old",
             "make GITPLOY_SLACK_SIGNING_SECRET equal to the Slack app's, and check the clock",
         )
 
 
-def _kept(take: Callable[[bytes], Answer], body: bytes) -> Answer:
+def _taken(take: Callable[[bytes], Answer], body: bytes) -> Answer:
     try:
         return take(body)
-    except (Odd, ValueError, RecursionError) as error:
-        words = str(error) if isinstance(error, Odd) else "the body is malformed"
-        raise Refusal(400, words, "this address is for Slack only") from None
-    except NotKept:
-        raise Refusal(503, "the store does not answer", "try again in a minute") from None
+    except (UserError, ValueError, RecursionError) as error:
+        message = str(error) if isinstance(error, UserError) else "the body is malformed"
+        raise HttpError(400, message, "this address is for Slack only") from None
+    except UnknownOutcome:
+        raise HttpError(503, "the store does not answer", "try again in a minute") from None
 
 
 def _payload(body: bytes) -> Any:
@@ -136,6 +126,6 @@ def _parsed(text: str) -> Any:
     return json.loads(text)
 
 
-def _answer(answer: Answer) -> Response:
+def _response(answer: Answer) -> Response:
     """Slack takes an empty body for 'seen'."""
     return Response(status=200) if answer is None else jsonify(answer)

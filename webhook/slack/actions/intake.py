@@ -1,7 +1,7 @@
 """What Slack sends, by HTTP or Socket Mode, is understood and kept together with its job.
 
 Nothing is asked of anybody here: Slack waits three seconds, and then shows an error.
-Errors: `Odd` for what is not Slack's, `NotKept` where the store is away.
+Errors: `UserError` for what is not Slack's, `UnknownOutcome` where the store does not respond.
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 
 from webhook.config.load import Config
-from webhook.jobs.inbox import NotKept
+from webhook.errors import MALFORMED, STORE_UNAVAILABLE, UnknownOutcome, UserError
 from webhook.jobs.queue import Queue
 from webhook.slack.actions.command import commanded, submitted
-from webhook.slack.actions.payloads import Asked, Odd, Said, Stopped, Taken, happened, pressed
+from webhook.slack.actions.payloads import Asked, Said, Stopped, Taken, happened, pressed
 from webhook.store import actions, slack_installations
 from webhook.store.database import Sync, SyncPool
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
@@ -42,7 +42,7 @@ class AnswerIntake:
     def interaction(self, payload: Any) -> Answer:
         """A button, or a form that was filled in."""
         if not isinstance(payload, dict):
-            raise Odd("the payload is not a JSON object")
+            raise UserError("the payload is not a JSON object", code=MALFORMED)
         match payload.get("type"):
             case "block_actions":
                 return self._take(pressed(payload))
@@ -55,7 +55,7 @@ class AnswerIntake:
 
     def event(self, document: Any) -> Answer:
         if not isinstance(document, dict):
-            raise Odd("the event is not a JSON object")
+            raise UserError("the event is not a JSON object", code=MALFORMED)
         return self._take(happened(document))
 
     def envelope(self, kind: str, payload: Mapping[str, Any]) -> Answer:
@@ -68,8 +68,8 @@ class AnswerIntake:
                     return self.command(payload)
                 case "events_api":
                     return self.event(payload)
-        except Odd as odd:
-            log.warning("Slack sent something odd", kind=kind, words=str(odd))
+        except UserError as error:
+            log.warning("Slack sent a malformed payload", kind=kind, error=str(error))
         return None
 
     def _take(self, taken: Taken) -> Answer:
@@ -82,8 +82,8 @@ class AnswerIntake:
             ):
                 self._keep(connection, taken)
         except (psycopg.Error, ConnectorException) as error:
-            log.error("not kept, what somebody asked for in Slack", trouble=type(error).__name__)
-            raise NotKept("the store is away") from error
+            log.error("not kept, what somebody asked for in Slack", error=type(error).__name__)
+            raise UnknownOutcome("no response from the store", code=STORE_UNAVAILABLE) from error
         return None
 
     def _keep(self, connection: Sync, taken: Asked | Stopped) -> None:

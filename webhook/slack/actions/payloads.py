@@ -4,7 +4,7 @@ Source: docs.slack.dev/reference/interaction-payloads (block_actions) and docs.s
 events (app_uninstalled, tokens_revoked).
 Units: every string can be stored by PostgreSQL. `Asked.key` is the same for the same press,
 however often it is delivered.
-Errors: `Odd`, with what is not as Slack sends it. What the relay has no use for is `Said(None)`.
+Errors: `UserError` for what Slack does not send. What the relay has no use for is `Said(None)`.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
-from webhook.errors import UserError
+from webhook.errors import MALFORMED, UserError
 from webhook.github.events import storable
 
 Kind = Literal["cancel", "retry", "rollback", "deploy", "status", "form"]
@@ -32,10 +32,6 @@ _ID = re.compile(r"[A-Z0-9]{2,40}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 # Slack's URLs and trigger ids are far shorter.
 _LONGEST = 3000
-
-
-class Odd(UserError):
-    """Not what Slack sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +98,13 @@ def pressed(payload: Mapping[str, Any]) -> Taken:
     actions = payload.get("actions")
     action = actions[0] if isinstance(actions, list) and actions else None
     if not isinstance(action, dict):
-        raise Odd("a block_actions payload without actions")
+        raise UserError("a block_actions payload without actions", code=MALFORMED)
     kind = PRESSES.get(text_at(action, "action_id"))
     if kind is None:
         return Said()
     value = text_at(action, "value")
     if not _NUMBER.fullmatch(value):
-        raise Odd(f"the value of '{kind}' is not a number")
+        raise UserError(f"the value of '{kind}' is not a number", code=MALFORMED)
     who = who_of(payload)
     trigger, at = text_at(payload, "trigger_id"), text_at(action, "action_ts")
     url = text_at(payload, "response_url")
@@ -188,5 +184,5 @@ def text_at(document: Any, *path: str) -> str:
 
 def _id(text: str) -> str:
     if not _ID.fullmatch(text):
-        raise Odd("the id of a workspace or user is missing or malformed")
+        raise UserError("the id of a workspace or user is missing or malformed", code=MALFORMED)
     return text

@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from webhook.errors import Forbidden, Rejected
+from webhook.errors import BAD_APP_KEY, LACKS_PERMISSION, Rejected
 from webhook.store.actions import Action
 
 _LACKS_PERMISSION = (
@@ -18,10 +18,10 @@ def refused_words(refused: Rejected, repo: str) -> str:
             return not_there(repo)
         case HTTPStatus.GONE:
             return f"{words}; look at {repo} on GitHub: it takes no deployments any more"
-        case HTTPStatus.FORBIDDEN if "not accessible" in words:
+        case HTTPStatus.FORBIDDEN if refused.code == LACKS_PERMISSION:
             return f"{words}; {_LACKS_PERMISSION}"
-        case None if isinstance(refused, Forbidden) and "App's key" in words:
-            return f"{words}; have GITPLOY_GITHUB_PRIVATE_KEY set anew, with a key of this App"
+    if refused.code == BAD_APP_KEY:
+        return f"{words}; have GITPLOY_GITHUB_PRIVATE_KEY set anew, with a key of this App"
     return words
 
 

@@ -1,0 +1,1 @@
+"""Installing the Slack app in a workspace: the pages and their errors."""

@@ -1,35 +1,37 @@
 """Installing the app in a Slack workspace: a one-time link, Slack's own page, and back.
 
-Source: docs.slack.dev/authentication/installing-with-oauth. Units: seconds. Errors: pages that say
-what to do (webhook.slack.install.errors); 400 and 403 a link, an answer or a code that is
-not good, 404 no Slack app is set, 502 Slack does not answer or does not know us, 503 the store is
-away.
+Source: docs.slack.dev/authentication/installing-with-oauth, …/reference/scopes; w3.org/TR/CSP3,
+"form-action". Units: seconds. Errors: pages that say what to do (webhook.slack.install.errors); 400
+and 403 an invalid link, response or code, 404 no Slack app is set, 502 Slack does not respond or
+does not know us, 503 the store does not respond.
 """
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import NoReturn
+from urllib.parse import urlsplit
 
-import psycopg
 import structlog
 from flask import Blueprint, Response, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as Redirect
 
 from webhook.config.load import Config
-from webhook.errors import RetryAt, UnknownOutcome
+from webhook.errors import HttpError, Rejected, RetryAt, UnknownOutcome
+from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.security.cipher import Cipher
-from webhook.settings import Settings, SlackSettings
+from webhook.settings import SlackSettings
 from webhook.slack import oauth
-from webhook.slack.install import errors as problems
-from webhook.slack.install import pages
+from webhook.slack.destination import destinations_of
+from webhook.slack.install import errors
 from webhook.slack.manifest import SIGNIN_PATH
-from webhook.slack.oauth import Granted, SaysNo
+from webhook.slack.oauth import Granted
+from webhook.slack.scopes import with_purposes
 from webhook.store import oauth_states, slack_installations
 from webhook.store.database import Sync, SyncPool
 from webhook.store.slack_installations import NewInstallation
-from webhook.web.pages.views import Problem
 
 log = structlog.get_logger()
 
@@ -40,50 +42,43 @@ LINK_SECONDS = 3600
 # As long as Slack's code is good.
 STATE_SECONDS = 600
 _LARGEST_FORM = 4096
-_RETRY_AFTER = 60
-_POLICY = (
-    "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action "
-)
-_HEADERS = {
-    # Keys, codes and states are in the URLs.
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Install:
-    """`on_install` is told in the transaction that keeps the tokens."""
+    """`on_install` runs in the transaction that stores the tokens."""
 
     pool: SyncPool
-    settings: Settings
+    settings: SlackSettings
+    server_url: str
     config: Config
     cipher: Cipher
     on_install: OnInstall
 
     def slack(self) -> SlackSettings:
-        if not self.settings.slack.client_id:
-            raise Problem(*problems.NOT_CONFIGURED)
-        return self.settings.slack
+        if not self.settings.client_id:
+            raise errors.NOT_CONFIGURED()
+        return self.settings
 
     @property
     def redirect_uri(self) -> str:
-        return f"{self.settings.server_url}{SIGNIN_PATH}"
+        return f"{self.server_url}{SIGNIN_PATH}"
 
     @property
     def _https(self) -> bool:
-        return self.settings.server_proto == "https"
+        return urlsplit(self.server_url).scheme == "https"
 
     def page(self) -> Response:
-        """Uses nothing up: previews and prefetches of the link come here too."""
+        """The link stays valid: previews and prefetches come here too."""
         slack, key = self.slack(), request.args.get("key", "")
         with self.pool.connection() as connection:
             if not oauth_states.is_kept(connection, "link", key):
-                raise Problem(*problems.LINK)
-        asked = pages.asked(oauth.scopes(slack))
-        page = make_response(render_template("slack_install.html", key=key, scopes=asked))
-        page.headers["Content-Security-Policy"] = _POLICY + pages.form_action(oauth.site(slack))
+                raise errors.INVALID_LINK()
+        html = render_template(
+            "slack_install.html", key=key, scopes=with_purposes(oauth.scopes(slack))
+        )
+        page = make_response(html)
+        page.headers["Content-Security-Policy"] = _policy(form_action(oauth.site(slack)))
         return page
 
     def begin(self) -> Redirect:
@@ -92,7 +87,7 @@ class Install:
         state, browser = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         with self.pool.connection() as connection, connection.transaction():
             if not oauth_states.use(connection, "link", request.form.get("key", "")):
-                raise Problem(*problems.LINK)
+                raise errors.INVALID_LINK()
             oauth_states.keep(connection, "state", state, browser, STATE_SECONDS)
         to_slack = redirect(oauth.authorize_url(slack, self.redirect_uri, state), 303)
         to_slack.set_cookie(
@@ -111,31 +106,30 @@ class Install:
         self._admit(state)
         try:
             response = self._end(slack)
-        except Problem as problem:
-            response = _shown(problem)
+        except HttpError as error:
+            response = as_page(error)
         response.delete_cookie(_cookie_of(state), path=SIGNIN_PATH, secure=self._https)
         return response
 
     def _admit(self, state: str) -> None:
-        """It is used up whatever comes of it: nobody can try another cookie with it."""
+        """The state is used up in any case: nobody can try another cookie with it."""
         with self.pool.connection() as connection:
             used = oauth_states.use(connection, "state", state)
         given = oauth_states.digest(request.cookies.get(_cookie_of(state), ""))
         if used is None or used.browser is None or not hmac.compare_digest(used.browser, given):
-            raise Problem(*problems.STATE)
+            raise errors.INVALID_STATE()
 
     def _end(self, slack: SlackSettings) -> Response:
         code = request.args.get("code", "")
         try:
             granted = oauth.exchange(slack, code, self.redirect_uri) if code else _no_code()
-        except SaysNo as no:
-            log.warning("not installed in Slack", words=str(no))
-            told = problems.refused(no.code, self.redirect_uri, slack.client_id or "")
-            raise Problem(*told) from None
-        except (RetryAt, UnknownOutcome) as trouble:
-            log.warning("not installed in Slack", words=str(trouble))
-            told = problems.BUSY if isinstance(trouble, RetryAt) else problems.NO_ANSWER
-            raise Problem(*told) from None
+        except Rejected as error:
+            log.warning("not installed in Slack", error=str(error))
+            raise errors.from_slack(error.code, self.redirect_uri, slack.client_id or "") from None
+        except (RetryAt, UnknownOutcome) as error:
+            log.warning("not installed in Slack", error=str(error))
+            limited = isinstance(error, RetryAt)
+            raise (errors.RATE_LIMITED if limited else errors.NO_RESPONSE)() from None
         _require_use(granted)
         others = self._keep(granted)
         log.info("installed in Slack", team=granted.team, name=granted.team_name, by=granted.by)
@@ -144,7 +138,7 @@ class Install:
             team=granted.team,
             team_name=granted.team_name,
             bot=oauth.name_of_bot(slack, granted.token),
-            channels=pages.channels_of(self.config, granted.team),
+            channels=_channels(self.config, granted.team),
             others=others,
         )
         return make_response(page)
@@ -172,32 +166,39 @@ class Install:
 
 
 def blueprint(
-    pool: SyncPool, settings: Settings, config: Config, cipher: Cipher, on_install: OnInstall
+    pool: SyncPool,
+    settings: SlackSettings,
+    server_url: str,
+    config: Config,
+    cipher: Cipher,
+    *,
+    on_install: OnInstall,
 ) -> Blueprint:
-    """Needs the blueprint of the pages beside it, whose frame and style it uses."""
-    install = Install(pool, settings, config, cipher, on_install)
-    made = Blueprint("slack_install", __name__, template_folder="templates")
-    made.register_error_handler(Problem, _shown)
-    made.register_error_handler(psycopg.Error, _store_is_away)
-    made.after_request(_with_headers)
-    made.add_url_rule(INSTALL_PATH, "page", install.page, methods=["GET"])
-    made.add_url_rule(INSTALL_PATH, "begin", install.begin, methods=["POST"])
-    made.add_url_rule(SIGNIN_PATH, "end", install.end, methods=["GET"])
-    return made
+    """Needs the blueprint of the pages, whose templates and style it uses."""
+    install = Install(pool, settings, server_url, config, cipher, on_install)
+    bp = Blueprint("slack_install", __name__, template_folder="templates")
+    bp.after_request(_with_headers)
+    bp.add_url_rule(INSTALL_PATH, "page", install.page, methods=["GET"])
+    bp.add_url_rule(INSTALL_PATH, "begin", install.begin, methods=["POST"])
+    bp.add_url_rule(SIGNIN_PATH, "end", install.end, methods=["GET"])
+    return bp
+
+
+ERRORS = ErrorHandling(as_page, errors.STORE_UNAVAILABLE())
 
 
 def _no_code() -> NoReturn:
-    """Slack led back with its refusal, or with nothing."""
-    if said := request.args.get("error", ""):
-        raise SaysNo(said)
-    raise Problem(*problems.NO_CODE)
+    """Slack redirected back with its error, or with nothing."""
+    if code := request.args.get("error", ""):
+        raise oauth.rejected(code)
+    raise errors.NO_CODE()
 
 
 def _require_use(granted: Granted) -> None:
     if not granted.team:
-        raise Problem(*problems.WHOLE_ENTERPRISE)
+        raise errors.WHOLE_ENTERPRISE()
     if not granted.token or "chat:write" not in granted.scopes.split(","):
-        raise Problem(*problems.NO_BOT)
+        raise errors.NO_BOT()
 
 
 def install_link(connection: Sync, server_url: str) -> str:
@@ -212,19 +213,36 @@ def _cookie_of(state: str) -> str:
     return f"gitploy_slack_{oauth_states.digest(state).hex()[:12]}"
 
 
-def _shown(problem: Problem) -> Response:
-    response = problem.answer()
-    if problem.status == 503:
-        response.headers["Retry-After"] = str(_RETRY_AFTER)
-    return response
+def _channels(config: Config, team: str) -> Sequence[str]:
+    """Those of deploy.yml that may be in this workspace, in its order."""
+    destinations = [destination for env in config.envs for destination in destinations_of(env)]
+    named = [
+        channel
+        for destination in destinations
+        if destination.workspace in (None, team)
+        for channel in (destination.channel, destination.failures)
+        if channel
+    ]
+    return list(dict.fromkeys(named))
 
 
-def _store_is_away(error: psycopg.Error) -> Response:
-    log.error("cannot be installed in Slack, the store is away", trouble=type(error).__name__)
-    return _shown(Problem(*problems.STORE_AWAY))
+def form_action(site: str) -> str:
+    """Chrome checks it for every redirect of a form too; Slack redirects to the workspace's own
+    host."""
+    parts = urlsplit(site)
+    origins = f"'self' {parts.scheme}://{parts.netloc}"
+    try:
+        ip_address(parts.hostname or "")
+    except ValueError:
+        return f"{origins} {parts.scheme}://*.{parts.netloc}"
+    return origins
+
+
+def _policy(targets: str) -> str:
+    return f"{PAGE_POLICY}; form-action {targets}"
 
 
 def _with_headers(response: Response) -> Response:
-    response.headers.update(_HEADERS)
-    response.headers.setdefault("Content-Security-Policy", f"{_POLICY}'none'")
+    response.headers.update(PAGE_HEADERS)
+    response.headers.setdefault("Content-Security-Policy", _policy("'none'"))
     return response

@@ -6,6 +6,7 @@ http(s) URLs become links; escaping is the templates'.
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,24 +14,31 @@ from urllib.parse import quote
 
 from handlers import durations
 from webhook.deployments.labels import Label, entry_label, phase_label
-from webhook.deployments.phases import Phase, shorten
+from webhook.deployments.phases import Phase
+from webhook.notifiers import title_of
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
 from webhook.store.timeline import TimelineEntry
-from webhook.web.pages.messages import message_notes
+from webhook.text import one_line
 from webhook.web.pages.terminal_text import harmless
 
-# How long after the end the page still waits for GitHub and Slack to be told.
+# How long after the end the page still waits for what is on its way to GitHub and the notifiers.
 LINGER = timedelta(seconds=10)
 # Characters of a payload and of a line that are shown.
 LONGEST_PAYLOAD = 100_000
 LONGEST_LINE = 1000
 
+# Of a message that was sent, by its purpose.
+_SENT = {
+    "main": "sent to {place}",
+    "reply": "sent to the thread in {place}",
+    "alert": "failure reported in {place}",
+}
 _WEB_URL = re.compile(r"https?://[^\s<>\"\x00-\x20]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PageData:
     """All that the store knows of a deployment but its output; equal while nothing changes."""
 
     row: DeploymentRow
@@ -50,12 +58,13 @@ class Known:
         return bool(counted) and self.row.ended_at is None and counted[-1].held
 
     def settled(self, now: datetime) -> bool:
-        """Over, and told to GitHub and Slack, or not told for so long that it may take longer."""
+        """Over, and nothing is on its way to GitHub or a notifier, or it takes too long."""
         if not self.over or self.row.ended_at is None:
             return False
-        return not self._untold() or now > self.row.ended_at + LINGER
+        return not self._pending or now > self.row.ended_at + LINGER
 
-    def _untold(self) -> bool:
+    @property
+    def _pending(self) -> bool:
         return any(
             not entry.judged or entry.outbox in ("waiting", "claimed") for entry in self.timeline
         ) or any(message.state in ("waiting", "claimed") for message in self.messages)
@@ -64,13 +73,13 @@ class Known:
 @dataclass(frozen=True, slots=True)
 class Moment:
     iso: str
-    words: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     seconds: int
-    words: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,36 +87,38 @@ class Link:
     """Plain text where `url` is empty."""
 
     url: str
-    words: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """`kind` is good, waiting or bad."""
+class Sending:
+    """How far something has come on its way to GitHub or a notifier. `kind` is that of a label:
+    good, waiting or bad."""
 
     kind: str
-    words: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepView:
+class EntryView:
     id: int
     label: Label
     at: Moment
-    words: str
+    description: str
     actor: str
     links: tuple[Link, ...]
     counted: bool
-    github: Note | None
+    github: Sending | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """`running` is set while it goes on, `took` when it has ended."""
+    """`status` is what the last report said. `running` is set while it goes on, `took` when it has
+    ended."""
 
     title: str
     label: Label
-    words: str
+    status: str
     hint: str
     running: Span | None
     took: Span | None
@@ -125,24 +136,24 @@ class Page:
     run: Link | None
     environment_link: Link | None
     payload: str
-    steps: tuple[StepView, ...]
-    slack: tuple[Note, ...]
+    timeline: tuple[EntryView, ...]
+    messages: tuple[Sending, ...]
     over: bool
     live: bool
 
 
-def present(known: Known, now: datetime) -> Page:
-    row = known.row
-    label = phase_label(row.phase, held=known.held, started=row.run is not None)
+def build_page(data: PageData, now: datetime) -> Page:
+    row = data.row
+    label = phase_label(row.phase, held=data.held, started=row.run is not None)
     start = row.started_at or row.requested_at
     return Page(
         title=f"{label.text.capitalize()}: {_line(row.repo)} to {_line(row.environment)}",
         label=label,
-        words=_line(row.status_description),
-        hint=_hint(known),
+        status=_line(row.status_description),
+        hint=_hint(data),
         running=_span(start, now) if not row.ended_at else None,
         took=_span(start, row.ended_at),
-        deadline=_moment(row.deadline) if row.deadline and not known.over else None,
+        deadline=_moment(row.deadline) if row.deadline and not data.over else None,
         repo=Link(web_url(row.repo_url), _line(row.repo)),
         environment=_line(row.environment),
         production=row.production,
@@ -153,13 +164,13 @@ def present(known: Known, now: datetime) -> Page:
         creator=_line(row.creator) or "somebody",
         handler="GitHub Actions, watched" if row.watched else _line(row.handler),
         asked=_moment(row.created_at, "%d %b %Y, %H:%M:%S"),
-        run=_link(_run_url(known), _run_words(row)),
+        run=_link(_run_url(data), _run_text(row)),
         environment_link=_link(row.environment_url, _line(row.environment_url)),
         payload=_payload(row.payload),
-        steps=tuple(_step(entry, row) for entry in known.timeline),
-        slack=tuple(Note(*said) for said in message_notes(known.messages)),
-        over=known.over,
-        live=not known.settled(now),
+        timeline=tuple(_entry(entry, row) for entry in data.timeline),
+        messages=_messages(data.messages),
+        over=data.over,
+        live=not data.settled(now),
     )
 
 
@@ -168,26 +179,26 @@ def web_url(url: Any) -> str:
 
 
 def _line(text: str) -> str:
-    return shorten(text, LONGEST_LINE)
+    return one_line(text, LONGEST_LINE)
 
 
-def _link(url: Any, words: str) -> Link | None:
-    return Link(url, words) if web_url(url) else None
+def _link(url: Any, text: str) -> Link | None:
+    return Link(url, text) if web_url(url) else None
 
 
-def _on_github(row: DeploymentRow, kind: str, name: str, words: str) -> Link:
+def _on_github(row: DeploymentRow, kind: str, name: str, text: str) -> Link:
     base = web_url(row.repo_url)
-    return Link(f"{base}/{kind}/{quote(name)}" if base else "", words)
+    return Link(f"{base}/{kind}/{quote(name)}" if base else "", text)
 
 
-def _run_url(known: Known) -> str:
+def _run_url(data: PageData) -> str:
     """Of the run, or of what its tool reported last."""
-    run, handler = known.row.run, known.row.handler
-    urls = [one.log_url for one in known.timeline if one.actor == handler and one.log_url]
+    run, handler = data.row.run, data.row.handler
+    urls = [one.log_url for one in data.timeline if one.actor == handler and one.log_url]
     return run.url if run and run.url else next(reversed(urls), "")
 
 
-def _run_words(row: DeploymentRow) -> str:
+def _run_text(row: DeploymentRow) -> str:
     return f"open in {_line(row.handler)}" if row.handler else "open"
 
 
@@ -196,12 +207,12 @@ def _moment(at: datetime, form: str = "%d %b, %H:%M:%S") -> Moment:
     return Moment(utc.isoformat(timespec="seconds"), f"{utc:{form}} UTC")
 
 
-def _hint(known: Known) -> str:
-    if known.row.phase is Phase.INACTIVE:
+def _hint(data: PageData) -> str:
+    if data.row.phase is Phase.INACTIVE:
         return "It was replaced by a later deployment, or taken down."
-    if known.row.tool_error and not known.over:
-        return f"It is asked again and again until its deadline: {_line(known.row.tool_error)}"
-    if known.row.ended_at and not known.over:
+    if data.row.tool_error and not data.over:
+        return f"It is asked again and again until its deadline: {_line(data.row.tool_error)}"
+    if data.row.ended_at and not data.over:
         return "Its run goes on and is watched to its end."
     return ""
 
@@ -217,12 +228,12 @@ def _payload(payload: Any) -> str:
     if payload in (None, "", {}, []):
         return ""
     if isinstance(payload, str):
-        payload = _unpacked(payload)
+        payload = _decoded(payload)
     text = harmless(json.dumps(payload, indent=2, sort_keys=True, ensure_ascii=False))
     return text if len(text) <= LONGEST_PAYLOAD else text[:LONGEST_PAYLOAD] + "\n… (cut)"
 
 
-def _unpacked(text: str) -> Any:
+def _decoded(text: str) -> Any:
     """Many write JSON into the payload's string."""
     try:
         found = json.loads(text)
@@ -231,13 +242,13 @@ def _unpacked(text: str) -> Any:
     return found if isinstance(found, dict | list) else text
 
 
-def _step(entry: TimelineEntry, row: DeploymentRow) -> StepView:
+def _entry(entry: TimelineEntry, row: DeploymentRow) -> EntryView:
     links = [_link(entry.log_url, "log"), _link(entry.environment_url, "environment")]
-    return StepView(
+    return EntryView(
         id=entry.id,
         label=_entry_label(entry, row),
         at=_moment(entry.at),
-        words=_line(entry.description),
+        description=_line(entry.description),
         actor=_line(entry.actor) or "somebody",
         links=tuple(link for link in links if link),
         counted=entry.counted,
@@ -250,18 +261,40 @@ def _entry_label(entry: TimelineEntry, row: DeploymentRow) -> Label:
     return label._replace(text=_line(label.text) or "unknown")
 
 
-def _github(entry: TimelineEntry) -> Note | None:
+def _github(entry: TimelineEntry) -> Sending | None:
     """Whether GitHub has an entry of ours; None for one that somebody else reported."""
     error = _line(entry.error)
     match entry.outbox:
         case "sent":
-            return Note("good", "GitHub has it")
+            return Sending("good", "GitHub has it")
         case "rejected":
-            return Note("bad", f"GitHub refused it: {error}" if error else "GitHub refused it")
+            return Sending("bad", f"GitHub refused it: {error}" if error else "GitHub refused it")
         case "skipped":
-            return Note("good", "not sent: more had been reported by then")
+            return Sending("good", "not sent: more had been reported by then")
         case "waiting" | "claimed" if error:
-            return Note("waiting", f"GitHub does not have it yet: {error}")
+            return Sending("waiting", f"GitHub does not have it yet: {error}")
         case "waiting" | "claimed":
-            return Note("waiting", "on its way to GitHub")
+            return Sending("waiting", "on its way to GitHub")
     return None
+
+
+def _messages(messages: Iterable[Entry]) -> tuple[Sending, ...]:
+    """What reads the same is shown once."""
+    # What is in a thread is only worth a line where it is not there.
+    shown = [one for one in messages if one.purpose != "reply" or one.error]
+    return tuple(dict.fromkeys(_message(message) for message in shown))
+
+
+def _message(message: Entry) -> Sending:
+    title, place = title_of(_line(message.destination))
+    # The name of a channel in Slack says enough.
+    where = place if place.startswith("#") else f"{title} ({place})"
+    error = _line(message.error)
+    if not error:
+        if message.over:
+            return Sending("good", _SENT[message.purpose].format(place=where))
+        return Sending("waiting", f"on its way to {where}")
+    if message.state in ("waiting", "claimed"):
+        return Sending("waiting", f"on its way to {where}: {error}")
+    what = "latest change not sent" if message.over else "not sent"
+    return Sending("bad", f"{title}: {what} to {place}: {error}")

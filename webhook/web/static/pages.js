@@ -12,8 +12,8 @@ let offset = connection.dataset.offset;
 let wait = 5000;
 let lost = 0;
 
-function say(words, tone) {
-  connection.textContent = words;
+function say(text, tone) {
+  connection.textContent = text;
   connection.dataset.tone = tone;
 }
 
@@ -21,7 +21,7 @@ function print(text) {
   if (!text) return;
   const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < READ_FROM_END;
   const first = scroller.hidden;
-  byId("silence").hidden = true;
+  byId("no_output").hidden = true;
   scroller.hidden = false;
   byId("output").append(text);
   if (atEnd || first) scroller.scrollTop = scroller.scrollHeight;
@@ -34,16 +34,16 @@ function fill(element, content) {
   if (same.innerHTML !== element.innerHTML) element.replaceChildren(content);
 }
 
-function fillSteps(list, content) {
-  for (const step of [...content.children]) {
-    const known = byId(step.id);
+function fillTimeline(list, content) {
+  for (const entry of [...content.children]) {
+    const known = byId(entry.id);
     if (!known) {
-      list.append(step);
+      list.append(entry);
       continue;
     }
-    known.dataset.tone = step.dataset.tone;
+    known.dataset.tone = entry.dataset.tone;
     const inner = document.createDocumentFragment();
-    inner.append(...step.childNodes);
+    inner.append(...entry.childNodes);
     fill(known, inner);
   }
 }
@@ -52,7 +52,7 @@ function show(news) {
   for (const [id, html] of Object.entries(news.parts)) {
     const template = document.createElement("template");
     template.innerHTML = html; // made by the page's own templates, which escape what comes from outside
-    (id === "steps" ? fillSteps : fill)(byId(id), template.content);
+    (id === "timeline" ? fillTimeline : fill)(byId(id), template.content);
   }
   byId("verdict").dataset.tone = news.tone;
   document.title = `${news.title} · Gitploy Relay`;

@@ -1,0 +1,101 @@
+"""What all views share: how a refusal is written, how much of a body is read, headers of pages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+import structlog
+from flask import Blueprint, Flask, Response, jsonify, make_response, render_template, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from webhook.errors import HttpError
+
+log = structlog.get_logger()
+
+PAGE_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+PAGE_HEADERS = {
+    # Keys, codes and states are in the URLs.
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorHandling:
+    """`render` writes what a view refuses; `store_unavailable` is the error for a store that does
+    not respond. `every_error`: Flask's own errors and bugs are written by `render` too."""
+
+    render: Callable[[HttpError], Response]
+    store_unavailable: HttpError | None = None
+    every_error: bool = False
+
+
+def serve(app: Flask, bp: Blueprint, errors: ErrorHandling) -> None:
+    """Add these views, with their errors."""
+
+    def refuse_without_store(error: Exception) -> Response:
+        assert errors.store_unavailable is not None
+        log.error("no response from the store", path=_path(), error=type(error).__name__)
+        return errors.render(errors.store_unavailable)
+
+    def refuse_any(error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            return errors.render(HttpError(error.code or 500, error.name))
+        # Procrastinate wraps what it meets on our connection.
+        if errors.store_unavailable is not None and isinstance(error.__cause__, psycopg.Error):
+            return refuse_without_store(error)
+        log.exception("a request failed", path=_path())
+        return errors.render(HttpError(500, "Server Error"))
+
+    bp.register_error_handler(HttpError, errors.render)
+    if errors.store_unavailable is not None:
+        bp.register_error_handler(psycopg.Error, refuse_without_store)
+    if errors.every_error:
+        bp.register_error_handler(Exception, refuse_any)
+    app.register_blueprint(bp)
+
+
+def as_json(error: HttpError) -> Response:
+    """For machines."""
+    log_refusal(error)
+    return with_status(jsonify(error=str(error), remedy=error.remedy), error)
+
+
+def as_page(error: HttpError) -> Response:
+    """For people. Uses the templates of the pages."""
+    return with_status(make_response(render_template("error.html", error=error)), error)
+
+
+def with_status(response: Response, error: HttpError) -> Response:
+    response.status_code = error.status
+    if error.retry_after:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+JSON_ERRORS = ErrorHandling(as_json)
+
+
+def log_refusal(error: HttpError) -> None:
+    about = {"path": _path(), "status": error.status}
+    if guid := request.headers.get("X-GitHub-Delivery"):
+        about["delivery"] = guid[:100]
+    messages = [str(error), *(field["message"] for field in error.fields)]
+    log.warning("request refused", error=": ".join(messages), **about)
+
+
+def read_body(limit: int) -> bytes | None:
+    """None where it is longer than `limit` bytes. Read before anything is locked: it may come
+    slowly."""
+    request.max_content_length = limit + 1
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        return None
+    # A body without a length is cut off by Werkzeug, at one byte more than we take.
+    return body if len(body) <= limit else None
+
+
+def _path() -> str:
+    return request.path[:200]
