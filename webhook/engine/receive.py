@@ -21,7 +21,7 @@ from webhook.github.events import (
     StatusReported,
     WorkflowMoved,
 )
-from webhook.jobs.queue import PRIORITY_NEW
+from webhook.jobs.retry import PRIORITY_NEW
 from webhook.store import deliveries, deployments, outbox, timeline
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
@@ -92,7 +92,7 @@ async def _act(
 async def _asked(
     services: Services, connection: Async, event: DeploymentAsked, guid: str
 ) -> tuple[Outcome, str, int]:
-    row = await deployments.learn(
+    row = await deployments.get_or_create(
         connection, event.deployment, event.repository, event.installation_id
     )
     _log_about(row)
@@ -147,7 +147,7 @@ async def _reported(
     services: Services, connection: Async, event: StatusReported
 ) -> tuple[Outcome, str, int]:
     status = event.status
-    row = await deployments.learn(
+    row = await deployments.get_or_create(
         connection, event.deployment, event.repository, event.installation_id
     )
     _log_about(row)
