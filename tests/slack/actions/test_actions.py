@@ -72,7 +72,10 @@ async def test_a_hundred_presses_at_once_are_acknowledged_in_time_and_done_once(
 ) -> None:
     failed = answering.had("broken/hundred")
     button = answering.button("retry", failed)
+    # A worker has a process of its own elsewhere: here it would compete with the web server.
+    await answering.world.stop_workers()
     answer = await answering.slack.press(button, "retry", answering.ada, times=100)
+    answering.world.start_worker()
     answers = (answer, *answer.duplicates)
     assert {one.status for one in answers} == {200}
     assert max(one.seconds for one in answers) < 3

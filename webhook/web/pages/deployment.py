@@ -287,12 +287,14 @@ def _messages(messages: Iterable[Entry]) -> tuple[Sending, ...]:
 
 def _message(message: Entry) -> Sending:
     title, place = title_of(_line(message.destination))
+    # The name of a channel in Slack says enough.
+    where = place if place.startswith("#") else f"{title} ({place})"
     error = _line(message.error)
     if not error:
         if message.over:
-            return Sending("good", _SENT[message.purpose].format(place=place))
-        return Sending("waiting", f"on its way to {place}")
+            return Sending("good", _SENT[message.purpose].format(place=where))
+        return Sending("waiting", f"on its way to {where}")
     if message.state in ("waiting", "claimed"):
-        return Sending("waiting", f"on its way to {place}: {error}")
+        return Sending("waiting", f"on its way to {where}: {error}")
     what = "latest change not sent" if message.over else "not sent"
     return Sending("bad", f"{title}: {what} to {place}: {error}")
