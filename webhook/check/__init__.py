@@ -13,7 +13,7 @@ from webhook.check.findings import Finding
 from webhook.check.github import look_at_github
 from webhook.check.slack import look_at_slack
 from webhook.check.tools import look_at_tools
-from webhook.config.load import Config
+from webhook.config.environments import Config
 from webhook.github.client import TIMEOUT, GitHub
 from webhook.github.handler_api import ToolsGitHub
 from webhook.notifiers import title_of

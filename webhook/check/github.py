@@ -12,7 +12,7 @@ from typing import Any
 
 from handlers.contract import Options
 from webhook.check.findings import Finding, listed
-from webhook.config.load import Config, Environment
+from webhook.config.environments import Config, Environment
 from webhook.errors import RelayError
 from webhook.github.client import MOST_INSTALLATIONS, GitHub, Installation
 

@@ -11,7 +11,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 
 from webhook import startup
 from webhook.check.findings import Finding, Kind
-from webhook.config.load import Config
+from webhook.config.environments import Config
 from webhook.errors import RelayError
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import Settings, SlackSettings

@@ -14,7 +14,7 @@ from handlers import errors as tool_errors
 from handlers.contract import HandlerContext, Options, VerifiesAccess
 from handlers.http import MAX_CALLS_PER_ORIGIN
 from webhook.check.findings import Finding, Kind
-from webhook.config.load import Environment
+from webhook.config.environments import Environment
 
 # For all of them together, however many hang.
 WITHIN = 15.0

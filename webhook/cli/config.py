@@ -20,7 +20,7 @@ def check() -> None:
 def schema() -> None:
     """Print the JSON Schema of deploy.yml, for editors."""
     from handlers import HANDLERS
-    from webhook.config.load import json_schema
+    from webhook.config.environments import json_schema
     from webhook.notifiers import DESTINATIONS
 
     options = {name: handler.Options for name, handler in HANDLERS.items()}
