@@ -11,7 +11,7 @@ import click
 @click.command()
 def check() -> None:
     """Check settings, deploy.yml, GitHub, Slack, the tools and the store; one line each."""
-    from webhook.check import check as run
+    from webhook.check.run import check as run
 
     sys.exit(0 if asyncio.run(run(os.environ, click.echo)) else 1)
 
