@@ -22,7 +22,7 @@ from webhook.engine.tool_reports import take_reports
 from webhook.errors import Conflict, RetryAt
 from webhook.jobs.queue import Patience, queue_at
 from webhook.jobs.rescue import Sweeper
-from webhook.slack.actions.run import answer
+from webhook.slack.actions.run import run_action
 from webhook.store import deliveries
 from webhook.store.jobs import DEFAULT_QUEUE
 from webhook.timing import Clock, Timing
@@ -53,7 +53,7 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "take_reports": take_reports,
     "send_statuses": send_statuses,
     "notify": notify,
-    "answer": answer,
+    "run_action": run_action,
 }
 
 

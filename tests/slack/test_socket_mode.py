@@ -17,6 +17,7 @@ from sandbox.slack.server import Slack
 from tests.slack.actions.test_http import rows
 from tests.slack.actions.test_payloads import DEPLOY_YML
 from webhook import logs, startup
+from webhook.slack.actions import ACTIONS
 from webhook.slack.socket_listener import listening
 from webhook.startup import Setup
 from webhook.store.database import connect
@@ -40,7 +41,7 @@ class Listening:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with listening(self.setup, self.store_url, self.timing):
+        async with listening(self.setup, self.store_url, ACTIONS, self.timing):
             async with asyncio.timeout(10):
                 await self.slack.sockets.connected()
             yield

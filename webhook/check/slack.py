@@ -89,7 +89,7 @@ async def _workspace(
         return [Finding("fault", "Slack", str(error))]
     found = [Finding("ok", "Slack", f"the bot is @{bot.name} in {bot.team_name} ({bot.team})")]
     has = ", ".join(sorted(bot.scopes))
-    required = required_scopes(slack.scopes, answers=slack.answers)
+    required = required_scopes(slack.scopes, actions_enabled=slack.actions_enabled)
     if missing := ", ".join(sorted(required - bot.scopes)):
         remedy = BY_HAND if slack.bot_token else INSTALL
         found.append(Finding("fault", "Slack scopes", f"lacks {missing}; {remedy}"))
@@ -138,7 +138,7 @@ def _named(one: Destination) -> tuple[str | None, str | None]:
 
 def _answers(settings: Settings) -> Iterator[Finding]:
     slack = settings.slack
-    if not slack.answers:
+    if not slack.actions_enabled:
         words = "without GITPLOY_SLACK_SIGNING_SECRET or GITPLOY_SLACK_APP_TOKEN nobody can answer"
         yield Finding("note", "Slack answers", f"{words} in Slack (buttons, /deploy)")
     if slack.signing_secret:

@@ -12,7 +12,7 @@ from webhook.deployments.phases import Phase, shorten
 from webhook.errors import UserError
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.store import actions, database, health, slack_installations
-from webhook.store.actions import Action
+from webhook.store.actions import ActionRow
 from webhook.store.slack_installations import Installation
 
 STATES = [phase.value for phase in Phase if phase is not Phase.SEEN]
@@ -144,15 +144,16 @@ def audit(limit: int) -> None:
             click.echo(_line(action))
 
 
-def _line(action: Action) -> str:
+def _line(action: ActionRow) -> str:
     # Whoever is of another workspace has it in the name already.
     user = action.slack_user if "/" in action.slack_user else f"{action.team}/{action.slack_user}"
     who = f"{action.login or 'unknown'} (@{action.slack_name}, {user})"
     what = f"deployment {action.deployment_id}" if action.deployment_id else action.environment
-    made = f" -> deployment {action.made}" if action.made else ""
-    line = f"{action.at:%Y-%m-%d %H:%M:%S} {who} {action.kind} {action.repo} {what}{made}"
+    created = action.created_deployment_id
+    result = f" -> deployment {created}" if created else ""
+    line = f"{action.at:%Y-%m-%d %H:%M:%S} {who} {action.kind} {action.repo} {what}{result}"
     # Some of it is what others wrote, which must not reach a terminal as they please.
-    return shorten(f"{line} {action.outcome}: {action.words}", 1000)
+    return shorten(f"{line} {action.outcome}: {action.message}", 1000)
 
 
 def _opens(cipher: Cipher, installation: Installation) -> bool:

@@ -1,4 +1,4 @@
-"""Where the environments of a repository stand: the newest deployment of each."""
+"""The environments of a repository: the newest deployment of each."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,25 +9,25 @@ from webhook.store.database import Async
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """`began`: its tool was started; `held`: it waits for a person. `changed_at`: since when."""
+class EnvironmentStatus:
+    """`started`: its tool was started; `held`: it waits for a person. `changed_at`: since when."""
 
     deployment_id: int
     repo: str
     environment: str
     phase: Phase
-    began: bool
+    started: bool
     held: bool
     ref: str
     sha: str
     changed_at: datetime
 
 
-async def of_repository(connection: Async, repo: str, limit: int) -> list[Standing]:
+async def of_repository(connection: Async, repo: str, limit: int) -> list[EnvironmentStatus]:
     """Those of the environments that were deployed to last."""
     cursor = await connection.execute(
         "select * from (select distinct on (lower(environment)) id as deployment_id, repo,"
-        " environment, phase, run is not null as began, ref, sha, phase_at as changed_at"
+        " environment, phase, run is not null as started, ref, sha, phase_at as changed_at"
         " from deployments"
         " where lower(repo) = lower(%s) order by lower(environment), id desc) newest"
         " order by deployment_id desc limit %s",
@@ -35,7 +35,7 @@ async def of_repository(connection: Async, repo: str, limit: int) -> list[Standi
     )
     rows = await cursor.fetchall()
     return [
-        Standing(
+        EnvironmentStatus(
             **{
                 **row,
                 "phase": Phase(row["phase"]),

@@ -34,16 +34,20 @@ async def test_a_retry_is_the_same_once_more_and_everybody_sees_who_wanted_it(
         rf"Retry of deployment {failed.id} by octocat \(relay action \d+-[0-9a-f]{{8}}\)",
         made.description or "",
     )
-    assert f"Deployment {made.id} was asked for" in whisper.text
+    assert f"Deployment {made.id} was requested" in whisper.text
     assert f"/deployments/acme/site/{made.id}?key=" in whisper.text
     row = answering.action(failed.id)
-    assert (row["outcome"], row["login"], row["made"]) == ("done", "octocat", made.id)
+    assert (row["outcome"], row["login"], row["created_deployment_id"]) == (
+        "done",
+        "octocat",
+        made.id,
+    )
     await answering.world.phase(made.id, "failure")
     await answering.world.idle()
     assert answering.action(failed.id)["reply"] is None  # whoever has it could speak for us
     thread = [m for m in answering.world.replies() if m.thread_ts == message.ts]
     told = "\n".join(render(reply) for reply in thread)
-    assert "Retry, asked for in Slack" in told
+    assert "Retry, requested in Slack" in told
     assert "octocat" in told
     assert str(made.id) in json.dumps([reply.blocks for reply in thread])
 
@@ -57,13 +61,13 @@ async def test_pressed_by_two_at_once_it_is_done_once(answering: Answering) -> N
     assert len(told) == 2
     [made] = answering.made("broken/twice")
     said = [w.text for w in answering.slack.whispers[-6:]]
-    assert len([text for text in said if "was asked for" in text]) == 1
-    others = [text for text in said if "asked for that already" in text]
+    assert len([text for text in said if "was requested" in text]) == 1
+    others = [text for text in said if "requested that already" in text]
     won = "select login from actions where deployment_id = %s and outcome = 'done'"
     [first] = answering.world.rows(won, failed)
     assert sorted(text.split()[0] for text in others) == ["You"] * 2 + [first["login"]] * 3
     late = await answering.press("rollback", failed, answering.bob)
-    assert "asked for a retry already" in late
+    assert "requested a retry already" in late
     assert f"/{made.id}?" in late  # the way to what the other one made
 
 
@@ -79,8 +83,8 @@ async def test_a_hundred_presses_at_once_are_acknowledged_in_time_and_done_once(
     await answering.until_none_waits(failed)
     assert len(answering.made("broken/hundred")) == 1
     kept = answering.world.rows("select * from actions where deployment_id = %s", failed)
-    others = [row["words"] for row in kept if row["outcome"] == "refused"]
-    assert (len(kept), others) == (100, ["You have asked for that already"] * 99)
+    others = [row["message"] for row in kept if row["outcome"] == "refused"]
+    assert (len(kept), others) == (100, ["You have requested that already"] * 99)
 
 
 async def test_a_redelivered_press_does_nothing_more(answering: Answering) -> None:
@@ -125,10 +129,10 @@ async def test_cancel_is_left_to_whoever_looks_after_the_deployment(
         "select actor, state, description from timeline"
         " where deployment_id = %s and state = 'asked'"
     )
-    asked = {"actor": "octocat", "state": "asked", "description": "Cancel, asked for in Slack"}
+    asked = {"actor": "octocat", "state": "asked", "description": "Cancel, requested in Slack"}
     assert answering.world.rows(entries, deployment.id) == [asked]
     told = await answering.press("cancel", deployment.id, answering.bob)
-    assert re.search("asked for that already|is over already", told)
+    assert re.search("requested that already|has ended", told)
     ended = await answering.world.phase(deployment.id, "error")
     assert ended["words"] == "Cancelled by octocat"
 
@@ -168,19 +172,19 @@ async def test_where_github_cannot_say_who_may_nobody_may(answering: Answering) 
     assert "GitHub does not say now whether mona-on-github may write" in told
     assert "try again" in told
     # By the same e-mail address on both sides, and as soon as GitHub answers:
-    assert "was asked for" in await answering.press("retry", failed, mona)
+    assert "was requested" in await answering.press("retry", failed, mona)
 
 
 async def test_what_makes_no_sense_any_more_is_said(answering: Answering) -> None:
     had, press, ada = answering.had, answering.press, answering.ada
     succeeded = had("stage/sense", "success")
-    assert "is over already: it is 'success'" in await press("cancel", succeeded, ada)
+    assert "has ended: it is 'success'" in await press("cancel", succeeded, ada)
     assert "nothing to retry" in await press("retry", succeeded, ada)
     assert "no earlier success" in await press("rollback", succeeded, ada)
     assert "does not know this deployment" in await press("retry", 999_999_999, ada)
     newer = had("stage/sense", "success")
     assert f"after {succeeded}" in await press("rollback", succeeded, ada)
-    assert "was asked for" in await press("rollback", newer, ada)
+    assert "was requested" in await press("rollback", newer, ada)
     watched = had("stage/watched", "in_progress", watched=True)
     assert "cancel its run on GitHub" in await press("cancel", watched, ada)
     watched = had("stage/watched", watched=True)
@@ -188,7 +192,7 @@ async def test_what_makes_no_sense_any_more_is_said(answering: Answering) -> Non
     unrouted = had("nowhere", "error")
     assert "No route for environment 'nowhere'" in await press("retry", unrouted, ada)
     going_on = had("stage/going", "in_progress", watched=False)
-    assert "still goes on" in await press("rollback", going_on, ada)
+    assert "is still running" in await press("rollback", going_on, ada)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +214,7 @@ async def test_githubs_no_is_told_and_one_may_press_again(
     assert "Nothing was deployed" in told
     assert words in told
     assert answering.action(failed)["outcome"] == "failed"
-    assert "was asked for" in await answering.press("retry", failed, answering.ada)
+    assert "was requested" in await answering.press("retry", failed, answering.ada)
     assert len(answering.made(environment)) == 1
 
 
@@ -229,8 +233,8 @@ async def test_a_call_without_a_clear_answer_is_looked_into_and_not_made_twice(
         for number, one in enumerate(failed):
             row = await answering.until_action(lambda row: row["reply"] is None, one)
             [made] = answering.made(f"broken/unclear/{number}")
-            assert (row["outcome"], row["made"]) == ("done", made.id)
-            assert row["words"] == "Retry, asked for in Slack"
+            assert (row["outcome"], row["created_deployment_id"]) == ("done", made.id)
+            assert row["message"] == "Retry, requested in Slack"
 
 
 async def test_an_answer_goes_nowhere_but_to_slack(answering: Answering) -> None:
@@ -257,10 +261,10 @@ async def test_slack_that_takes_no_answer_changes_nothing(answering: Answering) 
         row = await answering.until_action(lambda row: row["reply"] is None, failed)
         assert row["outcome"] == "done"
         assert len(answering.made("broken/deaf")) == 1
-        assert row["answers"] == 2
+        assert row["reply_attempts"] == 2
         for fault in (Fault.status(503), Fault.rate_limited(1)):
             answering.slack.faults.add("POST /response/*", fault)
-        assert "You have asked for that already" in await answering.press(
+        assert "You have requested that already" in await answering.press(
             "retry", failed, answering.ada
         )
 
@@ -290,7 +294,9 @@ async def test_what_a_killed_worker_began_is_ended_by_the_next(
     row = await answering.until_action(lambda row: row["reply"] is None, failed)
     before = len(answering.whispers(answering.ada))
     reply = json.dumps({"url": answer.delivery.payload["response_url"]})
-    as_it_was = "reply = %s" + (", outcome = 'waiting', made = null" if "knew" in died else "")
+    as_it_was = "reply = %s" + (
+        ", outcome = 'waiting', created_deployment_id = null" if "knew" in died else ""
+    )
     query = f"update actions set {as_it_was} where id = %s returning 1"
     assert await asyncio.to_thread(answering.world.rows, query, reply, row["id"])
     if "knew" in died:
@@ -298,8 +304,10 @@ async def test_what_a_killed_worker_began_is_ended_by_the_next(
         query = f"{claimed} where action_id = %s returning 1"
         assert await asyncio.to_thread(answering.world.rows, query, row["id"])
     with connect(answering.world.store_url) as connection:
-        Queue().answer(connection, row["id"])
+        Queue().run_action(connection, row["id"])
     [whisper] = await answering.whispered(answering.ada, before)
     [made] = answering.made(f"broken/{died}")
-    assert f"Deployment {made.id} was asked for" in whisper.text
-    assert (await answering.until_action(lambda row: row["reply"] is None))["made"] == made.id
+    assert f"Deployment {made.id} was requested" in whisper.text
+    assert (await answering.until_action(lambda row: row["reply"] is None))[
+        "created_deployment_id"
+    ] == made.id

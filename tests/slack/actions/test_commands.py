@@ -46,7 +46,7 @@ async def test_a_command_deploys_what_it_says(answering: Answering) -> None:
     [made] = answering.made("STAGE/typed")
     assert told.text.startswith("Deploying v2 of acme/site to STAGE/typed. <http")
     assert (made.ref, made.task, made.production) == ("v2", "deploy", False)
-    assert "Asked for in Slack by octocat" in (made.description or "")
+    assert "Requested in Slack by octocat" in (made.description or "")
     assert f"/deployments/acme/site/{made.id}?key=" in told.text
     await answering.world.phase(made.id, "success")
     # The default branch, where nothing is said of one; the spelling is deploy.yml's.
@@ -67,13 +67,17 @@ async def test_production_waits_until_the_same_person_is_sure(answering: Answeri
     # Nobody else's press counts, wherever they have the button from.
     forged = answering.button("deploy", waiting["id"])
     refused = await confirmed(answering, forged, answering.bob)
-    assert (refused["outcome"], refused["words"]) == (
+    assert (refused["outcome"], refused["message"]) == (
         "refused",
-        "Only who asked for this may confirm it",
+        "Only the person who requested this may confirm it",
     )
     done = await confirmed(answering, question, answering.ada)
     [made] = answering.made("production")
-    assert (done["outcome"], done["made"], done["login"]) == ("done", made.id, "octocat")
+    assert (done["outcome"], done["created_deployment_id"], done["login"]) == (
+        "done",
+        made.id,
+        "octocat",
+    )
     assert (done["repo"], done["environment"], done["ref"]) == ("acme/site", "production", "v3")
     assert (made.ref, made.production) == ("v3", True)
     # What was asked stands there no more, so that it cannot be confirmed twice.
@@ -95,7 +99,7 @@ async def test_a_question_is_not_answered_for_ever(answering: Answering) -> None
         late = "update actions set at = at - interval '61 minutes' where id = %s returning 1"
         await asyncio.to_thread(answering.world.rows, late, answering.action()["id"])
         assert (await confirmed(answering, question, answering.ada))["outcome"] == "refused"
-        assert "ask anew" in question.text
+        assert "try again" in question.text
 
 
 async def test_what_github_ends_late_is_found_and_not_asked_for_again(
@@ -115,7 +119,7 @@ async def test_what_github_ends_late_is_found_and_not_asked_for_again(
         )
         late.by_app = True
         waits, done = await answering.whispered(answering.ada, before, 2)
-        assert "goes on looking" in waits.text
+        assert "keeps checking" in waits.text
         assert f"/{late.id}?" in done.text
         assert answering.made("stage/slow") == [late]
         assert len(answering.github.called("POST", "/deployments")) == asked + 1
@@ -168,7 +172,7 @@ async def test_a_workspace_without_a_token_may_ask_for_nothing(answering: Answer
     there = answering.slack.add_workspace("Elsewhere").add_user("spy")
     answering.slack.workspace_of(there.team_id).add_channel("general")
     told = await answering.typed("status acme/site", there)
-    assert "no good token of this Slack workspace" in told.text
+    assert "no valid token for this Slack workspace" in told.text
 
 
 async def test_who_may_not_deploy_is_not_even_asked(answering: Answering) -> None:
@@ -276,7 +280,7 @@ async def test_the_audit_names_who_asked_for_what_and_what_came_of_it(
         refused, done = actions.newest(connection, 2)
     [made] = answering.made("broken/audit")
     assert (done.login, done.slack_name, done.slack_user) == ("hubot", "bob", answering.bob.id)
-    assert (done.kind, done.deployment_id, done.made) == ("retry", failed, made.id)
-    assert (done.outcome, done.words) == ("done", "Retry, asked for in Slack")
+    assert (done.kind, done.deployment_id, done.created_deployment_id) == ("retry", failed, made.id)
+    assert (done.outcome, done.message) == ("done", "Retry, requested in Slack")
     assert (refused.login, refused.slack_name, refused.outcome) == ("", "eve", "refused")
     assert (refused.repo, refused.environment) == ("acme/site", "broken/audit")

@@ -18,8 +18,8 @@ from werkzeug.test import TestResponse
 from tests.slack.actions.test_payloads import CONFIG, FIELDS, press
 from webhook.http import JSON_ERRORS, serve
 from webhook.settings import SlackSettings
-from webhook.slack.actions import http
-from webhook.slack.actions.intake import AnswerIntake
+from webhook.slack.actions import ACTIONS, http
+from webhook.slack.actions.http import ActionIntake
 from webhook.store import slack_installations
 from webhook.store.database import connect, sync_pool
 from webhook.store.slack_installations import NewInstallation
@@ -42,10 +42,10 @@ INTERACTIONS, COMMANDS, EVENTS = "/slack/interactions", "/slack/commands", "/sla
 @pytest.fixture
 def door(store_url: str) -> Iterator[FlaskClient]:
     with sync_pool(store_url, 3) as pool:
-        yield served(SETTINGS, AnswerIntake(pool, CONFIG))
+        yield served(SETTINGS, ActionIntake(pool, CONFIG, ACTIONS))
 
 
-def served(settings: SlackSettings, intake: AnswerIntake, clock: Clock = utc_now) -> FlaskClient:
+def served(settings: SlackSettings, intake: ActionIntake, clock: Clock = utc_now) -> FlaskClient:
     app = Flask(__name__)
     serve(app, http.blueprint(settings, intake, clock), JSON_ERRORS)
     return app.test_client()
@@ -157,7 +157,7 @@ def test_slacks_own_example_is_accepted(door: FlaskClient, store_url: str) -> No
     assert send(door, COMMANDS, body, example).status_code == 401  # it is of 2018
     then = datetime.fromtimestamp(1531420618 + 299, UTC)
     with sync_pool(store_url, 3) as pool:
-        door = served(SETTINGS, AnswerIntake(pool, CONFIG), lambda: then)
+        door = served(SETTINGS, ActionIntake(pool, CONFIG, ACTIONS), lambda: then)
         assert send(door, COMMANDS, body, example).status_code == 200
     assert rows(store_url, "select slack_name from actions") == [{"slack_name": "roadrunner"}]
 
@@ -244,7 +244,7 @@ def test_a_workspace_that_removes_the_app_is_not_used_any_more(
 def test_without_a_signing_secret_nothing_is_taken_and_it_is_said_why() -> None:
     with sync_pool("postgresql://127.0.0.1:1/nowhere", 1) as pool:
         without = SETTINGS.model_copy(update={"signing_secret": None})
-        door = served(without, AnswerIntake(pool, CONFIG))
+        door = served(without, ActionIntake(pool, CONFIG, ACTIONS))
         for path in (INTERACTIONS, COMMANDS, EVENTS):
             answer = send(door, path, b"")
             assert answer.status_code == 404
@@ -254,7 +254,7 @@ def test_without_a_signing_secret_nothing_is_taken_and_it_is_said_why() -> None:
 def test_where_the_store_is_away_slack_hears_so_in_time() -> None:
     timing = Timing(slack_connection_within=timedelta(seconds=0.3))
     with sync_pool("postgresql://127.0.0.1:1/nowhere", 1) as pool:
-        door = served(SETTINGS, AnswerIntake(pool, CONFIG, timing))
+        door = served(SETTINGS, ActionIntake(pool, CONFIG, ACTIONS, timing))
         answer = send(door, INTERACTIONS, interaction())
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]

@@ -15,6 +15,7 @@ from webhook import startup
 from webhook.engine.services import Services, open_services
 from webhook.errors import RetryAt, UnknownOutcome
 from webhook.github.tokens import Scope
+from webhook.slack.actions import ACTIONS
 from webhook.slack.identity import login_of, mention_of, shows_emails
 
 DEPLOY_YML = """
@@ -65,7 +66,7 @@ async def known(
         setup = startup.set_up(sandbox.environ(tmp_path, config, 1))
         repository = sandbox.github.repository(REPOSITORY)
         scope = Scope(sandbox.installation.id, REPOSITORY, repository.id)
-        async with open_services(setup, store_url) as services:
+        async with open_services(setup, store_url, actions=ACTIONS) as services:
             yield Known(services, sandbox, scope)
 
 
