@@ -6,7 +6,7 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from sandbox.github.hooks import delivery_headers
+from sandbox.github.webhooks import delivery_headers
 
 SECRET = "a secret of the benchmark"
 _FILLER = {"key": "x" * 60}

@@ -1,8 +1,8 @@
-"""A stand-in for Discord: channels' webhooks, and the messages that they post and edit.
+"""The stand-in for Discord: webhooks of channels, and the messages that they post and edit.
 
 Source: docs.discord.com, "Webhook Resource", "Message Resource" (limits of embeds, allowed
-mentions), "Rate Limits", "Opcodes and Status Codes". As Discord does, it passes over fields that it
-does not know, and shows no history to a webhook.
+mentions), "Rate Limits", "Opcodes and Status Codes". Like Discord, it ignores unknown fields, and
+a webhook cannot read the history of its channel.
 Units: seconds; lengths are characters.
 """
 
@@ -22,9 +22,9 @@ from aiohttp.typedefs import Middleware
 from sandbox.faults import Fault
 from sandbox.server import Server
 
-# Calls of one webhook, in so many seconds.
-CALLS, WITHIN = 5, 2.0
-_MOST_EMBEDS, _MOST_FIELDS, _MOST_IN_ALL = 10, 25, 6000
+# The calls that a webhook is allowed in each period.
+MAX_CALLS, PERIOD = 5, 2.0
+_MAX_EMBEDS, _MAX_FIELDS, _MAX_TOTAL_TEXT = 10, 25, 6000
 _PATH = r"/api{version:(?:/v\d+)?}/webhooks/{id}/{token}"
 _NAME = re.compile(r"discord|clyde|```|[@#:]|^(?:everyone|here)$", re.IGNORECASE)
 _PING = re.compile(r"@everyone|@here|<@!?\d+>|<@&\d+>")
@@ -39,18 +39,18 @@ class Message:
     username: str
     content: str
     embeds: list[dict[str, Any]]
-    # Whom it notified, when it was posted: an edit notifies nobody.
+    # The mentions that notified somebody when it was posted; edits notify nobody.
     pings: list[str]
     edits: int = 0
 
     @property
     def text(self) -> str:
-        """All that it shows."""
-        shown = [self.content]
+        """All its text, as a user reads it."""
+        lines = [self.content]
         for embed in self.embeds:
-            shown += [embed.get("title", ""), embed.get("description", "")]
-            shown += [f"{one['name']}: {one['value']}" for one in embed.get("fields", [])]
-        return "\n".join(line for line in shown if line)
+            lines += [embed.get("title", ""), embed.get("description", "")]
+            lines += [f"{one['name']}: {one['value']}" for one in embed.get("fields", [])]
+        return "\n".join(line for line in lines if line)
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Webhook:
 
 
 class Discord(Server):
-    """`limited`: whether it limits how often a webhook is called."""
+    """`limited`: whether there is a rate limit for each webhook."""
 
     def __init__(self, *, limited: bool = False, port: int = 0) -> None:
         super().__init__(port=port)
@@ -86,10 +86,10 @@ class Discord(Server):
     def middlewares(self) -> Sequence[Middleware]:
         return [self.faults.middleware]
 
-    # -- what a test or a demo sees and does -----------------------------------------------------
+    # -- for tests -------------------------------------------------------------------------------
 
     def add_webhook(self, channel: str, name: str = "Deployments") -> str:
-        """Its URL."""
+        """Returns its URL."""
         one = Webhook(str(next(self._ids)), secrets.token_urlsafe(48), channel, name)
         self.webhooks[one.id] = one
         return f"{self.url}/api/webhooks/{one.id}/{one.token}"
@@ -106,19 +106,19 @@ class Discord(Server):
     def rate_limit(retry_after: float) -> Fault:
         body = {"message": "You are being rate limited.", "retry_after": retry_after}
         headers = {"Retry-After": str(int(retry_after) + 1), "X-RateLimit-Scope": "shared"}
-        return Fault(answer=429, headers=headers, body={**body, "global": False})
+        return Fault(status_code=429, headers=headers, body={**body, "global": False})
 
     # -- the server ------------------------------------------------------------------------------
 
     async def _execute(self, request: web.Request) -> web.Response:
         webhook = self._webhook(request)
-        self._take_turn(webhook)
+        self._count_call(webhook)
         document = await _document(request)
         thread = self._thread(request, webhook)
-        _require_sound(document)
+        _validate(document)
         content, embeds = document.get("content") or "", document.get("embeds") or []
         if not content and not embeds:
-            raise _refused(400, 50006, "Cannot send an empty message")
+            raise _rejected(400, 50006, "Cannot send an empty message")
         message = Message(
             id=str(next(self._ids)),
             channel=webhook.channel,
@@ -131,25 +131,25 @@ class Discord(Server):
         self.messages[message.id] = message
         if request.query.get("wait") not in ("true", "1", "True"):
             return web.Response(status=204)
-        return web.json_response(_shown(message, webhook))
+        return web.json_response(_message_document(message, webhook))
 
     async def _edit(self, request: web.Request) -> web.Response:
         webhook = self._webhook(request)
-        self._take_turn(webhook)
+        self._count_call(webhook)
         document = await _document(request)
         message = self._message(request, webhook)
-        _require_sound(document)
+        _validate(document)
         content = document.get("content", message.content) or ""
         embeds = document.get("embeds", message.embeds) or []
         if not content and not embeds:
-            raise _refused(400, 50006, "Cannot send an empty message")
+            raise _rejected(400, 50006, "Cannot send an empty message")
         message.content, message.embeds = content, embeds
         message.edits += 1
-        return web.json_response(_shown(message, webhook))
+        return web.json_response(_message_document(message, webhook))
 
     async def _show(self, request: web.Request) -> web.Response:
         webhook = self._webhook(request)
-        return web.json_response(_shown(self._message(request, webhook), webhook))
+        return web.json_response(_message_document(self._message(request, webhook), webhook))
 
     async def _delete(self, request: web.Request) -> web.Response:
         del self.messages[self._message(request, self._webhook(request)).id]
@@ -164,7 +164,7 @@ class Discord(Server):
         if webhook is None:
             raise _unknown("webhook")
         if not secrets.compare_digest(webhook.token, request.match_info["token"]):
-            raise _refused(401, 50027, "Invalid Webhook Token")
+            raise _rejected(401, 50027, "Invalid Webhook Token")
         return webhook
 
     def _thread(self, request: web.Request, webhook: Webhook) -> str:
@@ -174,18 +174,18 @@ class Discord(Server):
         return thread
 
     def _message(self, request: web.Request, webhook: Webhook) -> Message:
-        """Of a thread, only where the thread is named."""
+        """A message in a thread is found only with the thread's id."""
         message = self.messages.get(request.match_info["message"])
         here = (webhook.channel, request.query.get("thread_id", ""))
         if message is None or (message.channel, message.thread) != here:
             raise _unknown("message")
         return message
 
-    def _take_turn(self, webhook: Webhook) -> None:
+    def _count_call(self, webhook: Webhook) -> None:
         now = time.monotonic()
-        webhook.calls = [at for at in webhook.calls if at > now - WITHIN]
-        if self.limited and len(webhook.calls) >= CALLS:
-            wait = round(webhook.calls[0] + WITHIN - now, 3)
+        webhook.calls = [at for at in webhook.calls if at > now - PERIOD]
+        if self.limited and len(webhook.calls) >= MAX_CALLS:
+            wait = round(webhook.calls[0] + PERIOD - now, 3)
             fault = self.rate_limit(wait)
             raise _error(429, fault.body, dict(fault.headers))
         webhook.calls.append(now)
@@ -193,24 +193,24 @@ class Discord(Server):
 
 async def _document(request: web.Request) -> dict[str, Any]:
     if request.content_type != "application/json":
-        raise _refused(400, 50035, "Invalid Form Body")
+        raise _rejected(400, 50035, "Invalid Form Body")
     try:
         document = await request.json()
     except ValueError:
-        raise _refused(400, 50109, "The request body contains invalid JSON.") from None
+        raise _rejected(400, 50109, "The request body contains invalid JSON.") from None
     if not isinstance(document, dict):
-        raise _refused(400, 50035, "Invalid Form Body")
+        raise _rejected(400, 50035, "Invalid Form Body")
     return document
 
 
-def _require_sound(document: dict[str, Any]) -> None:
+def _validate(document: dict[str, Any]) -> None:
     errors = dict(_errors(document))
     if errors:
         raise _error(400, {"message": "Invalid Form Body", "code": 50035, "errors": errors})
 
 
 def _errors(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Where, and what is wrong."""
+    """Field and error code."""
     yield from _text(document, "content", 2000)
     yield from _text(document, "username", 80)
     if _NAME.search(document.get("username") or ""):
@@ -219,9 +219,9 @@ def _errors(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if embeds is not None and not isinstance(embeds, list):
         yield "embeds", "BASE_TYPE_BAD_LIST"
         return
-    if len(embeds or ()) > _MOST_EMBEDS:
+    if len(embeds or ()) > _MAX_EMBEDS:
         yield "embeds", "BASE_TYPE_MAX_LENGTH"
-    if sum(map(_size, embeds or ())) > _MOST_IN_ALL:
+    if sum(map(_size, embeds or ())) > _MAX_TOTAL_TEXT:
         yield "embeds", "MAX_EMBED_SIZE_EXCEEDED"
     for embed in embeds or ():
         yield from _embed_errors(embed)
@@ -241,7 +241,7 @@ def _embed_errors(embed: dict[str, Any]) -> Iterator[tuple[str, str]]:
         except (TypeError, ValueError):
             yield "timestamp", "DATE_TIME_TYPE_PARSE"
     fields = embed.get("fields", [])
-    if len(fields) > _MOST_FIELDS:
+    if len(fields) > _MAX_FIELDS:
         yield "fields", "BASE_TYPE_MAX_LENGTH"
     for one in fields:
         yield from _text(one, "name", 256, required=True)
@@ -249,14 +249,14 @@ def _embed_errors(embed: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _text(
-    document: dict[str, Any], name: str, longest: int, *, required: bool = False
+    document: dict[str, Any], name: str, max_length: int, *, required: bool = False
 ) -> Iterator[tuple[str, str]]:
     value = document.get(name)
     if value is None and not required:
         return
     if not isinstance(value, str) or (required and not value.strip()):
         yield name, "BASE_TYPE_REQUIRED" if required else "STRING_TYPE_CONVERT"
-    elif len(value.encode("utf-16-le")) // 2 > longest:
+    elif len(value.encode("utf-16-le")) // 2 > max_length:
         yield name, "BASE_TYPE_MAX_LENGTH"
 
 
@@ -268,7 +268,7 @@ def _size(embed: dict[str, Any]) -> int:
 
 
 def _pings(content: str, allowed: Any) -> list[str]:
-    """Only the content notifies; without `allowed_mentions`, all that it mentions."""
+    """Only mentions in the content notify; without `allowed_mentions`, all of them."""
     found = _PING.findall(content)
     if allowed is None:
         return found
@@ -278,7 +278,7 @@ def _pings(content: str, allowed: Any) -> list[str]:
     return [one for kind in allowed.get("parse", []) for one in kinds[kind]]
 
 
-def _shown(message: Message, webhook: Webhook) -> dict[str, Any]:
+def _message_document(message: Message, webhook: Webhook) -> dict[str, Any]:
     return {
         "id": message.id,
         "type": 0,
@@ -291,10 +291,10 @@ def _shown(message: Message, webhook: Webhook) -> dict[str, Any]:
 
 
 def _unknown(what: str) -> web.HTTPException:
-    return _refused(404, _UNKNOWN[what], f"Unknown {what.capitalize()}")
+    return _rejected(404, _UNKNOWN[what], f"Unknown {what.capitalize()}")
 
 
-def _refused(status: int, code: int, message: str) -> web.HTTPException:
+def _rejected(status: int, code: int, message: str) -> web.HTTPException:
     return _error(status, {"message": message, "code": code})
 
 

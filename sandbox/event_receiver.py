@@ -1,4 +1,4 @@
-"""A stand-in for an endpoint that takes signed events: as strict as a good receiver is.
+"""The stand-in for an endpoint that receives signed events: as strict as a good receiver.
 
 Source: standardwebhooks.com, "Verifying webhook authenticity"; cloudevents.io, CloudEvents 1.0.2
 ("Required Attributes", JSON format, HTTP binding in structured mode).
@@ -33,7 +33,8 @@ def make_secret() -> str:
 
 
 class EventReceiver(Server):
-    """Keeps each event once; `arrivals` counts how often each came. `gone`: it wants no more."""
+    """Stores each event once; `arrivals` counts how often it was sent. With `gone` it
+    responds with 410."""
 
     def __init__(self, secret: str = "", *, port: int = 0) -> None:
         super().__init__(port=port)
@@ -43,7 +44,7 @@ class EventReceiver(Server):
         self.gone = False
 
     def routes(self) -> Sequence[web.RouteDef]:
-        return [web.post("/events/{rest:.*}", self._take), web.post("/events", self._take)]
+        return [web.post("/events/{rest:.*}", self._receive), web.post("/events", self._receive)]
 
     def middlewares(self) -> Sequence[Middleware]:
         return [self.faults.middleware]
@@ -52,58 +53,58 @@ class EventReceiver(Server):
     def address(self) -> str:
         return f"{self.url}/events"
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def _receive(self, request: web.Request) -> web.Response:
         if self.gone:
-            raise _refused(web.HTTPGone, "no more events are wanted")
+            raise _rejected(web.HTTPGone, "this endpoint receives no more events")
         body = await request.read()
-        event_id = self._verified(request, body)
+        event_id = self._authenticated_id(request, body)
         if request.content_type != "application/cloudevents+json":
-            raise _refused(web.HTTPUnsupportedMediaType, "send application/cloudevents+json")
-        event = _sound(body)
+            raise _rejected(web.HTTPUnsupportedMediaType, "send application/cloudevents+json")
+        event = _valid_event(body)
         self.arrivals[event_id] += 1
         self.events.setdefault(event_id, event)
-        return web.json_response({"taken": event_id}, status=202)
+        return web.json_response({"accepted": event_id}, status=202)
 
-    def _verified(self, request: web.Request, body: bytes) -> str:
-        """The event's id, once it is known to come from who knows the secret, and just now."""
+    def _authenticated_id(self, request: web.Request, body: bytes) -> str:
+        """The id of an event with a valid signature and a current timestamp."""
         event_id = request.headers.get("webhook-id", "")
         timestamp = request.headers.get("webhook-timestamp", "")
         if not event_id or "." in event_id or not timestamp.isdigit():
-            raise _refused(web.HTTPUnauthorized, "webhook-id or webhook-timestamp is missing")
+            raise _rejected(web.HTTPUnauthorized, "webhook-id or webhook-timestamp is missing")
         if abs(time.time() - int(timestamp)) > TOLERANCE:
-            raise _refused(web.HTTPUnauthorized, "webhook-timestamp is too old or too new")
+            raise _rejected(web.HTTPUnauthorized, "webhook-timestamp is too old or too new")
         key = base64.b64decode(self.secret.removeprefix("whsec_"), validate=True)
         signed = f"{event_id}.{timestamp}.".encode() + body
         digest = hmac.new(key, signed, hashlib.sha256).digest()
-        wanted = f"v1,{base64.b64encode(digest).decode()}"
-        given = request.headers.get("webhook-signature", "").split(" ")
-        if not any(hmac.compare_digest(one.encode(), wanted.encode()) for one in given):
-            raise _refused(web.HTTPUnauthorized, "webhook-signature does not fit")
+        expected = f"v1,{base64.b64encode(digest).decode()}"
+        signatures = request.headers.get("webhook-signature", "").split(" ")
+        if not any(hmac.compare_digest(one.encode(), expected.encode()) for one in signatures):
+            raise _rejected(web.HTTPUnauthorized, "webhook-signature is wrong")
         return event_id
 
 
-def _sound(body: bytes) -> dict[str, Any]:
+def _valid_event(body: bytes) -> dict[str, Any]:
     try:
         event = json.loads(body)
     except ValueError:
         event = None
     if not isinstance(event, dict):
-        raise _refused(web.HTTPBadRequest, "the body is no JSON object")
+        raise _rejected(web.HTTPBadRequest, "the body is not a JSON object")
     for name in _REQUIRED:
         if not isinstance(event.get(name), str) or not event[name]:
-            raise _refused(web.HTTPBadRequest, f"{name} is missing")
+            raise _rejected(web.HTTPBadRequest, f"{name} is missing")
     if event["specversion"] != "1.0" or not urlsplit(event["source"]).scheme:
-        raise _refused(web.HTTPBadRequest, "specversion or source is not right")
-    if odd := [name for name in event if not _ATTRIBUTE.fullmatch(name)]:
-        raise _refused(web.HTTPBadRequest, f"{odd[0]} cannot be an attribute's name")
+        raise _rejected(web.HTTPBadRequest, "specversion or source is invalid")
+    if invalid := [name for name in event if not _ATTRIBUTE.fullmatch(name)]:
+        raise _rejected(web.HTTPBadRequest, f"{invalid[0]} is not a valid attribute name")
     try:
         at = datetime.fromisoformat(event.get("time", "2000-01-01T00:00:00Z"))
     except (TypeError, ValueError):
-        at = datetime.fromtimestamp(0)  # noqa: DTZ006 - what follows refuses it
+        at = datetime.fromtimestamp(0)  # noqa: DTZ006 - rejected below
     if at.tzinfo is None:
-        raise _refused(web.HTTPBadRequest, "time is no timestamp of RFC 3339")
+        raise _rejected(web.HTTPBadRequest, "time is not an RFC 3339 timestamp")
     return event
 
 
-def _refused(kind: type[web.HTTPException], reason: str) -> web.HTTPException:
+def _rejected(kind: type[web.HTTPException], reason: str) -> web.HTTPException:
     return kind(text=json.dumps({"error": reason}), content_type="application/json")

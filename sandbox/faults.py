@@ -1,4 +1,8 @@
-"""Told to fail: what a stand-in does instead of, or besides, its work."""
+"""Fault injection: how a test makes a stand-in fail, hang or drop a connection.
+
+`server.faults.add("POST /repos/*/statuses", Fault.status(502))` fails the next matching request.
+Units: seconds.
+"""
 
 import asyncio
 import random
@@ -18,38 +22,40 @@ SECONDARY = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One misfortune: `wait`, act (or not), `linger`, then `answer` or close the connection."""
+    """What happens to one request: wait `delay`, handle it if `acts`, wait `delay_after`, then
+    close the connection if `drops`, or respond with `status_code`, `headers` and `body`. Without
+    either, the response is the usual one, or an empty 200 where nothing was done."""
 
-    wait: float = 0
-    linger: float = 0
+    delay: float = 0
+    delay_after: float = 0
     acts: bool = False
     drops: bool = False
-    answer: int | None = None
+    status_code: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
 
     @classmethod
     def status(cls, code: int, body: Any = None, *, acts: bool = False) -> "Fault":
-        """Answer so; with `acts` the work is done nevertheless, which 5xx never rules out."""
-        shown = {"message": "Server Error"} if body is None else body
-        return cls(answer=code, body=shown, acts=acts)
+        """With `acts` the work is done nevertheless, which a 5xx never rules out."""
+        document = {"message": "Server Error"} if body is None else body
+        return cls(status_code=code, body=document, acts=acts)
 
     @classmethod
     def slack(cls, error: str, *, acts: bool = False) -> "Fault":
-        """Slack's refusals are HTTP 200."""
-        return cls(answer=200, body={"ok": False, "error": error}, acts=acts)
+        """Slack's errors are HTTP 200."""
+        return cls(status_code=200, body={"ok": False, "error": error}, acts=acts)
 
     @classmethod
     def rate_limited(cls, retry_after: int = 1) -> "Fault":
-        """429 + Retry-After, in the words of both services."""
+        """429 and Retry-After, with a body as GitHub and as Slack send it."""
         body = {"ok": False, "error": "ratelimited", "message": SECONDARY}
-        return cls(answer=429, headers={"Retry-After": str(retry_after)}, body=body)
+        return cls(status_code=429, headers={"Retry-After": str(retry_after)}, body=body)
 
     @classmethod
     def secondary_limit(cls, retry_after: int | None = 60) -> "Fault":
         """GitHub's 403; it may come without Retry-After."""
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-        return cls(answer=403, headers=headers, body={"message": SECONDARY})
+        return cls(status_code=403, headers=headers, body={"message": SECONDARY})
 
     @classmethod
     def primary_limit(cls, reset_in: float = 60) -> "Fault":
@@ -58,29 +64,31 @@ class Fault:
             "x-ratelimit-remaining": "0",
             "x-ratelimit-reset": str(int(time.time() + reset_in) + 1),
         }
-        return cls(answer=403, headers=headers, body={"message": "API rate limit exceeded."})
+        return cls(status_code=403, headers=headers, body={"message": "API rate limit exceeded."})
 
     @classmethod
     def hang(cls, seconds: float) -> "Fault":
-        """Silence, then the usual answer; the work is done even if the client has gone."""
-        return cls(wait=seconds, acts=True)
+        """No response for a while; then the work is done, even if the client has gone."""
+        return cls(delay=seconds, acts=True)
 
     @classmethod
     def hang_after(cls, seconds: float) -> "Fault":
-        """The work is done at once; the answer takes its time."""
-        return cls(acts=True, linger=seconds)
+        """The work is done at once; the response is late."""
+        return cls(acts=True, delay_after=seconds)
 
     @classmethod
     def drop_before(cls) -> "Fault":
+        """The connection closes, and nothing was done."""
         return cls(drops=True)
 
     @classmethod
     def drop_after(cls) -> "Fault":
+        """The work is done, and the connection closes without a response."""
         return cls(drops=True, acts=True)
 
 
 @dataclass(slots=True)
-class _Told:
+class _Scripted:
     match: str
     fault: Fault
     times: int
@@ -93,39 +101,41 @@ class _Told:
 
 
 @dataclass(slots=True)
-class _ByChance:
+class _Random:
     match: str
     faults: Sequence[Fault]
     probability: float
-    chance: random.Random
+    generator: random.Random
 
     def pick(self) -> Fault | None:
-        if self.chance.random() >= self.probability:
+        if self.generator.random() >= self.probability:
             return None
-        return self.chance.choice(self.faults)
+        return self.generator.choice(self.faults)
 
 
 class Faults:
-    """The faults of one stand-in. A match is `METHOD /path`, both with `*` (which crosses `/`),
-    the path without the service's `/api` or `/api/v3` in front."""
+    """The faults of one stand-in. `match` is `METHOD /path`, where `*` also matches `/`; the path
+    does not include the service's `/api` or `/api/v3`. `fired` lists what was injected so far."""
 
     def __init__(self) -> None:
         self.fired: list[tuple[str, Fault]] = []
-        self._rules: list[_Told | _ByChance] = []
+        self._rules: list[_Scripted | _Random] = []
 
     def add(self, match: str, fault: Fault, times: int = 1) -> None:
-        self._rules.append(_Told(match, fault, times))
+        """For the next `times` requests that match."""
+        self._rules.append(_Scripted(match, fault, times))
 
-    def randomly(
+    def add_random(
         self, match: str, faults: Sequence[Fault], probability: float, seed: int = 0
     ) -> None:
-        self._rules.append(_ByChance(match, faults, probability, random.Random(seed)))
+        """For any request that matches, with that probability; the same seed repeats a run."""
+        self._rules.append(_Random(match, faults, probability, random.Random(seed)))
 
     def clear(self) -> None:
         self._rules.clear()
 
     def next(self, method: str, path: str) -> Fault | None:
-        line = f"{method} {short(path)}"
+        line = f"{method} {without_api_prefix(path)}"
         for rule in self._rules:
             if fnmatchcase(line, rule.match) and (fault := rule.pick()):
                 self.fired.append((line, fault))
@@ -135,23 +145,23 @@ class Faults:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         fault = self.next(request.method, request.path)
-        return await handler(request) if fault is None else await _suffer(fault, request, handler)
+        return await handler(request) if fault is None else await _inject(fault, request, handler)
 
 
-async def _suffer(fault: Fault, request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _inject(fault: Fault, request: web.Request, handler: Handler) -> web.StreamResponse:
     await request.read()  # or the client may still be sending when the connection closes
-    await asyncio.sleep(fault.wait)
+    await asyncio.sleep(fault.delay)
     done = await handler(request) if fault.acts else None
-    await asyncio.sleep(fault.linger)
+    await asyncio.sleep(fault.delay_after)
     if fault.drops and request.transport is not None:
         request.transport.close()
-    if fault.answer is not None:
-        return web.json_response(fault.body, status=fault.answer, headers=fault.headers)
+    if fault.status_code is not None:
+        return web.json_response(fault.body, status=fault.status_code, headers=fault.headers)
     return done or web.Response()
 
 
-def short(path: str) -> str:
-    """The path as both flavours of the service's address know it."""
+def without_api_prefix(path: str) -> str:
+    """`/api/v3/repos` and `/repos` are the same route."""
     for prefix in ("/api/v3", "/api"):
         if path.startswith(prefix + "/"):
             return path.removeprefix(prefix)

@@ -1,4 +1,4 @@
-"""GitHub and Slack together, with one repository, one person and two channels in them."""
+"""GitHub and Slack together, with one repository, one user and two channels."""
 
 import socket
 from collections.abc import Sequence
@@ -13,23 +13,24 @@ REPOSITORY = "acme/site"
 
 
 class Sandbox:
-    """Start it with `async with`; `environ` is what a relay needs to live in it. With `answers`
-    people can answer in Slack; with `oauth` the App is not installed in Slack yet."""
+    """Start it with `async with`; `environ` has the variables of a relay that uses it. With
+    `interactive` the relay gets Slack's signing secret, so that buttons and commands work; with
+    `oauth` it gets a client instead of a bot token, and the App is not installed in Slack yet."""
 
     def __init__(
         self,
         github: GitHub | None = None,
         slack: Slack | None = None,
         *,
-        answers: bool = False,
+        interactive: bool = False,
         oauth: bool = False,
     ) -> None:
         self.github = github or GitHub()
         scopes = ("chat:write", "channels:history")
         self.slack = slack or Slack(scopes=scopes, installed=not oauth)
-        self.answers = answers
+        self.interactive = interactive
         self.oauth = oauth
-        self.person = self.github.add_user("octocat")
+        self.user = self.github.add_user("octocat")
         self.installation = self.github.add_installation("acme", [REPOSITORY])
         self.deploys = self.slack.add_channel("deploys")
         self.oncall = self.slack.add_channel("oncall")
@@ -44,7 +45,7 @@ class Sandbox:
         await self.slack.stop()
 
     def environ(self, data_dir: Path, config: Path, port: int) -> dict[str, str]:
-        """The relay's variables; it listens on `port`, where GitHub and Slack call it from now."""
+        """The variables of a relay on `port`, to which GitHub and Slack send from now on."""
         self.github.webhook_url = f"http://{HOST}:{port}/webhook"
         return {
             "GITPLOY_SERVER_HOST": f"{HOST}:{port}",
@@ -60,14 +61,14 @@ class Sandbox:
         }
 
     def _slack(self, relay: str) -> dict[str, str]:
-        """Slack's variables; the App's settings at Slack follow `relay`."""
+        """Slack's variables. The URLs in the App's settings at Slack become those of `relay`."""
         self.slack.interactions_url = f"{relay}/interactions"
         self.slack.commands_url = f"{relay}/commands"
         self.slack.events_url = f"{relay}/events"
         app = self.slack.app
         app.redirect_urls = [f"{relay}/signin"]
         variables = {"GITPLOY_SLACK_BASE_URL": self.slack.api_url}
-        if self.answers:
+        if self.interactive:
             variables["GITPLOY_SLACK_SIGNING_SECRET"] = app.signing_secret
         if self.slack.socket_mode:
             variables["GITPLOY_SLACK_APP_TOKEN"] = app.app_token
@@ -78,7 +79,7 @@ class Sandbox:
 
 
 def free_ports(count: int) -> Sequence[int]:
-    """Ports that nobody listens on now."""
+    """Ports that are free now."""
     sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
     ports = [taken.getsockname()[1] for taken in sockets]
     for taken in sockets:

@@ -1,4 +1,4 @@
-"""What all stand-ins share: an aiohttp server on 127.0.0.1 which counts its calls."""
+"""The base of all stand-ins: an aiohttp server on 127.0.0.1 that records its calls."""
 
 import time
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from typing import Self
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from sandbox.faults import Faults, short
+from sandbox.faults import Faults, without_api_prefix
 
 HOST = "127.0.0.1"
 
 
 @dataclass(slots=True)
 class Call:
-    """One request. `path` has no `/api` in front; `status` is None until answered, and for good
-    when the connection went before the answer."""
+    """One request. `path` does not include `/api`; `status` is None until there is a response, and
+    stays so if the connection closes before that."""
 
     method: str
     path: str
@@ -25,7 +25,8 @@ class Call:
 
 
 class Server:
-    """A stand-in's base: start it with `async with`, or with `start()` and `stop()`."""
+    """Start it with `async with`, or with `start()` and `stop()`. `faults` is where tests inject
+    faults; `calls` lists the requests, oldest first."""
 
     def __init__(self, *, port: int = 0) -> None:
         self.faults = Faults()
@@ -38,7 +39,7 @@ class Server:
         raise NotImplementedError
 
     def middlewares(self) -> Sequence[Middleware]:
-        """Outermost first; those of the base stand around them."""
+        """Outermost first; the one that records calls comes before them."""
         return []
 
     async def start(self) -> None:
@@ -46,11 +47,11 @@ class Server:
             middlewares=[self._record, *self.middlewares()], client_max_size=30 * 2**20
         )
         app.add_routes(self.routes())
-        # A hanging request must not hold up the end of a test.
+        # A hanging request must not delay the end of a test.
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, HOST, self._port).start()
-        self._port = self._runner.addresses[0][1]  # a restart comes back under the same address
+        self._port = self._runner.addresses[0][1]  # a restart uses the same port
         self.url = f"http://{HOST}:{self._port}"
 
     async def stop(self) -> None:
@@ -65,13 +66,13 @@ class Server:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    def called(self, method: str, ending: str) -> list[Call]:
-        """The calls of that method whose path ends so."""
-        return [c for c in self.calls if c.method == method and c.path.endswith(ending)]
+    def called(self, method: str, suffix: str) -> list[Call]:
+        """The calls of that method whose path has that suffix."""
+        return [c for c in self.calls if c.method == method and c.path.endswith(suffix)]
 
     @web.middleware
     async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        call = Call(request.method, short(request.path))
+        call = Call(request.method, without_api_prefix(request.path))
         self.calls.append(call)
         try:
             response = await handler(request)

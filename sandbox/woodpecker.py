@@ -1,10 +1,10 @@
-"""A stand-in for Woodpecker CI: repositories and their pipelines, over HTTP.
+"""The stand-in for Woodpecker CI: repositories and their pipelines, over HTTP.
 
 Source: https://github.com/woodpecker-ci/woodpecker, server/api/pipeline.go and server/pipeline/
 Units: `takes` in seconds; Woodpecker's own times are Unix seconds.
-Errors: Woodpecker's, mostly a bare status: 401 without a good token, 404 for what is not there and
-for what the token's user may not do, 400 and 403 for what cannot be done, 500 for a configuration
-that cannot be read. An address that it does not know gets its web page, with 200.
+Errors: mostly a status without a body: 401 without a valid token; 404 for what does not exist and
+for what the token's user has no permission to do; 400 and 403 for what is not possible; 500 for a
+configuration that cannot be read. Any other path gets the web page and 200.
 """
 
 import time
@@ -31,9 +31,9 @@ HTML = "<!doctype html><title>Woodpecker</title>"
 
 @dataclass(slots=True)
 class Pipeline:
-    """`given` is what its steps find in their environment from the query; no document shows it.
+    """`variables` are the environment variables from the query, which no document contains.
 
-    `config`: `good`, `broken` (it cannot be read) or `missing` (from Woodpecker's own store).
+    `config`: `good`, `broken` (it cannot be read) or `missing` (in Woodpecker's own store).
     """
 
     number: int
@@ -45,15 +45,15 @@ class Pipeline:
     deploy_to: str = ""
     deploy_task: str = ""
     workflows: tuple[str, ...] = ("build",)
-    given: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
     config: str = "good"
     created: float = field(default_factory=time.time)
 
 
 @dataclass(slots=True)
 class Repo:
-    """`pull` and `push` are the rights of the token's user; `deploys` names the workflows that are
-    for deployments."""
+    """`pull` and `push` are the permissions of the token's user; `deploys` are the workflows for
+    deployments."""
 
     id: int
     name: str
@@ -65,12 +65,12 @@ class Repo:
     pipelines: list[Pipeline] = field(default_factory=list)
     last: int = 0
 
-    def add(self, commit: str, **facts: Any) -> Pipeline:
-        """A pipeline that came about somehow; a successful push if nothing else is said."""
-        return self.keep(Pipeline(0, commit, **facts))
+    def add(self, commit: str, **fields: Any) -> Pipeline:
+        """A pipeline that exists already; by default that of a push, and successful."""
+        return self.append(Pipeline(0, commit, **fields))
 
-    def keep(self, pipeline: Pipeline) -> Pipeline:
-        self.last += 1  # a number is not used again, even if its pipeline is deleted
+    def append(self, pipeline: Pipeline) -> Pipeline:
+        self.last += 1  # the number of a deleted pipeline is not used again
         pipeline.number = self.last
         self.pipelines.append(pipeline)
         return pipeline
@@ -81,8 +81,8 @@ class Repo:
 
 
 class Woodpecker(Server):
-    """A deployment is pending and then running for `takes` each, and ends as `outcome`; without
-    `takes` it stays as its `status` says until somebody sets another."""
+    """A deployment is pending for `takes`, then running for `takes`, and ends as `outcome`. Without
+    `takes` it keeps its status until a test sets another one."""
 
     def __init__(
         self,
@@ -98,8 +98,8 @@ class Woodpecker(Server):
         self.outcome = outcome
         self.repos: list[Repo] = []
 
-    def add_repo(self, name: str, **facts: Any) -> Repo:
-        repo = Repo(len(self.repos) + 1, name, **facts)
+    def add_repo(self, name: str, **fields: Any) -> Repo:
+        repo = Repo(len(self.repos) + 1, name, **fields)
         self.repos.append(repo)
         return repo
 
@@ -117,7 +117,7 @@ class Woodpecker(Server):
     def middlewares(self) -> Sequence[Middleware]:
         return [self.faults.middleware]
 
-    # -- what is asked for --------------------------------------------------------------------
+    # -- the API ------------------------------------------------------------------------------
 
     async def _page(self, request: web.Request) -> web.Response:
         return web.Response(text=HTML, content_type="text/html")
@@ -129,28 +129,30 @@ class Woodpecker(Server):
         )
 
     async def _list(self, request: web.Request) -> web.Response:
-        """Of the filters, those by event, status and `after`; always 50 on a page."""
-        pipelines, query = map(self._aged, self._repo(request).pipelines), request.query
+        """With the filters `event`, `status` and `after`; a page always has 50."""
+        pipelines, query = map(self._advanced, self._repo(request).pipelines), request.query
         events = set(query["event"].split(",")) if query.get("event") else EVENTS
         statuses = {query["status"]} if query.get("status") else WAITING | ACTIVE | OVER
         if not events <= EVENTS or not statuses <= WAITING | ACTIVE | OVER:
             raise web.HTTPBadRequest(text="")
-        after = _moment(query.get("after", ""))
+        after = _timestamp(query.get("after", ""))
         found = [p for p in pipelines if p.event in events and p.status in statuses]
-        shown = [_document(p) for p in reversed(found) if int(p.created) > after]
+        documents = [_document(p) for p in reversed(found) if int(p.created) > after]
         page = query.get("page", "")
         begin = PAGE * (max(1, int(page)) - 1 if page.isdecimal() else 0)
-        return web.json_response(shown[begin : begin + PAGE])
+        return web.json_response(documents[begin : begin + PAGE])
 
     async def _show(self, request: web.Request) -> web.Response:
-        pipeline = self._aged(self._pipeline(request, self._repo(request)))
+        pipeline = self._advanced(self._pipeline(request, self._repo(request)))
         return web.json_response(_document(pipeline) | _workflows(pipeline))
 
     async def _restart(self, request: web.Request) -> web.Response:
-        repo = self._repo(request, to_push=True)
+        repo = self._repo(request, push=True)
         old, query = self._pipeline(request, repo), dict(request.query)
-        given = {name: query[name] for name in query.keys() - {"fork", "event", "deploy_to"}}
-        new = replace(old, status="pending", parent=old.number, given=given, created=time.time())
+        variables = {name: query[name] for name in query.keys() - {"fork", "event", "deploy_to"}}
+        new = replace(
+            old, status="pending", parent=old.number, variables=variables, created=time.time()
+        )
         new.rerun_count += 1
         new.deploy_task = query.get("deploy_task", old.deploy_task)
         if "event" in query:
@@ -162,7 +164,7 @@ class Woodpecker(Server):
             new.workflows = repo.deploys
         if old.status == "blocked":
             raise web.HTTPBadRequest(text="cannot restart a pipeline with status blocked")
-        repo.keep(new)
+        repo.append(new)
         if new.config != "good":
             new.status, new.workflows = "error", ()
         if new.config == "broken":
@@ -170,34 +172,34 @@ class Woodpecker(Server):
         return web.json_response(_document(new) | _workflows(new))
 
     async def _cancel(self, request: web.Request) -> web.Response:
-        pipeline = self._aged(self._pipeline(request, self._repo(request, to_push=True)))
+        pipeline = self._advanced(self._pipeline(request, self._repo(request, push=True)))
         if pipeline.status not in ACTIVE:
-            words = "Cannot cancel a non-running or non-pending or non-blocked pipeline"
-            raise web.HTTPBadRequest(text=words)
+            message = "Cannot cancel a non-running or non-pending or non-blocked pipeline"
+            raise web.HTTPBadRequest(text=message)
         pipeline.status = "canceled" if pipeline.status == "pending" else "killed"
         return web.Response(status=204)
 
-    # -- what there is, for whom --------------------------------------------------------------
+    # -- permissions --------------------------------------------------------------------------
 
-    def _repo(self, request: web.Request, *, to_push: bool = False) -> Repo:
-        known = request.headers.get("Authorization") == f"Bearer {self.token}"
+    def _repo(self, request: web.Request, *, push: bool = False) -> Repo:
+        signed_in = request.headers.get("Authorization") == f"Bearer {self.token}"
         name = request.match_info.get("name")
-        number = 0 if name else _given_number(request, "repo")
+        number = 0 if name else _path_number(request, "repo")
         for repo in self.repos:
-            may = known and repo.push if to_push else repo.public or (known and repo.pull)
-            if may and (repo.name == name or repo.id == number):
+            allowed = signed_in and repo.push if push else repo.public or (signed_in and repo.pull)
+            if allowed and (repo.name == name or repo.id == number):
                 return repo
-        raise web.HTTPNotFound(text="") if known else web.HTTPUnauthorized(text="")
+        raise web.HTTPNotFound(text="") if signed_in else web.HTTPUnauthorized(text="")
 
     def _pipeline(self, request: web.Request, repo: Repo) -> Pipeline:
-        number = _given_number(request, "number")
+        number = _path_number(request, "number")
         for pipeline in repo.pipelines:
             if pipeline.number == number:
                 return pipeline
         raise web.HTTPNotFound(text="")
 
-    def _aged(self, pipeline: Pipeline) -> Pipeline:
-        """The agents' work, done when somebody looks. Without a workflow they never have any."""
+    def _advanced(self, pipeline: Pipeline) -> Pipeline:
+        """The agents' work, done when the pipeline is read; without a workflow there is none."""
         if self.takes is not None and pipeline.workflows and pipeline.event == "deployment":
             age = time.time() - pipeline.created
             if pipeline.status == "pending" and age >= self.takes:
@@ -232,23 +234,23 @@ def _document(pipeline: Pipeline) -> Json:
 
 
 def _workflows(pipeline: Pipeline) -> Json:
-    """Left out where there are none, and in lists."""
-    shown = [{"name": name, "state": pipeline.status} for name in pipeline.workflows]
-    return {"workflows": shown} if shown else {}
+    """Omitted if there are none, and in lists."""
+    workflows = [{"name": name, "state": pipeline.status} for name in pipeline.workflows]
+    return {"workflows": workflows} if workflows else {}
 
 
-def _given_number(request: web.Request, name: str) -> int:
+def _path_number(request: web.Request, name: str) -> int:
     if not request.match_info[name].isdecimal():
         raise web.HTTPBadRequest(text="")
     return int(request.match_info[name])
 
 
-def _moment(text: str) -> int:
-    """Of RFC 3339, which has an offset; 0 for none."""
+def _timestamp(text: str) -> int:
+    """RFC 3339 with an offset; 0 for an empty text."""
     try:
-        moment = datetime.fromisoformat(text) if text else None
+        at = datetime.fromisoformat(text) if text else None
     except ValueError:
         raise web.HTTPBadRequest(text="") from None
-    if moment and moment.tzinfo is None:
+    if at and at.tzinfo is None:
         raise web.HTTPBadRequest(text="")
-    return int(moment.timestamp()) if moment else 0
+    return int(at.timestamp()) if at else 0

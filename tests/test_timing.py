@@ -15,11 +15,11 @@ def test_a_claim_outlasts_the_call_that_it_is_for() -> None:
     assert lasts > slack.TIMEOUT
 
 
-def test_a_worker_that_lives_is_not_taken_for_dead() -> None:
+def test_a_live_worker_does_not_count_as_dead() -> None:
     assert DEFAULT_TIMING.worker_stalled_after > 3 * DEFAULT_TIMING.worker_heartbeat
 
 
 @pytest.mark.parametrize("name", HANDLERS)
-def test_each_tool_is_polled_at_its_own_pace(name: str) -> None:
+def test_each_tool_is_polled_at_its_own_intervals(name: str) -> None:
     """The bound is for tests, which are quicker."""
     assert HANDLERS[name].pace.least <= DEFAULT_TIMING.first_poll_at_most.total_seconds()

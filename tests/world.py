@@ -98,7 +98,7 @@ class World:
     handlers: Mapping[str, type[Handler]]
     actions: Actions
     workers: list[tuple["asyncio.Task[None]", asyncio.Event]] = field(default_factory=list)
-    _asking: threading.Lock = field(default_factory=threading.Lock)
+    _query_lock: threading.Lock = field(default_factory=threading.Lock)
     _store: psycopg.Connection[dict[str, Any]] | None = None
 
     @property
@@ -136,18 +136,18 @@ class World:
         await self.idle()
         return deployment
 
-    def told(self, channel: str = "#deploys") -> list[Message]:
+    def messages(self, channel: str = "#deploys") -> list[Message]:
         """The messages there, without what is in their threads."""
         return [m for m in self.slack.messages(channel) if not m.is_reply]
 
     def replies(self, channel: str = "#deploys") -> list[Message]:
         return [m for m in self.slack.messages(channel) if m.is_reply]
 
-    def notes(self) -> dict[str, list[str]]:
-        """Outcome -> the notes of the deliveries that ended so."""
+    def delivery_outcomes(self) -> dict[str, list[str]]:
+        """Outcome -> what is recorded of each delivery that ended so."""
         found: dict[str, list[str]] = {}
-        for row in self.rows("select outcome, note from deliveries order by id"):
-            found.setdefault(row["outcome"], []).append(row["note"])
+        for row in self.rows("select outcome, reason from deliveries order by id"):
+            found.setdefault(row["outcome"], []).append(row["reason"])
         return found
 
     async def begin_slow(self, gate: Path) -> Deployment:
@@ -199,12 +199,17 @@ class World:
 
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """What the store holds; for what no user can see."""
-        with self._asking:
+        with self._query_lock:
             try:
                 return self._connected().execute(query, values).fetchall()
             except psycopg.OperationalError:  # a test has just ended all connections
                 self.disconnect()
                 return self._connected().execute(query, values).fetchall()
+
+    def execute(self, statement: str, *values: Any) -> None:
+        """Change what the store holds, in a transaction of its own."""
+        with psycopg.connect(self.store_url) as connection:
+            connection.execute(statement, values)
 
     def _connected(self) -> psycopg.Connection[dict[str, Any]]:
         """Kept open: who waits for something asks often."""
@@ -220,11 +225,11 @@ class World:
     async def phase(self, deployment_id: int, *phases: str, within: float = 15) -> dict[str, Any]:
         """The row of a deployment as soon as it is in one of these phases."""
 
-        def look() -> dict[str, Any] | None:
+        def row_in_phase() -> dict[str, Any] | None:
             rows = self.rows("select * from deployments where id = %s", deployment_id)
             return rows[0] if rows and rows[0]["phase"] in phases else None
 
-        row: dict[str, Any] = await until(look, within)
+        row: dict[str, Any] = await until(row_in_phase, within)
         return row
 
     async def idle(self, within: float = 40) -> None:
@@ -246,10 +251,10 @@ def _lines(log: str, secret: str) -> list[str]:
     return [line for line in log.splitlines() if secret in line]
 
 
-async def until(look: Callable[[], Any], within: float = 10) -> Any:
-    """What `look` returns as soon as it is not None."""
+async def until(condition: Callable[[], Any], within: float = 10) -> Any:
+    """What `condition` returns as soon as it is not None."""
     async with asyncio.timeout(within):
-        while (found := await asyncio.to_thread(look)) is None:
+        while (found := await asyncio.to_thread(condition)) is None:
             await asyncio.sleep(0.02)
     return found
 

@@ -179,7 +179,7 @@ def deliveries(limit: int, deployment_id: int | None, ignored: bool) -> None:
             about = f" deployment {row.deployment_id}" if row.deployment_id else ""
             click.echo(
                 f"{row.received_at:%Y-%m-%d %H:%M:%S} {row.guid} {row.event}"
-                f" {row.outcome or 'waiting'}{about} {row.note}".rstrip()
+                f" {row.outcome or 'waiting'}{about} {row.reason}".rstrip()
             )
 
 

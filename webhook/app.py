@@ -55,7 +55,7 @@ def create_app(
 
 def _notify_again(connection: Sync, _team: str) -> None:
     """A workspace that is installed again gets what it has missed."""
-    jobs.hurry(connection, "notify")
+    jobs.retry_now(connection, "notify")
 
 
 def from_environ() -> Flask:

@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 MALFORMED = "malformed"
 # `RetryAt`: the other side limits how often it may be called.
 RATE_LIMITED = "rate_limited"
-# `UnknownOutcome`: whether the store has kept it is not known.
+# `UnknownOutcome`: no response from the store, which may have committed it.
 STORE_UNAVAILABLE = "store_unavailable"
 # `Rejected`: what was sent is not valid for the other side (422).
 INVALID = "invalid"
@@ -77,13 +77,14 @@ class HttpError(RelayError):
 
 
 class RetryAt(RelayError):
-    """Nothing was done; the other side wants to be asked again at `at`."""
+    """Nothing was done; it is tried again at `at`, by the machine `machine_id` if that is given."""
 
     default_code = "retry"
 
-    def __init__(self, message: str, at: datetime, *, code: str = "") -> None:
+    def __init__(self, message: str, at: datetime, *, code: str = "", machine_id: str = "") -> None:
         super().__init__(message, code=code)
         self.at = at
+        self.machine_id = machine_id
 
     @classmethod
     def in_seconds(cls, message: str, seconds: float, now: datetime, *, code: str = "") -> Self:

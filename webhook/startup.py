@@ -32,7 +32,7 @@ class Setup:
     config: Config
     environ: Mapping[str, str] = field(repr=False)
     secrets: frozenset[str] = field(repr=False)
-    place: str
+    machine_id: str
     secret_keys: tuple[str, ...] = field(repr=False)
 
 
@@ -49,7 +49,7 @@ def set_up(environ: Mapping[str, str]) -> Setup:
         config=deploy,
         environ=environ,
         secrets=frozenset(secret),
-        place=_kept(settings.data_dir / "place"),
+        machine_id=_kept(settings.data_dir / "place"),
         secret_keys=keys,
     )
 

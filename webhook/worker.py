@@ -20,7 +20,7 @@ from webhook.engine.services import CONCURRENCY, Services
 from webhook.engine.statuses import send_statuses
 from webhook.engine.tool_reports import take_reports
 from webhook.errors import Conflict, RetryAt
-from webhook.jobs.queue import Patience, queue_at
+from webhook.jobs.queue import Patience, machine_queue
 from webhook.jobs.rescue import Sweeper
 from webhook.slack.actions.run import run_action
 from webhook.store import deliveries
@@ -99,7 +99,7 @@ async def work(services: Services, stop: asyncio.Event) -> None:
 async def _work(services: Services, sweeper: Sweeper) -> None:
     timing = services.timing
     await services.queue.app.run_worker_async(
-        queues=[DEFAULT_QUEUE, queue_at(services.place)],
+        queues=[DEFAULT_QUEUE, machine_queue(services.machine_id)],
         concurrency=CONCURRENCY,
         fetch_job_polling_interval=timing.job_poll_interval.total_seconds(),
         update_heartbeat_interval=timing.worker_heartbeat.total_seconds(),

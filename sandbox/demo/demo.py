@@ -1,6 +1,7 @@
-"""`python -m webhook demo`: the main job, from GitHub's API to the page of the site deployed.
+"""`python -m webhook demo`: deployments of a small site, from GitHub's API to its page.
 
-GitHub and Slack are the sandbox's; the relay is the real one, started as its users start it.
+GitHub, Slack and the tools are stand-ins; the relay is the real one, started as its users start it.
+Units: seconds.
 """
 
 import asyncio
@@ -16,17 +17,16 @@ from typing import Any
 
 import aiohttp
 
-from sandbox.demo.running import get, relay, site
-from sandbox.demo.screen import render
-from sandbox.demo.story import Story
+from sandbox.demo.output import Output
+from sandbox.demo.processes import get, relay, site
 from sandbox.demo.tools import SECRETS, Tools
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.model import Message, User
+from sandbox.slack.screen import render
 
 DEPLOY = Path(__file__).with_name("site") / "deploy"
-# Seconds.
-END_WITHIN = 15
-ENDED = ("succeeded", "failed", "could not run")
+TIMEOUT = 15
+FINAL_TEXTS = ("succeeded", "failed", "could not run")
 
 DEPLOY_YML = """\
 slack: {{channel: "#deploys"}}
@@ -45,7 +45,7 @@ envs:
 """
 
 
-# With --all: every other tool, each with an environment of its own.
+# With --all: environment -> handler, for every other tool.
 TOOLS = {
     "review": "github-actions",
     "qa": "drone",
@@ -57,8 +57,8 @@ TOOLS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
-    """A deployment of the demo, and the state in which it must end."""
+class PlannedDeployment:
+    """A deployment of the demo, and the state in which it has to end."""
 
     environment: str
     ref: str
@@ -66,16 +66,16 @@ class Act:
     tool: str = "command"
 
 
-ACTS = (
-    Act("staging", "v1.0", "success"),
-    Act("production", "v1.0", "success"),
-    Act("production", "v1.1-broken", "failure"),
+DEPLOYMENTS = (
+    PlannedDeployment("staging", "v1.0", "success"),
+    PlannedDeployment("production", "v1.0", "success"),
+    PlannedDeployment("production", "v1.1-broken", "failure"),
 )
-# What octocat does in Slack about the last of them.
-ROLL_BACK = Act("production", "v1.0", "success")
-# No pipeline of Drone is for the environment load-test.
-TOOL_ACTS = tuple(
-    Act(name, "v1.2", "error" if name == "load-test" else "success", tool)
+# The user octocat presses this button in Slack after the last of them.
+ROLLBACK = PlannedDeployment("production", "v1.0", "success")
+# Drone has no pipeline for the environment load-test.
+TOOL_DEPLOYMENTS = tuple(
+    PlannedDeployment(name, "v1.2", "error" if name == "load-test" else "success", tool)
     for name, tool in TOOLS.items()
 )
 
@@ -88,13 +88,13 @@ COMMITS = {
 
 
 async def demo(*, keep: bool, as_json: bool, every_tool: bool) -> int:
-    """The exit code: 0 where all went as it should."""
+    """Returns the exit code: 0 if all deployments ended as expected."""
     folder = Path(tempfile.mkdtemp(prefix="gitploy-relay-demo-"))
-    this = asyncio.current_task()
-    if this is not None:  # nothing is left running, however it is stopped
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    task = asyncio.current_task()
+    if task is not None:  # SIGTERM stops the relay and the stand-ins too
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
-        async with Sandbox(answers=True) as sandbox, site(folder / "site") as site_url:
+        async with Sandbox(interactive=True) as sandbox, site(folder / "site") as site_url:
             tools = Tools(sandbox, TOOLS) if every_tool else None
             async with tools or nullcontext():
                 octocat = sandbox.slack.add_user("octocat")
@@ -103,9 +103,9 @@ async def demo(*, keep: bool, as_json: bool, every_tool: bool) -> int:
                 )
                 deploy_yml += tools.deploy_yml() if tools else ""
                 async with relay(sandbox, folder, deploy_yml, SECRETS) as relay_url:
-                    story = Story(sandbox, silent=as_json)
-                    shown = Demo(sandbox, tools, story, relay_url, site_url, octocat)
-                    return await shown.play(keep=keep, as_json=as_json)
+                    output = Output(sandbox, silent=as_json)
+                    running = Demo(sandbox, tools, output, relay_url, site_url, octocat)
+                    return await running.run(keep=keep, as_json=as_json)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -114,54 +114,60 @@ async def demo(*, keep: bool, as_json: bool, every_tool: bool) -> int:
 class Demo:
     sandbox: Sandbox
     tools: Tools | None
-    story: Story
+    output: Output
     relay_url: str
     site_url: str
     octocat: User
 
-    async def play(self, *, keep: bool, as_json: bool) -> int:
-        acts = (*ACTS, ROLL_BACK, *(TOOL_ACTS if self.tools else ()))
-        _commit(self.sandbox)
+    async def run(self, *, keep: bool, as_json: bool) -> int:
+        all_planned = (*DEPLOYMENTS, ROLLBACK, *(TOOL_DEPLOYMENTS if self.tools else ()))
+        _push_commits(self.sandbox)
         github, slack = self.sandbox.github.url, self.sandbox.slack.url
         stand_ins = f"{'GitHub':10} {github}\n{'Slack':10} {slack}"
         stand_ins += self.tools.addresses() if self.tools else ""
-        self.story.begin(self.relay_url, stand_ins)
+        self.output.print_start(self.relay_url, stand_ins)
         if self.tools:
-            self.tools.build(TOOL_ACTS[0].ref)
-        went_well = all([await self._deploy(act) for act in acts])
+            self.tools.build(TOOL_DEPLOYMENTS[0].ref)
+        succeeded = all([await self._deploy(planned) for planned in all_planned])
         if as_json:
-            sys.stdout.write(json.dumps(_report(self.sandbox), indent=2) + "\n")
+            sys.stdout.write(json.dumps(_result(self.sandbox), indent=2) + "\n")
         else:
-            meant = ", ".join(
-                f"{act.ref} to {act.environment}" for act in acts if act.ends != "success"
+            expected_failures = ", ".join(
+                f"{planned.ref} to {planned.environment}"
+                for planned in all_planned
+                if planned.ends != "success"
             )
-            self.story.table([act.tool for act in acts], went_well, meant)
+            self.output.print_summary(
+                [planned.tool for planned in all_planned], succeeded, expected_failures
+            )
         if keep:
-            await self._stay()
-        return 0 if went_well else 1
+            await self._keep_running()
+        return 0 if succeeded else 1
 
-    async def _deploy(self, act: Act) -> bool:
-        """Whether it ended as it should."""
-        deployment_id = await (self._press() if act is ROLL_BACK else self._ask(act))
-        status = await self.sandbox.github.wait_for(
-            deployment_id, "success", "failure", "error", within=END_WITHIN
+    async def _deploy(self, planned: PlannedDeployment) -> bool:
+        """Whether it ended as expected."""
+        deployment_id = await (
+            self._press_rollback() if planned is ROLLBACK else self._create(planned)
         )
-        await _slack_says_so(self.sandbox, deployment_id, act)
-        if self.tools and act in TOOL_ACTS:
+        status = await self.sandbox.github.wait_for(
+            deployment_id, "success", "failure", "error", within=TIMEOUT
+        )
+        await _wait_for_slack(self.sandbox, deployment_id, planned)
+        if self.tools and planned in TOOL_DEPLOYMENTS:
             deployment = self.sandbox.github.deployments[deployment_id]
-            self.story.tool(self.tools.shown(deployment))
-            return status.state == act.ends
-        page = await get(f"{self.site_url}/{act.environment}/")
-        self.story.site(f"{self.site_url}/{act.environment}/", page)
-        shown = str(deployment_id) in page
-        return status.state == act.ends and shown == (act.ends == "success")
+            self.output.print_tool(self.tools.result(deployment))
+            return status.state == planned.ends
+        page = await get(f"{self.site_url}/{planned.environment}/")
+        self.output.print_site(f"{self.site_url}/{planned.environment}/", page)
+        deployed = str(deployment_id) in page
+        return status.state == planned.ends and deployed == (planned.ends == "success")
 
-    async def _ask(self, act: Act) -> int:
-        """Through GitHub's REST API, as a person or a workflow does it."""
+    async def _create(self, planned: PlannedDeployment) -> int:
+        """Through GitHub's REST API, as a user or a workflow does it."""
         url = f"{self.sandbox.github.api_url}/repos/{REPOSITORY}/deployments"
-        body = {"ref": act.ref, "environment": act.environment, "required_contexts": []}
-        headers = {"Authorization": f"Bearer {self.sandbox.person.token}"}
-        self.story.ask(f"{act.ref} to {act.environment} ({act.tool})", url)
+        body = {"ref": planned.ref, "environment": planned.environment, "required_contexts": []}
+        headers = {"Authorization": f"Bearer {self.sandbox.user.token}"}
+        self.output.print_request(f"{planned.ref} to {planned.environment} ({planned.tool})", url)
         async with (
             aiohttp.ClientSession(headers=headers) as session,
             session.post(url, json=body) as response,
@@ -169,52 +175,53 @@ class Demo:
             response.raise_for_status()
             return int((await response.json())["id"])
 
-    async def _press(self) -> int:
-        """The button on the message of the newest deployment; the relay asks for another one."""
+    async def _press_rollback(self) -> int:
+        """On the message of the newest deployment; the relay then creates another one."""
         known = set(self.sandbox.github.deployments)
         message = [m for m in self.sandbox.slack.messages("#deploys") if not m.is_reply][-1]
-        self.story.press("Roll back", self.octocat.name)
+        self.output.print_press("Roll back", self.octocat.name)
         await self.sandbox.slack.press(message, "rollback", self.octocat)
-        async with asyncio.timeout(END_WITHIN):
+        async with asyncio.timeout(TIMEOUT):
             while not (new := set(self.sandbox.github.deployments) - known):
                 await asyncio.sleep(0.05)
         return new.pop()
 
-    async def _stay(self) -> None:
+    async def _keep_running(self) -> None:
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         sandbox = self.sandbox
         repository = f"{sandbox.github.api_url}/repos/{REPOSITORY}/deployments"
-        self.story.addresses(
+        self.output.print_addresses(
             {
                 "relay": f"{self.relay_url}/readyz",
                 "site": f"{self.site_url}/staging/ and {self.site_url}/production/",
                 "Slack": sandbox.slack.url,
                 "GitHub's API": repository,
             },
-            f"curl -X POST -H 'Authorization: Bearer {sandbox.person.token}' {repository}"
+            f"curl -X POST -H 'Authorization: Bearer {sandbox.user.token}' {repository}"
             """ -d '{"ref": "v1.2", "environment": "staging", "required_contexts": []}'""",
         )
         await stopped.wait()
 
 
-async def _slack_says_so(sandbox: Sandbox, deployment_id: int, act: Act) -> None:
-    """Wait until Slack tells of the end, in all the places where it should."""
-    failed = act.ends != "success"
-    purposes = {"main", "reply", *(["alert"] if failed and act in ACTS else [])}
-    async with asyncio.timeout(END_WITHIN):
+async def _wait_for_slack(sandbox: Sandbox, deployment_id: int, planned: PlannedDeployment) -> None:
+    """Wait for the final messages in Slack: in the channel, in the thread, and about a failure."""
+    failed = planned.ends != "success"
+    purposes = {"main", "reply", *(["alert"] if failed and planned in DEPLOYMENTS else [])}
+    async with asyncio.timeout(TIMEOUT):
         while not purposes <= {
             key.split(":")[1]
             for channel in ("#deploys", "#oncall")
             for key, message in _slack_messages(sandbox, channel)
-            if key.startswith(f"{deployment_id}:") and any(word in message.text for word in ENDED)
+            if key.startswith(f"{deployment_id}:")
+            and any(text in message.text for text in FINAL_TEXTS)
         }:
             await asyncio.sleep(0.05)
 
 
-def _commit(sandbox: Sandbox) -> None:
-    """So that there is something to ship."""
+def _push_commits(sandbox: Sandbox) -> None:
+    """The commits that the refs of the demo deploy."""
     repository = sandbox.github.repository(REPOSITORY)
     for ref, titles in COMMITS.items():
         for title in titles:
@@ -222,14 +229,14 @@ def _commit(sandbox: Sandbox) -> None:
 
 
 def _slack_messages(sandbox: Sandbox, channel: str) -> list[tuple[str, Message]]:
-    """Each with the key that the relay gave it: deployment and purpose."""
+    """Each message with the relay's key in its metadata: deployment and purpose."""
     return [
         ((message.metadata or {})["event_payload"]["key"], message)
         for message in sandbox.slack.messages(channel)
     ]
 
 
-def _report(sandbox: Sandbox) -> dict[str, Any]:
+def _result(sandbox: Sandbox) -> dict[str, Any]:
     return {
         "deployments": [
             {

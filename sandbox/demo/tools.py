@@ -1,4 +1,4 @@
-"""Every tool that the relay knows, each as a stand-in that deploys the sandbox's repository."""
+"""The stand-ins of all tools, set up to deploy the sandbox's repository."""
 
 import asyncio
 import json
@@ -7,16 +7,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from sandbox.drone.server import Drone
+from sandbox.drone import Drone
 from sandbox.github.model import Deployment
 from sandbox.github_actions.model import Job
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.server import Server
 from sandbox.spinnaker.server import Spinnaker
-from sandbox.tooling.server import Tooling
+from sandbox.tooling import Tooling
 from sandbox.woodpecker import Repo, Woodpecker
 
-# The one that people copy into Orca; a wheel, which has no docs, brings it beside this file.
+# The file that operators copy into Orca; a wheel has no docs, but a copy next to this module.
 IN_A_WHEEL = Path(__file__).with_name("orca-local.yml")
 IN_THE_DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "spinnaker" / "orca-local.yml"
 ORCA_LOCAL = IN_A_WHEEL if IN_A_WHEEL.is_file() else IN_THE_DOCS
@@ -30,8 +30,8 @@ SECRETS = {
 
 
 class Tools:
-    """Start it with `async with`. `environments`: name -> handler; what a tool is set up for is the
-    first of its environments. Every tool takes about `takes` seconds for a deployment."""
+    """Start it with `async with`. `environments`: name -> handler; a tool deploys only to the first
+    of its environments. A deployment takes about `takes` seconds."""
 
     def __init__(
         self, sandbox: Sandbox, environments: Mapping[str, str], *, takes: float = 0.3
@@ -50,7 +50,7 @@ class Tools:
         self._prepare()
 
     def addresses(self) -> str:
-        """For people."""
+        """As the demo prints them."""
         found = {
             "Drone": self.drone,
             "Spinnaker": self.spinnaker,
@@ -61,7 +61,7 @@ class Tools:
 
     @property
     def servers(self) -> dict[str, Server]:
-        """Handler -> its stand-in; that of GitHub Actions is GitHub's."""
+        """Handler -> its stand-in, which for GitHub Actions is GitHub's."""
         return {
             "drone": self.drone,
             "endpoint": self.tooling,
@@ -71,7 +71,7 @@ class Tools:
         }
 
     def _prepare(self) -> None:
-        self.actions.runs.pace = self._takes / 2
+        self.actions.runs.delay = self._takes / 2
         names = {handler: name for name, handler in reversed([*self.environments.items()])}
         self.actions.add_workflow(
             REPOSITORY,
@@ -84,13 +84,13 @@ class Tools:
         self.woodpecker_repo: Repo = self.woodpecker.add_repo(REPOSITORY)
 
     def build(self, ref: str) -> None:
-        """What a push of that ref leaves: a green build in each CI."""
+        """As after a push of that ref: a successful build in each CI."""
         sha = self._sandbox.github.world.repository(REPOSITORY).sha(ref)
         self.drone.add_build(REPOSITORY, sha)
         self.woodpecker_repo.add(sha)
 
     def deploy_yml(self, timeout: str = "30m") -> str:
-        """The `envs` of deploy.yml, each an item of its list."""
+        """The items of `envs` in deploy.yml."""
         envs = [
             {
                 "name": name,
@@ -118,17 +118,17 @@ class Tools:
         }[handler]
 
     def started(self, handler: str) -> int:
-        """How many runs the tool has been asked for."""
+        """How many runs the tool has started."""
         return {
             "drone": lambda: len(self.drone.builds(REPOSITORY, "promote")),
             "endpoint": lambda: len(self.tooling.jobs),
-            "github-actions": lambda: len(self.actions.runs.every),
+            "github-actions": lambda: len(self.actions.runs.by_id),
             "spinnaker": lambda: len(self.spinnaker.executions),
             "woodpecker": lambda: len(self.woodpecker_repo.deployments),
         }[handler]()
 
-    def shown(self, deployment: Deployment) -> str:
-        """What the tool's own pages say of the run."""
+    def result(self, deployment: Deployment) -> str:
+        """The state of the run in the tool, as the demo prints it."""
         return {
             "drone": self._promotion,
             "endpoint": self._tooling_job,
@@ -140,7 +140,7 @@ class Tools:
     def _promotion(self, deployment: Deployment) -> str:
         build = self.drone.builds(REPOSITORY, "promote")[-1]
         if str(deployment.id) not in build.params.values():
-            return "Drone: no pipeline is for that target"
+            return "Drone: no pipeline for that target"
         return f"Drone: build #{build.number}, a promotion: {build.status}"
 
     def _workflow_run(self, deployment: Deployment) -> str:
@@ -152,7 +152,7 @@ class Tools:
         return f"Spinnaker: '{execution.pipeline.name}': {execution.status}"
 
     def _tooling_job(self, deployment: Deployment) -> str:
-        return f"the tooling: job {self.tooling.job(deployment.id).state}"
+        return f"Internal tooling: job {self.tooling.job(deployment.id).state}"
 
     def _pipeline(self, _: Deployment) -> str:
         pipeline = self.woodpecker_repo.deployments[-1]
@@ -168,18 +168,18 @@ class Tools:
 
 
 def _pipeline(environment: str) -> dict[str, Any]:
-    def tell(number: int, state: str, words: str, url: str) -> dict[str, Any]:
+    def report(number: int, state: str, description: str, url: str) -> dict[str, Any]:
         return {
             "refId": str(number),
             "requisiteStageRefIds": [str(number - 1)] if number > 1 else [],
             "type": "githubDeploymentStatus",
-            "name": f"Tell GitHub: {state}",
+            "name": f"Report {state} to GitHub",
             "parameterValues": {
                 "state": state,
-                "description": words,
+                "description": description,
                 "environmentUrl": url,
             },
-            # That it could not tell us fails no deployment.
+            # A report that fails does not fail the deployment.
             "failPipeline": False,
             "continuePipeline": True,
         }
@@ -199,8 +199,8 @@ def _pipeline(environment: str) -> dict[str, Any]:
             }
         ],
         "stages": [
-            tell(1, "in_progress", "Deploying with Spinnaker", ""),
+            report(1, "in_progress", "Deploying with Spinnaker", ""),
             {"refId": "2", "requisiteStageRefIds": ["1"], "type": "wait", "name": "Deploy"},
-            tell(3, "success", "Deployed with Spinnaker", "https://site.example.com"),
+            report(3, "success", "Deployed with Spinnaker", "https://site.example.com"),
         ],
     }

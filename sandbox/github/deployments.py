@@ -1,4 +1,4 @@
-"""Deployments and their statuses.
+"""Deployments and their statuses, and what GitHub checks before it creates a deployment.
 
 Source: https://docs.github.com/rest/deployments
 """
@@ -8,12 +8,11 @@ from collections.abc import Callable
 from aiohttp import web
 
 from sandbox.github.auth import Auth, Caller
-from sandbox.github.creation import MERGED_STATUS, MergedError, check_creation
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
-from sandbox.github.fields import body_of, field, invalid, page, required, url_field
-from sandbox.github.hooks import Hooks
-from sandbox.github.model import Deployment, Json, RefusedError, Repository, Status, World, now
+from sandbox.github.model import Deployment, ErrorResponse, Json, Repository, Status, World, now
+from sandbox.github.request import body_of, field, invalid, page, required, url_field
+from sandbox.github.webhooks import Webhooks
 
 STATES = ("error", "failure", "inactive", "in_progress", "queued", "pending", "success")
 REPOSITORY = "/repos/{owner}/{repo}"
@@ -23,7 +22,7 @@ OnStatus = Callable[[Deployment, Status], None]
 
 class Deployments:
     def __init__(
-        self, world: World, documents: Documents, events: Events, auth: Auth, hooks: Hooks
+        self, world: World, documents: Documents, events: Events, auth: Auth, hooks: Webhooks
     ) -> None:
         self.on_status: list[OnStatus] = []
         self._events = events
@@ -45,7 +44,7 @@ class Deployments:
     def create(
         self, caller: Caller, repository: Repository, body: Json, workflow_run: Json | None = None
     ) -> Deployment:
-        deployment = self._new(caller, repository, body)
+        deployment = self._new_deployment(caller, repository, body)
         deployment.workflow_run = workflow_run
         self._world.deployments[deployment.id] = deployment
         self._hooks.send("deployment", self._events.deployment(deployment))
@@ -54,15 +53,15 @@ class Deployments:
     def create_status(self, caller: Caller, deployment: Deployment, body: Json) -> Status:
         status = self._new_status(caller, deployment, body)
         if status.state == "success" and field(body, "auto_inactive", True, bool):
-            self._supersede(deployment, caller)
+            self._deactivate_earlier(deployment, caller)
         deployment.environment = status.environment
         self._add(deployment, status)
         return status
 
-    def _new(self, caller: Caller, repository: Repository, body: Json) -> Deployment:
+    def _new_deployment(self, caller: Caller, repository: Repository, body: Json) -> Deployment:
         ref = required(body, "ref")
         environment = field(body, "environment", "production", str)
-        made = Deployment(
+        deployment = Deployment(
             id=self._world.id(),
             repository=repository,
             ref=ref,
@@ -78,7 +77,7 @@ class Deployments:
             by_app=caller.token is not None,
         )
         check_creation(repository, body)
-        return made
+        return deployment
 
     def _new_status(self, caller: Caller, deployment: Deployment, body: Json) -> Status:
         what = "DeploymentStatus"
@@ -100,10 +99,10 @@ class Deployments:
             by_app=caller.token is not None,
         )
 
-    def _supersede(self, deployment: Deployment, caller: Caller) -> None:
-        """What succeeded here before is inactive now."""
+    def _deactivate_earlier(self, deployment: Deployment, caller: Caller) -> None:
+        """The earlier successes in this environment become inactive."""
         for earlier in self._world.deployments.values():
-            if earlier.id < deployment.id and _gives_way(earlier, deployment):
+            if earlier.id < deployment.id and _becomes_inactive(earlier, deployment):
                 body = {"state": "inactive"}
                 self._add(earlier, self._new_status(caller, earlier, body))
 
@@ -113,51 +112,51 @@ class Deployments:
         if status.state != "inactive":
             body = self._events.deployment_status(deployment, status)
             self._hooks.send("deployment_status", body)
-        for told in self.on_status:
-            told(deployment, status)
+        for callback in self.on_status:
+            callback(deployment, status)
 
     async def _create(self, request: web.Request) -> web.Response:
-        caller, repository = self._auth.enter(request, "deployments", "write")
+        caller, repository = self._auth.authorize(request, "deployments", "write")
         try:
             deployment = self.create(caller, repository, await body_of(request))
-        except MergedError as merged:
+        except AutoMerged as merged:
             return web.json_response(merged.document, status=MERGED_STATUS)
         return web.json_response(self._documents.deployment(deployment), status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
-        _, repository = self._auth.enter(request, "deployments", "read")
+        _, repository = self._auth.authorize(request, "deployments", "read")
         every = reversed(self._world.deployments.values())
         wanted = [d for d in every if d.repository is repository and _matches(d, request)]
         items, headers = page(request, wanted, self._documents.api)
         return web.json_response([self._documents.deployment(d) for d in items], headers=headers)
 
     async def _read(self, request: web.Request) -> web.Response:
-        _, deployment = self._named(request, "read")
+        _, deployment = self._from_path(request, "read")
         return web.json_response(self._documents.deployment(deployment))
 
     async def _create_status(self, request: web.Request) -> web.Response:
-        caller, deployment = self._named(request, "write")
+        caller, deployment = self._from_path(request, "write")
         status = self.create_status(caller, deployment, await body_of(request))
         return web.json_response(self._documents.status(deployment, status), status=201)
 
     async def _list_statuses(self, request: web.Request) -> web.Response:
-        _, deployment = self._named(request, "read")
+        _, deployment = self._from_path(request, "read")
         items, headers = page(request, deployment.statuses[::-1], self._documents.api)
         found = [self._documents.status(deployment, s) for s in items]
         return web.json_response(found, headers=headers)
 
     async def _read_status(self, request: web.Request) -> web.Response:
-        _, deployment = self._named(request, "read")
+        _, deployment = self._from_path(request, "read")
         for status in deployment.statuses:
             if status.id == int(request.match_info["status"]):
                 return web.json_response(self._documents.status(deployment, status))
-        raise RefusedError(404, "Not Found")
+        raise ErrorResponse(404, "Not Found")
 
-    def _named(self, request: web.Request, level: str) -> tuple[Caller, Deployment]:
-        caller, repository = self._auth.enter(request, "deployments", level)
+    def _from_path(self, request: web.Request, level: str) -> tuple[Caller, Deployment]:
+        caller, repository = self._auth.authorize(request, "deployments", level)
         deployment = self._world.deployments.get(int(request.match_info["id"]))
         if deployment is None or deployment.repository is not repository:
-            raise RefusedError(404, "Not Found")
+            raise ErrorResponse(404, "Not Found")
         return caller, deployment
 
 
@@ -169,14 +168,14 @@ def _payload(body: Json) -> object:
 
 
 def _description(body: Json) -> str | None:
-    """Here null is allowed."""
+    """null is allowed here."""
     if body.get("description") is None:
         return None
     return field(body, "description", "", str)
 
 
-def _gives_way(earlier: Deployment, later: Deployment) -> bool:
-    """GitHub spares production and transient environments."""
+def _becomes_inactive(earlier: Deployment, later: Deployment) -> bool:
+    """Not in production and transient environments."""
     return (
         earlier.repository is later.repository
         and earlier.environment.lower() == later.environment.lower()
@@ -194,3 +193,47 @@ def _matches(deployment: Deployment, request: web.Request) -> bool:
         if wanted not in (None, "none") and getattr(deployment, name) != wanted:
             return False
     return True
+
+
+MERGED_STATUS = 202
+
+
+class AutoMerged(Exception):
+    """Instead of a deployment: the default branch was merged into the ref. GitHub calls it 202."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.document: Json = {"message": message}
+
+
+def check_creation(repository: Repository, body: Json) -> None:
+    ref = required(body, "ref")
+    if not ref or ref in repository.missing_refs:
+        raise ErrorResponse(422, f"No ref found for: {ref}")
+    # The documents limit only a status's description; the same limit is used here.
+    if len(body.get("description") or "") > 140:
+        message = "description is too long (maximum is 140 characters)"
+        invalid("Deployment", "description", message)
+    if field(body, "auto_merge", True, bool):
+        _merge(repository, ref)
+    _check_contexts(repository, ref, body)
+
+
+def _merge(repository: Repository, ref: str) -> None:
+    default = repository.default_branch
+    if ref in repository.conflicting:
+        raise ErrorResponse(409, f"Conflict merging {default} into {ref}.")
+    if ref in repository.behind:
+        repository.behind.discard(ref)  # the next request has nothing to merge
+        raise AutoMerged(f"Auto-merged {default} into {ref} on deployment.")
+
+
+def _check_contexts(repository: Repository, ref: str, body: Json) -> None:
+    """All contexts that were ever reported, unless the request has its own list."""
+    known = repository.checks.get(repository.sha(ref), {})
+    wanted = field(body, "required_contexts", list(known), list)
+    contexts = [{"context": name, "state": known.get(name, "pending")} for name in wanted]
+    if any(context["state"] != "success" for context in contexts):
+        error = {"resource": "Deployment", "field": "required_contexts", "code": "invalid"}
+        message = f"Conflict: Commit status checks failed for {ref}."
+        raise ErrorResponse(409, message, [{"contexts": contexts, **error}])

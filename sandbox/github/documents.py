@@ -5,8 +5,10 @@ Source: the shapes that githubkit generates from GitHub's OpenAPI description; t
 
 import base64
 import json
+from collections.abc import Sequence
 from datetime import datetime
 
+from sandbox.github.git import Commit, Comparison
 from sandbox.github.model import (
     Account,
     Delivery,
@@ -14,11 +16,13 @@ from sandbox.github.model import (
     Installation,
     Json,
     Repository,
+    Role,
     Status,
+    User,
     World,
 )
 
-BORN = "2024-01-01T00:00:00Z"
+CREATED_AT = "2024-01-01T00:00:00Z"
 USER_LINKS = "followers following gists starred subscriptions organizations repos events"
 REPOSITORY_LINKS = (
     "archive assignees blobs branches collaborators comments commits compare contents contributors "
@@ -33,6 +37,11 @@ REPOSITORY_BLANKS = "description homepage language license mirror_url"
 REPOSITORY_OFF = "is_template has_pages has_discussions archived disabled fork"
 REPOSITORY_ON = "has_issues has_projects has_wiki has_downloads allow_forking"
 ORGANIZATION_LINKS = "repos events hooks issues members public_members"
+PROFILE_BLANKS = "company location hireable bio twitter_username"
+PROFILE_COUNTS = "public_repos public_gists followers following"
+RIGHTS = ("pull", "triage", "push", "maintain", "admin")
+# How many of these rights come with each of GitHub's own roles.
+RIGHTS_OF = {"none": 0, "read": 1, "triage": 2, "write": 3, "maintain": 4, "admin": 5}
 
 
 def iso(moment: datetime) -> str:
@@ -92,8 +101,8 @@ class Documents:
             "description": None,
             "external_url": "https://example.com",
             "html_url": f"{self._world.url}/apps/{app.slug}",
-            "created_at": BORN,
-            "updated_at": BORN,
+            "created_at": CREATED_AT,
+            "updated_at": CREATED_AT,
             "permissions": dict(app.permissions),
             "events": list(app.events),
         }
@@ -115,11 +124,11 @@ class Documents:
             "target_type": account.type,
             "permissions": dict(installation.permissions),
             "events": list(app.events),
-            "created_at": BORN,
-            "updated_at": BORN,
+            "created_at": CREATED_AT,
+            "updated_at": CREATED_AT,
             "single_file_name": None,
             "suspended_by": self.account(app.owner) if installation.suspended else None,
-            "suspended_at": BORN if installation.suspended else None,
+            "suspended_at": CREATED_AT if installation.suspended else None,
         }
 
     def repository(self, repository: Repository) -> Json:
@@ -144,7 +153,7 @@ class Documents:
             **dict.fromkeys(REPOSITORY_COUNTS.split(), 0),
             **dict.fromkeys(REPOSITORY_OFF.split(), False),
             **dict.fromkeys(REPOSITORY_ON.split(), True),
-            **dict.fromkeys(("created_at", "updated_at", "pushed_at"), BORN),
+            **dict.fromkeys(("created_at", "updated_at", "pushed_at"), CREATED_AT),
             "default_branch": repository.default_branch,
             "topics": [],
             "web_commit_signoff_required": False,
@@ -218,3 +227,96 @@ class Documents:
             "payload": delivery.response_body,
         }
         return {**self.delivery(delivery), "url": url, "request": request, "response": response}
+
+    def full_repository(self, repository: Repository) -> Json:
+        """With what only the repository's own route has."""
+        counts = {"network_count": 0, "subscribers_count": 0}
+        return {**self.repository(repository), **counts}
+
+    def commit(self, repository: Repository, commit: Commit) -> Json:
+        url, html = self._urls(repository)
+        git = f"{url}/git/commits/{commit.sha}"
+        user = self._world.user(commit.author)
+        account = self.account(user.account) if user else None
+        signature = self._signature(commit, user)
+        return {
+            "url": f"{url}/commits/{commit.sha}",
+            "sha": commit.sha,
+            "node_id": f"C_{commit.sha}",
+            "html_url": f"{html}/commit/{commit.sha}",
+            "comments_url": f"{url}/commits/{commit.sha}/comments",
+            "commit": {
+                "url": git,
+                "author": signature,
+                "committer": signature,
+                "message": commit.message,
+                "comment_count": 0,
+                "tree": {"sha": commit.sha, "url": git.replace("/commits/", "/trees/")},
+            },
+            "author": account,
+            "committer": account,
+            "parents": [
+                {"sha": p, "url": f"{url}/commits/{p}", "html_url": f"{html}/commit/{p}"}
+                for p in commit.parents
+            ],
+        }
+
+    def comparison(
+        self, repository: Repository, comparison: Comparison, commits: Sequence[Commit]
+    ) -> Json:
+        """`commits` are those of one page; `files`, which the first page has, is not included."""
+        url, html = self._urls(repository)
+        base, head = comparison.base, comparison.head
+        between = f"compare/{base.sha}...{head.sha}"
+        owner = repository.owner.login
+        permanent = f"compare/{owner}:{base.sha[:7]}...{owner}:{head.sha[:7]}"
+        return {
+            "url": f"{url}/{between}",
+            "html_url": f"{html}/{between}",
+            "permalink_url": f"{html}/{permanent}",
+            "diff_url": f"{html}/{between}.diff",
+            "patch_url": f"{html}/{between}.patch",
+            "base_commit": self.commit(repository, base),
+            "merge_base_commit": self.commit(repository, comparison.merge_base),
+            "status": comparison.status,
+            "ahead_by": len(comparison.ahead),
+            "behind_by": len(comparison.behind),
+            "total_commits": len(comparison.ahead),
+            "commits": [self.commit(repository, commit) for commit in commits],
+        }
+
+    def permission(self, user: User, role: Role) -> Json:
+        count = RIGHTS_OF.get(role.name, RIGHTS_OF[role.permission])
+        rights = {right: index < count for index, right in enumerate(RIGHTS)}
+        account = self.account(user.account)
+        return {
+            "permission": role.permission,
+            "role_name": role.name,
+            "user": {**account, "permissions": rights, "role_name": role.name},
+        }
+
+    def profile(self, account: Account, user: User | None) -> Json:
+        """The public profile; a bot or an organization has no `user`."""
+        return {
+            **self.account(account),
+            "name": user.name if user else None,
+            "email": user.email if user else None,
+            "blog": "",
+            **dict.fromkeys(PROFILE_BLANKS.split()),
+            **dict.fromkeys(PROFILE_COUNTS.split(), 0),
+            "created_at": CREATED_AT,
+            "updated_at": CREATED_AT,
+        }
+
+    def search_result(self, user: User) -> Json:
+        return {**self.account(user.account), "score": 1.0}
+
+    def _urls(self, repository: Repository) -> tuple[str, str]:
+        name = repository.full_name
+        return f"{self.api}/repos/{name}", f"{self._world.url}/{name}"
+
+    def _signature(self, commit: Commit, user: User | None) -> Json:
+        """A commit has the name and address that its author set in git."""
+        local = f"{user.account.id}+{user.account.login}" if user else "nobody"
+        name = (user.name if user else None) or commit.author
+        return {"name": name, "email": f"{local}@example.com", "date": iso(commit.at)}

@@ -2,7 +2,7 @@
 
 import secrets
 
-from sandbox.github.documents import BORN, Documents, node
+from sandbox.github.documents import CREATED_AT, Documents, node
 from sandbox.github.model import Account, Deployment, Json, Repository, Status, World
 
 ZEN = ("Keep it logically awesome.", "Design for failure.", "Responsive is better than fast.")
@@ -17,8 +17,8 @@ class Events:
         return {
             "action": "created",
             "deployment": self._documents.deployment(deployment),
-            **self._run(deployment),
-            **self.about(deployment.repository, deployment.creator),
+            **self._workflow_of(deployment),
+            **self.common_fields(deployment.repository, deployment.creator),
         }
 
     def deployment_status(self, deployment: Deployment, status: Status) -> Json:
@@ -27,8 +27,8 @@ class Events:
             "deployment_status": self._documents.status(deployment, status),
             "deployment": self._documents.deployment(deployment),
             "check_run": None,
-            **(_written_by(status) or self._run(deployment)),
-            **self.about(deployment.repository, status.creator),
+            **(_workflow_of_status(status) or self._workflow_of(deployment)),
+            **self.common_fields(deployment.repository, status.creator),
         }
 
     def ping(self, hook_id: int, url: str) -> Json:
@@ -40,24 +40,24 @@ class Events:
             "active": True,
             "events": list(app.events),
             "config": {"content_type": "json", "insecure_ssl": "0", "secret": "***", "url": url},
-            "updated_at": BORN,
-            "created_at": BORN,
+            "updated_at": CREATED_AT,
+            "created_at": CREATED_AT,
             "app_id": app.id,
             "deliveries_url": f"{self._documents.api}/app/hook/deliveries",
         }
         return {"zen": secrets.choice(ZEN), "hook_id": hook_id, "hook": hook}
 
-    def _run(self, deployment: Deployment) -> Json:
-        given = deployment.workflow_run
-        if given is None:
+    def _workflow_of(self, deployment: Deployment) -> Json:
+        fields = deployment.workflow_run
+        if fields is None:
             return {"workflow": None, "workflow_run": None}
         return {
             "workflow": self._workflow(deployment.repository),
-            "workflow_run": self._workflow_run(deployment, given),
+            "workflow_run": self._workflow_run(deployment, fields),
         }
 
-    def _workflow_run(self, deployment: Deployment, given: Json) -> Json:
-        """A run of GitHub Actions which made this deployment by naming an environment."""
+    def _workflow_run(self, deployment: Deployment, fields: Json) -> Json:
+        """The run whose job has an environment, for which GitHub creates a deployment."""
         number = deployment.id + 7
         url = f"{self._documents.api}/repos/{deployment.repository.full_name}/actions/runs/{number}"
         return {
@@ -79,11 +79,11 @@ class Events:
             "url": url,
             "html_url": url.replace("/api/v3/repos/", "/"),
             "pull_requests": [],
-            **dict.fromkeys(("created_at", "updated_at", "run_started_at"), BORN),
+            **dict.fromkeys(("created_at", "updated_at", "run_started_at"), CREATED_AT),
             "actor": self._documents.account(deployment.creator),
             "triggering_actor": self._documents.account(deployment.creator),
             "referenced_workflows": [],
-            **given,
+            **fields,
         }
 
     def _workflow(self, repository: Repository) -> Json:
@@ -94,22 +94,22 @@ class Events:
             "name": "Deploy",
             "path": ".github/workflows/deploy.yml",
             "state": "active",
-            "created_at": BORN,
-            "updated_at": BORN,
+            "created_at": CREATED_AT,
+            "updated_at": CREATED_AT,
             "url": f"{self._documents.api}/repos/{path}/7",
             "html_url": f"{self._world.url}/{path}/deploy.yml",
             "badge_url": f"{self._world.url}/{path}/Deploy/badge.svg",
         }
 
-    def about(self, repository: Repository, sender: Account) -> Json:
-        """What every event about a repository carries."""
+    def common_fields(self, repository: Repository, sender: Account) -> Json:
+        """The fields of every event of a repository."""
         body: Json = {
             "repository": self._documents.repository(repository),
             "sender": self._documents.account(sender),
         }
         if repository.owner.type == "Organization":
             body["organization"] = self._documents.organization(repository.owner)
-        if installation := self._world.installed(repository):
+        if installation := self._world.installation_of(repository):
             body["installation"] = {
                 "id": installation.id,
                 "node_id": node("MDIz", installation.id),
@@ -117,7 +117,7 @@ class Events:
         return body
 
 
-def _written_by(status: Status) -> Json:
+def _workflow_of_status(status: Status) -> Json:
     if status.workflow_run is None:
         return {}
     return {"workflow": status.workflow, "workflow_run": status.workflow_run}

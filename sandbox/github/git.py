@@ -9,12 +9,12 @@ from typing import Literal
 
 FULL_SHA, SHORT_SHA = "[0-9a-f]{40}", "[0-9a-f]{7,40}"
 NAMESPACES = ("refs/heads/", "refs/tags/", "heads/", "tags/")
-Standing = Literal["ahead", "behind", "diverged", "identical"]
+ComparisonStatus = Literal["ahead", "behind", "diverged", "identical"]
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """`author` is a login or, where nobody has that login, a name."""
+    """`author` is a login or, if no user has that login, a name."""
 
     sha: str
     message: str
@@ -34,7 +34,7 @@ class Comparison:
     behind: Sequence[Commit]
 
     @property
-    def standing(self) -> Standing:
+    def status(self) -> ComparisonStatus:
         if self.ahead:
             return "diverged" if self.behind else "ahead"
         return "behind" if self.behind else "identical"
@@ -42,7 +42,7 @@ class Comparison:
 
 @dataclass(slots=True)
 class Git:
-    """`commits` are in the order in which they were made, parents before children."""
+    """`commits` are in order of creation, parents before children."""
 
     refs: dict[str, str] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
@@ -50,15 +50,15 @@ class Git:
     def commit(
         self, message: str, author: str, ref: str, parents: Sequence[str], at: datetime | None
     ) -> str:
-        told = f"{len(self.commits)} {message} {author} {ref} {parents}"
-        sha = hashlib.sha1(told.encode()).hexdigest()
-        made = Commit(sha, message, author, tuple(parents), at or datetime.now(UTC))
-        self.commits[sha] = made
+        content = f"{len(self.commits)} {message} {author} {ref} {parents}"
+        sha = hashlib.sha1(content.encode()).hexdigest()
+        commit = Commit(sha, message, author, tuple(parents), at or datetime.now(UTC))
+        self.commits[sha] = commit
         self.refs[ref] = sha
         return sha
 
     def sha(self, ref: str) -> str | None:
-        """The commit of a ref, a sha or the beginning of one, if anybody told us of it."""
+        """The commit of a ref, of a sha or of an abbreviated sha; None if it is not known."""
         if ref in self.refs:
             return self.refs[ref]
         if re.fullmatch(SHORT_SHA, ref):
@@ -71,18 +71,18 @@ class Git:
         return self.commits.get(self.sha(ref) or "")
 
     def ancestors(self, commit: Commit) -> set[str]:
-        """Those of a commit, itself included."""
+        """The shas of a commit and of all its ancestors."""
         found: set[str] = set()
-        waiting = [commit.sha]
-        while waiting:
-            sha = waiting.pop()
+        pending = [commit.sha]
+        while pending:
+            sha = pending.pop()
             if sha not in found:
                 found.add(sha)
-                waiting += self.commits[sha].parents
+                pending += self.commits[sha].parents
         return found
 
     def compare(self, base: Commit, head: Commit) -> Comparison | None:
-        """None where they have nothing in common."""
+        """None without a common ancestor."""
         before, after = self.ancestors(base), self.ancestors(head)
         common = self._ordered(before & after)
         if not common:

@@ -1,4 +1,4 @@
-"""What the stand-in for GitHub knows: plain data, and the refusals it answers with."""
+"""The data of the stand-in for GitHub, and its error responses."""
 
 import hashlib
 import itertools
@@ -18,8 +18,8 @@ LEVELS = ("none", "read", "write", "admin")
 BASE_OF = {"admin": "admin", "maintain": "write", "write": "write", "triage": "read"}
 
 
-class RefusedError(Exception):
-    """An answer of 4xx, with GitHub's document."""
+class ErrorResponse(Exception):
+    """A response of 4xx, with GitHub's document."""
 
     def __init__(self, status: int, message: str, errors: list[Any] | None = None) -> None:
         super().__init__(f"{status} {message} {errors or ''}".rstrip())
@@ -43,7 +43,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person; `name` and `email` are what the profile shows to everybody."""
+    """`name` and `email` are those of the public profile."""
 
     account: Account
     token: str
@@ -53,7 +53,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a person is in a repository; an organisation may have roles of its own names."""
+    """A user's role in a repository; an organization can have roles with names of its own."""
 
     name: str
     permission: str
@@ -78,9 +78,9 @@ class App:
 
 @dataclass(slots=True)
 class Repository:
-    """`roles`: login (lower case) -> what that person is here. `checks`: sha -> context -> state.
-    `behind` and `conflicting` are refs that lack commits of the default branch, which could or
-    could not be merged into them; `missing_refs` are those that are not there."""
+    """`roles`: login (lower case) -> role. `checks`: sha -> context -> state. `behind` and
+    `conflicting` are refs that lack commits of the default branch, which can or cannot be merged
+    into them; `missing_refs` do not exist."""
 
     id: int
     owner: Account
@@ -110,7 +110,7 @@ class Repository:
         return [commit for sha, commit in self.git.commits.items() if sha in known]
 
     def sha(self, ref: str) -> str:
-        """The commit of a ref; a ref nobody told us of has a made-up, stable one."""
+        """The commit of a ref; an unknown ref has a made-up, stable one."""
         if re.fullmatch(FULL_SHA, ref):
             return ref
         return self.git.sha(ref) or hashlib.sha1(ref.encode()).hexdigest()
@@ -123,12 +123,12 @@ class Repository:
         *,
         at: datetime | None = None,
     ) -> str:
-        """A commit on a branch, which begins at the default one's tip where it is new."""
+        """A commit on a branch; a new branch starts at the tip of the default one."""
         tip = self.git.find(ref) or self.git.find(self.default_branch)
         return self.git.commit(message, author, ref, [tip.sha] if tip else [], at)
 
-    def check(self, ref: str, context: str, state: str) -> None:
-        """What a check says of a commit: success, failure, pending, ..."""
+    def set_check(self, ref: str, context: str, state: str) -> None:
+        """Set the state of a check: success, failure, pending, ..."""
         self.checks.setdefault(self.sha(ref), {})[context] = state
 
 
@@ -144,7 +144,7 @@ class Installation:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An installation's token: what it may, where, until when."""
+    """An installation's token. `repositories` is None for all of the installation's."""
 
     installation: Installation
     repositories: frozenset[int] | None
@@ -154,7 +154,7 @@ class Token:
 
 @dataclass(slots=True)
 class Status:
-    """`workflow_run` is there where a job of GitHub Actions wrote it."""
+    """`workflow_run` is set if a job of GitHub Actions created it."""
 
     id: int
     state: str
@@ -192,7 +192,7 @@ class Deployment:
 
 @dataclass(slots=True)
 class Delivery:
-    """One attempt at delivering an event; attempts of one event share its guid."""
+    """One attempt to deliver an event; all attempts of one event have the same guid."""
 
     id: int
     guid: str
@@ -213,7 +213,7 @@ class Delivery:
 
 @dataclass(slots=True)
 class World:
-    """Everything on this server. `url` is its address once it listens."""
+    """All data of the server. `url` is its address once it listens."""
 
     app: App
     url: str = ""
@@ -231,19 +231,19 @@ class World:
     def repository(self, full_name: str) -> Repository:
         found = self.repositories.get(full_name.lower())
         if found is None:
-            raise RefusedError(404, "Not Found")
+            raise ErrorResponse(404, "Not Found")
         return found
 
     def user(self, login: str) -> User | None:
-        every = self.users.values()
-        return next((u for u in every if u.account.login.lower() == login.lower()), None)
+        users = self.users.values()
+        return next((u for u in users if u.account.login.lower() == login.lower()), None)
 
-    def installed(self, repository: Repository) -> Installation | None:
+    def installation_of(self, repository: Repository) -> Installation | None:
         return next((i for i in self.installations.values() if repository in i.repositories), None)
 
 
 def covers(granted: dict[str, str], permission: str, level: str) -> bool:
-    """Whether the granted permissions hold that one at that level or above."""
+    """Whether the granted permissions include that one at that level or above."""
     if level not in LEVELS:
         return False
     return LEVELS.index(granted.get(permission, "none")) >= LEVELS.index(level)

@@ -1,4 +1,4 @@
-"""What GitHub tells of a repository: itself, its commits, who may do what in it.
+"""Repositories: their documents, commits, comparisons, and the permissions of users.
 
 Source: https://docs.github.com/rest/commits/commits#compare-two-commits and
 https://docs.github.com/rest/collaborators/collaborators
@@ -10,26 +10,24 @@ from aiohttp import web
 
 from sandbox.github.auth import Auth
 from sandbox.github.documents import Documents
-from sandbox.github.fields import page
 from sandbox.github.git import Commit
-from sandbox.github.model import Json, RefusedError, Repository, Role, User, World
-from sandbox.github.repository_documents import RepositoryDocuments
+from sandbox.github.model import ErrorResponse, Json, Repository, Role, User, World
+from sandbox.github.request import page
 
 REPOSITORY = "/repos/{owner}/{repo}"
-# Without paging GitHub lists so many, and those are the newest.
-MOST_COMMITS = 250
-NOBODY = Role("none", "none")
-READER = Role("read", "read")
+# Without pagination GitHub lists this many, the newest ones.
+MAX_COMMITS = 250
+NO_ROLE = Role("none", "none")
+READ_ROLE = Role("read", "read")
 
 
 class Repositories:
-    """`default_role` is what people are in a repository that does not say otherwise."""
+    """`default_role` is the role of every user in a repository that does not set another."""
 
     def __init__(self, world: World, documents: Documents, auth: Auth) -> None:
         self.default_role = "write"
         self._world = world
-        self._api = documents
-        self._documents = RepositoryDocuments(world, documents)
+        self._documents = documents
         self._auth = auth
 
     def routes(self) -> list[web.RouteDef]:
@@ -41,18 +39,18 @@ class Repositories:
         ]
 
     async def _repository(self, request: web.Request) -> web.Response:
-        _, repository = self._auth.enter(request, "metadata", "read")
-        return web.json_response(self._documents.repository(repository))
+        _, repository = self._auth.authorize(request, "metadata", "read")
+        return web.json_response(self._documents.full_repository(repository))
 
     async def _compare(self, request: web.Request) -> web.Response:
-        _, repository = self._auth.enter(request, "contents", "read")
+        _, repository = self._auth.authorize(request, "contents", "read")
         base, dots, head = request.match_info["basehead"].partition("...")
         ends = [_commit(repository, ref) for ref in (base, head)]
         if not dots or ends[0] is None or ends[1] is None:
-            raise RefusedError(404, "Not Found")
+            raise ErrorResponse(404, "Not Found")
         comparison = repository.git.compare(ends[0], ends[1])
         if comparison is None:
-            raise RefusedError(404, f"No common ancestor between {base} and {head}.")
+            raise ErrorResponse(404, f"No common ancestor between {base} and {head}.")
         commits, headers = self._page(request, comparison.ahead)
         document = self._documents.comparison(repository, comparison, commits)
         if request.query.get("page", "1") == "1":
@@ -63,23 +61,23 @@ class Repositories:
         self, request: web.Request, commits: Sequence[Commit]
     ) -> tuple[Sequence[Commit], Json]:
         if request.query.keys() & {"page", "per_page"}:
-            return page(request, commits, self._api.api)
-        return commits[-MOST_COMMITS:], {}
+            return page(request, commits, self._documents.api)
+        return commits[-MAX_COMMITS:], {}
 
     async def _commit(self, request: web.Request) -> web.Response:
-        _, repository = self._auth.enter(request, "contents", "read")
+        _, repository = self._auth.authorize(request, "contents", "read")
         ref = request.match_info["ref"]
         commit = _commit(repository, ref)
         if commit is None:
-            raise RefusedError(422, f"No commit found for SHA: {ref}")
+            raise ErrorResponse(422, f"No commit found for SHA: {ref}")
         return web.json_response(self._documents.commit(repository, commit))
 
     async def _permission(self, request: web.Request) -> web.Response:
-        _, repository = self._auth.enter(request, "metadata", "read")
+        _, repository = self._auth.authorize(request, "metadata", "read")
         login = request.match_info["login"]
         user = self._world.user(login)
         if user is None:
-            raise RefusedError(404, f"{login} is not a user")
+            raise ErrorResponse(404, f"{login} is not a user")
         role = self._role(repository, user)
         return web.json_response(self._documents.permission(user, role))
 
@@ -88,7 +86,7 @@ class Repositories:
         if login == repository.owner.login.lower():
             return Role("admin", "admin")
         role = repository.roles.get(login) or Role.named(self.default_role)
-        return READER if role == NOBODY and not repository.private else role
+        return READ_ROLE if role == NO_ROLE and not repository.private else role
 
 
 def _commit(repository: Repository, ref: str) -> Commit | None:

@@ -1,13 +1,14 @@
-"""A stand-in for GitHub: one App, its installations, deployments and webhooks, over HTTP.
+"""The stand-in for GitHub: one App, its installations, deployments and webhooks, over HTTP.
 
-Every API route is there with and without GHES's `/api/v3`.
+Every API route exists with and without GitHub Enterprise Server's `/api/v3`.
 """
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -18,23 +19,25 @@ from sandbox.github.auth import Auth, Caller
 from sandbox.github.deployments import OnStatus
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
-from sandbox.github.hooks import HOOK_ID, Hooks, delivery_headers
-from sandbox.github.limits import Limits
 from sandbox.github.model import (
     Account,
     App,
     Delivery,
     Deployment,
+    ErrorResponse,
+    Installation,
     Json,
-    RefusedError,
+    Repository,
+    Role,
     Status,
     User,
     World,
 )
-from sandbox.github.population import Population
+from sandbox.github.rate_limits import RateLimits
 from sandbox.github.repositories import Repositories
 from sandbox.github.users import Users
-from sandbox.github_actions.server import Actions, ActiveDeployments
+from sandbox.github.webhooks import HOOK_ID, Webhooks, delivery_headers
+from sandbox.github_actions.server import Actions, ActionsDeployments
 from sandbox.server import Server
 
 PERMISSIONS = {"deployments": "write", "metadata": "read", "contents": "read", "actions": "write"}
@@ -45,7 +48,7 @@ NO_USER_AGENT = (
 )
 
 
-class GitHub(Population, Server):
+class GitHub(Server):
     def __init__(
         self,
         *,
@@ -76,28 +79,33 @@ class GitHub(Population, Server):
         self.documents = Documents(self.world)
         self.events = Events(self.world, self.documents)
         self.auth = Auth(self.world, self.documents, token_life)
-        self.hooks = Hooks(self.world, self.documents, self.auth, webhook_url)
-        self.limits = Limits(self.world)
-        parts = (self.world, self.documents, self.events, self.auth, self.hooks)
-        self.actions = Actions(*parts)
-        self._deployments = ActiveDeployments(*parts, actions=self.actions)
-        told = (self.world, self.documents, self.auth)
-        self.repositories = Repositories(*told)
-        self.users = Users(*told)
-        self._news = asyncio.Event()
-        self.on_status.append(self._tell)
+        self.webhooks = Webhooks(self.world, self.documents, self.auth, webhook_url)
+        self.rate_limits = RateLimits(self.world)
+        shared = (self.world, self.documents, self.events, self.auth, self.webhooks)
+        self.actions = Actions(*shared)
+        self._deployments = ActionsDeployments(*shared, actions=self.actions)
+        self.repositories = Repositories(self.world, self.documents, self.auth)
+        self.users = Users(self.world, self.documents, self.auth)
+        self._status_created = asyncio.Event()
+        self.on_status.append(self._wake_waiters)
 
     # -- the server ---------------------------------------------------------------------------
 
     def routes(self) -> Sequence[web.RouteDef]:
-        told = (self.repositories, self.users)
-        parts = (self.auth, *told, self._deployments, self.actions, self.hooks)
-        plain = [route for part in parts for route in part.routes()]
-        ghes = [web.route(r.method, "/api/v3" + r.path, r.handler, **r.kwargs) for r in plain]
-        return [*plain, *ghes]
+        parts = (
+            self.auth,
+            self.repositories,
+            self.users,
+            self._deployments,
+            self.actions,
+            self.webhooks,
+        )
+        routes = [route for part in parts for route in part.routes()]
+        ghes = [web.route(r.method, "/api/v3" + r.path, r.handler, **r.kwargs) for r in routes]
+        return [*routes, *ghes]
 
     def middlewares(self) -> Sequence[Middleware]:
-        return [self.limits.middleware, self.faults.middleware, _manners]
+        return [self.rate_limits.middleware, self.faults.middleware, _check_request]
 
     async def start(self) -> None:
         await super().start()
@@ -105,10 +113,80 @@ class GitHub(Population, Server):
 
     async def stop(self) -> None:
         await self.actions.runs.close()
-        await self.hooks.close()
+        await self.webhooks.close()
         await super().stop()
 
-    # -- what happens -------------------------------------------------------------------------
+    # -- accounts, repositories, installations -------------------------------------------------
+
+    @property
+    def default_role(self) -> str:
+        """The role of users in repositories to which `add_collaborator` did not add them."""
+        return self.repositories.default_role
+
+    @default_role.setter
+    def default_role(self, name: str) -> None:
+        self.repositories.default_role = name
+
+    def add_user(
+        self,
+        login: str,
+        token: str | None = None,
+        *,
+        name: str | None = None,
+        email: str | None = None,
+    ) -> User:
+        """A user with a personal token that has all permissions in every repository. `name` and
+        `email` are in the public profile."""
+        account = Account(login, self.world.id())
+        user = User(account, token or "ghp_" + secrets.token_urlsafe(27), name, email)
+        self.world.users[user.token] = user
+        return user
+
+    def add_repository(self, full_name: str, *, private: bool = True) -> Repository:
+        login, _, name = full_name.partition("/")
+        owner = self._owner(login)
+        repository = Repository(self.world.id(), owner, name, private)
+        self.world.repositories[full_name.lower()] = repository
+        return repository
+
+    def repository(self, full_name: str) -> Repository:
+        return self.world.repository(full_name)
+
+    def add_collaborator(
+        self, repository: str, login: str, role: str, permission: str | None = None
+    ) -> None:
+        """`role` is admin, maintain, write, triage, read or none; a role of another name needs
+        `permission`, which is GitHub's name for the level it is based on. A user who does not
+        exist is added."""
+        if self.world.user(login) is None:
+            self.add_user(login)
+        roles = self.world.repository(repository).roles
+        roles[login.lower()] = Role.named(role, permission)
+
+    def add_installation(
+        self,
+        login: str,
+        repositories: Sequence[str] = (),
+        *,
+        selection: Literal["all", "selected"] = "selected",
+        permissions: dict[str, str] | None = None,
+    ) -> Installation:
+        """Install the App in an account; repositories that do not exist are added."""
+        known = self.world.repositories
+        selected = [known.get(r.lower()) or self.add_repository(r) for r in repositories]
+        granted = dict(permissions or self.world.app.permissions)
+        account = selected[0].owner if selected else self._owner(login)
+        installation = Installation(self.world.id(), account, selected, granted, selection)
+        self.world.installations[installation.id] = installation
+        return installation
+
+    def _owner(self, login: str) -> Account:
+        for repository in self.world.repositories.values():
+            if repository.owner.login == login:
+                return repository.owner
+        return Account(login, self.world.id(), "Organization")
+
+    # -- deployments, statuses, deliveries ----------------------------------------------------
 
     async def create_deployment(
         self,
@@ -119,43 +197,43 @@ class GitHub(Population, Server):
         workflow_run: Json | None = None,
         **fields: Any,
     ) -> Deployment:
-        """As the HTTP route does it, but for its 202, which is a `MergedError` here. With
-        `workflow_run` (`{}` will do) a job of GitHub Actions made this deployment."""
-        caller = self._person(by)
+        """As the HTTP route does it, except that its 202 is an `AutoMerged` here. With
+        `workflow_run` (`{}` is enough) a job of GitHub Actions created this deployment."""
         body = {"ref": ref, **fields}
-        found = self.world.repository(repository)
-        return self._deployments.create(caller, found, body, workflow_run)
+        return self._deployments.create(
+            self._caller(by), self.world.repository(repository), body, workflow_run
+        )
 
     async def create_status(
         self, deployment_id: int, state: str, *, by: User | None = None, **fields: Any
     ) -> Status:
-        """A status by somebody who is not the App."""
+        """A status created by a user instead of the App."""
         deployment = self.world.deployments[deployment_id]
         body = {"state": state, **fields}
-        return self._deployments.create_status(self._person(by), deployment, body)
+        return self._deployments.create_status(self._caller(by), deployment, body)
 
-    def _person(self, by: User | None) -> Caller:
+    def _caller(self, by: User | None) -> Caller:
         users = self.world.users.values()
         return Caller((by or next(iter(users), None) or self.add_user("octocat")).account)
 
     async def ping(self) -> str | None:
-        return self.hooks.deliver("ping", self.events.ping(HOOK_ID, self.webhook_url))
+        return self.webhooks.deliver("ping", self.events.ping(HOOK_ID, self.webhook_url))
 
     async def deliver(self, event: str, body: Json) -> str | None:
-        """Any other event; the answer is its GUID, or None without a webhook_url."""
-        return self.hooks.deliver(event, body)
+        """Deliver any event, and return its GUID, or None without a webhook_url."""
+        return self.webhooks.deliver(event, body)
 
     async def redeliver(self, guid: str) -> None:
         earlier = next((d for d in self.deliveries if d.guid == guid), None)
         if earlier is None:
-            raise RefusedError(404, "Not Found")
-        self.hooks.redeliver(earlier)
+            raise ErrorResponse(404, "Not Found")
+        self.webhooks.redeliver(earlier)
 
     async def settled(self) -> None:
-        """Return when no delivery is under way."""
-        await self.hooks.settled()
+        """Wait until no delivery is in progress."""
+        await self.webhooks.settled()
 
-    # -- what is to be seen -------------------------------------------------------------------
+    # -- inspection ---------------------------------------------------------------------------
 
     @property
     def api_url(self) -> str:
@@ -171,11 +249,11 @@ class GitHub(Population, Server):
 
     @property
     def webhook_url(self) -> str:
-        return self.hooks.url
+        return self.webhooks.url
 
     @webhook_url.setter
     def webhook_url(self, url: str) -> None:
-        self.hooks.url = url
+        self.webhooks.url = url
 
     @property
     def deployments(self) -> dict[int, Deployment]:
@@ -183,12 +261,12 @@ class GitHub(Population, Server):
 
     @property
     def deliveries(self) -> list[Delivery]:
-        """Every attempt that has ended, in that order."""
+        """All attempts that have ended, in that order."""
         return self.world.deliveries
 
     @property
     def on_status(self) -> list[OnStatus]:
-        """Whoever wants to be called with each new status, `inactive` included."""
+        """Callbacks for each new status, `inactive` included."""
         return self._deployments.on_status
 
     @property
@@ -203,43 +281,43 @@ class GitHub(Population, Server):
         return [status.state for status in self.statuses(deployment_id)]
 
     async def wait_for(self, deployment_id: int, *states: str, within: float = 10) -> Status:
-        """The first status of that deployment in one of those states."""
+        """Wait for a status in one of those states, and return the first one."""
         async with asyncio.timeout(within):
             while True:
-                news = self._news
+                created = self._status_created
                 for status in self.statuses(deployment_id):
                     if status.state in states:
                         return status
-                await news.wait()
+                await created.wait()
 
     def delivery_headers(
         self, event: str, body: bytes, *, guid: str | None = None
     ) -> dict[str, str]:
-        """The headers with which this App's hook would send that body."""
+        """The headers with which this App's webhook would send that body."""
         return delivery_headers(event, body, self.webhook_secret, guid=guid, app_id=self.app.id)
 
-    def _tell(self, deployment: Deployment, status: Status) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+    def _wake_waiters(self, deployment: Deployment, status: Status) -> None:
+        created, self._status_created = self._status_created, asyncio.Event()
+        created.set()
 
 
 @cache
 def _new_key() -> str:
-    """One for the whole process: a key takes 0.1 s to make, and tests make many stand-ins."""
+    """One for the whole process: a key takes 0.1 s, and tests start many stand-ins."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     return pem.decode()
 
 
 @web.middleware
-async def _manners(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What GitHub asks of every request, and how it says no."""
+async def _check_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """GitHub requires a User-Agent, and its errors are JSON."""
     if not request.headers.get("User-Agent"):
         return web.Response(status=403, text=NO_USER_AGENT)
     try:
         return await handler(request)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
-        refused = RefusedError(404, "Not Found")
-    except RefusedError as error:
-        refused = error
-    return web.json_response(refused.document, status=refused.status)
+        response = ErrorResponse(404, "Not Found")
+    except ErrorResponse as error:
+        response = error
+    return web.json_response(response.document, status=response.status)

@@ -5,7 +5,7 @@ Source: the shapes that githubkit generates from GitHub's OpenAPI description; t
 
 from datetime import datetime
 
-from sandbox.github.documents import BORN, Documents, iso, node
+from sandbox.github.documents import CREATED_AT, Documents, iso, node
 from sandbox.github.model import Json, Repository
 from sandbox.github_actions.model import JobRun, Workflow, WorkflowRun
 
@@ -30,8 +30,8 @@ class ActionsDocuments:
             "name": workflow.name,
             "path": workflow.path,
             "state": "active",
-            "created_at": BORN,
-            "updated_at": BORN,
+            "created_at": CREATED_AT,
+            "updated_at": CREATED_AT,
             "url": url,
             "html_url": html,
             "badge_url": f"{html}/badge.svg",
@@ -83,7 +83,7 @@ class ActionsDocuments:
         url, _ = self._urls(run.repository, f"actions/jobs/{job.id}")
         checks, _ = self._urls(run.repository, f"check-runs/{job.id}")
         run_url, html = self._urls(run.repository, f"actions/runs/{run.id}")
-        placed = job.status in ("in_progress", "completed") and job.conclusion != "skipped"
+        has_runner = job.status in ("in_progress", "completed") and job.conclusion != "skipped"
         return {
             "id": job.id,
             "run_id": run.id,
@@ -98,17 +98,17 @@ class ActionsDocuments:
             "conclusion": job.conclusion,
             "created_at": iso(job.created_at),
             "started_at": iso(job.started_at),
-            "completed_at": _moment(job.completed_at),
+            "completed_at": _iso(job.completed_at),
             "name": job.job.name,
-            "steps": _steps(job) if placed else [],
+            "steps": _steps(job) if has_runner else [],
             "check_run_url": checks,
             "labels": ["ubuntu-latest"],
-            **(RUNNER if placed else dict.fromkeys(RUNNER)),
+            **(RUNNER if has_runner else dict.fromkeys(RUNNER)),
             "workflow_name": run.workflow.name,
         }
 
     def details(self, run: WorkflowRun) -> Json:
-        """The answer to a dispatch."""
+        """The response to a dispatch with `return_run_details`."""
         document = self.run(run)
         return {
             "workflow_run_id": run.id,
@@ -117,7 +117,7 @@ class ActionsDocuments:
         }
 
     def _urls(self, repository: Repository, path: str) -> tuple[str, str]:
-        """Of the API and of the page."""
+        """The URL in the API, and that of the page."""
         url = f"{self._documents.api}/repos/{repository.full_name}/{path}"
         return url, url.replace("/api/v3/repos/", "/")
 
@@ -128,17 +128,17 @@ def _commit(sha: str) -> Json:
         "id": sha,
         "tree_id": sha,
         "message": "Change something",
-        "timestamp": BORN,
+        "timestamp": CREATED_AT,
         "author": author,
         "committer": author,
     }
 
 
 def _steps(job: JobRun) -> list[Json]:
-    """One goes well; then comes the one in which the job may fail."""
+    """The first succeeds; the second is the one in which the job may fail."""
     times = {
-        "started_at": _moment(job.started_at),
-        "completed_at": _moment(job.completed_at),
+        "started_at": _iso(job.started_at),
+        "completed_at": _iso(job.completed_at),
     }
     done = {"status": "completed", "conclusion": "success"}
     last = {"status": job.status, "conclusion": _conclusion_of_step(job)}
@@ -152,5 +152,5 @@ def _conclusion_of_step(job: JobRun) -> str | None:
     return "cancelled" if job.conclusion == "timed_out" else job.conclusion
 
 
-def _moment(moment: datetime | None) -> str | None:
-    return iso(moment) if moment else None
+def _iso(at: datetime | None) -> str | None:
+    return iso(at) if at else None

@@ -1,4 +1,4 @@
-"""Workflows of the stand-in for GitHub, and their runs: plain data.
+"""The data of the stand-in for GitHub Actions: workflows and their runs.
 
 Source: https://docs.github.com/actions/reference/workflows-and-actions/workflow-run-statuses
 """
@@ -17,11 +17,12 @@ _EXPRESSION = re.compile(r"\$\{\{\s*([\w.]+)\s*\}\}")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as the workflow's file has it.
+    """A job of a workflow's file.
 
-    `only` is an `if:` on the environment. With `approval` it waits, until approved, for a rule of
-    that environment. `step` is where it fails. `states` are deployment statuses that it writes with
-    its GITHUB_TOKEN: the last when it ends, the others when it begins.
+    `only` is an `if:` on the environment. With `approval` the job waits until it is approved, as a
+    protection rule of the environment demands. `step` is the one that fails. `states` are the
+    deployment statuses that it creates with its GITHUB_TOKEN: the last one when it ends, the others
+    when it starts.
     """
 
     name: str = "deploy"
@@ -36,8 +37,8 @@ class Job:
 class Workflow:
     """A file in .github/workflows. `inputs` are those of workflow_dispatch: name -> required.
 
-    `missing_at` are refs and commits that do not have the file. `skipped_as` is the conclusion of a
-    run none of whose jobs ran.
+    `missing_at` are refs and commits without the file. `skipped_as` is the conclusion of a run in
+    which all jobs were skipped.
     """
 
     id: int
@@ -70,7 +71,7 @@ class JobRun:
 
 @dataclass(slots=True)
 class WorkflowRun:
-    """`deployment` is the one that started it, or that its inputs name."""
+    """`deployment` is the one that started it, or whose id is in its inputs."""
 
     id: int
     workflow: Workflow
@@ -95,8 +96,8 @@ class WorkflowRun:
         return self.workflow.repository
 
 
-def filled(pattern: str, context: Json) -> str:
-    """What GitHub makes of `${{ github.event.deployment.id }}` and the like in `run-name`."""
+def evaluate(pattern: str, context: Json) -> str:
+    """`run-name` with its expressions, such as `${{ github.event.deployment.id }}`, evaluated."""
 
     def value(expression: re.Match[str]) -> str:
         found: Any = context

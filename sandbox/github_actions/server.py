@@ -1,9 +1,9 @@
-"""GitHub Actions: workflows, their runs, and what the API says of them.
+"""GitHub Actions: workflows, their runs, and their part of the API.
 
-A deployment starts each workflow `on: deployment` of its repository, unless the token of a workflow
-made it. `index_lag` is by how many seconds lists with a filter are behind, which GitHub takes from
-a search index. `run_details` is how the server takes `return_run_details`, which GitHub Enterprise
-Server up to 3.19 refuses.
+A deployment starts each workflow `on: deployment` of its repository, unless it was created with the
+GITHUB_TOKEN of a workflow. `index_lag` is how many seconds a filtered list lags behind, since
+GitHub takes it from a search index. `run_details` is how the server treats `return_run_details`,
+which GitHub Enterprise Server up to 3.19 rejects.
 
 Source: https://docs.github.com/rest/actions
 """
@@ -19,13 +19,12 @@ from sandbox.github.auth import Auth, Caller
 from sandbox.github.deployments import Deployments
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
-from sandbox.github.fields import body_of, page
-from sandbox.github.hooks import Hooks
-from sandbox.github.model import Deployment, Json, RefusedError, Repository, Status, World
+from sandbox.github.model import Deployment, ErrorResponse, Json, Repository, Status, World
+from sandbox.github.request import body_of, page
+from sandbox.github.webhooks import Webhooks
 from sandbox.github_actions.documents import ActionsDocuments
-from sandbox.github_actions.filters import filtered
-from sandbox.github_actions.inputs import check_dispatch, dispatch_of
-from sandbox.github_actions.model import BOT, Job, Workflow, WorkflowRun, filled
+from sandbox.github_actions.model import BOT, Job, Workflow, WorkflowRun, evaluate
+from sandbox.github_actions.request import check_dispatch, dispatch_of, filtered
 from sandbox.github_actions.runs import Runs, is_by_actions
 
 ACTIONS = "/repos/{owner}/{repo}/actions"
@@ -40,25 +39,25 @@ class WorkflowCaller(Caller):
 
 
 class Actions:
-    """`runs` begins and ends them; see there for `held`, `pace` and what a test may do."""
+    """`runs` starts and ends them; `Runs` has what a test can control."""
 
     def __init__(
-        self, world: World, documents: Documents, events: Events, auth: Auth, hooks: Hooks
+        self, world: World, documents: Documents, events: Events, auth: Auth, hooks: Webhooks
     ) -> None:
         self.documents = ActionsDocuments(documents)
         self.runs = Runs(world, self.documents, events, hooks)
         self.workflows: list[Workflow] = []
         self.index_lag = 0.0
-        self.run_details: Literal["given", "ignored", "refused"] = "given"
+        self.run_details: Literal["returned", "ignored", "rejected"] = "returned"
         self._world = world
-        self._plain = documents
+        self._github_documents = documents
         self._auth = auth
 
     def routes(self) -> list[web.RouteDef]:
         run, workflow = ACTIONS + "/runs/{id:\\d+}", ACTIONS + "/workflows/{workflow}"
         return [
             web.get(ACTIONS + "/runs", self._list),
-            web.get(workflow + "/runs", self._list_of_workflow),
+            web.get(workflow + "/runs", self._list_runs_of_workflow),
             web.get(run, self._read),
             web.get(run + "/jobs", self._jobs),
             web.post(run + "/cancel", self._cancel),
@@ -76,7 +75,7 @@ class Actions:
         run_name: str = "",
         jobs: Sequence[Job] = (Job(),),
     ) -> Workflow:
-        """`inputs` are those of workflow_dispatch: their names, and whether they are required."""
+        """`inputs` are those of workflow_dispatch: name -> whether it is required."""
         workflow = Workflow(
             id=self._world.id(),
             repository=self._world.repository(repository),
@@ -91,13 +90,13 @@ class Actions:
         return workflow
 
     def runs_of(self, deployment: Deployment) -> list[WorkflowRun]:
-        """Those that it started, or that were dispatched for it; oldest first."""
-        return [run for run in self.runs.every.values() if run.deployment is deployment]
+        """The runs that it started, or that were dispatched for it; oldest first."""
+        return [run for run in self.runs.by_id.values() if run.deployment is deployment]
 
-    def triggered_by(self, deployment: Deployment) -> None:
+    def trigger(self, deployment: Deployment) -> None:
         if is_by_actions(deployment):
             return
-        event = {"deployment": self._plain.deployment(deployment)}
+        event = {"deployment": self._github_documents.deployment(deployment)}
         for workflow in self.workflows:
             if not _is_started_by(deployment, workflow):
                 continue
@@ -112,8 +111,8 @@ class Actions:
                 environment=deployment.environment,
             )
 
-    def write_through(self, deployments: Deployments) -> None:
-        """Let jobs write deployment statuses there."""
+    def write_statuses_to(self, deployments: Deployments) -> None:
+        """Jobs create their deployment statuses there."""
 
         def write(run: WorkflowRun, deployment: Deployment, body: Json) -> None:
             run_document = self.documents.run(run)
@@ -125,21 +124,21 @@ class Actions:
         self.runs.write_status = write
 
     async def _list(self, request: web.Request) -> web.Response:
-        _, repository = self._auth.enter(request, "actions", "read")
-        every = [run for run in self.runs.every.values() if run.repository is repository]
-        return self._listed(request, every)
+        _, repository = self._auth.authorize(request, "actions", "read")
+        runs = [run for run in self.runs.by_id.values() if run.repository is repository]
+        return self._page(request, runs)
 
-    async def _list_of_workflow(self, request: web.Request) -> web.Response:
+    async def _list_runs_of_workflow(self, request: web.Request) -> web.Response:
         _, workflow = self._workflow(request, "read")
-        every = [run for run in self.runs.every.values() if run.workflow is workflow]
-        return self._listed(request, every)
+        runs = [run for run in self.runs.by_id.values() if run.workflow is workflow]
+        return self._page(request, runs)
 
-    def _listed(self, request: web.Request, every: list[WorkflowRun]) -> web.Response:
+    def _page(self, request: web.Request, runs: list[WorkflowRun]) -> web.Response:
         """Newest first."""
-        every = filtered(every, request.query, timedelta(seconds=self.index_lag))
-        items, headers = page(request, every[::-1], self._plain.api)
+        runs = filtered(runs, request.query, timedelta(seconds=self.index_lag))
+        items, headers = page(request, runs[::-1], self._github_documents.api)
         found = [self.documents.run(run) for run in items]
-        document = {"total_count": len(every), "workflow_runs": found}
+        document = {"total_count": len(runs), "workflow_runs": found}
         return web.json_response(document, headers=headers)
 
     async def _read(self, request: web.Request) -> web.Response:
@@ -147,7 +146,7 @@ class Actions:
 
     async def _jobs(self, request: web.Request) -> web.Response:
         run = self._run(request, "read")
-        items, headers = page(request, run.jobs, self._plain.api)
+        items, headers = page(request, run.jobs, self._github_documents.api)
         found = [self.documents.job(run, job) for job in items]
         document = {"total_count": len(run.jobs), "jobs": found}
         return web.json_response(document, headers=headers)
@@ -158,10 +157,12 @@ class Actions:
 
     async def _dispatch(self, request: web.Request) -> web.Response:
         caller, workflow = self._workflow(request, "write")
-        dispatch = dispatch_of(await body_of(request), refuses=self.run_details == "refused")
+        dispatch = dispatch_of(
+            await body_of(request), rejects_run_details=self.run_details == "rejected"
+        )
         check_dispatch(dispatch, workflow)
         inputs: Json = dispatch.inputs
-        named = [self._world.deployments.get(int(v)) for v in inputs.values() if v.isdecimal()]
+        by_input = [self._world.deployments.get(int(v)) for v in inputs.values() if v.isdecimal()]
         run = self.runs.start(
             workflow,
             "workflow_dispatch",
@@ -169,32 +170,35 @@ class Actions:
             branch=dispatch.ref,
             actor=caller.account,
             title=_title(workflow, {"inputs": inputs, "github": {"event": {"inputs": inputs}}}),
-            deployment=next((deployment for deployment in named if deployment), None),
+            deployment=next((deployment for deployment in by_input if deployment), None),
             environment=inputs.get("environment", ""),
         )
-        if dispatch.run_details and self.run_details == "given":
+        if dispatch.run_details and self.run_details == "returned":
             return web.json_response(self.documents.details(run))
         return web.Response(status=204)
 
     def _run(self, request: web.Request, level: str) -> WorkflowRun:
-        _, repository = self._auth.enter(request, "actions", level)
-        run = self.runs.every.get(int(request.match_info["id"]))
+        _, repository = self._auth.authorize(request, "actions", level)
+        run = self.runs.by_id.get(int(request.match_info["id"]))
         if run is None or run.repository is not repository:
-            raise RefusedError(404, "Not Found")
+            raise ErrorResponse(404, "Not Found")
         return run
 
     def _workflow(self, request: web.Request, level: str) -> tuple[Caller, Workflow]:
-        """By its id or the name of its file."""
-        caller, repository = self._auth.enter(request, "actions", level)
-        wanted = request.match_info["workflow"]
+        """By its id or by the name of its file."""
+        caller, repository = self._auth.authorize(request, "actions", level)
+        id_or_file = request.match_info["workflow"]
         for workflow in self.workflows:
-            if workflow.repository is repository and wanted in (workflow.file, str(workflow.id)):
+            if workflow.repository is repository and id_or_file in (
+                workflow.file,
+                str(workflow.id),
+            ):
                 return caller, workflow
-        raise RefusedError(404, "Not Found")
+        raise ErrorResponse(404, "Not Found")
 
 
-class ActiveDeployments(Deployments):
-    """Deployments that start workflows, and whose statuses tell which run wrote them."""
+class ActionsDeployments(Deployments):
+    """Deployments that start workflows, and whose statuses name the run that created them."""
 
     def __init__(
         self,
@@ -202,19 +206,19 @@ class ActiveDeployments(Deployments):
         documents: Documents,
         events: Events,
         auth: Auth,
-        hooks: Hooks,
+        hooks: Webhooks,
         *,
         actions: Actions,
     ) -> None:
         super().__init__(world, documents, events, auth, hooks)
         self._actions = actions
-        actions.write_through(self)
+        actions.write_statuses_to(self)
 
     def create(
         self, caller: Caller, repository: Repository, body: Json, workflow_run: Json | None = None
     ) -> Deployment:
         deployment = super().create(caller, repository, body, workflow_run)
-        self._actions.triggered_by(deployment)
+        self._actions.trigger(deployment)
         return deployment
 
     def _new_status(self, caller: Caller, deployment: Deployment, body: Json) -> Status:
@@ -225,10 +229,10 @@ class ActiveDeployments(Deployments):
 
 
 def _title(workflow: Workflow, context: Json) -> str:
-    return filled(workflow.run_name, context) or workflow.name
+    return evaluate(workflow.run_name, context) or workflow.name
 
 
 def _is_started_by(deployment: Deployment, workflow: Workflow) -> bool:
     missing = workflow.missing_at & {deployment.ref, deployment.sha}
-    ours = workflow.repository is deployment.repository
-    return ours and "deployment" in workflow.on and not missing
+    same_repository = workflow.repository is deployment.repository
+    return same_repository and "deployment" in workflow.on and not missing

@@ -1,8 +1,8 @@
-"""How Slack calls the App: signed requests to its URLs.
+"""How Slack calls the App: signed HTTP requests to its URLs.
 
 Source: https://docs.slack.dev/authentication/verifying-requests-from-slack
 Units: seconds.
-Errors: an Answer says what went wrong; nothing is raised.
+Errors: in `AppResponse`; nothing is raised.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from sandbox.slack.model import Json
 from sandbox.slack.workspace import Site
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
-ROBOT = "Slackbot 1.0 (+https://api.slack.com/robots)"
+USER_AGENT = "Slackbot 1.0 (+https://api.slack.com/robots)"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One thing to tell the App. `kind` is Socket Mode's type; `accepts` whether its
-    acknowledgement may carry an answer."""
+    """A payload for the App. `kind` is Socket Mode's type; `accepts` is whether the acknowledgement
+    may include a response."""
 
     kind: str
     payload: Json = field(repr=False)
@@ -37,9 +37,10 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """`status` is None where none came. `twins` are the others of several at once; `trouble` is
-    what Slack does not take in an answer that came in time."""
+class AppResponse:
+    """How the App responded. `status` is None without a response. `duplicates` are the responses to
+    the other presses of a button that was pressed several times. `invalid` is Slack's error if it
+    does not accept a response that came in time."""
 
     status: int | None
     seconds: float
@@ -47,12 +48,12 @@ class Answer:
     delivery: Delivery
     timed_out: bool = False
     attempts: int = 1
-    twins: tuple["Answer", ...] = ()
-    trouble: str = ""
+    duplicates: tuple["AppResponse", ...] = ()
+    invalid: str = ""
 
     @property
     def document(self) -> Any:
-        """The body, where it is JSON."""
+        """The body, if it is JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -60,15 +61,13 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """What Slack shows to the person in place of an answer."""
+        """The error that Slack shows to the user."""
         if self.timed_out:
             return "operation_timeout"
-        return self.trouble if self.status == 200 else "dispatch_failed"
+        return self.invalid if self.status == 200 else "dispatch_failed"
 
 
-class Post:
-    """The way over HTTP."""
-
+class HttpDelivery:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._session: aiohttp.ClientSession | None = None
@@ -78,30 +77,34 @@ class Post:
             await self._session.close()
             self._session = None
 
-    async def send(self, delivery: Delivery) -> Answer:
-        """Anew: with a signature of now."""
+    async def send(self, delivery: Delivery) -> AppResponse:
+        """With a new signature."""
         body, content_type = _encoded(delivery)
         url = {
             "interactive": self._site.interactions_url,
             "slash_commands": self._site.commands_url,
             "events_api": self._site.events_url,
         }[delivery.kind]
-        headers = {"Content-Type": content_type, "User-Agent": ROBOT, "Accept": "*/*"}
-        headers |= signed(self._site.app.signing_secret, body) | dict(delivery.headers)
-        return await self.again(replace(delivery, url=url, body=body, headers=headers))
+        headers = {"Content-Type": content_type, "User-Agent": USER_AGENT, "Accept": "*/*"}
+        headers |= signature_headers(self._site.app.signing_secret, body) | dict(delivery.headers)
+        return await self.send_again(replace(delivery, url=url, body=body, headers=headers))
 
-    async def again(self, delivery: Delivery) -> Answer:
-        """The same bytes, with the same signature."""
+    async def send_again(self, delivery: Delivery) -> AppResponse:
+        """The same bytes with the same signature."""
         if self._session is None:
             self._session = aiohttp.ClientSession(auto_decompress=True)
         started = time.monotonic()
 
-        def answer(status: int | None, body: str = "", *, late: bool = False) -> Answer:
-            return Answer(status, time.monotonic() - started, body, delivery, timed_out=late)
+        def response_of(
+            status: int | None, body: str = "", *, timed_out: bool = False
+        ) -> AppResponse:
+            return AppResponse(
+                status, time.monotonic() - started, body, delivery, timed_out=timed_out
+            )
 
         try:
             async with (
-                asyncio.timeout(self._site.patience),
+                asyncio.timeout(self._site.response_timeout),
                 self._session.post(
                     delivery.url,
                     data=delivery.body,
@@ -109,15 +112,15 @@ class Post:
                     allow_redirects=False,
                 ) as response,
             ):
-                return answer(response.status, await response.text())
+                return response_of(response.status, await response.text())
         except TimeoutError:
-            return answer(None, late=True)
+            return response_of(None, timed_out=True)
         except aiohttp.ClientError:
-            return answer(None)
+            return response_of(None)
 
 
-def signed(secret: str, body: bytes, at: float | None = None) -> dict[str, str]:
-    """By slack_sdk, which the relay's own verification can be held against."""
+def signature_headers(secret: str, body: bytes, at: float | None = None) -> dict[str, str]:
+    """Made by slack_sdk, so that the relay's verification is tested against Slack's own code."""
     timestamp = str(int(time.time() if at is None else at))
     signature = SignatureVerifier(secret).generate_signature(timestamp=timestamp, body=body)
     return {"X-Slack-Request-Timestamp": timestamp, "X-Slack-Signature": signature or ""}

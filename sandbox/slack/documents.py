@@ -1,10 +1,12 @@
-"""Slack's documents: messages, channels and people as the API shows them."""
+"""Slack's documents: messages, channels and users as the API returns them."""
 
 from sandbox.slack.model import Bot, Channel, Json, Message, User
 
 
-def document(bot: Bot, message: Message, channel: Channel, *, with_metadata: bool = True) -> Json:
-    shown: Json = {
+def message_document(
+    bot: Bot, message: Message, channel: Channel, *, with_metadata: bool = True
+) -> Json:
+    document: Json = {
         "type": "message",
         "user": message.user,
         "ts": message.ts,
@@ -13,16 +15,16 @@ def document(bot: Bot, message: Message, channel: Channel, *, with_metadata: boo
         **_thread(message, channel),
     }
     if message.user == bot.user:
-        shown |= {"bot_id": bot.id, "app_id": bot.app_id}
+        document |= {"bot_id": bot.id, "app_id": bot.app_id}
     if message.blocks:
-        shown["blocks"] = message.blocks
+        document["blocks"] = message.blocks
     if message.metadata and with_metadata:
-        shown["metadata"] = message.metadata
+        document["metadata"] = message.metadata
     if message.edited_ts:
-        shown["edited"] = {"user": message.user, "ts": message.edited_ts}
+        document["edited"] = {"user": message.user, "ts": message.edited_ts}
     if message.broadcast:
-        shown["subtype"] = "thread_broadcast"
-    return shown
+        document["subtype"] = "thread_broadcast"
+    return document
 
 
 def _thread(message: Message, channel: Channel) -> Json:
@@ -42,7 +44,7 @@ def user_document(user: User, *, with_email: bool) -> Json:
     profile: Json = {"real_name": user.name, "display_name": user.name, "team": user.team_id}
     if with_email and user.email:
         profile["email"] = user.email
-    shown: Json = {
+    document: Json = {
         "id": user.id,
         "team_id": user.team_id,
         "name": user.name,
@@ -52,8 +54,12 @@ def user_document(user: User, *, with_email: bool) -> Json:
         "is_bot": user.is_bot,
         "is_app_user": False,
     }
-    # Slack has no word on the address of a bot, or of somebody who has left.
-    return shown if user.is_bot or user.deleted else shown | {"is_email_confirmed": user.confirmed}
+    # Slack leaves the field out for bots and deactivated users.
+    return (
+        document
+        if user.is_bot or user.deleted
+        else document | {"is_email_confirmed": user.confirmed}
+    )
 
 
 def channel_document(channel: Channel, team_id: str) -> Json:

@@ -1,4 +1,4 @@
-"""What the stand-in for Slack knows: channels, messages, people, and its refusals."""
+"""The data of the stand-in for Slack, and its errors."""
 
 import time
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ Json = dict[str, Any]
 
 
 class SlackError(Exception):
-    """`{"ok": false, "error": ...}`, with what else the answer carries."""
+    """`{"ok": false, "error": ...}` and further fields of the response."""
 
     def __init__(self, error: str, status: int = 200, *, retry_after: int = 0, **more: Any) -> None:
         super().__init__(error)
@@ -29,7 +29,7 @@ class Bot:
 
 @dataclass(slots=True)
 class User:
-    """A person of one workspace."""
+    """A user of one workspace."""
 
     id: str
     team_id: str
@@ -42,7 +42,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """How a message read before an edit."""
+    """A message before an edit."""
 
     text: str
     blocks: list[Json]
@@ -70,8 +70,8 @@ class Message:
 
 
 @dataclass(slots=True)
-class Whisper:
-    """What only one person sees; `user` and `channel` are their ids."""
+class EphemeralMessage:
+    """A message that only one user sees; `user` and `channel` are ids."""
 
     user: str
     channel: str
@@ -89,10 +89,10 @@ class Channel:
     archived: bool = False
     private: bool = False
     messages: dict[str, Message] = field(default_factory=dict)
-    ephemerals: list[Whisper] = field(default_factory=list)
+    ephemeral_messages: list[EphemeralMessage] = field(default_factory=list)
 
     def parent(self, thread_ts: str) -> Message:
-        """The message that a thread hangs on; a reply is none."""
+        """The parent message of a thread, which cannot be a reply."""
         found = self.messages.get(thread_ts)
         if found is None or found.is_reply:
             raise SlackError("thread_not_found")
@@ -103,7 +103,7 @@ class Channel:
 
 
 class Clock:
-    """Timestamps as Slack's: unique, growing, microseconds after the dot."""
+    """Slack's timestamps: unique, increasing, with microseconds after the dot."""
 
     def __init__(self) -> None:
         self._last = 0

@@ -1,4 +1,4 @@
-"""What Slack tells the App: the payloads of interactions, commands and events.
+"""The payloads that Slack sends to the App: interactions, commands and events.
 
 Source: https://docs.slack.dev/reference/interaction-payloads/block_actions-payload
         https://docs.slack.dev/interactivity/implementing-slash-commands
@@ -8,22 +8,22 @@ Source: https://docs.slack.dev/reference/interaction-payloads/block_actions-payl
 import secrets
 import time
 
-from sandbox.slack.documents import document
-from sandbox.slack.model import Channel, Json, Message, User, Whisper
+from sandbox.slack.documents import message_document
+from sandbox.slack.model import Channel, EphemeralMessage, Json, Message, User
 from sandbox.slack.workspace import Workspace
 
-# The old token of verification, which apps should no longer look at.
-VERIFICATION = "sandbox-verification"
+# Deprecated: apps verify the signature instead.
+VERIFICATION_TOKEN = "sandbox-verification"
 
 
-def button_in(blocks: list[Json], action_id: str) -> Json:
-    """The button of that action with its block's id, as a person finds it on the screen."""
+def find_button(blocks: list[Json], action_id: str) -> Json:
+    """The button with that action_id, and its block_id."""
     for number, block in enumerate(blocks):
         elements = block.get("elements", []) if block["type"] == "actions" else []
         for element in [*elements, block.get("accessory")]:
             if element and element.get("type") == "button" and _id(element) == action_id:
                 return {"block_id": block.get("block_id") or f"b{number}", **element}
-    raise LookupError(f"no button {action_id} stands there")
+    raise LookupError(f"there is no button {action_id}")
 
 
 def _id(element: Json) -> str:
@@ -34,7 +34,7 @@ def block_actions(
     workspace: Workspace,
     user: User,
     channel: Channel,
-    pressed: Message | Whisper,
+    pressed: Message | EphemeralMessage,
     button: Json,
 ) -> Json:
     kept = ("action_id", "block_id", "text", "value", "style", "url", "type", "confirm")
@@ -44,15 +44,15 @@ def block_actions(
             "type": "message",
             "message_ts": pressed.ts,
             "channel_id": channel.id,
-            "is_ephemeral": isinstance(pressed, Whisper),
+            "is_ephemeral": isinstance(pressed, EphemeralMessage),
             **({"thread_ts": pressed.thread_ts} if pressed.thread_ts else {}),
         },
         "channel": {"id": channel.id, "name": "privategroup" if channel.private else channel.name},
         "state": {"values": {}},
         "actions": [{**action, "action_ts": workspace.site.clock.ts()}],
     }
-    if isinstance(pressed, Message):  # of an ephemeral message Slack keeps nothing to show
-        payload["message"] = document(workspace.bot, pressed, channel)
+    if isinstance(pressed, Message):  # Slack does not keep ephemeral messages
+        payload["message"] = message_document(workspace.bot, pressed, channel)
     return payload
 
 
@@ -62,7 +62,7 @@ def view_submission(workspace: Workspace, user: User, view: Json) -> Json:
 
 def command(workspace: Workspace, user: User, channel: Channel, name: str, text: str) -> Json:
     return {
-        "token": VERIFICATION,
+        "token": VERIFICATION_TOKEN,
         "team_id": workspace.id,
         "team_domain": workspace.domain,
         "channel_id": channel.id,
@@ -76,7 +76,7 @@ def command(workspace: Workspace, user: User, channel: Channel, name: str, text:
     }
 
 
-def event(workspace: Workspace, said: Json) -> Json:
+def event(workspace: Workspace, body: Json) -> Json:
     authorization = {
         "enterprise_id": None,
         "team_id": workspace.id,
@@ -85,10 +85,10 @@ def event(workspace: Workspace, said: Json) -> Json:
         "is_enterprise_install": False,
     }
     return {
-        "token": VERIFICATION,
+        "token": VERIFICATION_TOKEN,
         "team_id": workspace.id,
         "api_app_id": workspace.bot.app_id,
-        "event": {**said, "event_ts": workspace.site.clock.ts()},
+        "event": {**body, "event_ts": workspace.site.clock.ts()},
         "type": "event_callback",
         "event_id": f"Ev{secrets.token_hex(5).upper()}",
         "event_time": int(time.time()),
@@ -98,9 +98,9 @@ def event(workspace: Workspace, said: Json) -> Json:
 
 
 def challenge() -> Json:
-    """What Slack asks when an events URL is entered; the answer is the challenge itself."""
+    """What Slack sends when an events URL is entered; the App must respond with the challenge."""
     return {
-        "token": VERIFICATION,
+        "token": VERIFICATION_TOKEN,
         "challenge": secrets.token_urlsafe(24),
         "type": "url_verification",
     }
@@ -116,7 +116,7 @@ def _common(workspace: Workspace, user: User, kind: str) -> Json:
             "team_id": user.team_id,
         },
         "api_app_id": workspace.bot.app_id,
-        "token": VERIFICATION,
+        "token": VERIFICATION_TOKEN,
         "team": {"id": workspace.id, "domain": workspace.domain},
         "enterprise": None,
         "is_enterprise_install": False,

@@ -1,14 +1,16 @@
-"""Reading a call as Slack does: JSON, form or query; typed fields; pages with a cursor."""
+"""Reading a method call as Slack does: the token, and arguments as JSON, form or query."""
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-from sandbox.slack.blocks import MAX_TEXT_IN_ALL, faults_of, text_in_all
+from sandbox.slack.block_kit import MAX_TOTAL_TEXT, block_errors, total_text_length
 from sandbox.slack.model import Json, Message, SlackError
+from sandbox.slack.workspace import App, Site, Token, Workspace
 
 TRUE = (True, 1, "1", "true", "True")
 
@@ -27,8 +29,8 @@ class Arguments:
 
     def required(self, name: str) -> str:
         if not self.text(name):
-            words = f"[ERROR] missing required field: {name}"
-            raise SlackError("invalid_arguments", response_metadata={"messages": [words]})
+            message = f"[ERROR] missing required field: {name}"
+            raise SlackError("invalid_arguments", response_metadata={"messages": [message]})
         return self.text(name)
 
     def flag(self, name: str) -> bool:
@@ -45,7 +47,7 @@ class Arguments:
             raise SlackError(error) from None
 
     def page(self, items: Sequence[Any], default: int) -> tuple[Sequence[Any], str]:
-        """The page that was asked for, and the cursor of the next."""
+        """The requested page, and the cursor of the next one."""
         size, start = self._whole("limit", default), 0
         if not 1 <= size <= 999:
             raise SlackError("invalid_limit")
@@ -73,19 +75,19 @@ async def arguments_of(request: web.Request) -> Arguments:
     return Arguments(fields | dict(await request.post()))
 
 
-def content_of(arguments: Arguments, longest: int) -> tuple[str, list[Json] | None]:
-    """Text and blocks, if Slack would take them."""
+def content_of(arguments: Arguments, max_length: int) -> tuple[str, list[Json] | None]:
+    """Text and blocks, if Slack accepts them."""
     text = arguments.text("text")
     blocks: Any = arguments.parsed("blocks", "invalid_blocks_format")
     if not text.strip() and not blocks:
         raise SlackError("no_text")
-    if len(text) > longest:
+    if len(text) > max_length:
         raise SlackError("msg_too_long")
     if not blocks:
         return text, None
-    if faults := faults_of(blocks):
-        raise SlackError("invalid_blocks", errors=faults, response_metadata={"messages": faults})
-    if text_in_all(blocks) > MAX_TEXT_IN_ALL:
+    if errors := block_errors(blocks):
+        raise SlackError("invalid_blocks", errors=errors, response_metadata={"messages": errors})
+    if total_text_length(blocks) > MAX_TOTAL_TEXT:
         raise SlackError("msg_blocks_too_long")
     return text, blocks
 
@@ -104,7 +106,7 @@ def metadata_of(arguments: Arguments) -> Json | None:
 
 
 def between(arguments: Arguments, messages: Sequence[Message]) -> list[Message]:
-    """Those after `oldest` and before `latest`; the ends themselves only if `inclusive`."""
+    """Messages after `oldest` and before `latest`; with `inclusive`, those at the ends too."""
     oldest, latest = arguments.text("oldest"), arguments.text("latest")
     ends = {oldest, latest} if arguments.flag("inclusive") else set()
     after, before = float(oldest or 0), float(latest or "inf")
@@ -120,3 +122,56 @@ def _offset(cursor: str) -> int:
         return int(base64.b64decode(cursor).decode().removeprefix("offset:"))
     except ValueError:
         raise SlackError("invalid_cursor") from None
+
+
+@dataclass(frozen=True, slots=True)
+class MethodCall:
+    """A call with a valid token."""
+
+    token: Token
+    arguments: Arguments
+
+    @property
+    def workspace(self) -> Workspace:
+        return self.token.workspace
+
+    def require_scope(self, scope: str) -> None:
+        if scope and scope not in self.token.scopes:
+            provided = ",".join(sorted(self.token.scopes))
+            raise SlackError("missing_scope", needed=scope, provided=provided)
+
+
+# Name -> the scope that every call needs, and the function.
+Methods = dict[str, tuple[str, Callable[[MethodCall], Json]]]
+
+
+def _token_of(request: web.Request, arguments: Arguments) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    token = token if scheme.lower() == "bearer" and token else arguments.text("token")
+    if not token:
+        raise SlackError("not_authed")
+    return token
+
+
+def authenticate(site: Site, request: web.Request, arguments: Arguments) -> MethodCall:
+    value = _token_of(request, arguments)
+    if value == site.app.app_token:
+        raise SlackError("not_allowed_token_type")
+    token = site.tokens.get(value)
+    if token is None:
+        raise SlackError("invalid_auth")
+    if token.error:
+        raise SlackError(token.error)
+    return MethodCall(token, arguments)
+
+
+def authenticate_app(app: App, request: web.Request, arguments: Arguments, known: set[str]) -> None:
+    """A call with the App-level token, which belongs to no workspace."""
+    value = _token_of(request, arguments)
+    if value in known:
+        raise SlackError("not_allowed_token_type")
+    if value != app.app_token:
+        raise SlackError("invalid_auth")
+    if "connections:write" not in app.app_token_scopes:
+        provided = ",".join(sorted(app.app_token_scopes))
+        raise SlackError("missing_scope", needed="connections:write", provided=provided)

@@ -1,18 +1,27 @@
-"""A workspace of the stand-in, what all of them share, and the tokens of the App in them."""
+"""Workspaces, what all of them share, and the App's tokens in them."""
 
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from sandbox.slack.model import Bot, Channel, Clock, Json, Message, SlackError, User, Whisper
-from sandbox.slack.pace import Paces
+from sandbox.slack.model import (
+    Bot,
+    Channel,
+    Clock,
+    EphemeralMessage,
+    Json,
+    Message,
+    SlackError,
+    User,
+)
+from sandbox.slack.rate_limits import RateLimits
 
 OnChange = Callable[[Channel, Message], None]
 
 
 @dataclass(slots=True)
 class App:
-    """The App as its owner set it up at api.slack.com. A redirect URL may be a beginning."""
+    """The App's settings at api.slack.com. A redirect URL also allows those below it."""
 
     id: str = "A0RELAY"
     client_id: str = "1000.2000"
@@ -27,23 +36,23 @@ class App:
 
 @dataclass(slots=True, eq=False)
 class Token:
-    """`expires` is a time.time(); `trouble` is what every call with it is told."""
+    """`expires` is a time.time(). If `auth_error` is set, every call with the token gets it."""
 
     value: str = field(repr=False)
     workspace: "Workspace" = field(repr=False)
     scopes: set[str]
     expires: float | None = None
-    trouble: str = ""
+    auth_error: str = ""
 
     @property
     def error(self) -> str:
-        if self.trouble or self.workspace.trouble:
-            return self.trouble or self.workspace.trouble
+        if self.auth_error or self.workspace.auth_error:
+            return self.auth_error or self.workspace.auth_error
         return "token_expired" if self.expires and time.time() >= self.expires else ""
 
 
-class Site(Paces):
-    """What all parts of the stand-in share. Life spans and `patience` are seconds."""
+class Site(RateLimits):
+    """What all parts of the stand-in share. Lifetimes and `response_timeout` are seconds."""
 
     url: str
 
@@ -53,17 +62,17 @@ class Site(Paces):
         self.clock = Clock()
         self.workspaces: list[Workspace] = []
         self.tokens: dict[str, Token] = {}
-        self.whispers: list[Whisper] = []
+        self.ephemeral_messages: list[EphemeralMessage] = []
         self.on_change: list[OnChange] = []
         self.interactions_url = ""
         self.commands_url = ""
         self.events_url = ""
         self.socket_mode = False
-        self.patience = 3.0
-        self.code_life = 600.0
-        self.token_life = 43_200.0
-        self.trigger_life = 3.0
-        self.response_url_life = 1800.0
+        self.response_timeout = 3.0
+        self.code_lifetime = 600.0
+        self.token_lifetime = 43_200.0
+        self.trigger_lifetime = 3.0
+        self.response_url_lifetime = 1800.0
 
     def workspace_of(self, team_id: str) -> "Workspace":
         for workspace in self.workspaces:
@@ -71,13 +80,13 @@ class Site(Paces):
                 return workspace
         raise SlackError("team_not_found")
 
-    async def announce(self, event: Json, workspace: "Workspace") -> None:
-        """Tell the App by the Events API, where it listens."""
+    async def send_event(self, event: Json, workspace: "Workspace") -> None:
+        """Send it to the App by the Events API, if the App receives events."""
         raise NotImplementedError
 
 
 class Workspace:
-    """`trouble` is what every call with any of its tokens is told."""
+    """If `auth_error` is set, every call with any of its tokens gets it."""
 
     def __init__(self, site: Site, name: str, bot: Bot, number: int) -> None:
         self.site = site
@@ -85,7 +94,7 @@ class Workspace:
         self.bot = bot
         self.channels: dict[str, Channel] = {}
         self.users: dict[str, User] = {}
-        self.trouble = ""
+        self.auth_error = ""
         self._number = number
 
     @property
@@ -98,15 +107,15 @@ class Workspace:
 
     @property
     def tokens(self) -> list[Token]:
-        """All that were ever given, oldest first."""
+        """All tokens that were ever issued, oldest first."""
         return [token for token in self.site.tokens.values() if token.workspace is self]
 
     @property
     def names(self) -> dict[str, str]:
-        """How mentions of its people read."""
+        """User id -> name."""
         return {user.id: user.name for user in self.users.values()}
 
-    # -- people and channels --------------------------------------------------------------------
+    # -- users and channels ---------------------------------------------------------------------
 
     def add_user(self, name: str, email: str = "", confirmed: bool = True) -> User:
         number = len(self.users) + 1
@@ -130,62 +139,62 @@ class Workspace:
                 return channel
         raise SlackError("channel_not_found")
 
-    # -- what is said -----------------------------------------------------------------------------
+    # -- messages ---------------------------------------------------------------------------------
 
     def messages(self, channel: str) -> list[Message]:
-        """All that stands there, replies included, oldest first."""
+        """All messages, replies included, oldest first."""
         return list(self.channel(channel).messages.values())
 
-    def say(
+    def add_message(
         self, channel: str, text: str, *, user: str = "U0HUMAN", thread_ts: str | None = None
     ) -> Message:
-        """Somebody else's message."""
+        """A message that is not the App's."""
         message = Message(self.site.clock.ts(), user, text, [], thread_ts)
-        return self.put(self.channel(channel), message)
+        return self.publish(self.channel(channel), message)
 
     def delete(self, channel: str, message: Message) -> None:
-        """A person takes it away."""
+        """As a user deletes a message."""
         del self.channel(channel).messages[message.ts]
 
-    def put(self, channel: Channel, message: Message) -> Message:
+    def publish(self, channel: Channel, message: Message) -> Message:
         channel.messages[message.ts] = message
-        self.tell(channel, message)
+        self.notify(channel, message)
         return message
 
-    def tell(self, channel: Channel, message: Message) -> None:
-        for told in self.site.on_change:
-            told(channel, message)
+    def notify(self, channel: Channel, message: Message) -> None:
+        for callback in self.site.on_change:
+            callback(channel, message)
 
-    def whisper(self, whisper: Whisper) -> Whisper:
-        whisper.ts = self.site.clock.ts()
-        self.channels[whisper.channel].ephemerals.append(whisper)
-        self.site.whispers.append(whisper)
-        return whisper
+    def add_ephemeral(self, message: EphemeralMessage) -> EphemeralMessage:
+        message.ts = self.site.clock.ts()
+        self.channels[message.channel].ephemeral_messages.append(message)
+        self.site.ephemeral_messages.append(message)
+        return message
 
-    # -- the App in it ----------------------------------------------------------------------------
+    # -- the App ----------------------------------------------------------------------------------
 
-    def give(self, value: str, scopes: Iterable[str], expires: float | None = None) -> Token:
-        """A token with all scopes that the App was ever granted here, as Slack does it."""
-        granted = {s for t in self.tokens if not t.trouble for s in t.scopes}
+    def add_token(self, value: str, scopes: Iterable[str], expires: float | None = None) -> Token:
+        """As in Slack, the token has all scopes that the App was ever granted in this workspace."""
+        granted = {s for t in self.tokens if not t.auth_error for s in t.scopes}
         token = Token(value, self, granted | set(scopes), expires)
         self.site.tokens[value] = token
         return token
 
     async def uninstall(self) -> None:
-        """Somebody removes the App."""
-        self._end("account_inactive")
-        await self._tokens_revoked()
-        await self.site.announce({"type": "app_uninstalled"}, self)
+        """As a user removes the App."""
+        self._invalidate_tokens("account_inactive")
+        await self._send_tokens_revoked()
+        await self.site.send_event({"type": "app_uninstalled"}, self)
 
     async def revoke(self) -> None:
-        """Somebody revokes its tokens."""
-        self._end("token_revoked")
-        await self._tokens_revoked()
+        """As a user revokes the App's tokens."""
+        self._invalidate_tokens("token_revoked")
+        await self._send_tokens_revoked()
 
-    def _end(self, trouble: str) -> None:
+    def _invalidate_tokens(self, error: str) -> None:
         for token in self.tokens:
-            token.trouble = token.trouble or trouble
+            token.auth_error = token.auth_error or error
 
-    async def _tokens_revoked(self) -> None:
+    async def _send_tokens_revoked(self) -> None:
         tokens: Json = {"oauth": [], "bot": [self.bot.user]}
-        await self.site.announce({"type": "tokens_revoked", "tokens": tokens}, self)
+        await self.site.send_event({"type": "tokens_revoked", "tokens": tokens}, self)

@@ -1,8 +1,8 @@
-"""A small part of Spinnaker's expressions: `${trigger['payload']['ref']}`, with `==` and `!=`.
+"""A subset of Spinnaker's expressions: `${trigger['payload']['ref']}`, with `==` and `!=`.
 
 Source: https://spinnaker.io/docs/guides/user/pipeline/expressions
     https://github.com/spinnaker/kork, ExpressionTransform.java
-Errors: `Failed`, which Orca notes, and leaves the text as it was.
+Errors: `ExpressionError`. Orca leaves such a text unchanged.
 """
 
 import json
@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from typing import Any
 
 _EXPRESSION = re.compile(r"\$\{([^{}]*)\}")
-_STEP = r"\.\w+|\['[^']*'\]"
-_PATH = re.compile(rf"(\w+)((?:{_STEP})*)")
+_ACCESS = r"\.\w+|\['[^']*'\]"
+_PATH = re.compile(rf"(\w+)((?:{_ACCESS})*)")
 _COMPARED = re.compile(r"(.+?)\s*(==|!=)\s*(null|true|false|-?\d+|'[^']*')")
 
 
-class Failed(Exception):
-    """An expression that Spinnaker could not evaluate, or that is too much for this stand-in."""
+class ExpressionError(Exception):
+    """An expression that Spinnaker cannot evaluate, or that this stand-in does not support."""
 
 
 def render(value: Any, context: Mapping[str, Any]) -> Any:
-    """With all expressions in it replaced, keys too."""
+    """The value with its expressions evaluated, those in keys too."""
     if isinstance(value, dict):
         return {str(render(k, context)): render(v, context) for k, v in value.items()}
     if isinstance(value, list):
@@ -30,35 +30,35 @@ def render(value: Any, context: Mapping[str, Any]) -> Any:
         return value
     try:
         return _render_text(value, context)
-    except Failed:
+    except ExpressionError:
         return value
 
 
 def evaluate(expression: str, context: Mapping[str, Any]) -> Any:
-    """Without `${` and `}` around it. None is null."""
+    """`expression` is without `${` and `}`; None is null."""
     if compared := _COMPARED.fullmatch(expression.strip()):
         same = evaluate(compared[1], context) == _literal(compared[3])
         return same if compared[2] == "==" else not same
     if not (path := _PATH.fullmatch(expression.strip())) or path[1] not in context:
-        raise Failed(f"'{expression}'")
+        raise ExpressionError(f"'{expression}'")
     found = context[path[1]]
-    for step in re.findall(_STEP, path[2]):
+    for access in re.findall(_ACCESS, path[2]):
         if not isinstance(found, Mapping):
-            raise Failed(f"'{expression}': nothing there to look into with {step}")
-        found = found.get(step.strip(".[]'"))
+            raise ExpressionError(f"'{expression}': cannot read {access}")
+        found = found.get(access.strip(".[]'"))
     return found
 
 
 def check(text: str) -> None:
-    """Errors: `Failed` for what this stand-in cannot evaluate, whatever the context."""
+    """Errors: `ExpressionError` for what this stand-in does not support, in any context."""
     for expression in _EXPRESSION.findall(text):
         compared = _COMPARED.fullmatch(expression.strip())
         if not _PATH.fullmatch(compared[1] if compared else expression.strip()):
-            raise Failed(f"'{expression}' is more than this stand-in evaluates")
+            raise ExpressionError(f"'{expression}' is not supported by this stand-in")
 
 
 def with_defaults(text: str) -> str:
-    """What Spring makes of `${name:default}` when it reads a YAML file: the default.
+    """The text with `${name:default}` replaced by the default, as Spring does in YAML files.
 
     Source: https://docs.spring.io/spring-boot/reference/features/external-config.html
     """

@@ -1,4 +1,4 @@
-"""What there is in the stand-in for Spinnaker: pipelines, and executions of them.
+"""The data of the stand-in for Spinnaker: pipelines and their executions.
 
 Source: https://github.com/spinnaker/orca, PipelineExecution.java and CompleteExecutionHandler.kt
 Units: milliseconds since 1970 in documents.
@@ -24,7 +24,7 @@ def ulid() -> str:
 
 @dataclass(slots=True)
 class Pipeline:
-    """`config` is what Deck shows as a pipeline's JSON, with its application and name."""
+    """`config` is the JSON of a pipeline, as in Deck, with `application` and `name`."""
 
     config: Json
     id: str = field(default_factory=lambda: str(uuid4()))
@@ -55,13 +55,13 @@ class Stage:
         return str(self.config["type"])
 
     def fail(self) -> None:
-        """As configured under "If stage fails" in Deck."""
+        """End as configured under "If stage fails" in Deck."""
         if self.config.get("continuePipeline"):
             self.status = "FAILED_CONTINUE"
         else:
             self.status = "TERMINAL" if self.config.get("failPipeline", True) else "STOPPED"
 
-    def raise_(self, message: str) -> None:
+    def fail_with(self, message: str) -> None:
         details = {"error": "Unexpected Task Failure", "errors": [message]}
         self.context["exception"] = {"exceptionType": "RuntimeException", "details": details}
         self.fail()
@@ -99,7 +99,7 @@ class Execution:
         return next(stage for stage in self.stages if stage.name == name)
 
     def end(self) -> None:
-        """The status that follows from the stages."""
+        """Set the status that results from those of the stages."""
         statuses = {stage.status for stage in self.stages}
         for status in ("TERMINAL", "CANCELED"):
             if status in statuses:

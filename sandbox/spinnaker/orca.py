@@ -1,4 +1,4 @@
-"""Executions of pipelines, as Orca starts, runs, finds and cancels them.
+"""Orca: starts, runs, finds and cancels executions of pipelines.
 
 Source: https://github.com/spinnaker/orca, OperationsController.groovy, TaskController.groovy,
     SqlExecutionRepository.kt (correlation IDs)
@@ -13,22 +13,22 @@ from typing import Any
 
 import aiohttp
 
-from sandbox.spinnaker.expressions import Failed, evaluate, render
+from sandbox.spinnaker.expressions import ExpressionError, evaluate, render
 from sandbox.spinnaker.model import Execution, Json, Pipeline, Stage
-from sandbox.spinnaker.webhooks import Preconfigured, call, fill_in
+from sandbox.spinnaker.webhook_stages import Preconfigured, call, fill_in
 
 
-class Refused(Exception):
-    """HTTP 400, with these words."""
+class Rejected(Exception):
+    """HTTP 400 with this message."""
 
 
 @dataclass(slots=True)
 class Orca:
-    """A stage takes `stage_takes`, unless it is held or waits for a judgment."""
+    """A stage takes `stage_takes`, and longer if it is held or waits for a judgment."""
 
     stage_takes: float = 0.02
-    webhook_again_after: float = 0.05
-    webhook_within: float = 5
+    webhook_retry_delay: float = 0.05
+    webhook_timeout: float = 5
     webhooks: dict[str, Preconfigured] = field(default_factory=dict)
     executions: dict[str, Execution] = field(default_factory=dict)
     failing: dict[str, str] = field(default_factory=dict)
@@ -37,19 +37,19 @@ class Orca:
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def start(self, pipeline: Pipeline, trigger: Json) -> Execution:
-        given = _with_parameters(pipeline, trigger)
-        # Expressions in a trigger are evaluated too, whoever wrote them.
-        given = render(given, _context(given, None))
-        execution = Execution(pipeline, given)
-        if (correlated := self._correlated(given.get("correlationId"))) is not None:
+        trigger = _with_parameters(pipeline, trigger)
+        # Orca evaluates the expressions in a trigger too, whoever wrote them.
+        trigger = render(trigger, _context(trigger, None))
+        execution = Execution(pipeline, trigger)
+        if (correlated := self._correlated(trigger.get("correlationId"))) is not None:
             return correlated
         execution.stages = [Stage(config) for config in pipeline.config.get("stages", ())]
         self.executions[execution.id] = execution
         if pipeline.config.get("disabled"):
-            words = "Pipeline is disabled and cannot be started."
+            message = "Pipeline is disabled and cannot be started."
             execution.status, execution.canceled, execution.canceled_by = "TERMINAL", True, "system"
-            execution.reason = f"Failed on startup: {words}"
-            raise Refused(words)
+            execution.reason = f"ExpressionError on startup: {message}"
+            raise Rejected(message)
         self._running[execution.id] = asyncio.create_task(self._run(execution))
         return execution
 
@@ -63,7 +63,7 @@ class Orca:
             execution.status = "CANCELED"
 
     def set_status(self, execution: Execution, status: str) -> None:
-        """From now on, whatever its stages do."""
+        """The execution stops, and keeps that status."""
         if running := self._running.pop(execution.id, None):
             running.cancel()
         execution.status = status
@@ -98,8 +98,8 @@ class Orca:
             await self._call(webhook, execution, stage)
             return
         stage.status = "SUCCEEDED"
-        if wrong := self.failing.get(stage.name):
-            stage.raise_(wrong)
+        if message := self.failing.get(stage.name):
+            stage.fail_with(message)
         elif stage.context.get("judgmentStatus") == "stop":
             stage.fail()
 
@@ -107,13 +107,13 @@ class Orca:
         assert self.session is not None
         request = fill_in(webhook, stage, _context(execution.trigger, execution))
         try:
-            async with asyncio.timeout(self.webhook_within):
-                wrong = await call(self.session, request, stage, self.webhook_again_after)
+            async with asyncio.timeout(self.webhook_timeout):
+                error = await call(self.session, request, stage, self.webhook_retry_delay)
         except TimeoutError:
-            wrong = "the task timed out"
+            error = "the task timed out"
         stage.status = "SUCCEEDED"
-        if wrong:
-            stage.context.setdefault("webhook", {})["error"] = wrong
+        if error:
+            stage.context.setdefault("webhook", {})["error"] = error
             stage.fail()
 
     def search(self, application: str, query: Mapping[str, str], subset: Json) -> list[Execution]:
@@ -122,14 +122,14 @@ class Orca:
             execution
             for execution in self._newest_first()
             if application in ("*", execution.pipeline.application)
-            and _fits(execution, query)
-            and _matches(execution.trigger, subset)
+            and _matches_query(execution, query)
+            and _contains(execution.trigger, subset)
         ]
         first, size = int(query.get("startIndex", 0)), int(query.get("size", 10))
         return found[first : first + size]
 
     def _correlated(self, id_: str | None) -> Execution | None:
-        """A complete one counts as none."""
+        """Only while it is not complete."""
         for execution in self.executions.values():
             if id_ and execution.trigger.get("correlationId") == id_ and not execution.complete:
                 return execution
@@ -139,7 +139,7 @@ class Orca:
         return sorted(self.executions.values(), key=lambda e: e.build_time, reverse=True)
 
 
-def _fits(execution: Execution, query: Mapping[str, str]) -> bool:
+def _matches_query(execution: Execution, query: Mapping[str, str]) -> bool:
     def one_of(name: str, value: Any) -> bool:
         return not query.get(name) or value in query[name].split(",")
 
@@ -154,12 +154,12 @@ def _fits(execution: Execution, query: Mapping[str, str]) -> bool:
     )
 
 
-def _matches(value: Any, subset: Any) -> bool:
-    """Text is equal without regard to case, or fits as a regular expression."""
+def _contains(value: Any, subset: Any) -> bool:
+    """Strings are compared without case, or match as a regular expression."""
     if isinstance(value, str) and isinstance(subset, str):
         return value.lower() == subset.lower() or re.fullmatch(subset, value) is not None
     if isinstance(value, dict) and isinstance(subset, dict):
-        return all(_matches(value.get(key), part) for key, part in subset.items())
+        return all(_contains(value.get(key), part) for key, part in subset.items())
     return bool(value == subset)
 
 
@@ -183,5 +183,5 @@ def _enabled(execution: Execution, stage: Stage) -> bool:
         return True
     try:
         return evaluate(condition["expression"], _context(execution.trigger, execution)) is True
-    except Failed:
+    except ExpressionError:
         return False

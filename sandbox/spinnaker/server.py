@@ -1,4 +1,4 @@
-"""A stand-in for Spinnaker: Gate's API over HTTP, with an Echo and an Orca behind it.
+"""The stand-in for Spinnaker: Gate's API over HTTP, with Echo and Orca behind it.
 
 Source: https://github.com/spinnaker/gate (AuthConfig, WebhookController, ExecutionsController,
     PipelineController, ApplicationController), https://github.com/spinnaker/kork
@@ -22,14 +22,14 @@ from aiohttp.typedefs import Handler, Middleware
 from sandbox.server import Server
 from sandbox.spinnaker.echo import triggered
 from sandbox.spinnaker.model import Execution, Json, Pipeline, milliseconds
-from sandbox.spinnaker.orca import Orca, Refused
-from sandbox.spinnaker.webhooks import load
+from sandbox.spinnaker.orca import Orca, Rejected
+from sandbox.spinnaker.webhook_stages import load
 
 
 class Spinnaker(Server):
-    """Without `token` or `username` nobody has to sign in; webhooks are open to all by default.
+    """Without `token` or `username` no request needs credentials; by default webhooks never do.
 
-    `lag` is what Echo takes until it has asked Orca to start what a webhook triggers.
+    `lag` is the time between a webhook and the start of the executions that it triggers.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Spinnaker(Server):
         self.orca = Orca(stage_takes=stage_takes, webhooks=load(orca_local) if orca_local else {})
         self.pipelines: list[Pipeline] = []
         self.events: dict[str, Json] = {}
-        self._events_under_way: set[asyncio.Task[None]] = set()
+        self._event_tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         self.orca.session = aiohttp.ClientSession()
@@ -62,16 +62,16 @@ class Spinnaker(Server):
 
     async def stop(self) -> None:
         await super().stop()
-        for event in self._events_under_way:
+        for event in self._event_tasks:
             event.cancel()
         await self.orca.stop()
         if self.orca.session:
             await self.orca.session.close()
 
-    # -- what there is, and what a person does in Deck ------------------------------------------
+    # -- pipelines, and what a user does in Deck ------------------------------------------------
 
     def add_pipeline(self, config: Mapping[str, object] | Path) -> Pipeline:
-        """As Deck shows it under "Edit as JSON", with `application` and `name`; or a file."""
+        """`config`: Deck's "Edit as JSON" plus `application` and `name`, or a file of that."""
         document = json.loads(config.read_text()) if isinstance(config, Path) else dict(config)
         pipeline = Pipeline(document)
         self.pipelines.append(pipeline)
@@ -83,25 +83,26 @@ class Spinnaker(Server):
         return list(self.orca.executions.values())
 
     def hold(self, stage: str) -> None:
-        """It runs until it is released."""
+        """The stage runs until it is released."""
         self.orca.held[stage] = asyncio.Event()
 
     def release(self, stage: str) -> None:
         self.orca.held.pop(stage).set()
 
     def fail(self, stage: str, message: str) -> None:
+        """The stage fails with that message, in every execution."""
         self.orca.failing[stage] = message
 
-    def judge(self, execution: Execution, stage: str, *, go_on: bool = True) -> None:
+    def judge(self, execution: Execution, stage: str, *, proceed: bool = True) -> None:
         judged = execution.stage(stage)
-        judged.context["judgmentStatus"] = "continue" if go_on else "stop"
+        judged.context["judgmentStatus"] = "continue" if proceed else "stop"
         judged.judged.set()
 
     def set_status(self, execution: Execution, status: str) -> None:
         self.orca.set_status(execution, status)
 
     def forget(self, execution: Execution) -> None:
-        """Old executions are cleaned up."""
+        """As Spinnaker deletes old executions."""
         self.orca.set_status(execution, execution.status)
         del self.orca.executions[execution.id]
 
@@ -113,24 +114,24 @@ class Spinnaker(Server):
             web.post("/webhooks/{type}/{source}", self._webhook),
             web.get("/applications/{application}", self._application),
             web.get("/applications/{application}/executions/search", self._search),
-            web.get("/executions", self._some),
-            web.get("/pipelines/{id}", self._one),
+            web.get("/executions", self._find_by_ids),
+            web.get("/pipelines/{id}", self._find),
             web.put("/pipelines/{id}/cancel", self._cancel),
             web.post("/pipelines/{application}/{name}", self._run),
         ]
 
     def middlewares(self) -> Sequence[Middleware]:
-        return [self.faults.middleware, self._admit]
+        return [self.faults.middleware, self._authenticate]
 
     @web.middleware
-    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "")
+    async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        credentials = request.headers.get("Authorization", "")
         is_open = request.method == "POST" and request.path.startswith("/webhooks/")
-        if given or not is_open or self.webhooks_need_sign_in:
+        if credentials or not is_open or self.webhooks_need_sign_in:
             basic = encode_basic_auth(self.username, self.password)
-            if self.username and given != basic:
+            if self.username and credentials != basic:
                 return web.Response(status=302, headers={"Location": f"{self.url}/login"})
-            if self.token and given != f"Bearer {self.token}":
+            if self.token and credentials != f"Bearer {self.token}":
                 return _error(401, "Unauthorized")
         return await handler(request)
 
@@ -155,23 +156,23 @@ class Spinnaker(Server):
         self.events[event_id] = body
         kind, source = request.match_info["type"], request.match_info["source"]
         event = asyncio.create_task(self._process(event_id, kind, source, body))
-        self._events_under_way.add(event)
-        event.add_done_callback(self._events_under_way.discard)
+        self._event_tasks.add(event)
+        event.add_done_callback(self._event_tasks.discard)
         return web.json_response({"eventProcessed": True, "eventId": event_id})
 
     async def _process(self, event_id: str, kind: str, source: str, body: Json) -> None:
         await asyncio.sleep(self.lag)
         for pipeline, trigger in triggered(self.pipelines, kind, source, body):
             parameters = body.get("parameters") or {}
-            bound = {"parameters": parameters, "payload": body, "eventId": event_id}
-            self.orca.start(pipeline, {**trigger, **bound})
+            fields = {"parameters": parameters, "payload": body, "eventId": event_id}
+            self.orca.start(pipeline, {**trigger, **fields})
 
     async def _application(self, request: web.Request) -> web.Response:
-        """That of a pipeline, whatever its upper and lower case."""
-        wanted = request.match_info["application"]
-        name = wanted.lower()
+        """The application of a pipeline; its name is not case-sensitive."""
+        given_name = request.match_info["application"]
+        name = given_name.lower()
         if name not in {pipeline.application.lower() for pipeline in self.pipelines}:
-            return _error(404, f"Application not found (id: {wanted})")
+            return _error(404, f"Application not found (id: {given_name})")
         return web.json_response({"name": name, "attributes": {"name": name}, "clusters": {}})
 
     async def _search(self, request: web.Request) -> web.Response:
@@ -189,13 +190,13 @@ class Spinnaker(Server):
         expand = request.query.get("expand") == "true"
         return web.json_response([execution.document(expand) for execution in found])
 
-    async def _some(self, request: web.Request) -> web.Response:
+    async def _find_by_ids(self, request: web.Request) -> web.Response:
         ids = request.query.get("executionIds", "").split(",")
         expand = request.query.get("expand", "true") == "true"
         found = [self.orca.executions[id_] for id_ in ids if id_ in self.orca.executions]
         return web.json_response([execution.document(expand) for execution in found])
 
-    async def _one(self, request: web.Request) -> web.Response:
+    async def _find(self, request: web.Request) -> web.Response:
         execution = self.orca.executions.get(request.match_info["id"])
         if execution is None:
             return _error(404, f"Pipeline not found (id: {request.match_info['id']})")
@@ -217,18 +218,18 @@ class Spinnaker(Server):
         pipeline = self._pipeline(application, name)
         if pipeline is None:
             return _error(404, f"Pipeline configuration not found (id: {name})")
-        if missing := _missing(pipeline, body):
+        if missing := _missing_parameter(pipeline, body):
             return _error(400, f"Required parameter {missing} is missing")
         try:
             execution = self.orca.start(pipeline, body)
-        except Refused as refused:
-            return _error(400, str(refused))
+        except Rejected as rejected:
+            return _error(400, str(rejected))
         return web.json_response({"ref": f"/pipelines/{execution.id}"}, status=202)
 
     def _pipeline(self, application: str, name: str) -> Pipeline | None:
-        named = [p for p in self.pipelines if (p.application, p.name) == (application, name)]
+        by_name = [p for p in self.pipelines if (p.application, p.name) == (application, name)]
         by_id = [p for p in self.pipelines if p.id == name]
-        return next(iter([*named, *by_id]), None)
+        return next(iter([*by_name, *by_id]), None)
 
 
 async def _body(request: web.Request) -> Json | None:
@@ -241,11 +242,11 @@ async def _body(request: web.Request) -> Json | None:
     return document if isinstance(document, dict) else None
 
 
-def _missing(pipeline: Pipeline, body: Json) -> str:
-    given = body.get("parameters") or {}
+def _missing_parameter(pipeline: Pipeline, body: Json) -> str:
+    parameters = body.get("parameters") or {}
     for parameter in pipeline.config.get("parameterConfig", ()):
-        needed = parameter.get("required") and parameter.get("default") is None
-        if needed and given.get(parameter["name"]) is None:
+        required = parameter.get("required") and parameter.get("default") is None
+        if required and parameters.get(parameter["name"]) is None:
             return str(parameter["name"])
     return ""
 

@@ -1,8 +1,8 @@
-"""Deployments while web, workers and PostgreSQL are killed at random; then the account of it.
+"""Deployments while web, workers and PostgreSQL are killed at random; then what came of them.
 
     python -m tests.chaos.storm --deployments 200 --seed 7
 
-What must hold afterwards: every accepted delivery was worked on, every deployment ran its command
+Afterwards: every accepted delivery was processed, every deployment ran its command
 (with --tools: or its tool) exactly once, GitHub has its statuses in order with one final one, Slack
 one message of each.
 """
@@ -63,7 +63,7 @@ class Storm:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.sandbox.github.limits.an_hour = 1_000_000
+        self.sandbox.github.rate_limits.per_hour = 1_000_000
         self.sandbox.github.auth.token_life = timedelta(minutes=10)
         # Without a workflow of its own it takes part as what starts by itself, and is left alone.
         self.tools = Tools(self.sandbox, TOOLS | {"review": "github-actions"}, takes=0.6)
@@ -78,8 +78,8 @@ class Storm:
     def store(self) -> str:
         return f"postgresql://postgres@/postgres?host={self.folder}/data/postgres"
 
-    async def blow(self) -> list[str]:
-        """What did not hold; empty where all did."""
+    async def run(self) -> list[str]:
+        """What did not hold afterwards."""
         async with self.sandbox, self.tools, self._services() as up:
             self.tools.build("main")
             self._unreliable()
@@ -99,12 +99,19 @@ class Storm:
 
     def _unreliable(self) -> None:
         """GitHub and Slack have a bad day too."""
-        odd = [Fault.drop_after(), Fault.drop_before(), Fault.status(502), Fault.rate_limited(1)]
-        self.sandbox.github.faults.randomly("POST *statuses", odd, 0.05, self.seed)
-        self.sandbox.slack.faults.randomly("POST /chat.*", odd, 0.05, self.seed)
+        unclear = [
+            Fault.drop_after(),
+            Fault.drop_before(),
+            Fault.status(502),
+            Fault.rate_limited(1),
+        ]
+        self.sandbox.github.faults.add_random("POST *statuses", unclear, 0.05, self.seed)
+        self.sandbox.slack.faults.add_random("POST /chat.*", unclear, 0.05, self.seed)
         for server in self.tools.servers.values():
             if server is not self.sandbox.github:
-                server.faults.randomly("*", [*odd, Fault.status(502, acts=True)], 0.05, self.seed)
+                server.faults.add_random(
+                    "*", [*unclear, Fault.status(502, acts=True)], 0.05, self.seed
+                )
 
     @contextlib.asynccontextmanager
     async def _services(self) -> AsyncIterator[psutil.Process]:
@@ -147,7 +154,7 @@ class Storm:
         )
 
     async def _redeliver(self) -> None:
-        """As a person does on the App's page: what failed, and now and then what did not."""
+        """As a person does on the App's page: what failed, and now and then what succeeded."""
         github = self.sandbox.github
         seen = 0
         while True:
@@ -186,7 +193,7 @@ class Storm:
             await asyncio.sleep(1)
             await self.sandbox.github.settled()
             if self.hurried:
-                self._give_up_the_silent()
+                self._expire_silent_workers()
             open_ones = [
                 id_
                 for id_ in self.sandbox.github.deployments
@@ -196,8 +203,8 @@ class Storm:
                 return []
         return [f"not over in time: deployments {open_ones}, jobs {self._jobs()}"]
 
-    def _give_up_the_silent(self) -> None:
-        """Workers that said nothing for two heartbeats; the relay itself would wait for longer."""
+    def _expire_silent_workers(self) -> None:
+        """Workers that missed two heartbeats; the relay itself waits longer."""
         with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.store) as store:
             store.execute(
                 "update procrastinate_workers set last_heartbeat = now() - interval '1 minute'"
@@ -215,10 +222,10 @@ class Storm:
             return [(str(error),)]
 
     def _faults(self) -> list[str]:
-        """The account."""
+        """What does not hold."""
         github, slack = self.sandbox.github, self.sandbox.slack
         ran = Counter(int(line) for line in self.runs.read_text().split())
-        told = Counter(
+        messages = Counter(
             (message.metadata or {})["event_payload"]["key"]
             for channel in ("#deploys", *NAMES)
             for message in slack.messages(channel)
@@ -232,14 +239,14 @@ class Storm:
                 faults.append(f"deployment {id_} has the states {states}")
             if github.deployments[id_].environment not in TOOLS and ran[id_] != 1:
                 faults.append(f"deployment {id_} ran {ran[id_]} times")
-            if told[f"{id_}:main"] != 1:
-                faults.append(f"Slack has {told[f'{id_}:main']} messages of deployment {id_}")
+            if messages[f"{id_}:main"] != 1:
+                faults.append(f"Slack has {messages[f'{id_}:main']} messages of deployment {id_}")
         faults += self._faults_of_tools()
         with psycopg.connect(self.store) as connection:
             undone = connection.execute(
                 "select guid, event from deliveries where outcome is null or outcome = 'failed'"
             ).fetchall()
-        return faults + [f"delivery {guid} ({event}) was not worked on" for guid, event in undone]
+        return faults + [f"delivery {guid} ({event}) was not processed" for guid, event in undone]
 
     def _faults_of_tools(self) -> list[str]:
         asked = Counter(d.environment for d in self.sandbox.github.deployments.values())
@@ -258,7 +265,7 @@ def _cmdline(pid: int) -> list[str]:
         return []
 
 
-async def blow(
+async def run_storm(
     *,
     deployments: int,
     kills: int,
@@ -269,7 +276,7 @@ async def blow(
 ) -> tuple[list[str], Counter[str]]:
     with tempfile.TemporaryDirectory(prefix="relay-storm-") as folder:
         storm = Storm(deployments, kills, seed, pause, tools, hurried, Path(folder))
-        faults = await storm.blow()
+        faults = await storm.run()
         if faults:
             sys.stderr.write((Path(folder) / "log").read_text()[-20_000:])
         return faults, storm.killed
@@ -284,7 +291,7 @@ def main() -> None:
     parser.add_argument("--tools", action="store_true", help="not only commands; may take minutes")
     arguments = parser.parse_args()
     began = time.monotonic()
-    faults, killed = asyncio.run(blow(**vars(arguments)))
+    faults, killed = asyncio.run(run_storm(**vars(arguments)))
     sys.stdout.write(
         f"{arguments.deployments} deployments, seed {arguments.seed},"
         f" killed {dict(killed)}, {time.monotonic() - began:.0f} s\n"

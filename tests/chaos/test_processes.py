@@ -53,7 +53,7 @@ def environ(sandbox: Sandbox, folder: Path, deploy_yml: str = DEPLOY_YML) -> dic
 async def started(
     command: str, environ: Mapping[str, str], log: Path, *, ends_with: int = 0
 ) -> AsyncIterator[Process]:
-    """A process in the foreground, as a person starts it; told to stop at the end."""
+    """A process in the foreground, as a person starts it, terminated at the end."""
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_shell(
             f"exec {command}", env=environ, cwd=ROOT, stdout=output, stderr=STDOUT
@@ -100,7 +100,7 @@ async def run_here(command: str, environ: Mapping[str, str]) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-async def test_the_procfiles_commands_start_a_relay_that_is_ready(
+async def test_the_commands_of_the_procfile_start_a_relay_that_is_ready(
     sandbox: Sandbox, folder: Path, postgres: str
 ) -> None:
     procfile = dict(
@@ -132,7 +132,7 @@ async def refuses_a_second_server(variables: Mapping[str, str], log: Path) -> No
     await ready(variables, log)
 
 
-async def test_a_command_under_way_survives_a_second_server_and_a_restart_of_everything(
+async def test_a_running_command_survives_a_second_server_and_a_restart_of_everything(
     sandbox: Sandbox, folder: Path
 ) -> None:
     variables = environ(sandbox, folder)
@@ -161,30 +161,32 @@ async def test_a_command_under_way_survives_a_second_server_and_a_restart_of_eve
         line["event"] for line in about
     }
     assert all(line["delivery"] and line["environment"] and line["deployment"] for line in about)
-    no_secret_in(log.read_text(), [variables["GITPLOY_SLACK_BOT_TOKEN"], sandbox.person.token])
+    no_secret_in(log.read_text(), [variables["GITPLOY_SLACK_BOT_TOKEN"], sandbox.user.token])
 
 
 async def test_nothing_is_lost_or_done_twice_while_everything_is_killed() -> None:
     """The short form of script/storm."""
-    faults, killed = await storm.blow(deployments=20, kills=8, seed=83, pause=0.2, hurried=True)
+    faults, killed = await storm.run_storm(
+        deployments=20, kills=8, seed=83, pause=0.2, hurried=True
+    )
     assert faults == []
     assert killed.total() >= 8
 
 
-async def test_all_that_is_wrong_is_said_before_anything_starts(
+async def test_all_errors_of_the_configuration_are_listed_before_anything_starts(
     sandbox: Sandbox, folder: Path
 ) -> None:
     variables = environ(sandbox, folder, "envs:\n  - {name: a, handler: comand}\n")
     variables |= {"GITPLOY_WEBHOOK_SECRET": " ", "PORT": "http"}
-    answers = [await run_here(command, variables) for command in ("web", "worker", "check")]
-    for code, output in [await run(UP, variables), *answers]:
+    ended = [await run_here(command, variables) for command in ("web", "worker", "check")]
+    for code, output in [await run(UP, variables), *ended]:
         assert code == 1
         assert "GITPLOY_WEBHOOK_SECRET" in output
         assert "PORT" in output
         assert "Traceback" not in output
 
 
-async def test_what_an_operator_can_mend_is_said_in_a_sentence(
+async def test_an_error_that_an_operator_can_fix_is_one_sentence(
     sandbox: Sandbox, folder: Path, postgres: str
 ) -> None:
     with psycopg.connect(postgres, autocommit=True) as connection:
@@ -201,17 +203,17 @@ async def test_what_an_operator_can_mend_is_said_in_a_sentence(
             ("up", {"GITPLOY_DATA_DIR": "/dev/null/x"}, "GITPLOY_DATA_DIR '/dev/null/x'"),
             ("check", {"GITPLOY_DATA_DIR": "/dev/null/x"}, "GITPLOY_DATA_DIR '/dev/null/x'"),
         ]
-        for command, changed, words in cases:
+        for command, changed, error in cases:
             code, output = await run_here(command, variables | changed)
             assert code == 1
-            assert words in output
+            assert error in output
         code, output = await run(UP, variables | {"PORT": str(taken.getsockname()[1])})
         assert code == 1
         assert "Address already in use; set another" in output
         assert "Traceback" not in output
 
 
-async def test_a_demo_that_is_stopped_half_way_leaves_nothing_behind(folder: Path) -> None:
+async def test_an_interrupted_demo_leaves_nothing_behind(folder: Path) -> None:
     variables = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder)}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "webhook", "demo"), env=variables, cwd=ROOT, stdout=PIPE
@@ -240,8 +242,8 @@ async def story_of(folder: Path, *options: str) -> Any:
     return json.loads(output)
 
 
-async def test_the_demos_tell_their_stories_as_json(folder: Path) -> None:
-    """The one of all tools takes each to its end."""
+async def test_the_demos_write_their_stories_as_json(folder: Path) -> None:
+    """That of all tools follows each to its end."""
     story, of_all_tools = await asyncio.gather(story_of(folder), story_of(folder, "--all"))
     deployments = story["deployments"]
     assert [(d["environment"], d["states"]) for d in deployments] == [
@@ -251,10 +253,10 @@ async def test_the_demos_tell_their_stories_as_json(folder: Path) -> None:
         ("production", ["queued", "in_progress", "success"]),  # rolled back in Slack
     ]
     assert all("/deployments/acme/site/" in d["log_url"] for d in deployments)
-    living = [m for m in story["slack"] if m["channel"] == "#deploys" and not m["in_thread"]]
-    assert len(living) == 4
-    assert "smoke test" in living[2]["text"]
-    assert "rollback" in living[3]["text"]
+    main_messages = [m for m in story["slack"] if m["channel"] == "#deploys" and not m["in_thread"]]
+    assert len(main_messages) == 4
+    assert "smoke test" in main_messages[2]["text"]
+    assert "rollback" in main_messages[3]["text"]
     failed = [m for m in story["slack"] if m["deployment"] == deployments[2]["id"]]
     assert [m["channel"] for m in failed if not m["in_thread"]] == ["#deploys", "#oncall"]
     assert any("Rollback to v1.0" in m["text"] for m in failed if m["in_thread"])

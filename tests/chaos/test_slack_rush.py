@@ -1,13 +1,13 @@
-"""Three hundred deployments at once into one channel, of a Slack that limits and stumbles."""
+"""Three hundred deployments at once in one channel of a Slack that limits and sometimes fails."""
 
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
+from sandbox.slack.screen import render
 from tests.world import live
 
 DEPLOY_YML = """
@@ -22,7 +22,7 @@ DEPLOYMENTS = 300
 PACE = 0.02
 
 
-async def test_no_end_is_lost_and_nothing_said_twice(store_url: str, tmp_path: Path) -> None:
+async def test_no_end_is_lost_and_nothing_is_posted_twice(store_url: str, tmp_path: Path) -> None:
     sandbox = Sandbox()
     deploy_yml = DEPLOY_YML.replace("CHANNEL", sandbox.deploys.id)
     async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
@@ -31,16 +31,16 @@ async def test_no_end_is_lost_and_nothing_said_twice(store_url: str, tmp_path: P
         world.timing = replace(world.timing, channel_interval=pace, replies_gathered_for=5 * pace)
         world.start_worker()
         world.start_worker()
-        stumbles = [
+        failures = [
             Fault.rate_limited(1),
             Fault.status(503),
             Fault.drop_after(),
             Fault.slack("internal_error"),
         ]
-        world.slack.faults.randomly("POST /chat.*", stumbles, 0.02, seed=4)
+        world.slack.faults.add_random("POST /chat.*", failures, 0.02, seed=4)
         ends = {}
         for number in range(DEPLOYMENTS):
-            # GitHub Actions deploys them, and says how it went: nothing is run here.
+            # GitHub Actions deploys them, and reports the result: nothing is run here.
             deployment = await world.deploy(f"env-{number}", workflow_run={})
             ends[deployment.id] = "failure" if number % 10 == 0 else "success"
             await world.github.create_status(deployment.id, "in_progress")
@@ -53,13 +53,13 @@ async def test_no_end_is_lost_and_nothing_said_twice(store_url: str, tmp_path: P
             if message.metadata
         )
         assert [key for key, times in posted.items() if times > 1] == []
-        said = {f"{id_}:main": end for id_, end in ends.items()}
-        for message in world.told():
+        expected = {f"{id_}:main": end for id_, end in ends.items()}
+        for message in world.messages():
             assert message.metadata
-            end = said.pop(message.metadata["event_payload"]["key"])
-            words = "failed" if end == "failure" else "succeeded"
-            assert words in render(message)
-        assert said == {}
+            end = expected.pop(message.metadata["event_payload"]["key"])
+            result = "failed" if end == "failure" else "succeeded"
+            assert result in render(message)
+        assert expected == {}
         assert len([reply for reply in world.replies() if reply.broadcast]) == DEPLOYMENTS // 10
         assert len(world.slack.faults.fired) > 10
         posts = sorted(call.time for call in world.slack.called("POST", "/chat.postMessage"))

@@ -210,7 +210,7 @@ async def test_a_github_that_does_not_answer_is_told(environ: dict[str, str]) ->
 async def test_a_dead_slack_token_is_told(
     sandbox: Sandbox, environ: dict[str, str], trouble: str
 ) -> None:
-    sandbox.slack.trouble = trouble
+    sandbox.slack.auth_error = trouble
     passed, text = await checked(environ)
     assert not passed
     assert trouble in text

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from handlers import HANDLERS
 from handlers.contract import VerifiesAccess
 from handlers.http import Http
-from sandbox.drone.server import Drone
+from sandbox.drone import Drone
 from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
 from sandbox.spinnaker.server import Spinnaker

@@ -253,7 +253,7 @@ async def test_a_printed_link_installs_and_changed_keys_can_be_changed_for_good(
         second = world.slack.add_workspace("Beta")
         for workspace in (world.slack.workspace, second):
             page = await person.press(await linked(world, person))
-            back = await world.slack.person_says(page.location, "allow", workspace=workspace)
+            back = await world.slack.authorize_app(page.location, "allow", workspace=workspace)
             assert (await person.get(back)).status == 200
         tokens = installed(world)
         assert len(tokens) == 2

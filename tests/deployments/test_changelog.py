@@ -5,21 +5,21 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webhook.deployments.changelog import Commit, Ships
+from webhook.deployments.changelog import Changelog, Commit
 
 COMMITS = st.builds(Commit, st.text(), st.text(), st.text(), st.text())
-SHIPS = st.builds(
-    Ships, st.text(), st.integers(), st.integers(), st.lists(COMMITS, max_size=5).map(tuple)
+CHANGELOGS = st.builds(
+    Changelog, st.text(), st.integers(), st.integers(), st.lists(COMMITS, max_size=5).map(tuple)
 )
 
 
 @settings(max_examples=30)
-@given(SHIPS)
-def test_what_ships_is_read_back_as_it_was_kept(ships: Ships) -> None:
-    assert Ships.from_json(json.loads(json.dumps(ships.to_json()))) == ships
+@given(CHANGELOGS)
+def test_a_changelog_is_read_back_as_it_was_kept(changelog: Changelog) -> None:
+    assert Changelog.from_json(json.loads(json.dumps(changelog.to_json()))) == changelog
 
 
 def test_what_is_not_named_is_counted() -> None:
     one = Commit("a" * 40, "One", "mona", "https://github.com/acme/site/commit/a")
-    assert Ships("b" * 40, 13, 0, (one,)).more == 12
-    assert Ships("b" * 40, 0, 3, ()).more == 0
+    assert Changelog("b" * 40, 13, 0, (one,)).more == 12
+    assert Changelog("b" * 40, 0, 3, ()).more == 0

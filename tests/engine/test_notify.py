@@ -102,7 +102,7 @@ class Listener:
         async with self.services.pool.connection() as connection:
             row = await deployments.read(connection, DEPLOYMENT)
             assert row is not None
-            columns |= {"phase": Phase(state), "words": f"it is {state}"}
+            columns |= {"phase": Phase(state), "status_description": f"it is {state}"}
             await deployments.change(connection, row, **columns)
             await timeline.add(connection, DEPLOYMENT, new)
 

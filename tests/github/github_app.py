@@ -22,9 +22,9 @@ OPEN = {
     "drops": Fault.drop_before(),
     "acts, then drops": Fault.drop_after(),
     "acts, then hangs": Fault.hang_after(5),
-    "not GitHub's": Fault(answer=200, body="<html>a proxy's page</html>"),
-    "nothing in it": Fault(answer=200, body={}),
-    "another shape": Fault(answer=200, body=[1, None]),
+    "not GitHub's": Fault(status_code=200, body="<html>a proxy's page</html>"),
+    "nothing in it": Fault(status_code=200, body={}),
+    "another shape": Fault(status_code=200, body=[1, None]),
 }
 
 

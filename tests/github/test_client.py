@@ -105,7 +105,7 @@ async def test_a_limit_is_remembered_without_asking_again(
         Fault.status(500),
         Fault.drop_before(),
         Fault.drop_after(),
-        Fault(answer=200, body="<html>a proxy's page</html>"),
+        Fault(status_code=200, body="<html>a proxy's page</html>"),
     ],
     ids=["500", "drops", "acts, then drops", "not GitHub's"],
 )

@@ -1,4 +1,4 @@
-"""What ships, by GitHub's comparison of two commits."""
+"""The changelog, by GitHub's comparison of two commits."""
 
 from collections.abc import AsyncIterator
 
@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.faults import Fault
 from tests.github.github_app import OPEN, REPO, OnGitHub, on_github
-from webhook.deployments.changelog import Commit, Ships
+from webhook.deployments.changelog import Changelog, Commit
 from webhook.errors import Forbidden, RetryAt, UnknownOutcome
 from webhook.github.compare import LONGEST_NAME, compare
 from webhook.github.tokens import Scope
@@ -25,9 +25,9 @@ async def test_the_newest_commits_come_first_with_title_author_and_link(world: O
     base = world.site.push("Before")
     first = world.site.push("  Fix <b>& *that*\x00\r\n\r\nbecause", "Jane Doe")
     head = world.site.push("", "octocat")
-    ships = await compare(world.github, world.scope, base, head)
+    changelog = await compare(world.github, world.scope, base, head)
     url = f"{world.there.url}/{REPO}/commit"
-    assert ships == Ships(
+    assert changelog == Changelog(
         since=base,
         total=2,
         behind=0,
@@ -45,12 +45,12 @@ async def test_of_any_number_the_newest_five_are_named_after_two_calls(world: On
     for total in (1, 4, 5, 6, 7, 9, 10, 11, 12, 99, 100, 101, 251, 300, 317):
         world.asked.clear()
         base = shas[-1 - total]
-        ships = await compare(world.github, world.scope, base, head)
-        assert ships is not None
-        assert (ships.since, ships.total, ships.behind) == (base, total, 0)
-        named = [commit.sha for commit in ships.commits]
+        changelog = await compare(world.github, world.scope, base, head)
+        assert changelog is not None
+        assert (changelog.since, changelog.total, changelog.behind) == (base, total, 0)
+        named = [commit.sha for commit in changelog.commits]
         assert named == shas[-min(total, 5) :][::-1], total
-        assert ships.more == max(0, total - 5)
+        assert changelog.more == max(0, total - 5)
         pages = [url.query["page"] for url in world.asked if base in url.path]
         assert len(pages) <= 2
         # The first page carries all changed files, so it is asked for only where it is needed.
@@ -62,13 +62,13 @@ async def test_a_rollback_goes_back_and_a_branch_goes_both_ways(world: OnGitHub)
     topic = world.site.push("Topic", ref="feature/a%b?c#d")
     new = [world.site.push("New") for _ in range(3)][-1]
     rollback = await compare(world.github, world.scope, new, old)
-    assert rollback == Ships(since=new, total=0, behind=3, commits=())
+    assert rollback == Changelog(since=new, total=0, behind=3, commits=())
     branch = await compare(world.github, world.scope, "main", "feature/a%b?c#d")
     assert branch is not None
     assert (branch.total, branch.behind) == (1, 3)
     assert branch.commits[0].sha == topic
     calls = len(world.there.calls)
-    assert await compare(world.github, world.scope, new, new) == Ships(new, 0, 0, ())
+    assert await compare(world.github, world.scope, new, new) == Changelog(new, 0, 0, ())
     assert len(world.there.calls) == calls
 
 
@@ -81,9 +81,9 @@ async def test_a_commit_that_github_does_not_know_is_nothing_to_compare(world: O
 
 async def test_a_title_without_end_is_cut(world: OnGitHub) -> None:
     base, head = world.site.push("Before"), world.site.push("word " * 9999)
-    ships = await compare(world.github, world.scope, base, head)
-    assert ships is not None
-    assert len(ships.commits[0].title) == LONGEST_NAME
+    changelog = await compare(world.github, world.scope, base, head)
+    assert changelog is not None
+    assert len(changelog.commits[0].title) == LONGEST_NAME
 
 
 async def test_without_contents_the_words_name_what_to_give(world: OnGitHub) -> None:

@@ -47,7 +47,7 @@ async def test_a_deployment_is_made_as_it_was_asked_for(world: OnGitHub) -> None
 
 async def test_nothing_is_merged_and_no_check_stands_in_the_way(world: OnGitHub) -> None:
     world.site.behind = {"topic"}
-    world.site.check("topic", "ci/build", "failure")
+    world.site.set_check("topic", "ci/build", "failure")
     assert await create_deployment(world.github, world.scope, NEW)
     assert world.site.behind == {"topic"}
 
@@ -69,7 +69,7 @@ async def test_any_payload_and_any_length_of_words_pass(world: OnGitHub) -> None
 
 async def test_a_merge_instead_of_a_deployment_is_told(world: OnGitHub) -> None:
     merged = {"message": "Auto-merged main into topic on deployment."}
-    world.there.faults.add(CREATE, Fault(answer=202, body=merged))
+    world.there.faults.add(CREATE, Fault(status_code=202, body=merged))
     words = "GitHub merged a branch instead of deploying: Auto-merged main into topic"
     with pytest.raises(Rejected, match=words) as told:
         await create_deployment(world.github, world.scope, NEW)
@@ -82,7 +82,7 @@ async def test_what_github_refuses_is_told_in_its_words(world: OnGitHub) -> None
         await create_deployment(world.github, world.scope, NEW)
     assert caught.value.code == INVALID
     conflict = {"message": "Conflict: Commit status checks failed for topic."}
-    world.there.faults.add(CREATE, Fault(answer=409, body=conflict))
+    world.there.faults.add(CREATE, Fault(status_code=409, body=conflict))
     words = "GitHub answered 409: Conflict: Commit status checks failed for topic."
     with pytest.raises(Rejected, match=words):
         await create_deployment(world.github, world.scope, NEW)

@@ -23,7 +23,7 @@ async def world() -> AsyncIterator[OnGitHub]:
 
 async def test_a_permission_is_github_s_legacy_one(world: OnGitHub) -> None:
     for role in ("admin", "maintain", "write", "triage", "read", "none"):
-        world.there.collaborator(REPO, role, role)
+        world.there.add_collaborator(REPO, role, role)
     expected = {"admin": "admin", "maintain": "write", "WRITE": "write"}
     expected |= {"triage": "read", "read": "read", "none": "none", "nobody": "none"}
     for login, level in expected.items():
@@ -95,7 +95,7 @@ async def test_an_address_with_many_hits_leads_to_nobody(world: OnGitHub) -> Non
 
 
 async def test_who_searched_too_much_may_still_do_all_else(world: OnGitHub) -> None:
-    world.there.limits.searches_a_minute = 0
+    world.there.rate_limits.searches_per_minute = 0
     for _ in range(2):
         with pytest.raises(RetryAt):
             await login_of(world.github, world.scope, "a@b.test")

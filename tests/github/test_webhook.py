@@ -11,7 +11,7 @@ import aiohttp
 import psycopg
 import pytest
 
-from sandbox.github.hooks import sign
+from sandbox.github.webhooks import sign
 from tests.world import World, live
 
 PING = b'{"zen": "Keep it logically awesome.", "hook_id": 7}'

@@ -17,8 +17,7 @@ from handlers.drone import Drone as Handler
 from handlers.drone.options import DroneOptions
 from handlers.errors import NotReady
 from handlers.http import Http
-from sandbox.drone.model import Build, Repo
-from sandbox.drone.server import Drone
+from sandbox.drone import Build, Drone, Repo
 from tests.handlers.runs import a_context, a_deployment
 
 SLUG = "acme/shop"

@@ -85,7 +85,7 @@ async def opened(
     """`timeout` is that of one call to GitHub, in seconds; `api_url` leads to another GitHub."""
     patience = aiohttp.ClientTimeout(total=timeout)
     async with Sandbox() as sandbox, aiohttp.ClientSession(timeout=patience) as session:
-        sandbox.github.actions.runs.pace = 0.02
+        sandbox.github.actions.runs.delay = 0.02
         environ = sandbox.environ(tmp_path, tmp_path / "deploy.yml", 8080)
         sandbox.github.webhook_url = ""
         environ["GITPLOY_GITHUB_BASE_URL"] = api_url or sandbox.github.api_url

@@ -122,4 +122,4 @@ async def test_a_deployment_on_github_is_deployed_by_woodpecker(
     assert states[0] == "queued"
     assert states[-1] == "success"
     [pipeline] = repo.deployments
-    assert pipeline.given["DEPLOYMENT_ID"] == str(deployment.id)
+    assert pipeline.variables["DEPLOYMENT_ID"] == str(deployment.id)

@@ -6,7 +6,7 @@ import pytest
 
 from handlers.contract import State
 from handlers.errors import Rejected, UnknownOutcome
-from sandbox.drone.model import Pipeline
+from sandbox.drone import Pipeline
 from sandbox.faults import Fault
 from tests.handlers.drone_runs import OTHER_SHA, SHA, SLUG, World, a_world, ended
 from tests.handlers.runs import a_deployment

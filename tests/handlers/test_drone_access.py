@@ -11,7 +11,7 @@ from handlers.contract import VerifiesAccess
 from handlers.drone import Drone as Handler
 from handlers.errors import Rejected, Unavailable
 from handlers.http import Http
-from sandbox.drone.server import Drone
+from sandbox.drone import Drone
 from sandbox.faults import Fault
 from tests.handlers.drone_runs import SLUG, World
 from tests.handlers.tools import FakeTool, a_certificate, served_with_tls
@@ -60,7 +60,7 @@ async def test_a_path_that_is_not_drones_is_reported(world: World) -> None:
 async def test_a_bad_response_is_reported(
     world: World, session: aiohttp.ClientSession, fault: Fault, message: str
 ) -> None:
-    world = replace(world, http=Http(session, timeout=0.3 if fault.wait else 30))
+    world = replace(world, http=Http(session, timeout=0.3 if fault.delay else 30))
     world.drone.faults.add(USER, fault)
     with pytest.raises(Unavailable, match=message):
         await world.handler().verify_access()

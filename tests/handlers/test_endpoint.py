@@ -12,8 +12,7 @@ from handlers.endpoint import WAITING, Endpoint
 from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import Http
 from sandbox.faults import Fault
-from sandbox.tooling.model import Mode
-from sandbox.tooling.server import Tooling
+from sandbox.tooling import Mode, Tooling
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment
 
@@ -39,7 +38,7 @@ def endpoint(http: Http, tooling: Tooling) -> Endpoint:
 
 
 async def test_the_response_may_be_the_end(endpoint: Endpoint, tooling: Tooling) -> None:
-    tooling.mode, tooling.environment_url = Mode.ANSWERS, "https://shop.example"
+    tooling.mode, tooling.environment_url = Mode.SYNCHRONOUS, "https://shop.example"
     run = await endpoint.start(a_deployment())
     assert (run.state, run.environment_url) == (State.SUCCESS, "https://shop.example")
     assert run.url == tooling.job(KEY).url
@@ -50,10 +49,10 @@ async def test_a_location_is_polled_until_the_end(endpoint: Endpoint, tooling: T
     deployment = a_deployment()
     run = await endpoint.start(deployment)
     assert (run.state, run.id) == (State.QUEUED, "/jobs/1")
-    await tooling.move(KEY, "in_progress", "2 of 3")
+    await tooling.set_state(KEY, "in_progress", "2 of 3")
     run = await endpoint.check(deployment, run)
     assert (run.state, run.description) == (State.IN_PROGRESS, "2 of 3")
-    await tooling.move(KEY, "failure", "smoke test failed")
+    await tooling.set_state(KEY, "failure", "smoke test failed")
     run = await endpoint.check(deployment, run)
     assert (run.state, run.description) == (State.FAILURE, "smoke test failed")
     assert run.url == tooling.job(KEY).url
@@ -98,13 +97,13 @@ async def test_a_start_whose_response_got_lost_is_repeated_and_starts_nothing_ne
     tooling.faults.add(f"{method} /deploy", Fault.drop_after())
     with pytest.raises(UnknownOutcome):
         await endpoint.start(deployment)
-    assert tooling.job(KEY).asked == 1
+    assert tooling.job(KEY).requests == 1
     again = an_endpoint(http, f"{tooling.url}/deploy", method=method)
     assert await again.find(deployment) is None
     run = await again.start(deployment)
-    assert (len(tooling.jobs), tooling.job(KEY).asked) == (1, 2)
+    assert (len(tooling.jobs), tooling.job(KEY).requests) == (1, 2)
     if mode is Mode.POLLED:
-        await tooling.move(KEY, "success")
+        await tooling.set_state(KEY, "success")
         run = await again.check(deployment, run)
     assert run.state is (State.IN_PROGRESS if mode is Mode.REPORTS else State.SUCCESS)
 
@@ -146,7 +145,7 @@ async def test_to_cancel_what_has_ended_or_is_unknown_is_harmless(
     tooling.mode = Mode.POLLED
     endpoint = with_cancel(http, tooling)
     deployment, run = await started(endpoint)
-    await tooling.move(KEY, "success")
+    await tooling.set_state(KEY, "success")
     await endpoint.cancel(deployment, run)
     await endpoint.cancel(replace(deployment, id=8), run)
     assert [call.status for call in tooling.calls if "/cancel/" in call.path] == [409, 404]

@@ -76,7 +76,7 @@ async def test_what_may_have_been_done_has_an_unknown_outcome(
     session: aiohttp.ClientSession, tool: FakeTool, name: str, fault: Fault, message: str
 ) -> None:
     tool.faults.add("*", fault)
-    endpoint = the_endpoint(Http(session, timeout=0.3 if fault.wait else 30), tool)
+    endpoint = the_endpoint(Http(session, timeout=0.3 if fault.delay else 30), tool)
     assert message in str(await unknown_outcome(act(endpoint, name)))
     assert len(tool.calls) == 1
 
@@ -115,7 +115,7 @@ async def test_a_tool_that_wants_a_certificate(http: Http, tmp_path: Path) -> No
 
 
 def redirect(status: int, location: str) -> Fault:
-    return Fault(answer=status, headers={"Location": location})
+    return Fault(status_code=status, headers={"Location": location})
 
 
 @pytest.mark.parametrize("status", [307, 308])
@@ -208,7 +208,7 @@ async def test_redirects_come_to_an_end(
 async def test_a_redirect_to_nowhere_is_rejected(
     endpoint: Endpoint, tool: FakeTool, headers: dict[str, str]
 ) -> None:
-    tool.faults.add("*", Fault(answer=307, headers=headers))
+    tool.faults.add("*", Fault(status_code=307, headers=headers))
     with pytest.raises(Rejected, match="answers 307"):
         await endpoint.start(a_deployment())
 

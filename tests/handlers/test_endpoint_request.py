@@ -14,8 +14,7 @@ from handlers.endpoint import Endpoint
 from handlers.endpoint.protocol import signature
 from handlers.errors import Rejected
 from handlers.http import Http
-from sandbox.tooling.model import Mode
-from sandbox.tooling.server import Tooling
+from sandbox.tooling import Mode, Tooling
 from tests.handlers.endpoints import an_endpoint
 from tests.handlers.runs import a_deployment
 from tests.handlers.tools import FakeTool
@@ -168,7 +167,7 @@ async def test_address_headers_and_body_are_filled_in(http: Http, tooling: Tooli
 
 
 async def test_a_get_has_no_body(http: Http, tooling: Tooling) -> None:
-    tooling.secret, tooling.mode = "", Mode.ANSWERS
+    tooling.secret, tooling.mode = "", Mode.SYNCHRONOUS
     endpoint = an_endpoint(http, f"{tooling.url}/deploy?sha={{sha}}", method="GET")
     assert (await endpoint.start(a_deployment())).state is State.SUCCESS
     headers = tooling.job(KEY).headers

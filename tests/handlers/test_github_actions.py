@@ -26,7 +26,7 @@ async def on_github(tmp_path: Path) -> AsyncIterator[OnGitHub]:
 @pytest.fixture
 async def held(on_github: OnGitHub) -> OnGitHub:
     """Runs do nothing until the test advances them."""
-    on_github.actions.runs.held = True
+    on_github.actions.runs.paused = True
     return on_github
 
 
@@ -93,7 +93,7 @@ async def test_a_workflow_that_starts_late_is_found(held: OnGitHub) -> None:
     run = await handler.start(deployment)
     run = await handler.check(deployment, run)
     workflow.missing_at.clear()
-    held.actions.triggered_by(held.sandbox.github.deployments[deployment.id])
+    held.actions.trigger(held.sandbox.github.deployments[deployment.id])
     run = await handler.check(deployment, run)
     assert run.id == str(held.runs_of(deployment)[0].id)
 
@@ -191,7 +191,7 @@ async def test_a_run_that_githubs_index_does_not_have_yet_is_found_all_the_same(
 async def as_listed(held: OnGitHub, deployment: Deployment) -> Fault:
     """What GitHub's lists say now, for saying it later."""
     path = f"/repos/{REPOSITORY}/actions/runs"
-    return Fault(answer=200, body=await held.api.get(deployment, {"actions": "read"}, path))
+    return Fault(status_code=200, body=await held.api.get(deployment, {"actions": "read"}, path))
 
 
 async def test_what_githubs_index_says_of_a_run_may_be_out_of_date(held: OnGitHub) -> None:

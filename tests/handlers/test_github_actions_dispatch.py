@@ -30,7 +30,7 @@ async def on_github(tmp_path: Path) -> AsyncIterator[OnGitHub]:
 @pytest.fixture
 async def held(on_github: OnGitHub) -> OnGitHub:
     """Runs do nothing until the test advances them."""
-    on_github.actions.runs.held = True
+    on_github.actions.runs.paused = True
     return on_github
 
 
@@ -71,7 +71,7 @@ async def test_the_branch_and_the_input_are_the_operators(on_github: OnGitHub) -
     assert on_github.runs_of(deployment)[0].head_branch == "main"
 
 
-@pytest.mark.parametrize("run_details", ["ignored", "refused"])
+@pytest.mark.parametrize("run_details", ["ignored", "rejected"])
 async def test_on_older_servers_the_run_is_found_by_its_title(
     on_github: OnGitHub, run_details: Any
 ) -> None:
@@ -182,7 +182,7 @@ async def test_a_rejected_dispatch_says_what_the_workflow_lacks(
     assert str(caught.value) == message
     assert len(message) <= 140
     assert (caught.value.code, caught.value.status) == (code, 422)
-    assert not held.actions.runs.every
+    assert not held.actions.runs.by_id
 
 
 async def test_a_branch_without_the_workflow_is_named(held: OnGitHub) -> None:
@@ -266,7 +266,7 @@ async def test_an_accepted_dispatch_is_not_repeated_whatever_github_responds(
     unusual: list[Any] = [{"workflow_run_id": "x"}, [], "text", {"html_url": "javascript:alert(1)"}]
     for body in unusual:
         deployment = await held.deployment()
-        fault = Fault(acts=True, answer=200, body=body)
+        fault = Fault(acts=True, status_code=200, body=body)
         held.sandbox.github.faults.add(DISPATCH, fault)
         run = await dispatcher(held).start(deployment)
         assert (run.state, run.url) == (State.QUEUED, "")
@@ -285,6 +285,6 @@ async def test_a_change_of_mode_while_a_run_goes_on_loses_nothing(held: OnGitHub
     both = Run("1 2", State.IN_PROGRESS)
     found = await dispatcher(held, start_within="0s").check(deployment, both)
     assert found.id == str(held.runs_of(deployment)[-1].id)
-    held.actions.runs.every.clear()
+    held.actions.runs.by_id.clear()
     gone = await dispatcher(held, start_within="0s").check(deployment, both)
     assert gone.state is State.ERROR

@@ -21,7 +21,7 @@ HTML = "<!doctype html><title>502 Bad Gateway</title>"
 @pytest.fixture
 async def on_github(tmp_path: Path) -> AsyncIterator[OnGitHub]:
     async with opened(tmp_path, timeout=0.5) as on_github:
-        on_github.actions.runs.held = True
+        on_github.actions.runs.paused = True
         yield on_github
 
 
@@ -63,11 +63,11 @@ async def case(on_github: OnGitHub, request: pytest.FixtureRequest) -> Case:
     [
         Fault.status(500),
         Fault.status(502, HTML),
-        Fault(answer=200, body=HTML),
-        Fault(answer=200, body={"workflow_runs": 7, "id": 7}),
-        Fault(answer=200, body=[]),
-        Fault(answer=200, body="x" * 50 * 1024**2),
-        Fault(answer=200, body={"workflow_runs": [{"id": 2**70}], "id": 2**70}),
+        Fault(status_code=200, body=HTML),
+        Fault(status_code=200, body={"workflow_runs": 7, "id": 7}),
+        Fault(status_code=200, body=[]),
+        Fault(status_code=200, body="x" * 50 * 1024**2),
+        Fault(status_code=200, body={"workflow_runs": [{"id": 2**70}], "id": 2**70}),
         Fault.drop_before(),
         Fault.hang(0.7),
     ],
@@ -139,7 +139,7 @@ async def test_the_other_documents_may_be_of_another_shape_too(
     on_github.actions.runs.finish(started)
     unusual: list[Any] = [{"jobs": None}, [{"id": "x"}], None, HTML]
     for body in unusual:
-        on_github.sandbox.github.faults.add(f"GET */{ending}", Fault(answer=200, body=body))
+        on_github.sandbox.github.faults.add(f"GET */{ending}", Fault(status_code=200, body=body))
         with pytest.raises(UnknownOutcome, match="does not understand"):
             await handler.find(deployment)
     assert await handler.find(deployment)

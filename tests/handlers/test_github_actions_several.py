@@ -25,7 +25,7 @@ async def on_github(tmp_path: Path) -> AsyncIterator[OnGitHub]:
 @pytest.fixture
 async def held(on_github: OnGitHub) -> OnGitHub:
     """Runs do nothing until the test advances them."""
-    on_github.actions.runs.held = True
+    on_github.actions.runs.paused = True
     return on_github
 
 

@@ -128,7 +128,7 @@ async def test_a_read_without_a_response_has_started_nothing(
     session: aiohttp.ClientSession, tool: FakeTool, fault: Fault, expected: str
 ) -> None:
     tool.faults.add("*", fault)
-    http = Http(session, timeout=0.3 if fault.wait else 30)
+    http = Http(session, timeout=0.3 if fault.delay else 30)
     error = await not_done(received(http.call("Tool", "GET", tool.url)))
     assert str(error).startswith(f"Tool at {tool.host} {expected}")
 

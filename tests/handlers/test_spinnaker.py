@@ -223,7 +223,7 @@ async def test_a_judgment_against_it_is_a_failure(world: World) -> None:
     world.spinnaker.add_pipeline(a_pipeline(stages=[judgment]))
     handler = world.handler()
     run, [execution] = await world.started(handler)
-    world.spinnaker.judge(execution, "Go?", go_on=False)
+    world.spinnaker.judge(execution, "Go?", proceed=False)
     run = await world.follow(handler, run)
     assert (run.state, run.description) == (State.FAILURE, "stage 'Go?' failed")
 

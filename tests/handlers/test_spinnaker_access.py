@@ -90,7 +90,7 @@ async def test_gates_way_to_its_page_for_signing_in_is_reported() -> None:
 async def test_a_bad_response_is_reported(
     world: World, session: aiohttp.ClientSession, fault: Fault, message: str
 ) -> None:
-    world = replace(world, http=Http(session, timeout=0.3 if fault.wait else 30))
+    world = replace(world, http=Http(session, timeout=0.3 if fault.delay else 30))
     for options in ({}, {"application": "shop"}):
         world.spinnaker.faults.add("GET *", fault)
         with pytest.raises(Unavailable, match=message):

@@ -74,7 +74,7 @@ async def test_a_start_whose_response_got_lost_is_found(
 ) -> None:
     world.spinnaker.faults.add("POST *", fault)
     with pytest.raises(UnknownOutcome, match=message):
-        await (impatient if fault.linger else world).handler().start(DEPLOYMENT)
+        await (impatient if fault.delay_after else world).handler().start(DEPLOYMENT)
     run = await found(world)
     assert (await world.follow(world.handler(), run)).state is State.SUCCESS
     assert (world.posts(), len(world.spinnaker.executions)) == (1, 1)
@@ -158,7 +158,7 @@ async def test_an_event_that_is_not_processed_is_an_error(world: World) -> None:
         (Fault.status(500), "answers 500"),
         (Fault.status(200, {"id": "one"}), NOT_UNDERSTOOD),
         (Fault.status(200, [1, "2"]), NOT_UNDERSTOOD),
-        (Fault(answer=200), NOT_UNDERSTOOD),  # null
+        (Fault(status_code=200), NOT_UNDERSTOOD),  # null
         (Fault.drop_before(), "gave no full response"),
         (Fault.hang_after(5), "did not answer in time"),
     ],
@@ -169,7 +169,7 @@ async def test_after_a_bad_response_it_is_tried_again(
 ) -> None:
     world.spinnaker.faults.add("*", fault, times=9)
     with pytest.raises(Unavailable, match=message):
-        await step((impatient if fault.linger else world).handler())
+        await step((impatient if fault.delay_after else world).handler())
 
 
 @every_step

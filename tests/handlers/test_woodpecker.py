@@ -80,7 +80,7 @@ async def test_the_target_and_the_parameters_are_the_operators(
     await handler.start(a_deployment(payload={"region": "eu west"}))
     [deployment] = repo.deployments
     assert deployment.deploy_to == "eu-production"
-    assert deployment.given == {
+    assert deployment.variables == {
         "REGION": "eu west",
         "BY": "octocat & co+1",
         "deploy_task": MARK,

@@ -93,17 +93,17 @@ bad_responses = pytest.mark.parametrize(
         (Fault.status(500), "answers 500"),
         (Fault.status(200, {"id": "one", "number": []}), NOT_UNDERSTOOD),
         (Fault.status(200, [1, "2"]), NOT_UNDERSTOOD),
-        (Fault(answer=200), NOT_UNDERSTOOD),  # null
+        (Fault(status_code=200), NOT_UNDERSTOOD),  # null
         (Fault.status(200, "x" * 9 * 2**20), "answers with more than 8 MB"),
         (Fault.drop_before(), "gave no full response"),
-        (Fault(linger=5), "did not answer in time"),
+        (Fault(delay_after=5), "did not answer in time"),
     ],
     ids=["500", "object", "list", "null", "9 MB", "drop", "hang"],
 )
 
 
 def patience(fault: Fault) -> float:
-    return 0.3 if fault.linger else 30
+    return 0.3 if fault.delay_after else 30
 
 
 @bad_responses

@@ -13,7 +13,7 @@ from sandbox.discord import Message as Shown
 from sandbox.faults import Fault
 from tests.notifiers.written import TIMEOUT, destinations, message, refused
 from tests.slack.blocks.test_limits import tellings
-from tests.slack.notices import BEGIN, GITHUB, PAGE, RUNNING, SHA, ships
+from tests.slack.notices import BEGIN, GITHUB, PAGE, RUNNING, SHA, a_changelog
 from webhook.deployments.phases import Phase
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.notifiers import http
@@ -21,7 +21,9 @@ from webhook.notifiers.contract import NotifierContext, Ref
 from webhook.notifiers.discord import Discord, DiscordDestination
 
 FAILED = replace(RUNNING, phase=Phase.FAILURE, seconds=192, description="exit code 1")
-SUCCEEDED = replace(RUNNING, phase=Phase.SUCCESS, seconds=192, changelog=ships(3, "Fix a race"))
+SUCCEEDED = replace(
+    RUNNING, phase=Phase.SUCCESS, seconds=192, changelog=a_changelog(3, "Fix a race")
+)
 POST, PATCH = "POST /webhooks/*", "PATCH /webhooks/*"
 
 
@@ -138,7 +140,7 @@ async def test_very_long_texts_are_cut(discord: Discord, server: Server) -> None
         requested_by=long,
         task=long,
         environment=long,
-        changelog=ships(300, *[long] * 300),
+        changelog=a_changelog(300, *[long] * 300),
     )
     await discord.send(message(notice), "7:main")
     [shown] = server.posted("deploys")
@@ -176,9 +178,9 @@ async def test_a_message_that_is_not_there_any_more_is_gone(
         (Server.rate_limit(1.5), 1.5),
         (Server.rate_limit(0.001), http.SHORTEST_WAIT),
         (Server.rate_limit(1e9), http.LONGEST_WAIT),
-        (Fault(answer=429, headers={"Retry-After": "7"}, body="<html>"), 7),
-        (Fault(answer=429, headers={"Retry-After": "soon"}, body=[]), http.USUAL_WAIT),
-        (Fault(answer=429), http.USUAL_WAIT),
+        (Fault(status_code=429, headers={"Retry-After": "7"}, body="<html>"), 7),
+        (Fault(status_code=429, headers={"Retry-After": "soon"}, body=[]), http.USUAL_WAIT),
+        (Fault(status_code=429), http.USUAL_WAIT),
     ],
 )
 @pytest.mark.parametrize("method", ["send", "edit"])
@@ -219,8 +221,8 @@ async def test_discords_own_limit_is_heeded(url: str, context: NotifierContext) 
         Fault.drop_after(),
         Fault.drop_before(),
         Fault.hang(TIMEOUT + 1),
-        Fault(answer=200, body={}),
-        Fault(answer=200, body="<html>"),
+        Fault(status_code=200, body={}),
+        Fault(status_code=200, body="<html>"),
     ],
 )
 async def test_without_a_clear_answer_it_may_have_been_posted(
@@ -259,7 +261,7 @@ async def test_a_refusal_has_a_remedy_and_not_the_url(
 
 
 async def test_a_redirect_is_not_followed(server: Server, discord: Discord) -> None:
-    away = Fault(answer=307, headers={"Location": "http://127.0.0.1:9/"}, body={})
+    away = Fault(status_code=307, headers={"Location": "http://127.0.0.1:9/"}, body={})
     server.faults.add(POST, away)
     with pytest.raises(Rejected, match="HTTP 307"):
         await discord.send(message(RUNNING), "7:main")

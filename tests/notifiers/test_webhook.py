@@ -13,7 +13,7 @@ from sandbox.event_receiver import EventReceiver, make_secret
 from sandbox.faults import Fault
 from tests.notifiers.written import RELAY, TIMEOUT, destinations, message, refused
 from tests.slack.blocks.test_limits import tellings
-from tests.slack.notices import BEFORE, BEGIN, RUNNING, ships, step
+from tests.slack.notices import BEFORE, BEGIN, RUNNING, a_changelog, step
 from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.phases import Phase
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
@@ -39,7 +39,7 @@ def webhook(receiver: EventReceiver, context: NotifierContext) -> Webhook:
 async def test_an_event_says_all_of_the_deployment_and_is_signed(
     receiver: EventReceiver, webhook: Webhook
 ) -> None:
-    notice = replace(FAILED, changelog=ships(1, "Fix a race"))
+    notice = replace(FAILED, changelog=a_changelog(1, "Fix a race"))
     entries = (step("failure", "exit code 1", after=192),)
     ref = await webhook.send(message(notice, entries=entries), "7:main:3")
     event = receiver.events["7:main:3"]
@@ -126,17 +126,17 @@ async def test_whatever_a_deployment_is_called_it_is_an_event(
 async def test_any_2xx_is_taken_for_success(
     receiver: EventReceiver, webhook: Webhook, status: int
 ) -> None:
-    receiver.faults.add(POST, Fault(answer=status))
+    receiver.faults.add(POST, Fault(status_code=status))
     assert await webhook.send(message(RUNNING), "7:main")
 
 
 @pytest.mark.parametrize(
     ("fault", "seconds"),
     [
-        (Fault(answer=429, headers={"Retry-After": "7"}), 7),
-        (Fault(answer=429), http.USUAL_WAIT),
-        (Fault(answer=429, headers={"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"}), 0.5),
-        (Fault(answer=429, headers={"Retry-After": "99999999"}), http.LONGEST_WAIT),
+        (Fault(status_code=429, headers={"Retry-After": "7"}), 7),
+        (Fault(status_code=429), http.USUAL_WAIT),
+        (Fault(status_code=429, headers={"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"}), 0.5),
+        (Fault(status_code=429, headers={"Retry-After": "99999999"}), http.LONGEST_WAIT),
     ],
 )
 async def test_an_endpoint_that_limits_is_called_when_it_says(
@@ -196,7 +196,7 @@ async def test_an_endpoint_that_wants_no_more_is_named(
 async def test_other_answers_are_refusals_and_redirects_are_not_followed(
     receiver: EventReceiver, webhook: Webhook, status: int, reason: str
 ) -> None:
-    receiver.faults.add(POST, Fault(answer=status, headers={"Location": receiver.address}))
+    receiver.faults.add(POST, Fault(status_code=status, headers={"Location": receiver.address}))
     with pytest.raises(Rejected, match=reason):
         await webhook.send(message(RUNNING), "7:main")
     assert len(receiver.calls) == 1

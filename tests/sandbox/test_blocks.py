@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.slack.blocks import faults_of, faults_of_view, text_in_all
+from sandbox.slack.block_kit import block_errors, total_text_length, view_errors
 
 Block = dict[str, Any]
 
@@ -91,7 +91,7 @@ RICH = {"type": "rich_text", "elements": [{"type": "rich_text_section", "element
     ],
 )
 def test_good_blocks_pass(blocks: list[Block]) -> None:
-    assert faults_of(blocks) == []
+    assert block_errors(blocks) == []
 
 
 @pytest.mark.parametrize(
@@ -164,14 +164,14 @@ def test_good_blocks_pass(blocks: list[Block]) -> None:
     ],
 )
 def test_bad_blocks_are_refused(blocks: Any, words: str) -> None:
-    [fault] = faults_of(blocks)
+    [fault] = block_errors(blocks)
     assert words in fault
 
 
 def test_good_forms_pass() -> None:
-    assert faults_of_view(view(*[section()] * 100, submit=None)) == []
+    assert view_errors(view(*[section()] * 100, submit=None)) == []
     limits = {"private_metadata": "x" * 3000, "callback_id": "x" * 255, "close": plain("x" * 24)}
-    assert faults_of_view(view(**limits)) == []
+    assert view_errors(view(**limits)) == []
 
 
 @pytest.mark.parametrize(
@@ -193,14 +193,14 @@ def test_good_forms_pass() -> None:
     ],
 )
 def test_bad_forms_are_refused(shown: Any, words: str) -> None:
-    [fault] = faults_of_view(shown)
+    [fault] = view_errors(shown)
     assert words in fault
 
 
 def test_all_faults_are_told_at_once() -> None:
-    assert len(faults_of([{"type": "section"}, {"type": "header"}])) == 2
+    assert len(block_errors([{"type": "section"}, {"type": "header"}])) == 2
 
 
 def test_text_is_counted_however_deep() -> None:
     blocks = [section(text=mrkdwn("12345")), actions(button(text=plain("123")))]
-    assert text_in_all(blocks) == 8
+    assert total_text_length(blocks) == 8

@@ -8,8 +8,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from sandbox.drone.model import Pipeline
-from sandbox.drone.server import Drone
+from sandbox.drone import Drone, Pipeline
 
 SHA = "a" * 40
 BUILDS = "/api/repos/acme/shop/builds"

@@ -133,7 +133,7 @@ async def test_slack_fails_in_its_own_words(slack: Slack, bot: AsyncWebClient) -
 def test_random_faults_repeat_with_their_seed() -> None:
     def run(seed: int) -> list[Fault | None]:
         faults = Faults()
-        faults.randomly("*", [Fault.status(500), Fault.drop_after()], 0.3, seed)
+        faults.add_random("*", [Fault.status(500), Fault.drop_after()], 0.3, seed)
         return [faults.next("GET", "/api/v3/x") for _ in range(200)]
 
     assert run(1) == run(1)

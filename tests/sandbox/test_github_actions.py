@@ -39,7 +39,7 @@ class Receiver(Server):
 
 @pytest.fixture(autouse=True)
 def _quick(github: GitHub, installation: Installation) -> None:
-    github.actions.runs.pace = 0.01
+    github.actions.runs.delay = 0.01
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ async def test_a_run_that_is_done_again_keeps_its_id(
 
 
 async def test_held_runs_wait_until_told(github: GitHub) -> None:
-    github.actions.runs.held = True
+    github.actions.runs.paused = True
     github.actions.add_workflow(REPOSITORY)
     _, run = await a_run(github)
     await asyncio.sleep(0.05)
@@ -222,7 +222,7 @@ async def test_lists_take_githubs_filters(github: GitHub, ask: Ask, token: str) 
 async def test_a_run_is_cancelled_in_a_while_and_only_once(
     github: GitHub, ask: Ask, token: str
 ) -> None:
-    github.actions.runs.held = True
+    github.actions.runs.paused = True
     github.actions.add_workflow(REPOSITORY, jobs=[Job(states=("in_progress", "success"))])
     deployment, run = await a_run(github)
     github.actions.runs.begin(run)
@@ -251,7 +251,7 @@ async def test_a_deleted_run_and_one_of_another_repository_are_not_found(
 async def test_reading_needs_actions_read_and_acting_actions_write(
     github: GitHub, installation: Installation, ask: Ask, app_jwt: Callable[..., str]
 ) -> None:
-    github.actions.runs.held = True
+    github.actions.runs.paused = True
     github.actions.add_workflow(REPOSITORY, on=["deployment", "workflow_dispatch"])
     _, run = await a_run(github)
 

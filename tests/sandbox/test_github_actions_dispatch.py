@@ -32,7 +32,7 @@ async def test_a_dispatch_answers_with_its_run(
     body = {"ref": "v1", "inputs": {"deployment_id": "42"}, "return_run_details": True}
     status, answer = await ask("POST", DISPATCHES, token, body)
     assert status == 200
-    run = github.actions.runs.every[answer["workflow_run_id"]]
+    run = github.actions.runs.by_id[answer["workflow_run_id"]]
     _, document = await ask("GET", answer["run_url"].removeprefix(github.api_url), token)
     assert shape("WorkflowRun", document).id == run.id
     assert shape("WorkflowDispatchResponse", answer).html_url == document["html_url"]
@@ -64,14 +64,14 @@ async def test_a_wrong_dispatch_is_refused(
     status, document = await ask("POST", DISPATCHES, token, body)
     assert status == 422
     assert words in document["message"]
-    assert not github.actions.runs.every
+    assert not github.actions.runs.by_id
 
 
 async def test_older_servers_do_not_know_run_details(
     github: GitHub, ask: Ask, token: str, session: Any
 ) -> None:
     github.actions.add_workflow(REPOSITORY, on=["workflow_dispatch"])
-    github.actions.run_details = "refused"
+    github.actions.run_details = "rejected"
     body = {"ref": "v1", "return_run_details": True}
     status, document = await ask("POST", DISPATCHES, token, body)
     assert (status, document["message"]) == (
@@ -79,11 +79,11 @@ async def test_older_servers_do_not_know_run_details(
         'Invalid request.\n\n"return_run_details" is not a permitted key.',
     )
     headers = {"Authorization": f"Bearer {token}"}
-    for details, sent in (("refused", {"ref": "v1"}), ("ignored", body)):
+    for details, sent in (("rejected", {"ref": "v1"}), ("ignored", body)):
         github.actions.run_details = details  # type: ignore[assignment]
         async with session.post(
             github.api_url + DISPATCHES, json=sent, headers=headers
         ) as response:
             assert response.status == 204
             assert await response.read() == b""
-    assert len(github.actions.runs.every) == 2
+    assert len(github.actions.runs.by_id) == 2

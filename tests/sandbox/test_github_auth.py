@@ -214,7 +214,7 @@ async def test_github_wants_to_know_the_client(
 async def test_each_answer_tells_the_limit_and_the_limit_holds(
     github: GitHub, session: aiohttp.ClientSession
 ) -> None:
-    github.limits.an_hour = 2
+    github.rate_limits.per_hour = 2
     user = github.add_user("alice")
     github.add_repository("alice/web")
     headers = {"Authorization": f"token {user.token}"}

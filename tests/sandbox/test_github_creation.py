@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.github.creation import MergedError
-from sandbox.github.model import Installation, RefusedError
+from sandbox.github.deployments import AutoMerged
+from sandbox.github.model import ErrorResponse, Installation
 from sandbox.github.server import GitHub
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
@@ -19,9 +19,9 @@ async def test_checks_have_to_pass_unless_none_is_asked_for(
 ) -> None:
     web = github.repository("acme/web")
     sha = web.push("One")
-    web.check("main", "ci/build", "success")
+    web.set_check("main", "ci/build", "success")
     assert (await ask("POST", PATH, token, {"ref": "main"}))[0] == 201
-    web.check(sha, "ci/test", "pending")
+    web.set_check(sha, "ci/test", "pending")
     status, refused = await ask("POST", PATH, token, {"ref": "main"})
     assert status == 409
     assert refused["message"] == "Conflict: Commit status checks failed for main."
@@ -47,9 +47,9 @@ async def test_a_ref_that_is_behind_is_merged_into_instead(
     assert len(github.deployments) == 1
     assert (await ask("POST", PATH, token, {"ref": "topic"}))[0] == 201
     web.behind, web.conflicting = {"topic"}, {"clash"}
-    with pytest.raises(MergedError, match="Auto-merged main into topic"):
+    with pytest.raises(AutoMerged, match="Auto-merged main into topic"):
         await github.create_deployment("acme/web", "topic")
-    with pytest.raises(RefusedError, match="409 Conflict merging main into clash"):
+    with pytest.raises(ErrorResponse, match="409 Conflict merging main into clash"):
         await github.create_deployment("acme/web", "clash")
     status, refused = await ask("POST", PATH, token, {"ref": "clash"})
     assert (status, refused["message"]) == (409, "Conflict merging main into clash.")

@@ -12,9 +12,9 @@ from gidgethub import sansio
 from gidgethub.aiohttp import GitHubAPI
 
 from sandbox.faults import Fault
-from sandbox.github.hooks import sign
-from sandbox.github.model import Installation, RefusedError
+from sandbox.github.model import ErrorResponse, Installation
 from sandbox.github.server import GitHub
+from sandbox.github.webhooks import sign
 from sandbox.server import Server
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
@@ -158,10 +158,10 @@ async def test_every_attempt_is_remembered_and_none_is_repeated(
     await github.create_deployment("acme/web")
     await github.settled()
     receiver.faults.add("POST /webhook", Fault.hang(0.5))
-    github.hooks.patience = 0.1
+    github.webhooks.timeout = 0.1
     await github.create_deployment("acme/web")
     await github.settled()
-    github.hooks.patience = 10
+    github.webhooks.timeout = 10
     await github.create_deployment("acme/web")
     await github.settled()
     _, items = await ask("GET", "/app/hook/deliveries", app_jwt())
@@ -196,7 +196,7 @@ async def test_a_redelivery_keeps_its_guid_and_its_bytes(
     assert len({d.guid for d in github.deliveries}) == 1
     assert len({d.id for d in github.deliveries}) == 3
     assert len({r.body for r in receiver.received}) == 1
-    with pytest.raises(RefusedError):
+    with pytest.raises(ErrorResponse):
         await github.redeliver("unknown")
     assert (await ask("POST", "/app/hook/deliveries/1/attempts", app_jwt()))[0] == 404
 

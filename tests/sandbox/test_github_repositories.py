@@ -122,8 +122,8 @@ async def test_a_role_is_told_with_its_legacy_permission(
 ) -> None:
     github.add_user("octocat")
     for role in ("admin", "maintain", "write", "triage", "read", "none"):
-        github.collaborator("acme/web", role.title(), role)
-    github.collaborator("acme/web", "deployer", "deployers", "write")
+        github.add_collaborator("acme/web", role.title(), role)
+    github.add_collaborator("acme/web", "deployer", "deployers", "write")
 
     async def told(login: str, repository: str = "acme/web") -> tuple[str, str]:
         path = f"/repos/{repository}/collaborators/{login}/permission"

@@ -55,7 +55,7 @@ async def test_people_are_found_by_their_public_address(
 async def test_the_search_has_a_limit_of_its_own(
     github: GitHub, installation: Installation, ask: Ask, token: str
 ) -> None:
-    github.limits.searches_a_minute = 1
+    github.rate_limits.searches_per_minute = 1
     statuses = [(await ask("GET", "/search/users?q=x", token))[0] for _ in range(2)]
     assert statuses == [200, 403]
     assert (await ask("GET", "/repos/acme/web", token))[0] == 200

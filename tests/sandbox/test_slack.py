@@ -117,7 +117,7 @@ async def test_metadata_is_kept_and_shown_on_request(slack: Slack, bot: AsyncWeb
 
 
 async def test_history_has_ends_and_pages(slack: Slack, bot: AsyncWebClient) -> None:
-    posted = [slack.say("deploys", str(n)) for n in range(5)]
+    posted = [slack.add_message("deploys", str(n)) for n in range(5)]
     channel = slack.channel("deploys").id
 
     async def texts(**query: Any) -> str:
@@ -141,7 +141,7 @@ async def test_a_message_has_a_permalink(slack: Slack, bot: AsyncWebClient) -> N
 
 @pytest.mark.parametrize("error", ["account_inactive", "token_revoked", "token_expired"])
 async def test_a_token_can_be_in_trouble(slack: Slack, bot: AsyncWebClient, error: str) -> None:
-    slack.trouble = error
+    slack.auth_error = error
     assert (await refused(bot.auth_test()))["error"] == error
 
 
@@ -215,15 +215,15 @@ async def test_a_public_channel_needs_no_invitation_with_the_scope(
 
 
 async def test_a_reply_is_no_parent(slack: Slack, bot: AsyncWebClient) -> None:
-    parent = slack.say("deploys", "a")
-    reply = slack.say("deploys", "b", thread_ts=parent.ts)
+    parent = slack.add_message("deploys", "a")
+    reply = slack.add_message("deploys", "b", thread_ts=parent.ts)
     call = bot.chat_postMessage(channel="deploys", text="c", thread_ts=reply.ts)
     assert (await refused(call))["error"] == "thread_not_found"
 
 
 async def test_a_wrong_update_is_refused(slack: Slack, bot: AsyncWebClient) -> None:
     channel = slack.channel("deploys").id
-    foreign = slack.say("deploys", "human").ts
+    foreign = slack.add_message("deploys", "human").ts
     own = (await bot.chat_postMessage(channel=channel, text="a"))["ts"]
 
     async def error(**update: str) -> str:
@@ -253,7 +253,7 @@ async def test_a_wrong_page_is_refused(slack: Slack, bot: AsyncWebClient) -> Non
 
 
 async def test_a_channel_can_be_paced(slack: Slack, bot: AsyncWebClient) -> None:
-    slack.pace = 60
+    slack.post_interval = 60
     slack.add_channel("oncall")
     await bot.chat_postMessage(channel="deploys", text="a")
     await bot.chat_postMessage(channel="oncall", text="a")
@@ -261,14 +261,14 @@ async def test_a_channel_can_be_paced(slack: Slack, bot: AsyncWebClient) -> None
         await bot.chat_postMessage(channel="deploys", text="b")
     assert caught.value.response.status_code == 429
     assert caught.value.response.headers["Retry-After"] == "60"
-    assert slack.too_fast == 1
+    assert slack.rate_limited_calls == 1
 
 
 async def test_the_page_shows_messages_escaped(
     slack: Slack, bot: AsyncWebClient, session: aiohttp.ClientSession
 ) -> None:
     posted = await bot.chat_postMessage(channel="deploys", text="&lt;script&gt; of *web*")
-    slack.say("deploys", "reply", thread_ts=posted["ts"])
+    slack.add_message("deploys", "reply", thread_ts=posted["ts"])
     async with session.get(slack.url) as response:
         page = await response.text()
     assert response.content_type == "text/html"

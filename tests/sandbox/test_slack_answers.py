@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from sandbox.slack.model import Message, User, Whisper
+from sandbox.slack.model import EphemeralMessage, Message, User
 from sandbox.slack.server import Slack
 from tests.sandbox.slack_receiver import Receiver
 
@@ -91,7 +91,7 @@ async def test_a_double_click_sends_two_and_a_redelivery_the_same(
     slack: Slack, app: Receiver, message: Message, ada: User
 ) -> None:
     answer = await slack.press(message, "cancel", ada, times=2)
-    assert [twin.status for twin in answer.twins] == [200]
+    assert [twin.status for twin in answer.duplicates] == [200]
     assert len({said["trigger_id"] for said in app.got}) == 2
     again = await slack.redeliver(answer)
     assert again.delivery is answer.delivery
@@ -104,7 +104,7 @@ async def test_an_app_that_is_late_or_broken_is_told_apart(
     app.status = 500
     broken = await slack.press(message, "cancel", ada)
     assert (broken.status, broken.error) == (500, "dispatch_failed")
-    app.waits, slack.patience = 5, 0.05
+    app.waits, slack.response_timeout = 5, 0.05
     late = await slack.press(message, "cancel", ada)
     assert (late.status, late.error, late.timed_out) == (None, "operation_timeout", True)
     assert 0.05 <= late.seconds < 1
@@ -118,7 +118,9 @@ async def test_a_response_url_answers_five_times(
     await slack.press(message, "cancel", ada)
     url = app.got[0]["response_url"]
     assert await answer_to(url, text="only you") == (200, "ok")
-    assert slack.whispers == [Whisper(ada.id, "C00000001", "only you", ts=slack.whispers[0].ts)]
+    assert slack.ephemeral_messages == [
+        EphemeralMessage(ada.id, "C00000001", "only you", ts=slack.ephemeral_messages[0].ts)
+    ]
     in_thread = {"response_type": "in_channel", "thread_ts": message.ts}
     assert await answer_to(url, text="all", **in_thread) == (200, "ok")
     assert slack.messages("deploys")[-1].thread_ts == message.ts
@@ -136,10 +138,10 @@ async def test_a_response_url_ends_in_time(
     slack: Slack, app: Receiver, message: Message, ada: User
 ) -> None:
     await slack.press(message, "cancel", ada)
-    slack.response_url_life = 0
+    slack.response_url_lifetime = 0
     assert await answer_to(app.got[0]["response_url"], text="a") == (404, "expired_url")
     assert (await answer_to(f"{slack.url}/response/unknown", text="a"))[0] == 404
-    assert slack.whispers == []
+    assert slack.ephemeral_messages == []
 
 
 async def test_a_command_is_a_form_and_its_answer_is_seen(
@@ -163,25 +165,25 @@ async def test_a_command_is_a_form_and_its_answer_is_seen(
         "api_app_id": slack.app.id,
         "is_enterprise_install": "false",
     }
-    assert [(w.user, w.text) for w in slack.whispers] == [(ada.id, "started")]
+    assert [(w.user, w.text) for w in slack.ephemeral_messages] == [(ada.id, "started")]
     app.says = None
     await slack.command("/deploy", "", ada)
-    assert len(slack.whispers) == 1
+    assert len(slack.ephemeral_messages) == 1
 
 
 async def test_a_button_in_a_whisper_can_be_pressed(slack: Slack, app: Receiver, ada: User) -> None:
     app.says = {"text": "sure?", "blocks": BLOCKS}
     await slack.command("/deploy", "", ada)
-    [whisper] = slack.whispers
+    [ephemeral] = slack.ephemeral_messages
     app.says = None
-    await slack.press(whisper, "cancel", ada)
+    await slack.press(ephemeral, "cancel", ada)
     pressed = app.got[1]
     assert pressed["container"]["is_ephemeral"] is True
     assert "message" not in pressed
     replaced = await answer_to(pressed["response_url"], text="done", replace_original=True)
-    assert (replaced[0], whisper.text, whisper.blocks) == (200, "done", [])
+    assert (replaced[0], ephemeral.text, ephemeral.blocks) == (200, "done", [])
     await answer_to(pressed["response_url"], delete_original=True)
-    assert slack.whispers == slack.channel("deploys").ephemerals == []
+    assert slack.ephemeral_messages == slack.channel("deploys").ephemeral_messages == []
 
 
 async def test_events_have_an_envelope_and_are_repeated(slack: Slack, app: Receiver) -> None:

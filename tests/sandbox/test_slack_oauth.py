@@ -35,7 +35,7 @@ def answered(location: str) -> dict[str, str]:
 
 
 async def code(slack: Slack, workspace: Workspace, **query: str) -> str:
-    location = await slack.person_says(authorize(slack, **query), "allow", workspace=workspace)
+    location = await slack.authorize_app(authorize(slack, **query), "allow", workspace=workspace)
     return answered(location)["code"]
 
 
@@ -61,7 +61,7 @@ async def error_of(slack: Slack, token: str) -> str:
 
 async def test_a_person_who_allows_it_gives_a_token(slack: Slack, beta: Workspace) -> None:
     ada = beta.add_user("ada")
-    location = await slack.person_says(authorize(slack), "allow", workspace=beta, user=ada)
+    location = await slack.authorize_app(authorize(slack), "allow", workspace=beta, user=ada)
     assert location.startswith(BACK + "?")
     assert answered(location)["state"] == "s/1 &"
     answer = await access(slack, code=answered(location)["code"], redirect_uri=BACK)
@@ -81,7 +81,7 @@ async def test_a_person_who_allows_it_gives_a_token(slack: Slack, beta: Workspac
 
 
 async def test_a_person_may_say_no(slack: Slack, beta: Workspace) -> None:
-    location = await slack.person_says(authorize(slack), "cancel", workspace=beta)
+    location = await slack.authorize_app(authorize(slack), "cancel", workspace=beta)
     assert answered(location) == {"error": "access_denied", "state": "s/1 &"}
 
 
@@ -101,7 +101,7 @@ async def test_a_wrong_wish_is_shown_to_the_person(
     slack: Slack, beta: Workspace, query: dict[str, str], words: str
 ) -> None:
     with pytest.raises(LookupError, match=words):
-        await slack.person_says(authorize(slack, **query), "allow", workspace=beta)
+        await slack.authorize_app(authorize(slack, **query), "allow", workspace=beta)
 
 
 async def test_a_redirect_url_is_https_even_where_it_is_registered_otherwise(
@@ -134,12 +134,12 @@ async def test_a_wrong_exchange_is_refused(slack: Slack, beta: Workspace) -> Non
     assert await error(grant_type="password") == "invalid_grant_type"
     assert (await access(slack, **good))["ok"] is True
     assert await error() == "code_already_used"
-    slack.code_life = 0
+    slack.code_lifetime = 0
     assert await error(code=await code(slack, beta)) == "invalid_code"
 
 
 async def test_a_code_without_redirect_uri_wants_none(slack: Slack, beta: Workspace) -> None:
-    location = await slack.person_says(authorize(slack, redirect_uri=""), "allow", workspace=beta)
+    location = await slack.authorize_app(authorize(slack, redirect_uri=""), "allow", workspace=beta)
     assert location.startswith("https://relay.test/slack?")
     given = answered(location)["code"]
     assert (await access(slack, code=given, redirect_uri=BACK))["error"] == "bad_redirect_uri"
@@ -186,7 +186,7 @@ async def test_rotated_tokens_expire_and_are_renewed_once(slack: Slack, beta: Wo
     slack.tokens[first["access_token"]].expires = 1
     assert await error_of(slack, first["access_token"]) == "token_expired"
     assert await error_of(slack, second["access_token"]) == ""
-    slack.token_life = 60
+    slack.token_lifetime = 60
     third = await access(slack, grant_type="refresh_token", refresh_token=second["refresh_token"])
     assert (third["expires_in"], third["scope"]) == (60, "chat:write,commands")
 
@@ -222,7 +222,7 @@ def test_a_sandbox_tells_the_relay_what_slack_gave_it(tmp_path: Path) -> None:
         "GITPLOY_SLACK_BASE_URL",
         "GITPLOY_SLACK_BOT_TOKEN",
     }
-    sandbox = Sandbox(answers=True, oauth=True)
+    sandbox = Sandbox(interactive=True, oauth=True)
     sandbox.slack.socket_mode = True
     given = sandbox.environ(tmp_path, tmp_path, 8080)
     app = sandbox.slack.app

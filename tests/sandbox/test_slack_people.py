@@ -48,11 +48,11 @@ async def test_an_address_is_shown_with_its_scope_only(slack: Slack, bot: AsyncW
 async def test_an_ephemeral_message_is_for_one_person(slack: Slack, bot: AsyncWebClient) -> None:
     ada, channel = slack.add_user("ada"), slack.channel("deploys")
     answer = await bot.chat_postEphemeral(channel=channel.id, user=ada.id, text="psst")
-    [whisper] = channel.ephemerals
-    assert (whisper.user, whisper.text, whisper.ts) == (ada.id, "psst", answer["message_ts"])
-    assert slack.whispers == [whisper]
+    [ephemeral] = channel.ephemeral_messages
+    assert (ephemeral.user, ephemeral.text, ephemeral.ts) == (ada.id, "psst", answer["message_ts"])
+    assert slack.ephemeral_messages == [ephemeral]
     assert slack.messages("deploys") == []
-    missing = bot.chat_update(channel=channel.id, ts=whisper.ts, text="b")
+    missing = bot.chat_update(channel=channel.id, ts=ephemeral.ts, text="b")
     assert await error_of(missing) == "message_not_found"
     stranger = bot.chat_postEphemeral(channel=channel.id, user="U404", text="psst")
     assert await error_of(stranger) == "user_not_in_channel"
@@ -76,30 +76,30 @@ async def test_the_workspaces_keep_apart(slack: Slack) -> None:
     beta = slack.add_workspace("Beta")
     beta.add_channel("deploys")
     foreign = slack.channel("deploys").id
-    token = beta.give("xoxb-beta", ["chat:write", "channels:history"])
+    token = beta.add_token("xoxb-beta", ["chat:write", "channels:history"])
     bot = AsyncWebClient(token.value, base_url=slack.api_url, retry_handlers=[])
     posted = await bot.chat_postMessage(channel="deploys", text="a")
     assert [m.user for m in beta.messages("deploys")] == [beta.bot.user]
     assert await error_of(bot.chat_postMessage(channel=foreign, text="a")) == "channel_not_found"
-    slack.trouble = "account_inactive"
+    slack.auth_error = "account_inactive"
     assert (await bot.chat_update(channel=posted["channel"], ts=posted["ts"], text="b"))["ok"]
 
 
 async def test_a_burst_is_taken_and_what_follows_is_not(slack: Slack, bot: AsyncWebClient) -> None:
-    slack.pace, slack.burst = 30, 3
+    slack.post_interval, slack.burst = 30, 3
     for number in range(3):
         await bot.chat_postMessage(channel="deploys", text=str(number))
-    assert slack.too_fast == 0
+    assert slack.rate_limited_calls == 0
     assert await error_of(bot.chat_postMessage(channel="deploys", text="3")) == "ratelimited"
-    assert slack.too_fast == 1
+    assert slack.rate_limited_calls == 1
     slack.add_channel("oncall")
-    await bot.chat_postMessage(channel="oncall", text="has a pace of its own")
+    await bot.chat_postMessage(channel="oncall", text="has a post_interval of its own")
 
 
 async def test_updates_have_a_pace_for_the_whole_workspace(
     slack: Slack, bot: AsyncWebClient
 ) -> None:
-    slack.update_pace, slack.method_paces = 60, {"auth.test": 60}
+    slack.update_interval, slack.method_intervals = 60, {"auth.test": 60}
     first = await bot.chat_postMessage(channel="deploys", text="a")
     there = {"channel": first["channel"], "ts": first["ts"]}
     await bot.chat_update(**there, text="b")
@@ -108,4 +108,4 @@ async def test_updates_have_a_pace_for_the_whole_workspace(
     assert caught.value.response.headers["Retry-After"] == "60"
     await bot.auth_test()
     assert await error_of(bot.auth_test()) == "ratelimited"
-    assert slack.too_fast == 2
+    assert slack.rate_limited_calls == 2

@@ -81,7 +81,7 @@ async def test_all_answers_come_through_the_connection(
     heard.says = {"text": "started"}
     answer = await slack.command("/deploy", "acme/site", ada)
     assert (answer.status, answer.document) == (200, {"text": "started"})
-    assert [w.text for w in slack.whispers] == ["started"]
+    assert [w.text for w in slack.ephemeral_messages] == ["started"]
     event = await slack.event({"type": "app_uninstalled"})
     assert (event.status, event.body) == (200, "")
     command, told = heard.got
@@ -106,12 +106,12 @@ async def test_what_is_not_acknowledged_comes_again_elsewhere(
     slack: Slack, client: Client, connect: Connect, heard: Listener, ada: User
 ) -> None:
     await connect()
-    slack.patience, heard.silent = 0.1, 1
+    slack.response_timeout, heard.silent = 0.1, 1
     answer = await slack.event({"type": "app_uninstalled"})
     assert (answer.status, answer.attempts) == (200, 2)
     assert [request.retry_attempt for request in heard.got] == [0, 1]
     assert len({request.envelope_id for request in heard.got}) == 1
-    assert [len(link.told) for link in slack.sockets.links] == [1, 1]
+    assert [len(connection.sent) for connection in slack.sockets.connections] == [1, 1]
     heard.silent = 2
     assert (await slack.command("/deploy", "", ada)).error == "operation_timeout"
 
@@ -119,11 +119,11 @@ async def test_what_is_not_acknowledged_comes_again_elsewhere(
 async def test_the_client_comes_back_after_a_refresh_and_a_break(
     slack: Slack, client: Client, heard: Listener
 ) -> None:
-    [first] = slack.sockets.links
+    [first] = slack.sockets.connections
     await slack.sockets.disconnect("refresh_requested")
     await slack.sockets.connected()
     assert (await slack.event({"type": "a"})).status == 200
-    assert first.told == []
+    assert first.sent == []
     await slack.sockets.drop()
     assert (await slack.event({"type": "b"})).status == 200
     assert [request.payload["event"]["type"] for request in heard.got] == ["a", "b"]
@@ -162,7 +162,7 @@ async def test_a_ticket_is_good_once(slack: Slack) -> None:
 
 
 async def test_without_a_connection_nothing_is_delivered(slack: Slack, ada: User) -> None:
-    slack.socket_mode, slack.patience = True, 0.02
+    slack.socket_mode, slack.response_timeout = True, 0.02
     answer = await slack.command("/deploy", "", ada)
     assert (answer.status, answer.error) == (None, "operation_timeout")
     await asyncio.wait_for(slack.workspace.uninstall(), 1)

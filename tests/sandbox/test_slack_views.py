@@ -9,8 +9,8 @@ from slack_sdk.models.blocks import InputBlock, Option, PlainTextInputElement, S
 from slack_sdk.models.views import View as SdkView
 from slack_sdk.web.async_client import AsyncWebClient
 
-from sandbox.demo.screen import render_view
 from sandbox.slack.model import User
+from sandbox.slack.screen import render_view
 from sandbox.slack.server import Slack
 from tests.sandbox.slack_receiver import Receiver
 
@@ -124,7 +124,7 @@ async def test_the_answer_shows_errors_or_another_form(
     assert render_view(view.document).startswith("Sure?")
     app.says = {"response_action": "clear"}
     await slack.submit(view, {"env": "staging"}, ada)
-    with pytest.raises(ValueError, match="no form is open"):
+    with pytest.raises(ValueError, match="no view is open"):
         slack.views.newest(ada.id)
 
 
@@ -143,7 +143,7 @@ async def test_a_trigger_is_good_once_and_for_a_moment(
     await slack.command("/deploy", "", foreign.add_user("zoe"))
     assert await error(app.got[-1]["trigger_id"]) == "invalid_trigger_id"
     await slack.command("/deploy", "", ada)
-    slack.trigger_life = 0
+    slack.trigger_lifetime = 0
     assert await error(app.got[-1]["trigger_id"]) == "expired_trigger_id"
 
 

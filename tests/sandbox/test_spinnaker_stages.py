@@ -14,7 +14,7 @@ from sandbox.server import Server
 from sandbox.spinnaker.expressions import render, with_defaults
 from sandbox.spinnaker.model import Execution, Json
 from sandbox.spinnaker.server import Spinnaker
-from sandbox.spinnaker.webhooks import load
+from sandbox.spinnaker.webhook_stages import load
 
 
 class Receiver(Server):
@@ -70,7 +70,7 @@ async def ran(spinnaker: Spinnaker, trigger: Json | None = None, *stages: Json) 
 async def told(folder: Path, receiver: Receiver, **entry: Any) -> Execution:
     """A pipeline with a webhook stage, at its end."""
     async with Spinnaker(orca_local=orca_local(folder, a_webhook(**entry))) as spinnaker:
-        spinnaker.orca.webhook_again_after = 0.01
+        spinnaker.orca.webhook_retry_delay = 0.01
         trigger = {"payload": {"url": f"{receiver.url}/told", "id": 12}}
         stage = {"type": "tell", "name": "Tell", "parameterValues": {"state": "success"}}
         return await ran(spinnaker, trigger, stage)

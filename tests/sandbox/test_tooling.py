@@ -12,8 +12,7 @@ from aiohttp import web
 
 from sandbox.faults import Fault
 from sandbox.server import Server
-from sandbox.tooling.model import Mode
-from sandbox.tooling.server import Tooling
+from sandbox.tooling import Mode, Tooling
 from tests.handlers.runs import eventually
 
 SECRET = "It's a Secret to Everybody"
@@ -88,7 +87,7 @@ async def test_a_repeated_key_starts_nothing_and_is_answered_as_before(
     first = await caller.deploy()
     assert first == (202, {"accepted": True}, "")
     assert await caller.deploy() == first
-    assert (len(tooling.jobs), tooling.job(7).asked) == (1, 2)
+    assert (len(tooling.jobs), tooling.job(7).requests) == (1, 2)
     await caller.deploy(Idempotency_Key="8")
     assert list(tooling.jobs) == ["7", "8"]
 
@@ -128,7 +127,7 @@ async def test_a_token_is_wanted_where_one_is_set(tooling: Tooling, caller: Call
 
 
 async def test_the_answer_can_be_the_end(tooling: Tooling, caller: Caller) -> None:
-    tooling.mode, tooling.ends = Mode.ANSWERS, "failure"
+    tooling.mode, tooling.ends = Mode.SYNCHRONOUS, "failure"
     status, document, _ = await caller.deploy()
     assert (status, document["state"]) == (200, "failure")
 
@@ -139,7 +138,7 @@ async def test_a_job_can_be_asked_for(tooling: Tooling, caller: Caller) -> None:
     assert (status, location) == (202, "/jobs/1")
     status, document, _ = await caller.call("GET", location)
     assert (status, document["state"]) == (202, "queued")
-    await tooling.move(7, "success", "done")
+    await tooling.set_state(7, "success", "done")
     status, document, _ = await caller.call("GET", location)
     assert (status, document["state"], document["description"]) == (200, "success", "done")
     assert (await caller.call("GET", "/jobs/2"))[0] == 404
@@ -174,4 +173,4 @@ async def test_it_can_be_told_to_fail(tooling: Tooling, caller: Caller) -> None:
     tooling.faults.add("POST /deploy", Fault.drop_after())
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await caller.deploy()
-    assert tooling.job(7).asked == 1
+    assert tooling.job(7).requests == 1

@@ -63,7 +63,7 @@ async def test_a_restart_as_a_deployment_is_a_new_pipeline(repo: Repo, ask: Ask)
 
 async def test_variables_reach_the_steps_and_no_document(repo: Repo, ask: Ask) -> None:
     _, made = await ask("POST", "1/pipelines/1", **DEPLOY, REGION="eu", fork="true")
-    assert repo.pipelines[1].given == {"REGION": "eu"}
+    assert repo.pipelines[1].variables == {"REGION": "eu"}
     assert "eu" not in str(made)
 
 

@@ -63,7 +63,7 @@ async def test_a_success_is_heard_of_in_each_place_in_its_own_way(
         [shown] = there.discord.posted("deploys")
         assert "succeeded" in shown.text
         assert there.discord.posted("oncall") == []
-        assert len(there.world.told()) == 1
+        assert len(there.world.messages()) == 1
         assert there.types()[-1] == "success"
         entries = [
             entry["state"]
@@ -90,7 +90,7 @@ async def test_filters_are_those_of_any_destination(store_url: str, tmp_path: Pa
         await there.world.deployed("quiet")
         assert there.discord.posted("deploys") == []
         assert there.types() == []
-        assert len(there.world.told()) == 1
+        assert len(there.world.messages()) == 1
 
 
 async def test_an_endpoint_hears_of_a_change_again_under_the_same_id_where_its_answer_got_lost(
@@ -109,7 +109,7 @@ async def test_a_place_that_limits_is_asked_later_and_others_do_not_wait(
     async with everywhere(store_url, tmp_path) as there:
         there.discord.faults.add(POST, there.discord.rate_limit(1.0))
         await there.world.deploy()
-        await until(lambda: there.world.told() or None, within=5)
+        await until(lambda: there.world.messages() or None, within=5)
         await until(lambda: there.discord.posted("deploys") or None, within=10)
         await there.world.idle()
         assert len(there.discord.posted("deploys")) == 1

@@ -1,4 +1,4 @@
-"""What becomes of deployments whose tool refuses, is away, limits, or reports by itself."""
+"""Deployments whose tool rejects, is unreachable, limits, gives no clear answer, or reports."""
 
 import asyncio
 from dataclasses import replace
@@ -12,14 +12,14 @@ from sandbox.demo.tools import SECRETS, Tools
 from sandbox.faults import Fault
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY
-from tests.scenarios.tools_world import ENVIRONMENTS, at_work
+from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
 from tests.world import QUICK, World, until
 from webhook.security.report_tokens import ReportTokens
 
 # Those that have a server of their own.
 REMOTE = [name for name in ENVIRONMENTS if name != "github-actions"]
 UNDER_WAY = "select 1 from deployments where run is not null"
-HTML = Fault(answer=200, headers={"Content-Type": "text/html"}, body="<h1>Sign in</h1>")
+HTML = Fault(status_code=200, headers={"Content-Type": "text/html"}, body="<h1>Sign in</h1>")
 
 
 async def deploy_all(world: World, tools: Tools) -> dict[str, Deployment]:
@@ -28,7 +28,7 @@ async def deploy_all(world: World, tools: Tools) -> dict[str, Deployment]:
 
 
 async def ends(world: World, asked: dict[str, Deployment]) -> dict[str, tuple[str, str]]:
-    """Handler -> the final state on GitHub and its words."""
+    """Handler -> the final state on GitHub and its description."""
     found = {}
     for name, deployment in asked.items():
         status = await world.github.wait_for(
@@ -39,15 +39,15 @@ async def ends(world: World, asked: dict[str, Deployment]) -> dict[str, tuple[st
 
 
 def waits(world: World, deployment: Deployment) -> bool | None:
-    """Whether GitHub was told so."""
-    told = [status.description for status in world.github.statuses(deployment.id)]
-    return any(w.startswith("Waiting: ") and "cannot be reached" in w for w in told) or None
+    """Whether its status on GitHub says so."""
+    descriptions = [status.description for status in world.github.statuses(deployment.id)]
+    return any(d.startswith("Waiting: ") and "cannot be reached" in d for d in descriptions) or None
 
 
 async def time_is_up(world: World) -> None:
-    """For all deployments. Their next look may have been far away: a tool that reports is left
-    alone for a while."""
-    # In a thread: a worker that has locked a row goes on in this one.
+    """For all deployments. Their next step may be far away: a tool that reports is not polled for
+    a while."""
+    # In a thread: the worker that may hold the row needs this one.
     due = "update deployments set deadline = now() returning 1"
     await asyncio.to_thread(world.rows, due)
     now = "update procrastinate_jobs set scheduled_at = now() where scheduled_at > %s returning 1"
@@ -59,24 +59,24 @@ async def time_is_up(world: World) -> None:
     await until(over)
 
 
-async def test_a_refused_credential_is_an_error_that_says_what_to_check(
+async def test_a_rejected_credential_is_an_error_that_says_what_to_check(
     store_url: str, tmp_path: Path
 ) -> None:
     wrong = dict.fromkeys(SECRETS, "no-good-credential")
-    async with at_work(store_url, tmp_path, secrets=wrong) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, secrets=wrong) as (world, tools):
         found = await ends(world, await deploy_all(world, tools))
-        for name, (state, words) in found.items():
+        for name, (state, description) in found.items():
             assert state == "error", name
-            assert "401" in words, name
-            assert "deploy.yml" in words or "signature" in words, (name, words)
+            assert "401" in description, name
+            assert "deploy.yml" in description or "signature" in description, (name, description)
             assert tools.started(name) == 0
 
 
-async def test_what_passes_is_waited_for_and_nothing_starts_twice(
+async def test_temporary_errors_are_waited_out_and_nothing_starts_twice(
     store_url: str, tmp_path: Path
 ) -> None:
-    """Answers that come and go at any tool: each is asked again, until it says something useful."""
-    async with at_work(store_url, tmp_path) as (world, tools):
+    """At every tool; each is asked again until its response can be used."""
+    async with relay_with_tools(store_url, tmp_path) as (world, tools):
         for name in REMOTE:
             for fault in (Fault.status(500), Fault.rate_limited(1), HTML, Fault.drop_before()):
                 tools.servers[name].faults.add("GET *", fault)
@@ -88,11 +88,11 @@ async def test_what_passes_is_waited_for_and_nothing_starts_twice(
         assert {name: tools.started(name) for name in REMOTE} == dict.fromkeys(REMOTE, 1)
 
 
-async def test_a_tool_that_cannot_be_reached_is_told_and_given_up_at_the_time_out(
+async def test_a_tool_that_cannot_be_reached_is_announced_and_given_up_at_the_time_out(
     store_url: str, tmp_path: Path
 ) -> None:
     timing = replace(QUICK, outage_announced_after=timedelta(seconds=1))
-    async with at_work(store_url, tmp_path, timing=timing) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, timing=timing) as (world, tools):
         tools.build("v1")
         for name in REMOTE:
             await tools.servers[name].stop()
@@ -100,22 +100,22 @@ async def test_a_tool_that_cannot_be_reached_is_told_and_given_up_at_the_time_ou
         for deployment in asked.values():
             await until(partial(waits, world, deployment))
         await time_is_up(world)
-        for name, (state, words) in (await ends(world, asked)).items():
+        for name, (state, description) in (await ends(world, asked)).items():
             assert state == "error", name
-            assert words.startswith("Gave up after 30m: "), words
-            assert "cannot be reached" in words, words
+            assert description.startswith("Gave up after 30m: "), description
+            assert "cannot be reached" in description, description
 
 
-async def test_a_tool_that_comes_back_goes_on_where_it_was(store_url: str, tmp_path: Path) -> None:
+async def test_a_run_goes_on_when_its_tool_is_back(store_url: str, tmp_path: Path) -> None:
     timing = replace(QUICK, outage_announced_after=timedelta(0))
-    async with at_work(store_url, tmp_path, takes=600, timing=timing) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=600, timing=timing) as (world, tools):
         tools.build("v1")
         deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
         await until(lambda: tools.started("drone") or None)
         await world.phase(deployment.id, "in_progress", "queued")
         await tools.drone.stop()
-        trouble = "select tool_trouble as words from deployments where tool_trouble <> ''"
-        await until(lambda: world.rows(trouble) or None)
+        errors = "select tool_error from deployments where tool_error <> ''"
+        await until(lambda: world.rows(errors) or None)
         url = world.github.statuses(deployment.id)[0].log_url
         async with aiohttp.ClientSession() as session, session.get(url) as page:
             html = await page.text()
@@ -125,17 +125,17 @@ async def test_a_tool_that_comes_back_goes_on_where_it_was(store_url: str, tmp_p
         [build] = tools.drone.builds(REPOSITORY, "promote")
         tools.drone.end(build, "success")
         await world.github.wait_for(deployment.id, "success", within=30)
-        assert world.rows(trouble) == []
+        assert world.rows(errors) == []
         assert tools.started("drone") == 1
 
 
 async def test_a_run_is_stopped_at_its_time_out(store_url: str, tmp_path: Path) -> None:
-    async with at_work(store_url, tmp_path, takes=600) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=600) as (world, tools):
         asked = await deploy_all(world, tools)
         await until(lambda: len(world.rows(UNDER_WAY)) == len(asked) or None)
         await time_is_up(world)
-        for name, (state, words) in (await ends(world, asked)).items():
-            assert (state, words.partition(";")[0].partition(" (")[0]) == (
+        for name, (state, description) in (await ends(world, asked)).items():
+            assert (state, description.partition(";")[0].partition(" (")[0]) == (
                 "error",
                 "timed out after 30m",
             ), name
@@ -146,8 +146,8 @@ async def test_a_run_is_stopped_at_its_time_out(store_url: str, tmp_path: Path) 
         assert "; its run may go on: " in endpoint
 
 
-async def test_a_run_that_reports_is_not_asked_meanwhile(store_url: str, tmp_path: Path) -> None:
-    async with at_work(store_url, tmp_path, takes=600) as (world, tools):
+async def test_a_run_that_reports_is_not_polled(store_url: str, tmp_path: Path) -> None:
+    async with relay_with_tools(store_url, tmp_path, takes=600) as (world, tools):
         tools.build("v1")
         deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
         asked = await until(lambda: len(tools.drone.called("GET", "builds/2")) or None)
@@ -158,41 +158,81 @@ async def test_a_run_that_reports_is_not_asked_meanwhile(store_url: str, tmp_pat
         )
         headers = {"Authorization": f"Bearer {report.token}"}
 
-        async def say(state: str, words: str) -> None:
-            body = {"state": state, "description": words}
+        async def report_state(state: str, description: str) -> None:
+            body = {"state": state, "description": description}
             async with (
                 aiohttp.ClientSession(headers=headers) as session,
-                session.post(report.url, json=body) as answer,
+                session.post(report.url, json=body) as response,
             ):
-                assert answer.status == 201, await answer.text()
-            await until(lambda: words in told() or None)
+                assert response.status == 201, await response.text()
+            await until(lambda: description in descriptions() or None)
 
-        def told() -> list[str]:
+        def descriptions() -> list[str]:
             return [status.description for status in world.github.statuses(deployment.id)]
 
-        await say("in_progress", "step 1 of 2")
+        await report_state("in_progress", "step 1 of 2")
         asked = len(tools.drone.called("GET", "builds/2"))
-        await say("in_progress", "step 2 of 2")
-        await asyncio.sleep(1)  # more than the time between two looks at a build so young
+        await report_state("in_progress", "step 2 of 2")
+        await asyncio.sleep(1)  # more than the time between two polls of so young a build
         assert len(tools.drone.called("GET", "builds/2")) == asked
-        await say("success", "all done")
+        await report_state("success", "all done")
         await world.phase(deployment.id, "success")
         assert len(tools.drone.called("GET", "builds/2")) == asked
-        assert told()[-3:] == ["step 1 of 2", "step 2 of 2", "all done"]
+        assert descriptions()[-3:] == ["step 1 of 2", "step 2 of 2", "all done"]
 
 
-async def test_a_word_that_cannot_be_stored_is_shown_without_what_is_odd_in_it(
+async def test_an_unknown_state_is_shown_without_characters_that_cannot_be_stored(
     store_url: str, tmp_path: Path
 ) -> None:
-    async with at_work(store_url, tmp_path, takes=600) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=600) as (world, tools):
         tools.build("v1")
         deployment = await world.deploy(ENVIRONMENTS["woodpecker"], ref="v1")
         await until(lambda: tools.started("woodpecker") or None)
         tools.woodpecker.takes = None
         tools.woodpecker_repo.deployments[0].status = "odd\0word"
 
-        def told() -> bool | None:
+        def shown() -> bool | None:
             descriptions = [s.description for s in world.github.statuses(deployment.id)]
-            return any("'odd word'" in words for words in descriptions) or None
+            return any("'odd word'" in text for text in descriptions) or None
 
-        await until(told, within=20)
+        await until(shown, within=20)
+
+
+async def test_a_rejection_while_a_start_is_in_doubt_ends_nothing(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with relay_with_tools(store_url, tmp_path) as (world, tools):
+        tools.build("v1")
+        tools.woodpecker.faults.add("POST /repos/*/pipelines/*", Fault.drop_after())
+        deployment = await world.deploy(ENVIRONMENTS["woodpecker"], ref="v1")
+        await until(lambda: tools.started("woodpecker") or None)
+        tools.woodpecker.faults.add("GET *", Fault.status(401), times=2)
+        status = await world.github.wait_for(
+            deployment.id, "success", "failure", "error", within=30
+        )
+        assert (status.state, tools.started("woodpecker")) == ("success", 1), status.description
+        assert len(tools.woodpecker.faults.fired) == 3
+
+
+async def test_drones_build_of_the_commit_is_waited_for_and_promoted_once(
+    store_url: str, tmp_path: Path
+) -> None:
+    """Although the response to the promotion is lost."""
+    async with relay_with_tools(store_url, tmp_path) as (world, tools):
+        sha = world.github.world.repository(REPOSITORY).sha("v1")
+        built = tools.drone.add_build(REPOSITORY, sha, status="running")
+        tools.drone.faults.add("POST /repos/*/promote", Fault.drop_after())
+        deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
+
+        def written() -> list[tuple[str, str]]:
+            statuses = world.github.statuses(deployment.id)
+            return [(status.state, status.description) for status in statuses]
+
+        waiting = ("queued", f"Waiting for Drone's build #{built.number} of {sha[:7]}")
+        await until(lambda: waiting in written() or None)
+        assert tools.started("drone") == 0
+        tools.drone.end(built)
+        await world.github.wait_for(deployment.id, "success", within=30)
+        assert tools.started("drone") == 1
+        assert written().count(waiting) == 1
+        assert world.rows("select 1 from deployments where tool_error <> ''") == []

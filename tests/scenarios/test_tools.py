@@ -1,4 +1,4 @@
-"""Every tool behind one relay: each environment its own, all at once, and what kills leave."""
+"""Every tool behind one relay: all at once, and after a kill."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ import psycopg
 from handlers import HANDLERS
 from sandbox.demo.tools import SECRETS, Tools
 from sandbox.faults import Fault
-from tests.scenarios.tools_world import DISPATCHED, ENVIRONMENTS, at_work
+from tests.scenarios.all_tools import DISPATCHED, ENVIRONMENTS, relay_with_tools
 from tests.world import World, until
 from webhook.timing import DEFAULT_TIMING
 
@@ -30,19 +30,19 @@ STARTS = {
 STARTED = ENVIRONMENTS | {"github-actions": DISPATCHED}
 # It has acted before anybody hears of it, but Drone acts late: longer after the call than another
 # worker takes to go on with a dead one's work.
-ACTS_AT_ONCE, ACTS_LATE = Fault.hang_after(60), Fault(wait=6, acts=True)
+ACTS_AT_ONCE, ACTS_LATE = Fault.hang_after(60), Fault(delay=6, acts=True)
 
 
-def test_every_handler_has_its_part_here() -> None:
+def test_every_handler_is_covered_here() -> None:
     assert {*ENVIRONMENTS, "command"} == set(HANDLERS)
 
 
 async def test_each_environment_has_its_own_tool_and_all_work_at_once(
     store_url: str, tmp_path: Path
 ) -> None:
-    async with at_work(store_url, tmp_path, workers=2) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, workers=2) as (world, tools):
         # Or the workflow writes that it runs before the relay has written that it is queued.
-        tools.actions.runs.pace = 2
+        tools.actions.runs.delay = 2
         asked = []
         for ref in ("v1", "v2"):
             tools.build(ref)
@@ -58,10 +58,10 @@ async def test_each_environment_has_its_own_tool_and_all_work_at_once(
             states = [state for state in world.github.states(deployment.id) if state != "inactive"]
             assert states[-1] == "success", deployment.environment
             if deployment.environment == "staging":
-                continue  # its workflow writes statuses as well, and what ours cover is said again
-            # While it goes on it may have more than one thing to say.
-            in_turn = [state for state, _ in groupby(states)]
-            assert in_turn == ["queued", "in_progress", "success"], deployment.environment
+                continue  # its workflow writes statuses too; one that ours hide is written again
+            # While it runs it may have several descriptions.
+            in_order = [state for state, _ in groupby(states)]
+            assert in_order == ["queued", "in_progress", "success"], deployment.environment
             assert states.count("success") == 1
         assert {name: tools.started(name) for name in ENVIRONMENTS} == {
             "drone": 2,
@@ -70,26 +70,26 @@ async def test_each_environment_has_its_own_tool_and_all_work_at_once(
             "spinnaker": 2,
             "woodpecker": 2,
         }
-        assert len(world.told()) == len(asked)
-        shown = str(world.told())
+        assert len(world.messages()) == len(asked)
+        shown = str(world.messages())
         assert not any(secret in shown for secret in SECRETS.values())
 
 
 def asked_for(tools: Tools, name: str) -> int:
-    """How many starts have reached the tool, which may act on them later."""
+    """How many starts have reached the tool, which may execute them later."""
     match name:
         case "drone":
             return len(tools.drone.called("POST", "/promote"))
         case "github-actions":
             return sum(
-                run.event == "workflow_dispatch" for run in tools.actions.runs.every.values()
+                run.event == "workflow_dispatch" for run in tools.actions.runs.by_id.values()
             )
     return tools.started(name)
 
 
 @contextlib.asynccontextmanager
 async def a_worker(world: World, store_url: str, config: Path) -> AsyncIterator[Process]:
-    """A process of its own, which can be killed."""
+    """In a process of its own, which can be killed."""
     settings = world.setup.settings
     environ = world.sandbox.environ(settings.data_dir, config, settings.port)
     worker = await asyncio.create_subprocess_exec(
@@ -107,11 +107,11 @@ async def a_worker(world: World, store_url: str, config: Path) -> AsyncIterator[
         await worker.wait()
 
 
-async def test_a_kill_between_the_tools_answer_and_our_record_starts_nothing_twice(
+async def test_a_kill_between_the_tools_response_and_our_record_starts_nothing_twice(
     store_url: str, tmp_path: Path
 ) -> None:
     config = tmp_path / "deploy.yml"
-    async with at_work(store_url, tmp_path, workers=0) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, workers=0) as (world, tools):
         world.github.webhook_url = f"{world.url}/webhook"
         tools.build("v1")
         for name, call in STARTS.items():
@@ -126,8 +126,8 @@ async def test_a_kill_between_the_tools_answer_and_our_record_starts_nothing_twi
             )
             worker.kill()
         assert world.rows("select 1 from deployments where run is not null") == []
-        looks = len(tools.drone.called("GET", "/builds"))
-        with psycopg.connect(store_url) as connection:  # as if it had been silent for so long
+        lookups = len(tools.drone.called("GET", "/builds"))
+        with psycopg.connect(store_url) as connection:  # as if its last heartbeat were so old
             stalled = DEFAULT_TIMING.worker_stalled_after.total_seconds()
             beat = "now() - %s * interval '1 second'"
             connection.execute(
@@ -141,6 +141,8 @@ async def test_a_kill_between_the_tools_answer_and_our_record_starts_nothing_twi
             assert status.state == "success", (name, status.description)
         assert {name: asked_for(tools, name) for name in STARTS} == every
         [promoted] = tools.drone.called("POST", "/promote")
-        looked = tools.drone.called("GET", "/builds")
-        assert looked[looks].time < promoted.time + ACTS_LATE.wait, "too late to prove anything"
+        looked_up = tools.drone.called("GET", "/builds")
+        assert looked_up[lookups].time < promoted.time + ACTS_LATE.delay, (
+            "too late to prove anything"
+        )
         assert tools.started("drone") == 1

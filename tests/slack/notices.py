@@ -5,9 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sandbox.demo import screen
-from sandbox.slack import model
-from webhook.deployments.changelog import Commit, Ships
+from sandbox.slack import model, screen
+from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
 from webhook.slack.actions import ACTIONS
@@ -49,13 +48,13 @@ RUNNING = DeploymentNotice(
 )
 
 
-def ships(total: int, *titles: str, behind: int = 0) -> Ships:
+def a_changelog(total: int, *titles: str, behind: int = 0) -> Changelog:
     """Of these, and of so many more."""
     commits = (
         Commit(f"{number}bc1234{SHA[7:]}", title, "hubot", f"{GITHUB}/commit/{number}bc1234")
         for number, title in enumerate(titles, 1)
     )
-    return Ships(BEFORE, total, behind, tuple(commits))
+    return Changelog(BEFORE, total, behind, tuple(commits))
 
 
 def step(state: str, words: str = "", **changes: Any) -> NoticeEntry:

@@ -7,10 +7,10 @@ from time import monotonic
 import aiohttp
 import pytest
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
 from sandbox.slack.model import Channel, Message
+from sandbox.slack.screen import render
 from tests.world import DEPLOY_YML, World, live
 
 POST = "POST /chat.postMessage"
@@ -43,7 +43,7 @@ async def test_slack_hears_of_the_end_all_the_same(
         for deployment in asked:
             await world.github.wait_for(deployment.id, "success", within=20)
         await world.idle()
-        messages = world.told()
+        messages = world.messages()
         assert len(messages) == len(asked)
         assert all("succeeded" in render(message) for message in messages)
         assert len(world.slack.faults.fired) == 8
@@ -53,14 +53,14 @@ async def test_a_slack_that_posts_and_fails_is_not_posted_to_for_ever(world: Wor
     """The bot cannot search a channel that it knows by name only."""
     world.slack.faults.add(POST, Fault.status(503, acts=True), times=100)
     await world.deployed()
-    assert len(world.told()) == 2
+    assert len(world.messages()) == 2
 
 
 async def test_githubs_part_does_not_wait_for_slack(world: World) -> None:
     world.slack.faults.add("POST /*", Fault.hang(30), times=5)
     deployment = await world.deploy()
     await world.github.wait_for(deployment.id, "success", within=25)
-    assert world.told() == []
+    assert world.messages() == []
     await world.slack.stop()  # or the worker waits for it at its end
 
 
@@ -85,7 +85,7 @@ async def test_a_post_that_got_through_without_an_answer_is_found_again(
         world.slack.faults.add(POST, Fault.drop_after())
         world.slack.on_change.append(_much_is_said(world))
         await world.deployed()
-        [message] = [m for m in world.told() if m.user != "U0HUMAN"]
+        [message] = [m for m in world.messages() if m.user != "U0HUMAN"]
         assert "succeeded" in render(message)
 
 
@@ -95,7 +95,7 @@ def _much_is_said(world: World) -> Callable[[Channel, Message], None]:
     def talk(channel: Channel, message: Message) -> None:
         if message.user != "U0HUMAN" and len(channel.messages) == 1:
             for number in range(250):
-                world.slack.say(channel.id, f"Something else, {number}")
+                world.slack.add_message(channel.id, f"Something else, {number}")
 
     return talk
 
@@ -118,7 +118,7 @@ async def test_a_deleted_message_is_posted_anew(world: World, tmp_path: Path) ->
     gate.touch()
     await world.github.wait_for(deployment.id, "success", within=20)
     await world.idle()
-    [message] = world.told()
+    [message] = world.messages()
     assert "succeeded" in render(message)
 
 
@@ -142,17 +142,17 @@ async def test_a_channel_that_cannot_be_posted_to_is_named_on_the_page(
 
 @pytest.mark.parametrize("trouble", ["token_revoked", "account_inactive", "invalid_auth"])
 async def test_a_dead_token_does_not_stop_deployments(world: World, trouble: str) -> None:
-    world.slack.trouble = trouble
+    world.slack.auth_error = trouble
     deployment = await world.deployed()
     assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
     assert trouble in await page(world, deployment.id)
-    assert world.told() == []
+    assert world.messages() == []
 
 
 async def test_only_the_newest_state_is_sent_when_slack_was_slow(world: World) -> None:
     world.slack.faults.add(EDIT, Fault.rate_limited(3))
     await world.deployed()
-    [message] = world.told()
+    [message] = world.messages()
     assert message.edits == 1
     assert "succeeded" in render(message)
 
@@ -163,7 +163,7 @@ async def test_text_from_outside_cannot_mention_or_link(world: World) -> None:
     )
     await world.github.wait_for(deployment.id, "success", "error", "failure", within=20)
     await world.idle()
-    [message, *_] = world.told()
+    [message, *_] = world.messages()
     written = str(message.blocks) + message.text
     assert "<!channel>" not in written
     assert "|click>" not in written

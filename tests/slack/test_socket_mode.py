@@ -53,7 +53,7 @@ class Listening:
         workspace = self.slack.workspace
         blocks = [{"type": "actions", "elements": [BUTTON]}]
         said = Message(self.slack.clock.ts(), workspace.bot.user, "failed", blocks)
-        return workspace.put(workspace.channel("deploys"), said)
+        return workspace.publish(workspace.channel("deploys"), said)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ async def test_what_people_do_is_kept_and_then_acknowledged(there: Listening) ->
 async def test_what_could_not_be_kept_is_not_acknowledged_and_comes_again(
     there: Listening,
 ) -> None:
-    there.slack.patience = 0.3
+    there.slack.response_timeout = 0.3
     async with there.running():
         with connect(there.store_url) as connection, connection.transaction():
             connection.execute("lock table actions")

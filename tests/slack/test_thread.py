@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY, Sandbox
+from sandbox.slack.screen import render
 from tests.world import World, live, until
 
 DEPLOY_YML = """
@@ -48,7 +48,7 @@ async def test_a_thread_holds_each_step_and_the_channel_sees_what_matters(world:
     repository = world.github.repository(REPOSITORY)
     shas = [repository.push(f"Change {number}") for number in range(9)]
     await world.deployed(ref=shas[0])
-    [message] = world.told()
+    [message] = world.messages()
     [*_, reply] = world.replies()
     assert not any(reply.broadcast for reply in world.replies())
     said = "\n".join(render(reply) for reply in world.replies())
@@ -57,7 +57,7 @@ async def test_a_thread_holds_each_step_and_the_channel_sees_what_matters(world:
 
     repository.refs["broken"] = shas[8]
     await world.deployed(ref="broken")
-    message = world.told()[-1]
+    message = world.messages()[-1]
     shown = render(message)
     assert "Ships 8 commits" in shown
     assert "Change 8" in shown
@@ -72,7 +72,7 @@ async def test_a_thread_holds_each_step_and_the_channel_sees_what_matters(world:
     await world.deployed(ref=shas[7])
     green = [reply for reply in world.replies() if reply.broadcast][-1]
     assert "back to green" in render(green)
-    assert green.thread_ts == world.told()[-1].ts
+    assert green.thread_ts == world.messages()[-1].ts
 
 
 async def test_what_is_told_where_is_deploy_ymls_to_say(world: World) -> None:
@@ -81,7 +81,7 @@ async def test_what_is_told_where_is_deploy_ymls_to_say(world: World) -> None:
     assert not any(channel.messages for channel in world.slack.channels.values())
 
     await world.deployed("quiet", ref="broken")
-    [failed] = world.told("#quiet")
+    [failed] = world.messages("#quiet")
     [reply] = world.replies("#quiet")
     assert "failed" in render(failed)
     assert reply.broadcast
@@ -89,12 +89,12 @@ async def test_what_is_told_where_is_deploy_ymls_to_say(world: World) -> None:
     assert "queued" not in render(reply)
 
     deployment = await world.deployed("several", ref="broken")
-    [told] = world.told("#deploys")
+    [told] = world.messages("#deploys")
     assert told.edits == 0  # posted when it had failed, which is what that channel wants to hear
     [alarm] = world.replies("#deploys")
     assert "octocat" not in alarm.text
-    assert len(world.told("#quiet")) == 1
-    [other] = world.told("#oncall")
+    assert len(world.messages("#quiet")) == 1
+    [other] = world.messages("#oncall")
     assert "failed" in render(other)
     [*_, called] = world.replies("#oncall")
     assert "<!subteam^S0123ABCD>" in called.text
@@ -113,15 +113,17 @@ async def test_a_channel_in_trouble_does_not_hold_up_another(world: World) -> No
     world.slack.faults.add("POST /chat.postMessage", Fault.rate_limited(3))
     deployment = await world.deploy("several", ref="broken")
     # One of the two channels was limited; the other one knows at once.
-    told = await until(lambda: world.told("#deploys") or world.told("#oncall") or None, within=2.5)
+    told = await until(
+        lambda: world.messages("#deploys") or world.messages("#oncall") or None, within=2.5
+    )
     assert len(told) == 1
     await world.github.wait_for(deployment.id, "failure")
     await world.idle()
-    assert len(world.told("#deploys")) == len(world.told("#oncall")) == 1
+    assert len(world.messages("#deploys")) == len(world.messages("#oncall")) == 1
 
     world.slack.channel("#oncall").archived = True
     await world.deployed("several", ref="broken")
-    assert [len(world.told("#deploys")), len(world.told("#oncall"))] == [2, 1]
+    assert [len(world.messages("#deploys")), len(world.messages("#oncall"))] == [2, 1]
 
 
 async def test_who_asked_is_found_by_the_e_mail_that_both_know(
@@ -129,7 +131,7 @@ async def test_who_asked_is_found_by_the_e_mail_that_both_know(
 ) -> None:
     sandbox = Sandbox()
     users = sandbox.github.world.users
-    users[sandbox.person.token] = replace(sandbox.person, email="octocat@acme.example")
+    users[sandbox.user.token] = replace(sandbox.user, email="octocat@acme.example")
     octocat = sandbox.slack.add_user("cat", email="octocat@acme.example")
     sandbox.slack.scopes |= {"users:read", "users:read.email"}
     deploy_yml = DEPLOY_YML.replace("slack_users: {octocat: U0OCTO}", "")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import psycopg
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
-from tests.scenarios.tools_world import ENVIRONMENTS, at_work
+from sandbox.slack.screen import render
+from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
 from tests.slack.actions.test_cancel import cancel, words
 from tests.slack.install.installing import browser
 from tests.world import World, live, until
@@ -59,15 +59,15 @@ async def test_a_lost_answer_is_not_forgotten_over_other_trouble(
     async with live(store_url, tmp_path, text, sandbox=sandbox) as world:
         world.slack.faults.add(POST, Fault.drop_after())
         await world.deploy(workflow_run={})
-        await until(lambda: world.told() or None)
-        world.slack.trouble = "account_inactive"
+        await until(lambda: world.messages() or None)
+        world.slack.auth_error = "account_inactive"
         refused = "select 1 from outbox where starts_with(error, 'Slack says')"
         await until(lambda: world.rows(refused) or None)
-        world.slack.trouble = ""
+        world.slack.auth_error = ""
         await restarted(world, tmp_path, text)
         await hurry(world)
         await until(lambda: not world.rows(refused) or None)
-        assert len(world.told()) == 1
+        assert len(world.messages()) == 1
 
 
 async def test_after_a_day_of_refusals_nothing_is_tried_any_more(
@@ -75,7 +75,7 @@ async def test_after_a_day_of_refusals_nothing_is_tried_any_more(
 ) -> None:
     async with live(store_url, tmp_path, deploy_yml("#deploys")) as world:
         deployment = await world.deploy(workflow_run={})
-        await until(lambda: world.told() or None)
+        await until(lambda: world.messages() or None)
         await world.idle()
         world.slack.channel("#deploys").archived = True
         await world.github.create_status(deployment.id, "success")
@@ -88,7 +88,7 @@ async def test_after_a_day_of_refusals_nothing_is_tried_any_more(
 async def test_another_channel_hears_nothing_of_what_is_over(
     store_url: str, tmp_path: Path
 ) -> None:
-    sandbox = Sandbox(answers=True)
+    sandbox = Sandbox(interactive=True)
     sandbox.slack.add_channel("releases")
     text = deploy_yml("#releases", ', failures: "#oncall"')
     async with live(store_url, tmp_path, deploy_yml("#deploys"), sandbox=sandbox) as world:
@@ -96,15 +96,15 @@ async def test_another_channel_hears_nothing_of_what_is_over(
         await world.github.create_status(failed.id, "failure")
         await world.phase(failed.id, "failure")
         goes_on = await world.deploy("b", workflow_run={})
-        await until(lambda: True if len(world.told()) == 2 else None)
+        await until(lambda: True if len(world.messages()) == 2 else None)
         await world.idle()
         await restarted(world, tmp_path, text)
         await world.deploy("a", workflow_run={})
-        await until(lambda: world.told("#releases") or None)
+        await until(lambda: world.messages("#releases") or None)
         # What began elsewhere is kept up to date there.
         await world.github.create_status(goes_on.id, "success")
-        await until(lambda: True if "succeeded" in render(world.told()[1]) else None)
-        assert not any("failed" in message.text for message in world.told("#releases"))
+        await until(lambda: True if "succeeded" in render(world.messages()[1]) else None)
+        assert not any("failed" in message.text for message in world.messages("#releases"))
         assert world.slack.messages("#oncall") == []
 
 
@@ -113,7 +113,7 @@ async def test_a_reply_that_waits_does_not_hide_what_comes_after_it(
 ) -> None:
     async with live(store_url, tmp_path, deploy_yml("#deploys")) as world:
         deployment = await world.deploy(workflow_run={})
-        await until(lambda: world.told() or None)
+        await until(lambda: world.messages() or None)
         world.slack.faults.add(POST, Fault.rate_limited(2), times=100)
         await world.github.create_status(deployment.id, "in_progress")
         await until(lambda: world.rows("select 1 from rate_limits where epoch > 0") or None)
@@ -134,14 +134,14 @@ async def test_a_token_that_expired_early_is_refreshed(store_url: str, tmp_path:
         for token in world.slack.workspace.tokens:
             token.expires = time.time() - 1
         await world.deployed()
-        assert len(world.told()) == 2
-        assert world.rows("select 1 from slack_installations where trouble <> ''") == []
+        assert len(world.messages()) == 2
+        assert world.rows("select 1 from slack_installations where error <> ''") == []
 
 
 async def test_the_end_of_one_workspace_does_not_silence_the_other(
     store_url: str, tmp_path: Path
 ) -> None:
-    sandbox = Sandbox(oauth=True, answers=True)
+    sandbox = Sandbox(oauth=True, interactive=True)
     other = sandbox.slack.add_workspace("Other")
     other.add_channel("deploys")
     text = deploy_yml("#deploys")
@@ -156,7 +156,7 @@ async def test_the_end_of_one_workspace_does_not_silence_the_other(
 async def test_a_cancel_says_that_a_start_may_have_got_through(
     store_url: str, tmp_path: Path
 ) -> None:
-    async with at_work(store_url, tmp_path, takes=60, answers=True) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=60, answers=True) as (world, tools):
         tools.tooling.faults.add("POST *", Fault.drop_after(), times=3)
         deployment = await world.deploy(ENVIRONMENTS["endpoint"], ref="v1")
         await until(lambda: tools.started("endpoint") or None)

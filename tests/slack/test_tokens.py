@@ -109,10 +109,10 @@ async def test_a_refusal_ends_the_installation_in_words(
         with pytest.raises(Rejected, match=words) as refused:
             await workspace.token()
         assert "slack install-link" in str(refused.value)
-    assert workspace.row()["trouble"] == str(refused.value)
+    assert workspace.row()["error"] == str(refused.value)
     assert workspace.given() == 1
-    again = await installed(workspace)  # which ends the trouble
-    assert workspace.row()["trouble"] == ""
+    again = await installed(workspace)  # which clears the error
+    assert workspace.row()["error"] == ""
     assert await workspace.token() != again
 
 
@@ -124,8 +124,8 @@ async def test_a_slack_in_trouble_costs_nothing_while_the_old_token_is_good(
         (Fault.rate_limited(7), RetryAt),
         (Fault.status(503, "down"), UnknownOutcome),
         (Fault.drop_before(), UnknownOutcome),
-        (Fault(answer=200, body="x"), UnknownOutcome),
-        (Fault(answer=200, body={"ok": True}), UnknownOutcome),
+        (Fault(status_code=200, body="x"), UnknownOutcome),
+        (Fault(status_code=200, body={"ok": True}), UnknownOutcome),
         (Fault.slack("bad_client_secret"), Rejected),
         (Fault.slack("invalid_client_id"), Rejected),
         (Fault.slack("something_new"), Rejected),
@@ -146,7 +146,7 @@ async def test_a_slack_in_trouble_costs_nothing_while_the_old_token_is_good(
             assert raised.value.at > datetime.now(UTC) + timedelta(seconds=5)
         if "client" in str(fault.body):
             assert "GITPLOY_SLACK_CLIENT_" in str(raised.value)
-        assert workspace.row()["trouble"] == ""
+        assert workspace.row()["error"] == ""
     assert await workspace.token() == workspace.slack.workspace.tokens[-1].value
     assert workspace.given() == 2
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import aiohttp
 
-from sandbox.demo.screen import render
 from sandbox.sandbox import Sandbox
+from sandbox.slack.screen import render
 from tests.slack.install.installing import browser
 from tests.world import World, live, until
 from webhook.check import check
@@ -36,17 +36,17 @@ async def checked(world: World) -> str:
 async def test_a_workspace_is_told_what_it_missed_when_it_is_back(
     store_url: str, tmp_path: Path
 ) -> None:
-    sandbox = Sandbox(oauth=True, answers=True)
+    sandbox = Sandbox(oauth=True, interactive=True)
     async with live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox) as world:
         first = await world.deployed()
-        assert world.told() == []
+        assert world.messages() == []
         words = "installed in no workspace; run: python -m webhook slack install-link"
         assert words in await page(world, first.id)
         assert words in await checked(world)
 
         async with browser() as person:
             await person.install(world)
-            [message] = await until(lambda: world.told() or None)
+            [message] = await until(lambda: world.messages() or None)
             assert "succeeded" in render(message)
             assert "the bot is @relay in Acme (T" in await checked(world)
 
@@ -61,7 +61,7 @@ async def test_a_workspace_is_told_what_it_missed_when_it_is_back(
             assert gone in await checked(world)
 
             await person.install(world)
-            messages = await until(lambda: world.told() if len(world.told()) == 2 else None)
+            messages = await until(lambda: world.messages() if len(world.messages()) == 2 else None)
             await until(lambda: True if "succeeded" in render(messages[1]) else None)
             assert gone not in await checked(world)
             await world.idle()
@@ -90,7 +90,7 @@ async def test_with_several_workspaces_deploy_yml_says_which(
         await person.install(world)
         await person.install(world, other)
         deployment = await world.deployed()
-        assert world.told() == []
+        assert world.messages() == []
         [*_, message] = [m for m in other.messages("#deploys") if not m.is_reply]
         assert "succeeded" in render(message)
         words = "installed in several workspaces"

@@ -35,7 +35,7 @@ async def test_a_token_is_nowhere_in_the_store_nor_in_the_log_nor_told(
         assert secret not in str(told)
     assert "grt_" not in stored + log.getvalue() + str(told)
     assert "it says" in stored
-    assert "report kept" in log.getvalue()
+    assert "report stored" in log.getvalue()
     assert "with *** and ***" in str(told)
 
 

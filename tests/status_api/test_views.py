@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from sandbox.demo.screen import render
+from sandbox.slack.screen import render
 from tests.status_api.reporting import Tool, at_work, shared_world
 from tests.world import World, until
 
@@ -51,7 +51,7 @@ async def test_what_a_tool_reports_becomes_the_deployments_on_github_and_in_slac
     assert last.by_app
     tool.gate.touch()
     await tool.world.idle()
-    message = render(tool.world.told()[-1])
+    message = render(tool.world.messages()[-1])
     assert "acme/site to slow succeeded" in message
     assert tool.world.github.states(tool.id)[-1] == "success"
 
@@ -61,7 +61,7 @@ async def test_a_failure_is_told_in_the_tools_words(tool: Tool) -> None:
     await tool.told("failure", "the smoke test failed")
     tool.gate.touch()
     await tool.world.idle()
-    assert "the smoke test failed" in render(tool.world.told()[-1])
+    assert "the smoke test failed" in render(tool.world.messages()[-1])
 
 
 async def test_a_command_reports_with_what_its_variables_say(world: World) -> None:

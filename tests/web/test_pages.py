@@ -81,7 +81,7 @@ def test_it_says_what_who_where_and_how_it_stands(rows: Rows, browser: FlaskClie
     rows.deployment(description="the new form", task="deploy:eu", ref="feature/x y")
     rows.change(
         phase="in_progress",
-        words="3 of 8",
+        status_description="3 of 8",
         handler="drone",
         started_at=ASKED,
         deadline=ASKED + timedelta(minutes=30),

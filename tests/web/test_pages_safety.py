@@ -35,7 +35,7 @@ def with_evil_everywhere(rows: Rows) -> None:
     )
     rows.change(
         phase="in_progress",
-        words=EVIL,
+        status_description=EVIL,
         handler=EVIL,
         environment_url="javascript:alert(1)",
         run=Run(EVIL, State.IN_PROGRESS, "javascript:alert(1)"),

@@ -14,7 +14,7 @@ from webhook.web.stream import StreamTiming
 def rows(store_url: str) -> Rows:
     rows = Rows(store_url)
     rows.deployment()
-    rows.change(phase="in_progress", words="at it")
+    rows.change(phase="in_progress", status_description="at it")
     return rows
 
 
@@ -85,7 +85,7 @@ def test_a_change_of_the_deployment_changes_the_page(rows: Rows, base: str) -> N
     stream = Stream(base)
     stream.until(is_state)
     step_id = rows.step(state="success", description="<b>done</b>", outbox="sent")
-    rows.change(phase="success", words="done")
+    rows.change(phase="success", status_description="done")
     news = stream.until(lambda event: is_state(event) and event.data["tone"] == "good")[-1].data
     assert news["title"] == "Succeeded: acme/web to staging"
     assert "Succeeded" in news["parts"]["state"]

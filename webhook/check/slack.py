@@ -67,8 +67,8 @@ async def _installed(
     wanted: Sequence[Destination],
 ) -> list[Finding]:
     subject = f"Slack {one.team_name}"
-    if one.trouble:
-        return [Finding("fault", subject, one.trouble)]
+    if one.error:
+        return [Finding("fault", subject, one.error)]
     try:
         token = cipher.open(one.token)
     except DecryptionError as sealed:
@@ -118,7 +118,7 @@ def _unclear(
     settings: Settings, installed: Sequence[Installation], wanted: Sequence[Destination]
 ) -> Iterator[Finding]:
     """Channels of which nobody knows in which workspace they are."""
-    teams = {one.team for one in installed if not one.trouble}
+    teams = {one.team for one in installed if not one.error}
     for missing in sorted({one.workspace or "" for one in wanted} - teams - {""}):
         if not settings.slack.bot_token:
             words = f"deploy.yml names workspace {missing}, where the app is not installed"

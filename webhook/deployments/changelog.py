@@ -23,7 +23,7 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
-class Ships:
+class Changelog:
     """`since` is the commit before. `total` commits are new, the newest few of them in `commits`,
     newest first; `behind` of those before are taken back, in a rollback for example."""
 

@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from handlers import durations
-from webhook.deployments.changelog import MOST_COMMITS, Commit, Ships
+from webhook.deployments.changelog import MOST_COMMITS, Changelog, Commit
 from webhook.deployments.labels import Label, entry_label, phase_label
 from webhook.deployments.phases import Phase
 
@@ -81,7 +81,7 @@ class DeploymentNotice:
     tool: str
     environment_url: str
     # None where nobody knows.
-    changelog: Ships | None
+    changelog: Changelog | None
     # The commit of the environment's last success before this one, "" if there was none.
     previous_sha: str
     # The action that created it from another deployment, "" if none did, and that one's page.

@@ -22,7 +22,7 @@ async def advance(services: Services, deployment_id: int) -> datetime | None:
     """When to look again; None: it is over, or not ours to run."""
     await take_reports(services, deployment_id)
     row = await services.read(deployment_id)
-    if row is None or row.asked_at is None or row.watched or _is_over(row):
+    if row is None or row.requested_at is None or row.watched or _is_over(row):
         return None
     log_about(row)
     environment = route(services.config, row.repo, row.environment)

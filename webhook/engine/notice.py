@@ -8,7 +8,7 @@ import structlog
 
 from handlers import TITLES
 from webhook.deployments.actions import Snapshot, offered_buttons
-from webhook.deployments.changelog import Ships
+from webhook.deployments.changelog import Changelog
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
 from webhook.engine.services import Services, scope
@@ -38,7 +38,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         back = await deployments.success_of_another_commit(connection, row)
         snapshot = await _snapshot(connection, row, back)
     end = row.ended_at
-    start = row.started_at or row.asked_at
+    start = row.started_at or row.requested_at
     notice = DeploymentNotice(
         deployment_id=row.id,
         repo=row.repo,
@@ -51,7 +51,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         requested_by=_requested_by(row, creator),
         phase=row.phase,
         changed_at=row.phase_at,
-        description=row.words,
+        description=row.status_description,
         held=held,
         started=row.run is not None,
         recovered=before in (Phase.FAILURE, Phase.ERROR) and row.phase is Phase.SUCCESS,
@@ -66,7 +66,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         actions=(),
         rollback_to=f"{back.ref} @ {back.sha[:7]}" if back else "",
     )
-    if not services.actions_enabled or row.asked_at is None:
+    if not services.actions_enabled or row.requested_at is None:
         return notice
     buttons = offered_buttons(services.actions.values(), snapshot, notice)
     return replace(notice, actions=buttons)
@@ -104,7 +104,7 @@ async def _snapshot(connection: Async, row: DeploymentRow, back: DeploymentRow |
         phase=row.phase,
         ended=row.ended_at is not None,
         watched=row.watched,
-        cancel_requested=bool(row.cancel_asked_by),
+        cancel_requested=bool(row.cancel_requested_by),
         newest=await deployments.is_newest(connection, row),
         rollback_target=back is not None,
     )
@@ -112,12 +112,12 @@ async def _snapshot(connection: Async, row: DeploymentRow, back: DeploymentRow |
 
 async def _changelog(
     services: Services, row: DeploymentRow, last: DeploymentRow | None
-) -> Ships | None:
+) -> Changelog | None:
     """Asked of GitHub once; a message does not wait for it for long."""
     if last is None or last.sha == row.sha:
         return None
-    if row.ships and row.ships["since"] == last.sha:
-        return Ships.from_json(row.ships) if "total" in row.ships else None
+    if row.changelog and row.changelog["since"] == last.sha:
+        return Changelog.from_json(row.changelog) if "total" in row.changelog else None
     caches = services.caches
     if caches.comparing.locked() or row.repo in caches.unknown_changelogs:
         return None
@@ -135,5 +135,5 @@ async def _changelog(
     except Rejected as refused:
         log.info("GitHub does not say what ships", words=str(refused))
     async with services.pool.connection() as connection:
-        await deployments.keep_ships(connection, row.id, last.sha, found)
+        await deployments.save_changelog(connection, row.id, last.sha, found)
     return found

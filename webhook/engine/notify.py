@@ -9,6 +9,7 @@ be edited, what happened since is a message of its own.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from itertools import pairwise
 
 import structlog
@@ -263,7 +264,8 @@ class Notification:
         if entry.error != str(error):
             log.error("message rejected", destination=self.target.name, error=str(error))
         timing = self.services.timing
-        if self._now() - self.row.phase_at > timing.refused_given_up_after:
+        late = self._now() - self.row.phase_at > timing.refused_given_up_after
+        if late or error.status == HTTPStatus.GONE:
             return entry
         rest = max(timing.refused_retry_at_least, self._rest(timing.refused_retry_at_most))
         raise RetryAt(str(error), self._now() + rest)

@@ -101,10 +101,10 @@ class Outbox:
             await self._release(entry, write.state_after(error, in_doubt=True), error)
             raise
         if found is None and entry.lookups < len(policy.lookups):
-            await self._not_found(entry, policy)
+            await self._look_again(entry, policy)
         return found
 
-    async def _not_found(self, entry: Entry, policy: Policy) -> None:
+    async def _look_again(self, entry: Entry, policy: Policy) -> None:
         """`RetryAt` until it was looked for often enough: the other side may end late what it was
         asked for."""
         lookups = entry.lookups + 1

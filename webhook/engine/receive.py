@@ -21,7 +21,7 @@ from webhook.github.events import (
     StatusReported,
     WorkflowMoved,
 )
-from webhook.jobs.queue import NEWS
+from webhook.jobs.queue import PRIORITY_NEW
 from webhook.store import deliveries, deployments, outbox, timeline
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
@@ -54,10 +54,10 @@ async def _receive(services: Services, delivery_id: int) -> None:
         if delivery is None or delivery.outcome is not None:
             return
         structlog.contextvars.bind_contextvars(delivery=delivery.guid, github_event=delivery.event)
-        outcome, note, deployment_id = await _understand(services, connection, delivery)
-        await deliveries.finish(connection, delivery.id, outcome, note, deployment_id)
+        outcome, reason, deployment_id = await _understand(services, connection, delivery)
+        await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
     tell = log.debug if outcome == "ignored" else log.info
-    tell("delivery understood", outcome=outcome, note=note, deployment=deployment_id)
+    tell("delivery understood", outcome=outcome, reason=reason, deployment=deployment_id)
 
 
 async def _understand(
@@ -95,7 +95,7 @@ async def _asked(
         connection, event.deployment, event.repository, event.installation_id
     )
     _log_about(row)
-    if row.asked_at is not None:
+    if row.requested_at is not None:
         return "ignored", "this deployment was asked for before", row.id
     environment = route(services.config, row.repo, row.environment)
     if environment is None and (event.watched or services.config.unrouted == "ignore"):
@@ -104,7 +104,7 @@ async def _asked(
     row = await deployments.change(
         connection,
         row,
-        asked_at=services.clock(),
+        requested_at=services.clock(),
         delivery=guid,
         watched=event.watched,
         production=row.production if production is None else production,
@@ -209,5 +209,5 @@ async def _installation(
     if event.action not in ("suspend", "deleted"):
         waiting = await outbox.deployments_with_pending(connection, event.installation_id)
         for deployment_id in waiting:
-            await services.queue.send_statuses(connection, deployment_id, priority=NEWS)
+            await services.queue.send_statuses(connection, deployment_id, priority=PRIORITY_NEW)
     return "done", f"installation {event.installation_id}: {event.action}", None

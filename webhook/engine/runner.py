@@ -16,7 +16,6 @@ from webhook.config.load import Environment
 from webhook.engine import transitions
 from webhook.engine.services import Services, scope
 from webhook.errors import Conflict, RetryAt, UnknownOutcome
-from webhook.jobs.queue import Elsewhere
 from webhook.store import deployments, machines, output
 from webhook.store.deployments import DeploymentRow
 from webhook.timing import Timing
@@ -46,13 +45,13 @@ class Runner:
 
     @property
     def due(self) -> datetime:
-        return self.row.deadline or (self.row.asked_at or self.now()) + self.environment.timeout
+        return self.row.deadline or (self.row.requested_at or self.now()) + self.environment.timeout
 
     async def take(self) -> datetime | None:
         """When to look again; None: it is over."""
-        if self.handler.local and self.row.started_on not in (None, self.services.place):
+        if self.handler.local and self.row.started_on not in (None, self.services.machine_id):
             await self._hand_over(self.row.started_on or "")
-        wanted = self.row.cancel_asked_by is None or self.row.ended_at is not None
+        wanted = self.row.cancel_requested_by is None or self.row.ended_at is not None
         silent_until = self._reports_until()
         if silent_until and wanted:
             return silent_until
@@ -73,15 +72,15 @@ class Runner:
             return await self._end_as_asked(run)
         return await self._settle(run)
 
-    async def _hand_over(self, place: str) -> None:
+    async def _hand_over(self, machine_id: str) -> None:
         """Its files are on another machine, whose workers follow it as long as there are any."""
         async with self.services.pool.connection() as connection:
-            gone = await machines.is_gone(connection, place, self.services.place)
+            gone = await machines.is_gone(connection, machine_id, self.services.machine_id)
         if gone:
             raise tool_errors.Rejected(
                 "lost: the machine that ran it is gone, or its disk was replaced"
             )
-        raise Elsewhere(place, self.now())
+        raise RetryAt(f"for {machine_id}", self.now(), machine_id=machine_id)
 
     def _reports_until(self) -> datetime | None:
         """Until when the tool's own reports are waited for."""
@@ -103,13 +102,13 @@ class Runner:
             return
         started = self.now()
         async with self.services.pool.connection() as connection:
-            await machines.seen(connection, self.services.place)
+            await machines.seen(connection, self.services.machine_id)
             self.row = await deployments.change(
                 connection,
                 self.row,
                 handler=self.environment.handler,
                 started_at=started,
-                started_on=self.services.place,
+                started_on=self.services.machine_id,
                 deadline=started + self.environment.timeout,
             )
 
@@ -123,14 +122,14 @@ class Runner:
             return found
         if self.row.ended_at is not None:
             return None
-        if self.row.tried_until and self.now() < self.row.tried_until:
+        if self.row.start_claimed_until and self.now() < self.row.start_claimed_until:
             again = self.now() + self.timing.recheck_at_least
             raise RetryAt("an earlier start may have got through", again)
-        if self.row.cancel_asked_by is not None:
+        if self.row.cancel_requested_by is not None:
             await self._never_begun()
             return None
         if self.now() >= self.due:
-            raise tool_errors.Rejected(self._given_up(self.row.tool_trouble))
+            raise tool_errors.Rejected(self._given_up(self.row.tool_error))
         return await self._start()
 
     async def _find(self) -> Run | None:
@@ -138,7 +137,7 @@ class Runner:
         try:
             return await self.handler.find(self.deployment)
         except tool_errors.Rejected as refused:
-            if self.row.tried_until is None:
+            if self.row.start_claimed_until is None:
                 raise
             raise tool_errors.Unavailable(str(refused)) from refused
 
@@ -158,7 +157,7 @@ class Runner:
 
     async def _mark_try(self, until: datetime | None) -> None:
         async with self.services.pool.connection() as connection:
-            self.row = await deployments.change(connection, self.row, tried_until=until)
+            self.row = await deployments.change(connection, self.row, start_claimed_until=until)
 
     async def _mark_end_of_try(self, until: datetime | None) -> None:
         """Whatever else was said of the deployment meanwhile."""
@@ -180,14 +179,14 @@ class Runner:
         if trouble.code == tool_errors.BUSY:
             return min(self._recheck(self.timing.recheck_at_most), self.due)
         log.warning("tool unavailable", words=str(trouble), code=trouble.code)
-        told_at = (self.row.tool_trouble_since or self.now()) + self.timing.outage_announced_after
+        told_at = (self.row.tool_error_since or self.now()) + self.timing.outage_announced_after
         lasts = told_at < max(self.now(), trouble.retry_at or self.now())
         self.row = await transitions.wait(self.services, self.row, str(trouble), tell=lasts)
         return min(trouble.retry_at or self._recheck(self.timing.recheck_at_most), self.due)
 
     async def _never_begun(self) -> None:
         """Unless its tool cannot say whether an earlier start got through."""
-        words = f"Cancelled by {self.row.cancel_asked_by}"
+        words = f"Cancelled by {self.row.cancel_requested_by}"
         if self.row.started_at is None or self.handler.local or self.handler.appears_within:
             await transitions.end(self.services, self.row, f"{words} before it began")
             return
@@ -206,7 +205,7 @@ class Runner:
         except tool_errors.Rejected as refused:
             self.row = await transitions.not_cancelled(self.services, self.row, str(refused))
             return await self._settle(run)
-        words = f"Cancelled by {self.row.cancel_asked_by}"
+        words = f"Cancelled by {self.row.cancel_requested_by}"
         await transitions.record(
             self.services, self.row, replace(run, state=State.ERROR, description=words)
         )
@@ -219,7 +218,7 @@ class Runner:
         return f"Gave up after {timeout}: {started}{trouble}"
 
     def _may_run(self) -> bool:
-        return self.row.run is None and self.row.tried_until is not None
+        return self.row.run is None and self.row.start_claimed_until is not None
 
     async def _keep_output(self) -> None:
         handler, deployment = self.handler, self.deployment

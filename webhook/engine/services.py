@@ -46,8 +46,8 @@ QUEUE_CONNECTIONS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """`place` names this machine's data directory, on which commands run. `actions_enabled`: people
-    can request `actions` in Slack. `notifiers`: those that the settings let work."""
+    """`machine_id` names this machine's data directory, on which commands run. `actions_enabled`:
+    people can request `actions` in Slack. `notifiers`: those that the settings let work."""
 
     config: Config
     pool: AsyncPool
@@ -64,7 +64,7 @@ class Services:
     report_tokens: ReportTokens
     handler_context: HandlerContext
     redactor: Redactor
-    place: str
+    machine_id: str
     timing: Timing
     clock: Clock
     handlers: Mapping[str, type[Handler]]
@@ -199,7 +199,7 @@ async def open_services(
                 github=ToolsGitHub(github),
             ),
             redactor=Redactor(setup.secrets),
-            place=setup.place,
+            machine_id=setup.machine_id,
             timing=timing,
             clock=clock,
             handlers=handlers,

@@ -44,7 +44,7 @@ async def _take(
     move = Transition(phase, entry.description, entry.environment_url)
     row = await transitions.apply(services, connection, row, move)
     row = await deployments.change(connection, row, **_known_now(row, phase, services.clock()))
-    words = row.words or transitions.plain_words(row)
+    words = row.status_description or transitions.plain_words(row)
     await timeline.judge(connection, entry.id, description=words, counted=True)
     return row
 
@@ -53,8 +53,8 @@ def _known_now(row: DeploymentRow, phase: Phase, at: datetime) -> deployments.Co
     """It need not be asked meanwhile; after its end, not at all. A command is followed anyway."""
     columns: deployments.Columns = {
         "reported_at": at,
-        "tool_trouble": "",
-        "tool_trouble_since": None,
+        "tool_error": "",
+        "tool_error_since": None,
     }
     remote = row.handler in HANDLERS and not HANDLERS[row.handler].local
     if remote and phase.final and row.run is not None:

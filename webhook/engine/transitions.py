@@ -29,7 +29,9 @@ def counts(row: DeploymentRow, phase: Phase, words: str) -> bool:
     """Whether it says anything new: another phase, or other words while it goes on."""
     if follows(row.phase, phase):
         return True
-    return phase is row.phase and not phase.final and bool(words) and words != row.words
+    return (
+        phase is row.phase and not phase.final and bool(words) and words != row.status_description
+    )
 
 
 async def end(services: Services, row: DeploymentRow, words: str) -> None:
@@ -55,12 +57,10 @@ async def wait(
     """The tool cannot be asked; kept for the page and, where it lasts, told everybody."""
     trouble = services.redactor.text(trouble)
     async with services.pool.connection() as connection, connection.transaction():
-        since = row.tool_trouble_since or services.clock()
-        row = await deployments.change(
-            connection, row, tool_trouble=trouble, tool_trouble_since=since
-        )
+        since = row.tool_error_since or services.clock()
+        row = await deployments.change(connection, row, tool_error=trouble, tool_error_since=since)
         words = shorten(_WAITING + trouble, LONGEST_WORDS)
-        if tell and row.ended_at is None and words != row.words:
+        if tell and row.ended_at is None and words != row.status_description:
             row = await make(services, connection, row, Transition(row.phase, words))
     return row
 
@@ -68,11 +68,11 @@ async def wait(
 async def not_ready(services: Services, row: DeploymentRow, words: str, *, held: bool) -> None:
     """Nothing is wrong, but it cannot begin yet; everybody may know why."""
     words = shorten(services.redactor.text(words), LONGEST_WORDS)
-    if words == row.words and not row.tool_trouble:
+    if words == row.status_description and not row.tool_error:
         return
     async with services.pool.connection() as connection, connection.transaction():
-        row = await deployments.change(connection, row, tool_trouble="", tool_trouble_since=None)
-        if row.ended_at is None and words != row.words:
+        row = await deployments.change(connection, row, tool_error="", tool_error_since=None)
+        if row.ended_at is None and words != row.status_description:
             await make(services, connection, row, Transition(row.phase, words, held=held))
 
 
@@ -80,7 +80,7 @@ async def not_cancelled(services: Services, row: DeploymentRow, words: str) -> D
     """Said where it was asked for; the deployment goes on."""
     words = shorten(f"Could not be cancelled: {services.redactor.text(words)}", LONGEST_WORDS)
     async with services.pool.connection() as connection, connection.transaction():
-        row = await deployments.change(connection, row, cancel_asked_by=None)
+        row = await deployments.change(connection, row, cancel_requested_by=None)
         entry = timeline.NewEntry(
             actor="relay", state=timeline.ASKED, description=words, counted=False
         )
@@ -99,7 +99,7 @@ async def record(services: Services, row: DeploymentRow, run: Run) -> None:
     run = _clean(services, run)
     known = row.run
     while row.run == known:
-        if row.run == run and not row.tool_trouble and not _says_more(row, run):
+        if row.run == run and not row.tool_error and not _says_more(row, run):
             return
         try:
             await _record(services, row, run)
@@ -132,7 +132,7 @@ async def _record(services: Services, row: DeploymentRow, run: Run) -> None:
     says_more = _says_more(row, run)
     async with services.pool.connection() as connection, connection.transaction():
         row = await deployments.change(
-            connection, row, run=run, tool_trouble="", tool_trouble_since=None
+            connection, row, run=run, tool_error="", tool_error_since=None
         )
         if run.state.final:
             await reports_first(connection, row)
@@ -168,7 +168,7 @@ def _move(row: DeploymentRow, run: Run) -> Transition:
     if phase is Phase.QUEUED and row.phase is Phase.IN_PROGRESS:
         phase = row.phase  # it waits once more, which only the words can tell
     words = run.description
-    if not words and not run.state.final and row.words.startswith(_WAITING):
+    if not words and not run.state.final and row.status_description.startswith(_WAITING):
         words = "The tool answers again"
     return Transition(phase, words, run.environment_url, run.held)
 
@@ -189,7 +189,7 @@ async def say_again(
     entry = timeline.NewEntry(
         actor="relay",
         state=row.phase,
-        description=row.words or plain_words(row),
+        description=row.status_description or plain_words(row),
         environment_url=row.environment_url if row.phase is Phase.SUCCESS else "",
         held=held,
     )
@@ -210,14 +210,14 @@ async def apply(
 ) -> DeploymentRow:
     """A move by whoever made it: the row; Slack follows."""
     words = shorten(services.redactor.text(move.words), LONGEST_WORDS)
-    columns: deployments.Columns = {"phase": move.phase, "words": words}
+    columns: deployments.Columns = {"phase": move.phase, "status_description": words}
     if move.environment_url:
         columns["environment_url"] = services.redactor.text(move.environment_url)
     if move.phase.final:
         columns["ended_at"] = row.ended_at or services.clock()
     row = await deployments.change(connection, row, **columns)
     if row.phase is Phase.SUCCESS:
-        for replaced in await deployments.replaced_by(connection, row):
+        for replaced in await deployments.deactivate_replaced(connection, row):
             await services.notify_again(connection, replaced)
     await services.notify(connection, row)
     return row

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from webhook.deployments.changelog import MOST_COMMITS, Commit, Ships
+from webhook.deployments.changelog import MOST_COMMITS, Changelog, Commit
 from webhook.deployments.phases import shorten
 from webhook.errors import Rejected
 from webhook.github.client import GitHub
@@ -31,11 +31,11 @@ class _Part:
     commits: tuple[Commit, ...]
 
 
-async def compare(github: GitHub, scope: Scope, base: str, head: str) -> Ships | None:
+async def compare(github: GitHub, scope: Scope, base: str, head: str) -> Changelog | None:
     """What `head` brings where `base` was; None where GitHub does not know one of them (any more),
     or where they have nothing in common."""
     if base == head:
-        return Ships(since=base, total=0, behind=0, commits=())
+        return Changelog(since=base, total=0, behind=0, commits=())
     try:
         part = await _part(github, scope, f"{_quoted(base)}...{_quoted(head)}")
     except Rejected as refused:
@@ -43,7 +43,7 @@ async def compare(github: GitHub, scope: Scope, base: str, head: str) -> Ships |
             return None
         raise
     newest = part.commits[::-1][:MOST_COMMITS]
-    return Ships(since=base, total=part.total, behind=part.behind, commits=newest)
+    return Changelog(since=base, total=part.total, behind=part.behind, commits=newest)
 
 
 async def _part(github: GitHub, scope: Scope, between: str) -> _Part:

@@ -3,12 +3,12 @@ transaction, so that they exist exactly when the rows exist that they work on.
 
 Source: procrastinate.readthedocs.io, "Locks" and "Retry". A lock lets one job of a deployment run
 at a time. A job that is scheduled for later holds back those behind it, but not those of a higher
-priority: what arrives meanwhile is deferred as NEWS.
+priority: what arrives meanwhile is deferred as PRIORITY_NEW.
 """
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
 from procrastinate.jobs import Job
@@ -18,26 +18,18 @@ from webhook.store import jobs
 from webhook.store.database import Async, Sync
 from webhook.timing import Clock, Timing
 
-NEWS = 1
+PRIORITY_NEW = 1
 # What is new for a destination comes in its turn, and before what waits to be said there.
-NOTIFY_WAITS = -1
+PRIORITY_NOTIFY_RETRY = -1
 
 
-class Elsewhere(RetryAt):
-    """The job can be done on the machine of that name only."""
-
-    def __init__(self, place: str, at: datetime) -> None:
-        super().__init__(f"for {place}", at)
-        self.place = place
-
-
-def queue_at(place: str) -> str:
+def machine_queue(machine_id: str) -> str:
     """The queue that only the workers of a machine serve, besides the default one.
 
     Jobs come into it by being tried again, never by being deferred: PostgreSQL's notification of
     a new job does not take so long a name.
     """
-    return f"{jobs.PLACE_QUEUE}{place}"
+    return f"{jobs.MACHINE_QUEUE}{machine_id}"
 
 
 def notify_lock(deployment_id: int, destination: str) -> str:
@@ -52,11 +44,11 @@ class Patience(BaseRetryStrategy):
         self._clock = clock
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
-        if isinstance(exception, Elsewhere):
-            return RetryDecision(retry_at=exception.at, queue=queue_at(exception.place))
+        if isinstance(exception, RetryAt) and exception.machine_id:
+            return RetryDecision(retry_at=exception.at, queue=machine_queue(exception.machine_id))
         if isinstance(exception, RetryAt):
             # What waits is no news any more: it must not hold back what arrives meanwhile.
-            waits = NOTIFY_WAITS if job.task_name == "notify" else 0
+            waits = PRIORITY_NOTIFY_RETRY if job.task_name == "notify" else 0
             return RetryDecision(retry_at=exception.at, priority=waits)
         if isinstance(exception, Conflict | asyncio.CancelledError):
             return RetryDecision(retry_at=self._clock())
@@ -75,7 +67,7 @@ class Queue:
 
     def receive(self, connection: Sync, delivery_ids: Sequence[int]) -> None:
         """One job for all deliveries of a commit: a job costs as much as keeping a delivery."""
-        self.app.configure_task("receive", connection=connection, priority=NEWS).defer(
+        self.app.configure_task("receive", connection=connection, priority=PRIORITY_NEW).defer(
             delivery_ids=list(delivery_ids)
         )
 
@@ -84,7 +76,7 @@ class Queue:
             "take_reports",
             connection=connection,
             lock=f"deployment-{deployment_id}",
-            priority=NEWS,
+            priority=PRIORITY_NEW,
         ).defer(deployment_id=deployment_id)
 
     async def advance(self, connection: Async, deployment_id: int) -> None:
@@ -93,7 +85,7 @@ class Queue:
 
     async def nudge(self, connection: Async, deployment_id: int) -> None:
         """Look at it once, because something happened."""
-        await self._defer(connection, "nudge", "deployment", deployment_id, NEWS)
+        await self._defer(connection, "nudge", "deployment", deployment_id, PRIORITY_NEW)
 
     async def send_statuses(
         self, connection: Async, deployment_id: int, *, priority: int = 0
@@ -111,7 +103,7 @@ class Queue:
     def run_action(self, connection: Sync, action_id: int) -> None:
         """Do what somebody requested in Slack."""
         self.app.configure_task(
-            "run_action", connection=connection, lock=f"action-{action_id}", priority=NEWS
+            "run_action", connection=connection, lock=f"action-{action_id}", priority=PRIORITY_NEW
         ).defer(action_id=action_id)
 
     async def _defer(

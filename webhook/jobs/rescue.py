@@ -53,12 +53,12 @@ class Sweeper:
 
     async def _sweep(self) -> None:
         async with self._services.pool.connection() as connection:
-            await machines.seen(connection, self._services.place)
+            await machines.seen(connection, self._services.machine_id)
             async with connection.transaction():
-                if await jobs.may_sweep(connection):
+                if await jobs.try_lock(connection):
                     await self._take_over()
                     await self._take_up(connection)
-                    await jobs.bring_home(connection, self._services.place)
+                    await jobs.requeue_from_gone_machines(connection, self._services.machine_id)
             await self._take_back(connection)
 
     async def _take_over(self) -> None:
@@ -77,7 +77,7 @@ class Sweeper:
 
     async def _take_back(self, connection: Async) -> None:
         """What is said to be done here, and is not: twice in a row, as ends take a moment."""
-        idle = await jobs.doing(connection, self._worker_ids) - self._running
+        idle = await jobs.running(connection, self._worker_ids) - self._running
         for job_id, _ in idle & self._idle:
             log.warning("job whose end was not recorded taken up again", job_id=job_id)
             manager = self._services.queue.app.job_manager

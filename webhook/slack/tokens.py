@@ -65,8 +65,8 @@ async def token_of(
         known = await slack_installations.read(connection, team)
     if known is None:
         raise Rejected(f"the Slack app is not installed in workspace {team}; {_AGAIN}")
-    if known.trouble:
-        raise Rejected(known.trouble)
+    if known.error:
+        raise Rejected(known.error)
     now = oauth.clock()
     if not _expires_by(known, now + timing.token_refresh_before):
         return cipher.open(known.token)
@@ -102,8 +102,8 @@ async def _refreshed(
         if mine is None:
             again = oauth.clock() + timing.token_refresh_recheck
             raise RetryAt("the token is being refreshed", again, code=_REFRESHING)
-        if mine.trouble:
-            raise Rejected(mine.trouble, code=_LOST)
+        if mine.error:
+            raise Rejected(mine.error, code=_LOST)
         soon = oauth.clock() + timing.token_refresh_before
         if not _expires_by(mine, soon):  # somebody was quicker
             return cipher.open(mine.token)

@@ -100,8 +100,8 @@ class Workspaces:
         async with self._pool.connection() as connection:
             installed = await slack_installations.every(connection)
         installation = _chosen(installed, team)
-        if installation.trouble:
-            raise Rejected(installation.trouble)
+        if installation.error:
+            raise Rejected(installation.error)
         try:
             token = await token_of(
                 self._pool, self._cipher, self._oauth, installation.team, self._timing
@@ -161,7 +161,7 @@ def _chosen(installed: list[Installation], team: str) -> Installation:
         return found
     if not installed:
         raise Rejected(f"the Slack app is installed in no workspace; run: {INSTALL}")
-    usable = [one for one in installed if not one.trouble]
+    usable = [one for one in installed if not one.error]
     if len(usable) > 1:
         names = ", ".join(f"{one.team} ({one.team_name})" for one in usable[:10])
         raise Rejected(

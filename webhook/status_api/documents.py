@@ -1,4 +1,4 @@
-"""What a tool is answered: GitHub's documents, made of what the relay knows.
+"""The responses to tools: GitHub's documents, made of what the relay knows.
 
 Source: the shapes in GitHub's OpenAPI description; tests compare with githubkit's models.
 """
@@ -58,7 +58,7 @@ class Documents:
             "original_environment": row.environment,
             "environment": row.environment,
             "description": row.description,
-            "creator": self._somebody(row.creator) if row.creator else None,
+            "creator": self._user(row.creator) if row.creator else None,
             "created_at": _iso(row.created_at),
             "updated_at": _iso(row.phase_at),
             "statuses_url": f"{url}/statuses",
@@ -90,7 +90,7 @@ class Documents:
         }
 
     def commit_status(
-        self, row: DeploymentRow, entry: TimelineEntry, said: CommitReport
+        self, row: DeploymentRow, entry: TimelineEntry, report: CommitReport
     ) -> Document:
         reporter = self._reporter(entry)
         return {
@@ -98,10 +98,10 @@ class Documents:
             "avatar_url": reporter["avatar_url"],
             "id": entry.id,
             "node_id": _node("SC", entry.id),
-            "state": said.state,
+            "state": report.state,
             "description": shorten(entry.description),
             "target_url": entry.log_url,
-            "context": said.context,
+            "context": report.context,
             "created_at": _iso(entry.at),
             "updated_at": _iso(entry.at),
             "creator": reporter,
@@ -110,9 +110,9 @@ class Documents:
     def _reporter(self, entry: TimelineEntry) -> Document:
         """GitHub's status of somebody else has GitHub's id; ours is by the relay or the tool."""
         others = entry.github_id is not None and entry.outbox is None
-        return self._somebody(entry.actor if others else f"{entry.actor}[bot]")
+        return self._user(entry.actor if others else f"{entry.actor}[bot]")
 
-    def _somebody(self, login: str) -> Document:
+    def _user(self, login: str) -> Document:
         return self._account(login, "Bot" if login.endswith("[bot]") else "User")
 
     def _account(self, login: str, kind: str) -> Document:

@@ -18,7 +18,7 @@ from webhook.errors import HttpError
 from webhook.github.events import storable
 
 STATES = ("error", "failure", "inactive", "in_progress", "queued", "pending", "success")
-# A commit status has fewer; what each of them says of a deployment.
+# A commit status has fewer; what each of them means for a deployment.
 COMMIT_STATES = {
     "error": "error",
     "failure": "failure",
@@ -33,7 +33,7 @@ Redact = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class StatusReport:
     """`environment_url` and `log_url` are web addresses or empty."""
 
     state: str
@@ -49,24 +49,24 @@ class Report:
 
     @property
     def clears(self) -> bool:
-        """`inactive` and no more, as bobheadxi/deployments marks all deployments of an
-        environment, the one under way too, before it says how that one ended."""
-        said = self.description or self.log_url or self.environment_url
-        return self.state == "inactive" and not said
+        """`inactive` without details: bobheadxi/deployments marks all deployments of an environment
+        so, the running one too, before it reports how that one ended."""
+        details = self.description or self.log_url or self.environment_url
+        return self.state == "inactive" and not details
 
 
 @dataclass(frozen=True, slots=True)
 class CommitReport:
-    """`state` and `context` are the commit status's own, for the answer."""
+    """`state` and `context` are the commit status's own, for the response."""
 
-    report: Report
+    report: StatusReport
     state: str
     context: str
 
 
-def deployment_status(body: bytes, redact: Redact) -> Report:
+def deployment_status(body: bytes, redact: Redact) -> StatusReport:
     fields = _Fields("DeploymentStatus", _object(body), redact)
-    return Report(
+    return StatusReport(
         state=fields.state(STATES),
         description=shorten(fields.text("description"), LONGEST_WORDS),
         log_url=fields.url("log_url") or fields.url("target_url"),
@@ -77,7 +77,7 @@ def deployment_status(body: bytes, redact: Redact) -> Report:
 def commit_status(body: bytes, redact: Redact) -> CommitReport:
     fields = _Fields("Status", _object(body), redact)
     state = fields.state(tuple(COMMIT_STATES))
-    report = Report(
+    report = StatusReport(
         state=COMMIT_STATES[state],
         description=shorten(fields.text("description"), LONGEST_WORDS),
         log_url=fields.url("target_url"),
@@ -103,7 +103,7 @@ class _Fields:
         return state
 
     def text(self, name: str) -> str:
-        """null is as good as absent; a number or true is as good as its text."""
+        """null is taken as absent, a number or true as its text."""
         value = self.body.get(name)
         if value is None:
             return ""

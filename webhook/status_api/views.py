@@ -23,7 +23,7 @@ from webhook.security.report_tokens import ReportClaims, ReportTokens
 from webhook.status_api import reports
 from webhook.status_api.auth import authorize, claims_of, not_found
 from webhook.status_api.documents import Document, Documents
-from webhook.status_api.reports import Report, invalid_field
+from webhook.status_api.reports import StatusReport, invalid_field
 from webhook.store import timeline
 from webhook.store.database import Sync, SyncPool
 from webhook.store.deployments import DeploymentRow
@@ -80,7 +80,7 @@ class StatusApi:
     def deployments(self, owner: str, name: str) -> Response:
         """No others than the token's own."""
         row = self._read(owner, name)
-        return _page([self.documents.deployment(row)] if _wanted(row) else [], self.documents.api)
+        return _page([self.documents.deployment(row)] if _matches(row) else [], self.documents.api)
 
     def deployment(self, owner: str, name: str, number: str) -> Response:
         return jsonify(self.documents.deployment(self._read(owner, name, number)))
@@ -111,9 +111,9 @@ class StatusApi:
             row = authorize(connection, claims, f"{owner}/{name}", for_write=True)
             if sha.lower() != row.sha.lower():
                 raise HttpError(422, f"No commit found for SHA: {sha}")
-            commit = reports.commit_status(body, self.redactor.text)
-            entry = self._add(connection, row, commit.report)
-        document = self.documents.commit_status(row, entry, commit)
+            report = reports.commit_status(body, self.redactor.text)
+            entry = self._add(connection, row, report.report)
+        document = self.documents.commit_status(row, entry, report)
         return _created(jsonify(document), document["url"])
 
     def _claims(self, number: str | None = None) -> ReportClaims:
@@ -137,7 +137,7 @@ class StatusApi:
         statuses = [entry for entry in reversed(every) if entry.state != timeline.ASKED]
         return [self.documents.status(row, entry) for entry in statuses]
 
-    def _add(self, connection: Sync, row: DeploymentRow, report: Report) -> TimelineEntry:
+    def _add(self, connection: Sync, row: DeploymentRow, report: StatusReport) -> TimelineEntry:
         if not report.ends and timeline.count(connection, row.id) >= MAX_ENTRIES:
             message = "This deployment has reached the maximum number of statuses."
             raise invalid_field("DeploymentStatus", "state", message)
@@ -179,17 +179,17 @@ def blueprint(
         for prefix in PREFIXES:
             bp.add_url_rule(prefix + path, view, serve, methods=[method], merge_slashes=False)
     for path in ("/repos/<path:rest>", "/api/<path:rest>"):
-        bp.add_url_rule(path, "nothing", _nothing, methods=_METHODS)
+        bp.add_url_rule(path, "unknown", _unknown, methods=_METHODS)
     bp.after_request(_with_headers)
     return bp
 
 
-def _nothing(**_: str) -> Response:
+def _unknown(**_: str) -> Response:
     """Not the page that people get."""
     raise not_found()
 
 
-def _wanted(row: DeploymentRow) -> bool:
+def _matches(row: DeploymentRow) -> bool:
     """'none' is the documented default of each filter."""
     for name in ("sha", "ref", "task", "environment"):
         wanted = request.args.get(name, "none")

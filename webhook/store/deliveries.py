@@ -42,7 +42,7 @@ class DeliverySummary:
     received_at: datetime
     arrivals: int
     outcome: Outcome | None
-    note: str
+    reason: str
     deployment_id: int | None
 
 
@@ -81,12 +81,12 @@ async def finish(
     connection: Async,
     delivery_id: int,
     outcome: Outcome,
-    note: str,
+    reason: str,
     deployment_id: int | None = None,
 ) -> None:
     await connection.execute(
-        "update deliveries set outcome = %s, note = %s, deployment_id = %s where id = %s",
-        [outcome, note, deployment_id, delivery_id],
+        "update deliveries set outcome = %s, reason = %s, deployment_id = %s where id = %s",
+        [outcome, reason, deployment_id, delivery_id],
     )
 
 
@@ -108,7 +108,7 @@ def newest(
     """Of one deployment if given; without what was ignored if that is not wanted."""
     cursor = connection.cursor(row_factory=class_row(DeliverySummary))
     cursor.execute(
-        "select id, guid, event, received_at, arrivals, outcome, note, deployment_id"
+        "select id, guid, event, received_at, arrivals, outcome, reason, deployment_id"
         " from deliveries where (%(id)s::bigint is null or deployment_id = %(id)s)"
         " and (%(ignored)s or outcome is distinct from 'ignored')"
         " order by id desc limit %(limit)s",

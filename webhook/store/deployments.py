@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from handlers.contract import Run, State
-from webhook.deployments.changelog import Ships
+from webhook.deployments.changelog import Changelog
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
 from webhook.github.events import GitHubDeployment, Repository
@@ -19,15 +19,14 @@ from webhook.store.database import Async, Sync
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentRow:
-    """A deployment as we know it.
+    """A deployment as the relay knows it.
 
-    `asked_at` is None while only statuses of it were seen; `watched`: somebody else runs it.
-    `delivery` is the GUID of the delivery that asked for it.
-    `production` is deploy.yml's word, else GitHub's.
-    `started_on` names the data directory of the first start. `tried_until`: until then a start
-    may have got through although the tool does not show it yet. `reported_at`: when the tool last
-    reported by itself. `tool_trouble`: why the tool cannot be asked now, and since when. `ships`:
-    what is new since the last success, as JSON. `cancel_asked_by`: who wants it to end.
+    `requested_at`: None while only its statuses are known. `watched`: GitHub Actions runs it.
+    `delivery`: GUID of the delivery that requested it. `production`: as deploy.yml says, else
+    GitHub. `started_on`: the machine of the first start. `start_claimed_until`: until then a start
+    whose answer was lost may have worked although the tool does not show it. `reported_at`: when
+    the tool last reported a status. `tool_error`: why the tool cannot be asked now. `changelog`:
+    commits since the last success, as JSON. `cancel_requested_by`: a login on GitHub.
     """
 
     id: int
@@ -46,12 +45,12 @@ class DeploymentRow:
     production_on_github: bool
     transient: bool
     created_at: datetime
-    asked_at: datetime | None
+    requested_at: datetime | None
     delivery: str
     watched: bool
     phase: Phase
     phase_at: datetime
-    words: str
+    status_description: str
     handler: str
     run: Run | None
     environment_url: str
@@ -59,16 +58,16 @@ class DeploymentRow:
     started_on: str | None
     deadline: datetime | None
     ended_at: datetime | None
-    tried_until: datetime | None
+    start_claimed_until: datetime | None
     reported_at: datetime | None
-    tool_trouble: str
-    tool_trouble_since: datetime | None
-    ships: dict[str, Any] | None
-    cancel_asked_by: str | None
+    tool_error: str
+    tool_error_since: datetime | None
+    changelog: dict[str, Any] | None
+    cancel_requested_by: str | None
     version: int
 
 
-_PLACE = "lower(repo) = lower(%s) and lower(environment) = lower(%s)"
+_ENVIRONMENT = "lower(repo) = lower(%s) and lower(environment) = lower(%s)"
 # By name: during an update, processes of this version meet columns of the next one.
 _COLUMNS = ", ".join(field.name for field in fields(DeploymentRow))
 _SELECT = f"select {_COLUMNS} from deployments"
@@ -77,24 +76,24 @@ _SELECT = f"select {_COLUMNS} from deployments"
 class Columns(TypedDict, total=False):
     """What `change` may set. `phase_at` and `version` follow by themselves."""
 
-    asked_at: datetime
+    requested_at: datetime
     delivery: str
     watched: bool
     production: bool
     phase: Phase
-    words: str
+    status_description: str
     environment_url: str
     ended_at: datetime
-    cancel_asked_by: str | None
+    cancel_requested_by: str | None
     handler: str
     run: Run
     started_at: datetime
     started_on: str
     deadline: datetime
-    tried_until: datetime | None
+    start_claimed_until: datetime | None
     reported_at: datetime
-    tool_trouble: str
-    tool_trouble_since: datetime | None
+    tool_error: str
+    tool_error_since: datetime | None
 
 
 def _row(values: DictRow) -> DeploymentRow:
@@ -182,7 +181,7 @@ async def change(
     return _row(changed)
 
 
-async def replaced_by(connection: Async, row: DeploymentRow) -> Sequence[DeploymentRow]:
+async def deactivate_replaced(connection: Async, row: DeploymentRow) -> Sequence[DeploymentRow]:
     """Mark as inactive what the success of this deployment replaced, as GitHub does itself.
 
     Source: "Create a deployment status", `auto_inactive`: prior non-transient, non-production
@@ -201,7 +200,7 @@ async def replaced_by(connection: Async, row: DeploymentRow) -> Sequence[Deploym
 async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
     """The success before this deployment in the same environment."""
     cursor = await connection.execute(
-        f"{_SELECT} where {_PLACE} and id < %s"
+        f"{_SELECT} where {_ENVIRONMENT} and id < %s"
         " and phase in ('success', 'inactive')"
         " order by id desc limit 1",
         [row.repo, row.environment, row.id],
@@ -213,7 +212,7 @@ async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow |
 async def success_of_another_commit(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
     """What a rollback of this deployment goes back to."""
     cursor = await connection.execute(
-        f"{_SELECT} where {_PLACE} and id < %s and sha <> %s"
+        f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s"
         " and phase in ('success', 'inactive')"
         " order by id desc limit 1",
         [row.repo, row.environment, row.id, row.sha],
@@ -225,7 +224,8 @@ async def success_of_another_commit(connection: Async, row: DeploymentRow) -> De
 async def before(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
     """The newest deployment of the same environment that was asked for before this one."""
     cursor = await connection.execute(
-        f"{_SELECT} where {_PLACE} and id < %s and asked_at is not null order by id desc limit 1",
+        f"{_SELECT} where {_ENVIRONMENT} and id < %s and requested_at is not null"
+        " order by id desc limit 1",
         [row.repo, row.environment, row.id],
     )
     values = await cursor.fetchone()
@@ -235,7 +235,8 @@ async def before(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
 async def is_newest(connection: Async, row: DeploymentRow) -> bool:
     """Whether none was asked for after it in the same environment."""
     cursor = await connection.execute(
-        f"select 1 from deployments where {_PLACE} and id > %s and asked_at is not null limit 1",
+        f"select 1 from deployments where {_ENVIRONMENT} and id > %s and requested_at is not null"
+        " limit 1",
         [row.repo, row.environment, row.id],
     )
     return await cursor.fetchone() is None
@@ -244,7 +245,7 @@ async def is_newest(connection: Async, row: DeploymentRow) -> bool:
 async def ended_before(connection: Async, row: DeploymentRow) -> Phase | None:
     """How the one before it in the same environment ended."""
     cursor = await connection.execute(
-        f"select phase from deployments where {_PLACE} and id < %s and ended_at is not null"
+        f"select phase from deployments where {_ENVIRONMENT} and id < %s and ended_at is not null"
         " order by id desc limit 1",
         [row.repo, row.environment, row.id],
     )
@@ -252,14 +253,14 @@ async def ended_before(connection: Async, row: DeploymentRow) -> Phase | None:
     return Phase(values["phase"]) if values else None
 
 
-async def keep_ships(
-    connection: Async, deployment_id: int, since: str, ships: Ships | None
+async def save_changelog(
+    connection: Async, deployment_id: int, since: str, changelog: Changelog | None
 ) -> None:
     """None: GitHub does not say what is new since that commit. Whatever else changes the row
     meanwhile, this is kept."""
-    document = ships.to_json() if ships else {"since": since}
+    document = changelog.to_json() if changelog else {"since": since}
     await connection.execute(
-        "update deployments set ships = %s where id = %s", [Jsonb(document), deployment_id]
+        "update deployments set changelog = %s where id = %s", [Jsonb(document), deployment_id]
     )
 
 
@@ -284,7 +285,7 @@ async def followed(
 async def unattended(connection: Async) -> list[int]:
     """Open deployments that no job looks after (which should not happen)."""
     cursor = await connection.execute(
-        "select id from deployments where asked_at < now() - interval '1 minute'"
+        "select id from deployments where requested_at < now() - interval '1 minute'"
         " and ended_at is null and not watched and not exists (select from procrastinate_jobs"
         " where task_name = 'advance' and status in ('todo', 'doing')"
         " and (args->>'deployment_id')::bigint = deployments.id)"

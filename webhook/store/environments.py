@@ -9,7 +9,7 @@ from webhook.store.database import Async
 
 
 @dataclass(frozen=True, slots=True)
-class EnvironmentStatus:
+class CurrentDeployment:
     """`started`: its tool was started; `held`: it waits for a person. `changed_at`: since when."""
 
     deployment_id: int
@@ -23,7 +23,7 @@ class EnvironmentStatus:
     changed_at: datetime
 
 
-async def of_repository(connection: Async, repo: str, limit: int) -> list[EnvironmentStatus]:
+async def of_repository(connection: Async, repo: str, limit: int) -> list[CurrentDeployment]:
     """Those of the environments that were deployed to last."""
     cursor = await connection.execute(
         "select * from (select distinct on (lower(environment)) id as deployment_id, repo,"
@@ -35,7 +35,7 @@ async def of_repository(connection: Async, repo: str, limit: int) -> list[Enviro
     )
     rows = await cursor.fetchall()
     return [
-        EnvironmentStatus(
+        CurrentDeployment(
             **{
                 **row,
                 "phase": Phase(row["phase"]),

@@ -8,17 +8,17 @@ from webhook.store.database import Async, Sync
 # Means nothing; the same in every worker.
 SWEEP_LOCK = 4_117_202
 DEFAULT_QUEUE = "default"
-PLACE_QUEUE = "at-"
+MACHINE_QUEUE = "at-"
 
 
-async def may_sweep(connection: Async) -> bool:
+async def try_lock(connection: Async) -> bool:
     """Whether nobody else sweeps now; true until the transaction ends."""
     cursor = await connection.execute("select pg_try_advisory_xact_lock(%s) as mine", [SWEEP_LOCK])
     row = await cursor.fetchone()
     return bool(row and row["mine"])
 
 
-async def doing(connection: Async, worker_ids: Collection[int]) -> set[tuple[int, int]]:
+async def running(connection: Async, worker_ids: Collection[int]) -> set[tuple[int, int]]:
     """The jobs that these workers are said to be at, each as (id, attempts so far)."""
     cursor = await connection.execute(
         "select id, attempts from procrastinate_jobs"
@@ -28,7 +28,7 @@ async def doing(connection: Async, worker_ids: Collection[int]) -> set[tuple[int
     return {(row["id"], row["attempts"]) async for row in cursor}
 
 
-def hurry(connection: Sync, task: str) -> None:
+def retry_now(connection: Sync, task: str) -> None:
     """What waits to be tried again is tried now."""
     connection.execute(
         "update procrastinate_jobs set scheduled_at = now()"
@@ -45,15 +45,15 @@ async def drop_waiting(connection: Async, lock: str) -> None:
     )
 
 
-async def bring_home(connection: Async, watcher: str) -> None:
+async def requeue_from_gone_machines(connection: Async, watcher: str) -> None:
     """Jobs that wait for machines which are gone go to whoever is there."""
     cursor = await connection.execute(
         "select distinct queue_name from procrastinate_jobs"
         " where status = 'todo' and starts_with(queue_name, %s)",
-        [PLACE_QUEUE],
+        [MACHINE_QUEUE],
     )
     for queue in [row["queue_name"] async for row in cursor]:
-        if await machines.is_gone(connection, queue.removeprefix(PLACE_QUEUE), watcher):
+        if await machines.is_gone(connection, queue.removeprefix(MACHINE_QUEUE), watcher):
             await connection.execute(
                 "update procrastinate_jobs set queue_name = %s"
                 " where status = 'todo' and queue_name = %s",

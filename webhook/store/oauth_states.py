@@ -30,11 +30,11 @@ def digest(word: str) -> bytes:
 def keep(connection: Sync, purpose: Purpose, word: str, browser: str | None, seconds: int) -> None:
     """`browser`: the cookie that must come back with it. Those whose time is over are dropped."""
     connection.execute(
-        "delete from slack_states where digest in"
-        " (select digest from slack_states where expires_at <= now() for update skip locked)"
+        "delete from oauth_states where digest in"
+        " (select digest from oauth_states where expires_at <= now() for update skip locked)"
     )
     connection.execute(
-        "insert into slack_states (digest, purpose, browser, expires_at)"
+        "insert into oauth_states (digest, purpose, browser, expires_at)"
         " values (%s, %s, %s, now() + %s * interval '1 second')",
         [digest(word), purpose, digest(browser) if browser else None, seconds],
     )
@@ -43,7 +43,7 @@ def keep(connection: Sync, purpose: Purpose, word: str, browser: str | None, sec
 def is_kept(connection: Sync, purpose: Purpose, word: str) -> bool:
     """Whether it could be used now; it stays."""
     row = connection.execute(
-        "select 1 from slack_states where digest = %s and purpose = %s and expires_at > now()",
+        "select 1 from oauth_states where digest = %s and purpose = %s and expires_at > now()",
         [digest(word), purpose],
     ).fetchone()
     return row is not None
@@ -53,7 +53,7 @@ def use(connection: Sync, purpose: Purpose, word: str) -> Used | None:
     """Take it away: of all who come with the same word, at once or later, one gets it."""
     cursor = connection.cursor(row_factory=class_row(Used))
     cursor.execute(
-        "delete from slack_states where digest = %s and purpose = %s"
+        "delete from oauth_states where digest = %s and purpose = %s"
         " returning browser, expires_at > now() as in_time",
         [digest(word), purpose],
     )

@@ -31,21 +31,21 @@ class NewInstallation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation(NewInstallation):
-    """`trouble`: why the token must not be used any more, in words; empty while it may."""
+    """`error`: why the token must not be used any more, or empty while it may."""
 
     installed_at: datetime
-    trouble: str
+    error: str
 
 
 _COLUMNS = (
     "team, team_name, app_id, bot_user, scopes, token, refresh_token, expires_at, installed_by,"
-    " installed_at, trouble"
+    " installed_at, error"
 )
 _READ = f"select {_COLUMNS} from slack_installations where team = %s"
 _EVERY = f"select {_COLUMNS} from slack_installations order by team_name, team"
 # Slack's times of events are whole seconds.
 _STOP = (
-    "update slack_installations set trouble = %(trouble)s where team = %(team)s and trouble = ''"
+    "update slack_installations set error = %(error)s where team = %(team)s and error = ''"
     " and (%(before)s::timestamptz is null"
     " or date_trunc('second', installed_at) <= %(before)s::timestamptz)"
 )
@@ -54,7 +54,7 @@ _WAIT_FOR_A_REFRESH = "set local lock_timeout = '15s'"
 
 
 def save(connection: Sync, new: NewInstallation) -> None:
-    """Installing again replaces what was there, and ends its trouble."""
+    """Installing again replaces what was there, and clears its error."""
     with connection.transaction():
         connection.execute(_WAIT_FOR_A_REFRESH)
         connection.execute(
@@ -65,7 +65,7 @@ def save(connection: Sync, new: NewInstallation) -> None:
             " app_id = excluded.app_id, bot_user = excluded.bot_user, scopes = excluded.scopes,"
             " token = excluded.token, refresh_token = excluded.refresh_token,"
             " expires_at = excluded.expires_at, installed_by = excluded.installed_by,"
-            " installed_at = now(), trouble = ''",
+            " installed_at = now(), error = ''",
             asdict(new),
         )
 
@@ -75,9 +75,9 @@ def every_sync(connection: Sync) -> list[Installation]:
     return cursor.execute(_EVERY).fetchall()
 
 
-def stop(connection: Sync, team: str, trouble: str, *, before: datetime | None = None) -> bool:
+def stop(connection: Sync, team: str, error: str, *, before: datetime | None = None) -> bool:
     """Use its token no more; whether that is news. One installed after `before` goes on."""
-    values = {"team": team, "trouble": trouble, "before": before}
+    values = {"team": team, "error": error, "before": before}
     return connection.execute(_STOP, values).rowcount == 1
 
 
@@ -110,9 +110,9 @@ async def every(connection: Async) -> list[Installation]:
 
 
 async def stop_async(
-    connection: Async, team: str, trouble: str, *, before: datetime | None = None
+    connection: Async, team: str, error: str, *, before: datetime | None = None
 ) -> bool:
-    values = {"team": team, "trouble": trouble, "before": before}
+    values = {"team": team, "error": error, "before": before}
     return (await connection.execute(_STOP, values)).rowcount == 1
 
 

@@ -1,4 +1,4 @@
-"""/healthz: the process answers. /readyz: deliveries can be kept and are worked on."""
+"""/healthz: the process responds. /readyz: deliveries can be stored, and a worker is running."""
 
 import psycopg
 from flask import Blueprint, Response, jsonify
@@ -6,27 +6,27 @@ from flask import Blueprint, Response, jsonify
 from webhook.store import health
 from webhook.store.database import SyncPool
 
-# Seconds without a worker's heartbeat after which none counts as alive.
+# Seconds without a heartbeat after which a worker counts as dead.
 HEARTBEAT_LIMIT = 30.0
 OK = "ok"
 
 
 def blueprint(pool: SyncPool) -> Blueprint:
-    probes = Blueprint("probes", __name__)
+    bp = Blueprint("probes", __name__)
 
-    @probes.get("/healthz")
+    @bp.get("/healthz")
     def healthz() -> Response:
         return jsonify(status=OK)
 
-    @probes.get("/readyz")
+    @bp.get("/readyz")
     def readyz() -> Response:
         checks = _checks(pool)
-        ready = all(words == OK for words in checks.values())
+        ready = all(result == OK for result in checks.values())
         response = jsonify(ready=ready, **checks)
         response.status_code = 200 if ready else 503
         return response
 
-    return probes
+    return bp
 
 
 def _checks(pool: SyncPool) -> dict[str, str]:
@@ -38,8 +38,8 @@ def _checks(pool: SyncPool) -> dict[str, str]:
             worker = _worker(health.seconds_since_heartbeat(connection))
             return {"store": OK, "migrations": OK, "worker": worker}
     except psycopg.Error:
-        words = "does not answer; check GITPLOY_STORE_SOURCE and PostgreSQL"
-        return {"store": words, "migrations": "unknown", "worker": "unknown"}
+        error = "does not answer; check GITPLOY_STORE_SOURCE and PostgreSQL"
+        return {"store": error, "migrations": "unknown", "worker": "unknown"}
 
 
 def _migrations(found: str | None) -> str:

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY, Sandbox
-from sandbox.slack.model import Message, User, Whisper
+from sandbox.slack.model import EphemeralMessage, Message, User
 from sandbox.slack.server import Slack
 from tests.conftest import in_database
 from tests.world import World, live, until
@@ -83,7 +83,7 @@ class Answering:
             "production_on_github": False,
             "transient": False,
             "created_at": datetime.now(UTC),
-            "asked_at": datetime.now(UTC),
+            "requested_at": datetime.now(UTC),
             "phase": phase,
             "ended_at": datetime.now(UTC) if phase in ("failure", "error", "success") else None,
             **columns,
@@ -99,31 +99,31 @@ class Answering:
         blocks = [{"type": "actions", "elements": [element]}]
         workspace = self.slack.workspace
         said = Message(self.slack.clock.ts(), workspace.bot.user, action, blocks)
-        return workspace.put(workspace.channel("deploys"), said)
+        return workspace.publish(workspace.channel("deploys"), said)
 
     async def press(self, action: str, value: int, user: User, *, times: int = 1) -> str:
         """What that person is told."""
         before = len(self.whispers(user))
         answer = await self.slack.press(self.button(action, value), action, user, times=times)
-        assert {one.status for one in (answer, *answer.twins)} == {200}
+        assert {one.status for one in (answer, *answer.duplicates)} == {200}
         return (await self.whispered(user, before, times))[-1].text
 
-    async def typed(self, text: str, user: User) -> Whisper:
+    async def typed(self, text: str, user: User) -> EphemeralMessage:
         before = len(self.whispers(user))
         assert not (await self.slack.command("/deploy", text, user)).error
         return (await self.whispered(user, before))[0]
 
-    def whispers(self, user: User) -> list[Whisper]:
-        return [whisper for whisper in self.slack.whispers if whisper.user == user.id]
+    def whispers(self, user: User) -> list[EphemeralMessage]:
+        return [whisper for whisper in self.slack.ephemeral_messages if whisper.user == user.id]
 
-    async def whispered(self, user: User, before: int, count: int = 1) -> list[Whisper]:
+    async def whispered(self, user: User, before: int, count: int = 1) -> list[EphemeralMessage]:
         """All that this person was told after so many."""
 
-        def look() -> list[Whisper] | None:
+        def look() -> list[EphemeralMessage] | None:
             found = self.whispers(user)[before:]
             return found if len(found) >= count else None
 
-        found: list[Whisper] = await until(look, within=20)
+        found: list[EphemeralMessage] = await until(look, within=20)
         return found
 
     def made(self, environment: str) -> list[Deployment]:
@@ -177,9 +177,9 @@ async def answering(
 
 def _people() -> tuple[Sandbox, User, User, User, User]:
     slack = Slack(scopes=SCOPES)
-    sandbox = Sandbox(slack=slack, answers=True)
+    sandbox = Sandbox(slack=slack, interactive=True)
     sandbox.github.default_role = "none"
     for login, role in (("octocat", "write"), ("hubot", "admin"), ("reader", "triage")):
-        sandbox.github.collaborator(REPOSITORY, login, role)
+        sandbox.github.add_collaborator(REPOSITORY, login, role)
     ada, bob, rob = (slack.add_user(name) for name in ("ada", "bob", "rob"))
     return sandbox, ada, bob, rob, slack.add_user("eve", "eve@acme.test")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.demo.screen import render
 from sandbox.faults import Fault
+from sandbox.slack.screen import render
 from tests.slack.actions.acting import CREATE, Answering, answering
 from webhook.jobs.queue import Queue
 from webhook.store.database import connect
@@ -23,7 +23,7 @@ async def test_a_retry_is_the_same_once_more_and_everybody_sees_who_wanted_it(
 ) -> None:
     fields = {"ref": "v1", "payload": {"size": 3}, "transient_environment": True}
     failed = await answering.world.deployed("broken/retry", task="deploy:fast", **fields)
-    message = next(m for m in answering.world.told() if str(failed.id) in json.dumps(m.blocks))
+    message = next(m for m in answering.world.messages() if str(failed.id) in json.dumps(m.blocks))
     before = len(answering.whispers(answering.ada))
     await answering.slack.press(message, "retry", answering.ada)
     [whisper] = await answering.whispered(answering.ada, before)
@@ -60,7 +60,7 @@ async def test_pressed_by_two_at_once_it_is_done_once(answering: Answering) -> N
     )
     assert len(told) == 2
     [made] = answering.made("broken/twice")
-    said = [w.text for w in answering.slack.whispers[-6:]]
+    said = [w.text for w in answering.slack.ephemeral_messages[-6:]]
     assert len([text for text in said if "was requested" in text]) == 1
     others = [text for text in said if "requested that already" in text]
     won = "select login from actions where deployment_id = %s and outcome = 'done'"
@@ -77,7 +77,7 @@ async def test_a_hundred_presses_at_once_are_acknowledged_in_time_and_done_once(
     failed = answering.had("broken/hundred")
     button = answering.button("retry", failed)
     answer = await answering.slack.press(button, "retry", answering.ada, times=100)
-    answers = (answer, *answer.twins)
+    answers = (answer, *answer.duplicates)
     assert {one.status for one in answers} == {200}
     assert max(one.seconds for one in answers) < 3
     await answering.until_none_waits(failed)
@@ -91,13 +91,13 @@ async def test_a_redelivered_press_does_nothing_more(answering: Answering) -> No
     failed = answering.had("broken/again")
     answer = await answering.slack.press(answering.button("retry", failed), "retry", answering.ada)
     await answering.until_action(lambda row: row["reply"] is None, failed)
-    whispers = len(answering.slack.whispers)
+    whispers = len(answering.slack.ephemeral_messages)
     for _ in range(2):
         assert (await answering.slack.redeliver(answer)).status == 200
     ids = "select id from actions where deployment_id = %s"
     assert len(answering.world.rows(ids, failed)) == 1
     assert len(answering.made("broken/again")) == 1
-    assert len(answering.slack.whispers) == whispers
+    assert len(answering.slack.ephemeral_messages) == whispers
 
 
 async def test_a_rollback_brings_back_the_last_success_of_another_commit(
@@ -124,7 +124,7 @@ async def test_cancel_is_left_to_whoever_looks_after_the_deployment(
     told = await answering.press("cancel", deployment.id, answering.ada)
     assert "It is being cancelled" in told
     row = answering.world.rows("select * from deployments where id = %s", deployment.id)[0]
-    assert row["cancel_asked_by"] == "octocat"
+    assert row["cancel_requested_by"] == "octocat"
     entries = (
         "select actor, state, description from timeline"
         " where deployment_id = %s and state = 'asked'"
@@ -134,7 +134,7 @@ async def test_cancel_is_left_to_whoever_looks_after_the_deployment(
     told = await answering.press("cancel", deployment.id, answering.bob)
     assert re.search("requested that already|has ended", told)
     ended = await answering.world.phase(deployment.id, "error")
-    assert ended["words"] == "Cancelled by octocat"
+    assert ended["status_description"] == "Cancelled by octocat"
 
 
 async def test_whom_nobody_knows_is_told_how_to_be_known(answering: Answering) -> None:
@@ -155,7 +155,7 @@ async def test_who_may_not_write_may_not_press(answering: Answering) -> None:
         assert "reader may only read acme/site" in told
         row = answering.action(deployment)
         assert (row["login"], row["outcome"]) == ("reader", "refused")
-    asked = "select 1 from deployments where cancel_asked_by is not null and id = %s"
+    asked = "select 1 from deployments where cancel_requested_by is not null and id = %s"
     assert not answering.world.rows(asked, deployment)
     assert not answering.made("broken/reader")
 
@@ -164,7 +164,7 @@ async def test_where_github_cannot_say_who_may_nobody_may(answering: Answering) 
     failed = answering.had("broken/unsure")
     mona = answering.slack.add_user("mona", "mona@acme.test")
     answering.github.add_user("mona-on-github", email="mona@acme.test")
-    answering.github.collaborator("acme/site", "mona-on-github", "write")
+    answering.github.add_collaborator("acme/site", "mona-on-github", "write")
     answering.slack.faults.add("GET /users.info", Fault.status(502))
     assert "Nothing was done" in await answering.press("retry", failed, mona)
     answering.github.faults.add("GET /repos/*/permission", Fault.status(502))
@@ -207,7 +207,7 @@ async def test_what_makes_no_sense_any_more_is_said(answering: Answering) -> Non
 async def test_githubs_no_is_told_and_one_may_press_again(
     answering: Answering, fault: Fault, words: str
 ) -> None:
-    environment = f"broken/{fault.answer}"
+    environment = f"broken/{fault.status_code}"
     failed = answering.had(environment)
     answering.github.faults.add(CREATE, fault)
     told = await answering.press("retry", failed, answering.ada)

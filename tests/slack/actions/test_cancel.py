@@ -6,12 +6,12 @@ from typing import Any
 
 import psutil
 
-from sandbox.demo.screen import render
 from sandbox.demo.tools import Tools
 from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.model import Message
-from tests.scenarios.tools_world import ENVIRONMENTS, at_work
+from sandbox.slack.screen import render
+from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
 from tests.world import DEPLOY_YML, World, live, until
 
 KILL = "DELETE /repos/*/builds/*"
@@ -19,14 +19,14 @@ KILL = "DELETE /repos/*/builds/*"
 
 async def cancel(world: World) -> None:
     """As octocat, on the newest message."""
-    message = await until(lambda: (world.told()[-1:] and _can_cancel(world)) or None)
+    message = await until(lambda: (world.messages()[-1:] and _can_cancel(world)) or None)
     person = next(iter(world.slack.workspace.users.values()))
     answer = await world.slack.press(message, "cancel", person)
     assert answer.status == 200
 
 
 def _can_cancel(world: World) -> Any:
-    message = world.told()[-1]
+    message = world.messages()[-1]
     return message if "[Cancel]" in render(message) else None
 
 
@@ -47,7 +47,7 @@ def thread(world: World) -> str:
 async def test_what_runs_is_ended_and_what_has_not_begun_never_begins(
     store_url: str, tmp_path: Path
 ) -> None:
-    async with at_work(store_url, tmp_path, takes=60, answers=True) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=60, answers=True) as (world, tools):
         await _a_run_is_ended(world, tools)
         await _a_refusal_is_told_and_it_goes_on(world)
         await _what_waits_never_begins(world, tools)
@@ -64,7 +64,7 @@ async def _a_run_is_ended(world: World, tools: Tools) -> None:
     [run] = tools.drone.builds(REPOSITORY, "promote")
     assert run.status == "killed"
     await until(lambda: "Cancelled by octocat" in thread(world) or None)
-    assert "stopped" in render(world.told()[-1])
+    assert "stopped" in render(world.messages()[-1])
 
 
 async def _a_refusal_is_told_and_it_goes_on(world: World) -> None:
@@ -102,7 +102,7 @@ async def _what_waits_never_begins(world: World, tools: Tools) -> None:
 
 
 async def test_a_command_is_killed(store_url: str, tmp_path: Path) -> None:
-    sandbox = Sandbox(answers=True)
+    sandbox = Sandbox(interactive=True)
     octocat = sandbox.slack.add_user("octocat")
     deploy_yml = f"slack_users: {{octocat: {octocat.id}}}\n{DEPLOY_YML}"
     async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:

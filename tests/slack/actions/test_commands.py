@@ -142,17 +142,17 @@ async def test_what_github_said_of_somebody_holds_there_and_for_a_minute(
 ) -> None:
     lisa = answering.slack.add_user("lisa", "lisa@acme.test")
     answering.github.add_user("lisa-gh", email="lisa@acme.test")
-    answering.github.collaborator("acme/site", "lisa-gh", "read")
+    answering.github.add_collaborator("acme/site", "lisa-gh", "read")
     answering.github.add_installation("acme", ["acme/hers"])
-    answering.github.collaborator("acme/hers", "lisa-gh", "write")
+    answering.github.add_collaborator("acme/hers", "lisa-gh", "write")
     assert "may only read" in (await answering.typed("status acme/site", lisa)).text
     assert "seen no deployment" in (await answering.typed("status acme/hers", lisa)).text
-    answering.github.collaborator("acme/site", "lisa-gh", "write")
+    answering.github.add_collaborator("acme/site", "lisa-gh", "write")
     assert "may only read" in (await answering.typed("status acme/site", lisa)).text
     later = answering.world.timing.permission_cached + timedelta(seconds=1)
     with answering.world.clock.moved(later):
         assert "may only read" not in (await answering.typed("status acme/site", lisa)).text
-        answering.github.collaborator("acme/site", "lisa-gh", "read")
+        answering.github.add_collaborator("acme/site", "lisa-gh", "read")
     with answering.world.clock.moved(2 * later):
         assert "may only read" in (await answering.typed("status acme/site", lisa)).text
 
@@ -162,7 +162,7 @@ async def test_the_button_to_roll_back_stays_where_a_commit_was_deployed_again(
 ) -> None:
     for ref in ("v1", "v2", "v2"):
         newest = await answering.world.deployed("stage/back", ref=ref)
-    [message] = [m for m in answering.world.told() if str(newest.id) in str(m.blocks)]
+    [message] = [m for m in answering.world.messages() if str(newest.id) in str(m.blocks)]
     button = answering.slack.button(message, "rollback")
     sha = answering.github.repository("acme/site").sha("v1")
     assert f"to v1 @ {sha[:7]}?" in button["confirm"]["text"]["text"]
@@ -245,7 +245,7 @@ async def test_where_no_form_can_be_opened_it_is_said_how_to_do_without(
 
 async def test_status_says_where_each_environment_stands(answering: Answering) -> None:
     answering.github.add_installation("acme", ["acme/quiet"])
-    answering.github.collaborator("acme/quiet", "octocat", "write")
+    answering.github.add_collaborator("acme/quiet", "octocat", "write")
     told = await answering.typed("status acme/quiet", answering.ada)
     assert "seen no deployment of acme/quiet" in told.text
     sha = answering.sha()

@@ -229,16 +229,16 @@ def test_a_workspace_that_removes_the_app_is_not_used_any_more(
     )
     with connect(store_url) as connection:
         slack_installations.save(connection, new)
-    trouble = "select trouble from slack_installations"
+    error = "select error from slack_installations"
     late = event("app_uninstalled", time.time() - 3600)
     theirs = event("tokens_revoked", time.time() + 5, tokens={"oauth": ["U1"], "bot": []})
     for body in (late, theirs):  # of an installation before this one; somebody's own token
         assert send(door, EVENTS, body, content_type="application/json").status_code == 200
-        assert rows(store_url, trouble) == [{"trouble": ""}]
+        assert rows(store_url, error) == [{"error": ""}]
     gone = event("app_uninstalled", time.time() + 5)
     assert send(door, EVENTS, gone, content_type="application/json").status_code == 200
-    [row] = rows(store_url, trouble)
-    assert "removed from this workspace" in row["trouble"]
+    [row] = rows(store_url, error)
+    assert "removed from this workspace" in row["error"]
 
 
 def test_without_a_signing_secret_nothing_is_taken_and_it_is_said_why() -> None:

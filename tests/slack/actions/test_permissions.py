@@ -62,7 +62,7 @@ async def known(
     config = tmp_path / "deploy.yml"
     config.write_text(DEPLOY_YML)
     scopes = getattr(request, "param", SCOPES)
-    async with Sandbox(slack=Slack(scopes=scopes), answers=True) as sandbox:
+    async with Sandbox(slack=Slack(scopes=scopes), interactive=True) as sandbox:
         setup = startup.set_up(sandbox.environ(tmp_path, config, 1))
         repository = sandbox.github.repository(REPOSITORY)
         scope = Scope(sandbox.installation.id, REPOSITORY, repository.id)
@@ -108,7 +108,9 @@ async def test_an_address_that_proves_nothing_is_nobodys(known: Known) -> None:
     none = known.slack.add_user("none")
     odd = known.both("odd")
     says = {"id": odd.id, "team_id": odd.team_id, "profile": {"email": odd.email}}
-    known.slack.faults.add("GET /users.info", Fault(answer=200, body={"ok": True, "user": says}))
+    known.slack.faults.add(
+        "GET /users.info", Fault(status_code=200, body={"ok": True, "user": says})
+    )
     assert await known.login(odd.id) == ""  # what is not said to be confirmed is not
     for user in (unconfirmed, gone, robot, several, longer, none):
         assert await known.login(user.id) == "", user.name

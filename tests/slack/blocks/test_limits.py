@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
-from sandbox.slack.blocks import faults_of, text_in_all
-from tests.slack.notices import RUNNING, documents, mrkdwn_of, offering, plain_of, ships, step
-from webhook.deployments.changelog import Commit, Ships
+from sandbox.slack.block_kit import block_errors, total_text_length
+from tests.slack.notices import RUNNING, a_changelog, documents, mrkdwn_of, offering, plain_of, step
+from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
 from webhook.slack.actions import ACTIONS
@@ -42,7 +42,7 @@ texts = st.text(max_size=30) | st.builds(repeated, st.sampled_from(PIECES), st.s
 urls = texts | st.builds("https://a.test/{}".format, texts)
 numbers = st.integers(-1, 10**6)
 commits = st.builds(Commit, texts, texts, texts, urls)
-all_ships = st.builds(Ships, texts, numbers, numbers, st.lists(commits, max_size=7).map(tuple))
+changelogs = st.builds(Changelog, texts, numbers, numbers, st.lists(commits, max_size=7).map(tuple))
 without_buttons = st.builds(
     DeploymentNotice,
     deployment_id=st.integers(1, 2**63),
@@ -65,7 +65,7 @@ without_buttons = st.builds(
     run_url=urls,
     tool=texts,
     environment_url=urls,
-    changelog=st.none() | all_ships,
+    changelog=st.none() | changelogs,
     previous_sha=texts,
     origin=st.sampled_from(["", "retry", "rollback", "else"]),
     origin_label=st.sampled_from(["", *(action.origin for action in ACTIONS.values())]),
@@ -113,7 +113,7 @@ _LONGEST_NOTICE = replace(
     run_url=_LONGEST * 2,
     tool=_GROWING,
     environment_url=_LONGEST * 2,
-    changelog=Ships(
+    changelog=Changelog(
         "&" + "t" * 38,
         10**9,
         10**9,
@@ -155,7 +155,7 @@ def test_slack_takes_every_message_and_nothing_in_it_is_markup_of_others(
 
 def _assert_taken(message: BlockMessage) -> None:
     blocks = documents(message)  # slack_sdk validates them
-    assert faults_of(blocks) == []
+    assert block_errors(blocks) == []
     assert [block.to_dict() for block in Block.parse_all(blocks)] == blocks
     assert 0 < units(message.text) <= 4000
     assert _units_in_all(message) <= MOST_TEXT_IN_ALL
@@ -177,14 +177,14 @@ def _assert_only_ours(message: BlockMessage, mention: str) -> None:
 def _units_in_all(message: BlockMessage) -> int:
     """As Slack may count: UTF-16 units, where one emoji is two."""
     texts = [text["text"] for text in (*mrkdwn_of(message), *plain_of(message))]
-    assert sum(map(len, texts)) == text_in_all(documents(message))
+    assert sum(map(len, texts)) == total_text_length(documents(message))
     return sum(map(units, texts))
 
 
 def test_three_hundred_commits_fit_with_titles_of_ten_thousand() -> None:
-    told = replace(RUNNING, changelog=ships(300, *["🚀" * 10_000] * 300))
+    told = replace(RUNNING, changelog=a_changelog(300, *["🚀" * 10_000] * 300))
     message = main_message(told)
-    assert faults_of(documents(message)) == []
+    assert block_errors(documents(message)) == []
     assert "and 295 more" in mrkdwn_of(message)[2]["text"]
 
 

@@ -10,10 +10,10 @@ from tests.slack.notices import (
     PAGE,
     RUNNING,
     SHA,
+    a_changelog,
     mrkdwn_of,
     offering,
     read,
-    ships,
     step,
 )
 from webhook.deployments.phases import Phase
@@ -72,7 +72,7 @@ def test_a_whole_message_reads_well() -> None:
     told = replace(
         FAILED,
         environment_url="https://acme.io",
-        changelog=ships(17, "Fix a race", "Add a health check"),
+        changelog=a_changelog(17, "Fix a race", "Add a health check"),
     )
     assert read(main_message(offering(told, "rollback", "retry"))) == [
         "❌ acme/site to production failed after 3m12s",
@@ -88,7 +88,9 @@ def test_a_whole_message_reads_well() -> None:
 
 
 def test_everything_links_to_where_it_is() -> None:
-    told = replace(SUCCEEDED, environment_url="https://acme.io/?a=1&b=2", changelog=ships(3, "A"))
+    told = replace(
+        SUCCEEDED, environment_url="https://acme.io/?a=1&b=2", changelog=a_changelog(3, "A")
+    )
     text = "\n".join(text["text"] for text in mrkdwn_of(main_message(told)))
     compare = f"{GITHUB}/compare/{BEFORE}...{SHA}"
     for link in (
@@ -140,24 +142,24 @@ def test_it_says_what_is_deployed_by_whom_with_what(told: object, about: str) ->
             ["Nothing new: the same commit as the last success"],
         ),
         (
-            replace(SUCCEEDED, changelog=ships(1, "Fix it")),
+            replace(SUCCEEDED, changelog=a_changelog(1, "Fix it")),
             ["Ships 1 commit:", "• 1bc1234 Fix it — hubot"],
         ),
-        (replace(SUCCEEDED, changelog=ships(4)), ["Ships 4 commits"]),
+        (replace(SUCCEEDED, changelog=a_changelog(4)), ["Ships 4 commits"]),
         (
-            replace(SUCCEEDED, changelog=ships(300, *"abcde")),
+            replace(SUCCEEDED, changelog=a_changelog(300, *"abcde")),
             [
                 "Ships 300 commits:",
                 *(f"• {n}bc1234 {t} — hubot" for n, t in enumerate("abcde", 1)),
                 "and 295 more",
             ],
         ),
-        (replace(ROLLBACK, changelog=ships(0, behind=3)), ["Goes back 3 commits"]),
+        (replace(ROLLBACK, changelog=a_changelog(0, behind=3)), ["Goes back 3 commits"]),
         (
-            replace(SUCCEEDED, changelog=ships(1, "Fix it", behind=1)),
+            replace(SUCCEEDED, changelog=a_changelog(1, "Fix it", behind=1)),
             ["Ships 1 commit and goes back 1 commit:", "• 1bc1234 Fix it — hubot"],
         ),
-        (replace(STOPPED, started=False, description="", changelog=ships(4, "Fix it")), []),
+        (replace(STOPPED, started=False, description="", changelog=a_changelog(4, "Fix it")), []),
     ],
     ids=["first", "unknown", "same", "one", "no names", "many", "back", "both", "never ran"],
 )
@@ -168,7 +170,7 @@ def test_it_says_what_ships(told: object, lines: list[str]) -> None:
 
 
 def test_what_goes_back_is_compared_from_the_newer_side() -> None:
-    told = replace(ROLLBACK, changelog=ships(0, behind=3))
+    told = replace(ROLLBACK, changelog=a_changelog(0, behind=3))
     text = "\n".join(text["text"] for text in mrkdwn_of(main_message(told)))
     assert f"<{GITHUB}/compare/{SHA}...{BEFORE}|Diff to 9a8b7c6>" in text
 
@@ -231,7 +233,7 @@ def test_the_newest_of_very_many_steps_are_told() -> None:
 
 
 def test_an_alarm_says_all_but_offers_nothing() -> None:
-    told = offering(replace(FAILED, changelog=ships(1, "Fix a race")), "retry", "rollback")
+    told = offering(replace(FAILED, changelog=a_changelog(1, "Fix a race")), "retry", "rollback")
     message = alert(told, "<!subteam^S0ONCALL>")
     assert message.text.startswith("❌ acme/site to production failed after 3m12s: step")
     assert read(message) == [

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.demo.screen import mrkdwn
-from tests.slack.notices import RUNNING, mrkdwn_of, read, ships, step
+from sandbox.slack.screen import mrkdwn
+from tests.slack.notices import RUNNING, a_changelog, mrkdwn_of, read, step
 from webhook.slack.blocks.message import alert, main_message, thread_reply
 from webhook.slack.blocks.mrkdwn import escape, mention, plain, units, web_url
 
@@ -102,7 +102,7 @@ def test_an_address_that_is_none_leaves_the_words() -> None:
         run_url="ftp://a.test",
         environment_url="file:///etc/passwd",
         page_url="",
-        changelog=ships(1, "Fix it"),
+        changelog=a_changelog(1, "Fix it"),
     )
     assert read(main_message(told)) == [
         "🔄 acme/site to production in progress",

@@ -78,7 +78,7 @@ class Browser:
     async def allowed(self, world: World, workspace: Workspace | None = None) -> str:
         """Where Slack leads back to after "Allow"."""
         page = await self.press(link(world))
-        url: str = await world.slack.person_says(page.location, "allow", workspace=workspace)
+        url: str = await world.slack.authorize_app(page.location, "allow", workspace=workspace)
         return url
 
     async def install(self, world: World, workspace: Workspace | None = None) -> Page:
@@ -112,11 +112,11 @@ def link(world: World) -> str:
 def installed(world: World) -> dict[str, str]:
     """Team -> its token, as it is stored."""
     cipher = Cipher(world.setup.secret_keys)
-    rows = world.rows("select team, token from slack_installations where trouble = ''")
+    rows = world.rows("select team, token from slack_installations where error = ''")
     return {row["team"]: cipher.open(row["token"]) for row in rows}
 
 
 def forget_about_time(world: World) -> None:
     """All that waits to be used is too old from now on."""
     with psycopg.connect(world.store_url) as connection:
-        connection.execute("update slack_states set expires_at = now() - interval '1 second'")
+        connection.execute("update oauth_states set expires_at = now() - interval '1 second'")

@@ -17,14 +17,14 @@ AGAIN = "python -m webhook slack install-link"
 async def test_a_person_who_says_no_is_told_how_to_say_yes(store_url: str, tmp_path: Path) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
         page = await person.press(link(world))
-        back = await world.slack.person_says(page.location, "cancel")
+        back = await world.slack.authorize_app(page.location, "cancel")
         refused = await person.get(back)
         assert refused.status == 403
         assert "It was not installed" in refused.text
         assert AGAIN in refused.text
         assert (await person.get(back)).status == 403  # and the state is used up
         assert installed(world) == {}
-        assert world.rows("select * from slack_states") == []
+        assert world.rows("select * from oauth_states") == []
 
 
 async def test_what_slack_says_no_to_has_a_remedy(
@@ -64,9 +64,9 @@ async def test_a_slack_that_is_in_trouble_is_told_apart(store_url: str, tmp_path
             (Fault.rate_limited(7), 503),
             (Fault.status(503, "down"), 502),
             (Fault.drop_after(), 502),
-            (Fault(answer=200, body=["not", "an", "object"]), 502),
-            (Fault(answer=200, body={"ok": True}), 400),  # nothing that could be kept
-            (Fault(answer=200, body={"ok": True, "team": "T1", "access_token": "x"}), 502),
+            (Fault(status_code=200, body=["not", "an", "object"]), 502),
+            (Fault(status_code=200, body={"ok": True}), 400),  # nothing that could be kept
+            (Fault(status_code=200, body={"ok": True, "team": "T1", "access_token": "x"}), 502),
         ]
         for fault, status in cases:
             world.slack.faults.add(ACCESS, fault)
@@ -89,7 +89,7 @@ async def test_what_slack_gives_must_be_of_use(store_url: str, tmp_path: Path) -
             "is_enterprise_install": False,
             **changed,
         }
-        return Fault(answer=200, body=answer)
+        return Fault(status_code=200, body=answer)
 
     async with installable(store_url, tmp_path) as world, browser() as person:
         cases = [
@@ -143,12 +143,12 @@ def person_state(url: str) -> str:
 async def test_a_store_that_is_away_is_said(store_url: str, tmp_path: Path) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
         url, back = link(world), await person.allowed(world)
-        _rename(world, "slack_states", "away")
+        _rename(world, "oauth_states", "away")
         for page in (await person.get(url), await person.get(back)):
             assert page.status == 503
             assert "Its store does not answer" in page.text
             assert page.headers["Retry-After"]
-        _rename(world, "away", "slack_states")
+        _rename(world, "away", "oauth_states")
         _rename(world, "slack_installations", "away")
         page = await person.get(back)
         assert (page.status, AGAIN in page.text) == (503, True)

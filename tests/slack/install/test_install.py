@@ -39,7 +39,7 @@ async def test_a_link_a_button_and_a_yes_install_it(
         [state] = query["state"]
         assert len(state) >= 43
 
-        page = await person.get(await world.slack.person_says(asked.location, "allow"))
+        page = await person.get(await world.slack.authorize_app(asked.location, "allow"))
         assert page.status == 200, page.text
         assert "Installed in Acme" in page.text
         assert "/invite @relay" in page.text
@@ -82,7 +82,7 @@ async def test_looking_at_a_link_does_not_use_it_up_but_pressing_does(
         for _ in range(2):
             forget_about_time(world)
             link(world)
-        assert len(world.rows("select * from slack_states")) == 1  # old ones are swept away
+        assert len(world.rows("select * from oauth_states")) == 1  # old ones are swept away
         assert world.rows("select * from slack_installations") == []
 
 
@@ -94,7 +94,7 @@ async def test_of_many_who_press_one_link_at_once_one_gets_through(
         presses = [person.post(f"{world.url}/slack/install", key) for _ in range(6)]
         pages = await asyncio.gather(*presses)
         assert sorted(page.status for page in pages) == [303, 403, 403, 403, 403, 403]
-        assert len(world.rows("select * from slack_states")) == 1
+        assert len(world.rows("select * from oauth_states")) == 1
 
 
 async def test_an_answer_counts_once_in_time_and_in_its_own_browser(
@@ -118,7 +118,7 @@ async def test_an_answer_counts_once_in_time_and_in_its_own_browser(
         pages = await asyncio.gather(*(person.get(back) for _ in range(6)))
         assert sorted(page.status for page in pages) == [200, 403, 403, 403, 403, 403]
         assert (await person.get(back)).status == 403
-        assert world.rows("select * from slack_states") == []
+        assert world.rows("select * from oauth_states") == []
 
 
 async def test_the_cookie_is_for_this_answer_alone(store_url: str, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ async def test_the_cookie_is_for_this_answer_alone(store_url: str, tmp_path: Pat
         assert "Max-Age=600" in parts
         value = cookie.partition("=")[2].partition(";")[0]
         assert len(value) >= 43
-        [row] = world.rows("select * from slack_states")
+        [row] = world.rows("select * from oauth_states")
         assert value.encode() not in row["browser"]
         [state] = parse_qs(urlsplit(page.location).query)["state"]
         refused = await person.get(f"{base}/slack/signin?state={state}&error=access_denied")
@@ -173,7 +173,7 @@ async def test_installing_again_replaces_and_ends_the_trouble(
         with connect(store_url) as connection:
             [after] = slack_installations.every_sync(connection)
             assert after.installed_at > before.installed_at
-            assert after.trouble == ""
+            assert after.error == ""
             assert after.refresh_token
             assert after.expires_at
             # News of what was before it does it no harm.
@@ -208,7 +208,7 @@ async def test_whoever_wants_to_know_of_it_hears_of_it_in_the_same_transaction(
             for status, kept in ((503, 0), (200, 1)):
                 key = (await person.get(link(world))).key()
                 asked = client.post("/slack/install", data={"key": key})
-                back = await world.slack.person_says(asked.headers["Location"], "allow")
+                back = await world.slack.authorize_app(asked.headers["Location"], "allow")
                 page = await asyncio.to_thread(client.get, back.removeprefix(world.url))
                 assert page.status_code == status
                 assert len(installed(world)) == kept

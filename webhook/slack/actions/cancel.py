@@ -36,7 +36,7 @@ class Cancel(Action):
         row = await deployments.read(connection, by.pressed_on.id, lock=True)
         assert row is not None
         _require_running(row, by.login)
-        await deployments.change(connection, row, cancel_asked_by=by.login)
+        await deployments.change(connection, row, cancel_requested_by=by.login)
         await services.queue.nudge(connection, row.id)
         return "Cancel, requested in Slack"
 
@@ -50,8 +50,8 @@ def _require_running(row: DeploymentRow, login: str) -> None:
         raise Declined("not_possible", f"{message}; cancel its run on GitHub")
     if row.phase.final or row.ended_at is not None:
         raise Declined("not_possible", f"Deployment {row.id} has ended: it is '{row.phase}'")
-    if row.asked_at is None:
+    if row.requested_at is None:
         raise Declined("not_possible", f"The relay does not run deployment {row.id}")
-    if row.cancel_asked_by:
-        who = "You have" if row.cancel_asked_by == login else f"{row.cancel_asked_by} has"
+    if row.cancel_requested_by:
+        who = "You have" if row.cancel_requested_by == login else f"{row.cancel_requested_by} has"
         raise Declined("not_possible", f"{who} requested that already")

@@ -10,7 +10,7 @@ from webhook.slack.blocks.mrkdwn import BlockMessage, escape, link
 from webhook.store import environments
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
-from webhook.store.environments import EnvironmentStatus
+from webhook.store.environments import CurrentDeployment
 
 # Of a repository's environments, the newest.
 MOST_ENVIRONMENTS = 20
@@ -41,7 +41,7 @@ async def _summary(services: Services, repo: str) -> str:
     return f"{escape(repo, 200)}:\n" + "\n".join(lines)
 
 
-def _line(services: Services, one: EnvironmentStatus) -> str:
+def _line(services: Services, one: CurrentDeployment) -> str:
     ref = "" if one.ref == one.sha else f"{escape(one.ref, 60)} @ "
     page = link(services.links.page(one.repo, one.deployment_id), str(one.deployment_id))
     label = phase_label(one.phase, held=one.held, started=one.started)
@@ -49,7 +49,7 @@ def _line(services: Services, one: EnvironmentStatus) -> str:
     return f"{label.sign} *{escape(one.environment, 60)}*: {about}"
 
 
-def _age(one: EnvironmentStatus, now: datetime) -> str:
+def _age(one: CurrentDeployment, now: datetime) -> str:
     seconds = (now - one.changed_at).total_seconds()
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:

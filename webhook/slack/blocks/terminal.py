@@ -7,13 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from handlers import TITLES
-from sandbox.demo import screen
-from sandbox.slack import model
 from webhook.config.destinations import Target, targets_of
 from webhook.config.load import Environment
 from webhook.config.routing import holds, route
 from webhook.deployments.actions import Snapshot, offered_buttons
-from webhook.deployments.changelog import Commit, Ships
+from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
 from webhook.engine.notice import build_notice, notice_entry
@@ -22,6 +20,7 @@ from webhook.errors import UserError
 from webhook.slack.actions import ACTIONS
 from webhook.slack.blocks import message as messages
 from webhook.slack.blocks.mrkdwn import BlockMessage
+from webhook.slack.blocks.plain_text import plain_text
 from webhook.slack.destination import Destination, destinations_of
 from webhook.startup import Setup
 from webhook.store import timeline
@@ -41,9 +40,7 @@ class Shown:
     def as_text(self) -> str:
         if self.message is None:
             return f"{self.channel}: {self.kind} ({self.environment})"
-        blocks: list[dict[str, Any]] = [block.to_dict() for block in self.message.blocks]
-        drawn = screen.render(model.Message("0", "U0", self.message.text, blocks))
-        lines = "\n".join(f"  {line}" for line in drawn.splitlines())
+        lines = "\n".join(f"  {line}" for line in plain_text(self.message.blocks).splitlines())
         return f"{self.channel}, {self.kind} ({self.environment}):\n{lines}"
 
     def as_json(self) -> dict[str, Any]:
@@ -216,7 +213,7 @@ def _sample(environment: Environment, repo: str, setup: Setup) -> DeploymentNoti
         run_url="",
         tool=TITLES.get(environment.handler, environment.handler),
         environment_url="",
-        changelog=Ships(_BEFORE, 14, 0, commits),
+        changelog=Changelog(_BEFORE, 14, 0, commits),
         previous_sha=_BEFORE,
         origin="",
         origin_url="",

@@ -46,7 +46,7 @@ _LARGEST_FORM = 4096
 
 @dataclass(frozen=True, slots=True)
 class Install:
-    """`on_install` is told in the transaction that keeps the tokens."""
+    """`on_install` runs in the transaction that stores the tokens."""
 
     pool: SyncPool
     settings: Settings

@@ -144,11 +144,11 @@ class Page:
 def build_page(data: PageData, now: datetime) -> Page:
     row = data.row
     label = phase_label(row.phase, held=data.held, started=row.run is not None)
-    start = row.started_at or row.asked_at
+    start = row.started_at or row.requested_at
     return Page(
         title=f"{label.text.capitalize()}: {_line(row.repo)} to {_line(row.environment)}",
         label=label,
-        status=_line(row.words),
+        status=_line(row.status_description),
         hint=_hint(data),
         running=_span(start, now) if not row.ended_at else None,
         took=_span(start, row.ended_at),
@@ -209,8 +209,8 @@ def _moment(at: datetime, form: str = "%d %b, %H:%M:%S") -> Moment:
 def _hint(data: PageData) -> str:
     if data.row.phase is Phase.INACTIVE:
         return "It was replaced by a later deployment, or taken down."
-    if data.row.tool_trouble and not data.over:
-        return f"It is asked again and again until its deadline: {_line(data.row.tool_trouble)}"
+    if data.row.tool_error and not data.over:
+        return f"It is asked again and again until its deadline: {_line(data.row.tool_error)}"
     if data.row.ended_at and not data.over:
         return "Its run goes on and is watched to its end."
     return ""

@@ -20,7 +20,7 @@ create table deliveries (
     received_at timestamptz not null default now(),
     arrivals integer not null default 1,        -- how often GitHub sent it
     outcome text check (outcome in ('done', 'ignored', 'failed')),  -- null: not processed yet
-    note text not null default '',              -- why it was ignored or failed
+    reason text not null default '',            -- why it was ignored or failed
     deployment_id bigint,                       -- the deployment that it was about
     unique (hook_id, guid)
 );
@@ -50,7 +50,7 @@ create table deployments (
     created_at timestamptz not null,
 
     -- How it came to the relay.
-    asked_at timestamptz,                       -- null: only statuses of it have been seen
+    requested_at timestamptz,                   -- null: only statuses of it have been seen
     delivery text not null default '',          -- GUID of the delivery that asked for it
     watched boolean not null default false,     -- GitHub Actions runs it, the relay only watches
     production boolean not null,                -- deploy.yml decides, else GitHub
@@ -58,31 +58,31 @@ create table deployments (
     -- Where it stands.
     phase text not null,
     phase_at timestamptz not null default now(),
-    words text not null default '',             -- description of the phase, for people
+    status_description text not null default '',  -- of the phase, for people
     environment_url text not null default '',
     ended_at timestamptz,                       -- null: it has not ended yet
-    cancel_asked_by text,                       -- login of whoever asked to cancel it
+    cancel_requested_by text,                   -- login of whoever asked to cancel it
 
     -- The run of its tool.
     handler text not null default '',
     run jsonb,                                  -- the handler's Run; null: no run is known
     started_at timestamptz,                     -- when the tool was first asked to start it
-    started_on text,                            -- the machine (places.place) that did so
+    started_on text,                            -- the machine (machines.id) that did so
     deadline timestamptz,                       -- when the run times out
-    tried_until timestamptz,                    -- until then, a start whose answer was lost may
+    start_claimed_until timestamptz,            -- until then, a start whose answer was lost may
                                                 -- have worked although the tool does not show it
     reported_at timestamptz,                    -- when the tool last reported a status by itself
-    tool_trouble text not null default '',      -- why the tool cannot be asked at the moment
-    tool_trouble_since timestamptz,
+    tool_error text not null default '',        -- why the tool cannot be asked at the moment
+    tool_error_since timestamptz,
 
     -- Commits since the last success, as JSON; null: GitHub has not been asked for them.
-    ships jsonb,
+    changelog jsonb,
 
     -- Counts the changes, so that nobody writes over a change that they have not read.
     version integer not null default 0
 );
-create index deployments_place on deployments (lower(repo), lower(environment), id desc);
-create index deployments_open on deployments (asked_at) where ended_at is null;
+create index deployments_environment on deployments (lower(repo), lower(environment), id desc);
+create index deployments_open on deployments (requested_at) where ended_at is null;
 create index deployments_followed on deployments (repo_id, sha) where ended_at is null;
 """
 
@@ -122,10 +122,10 @@ create table output (
 );
 """
 
-PLACES = """
+MACHINES = """
 -- Machines with workers. A command can only be followed on the machine where it was started.
-create table places (
-    place text primary key,                     -- name of the machine's data directory
+create table machines (
+    id text primary key,                        -- name of the machine's data directory
     since timestamptz not null default now(),   -- alive without interruption since
     seen_at timestamptz not null default now()
 );
@@ -164,11 +164,11 @@ create table slack_installations (
     expires_at timestamptz,                     -- null: the token does not expire
     installed_at timestamptz not null default now(),
     installed_by text not null,
-    trouble text not null default ''            -- why the token is not used any more
+    error text not null default ''              -- why the token is not used any more
 );
 
 -- Single-use values of the installation. Only digests are stored.
-create table slack_states (
+create table oauth_states (
     digest bytea primary key,
     -- link: begins an installation; state: the state parameter of OAuth.
     purpose text not null check (purpose in ('link', 'state')),
@@ -262,7 +262,7 @@ SCHEMA = (
     DEPLOYMENTS,
     TIMELINE,
     OUTPUT,
-    PLACES,
+    MACHINES,
     RATE_LIMITS,
     SLACK_INSTALLATIONS,
     ACTIONS,

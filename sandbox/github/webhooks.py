@@ -1,0 +1,211 @@
+"""Webhooks: signed, sent in the background, timed out after ten seconds, and recorded.
+
+Source: https://docs.github.com/webhooks/webhook-events-and-payloads#delivery-headers
+GitHub never redelivers by itself; `redeliver` is the button, or the API's `attempts`.
+Units: seconds.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import urlencode
+
+import aiohttp
+from aiohttp import web
+
+from sandbox.faults import without_api_prefix
+from sandbox.github.auth import Auth
+from sandbox.github.documents import Documents
+from sandbox.github.model import Delivery, ErrorResponse, Json, World, now
+from sandbox.github.request import number
+
+TIMEOUT = 10.0
+HOOK_ID = 4201
+CODES = {"failure": range(400, 600), "success": range(200, 400)}
+
+
+def sign(body: bytes, secret: str) -> dict[str, str]:
+    """Both signature headers of a body."""
+
+    def digest(algorithm: str) -> str:
+        return f"{algorithm}={hmac.new(secret.encode(), body, algorithm).hexdigest()}"
+
+    return {"X-Hub-Signature": digest("sha1"), "X-Hub-Signature-256": digest("sha256")}
+
+
+def delivery_headers(
+    event: str,
+    body: bytes,
+    secret: str,
+    *,
+    guid: str | None = None,
+    hook_id: int = HOOK_ID,
+    app_id: int = 1,
+) -> dict[str, str]:
+    """All headers of a delivery."""
+    return {
+        "Accept": "*/*",
+        "Content-Type": "application/json",
+        "User-Agent": f"GitHub-Hookshot/{hashlib.sha1(secret.encode()).hexdigest()[:7]}",
+        "X-GitHub-Delivery": guid or str(uuid.uuid4()),
+        "X-GitHub-Event": event,
+        "X-GitHub-Hook-ID": str(hook_id),
+        "X-GitHub-Hook-Installation-Target-ID": str(app_id),
+        "X-GitHub-Hook-Installation-Target-Type": "integration",
+        **sign(body, secret),
+    }
+
+
+def encoded(body: Mapping[str, object]) -> bytes:
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+class Webhooks:
+    """`url` is where the App's events go; nothing is sent while it is empty."""
+
+    def __init__(self, world: World, documents: Documents, auth: Auth, url: str) -> None:
+        self.url = url
+        self.timeout = TIMEOUT
+        self._world = world
+        self._documents = documents
+        self._auth = auth
+        self._running: set[asyncio.Task[None]] = set()
+        self._session: aiohttp.ClientSession | None = None
+
+    def routes(self) -> list[web.RouteDef]:
+        one = "/app/hook/deliveries/{id:\\d+}"
+        return [
+            web.get("/app/hook/deliveries", self._list),
+            web.get(one, self._read),
+            web.post(one + "/attempts", self._attempt),
+        ]
+
+    async def close(self) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def send(self, event: str, body: Json) -> str | None:
+        """Deliver if the installation is active and the App subscribes to the event."""
+        installation = self._world.installations.get(body.get("installation", {}).get("id"))
+        if installation is None or installation.suspended or event not in self._world.app.events:
+            return None
+        return self.deliver(event, body)
+
+    def deliver(self, event: str, body: Json) -> str | None:
+        """Deliver any event, and return its GUID."""
+        if not self.url:
+            return None
+        raw, app = encoded(body), self._world.app
+        headers = delivery_headers(event, raw, app.webhook_secret, app_id=app.id)
+        delivery = Delivery(
+            id=self._world.id(),
+            guid=headers["X-GitHub-Delivery"],
+            event=event,
+            action=body.get("action"),
+            installation_id=body.get("installation", {}).get("id"),
+            repository_id=body.get("repository", {}).get("id"),
+            body=raw,
+            headers=headers,
+        )
+        self._start(delivery)
+        return delivery.guid
+
+    def redeliver(self, earlier: Delivery) -> None:
+        repeated = replace(
+            earlier,
+            id=self._world.id(),
+            redelivery=True,
+            delivered_at=now(),
+            duration=0,
+            status="pending",
+            status_code=0,
+            response_headers={},
+            response_body="",
+        )
+        self._start(repeated)
+
+    async def settled(self) -> None:
+        while self._running:
+            await asyncio.wait(self._running)
+
+    def _start(self, delivery: Delivery) -> None:
+        task = asyncio.create_task(self._post(delivery))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _post(self, delivery: Delivery) -> None:
+        self._session = self._session or aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0)
+        )
+        started = time.monotonic()
+        try:
+            await self._exchange(self._session, delivery)
+        except TimeoutError:
+            delivery.status = "timed out"
+        except aiohttp.ClientError:
+            delivery.status = "failed to connect to host"
+        delivery.duration = time.monotonic() - started
+        self._world.deliveries.append(delivery)
+
+    async def _exchange(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
+        async with session.post(
+            self.url,
+            data=delivery.body,
+            headers=delivery.headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=self.timeout),
+        ) as response:
+            delivery.response_body = (await response.read()).decode(errors="replace")
+            delivery.response_headers = dict(response.headers)
+            delivery.status_code = response.status
+            delivery.status = "OK" if response.ok else f"Invalid HTTP Response: {response.status}"
+
+    async def _list(self, request: web.Request) -> web.Response:
+        self._auth.check_jwt(request)
+        deliveries = self._filtered(request)
+        size = min(number(request, "per_page", 30), 100)
+        headers = {}
+        if len(deliveries) > size:
+            query = urlencode({**request.query, "cursor": f"v1_{deliveries[size].id}"})
+            target = f"{self._documents.api}{without_api_prefix(request.path)}?{query}"
+            headers["Link"] = f'<{target}>; rel="next"'
+        found = [self._documents.delivery(d) for d in deliveries[:size]]
+        return web.json_response(found, headers=headers)
+
+    def _filtered(self, request: web.Request) -> list[Delivery]:
+        """Newest first, from the cursor on. A timeout has no status code and is no `failure`."""
+        found = sorted(self._world.deliveries, key=lambda d: d.id, reverse=True)
+        if codes := CODES.get(request.query.get("status", "")):
+            found = [d for d in found if d.status_code in codes]
+        cursor = request.query.get("cursor", "").removeprefix("v1_")
+        if not cursor:
+            return found
+        if not cursor.isdecimal():
+            raise ErrorResponse(422, "Invalid cursor")
+        return [d for d in found if d.id <= int(cursor)]
+
+    async def _read(self, request: web.Request) -> web.Response:
+        self._auth.check_jwt(request)
+        return web.json_response(
+            self._documents.delivery_in_full(self._from_path(request), self.url)
+        )
+
+    async def _attempt(self, request: web.Request) -> web.Response:
+        self._auth.check_jwt(request)
+        self.redeliver(self._from_path(request))
+        return web.json_response({}, status=202)
+
+    def _from_path(self, request: web.Request) -> Delivery:
+        for delivery in self._world.deliveries:
+            if delivery.id == int(request.match_info["id"]):
+                return delivery
+        raise ErrorResponse(404, "Not Found")

@@ -1,0 +1,118 @@
+"""Commands from beginning to end: payloads, output, time-outs, errors of the handler."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from handlers.command import Command
+from handlers.contract import Deployment, Run
+from tests.world import World, live, until
+
+COMMANDS_YML = """
+slack: {channel: "#deploys"}
+envs:
+  - {name: missing, handler: command, with: {run: ["./not-there"]}}
+  - {name: loud, handler: command, with: {run: ["head", "-c", "100000000", "/dev/zero"]}}
+  - {name: endless, handler: command, with: {run: ["sleep", "60"]}, timeout: 10s}
+"""
+
+
+@pytest.mark.parametrize("payload", [None, "plain text", '{"inner": 1}', {"deep": {"er": [1]}}])
+async def test_any_payload_is_deployed(world: World, payload: Any) -> None:
+    deployment = await world.deployed(payload=payload if payload is not None else {})
+    assert world.github.states(deployment.id)[-1] == "success"
+
+
+async def test_a_missing_command_is_an_error_that_names_it(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path, COMMANDS_YML) as world:
+        deployment = await world.deploy("missing")
+        status = await world.github.wait_for(deployment.id, "error", within=20)
+        assert status.description == "the command './not-there' is not there"
+
+
+async def test_100_mb_of_output_are_stored_in_part(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path, COMMANDS_YML) as world:
+        deployment = await world.deploy("loud")
+        await world.github.wait_for(deployment.id, "success", within=30)
+        await world.idle()
+        [row] = world.rows("select sum(length(chunk)) as size from output")
+        assert 1_000_000 < row["size"] < 1_200_000
+        [notice] = world.rows("select 1 as found from output where chunk like '%%left out%%'")
+        assert notice["found"]
+
+
+async def test_output_that_cannot_be_read_does_not_hide_how_the_run_ended(
+    store_url: str, tmp_path: Path
+) -> None:
+    class Unreadable(Command):
+        async def read_output(self, deployment: Deployment, offset: int) -> bytes:
+            raise PermissionError(13, "Permission denied")
+
+    async with live(store_url, tmp_path, handlers={"command": Unreadable}) as world:
+        deployment = await world.deploy()
+        await world.github.wait_for(deployment.id, "success", within=20)
+
+
+async def test_a_run_that_takes_too_long_times_out(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path, COMMANDS_YML, workers=0) as world:
+        config = world.setup.config
+        # Shorter than deploy.yml may say.
+        envs = tuple(e.model_copy(update={"timeout": timedelta(seconds=1)}) for e in config.envs)
+        world.setup = replace(world.setup, config=replace(config, envs=envs))
+        world.start_worker()
+        deployment = await world.deploy("endless")
+        status = await world.github.wait_for(deployment.id, "error", within=12)
+        assert status.description == "timed out after 1s"
+
+
+async def test_a_run_is_followed_although_somebody_ends_its_deployment_at_its_start(
+    store_url: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+
+    def end_it() -> None:
+        with psycopg.connect(store_url) as connection:
+            connection.execute(
+                "update deployments set phase = 'failure', ended_at = now(), version = version + 1"
+            )
+
+    class EndedMeanwhile(Command):
+        async def start(self, deployment: Deployment) -> Run:
+            run = await super().start(deployment)
+            await asyncio.to_thread(end_it)
+            return run
+
+    async with live(store_url, tmp_path, handlers={"command": EndedMeanwhile}) as world:
+        deployment = await world.deploy("slow", payload={"gate": str(gate)})
+        await world.phase(deployment.id, "failure")
+        running = "select 1 from deployments where run->>'state' = 'in_progress'"
+        await until(lambda: world.rows(running) or None)
+        gate.touch()
+        ended = (
+            "select 1 from timeline where actor = 'command' and state = 'success' and not counted"
+        )
+        await until(lambda: world.rows(ended) or None)
+
+
+class Buggy(Command):
+    """A handler with a bug in it."""
+
+    async def check(self, deployment: Deployment, run: Run) -> Run:
+        raise ZeroDivisionError
+
+
+async def test_a_bug_in_a_handler_ends_in_an_error_status(store_url: str, tmp_path: Path) -> None:
+    handlers = {"command": Buggy}
+    async with live(store_url, tmp_path, COMMANDS_YML, handlers=handlers) as world:
+        deployment = await world.deploy("endless")
+        await world.phase(deployment.id, "in_progress")
+        over = "update deployments set deadline = now() - interval '1 minute'"
+        # In a thread: the job that may hold the row needs this one.
+        await asyncio.to_thread(world.execute, over)
+        status = await world.github.wait_for(deployment.id, "error", within=40)
+        assert "The relay itself failed" in status.description

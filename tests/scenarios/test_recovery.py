@@ -1,0 +1,149 @@
+"""Dead workers, lost jobs, machines that are gone, connections that break."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job
+from procrastinate.manager import JobManager
+
+from sandbox.faults import Fault
+from tests.world import DEPLOY_YML, World, live, until
+from webhook.timing import Timing
+
+PRODUCT = Timing()  # worlds have a quicker one
+
+
+async def test_the_jobs_of_a_dead_worker_are_retried_within_30_s(idle_world: World) -> None:
+    assert PRODUCT.worker_stalled_after + PRODUCT.rescue_interval < timedelta(seconds=30)
+    world = idle_world
+    deployment = await world.deploy("production")
+    await world.github.settled()
+    world.execute(
+        "insert into procrastinate_workers (last_heartbeat)"
+        " values (now() - %s * interval '1 second')",
+        PRODUCT.worker_stalled_after.total_seconds() - 2,
+    )
+    world.execute(
+        "update procrastinate_jobs set status = 'doing',"
+        " worker_id = (select id from procrastinate_workers)",
+    )
+    world.start_worker()
+    await until(lambda: world.rows("select 1 from procrastinate_workers offset 1") or None)
+    assert world.github.states(deployment.id) == []  # that worker may be alive
+    await world.github.wait_for(deployment.id, "success", within=15)
+
+
+async def test_a_deployment_without_a_job_gets_one(idle_world: World, tmp_path: Path) -> None:
+    world = idle_world
+    world.start_worker()
+    gate = tmp_path / "gate"
+    deployment = await world.begin_slow(gate)
+    await world.stop_workers()
+    world.execute("delete from procrastinate_jobs")
+    world.execute("update deployments set requested_at = now() - interval '2 minutes'")
+    gate.touch()
+    world.start_worker()
+    await world.github.wait_for(deployment.id, "success", within=20)
+
+
+async def test_a_job_whose_end_was_not_recorded_runs_again(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection breaks between the job and its record."""
+    real = JobManager.retry_job
+    failed: list[Job] = []
+
+    async def broken_once(self: JobManager, job: Job, **more: Any) -> None:
+        if job.task_name == "advance" and not failed:
+            failed.append(job)
+            raise ConnectorException("server closed the connection")
+        await real(self, job, **more)
+
+    monkeypatch.setattr(JobManager, "retry_job", broken_once)
+    deploy_yml = DEPLOY_YML.replace("echo deploying", "sleep 1; echo deploying")
+    async with live(store_url, tmp_path, deploy_yml) as world:
+        deployment = await world.deploy()
+        await world.github.wait_for(deployment.id, "success", within=30)
+        assert failed
+
+
+async def test_a_run_of_a_machine_that_is_gone_is_lost_and_not_started_again(
+    idle_world: World, tmp_path: Path
+) -> None:
+    world = idle_world
+    world.start_worker()
+    gate = tmp_path / "gate"
+    deployment = await world.begin_slow(gate)
+    await world.stop_workers()
+    world.execute("update machines set seen_at = now() - interval '2 minutes'")
+    world.execute(
+        "insert into machines (id, since) values ('another disk', now() - interval '5 min')"
+    )
+    world.setup = replace(world.setup, machine_id="another disk")
+    world.start_worker()
+    status = await world.github.wait_for(deployment.id, "error", within=20)
+    assert status.description.startswith("lost: the machine that ran it is gone")
+    gate.touch()
+    await world.idle()
+    assert world.github.states(deployment.id) == ["queued", "in_progress", "error"]
+
+
+async def test_workers_on_two_machines_leave_each_other_their_runs(
+    idle_world: World, tmp_path: Path
+) -> None:
+    world = idle_world
+    gate = tmp_path / "gate"
+    world.start_worker()
+    asked = [await world.deploy("slow", payload={"gate": str(gate)}) for _ in range(6)]
+    for deployment in asked:
+        await world.phase(deployment.id, "in_progress")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    settings = world.setup.settings.model_copy(update={"data_dir": folder})
+    world.setup = replace(world.setup, machine_id="elsewhere", settings=settings)
+    world.start_worker()
+    await until(lambda: world.rows("select 1 from machines where id = 'elsewhere'") or None)
+    # While both watch all of them, whichever has a free slot takes another one.
+    another = await world.deploy("production")
+    await world.github.wait_for(another.id, "success", within=40)
+    gate.touch()
+    for deployment in asked:
+        await world.github.wait_for(deployment.id, "success", within=40)
+
+
+async def test_a_worker_survives_lost_connections_to_the_store(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path) as world:
+        await until(lambda: world.rows("select 1 from procrastinate_workers") or None)
+        with psycopg.connect(store_url, autocommit=True) as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+        deployment = await world.deploy()
+        await world.github.settled()
+        for delivery in list(world.github.deliveries):
+            await world.github.redeliver(delivery.guid)
+        await world.github.wait_for(deployment.id, "success", within=40)
+        assert not world.workers[0][0].done()
+
+
+async def test_a_github_that_hangs_does_not_block_other_work(
+    store_url: str, tmp_path: Path
+) -> None:
+    """What needs no GitHub goes on: deliveries are routed, Slack gets its messages."""
+    async with live(store_url, tmp_path) as world:
+        world.github.faults.add("POST /app/installations/*", Fault.hang(30), times=1000)
+        for _ in range(24):
+            await world.deploy()
+        await world.github.settled()
+        waiting = "select 1 from deliveries where outcome is null"
+        await until(lambda: None if world.rows(waiting) else True, within=25)
+        await until(lambda: True if len(world.messages()) == 24 else None, 25)
+        await world.github.stop()  # or the worker waits for it when it stops

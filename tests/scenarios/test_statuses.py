@@ -1,0 +1,102 @@
+"""Statuses reach GitHub once and in order, whatever GitHub answers and whoever writes as well."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sandbox.faults import Fault
+from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
+from tests.world import DEPLOY_YML, World, live, until
+
+STATUSES = "POST /repos/*/deployments/*/statuses"
+
+
+async def test_no_status_is_lost_or_written_twice_when_github_gives_no_clear_answer(
+    world: World,
+) -> None:
+    unclear = [
+        Fault.drop_after(),
+        Fault.drop_before(),
+        Fault.status(502, acts=True),
+        Fault.status(500),
+    ]
+    for fault in unclear:
+        world.github.faults.add(STATUSES, fault, times=2)
+    asked = [await world.deploy() for _ in unclear]
+    for deployment in asked:
+        await world.github.wait_for(deployment.id, "success", within=30)
+    await world.idle()
+    for deployment in asked:
+        assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
+    assert len(world.github.faults.fired) == 2 * len(unclear)
+
+
+@pytest.mark.parametrize("limit", [Fault.rate_limited, Fault.secondary_limit, Fault.primary_limit])
+async def test_githubs_rate_limits_are_respected(
+    world: World, limit: Callable[[int], Fault]
+) -> None:
+    world.github.faults.add(STATUSES, limit(1))
+    deployment = await world.deployed()
+    assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
+    limited, again = world.github.called("POST", "/statuses")[:2]
+    assert again.time - limited.time >= 0.9
+
+
+async def test_one_token_serves_several_deployments_and_an_invalid_one_is_replaced(
+    world: World,
+) -> None:
+    deployment = await world.deployed()
+    assert world.github.token_requests == 1
+    world.github.world.tokens.clear()
+    another = await world.deployed()
+    assert world.github.token_requests == 2
+    assert world.github.states(deployment.id) == world.github.states(another.id)
+
+
+async def test_no_status_of_ours_follows_an_end_that_somebody_else_reported(
+    store_url: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    async with live(store_url, tmp_path) as world:
+        world.github.faults.add(STATUSES, Fault.rate_limited(1), times=1000)
+        deployment = await world.begin_slow(gate)
+        await world.github.create_status(deployment.id, "success")
+        await world.phase(deployment.id, "success")
+        world.github.faults.clear()
+        gate.touch()
+        await world.idle()
+        assert world.github.states(deployment.id) == ["success"]
+
+
+async def test_an_end_that_a_status_of_ours_hides_is_written_again(
+    store_url: str, tmp_path: Path
+) -> None:
+    """GitHub got a person's status before ours; the relay heard of it after it wrote its own."""
+    async with relay_with_tools(store_url, tmp_path, takes=600) as (world, _tools):
+        url, world.github.webhook_url = world.github.webhook_url, ""
+        deployment = await world.deploy(ENVIRONMENTS["endpoint"], ref="v1")
+        theirs = await world.github.create_status(deployment.id, "failure", description="seen")
+        world.github.webhook_url = url
+        await world.github.deliver("deployment", world.github.events.deployment(deployment))
+        await world.github.wait_for(deployment.id, "in_progress", within=20)
+        assert world.github.states(deployment.id)[-1] != "failure"
+        event = world.github.events.deployment_status(deployment, theirs)
+        await world.github.deliver("deployment_status", event)
+        await until(lambda: world.github.states(deployment.id)[-1] == "failure" or None)
+        assert world.github.statuses(deployment.id)[-1].by_app
+
+
+async def test_a_status_is_written_without_an_environment_url_that_github_rejects(
+    store_url: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    deploy_yml = DEPLOY_YML.rstrip().removesuffix("}") + ', environment_url: "https://odd"}'
+    async with live(store_url, tmp_path, deploy_yml) as world:
+        deployment = await world.deploy("slow", payload={"gate": str(gate)})
+        await world.github.wait_for(deployment.id, "in_progress", within=20)
+        invalid = {"message": "Validation Failed", "errors": ["environment_url is odd"]}
+        world.github.faults.add(STATUSES, Fault.status(422, invalid))
+        gate.touch()
+        status = await world.github.wait_for(deployment.id, "success", within=20)
+        assert status.environment_url == ""

@@ -1,0 +1,41 @@
+"""Which machines are gone, and whose jobs others may do."""
+
+from webhook.store import jobs, machines
+from webhook.store.database import async_pool
+
+
+async def test_after_an_outage_of_everything_no_machine_counts_as_gone_at_once(
+    store_url: str,
+) -> None:
+    async with async_pool(store_url, 1) as pool, pool.connection() as connection:
+        await connection.execute(
+            "insert into machines select name, now() - interval '1 day', now() - interval '5 min'"
+            " from unnest(array['here', 'there']) as name"
+        )
+        await machines.seen(connection, "here")
+        assert not await machines.is_gone(connection, "there", "here")
+        await connection.execute(
+            "update machines set since = now() - interval '2 min' where id = 'here'"
+        )
+        assert await machines.is_gone(connection, "there", "here")
+        assert not await machines.is_gone(connection, "here", "here")
+
+
+async def test_jobs_of_a_machine_are_released_only_when_it_is_gone(store_url: str) -> None:
+    async with async_pool(store_url, 1) as pool, pool.connection() as connection:
+
+        async def queues() -> list[str]:
+            await jobs.requeue_from_gone_machines(connection, "here")
+            cursor = await connection.execute("select queue_name from procrastinate_jobs")
+            return [row["queue_name"] async for row in cursor]
+
+        await connection.execute("insert into machines values ('here', now() - interval '5 min')")
+        await machines.seen(connection, "there")
+        await connection.execute(
+            "insert into procrastinate_jobs (queue_name, task_name) values ('at-there', 'advance')"
+        )
+        assert await queues() == ["at-there"]
+        await connection.execute(
+            "update machines set seen_at = now() - interval '2 min' where id = 'there'"
+        )
+        assert await queues() == ["default"]
