@@ -132,7 +132,7 @@ async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> 
         assert await actions.creator_of(connection, 9) is None
 
 
-async def test_a_question_is_answered_once(store_url: str, pool: AsyncPool) -> None:
+async def test_a_request_is_confirmed_once(store_url: str, pool: AsyncPool) -> None:
     waiting = kept(store_url, "command", "deploy", None)
     presses = [kept(store_url, f"yes {number}", "deploy", None) for number in range(3)]
     others = [

@@ -191,7 +191,7 @@ def test_a_command_that_says_too_little_opens_the_form() -> None:
         assert request.reply == Reply(FIELDS["response_url"], FIELDS["trigger_id"])
 
 
-def test_what_is_typed_wrongly_is_answered_at_once() -> None:
+def test_what_is_typed_wrongly_is_explained_at_once() -> None:
     assert "`/ship owner/repo environment [ref]`" in explained("help")
     assert "'site' is not a repository; write owner/repo" in explained("site production")
     assert "known: production, Staging, preview/*" in explained("acme/site prod")
@@ -262,7 +262,7 @@ def test_production_is_deploy_ymls_word_else_githubs() -> None:
 
 
 @given(some.text(max_size=300))
-def test_whatever_is_typed_is_answered_or_asked(text: str) -> None:
+def test_whatever_is_typed_is_explained_or_requested(text: str) -> None:
     taken = typed(text)
     if isinstance(taken, Response):
         assert taken.document is not None

@@ -10,7 +10,7 @@ from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.model import User
 from sandbox.slack.server import Slack
-from tests.slack.actions.acting import SCOPES
+from tests.slack.actions.action_world import SCOPES
 from webhook import startup
 from webhook.engine.services import Services, open_services
 from webhook.errors import RetryAt, UnknownOutcome
@@ -111,7 +111,7 @@ async def test_an_address_that_proves_nothing_is_nobodys(known: Known) -> None:
     known.slack.faults.add(
         "GET /users.info", Fault(status_code=200, body={"ok": True, "user": says})
     )
-    assert await known.login(odd.id) == ""  # what is not said to be confirmed is not
+    assert await known.login(odd.id) == ""  # only what Slack confirms is
     for user in (unconfirmed, gone, robot, several, longer, none):
         assert await known.login(user.id) == "", user.name
     stranger = known.slack.add_workspace("Other").add_user("stranger", "ada@acme.test")
