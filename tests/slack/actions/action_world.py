@@ -2,10 +2,12 @@
 know each other, and buttons that may be older than what happened since."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -18,6 +20,7 @@ from sandbox.slack.model import EphemeralMessage, Message, User
 from sandbox.slack.server import Slack
 from tests.conftest import in_database
 from tests.world import World, live, until
+from webhook.slack.actions import ACTIONS, Actions
 
 SCOPES = ("chat:write", "channels:history", "commands", "users:read", "users:read.email")
 CREATE = "POST /repos/acme/site/deployments"
@@ -162,8 +165,15 @@ class ActionWorld:
 async def relay(
     postgres: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[ActionWorld]:
+    async with action_world(postgres, tmp_path_factory.mktemp("actions")) as world:
+        yield world
+
+
+@contextlib.asynccontextmanager
+async def action_world(
+    postgres: str, folder: Path, actions: Actions = ACTIONS
+) -> AsyncIterator[ActionWorld]:
     name = f"actions_{next(_numbers)}"
-    folder = tmp_path_factory.mktemp("relay")
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {name} template template")
         sandbox, ada, bob, rob, eve = _people()
@@ -172,7 +182,7 @@ async def relay(
             f"  Octocat: {ada.id}\n  hubot: [{bob.team_id}/{bob.id}]\n  reader: {rob.id}\n"
         )
         url = in_database(postgres, name)
-        async with live(url, folder, deploy_yml, sandbox=sandbox) as world:
+        async with live(url, folder, deploy_yml, sandbox=sandbox, actions=actions) as world:
             yield ActionWorld(world, ada, bob, rob, eve)
         await asyncio.to_thread(connection.execute, f"drop database {name} with (force)")
 

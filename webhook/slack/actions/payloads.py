@@ -134,7 +134,7 @@ class SlashCommand(Payload):
 class RevokedTokens(Payload):
     """People's own tokens are revoked too; the relay uses none."""
 
-    bot: list[Any] = []
+    bot: Any = None
 
 
 class Event(Payload):
@@ -217,13 +217,13 @@ def parse_event(document: Any) -> Parsed:
     else:
         return Response()
     remedy = "install it again (python -m webhook slack install-link)"
-    team = read(_Team, {"id": callback.team_id}).id
+    team = _valid_id(callback.team_id)
     return TokenRevoked(team, f"{reason}; {remedy}", _time(callback.event_time))
 
 
 def requester(team: str, user: str, home: str, name: str) -> Requester:
     """`home`: the user's own workspace."""
-    team, user, home = (read(_Team, {"id": one}).id for one in (team, user, home))
+    team, user, home = (_valid_id(one) for one in (team, user, home))
     return Requester(team, user if home == team else f"{home}/{user}", name[:_LONGEST_NAME] or user)
 
 
@@ -232,8 +232,12 @@ def key_of(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-class _Team(Payload):
+class _Identified(Payload):
     id: Id
+
+
+def _valid_id(text: str) -> str:
+    return read(_Identified, {"id": text}).id
 
 
 def _time(seconds: Any) -> datetime | None:

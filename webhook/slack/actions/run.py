@@ -28,6 +28,9 @@ async def run_action(services: Services, action_id: int) -> None:
     structlog.contextvars.bind_contextvars(
         action=action.id, kind=action.kind, deployment=action.deployment_id
     )
+    if action.kind not in services.actions:
+        _leave_to_others(services, action)
+        return
     if action.open:
         try:
             await _attempt(services, action)
@@ -39,6 +42,14 @@ async def run_action(services: Services, action_id: int) -> None:
             again = services.clock() + services.timing.claim_lasts
             raise RetryAt("another worker is running it", again)
     await send_reply(services, action)
+
+
+def _leave_to_others(services: Services, action: ActionRow) -> None:
+    """A newer worker may know it."""
+    log.error("an action that this worker does not know")
+    if services.clock() < action.at + services.timing.action_begins_within:
+        again = services.clock() + services.timing.action_lookup_at_most
+        raise RetryAt("another worker may know this action", again)
 
 
 async def _attempt(services: Services, action: ActionRow) -> None:
