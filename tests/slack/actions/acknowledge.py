@@ -3,13 +3,13 @@
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Confirmation, DeploymentNotice
 from webhook.engine.services import Services
-from webhook.slack.actions.contract import Action, target_of
+from webhook.slack.actions.contract import StoreAction, target_of
 from webhook.slack.actions.permissions import Authorized, Declined
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
 
 
-class Acknowledge(Action):
+class Acknowledge(StoreAction):
     name = "acknowledge"
     label = "Acknowledge"
     noun = "an acknowledgement"

@@ -3,7 +3,7 @@
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Confirmation, DeploymentNotice
 from webhook.engine.services import Services
-from webhook.slack.actions.contract import Action, commit_of, target_of
+from webhook.slack.actions.contract import StoreAction, commit_of, target_of
 from webhook.slack.actions.permissions import Authorized, Declined
 from webhook.store import deployments
 from webhook.store.actions import ActionRow
@@ -11,7 +11,7 @@ from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 
 
-class Cancel(Action):
+class Cancel(StoreAction):
     name = "cancel"
     label = "Cancel"
     style = "danger"

@@ -56,21 +56,9 @@ class Action(ABC):
         )
 
     @abstractmethod
-    async def perform(
-        self, services: Services, connection: Async, action: ActionRow, by: Authorized
-    ) -> str:
-        """Do it, in the transaction that records that it is done: what fails is not done at all.
-        Returns what the timeline says, "" for no entry. Raises `Declined`."""
-
     async def run(self, services: Services, action: ActionRow) -> None:
-        """The whole way from a request to its outcome. May be killed at any line and run again."""
-        by = await authorize(services, action, self.permission)
-        async with services.pool.connection() as connection, connection.transaction():
-            message = await self.perform(services, connection, action, by)
-            if not await actions.end(connection, action.id, "done", message):
-                raise psycopg.Rollback  # somebody else did it meanwhile
-            if message:
-                await add_to_timeline(services, connection, action, message)
+        """The whole way from a request to its outcome. May be killed at any line and run again.
+        Raises `Declined`."""
 
     async def reply(self, services: Services, action: ActionRow) -> BlockMessage | None:
         """What its requester reads, made of the row alone, so that it can be sent after a crash
@@ -82,6 +70,26 @@ class Action(ABC):
     def done(self, action: ActionRow) -> str:
         """The reply's text after success, without a full stop; mrkdwn."""
         return _explanation(action)
+
+
+class StoreAction(Action):
+    """An action whose whole effect is in the relay's own store."""
+
+    @abstractmethod
+    async def perform(
+        self, services: Services, connection: Async, action: ActionRow, by: Authorized
+    ) -> str:
+        """Do it, in the transaction that records that it is done: what fails is not done at all.
+        Returns what the timeline says, "" for no entry. Raises `Declined`."""
+
+    async def run(self, services: Services, action: ActionRow) -> None:
+        by = await authorize(services, action, self.permission)
+        async with services.pool.connection() as connection, connection.transaction():
+            message = await self.perform(services, connection, action, by)
+            if not await actions.end(connection, action.id, "done", message):
+                raise psycopg.Rollback  # somebody else did it meanwhile
+            if message:
+                await add_to_timeline(services, connection, action, message)
 
 
 Actions = Mapping[str, Action]

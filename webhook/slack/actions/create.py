@@ -62,11 +62,6 @@ class CreateDeployment(Action):
             repo = action.repo or write.sending.scope.repo
             raise rejected(error, repo, "Nothing was deployed.") from error
 
-    async def perform(
-        self, services: Services, connection: Async, action: ActionRow, by: Authorized
-    ) -> str:
-        raise NotImplementedError("the outbox creates it")
-
     def done(self, action: ActionRow) -> str:
         created = action.created_deployment_id
         return f"Deployment {created} was requested" if created else super().done(action)

@@ -45,12 +45,11 @@ from webhook.slack.actions.payloads import (
     key_of,
     read,
 )
-from webhook.slack.actions.permissions import Authorized, Declined
+from webhook.slack.actions.permissions import Declined
 from webhook.slack.blocks.mrkdwn import BlockMessage, plain
 from webhook.slack.client import Slack
 from webhook.store import actions
 from webhook.store.actions import ActionRow
-from webhook.store.database import Async
 
 log = structlog.get_logger()
 
@@ -91,11 +90,6 @@ class OpenForm(Action):
             raise Declined("slack_rejected", message, "failed") from error
         async with services.pool.connection() as connection:
             await actions.end(connection, action.id, "done", "")
-
-    async def perform(
-        self, services: Services, connection: Async, action: ActionRow, by: Authorized
-    ) -> str:
-        raise NotImplementedError("there is nothing to record with it")
 
     async def reply(self, services: Services, action: ActionRow) -> BlockMessage | None:
         return None if action.outcome == "done" else await super().reply(services, action)

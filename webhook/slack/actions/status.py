@@ -4,7 +4,7 @@ from datetime import datetime
 
 from webhook.deployments.labels import phase_label
 from webhook.engine.services import Services
-from webhook.slack.actions.contract import Action
+from webhook.slack.actions.contract import StoreAction
 from webhook.slack.actions.permissions import Authorized
 from webhook.slack.blocks.mrkdwn import BlockMessage, escape, link
 from webhook.store import environments
@@ -16,7 +16,7 @@ from webhook.store.environments import CurrentDeployment
 MOST_ENVIRONMENTS = 20
 
 
-class Status(Action):
+class Status(StoreAction):
     name = "status"
 
     async def perform(
