@@ -1,22 +1,107 @@
-"""A real PostgreSQL for all tests, and a fresh database for each that asks for one."""
+"""A real PostgreSQL for all tests, and an empty database for each that asks for one."""
 
+import contextlib
 import itertools
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from hypothesis import settings
 
 from webhook.store.embedded import EmbeddedPostgres
-from webhook.store.migrate import migrate
+from webhook.store.schema import migrate
 
+CHAOS = Path(__file__).parent / "chaos"
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("relay", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=20)  # script/test --quick
 settings.load_profile("relay")
 
-_numbers = itertools.count()
+# No store of a test outlives its server. The tests of crashes start servers of their own.
+WITHOUT_DISK = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
+# Those that ever had a row; what Alembic wrote belongs to the schema.
+USED_TABLES = """
+    select string_agg(oid::regclass::text, ', ') from pg_class
+    where relnamespace = 'public'::regnamespace and relkind = 'r'
+        and relname <> 'alembic_version' and pg_relation_size(oid) > 0
+"""
+SCHEMA = """
+    select array_agg(relname::text order by relname) from pg_class
+    where relnamespace = 'public'::regnamespace
+"""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(CHAOS):
+            item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _forbid_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _forbid_skip(report)
+    return report
+
+
+def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """In CI there is everything that a test needs."""
+    if os.environ.get("CI") and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"
+
+
+@dataclass
+class Databases:
+    """Of one server. A used one is emptied and gets another name, which is quicker than a new one;
+    whoever still had the old name cannot disturb the next test."""
+
+    url: str
+    connection: psycopg.Connection[Any]
+    schema: list[str]
+    free: list[str] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[str]:
+        name = f"test_{next(self._numbers)}"
+        if self.free:
+            self.connection.execute(f"alter database {self.free.pop()} rename to {name}")
+        else:
+            self.connection.execute(f"create database {name} template template")
+        yield in_database(self.url, name)
+        self._end_connections(name)
+        if self._emptied(name):
+            self.free.append(name)
+        else:
+            self.connection.execute(f"drop database {name} with (force)")
+
+    def _end_connections(self, name: str) -> None:
+        self.connection.execute(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s",
+            [name],
+        )
+
+    def _emptied(self, name: str) -> bool:
+        """Not where a test failed to put the schema back."""
+        with psycopg.connect(in_database(self.url, name), autocommit=True) as connection:
+            [tables] = connection.execute(USED_TABLES).fetchone() or [None]
+            if tables:
+                connection.execute(f"truncate {tables} restart identity cascade")
+            return connection.execute(SCHEMA).fetchone() == (self.schema,)
 
 
 @pytest.fixture(scope="session")
@@ -26,20 +111,28 @@ def postgres() -> Iterator[str]:
         server = EmbeddedPostgres(Path(folder))
         url = server.start()
         with psycopg.connect(url, autocommit=True) as connection:
+            for setting in WITHOUT_DISK:
+                connection.execute(f"alter system set {setting}")
+            connection.execute("select pg_reload_conf()")
             connection.execute("create database template")
         migrate(in_database(url, "template"))
         yield url
         server.stop()
 
 
-@pytest.fixture
-def store_url(postgres: str) -> Iterator[str]:
-    """A fresh, migrated database."""
-    name = f"test_{next(_numbers)}"
+@pytest.fixture(scope="session")
+def databases(postgres: str) -> Iterator[Databases]:
+    with psycopg.connect(in_database(postgres, "template"), autocommit=True) as template:
+        [schema] = template.execute(SCHEMA).fetchone() or [[]]
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"create database {name} template template")
-        yield in_database(postgres, name)
-        connection.execute(f"drop database {name} with (force)")
+        yield Databases(postgres, connection, schema)
+
+
+@pytest.fixture
+def store_url(databases: Databases) -> Iterator[str]:
+    """An empty, migrated database."""
+    with databases.one() as url:
+        yield url
 
 
 def in_database(url: str, name: str) -> str:

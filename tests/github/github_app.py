@@ -30,10 +30,11 @@ OPEN = {
 
 @dataclass(frozen=True)
 class OnGitHub:
-    """`asked`: the URLs that were called, with their queries."""
+    """`asked`: the URLs that were called, with their queries; `impatient`: for calls that hang."""
 
     there: StandIn
     github: GitHub
+    impatient: GitHub
     installation: Installation
     asked: list[URL]
 
@@ -45,13 +46,17 @@ class OnGitHub:
     def scope(self) -> Scope:
         return Scope(self.installation.id, REPO, self.site.id)
 
+    def client(self, fault: Fault) -> GitHub:
+        """Which meets this one without much waiting."""
+        return self.impatient if fault.delay or fault.delay_after else self.github
+
     def granted(self) -> list[dict[str, str]]:
         """The permissions of each token that was fetched."""
         return [token.permissions for token in self.there.world.tokens.values()]
 
 
 @asynccontextmanager
-async def on_github(patience: float = 0.3) -> AsyncIterator[OnGitHub]:
+async def on_github() -> AsyncIterator[OnGitHub]:
     async with StandIn() as there:
         installation = there.add_installation("acme", [REPO])
         environ = {
@@ -61,12 +66,16 @@ async def on_github(patience: float = 0.3) -> AsyncIterator[OnGitHub]:
             "GITPLOY_GITHUB_CLIENT_ID": there.app.client_id,
             "GITPLOY_GITHUB_PRIVATE_KEY": there.private_key_pem,
         }
-        timeout = aiohttp.ClientTimeout(total=patience)
         asked: list[URL] = []
-        trace = _trace(asked)
-        async with aiohttp.ClientSession(timeout=timeout, trace_configs=[trace]) as session:
-            github = GitHub(Settings.from_environ(environ), session)
-            yield OnGitHub(there, github, installation, asked)
+        traces = [_trace(asked)]
+        quickly = aiohttp.ClientTimeout(total=1)
+        settings = Settings.from_environ(environ)
+        async with (
+            aiohttp.ClientSession(trace_configs=traces) as session,
+            aiohttp.ClientSession(timeout=quickly, trace_configs=traces) as impatient,
+        ):
+            github, hurried = GitHub(settings, session), GitHub(settings, impatient)
+            yield OnGitHub(there, github, hurried, installation, asked)
 
 
 def _trace(asked: list[URL]) -> aiohttp.TraceConfig:

@@ -98,7 +98,7 @@ async def test_no_clear_answer_is_unsure(world: OnGitHub) -> None:
     for name, fault in OPEN.items():
         world.there.faults.add(COMPARE, fault, times=2)  # a GET that is cut off is sent again
         with pytest.raises(UnknownOutcome):
-            pytest.fail(f"{name}: {await compare(world.github, world.scope, base, head)}")
+            pytest.fail(f"{name}: {await compare(world.client(fault), world.scope, base, head)}")
         world.there.faults.clear()
     assert await compare(world.github, world.scope, base, head)
 

@@ -101,7 +101,9 @@ async def test_what_may_have_been_made_is_found_by_its_mark(world: OnGitHub) -> 
         before = set(world.there.deployments)
         world.there.faults.add(CREATE, fault)
         with pytest.raises(UnknownOutcome):
-            pytest.fail(f"{name}: {await create_deployment(world.github, world.scope, wanted)}")
+            pytest.fail(
+                f"{name}: {await create_deployment(world.client(fault), world.scope, wanted)}"
+            )
         made = set(world.there.deployments) - before
         assert len(made) == fault.acts, name
         found = await find_deployment(

@@ -76,7 +76,10 @@ async def test_a_hundred_presses_at_once_are_acknowledged_in_time_and_done_once(
 ) -> None:
     failed = relay.past_deployment("broken/hundred")
     button = relay.button("retry", failed)
+    # A worker has a process of its own elsewhere: here it would compete with the web server.
+    await relay.world.stop_workers()
     response = await relay.slack.press(button, "retry", relay.ada, times=100)
+    relay.world.start_worker()
     responses = (response, *response.duplicates)
     assert {one.status for one in responses} == {200}
     assert max(one.seconds for one in responses) < 3

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from webhook.deployments.actions import ActionRequest, Reply, Requester
+from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.errors import Excluded
-from webhook.github.events import GitHubDeployment, Repository
 from webhook.slack.actions import ACTIONS
 from webhook.store import actions, deployments, outbox
 from webhook.store.actions import ActionRow

@@ -15,7 +15,6 @@ from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.errors import MALFORMED, UserError
 from webhook.slack.actions import ACTIONS
 from webhook.slack.actions.command import escape, parse_command
-from webhook.slack.actions.deploy import is_production
 from webhook.slack.actions.modal import choices, parse_submission
 from webhook.slack.actions.payloads import Response, TokenRevoked, parse_event, parse_press
 
@@ -252,13 +251,6 @@ def test_the_form_is_checked_before_it_is_taken() -> None:
     assert isinstance(filled_at(NOW + timedelta(minutes=28), good), ActionRequest)
     late = filled_at(NOW + timedelta(minutes=30), good)
     assert "type /deploy" in late.document["errors"]["repository"]
-
-
-def test_production_is_deploy_ymls_word_else_githubs() -> None:
-    production, staging, preview, _ = CONFIG.envs
-    assert is_production(production, "Production")
-    assert is_production(staging, "Staging")
-    assert not is_production(preview, "preview/1")
 
 
 @given(some.text(max_size=300))

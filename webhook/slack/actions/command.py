@@ -13,10 +13,10 @@ from typing import NamedTuple
 from webhook.config.load import Config
 from webhook.config.routing import holds, route
 from webhook.deployments.actions import ActionRequest, Reply
-from webhook.deployments.phases import shorten
 from webhook.slack.actions.deploy import Deploy
 from webhook.slack.actions.payloads import Parsed, Response, SlashCommand, key_of, read
 from webhook.slack.actions.status import Status
+from webhook.text import and_more, one_line
 
 # The action that opens the form (webhook.slack.actions.modal).
 OPEN_FORM = "form"
@@ -40,7 +40,7 @@ class _Typed(NamedTuple):
 
 def escape(text: str, limit: int = 300) -> str:
     """For Slack's text: one line, in which nothing is a link or a mention."""
-    return html.escape(shorten(text, limit), quote=False)
+    return html.escape(one_line(text, limit), quote=False)
 
 
 def usage(command: str = "/deploy") -> str:
@@ -94,25 +94,26 @@ def _deploy(config: Config, repo: str, environment: str, ref: str = "") -> _Type
 def repo_error(repo: str) -> str:
     if _REPO.fullmatch(repo):
         return ""
-    return f"'{shorten(repo, 60)}' is not a repository; write owner/repo"
+    return f"'{one_line(repo, 60)}' is not a repository; write owner/repo"
 
 
 def ref_error(ref: str) -> str:
     if len(ref) <= 255 and _REF.fullmatch(ref):
         return ""
-    return f"'{shorten(ref, 60)}' is not a branch, tag or commit"
+    return f"'{one_line(ref, 60)}' is not a branch, tag or commit"
 
 
 def environment_error(config: Config, repo: str, environment: str, room: int = _ROOM) -> str:
     if set("*?") & set(environment):
-        return f"'{shorten(environment, 40)}' is a pattern; write a name that matches it"
+        return f"'{one_line(environment, 40)}' is a pattern; write a name that matches it"
     if environment and len(environment) <= LONGEST_ENVIRONMENT and route(config, repo, environment):
         return ""
     names = list(dict.fromkeys(env.name for env in config.envs if holds(env.repos, repo)))
     if not names:
-        return f"deploy.yml has no environment for {shorten(repo, 60)}"
-    start = f"'{shorten(environment, 40)}' is not in deploy.yml; known: "
-    return start + _listed(names, room - len(start))
+        return f"deploy.yml has no environment for {one_line(repo, 60)}"
+    start = f"'{one_line(environment, 40)}' is not in deploy.yml; known: "
+    shown = [one_line(name, 60) for name in names]
+    return start + and_more(shown, limit=room - len(start))
 
 
 def spelling(config: Config, repo: str, environment: str) -> str:
@@ -155,14 +156,3 @@ def _first_error(errors: Iterable[str]) -> Response | None:
 
 def _explain(text: str) -> Response:
     return Response({"response_type": "ephemeral", "text": text})
-
-
-def _listed(names: list[str], room: int) -> str:
-    """As many as there is room for, and how many are left out; one at least."""
-    shown = [shorten(names[0], 60)]
-    for name in names[1:]:
-        more = f" and {len(names) - len(shown)} more"
-        if len(", ".join([*shown, name])) + len(more) > room:
-            return ", ".join(shown) + more
-        shown.append(name)
-    return ", ".join(shown)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from webhook.config.load import Environment
+from webhook.deployments.models import is_production
 from webhook.engine.services import Services
 from webhook.github import repositories
 from webhook.github.deployments import NewDeployment
@@ -25,19 +25,16 @@ class Deploy(CreateDeployment):
         confirms = action.reply.confirms if action.reply else 0
         if confirms and not action.repo:
             action = await _confirmed(services, action, confirms)
-        elif not action.claimed and not confirms:
-            environment = routed(services, action.repo, action.environment)
-            if is_production(environment, action.environment):
-                return await self._hold(services, action)
+        elif not action.claimed and not confirms and _is_production(services, action):
+            return await self._hold(services, action)
         return await super().run(services, action)
 
     async def plan(self, services: Services, action: ActionRow, by: Authorized) -> Plan:
-        environment = routed(services, action.repo, action.environment)
         request = NewDeployment(
             ref=await _ref(services, action, by.repository),
             environment=action.environment,
             description=f"Requested in Slack by {by.login}",
-            production=is_production(environment, action.environment),
+            production=_is_production(services, action),
             marker=marker(action),
         )
         return Plan(by.repository, request)
@@ -60,11 +57,9 @@ class Deploy(CreateDeployment):
             await actions.hold(connection, action.id, "Waits until it is confirmed", ref)
 
 
-def is_production(environment: Environment, name: str) -> bool:
-    """As deploy.yml says, else by GitHub's rule."""
-    if environment.production_environment is None:
-        return name.lower() == "production"
-    return environment.production_environment
+def _is_production(services: Services, action: ActionRow) -> bool:
+    environment = routed(services, action.repo, action.environment)
+    return is_production(action.environment, environment.production_environment)
 
 
 async def _confirmed(services: Services, press: ActionRow, confirms: int) -> ActionRow:
