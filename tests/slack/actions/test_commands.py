@@ -137,6 +137,18 @@ async def test_a_wait_for_github_is_announced_once(relay: ActionWorld) -> None:
         assert done.text.startswith("Deploying")
 
 
+async def test_a_wait_for_slack_is_announced_as_such(relay: ActionWorld) -> None:
+    """Slack is called for the e-mail address of somebody who is not in deploy.yml."""
+    ben = relay.slack.add_user("ben", "ben@acme.test")
+    async with relay.world.timed(wait_announced_after=timedelta(0)):
+        relay.slack.faults.add("GET /users.info", Fault.rate_limited(1))
+        before = len(relay.replies_to(ben))
+        await relay.slack.command("/deploy", "acme/site stage/wait", ben)
+        waits, declined = await relay.until_replies(ben, before, 2)
+        assert re.match(r"Slack asks to wait until \d\d:\d\d UTC; it will be done", waits.text)
+        assert "GitHub profile" in declined.text
+
+
 async def test_a_permission_is_cached_for_its_repository_and_a_minute(
     relay: ActionWorld,
 ) -> None:
