@@ -27,6 +27,7 @@ from sandbox.slack.model import Message
 from webhook import logs, startup
 from webhook.app import create_app
 from webhook.engine.services import open_services
+from webhook.slack.actions import ACTIONS, Actions
 from webhook.slack.socket_listener import listening
 from webhook.startup import Setup
 from webhook.timing import Timing, utc_now
@@ -86,7 +87,7 @@ class MovableClock:
 
 @dataclass
 class World:
-    """`timing` and `handlers` are those of the workers that are started from now on."""
+    """`timing`, `handlers` and `actions` are those of the workers that are started from now on."""
 
     sandbox: Sandbox
     setup: Setup
@@ -95,6 +96,7 @@ class World:
     timing: Timing
     clock: MovableClock
     handlers: Mapping[str, type[Handler]]
+    actions: Actions
     workers: list[tuple["asyncio.Task[None]", asyncio.Event]] = field(default_factory=list)
     _query_lock: threading.Lock = field(default_factory=threading.Lock)
     _store: psycopg.Connection[dict[str, Any]] | None = None
@@ -163,8 +165,9 @@ class World:
                     timing=self.timing,
                     clock=self.clock,
                     handlers=self.handlers,
+                    actions=self.actions,
                 ) as services,
-                listening(self.setup, self.store_url, self.timing, self.clock),
+                listening(self.setup, self.store_url, self.actions, self.timing, self.clock),
             ):
                 await work(services, stop)
 
@@ -267,6 +270,7 @@ async def live(
     workers: int = 1,
     timing: Timing = QUICK,
     handlers: Mapping[str, type[Handler]] = HANDLERS,
+    actions: Actions = ACTIONS,
 ) -> AsyncIterator[World]:
     """A relay that works, until the block ends."""
     config = data_dir / "deploy.yml"
@@ -275,8 +279,8 @@ async def live(
         server = make_server("127.0.0.1", 0, _not_yet, threaded=True)
         setup = _set_up(lived_in, data_dir, config, environ or {}, server.port)
         url = setup.settings.server_url
-        world = World(lived_in, setup, store_url, url, timing, MovableClock(), handlers)
-        server.app = create_app(setup, store_url, timing, world.clock)
+        world = World(lived_in, setup, store_url, url, timing, MovableClock(), handlers, actions)
+        server.app = create_app(setup, store_url, timing, world.clock, actions)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         log = io.StringIO()
         logs.set_up(setup.secrets, log)

@@ -9,8 +9,9 @@ from webhook.github import webhook
 from webhook.jobs.inbox import Inbox
 from webhook.security.cipher import Cipher
 from webhook.security.links import Links
+from webhook.slack.actions import ACTIONS, Actions
 from webhook.slack.actions import http as slack_actions
-from webhook.slack.actions.intake import AnswerIntake
+from webhook.slack.actions.http import ActionIntake
 from webhook.slack.install import views as slack_install
 from webhook.startup import Setup
 from webhook.status_api import views as status_api
@@ -26,7 +27,11 @@ SLACK_POOL_SIZE = 2
 
 
 def create_app(
-    setup: Setup, store_url: str, timing: Timing = DEFAULT_TIMING, clock: Clock = utc_now
+    setup: Setup,
+    store_url: str,
+    timing: Timing = DEFAULT_TIMING,
+    clock: Clock = utc_now,
+    actions: Actions = ACTIONS,
 ) -> Flask:
     settings, keys = setup.settings, setup.secret_keys
     app = Flask(__name__, static_folder=None)
@@ -50,7 +55,7 @@ def create_app(
     http.serve(app, install, slack_install.ERRORS)
     # Of their own, because Slack waits for three seconds only.
     slack_pool = sync_pool(store_url, SLACK_POOL_SIZE, timing)
-    intake = AnswerIntake(slack_pool, setup.config, timing, clock)
+    intake = ActionIntake(slack_pool, setup.config, actions, timing, clock)
     http.serve(app, slack_actions.blueprint(settings.slack, intake, clock), http.JSON_ERRORS)
     return app
 

@@ -182,7 +182,7 @@ class SlackSettings(SlackApp):
         return bool(self.client_id or self.bot_token)
 
     @property
-    def answers(self) -> bool:
+    def actions_enabled(self) -> bool:
         """Whether people can answer in Slack."""
         return bool(self.signing_secret or self.app_token)
 

@@ -21,7 +21,7 @@ from webhook.engine.tool_reports import take_reports
 from webhook.errors import Conflict, RetryAt
 from webhook.jobs.rescue import Rescue
 from webhook.jobs.retry import RetryPolicy
-from webhook.slack.actions.run import answer
+from webhook.slack.actions.run import run_action
 from webhook.store import deliveries
 from webhook.store.machines import DEFAULT_QUEUE, machine_queue
 from webhook.timing import Clock, Timing
@@ -52,7 +52,7 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "take_reports": take_reports,
     "send_statuses": send_statuses,
     "notify": notify,
-    "answer": answer,
+    "run_action": run_action,
 }
 
 

@@ -130,7 +130,7 @@ async def listener(store_url: str, tmp_path: Path) -> AsyncIterator[Listener]:
     made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", utc_now())
     async with (
         live(store_url, tmp_path, workers=0) as world,
-        open_services(world.setup, store_url, timing=world.timing) as services,
+        open_services(world.setup, store_url, actions={}, timing=world.timing) as services,
     ):
         async with services.pool.connection() as connection:
             await deployments.get_or_create(

@@ -8,11 +8,11 @@ import pytest
 from sandbox.faults import Fault
 from tests.github.github_app import OPEN, REPO, OnGitHub, on_github
 from webhook.errors import INVALID, Forbidden, Rejected, RetryAt, UnknownOutcome
-from webhook.github.deployments import Wanted, create_deployment, find_deployment
+from webhook.github.deployments import NewDeployment, create_deployment, find_deployment
 
 CREATE = "POST /repos/acme/site/deployments"
 MARKER = "relay-7f3a"
-WANTED = Wanted(
+NEW = NewDeployment(
     ref="topic",
     environment="qa",
     task="deploy:rollback",
@@ -31,7 +31,7 @@ async def world() -> AsyncIterator[OnGitHub]:
 
 
 async def test_a_deployment_is_made_as_it_was_asked_for(world: OnGitHub) -> None:
-    made = await create_deployment(world.github, world.scope, WANTED)
+    made = await create_deployment(world.github, world.scope, NEW)
     deployment = world.there.deployments[made]
     assert (deployment.ref, deployment.environment, deployment.task) == (
         "topic",
@@ -48,13 +48,13 @@ async def test_a_deployment_is_made_as_it_was_asked_for(world: OnGitHub) -> None
 async def test_nothing_is_merged_and_no_check_stands_in_the_way(world: OnGitHub) -> None:
     world.site.behind = {"topic"}
     world.site.set_check("topic", "ci/build", "failure")
-    assert await create_deployment(world.github, world.scope, WANTED)
+    assert await create_deployment(world.github, world.scope, NEW)
     assert world.site.behind == {"topic"}
 
 
 async def test_any_payload_and_any_length_of_words_pass(world: OnGitHub) -> None:
     for payload in (None, "a string", {}, {"deep": [1]}):
-        wanted = replace(WANTED, payload=payload, description="word\n" * 99, production=True)
+        wanted = replace(NEW, payload=payload, description="word\n" * 99, production=True)
         made = await create_deployment(world.github, world.scope, wanted)
         deployment = world.there.deployments[made]
         assert deployment.payload == ({} if payload is None else payload)
@@ -62,7 +62,7 @@ async def test_any_payload_and_any_length_of_words_pass(world: OnGitHub) -> None
         assert deployment.description is not None
         assert len(deployment.description) <= 140
         assert deployment.description.endswith(f"… {MARKER}")
-    bare = replace(WANTED, description="", marker="")
+    bare = replace(NEW, description="", marker="")
     made = await create_deployment(world.github, world.scope, bare)
     assert world.there.deployments[made].description == ""
 
@@ -72,32 +72,32 @@ async def test_a_merge_instead_of_a_deployment_is_told(world: OnGitHub) -> None:
     world.there.faults.add(CREATE, Fault(status_code=202, body=merged))
     words = "GitHub merged a branch instead of deploying: Auto-merged main into topic"
     with pytest.raises(Rejected, match=words) as told:
-        await create_deployment(world.github, world.scope, WANTED)
+        await create_deployment(world.github, world.scope, NEW)
     assert told.value.status == 202
 
 
 async def test_what_github_refuses_is_told_in_its_words(world: OnGitHub) -> None:
     world.site.missing_refs = {"topic"}
     with pytest.raises(Rejected, match="GitHub answered 422: No ref found for: topic") as caught:
-        await create_deployment(world.github, world.scope, WANTED)
+        await create_deployment(world.github, world.scope, NEW)
     assert caught.value.code == INVALID
     conflict = {"message": "Conflict: Commit status checks failed for topic."}
     world.there.faults.add(CREATE, Fault(status_code=409, body=conflict))
     words = "GitHub answered 409: Conflict: Commit status checks failed for topic."
     with pytest.raises(Rejected, match=words):
-        await create_deployment(world.github, world.scope, WANTED)
+        await create_deployment(world.github, world.scope, NEW)
     assert not world.there.deployments
 
 
 async def test_without_the_permission_the_words_name_it(world: OnGitHub) -> None:
     world.installation.permissions["deployments"] = "read"
     with pytest.raises(Forbidden, match=f"for {REPO}: give it deployments: write"):
-        await create_deployment(world.github, world.scope, WANTED)
+        await create_deployment(world.github, world.scope, NEW)
 
 
 async def test_what_may_have_been_made_is_found_by_its_mark(world: OnGitHub) -> None:
     for number, (name, fault) in enumerate(OPEN.items()):
-        wanted = replace(WANTED, marker=f"relay-{number}")
+        wanted = replace(NEW, marker=f"relay-{number}")
         before = set(world.there.deployments)
         world.there.faults.add(CREATE, fault)
         with pytest.raises(UnknownOutcome):
@@ -116,7 +116,7 @@ async def test_a_limit_means_that_nothing_was_made(world: OnGitHub) -> None:
     world.there.faults.add(CREATE, Fault.secondary_limit(60))
     for _ in range(2):
         with pytest.raises(RetryAt):
-            await create_deployment(world.github, world.scope, WANTED)
+            await create_deployment(world.github, world.scope, NEW)
     assert len(world.there.called("POST", "/deployments")) == 1
 
 
@@ -130,13 +130,13 @@ async def test_only_our_own_of_that_place_is_found(world: OnGitHub) -> None:
         REPO, "topic", environment="qa", description=f"forged {MARKER}"
     )
     assert await found() is None
-    first = await create_deployment(world.github, world.scope, WANTED)
-    await create_deployment(world.github, world.scope, replace(WANTED, marker="relay-other"))
-    await create_deployment(world.github, world.scope, replace(WANTED, description="", marker=""))
+    first = await create_deployment(world.github, world.scope, NEW)
+    await create_deployment(world.github, world.scope, replace(NEW, marker="relay-other"))
+    await create_deployment(world.github, world.scope, replace(NEW, description="", marker=""))
     assert await found() == await found(world.site.sha("topic")) == first
     assert await found("main") is None
     assert await found(environment="production") is None
-    second = await create_deployment(world.github, world.scope, WANTED)
+    second = await create_deployment(world.github, world.scope, NEW)
     assert await found() == second
     assert len(world.there.called("GET", "/app")) == 1
     with pytest.raises(ValueError, match="contains nothing"):

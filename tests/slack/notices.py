@@ -1,6 +1,7 @@
 """A deployment to tell of, and what a person then reads in Slack."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from sandbox.slack import model, screen
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
+from webhook.slack.actions import ACTIONS
 from webhook.slack.blocks.mrkdwn import BlockMessage
 
 GITHUB = "https://github.com/acme/site"
@@ -93,3 +95,9 @@ def _texts(value: Any) -> Sequence[dict[str, Any]]:
         return []
     own = [value] if value.get("type") in ("mrkdwn", "plain_text") else []
     return [*own, *(text for item in value.values() for text in _texts(item))]
+
+
+def offering(notice: DeploymentNotice, *names: str) -> DeploymentNotice:
+    """With the buttons of these actions, as it stands now."""
+    buttons = (action.button(notice) for name, action in ACTIONS.items() if name in names)
+    return replace(notice, actions=tuple(buttons))

@@ -17,11 +17,11 @@ def _environ(scopes: tuple[str, ...] | None) -> dict[str, str]:
     return {} if scopes is None else {"GITPLOY_SLACK_BOT_SCOPES": ",".join(scopes)}
 
 
-def by_oauth(scopes: tuple[str, ...] | None, *, answers: bool) -> list[str]:
+def by_oauth(scopes: tuple[str, ...] | None, *, actions_enabled: bool) -> list[str]:
     slack = SlackSettings.from_environ(
         _environ(scopes)
         | {"GITPLOY_SLACK_CLIENT_ID": "1.2", "GITPLOY_SLACK_CLIENT_SECRET": "a secret"}
-        | ({"GITPLOY_SLACK_SIGNING_SECRET": "a signing secret"} if answers else {})
+        | ({"GITPLOY_SLACK_SIGNING_SECRET": "a signing secret"} if actions_enabled else {})
     )
     url = authorize_url(slack, "https://relay.acme.io/slack/signin", "a state")
     return parse_qs(urlsplit(url).query)["scope"][0].split(",")
@@ -35,30 +35,30 @@ def by_manifest(scopes: tuple[str, ...] | None) -> list[str]:
 
 
 def test_a_lost_post_and_a_person_can_be_found_by_default() -> None:
-    assert by_oauth(None, answers=False) == BY_DEFAULT
+    assert by_oauth(None, actions_enabled=False) == BY_DEFAULT
 
 
 @pytest.mark.parametrize("scopes", [None, ("chat:write",), ("chat:write", "users:read")])
 def test_the_manifest_asks_for_what_an_installation_asks_for(scopes: tuple[str, ...]) -> None:
-    assert by_manifest(scopes) == by_oauth(scopes, answers=True)
+    assert by_manifest(scopes) == by_oauth(scopes, actions_enabled=True)
     assert "commands" in by_manifest(scopes)
 
 
 def test_the_variable_wins() -> None:
-    assert by_oauth(("chat:write", "chat:write.public"), answers=False) == [
+    assert by_oauth(("chat:write", "chat:write.public"), actions_enabled=False) == [
         "chat:write",
         "chat:write.public",
     ]
 
 
 def test_the_page_says_what_each_scope_is_for() -> None:
-    assert all(scope.purpose for scope in with_purposes(by_oauth(None, answers=True)))
+    assert all(scope.purpose for scope in with_purposes(by_oauth(None, actions_enabled=True)))
 
 
 def test_the_relay_works_with_fewer_than_it_asks_for_by_default() -> None:
-    assert required_scopes(None, answers=False) == {"chat:write"}
-    assert required_scopes(None, answers=True) == {"chat:write", "commands"}
-    assert required_scopes(("chat:write", "users:read"), answers=False) == {
+    assert required_scopes(None, actions_enabled=False) == {"chat:write"}
+    assert required_scopes(None, actions_enabled=True) == {"chat:write", "commands"}
+    assert required_scopes(("chat:write", "users:read"), actions_enabled=False) == {
         "chat:write",
         "users:read",
     }

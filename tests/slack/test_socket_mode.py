@@ -17,6 +17,7 @@ from sandbox.slack.server import Slack
 from tests.slack.actions.test_http import rows
 from tests.slack.actions.test_payloads import DEPLOY_YML
 from webhook import logs, startup
+from webhook.slack.actions import ACTIONS
 from webhook.slack.socket_listener import listening
 from webhook.startup import Setup
 from webhook.store.database import connect
@@ -40,7 +41,7 @@ class Listening:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with listening(self.setup, self.store_url, self.timing):
+        async with listening(self.setup, self.store_url, ACTIONS, self.timing):
             async with asyncio.timeout(10):
                 await self.slack.sockets.connected()
             yield
@@ -80,7 +81,7 @@ async def test_what_people_do_is_kept_and_then_acknowledged(there: Listening) ->
         assert asked.status == 200
         assert there.kept() == 2
         jobs = rows(there.store_url, "select task_name from procrastinate_jobs")
-        assert [job["task_name"] for job in jobs] == ["answer"] * 2
+        assert [job["task_name"] for job in jobs] == ["run_action"] * 2
         helped = await slack.command("/deploy", "acme/site nowhere", there.ada)
         assert "known: production" in helped.document["text"]
         assert (await slack.event({"type": "app_uninstalled"})).status == 200

@@ -10,7 +10,7 @@ from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
 from sandbox.slack.screen import render
 from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
-from tests.slack.actions.test_cancel import cancel, words
+from tests.slack.actions.test_cancel import cancel, description
 from tests.slack.install.installing import browser
 from tests.world import World, live, until
 from webhook import startup
@@ -163,5 +163,5 @@ async def test_a_cancel_says_that_a_start_may_have_got_through(
         deployment = await world.deploy(ENVIRONMENTS["endpoint"], ref="v1")
         await until(lambda: tools.started("endpoint") or None)
         await cancel(world)
-        said = await words(world, deployment.id)
+        said = await description(world, deployment.id)
         assert "an earlier start may have got through; its run may go on" in said

@@ -95,7 +95,7 @@ async def _workspace(
         return [Finding("error", "Slack", str(error))]
     found = [Finding("ok", "Slack", f"the bot is @{bot.name} in {bot.team_name} ({bot.team})")]
     has = ", ".join(sorted(bot.scopes))
-    required = required_scopes(slack.scopes, answers=slack.answers)
+    required = required_scopes(slack.scopes, actions_enabled=slack.actions_enabled)
     if missing := ", ".join(sorted(required - bot.scopes)):
         remedy = BY_HAND if slack.bot_token else INSTALL
         found.append(Finding("error", "Slack scopes", f"lacks {missing}; {remedy}"))
@@ -144,7 +144,7 @@ def _named(one: Destination) -> tuple[str | None, str | None]:
 
 def _actions(settings: Settings) -> Iterator[Finding]:
     slack = settings.slack
-    if not slack.answers:
+    if not slack.actions_enabled:
         message = "without GITPLOY_SLACK_SIGNING_SECRET or GITPLOY_SLACK_APP_TOKEN there are none"
         yield Finding("note", "Slack actions", f"{message} (buttons, /deploy)")
     if slack.signing_secret:

@@ -83,6 +83,7 @@ def web() -> None:
 def worker() -> None:
     """Run a worker; any number of them may run."""
     from webhook.engine.services import open_services
+    from webhook.slack.actions import ACTIONS
     from webhook.slack.socket_listener import listening
     from webhook.worker import work
 
@@ -92,7 +93,10 @@ def worker() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with open_services(setup, url) as services, listening(setup, url):
+        async with (
+            open_services(setup, url, actions=ACTIONS) as services,
+            listening(setup, url, ACTIONS),
+        ):
             await work(services, stop)
 
     with store_url(setup.settings) as url:

@@ -13,7 +13,7 @@ from webhook.deployments.phases import Phase
 from webhook.errors import UserError
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.store import actions, slack_installations
-from webhook.store.actions import Action
+from webhook.store.actions import ActionRow
 from webhook.store.slack_installations import Installation
 from webhook.text import one_line
 
@@ -138,15 +138,16 @@ def audit(limit: int) -> None:
             click.echo(_line(action))
 
 
-def _line(action: Action) -> str:
+def _line(action: ActionRow) -> str:
     # The id of a person of another workspace already begins with that workspace.
     user = action.slack_user if "/" in action.slack_user else f"{action.team}/{action.slack_user}"
     who = f"{action.login or 'unknown'} (@{action.slack_name}, {user})"
     what = f"deployment {action.deployment_id}" if action.deployment_id else action.environment
-    made = f" -> deployment {action.made}" if action.made else ""
-    line = f"{action.at:%Y-%m-%d %H:%M:%S} {who} {action.kind} {action.repo} {what}{made}"
+    created = action.created_deployment_id
+    result = f" -> deployment {created}" if created else ""
+    line = f"{action.at:%Y-%m-%d %H:%M:%S} {who} {action.kind} {action.repo} {what}{result}"
     # Parts of it come from outside and must not control the terminal.
-    return one_line(f"{line} {action.outcome}: {action.words}", 1000)
+    return one_line(f"{line} {action.outcome}: {action.message}", 1000)
 
 
 def _can_decrypt(cipher: Cipher, installation: Installation) -> bool:

@@ -5,12 +5,15 @@ Units: `seconds` are seconds; times carry their zone.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from urllib.parse import quote
 
 from handlers import durations
 from webhook.deployments.changelog import MOST_COMMITS, Changelog, Commit
 from webhook.deployments.labels import Label, entry_label, phase_label
 from webhook.deployments.phases import Phase
+
+Style = Literal["primary", "danger"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,27 @@ class NoticeEntry:
     actor: str
     log_url: str
     held: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """Asked before an action is requested. Plain text of at most 100, 300 and 30 characters."""
+
+    title: str
+    text: str
+    confirm: str
+    deny: str
+    style: Style
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Button:
+    """`action` is the name of the action that a press on it requests."""
+
+    action: str
+    label: str
+    style: Style | None = None
+    confirmation: Confirmation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +84,15 @@ class DeploymentNotice:
     changelog: Changelog | None
     # The commit of the environment's last success before this one, "" if there was none.
     previous_sha: str
-    # "retry", "rollback" or "", and the page of the deployment that it was made from.
+    # The action that created it from another deployment, "" if none did, and that one's page.
     origin: str
     origin_url: str
-    # Of "cancel", "retry" and "rollback": what makes sense now.
-    actions: tuple[str, ...]
+    # Those that make sense now, in the order in which they stand.
+    actions: tuple[Button, ...]
     # What a rollback would deploy: "v1.2 @ abc1234".
     rollback_to: str
+    # How `origin` is shown: "retry of an earlier deployment" for example.
+    origin_label: str = ""
 
     @property
     def label(self) -> Label:

@@ -1,10 +1,13 @@
 """The notice of a deployment: its row, its changelog, what may be done about it."""
 
 import asyncio
+from dataclasses import replace
+from typing import TypedDict
 
 import structlog
 
 from handlers import TITLES
+from webhook.deployments.actions import Snapshot, offered_buttons
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
@@ -12,7 +15,7 @@ from webhook.engine.services import Services, scope
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github.compare import compare
 from webhook.store import actions, deployments, timeline
-from webhook.store.actions import Action
+from webhook.store.actions import ActionRow
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.timeline import TimelineEntry
@@ -20,17 +23,23 @@ from webhook.store.timeline import TimelineEntry
 log = structlog.get_logger()
 
 
+class _Origin(TypedDict):
+    origin: str
+    origin_url: str
+    origin_label: str
+
+
 async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNotice:
     async with services.pool.connection() as connection:
         last = await deployments.last_success(connection, row)
         before = await deployments.ended_before(connection, row)
-        made_by = await actions.made_by(connection, row.id)
+        creator = await actions.creator_of(connection, row.id)
         held = row.ended_at is None and await timeline.is_held(connection, row.id)
         back = await deployments.success_of_another_commit(connection, row)
-        offered = await _actions(services, connection, row, back)
+        snapshot = await _snapshot(connection, row, back)
     end = row.ended_at
     start = row.started_at or row.requested_at
-    return DeploymentNotice(
+    notice = DeploymentNotice(
         deployment_id=row.id,
         repo=row.repo,
         repo_url=row.repo_url,
@@ -39,7 +48,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         ref=row.ref,
         sha=row.sha,
         task=row.task,
-        requested_by=_requested_by(row, made_by),
+        requested_by=_requested_by(row, creator),
         phase=row.phase,
         changed_at=row.phase_at,
         description=row.status_description,
@@ -53,13 +62,14 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         environment_url=row.environment_url,
         changelog=await _changelog(services, row, last),
         previous_sha=last.sha if last else "",
-        origin=made_by.kind if made_by and made_by.deployment_id else "",
-        origin_url=services.links.page(made_by.repo or row.repo, made_by.deployment_id)
-        if made_by and made_by.deployment_id
-        else "",
-        actions=offered,
+        **_origin(services, row, creator),
+        actions=(),
         rollback_to=f"{back.ref} @ {back.sha[:7]}" if back else "",
     )
+    if not services.actions_enabled or row.requested_at is None:
+        return notice
+    buttons = offered_buttons(services.actions.values(), snapshot, notice)
+    return replace(notice, actions=buttons)
 
 
 def notice_entry(entry: TimelineEntry) -> NoticeEntry:
@@ -73,23 +83,31 @@ def notice_entry(entry: TimelineEntry) -> NoticeEntry:
     )
 
 
-def _requested_by(row: DeploymentRow, made_by: Action | None) -> str:
+def _requested_by(row: DeploymentRow, creator: ActionRow | None) -> str:
     """The App asks GitHub for what people ask of it in Slack."""
-    return made_by.login if made_by else row.creator
+    return creator.login if creator else row.creator
 
 
-async def _actions(
-    services: Services, connection: Async, row: DeploymentRow, back: DeploymentRow | None
-) -> tuple[str, ...]:
-    """What makes sense now; of older deployments, nothing but to end them."""
-    if not services.answers or row.requested_at is None:
-        return ()
-    if row.ended_at is None:
-        return () if row.watched or row.cancel_requested_by else ("cancel",)
-    if row.watched or not await deployments.is_newest(connection, row):
-        return ()
-    retry = ("retry",) if row.phase in (Phase.FAILURE, Phase.ERROR) else ()
-    return (*retry, "rollback") if back else retry
+def _origin(services: Services, row: DeploymentRow, creator: ActionRow | None) -> _Origin:
+    if creator is None or not creator.deployment_id:
+        return {"origin": "", "origin_url": "", "origin_label": ""}
+    action = services.actions.get(creator.kind)
+    return {
+        "origin": creator.kind,
+        "origin_url": services.links.page(creator.repo or row.repo, creator.deployment_id),
+        "origin_label": action.origin if action else "",
+    }
+
+
+async def _snapshot(connection: Async, row: DeploymentRow, back: DeploymentRow | None) -> Snapshot:
+    return Snapshot(
+        phase=row.phase,
+        ended=row.ended_at is not None,
+        watched=row.watched,
+        cancel_requested=bool(row.cancel_requested_by),
+        newest=await deployments.is_newest(connection, row),
+        rollback_target=back is not None,
+    )
 
 
 async def _changelog(

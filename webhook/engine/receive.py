@@ -110,7 +110,7 @@ async def _asked(
         watched=event.watched,
         production=row.production if production is None else production,
     )
-    if services.answers and (earlier := await deployments.before(connection, row)):
+    if services.actions_enabled and (earlier := await deployments.before(connection, row)):
         await services.notify_again(connection, earlier)  # what could be done about it is over
     if row.phase.final:
         return "ignored", f"this deployment has ended already ({row.phase})", row.id

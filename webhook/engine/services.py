@@ -15,6 +15,7 @@ from handlers.http import Http
 from webhook.config.destinations import Target, targets_of
 from webhook.config.environments import Config, Environment
 from webhook.config.routing import route
+from webhook.deployments.actions import OfferedAction
 from webhook.engine.cache import Caches
 from webhook.github.client import TIMEOUT, GitHub
 from webhook.github.handler_api import ToolsGitHub
@@ -45,8 +46,8 @@ QUEUE_CONNECTIONS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """`machine_id` names this machine's data directory, on which commands run. `answers`: whether
-    people can answer in Slack. `notifiers`: those that the settings let work."""
+    """`machine_id` names this machine's data directory, on which commands run. `actions_enabled`:
+    people can request `actions` in Slack. `notifiers`: those that the settings let work."""
 
     config: Config
     pool: AsyncPool
@@ -57,7 +58,8 @@ class Services:
     notifiers: Mapping[str, type[Notifier]]
     notifier_context: NotifierContext
     replies: Replies
-    answers: bool
+    actions_enabled: bool
+    actions: Mapping[str, OfferedAction]
     links: Links
     report_tokens: ReportTokens
     handler_context: HandlerContext
@@ -135,6 +137,7 @@ async def open_services(
     setup: Setup,
     url: str,
     *,
+    actions: Mapping[str, OfferedAction],
     timing: Timing = DEFAULT_TIMING,
     clock: Clock = utc_now,
     handlers: Mapping[str, type[Handler]] = HANDLERS,
@@ -184,7 +187,8 @@ async def open_services(
                 http=session, server_url=settings.server_url, clock=clock, rooms=rooms
             ),
             replies=Replies(settings.slack.base_url, session, clock),
-            answers=settings.slack.answers,
+            actions_enabled=settings.slack.actions_enabled,
+            actions=actions,
             links=Links(settings.server_url, setup.secret_keys, clock),
             report_tokens=ReportTokens(settings.server_url, setup.secret_keys, clock),
             handler_context=HandlerContext(

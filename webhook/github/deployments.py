@@ -21,7 +21,7 @@ _SHA = re.compile("[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class NewDeployment:
     """A deployment to be made. `marker` ends its description, whatever is cut off before it."""
 
     ref: str
@@ -53,12 +53,12 @@ class Wanted:
         return f"{one_line(self.description, room)} {self.marker}".strip()
 
 
-async def create_deployment(github: GitHub, scope: Scope, wanted: Wanted) -> int:
+async def create_deployment(github: GitHub, scope: Scope, new: NewDeployment) -> int:
     """Make it and return its id. `Rejected` where GitHub merged a branch instead (202), or sees a
     conflict (409); with code `INVALID` where it does not know the ref (422)."""
     path = f"/repos/{scope.repo}/deployments"
     writing = scope.only(deployments="write")
-    return await github.ask(writing, "POST", path, _made, wanted.as_request())
+    return await github.ask(writing, "POST", path, _made, new.as_request())
 
 
 def _made(answer: Mapping[str, Any]) -> int:

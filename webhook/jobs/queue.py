@@ -56,10 +56,10 @@ class Queue:
             lock=notify_lock(deployment_id, destination),
         ).defer_async(deployment_id=deployment_id, destination=destination)
 
-    def answer(self, connection: Sync, action_id: int) -> None:
-        """Do what somebody asked for in Slack."""
+    def run_action(self, connection: Sync, action_id: int) -> None:
+        """Do what somebody requested in Slack."""
         self.app.configure_task(
-            "answer", connection=connection, lock=f"action-{action_id}", priority=PRIORITY_NEW
+            "run_action", connection=connection, lock=f"action-{action_id}", priority=PRIORITY_NEW
         ).defer(action_id=action_id)
 
     async def _defer(

@@ -39,6 +39,8 @@ AGAIN = (
 _LATER = {"ratelimited", "rate_limited", "service_unavailable", "request_timeout"}
 _UNSURE = {"internal_error", "fatal_error"}
 _GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
+# `RetryAt`: Slack asks to wait for another reason than its rate limits.
+SLACK_UNAVAILABLE = "slack_unavailable"
 # The token is used no more.
 EXPIRED = "token_expired"
 _DEAD = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", EXPIRED}
@@ -266,7 +268,7 @@ class Slack:
             wait = response.headers.get("Retry-After", "")
             seconds = int(wait) if wait.isdigit() else WAIT_WITHOUT_A_WORD
             words = f"Slack: {code or 'rate limited'}"
-            limited = RATE_LIMITED if status == 429 else ""
+            limited = RATE_LIMITED if status == 429 else SLACK_UNAVAILABLE
             return RetryAt.in_seconds(words, seconds, self._calls.clock(), code=limited)
         if status >= 500 or code in _UNSURE or not code:
             return UnknownOutcome(f"Slack gave no clear answer (HTTP {status})")

@@ -45,7 +45,7 @@ def plain(host: Host, *, rotates: bool = False) -> Json:
 
 def whole(host: Host, *, socket_mode: bool, rotates: bool = False) -> Json:
     """With buttons, the command and events; by Socket Mode they need no address of ours."""
-    manifest = _manifest(host, bot_scopes(host.scopes, answers=True), rotates=rotates)
+    manifest = _manifest(host, bot_scopes(host.scopes, actions_enabled=True), rotates=rotates)
 
     def at(key: str, path: str) -> Json:
         return {} if socket_mode else {key: f"{host.server_url}{path}"}

@@ -84,7 +84,7 @@ def site(slack: SlackSettings) -> str:
 
 def scopes(slack: SlackSettings) -> tuple[str, ...]:
     """What the app asks for."""
-    return bot_scopes(slack.scopes, answers=slack.answers)
+    return bot_scopes(slack.scopes, actions_enabled=slack.actions_enabled)
 
 
 def authorize_url(slack: SlackSettings, redirect_uri: str, state: str) -> str:

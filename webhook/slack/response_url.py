@@ -37,11 +37,11 @@ _SECONDS = re.compile(r"[0-9]{1,6}", re.ASCII)
 _HOOKS = {"slack.com": "hooks.slack.com", "slack-gov.com": "hooks.slack-gov.com"}
 
 
-def question(text: str, action_id: int, *, button: str) -> BlockMessage:
-    """Asks whether somebody is sure."""
+def question(text: str, action_id: int, *, action: str, button: str) -> BlockMessage:
+    """Asks for a confirmation; a press on its `button` requests `action` again, with that id."""
     press = ButtonElement(
         text=PlainTextObject(text=plain(button, 75)),
-        action_id="deploy",
+        action_id=action,
         value=str(action_id),
         style="primary",
     )
@@ -50,7 +50,7 @@ def question(text: str, action_id: int, *, button: str) -> BlockMessage:
 
 
 class Replies:
-    """`base_url` is the API's; answers go to its host, or to the one that belongs to it."""
+    """`base_url` is the API's; replies go to its host, or to the one that belongs to it."""
 
     def __init__(
         self, base_url: str, session: aiohttp.ClientSession, clock: Clock = utc_now
@@ -62,7 +62,7 @@ class Replies:
     async def give(self, url: str, message: BlockMessage, *, replace: bool = False) -> bool:
         """Whether Slack took it. `replace`: what the button stood on makes room for it."""
         if not url or _origin(url) not in self._origins:
-            log.warning("an answer has nowhere to go", why="no response_url, or not one of Slack's")
+            log.warning("a reply has nowhere to go", why="no response_url, or not one of Slack's")
             return False
         document = {
             "response_type": "ephemeral",
@@ -79,10 +79,10 @@ class Replies:
                 if response.status == 200:
                     return True
                 _require_final(response, self._clock())
-                log.warning("an answer was not taken by Slack", status=response.status)
+                log.warning("a reply was not taken by Slack", status=response.status)
         except (aiohttp.ClientError, TimeoutError) as error:
             # Without its words: they may hold the URL.
-            raise UnknownOutcome(f"an answer did not reach Slack: {type(error).__name__}") from None
+            raise UnknownOutcome(f"a reply did not reach Slack: {type(error).__name__}") from None
         return False
 
 
@@ -91,9 +91,9 @@ def _require_final(response: aiohttp.ClientResponse, now: datetime) -> None:
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         wait = response.headers.get("Retry-After", "")
         seconds = min(int(wait), LONGEST_WAIT) if _SECONDS.fullmatch(wait) else 1
-        raise RetryAt.in_seconds("Slack asks to wait with an answer", seconds, now)
+        raise RetryAt.in_seconds("Slack asks to wait with a reply", seconds, now)
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise UnknownOutcome(f"Slack did not take an answer: HTTP {response.status}")
+        raise UnknownOutcome(f"Slack did not take a reply: HTTP {response.status}")
 
 
 def _origins(base_url: str) -> set[str]:

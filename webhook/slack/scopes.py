@@ -31,16 +31,17 @@ class Scope(NamedTuple):
     purpose: str
 
 
-def bot_scopes(configured: Collection[str] | None, *, answers: bool) -> tuple[str, ...]:
-    """What the app asks for: GITPLOY_SLACK_BOT_SCOPES, else what all features need. `answers`:
-    people can answer in Slack, by a command too."""
+def bot_scopes(configured: Collection[str] | None, *, actions_enabled: bool) -> tuple[str, ...]:
+    """What the app asks for: GITPLOY_SLACK_BOT_SCOPES, else what all features need.
+    `actions_enabled`: people can request actions in Slack, by a command too."""
     asked = {POST, *HISTORY, *EMAIL} if configured is None else {*configured}
-    return tuple(sorted(asked | ({COMMANDS} if answers else set())))
+    return tuple(sorted(asked | ({COMMANDS} if actions_enabled else set())))
 
 
-def required_scopes(configured: Collection[str] | None, *, answers: bool) -> frozenset[str]:
+def required_scopes(configured: Collection[str] | None, *, actions_enabled: bool) -> frozenset[str]:
     """Of these, what a token must have. The relay works without the others, only less well."""
-    return frozenset(bot_scopes({POST} if configured is None else configured, answers=answers))
+    scopes = {POST} if configured is None else configured
+    return frozenset(bot_scopes(scopes, actions_enabled=actions_enabled))
 
 
 def with_purposes(scopes: Iterable[str]) -> list[Scope]:

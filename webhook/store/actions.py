@@ -1,9 +1,8 @@
-"""What people asked for in Slack: who, when, what, and what became of it.
+"""What people requested in Slack: who, when, what, and its outcome.
 
 An action begins as `waiting`. It ends as `done`, `refused` (it was not allowed, or made no sense)
 or `failed` (GitHub would not). The deployment that it asks GitHub for is an entry of the outbox. Of
-each deployment one Cancel at most is `done`, and one that makes another deployment in its place: a
-Retry or a Roll back.
+each deployment one action at most of an `exclusive_group` is `done`, or being done.
 """
 
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ import psycopg
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
+from webhook.deployments.actions import ActionRequest, Reply
 from webhook.errors import Excluded
-from webhook.slack.actions.payloads import Asked, Kind, Reply
 from webhook.store import outbox
 from webhook.store.database import Async, Sync
+from webhook.store.outbox import Entry
 
 Outcome = Literal["waiting", "done", "refused", "failed"]
 # How long a button that asks whether somebody is sure may be pressed.
@@ -25,17 +25,17 @@ CONFIRM_WITHIN = "1 hour"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """`key` is the press's own; `slack_user` is U…, of another workspace than `team` T…/U…; `login`
-    is empty until known.
-    `reply` is None once the answer was given. `made`: the deployment that came of it. `claimed`: a
-    call to GitHub was begun whose end nobody knows; `lookups`: how often its result was searched in
-    vain. `answers`: how often Slack did not take the answer."""
+class ActionRow:
+    """`kind` is the action's name. `slack_user` is U…, of another workspace than `team` T…/U…;
+    `login` is empty until known. `reply` is None once that was sent. `claimed`: a call to GitHub
+    was begun whose end nobody knows; `lookups`: how often its result was searched in vain.
+    `code`: why it was not done. `reply_attempts`: how often Slack did not take the reply."""
 
     id: int
     key: str
     at: datetime
-    kind: Kind
+    kind: str
+    exclusive_group: str
     team: str
     slack_user: str
     slack_name: str
@@ -46,11 +46,12 @@ class Action:
     ref: str
     reply: Reply | None
     outcome: Outcome
-    words: str
-    made: int | None
+    code: str
+    message: str
+    created_deployment_id: int | None
     claimed: bool
     lookups: int
-    answers: int
+    reply_attempts: int
 
     @property
     def open(self) -> bool:
@@ -59,99 +60,111 @@ class Action:
 
 _CLAIMED = "exists (select from outbox where action_id = actions.id and state = 'claimed')"
 _SELECT = (
-    "select id, key, at, kind, team, slack_user, slack_name, login, deployment_id, repo,"
-    f" environment, ref, reply, outcome, words, made, {_CLAIMED} as claimed, coalesce((select"
-    " lookups from outbox where action_id = actions.id), 0) as lookups, answers from actions "
+    "select id, key, at, kind, exclusive_group, team, slack_user, slack_name, login, deployment_id,"
+    f" repo, environment, ref, reply, outcome, code, message, created_deployment_id, {_CLAIMED}"
+    " as claimed, reply_attempts, coalesce((select lookups from outbox where"
+    " action_id = actions.id), 0) as lookups from actions "
 )
 _OPEN = "outcome = 'waiting'"
 _NOT_BEGUN = f"{_OPEN} and not {_CLAIMED}"
-_MAKE_ANOTHER: tuple[Kind, ...] = ("retry", "rollback")
 
 
-def _action(values: DictRow) -> Action:
+def _row(values: DictRow) -> ActionRow:
     reply = values["reply"]
-    return Action(**{**values, "reply": None if reply is None else Reply.from_json(reply)})
+    return ActionRow(**{**values, "reply": None if reply is None else Reply.from_json(reply)})
 
 
-def keep(connection: Sync, asked: Asked) -> int | None:
+def keep(connection: Sync, request: ActionRequest) -> int | None:
     """The id of the new action; None where it was kept before. A deployment that the store does not
     know is left out."""
     row = connection.execute(
-        "insert into actions (key, kind, team, slack_user, slack_name, deployment_id, repo,"
-        " environment, ref, reply) select %s, %s, %s, %s, %s, deployments.id,"
-        " coalesce(deployments.repo, %s), coalesce(deployments.environment, %s), %s, %s"
-        " from (select %s::bigint as id) pressed left join deployments using (id)"
+        "insert into actions (key, kind, exclusive_group, team, slack_user, slack_name,"
+        " deployment_id, repo, environment, ref, reply) select %s, %s, %s, %s, %s, %s,"
+        " deployments.id, coalesce(deployments.repo, %s), coalesce(deployments.environment, %s),"
+        " %s, %s from (select %s::bigint as id) pressed left join deployments using (id)"
         " on conflict (key) do nothing returning id",
         [
-            asked.key,
-            asked.kind,
-            asked.who.team,
-            asked.who.user,
-            asked.who.name,
-            asked.repo,
-            asked.environment,
-            asked.ref,
-            Jsonb(asked.reply.to_json()),
-            asked.deployment_id,
+            request.key,
+            request.kind,
+            request.exclusive_group,
+            request.requester.team,
+            request.requester.user,
+            request.requester.name,
+            request.repo,
+            request.environment,
+            request.ref,
+            Jsonb(request.reply.to_json()),
+            request.deployment_id,
         ],
     ).fetchone()
     return row["id"] if row else None
 
 
-def newest(connection: Sync, limit: int) -> list[Action]:
+def newest(connection: Sync, limit: int) -> list[ActionRow]:
     """The newest first."""
     rows = connection.execute(_SELECT + "order by id desc limit %s", [limit]).fetchall()
-    return [_action(values) for values in rows]
+    return [_row(values) for values in rows]
 
 
-async def read(connection: Async, action_id: int) -> Action | None:
+async def read(connection: Async, action_id: int) -> ActionRow | None:
     return await _one(connection, "where id = %s", [action_id])
 
 
-async def same(connection: Async, action: Action) -> Action | None:
-    """The other one that excludes it, which is under way or done."""
-    kinds = _MAKE_ANOTHER if action.kind in _MAKE_ANOTHER else (action.kind,)
+async def excluded_by(connection: Async, action: ActionRow) -> ActionRow | None:
+    """The other one of its group, which is under way or done."""
     where = (
-        "where deployment_id = %s and kind = any(%s) and id <> %s"
+        "where deployment_id = %s and exclusive_group = %s and exclusive_group <> '' and id <> %s"
         f" and (outcome = 'done' or {_CLAIMED})"
     )
-    return await _one(connection, where, [action.deployment_id, list(kinds), action.id])
+    return await _one(connection, where, [action.deployment_id, action.exclusive_group, action.id])
 
 
-async def made_by(connection: Async, deployment_id: int) -> Action | None:
-    """What that deployment was made by; its `deployment_id` is the one it came from."""
-    return await _one(connection, "where made = %s order by id limit 1", [deployment_id])
+async def creator_of(connection: Async, deployment_id: int) -> ActionRow | None:
+    """The action that created it; its `deployment_id` is the one it came from."""
+    where = "where created_deployment_id = %s order by id limit 1"
+    return await _one(connection, where, [deployment_id])
 
 
-async def know(connection: Async, action_id: int, login: str) -> None:
+async def outbox_entry(connection: Async, action: ActionRow) -> Entry:
+    """Of the deployment that it is to create; nobody else of its group claims one meanwhile."""
+    return await outbox.entry_of(
+        connection,
+        "deployment",
+        action.deployment_id,
+        action_id=action.id,
+        purpose=action.exclusive_group,
+    )
+
+
+async def set_login(connection: Async, action_id: int, login: str) -> None:
     await _update(connection, action_id, "login = %s", [login])
 
 
 async def plan(
-    connection: Async, action_id: int, *, repo: str, environment: str, ref: str, words: str
+    connection: Async, action_id: int, *, repo: str, environment: str, ref: str, message: str
 ) -> bool:
-    """Keep what it makes, to be found again; whether it is still to be made."""
-    columns = "repo = %s, environment = %s, ref = %s, words = %s"
-    values = [repo, environment, ref, words]
+    """Keep what it creates, to be found again; whether it is still to be created."""
+    columns = "repo = %s, environment = %s, ref = %s, message = %s"
+    values = [repo, environment, ref, message]
     return await _update(connection, action_id, columns, values, f"and {_OPEN}")
 
 
-async def hold(connection: Async, action_id: int, words: str, ref: str) -> None:
-    """It waits for whoever asked to say that they are sure of exactly this ref."""
-    columns = "words = %s, ref = %s"
-    await _update(connection, action_id, columns, [words, ref], f"and {_NOT_BEGUN}")
+async def hold(connection: Async, action_id: int, message: str, ref: str) -> None:
+    """It waits until its requester confirms exactly this ref."""
+    columns = "message = %s, ref = %s"
+    await _update(connection, action_id, columns, [message, ref], f"and {_NOT_BEGUN}")
 
 
-async def confirm(connection: Async, press: Action, confirms: int) -> bool:
+async def confirm(connection: Async, press: ActionRow, confirms: int) -> bool:
     """Take over what waited for this press of the same person; whether it still did."""
     cursor = await connection.execute(
-        "with asked as (update actions set outcome = 'done', words = 'Confirmed'"
-        " where id = %s and kind = 'deploy' and outcome = 'waiting' and team = %s"
+        "with confirmed as (update actions set outcome = 'done', message = 'Confirmed'"
+        " where id = %s and kind = %s and outcome = 'waiting' and team = %s"
         f" and slack_user = %s and at > now() - interval '{CONFIRM_WITHIN}'"
         " returning repo, environment, ref)"
-        " update actions set repo = asked.repo, environment = asked.environment, ref = asked.ref"
-        " from asked where actions.id = %s",
-        [confirms, press.team, press.slack_user, press.id],
+        " update actions set repo = confirmed.repo, environment = confirmed.environment,"
+        " ref = confirmed.ref from confirmed where actions.id = %s",
+        [confirms, press.kind, press.team, press.slack_user, press.id],
     )
     return cursor.rowcount == 1
 
@@ -160,64 +173,68 @@ async def end(
     connection: Async,
     action_id: int,
     outcome: Outcome,
-    words: str,
-    made: int | None = None,
+    message: str,
+    created_deployment_id: int | None = None,
     *,
-    where: str = _OPEN,
+    code: str = "",
 ) -> bool:
     """Whether this ended it; somebody else may have. Raises `Excluded` where another one was
     quicker; the transaction, if any, is lost then."""
-    columns = "outcome = %s, words = %s, made = %s"
+    columns = "outcome = %s, code = %s, message = %s, created_deployment_id = %s"
+    values = [outcome, code, message, created_deployment_id]
     try:
-        return await _update(connection, action_id, columns, [outcome, words, made], f"and {where}")
+        return await _update(connection, action_id, columns, values, f"and {_OPEN}")
     except psycopg.errors.UniqueViolation:
         raise Excluded from None
 
 
-async def give_up(connection: Async, action_id: int, outcome: Outcome, words: str) -> bool:
+async def give_up(
+    connection: Async, action_id: int, outcome: Outcome, message: str, code: str = ""
+) -> bool:
     """End it without a deployment, whatever became of its call; whether this ended it."""
     async with connection.transaction():
         # In this order, which is that of a claim: else two could wait for each other.
-        await outbox.abandon(connection, action_id, words)
-        return await end(connection, action_id, outcome, words)
+        await outbox.abandon(connection, action_id, message)
+        return await end(connection, action_id, outcome, message, code=code)
 
 
-async def refuse(connection: Async, action_id: int, words: str) -> bool:
+async def refuse(connection: Async, action_id: int, message: str, code: str = "") -> bool:
     """Refuse what nobody has begun; whether it was so."""
     async with connection.transaction():
         if await outbox.is_begun(connection, action_id):
             return False
-        await outbox.abandon(connection, action_id, words)
-        return await end(connection, action_id, "refused", words)
+        await outbox.abandon(connection, action_id, message)
+        return await end(connection, action_id, "refused", message, code=code)
 
 
-async def not_cancelled(connection: Async, deployment_id: int, words: str) -> None:
-    """The tool did not let it be ended: it may be asked for again."""
+async def not_cancelled(connection: Async, deployment_id: int, message: str) -> None:
+    """The tool did not let it be ended: it may be requested again."""
     await connection.execute(
-        "update actions set outcome = 'failed', words = %s"
+        "update actions set outcome = 'failed', message = %s"
         " where deployment_id = %s and kind = 'cancel' and outcome = 'done'",
-        [words, deployment_id],
+        [message, deployment_id],
     )
 
 
-async def note(connection: Async, action_id: int) -> bool:
-    """Whether it is ours to say that this takes a while."""
-    return await _update(connection, action_id, "noted = true", [], "and not noted")
+async def announce_wait(connection: Async, action_id: int) -> bool:
+    """Whether it is ours to announce that this takes a while."""
+    columns = "wait_notified = true"
+    return await _update(connection, action_id, columns, [], "and not wait_notified")
 
 
-async def not_answered(connection: Async, action_id: int) -> None:
-    await _update(connection, action_id, "answers = answers + 1", [])
+async def reply_failed(connection: Async, action_id: int) -> None:
+    await _update(connection, action_id, "reply_attempts = reply_attempts + 1", [])
 
 
-async def answered(connection: Async, action_id: int) -> None:
-    """Where the answer went is forgotten: whoever has it could speak for the relay."""
+async def replied(connection: Async, action_id: int) -> None:
+    """The address of the reply is forgotten: whoever has it could post as the relay."""
     await _update(connection, action_id, "reply = null", [])
 
 
-async def _one(connection: Async, where: str, values: list[Any]) -> Action | None:
+async def _one(connection: Async, where: str, values: list[Any]) -> ActionRow | None:
     cursor = await connection.execute(_SELECT + where, values)
     row = await cursor.fetchone()
-    return _action(row) if row else None
+    return _row(row) if row else None
 
 
 async def _update(

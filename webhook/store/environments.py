@@ -1,4 +1,4 @@
-"""Where the environments of a repository stand: the newest deployment of each."""
+"""The environments of a repository: the newest deployment of each."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -21,8 +21,8 @@ async def cancel(world: World) -> None:
     """As octocat, on the newest message."""
     message = await until(lambda: (world.messages()[-1:] and _can_cancel(world)) or None)
     person = next(iter(world.slack.workspace.users.values()))
-    answer = await world.slack.press(message, "cancel", person)
-    assert answer.status == 200
+    response = await world.slack.press(message, "cancel", person)
+    assert response.status == 200
 
 
 def _can_cancel(world: World) -> Any:
@@ -30,7 +30,7 @@ def _can_cancel(world: World) -> Any:
     return message if "[Cancel]" in render(message) else None
 
 
-async def words(world: World, deployment_id: int) -> str:
+async def description(world: World, deployment_id: int) -> str:
     status = await world.github.wait_for(deployment_id, "error", within=20)
     return str(status.description)
 
@@ -49,7 +49,7 @@ async def test_what_runs_is_ended_and_what_has_not_begun_never_begins(
 ) -> None:
     async with relay_with_tools(store_url, tmp_path, takes=60, answers=True) as (world, tools):
         await _a_run_is_ended(world, tools)
-        await _a_refusal_is_told_and_it_goes_on(world)
+        await _a_refusal_is_reported_and_it_goes_on(world)
         await _what_waits_never_begins(world, tools)
 
 
@@ -60,14 +60,14 @@ async def _a_run_is_ended(world: World, tools: Tools) -> None:
     await until(lambda: tools.started("drone") or None)
     tools.drone.faults.add(KILL, Fault.status(500))
     await cancel(world)
-    assert await words(world, deployment.id) == "Cancelled by octocat"
+    assert await description(world, deployment.id) == "Cancelled by octocat"
     [run] = tools.drone.builds(REPOSITORY, "promote")
     assert run.status == "killed"
     await until(lambda: "Cancelled by octocat" in thread(world) or None)
     assert "stopped" in render(world.messages()[-1])
 
 
-async def _a_refusal_is_told_and_it_goes_on(world: World) -> None:
+async def _a_refusal_is_reported_and_it_goes_on(world: World) -> None:
     deployment = await world.deploy(ENVIRONMENTS["endpoint"], ref="v1")
     await world.phase(deployment.id, "in_progress", "queued")
     await cancel(world)
@@ -91,7 +91,7 @@ async def _what_waits_never_begins(world: World, tools: Tools) -> None:
     deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v2")
     await until(lambda: any("waits for a person" in render(r) for r in shown(world)) or None, 20)
     await cancel(world)
-    assert await words(world, deployment.id) == "Cancelled by octocat before it began"
+    assert await description(world, deployment.id) == "Cancelled by octocat before it began"
     tools.drone.end(built)
     looks = (
         "select 1 from procrastinate_jobs where task_name = 'advance'"
@@ -108,7 +108,7 @@ async def test_a_command_is_killed(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
         deployment = await world.begin_slow(tmp_path / "gate")
         await cancel(world)
-        assert await words(world, deployment.id) == "Cancelled by octocat"
+        assert await description(world, deployment.id) == "Cancelled by octocat"
         await world.idle()
         [run] = world.rows("select run from deployments where id = %s", deployment.id)
         assert run["run"]["state"] == "error"

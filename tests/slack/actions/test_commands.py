@@ -10,273 +10,289 @@ import pytest
 from sandbox.faults import Fault
 from sandbox.slack.model import User
 from sandbox.slack.views import View
-from tests.slack.actions.acting import CREATE, Answering, answering
+from tests.slack.actions.action_world import CREATE, ActionWorld, relay
 from webhook.store import actions
 from webhook.store.database import connect
 
-__all__ = ["answering"]
+__all__ = ["relay"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def opened(answering: Answering, text: str, user: User) -> View:
-    assert not (await answering.slack.command("/deploy", text, user)).error
-    await answering.until_action(lambda row: row["reply"] is None)
-    return answering.slack.views.newest(user.id)
+async def opened(relay: ActionWorld, text: str, user: User) -> View:
+    assert not (await relay.slack.command("/deploy", text, user)).error
+    await relay.until_action(lambda row: row["reply"] is None)
+    return relay.slack.views.newest(user.id)
 
 
-async def submitted(answering: Answering, view: View, user: User, **values: str) -> str:
-    """What that person is told; nothing while the form has faults."""
-    before = len(answering.whispers(user))
-    answer = await answering.slack.submit(view, values, user)
-    assert not answer.error
+async def submitted(relay: ActionWorld, view: View, user: User, **values: str) -> str:
+    """What that person is reply; nothing while the form has faults."""
+    before = len(relay.replies_to(user))
+    response = await relay.slack.submit(view, values, user)
+    assert not response.error
     if view.open:
         return ""
-    return (await answering.whispered(user, before))[0].text
+    return (await relay.until_replies(user, before))[0].text
 
 
-async def confirmed(answering: Answering, place: Any, user: User) -> dict[str, Any]:
+async def confirmed(relay: ActionWorld, place: Any, user: User) -> dict[str, Any]:
     """The action that came of pressing the button of a question."""
-    last = answering.action()["id"]
-    await answering.slack.press(place, "deploy", user)
-    return await answering.until_action(lambda row: row["id"] > last and row["reply"] is None)
+    last = relay.action()["id"]
+    await relay.slack.press(place, "deploy", user)
+    return await relay.until_action(lambda row: row["id"] > last and row["reply"] is None)
 
 
-async def test_a_command_deploys_what_it_says(answering: Answering) -> None:
-    told = await answering.typed("acme/site STAGE/typed v2", answering.ada)
-    [made] = answering.made("STAGE/typed")
-    assert told.text.startswith("Deploying v2 of acme/site to STAGE/typed. <http")
+async def test_a_command_deploys_what_it_says(relay: ActionWorld) -> None:
+    reply = await relay.typed("acme/site STAGE/typed v2", relay.ada)
+    [made] = relay.created("STAGE/typed")
+    assert reply.text.startswith("Deploying v2 of acme/site to STAGE/typed. <http")
     assert (made.ref, made.task, made.production) == ("v2", "deploy", False)
-    assert "Asked for in Slack by octocat" in (made.description or "")
-    assert f"/deployments/acme/site/{made.id}?key=" in told.text
-    await answering.world.phase(made.id, "success")
-    # The default branch, where nothing is said of one; the spelling is deploy.yml's.
-    answering.github.repository("acme/site").default_branch = "trunk"
-    told = await answering.typed("ACME/site Stage/typed", answering.bob)
-    assert "Deploying trunk of ACME/site to Stage/typed" in told.text
-    [made] = answering.made("Stage/typed")
+    assert "Requested in Slack by octocat" in (made.description or "")
+    assert f"/deployments/acme/site/{made.id}?key=" in reply.text
+    await relay.world.phase(made.id, "success")
+    # The default branch, where none is typed; the spelling is deploy.yml's.
+    relay.github.repository("acme/site").default_branch = "trunk"
+    reply = await relay.typed("ACME/site Stage/typed", relay.bob)
+    assert "Deploying trunk of ACME/site to Stage/typed" in reply.text
+    [made] = relay.created("Stage/typed")
     assert made.ref == "trunk"
 
 
-async def test_production_waits_until_the_same_person_is_sure(answering: Answering) -> None:
-    question = await answering.typed("acme/site Production v3", answering.ada)
+async def test_production_waits_until_the_same_person_is_sure(relay: ActionWorld) -> None:
+    question = await relay.typed("acme/site Production v3", relay.ada)
     assert question.text == "Deploy *v3* of acme/site to *production*?"
-    assert not answering.made("production")
-    assert "confirm" not in answering.slack.button(question, "deploy")  # it is asked for once
-    waiting = await answering.until_action(lambda row: row["reply"] is None)
+    assert not relay.created("production")
+    assert "confirm" not in relay.slack.button(question, "deploy")  # it is asked for once
+    waiting = await relay.until_action(lambda row: row["reply"] is None)
     assert (waiting["outcome"], waiting["login"]) == ("waiting", "octocat")
     # Nobody else's press counts, wherever they have the button from.
-    forged = answering.button("deploy", waiting["id"])
-    refused = await confirmed(answering, forged, answering.bob)
-    assert (refused["outcome"], refused["words"]) == (
+    forged = relay.button("deploy", waiting["id"])
+    refused = await confirmed(relay, forged, relay.bob)
+    assert (refused["outcome"], refused["message"]) == (
         "refused",
-        "Only who asked for this may confirm it",
+        "Only the person who requested this may confirm it",
     )
-    done = await confirmed(answering, question, answering.ada)
-    [made] = answering.made("production")
-    assert (done["outcome"], done["made"], done["login"]) == ("done", made.id, "octocat")
+    done = await confirmed(relay, question, relay.ada)
+    [made] = relay.created("production")
+    assert (done["outcome"], done["created_deployment_id"], done["login"]) == (
+        "done",
+        made.id,
+        "octocat",
+    )
     assert (done["repo"], done["environment"], done["ref"]) == ("acme/site", "production", "v3")
     assert (made.ref, made.production) == ("v3", True)
     # What was asked stands there no more, so that it cannot be confirmed twice.
     assert question.text.startswith("Deploying v3 of acme/site to production")
     assert not question.blocks
-    there = answering.button("deploy", waiting["id"])
-    again = await confirmed(answering, there, answering.ada)
+    there = relay.button("deploy", waiting["id"])
+    again = await confirmed(relay, there, relay.ada)
     assert again["outcome"] == "refused"
-    assert "You have confirmed this already" in answering.whispers(answering.ada)[-1].text
+    assert "You have confirmed this already" in relay.replies_to(relay.ada)[-1].text
     assert there.blocks  # what stands there is not replaced
-    assert len(answering.made("production")) == 1
+    assert len(relay.created("production")) == 1
 
 
-async def test_a_question_is_not_answered_for_ever(answering: Answering) -> None:
+async def test_a_confirmation_expires(relay: ActionWorld) -> None:
     retries = (timedelta(seconds=0.1), timedelta(seconds=0.2))
-    async with answering.world.timed(reply_retries_after=retries):
-        answering.slack.faults.add("POST /response/*", Fault.status(500))  # it is asked once more
-        question = await answering.typed("acme/site production v4", answering.ada)
+    async with relay.world.timed(reply_retries_after=retries):
+        relay.slack.faults.add("POST /response/*", Fault.status(500))  # it is asked once more
+        question = await relay.typed("acme/site production v4", relay.ada)
         late = "update actions set at = at - interval '61 minutes' where id = %s returning 1"
-        await asyncio.to_thread(answering.world.rows, late, answering.action()["id"])
-        assert (await confirmed(answering, question, answering.ada))["outcome"] == "refused"
-        assert "ask anew" in question.text
+        await asyncio.to_thread(relay.world.rows, late, relay.action()["id"])
+        assert (await confirmed(relay, question, relay.ada))["outcome"] == "refused"
+        assert "try again" in question.text
 
 
 async def test_what_github_ends_late_is_found_and_not_asked_for_again(
-    answering: Answering,
+    relay: ActionWorld,
 ) -> None:
     lookups = tuple(timedelta(seconds=seconds) for seconds in (0.1, 2.0, 2.1))
     soon = timedelta(seconds=1)
-    async with answering.world.timed(deployment_lookups_after=lookups, wait_announced_after=soon):
-        answering.github.faults.add(CREATE, Fault.drop_before())
-        asked = len(answering.github.called("POST", "/deployments"))
-        before = len(answering.whispers(answering.ada))
-        await answering.slack.command("/deploy", "acme/site stage/slow v6", answering.ada)
-        row = await answering.until_action(lambda row: (row["lookups"] or 0) > 0)
+    async with relay.world.timed(deployment_lookups_after=lookups, wait_announced_after=soon):
+        relay.github.faults.add(CREATE, Fault.drop_before())
+        asked = len(relay.github.called("POST", "/deployments"))
+        before = len(relay.replies_to(relay.ada))
+        await relay.slack.command("/deploy", "acme/site stage/slow v6", relay.ada)
+        row = await relay.until_action(lambda row: (row["lookups"] or 0) > 0)
         mark = f"(relay action {row['id']}-{row['key'][:8]})"
-        late = await answering.github.create_deployment(
+        late = await relay.github.create_deployment(
             "acme/site", "v6", environment="stage/slow", description=mark
         )
         late.by_app = True
-        waits, done = await answering.whispered(answering.ada, before, 2)
-        assert "goes on looking" in waits.text
+        waits, done = await relay.until_replies(relay.ada, before, 2)
+        assert "keeps checking" in waits.text
         assert f"/{late.id}?" in done.text
-        assert answering.made("stage/slow") == [late]
-        assert len(answering.github.called("POST", "/deployments")) == asked + 1
+        assert relay.created("stage/slow") == [late]
+        assert len(relay.github.called("POST", "/deployments")) == asked + 1
 
 
-async def test_that_github_asks_to_wait_is_said_once(answering: Answering) -> None:
-    async with answering.world.timed(wait_announced_after=timedelta(0)):
-        answering.github.faults.add(CREATE, Fault.rate_limited(1), times=2)
-        before = len(answering.whispers(answering.bob))
-        await answering.slack.command("/deploy", "acme/site stage/wait", answering.bob)
-        waits, done = await answering.whispered(answering.bob, before, 2)
+async def test_a_wait_for_github_is_announced_once(relay: ActionWorld) -> None:
+    async with relay.world.timed(wait_announced_after=timedelta(0)):
+        relay.github.faults.add(CREATE, Fault.rate_limited(1), times=2)
+        before = len(relay.replies_to(relay.bob))
+        await relay.slack.command("/deploy", "acme/site stage/wait", relay.bob)
+        waits, done = await relay.until_replies(relay.bob, before, 2)
         assert re.match(
             r"GitHub asks to wait until \d\d:\d\d UTC; it will be done then", waits.text
         )
         assert done.text.startswith("Deploying")
 
 
-async def test_what_github_said_of_somebody_holds_there_and_for_a_minute(
-    answering: Answering,
+async def test_a_wait_for_slack_is_announced_as_such(relay: ActionWorld) -> None:
+    """Slack is called for the e-mail address of somebody who is not in deploy.yml."""
+    ben = relay.slack.add_user("ben", "ben@acme.test")
+    async with relay.world.timed(wait_announced_after=timedelta(0)):
+        relay.slack.faults.add("GET /users.info", Fault.rate_limited(1))
+        before = len(relay.replies_to(ben))
+        await relay.slack.command("/deploy", "acme/site stage/wait", ben)
+        waits, declined = await relay.until_replies(ben, before, 2)
+        assert re.match(r"Slack asks to wait until \d\d:\d\d UTC; it will be done", waits.text)
+        assert "GitHub profile" in declined.text
+
+
+async def test_a_permission_is_cached_for_its_repository_and_a_minute(
+    relay: ActionWorld,
 ) -> None:
-    lisa = answering.slack.add_user("lisa", "lisa@acme.test")
-    answering.github.add_user("lisa-gh", email="lisa@acme.test")
-    answering.github.add_collaborator("acme/site", "lisa-gh", "read")
-    answering.github.add_installation("acme", ["acme/hers"])
-    answering.github.add_collaborator("acme/hers", "lisa-gh", "write")
-    assert "may only read" in (await answering.typed("status acme/site", lisa)).text
-    assert "seen no deployment" in (await answering.typed("status acme/hers", lisa)).text
-    answering.github.add_collaborator("acme/site", "lisa-gh", "write")
-    assert "may only read" in (await answering.typed("status acme/site", lisa)).text
-    later = answering.world.timing.permission_cached + timedelta(seconds=1)
-    with answering.world.clock.moved(later):
-        assert "may only read" not in (await answering.typed("status acme/site", lisa)).text
-        answering.github.add_collaborator("acme/site", "lisa-gh", "read")
-    with answering.world.clock.moved(2 * later):
-        assert "may only read" in (await answering.typed("status acme/site", lisa)).text
+    lisa = relay.slack.add_user("lisa", "lisa@acme.test")
+    relay.github.add_user("lisa-gh", email="lisa@acme.test")
+    relay.github.add_collaborator("acme/site", "lisa-gh", "read")
+    relay.github.add_installation("acme", ["acme/hers"])
+    relay.github.add_collaborator("acme/hers", "lisa-gh", "write")
+    assert "may only read" in (await relay.typed("status acme/site", lisa)).text
+    assert "seen no deployment" in (await relay.typed("status acme/hers", lisa)).text
+    relay.github.add_collaborator("acme/site", "lisa-gh", "write")
+    assert "may only read" in (await relay.typed("status acme/site", lisa)).text
+    later = relay.world.timing.permission_cached + timedelta(seconds=1)
+    with relay.world.clock.moved(later):
+        assert "may only read" not in (await relay.typed("status acme/site", lisa)).text
+        relay.github.add_collaborator("acme/site", "lisa-gh", "read")
+    with relay.world.clock.moved(2 * later):
+        assert "may only read" in (await relay.typed("status acme/site", lisa)).text
 
 
 async def test_the_button_to_roll_back_stays_where_a_commit_was_deployed_again(
-    answering: Answering,
+    relay: ActionWorld,
 ) -> None:
     for ref in ("v1", "v2", "v2"):
-        newest = await answering.world.deployed("stage/back", ref=ref)
-    [message] = [m for m in answering.world.messages() if str(newest.id) in str(m.blocks)]
-    button = answering.slack.button(message, "rollback")
-    sha = answering.github.repository("acme/site").sha("v1")
+        newest = await relay.world.deployed("stage/back", ref=ref)
+    [message] = [m for m in relay.world.messages() if str(newest.id) in str(m.blocks)]
+    button = relay.slack.button(message, "rollback")
+    sha = relay.github.repository("acme/site").sha("v1")
     assert f"to v1 @ {sha[:7]}?" in button["confirm"]["text"]["text"]
 
 
-async def test_a_workspace_without_a_token_may_ask_for_nothing(answering: Answering) -> None:
-    there = answering.slack.add_workspace("Elsewhere").add_user("spy")
-    answering.slack.workspace_of(there.team_id).add_channel("general")
-    told = await answering.typed("status acme/site", there)
-    assert "no good token of this Slack workspace" in told.text
+async def test_a_workspace_without_a_token_may_ask_for_nothing(relay: ActionWorld) -> None:
+    there = relay.slack.add_workspace("Elsewhere").add_user("spy")
+    relay.slack.workspace_of(there.team_id).add_channel("general")
+    reply = await relay.typed("status acme/site", there)
+    assert "no valid token for this Slack workspace" in reply.text
 
 
-async def test_who_may_not_deploy_is_not_even_asked(answering: Answering) -> None:
-    made = len(answering.github.deployments)
-    told = await answering.typed("acme/site production", answering.rob)
-    assert "reader may only read" in told.text
-    told = await answering.typed("acme/site stage/x", answering.eve)
-    assert "slack_users" in told.text
-    told = await answering.typed("acme/other stage/x", answering.ada)
-    assert "Either the App is not installed in acme/other" in told.text
-    assert answering.action()["login"] == "octocat"
-    told = await answering.typed("status acme/site", answering.rob)
-    assert "reader may only read" in told.text
-    assert len(answering.github.deployments) == made
-    # What GitHub said counts for a minute.
-    assert len(answering.github.called("GET", "/collaborators/reader/permission")) == 1
+async def test_who_may_not_deploy_is_not_even_asked(relay: ActionWorld) -> None:
+    made = len(relay.github.deployments)
+    reply = await relay.typed("acme/site production", relay.rob)
+    assert "reader may only read" in reply.text
+    reply = await relay.typed("acme/site stage/x", relay.eve)
+    assert "slack_users" in reply.text
+    reply = await relay.typed("acme/other stage/x", relay.ada)
+    assert "Either the App is not installed in acme/other" in reply.text
+    assert relay.action()["login"] == "octocat"
+    reply = await relay.typed("status acme/site", relay.rob)
+    assert "reader may only read" in reply.text
+    assert len(relay.github.deployments) == made
+    # The permission is cached for a minute.
+    assert len(relay.github.called("GET", "/collaborators/reader/permission")) == 1
 
 
-async def test_githubs_no_to_a_command_is_told(answering: Answering) -> None:
+async def test_the_reply_has_githubs_reason_and_the_remedy(relay: ActionWorld) -> None:
     for status, message, words in (
         (422, "No ref found for: <!channel>.", "422: No ref found for: &lt;!channel&gt;"),
         (403, "Resource not accessible by integration", "give the App Deployments: read and write"),
         (404, "Not Found", "Either the App is not installed in acme/site"),
         (410, "Gone", "takes no deployments any more"),
     ):
-        answering.github.faults.add(CREATE, Fault.status(status, {"message": message}))
-        told = await answering.typed("acme/site stage/x v9", answering.ada)
-        assert told.text.startswith("Nothing was deployed. ")
-        assert words in told.text
-        assert ".." not in told.text
+        relay.github.faults.add(CREATE, Fault.status(status, {"message": message}))
+        reply = await relay.typed("acme/site stage/x v9", relay.ada)
+        assert reply.text.startswith("Nothing was deployed. ")
+        assert words in reply.text
+        assert ".." not in reply.text
 
 
-async def test_the_form_says_what_is_wrong_and_then_deploys(answering: Answering) -> None:
-    view = await opened(answering, "acme/site", answering.ada)
+async def test_the_form_shows_errors_and_then_deploys(relay: ActionWorld) -> None:
+    view = await opened(relay, "acme/site", relay.ada)
     fields = {block["block_id"]: block for block in view.blocks}
     assert fields["repository"]["element"]["initial_value"] == "acme/site"
     options = fields["environment"]["element"]["options"]
     assert [option["value"] for option in options] == ["production"]
     assert "other_environment" in fields  # deploy.yml has patterns too
-    said = await submitted(answering, view, answering.ada, other_environment="nowhere", ref="a b")
-    assert not said
+    reply = await submitted(relay, view, relay.ada, other_environment="nowhere", ref="a b")
+    assert not reply
     assert "known: production" in view.errors["other_environment"]
     assert "not a branch" in view.errors["ref"]
     values = {"other_environment": "stage/form", "ref": "v5"}
-    told = await submitted(answering, view, answering.ada, **values)
-    [made] = answering.made("stage/form")
-    assert "Deploying v5 of acme/site to stage/form" in told
+    reply = await submitted(relay, view, relay.ada, **values)
+    [made] = relay.created("stage/form")
+    assert "Deploying v5 of acme/site to stage/form" in reply
     assert made.ref == "v5"
 
 
-async def test_production_in_the_form_is_asked_for_once_more(answering: Answering) -> None:
-    view = await opened(answering, "", answering.bob)
-    answering.github.repository("acme/site").default_branch = "trunk"
+async def test_production_in_the_form_is_asked_for_once_more(relay: ActionWorld) -> None:
+    view = await opened(relay, "", relay.bob)
+    relay.github.repository("acme/site").default_branch = "trunk"
     values = {"repository": "acme/site", "environment": "production"}
-    asked = await submitted(answering, view, answering.bob, **values)
-    assert asked == "Deploy *trunk* of acme/site to *production*?"
+    reply = await submitted(relay, view, relay.bob, **values)
+    assert reply == "Deploy *trunk* of acme/site to *production*?"
 
 
-async def test_where_no_form_can_be_opened_it_is_said_how_to_do_without(
-    answering: Answering,
+async def test_without_a_form_the_reply_has_the_command(
+    relay: ActionWorld,
 ) -> None:
-    answering.slack.faults.add("POST /views.open", Fault.slack("expired_trigger_id"))
-    told = await answering.typed("", answering.ada)
-    assert "/deploy owner/repo environment [ref]" in told.text
-    opened = len(answering.slack.views.opened)
-    async with answering.world.timed(form_within=timedelta(0)):
-        assert "in time" in (await answering.typed("", answering.ada)).text
-    assert len(answering.slack.views.opened) == opened
+    relay.slack.faults.add("POST /views.open", Fault.slack("expired_trigger_id"))
+    reply = await relay.typed("", relay.ada)
+    assert "/deploy owner/repo environment [ref]" in reply.text
+    opened = len(relay.slack.views.opened)
+    async with relay.world.timed(form_within=timedelta(0)):
+        assert "in time" in (await relay.typed("", relay.ada)).text
+    assert len(relay.slack.views.opened) == opened
 
 
-async def test_status_says_where_each_environment_stands(answering: Answering) -> None:
-    answering.github.add_installation("acme", ["acme/quiet"])
-    answering.github.add_collaborator("acme/quiet", "octocat", "write")
-    told = await answering.typed("status acme/quiet", answering.ada)
-    assert "seen no deployment of acme/quiet" in told.text
-    sha = answering.sha()
+async def test_status_says_where_each_environment_stands(relay: ActionWorld) -> None:
+    relay.github.add_installation("acme", ["acme/quiet"])
+    relay.github.add_collaborator("acme/quiet", "octocat", "write")
+    reply = await relay.typed("status acme/quiet", relay.ada)
+    assert "seen no deployment of acme/quiet" in reply.text
+    sha = relay.sha()
     for environment, phase in (("one", "success"), ("two", "failure"), ("ONE", "in_progress")):
-        answering.had(environment, phase, repo="acme/quiet", sha=sha, ref="v1")
-    answering.had("three", "error", repo="acme/quiet", run='{"id": "7", "state": "error"}')
-    told = await answering.typed("status ACME/quiet", answering.ada)
-    first, stopped, newest, other = told.text.splitlines()
+        relay.past_deployment(environment, phase, repo="acme/quiet", sha=sha, ref="v1")
+    relay.past_deployment("three", "error", repo="acme/quiet", run='{"id": "7", "state": "error"}')
+    reply = await relay.typed("status ACME/quiet", relay.ada)
+    first, stopped, newest, other = reply.text.splitlines()
     assert first == "ACME/quiet:"
     assert stopped.startswith("🛑 *three*: stopped, ")
     assert newest.startswith(f"🔄 *ONE*: in progress, v1 @ {sha[:7]}, just now (<http")
     assert other.startswith(f"❌ *two*: failed, v1 @ {sha[:7]}, just now (<http")
     for number in range(25):
-        answering.had(f"preview/{number}", "success", repo="acme/quiet")
-    told = await answering.typed("status acme/quiet", answering.ada)
-    assert len(told.text.splitlines()) == 22
-    assert told.text.endswith("and others, which were deployed to before these")
+        relay.past_deployment(f"preview/{number}", "success", repo="acme/quiet")
+    reply = await relay.typed("status acme/quiet", relay.ada)
+    assert len(reply.text.splitlines()) == 22
+    assert reply.text.endswith("and others, which were deployed to before these")
 
 
-async def test_help_is_said_to_whoever_asks(answering: Answering) -> None:
-    told = await answering.typed("help", answering.eve)
-    assert "/deploy owner/repo environment [ref]" in told.text
+async def test_anybody_gets_help(relay: ActionWorld) -> None:
+    reply = await relay.typed("help", relay.eve)
+    assert "/deploy owner/repo environment [ref]" in reply.text
 
 
 async def test_the_audit_names_who_asked_for_what_and_what_came_of_it(
-    answering: Answering,
+    relay: ActionWorld,
 ) -> None:
-    failed = answering.had("broken/audit")
-    await answering.press("retry", failed, answering.bob)
-    await answering.press("retry", failed, answering.eve)
-    with connect(answering.world.store_url) as connection:
+    failed = relay.past_deployment("broken/audit")
+    await relay.press("retry", failed, relay.bob)
+    await relay.press("retry", failed, relay.eve)
+    with connect(relay.world.store_url) as connection:
         refused, done = actions.newest(connection, 2)
-    [made] = answering.made("broken/audit")
-    assert (done.login, done.slack_name, done.slack_user) == ("hubot", "bob", answering.bob.id)
-    assert (done.kind, done.deployment_id, done.made) == ("retry", failed, made.id)
-    assert (done.outcome, done.words) == ("done", "Retry, asked for in Slack")
+    [made] = relay.created("broken/audit")
+    assert (done.login, done.slack_name, done.slack_user) == ("hubot", "bob", relay.bob.id)
+    assert (done.kind, done.deployment_id, done.created_deployment_id) == ("retry", failed, made.id)
+    assert (done.outcome, done.message) == ("done", "Retry, requested in Slack")
     assert (refused.login, refused.slack_name, refused.outcome) == ("", "eve", "refused")
     assert (refused.repo, refused.environment) == ("acme/site", "broken/audit")

@@ -1,4 +1,4 @@
-"""Slack's door: only what Slack signed comes in, it is kept once, and answered at once."""
+"""Only what Slack signed is accepted; it is stored once, and acknowledged at once."""
 
 import json
 import time
@@ -18,8 +18,8 @@ from werkzeug.test import TestResponse
 from tests.slack.actions.test_payloads import CONFIG, FIELDS, press
 from webhook.http import JSON_ERRORS, serve
 from webhook.settings import SlackSettings
-from webhook.slack.actions import http
-from webhook.slack.actions.intake import AnswerIntake
+from webhook.slack.actions import ACTIONS, http
+from webhook.slack.actions.http import ActionIntake
 from webhook.store import slack_installations
 from webhook.store.database import connect, sync_pool
 from webhook.store.slack_installations import NewInstallation
@@ -40,12 +40,12 @@ INTERACTIONS, COMMANDS, EVENTS = "/slack/interactions", "/slack/commands", "/sla
 
 
 @pytest.fixture
-def door(store_url: str) -> Iterator[FlaskClient]:
+def client(store_url: str) -> Iterator[FlaskClient]:
     with sync_pool(store_url, 3) as pool:
-        yield served(SETTINGS, AnswerIntake(pool, CONFIG))
+        yield served(SETTINGS, ActionIntake(pool, CONFIG, ACTIONS))
 
 
-def served(settings: SlackSettings, intake: AnswerIntake, clock: Clock = utc_now) -> FlaskClient:
+def served(settings: SlackSettings, intake: ActionIntake, clock: Clock = utc_now) -> FlaskClient:
     app = Flask(__name__)
     serve(app, http.blueprint(settings, intake, clock), JSON_ERRORS)
     return app.test_client()
@@ -59,14 +59,14 @@ def signed(body: bytes, at: float | None = None, secret: str = SECRET) -> dict[s
 
 
 def send(
-    door: FlaskClient,
+    client: FlaskClient,
     path: str,
     body: bytes,
     headers: Mapping[str, str] | None = None,
     content_type: str = FORM,
 ) -> TestResponse:
     given = signed(body) if headers is None else headers
-    return door.post(path, data=body, headers=dict(given), content_type=content_type)
+    return client.post(path, data=body, headers=dict(given), content_type=content_type)
 
 
 def interaction(**more: Any) -> bytes:
@@ -78,8 +78,8 @@ def command(text: str) -> bytes:
 
 
 def event(kind: str, at: float, **more: Any) -> bytes:
-    said = {"type": "event_callback", "team_id": "T1", "event_time": int(at)}
-    return json.dumps(said | {"event": {"type": kind, **more}}).encode()
+    document = {"type": "event_callback", "team_id": "T1", "event_time": int(at)}
+    return json.dumps(document | {"event": {"type": kind, **more}}).encode()
 
 
 def rows(store_url: str, query: str) -> list[dict[str, Any]]:
@@ -87,14 +87,14 @@ def rows(store_url: str, query: str) -> list[dict[str, Any]]:
         return connection.execute(query).fetchall()
 
 
-def test_what_slack_signed_is_kept_with_its_job_and_answered_with_nothing(
-    door: FlaskClient, store_url: str
+def test_what_slack_signed_is_stored_with_its_job_and_acknowledged(
+    client: FlaskClient, store_url: str
 ) -> None:
-    answers = [
-        send(door, INTERACTIONS, interaction()),
-        send(door, COMMANDS, command("acme/site production")),
+    responses = [
+        send(client, INTERACTIONS, interaction()),
+        send(client, COMMANDS, command("acme/site production")),
     ]
-    assert [(answer.status_code, answer.data) for answer in answers] == [(200, b"")] * 2
+    assert [(response.status_code, response.data) for response in responses] == [(200, b"")] * 2
     kept = rows(store_url, "select id, kind, slack_name, outcome from actions order by id")
     assert [row["kind"] for row in kept] == ["retry", "deploy"]
     assert {row["outcome"] for row in kept} == {"waiting"}
@@ -103,15 +103,15 @@ def test_what_slack_signed_is_kept_with_its_job_and_answered_with_nothing(
     assert [job["lock"] for job in jobs] == [f"action-{row['id']}" for row in kept]
 
 
-def test_a_redelivery_makes_nothing_new(door: FlaskClient, store_url: str) -> None:
+def test_a_redelivery_makes_nothing_new(client: FlaskClient, store_url: str) -> None:
     body = interaction()
     headers = signed(body)
-    assert [send(door, INTERACTIONS, body, headers).status_code for _ in range(3)] == [200] * 3
+    assert [send(client, INTERACTIONS, body, headers).status_code for _ in range(3)] == [200] * 3
     assert len(rows(store_url, "select 1 from actions")) == 1
     assert len(rows(store_url, "select 1 from procrastinate_jobs")) == 1
 
 
-def test_what_slack_did_not_sign_is_refused(door: FlaskClient, store_url: str) -> None:
+def test_what_slack_did_not_sign_is_refused(client: FlaskClient, store_url: str) -> None:
     body = interaction()
     good = signed(body)
     now = time.time()
@@ -130,18 +130,18 @@ def test_what_slack_did_not_sign_is_refused(door: FlaskClient, store_url: str) -
         good | {"X-Slack-Signature": ""},
     ]
     for headers in forged:
-        answer = send(door, INTERACTIONS, body, headers)
-        assert answer.status_code == 401, headers
-        assert "GITPLOY_SLACK_SIGNING_SECRET" in answer.get_json()["remedy"]
-        assert SECRET not in answer.text
+        response = send(client, INTERACTIONS, body, headers)
+        assert response.status_code == 401, headers
+        assert "GITPLOY_SLACK_SIGNING_SECRET" in response.get_json()["remedy"]
+        assert SECRET not in response.text
     no_text = b"payload=\xff\xfe"
-    assert send(door, INTERACTIONS, no_text, good).status_code == 401
+    assert send(client, INTERACTIONS, no_text, good).status_code == 401
     almost_late = signed(body, now - 290)
-    assert send(door, INTERACTIONS, body, almost_late).status_code == 200
+    assert send(client, INTERACTIONS, body, almost_late).status_code == 200
     assert len(rows(store_url, "select 1 from actions")) == 1
 
 
-def test_slacks_own_example_is_accepted(door: FlaskClient, store_url: str) -> None:
+def test_slacks_own_example_is_accepted(client: FlaskClient, store_url: str) -> None:
     """From docs.slack.dev/authentication/verifying-requests-from-slack."""
     body = (
         b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id="
@@ -154,15 +154,15 @@ def test_slacks_own_example_is_accepted(door: FlaskClient, store_url: str) -> No
         "X-Slack-Request-Timestamp": "1531420618",
         "X-Slack-Signature": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
     }
-    assert send(door, COMMANDS, body, example).status_code == 401  # it is of 2018
+    assert send(client, COMMANDS, body, example).status_code == 401  # it is of 2018
     then = datetime.fromtimestamp(1531420618 + 299, UTC)
     with sync_pool(store_url, 3) as pool:
-        door = served(SETTINGS, AnswerIntake(pool, CONFIG), lambda: then)
-        assert send(door, COMMANDS, body, example).status_code == 200
+        client = served(SETTINGS, ActionIntake(pool, CONFIG, ACTIONS), lambda: then)
+        assert send(client, COMMANDS, body, example).status_code == 200
     assert rows(store_url, "select slack_name from actions") == [{"slack_name": "roadrunner"}]
 
 
-def test_odd_bodies_are_refused_in_words(door: FlaskClient, store_url: str) -> None:
+def test_odd_bodies_are_refused_in_words(client: FlaskClient, store_url: str) -> None:
     malformed = [
         (INTERACTIONS, b""),
         (INTERACTIONS, b"payload="),
@@ -174,20 +174,20 @@ def test_odd_bodies_are_refused_in_words(door: FlaskClient, store_url: str) -> N
         (COMMANDS, b"&".join(b"a%d=1" % n for n in range(200))),
     ]
     for path, body in malformed:
-        answer = send(door, path, body)
-        assert answer.status_code == 400, body[:80]
-        assert answer.get_json().keys() == {"error", "remedy"}
-    assert send(door, EVENTS, b"[]", content_type="application/json").status_code == 400
-    wrong_kind = send(door, EVENTS, command("help"))
+        response = send(client, path, body)
+        assert response.status_code == 400, body[:80]
+        assert response.get_json().keys() == {"error", "remedy"}
+    assert send(client, EVENTS, b"[]", content_type="application/json").status_code == 400
+    wrong_kind = send(client, EVENTS, command("help"))
     assert wrong_kind.status_code == 415
-    assert send(door, INTERACTIONS, b"{}", content_type="application/json").status_code == 415
+    assert send(client, INTERACTIONS, b"{}", content_type="application/json").status_code == 415
     too_large = b"payload=" + b"x" * 1024 * 1024
-    assert send(door, INTERACTIONS, too_large).status_code == 413
+    assert send(client, INTERACTIONS, too_large).status_code == 413
     assert not rows(store_url, "select 1 from actions")
 
 
 def test_other_things_that_people_do_are_seen_and_forgotten(
-    door: FlaskClient, store_url: str
+    client: FlaskClient, store_url: str
 ) -> None:
     others = [
         interaction(type="shortcut"),
@@ -195,26 +195,26 @@ def test_other_things_that_people_do_are_seen_and_forgotten(
         interaction(actions=[{"action_id": "logs", "url": "https://x.test"}]),
     ]
     for body in others:
-        assert send(door, INTERACTIONS, body).status_code == 200
-    assert send(door, COMMANDS, urlencode({"ssl_check": "1"}).encode()).status_code == 200
+        assert send(client, INTERACTIONS, body).status_code == 200
+    assert send(client, COMMANDS, urlencode({"ssl_check": "1"}).encode()).status_code == 200
     assert not rows(store_url, "select 1 from actions")
 
 
-def test_what_is_typed_wrongly_is_told_at_once(door: FlaskClient, store_url: str) -> None:
-    answer = send(door, COMMANDS, command("acme/site nowhere"))
-    assert answer.get_json()["response_type"] == "ephemeral"
-    assert "known: production, Staging" in answer.get_json()["text"]
+def test_what_is_typed_wrongly_is_explained_at_once(client: FlaskClient, store_url: str) -> None:
+    response = send(client, COMMANDS, command("acme/site nowhere"))
+    assert response.get_json()["response_type"] == "ephemeral"
+    assert "known: production, Staging" in response.get_json()["text"]
     assert not rows(store_url, "select 1 from actions")
 
 
-def test_slack_finds_somebody_behind_the_events_address(door: FlaskClient) -> None:
+def test_slack_finds_somebody_behind_the_events_address(client: FlaskClient) -> None:
     body = json.dumps({"type": "url_verification", "challenge": "abc", "token": "x"}).encode()
-    answer = send(door, EVENTS, body, content_type="application/json")
-    assert answer.get_json() == {"challenge": "abc"}
+    response = send(client, EVENTS, body, content_type="application/json")
+    assert response.get_json() == {"challenge": "abc"}
 
 
 def test_a_workspace_that_removes_the_app_is_not_used_any_more(
-    door: FlaskClient, store_url: str
+    client: FlaskClient, store_url: str
 ) -> None:
     new = NewInstallation(
         team="T1",
@@ -233,30 +233,30 @@ def test_a_workspace_that_removes_the_app_is_not_used_any_more(
     late = event("app_uninstalled", time.time() - 3600)
     theirs = event("tokens_revoked", time.time() + 5, tokens={"oauth": ["U1"], "bot": []})
     for body in (late, theirs):  # of an installation before this one; somebody's own token
-        assert send(door, EVENTS, body, content_type="application/json").status_code == 200
+        assert send(client, EVENTS, body, content_type="application/json").status_code == 200
         assert rows(store_url, error) == [{"error": ""}]
     gone = event("app_uninstalled", time.time() + 5)
-    assert send(door, EVENTS, gone, content_type="application/json").status_code == 200
+    assert send(client, EVENTS, gone, content_type="application/json").status_code == 200
     [row] = rows(store_url, error)
     assert "removed from this workspace" in row["error"]
 
 
-def test_without_a_signing_secret_nothing_is_taken_and_it_is_said_why() -> None:
+def test_without_a_signing_secret_requests_are_refused_with_the_remedy() -> None:
     with sync_pool("postgresql://127.0.0.1:1/nowhere", 1) as pool:
         without = SETTINGS.model_copy(update={"signing_secret": None})
-        door = served(without, AnswerIntake(pool, CONFIG))
+        client = served(without, ActionIntake(pool, CONFIG, ACTIONS))
         for path in (INTERACTIONS, COMMANDS, EVENTS):
-            answer = send(door, path, b"")
-            assert answer.status_code == 404
-            assert "GITPLOY_SLACK_SIGNING_SECRET" in answer.get_json()["remedy"]
+            response = send(client, path, b"")
+            assert response.status_code == 404
+            assert "GITPLOY_SLACK_SIGNING_SECRET" in response.get_json()["remedy"]
 
 
 def test_where_the_store_is_away_slack_hears_so_in_time() -> None:
     timing = Timing(slack_connection_within=timedelta(seconds=0.3))
     with sync_pool("postgresql://127.0.0.1:1/nowhere", 1) as pool:
-        door = served(SETTINGS, AnswerIntake(pool, CONFIG, timing))
-        answer = send(door, INTERACTIONS, interaction())
-        assert answer.status_code == 503
-        assert answer.headers["Retry-After"]
-        # What needs no store is answered all the same.
-        assert send(door, COMMANDS, command("help")).status_code == 200
+        client = served(SETTINGS, ActionIntake(pool, CONFIG, ACTIONS, timing))
+        response = send(client, INTERACTIONS, interaction())
+        assert response.status_code == 503
+        assert response.headers["Retry-After"]
+        # What needs no store works all the same.
+        assert send(client, COMMANDS, command("help")).status_code == 200

@@ -6,15 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.errors import Excluded
-from webhook.slack.actions.payloads import Asked, Kind, Reply, Who
+from webhook.slack.actions import ACTIONS
 from webhook.store import actions, deployments, outbox
-from webhook.store.actions import Action
+from webhook.store.actions import ActionRow
 from webhook.store.database import Async, AsyncPool, async_pool, connect
 
 DEPLOYMENT = 7
-ADA = Who("T1", "U1", "ada")
+ADA = Requester("T1", "U1", "ada")
 
 
 @pytest.fixture
@@ -31,25 +32,26 @@ async def pool(store_url: str) -> AsyncIterator[AsyncPool]:
 def kept(
     store_url: str,
     key: str,
-    kind: Kind = "retry",
+    kind: str = "retry",
     deployment: int | None = 7,
-    who: Who = ADA,
+    who: Requester = ADA,
 ) -> int:
-    asked = Asked(
+    request = ActionRequest(
         key=key,
         kind=kind,
-        who=who,
+        exclusive_group=ACTIONS[kind].exclusive_group,
+        requester=who,
         reply=Reply("https://hooks.slack.com/1"),
         deployment_id=deployment,
     )
     with connect(store_url) as connection:
-        action_id = actions.keep(connection, asked)
+        action_id = actions.keep(connection, request)
         assert action_id is not None
-        assert actions.keep(connection, asked) is None  # the same press once more
+        assert actions.keep(connection, request) is None  # the same press once more
     return action_id
 
 
-async def read(connection: Async, action_id: int) -> Action:
+async def read(connection: Async, action_id: int) -> ActionRow:
     action = await actions.read(connection, action_id)
     assert action
     return action
@@ -58,9 +60,7 @@ async def read(connection: Async, action_id: int) -> Action:
 async def claimed(pool: AsyncPool, action_id: int, lasts: timedelta = timedelta(minutes=1)) -> bool:
     async with pool.connection() as connection, connection.transaction():
         action = await read(connection, action_id)
-        entry = await outbox.entry_of(
-            connection, "deployment", action.deployment_id, action_id=action_id
-        )
+        entry = await actions.outbox_entry(connection, action)
         if await outbox.claim(connection, entry, lasts) is None:
             return False
         return await actions.plan(
@@ -69,7 +69,7 @@ async def claimed(pool: AsyncPool, action_id: int, lasts: timedelta = timedelta(
             repo="acme/site",
             environment="production",
             ref="main",
-            words="Retry",
+            message="Retry",
         )
 
 
@@ -99,10 +99,10 @@ async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: 
         assert (await read(connection, late)).outcome == "waiting"
         back = kept(store_url, "back", "rollback")
         for one in (late, back):
-            found = await actions.same(connection, await read(connection, one))
+            found = await actions.excluded_by(connection, await read(connection, one))
             assert found is not None
             assert found.id == other
-        assert await actions.same(connection, await read(connection, other)) is None
+        assert await actions.excluded_by(connection, await read(connection, other)) is None
         # A Cancel is another matter, and once for itself.
         stop = [kept(store_url, f"stop {number}", "cancel") for number in range(2)]
         assert await actions.end(connection, stop[0], "done", "Cancel")
@@ -115,9 +115,9 @@ async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: 
 async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> None:
     action_id = kept(store_url, "press")
     async with pool.connection() as connection:
-        await actions.know(connection, action_id, "octocat")
+        await actions.set_login(connection, action_id, "octocat")
         assert await claimed(pool, action_id)
-        entry = await outbox.entry_of(connection, "deployment", DEPLOYMENT, action_id=action_id)
+        entry = await actions.outbox_entry(connection, await read(connection, action_id))
         await outbox.sent(connection, entry, {"id": "8"})
         await actions.end(connection, action_id, "done", "Retry", 8)
         assert not await actions.give_up(connection, action_id, "failed", "a late job")
@@ -126,18 +126,22 @@ async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> 
         assert not await claimed(pool, action_id)
         await actions.hold(connection, action_id, "a late job", "main")
         ended = await read(connection, action_id)
-        assert (ended.outcome, ended.words, ended.made) == ("done", "Retry", 8)
-        origin = await actions.made_by(connection, 8)
+        assert (ended.outcome, ended.message, ended.created_deployment_id) == ("done", "Retry", 8)
+        origin = await actions.creator_of(connection, 8)
         assert origin is not None
         assert origin.deployment_id == DEPLOYMENT
         assert origin.login == "octocat"
-        assert await actions.made_by(connection, 9) is None
+        assert await actions.creator_of(connection, 9) is None
 
 
-async def test_a_question_is_answered_once(store_url: str, pool: AsyncPool) -> None:
+async def test_a_request_is_confirmed_once(store_url: str, pool: AsyncPool) -> None:
     waiting = kept(store_url, "command", "deploy", None)
     presses = [kept(store_url, f"yes {number}", "deploy", None) for number in range(3)]
-    others = [Who("T1", "U2", "eve"), Who("T2", "U1", "ada"), Who("T1", "T2/U1", "ada")]
+    others = [
+        Requester("T1", "U2", "eve"),
+        Requester("T2", "U1", "ada"),
+        Requester("T1", "T2/U1", "ada"),
+    ]
     strangers = [kept(store_url, who.user + who.team, "deploy", None, who) for who in others]
 
     async def confirm(press: int) -> bool:

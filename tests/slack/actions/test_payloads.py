@@ -11,9 +11,12 @@ from hypothesis import strategies as some
 
 from handlers import HANDLERS
 from webhook.config import load as config
+from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.errors import MALFORMED, UserError
-from webhook.slack.actions.command import choices, commanded, escape, submitted
-from webhook.slack.actions.payloads import Asked, Reply, Said, Stopped, Who, happened, pressed
+from webhook.slack.actions import ACTIONS
+from webhook.slack.actions.command import escape, parse_command
+from webhook.slack.actions.modal import choices, parse_submission
+from webhook.slack.actions.payloads import Response, TokenRevoked, parse_event, parse_press
 
 DEPLOY_YML = """
 envs:
@@ -52,23 +55,23 @@ def press(**more: Any) -> dict[str, Any]:
     }
 
 
-def a_press(**more: Any) -> Asked:
-    taken = pressed(press(**more))
-    assert isinstance(taken, Asked)
+def a_press(**more: Any) -> ActionRequest:
+    taken = parse_press(press(**more), ACTIONS)
+    assert isinstance(taken, ActionRequest)
     return taken
 
 
 def typed(text: str) -> Any:
-    return commanded({**FIELDS, "text": text}, CONFIG)
+    return parse_command({**FIELDS, "text": text}, CONFIG)
 
 
-def words(text: str) -> str:
-    """What somebody is told at once who typed that."""
-    said = typed(text)
-    assert isinstance(said, Said)
-    assert said.document is not None
-    assert said.document["response_type"] == "ephemeral"
-    return str(said.document["text"])
+def explained(text: str) -> str:
+    """What somebody reads at once who typed that."""
+    response = typed(text)
+    assert isinstance(response, Response)
+    assert response.document is not None
+    assert response.document["response_type"] == "ephemeral"
+    return str(response.document["text"])
 
 
 def filled(**values: str) -> Any:
@@ -88,15 +91,15 @@ def filled_at(now: datetime, values: Mapping[str, str]) -> Any:
         "private_metadata": json.dumps({"url": "https://hooks.slack.com/1", "at": AT}),
         "state": {"values": state},
     }
-    return submitted(press(view=view), CONFIG, now)
+    return parse_submission(press(view=view), CONFIG, now)
 
 
 def test_a_press_says_who_wants_what() -> None:
-    asked = a_press()
-    assert (asked.kind, asked.deployment_id) == ("retry", 42)
-    assert asked.who == Who("T1", "U1", "ada")
-    assert asked.reply == Reply("https://hooks.slack.com/actions/1")
-    assert "hooks.slack.com" not in repr(asked)
+    request = a_press()
+    assert (request.kind, request.deployment_id) == ("retry", 42)
+    assert request.requester == Requester("T1", "U1", "ada")
+    assert request.reply == Reply("https://hooks.slack.com/actions/1")
+    assert "hooks.slack.com" not in repr(request)
 
 
 def test_the_same_press_has_the_same_key_and_another_one_has_not() -> None:
@@ -110,22 +113,22 @@ def test_the_same_press_has_the_same_key_and_another_one_has_not() -> None:
 
 
 def test_somebody_of_another_workspace_is_known_as_such() -> None:
-    asked = a_press(user={"id": "U9", "name": "eve", "team_id": "T9"})
-    assert asked.who == Who("T1", "T9/U9", "eve")
+    request = a_press(user={"id": "U9", "name": "eve", "team_id": "T9"})
+    assert request.requester == Requester("T1", "T9/U9", "eve")
 
 
 def test_an_app_of_a_whole_organisation_is_that_organisations() -> None:
-    assert a_press(team=None, enterprise={"id": "E1"}).who.team == "E1"
+    assert a_press(team=None, enterprise={"id": "E1"}).requester.team == "E1"
 
 
 def test_a_press_on_the_question_names_what_it_confirms() -> None:
     action = {"action_id": "deploy", "value": "17", "action_ts": "1.5"}
-    asked = a_press(actions=[action])
-    assert (asked.kind, asked.deployment_id, asked.reply.confirms) == ("deploy", None, 17)
+    request = a_press(actions=[action])
+    assert (request.kind, request.deployment_id, request.reply.confirms) == ("deploy", None, 17)
 
 
 def test_a_button_that_only_leads_somewhere_is_seen() -> None:
-    assert pressed(press(actions=[{"action_id": "logs"}])) == Said()
+    assert parse_press(press(actions=[{"action_id": "logs"}]), ACTIONS) == Response()
 
 
 @pytest.mark.parametrize(
@@ -144,34 +147,34 @@ def test_a_button_that_only_leads_somewhere_is_seen() -> None:
 )
 def test_what_slack_does_not_send_is_malformed(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError) as caught:
-        pressed(press(**wrong))
+        parse_press(press(**wrong), ACTIONS)
     assert caught.value.code == MALFORMED
 
 
 def test_the_end_of_a_workspaces_token_is_understood() -> None:
     event = {"type": "event_callback", "team_id": "T1", "event_time": 1_700_000_000}
     at = datetime.fromtimestamp(1_700_000_000, UTC)
-    gone = happened(event | {"event": {"type": "app_uninstalled"}})
-    assert isinstance(gone, Stopped)
+    gone = parse_event(event | {"event": {"type": "app_uninstalled"}})
+    assert isinstance(gone, TokenRevoked)
     assert (gone.team, gone.at) == ("T1", at)
     tokens = {"type": "tokens_revoked", "tokens": {"bot": ["U1"], "oauth": []}}
-    assert isinstance(happened(event | {"event": tokens}), Stopped)
+    assert isinstance(parse_event(event | {"event": tokens}), TokenRevoked)
     theirs = {"type": "tokens_revoked", "tokens": {"bot": [], "oauth": ["U1"]}}
-    assert happened(event | {"event": theirs}) == Said()
-    assert happened(event | {"event": {"type": "app_home_opened"}}) == Said()
-    asked = happened({"type": "url_verification", "challenge": "abc"})
-    assert asked == Said({"challenge": "abc"})
+    assert parse_event(event | {"event": theirs}) == Response()
+    assert parse_event(event | {"event": {"type": "app_home_opened"}}) == Response()
+    request = parse_event({"type": "url_verification", "challenge": "abc"})
+    assert request == Response({"challenge": "abc"})
 
 
 def test_a_command_names_repository_environment_and_ref() -> None:
-    asked = typed("acme/site production v1.2")
-    assert (asked.kind, asked.repo, asked.environment, asked.ref) == (
+    request = typed("acme/site production v1.2")
+    assert (request.kind, request.repo, request.environment, request.ref) == (
         "deploy",
         "acme/site",
         "production",
         "v1.2",
     )
-    assert asked.reply == Reply(FIELDS["response_url"])
+    assert request.reply == Reply(FIELDS["response_url"])
     assert typed(" acme/site  STAGING ").environment == "Staging"
     assert typed("acme/site “preview/a b”").environment == "preview/a b"
     assert (typed("status acme/site").kind, typed("status acme/site").repo) == (
@@ -182,52 +185,52 @@ def test_a_command_names_repository_environment_and_ref() -> None:
 
 def test_a_command_that_says_too_little_opens_the_form() -> None:
     for text, repo in (("", ""), ("acme/site", "acme/site")):
-        asked = typed(text)
-        assert (asked.kind, asked.repo) == ("form", repo)
-        assert asked.reply == Reply(FIELDS["response_url"], FIELDS["trigger_id"])
+        request = typed(text)
+        assert (request.kind, request.repo) == ("form", repo)
+        assert request.reply == Reply(FIELDS["response_url"], FIELDS["trigger_id"])
 
 
-def test_what_is_typed_wrongly_is_answered_at_once() -> None:
-    assert "`/ship owner/repo environment [ref]`" in words("help")
-    assert "'site' is not a repository; write owner/repo" in words("site production")
-    assert "known: production, Staging, preview/*" in words("acme/site prod")
-    assert "is a pattern" in words("acme/site preview/*")
-    assert "no environment for third/site" in words("third/site production")
-    assert "not a branch" in words("acme/site production a..b")
-    assert "not a branch" in words("acme/site production --upload")
-    assert "quotation mark" in words('acme/site "preview/a')
-    assert "too much at once" in words("acme/site production main please")
-    assert "/ship status owner/repo" in words("status")
-    assert "not a repository" in words("status acme/..")
-    told = words("acme/site <!channel>")
-    assert "<" not in told
-    assert "&lt;!channel&gt;" in told
-    assert commanded({"ssl_check": "1"}, CONFIG) == Said()
+def test_what_is_typed_wrongly_is_explained_at_once() -> None:
+    assert "`/ship owner/repo environment [ref]`" in explained("help")
+    assert "'site' is not a repository; write owner/repo" in explained("site production")
+    assert "known: production, Staging, preview/*" in explained("acme/site prod")
+    assert "is a pattern" in explained("acme/site preview/*")
+    assert "no environment for third/site" in explained("third/site production")
+    assert "not a branch" in explained("acme/site production a..b")
+    assert "not a branch" in explained("acme/site production --upload")
+    assert "quotation mark" in explained('acme/site "preview/a')
+    assert "too many arguments" in explained("acme/site production main please")
+    assert "/ship status owner/repo" in explained("status")
+    assert "not a repository" in explained("status acme/..")
+    text = explained("acme/site <!channel>")
+    assert "<" not in text
+    assert "&lt;!channel&gt;" in text
+    assert parse_command({"ssl_check": "1"}, CONFIG) == Response()
 
 
 def test_a_long_list_of_environments_fits() -> None:
     line = "  - {{name: {}, handler: command, with: {{run: [x]}}}}\n"
     text = "envs:\n" + "".join(line.format(f"environment-{n}-{'x' * 150}") for n in range(120))
     many = config.load(text, source="deploy.yml", environ={}, handler_options=OPTIONS)
-    said = commanded({**FIELDS, "text": "acme/site nowhere"}, many)
-    assert isinstance(said, Said)
-    assert said.document is not None
-    assert len(said.document["text"]) < 2000
-    assert "more" in said.document["text"]
+    response = parse_command({**FIELDS, "text": "acme/site nowhere"}, many)
+    assert isinstance(response, Response)
+    assert response.document is not None
+    assert len(response.document["text"]) < 2000
+    assert "more" in response.document["text"]
     names, others = choices(many)
     assert (names, others) == ([], True)  # none of them fits a menu
     assert choices(CONFIG) == (["production", "Staging"], True)
 
 
 def test_the_form_is_checked_before_it_is_taken() -> None:
-    asked = filled(repository=" acme/site ", environment="production", ref="main")
-    assert (asked.kind, asked.repo, asked.environment, asked.ref) == (
+    request = filled(repository=" acme/site ", environment="production", ref="main")
+    assert (request.kind, request.repo, request.environment, request.ref) == (
         "deploy",
         "acme/site",
         "production",
         "main",
     )
-    assert asked.reply == Reply("https://hooks.slack.com/1")
+    assert request.reply == Reply("https://hooks.slack.com/1")
     both = {"environment": "production", "other_environment": "preview/7"}
     for given_values, place in (
         ({"repository": "site", "environment": "production"}, "repository"),
@@ -237,23 +240,23 @@ def test_the_form_is_checked_before_it_is_taken() -> None:
         ({"repository": "acme/site", "other_environment": "nope"}, "other_environment"),
         ({"repository": "acme/site", "environment": "production", "ref": "a b"}, "ref"),
     ):
-        said = filled(**given_values)
-        assert isinstance(said, Said)
-        assert said.document is not None
-        assert said.document["response_action"] == "errors"
-        assert set(said.document["errors"]) == {place}
+        response = filled(**given_values)
+        assert isinstance(response, Response)
+        assert response.document is not None
+        assert response.document["response_action"] == "errors"
+        assert set(response.document["errors"]) == {place}
     other_form = {"id": "V1", "callback_id": "somebody else's"}
-    assert submitted(press(view=other_form), CONFIG, NOW) == Said()
+    assert parse_submission(press(view=other_form), CONFIG, NOW) == Response()
     good = {"repository": "acme/site", "environment": "production"}
-    assert isinstance(filled_at(NOW + timedelta(minutes=28), good), Asked)
+    assert isinstance(filled_at(NOW + timedelta(minutes=28), good), ActionRequest)
     late = filled_at(NOW + timedelta(minutes=30), good)
     assert "type /deploy" in late.document["errors"]["repository"]
 
 
 @given(some.text(max_size=300))
-def test_whatever_is_typed_is_answered_or_asked(text: str) -> None:
+def test_whatever_is_typed_is_explained_or_requested(text: str) -> None:
     taken = typed(text)
-    if isinstance(taken, Said):
+    if isinstance(taken, Response):
         assert taken.document is not None
         assert not set("<>") & set(taken.document["text"].replace("&lt;", "").replace("&gt;", ""))
     else:

@@ -10,11 +10,12 @@ from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.model import User
 from sandbox.slack.server import Slack
-from tests.slack.actions.acting import SCOPES
+from tests.slack.actions.action_world import SCOPES
 from webhook import startup
 from webhook.engine.services import Services, open_services
 from webhook.errors import RetryAt, UnknownOutcome
 from webhook.github.tokens import Scope
+from webhook.slack.actions import ACTIONS
 from webhook.slack.identity import login_of, mention_of, shows_emails
 
 DEPLOY_YML = """
@@ -65,7 +66,7 @@ async def known(
         setup = startup.set_up(sandbox.environ(tmp_path, config, 1))
         repository = sandbox.github.repository(REPOSITORY)
         scope = Scope(sandbox.installation.id, REPOSITORY, repository.id)
-        async with open_services(setup, store_url) as services:
+        async with open_services(setup, store_url, actions=ACTIONS) as services:
             yield Known(services, sandbox, scope)
 
 
@@ -110,7 +111,7 @@ async def test_an_address_that_proves_nothing_is_nobodys(known: Known) -> None:
     known.slack.faults.add(
         "GET /users.info", Fault(status_code=200, body={"ok": True, "user": says})
     )
-    assert await known.login(odd.id) == ""  # what is not said to be confirmed is not
+    assert await known.login(odd.id) == ""  # only what Slack confirms is
     for user in (unconfirmed, gone, robot, several, longer, none):
         assert await known.login(user.id) == "", user.name
     stranger = known.slack.add_workspace("Other").add_user("stranger", "ada@acme.test")

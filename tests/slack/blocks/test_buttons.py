@@ -2,20 +2,21 @@
 
 from dataclasses import replace
 
-from tests.slack.notices import PAGE, RUNNING, SHA, buttons_of
+from tests.slack.notices import PAGE, RUNNING, SHA, buttons_of, offering
 from webhook.deployments.notice import DeploymentNotice
 from webhook.slack.blocks.message import main_message
 
-ALL = replace(RUNNING, actions=("rollback", "logs", "retry", "cancel", "retry", "else"))
+ALL = offering(RUNNING, "rollback", "logs", "retry", "cancel", "retry", "else")
 
 
-def asked(told: DeploymentNotice, action: str) -> str:
-    return str(buttons_of(main_message(told))[action]["confirm"]["text"]["text"])
+def confirmation(notice: DeploymentNotice, action: str) -> str:
+    message = main_message(offering(notice, action))
+    return str(buttons_of(message)[action]["confirm"]["text"]["text"])
 
 
 def test_only_what_makes_sense_is_offered_and_logs_with_it() -> None:
     assert buttons_of(main_message(RUNNING)) == {}
-    assert list(buttons_of(main_message(replace(RUNNING, actions=("cancel",))))) == [
+    assert list(buttons_of(main_message(offering(RUNNING, "cancel")))) == [
         "cancel",
         "logs",
     ]
@@ -41,23 +42,35 @@ def test_a_page_without_an_address_has_no_button() -> None:
 
 
 def test_what_will_happen_is_said_before_it_does() -> None:
-    assert asked(ALL, "cancel") == (
+    assert confirmation(ALL, "cancel") == (
         "Stop deploying v1.3 @ 4f2c9d1 of acme/site to production? What is done by then stays done."
     )
-    assert asked(ALL, "retry") == "Deploy v1.3 @ 4f2c9d1 of acme/site to production again?"
-    assert asked(ALL, "rollback") == "Roll back production of acme/site to v1.2 @ 9a8b7c6?"
+    assert confirmation(ALL, "retry") == "Deploy v1.3 @ 4f2c9d1 of acme/site to production again?"
+    assert confirmation(ALL, "rollback") == "Roll back production of acme/site to v1.2 @ 9a8b7c6?"
 
 
 def test_production_is_named_whatever_it_is_called() -> None:
-    told = replace(ALL, environment="eu-west", ref=SHA, rollback_to="")
-    assert asked(told, "retry") == "Deploy 4f2c9d1 of acme/site to eu-west (production) again?"
-    assert asked(told, "rollback") == (
+    notice = replace(ALL, environment="eu-west", ref=SHA, rollback_to="")
+    assert (
+        confirmation(notice, "retry")
+        == "Deploy 4f2c9d1 of acme/site to eu-west (production) again?"
+    )
+    assert confirmation(notice, "rollback") == (
         "Roll back eu-west (production) of acme/site to its last success?"
     )
 
 
 def test_a_retry_elsewhere_is_not_asked_about() -> None:
-    buttons = buttons_of(main_message(replace(ALL, environment="staging", production=False)))
+    buttons = buttons_of(
+        main_message(
+            offering(
+                replace(RUNNING, environment="staging", production=False),
+                "cancel",
+                "retry",
+                "rollback",
+            )
+        )
+    )
     assert {action for action, button in buttons.items() if "confirm" in button} == {
         "cancel",
         "rollback",
@@ -65,6 +78,6 @@ def test_a_retry_elsewhere_is_not_asked_about() -> None:
 
 
 def test_a_long_branch_does_not_hide_the_commit() -> None:
-    told = replace(ALL, ref="b" * 300, rollback_to=f"{'c' * 300} @ 9a8b7c6")
-    assert f"{'b' * 49}… @ 4f2c9d1" in asked(told, "retry")
-    assert asked(told, "rollback").endswith(f"{'c' * 49}… @ 9a8b7c6?")
+    notice = replace(ALL, ref="b" * 300, rollback_to=f"{'c' * 300} @ 9a8b7c6")
+    assert f"{'b' * 49}… @ 4f2c9d1" in confirmation(notice, "retry")
+    assert confirmation(notice, "rollback").endswith(f"{'c' * 49}… @ 9a8b7c6?")

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
 from sandbox.slack.block_kit import block_errors, total_text_length
-from tests.slack.notices import RUNNING, a_changelog, documents, mrkdwn_of, plain_of, step
+from tests.slack.notices import RUNNING, a_changelog, documents, mrkdwn_of, offering, plain_of, step
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
+from webhook.slack.actions import ACTIONS
 from webhook.slack.blocks.message import alert, digest, main_message, thread_reply
 from webhook.slack.blocks.mrkdwn import BlockMessage, units
 
@@ -42,7 +43,7 @@ urls = texts | st.builds("https://a.test/{}".format, texts)
 numbers = st.integers(-1, 10**6)
 commits = st.builds(Commit, texts, texts, texts, urls)
 changelogs = st.builds(Changelog, texts, numbers, numbers, st.lists(commits, max_size=7).map(tuple))
-tellings = st.builds(
+without_buttons = st.builds(
     DeploymentNotice,
     deployment_id=st.integers(1, 2**63),
     repo=texts,
@@ -67,9 +68,15 @@ tellings = st.builds(
     changelog=st.none() | changelogs,
     previous_sha=texts,
     origin=st.sampled_from(["", "retry", "rollback", "else"]),
+    origin_label=st.sampled_from(["", *(action.origin for action in ACTIONS.values())]),
     origin_url=urls,
-    actions=st.lists(st.sampled_from(["cancel", "retry", "rollback", "x"]), max_size=5).map(tuple),
+    actions=st.just(()),
     rollback_to=texts,
+)
+tellings = st.builds(
+    lambda notice, names: offering(notice, *names),
+    without_buttons,
+    st.lists(st.sampled_from(["cancel", "retry", "rollback", "x"]), max_size=5),
 )
 steps_told = st.builds(
     NoticeEntry,
@@ -89,7 +96,7 @@ many_steps = st.builds(
 # As long as all of it can be at once, with what grows most: & becomes &amp;.
 _GROWING = "&" * 10_000
 _LONGEST = "https://a.test/" + "x" * 480
-LONGEST = replace(
+_LONGEST_NOTICE = replace(
     RUNNING,
     deployment_id=2**63,
     repo=_GROWING,
@@ -114,10 +121,11 @@ LONGEST = replace(
     ),
     previous_sha="&" + "t" * 38,
     origin="retry",
+    origin_label=ACTIONS["retry"].origin,
     origin_url=_LONGEST,
-    actions=("cancel", "retry", "rollback"),
     rollback_to=_GROWING,
 )
+LONGEST = offering(_LONGEST_NOTICE, "cancel", "retry", "rollback")
 LONGEST_STEP = NoticeEntry(
     at=datetime(9999, 12, 30, tzinfo=UTC),
     state=_GROWING,

@@ -12,10 +12,12 @@ from tests.slack.notices import (
     SHA,
     a_changelog,
     mrkdwn_of,
+    offering,
     read,
     step,
 )
 from webhook.deployments.phases import Phase
+from webhook.slack.actions import ACTIONS
 from webhook.slack.blocks.message import alert, digest, main_message, thread_reply
 
 SUCCEEDED = replace(RUNNING, phase=Phase.SUCCESS, seconds=192)
@@ -23,7 +25,13 @@ FAILED = replace(
     RUNNING, phase=Phase.FAILURE, seconds=192, description="step 'deploy': exit code 1"
 )
 STOPPED = replace(FAILED, phase=Phase.ERROR, description="Cancelled by octocat")
-ROLLBACK = replace(SUCCEEDED, origin="rollback", origin_url=PAGE, task="deploy:rollback")
+ROLLBACK = replace(
+    SUCCEEDED,
+    origin="rollback",
+    origin_label=ACTIONS["rollback"].origin,
+    origin_url=PAGE,
+    task="deploy:rollback",
+)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +73,8 @@ def test_a_whole_message_reads_well() -> None:
         FAILED,
         environment_url="https://acme.io",
         changelog=a_changelog(17, "Fix a race", "Add a health check"),
-        actions=("rollback", "retry"),
     )
-    assert read(main_message(told)) == [
+    assert read(main_message(offering(told, "rollback", "retry"))) == [
         "❌ acme/site to production failed after 3m12s",
         "step 'deploy': exit code 1",
         "v1.3 @ 4f2c9d1  ·  by octocat  ·  Drone CI",
@@ -109,7 +116,12 @@ def test_everything_links_to_where_it_is() -> None:
             "v1.3 @ 4f2c9d1  ·  by octocat  ·  task deploy:migrations  ·  Drone CI",
         ),
         (
-            replace(RUNNING, origin="retry", origin_url=PAGE),
+            replace(
+                RUNNING,
+                origin="retry",
+                origin_label=ACTIONS["retry"].origin,
+                origin_url=PAGE,
+            ),
             "retry of an earlier deployment  ·  v1.3 @ 4f2c9d1  ·  by octocat  ·  Drone CI",
         ),
         (ROLLBACK, "rollback  ·  v1.3 @ 4f2c9d1  ·  by octocat  ·  Drone CI"),
@@ -221,7 +233,7 @@ def test_the_newest_of_very_many_steps_are_told() -> None:
 
 
 def test_an_alarm_says_all_but_offers_nothing() -> None:
-    told = replace(FAILED, changelog=a_changelog(1, "Fix a race"), actions=("retry", "rollback"))
+    told = offering(replace(FAILED, changelog=a_changelog(1, "Fix a race")), "retry", "rollback")
     message = alert(told, "<!subteam^S0ONCALL>")
     assert message.text.startswith("❌ acme/site to production failed after 3m12s: step")
     assert read(message) == [
@@ -241,7 +253,7 @@ def test_messages_that_read_the_same_have_the_same_digest() -> None:
         RUNNING,
         replace(RUNNING, description="more"),
         replace(RUNNING, run_url="https://drone.acme.io/2"),
-        replace(RUNNING, actions=("cancel",)),
+        offering(RUNNING, "cancel"),
     ]
     assert len({digest(main_message(told)) for told in different}) == len(different)
 

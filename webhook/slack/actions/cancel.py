@@ -1,38 +1,57 @@
-"""A press on Cancel: kept on the deployment's row; whoever looks after it ends its run."""
+"""Cancel: noted on the deployment's row; whoever looks after the deployment ends its run."""
 
-from webhook.engine.services import Services, scope
-from webhook.slack.actions.outcome import tell_there
-from webhook.slack.actions.permissions import NotDone, allowed, require_in_time, row_of
-from webhook.store import actions, deployments
-from webhook.store.actions import Action
+from webhook.deployments.actions import Snapshot
+from webhook.deployments.notice import Confirmation, DeploymentNotice
+from webhook.engine.services import Services
+from webhook.slack.actions.contract import StoreAction, commit_of, target_of
+from webhook.slack.actions.permissions import Authorized, Declined
+from webhook.store import deployments
+from webhook.store.actions import ActionRow
+from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 
-WORDS = "Cancel, asked for in Slack"
 
+class Cancel(StoreAction):
+    name = "cancel"
+    label = "Cancel"
+    style = "danger"
+    exclusive_group = "cancel"
 
-async def cancel(services: Services, action: Action) -> None:
-    require_in_time(services, action)
-    row = await row_of(services, action)
-    login = await allowed(services, action, scope(row))
-    async with services.pool.connection() as connection, connection.transaction():
-        now_known = await deployments.read(connection, row.id, lock=True)
-        assert now_known is not None
-        _require_going_on(now_known, login)
-        if not await actions.end(connection, action.id, "done", WORDS):
-            return  # somebody else did it meanwhile
-        row = await deployments.change(connection, now_known, cancel_requested_by=login)
-        await tell_there(services, connection, action, WORDS, None)
+    def offered(self, deployment: Snapshot) -> bool:
+        return not (deployment.ended or deployment.watched or deployment.cancel_requested)
+
+    def confirmation(self, notice: DeploymentNotice) -> Confirmation:
+        return Confirmation(
+            title="Cancel this deployment?",
+            text=f"Stop deploying {commit_of(notice)} of {target_of(notice)}?"
+            " What is done by then stays done.",
+            confirm="Stop it",
+            deny="Let it run",
+            style="danger",
+        )
+
+    async def perform(
+        self, services: Services, connection: Async, action: ActionRow, by: Authorized
+    ) -> str:
+        row = await deployments.read(connection, by.pressed_on.id, lock=True)
+        assert row is not None
+        _require_running(row, by.login)
+        await deployments.change(connection, row, cancel_requested_by=by.login)
         await services.queue.nudge(connection, row.id)
+        return "Cancel, requested in Slack"
+
+    def done(self, action: ActionRow) -> str:
+        return "It is being cancelled"
 
 
-def _require_going_on(row: DeploymentRow, login: str) -> None:
+def _require_running(row: DeploymentRow, login: str) -> None:
     if row.watched:
-        words = f"A GitHub Actions workflow deploys deployment {row.id}"
-        raise NotDone(f"{words}; cancel its run on GitHub")
+        message = f"A GitHub Actions workflow deploys deployment {row.id}"
+        raise Declined("not_possible", f"{message}; cancel its run on GitHub")
     if row.phase.final or row.ended_at is not None:
-        raise NotDone(f"Deployment {row.id} is over already: it is '{row.phase}'")
+        raise Declined("not_possible", f"Deployment {row.id} has ended: it is '{row.phase}'")
     if row.requested_at is None:
-        raise NotDone(f"The relay does not run deployment {row.id}")
+        raise Declined("not_possible", f"The relay does not run deployment {row.id}")
     if row.cancel_requested_by:
         who = "You have" if row.cancel_requested_by == login else f"{row.cancel_requested_by} has"
-        raise NotDone(f"{who} asked for that already")
+        raise Declined("not_possible", f"{who} requested that already")

@@ -1,103 +1,163 @@
-"""A press becomes a deployment on GitHub: exactly one, however often it is pressed or delivered.
+"""An action becomes a deployment on GitHub: exactly one, however often it is pressed or delivered.
 
-What came of a call without a clear answer is searched in GitHub's list by the action's marker, more
-than once, because GitHub may end late what it was asked for.
+After a call without a clear response, GitHub's list is searched for the action's marker, more than
+once, because GitHub may complete late what it was sent.
 """
 
-from collections.abc import Awaitable, Callable
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import structlog
 
 from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.services import Services
-from webhook.errors import Rejected, RetryAt
-from webhook.github.deployments import create_deployment, find_deployment
-from webhook.slack.actions.orders import Order, marker
-from webhook.slack.actions.outcome import tell_there
-from webhook.slack.actions.permissions import NotDone, require_in_time, scope_of
-from webhook.slack.actions.reasons import refused_words
-from webhook.store import actions, deployments, outbox
-from webhook.store.actions import Action
+from webhook.errors import Excluded, Rejected, RetryAt
+from webhook.github.deployments import NewDeployment, create_deployment, find_deployment
+from webhook.github.tokens import Scope
+from webhook.slack.actions.contract import Action, add_to_timeline
+from webhook.slack.actions.permissions import (
+    Authorized,
+    Declined,
+    authorize,
+    rejected,
+    routed,
+    scope_of,
+)
+from webhook.store import actions, deployments
+from webhook.store.actions import ActionRow
 from webhook.store.database import Async
+from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry, Ref
 
 log = structlog.get_logger()
 
-MakeOrder = Callable[[Services, Action], Awaitable[Order]]
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The deployment to create, and what the timeline of the one that was pressed says of it."""
+
+    scope: Scope
+    request: NewDeployment
+    message: str = ""
 
 
-async def create(services: Services, action: Action, make_order: MakeOrder) -> None:
-    write = DeploymentWrite(services, action, make_order)
-    timing = services.timing
-    policy = Policy(call=timing.claim_lasts, lookups=timing.deployment_lookups_after)
-    async with services.pool.connection() as connection:
-        entry = await outbox.entry_of(
-            connection, "deployment", action.deployment_id, action_id=action.id
-        )
-    try:
-        await Outbox(services.pool, services.clock).deliver(entry, write, policy)
-    except Rejected as refused:
-        if write.sending is None:
-            raise
-        words = refused_words(refused, action.repo or write.sending.scope.repo)
-        raise NotDone(f"Nothing was deployed. {words}", "failed") from refused
+class CreateDeployment(Action):
+    """An action whose whole effect is another deployment."""
+
+    @abstractmethod
+    async def plan(self, services: Services, action: ActionRow, by: Authorized) -> Plan:
+        """Raises `Declined` where it makes no sense any more: a button may be old."""
+
+    async def run(self, services: Services, action: ActionRow) -> None:
+        write = DeploymentWrite(services, action, self)
+        timing = services.timing
+        policy = Policy(call=timing.claim_lasts, lookups=timing.deployment_lookups_after)
+        async with services.pool.connection() as connection:
+            entry = await actions.outbox_entry(connection, action)
+        try:
+            await Outbox(services.pool, services.clock).deliver(entry, write, policy)
+        except Rejected as error:
+            if write.sending is None:
+                raise
+            repo = action.repo or write.sending.scope.repo
+            raise rejected(error, repo, "Nothing was deployed.") from error
+
+    def done(self, action: ActionRow) -> str:
+        created = action.created_deployment_id
+        return f"Deployment {created} was requested" if created else super().done(action)
 
 
 @dataclass(slots=True)
 class DeploymentWrite(Write):
-    """`order`: what is to be asked for, once that is known; `sending`: what was."""
+    """`planned`: what is to be created, once that is known; `sending`: what was sent."""
 
     services: Services
-    action: Action
-    make_order: MakeOrder
-    order: Order | None = None
-    sending: Order | None = None
+    action: ActionRow
+    kind: CreateDeployment
+    planned: Plan | None = None
+    sending: Plan | None = None
 
     async def prepare(self) -> bool:
-        require_in_time(self.services, self.action)
-        self.order = await self.make_order(self.services, self.action)
-        await self.services.github.require_access(self.order.scope.only(deployments="write"))
+        by = await authorize(self.services, self.action, self.kind.permission)
+        self.planned = await self.kind.plan(self.services, self.action, by)
+        await self.services.github.require_access(self.planned.scope.only(deployments="write"))
         return True
 
     async def find(self, entry: Entry) -> Ref | None:
-        made = await find_deployment(
+        created = await find_deployment(
             self.services.github,
             await scope_of(self.services, self.action),
             sha_or_ref=self.action.ref,
             environment=self.action.environment,
             marker=marker(self.action),
         )
-        return None if made is None else {"id": str(made)}
+        return None if created is None else {"id": str(created)}
 
     async def claimed(self, connection: Async) -> None:
-        assert self.order is not None
-        wanted = self.order.wanted
+        assert self.planned is not None
         if not await actions.plan(
             connection,
             self.action.id,
-            repo=self.order.scope.repo,
-            environment=wanted.environment,
-            ref=wanted.ref,
-            words=self.order.words,
+            repo=self.planned.scope.repo,
+            environment=self.planned.request.environment,
+            ref=self.planned.request.ref,
+            message=self.planned.message,
         ):
             raise RetryAt("somebody else has ended this action", self.services.clock())
 
     async def send(self) -> Ref:
-        assert self.order is not None
-        self.sending = self.order
-        made = await create_deployment(self.services.github, self.order.scope, self.order.wanted)
-        return {"id": str(made)}
+        assert self.planned is not None
+        self.sending = self.planned
+        created = await create_deployment(
+            self.services.github, self.planned.scope, self.planned.request
+        )
+        return {"id": str(created)}
 
     async def record(self, connection: Async, ref: Ref) -> None:
-        made = int(ref["id"])
-        words = self.sending.words if self.sending else self.action.words
-        log.info("deployment asked for", made=made, found_again=self.sending is None)
-        if not await actions.end(connection, self.action.id, "done", words, made):
-            log.warning("somebody else ended this action meanwhile", made=made)
+        created = int(ref["id"])
+        message = self.sending.message if self.sending else self.action.message
+        log.info("deployment requested", created=created, found_again=self.sending is None)
+        if not await actions.end(connection, self.action.id, "done", message, created):
+            log.warning("somebody else ended this action meanwhile", created=created)
             return
         if self.action.deployment_id is not None:
-            await tell_there(self.services, connection, self.action, words, made)
-        new = await deployments.read(connection, made)
-        if new is not None:  # GitHub was quicker than we, and its message has no link back yet
+            await add_to_timeline(self.services, connection, self.action, message, created)
+        new = await deployments.read(connection, created)
+        if new is not None:  # its event was quicker, and its message has no link back yet
             await self.services.notify(connection, new)
+
+
+def marker(action: ActionRow) -> str:
+    """By which what it creates is found again; unique among all relays and their stores."""
+    return f"(relay action {action.id}-{action.key[:8]})"
+
+
+def plan_like(
+    row: DeploymentRow, old: DeploymentRow, action: ActionRow, *, task: str, description: str
+) -> NewDeployment:
+    """In the environment of `row`, what `old` was."""
+    return NewDeployment(
+        ref=old.sha,
+        environment=row.environment,
+        task=task,
+        payload=old.payload,
+        description=description,
+        production=row.production_on_github,
+        transient=row.transient,
+        marker=marker(action),
+    )
+
+
+async def require_newest(services: Services, action: ActionRow, row: DeploymentRow) -> None:
+    """A button may be older than what happened since."""
+    routed(services, row.repo, row.environment)
+    if row.watched:
+        message = f"A GitHub Actions workflow made deployment {row.id} and deploys it"
+        raise Declined("not_possible", f"{message}; run the workflow again on GitHub")
+    async with services.pool.connection() as connection:
+        if await actions.excluded_by(connection, action):
+            raise Excluded
+        newest = await deployments.is_newest(connection, row)
+    if not newest:
+        message = f"Another deployment to {row.environment} was requested after {row.id}"
+        raise Declined("not_possible", f"{message}; use the buttons of the newest one")

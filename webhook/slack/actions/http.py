@@ -1,5 +1,8 @@
 """POST /slack/interactions, /slack/commands and /slack/events: verify, store, respond.
 
+What comes by Socket Mode goes the same way behind the signature. Nobody else is called here: Slack
+waits three seconds, and then shows an error.
+
 Source: docs.slack.dev/authentication/verifying-requests-from-slack: a signature over the raw bytes
 and the time, at most five minutes old.
 Errors: 400 malformed, 401 signature, 404 not set up, 413 too large, 415 another kind of body, 503
@@ -11,20 +14,111 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+import psycopg
+import structlog
 from flask import Blueprint, Response, jsonify, request
+from procrastinate.exceptions import ConnectorException
 from slack_sdk.signature import Clock as SlackClock
 from slack_sdk.signature import SignatureVerifier
 
-from webhook.errors import HttpError, UnknownOutcome, UserError
+from webhook.config.environments import Config
+from webhook.deployments.actions import ActionRequest
+from webhook.errors import MALFORMED, STORE_UNAVAILABLE, HttpError, UnknownOutcome, UserError
 from webhook.http import read_body
+from webhook.jobs.queue import Queue
 from webhook.settings import SlackSettings
-from webhook.slack.actions.intake import Answer, AnswerIntake
-from webhook.timing import Clock, utc_now
+from webhook.slack.actions import payloads
+from webhook.slack.actions.command import parse_command
+from webhook.slack.actions.contract import Actions
+from webhook.slack.actions.modal import parse_submission
+from webhook.slack.actions.payloads import Parsed, TokenRevoked, parse_event, parse_press
+from webhook.store import actions, slack_installations
+from webhook.store.database import Sync, SyncPool
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
+
+log = structlog.get_logger()
 
 # A payload may hold the whole message, of which 50 blocks and their texts are the most.
 LARGEST_BODY = 1024 * 1024
 _MOST_FIELDS = 100
 _FORM, _JSON = "application/x-www-form-urlencoded", "application/json"
+
+# Of the response to Slack; None: an empty one, which Slack takes as an acknowledgement.
+Document = Mapping[str, Any] | None
+
+
+class ActionIntake:
+    """Stores what people request, together with its job. Errors: `UserError` for what is not
+    Slack's, `UnknownOutcome` where the store does not respond."""
+
+    def __init__(
+        self,
+        pool: SyncPool,
+        config: Config,
+        known: Actions,
+        timing: Timing = DEFAULT_TIMING,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._connection_within = timing.slack_connection_within.total_seconds()
+        self._clock = clock
+        self._pool = pool
+        self._config = config
+        self._known = known
+        self._jobs = Queue()
+
+    def interaction(self, payload: Any) -> Document:
+        """A button, or a form that was filled in."""
+        match _kind_of(payload):
+            case "block_actions":
+                return self._store(parse_press(payload, self._known))
+            case "view_submission":
+                return self._store(parse_submission(payload, self._config, self._clock()))
+        return None
+
+    def command(self, fields: Mapping[str, str]) -> Document:
+        return self._store(parse_command(fields, self._config))
+
+    def event(self, document: Any) -> Document:
+        return self._store(parse_event(document))
+
+    def envelope(self, kind: str, payload: Mapping[str, Any]) -> Document:
+        """Of Socket Mode. What is not Slack's would only be sent again if it were refused."""
+        try:
+            match kind:
+                case "interactive":
+                    return self.interaction(payload)
+                case "slash_commands":
+                    return self.command(payload)
+                case "events_api":
+                    return self.event(payload)
+        except UserError as error:
+            log.warning("Slack sent a malformed payload", kind=kind, error=str(error))
+        return None
+
+    def _store(self, parsed: Parsed) -> Document:
+        if isinstance(parsed, payloads.Response):
+            return parsed.document
+        try:
+            with (
+                self._pool.connection(self._connection_within) as connection,
+                connection.transaction(),
+            ):
+                self._insert(connection, parsed)
+        except (psycopg.Error, ConnectorException) as error:
+            log.error("a request in Slack was not stored", error=type(error).__name__)
+            raise UnknownOutcome("no response from the store", code=STORE_UNAVAILABLE) from error
+        return None
+
+    def _insert(self, connection: Sync, parsed: ActionRequest | TokenRevoked) -> None:
+        if isinstance(parsed, TokenRevoked):
+            slack_installations.stop(connection, parsed.team, parsed.reason, before=parsed.at)
+            log.warning("Slack revokes a workspace's token", team=parsed.team, reason=parsed.reason)
+            return
+        action_id = actions.keep(connection, parsed)
+        if action_id is not None:
+            self._jobs.run_action(connection, action_id)
+            user = parsed.requester.user
+            log.info("action requested", action=action_id, kind=parsed.kind, user=user)
 
 
 class _Clock(SlackClock):
@@ -37,14 +131,14 @@ class _Clock(SlackClock):
         return self._clock().timestamp()
 
 
-def blueprint(slack: SlackSettings, intake: AnswerIntake, clock: Clock = utc_now) -> Blueprint:
+def blueprint(slack: SlackSettings, intake: ActionIntake, clock: Clock = utc_now) -> Blueprint:
     bp = Blueprint("slack_actions", __name__)
     secret = slack.signing_secret
     verifier = SignatureVerifier(secret, _Clock(clock)) if secret else None
 
-    def serve(take: Callable[[bytes], Answer], content_type: str) -> Response:
-        body = _verified(verifier, content_type)
-        return _response(_taken(take, body))
+    def serve(take: Callable[[bytes], Document], content_type: str) -> Response:
+        document = _taken(take, _verified(verifier, content_type))
+        return Response(status=200) if document is None else jsonify(document)
 
     @bp.post("/slack/interactions")
     def interactions() -> Response:
@@ -65,7 +159,7 @@ def _verified(verifier: SignatureVerifier | None, content_type: str) -> bytes:
     if verifier is None:
         raise HttpError(
             404,
-            "this relay takes no answers from Slack over HTTP",
+            "this relay takes no requests from Slack over HTTP",
             "set GITPLOY_SLACK_SIGNING_SECRET, from the Slack app's Basic Information",
         )
     body = _body()
@@ -103,7 +197,7 @@ def _check_signature(verifier: SignatureVerifier, body: bytes) -> None:
         )
 
 
-def _taken(take: Callable[[bytes], Answer], body: bytes) -> Answer:
+def _taken(take: Callable[[bytes], Document], body: bytes) -> Document:
     try:
         return take(body)
     except (UserError, ValueError, RecursionError) as error:
@@ -111,6 +205,12 @@ def _taken(take: Callable[[bytes], Answer], body: bytes) -> Answer:
         raise HttpError(400, message, "this address is for Slack only") from None
     except UnknownOutcome:
         raise HttpError(503, "the store does not answer", "try again in a minute") from None
+
+
+def _kind_of(payload: Any) -> str:
+    if not isinstance(payload, dict):
+        raise UserError("the payload is not a JSON object", code=MALFORMED)
+    return str(payload.get("type", ""))
 
 
 def _payload(body: bytes) -> Any:
@@ -124,8 +224,3 @@ def _fields(body: bytes) -> Mapping[str, str]:
 
 def _parsed(text: str) -> Any:
     return json.loads(text)
-
-
-def _response(answer: Answer) -> Response:
-    """Slack takes an empty body for 'seen'."""
-    return Response(status=200) if answer is None else jsonify(answer)

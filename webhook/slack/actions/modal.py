@@ -1,13 +1,17 @@
-"""The form of the slash command, as Slack shows it.
+"""The form of the slash command: how Slack shows it, and what it requests once it is filled in.
 
-Source: docs.slack.dev/reference/views/modal-views and docs.slack.dev/reference/block-kit (an input
-block, a static select of at most 100 options, private_metadata of at most 3000 characters).
-Errors: those of `Slack.call`, where Slack does not open it.
+Source: docs.slack.dev/reference/views/modal-views, docs.slack.dev/reference/block-kit (an input
+block, a static select of at most 100 options, private_metadata of at most 3000 characters) and
+docs.slack.dev/reference/interaction-payloads/view-interactions-payload (`response_action: errors`).
+Errors: `UserError`. What was filled in wrongly is shown beside its field.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
+import structlog
 from slack_sdk.models.blocks import (
     InputBlock,
     Option,
@@ -17,21 +21,160 @@ from slack_sdk.models.blocks import (
 )
 from slack_sdk.models.views import View
 
-from webhook.slack.actions.command import CHOSEN, FORM, LONGEST_ENVIRONMENT, REF, REPO, TYPED
-from webhook.slack.blocks.mrkdwn import plain
+from webhook.config.environments import Config
+from webhook.deployments.actions import ActionRequest, Reply
+from webhook.engine.services import Services
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.slack.actions.command import (
+    LONGEST_ENVIRONMENT,
+    OPEN_FORM,
+    ROOM_IN_FORM,
+    environment_error,
+    ref_error,
+    repo_error,
+    spelling,
+)
+from webhook.slack.actions.contract import Action
+from webhook.slack.actions.deploy import Deploy
+from webhook.slack.actions.payloads import (
+    Parsed,
+    Payload,
+    Response,
+    Text,
+    ViewSubmission,
+    key_of,
+    read,
+)
+from webhook.slack.actions.permissions import Declined
+from webhook.slack.blocks.mrkdwn import BlockMessage, plain
 from webhook.slack.client import Slack
+from webhook.store import actions
+from webhook.store.actions import ActionRow
 
+log = structlog.get_logger()
+
+# The blocks of the form; each holds one element, of the same name.
+FORM = "deploy_form"
+REPO, CHOSEN, TYPED, REF = "repository", "environment", "other_environment", "ref"
+# Slack's limits of a menu.
+MOST_CHOICES, LONGEST_CHOICE = 100, 150
 LONGEST_OPTION = 75
+# How long a form may be filled in: a little less than Slack takes its reply.
+VALID_FOR = timedelta(minutes=29)
 _LONGEST_REPO = 201
 _LONGEST_REF = 255
+_WITHOUT = "type all of it instead: /deploy owner/repo environment [ref]"
+
+
+class OpenForm(Action):
+    """Anybody may open it: whoever sends it in is checked then."""
+
+    name = OPEN_FORM
+
+    async def run(self, services: Services, action: ActionRow) -> None:
+        reply, late = action.reply, services.clock() > action.at + services.timing.form_within
+        if services.slack is None or reply is None or late:
+            message = f"The form could not be opened in time; {_WITHOUT}"
+            raise Declined("too_late", message, "failed")
+        names, typed = choices(services.config)
+        view = deploy_form(
+            action.repo, names, typed=typed, url=reply.url, at=int(action.at.timestamp())
+        )
+        try:
+            await services.slack.using(
+                action.team, lambda slack: open_form(slack, reply.trigger, view)
+            )
+        except (RetryAt, UnknownOutcome, Rejected) as error:
+            log.warning("the form was not opened", error=str(error))
+            message = f"The form could not be opened; {_WITHOUT}"
+            raise Declined("slack_rejected", message, "failed") from error
+        async with services.pool.connection() as connection:
+            await actions.end(connection, action.id, "done", "")
+
+    async def reply(self, services: Services, action: ActionRow) -> BlockMessage | None:
+        return None if action.outcome == "done" else await super().reply(services, action)
 
 
 async def open_form(slack: Slack, trigger: str, view: View) -> None:
     await slack.call(lambda: slack.client.views_open(trigger_id=trigger, view=view))
 
 
+class _Metadata(Payload):
+    """Where the reply goes, and when the form was requested."""
+
+    url: Text = ""
+    at: float
+
+
+def parse_submission(payload: Mapping[str, Any], config: Config, now: datetime) -> Parsed:
+    """The form, filled in. Its reply goes where that of the slash command would have gone."""
+    if not _is_ours(payload):
+        return Response()
+    submission = read(ViewSubmission, payload)
+    view = submission.view
+    repo, typed, chosen, ref = (view.field(name).strip() for name in (REPO, TYPED, CHOSEN, REF))
+    url, at = _opened(view.private_metadata)
+    if now.timestamp() > at + VALID_FOR.total_seconds():
+        return _errors({REPO: "This form was open for too long; open it again: type /deploy"})
+    errors = _errors_in(config, repo, chosen, typed, ref)
+    if errors:
+        return _errors(errors)
+    who = submission.requester
+    return ActionRequest(
+        key=key_of("form", who.team, who.user, view.id or submission.trigger_id),
+        kind=Deploy.name,
+        requester=who,
+        reply=Reply(url),
+        repo=repo,
+        environment=spelling(config, repo, typed or chosen),
+        ref=ref,
+    )
+
+
+def _is_ours(payload: Mapping[str, Any]) -> bool:
+    """Other forms of the same app may have any shape."""
+    view = payload.get("view")
+    return isinstance(view, dict) and view.get("callback_id") == FORM
+
+
+def _errors_in(config: Config, repo: str, chosen: str, typed: str, ref: str) -> dict[str, str]:
+    errors: dict[str, str] = {}
+    if error := repo_error(repo):
+        errors[REPO] = error
+    if typed and chosen:
+        errors[TYPED] = "Choose one above or type one here, not both"
+    elif not (typed or chosen):
+        errors[CHOSEN if choices(config)[0] else TYPED] = "Choose an environment"
+    elif not errors and (error := environment_error(config, repo, typed or chosen, ROOM_IN_FORM)):
+        errors[TYPED if typed else CHOSEN] = error
+    if ref and (error := ref_error(ref)):
+        errors[REF] = error
+    return errors
+
+
+def _errors(errors: Mapping[str, str]) -> Response:
+    """Shown beside the fields of those names; the form stays open."""
+    return Response({"response_action": "errors", "errors": dict(errors)})
+
+
+def _opened(metadata: str) -> tuple[str, float]:
+    try:
+        opened = _Metadata.model_validate_json(metadata)
+    except ValueError:
+        return "", 0.0
+    return opened.url, opened.at
+
+
+def choices(config: Config) -> tuple[list[str], bool]:
+    """The environments that a menu can show, and whether others can be typed."""
+    names = list(dict.fromkeys(env.name for env in config.envs))
+    plain_names = [n for n in names if not set("*?[") & set(n) and len(n) <= LONGEST_CHOICE]
+    shown = plain_names[:MOST_CHOICES]
+    return shown, len(shown) < len(names)
+
+
 def deploy_form(repo: str, names: Sequence[str], *, typed: bool, url: str, at: int) -> View:
-    """`names` can be chosen; `typed`: others can be typed. `url` is where the answer goes,
+    """`names` can be chosen; `typed`: others can be typed. `url` is where the reply goes,
     which Slack gave out `at` (seconds since 1970)."""
     blocks = [_text(REPO, "Repository", "owner/repo", _LONGEST_REPO, value=repo)]
     if names:

@@ -1,171 +1,230 @@
-"""What people do in Slack -> what they ask for, as plain data.
+"""What people do in Slack -> what they request, as plain data.
 
-Source: docs.slack.dev/reference/interaction-payloads (block_actions) and docs.slack.dev/reference/
-events (app_uninstalled, tokens_revoked).
-Units: every string can be stored by PostgreSQL. `Asked.key` is the same for the same press,
+Source: docs.slack.dev/reference/interaction-payloads (block_actions, view_submission),
+docs.slack.dev/reference/events (app_uninstalled, tokens_revoked) and "Implementing slash commands".
+Units: every string can be stored by PostgreSQL. `ActionRequest.key` is the same for the same press,
 however often it is delivered.
-Errors: `UserError` for what Slack does not send. What the relay has no use for is `Said(None)`.
+Errors: `UserError`, with what is not as Slack sends it. Only what is used is checked, and what
+the relay has no use for is `Response(None)`.
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, TypeVar
 
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import ValidationError as PayloadError
+
+from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.errors import MALFORMED, UserError
 from webhook.github.events import storable
+from webhook.slack.actions.contract import Actions
 
-Kind = Literal["cancel", "retry", "rollback", "deploy", "status", "form"]
-
-# What a button of ours has as its action_id. The value of the first three is the deployment's id,
-# that of the last is the id of the action that waits to be confirmed.
-PRESSES: Mapping[str, Kind] = {
-    "cancel": "cancel",
-    "retry": "retry",
-    "rollback": "rollback",
-    "deploy": "deploy",
-}
-LONGEST_NAME = 80
-_ID = re.compile(r"[A-Z0-9]{2,40}", re.ASCII)
-_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+_LONGEST_NAME = 80
 # Slack's URLs and trigger ids are far shorter.
 _LONGEST = 3000
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+def _text(value: Any) -> str:
+    return str(storable(value)) if isinstance(value, str) and len(value) <= _LONGEST else ""
+
+
+def _object_or_none(value: Any) -> Any:
+    return value if isinstance(value, dict) else None
+
+
+# What may be missing, and is "" then.
+Text = Annotated[str, BeforeValidator(_text)]
+# Of a workspace or user.
+Id = Annotated[Text, StringConstraints(pattern=r"^[A-Z0-9]{2,40}$")]
+OptionalId = Annotated[Text, StringConstraints(pattern=r"^([A-Z0-9]{2,40})?$")]
+
+
+class Payload(BaseModel):
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+
+class Workspace(Payload):
+    id: OptionalId = ""
+
+
+class User(Payload):
+    id: Id
+    team_id: OptionalId = ""
+    username: Text = ""
+    name: Text = ""
+
+
+class Interaction(Payload):
+    """`team` is null where the app is installed for a whole organisation."""
+
+    team: Workspace | None = None
+    enterprise: Workspace | None = None
+    user: User
+    trigger_id: Text = ""
+
+    @property
+    def requester(self) -> Requester:
+        team = (self.team and self.team.id) or (self.enterprise and self.enterprise.id) or ""
+        return requester(
+            team, self.user.id, self.user.team_id or team, self.user.username or self.user.name
+        )
+
+
+class Press(Payload):
+    action_id: Text = ""
+    value: Text = ""
+    action_ts: Text = ""
+
+
+class BlockActions(Interaction):
+    response_url: Text = ""
+    actions: list[Press] = Field(min_length=1)
+
+
+class Option(Payload):
+    value: Text = ""
+
+
+class Element(Payload):
+    value: Text = ""
+    selected_option: Option | None = None
+
+
+class State(Payload):
+    values: dict[str, dict[str, Element]] = {}
+
+
+class View(Payload):
+    id: Text = ""
+    private_metadata: Text = ""
+    state: State = State()
+
+    def field(self, name: str) -> str:
+        """Of the element that is called like its block."""
+        element = self.state.values.get(name, {}).get(name, Element())
+        return element.selected_option.value if element.selected_option else element.value
+
+
+class ViewSubmission(Interaction):
+    view: View
+
+
+class SlashCommand(Payload):
+    ssl_check: Text = ""
+    command: Text = ""
+    text: Text = ""
+    team_id: Text = ""
+    enterprise_id: Text = ""
+    user_id: Text = ""
+    user_name: Text = ""
+    response_url: Text = ""
+    trigger_id: Text = ""
+
+    @property
+    def requester(self) -> Requester:
+        team = self.team_id or self.enterprise_id
+        return requester(team, self.user_id, team, self.user_name)
+
+
+class RevokedTokens(Payload):
+    """People's own tokens are revoked too; the relay uses none."""
+
+    bot: Any = None
+
+
+class Event(Payload):
+    type: Text = ""
+    tokens: Annotated[RevokedTokens | None, BeforeValidator(_object_or_none)] = None
+
+
+class EventCallback(Payload):
+    type: Text = ""
+    challenge: Text = ""
+    team_id: Text = ""
+    event_time: Any = None
+    event: Annotated[Event | None, BeforeValidator(_object_or_none)] = None
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """Where the answer goes. `url`: Slack's response_url, good for half an hour; `trigger` opens a
-    form for three seconds. `confirms`: the action that waited for this press."""
-
-    url: str = field(default="", repr=False)
-    trigger: str = field(default="", repr=False)
-    confirms: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        return cls(**document)
-
-
-@dataclass(frozen=True, slots=True)
-class Who:
-    """`team`: the workspace whose app was used. `user` is U…, of another workspace T…/U…."""
+class TokenRevoked:
+    """The workspace's token is no longer valid, since `at`."""
 
     team: str
-    user: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """Somebody asked for something. For a form, `repo` is what it begins with."""
-
-    key: str
-    kind: Kind
-    who: Who
-    reply: Reply
-    deployment_id: int | None = None
-    repo: str = ""
-    environment: str = ""
-    ref: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """The workspace's token is good for nothing any more, since `at`."""
-
-    team: str
-    trouble: str
+    reason: str
     at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """The answer is all that is to be done; None: an empty one."""
+class Response:
+    """Sent at once, and nothing else is to be done; None: an empty one."""
 
     document: Mapping[str, Any] | None = None
 
 
-Taken = Asked | Stopped | Said
+Parsed = ActionRequest | TokenRevoked | Response
+_Model = TypeVar("_Model", bound=Payload)
 
 
-def pressed(payload: Mapping[str, Any]) -> Taken:
-    """A button; those that only lead somewhere (Logs) are pressed too."""
-    actions = payload.get("actions")
-    action = actions[0] if isinstance(actions, list) and actions else None
-    if not isinstance(action, dict):
-        raise UserError("a block_actions payload without actions", code=MALFORMED)
-    kind = PRESSES.get(text_at(action, "action_id"))
-    if kind is None:
-        return Said()
-    value = text_at(action, "value")
-    if not _NUMBER.fullmatch(value):
-        raise UserError(f"the value of '{kind}' is not a number", code=MALFORMED)
-    who = who_of(payload)
-    trigger, at = text_at(payload, "trigger_id"), text_at(action, "action_ts")
-    url = text_at(payload, "response_url")
-    confirming = kind == "deploy"
-    return Asked(
-        key=key_of("press", who.team, who.user, kind, value, trigger, at),
-        kind=kind,
-        who=who,
-        reply=Reply(url, confirms=int(value) if confirming else 0),
-        deployment_id=None if confirming else int(value),
+def read(model: type[_Model], document: Any) -> _Model:
+    try:
+        return model.model_validate(document)
+    except PayloadError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the payload"
+        message = f"not as Slack sends it: {where}: {first['msg']}"
+        raise UserError(message, code=MALFORMED) from None
+
+
+def parse_press(payload: Any, actions: Actions) -> Parsed:
+    """A button; those that only open a page (Logs) send a press too."""
+    interaction = read(BlockActions, payload)
+    press = interaction.actions[0]
+    action = actions.get(press.action_id)
+    if action is None:
+        return Response()
+    if not _NUMBER.fullmatch(press.value):
+        message = f"not as Slack sends it: the value of '{action.name}' is not a number"
+        raise UserError(message, code=MALFORMED)
+    who, value = interaction.requester, int(press.value)
+    parts = (action.name, press.value, interaction.trigger_id, press.action_ts)
+    return ActionRequest(
+        key=key_of("press", who.team, who.user, *parts),
+        kind=action.name,
+        exclusive_group=action.exclusive_group,
+        requester=who,
+        reply=Reply(interaction.response_url, confirms=value if action.confirms else 0),
+        deployment_id=None if action.confirms else value,
     )
 
 
-def happened(document: Mapping[str, Any]) -> Taken:
-    """An event; also Slack's question whether somebody is there."""
-    kind = text_at(document, "type")
-    if kind == "url_verification":
-        return Said({"challenge": text_at(document, "challenge")})
-    event = document.get("event")
-    if kind != "event_callback" or not isinstance(event, dict):
-        return Said()
-    match text_at(event, "type"):
-        case "app_uninstalled":
-            trouble = "the Slack app was removed from this workspace"
-        case "tokens_revoked" if _has_bot_tokens(event):
-            trouble = "the Slack app's token was revoked in this workspace"
-        case _:
-            return Said()
-    again = "install it again (python -m webhook slack install-link)"
-    return Stopped(
-        _id(text_at(document, "team_id")), f"{trouble}; {again}", _time(document.get("event_time"))
-    )
+def parse_event(document: Any) -> Parsed:
+    """An event; also Slack's test whether the address responds."""
+    callback = read(EventCallback, document)
+    if callback.type == "url_verification":
+        return Response({"challenge": callback.challenge})
+    event = callback.event
+    if callback.type != "event_callback" or event is None:
+        return Response()
+    if event.type == "app_uninstalled":
+        reason = "the Slack app was removed from this workspace"
+    elif event.type == "tokens_revoked" and event.tokens and event.tokens.bot:
+        reason = "the Slack app's token was revoked in this workspace"
+    else:
+        return Response()
+    remedy = "install it again (python -m webhook slack install-link)"
+    team = _valid_id(callback.team_id)
+    return TokenRevoked(team, f"{reason}; {remedy}", _time(callback.event_time))
 
 
-def _has_bot_tokens(event: Mapping[str, Any]) -> bool:
-    """People's own tokens are revoked too; the relay uses none."""
-    tokens = event.get("tokens")
-    return bool(isinstance(tokens, dict) and tokens.get("bot"))
-
-
-def _time(seconds: Any) -> datetime | None:
-    if not isinstance(seconds, int | float) or not 0 < seconds < 2**33:
-        return None
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def who_of(payload: Mapping[str, Any]) -> Who:
-    """`team` is null where the app is installed for a whole organisation."""
-    team = _id(text_at(payload, "team", "id") or text_at(payload, "enterprise", "id"))
-    user = _id(text_at(payload, "user", "id"))
-    home = text_at(payload, "user", "team_id") or team
-    name = text_at(payload, "user", "username") or text_at(payload, "user", "name")
-    return Who(team, user if home == team else f"{_id(home)}/{user}", name[:LONGEST_NAME] or user)
-
-
-def who_typed(fields: Mapping[str, str]) -> Who:
-    """Of a slash command."""
-    team = _id(fields.get("team_id") or fields.get("enterprise_id", ""))
-    user = _id(fields.get("user_id", ""))
-    name = fields.get("user_name", "")
-    return Who(team, user, name[:LONGEST_NAME] or user)
+def requester(team: str, user: str, home: str, name: str) -> Requester:
+    """`home`: the user's own workspace."""
+    team, user, home = (_valid_id(one) for one in (team, user, home))
+    return Requester(team, user if home == team else f"{home}/{user}", name[:_LONGEST_NAME] or user)
 
 
 def key_of(*parts: str) -> str:
@@ -173,16 +232,15 @@ def key_of(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def text_at(document: Any, *path: str) -> str:
-    """The text there, empty where there is none."""
-    for name in path:
-        document = document.get(name) if isinstance(document, dict) else None
-    if not isinstance(document, str) or len(document) > _LONGEST:
-        return ""
-    return str(storable(document))
+class _Identified(Payload):
+    id: Id
 
 
-def _id(text: str) -> str:
-    if not _ID.fullmatch(text):
-        raise UserError("the id of a workspace or user is missing or malformed", code=MALFORMED)
-    return text
+def _valid_id(text: str) -> str:
+    return read(_Identified, {"id": text}).id
+
+
+def _time(seconds: Any) -> datetime | None:
+    if not isinstance(seconds, int | float) or not 0 < seconds < 2**33:
+        return None
+    return datetime.fromtimestamp(seconds, UTC)

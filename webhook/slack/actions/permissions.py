@@ -1,104 +1,183 @@
-"""What must hold before anything is done that somebody asked for in Slack.
+"""What must hold before anything is done that somebody requested in Slack.
 
-Errors: `NotDone`, with words for that person; `RetryAt` and `UnknownOutcome` where it cannot be
-found out now. Where GitHub cannot say whether somebody may do it, they may not.
+Errors: `Declined`, with a message for that person; `RetryAt` and `UnknownOutcome` where it cannot
+be found out now. Where GitHub cannot say whether somebody may do it, they may not.
 """
 
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
 
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine.services import Services, scope
-from webhook.errors import Rejected, UnknownOutcome, UserError
+from webhook.errors import BAD_APP_KEY, LACKS_PERMISSION, Rejected, RelayError, UnknownOutcome
 from webhook.github import repositories
+from webhook.github.repositories import PERMISSIONS
 from webhook.github.tokens import Scope
-from webhook.slack.actions.reasons import not_there, refused_words, unknown
 from webhook.slack.identity import login_of, mapped_login, shows_emails
 from webhook.store import actions
-from webhook.store.actions import Action
+from webhook.store.actions import ActionRow
 from webhook.store.deployments import DeploymentRow
 
 log = structlog.get_logger()
 
-MAY_DEPLOY = ("write", "admin")
+Permission = Literal["admin", "write", "read"]
+# Nobody confirmed it in time.
+EXPIRED: Final = "confirmation_expired"
+# Why an action is not done.
+Code = Literal[
+    "too_late",
+    "unknown_deployment",
+    "unknown_requester",
+    "no_access",
+    "lacks_permission",
+    "no_workspace",
+    "no_route",
+    "not_possible",
+    "confirmation_expired",
+    "github_rejected",
+    "github_unclear",
+    "slack_rejected",
+]
+_MAY = {"read": "read", "write": "write to"}
+_GIVE_PERMISSION = (
+    "give the App Deployments: read and write on GitHub, and accept that where it is installed"
+)
 
 
-class NotDone(UserError):
-    """`refused`: it is not allowed, or makes no sense. `failed`: it did not work out."""
+class Declined(RelayError):
+    """An action is not done. `refused`: it is not allowed, or not possible. `failed`: GitHub or
+    Slack rejected it."""
 
-    def __init__(self, words: str, outcome: Literal["refused", "failed"] = "refused") -> None:
-        super().__init__(words)
+    def __init__(
+        self, code: Code, message: str, outcome: Literal["refused", "failed"] = "refused"
+    ) -> None:
+        super().__init__(message, code=code)
         self.outcome = outcome
 
 
-def require_in_time(services: Services, action: Action) -> None:
-    waited = services.clock() - action.at
-    if waited > services.timing.action_begins_within:
-        minutes = int(waited.total_seconds() / 60)
-        words = f"This came too late: it was asked for {minutes} minutes ago, and nothing was done"
-        raise NotDone(f"{words}; ask again", "failed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorized:
+    """GitHub has said that `login` may do it. `deployment`: the one whose button was pressed."""
+
+    login: str
+    repository: Scope
+    deployment: DeploymentRow | None
+
+    @property
+    def pressed_on(self) -> DeploymentRow:
+        assert self.deployment is not None, "the action has no button"
+        return self.deployment
 
 
-async def row_of(services: Services, action: Action) -> DeploymentRow:
-    row = await services.read(action.deployment_id) if action.deployment_id else None
-    if row is None:
-        raise NotDone("The relay does not know this deployment any more")
-    return row
-
-
-async def scope_of(services: Services, action: Action) -> Scope:
-    """The repository that the action is about."""
-    if action.deployment_id is not None:
-        return scope(await row_of(services, action))
-    try:
-        installation = await repositories.installed_at(services.github, action.repo)
-    except Rejected as refused:
-        if action.claimed:
-            raise  # it may have been done
-        await _know(services, action, mapped_login(services.people, action.team, action.slack_user))
-        if refused.status == HTTPStatus.NOT_FOUND:
-            raise NotDone(not_there(action.repo)) from refused
-        words = refused_words(refused, action.repo)
-        raise NotDone(f"Nothing was done. {words}", "failed") from refused
-    return Scope(installation, action.repo, 0)
-
-
-async def allowed(services: Services, action: Action, repository: Scope) -> str:
-    """The GitHub login of who asked; nothing more is to be asked about whether they may."""
+async def authorize(services: Services, action: ActionRow, needed: Permission) -> Authorized:
+    require_in_time(services, action)
+    deployment = await _deployment_of(services, action)
+    repository = scope(deployment) if deployment else await _installed(services, action)
     await _require_workspace(services, action.team)
     login = await login_of(services.people, repository, action.team, action.slack_user)
     if not login:
         by_email = await shows_emails(services.people, action.team, action.slack_user)
-        raise NotDone(unknown(action, by_email=by_email))
-    await _know(services, action, login)
+        raise Declined("unknown_requester", _how_to_be_known(action, by_email=by_email))
+    await _set_login(services, action, login)
     permission = await _permission(services, repository, login)
     if permission == "none":
-        raise NotDone(not_there(repository.repo))
-    if permission not in MAY_DEPLOY:
-        words = f"{login} may only read {repository.repo}; this needs write permission on GitHub"
-        raise NotDone(words)
-    return login
+        raise Declined("no_access", no_access(repository.repo))
+    if PERMISSIONS.index(permission) > PERMISSIONS.index(needed):
+        message = f"{login} may only {_MAY[permission]} {repository.repo}"
+        raise Declined("lacks_permission", f"{message}; this needs {needed} permission on GitHub")
+    return Authorized(login=login, repository=repository, deployment=deployment)
+
+
+def require_in_time(services: Services, action: ActionRow) -> None:
+    waited = services.clock() - action.at
+    if waited > services.timing.action_begins_within:
+        minutes = int(waited.total_seconds() / 60)
+        message = f"This was requested {minutes} minutes ago, which is too late; nothing was done"
+        raise Declined("too_late", f"{message}. Please try again", "failed")
+
+
+async def scope_of(services: Services, action: ActionRow) -> Scope:
+    """The repository that the action is about."""
+    deployment = await _deployment_of(services, action)
+    return scope(deployment) if deployment else await _installed(services, action)
+
+
+def routed(services: Services, repo: str, environment: str) -> Environment:
+    found = route(services.config, repo, environment)
+    if found is None:
+        raise Declined("no_route", no_route_message(services.config, repo, environment))
+    return found
+
+
+def rejected(error: Rejected, repo: str, start: str) -> Declined:
+    return Declined("github_rejected", f"{start} {rejection(error, repo)}", "failed")
+
+
+def rejection(error: Rejected, repo: str) -> str:
+    """GitHub's no and its remedy; no full stop ends it, because more may follow."""
+    reason = str(error).rstrip(". ")
+    match error.status:
+        case HTTPStatus.NOT_FOUND:
+            return no_access(repo)
+        case HTTPStatus.GONE:
+            return f"{reason}; {repo} takes no deployments any more: check it on GitHub"
+        case HTTPStatus.FORBIDDEN if error.code == LACKS_PERMISSION:
+            return f"{reason}; {_GIVE_PERMISSION}"
+    if error.code == BAD_APP_KEY:
+        return f"{reason}; set GITPLOY_GITHUB_PRIVATE_KEY to a new key of this App"
+    return reason
+
+
+def no_access(repo: str) -> str:
+    """The same for both, so that it does not reveal which repositories exist."""
+    return f"Either the App is not installed in {repo}, or you may not write to it"
+
+
+async def _deployment_of(services: Services, action: ActionRow) -> DeploymentRow | None:
+    """None of a command, which names a repository instead."""
+    if action.repo and action.deployment_id is None:
+        return None
+    row = await services.read(action.deployment_id) if action.deployment_id else None
+    if row is None:
+        message = "The relay does not know this deployment any more"
+        raise Declined("unknown_deployment", message)
+    return row
+
+
+async def _installed(services: Services, action: ActionRow) -> Scope:
+    try:
+        installation = await repositories.installed_at(services.github, action.repo)
+    except Rejected as error:
+        if action.claimed:
+            raise  # it may have been done
+        login = mapped_login(services.people, action.team, action.slack_user)
+        await _set_login(services, action, login)
+        if error.status == HTTPStatus.NOT_FOUND:
+            raise Declined("no_access", no_access(action.repo)) from error
+        raise rejected(error, action.repo, "Nothing was done.") from error
+    return Scope(installation, action.repo, 0)
 
 
 async def _require_workspace(services: Services, team: str) -> None:
     """The app may be in workspaces that this relay was not installed in, or not any more."""
-    words = "The relay has no good token of this Slack workspace, so nothing was done"
+    message = "The relay has no valid token for this Slack workspace, so nothing was done"
     if services.slack is None:
-        raise NotDone(words)
+        raise Declined("no_workspace", message)
     try:
         await services.slack.of(team)
-    except Rejected as refused:
-        log.warning("asked for from a workspace without a token", team=team, words=str(refused))
-        raise NotDone(words) from refused
+    except Rejected as error:
+        log.warning("action requested in a workspace without a token", team=team, error=str(error))
+        raise Declined("no_workspace", message) from error
 
 
-async def _know(services: Services, action: Action, login: str) -> None:
+async def _set_login(services: Services, action: ActionRow, login: str) -> None:
     """For the audit, whatever becomes of it."""
     async with services.pool.connection() as connection:
-        await actions.know(connection, action.id, login)
+        await actions.set_login(connection, action.id, login)
 
 
 async def _permission(services: Services, repository: Scope, login: str) -> str:
@@ -108,20 +187,27 @@ async def _permission(services: Services, repository: Scope, login: str) -> str:
         return known
     try:
         found = await repositories.permission(services.github, repository, login)
-    except Rejected as refused:
-        log.warning("GitHub does not say what somebody may do", words=str(refused))
-        words = refused_words(refused, repository.repo)
-        raise NotDone(f"Nothing was done. {words}", "failed") from refused
-    except UnknownOutcome as trouble:
-        log.warning("GitHub does not say what somebody may do", words=str(trouble))
-        words = f"GitHub does not say now whether {login} may write to {repository.repo}"
-        raise NotDone(f"{words}, so nothing was done; try again in a minute") from trouble
+    except Rejected as error:
+        log.warning("no permission from GitHub", error=str(error))
+        raise rejected(error, repository.repo, "Nothing was done.") from error
+    except UnknownOutcome as error:
+        log.warning("no permission from GitHub", error=str(error))
+        message = f"GitHub does not say now whether {login} may write to {repository.repo}"
+        advice = "so nothing was done; try again in a minute"
+        raise Declined("github_unclear", f"{message}, {advice}") from error
     services.caches.permissions[key] = found
     return found
 
 
-def routed(services: Services, repo: str, environment: str) -> Environment:
-    found = route(services.config, repo, environment)
-    if found is None:
-        raise NotDone(no_route_message(services.config, repo, environment))
-    return found
+def _how_to_be_known(action: ActionRow, *, by_email: bool) -> str:
+    """`by_email`: by the e-mail address too."""
+    in_config = (
+        "The relay does not know who you are on GitHub. Ask for this line in deploy.yml, with your"
+        f" login, and a restart: slack_users: {{YOUR-GITHUB-LOGIN: {action.slack_user}}}"
+    )
+    if not by_email:
+        return in_config
+    return (
+        f"{in_config}. Or make the e-mail address that you have in Slack public on your GitHub"
+        " profile, and try again in a minute"
+    )

@@ -1,177 +1,114 @@
-"""What people ask for in Slack is done, once, and they are told.
+"""What people request in Slack is done, once, and they get a reply.
 
 A job for each action. It may be killed at any line and run again: how far the action has come
-stands in its row (webhook.store.actions). Only what makes something on GitHub may be in doubt after
-a crash (webhook.slack.actions.create).
+stands in its row (webhook.store.actions). Only what creates something on GitHub may be in doubt
+after a crash (webhook.slack.actions.create).
 """
-
-from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from webhook.deployments.models import is_production
 from webhook.engine.services import Services
 from webhook.errors import Excluded, Rejected, RetryAt, UnknownOutcome
-from webhook.slack.actions import orders
-from webhook.slack.actions.cancel import cancel
-from webhook.slack.actions.command import choices
-from webhook.slack.actions.create import create
-from webhook.slack.actions.modal import deploy_form, open_form
-from webhook.slack.actions.payloads import Kind
-from webhook.slack.actions.permissions import NotDone, allowed, require_in_time, routed, scope_of
-from webhook.slack.actions.reasons import asked_before, refused_words
-from webhook.slack.actions.respond import TOO_OLD, reply, tell_of_wait
+from webhook.slack.actions.contract import action_of
+from webhook.slack.actions.permissions import Code, Declined, rejection
+from webhook.slack.actions.respond import announce_wait, send_reply
 from webhook.store import actions
-from webhook.store.actions import Action
+from webhook.store.actions import ActionRow
 
 log = structlog.get_logger()
 
-_HELD = "Waits until it is confirmed"
-_CONFIRMED = "You have confirmed this already; it is being asked for"
-_IN_DOUBT = "GitHub gave no clear answer"
-_LOOK_THERE = "look there whether it was done before you ask again"
-_TYPED = "type all of it instead: /deploy owner/repo environment [ref]"
+_IN_DOUBT = "GitHub gave no clear response"
+_CHECK_THERE = "check there whether it was done before you try again"
 
 
-async def answer(services: Services, action_id: int) -> None:
+async def run_action(services: Services, action_id: int) -> None:
     action = await _read(services, action_id)
     if action is None or (action.open and not action.claimed and action.reply is None):
-        return  # the second: it waits for another press
+        return  # the second: it waits until it is confirmed
     structlog.contextvars.bind_contextvars(
         action=action.id, kind=action.kind, deployment=action.deployment_id
     )
+    if action.kind not in services.actions:
+        _leave_to_others(services, action)
+        return
     if action.open:
         try:
             await _attempt(services, action)
-        except RetryAt as later:
-            await tell_of_wait(services, action_id, later)
+        except RetryAt as wait:
+            await announce_wait(services, action_id, wait)
             raise
         action = await _read(services, action_id) or action
         if action.claimed:
-            raise RetryAt("somebody else is at it", services.clock() + services.timing.claim_lasts)
-    await reply(services, action)
+            again = services.clock() + services.timing.claim_lasts
+            raise RetryAt("another worker is running it", again)
+    await send_reply(services, action)
 
 
-async def _attempt(services: Services, action: Action) -> None:
+def _leave_to_others(services: Services, action: ActionRow) -> None:
+    """A newer worker may know it."""
+    log.error("an action that this worker does not know")
+    if services.clock() < action.at + services.timing.action_begins_within:
+        again = services.clock() + services.timing.action_lookup_at_most
+        raise RetryAt("another worker may know this action", again)
+
+
+async def _attempt(services: Services, action: ActionRow) -> None:
     try:
-        await _do(services, action)
-    except NotDone as why:
-        log.info("not done", outcome=why.outcome, words=str(why))
+        await _run(services, action)
+    except Declined as declined:
+        log.info("action declined", outcome=declined.outcome, code=declined.code)
         async with services.pool.connection() as connection:
-            await actions.give_up(connection, action.id, why.outcome, str(why))
+            await actions.give_up(
+                connection, action.id, declined.outcome, str(declined), declined.code
+            )
     except Excluded:
         async with services.pool.connection() as connection:
-            words = asked_before(action, await actions.same(connection, action))
-            await actions.refuse(connection, action.id, words)
+            other = await actions.excluded_by(connection, action)
+            message = _requested_before(services, action, other)
+            await actions.refuse(connection, action.id, message, "excluded")
 
 
-async def _do(services: Services, action: Action) -> None:
-    """What nobody can answer now is asked again, for as long as the person may still expect it."""
+async def _run(services: Services, action: ActionRow) -> None:
+    """What cannot be found out now is tried again, for as long as the person may expect it."""
     if services.clock() > action.at + services.timing.action_given_up_after:
-        raise NotDone(f"{_IN_DOUBT}, for a day; {_LOOK_THERE}", "failed")
+        raise Declined("github_unclear", f"{_IN_DOUBT}, for a day; {_CHECK_THERE}", "failed")
     latest = action.at + services.timing.action_begins_within
     try:
-        await _ACTS[action.kind](services, action)
-    except (RetryAt, UnknownOutcome, Rejected) as trouble:
+        await action_of(services, action).run(services, action)
+    except (RetryAt, UnknownOutcome, Rejected) as error:
         known = await _read(services, action.id) or action
         if known.claimed and known.lookups < len(services.timing.deployment_lookups_after):
-            raise _in_doubt(services, known, trouble) from trouble
-        if isinstance(trouble, RetryAt) and trouble.at <= latest:
+            raise _in_doubt(services, known, error) from error
+        if isinstance(error, RetryAt) and error.at <= latest:
             raise
-        words = str(trouble)
-        if isinstance(trouble, Rejected):
-            words = refused_words(trouble, action.repo)
-        raise NotDone(f"Nothing was done. {words}; ask again later", "failed") from trouble
+        reason = rejection(error, action.repo) if isinstance(error, Rejected) else str(error)
+        code: Code = "github_rejected" if isinstance(error, Rejected) else "github_unclear"
+        raise Declined(code, f"Nothing was done. {reason}; try again later", "failed") from error
 
 
 def _in_doubt(
-    services: Services, action: Action, trouble: RetryAt | UnknownOutcome | Rejected
-) -> RetryAt | NotDone:
-    """A call may have got through; it is looked for until GitHub tells."""
-    if isinstance(trouble, Rejected):
-        return NotDone(f"{_IN_DOUBT}, and cannot be asked: {trouble}; {_LOOK_THERE}", "failed")
-    if isinstance(trouble, RetryAt):
-        return trouble
+    services: Services, action: ActionRow, error: RetryAt | UnknownOutcome | Rejected
+) -> RetryAt | Declined:
+    """A call may have got through; it is searched until GitHub shows it, or does not."""
+    if isinstance(error, Rejected):
+        message = f"{_IN_DOUBT}, and cannot be asked: {error}; {_CHECK_THERE}"
+        return Declined("github_rejected", message, "failed")
+    if isinstance(error, RetryAt):
+        return error
     at, timing = services.clock(), services.timing
-    rest = max(timing.deployment_lookups_after[0], (at - action.at) / 10)
-    return RetryAt(str(trouble), at + min(rest, timing.action_lookup_at_most))
+    pause = max(timing.deployment_lookups_after[0], (at - action.at) / 10)
+    return RetryAt(str(error), at + min(pause, timing.action_lookup_at_most))
 
 
-async def _done(services: Services, action: Action) -> None:
-    async with services.pool.connection() as connection:
-        await actions.end(connection, action.id, "done", "")
+def _requested_before(services: Services, action: ActionRow, other: ActionRow | None) -> str:
+    if other is None:
+        return "Somebody has requested that already"
+    ours = (other.team, other.slack_user) == (action.team, action.slack_user)
+    who = "You have" if ours else f"{other.login or 'Somebody'} has"
+    what = "that" if other.kind == action.kind else action_of(services, other).noun
+    return f"{who} requested {what} already"
 
 
-async def _retry(services: Services, action: Action) -> None:
-    await create(services, action, orders.retry)
-
-
-async def _rollback(services: Services, action: Action) -> None:
-    await create(services, action, orders.rollback)
-
-
-async def _deploy(services: Services, action: Action) -> None:
-    if action.reply and action.reply.confirms and not action.repo:
-        action = await _confirmed(services, action, action.reply.confirms)
-    elif not action.claimed and not (action.reply and action.reply.confirms):
-        environment = routed(services, action.repo, action.environment)
-        if is_production(action.environment, environment.production_environment):
-            return await _hold(services, action)
-    return await create(services, action, orders.deploy)
-
-
-async def _hold(services: Services, action: Action) -> None:
-    require_in_time(services, action)
-    repository = await scope_of(services, action)
-    await allowed(services, action, repository)
-    ref = await orders.ref_of(services, action, repository)
-    async with services.pool.connection() as connection:
-        await actions.hold(connection, action.id, _HELD, ref)
-
-
-async def _confirmed(services: Services, press: Action, confirms: int) -> Action:
-    async with services.pool.connection() as connection:
-        taken_over = await actions.confirm(connection, press, confirms)
-        asked = None if taken_over else await actions.read(connection, confirms)
-    if taken_over:
-        return await _read(services, press.id) or press
-    if asked is None or (asked.team, asked.slack_user) != (press.team, press.slack_user):
-        raise NotDone("Only who asked for this may confirm it")
-    raise NotDone(TOO_OLD if asked.outcome == "waiting" else _CONFIRMED)
-
-
-async def _status(services: Services, action: Action) -> None:
-    require_in_time(services, action)
-    await allowed(services, action, await scope_of(services, action))
-    await _done(services, action)
-
-
-async def _form(services: Services, action: Action) -> None:
-    where, late = action.reply, services.clock() > action.at + services.timing.form_within
-    if services.slack is None or where is None or late:
-        raise NotDone(f"The form could not be opened in time; {_TYPED}", "failed")
-    names, typed = choices(services.config)
-    view = deploy_form(
-        action.repo, names, typed=typed, url=where.url, at=int(action.at.timestamp())
-    )
-    try:
-        await services.slack.using(action.team, lambda slack: open_form(slack, where.trigger, view))
-    except (RetryAt, UnknownOutcome, Rejected) as trouble:
-        log.warning("the form was not opened", words=str(trouble))
-        raise NotDone(f"The form could not be opened; {_TYPED}", "failed") from trouble
-    await _done(services, action)
-
-
-async def _read(services: Services, action_id: int) -> Action | None:
+async def _read(services: Services, action_id: int) -> ActionRow | None:
     async with services.pool.connection() as connection:
         return await actions.read(connection, action_id)
-
-
-_ACTS: Mapping[Kind, Callable[[Services, Action], Awaitable[None]]] = {
-    "cancel": cancel,
-    "retry": _retry,
-    "rollback": _rollback,
-    "deploy": _deploy,
-    "status": _status,
-    "form": _form,
-}

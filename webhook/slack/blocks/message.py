@@ -107,8 +107,7 @@ def _about(notice: DeploymentNotice) -> list[ContextBlock]:
 
 
 def _origin(notice: DeploymentNotice) -> str:
-    words = {"retry": "retry of an earlier deployment", "rollback": "rollback"}
-    return link(notice.origin_url, words.get(notice.origin, ""))
+    return link(notice.origin_url, notice.origin_label)
 
 
 def _what(notice: DeploymentNotice) -> str:

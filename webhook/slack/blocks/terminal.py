@@ -10,12 +10,14 @@ from handlers import TITLES
 from webhook.config.destinations import Target, targets_of
 from webhook.config.environments import Environment
 from webhook.config.routing import matches_any, route
+from webhook.deployments.actions import Snapshot, offered_buttons
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
 from webhook.engine.notice import build_notice, notice_entry
 from webhook.engine.services import open_services
 from webhook.errors import UserError
+from webhook.slack.actions import ACTIONS
 from webhook.slack.blocks import message as messages
 from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.slack.blocks.plain_text import plain_text
@@ -69,7 +71,10 @@ def samples(setup: Setup, state: Phase | None) -> list[Shown]:
         for repo, target in _sample_targets(environment):
             sample = _sample(environment, repo, setup)
             for phase in phases:
-                found += _shown(target, _at(sample, phase), _steps(phase))
+                notice = _at(sample, phase)
+                if setup.settings.slack.actions_enabled:
+                    notice = _with_buttons(notice)
+                found += _shown(target, notice, _steps(phase))
         found += _left_out(environment)
     return found
 
@@ -126,7 +131,7 @@ def _concrete(pattern: str) -> str:
 
 async def stored(setup: Setup, url: str, deployment_id: int) -> list[Shown]:
     """A deployment that the store knows, as it stands now."""
-    async with open_services(setup, url) as services:
+    async with open_services(setup, url, actions=ACTIONS) as services:
         row = await services.read(deployment_id)
         if row is None:
             words = f"The store knows no deployment {deployment_id}"
@@ -187,7 +192,6 @@ def _sample(environment: Environment, repo: str, setup: Setup) -> DeploymentNoti
             [("Mend the total of an empty cart", "octocat"), ("Show prices with tax", "hubot")]
         )
     )
-    answers = setup.settings.slack.answers
     return DeploymentNotice(
         deployment_id=42,
         repo=repo,
@@ -213,7 +217,7 @@ def _sample(environment: Environment, repo: str, setup: Setup) -> DeploymentNoti
         previous_sha=_BEFORE,
         origin="",
         origin_url="",
-        actions=("rollback",) if answers else (),
+        actions=(),
         rollback_to="v1.1 @ 1b9e4a7",
     )
 
@@ -221,14 +225,24 @@ def _sample(environment: Environment, repo: str, setup: Setup) -> DeploymentNoti
 def _at(sample: DeploymentNotice, phase: Phase) -> DeploymentNotice:
     failed = phase in (Phase.FAILURE, Phase.ERROR)
     going = phase in (Phase.QUEUED, Phase.IN_PROGRESS)
-    buttons = ("cancel",) if going else (("retry", "rollback") if failed else ("rollback",))
     return replace(
         sample,
         phase=phase,
         description="exit code 1: the smoke test failed" if failed else "",
         seconds=None if going else sample.seconds,
-        actions=buttons if sample.actions else (),
     )
+
+
+def _with_buttons(sample: DeploymentNotice) -> DeploymentNotice:
+    snapshot = Snapshot(
+        phase=sample.phase,
+        ended=sample.phase.final,
+        watched=False,
+        cancel_requested=False,
+        newest=True,
+        rollback_target=True,
+    )
+    return replace(sample, actions=offered_buttons(ACTIONS.values(), snapshot, sample))
 
 
 def _steps(phase: Phase) -> list[NoticeEntry]:

@@ -178,12 +178,13 @@ create table oauth_states (
 """
 
 ACTIONS = """
--- What people asked for in Slack, and the result.
+-- What people requested in Slack, and the result.
 create table actions (
     id bigint generated always as identity primary key,
     key text not null unique,                   -- the same each time that Slack delivers a press
     at timestamptz not null default now(),
-    kind text not null check (kind in ('cancel', 'retry', 'rollback', 'deploy', 'status', 'form')),
+    kind text not null,                         -- its name (webhook.slack.actions)
+    exclusive_group text not null default '',   -- excludes others of the group; empty: none
 
     -- Who asked.
     team text not null,
@@ -200,19 +201,18 @@ create table actions (
     -- refused: not allowed, or not possible; failed: GitHub rejected it.
     outcome text not null default 'waiting'
         check (outcome in ('waiting', 'done', 'refused', 'failed')),
-    words text not null default '',             -- description of the outcome, for people
-    made bigint,                                -- id of the deployment that it created
+    code text not null default '',              -- why it was not done
+    message text not null default '',           -- description of the outcome, for people
+    created_deployment_id bigint,
 
     reply jsonb,                                -- where to respond; null once that is done
-    answers integer not null default 0,         -- how often Slack did not accept the response
-    noted boolean not null default false        -- the person knows that it takes a while
+    reply_attempts integer not null default 0,  -- how often Slack did not accept the response
+    wait_notified boolean not null default false -- the person knows that it takes a while
 );
--- Of each deployment one Cancel at most, and one Retry or Roll back.
-create unique index actions_one_cancel on actions (deployment_id)
-    where kind = 'cancel' and outcome = 'done';
-create unique index actions_one_after on actions (deployment_id)
-    where kind in ('retry', 'rollback') and outcome = 'done';
-create index actions_made on actions (made);
+-- Of each deployment one action of a group at most is done.
+create unique index actions_exclusive on actions (deployment_id, exclusive_group)
+    where exclusive_group <> '' and outcome = 'done';
+create index actions_created_deployment on actions (created_deployment_id);
 """
 
 OUTBOX = """
@@ -225,7 +225,8 @@ create table outbox (
     deployment_id bigint references deployments on delete cascade,  -- null: of a command
     action_id bigint references actions on delete cascade,          -- of a created deployment
     destination text not null default '',       -- of a message
-    purpose text not null default '',           -- of a message: main, reply or alert
+    purpose text not null default '',           -- of a message: main, reply or alert; of a created
+                                                -- deployment, its action's exclusive group
     position bigint not null default 0,         -- of a status, its timeline entry; of a message,
                                                 -- the last one that it covers
 
@@ -251,9 +252,9 @@ create index outbox_pending on outbox (deployment_id, position)
 create index outbox_of_action on outbox (action_id) where action_id is not null;
 create index outbox_errors on outbox (deployment_id) where error <> '';
 create index outbox_destinations on outbox (destination, deployment_id) where ref is not null;
--- In the place of a deployment comes one other at most: a Retry or a Roll back.
-create unique index outbox_one_deployment on outbox (deployment_id)
-    where kind = 'deployment' and state in ('claimed', 'sent');
+-- Of each deployment one action of a group at most creates another.
+create unique index outbox_exclusive on outbox (deployment_id, purpose)
+    where kind = 'deployment' and purpose <> '' and state in ('claimed', 'sent');
 """
 
 SCHEMA = (

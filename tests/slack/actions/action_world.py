@@ -1,11 +1,13 @@
-"""What the tests of people's answers in Slack share: one relay for a module, in which some people
+"""What the tests of actions share: one relay for a module, in which some people
 know each other, and buttons that may be older than what happened since."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -18,6 +20,7 @@ from sandbox.slack.model import EphemeralMessage, Message, User
 from sandbox.slack.server import Slack
 from tests.conftest import in_database
 from tests.world import World, live, until
+from webhook.slack.actions import ACTIONS, Actions
 
 SCOPES = ("chat:write", "channels:history", "commands", "users:read", "users:read.email")
 CREATE = "POST /repos/acme/site/deployments"
@@ -41,7 +44,7 @@ _numbers = itertools.count()
 
 
 @dataclass
-class Answering:
+class ActionWorld:
     """`ada` is octocat, `bob` hubot, both by deploy.yml; `rob` may only read; `eve` is nobody."""
 
     world: World
@@ -63,7 +66,7 @@ class Answering:
         """One that nobody had before."""
         return f"{next(self._shas):040x}"
 
-    def had(self, environment: str, phase: str = "failure", **columns: Any) -> int:
+    def past_deployment(self, environment: str, phase: str = "failure", **columns: Any) -> int:
         """The id of a deployment that ended so some time ago."""
         repository = self.github.repository(REPOSITORY)
         values = {
@@ -98,35 +101,37 @@ class Answering:
         element = {"type": "button", "action_id": action, "value": str(value), "text": text}
         blocks = [{"type": "actions", "elements": [element]}]
         workspace = self.slack.workspace
-        said = Message(self.slack.clock.ts(), workspace.bot.user, action, blocks)
-        return workspace.publish(workspace.channel("deploys"), said)
+        message = Message(self.slack.clock.ts(), workspace.bot.user, action, blocks)
+        return workspace.publish(workspace.channel("deploys"), message)
 
     async def press(self, action: str, value: int, user: User, *, times: int = 1) -> str:
-        """What that person is told."""
-        before = len(self.whispers(user))
-        answer = await self.slack.press(self.button(action, value), action, user, times=times)
-        assert {one.status for one in (answer, *answer.duplicates)} == {200}
-        return (await self.whispered(user, before, times))[-1].text
+        """The reply to that user."""
+        before = len(self.replies_to(user))
+        response = await self.slack.press(self.button(action, value), action, user, times=times)
+        assert {one.status for one in (response, *response.duplicates)} == {200}
+        return (await self.until_replies(user, before, times))[-1].text
 
     async def typed(self, text: str, user: User) -> EphemeralMessage:
-        before = len(self.whispers(user))
+        before = len(self.replies_to(user))
         assert not (await self.slack.command("/deploy", text, user)).error
-        return (await self.whispered(user, before))[0]
+        return (await self.until_replies(user, before))[0]
 
-    def whispers(self, user: User) -> list[EphemeralMessage]:
-        return [whisper for whisper in self.slack.ephemeral_messages if whisper.user == user.id]
+    def replies_to(self, user: User) -> list[EphemeralMessage]:
+        return [message for message in self.slack.ephemeral_messages if message.user == user.id]
 
-    async def whispered(self, user: User, before: int, count: int = 1) -> list[EphemeralMessage]:
-        """All that this person was told after so many."""
+    async def until_replies(
+        self, user: User, before: int, count: int = 1
+    ) -> list[EphemeralMessage]:
+        """All replies to that user after so many."""
 
         def look() -> list[EphemeralMessage] | None:
-            found = self.whispers(user)[before:]
+            found = self.replies_to(user)[before:]
             return found if len(found) >= count else None
 
         found: list[EphemeralMessage] = await until(look, within=20)
         return found
 
-    def made(self, environment: str) -> list[Deployment]:
+    def created(self, environment: str) -> list[Deployment]:
         """By the App."""
         every: Sequence[Deployment] = list(self.github.deployments.values())
         return [d for d in every if d.environment == environment and d.by_app]
@@ -157,11 +162,18 @@ class Answering:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def answering(
+async def relay(
     postgres: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Answering]:
-    name = f"answering_{next(_numbers)}"
-    folder = tmp_path_factory.mktemp("answering")
+) -> AsyncIterator[ActionWorld]:
+    async with action_world(postgres, tmp_path_factory.mktemp("actions")) as world:
+        yield world
+
+
+@contextlib.asynccontextmanager
+async def action_world(
+    postgres: str, folder: Path, actions: Actions = ACTIONS
+) -> AsyncIterator[ActionWorld]:
+    name = f"actions_{next(_numbers)}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {name} template template")
         sandbox, ada, bob, rob, eve = _people()
@@ -170,8 +182,8 @@ async def answering(
             f"  Octocat: {ada.id}\n  hubot: [{bob.team_id}/{bob.id}]\n  reader: {rob.id}\n"
         )
         url = in_database(postgres, name)
-        async with live(url, folder, deploy_yml, sandbox=sandbox) as world:
-            yield Answering(world, ada, bob, rob, eve)
+        async with live(url, folder, deploy_yml, sandbox=sandbox, actions=actions) as world:
+            yield ActionWorld(world, ada, bob, rob, eve)
         await asyncio.to_thread(connection.execute, f"drop database {name} with (force)")
 
 

@@ -1,0 +1,84 @@
+"""Actions as plain data: what a person asks for, and what decides whether it is offered."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, Self
+
+from webhook.deployments.notice import Button, DeploymentNotice
+from webhook.deployments.phases import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """`team`: the workspace whose app was used. `user` is U…, of another workspace T…/U…."""
+
+    team: str
+    user: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Where the reply goes. `url`: Slack's response_url, valid for half an hour; `trigger` opens a
+    form for three seconds. `confirms`: the action that waited for this press."""
+
+    url: str = field(default="", repr=False)
+    trigger: str = field(default="", repr=False)
+    confirms: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        return cls(**document)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionRequest:
+    """`key` is the same however often Slack delivers the same press. `kind` is the action's name.
+    Of one deployment, one action of an `exclusive_group` is done. For a form, `repo` is what it
+    begins with."""
+
+    key: str
+    kind: str
+    requester: Requester
+    reply: Reply
+    exclusive_group: str = ""
+    deployment_id: int | None = None
+    repo: str = ""
+    environment: str = ""
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What decides which actions a deployment offers. `watched`: a workflow deploys it, not the
+    relay. `newest`: its environment has no later one. `rollback_target`: an earlier deployment of
+    another commit succeeded there."""
+
+    phase: Phase
+    ended: bool
+    watched: bool
+    cancel_requested: bool
+    newest: bool
+    rollback_target: bool
+
+
+class OfferedAction(Protocol):
+    """What the engine knows of an action."""
+
+    @property
+    def origin(self) -> str:
+        """How the message of a deployment that it created begins: "rollback" for example."""
+        ...
+
+    def offered(self, deployment: Snapshot) -> bool: ...
+
+    def button(self, notice: DeploymentNotice) -> Button: ...
+
+
+def offered_buttons(
+    actions: Iterable[OfferedAction], deployment: Snapshot, notice: DeploymentNotice
+) -> tuple[Button, ...]:
+    return tuple(action.button(notice) for action in actions if action.offered(deployment))

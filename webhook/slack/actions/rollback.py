@@ -1,0 +1,53 @@
+"""Roll back: the commit that ran in the environment before."""
+
+from webhook.deployments.actions import Snapshot
+from webhook.deployments.notice import Confirmation, DeploymentNotice
+from webhook.engine.services import Services
+from webhook.slack.actions.contract import environment_of
+from webhook.slack.actions.create import CreateDeployment, Plan, plan_like, require_newest
+from webhook.slack.actions.permissions import Authorized, Declined
+from webhook.slack.blocks.mrkdwn import plain
+from webhook.store import deployments
+from webhook.store.actions import ActionRow
+
+TASK = "deploy:rollback"
+
+
+class Rollback(CreateDeployment):
+    name = "rollback"
+    label = "Roll back"
+    noun = "a rollback"
+    style = "danger"
+    exclusive_group = "replacement"
+    origin = "rollback"
+
+    def offered(self, deployment: Snapshot) -> bool:
+        ended = deployment.ended and deployment.newest and not deployment.watched
+        return ended and deployment.rollback_target
+
+    def confirmation(self, notice: DeploymentNotice) -> Confirmation:
+        ref, at, sha = notice.rollback_to.rpartition(" @ ")
+        target = plain(ref, 50) + at + plain(sha, 50) or "its last success"
+        return Confirmation(
+            title="Roll back?",
+            text=f"Roll back {environment_of(notice)} of {plain(notice.repo, 100)} to {target}?",
+            confirm="Roll back",
+            deny="No",
+            style="danger",
+        )
+
+    async def plan(self, services: Services, action: ActionRow, by: Authorized) -> Plan:
+        row = by.pressed_on
+        await require_newest(services, action, row)
+        if not row.phase.final:
+            message = f"Deployment {row.id} is still running; cancel it first"
+            raise Declined("not_possible", message)
+        async with services.pool.connection() as connection:
+            old = await deployments.success_of_another_commit(connection, row)
+        if old is None:
+            message = f"There is nothing to roll back to: {row.environment} has no earlier success"
+            raise Declined("not_possible", f"{message} of another commit")
+        description = f"Roll back deployment {row.id} to {old.sha[:7]} by {by.login}"
+        request = plan_like(row, old, action, task=TASK, description=description)
+        target = old.sha[:7] if old.ref == old.sha else f"{old.ref} @ {old.sha[:7]}"
+        return Plan(by.repository, request, f"Rollback to {target}, requested in Slack")

@@ -1,0 +1,57 @@
+"""`/deploy status`: how each environment of a repository stands."""
+
+from datetime import datetime
+
+from webhook.deployments.labels import phase_label
+from webhook.engine.services import Services
+from webhook.slack.actions.contract import StoreAction
+from webhook.slack.actions.permissions import Authorized
+from webhook.slack.blocks.mrkdwn import BlockMessage, escape, link
+from webhook.store import environments
+from webhook.store.actions import ActionRow
+from webhook.store.database import Async
+from webhook.store.environments import CurrentDeployment
+
+# Of a repository's environments, the newest.
+MOST_ENVIRONMENTS = 20
+
+
+class Status(StoreAction):
+    name = "status"
+
+    async def perform(
+        self, services: Services, connection: Async, action: ActionRow, by: Authorized
+    ) -> str:
+        return ""  # the reply is all
+
+    async def reply(self, services: Services, action: ActionRow) -> BlockMessage | None:
+        if action.outcome != "done":
+            return await super().reply(services, action)
+        return BlockMessage(await _summary(services, action.repo), [])
+
+
+async def _summary(services: Services, repo: str) -> str:
+    async with services.pool.connection() as connection:
+        found = await environments.of_repository(connection, repo, MOST_ENVIRONMENTS + 1)
+    if not found:
+        return f"The relay has seen no deployment of {escape(repo, 200)}"
+    lines = [_line(services, one) for one in found[:MOST_ENVIRONMENTS]]
+    if len(found) > MOST_ENVIRONMENTS:
+        lines.append("and others, which were deployed to before these")
+    return f"{escape(repo, 200)}:\n" + "\n".join(lines)
+
+
+def _line(services: Services, one: CurrentDeployment) -> str:
+    ref = "" if one.ref == one.sha else f"{escape(one.ref, 60)} @ "
+    page = link(services.links.page(one.repo, one.deployment_id), str(one.deployment_id))
+    label = phase_label(one.phase, held=one.held, started=one.started)
+    about = f"{label.text}, {ref}{one.sha[:7]}, {_age(one, services.clock())} ({page})"
+    return f"{label.sign} *{escape(one.environment, 60)}*: {about}"
+
+
+def _age(one: CurrentDeployment, now: datetime) -> str:
+    seconds = (now - one.changed_at).total_seconds()
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds / size)}{unit} ago"
+    return "just now"
