@@ -17,7 +17,7 @@ from webhook.engine.notify import notify
 from webhook.engine.receive import receive
 from webhook.engine.services import CONCURRENCY, Services
 from webhook.engine.statuses import send_statuses
-from webhook.engine.tool_reports import take_reports
+from webhook.engine.transitions import take_reports
 from webhook.errors import Conflict, RetryAt
 from webhook.jobs.rescue import Rescue
 from webhook.jobs.retry import RetryPolicy

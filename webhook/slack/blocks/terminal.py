@@ -14,7 +14,7 @@ from webhook.deployments.actions import Snapshot, offered_buttons
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
-from webhook.engine.notice import build_notice, notice_entry
+from webhook.engine.notify import build_notice, notice_entry
 from webhook.engine.services import open_services
 from webhook.errors import UserError
 from webhook.slack.actions import ACTIONS
