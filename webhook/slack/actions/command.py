@@ -10,8 +10,8 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from webhook.config.load import Config
-from webhook.config.routing import holds, route
+from webhook.config.environments import Config
+from webhook.config.routing import matches_any, route
 from webhook.deployments.actions import ActionRequest, Reply
 from webhook.slack.actions.deploy import Deploy
 from webhook.slack.actions.payloads import Parsed, Response, SlashCommand, key_of, read
@@ -108,7 +108,7 @@ def environment_error(config: Config, repo: str, environment: str, room: int = _
         return f"'{one_line(environment, 40)}' is a pattern; write a name that matches it"
     if environment and len(environment) <= LONGEST_ENVIRONMENT and route(config, repo, environment):
         return ""
-    names = list(dict.fromkeys(env.name for env in config.envs if holds(env.repos, repo)))
+    names = list(dict.fromkeys(env.name for env in config.envs if matches_any(env.repos, repo)))
     if not names:
         return f"deploy.yml has no environment for {one_line(repo, 60)}"
     start = f"'{one_line(environment, 40)}' is not in deploy.yml; known: "

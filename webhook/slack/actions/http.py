@@ -21,7 +21,7 @@ from procrastinate.exceptions import ConnectorException
 from slack_sdk.signature import Clock as SlackClock
 from slack_sdk.signature import SignatureVerifier
 
-from webhook.config.load import Config
+from webhook.config.environments import Config
 from webhook.deployments.actions import ActionRequest
 from webhook.errors import MALFORMED, STORE_UNAVAILABLE, HttpError, UnknownOutcome, UserError
 from webhook.http import read_body

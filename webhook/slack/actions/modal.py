@@ -21,7 +21,7 @@ from slack_sdk.models.blocks import (
 )
 from slack_sdk.models.views import View
 
-from webhook.config.load import Config
+from webhook.config.environments import Config
 from webhook.deployments.actions import ActionRequest, Reply
 from webhook.engine.services import Services
 from webhook.errors import Rejected, RetryAt, UnknownOutcome

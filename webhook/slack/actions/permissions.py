@@ -10,8 +10,8 @@ from typing import Final, Literal
 
 import structlog
 
-from webhook.config.load import Environment
-from webhook.config.routing import no_route_words, route
+from webhook.config.environments import Environment
+from webhook.config.routing import no_route_message, route
 from webhook.engine.services import Services, scope
 from webhook.errors import BAD_APP_KEY, LACKS_PERMISSION, Rejected, RelayError, UnknownOutcome
 from webhook.github import repositories
@@ -109,7 +109,7 @@ async def scope_of(services: Services, action: ActionRow) -> Scope:
 def routed(services: Services, repo: str, environment: str) -> Environment:
     found = route(services.config, repo, environment)
     if found is None:
-        raise Declined("no_route", no_route_words(services.config, repo, environment))
+        raise Declined("no_route", no_route_message(services.config, repo, environment))
     return found
 
 
