@@ -48,7 +48,7 @@ class OnGitHub:
 
     def client(self, fault: Fault) -> GitHub:
         """Which meets this one without much waiting."""
-        return self.impatient if fault.wait or fault.linger else self.github
+        return self.impatient if fault.delay or fault.delay_after else self.github
 
     def granted(self) -> list[dict[str, str]]:
         """The permissions of each token that was fetched."""
