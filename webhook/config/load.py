@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
@@ -178,6 +178,16 @@ def json_schema(
 
 
 def _model(handler_options: HandlerOptions, notifiers: Notifiers) -> type[_File]:
+    return _built(tuple(handler_options.items()), tuple(notifiers.items()))
+
+
+@lru_cache(maxsize=4)  # pydantic needs 15 ms for it, and one process may read many files
+def _built(
+    handler_items: tuple[tuple[str, type[BaseModel]], ...],
+    notifier_items: tuple[tuple[str, type[Destination]], ...],
+) -> type[_File]:
+    handler_options, notifiers = dict(handler_items), dict(notifier_items)
+
     def tag(env: Any) -> str:
         handler = env.get("handler") if isinstance(env, dict) else None
         return handler if isinstance(handler, str) and handler in handler_options else _UNKNOWN
