@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.load import SECRET, Result, load
 from sandbox.sandbox import Sandbox, free_ports
 from webhook.store.embedded import EmbeddedPostgres
-from webhook.store.migrate import migrate
+from webhook.store.schema import migrate
 
 OURS = "the relay (on disk before the 202)"
 PEERS = {

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 from webhook.store.embedded import EmbeddedPostgres
-from webhook.store.migrate import migrate
+from webhook.store.schema import migrate
 
 CHAOS = Path(__file__).parent / "chaos"
 # How long an example takes says nothing on a busy machine.

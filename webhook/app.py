@@ -39,7 +39,14 @@ def create_app(
     http.serve(app, reports, status_api.ERRORS)
     links = Links(settings.server_url, keys, clock)
     http.serve(app, pages.blueprint(pool, links, clock=clock), pages.ERRORS)
-    install = slack_install.blueprint(pool, settings, setup.config, Cipher(keys), _notify_again)
+    install = slack_install.blueprint(
+        pool,
+        settings.slack,
+        settings.server_url,
+        setup.config,
+        Cipher(keys),
+        on_install=_notify_again,
+    )
     http.serve(app, install, slack_install.ERRORS)
     # Of their own, because Slack waits for three seconds only.
     slack_pool = sync_pool(store_url, SLACK_POOL_SIZE, timing)

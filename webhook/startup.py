@@ -1,12 +1,11 @@
-"""What every process does first: read the settings and deploy.yml, all faults at once; find the
-store; keep what belongs to this machine in the data directory."""
+"""What every process does first: read the settings and deploy.yml, report all errors at once, and
+make what belongs to this machine in the data directory."""
 
 import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from webhook.config.load import Config
 from webhook.errors import ConfigErrors
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import Settings, config_path
-from webhook.store.embedded import EmbeddedPostgres
 
 # Variables whose values are taken for secrets wherever they show up, in output of commands too.
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY")
@@ -123,14 +121,3 @@ def _kept(path: Path) -> str:
     finally:
         draft.unlink()
     return path.read_text().strip()
-
-
-@contextmanager
-def store(settings: Settings) -> Iterator[str]:
-    """The store's URL; the embedded PostgreSQL runs as long as somebody uses it."""
-    if settings.store_source:
-        yield settings.store_source
-        return
-    postgres = EmbeddedPostgres(settings.data_dir)
-    yield postgres.start()
-    postgres.release()

@@ -248,7 +248,7 @@ async def test_a_printed_link_installs_and_changed_keys_can_be_changed_for_good(
     old = {"GITPLOY_SECRET_KEY": OLD}
     async with installable(store_url, tmp_path, old) as world, browser() as person:
         nothing = run(variables(world), "rotate-key")
-        assert "nothing to seal" in nothing.stdout
+        assert "nothing to encrypt" in nothing.stdout
         world.slack.app.rotates = True
         second = world.slack.add_workspace("Beta")
         for workspace in (world.slack.workspace, second):
@@ -259,7 +259,7 @@ async def test_a_printed_link_installs_and_changed_keys_can_be_changed_for_good(
         assert len(tokens) == 2
 
         both = run(variables(world, GITPLOY_SECRET_KEY=f"{NEW},{OLD}"), "rotate-key")
-        assert both.stdout == "The tokens of 2 workspaces are sealed with the newest key.\n"
+        assert both.stdout == "The tokens of 2 workspaces are encrypted with the newest key.\n"
         rows = world.rows("select * from slack_installations")
         cipher = Cipher([NEW])
         assert {row["team"]: cipher.open(row["token"]) for row in rows} == tokens

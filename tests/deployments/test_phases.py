@@ -1,12 +1,10 @@
 """Phases go forward only, however late and unordered reports come."""
 
-import unicodedata
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.deployments.phases import Phase, follows, phase_of, shorten
+from webhook.deployments.phases import Phase, follows, phase_of
 
 GITHUB_STATES = [
     "queued",
@@ -73,21 +71,3 @@ def test_no_sequence_of_reports_turns_a_final_phase_back(start: Phase, states: l
     assert passed[len(passed) - len(final) :] == final
     assert final[1:] in ([], [Phase.INACTIVE])
     assert len(set(passed)) == len(passed)
-
-
-def test_a_long_description_is_cut_with_an_ellipsis() -> None:
-    assert shorten("x" * 140) == "x" * 140
-    assert shorten("x" * 141) == "x" * 139 + "…"
-    assert shorten("one two", 5) == "one…"
-
-
-def test_lines_become_one_and_marks_that_turn_text_around_go() -> None:
-    assert shorten(" a\r\n\tb\x00\x1b[0m \u202egnp.exe ") == "a b [0m gnp.exe"
-
-
-@given(st.text(), st.integers(1, 200))
-def test_a_shortened_text_fits_on_one_line(text: str, limit: int) -> None:
-    short = shorten(text, limit)
-    assert len(short) <= limit
-    assert short == shorten(short, limit)
-    assert not {unicodedata.category(char) for char in short} & {"Cc", "Cs", "Zl", "Zp"}

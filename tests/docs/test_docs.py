@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from handlers import HANDLERS
+from sandbox.event_receiver import make_secret
 from tests.handlers.tools import Certificate, a_certificate
 from webhook.__main__ import main
 from webhook.config import load as config
@@ -138,6 +139,16 @@ def examples(document: str) -> list[str]:
 EXAMPLES = [(document, example) for document in DOCUMENTS for example in examples(document)]
 
 
+# Values that are checked when the file is loaded.
+CHECKED = {
+    "DISCORD_WEBHOOK": "https://discord.com/api/webhooks/1/a",
+    "DISCORD_FAILURES": "https://discord.com/api/webhooks/2/b",
+    "DISCORD_SHOP": "https://discord.com/api/webhooks/3/c",
+    "EVENTS_URL": "https://events.acme.io/deployments",
+    "EVENTS_SECRET": make_secret(),
+}
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return a_certificate(tmp_path_factory.mktemp("certificate"))
@@ -148,6 +159,7 @@ def test_each_example_of_deploy_yml_loads(
     document: str, example: str, certificate: Certificate
 ) -> None:
     environ = {name: f"value of {name}" for name in re.findall(r"\b[A-Z][A-Z0-9_]+\b", example)}
+    environ |= {name: value for name, value in CHECKED.items() if name in environ}
     # They are read when the file is loaded.
     files = {"ca": certificate.file, "certificate": certificate.file, "key": certificate.key}
     with_files = _PEM.sub(lambda found: f"{found[1]}: {files[found[1]]}", example)
@@ -184,6 +196,8 @@ def fragments(document: str, keys: set[str]) -> list[str]:
     [
         (config.Environment, "docs/reference/deploy-yml.md"),
         (Destination, "docs/reference/deploy-yml.md"),
+        (DESTINATIONS["discord"], "docs/how-to/discord.md"),
+        (DESTINATIONS["webhook"], "docs/how-to/webhook-notifier.md"),
     ],
 )
 def test_every_key_of_deploy_yml_is_in_an_example_and_in_a_table(

@@ -11,12 +11,12 @@ import pytest
 
 from tests.world import live
 from webhook.config.destinations import Destination, Target
+from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.deployments.phases import Phase
 from webhook.engine.notice import build_notice
 from webhook.engine.notify import Notification, notify
 from webhook.engine.services import Services, open_services
 from webhook.errors import Gone, Rejected, RelayError, RetryAt, UnknownOutcome
-from webhook.github.events import GitHubDeployment, Repository
 from webhook.notifiers.contract import Message, Ref
 from webhook.store import deployments, outbox, timeline
 from webhook.store.outbox import Entry

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
+from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.errors import Rejected, RelayError, RetryAt, UnknownOutcome
-from webhook.github.events import GitHubDeployment, Repository
 from webhook.store import deployments, outbox, timeline
 from webhook.store.database import Async, AsyncPool, async_pool
 from webhook.store.outbox import Entry, Ref, State

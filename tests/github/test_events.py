@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.errors import MALFORMED, UserError
 from webhook.github.events import (
     DeploymentAsked,
-    GitHubDeployment,
     Ignored,
     InstallationChanged,
     Ping,
-    Repository,
     StatusReported,
     parse,
     storable,

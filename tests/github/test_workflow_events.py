@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 
 from tests.github.test_events import deployment_body, json_values, parsed, refusal
+from webhook.deployments.models import Repository
 from webhook.errors import UserError
-from webhook.github.events import Ignored, Repository, WorkflowJobMoved, WorkflowMoved, parse
+from webhook.github.events import Ignored, WorkflowJobMoved, WorkflowMoved, parse
 
 Body = dict[str, Any]
 SHA = "f95f852bd8fca8fcc58a9a2d6c842781e32a215e"

@@ -14,12 +14,11 @@ from webhook.notifiers import DESTINATIONS, NOTIFIERS
 from webhook.notifiers.contract import Notifier, Ref
 
 PACKAGE = Path(webhook.notifiers.__file__).parent
-ASYNC = ("prepare", "find", "send", "edit")
+ASYNC = ("prepare", "find", "findable", "send", "edit")
 
 
-@pytest.mark.parametrize("name", sorted(NOTIFIERS))
-def test_it_follows_the_contract(name: str) -> None:
-    notifier = NOTIFIERS[name]
+def follows(notifier: Any) -> None:
+    """The contract."""
     assert notifier.title
     assert isinstance(notifier.edits, bool)
     assert isinstance(notifier.threads, bool)
@@ -28,6 +27,11 @@ def test_it_follows_the_contract(name: str) -> None:
         wanted = inspect.signature(getattr(Notifier, method)).parameters
         assert list(inspect.signature(getattr(notifier, method)).parameters) == list(wanted)
     assert all(inspect.iscoroutinefunction(getattr(notifier, method)) for method in ASYNC)
+
+
+@pytest.mark.parametrize("name", sorted(NOTIFIERS))
+def test_it_follows_the_contract(name: str) -> None:
+    follows(NOTIFIERS[name])
 
 
 @pytest.mark.parametrize("name", sorted(DESTINATIONS))

@@ -44,7 +44,7 @@ async def test_a_message_is_posted_shown_edited_and_deleted(
     )
 
 
-async def test_without_wait_it_says_nothing(url: str, session: aiohttp.ClientSession) -> None:
+async def test_without_wait_the_response_is_empty(url: str, session: aiohttp.ClientSession) -> None:
     assert await call(session, url, {"content": "a"}) == (204, None)
 
 
@@ -85,7 +85,7 @@ EMBED = {"title": "t"}
         ([], 50035),
     ],
 )
-async def test_what_does_not_fit_is_refused(
+async def test_what_exceeds_a_limit_is_rejected(
     discord: Discord, url: str, session: aiohttp.ClientSession, document: Any, code: int
 ) -> None:
     status, said = await call(session, url, document)
@@ -101,7 +101,7 @@ async def test_what_does_not_fit_is_refused(
         ({"allowed_mentions": {"parse": ["users"]}}, ["<@12>"]),
     ],
 )
-async def test_whom_a_text_notifies_depends_on_the_allowed_mentions(
+async def test_mentions_notify_only_if_they_are_allowed(
     discord: Discord,
     url: str,
     session: aiohttp.ClientSession,
@@ -113,7 +113,7 @@ async def test_whom_a_text_notifies_depends_on_the_allowed_mentions(
     assert discord.posted("deploys")[0].pings == pings
 
 
-async def test_a_message_in_a_thread_is_known_by_it(
+async def test_a_message_in_a_thread_is_found_with_its_thread_id(
     discord: Discord, url: str, session: aiohttp.ClientSession
 ) -> None:
     thread = discord.add_thread("deploys")
@@ -125,7 +125,7 @@ async def test_a_message_in_a_thread_is_known_by_it(
     assert (await call(session, f"{one}?thread_id={thread}", {"content": "b"}, "PATCH"))[0] == 200
 
 
-async def test_it_limits_how_often_a_webhook_is_called(session: aiohttp.ClientSession) -> None:
+async def test_a_webhook_has_a_rate_limit(session: aiohttp.ClientSession) -> None:
     async with Discord(limited=True) as discord:
         url = discord.add_webhook("deploys")
         for _ in range(5):
@@ -138,7 +138,7 @@ async def test_it_limits_how_often_a_webhook_is_called(session: aiohttp.ClientSe
         assert (await call(session, other, {"content": "a"}))[0] == 204
 
 
-async def test_it_fails_when_it_is_to(
+async def test_faults_can_be_injected(
     discord: Discord, url: str, session: aiohttp.ClientSession
 ) -> None:
     discord.faults.add("POST /webhooks/*", Fault.status(502, acts=True))

@@ -56,7 +56,7 @@ async def test_builds_are_listed_newest_first_without_their_stages(drone: Drone,
     ("method", "path"),
     [("GET", BUILDS), ("GET", f"{BUILDS}/1"), ("DELETE", f"{BUILDS}/1"), ("POST", BUILDS)],
 )
-async def test_nobody_gets_in_without_the_token(
+async def test_a_request_without_the_token_is_rejected(
     drone: Drone, call: Ask, method: str, path: str
 ) -> None:
     drone.add_build("acme/shop", SHA)
@@ -70,7 +70,7 @@ async def test_a_public_repository_can_be_read_by_anybody(drone: Drone, call: As
     assert (await call("POST", f"{BUILDS}/1/promote?target=x", token=""))[0] == 401
 
 
-async def test_what_the_user_may_not_do_is_not_found(drone: Drone, call: Ask) -> None:
+async def test_a_user_without_permission_gets_a_404(drone: Drone, call: Ask) -> None:
     drone.add_build("acme/shop", SHA)
     drone.repos["acme/shop"].access = "read"
     assert (await call("GET", f"{BUILDS}/1"))[0] == 200
@@ -115,7 +115,7 @@ async def test_a_pipeline_without_a_trigger_runs_for_any(drone: Drone, call: Ask
     ("path", "status"),
     [("/1/promote", 400), ("/9/promote?target=x", 404), ("/x/promote?target=x", 400)],
 )
-async def test_a_promotion_that_makes_no_sense_is_refused(
+async def test_an_invalid_promotion_is_rejected(
     drone: Drone, call: Ask, path: str, status: int
 ) -> None:
     drone.add_build("acme/shop", SHA)
@@ -129,9 +129,7 @@ async def test_a_build_is_made_of_a_commit(drone: Drone, call: Ask) -> None:
     assert (await call("POST", f"{BUILDS}?commit=unknown"))[0] == 404
 
 
-async def test_a_bad_yaml_makes_a_build_that_forgets_its_parameters(
-    drone: Drone, call: Ask
-) -> None:
+async def test_a_bad_yaml_makes_a_build_without_parameters(drone: Drone, call: Ask) -> None:
     drone.add_build("acme/shop", SHA)
     drone.repos["acme/shop"].bad_yaml = "yaml: line 3"
     _, made = await call("POST", f"{BUILDS}/1/promote?target=production&KEY=value")
@@ -143,7 +141,7 @@ async def test_a_bad_yaml_makes_a_build_that_forgets_its_parameters(
     assert "params" not in made
 
 
-async def test_a_build_goes_its_way_by_itself(drone: Drone, call: Ask) -> None:
+async def test_a_build_with_takes_runs_by_itself(drone: Drone, call: Ask) -> None:
     drone.takes = 0.1
     drone.repos["acme/shop"].ends["production"] = "failure"
     drone.add_build("acme/shop", SHA)
@@ -165,7 +163,7 @@ async def test_killing_ends_a_build_once(drone: Drone, call: Ask) -> None:
     assert (await call("DELETE", f"{BUILDS}/3"))[0] == 404
 
 
-async def test_a_build_that_waits_for_approval_says_so_in_its_stages_only(
+async def test_only_the_stages_of_a_build_show_that_it_waits_for_approval(
     drone: Drone, call: Ask
 ) -> None:
     drone.repos["acme/shop"].approval = True
@@ -179,7 +177,7 @@ async def test_a_build_that_waits_for_approval_says_so_in_its_stages_only(
     assert (await call("GET", f"{BUILDS}/1"))[1]["stages"][0]["status"] == "pending"
 
 
-async def test_a_deployment_that_nothing_is_for_makes_no_build(drone: Drone) -> None:
+async def test_a_deployment_that_triggers_nothing_makes_no_build(drone: Drone) -> None:
     assert drone.deployment_hook("acme/shop", 7, SHA, "moon", "a text") is None
 
 

@@ -51,7 +51,7 @@ def written(**changes: Any) -> bytes:
     return json.dumps(event).encode()
 
 
-async def test_an_event_is_kept_once_however_often_it_comes(
+async def test_a_repeated_event_is_stored_once(
     receiver: EventReceiver, session: aiohttp.ClientSession
 ) -> None:
     for _ in range(2):
@@ -70,7 +70,7 @@ async def test_an_event_is_kept_once_however_often_it_comes(
         {"event_id": "a.b"},
     ],
 )
-async def test_what_is_not_signed_just_now_is_refused(
+async def test_an_event_without_a_current_signature_is_rejected(
     receiver: EventReceiver, session: aiohttp.ClientSession, given: dict[str, Any]
 ) -> None:
     assert await send(receiver, session, written(), **given) == 401
@@ -91,18 +91,20 @@ async def test_what_is_not_signed_just_now_is_refused(
         written(deployment_id="7"),
     ],
 )
-async def test_what_is_no_event_is_refused(
+async def test_a_body_that_is_not_an_event_is_rejected(
     receiver: EventReceiver, session: aiohttp.ClientSession, body: bytes
 ) -> None:
     assert await send(receiver, session, body) == 400
 
 
-async def test_it_takes_structured_mode_only(
+async def test_only_structured_mode_is_accepted(
     receiver: EventReceiver, session: aiohttp.ClientSession
 ) -> None:
     assert await send(receiver, session, written(), content_type="application/json") == 415
 
 
-async def test_it_may_want_no_more(receiver: EventReceiver, session: aiohttp.ClientSession) -> None:
+async def test_an_endpoint_that_is_gone_responds_with_410(
+    receiver: EventReceiver, session: aiohttp.ClientSession
+) -> None:
     receiver.gone = True
     assert await send(receiver, session, written()) == 410

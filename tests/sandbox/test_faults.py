@@ -40,7 +40,7 @@ def client(github: GitHub, session: aiohttp.ClientSession, deployment: Deploymen
     return Client(github, session, deployment)
 
 
-async def test_a_fault_strikes_as_often_as_told(
+async def test_a_fault_is_injected_as_often_as_requested(
     github: GitHub, client: Client, deployment: Deployment
 ) -> None:
     github.faults.add(MATCH, Fault.status(502), times=2)
@@ -50,13 +50,15 @@ async def test_a_fault_strikes_as_often_as_told(
     assert len(github.faults.fired) == 2
 
 
-async def test_a_fault_strikes_only_what_matches(github: GitHub, client: Client) -> None:
+async def test_a_fault_is_injected_only_into_requests_that_match(
+    github: GitHub, client: Client
+) -> None:
     github.faults.add("GET /repos/*/*/deployments/*/statuses", Fault.status(502))
     github.faults.add("POST /repos/*/*/deployments", Fault.status(502))
     assert (await client.write())[0] == 201
 
 
-async def test_faults_can_be_called_off(github: GitHub, client: Client) -> None:
+async def test_faults_can_be_cleared(github: GitHub, client: Client) -> None:
     github.faults.add(MATCH, Fault.status(502), times=9)
     github.faults.clear()
     assert (await client.write())[0] == 201
@@ -118,7 +120,7 @@ async def test_a_connection_drops_after_the_act(
     assert github.calls[-1].status is None
 
 
-async def test_slack_fails_in_its_own_words(slack: Slack, bot: AsyncWebClient) -> None:
+async def test_a_fault_of_slack_has_its_own_shape(slack: Slack, bot: AsyncWebClient) -> None:
     slack.faults.add("POST /chat.postMessage", Fault.slack("internal_error", acts=True))
     slack.faults.add("POST /chat.postMessage", Fault.rate_limited(3))
     with pytest.raises(SlackApiError, match="internal_error"):

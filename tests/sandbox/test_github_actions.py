@@ -60,7 +60,7 @@ async def ended(run: WorkflowRun) -> WorkflowRun:
     return run
 
 
-async def test_a_deployment_starts_each_workflow_that_listens(github: GitHub) -> None:
+async def test_a_deployment_starts_each_workflow_on_deployment(github: GitHub) -> None:
     github.actions.add_workflow(REPOSITORY, "deploy.yml", run_name=RUN_NAME)
     github.actions.add_workflow(REPOSITORY, "notify.yml", name="Notify")
     github.actions.add_workflow(REPOSITORY, "manual.yml", on=["workflow_dispatch"])
@@ -107,7 +107,7 @@ async def test_jobs_write_statuses_as_actions(github: GitHub, receiver: Receiver
     assert all(b["deployment_status"]["performed_via_github_app"] is None for b in bodies)
 
 
-async def test_every_step_is_told_in_githubs_shape(
+async def test_every_event_has_githubs_shape(
     github: GitHub, receiver: Receiver, event_shape: Shape
 ) -> None:
     jobs = [Job("build"), Job("smoke", only="qa"), Job(approval=True, outcome="failure")]
@@ -134,7 +134,7 @@ async def test_every_step_is_told_in_githubs_shape(
     assert ("smoke", "in_progress") not in actions
 
 
-async def test_nothing_is_told_to_an_app_that_does_not_listen(
+async def test_no_event_is_sent_to_an_app_that_does_not_subscribe(
     github: GitHub, receiver: Receiver
 ) -> None:
     github.app.events.remove("workflow_job")
@@ -166,9 +166,7 @@ async def test_runs_and_jobs_have_githubs_shape(
     assert [step.conclusion for step in found[1].steps] == ["success", "failure"]
 
 
-async def test_a_run_that_is_done_again_keeps_its_id(
-    github: GitHub, ask: Ask, token: str, shape: Shape
-) -> None:
+async def test_a_rerun_keeps_its_id(github: GitHub, ask: Ask, token: str, shape: Shape) -> None:
     github.actions.add_workflow(REPOSITORY)
     _, run = await a_run(github)
     created = (await ended(run)).created_at
@@ -179,7 +177,7 @@ async def test_a_run_that_is_done_again_keeps_its_id(
     assert shape("WorkflowRun", document).run_attempt == 2
 
 
-async def test_held_runs_wait_until_told(github: GitHub) -> None:
+async def test_paused_runs_wait_for_the_test(github: GitHub) -> None:
     github.actions.runs.paused = True
     github.actions.add_workflow(REPOSITORY)
     _, run = await a_run(github)
@@ -191,7 +189,7 @@ async def test_held_runs_wait_until_told(github: GitHub) -> None:
     assert (run.status, run.conclusion) == ("completed", "timed_out")
 
 
-async def test_lists_take_githubs_filters(github: GitHub, ask: Ask, token: str) -> None:
+async def test_lists_have_githubs_filters(github: GitHub, ask: Ask, token: str) -> None:
     github.actions.add_workflow(REPOSITORY, on=["deployment"])
     github.actions.add_workflow(REPOSITORY, "other.yml", on=["deployment", "workflow_dispatch"])
     deployment = await github.create_deployment(REPOSITORY, "v1")
@@ -219,7 +217,7 @@ async def test_lists_take_githubs_filters(github: GitHub, ask: Ask, token: str) 
     assert (await ask("GET", f"{PATH}/workflows/none.yml/runs", token))[0] == 404
 
 
-async def test_a_run_is_cancelled_in_a_while_and_only_once(
+async def test_a_run_is_cancelled_after_a_delay_and_only_once(
     github: GitHub, ask: Ask, token: str
 ) -> None:
     github.actions.runs.paused = True
@@ -248,7 +246,7 @@ async def test_a_deleted_run_and_one_of_another_repository_are_not_found(
         assert (await ask("GET", f"{PATH}/runs/{run.id}{ending}", token))[0] == 404
 
 
-async def test_reading_needs_actions_read_and_acting_actions_write(
+async def test_reading_needs_actions_read_and_changes_need_actions_write(
     github: GitHub, installation: Installation, ask: Ask, app_jwt: Callable[..., str]
 ) -> None:
     github.actions.runs.paused = True

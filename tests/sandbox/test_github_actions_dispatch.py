@@ -20,7 +20,7 @@ def _installed(installation: Installation) -> None:
     """The repositories are there."""
 
 
-async def test_a_dispatch_answers_with_its_run(
+async def test_a_dispatch_returns_its_run(
     github: GitHub, ask: Ask, token: str, shape: Shape
 ) -> None:
     github.actions.add_workflow(
@@ -54,7 +54,7 @@ async def test_a_dispatch_answers_with_its_run(
         ({"ref": "v1", "surprise": 1}, '"surprise" is not a permitted key.'),
     ],
 )
-async def test_a_wrong_dispatch_is_refused(
+async def test_a_wrong_dispatch_is_rejected(
     github: GitHub, ask: Ask, token: str, body: dict[str, Any], words: str
 ) -> None:
     workflow = github.actions.add_workflow(

@@ -69,7 +69,7 @@ async def test_the_issuer_may_be_the_id_or_the_client_id(
         ({"exp": 99_999_999_999}, 401, "'Expiration time' claim ('exp') is too far in the future"),
     ],
 )
-async def test_a_jwt_with_a_wrong_claim_is_refused(
+async def test_a_jwt_with_a_wrong_claim_is_rejected(
     ask: Ask, app_jwt: MakeJwt, claims: dict[str, Any], status: int, words: str
 ) -> None:
     answered, document = await ask("GET", "/app", app_jwt(**claims))
@@ -78,18 +78,18 @@ async def test_a_jwt_with_a_wrong_claim_is_refused(
     assert document["documentation_url"]
 
 
-async def test_ten_minutes_are_not_too_far(ask: Ask, app_jwt: MakeJwt) -> None:
+async def test_a_jwt_may_expire_in_ten_minutes(ask: Ask, app_jwt: MakeJwt) -> None:
     assert (await ask("GET", "/app", app_jwt(exp=int(time.time()) + 600)))[0] == 200
 
 
-async def test_a_jwt_by_another_key_is_refused(ask: Ask, app_jwt: MakeJwt) -> None:
+async def test_a_jwt_signed_with_another_key_is_rejected(ask: Ask, app_jwt: MakeJwt) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     status, document = await ask("GET", "/app", app_jwt(pem.decode()))
     assert (status, document["message"]) == (401, UNDECODABLE)
 
 
-async def test_a_jwt_by_another_algorithm_is_refused(ask: Ask, github: GitHub) -> None:
+async def test_a_jwt_with_another_algorithm_is_rejected(ask: Ask, github: GitHub) -> None:
     at = int(time.time())
     claims = {"iat": at, "exp": at + 60, "iss": github.app.client_id}
     forged = jwt.encode(claims, "x" * 32, algorithm="HS256")
@@ -97,7 +97,7 @@ async def test_a_jwt_by_another_algorithm_is_refused(ask: Ask, github: GitHub) -
 
 
 @pytest.mark.parametrize("credential", ["", "ghs_nothing", "ey.ey.ey"])
-async def test_what_is_no_jwt_is_refused(ask: Ask, credential: str) -> None:
+async def test_a_credential_that_is_not_a_jwt_is_rejected(ask: Ask, credential: str) -> None:
     status, document = await ask("GET", "/app", credential)
     assert (status, document["message"]) == (401, UNDECODABLE)
 
@@ -180,14 +180,14 @@ async def test_a_suspended_installation_can_do_nothing(
         assert answer[1]["message"] == "This installation has been suspended"
 
 
-async def test_the_token_of_a_deleted_installation_is_dead(
+async def test_the_token_of_a_deleted_installation_is_invalid(
     github: GitHub, ask: Ask, installation: Installation, token: str
 ) -> None:
     del github.world.installations[installation.id]
     assert (await ask("GET", "/repos/acme/web", token))[0] == 401
 
 
-async def test_a_token_dies_at_its_time(
+async def test_a_token_expires(
     github: GitHub, ask: Ask, app_jwt: MakeJwt, installation: Installation
 ) -> None:
     github.auth.token_life = timedelta(seconds=-1)
@@ -198,12 +198,12 @@ async def test_a_token_dies_at_its_time(
     assert (status, refused["message"]) == (401, "Bad credentials")
 
 
-async def test_nobody_sees_nothing(ask: Ask, installation: Installation) -> None:
+async def test_a_request_without_a_token_is_rejected(ask: Ask, installation: Installation) -> None:
     assert (await ask("GET", "/repos/acme/web"))[0] == 401
     assert (await ask("GET", "/repos/acme/web", "ghp_unknown"))[0] == 401
 
 
-async def test_github_wants_to_know_the_client(
+async def test_a_request_without_a_user_agent_is_rejected(
     github: GitHub, session: aiohttp.ClientSession
 ) -> None:
     async with session.get(github.url, skip_auto_headers=["User-Agent"]) as response:
@@ -211,7 +211,7 @@ async def test_github_wants_to_know_the_client(
         assert "User-Agent" in await response.text()
 
 
-async def test_each_answer_tells_the_limit_and_the_limit_holds(
+async def test_each_response_has_the_rate_limit_and_the_limit_is_enforced(
     github: GitHub, session: aiohttp.ClientSession
 ) -> None:
     github.rate_limits.per_hour = 2

@@ -14,7 +14,7 @@ Shape = Callable[[str, Any], Any]
 PATH = "/repos/acme/web/deployments"
 
 
-async def test_checks_have_to_pass_unless_none_is_asked_for(
+async def test_checks_have_to_pass_unless_none_is_required(
     github: GitHub, installation: Installation, ask: Ask, token: str
 ) -> None:
     web = github.repository("acme/web")
@@ -56,7 +56,7 @@ async def test_a_ref_that_is_behind_is_merged_into_instead(
     assert (await ask("POST", PATH, token, {"ref": "clash", "auto_merge": False}))[0] == 201
 
 
-async def test_a_ref_that_is_missing_and_words_without_end_are_refused(
+async def test_a_missing_ref_and_a_long_description_are_rejected(
     github: GitHub, installation: Installation, ask: Ask, token: str
 ) -> None:
     github.repository("acme/web").missing_refs = {"gone"}

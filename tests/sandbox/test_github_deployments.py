@@ -61,7 +61,7 @@ async def test_a_ref_becomes_a_sha(github: GitHub, installation: Installation) -
         {"ref": "main", "auto_merge": "yes"},
     ],
 )
-async def test_a_wrong_deployment_is_refused(
+async def test_a_wrong_deployment_is_rejected(
     installation: Installation, ask: Ask, token: str, body: dict[str, Any]
 ) -> None:
     status, document = await ask("POST", PATH, token, body)
@@ -69,7 +69,7 @@ async def test_a_wrong_deployment_is_refused(
     assert document["message"]
 
 
-async def test_a_body_that_is_no_object_is_refused(
+async def test_a_body_that_is_not_an_object_is_rejected(
     installation: Installation, ask: Ask, token: str
 ) -> None:
     assert await ask("POST", PATH, token, []) == (
@@ -141,7 +141,7 @@ async def test_a_status_is_written_and_read(
         ({"state": "success", "auto_inactive": "no"}, "is not a boolean"),
     ],
 )
-async def test_a_wrong_status_is_refused_and_leaves_nothing(
+async def test_a_wrong_status_is_rejected_and_not_stored(
     github: GitHub,
     installation: Installation,
     ask: Ask,
@@ -156,7 +156,7 @@ async def test_a_wrong_status_is_refused_and_leaves_nothing(
     assert github.states(made.id) == []
 
 
-async def test_gidgethub_understands_the_refusal(
+async def test_gidgethub_understands_the_error(
     github: GitHub, installation: Installation, client: GitHubAPI, token: str
 ) -> None:
     made = await github.create_deployment("acme/web")
@@ -210,7 +210,7 @@ async def test_a_status_may_rename_the_environment(
     assert document["original_environment"] == "review"
 
 
-async def test_a_new_status_is_told_and_can_be_waited_for(
+async def test_a_new_status_calls_back_and_can_be_waited_for(
     github: GitHub, installation: Installation
 ) -> None:
     told: list[str] = []

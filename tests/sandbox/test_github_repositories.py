@@ -13,7 +13,7 @@ Shape = Callable[[str, Any], Any]
 PATH = "/repos/acme/web"
 
 
-async def test_a_repository_is_told_in_full(
+async def test_a_repository_has_githubs_shape(
     installation: Installation, ask: Ask, token: str, shape: Shape
 ) -> None:
     installation.repositories[0].default_branch = "trunk"
@@ -88,7 +88,7 @@ async def test_a_long_comparison_comes_in_pages_with_the_files_on_the_first(
     assert [commit["sha"] async for commit in every] == shas
 
 
-async def test_a_commit_that_nobody_told_of_is_unknown(
+async def test_a_commit_that_was_not_pushed_is_not_found(
     github: GitHub, installation: Installation, ask: Ask, token: str
 ) -> None:
     web = github.repository("acme/web")
@@ -117,7 +117,7 @@ async def test_commits_need_the_permission_for_contents(
     assert (await ask("GET", f"{PATH}/collaborators/x/permission", narrow["token"]))[0] == 404
 
 
-async def test_a_role_is_told_with_its_legacy_permission(
+async def test_a_role_has_its_legacy_permission(
     github: GitHub, installation: Installation, ask: Ask, token: str, shape: Shape
 ) -> None:
     github.add_user("octocat")

@@ -10,7 +10,7 @@ Ask = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]
 
 
-async def test_a_profile_shows_what_its_owner_lets_everybody_see(
+async def test_a_profile_has_the_public_fields(
     github: GitHub, installation: Installation, ask: Ask, token: str, shape: Shape
 ) -> None:
     mona = github.add_user("Mona", name="Mona Lisa", email="mona@acme.test")
@@ -28,7 +28,7 @@ async def test_a_profile_shows_what_its_owner_lets_everybody_see(
     assert (await ask("GET", "/users/mona"))[0] == 401
 
 
-async def test_people_are_found_by_their_public_address(
+async def test_users_are_found_by_their_public_e_mail(
     github: GitHub, installation: Installation, ask: Ask, token: str, shape: Shape
 ) -> None:
     github.add_user("mona", email="Mona@acme.test")

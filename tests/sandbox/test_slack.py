@@ -31,7 +31,7 @@ async def test_the_bot_learns_who_it_is(slack: Slack, bot: AsyncWebClient) -> No
 
 
 @pytest.mark.parametrize("name", ["#deploys", "deploys", "C00000001"])
-async def test_a_channel_has_three_names_and_answers_by_id(
+async def test_a_channel_is_found_by_three_names_and_returned_by_id(
     slack: Slack, bot: AsyncWebClient, name: str
 ) -> None:
     answer = await bot.chat_postMessage(channel=name, text="hello")
@@ -41,13 +41,13 @@ async def test_a_channel_has_three_names_and_answers_by_id(
     assert (message.ts, message.text) == (answer["ts"], "hello")
 
 
-async def test_blocks_of_slacks_own_models_are_taken(slack: Slack, bot: AsyncWebClient) -> None:
+async def test_blocks_of_slack_sdk_are_accepted(slack: Slack, bot: AsyncWebClient) -> None:
     blocks = [HeaderBlock(text="Deploy"), SectionBlock(text="*web*")]
     await bot.chat_postMessage(channel="deploys", text="web", blocks=blocks)
     assert [b["type"] for b in slack.messages("deploys")[0].blocks] == ["header", "section"]
 
 
-async def test_a_form_is_taken_like_json(slack: Slack, session: aiohttp.ClientSession) -> None:
+async def test_a_form_is_accepted_like_json(slack: Slack, session: aiohttp.ClientSession) -> None:
     form = {
         "token": slack.token,
         "channel": "deploys",
@@ -74,7 +74,7 @@ async def test_an_update_keeps_the_earlier_version(slack: Slack, bot: AsyncWebCl
     assert told == ["one", "two"]
 
 
-async def test_an_update_with_text_alone_takes_the_blocks_away(
+async def test_an_update_with_text_alone_removes_the_blocks(
     slack: Slack, bot: AsyncWebClient
 ) -> None:
     first = await bot.chat_postMessage(channel="deploys", text="one", blocks=[SECTION])
@@ -140,12 +140,14 @@ async def test_a_message_has_a_permalink(slack: Slack, bot: AsyncWebClient) -> N
 
 
 @pytest.mark.parametrize("error", ["account_inactive", "token_revoked", "token_expired"])
-async def test_a_token_can_be_in_trouble(slack: Slack, bot: AsyncWebClient, error: str) -> None:
+async def test_a_token_can_have_an_authentication_error(
+    slack: Slack, bot: AsyncWebClient, error: str
+) -> None:
     slack.auth_error = error
     assert (await refused(bot.auth_test()))["error"] == error
 
 
-async def test_a_wrong_token_and_no_token_are_told_apart(
+async def test_a_wrong_token_and_a_missing_one_have_different_errors(
     slack: Slack, session: aiohttp.ClientSession
 ) -> None:
     wrong = AsyncWebClient("xoxb-other", base_url=slack.api_url)
@@ -184,7 +186,7 @@ LONG = {"type": "section", "text": {"type": "mrkdwn", "text": "x" * 2900}}
         ({"metadata": "a"}, "invalid_metadata_format"),
     ],
 )
-async def test_a_wrong_message_is_refused(
+async def test_a_wrong_message_is_rejected(
     slack: Slack, bot: AsyncWebClient, post: Post, error: str
 ) -> None:
     slack.add_channel("old", archived=True)
@@ -196,7 +198,7 @@ async def test_a_wrong_message_is_refused(
     assert slack.messages("deploys") == []
 
 
-async def test_wrong_blocks_are_refused_with_the_place(bot: AsyncWebClient) -> None:
+async def test_wrong_blocks_are_rejected_with_a_json_pointer(bot: AsyncWebClient) -> None:
     blocks = [SECTION, {"type": "header", "text": {"type": "mrkdwn", "text": "a"}}]
     answer = await refused(bot.chat_postMessage(channel="deploys", text="a", blocks=blocks))
     assert answer["error"] == "invalid_blocks"
@@ -214,14 +216,14 @@ async def test_a_public_channel_needs_no_invitation_with_the_scope(
     assert answer["error"] == "not_in_channel"
 
 
-async def test_a_reply_is_no_parent(slack: Slack, bot: AsyncWebClient) -> None:
+async def test_a_reply_cannot_be_a_parent(slack: Slack, bot: AsyncWebClient) -> None:
     parent = slack.add_message("deploys", "a")
     reply = slack.add_message("deploys", "b", thread_ts=parent.ts)
     call = bot.chat_postMessage(channel="deploys", text="c", thread_ts=reply.ts)
     assert (await refused(call))["error"] == "thread_not_found"
 
 
-async def test_a_wrong_update_is_refused(slack: Slack, bot: AsyncWebClient) -> None:
+async def test_a_wrong_update_is_rejected(slack: Slack, bot: AsyncWebClient) -> None:
     channel = slack.channel("deploys").id
     foreign = slack.add_message("deploys", "human").ts
     own = (await bot.chat_postMessage(channel=channel, text="a"))["ts"]
@@ -241,18 +243,18 @@ async def test_a_wrong_update_is_refused(slack: Slack, bot: AsyncWebClient) -> N
     assert slack.messages("deploys")[1].edits == 0
 
 
-async def test_an_unknown_method_is_refused(bot: AsyncWebClient) -> None:
+async def test_an_unknown_method_is_rejected(bot: AsyncWebClient) -> None:
     assert (await refused(bot.api_call("chat.shout")))["error"] == "unknown_method"
 
 
-async def test_a_wrong_page_is_refused(slack: Slack, bot: AsyncWebClient) -> None:
+async def test_a_wrong_page_is_rejected(slack: Slack, bot: AsyncWebClient) -> None:
     channel = slack.channel("deploys").id
     for query, error in (({"limit": 1000}, "invalid_limit"), ({"cursor": "x"}, "invalid_cursor")):
         call = bot.api_call("conversations.history", params={"channel": channel, **query})
         assert (await refused(call))["error"] == error
 
 
-async def test_a_channel_can_be_paced(slack: Slack, bot: AsyncWebClient) -> None:
+async def test_a_channel_can_have_a_rate_limit(slack: Slack, bot: AsyncWebClient) -> None:
     slack.post_interval = 60
     slack.add_channel("oncall")
     await bot.chat_postMessage(channel="deploys", text="a")

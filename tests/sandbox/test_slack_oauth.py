@@ -59,7 +59,7 @@ async def error_of(slack: Slack, token: str) -> str:
     return ""
 
 
-async def test_a_person_who_allows_it_gives_a_token(slack: Slack, beta: Workspace) -> None:
+async def test_a_user_who_allows_the_app_gets_it_a_token(slack: Slack, beta: Workspace) -> None:
     ada = beta.add_user("ada")
     location = await slack.authorize_app(authorize(slack), "allow", workspace=beta, user=ada)
     assert location.startswith(BACK + "?")
@@ -80,7 +80,7 @@ async def test_a_person_who_allows_it_gives_a_token(slack: Slack, beta: Workspac
     assert slack.messages("deploys") == []
 
 
-async def test_a_person_may_say_no(slack: Slack, beta: Workspace) -> None:
+async def test_a_user_may_cancel(slack: Slack, beta: Workspace) -> None:
     location = await slack.authorize_app(authorize(slack), "cancel", workspace=beta)
     assert answered(location) == {"error": "access_denied", "state": "s/1 &"}
 
@@ -97,7 +97,7 @@ async def test_a_person_may_say_no(slack: Slack, beta: Workspace) -> None:
         ({"team": "T404"}, "workspace is not known"),
     ],
 )
-async def test_a_wrong_wish_is_shown_to_the_person(
+async def test_a_wrong_authorization_request_shows_an_error(
     slack: Slack, beta: Workspace, query: dict[str, str], words: str
 ) -> None:
     with pytest.raises(LookupError, match=words):
@@ -114,14 +114,14 @@ async def test_a_redirect_url_is_https_even_where_it_is_registered_otherwise(
     assert await code(slack, beta, redirect_uri="http://127.0.0.1:8080/slack/signin")
 
 
-async def test_what_is_wrong_is_shown_escaped(slack: Slack, beta: Workspace) -> None:
+async def test_an_error_on_the_page_is_escaped(slack: Slack, beta: Workspace) -> None:
     url = authorize(slack, redirect_uri="https://x.test/<b>")
     async with aiohttp.ClientSession() as session, session.get(url) as response:
         assert response.status == 400
         assert "&lt;b&gt;" in await response.text()
 
 
-async def test_a_wrong_exchange_is_refused(slack: Slack, beta: Workspace) -> None:
+async def test_a_wrong_exchange_is_rejected(slack: Slack, beta: Workspace) -> None:
     good = {"code": await code(slack, beta), "redirect_uri": BACK}
 
     async def error(**given: str) -> str:
@@ -138,7 +138,9 @@ async def test_a_wrong_exchange_is_refused(slack: Slack, beta: Workspace) -> Non
     assert await error(code=await code(slack, beta)) == "invalid_code"
 
 
-async def test_a_code_without_redirect_uri_wants_none(slack: Slack, beta: Workspace) -> None:
+async def test_a_code_without_redirect_uri_is_exchanged_without_one(
+    slack: Slack, beta: Workspace
+) -> None:
     location = await slack.authorize_app(authorize(slack, redirect_uri=""), "allow", workspace=beta)
     assert location.startswith("https://relay.test/slack?")
     given = answered(location)["code"]
@@ -211,12 +213,12 @@ async def test_a_refresh_token_dies_with_the_installation(slack: Slack, beta: Wo
     assert (await access(slack, **renew))["error"] == "invalid_refresh_token"
 
 
-async def test_a_slack_may_begin_without_the_app() -> None:
+async def test_the_app_need_not_be_installed_at_the_start() -> None:
     async with Slack(installed=False) as bare:
         assert await error_of(bare, bare.token) == "invalid_auth"
 
 
-def test_a_sandbox_tells_the_relay_what_slack_gave_it(tmp_path: Path) -> None:
+def test_a_sandbox_has_the_variables_for_slack(tmp_path: Path) -> None:
     plain = Sandbox().environ(tmp_path, tmp_path, 8080)
     assert {name for name in plain if "SLACK" in name} == {
         "GITPLOY_SLACK_BASE_URL",

@@ -73,5 +73,5 @@ def test_people_are_mentioned_by_name_where_they_are_known() -> None:
     assert render(message, {"U00000001": "ada"}) == "@ada asked @U00000002"
 
 
-def test_a_whisper_reads_like_a_message() -> None:
+def test_an_ephemeral_message_reads_like_a_message() -> None:
     assert render(EphemeralMessage("U1", "C1", "_psst_")) == "psst"

@@ -64,7 +64,7 @@ async def refused(call: Awaitable[Any]) -> dict[str, Any]:
     return dict(caught.value.response.data)
 
 
-async def test_a_form_is_filled_in_and_sent(
+async def test_a_view_is_filled_in_and_submitted(
     slack: Slack, app: Receiver, bot: AsyncWebClient, ada: User, trigger: str
 ) -> None:
     opened = (await bot.views_open(trigger_id=trigger, view=FORM))["view"]
@@ -87,7 +87,7 @@ async def test_a_form_is_filled_in_and_sent(
     }
 
 
-async def test_a_person_cannot_send_what_the_form_does_not_allow(
+async def test_a_user_cannot_submit_what_the_view_does_not_allow(
     slack: Slack, app: Receiver, bot: AsyncWebClient, ada: User, trigger: str
 ) -> None:
     await bot.views_open(trigger_id=trigger, view=FORM)
@@ -105,7 +105,7 @@ async def test_a_person_cannot_send_what_the_form_does_not_allow(
     assert len(app.got) == 1
 
 
-async def test_the_answer_shows_errors_or_another_form(
+async def test_the_response_shows_errors_or_another_view(
     slack: Slack, app: Receiver, bot: AsyncWebClient, ada: User, trigger: str
 ) -> None:
     await bot.views_open(trigger_id=trigger, view=FORM)
@@ -128,7 +128,7 @@ async def test_the_answer_shows_errors_or_another_form(
         slack.views.newest(ada.id)
 
 
-async def test_a_trigger_is_good_once_and_for_a_moment(
+async def test_a_trigger_is_valid_once_and_expires(
     slack: Slack, app: Receiver, bot: AsyncWebClient, ada: User, trigger: str
 ) -> None:
     async def error(trigger_id: str) -> str:
@@ -147,7 +147,7 @@ async def test_a_trigger_is_good_once_and_for_a_moment(
     assert await error(app.got[-1]["trigger_id"]) == "expired_trigger_id"
 
 
-async def test_a_form_can_be_changed_while_it_is_open(
+async def test_a_view_can_be_updated_while_it_is_open(
     slack: Slack, bot: AsyncWebClient, ada: User, trigger: str
 ) -> None:
     opened = (await bot.views_open(trigger_id=trigger, view=FORM))["view"]
@@ -159,7 +159,7 @@ async def test_a_form_can_be_changed_while_it_is_open(
     assert (await refused(bot.views_update(view_id="V404", view=FORM)))["error"] == "not_found"
 
 
-async def test_a_wrong_form_is_refused_with_the_place(
+async def test_a_wrong_view_is_rejected_with_a_json_pointer(
     slack: Slack, bot: AsyncWebClient, trigger: str
 ) -> None:
     wrong = FORM | {"title": {"type": "plain_text", "text": "x" * 25}}

@@ -83,7 +83,7 @@ async def test_an_event_starts_a_pipeline_later(
     assert execution.trigger["parameters"] == {"size": "2"}
 
 
-async def test_an_event_that_fits_nothing_is_answered_alike(
+async def test_an_event_that_triggers_nothing_has_the_same_response(
     spinnaker: Spinnaker, session: aiohttp.ClientSession
 ) -> None:
     await send(session, spinnaker, source="GitHub")
@@ -112,7 +112,7 @@ async def test_an_event_that_fits_nothing_is_answered_alike(
         ("deployment.inner", ".*", False),
     ],
 )
-def test_constraints_are_looked_for_in_the_value(key: str, pattern: Any, holds: bool) -> None:
+def test_a_constraint_may_match_a_part_of_the_value(key: str, pattern: Any, holds: bool) -> None:
     deployment = {"environment": "production", "id": 12, "tags": ["a", "b"], "inner": {"a": 1}}
     payload = {"deployment": deployment, "action": "created", "tags": "b"}
     assert constraint_holds(key, pattern, payload) is holds
@@ -126,7 +126,7 @@ def test_constraints_are_looked_for_in_the_value(key: str, pattern: Any, holds: 
         {"triggers": [{"type": "git", "enabled": True, "source": "github"}]},
     ],
 )
-async def test_what_is_switched_off_is_not_triggered(
+async def test_a_disabled_pipeline_is_not_triggered(
     spinnaker: Spinnaker, session: aiohttp.ClientSession, config: dict[str, Any]
 ) -> None:
     spinnaker.add_pipeline(a_pipeline("Off", **config))
@@ -180,7 +180,7 @@ async def test_a_search_may_be_in_one_application(
 
 
 @pytest.mark.parametrize(("query", "status"), [("trigger=%%%", 500), ("size=0", 400)])
-async def test_a_search_that_makes_no_sense_is_refused(
+async def test_an_invalid_search_is_rejected(
     spinnaker: Spinnaker, session: aiohttp.ClientSession, query: str, status: int
 ) -> None:
     assert (await ask(session, spinnaker, f"GET {SEARCH}?{query}"))[0] == status
@@ -258,7 +258,7 @@ async def test_an_unknown_pipeline_is_a_404(
     assert (await ask(session, spinnaker, f"POST /pipelines/{path}", json={}))[0] == 404
 
 
-async def test_what_is_not_json_is_refused(
+async def test_a_body_that_is_not_json_is_rejected(
     spinnaker: Spinnaker, session: aiohttp.ClientSession
 ) -> None:
     json_type = {"Content-Type": "application/json"}
@@ -270,7 +270,7 @@ async def test_what_is_not_json_is_refused(
             assert response.status == 415
 
 
-async def test_it_fails_when_told_to(spinnaker: Spinnaker, session: aiohttp.ClientSession) -> None:
+async def test_faults_can_be_injected(spinnaker: Spinnaker, session: aiohttp.ClientSession) -> None:
     spinnaker.faults.add("POST /webhooks/*", Fault.drop_after())
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await send(session, spinnaker)

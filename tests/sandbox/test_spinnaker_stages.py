@@ -76,7 +76,7 @@ async def told(folder: Path, receiver: Receiver, **entry: Any) -> Execution:
         return await ran(spinnaker, trigger, stage)
 
 
-async def test_a_webhook_stage_sends_what_its_expressions_say(
+async def test_a_webhook_stage_sends_its_evaluated_expressions(
     tmp_path: Path, receiver: Receiver
 ) -> None:
     headers = {"Authorization": ["Bearer ${parameterValues['state']}"], "X-Two": ["a", "b"]}
@@ -102,7 +102,7 @@ async def test_a_webhook_stage_tries_again_while_the_other_side_is_down(
     assert len(receiver.bodies) == 3
 
 
-async def test_a_refusal_fails_the_stage(tmp_path: Path, receiver: Receiver) -> None:
+async def test_an_error_response_fails_the_stage(tmp_path: Path, receiver: Receiver) -> None:
     receiver.statuses = [403]
     execution = await told(tmp_path, receiver)
     assert execution.status == "TERMINAL"
@@ -110,7 +110,7 @@ async def test_a_refusal_fails_the_stage(tmp_path: Path, receiver: Receiver) -> 
     assert len(receiver.bodies) == 1
 
 
-async def test_an_address_that_stays_an_expression_is_not_called(
+async def test_a_url_that_is_not_evaluated_is_not_called(
     tmp_path: Path, receiver: Receiver
 ) -> None:
     execution = await told(tmp_path, receiver, url="${trigger['payload']['missing']}")
@@ -118,7 +118,7 @@ async def test_an_address_that_stays_an_expression_is_not_called(
     assert "URI not valid: ${" in execution.stages[0].context["webhook"]["error"]
 
 
-async def test_a_switched_off_webhook_is_no_webhook(tmp_path: Path) -> None:
+async def test_a_disabled_webhook_does_not_exist(tmp_path: Path) -> None:
     assert load(orca_local(tmp_path, a_webhook(enabled=False))) == {}
 
 
@@ -131,7 +131,7 @@ async def test_a_switched_off_webhook_is_no_webhook(tmp_path: Path) -> None:
         ({"parameters": [{"name": "a", "typ": "string"}]}, "unknown keys: typ"),
     ],
 )
-def test_a_file_that_orca_would_not_understand_is_refused(
+def test_a_file_that_orca_does_not_accept_is_rejected(
     tmp_path: Path, entry: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):

@@ -81,7 +81,7 @@ def test_signatures_here_are_githubs() -> None:
     assert signature(b"Hello, World!") == f"sha256={wanted}"
 
 
-async def test_a_repeated_key_starts_nothing_and_is_answered_as_before(
+async def test_a_repeated_key_starts_nothing_and_gets_the_same_response(
     tooling: Tooling, caller: Caller
 ) -> None:
     first = await caller.deploy()
@@ -102,7 +102,7 @@ async def test_a_repeated_key_starts_nothing_and_is_answered_as_before(
         ({"Content_Type": "text/plain"}, 415, "application/json"),
     ],
 )
-async def test_what_a_strict_receiver_refuses_is_refused(
+async def test_what_a_strict_receiver_rejects_is_rejected(
     tooling: Tooling, caller: Caller, headers: dict[str, str | None], status: int, words: str
 ) -> None:
     got, document, _ = await caller.deploy(**headers)
@@ -112,27 +112,27 @@ async def test_what_a_strict_receiver_refuses_is_refused(
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"{", 400), (b"[]", 422), (b'{"report": {}}', 422)])
-async def test_a_document_it_cannot_use_is_refused(
+async def test_an_unusable_document_is_rejected(
     tooling: Tooling, caller: Caller, body: bytes, status: int
 ) -> None:
     assert (await caller.call("POST", "/deploy", body))[0] == status
     assert tooling.jobs == {}
 
 
-async def test_a_token_is_wanted_where_one_is_set(tooling: Tooling, caller: Caller) -> None:
+async def test_a_token_is_required_if_one_is_set(tooling: Tooling, caller: Caller) -> None:
     tooling.token = "t"
     assert (await caller.deploy())[0] == 401
     assert (await caller.deploy(Authorization="Bearer t"))[0] == 202
     assert (await caller.call("GET", "/jobs/1"))[0] == 401
 
 
-async def test_the_answer_can_be_the_end(tooling: Tooling, caller: Caller) -> None:
+async def test_the_response_can_have_the_result(tooling: Tooling, caller: Caller) -> None:
     tooling.mode, tooling.ends = Mode.SYNCHRONOUS, "failure"
     status, document, _ = await caller.deploy()
     assert (status, document["state"]) == (200, "failure")
 
 
-async def test_a_job_can_be_asked_for(tooling: Tooling, caller: Caller) -> None:
+async def test_a_job_can_be_polled(tooling: Tooling, caller: Caller) -> None:
     tooling.mode = Mode.POLLED
     status, _, location = await caller.deploy()
     assert (status, location) == (202, "/jobs/1")
@@ -144,7 +144,7 @@ async def test_a_job_can_be_asked_for(tooling: Tooling, caller: Caller) -> None:
     assert (await caller.call("GET", "/jobs/2"))[0] == 404
 
 
-async def test_a_job_reports_by_itself_until_it_is_heard(tooling: Tooling, caller: Caller) -> None:
+async def test_a_job_reports_until_its_report_is_accepted(tooling: Tooling, caller: Caller) -> None:
     tooling.takes, tooling.environment_url = 0.02, "https://shop.example"
     async with Relay() as relay:
         relay.answers = [503, 201]
@@ -169,7 +169,7 @@ async def test_a_job_can_be_cancelled_once(tooling: Tooling, caller: Caller) -> 
     assert (await caller.call("DELETE", "/cancel/8"))[0] == 404
 
 
-async def test_it_can_be_told_to_fail(tooling: Tooling, caller: Caller) -> None:
+async def test_faults_can_be_injected(tooling: Tooling, caller: Caller) -> None:
     tooling.faults.add("POST /deploy", Fault.drop_after())
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await caller.deploy()

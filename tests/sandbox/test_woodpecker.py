@@ -106,9 +106,7 @@ async def test_a_list_is_narrowed_by_event_status_and_time(repo: Repo, ask: Ask)
     "query",
     [{"event": "push,deploy"}, {"status": "ok"}, {"after": "today"}, {"after": "2026-01-01T00:00"}],
 )
-async def test_a_filter_that_makes_no_sense_is_refused(
-    repo: Repo, ask: Ask, query: dict[str, str]
-) -> None:
+async def test_an_invalid_filter_is_rejected(repo: Repo, ask: Ask, query: dict[str, str]) -> None:
     assert await ask("GET", "1/pipelines", **query) == (400, "")
 
 
@@ -122,7 +120,7 @@ async def test_a_filter_that_makes_no_sense_is_refused(
         ({"pull": False, "push": False}, "woodpecker-token", 404, 404),
     ],
 )
-async def test_who_may_not_is_told_little(
+async def test_a_user_without_permission_gets_a_404(
     repo: Repo, ask: Ask, facts: dict[str, bool], token: str, read: int, write: int
 ) -> None:
     for name, value in facts.items():
@@ -133,7 +131,7 @@ async def test_who_may_not_is_told_little(
     assert await ask("POST", "1/pipelines/1/cancel", token) == (write, "")
 
 
-async def test_what_cannot_be_done_is_refused(repo: Repo, ask: Ask) -> None:
+async def test_what_is_not_possible_is_rejected(repo: Repo, ask: Ask) -> None:
     assert await ask("GET", "lookup/acme/else") == (404, "")
     assert await ask("GET", "1/pipelines/9") == (404, "")
     assert await ask("GET", "1/pipelines/last") == (400, "")
@@ -167,7 +165,7 @@ async def test_a_cancelled_pipeline_has_ended(repo: Repo, ask: Ask, status: str,
 
 
 @pytest.mark.parametrize("outcome", ["success", "failure"])
-async def test_a_deployment_runs_by_itself_where_it_is_given_time(
+async def test_a_deployment_with_takes_runs_by_itself(
     woodpecker: Woodpecker, repo: Repo, ask: Ask, outcome: str
 ) -> None:
     woodpecker.takes, woodpecker.outcome = 0.1, outcome
@@ -179,7 +177,7 @@ async def test_a_deployment_runs_by_itself_where_it_is_given_time(
     assert list(dict.fromkeys(seen)) == ["pending", "running"]
 
 
-async def test_a_deployment_without_a_workflow_waits_for_ever(
+async def test_a_deployment_without_a_workflow_stays_pending(
     woodpecker: Woodpecker, repo: Repo, ask: Ask
 ) -> None:
     woodpecker.takes, repo.deploys = 0, ()
@@ -196,7 +194,7 @@ async def test_any_other_address_is_the_web_page(
         assert (response.status, response.content_type) == (200, "text/html")
 
 
-async def test_it_can_be_told_to_fail(woodpecker: Woodpecker, repo: Repo, ask: Ask) -> None:
+async def test_faults_can_be_injected(woodpecker: Woodpecker, repo: Repo, ask: Ask) -> None:
     woodpecker.faults.add("POST /repos/*/pipelines/*", Fault.drop_after())
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await ask("POST", "1/pipelines/1", **DEPLOY)

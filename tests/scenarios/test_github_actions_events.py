@@ -119,7 +119,7 @@ async def test_events_of_other_runs_of_the_same_commit_are_ignored(
         tools.actions.runs.paused = True
         deployment = await world.deploy(ENVIRONMENTS["github-actions"], ref="v1")
         await world.phase(deployment.id, "queued", "in_progress")
-        about = world.github.events.about(deployment.repository, deployment.creator)
+        about = world.github.events.common_fields(deployment.repository, deployment.creator)
         job = {"id": 77, "run_id": 999_999_999, "head_sha": deployment.sha, "status": "queued"}
         run = {"id": 999_999_999, "head_sha": deployment.sha, "event": "push"}
         for event, part in (("workflow_job", job), ("workflow_run", run)):

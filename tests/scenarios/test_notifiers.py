@@ -1,34 +1,44 @@
-"""Each place hears of the same deployment by its own notifier, and none waits for another."""
+"""A deployment is heard of in Slack, in Discord and by an endpoint, once each, whatever fails."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.discord import Discord
+import aiohttp
+import pytest
+
+from sandbox.discord import Discord, Message
 from sandbox.event_receiver import EventReceiver
 from sandbox.faults import Fault
-from tests.world import QUICK, World, live, until
+from sandbox.slack.screen import render
+from tests.world import World, live, until
 
 DEPLOY_YML = """
-slack: {channel: "#deploys"}
-discord: {url: "${DISCORD}", failures: "${DISCORD_ONCALL}"}
-webhook: {url: "${EVENTS}", secret: "${EVENTS_SECRET}"}
+slack: {channel: "#deploys", failures: "#oncall"}
+discord: {url: "${DISCORD_WEBHOOK}", failures: "${DISCORD_FAILURES}"}
+webhook: {url: "${EVENTS_URL}", secret: "${EVENTS_SECRET}"}
 envs:
   - name: production
     handler: command
-    with: {run: ["true"]}
+    with: {run: ["sh", "-c", "echo deploying"]}
   - name: broken
     handler: command
-    with: {run: ["false"]}
+    with: {run: ["sh", "-c", "echo the disk is full; exit 3"]}
   - name: quiet
     handler: command
-    with: {run: ["true"]}
+    with: {run: ["sh", "-c", "true"]}
+    slack: []
     discord: {only: failures}
+    webhook: {states: [success]}
+  - name: other
+    handler: command
+    with: {run: ["sh", "-c", "true"]}
+    discord: {repos: [other/*]}
     webhook: []
+  - name: "slow*"
+    handler: command
+    with: {run: ["sh", "-c", "while ! test -e {payload.gate}; do sleep 0.05; done"]}
 """
-POST = "POST /webhooks/*"
 
 
 @dataclass
@@ -37,91 +47,171 @@ class Everywhere:
     discord: Discord
     receiver: EventReceiver
 
-    def types(self) -> list[str]:
-        return [str(event["type"]).rpartition(".")[2] for event in self.receiver.events.values()]
+    def posted(self, channel: str = "deploys") -> list[Message]:
+        return self.discord.posted(channel)
+
+    def events(self) -> list[str]:
+        return [event["type"].rpartition(".")[2] for event in self.receiver.events.values()]
+
+    def states(self) -> list[str]:
+        """Of all entries that the events are about."""
+        data = [event["data"] for event in self.receiver.events.values()]
+        return [entry["state"] for one in data for entry in one["entries"]]
+
+    async def page(self, deployment_id: int) -> str:
+        url = self.world.github.statuses(deployment_id)[-1].log_url
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return await response.text()
 
 
-@asynccontextmanager
-async def everywhere(store_url: str, folder: Path) -> AsyncIterator[Everywhere]:
-    timing = replace(QUICK, message_lookups_after=(timedelta(seconds=0.3),) * 2)
+@pytest.fixture
+async def everywhere(store_url: str, tmp_path: Path) -> AsyncIterator[Everywhere]:
     async with Discord() as discord, EventReceiver() as receiver:
         environ = {
-            "DISCORD": discord.add_webhook("deploys"),
-            "DISCORD_ONCALL": discord.add_webhook("oncall"),
-            "EVENTS": receiver.address,
+            "DISCORD_WEBHOOK": discord.add_webhook("deploys"),
+            "DISCORD_FAILURES": discord.add_webhook("oncall"),
+            "EVENTS_URL": receiver.address,
             "EVENTS_SECRET": receiver.secret,
         }
-        async with live(store_url, folder, DEPLOY_YML, environ=environ, timing=timing) as world:
+        async with live(store_url, tmp_path, DEPLOY_YML, environ=environ) as world:
             yield Everywhere(world, discord, receiver)
 
 
-async def test_a_success_is_heard_of_in_each_place_in_its_own_way(
-    store_url: str, tmp_path: Path
+async def test_all_hear_the_same_of_a_deployment(everywhere: Everywhere) -> None:
+    deployment = await everywhere.world.deployed(ref="v1.0")
+    [slack] = everywhere.world.messages()
+    [discord] = everywhere.posted()
+    assert "✅ acme/site to production succeeded" in render(slack)
+    assert "✅ acme/site to production succeeded" in discord.text
+    assert discord.edits >= 1
+    last = list(everywhere.receiver.events.values())[-1]
+    assert (last["type"], last["data"]["label"]) == (
+        "io.gitploy.relay.deployment.success",
+        "succeeded",
+    )
+    assert last["data"]["deployment_id"] == deployment.id
+    assert last["subject"] == f"acme/site/deployments/{deployment.id}"
+    assert everywhere.states() == ["queued", "in_progress", "success"]
+    assert set(everywhere.receiver.arrivals.values()) == {1}
+    assert everywhere.posted("oncall") == []
+    page = await everywhere.page(deployment.id)
+    for sent in ("sent to #deploys", "sent to Discord (11", "sent to Webhook (127.0.0.1#"):
+        assert page.count(sent) == 1
+
+
+async def test_a_failure_goes_where_failures_are_heard_of(everywhere: Everywhere) -> None:
+    await everywhere.world.deployed("broken")
+    [message] = everywhere.posted()
+    assert "❌ acme/site to broken failed" in message.text
+    [alert] = everywhere.posted("oncall")
+    assert "the disk is full" in alert.text
+    assert everywhere.events()[-1] == "failure"
+    [slack] = everywhere.world.slack.messages("#oncall")
+    assert "the disk is full" in render(slack)
+
+
+async def test_each_hears_only_of_what_it_wants(everywhere: Everywhere) -> None:
+    await everywhere.world.deployed("quiet")
+    assert everywhere.events() == ["success"]
+    await everywhere.world.deployed("other")
+    assert everywhere.posted() == []
+    assert everywhere.events() == ["success"]
+    assert len(everywhere.world.messages()) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.status(503), Fault.drop_before(), Fault.drop_after(), Fault.status(500, acts=True)],
+)
+async def test_an_event_without_a_clear_answer_is_sent_again_under_its_id(
+    everywhere: Everywhere, fault: Fault
 ) -> None:
-    async with everywhere(store_url, tmp_path) as there:
-        deployment = await there.world.deployed()
-        [shown] = there.discord.posted("deploys")
-        assert "succeeded" in shown.text
-        assert there.discord.posted("oncall") == []
-        assert len(there.world.messages()) == 1
-        assert there.types()[-1] == "success"
-        entries = [
-            entry["state"]
-            for event in there.receiver.events.values()
-            for entry in event["data"]["entries"]
-        ]
-        assert entries == ["queued", "in_progress", "success"]
-        subjects = {event["subject"] for event in there.receiver.events.values()}
-        assert subjects == {f"acme/site/deployments/{deployment.id}"}
+    everywhere.receiver.faults.add("POST /events", fault)
+    await everywhere.world.deployed()
+    assert everywhere.events()[-1] == "success"
+    repeated = [n for n in everywhere.receiver.arrivals.values() if n > 1]
+    assert len(repeated) == (1 if fault.acts else 0)
 
 
-async def test_a_failure_is_heard_of_where_failures_are(store_url: str, tmp_path: Path) -> None:
-    async with everywhere(store_url, tmp_path) as there:
-        await there.world.deployed("broken")
-        [shown] = there.discord.posted("deploys")
-        [alert] = there.discord.posted("oncall")
-        assert "failed" in shown.text
-        assert "failed" in alert.text
-        assert there.types()[-1] == "failure"
+async def test_a_rate_limit_of_discords_is_waited_for(everywhere: Everywhere) -> None:
+    everywhere.discord.faults.add("POST /webhooks/*", Discord.rate_limit(0.6), times=2)
+    await everywhere.world.deployed()
+    assert len(everywhere.world.messages()) == 1
+    [message] = everywhere.posted()
+    assert "succeeded" in message.text
+    answers = [call.status for call in everywhere.discord.calls if call.method == "POST"]
+    assert answers == [429, 429, 200]
 
 
-async def test_filters_are_those_of_any_destination(store_url: str, tmp_path: Path) -> None:
-    async with everywhere(store_url, tmp_path) as there:
-        await there.world.deployed("quiet")
-        assert there.discord.posted("deploys") == []
-        assert there.types() == []
-        assert len(there.world.messages()) == 1
+async def test_a_destination_that_limits_lets_others_go_ahead(everywhere: Everywhere) -> None:
+    everywhere.discord.faults.add("POST /webhooks/*", Discord.rate_limit(2.0))
+    await everywhere.world.deploy()
+    await until(lambda: everywhere.world.messages() or None, within=5)
+    await until(lambda: everywhere.events() or None, within=5)
+    assert everywhere.posted() == []
+    await until(lambda: everywhere.posted() or None, within=10)
+    await everywhere.world.idle()
+    assert len(everywhere.posted()) == 1
 
 
-async def test_an_endpoint_hears_of_a_change_again_under_the_same_id_where_its_answer_got_lost(
-    store_url: str, tmp_path: Path
+async def test_why_a_destination_rejects_a_message_is_stored(everywhere: Everywhere) -> None:
+    everywhere.discord.webhooks.clear()
+    await everywhere.world.deploy()
+    rejected = (
+        "select error from outbox where starts_with(destination, 'discord:') and state = 'rejected'"
+    )
+    [row] = await until(lambda: everywhere.world.rows(rejected) or None)
+    assert "deleted" in row["error"]
+
+
+async def test_a_message_that_somebody_deletes_is_posted_anew(
+    everywhere: Everywhere, tmp_path: Path
 ) -> None:
-    async with everywhere(store_url, tmp_path) as there:
-        there.receiver.faults.add("POST /events", Fault.drop_after())
-        await there.world.deployed()
-        assert there.types()[-1] == "success"
-        assert max(there.receiver.arrivals.values()) == 2
+    deployment = await everywhere.world.begin_slow(tmp_path / "gate")
+    await until(lambda: [m for m in everywhere.posted() if "in progress" in m.text] or None)
+    everywhere.discord.messages.clear()
+    (tmp_path / "gate").touch()
+    await everywhere.world.phase(deployment.id, "success")
+    await everywhere.world.idle()
+    [message] = everywhere.posted()
+    assert "succeeded" in message.text
 
 
-async def test_a_place_that_limits_is_asked_later_and_others_do_not_wait(
-    store_url: str, tmp_path: Path
+@pytest.mark.parametrize(("gone", "retried"), [(True, 0), (False, 1)])
+async def test_an_endpoint_that_wants_no_more_is_not_asked_again(
+    everywhere: Everywhere, gone: bool, retried: int
 ) -> None:
-    async with everywhere(store_url, tmp_path) as there:
-        there.discord.faults.add(POST, there.discord.rate_limit(1.0))
-        await there.world.deploy()
-        await until(lambda: there.world.messages() or None, within=5)
-        await until(lambda: there.discord.posted("deploys") or None, within=10)
-        await there.world.idle()
-        assert len(there.discord.posted("deploys")) == 1
+    everywhere.receiver.gone = gone
+    everywhere.receiver.faults.add("POST /events", Fault.status(404), times=0 if gone else 99)
+    deployment = await everywhere.world.deployed()
+    page = await everywhere.page(deployment.id)
+    assert ("wants no more events" if gone else "does not take the event") in page
+    later = "select 1 from procrastinate_jobs where status = 'todo' and task_name = 'notify'"
+    assert len(everywhere.world.rows(later)) == retried
 
 
-async def test_why_a_place_rejects_a_message_is_kept(store_url: str, tmp_path: Path) -> None:
-    async with everywhere(store_url, tmp_path) as there:
-        there.discord.webhooks.clear()
-        await there.world.deploy()
-        rejected = (
-            "select error from outbox where starts_with(destination, 'discord:')"
-            " and state = 'rejected'"
-        )
-        [row] = await until(lambda: there.world.rows(rejected) or None)
-        assert "deleted" in row["error"]
+async def test_the_page_says_what_discord_refuses_and_not_its_url(everywhere: Everywhere) -> None:
+    hook = next(one for one in everywhere.discord.webhooks.values() if one.channel == "deploys")
+    token, hook.token = hook.token, "another"
+    deployment = await everywhere.world.deployed()
+    page = await everywhere.page(deployment.id)
+    assert "Discord: not sent to" in page
+    assert "the webhook&#39;s URL is not right" in page
+    assert token not in page
+    assert len(everywhere.world.messages()) == 1
+
+
+async def test_workers_that_stop_in_between_say_nothing_twice(
+    everywhere: Everywhere, tmp_path: Path
+) -> None:
+    world = everywhere.world
+    deployment = await world.begin_slow(tmp_path / "gate")
+    await world.stop_workers()
+    (tmp_path / "gate").touch()
+    for _ in range(2):
+        world.start_worker()
+    await world.phase(deployment.id, "success")
+    await world.idle()
+    assert len(everywhere.posted()) == len(world.messages()) == 1
+    assert set(everywhere.receiver.arrivals.values()) == {1}
+    assert all(one.startswith(f"{deployment.id}:main:") for one in everywhere.receiver.events)

@@ -18,7 +18,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from werkzeug.serving import make_server
 
-from webhook.github.events import GitHubDeployment, Repository
+from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.http import serve
 from webhook.notifiers.contract import Purpose
 from webhook.security.links import Links

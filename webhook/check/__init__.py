@@ -18,7 +18,8 @@ from webhook.github.client import TIMEOUT, GitHub
 from webhook.github.handler_api import ToolsGitHub
 from webhook.notifiers import title_of
 from webhook.settings import Settings
-from webhook.store import database, health, outbox, slack_installations
+from webhook.store import database, jobs, outbox, schema, slack_installations
+from webhook.store.embedded import store_url
 from webhook.store.slack_installations import Installation
 
 
@@ -74,15 +75,15 @@ def _routes(config: Config) -> Iterator[Finding]:
 def _store(settings: Settings, workspaces: list[Installation]) -> Iterator[Finding]:
     """`workspaces` is filled with those where the Slack app is installed."""
     try:
-        with startup.store(settings) as url, database.connect(url) as connection:
-            found = health.revision(connection)
-            if found != health.NEWEST_REVISION:
+        with store_url(settings) as url, database.connect(url) as connection:
+            found = schema.revision(connection)
+            if found != schema.NEWEST_REVISION:
                 words = f"is at migration {found or 'none'}; run: python -m webhook migrate"
                 yield Finding("fault" if settings.store_source else "note", "store", words)
                 return
             kind = "PostgreSQL" if settings.store_source else "the embedded PostgreSQL"
             yield Finding("ok", "store", f"{kind} answers, its tables are up to date")
-            yield from _traces(health.seconds_since_heartbeat(connection))
+            yield from _traces(jobs.seconds_since_heartbeat(connection))
             workspaces += slack_installations.every_sync(connection)
             for destination, error in outbox.lately_rejected(connection):
                 yield Finding("fault", " ".join(title_of(destination)), error)

@@ -1,0 +1,46 @@
+"""The command line: one file a group of commands; it may import every other room."""
+
+import sys
+from typing import Any
+
+import click
+import psycopg
+
+from webhook.cli import config, deliveries, demo, server
+from webhook.cli.slack import slack
+from webhook.errors import UserError
+
+
+class ReadableErrors(click.Group):
+    """What an operator can fix is printed as a sentence, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(str(error), err=True)
+        except psycopg.OperationalError as error:
+            reason = str(error).strip().splitlines()[0]
+            variables = "GITPLOY_STORE_SOURCE or DATABASE_URL"
+            click.echo(f"The store does not answer: {reason}; check {variables}", err=True)
+        sys.exit(1)
+
+
+@click.group(cls=ReadableErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name=None, version="0.1.0", prog_name="gitploy-relay")
+def main() -> None:
+    """Gitploy Relay: receives GitHub deployments, runs their tools, reports back."""
+
+
+for command in (
+    server.up,
+    server.web,
+    server.worker,
+    server.migrate,
+    config.check,
+    config.schema,
+    deliveries.deliveries,
+    demo.demo,
+    slack,
+):
+    main.add_command(command)

@@ -1,19 +1,112 @@
-"""The web server: Flask under granian.
+"""The processes of the relay: web, workers, all in one, and the store's migrations.
 
 Source: granian 2.8, `granian.server.Server`. A request waits for the commit of its batch, so
 there are many threads, most of them waiting; WEB_CONCURRENCY sets the number of processes.
 """
 
+import asyncio
+import os
+import signal
 import socket
+import threading
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
-from granian import Granian
-from granian.constants import Interfaces
-from granian.log import LogLevels
+import click
+import structlog
 
+from webhook.cli.setup import set_up
 from webhook.errors import UserError
+from webhook.store import database, schema
+from webhook.store.embedded import EmbeddedPostgres, store_url
+
+log = structlog.get_logger()
 
 THREADS = 64
+
+
+def _until_stdin_closes(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--until-stdin-closes", is_flag=True, hidden=True, callback=_watch_stdin, expose_value=False
+    )(command)
+
+
+def _watch_stdin(_context: click.Context, _parameter: click.Parameter, watch: bool) -> None:
+    """End with the process that started this one, even if it was killed."""
+
+    def wait() -> None:
+        while os.read(0, 1024):  # not sys.stdin: its lock would be held in the web server's forks
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if watch:
+        threading.Thread(target=wait, daemon=True).start()
+
+
+@click.command()
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 16))
+def up(workers: int) -> None:
+    """Run web processes, workers and, if no store is configured, PostgreSQL."""
+    from webhook.cli.up import lock, run_processes
+
+    settings = set_up().settings
+    require_port(settings.port)
+    locked = lock(settings.data_dir)
+    postgres = None if settings.store_source else EmbeddedPostgres(settings.data_dir)
+    url = postgres.start() if postgres else settings.store_source
+    assert url
+    schema.migrate(url)
+    log.info(
+        "starting",
+        listens=f"port {settings.port}",
+        webhook=f"{settings.server_url}/webhook",
+        store="embedded PostgreSQL" if postgres else "PostgreSQL",
+    )
+    with locked:
+        asyncio.run(run_processes({**os.environ, "GITPLOY_STORE_SOURCE": url}, workers, postgres))
+
+
+@click.command()
+@_until_stdin_closes
+def web() -> None:
+    """Run a web process: webhook, pages, probes."""
+    settings = set_up().settings
+    require_port(settings.port)
+    with store_url(settings) as url:
+        os.environ["GITPLOY_STORE_SOURCE"] = url
+        _serve(settings.port, settings.web_processes)
+
+
+@click.command()
+@_until_stdin_closes
+def worker() -> None:
+    """Run a worker; any number of them may run."""
+    from webhook.engine.services import open_services
+    from webhook.slack.socket_listener import listening
+    from webhook.worker import work
+
+    setup = set_up()
+
+    async def run(url: str) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with open_services(setup, url) as services, listening(setup, url):
+            await work(services, stop)
+
+    with store_url(setup.settings) as url:
+        with database.connect(url) as connection:
+            schema.require_newest(connection)
+        asyncio.run(run(url))
+
+
+@click.command()
+def migrate() -> None:
+    """Create or update the store's tables."""
+    with store_url(set_up().settings) as url:
+        schema.migrate(url)
+    click.echo("The store is up to date.")
 
 
 def require_port(port: int) -> None:
@@ -26,8 +119,12 @@ def require_port(port: int) -> None:
         raise UserError(f"PORT {port} cannot be used: {error.strerror}; set another") from None
 
 
-def serve(port: int, processes: int) -> None:
+def _serve(port: int, processes: int) -> None:
     """Serve until SIGTERM or SIGINT."""
+    from granian import Granian
+    from granian.constants import Interfaces
+    from granian.log import LogLevels
+
     import_module("webhook.app")  # once, for all the processes that are forked from this one
     Granian(
         "webhook.app:from_environ",

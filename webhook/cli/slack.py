@@ -1,4 +1,4 @@
-"""`python -m webhook slack …`: what an operator does about Slack."""
+"""`python -m webhook slack …`: the Slack app, its installations and what it posts."""
 
 import asyncio
 import json
@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 import click
 
 from webhook import startup
-from webhook.deployments.phases import Phase, shorten
+from webhook.cli.setup import migrated_store
+from webhook.deployments.phases import Phase
 from webhook.errors import UserError
 from webhook.security.cipher import Cipher, DecryptionError
-from webhook.store import actions, database, health, slack_installations
+from webhook.store import actions, slack_installations
 from webhook.store.actions import Action
 from webhook.store.slack_installations import Installation
+from webhook.text import one_line
 
 STATES = [phase.value for phase in Phase if phase is not Phase.SEEN]
 
@@ -40,8 +42,8 @@ def manifest(
 
     if plain and socket_mode:
         raise UserError(
-            "--plain is an app that only posts, so there is nothing that Slack would tell by"
-            " --socket-mode; leave one of them out"
+            "--plain is an app that only posts, so Slack sends nothing that --socket-mode could"
+            " receive; leave one of them out"
         )
     if only_link and only_json:
         raise UserError("--link and --json each print one part alone; leave one of them out")
@@ -55,7 +57,7 @@ def manifest(
         click.echo(json.dumps(made, indent=2) + ("" if only_json else "\n"))
     if not only_json:
         click.echo(slack_manifest.link(made))
-    _note_http(host.server_url)
+    _warn_of_http(host.server_url)
 
 
 @slack.command("install-link")
@@ -74,8 +76,7 @@ def install_link() -> None:
             " the Slack app's Basic Information > App Credentials at api.slack.com/apps, set them"
             " and restart the relay. To make the app: python -m webhook slack manifest"
         )
-    with startup.store(settings) as url, database.connect(url) as connection:
-        health.require_newest(connection)
+    with migrated_store(settings) as (_, connection):
         until = datetime.now().astimezone() + timedelta(seconds=LINK_SECONDS)
         click.echo(make(connection, settings.server_url))
     click.echo(
@@ -83,7 +84,7 @@ def install_link() -> None:
         " and stay there.",
         err=True,
     )
-    _note_http(settings.server_url)
+    _warn_of_http(settings.server_url)
 
 
 @slack.command("rotate-key")
@@ -94,18 +95,17 @@ def rotate_key() -> None:
     """
     setup = startup.set_up(os.environ)
     cipher = Cipher(setup.secret_keys)
-    with startup.store(setup.settings) as url, database.connect(url) as connection:
-        health.require_newest(connection)
-        sealed = [i for i in slack_installations.every_sync(connection) if not _opens(cipher, i)]
-        if sealed:
-            names = ", ".join(f"{one.team_name} ({one.team})" for one in sealed)
+    with migrated_store(setup.settings) as (_, connection):
+        installed = slack_installations.every_sync(connection)
+        if unreadable := [one for one in installed if not _can_decrypt(cipher, one)]:
+            names = ", ".join(f"{one.team_name} ({one.team})" for one in unreadable)
             raise UserError(f"Nothing was changed. {names}: {DecryptionError()}")
         count = slack_installations.renew_all(connection, cipher.renew)
     if count:
         workspaces = "1 workspace" if count == 1 else f"{count} workspaces"
-        click.echo(f"The tokens of {workspaces} are sealed with the newest key.")
+        click.echo(f"The tokens of {workspaces} are encrypted with the newest key.")
     else:
-        click.echo("No workspace is installed, so there is nothing to seal.")
+        click.echo("No workspace is installed, so there is nothing to encrypt.")
 
 
 @slack.command()
@@ -124,9 +124,7 @@ def preview(deployment_id: int | None, state: str | None, as_json: bool) -> None
     if deployment_id is None:
         shown = terminal.samples(setup, Phase(state) if state else None)
     else:
-        with startup.store(setup.settings) as url:
-            with database.connect(url) as connection:
-                health.require_newest(connection)
+        with migrated_store(setup.settings) as (url, _):
             shown = asyncio.run(terminal.stored(setup, url, deployment_id))
     click.echo(terminal.written(shown, as_json=as_json))
 
@@ -135,27 +133,23 @@ def preview(deployment_id: int | None, state: str | None, as_json: bool) -> None
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
 def audit(limit: int) -> None:
     """List actions requested in Slack, with person and result."""
-    with (
-        startup.store(startup.set_up(os.environ).settings) as url,
-        database.connect(url) as connection,
-    ):
-        health.require_newest(connection)
+    with migrated_store(startup.set_up(os.environ).settings) as (_, connection):
         for action in actions.newest(connection, limit):
             click.echo(_line(action))
 
 
 def _line(action: Action) -> str:
-    # Whoever is of another workspace has it in the name already.
+    # The id of a person of another workspace already begins with that workspace.
     user = action.slack_user if "/" in action.slack_user else f"{action.team}/{action.slack_user}"
     who = f"{action.login or 'unknown'} (@{action.slack_name}, {user})"
     what = f"deployment {action.deployment_id}" if action.deployment_id else action.environment
     made = f" -> deployment {action.made}" if action.made else ""
     line = f"{action.at:%Y-%m-%d %H:%M:%S} {who} {action.kind} {action.repo} {what}{made}"
-    # Some of it is what others wrote, which must not reach a terminal as they please.
-    return shorten(f"{line} {action.outcome}: {action.words}", 1000)
+    # Parts of it come from outside and must not control the terminal.
+    return one_line(f"{line} {action.outcome}: {action.words}", 1000)
 
 
-def _opens(cipher: Cipher, installation: Installation) -> bool:
+def _can_decrypt(cipher: Cipher, installation: Installation) -> bool:
     try:
         cipher.open(installation.token)
         cipher.open(installation.refresh_token or installation.token)
@@ -164,7 +158,7 @@ def _opens(cipher: Cipher, installation: Installation) -> bool:
     return True
 
 
-def _note_http(server_url: str) -> None:
+def _warn_of_http(server_url: str) -> None:
     if not server_url.startswith("https://"):
         click.echo(
             f"Note: Slack takes https:// addresses only, and this relay's is {server_url};"

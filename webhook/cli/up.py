@@ -1,8 +1,8 @@
 """`python -m webhook up`: web, workers and the embedded PostgreSQL in one foreground command.
 
-It starts what died again, and stops everything in order at SIGTERM or Ctrl-C: the web process
-answers what it has, the workers finish the jobs under way, runs of commands go on by themselves
-and are found again at the next start, PostgreSQL last.
+It restarts processes that died. At SIGTERM or Ctrl-C it stops everything in order: the web process
+answers the open requests, the workers finish their jobs, PostgreSQL stops last. Runs of commands
+continue by themselves and are found again at the next start.
 """
 
 import asyncio
@@ -29,23 +29,23 @@ _SHORTEST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _HEALTHY_AFTER = 10.0
 _STOP_WITHIN = 20.0
-_LOOK_EVERY = 1.0
+_CHECK_EVERY = 1.0
 
 
-def claim(data_dir: Path) -> TextIO:
-    """Keep others from the data directory, as long as the answer is open."""
-    lock = (data_dir / "up.lock").open("w")
+def lock(data_dir: Path) -> TextIO:
+    """Keep others from the data directory, as long as the file is open."""
+    file = (data_dir / "up.lock").open("w")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(
             f"Another relay runs with GITPLOY_DATA_DIR {data_dir}; stop it, or set another"
         ) from None
-    return lock
+    return file
 
 
 class Child:
-    """A process of the relay, kept alive until told to stop."""
+    """A process of the relay, kept alive until `stop` is called."""
 
     def __init__(self, name: str, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
         self.name = name
@@ -106,7 +106,9 @@ class Child:
             self._kill_group(process.pid)
 
 
-async def up(environ: Mapping[str, str], workers: int, postgres: EmbeddedPostgres | None) -> None:
+async def run_processes(
+    environ: Mapping[str, str], workers: int, postgres: EmbeddedPostgres | None
+) -> None:
     """Run until SIGTERM or SIGINT. `environ` is the children's; it names the store."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -129,11 +131,11 @@ async def up(environ: Mapping[str, str], workers: int, postgres: EmbeddedPostgre
 
 async def _keep_postgres(postgres: EmbeddedPostgres) -> None:
     while True:
-        await asyncio.sleep(_LOOK_EVERY)
-        if await asyncio.to_thread(postgres.alive):
+        await asyncio.sleep(_CHECK_EVERY)
+        if await asyncio.to_thread(postgres.is_running):
             continue
         log.error("PostgreSQL does not answer, starting it again")
         try:
-            await asyncio.to_thread(postgres.revive)
+            await asyncio.to_thread(postgres.restart)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next try may work
-            log.warning("PostgreSQL does not start yet", words=str(error))
+            log.warning("PostgreSQL does not start yet", error=str(error))

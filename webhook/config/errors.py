@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from webhook.config.source import Fault, Path, Source
-from webhook.deployments.phases import shorten
+from webhook.text import one_line
 
 # In Gitploy's deploy.yml, but not acted on here. To skip over `review` would deploy unreviewed.
 _GITPLOY_KEYS = {
@@ -130,7 +130,7 @@ def _place(details: ErrorDetails, path: Path, source: Source) -> tuple[int, int]
 
 def _words(details: ErrorDetails, path: Path, source: Source, known: Known) -> str:
     kind, context = details["type"], details.get("ctx", {})
-    written = f"'{shorten(source.written[path], 60)}'" if path in source.written else "this"
+    written = f"'{one_line(source.written[path], 60)}'" if path in source.written else "this"
     if kind == _AT_FAULT:
         subject = f"{written} " if context["names_value"] else ""
         return f"{subject}{context['words']}"

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from webhook.config.load import Config, Environment
-from webhook.deployments.phases import shorten
+from webhook.text import one_line
 
 _LIMIT = 140
 
@@ -23,10 +23,10 @@ def route(config: Config, repo: str, environment: str) -> Environment | None:
 
 def no_route_words(config: Config, repo: str, environment: str) -> str:
     """The description of the `error` status; fits GitHub's 140 characters."""
-    start = f"No route for environment '{shorten(environment, 40)}' in this relay; "
+    start = f"No route for environment '{one_line(environment, 40)}' in this relay; "
     known = list(dict.fromkeys(env.name for env in config.envs if holds(env.repos, repo)))
     if not known:
-        return shorten(f"{start}it has none for {shorten(repo, 60)}")
+        return one_line(f"{start}it has none for {one_line(repo, 60)}")
     start += "known here: "
     return start + _list(known, _LIMIT - len(start))
 
@@ -41,7 +41,7 @@ def _matches(text: str, pattern: str) -> bool:
 
 def _list(names: list[str], room: int) -> str:
     """As many names as there is room for, and how many were left out."""
-    shown = [shorten(name, 28) for name in names]
+    shown = [one_line(name, 28) for name in names]
     for count in range(len(shown), 1, -1):
         left = len(shown) - count
         words = ", ".join(shown[:count]) + (f" and {left} more" if left else "")

@@ -1,9 +1,8 @@
 """The phases of a deployment, GitHub's states, and which may follow which.
 
-Source: https://docs.github.com/en/rest/deployments/statuses (states, 140 characters).
+Source: https://docs.github.com/en/rest/deployments/statuses.
 """
 
-import re
 from enum import StrEnum
 
 
@@ -55,19 +54,3 @@ def follows(now: Phase, new: Phase) -> bool:
     if now.final:
         return now is Phase.SUCCESS and new is Phase.INACTIVE
     return _RANK[new] > _RANK[now]
-
-
-# Whitespace, control characters, and the marks that turn the direction of text around, with
-# which one line could be made to look like another.
-_UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
-
-
-# What GitHub takes as a description, and what we keep of words for the page.
-LONGEST_DESCRIPTION = 140
-LONGEST_WORDS = 1000
-
-
-def shorten(text: str, limit: int = LONGEST_DESCRIPTION) -> str:
-    """One line of at most `limit` characters."""
-    line = _UNSEEN.sub(" ", text).strip()
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

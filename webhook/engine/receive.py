@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import structlog
 
 from webhook.config.routing import no_route_words, route
-from webhook.deployments.phases import Phase, follows, phase_of, shorten
+from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import transitions
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
@@ -26,6 +26,7 @@ from webhook.store import deliveries, deployments, outbox, timeline
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import DeploymentRow
+from webhook.text import one_line
 
 log = structlog.get_logger()
 
@@ -154,10 +155,10 @@ async def _reported(
         return "ignored", "a status of our own", row.id
     phase = phase_of(status.state)
     counted = phase is not None and follows(row.phase, phase)
-    words = shorten(status.description)
+    words = one_line(status.description)
     entry = timeline.NewEntry(
         actor=status.creator or "somebody",
-        state=shorten(status.state, 40),
+        state=one_line(status.state, 40),
         description=words,
         log_url=status.log_url,
         environment_url=status.environment_url,

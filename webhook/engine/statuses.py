@@ -8,7 +8,7 @@ from itertools import zip_longest
 
 import structlog
 
-from webhook.deployments.phases import Phase, follows, shorten
+from webhook.deployments.phases import Phase, follows
 from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.services import Services, log_about, scope
 from webhook.errors import INVALID, Forbidden, Rejected, RetryAt, UnknownOutcome
@@ -19,6 +19,7 @@ from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry, Ref, State
 from webhook.store.timeline import TimelineEntry
+from webhook.text import one_line
 
 log = structlog.get_logger()
 
@@ -92,7 +93,7 @@ class StatusWrite(Write):
     async def send(self) -> Ref:
         status = Status(
             state=self.says.state,
-            description=shorten(self.says.description),
+            description=one_line(self.says.description),
             log_url=self.services.links.page(self.row.repo, self.row.id) + self._mark,
             environment_url=self.says.environment_url,
         )

@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 
 from handlers import durations
 from handlers.contract import Run, State
-from webhook.deployments.phases import LONGEST_WORDS, Phase, follows, shorten
+from webhook.deployments.phases import Phase, follows
 from webhook.engine.services import Services
 from webhook.errors import Conflict
 from webhook.store import actions, deployments, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
+from webhook.text import LONGEST_KEPT, one_line
 
 _WAITING = "Waiting: "
 LONGEST_URL = 2000
@@ -59,7 +60,7 @@ async def wait(
     async with services.pool.connection() as connection, connection.transaction():
         since = row.tool_error_since or services.clock()
         row = await deployments.change(connection, row, tool_error=trouble, tool_error_since=since)
-        words = shorten(_WAITING + trouble, LONGEST_WORDS)
+        words = one_line(_WAITING + trouble, LONGEST_KEPT)
         if tell and row.ended_at is None and words != row.status_description:
             row = await make(services, connection, row, Transition(row.phase, words))
     return row
@@ -67,7 +68,7 @@ async def wait(
 
 async def not_ready(services: Services, row: DeploymentRow, words: str, *, held: bool) -> None:
     """Nothing is wrong, but it cannot begin yet; everybody may know why."""
-    words = shorten(services.redactor.text(words), LONGEST_WORDS)
+    words = one_line(services.redactor.text(words), LONGEST_KEPT)
     if words == row.status_description and not row.tool_error:
         return
     async with services.pool.connection() as connection, connection.transaction():
@@ -78,7 +79,7 @@ async def not_ready(services: Services, row: DeploymentRow, words: str, *, held:
 
 async def not_cancelled(services: Services, row: DeploymentRow, words: str) -> DeploymentRow:
     """Said where it was asked for; the deployment goes on."""
-    words = shorten(f"Could not be cancelled: {services.redactor.text(words)}", LONGEST_WORDS)
+    words = one_line(f"Could not be cancelled: {services.redactor.text(words)}", LONGEST_KEPT)
     async with services.pool.connection() as connection, connection.transaction():
         row = await deployments.change(connection, row, cancel_requested_by=None)
         entry = timeline.NewEntry(
@@ -115,8 +116,8 @@ async def record(services: Services, row: DeploymentRow, run: Run) -> None:
 def _clean(services: Services, run: Run) -> Run:
     """Without secrets, and without what the store cannot keep or a line cannot show."""
 
-    def text(text: str, longest: int = LONGEST_WORDS) -> str:
-        return shorten(services.redactor.text(text), longest)
+    def text(text: str, longest: int = LONGEST_KEPT) -> str:
+        return one_line(services.redactor.text(text), longest)
 
     return Run(
         id=run.id,
@@ -146,7 +147,7 @@ async def _record(services: Services, row: DeploymentRow, run: Run) -> None:
             await make(services, connection, row, move)
         elif run.state.final:
             words = f"The run ended with {run.state}: {run.description}"
-            words = shorten(words, LONGEST_WORDS)
+            words = one_line(words, LONGEST_KEPT)
             entry = timeline.NewEntry(
                 actor=row.handler, state=run.state, description=words, counted=False
             )
@@ -160,7 +161,7 @@ def _says_more(row: DeploymentRow, run: Run) -> bool:
     if row.reported_at is not None:
         return False  # what the tool says by itself tells more
     before = row.run.description if row.run else None
-    return run.description == before and counts(row, move.phase, shorten(move.words, LONGEST_WORDS))
+    return run.description == before and counts(row, move.phase, one_line(move.words, LONGEST_KEPT))
 
 
 def _move(row: DeploymentRow, run: Run) -> Transition:
@@ -209,7 +210,7 @@ async def apply(
     services: Services, connection: Async, row: DeploymentRow, move: Transition
 ) -> DeploymentRow:
     """A move by whoever made it: the row; Slack follows."""
-    words = shorten(services.redactor.text(move.words), LONGEST_WORDS)
+    words = one_line(services.redactor.text(move.words), LONGEST_KEPT)
     columns: deployments.Columns = {"phase": move.phase, "status_description": words}
     if move.environment_url:
         columns["environment_url"] = services.redactor.text(move.environment_url)

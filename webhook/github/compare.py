@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import quote
 
 from webhook.deployments.changelog import MOST_COMMITS, Changelog, Commit
-from webhook.deployments.phases import shorten
 from webhook.errors import Rejected
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
+from webhook.text import one_line
 
 # Of a title or an author. A first line may be a whole essay.
 LONGEST_NAME = 200
@@ -81,8 +81,8 @@ def _commit(document: Mapping[str, Any]) -> Commit:
     title = commit["message"].strip().partition("\n")[0]
     return Commit(
         sha=str(document["sha"]),
-        title=shorten(title, LONGEST_NAME),
-        author=shorten(str(name or ""), LONGEST_NAME),
+        title=one_line(title, LONGEST_NAME),
+        author=one_line(str(name or ""), LONGEST_NAME),
         url=str(document["html_url"]),
     )
 

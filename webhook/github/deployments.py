@@ -12,10 +12,10 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from webhook.deployments.phases import LONGEST_DESCRIPTION, shorten
 from webhook.errors import Rejected
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
+from webhook.text import LONGEST_DESCRIPTION, one_line
 
 _SHA = re.compile("[0-9a-f]{40}")
 
@@ -50,7 +50,7 @@ class Wanted:
 
     def _words(self) -> str:
         room = LONGEST_DESCRIPTION - len(self.marker) - 1
-        return f"{shorten(self.description, room)} {self.marker}".strip()
+        return f"{one_line(self.description, room)} {self.marker}".strip()
 
 
 async def create_deployment(github: GitHub, scope: Scope, wanted: Wanted) -> int:

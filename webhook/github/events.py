@@ -17,37 +17,22 @@ from pydantic import (
     AwareDatetime,
     BeforeValidator,
     Field,
-    StrictBool,
     TypeAdapter,
     ValidationError,
 )
 
+from webhook.deployments.models import (
+    GitHubDeployment,
+    GitHubId,
+    Login,
+    Repository,
+    Text,
+    WebUrl,
+)
 from webhook.errors import MALFORMED, UserError
 
-_URL = re.compile(r"https?://[^\s<>\"\x00-\x20]+", re.IGNORECASE)
-
-
-def _login(value: Any) -> Any:
-    """GitHub sends null for an account that was deleted."""
-    return value.get("login") or "" if isinstance(value, dict) else ""
-
-
-def _text(value: Any) -> Any:
-    return "" if value is None else value
-
-
-def _web_url(value: Any) -> str:
-    """Pages and Slack make links of it, so `javascript:` and the like must not come through."""
-    return value if isinstance(value, str) and _URL.fullmatch(value) else ""
-
-
-# PostgreSQL's bigint, in which it is kept.
-_Id = Annotated[int, Field(strict=True, gt=0, lt=2**63)]
-_Text = Annotated[str, BeforeValidator(_text)]
-_Login = Annotated[str, BeforeValidator(_login)]
-_WebUrl = Annotated[str, BeforeValidator(_web_url)]
-_InstallationId = Annotated[_Id, Field(validation_alias=AliasPath("installation", "id"))]
-_Sender = Annotated[_Login, Field(validation_alias="sender")]
+_InstallationId = Annotated[GitHubId, Field(validation_alias=AliasPath("installation", "id"))]
+_Sender = Annotated[Login, Field(validation_alias="sender")]
 _Watched = Annotated[
     bool, BeforeValidator(lambda run: run is not None), Field(validation_alias="workflow_run")
 ]
@@ -62,40 +47,16 @@ def _of_job(key: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Repository:
-    id: _Id
-    full_name: str
-    html_url: _WebUrl
-
-
-@dataclass(frozen=True, slots=True)
-class GitHubDeployment:
-    """`payload` is GitHub's, parsed: null, a string or an object."""
-
-    id: _Id
-    environment: str
-    ref: str
-    sha: str
-    task: str
-    created_at: AwareDatetime
-    payload: Any = None
-    description: _Text = ""
-    creator: _Login = ""
-    production_environment: StrictBool | None = None
-    transient_environment: StrictBool | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ReportedStatus:
     """`state` may be one that GitHub's list does not have."""
 
-    id: _Id
+    id: GitHubId
     state: str
     created_at: AwareDatetime
-    description: _Text = ""
-    log_url: _WebUrl = ""
-    environment_url: _WebUrl = ""
-    creator: _Login = ""
+    description: Text = ""
+    log_url: WebUrl = ""
+    environment_url: WebUrl = ""
+    creator: Login = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +89,17 @@ class WorkflowMoved:
 
     repository: Repository
     installation_id: _InstallationId
-    run_id: Annotated[_Id, _of_run("id")]
+    run_id: Annotated[GitHubId, _of_run("id")]
     head_sha: Annotated[str, _of_run("head_sha")]
-    event: Annotated[_Text, _of_run("event")] = ""
-    title: Annotated[_Text, _of_run("display_title")] = ""
+    event: Annotated[Text, _of_run("event")] = ""
+    title: Annotated[Text, _of_run("display_title")] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowJobMoved(WorkflowMoved):
     """The same, as a job tells it."""
 
-    run_id: Annotated[_Id, _of_job("run_id")]
+    run_id: Annotated[GitHubId, _of_job("run_id")]
     head_sha: Annotated[str, _of_job("head_sha")]
 
 
@@ -150,7 +111,7 @@ class InstallationChanged:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    hook_id: _Id
+    hook_id: GitHubId
     zen: str = ""
 
 

@@ -19,9 +19,9 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from webhook.config import destinations
 from webhook.config.errors import at_fault
 from webhook.deployments.notice import DeploymentNotice
-from webhook.deployments.phases import shorten
 from webhook.notifiers.contract import Gone, Message, NotifierContext, Ref, Rejected, UnknownOutcome
 from webhook.notifiers.http import Response, call
+from webhook.text import one_line
 
 _URL = re.compile(r"https?://[\w.:\[\]-]+/api(?:/v\d+)?/webhooks/(\d{1,20})/[\w-]{1,200}", re.ASCII)
 _Url = Annotated[
@@ -152,7 +152,7 @@ def _refusal(response: Response) -> Rejected:
     code = document.get("code")
     if code == _UNKNOWN_MESSAGE:
         return Gone("the message was deleted in Discord", response.status)
-    text = shorten(str(document.get("message") or f"HTTP {response.status}"), 200)
+    text = one_line(str(document.get("message") or f"HTTP {response.status}"), 200)
     remedy = _REMEDIES.get(code) if isinstance(code, int) else None
     if remedy is None and response.status in (401, 403, 404):
         remedy = _REMEDIES[50027]
@@ -215,7 +215,7 @@ def _short(text: str) -> str:
 
 def _escape(text: str) -> str:
     """Text from outside: one line that formats nothing, links nowhere and mentions nobody."""
-    return _MARKDOWN.sub(r"\\\g<0>", shorten(text, _DESCRIPTION))
+    return _MARKDOWN.sub(r"\\\g<0>", one_line(text, _DESCRIPTION))
 
 
 def _fit(text: str, limit: int) -> str:

@@ -16,8 +16,8 @@ EMAIL = frozenset({"users:read", "users:read.email"})
 _PURPOSES = {
     "chat:write": "post where it is invited",
     "chat:write.public": "post in public channels without being invited",
-    "channels:history": "look whether a message of its own got through, in public channels",
-    "groups:history": "look whether a message of its own got through, in private channels",
+    "channels:history": "find its own messages again when a response got lost, in public channels",
+    "groups:history": "find its own messages again when a response got lost, in private channels",
     "commands": "answer to /deploy",
     "users:read": "find the person in Slack who asked for a deployment",
     "users:read.email": "find that person by e-mail address",

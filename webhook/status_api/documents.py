@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from webhook.deployments.phases import shorten
 from webhook.status_api.reports import STATES, CommitReport
 from webhook.store.deployments import DeploymentRow
 from webhook.store.timeline import TimelineEntry
+from webhook.text import one_line
 
 Document = dict[str, Any]
 
@@ -77,7 +77,7 @@ class Documents:
             # What GitHub Actions and others report may not be in GitHub's own list.
             "state": entry.state if entry.state in STATES else "pending",
             "creator": self._reporter(entry),
-            "description": shorten(entry.description),
+            "description": one_line(entry.description),
             "environment": row.environment,
             "target_url": entry.log_url,
             "created_at": _iso(entry.at),
@@ -99,7 +99,7 @@ class Documents:
             "id": entry.id,
             "node_id": _node("SC", entry.id),
             "state": report.state,
-            "description": shorten(entry.description),
+            "description": one_line(entry.description),
             "target_url": entry.log_url,
             "context": report.context,
             "created_at": _iso(entry.at),

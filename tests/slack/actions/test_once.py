@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.errors import Excluded
-from webhook.github.events import GitHubDeployment, Repository
 from webhook.slack.actions.payloads import Asked, Kind, Reply, Who
 from webhook.store import actions, deployments, outbox
 from webhook.store.actions import Action

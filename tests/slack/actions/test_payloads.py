@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 from handlers import HANDLERS
 from webhook.config import load as config
 from webhook.errors import MALFORMED, UserError
-from webhook.slack.actions.command import choices, commanded, escape, is_production, submitted
+from webhook.slack.actions.command import choices, commanded, escape, submitted
 from webhook.slack.actions.payloads import Asked, Reply, Said, Stopped, Who, happened, pressed
 
 DEPLOY_YML = """
@@ -248,13 +248,6 @@ def test_the_form_is_checked_before_it_is_taken() -> None:
     assert isinstance(filled_at(NOW + timedelta(minutes=28), good), Asked)
     late = filled_at(NOW + timedelta(minutes=30), good)
     assert "type /deploy" in late.document["errors"]["repository"]
-
-
-def test_production_is_deploy_ymls_word_else_githubs() -> None:
-    production, staging, preview, _ = CONFIG.envs
-    assert is_production(production, "Production")
-    assert is_production(staging, "Staging")
-    assert not is_production(preview, "preview/1")
 
 
 @given(some.text(max_size=300))

@@ -202,7 +202,8 @@ async def test_whoever_wants_to_know_of_it_hears_of_it_in_the_same_transaction(
             app = Flask("tests", static_folder=None)
             serve(app, views.blueprint(pool, LINKS), views.ERRORS)
             cipher = Cipher(setup.secret_keys)
-            install = blueprint(pool, setup.settings, setup.config, cipher, on_install)
+            slack, url = setup.settings.slack, setup.settings.server_url
+            install = blueprint(pool, slack, url, setup.config, cipher, on_install=on_install)
             serve(app, install, ERRORS)
             client = app.test_client()
             for status, kept in ((503, 0), (200, 1)):

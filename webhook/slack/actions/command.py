@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from webhook.config.load import Config, Environment
+from webhook.config.load import Config
 from webhook.config.routing import holds, route
-from webhook.deployments.phases import shorten
 from webhook.slack.actions.payloads import (
     Asked,
     Kind,
@@ -27,6 +26,7 @@ from webhook.slack.actions.payloads import (
     who_of,
     who_typed,
 )
+from webhook.text import one_line
 
 # The blocks of the form; each holds one element, of the same name.
 FORM = "deploy_form"
@@ -55,7 +55,7 @@ class _Wanted(NamedTuple):
 
 def escape(text: str, limit: int = 300) -> str:
     """For Slack's text: one line, in which nothing is a link or a mention."""
-    return html.escape(shorten(text, limit), quote=False)
+    return html.escape(one_line(text, limit), quote=False)
 
 
 def usage(command: str = "/deploy") -> str:
@@ -148,24 +148,24 @@ def submitted(payload: Mapping[str, Any], config: Config, now: datetime) -> Take
 def repo_fault(repo: str) -> str:
     if _REPO.fullmatch(repo):
         return ""
-    return f"'{shorten(repo, 60)}' is not a repository; write owner/repo"
+    return f"'{one_line(repo, 60)}' is not a repository; write owner/repo"
 
 
 def ref_fault(ref: str) -> str:
     if len(ref) <= 255 and _REF.fullmatch(ref):
         return ""
-    return f"'{shorten(ref, 60)}' is not a branch, tag or commit"
+    return f"'{one_line(ref, 60)}' is not a branch, tag or commit"
 
 
 def environment_fault(config: Config, repo: str, environment: str, room: int = _ROOM) -> str:
     if set("*?") & set(environment):
-        return f"'{shorten(environment, 40)}' is a pattern; write a name that fits it"
+        return f"'{one_line(environment, 40)}' is a pattern; write a name that fits it"
     if environment and len(environment) <= LONGEST_ENVIRONMENT and route(config, repo, environment):
         return ""
     names = list(dict.fromkeys(env.name for env in config.envs if holds(env.repos, repo)))
     if not names:
-        return f"deploy.yml has no environment for {shorten(repo, 60)}"
-    start = f"'{shorten(environment, 40)}' is not in deploy.yml; known: "
+        return f"deploy.yml has no environment for {one_line(repo, 60)}"
+    start = f"'{one_line(environment, 40)}' is not in deploy.yml; known: "
     return start + _listed(names, room - len(start))
 
 
@@ -174,13 +174,6 @@ def spelling(config: Config, repo: str, environment: str) -> str:
     found = route(config, repo, environment)
     same = found is not None and found.name.lower() == environment.lower()
     return found.name if found and same else environment
-
-
-def is_production(environment: Environment, name: str) -> bool:
-    """deploy.yml's word, else GitHub's rule."""
-    if environment.production_environment is None:
-        return name.lower() == "production"
-    return environment.production_environment
 
 
 def choices(config: Config) -> tuple[list[str], bool]:
@@ -228,7 +221,7 @@ def _told(words: str) -> Said:
 
 def _listed(names: list[str], room: int) -> str:
     """As many as there is room for, and how many are left out; one at least."""
-    shown = [shorten(names[0], 60)]
+    shown = [one_line(names[0], 60)]
     for name in names[1:]:
         more = f" and {len(names) - len(shown)} more"
         if len(", ".join([*shown, name])) + len(more) > room:

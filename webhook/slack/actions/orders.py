@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
+from webhook.deployments.models import is_production
 from webhook.deployments.phases import Phase
 from webhook.engine.services import Services
 from webhook.errors import Excluded
 from webhook.github import repositories
 from webhook.github.deployments import Wanted
 from webhook.github.tokens import Scope
-from webhook.slack.actions.command import is_production
 from webhook.slack.actions.permissions import NotDone, allowed, routed, row_of, scope_of
 from webhook.store import actions, deployments
 from webhook.store.actions import Action
@@ -73,7 +73,7 @@ async def deploy(services: Services, action: Action) -> Order:
         ref=await ref_of(services, action, repository),
         environment=action.environment,
         description=f"Asked for in Slack by {login}",
-        production=is_production(environment, action.environment),
+        production=is_production(action.environment, environment.production_environment),
         marker=marker(action),
     )
     return Order(scope=repository, wanted=wanted, words="")

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from webhook.deployments.models import is_production
 from webhook.engine.services import Services
 from webhook.errors import Excluded, Rejected, RetryAt, UnknownOutcome
 from webhook.slack.actions import orders
 from webhook.slack.actions.cancel import cancel
-from webhook.slack.actions.command import choices, is_production
+from webhook.slack.actions.command import choices
 from webhook.slack.actions.create import create
 from webhook.slack.actions.modal import deploy_form, open_form
 from webhook.slack.actions.payloads import Kind
@@ -114,7 +115,7 @@ async def _deploy(services: Services, action: Action) -> None:
         action = await _confirmed(services, action, action.reply.confirms)
     elif not action.claimed and not (action.reply and action.reply.confirms):
         environment = routed(services, action.repo, action.environment)
-        if is_production(environment, action.environment):
+        if is_production(action.environment, environment.production_environment):
             return await _hold(services, action)
     return await create(services, action, orders.deploy)
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, SectionBlock
 
-from webhook.deployments.phases import shorten
+from webhook.text import one_line
 
 # Longer ones are no links: all of a message has to fit into what Slack takes.
 LONGEST_URL = 500
@@ -70,7 +70,7 @@ class BlockMessage:
 
 def escape(text: str, limit: int) -> str:
     """Text from outside in mrkdwn."""
-    line = shorten(text[:_LONGEST_READ], _LONGEST_READ).translate(_NARROW)
+    line = one_line(text[:_LONGEST_READ], _LONGEST_READ).translate(_NARROW)
     line = _MARKERS.sub(lambda match: match[0].translate(_LOOKALIKES), line)
     line = _AT.sub(_JOINED_AT, line)
     return _cut([_ENTITIES.get(character, character) for character in line], limit)
@@ -78,7 +78,7 @@ def escape(text: str, limit: int) -> str:
 
 def plain(text: str, limit: int) -> str:
     """Text from outside in a plain_text object, where nothing is escaped or formatted."""
-    line = shorten(text[:_LONGEST_READ], _LONGEST_READ)
+    line = one_line(text[:_LONGEST_READ], _LONGEST_READ)
     return _cut(list(line.translate(_UNANGLED)), limit)
 
 

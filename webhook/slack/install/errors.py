@@ -26,33 +26,33 @@ NOT_CONFIGURED = partial(
 INVALID_LINK = partial(
     HttpError,
     403,
-    "This link does not begin an installation",
-    detail="It is incomplete, was used already, or is older than an hour: it is good for one time.",
-    remedy=f"{_FROM_THE_START}. If the page said that it is installed, nothing is left to do.",
+    "This link cannot be used to install the app",
+    detail="It is incomplete, was used already, or is older than an hour. A link works one time.",
+    remedy=f"{_FROM_THE_START}. If a page said that the app is installed, you are done.",
 )
 INVALID_STATE = partial(
     HttpError,
     403,
-    "This answer does not belong to an installation that is under way here",
-    detail="It was used already, came later than ten minutes after the button was pressed, or came"
-    " in another browser than the one in which it was pressed.",
-    remedy=f"{_FROM_THE_START}, and stay in one browser. If the page said that it is installed,"
-    " nothing is left to do.",
+    "This is not a response to an installation that was started here",
+    detail="It was used already, came more than ten minutes after the button was pressed, or came"
+    " in another browser.",
+    remedy=f"{_FROM_THE_START}, and stay in one browser. If a page said that the app is installed,"
+    " you are done.",
 )
 NO_CODE = partial(
     HttpError,
     400,
     "Slack sent no code",
-    detail="The address that Slack led back to is incomplete.",
+    detail="The address that Slack redirected to is incomplete.",
     remedy=f"{_FROM_THE_START}.",
 )
 WHOLE_ENTERPRISE = partial(
     HttpError,
     400,
-    "It was allowed for a whole organization, which the relay does not support",
-    detail="It posts in single workspaces, so it has not kept the permission.",
+    "The relay cannot be installed in a whole organization",
+    detail="It posts in single workspaces, so it did not store the permission.",
     remedy=f"Remove the app from the organization in Slack, then {AGAIN}. On Slack's page choose a"
-    " workspace in place of the organization.",
+    " workspace instead of the organization.",
 )
 NO_BOT = partial(
     HttpError,
@@ -74,7 +74,7 @@ STORE_UNAVAILABLE = partial(
 RATE_LIMITED = partial(
     HttpError,
     503,
-    "Slack wants to be asked later",
+    "Slack asks the relay to try later",
     detail="It gets too many requests now, so nothing was installed.",
     remedy=f"In a minute or two {AGAIN}.",
     retry_after=RETRY_AFTER,
@@ -84,7 +84,7 @@ NO_RESPONSE = partial(
     502,
     "Slack did not answer",
     detail="It is down, or the relay cannot reach it, so nothing was installed.",
-    remedy=f"Look at slack-status.com. When Slack is well, {AGAIN}. Installing twice does no harm.",
+    remedy=f"Check slack-status.com. When Slack is up, {AGAIN}. Installing twice does no harm.",
 )
 
 

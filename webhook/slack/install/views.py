@@ -22,7 +22,7 @@ from webhook.config.load import Config
 from webhook.errors import HttpError, Rejected, RetryAt, UnknownOutcome
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.security.cipher import Cipher
-from webhook.settings import Settings, SlackSettings
+from webhook.settings import SlackSettings
 from webhook.slack import oauth
 from webhook.slack.destination import destinations_of
 from webhook.slack.install import errors
@@ -49,26 +49,27 @@ class Install:
     """`on_install` runs in the transaction that stores the tokens."""
 
     pool: SyncPool
-    settings: Settings
+    settings: SlackSettings
+    server_url: str
     config: Config
     cipher: Cipher
     on_install: OnInstall
 
     def slack(self) -> SlackSettings:
-        if not self.settings.slack.client_id:
+        if not self.settings.client_id:
             raise errors.NOT_CONFIGURED()
-        return self.settings.slack
+        return self.settings
 
     @property
     def redirect_uri(self) -> str:
-        return f"{self.settings.server_url}{SIGNIN_PATH}"
+        return f"{self.server_url}{SIGNIN_PATH}"
 
     @property
     def _https(self) -> bool:
-        return self.settings.server_proto == "https"
+        return urlsplit(self.server_url).scheme == "https"
 
     def page(self) -> Response:
-        """Uses nothing up: previews and prefetches of the link come here too."""
+        """The link stays valid: previews and prefetches come here too."""
         slack, key = self.slack(), request.args.get("key", "")
         with self.pool.connection() as connection:
             if not oauth_states.is_kept(connection, "link", key):
@@ -111,7 +112,7 @@ class Install:
         return response
 
     def _admit(self, state: str) -> None:
-        """It is used up whatever comes of it: nobody can try another cookie with it."""
+        """The state is used up in any case: nobody can try another cookie with it."""
         with self.pool.connection() as connection:
             used = oauth_states.use(connection, "state", state)
         given = oauth_states.digest(request.cookies.get(_cookie_of(state), ""))
@@ -165,10 +166,16 @@ class Install:
 
 
 def blueprint(
-    pool: SyncPool, settings: Settings, config: Config, cipher: Cipher, on_install: OnInstall
+    pool: SyncPool,
+    settings: SlackSettings,
+    server_url: str,
+    config: Config,
+    cipher: Cipher,
+    *,
+    on_install: OnInstall,
 ) -> Blueprint:
     """Needs the blueprint of the pages, whose templates and style it uses."""
-    install = Install(pool, settings, config, cipher, on_install)
+    install = Install(pool, settings, server_url, config, cipher, on_install)
     bp = Blueprint("slack_install", __name__, template_folder="templates")
     bp.after_request(_with_headers)
     bp.add_url_rule(INSTALL_PATH, "page", install.page, methods=["GET"])

@@ -1,4 +1,4 @@
-"""Alembic's environment: runs on the connection that `webhook.store.migrate` opened."""
+"""Alembic's environment: runs on the connection that `webhook.store.schema.migrate` opened."""
 
 from alembic import context
 

@@ -14,11 +14,12 @@ from urllib.parse import quote
 
 from handlers import durations
 from webhook.deployments.labels import Label, entry_label, phase_label
-from webhook.deployments.phases import Phase, shorten
+from webhook.deployments.phases import Phase
 from webhook.notifiers import title_of
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
 from webhook.store.timeline import TimelineEntry
+from webhook.text import one_line
 from webhook.web.pages.terminal_text import harmless
 
 # How long after the end the page still waits for what is on its way to GitHub and the notifiers.
@@ -178,7 +179,7 @@ def web_url(url: Any) -> str:
 
 
 def _line(text: str) -> str:
-    return shorten(text, LONGEST_LINE)
+    return one_line(text, LONGEST_LINE)
 
 
 def _link(url: Any, text: str) -> Link | None:
@@ -286,12 +287,14 @@ def _messages(messages: Iterable[Entry]) -> tuple[Sending, ...]:
 
 def _message(message: Entry) -> Sending:
     title, place = title_of(_line(message.destination))
+    # The name of a channel in Slack says enough.
+    where = place if place.startswith("#") else f"{title} ({place})"
     error = _line(message.error)
     if not error:
         if message.over:
-            return Sending("good", _SENT[message.purpose].format(place=place))
-        return Sending("waiting", f"on its way to {place}")
+            return Sending("good", _SENT[message.purpose].format(place=where))
+        return Sending("waiting", f"on its way to {where}")
     if message.state in ("waiting", "claimed"):
-        return Sending("waiting", f"on its way to {place}: {error}")
+        return Sending("waiting", f"on its way to {where}: {error}")
     what = "latest change not sent" if message.over else "not sent"
     return Sending("bad", f"{title}: {what} to {place}: {error}")

@@ -74,7 +74,7 @@ async def test_a_deployment_is_delivered_signed(
     assert headers["X-Hub-Signature"].startswith("sha1=")
 
 
-async def test_a_deployment_by_an_actions_job_says_so(
+async def test_the_event_of_a_deployment_by_an_actions_job_has_its_run(
     github: GitHub, receiver: Receiver, event_shape: Shape
 ) -> None:
     await github.create_deployment("acme/web", workflow_run={"id": 77})
@@ -113,7 +113,7 @@ async def test_a_ping_is_delivered(github: GitHub, receiver: Receiver, event_sha
     assert event_shape("ping", event.data).hook_id
 
 
-async def test_nothing_goes_where_the_app_is_not_or_does_not_listen(
+async def test_nothing_is_delivered_without_an_installation_or_a_subscription(
     github: GitHub, receiver: Receiver, installation: Installation
 ) -> None:
     github.add_repository("other/web")
@@ -147,7 +147,7 @@ def test_the_signature_is_that_of_githubs_documentation() -> None:
     assert signed["X-Hub-Signature-256"] == f"sha256={digest}"
 
 
-async def test_every_attempt_is_remembered_and_none_is_repeated(
+async def test_every_attempt_is_recorded_and_none_is_repeated(
     github: GitHub, receiver: Receiver, ask: Ask, app_jwt: MakeJwt, shape: Shape
 ) -> None:
     await receiver.stop()

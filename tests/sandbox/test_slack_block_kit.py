@@ -163,12 +163,12 @@ def test_good_blocks_pass(blocks: list[Block]) -> None:
         ([{"type": "input", "label": plain()}], "missing required field: element"),
     ],
 )
-def test_bad_blocks_are_refused(blocks: Any, words: str) -> None:
+def test_bad_blocks_are_rejected(blocks: Any, words: str) -> None:
     [fault] = block_errors(blocks)
     assert words in fault
 
 
-def test_good_forms_pass() -> None:
+def test_good_views_pass() -> None:
     assert view_errors(view(*[section()] * 100, submit=None)) == []
     limits = {"private_metadata": "x" * 3000, "callback_id": "x" * 255, "close": plain("x" * 24)}
     assert view_errors(view(**limits)) == []
@@ -192,15 +192,15 @@ def test_good_forms_pass() -> None:
         (view(colour="red"), "additional property not allowed: colour"),
     ],
 )
-def test_bad_forms_are_refused(shown: Any, words: str) -> None:
+def test_bad_views_are_rejected(shown: Any, words: str) -> None:
     [fault] = view_errors(shown)
     assert words in fault
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     assert len(block_errors([{"type": "section"}, {"type": "header"}])) == 2
 
 
-def test_text_is_counted_however_deep() -> None:
+def test_text_is_counted_at_any_depth() -> None:
     blocks = [section(text=mrkdwn("12345")), actions(button(text=plain("123")))]
     assert total_text_length(blocks) == 8

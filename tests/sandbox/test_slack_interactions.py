@@ -42,7 +42,7 @@ async def answer_to(url: str, **said: Any) -> tuple[int, str]:
         return response.status, await response.text()
 
 
-async def test_a_press_says_who_pressed_what_where(
+async def test_the_payload_of_a_press_has_user_button_and_message(
     slack: Slack, app: Receiver, message: Message, ada: User
 ) -> None:
     answer = await slack.press(message, "cancel", ada)
@@ -72,7 +72,7 @@ async def test_a_press_says_who_pressed_what_where(
     assert said["trigger_id"]
 
 
-async def test_only_what_stands_there_now_can_be_pressed(
+async def test_only_a_button_that_is_there_can_be_pressed(
     slack: Slack, app: Receiver, bot: AsyncWebClient, message: Message, ada: User
 ) -> None:
     place = ("deploys", message.ts)
@@ -98,7 +98,7 @@ async def test_a_double_click_sends_two_and_a_redelivery_the_same(
     assert app.raw[2] in app.raw[:2]
 
 
-async def test_an_app_that_is_late_or_broken_is_told_apart(
+async def test_a_late_app_and_a_broken_one_have_different_errors(
     slack: Slack, app: Receiver, message: Message, ada: User
 ) -> None:
     app.status = 500
@@ -112,7 +112,7 @@ async def test_an_app_that_is_late_or_broken_is_told_apart(
     assert (await slack.press(message, "cancel", ada)).error == "dispatch_failed"
 
 
-async def test_a_response_url_answers_five_times(
+async def test_a_response_url_can_be_used_five_times(
     slack: Slack, app: Receiver, message: Message, ada: User
 ) -> None:
     await slack.press(message, "cancel", ada)
@@ -134,7 +134,7 @@ async def test_a_response_url_answers_five_times(
     assert await answer_to(url, text="six") == (404, "used_url")
 
 
-async def test_a_response_url_ends_in_time(
+async def test_a_response_url_expires(
     slack: Slack, app: Receiver, message: Message, ada: User
 ) -> None:
     await slack.press(message, "cancel", ada)
@@ -144,7 +144,7 @@ async def test_a_response_url_ends_in_time(
     assert slack.ephemeral_messages == []
 
 
-async def test_a_command_is_a_form_and_its_answer_is_seen(
+async def test_a_command_is_a_form_and_its_response_is_shown(
     slack: Slack, app: Receiver, ada: User
 ) -> None:
     app.says = {"text": "started"}
@@ -171,7 +171,9 @@ async def test_a_command_is_a_form_and_its_answer_is_seen(
     assert len(slack.ephemeral_messages) == 1
 
 
-async def test_a_button_in_a_whisper_can_be_pressed(slack: Slack, app: Receiver, ada: User) -> None:
+async def test_a_button_in_an_ephemeral_message_can_be_pressed(
+    slack: Slack, app: Receiver, ada: User
+) -> None:
     app.says = {"text": "sure?", "blocks": BLOCKS}
     await slack.command("/deploy", "", ada)
     [ephemeral] = slack.ephemeral_messages
@@ -207,7 +209,7 @@ async def test_the_events_url_is_verified(slack: Slack, app: Receiver) -> None:
     assert app.got[0]["type"] == "url_verification"
 
 
-async def test_an_uninstallation_is_told(slack: Slack, app: Receiver) -> None:
+async def test_an_uninstallation_sends_events(slack: Slack, app: Receiver) -> None:
     beta = slack.add_workspace("Beta")
     await asyncio.gather(beta.uninstall(), slack.workspace.revoke())
     told = {(said["team_id"], said["event"]["type"]) for said in app.got}

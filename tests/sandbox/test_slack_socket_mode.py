@@ -75,7 +75,7 @@ def ada(slack: Slack) -> User:
     return slack.add_user("ada")
 
 
-async def test_all_answers_come_through_the_connection(
+async def test_commands_and_events_are_sent_through_the_connection(
     slack: Slack, client: Client, heard: Listener, ada: User
 ) -> None:
     heard.says = {"text": "started"}
@@ -102,7 +102,7 @@ async def test_a_press_comes_as_interactive(
     assert (request.type, request.payload["type"]) == ("interactive", "block_actions")
 
 
-async def test_what_is_not_acknowledged_comes_again_elsewhere(
+async def test_an_envelope_without_acknowledgement_is_sent_again_through_another_connection(
     slack: Slack, client: Client, connect: Connect, heard: Listener, ada: User
 ) -> None:
     await connect()
@@ -116,7 +116,7 @@ async def test_what_is_not_acknowledged_comes_again_elsewhere(
     assert (await slack.command("/deploy", "", ada)).error == "operation_timeout"
 
 
-async def test_the_client_comes_back_after_a_refresh_and_a_break(
+async def test_the_client_reconnects_after_a_refresh_and_a_broken_connection(
     slack: Slack, client: Client, heard: Listener
 ) -> None:
     [first] = slack.sockets.connections
@@ -146,7 +146,7 @@ async def test_a_connection_needs_the_apps_own_token(slack: Slack) -> None:
         await app.auth_test()
 
 
-async def test_a_ticket_is_good_once(slack: Slack) -> None:
+async def test_a_ticket_is_valid_once(slack: Slack) -> None:
     web = AsyncWebClient(base_url=slack.api_url)
     url = (await web.apps_connections_open(app_token=slack.app.app_token))["url"]
     async with aiohttp.ClientSession() as session:

@@ -72,7 +72,7 @@ async def test_a_private_channel_needs_scopes_of_its_own(slack: Slack, bot: Asyn
     assert (info["is_private"], info["is_member"], info["name"]) == (True, True, "secret")
 
 
-async def test_the_workspaces_keep_apart(slack: Slack) -> None:
+async def test_workspaces_are_separate(slack: Slack) -> None:
     beta = slack.add_workspace("Beta")
     beta.add_channel("deploys")
     foreign = slack.channel("deploys").id
@@ -85,7 +85,9 @@ async def test_the_workspaces_keep_apart(slack: Slack) -> None:
     assert (await bot.chat_update(channel=posted["channel"], ts=posted["ts"], text="b"))["ok"]
 
 
-async def test_a_burst_is_taken_and_what_follows_is_not(slack: Slack, bot: AsyncWebClient) -> None:
+async def test_a_burst_is_accepted_and_the_next_call_is_not(
+    slack: Slack, bot: AsyncWebClient
+) -> None:
     slack.post_interval, slack.burst = 30, 3
     for number in range(3):
         await bot.chat_postMessage(channel="deploys", text=str(number))
@@ -96,7 +98,7 @@ async def test_a_burst_is_taken_and_what_follows_is_not(slack: Slack, bot: Async
     await bot.chat_postMessage(channel="oncall", text="has a post_interval of its own")
 
 
-async def test_updates_have_a_pace_for_the_whole_workspace(
+async def test_updates_have_a_rate_limit_for_the_workspace(
     slack: Slack, bot: AsyncWebClient
 ) -> None:
     slack.update_interval, slack.method_intervals = 60, {"auth.test": 60}

@@ -1,0 +1,19 @@
+"""The demo; the only command that imports the sandbox."""
+
+import asyncio
+import sys
+
+import click
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave everything running afterwards, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--all", "every_tool", is_flag=True, help="Also a deployment through every other tool."
+)
+def demo(keep: bool, as_json: bool, every_tool: bool) -> None:
+    """Run the demo on stand-ins for GitHub, Slack and the tools; needs no accounts."""
+    from sandbox.demo.demo import demo as run
+
+    sys.exit(asyncio.run(run(keep=keep, as_json=as_json, every_tool=every_tool)))

@@ -1,0 +1,57 @@
+"""A deployment and its repository as GitHub describes them, and which deployments are production.
+
+Source: https://docs.github.com/en/webhooks/webhook-events-and-payloads#deployment
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BeforeValidator, Field, StrictBool
+
+from webhook.text import web_url
+
+
+def _login(value: Any) -> Any:
+    """GitHub sends null for an account that was deleted."""
+    return value.get("login") or "" if isinstance(value, dict) else ""
+
+
+# PostgreSQL's bigint.
+GitHubId = Annotated[int, Field(strict=True, gt=0, lt=2**63)]
+# Null becomes an empty text.
+Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+Login = Annotated[str, BeforeValidator(_login)]
+# Pages and Slack link to it, so `javascript:` and the like become an empty text.
+WebUrl = Annotated[str, BeforeValidator(web_url)]
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    id: GitHubId
+    full_name: str
+    html_url: WebUrl
+
+
+@dataclass(frozen=True, slots=True)
+class GitHubDeployment:
+    """`payload` is GitHub's, parsed: null, a string or an object."""
+
+    id: GitHubId
+    environment: str
+    ref: str
+    sha: str
+    task: str
+    created_at: AwareDatetime
+    payload: Any = None
+    description: Text = ""
+    creator: Login = ""
+    production_environment: StrictBool | None = None
+    transient_environment: StrictBool | None = None
+
+
+def is_production(environment: str, configured: bool | None) -> bool:
+    """As configured (by deploy.yml or the deployment); else by GitHub's rule, which is the name.
+
+    Source: https://docs.github.com/en/rest/deployments/deployments, `production_environment`.
+    """
+    return environment.lower() == "production" if configured is None else configured

@@ -1,0 +1,51 @@
+"""The store's tables: which migrations ran, and running the others with Alembic."""
+
+from pathlib import Path
+
+import psycopg
+from psycopg.errors import UndefinedTable
+
+from webhook.errors import UserError
+from webhook.store import database
+from webhook.store.database import Sync
+
+# The newest migration, which this version of the relay needs.
+NEWEST_REVISION = "0001"
+# One migration at a time, whoever starts it; the number means nothing.
+ADVISORY_LOCK = 4_117_201
+
+
+def revision(connection: Sync) -> str | None:
+    """The newest migration that ran here; None in an empty database."""
+    try:
+        row = connection.execute("select version_num from alembic_version").fetchone()
+    except UndefinedTable:
+        return None
+    return row["version_num"] if row else None
+
+
+def require_newest(connection: Sync) -> None:
+    found = revision(connection)
+    if found != NEWEST_REVISION:
+        raise UserError(
+            f"The store is at migration {found or 'none'}, not {NEWEST_REVISION};"
+            " run: python -m webhook migrate"
+        )
+
+
+def migrate(url: str) -> None:
+    """Errors: psycopg.OperationalError where the store does not answer."""
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import NullPool, create_engine, text
+
+    database.connect(url).close()  # SQLAlchemy would wrap its error
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool
+    )
+    with engine.begin() as connection:
+        connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

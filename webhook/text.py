@@ -1,0 +1,39 @@
+"""Text for people: on one line, as a link, as a list that is cut.
+
+`handlers.text` has what the tools' side needs too; handlers import nothing of the relay.
+"""
+
+import re
+from collections.abc import Sequence
+
+from handlers.text import web_url
+
+__all__ = ["LONGEST_DESCRIPTION", "LONGEST_KEPT", "and_more", "one_line", "web_url"]
+
+# Of a status on GitHub, and of what is stored for the page.
+LONGEST_DESCRIPTION = 140
+LONGEST_KEPT = 1000
+
+# Whitespace, control characters, and the marks that turn the direction of text around, with which
+# one line could be made to look like another. The joiners inside emoji stay.
+_INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+
+
+def one_line(text: str, limit: int = LONGEST_DESCRIPTION) -> str:
+    """One line of at most `limit` characters."""
+    line = _INVISIBLE.sub(" ", text).strip()
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def and_more(names: Sequence[str], *, most: int | None = None, limit: int | None = None) -> str:
+    """'a, b and 3 more': at most `most` names in at most `limit` characters, but at least one."""
+    for count in range(min(len(names), most or len(names)), 1, -1):
+        text = _first(names, count)
+        if limit is None or len(text) <= limit:
+            return text
+    return _first(names, 1)
+
+
+def _first(names: Sequence[str], count: int) -> str:
+    left = len(names) - count
+    return ", ".join(names[:count]) + (f" and {left} more" if left > 0 else "")
