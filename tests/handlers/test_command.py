@@ -77,6 +77,7 @@ async def test_a_deployment_that_never_ran_has_no_output(data_dir: Path) -> None
     assert await a_command(data_dir, ["true"]).read_output(a_deployment(), 0) == b""
 
 
+@pytest.mark.slow
 async def test_100_megabytes_neither_block_nor_fill_anything(data_dir: Path) -> None:
     script = f"yes | head -c 100000000; until [ -e {data_dir}/go ]; do sleep 0.02; done; echo last"
     secrets = {f"secret-number-{n}" for n in range(10)}
@@ -197,6 +198,7 @@ async def test_a_failure_shows_only_the_url_that_the_command_named(data_dir: Pat
     assert (await done(handler)).environment_url == ""
 
 
+@pytest.mark.slow
 async def test_what_holds_the_pipe_open_does_not_hold_up_the_run(data_dir: Path) -> None:
     service = f"sh -c 'echo $$ > {data_dir}/pid; exec sleep 60'"
     run = await done(a_command(data_dir, f"{service} & until [ -s {data_dir}/pid ]; do :; done"))
