@@ -77,7 +77,6 @@ async def test_a_deployment_that_never_ran_has_no_output(data_dir: Path) -> None
     assert await a_command(data_dir, ["true"]).read_output(a_deployment(), 0) == b""
 
 
-@pytest.mark.slow
 async def test_100_megabytes_neither_block_nor_fill_anything(data_dir: Path) -> None:
     script = f"yes | head -c 100000000; until [ -e {data_dir}/go ]; do sleep 0.02; done; echo last"
     secrets = {f"secret-number-{n}" for n in range(10)}

@@ -80,7 +80,6 @@ async def test_a_start_whose_response_got_lost_is_found(
     assert (world.posts(), len(world.spinnaker.executions)) == (1, 1)
 
 
-@pytest.mark.slow
 async def test_a_start_whose_worker_was_killed_is_found(world: World) -> None:
     world.spinnaker.faults.add("POST *", Fault.hang_after(30))
     script = "import asyncio, sys; from tests.handlers.test_spinnaker_failures import start"
