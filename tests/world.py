@@ -28,7 +28,7 @@ from webhook import logs, startup
 from webhook.app import create_app
 from webhook.engine.services import open_services
 from webhook.slack.actions import ACTIONS, Actions
-from webhook.slack.socket_listener import listening
+from webhook.slack.socket_mode import listening
 from webhook.startup import Setup
 from webhook.timing import Timing, utc_now
 from webhook.worker import work

@@ -18,7 +18,7 @@ from tests.slack.actions.test_http import rows
 from tests.slack.actions.test_payloads import DEPLOY_YML
 from webhook import logs, startup
 from webhook.slack.actions import ACTIONS
-from webhook.slack.socket_listener import listening
+from webhook.slack.socket_mode import listening
 from webhook.startup import Setup
 from webhook.store.database import connect
 from webhook.timing import Timing

@@ -17,8 +17,7 @@ from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import Settings, SlackSettings
 from webhook.slack.client import Slack
 from webhook.slack.destination import Destination, destinations_of
-from webhook.slack.manifest import INTERACTIONS_PATH
-from webhook.slack.scopes import HISTORY, required_scopes
+from webhook.slack.manifest import HISTORY, INTERACTIONS_PATH, required_scopes
 from webhook.store.slack_installations import Installation
 
 INSTALL = "run: python -m webhook slack install-link"

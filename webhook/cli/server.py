@@ -84,7 +84,7 @@ def worker() -> None:
     """Run a worker; any number of them may run."""
     from webhook.engine.services import open_services
     from webhook.slack.actions import ACTIONS
-    from webhook.slack.socket_listener import listening
+    from webhook.slack.socket_mode import listening
     from webhook.worker import work
 
     setup = set_up()

@@ -24,7 +24,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from webhook.errors import RATE_LIMITED, Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.slack.blocks.mrkdwn import BlockMessage
-from webhook.slack.scopes import HISTORY
+from webhook.slack.manifest import HISTORY
 from webhook.timing import Clock, utc_now
 
 # Seconds for one call.

@@ -7,6 +7,8 @@ Errors: `login_of` raises `RetryAt` and `UnknownOutcome` where it cannot be foun
 is left out then. Whom Slack or GitHub refuse to tell is nobody.
 """
 
+import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +16,18 @@ from typing import Any
 import structlog
 
 from webhook.config.environments import Config
+from webhook.deployments.notice import DeploymentNotice
 from webhook.engine.cache import Caches
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github import users as github_people
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 from webhook.slack.client import Slack
-from webhook.slack.scopes import EMAIL
+from webhook.slack.destination import Destination
+from webhook.slack.manifest import EMAIL
 from webhook.slack.workspaces import Workspaces
+from webhook.store import deployments
+from webhook.store.database import AsyncPool
 from webhook.timing import Timing
 
 log = structlog.get_logger()
@@ -143,3 +149,52 @@ def _is_member(user: Mapping[str, Any], team: str) -> bool:
     """A person of this workspace who may still come in."""
     others = ("deleted", "is_bot", "is_stranger", "is_workflow_bot", "is_connector_bot")
     return user.get("team_id") == team and not any(user.get(name) for name in others)
+
+
+_GROUP_ID = re.compile(r"S[A-Z0-9]{6,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """`by_name`: Slack is to make a mention of a plain @name."""
+
+    text: str = ""
+    by_name: bool = False
+
+
+async def mention(
+    people: People,
+    workspaces: Workspaces,
+    pool: AsyncPool,
+    destination: Destination,
+    notice: DeploymentNotice,
+) -> Mention:
+    wanted = destination.mentions or "author"
+    if wanted == "none":
+        return Mention()
+    if wanted != "author":
+        return _group(wanted.removeprefix("@"))
+    try:
+        slack = await workspaces.of(destination.workspace or "")
+        async with asyncio.timeout(people.timing.details_within.total_seconds()):
+            team = (await slack.bot()).team
+            scope = await _scope(pool, notice.deployment_id)
+            found = await mention_of(people, slack, team, notice.requested_by, scope)
+    except (Rejected, RetryAt, UnknownOutcome, TimeoutError):  # said where the message is posted
+        found = ""
+    return Mention(found or notice.requested_by)
+
+
+async def _scope(pool: AsyncPool, deployment_id: int) -> Scope | None:
+    """What GitHub may be asked of who requested it."""
+    async with pool.connection() as connection:
+        row = await deployments.read(connection, deployment_id)
+    return None if row is None else Scope(row.installation_id, row.repo, row.repo_id)
+
+
+def _group(name: str) -> Mention:
+    if name in ("here", "channel"):
+        return Mention(f"<!{name}>")
+    if _GROUP_ID.fullmatch(name):
+        return Mention(f"<!subteam^{name}>")
+    return Mention(f"@{name}", by_name=True)

@@ -7,11 +7,53 @@ Errors: `ConfigErrors`, with the variables that are wrong.
 """
 
 import json
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from webhook.settings import Address, SlackApp
-from webhook.slack.scopes import POST, bot_scopes
+
+POST = "chat:write"
+COMMANDS = "commands"
+# To find a message of ours again whose answer got lost: in public and in private channels.
+HISTORY = frozenset({"channels:history", "groups:history"})
+# To find by e-mail address who somebody on GitHub is in Slack, for mentions and permissions.
+EMAIL = frozenset({"users:read", "users:read.email"})
+
+_PURPOSES = {
+    "chat:write": "post where it is invited",
+    "chat:write.public": "post in public channels without being invited",
+    "channels:history": "find its own messages again when a response got lost, in public channels",
+    "groups:history": "find its own messages again when a response got lost, in private channels",
+    "commands": "answer to /deploy",
+    "users:read": "find the person in Slack who asked for a deployment",
+    "users:read.email": "find that person by e-mail address",
+}
+
+
+class Scope(NamedTuple):
+    """`purpose`: what it is for; empty for one that the relay has no use for."""
+
+    name: str
+    purpose: str
+
+
+def bot_scopes(configured: Collection[str] | None, *, actions_enabled: bool) -> tuple[str, ...]:
+    """What the app asks for: GITPLOY_SLACK_BOT_SCOPES, else what all features need.
+    `actions_enabled`: people can request actions in Slack, by a command too."""
+    asked = {POST, *HISTORY, *EMAIL} if configured is None else {*configured}
+    return tuple(sorted(asked | ({COMMANDS} if actions_enabled else set())))
+
+
+def required_scopes(configured: Collection[str] | None, *, actions_enabled: bool) -> frozenset[str]:
+    """Of these, what a token must have. The relay works without the others, only less well."""
+    scopes = {POST} if configured is None else configured
+    return frozenset(bot_scopes(scopes, actions_enabled=actions_enabled))
+
+
+def with_purposes(scopes: Iterable[str]) -> list[Scope]:
+    return [Scope(name, _PURPOSES.get(name, "")) for name in scopes]
+
 
 SIGNIN_PATH = "/slack/signin"
 INTERACTIONS_PATH = "/slack/interactions"

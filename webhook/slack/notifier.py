@@ -16,8 +16,7 @@ from webhook.slack.blocks import message as blocks
 from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.slack.client import Posted, Slack, is_channel_id
 from webhook.slack.destination import Destination as SlackDestination
-from webhook.slack.identity import People
-from webhook.slack.mentions import Mention, mention
+from webhook.slack.identity import Mention, People, mention
 from webhook.slack.rate_limit import Call, RateLimit
 from webhook.slack.workspaces import Workspaces
 from webhook.store import outbox

@@ -21,7 +21,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.settings import SlackSettings
-from webhook.slack.scopes import bot_scopes
+from webhook.slack.manifest import bot_scopes
 from webhook.timing import Clock, utc_now
 
 TIMEOUT = 10

@@ -9,7 +9,7 @@ was kept, so Slack sends one anew that was not.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
@@ -24,7 +24,11 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from webhook.settings import SlackSettings
-from webhook.timing import DEFAULT_TIMING, Timing
+from webhook.slack.actions.contract import Actions
+from webhook.slack.actions.http import ActionIntake, Document
+from webhook.startup import Setup
+from webhook.store.database import sync_pool
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
 log = structlog.get_logger()
 
@@ -123,3 +127,33 @@ def _words(error: Exception) -> str:
     if code == "missing_scope":
         remedy = "give the app-level token the scope connections:write"
     return f"Slack says {code}: {remedy}"
+
+
+CONNECTIONS = 2
+
+
+@asynccontextmanager
+async def listening(
+    setup: Setup,
+    url: str,
+    actions: Actions,
+    timing: Timing = DEFAULT_TIMING,
+    clock: Clock = utc_now,
+) -> AsyncIterator[None]:
+    """As long as the block lasts; each worker has a connection of its own, which Slack allows."""
+    if not setup.settings.slack.app_token:
+        yield
+        return
+    pool = sync_pool(url, CONNECTIONS, timing)
+    intake = ActionIntake(pool, setup.config, actions, timing, clock)
+
+    async def keep(kind: str, payload: Mapping[str, Any]) -> Document:
+        return await asyncio.to_thread(intake.envelope, kind, payload)
+
+    hearing = asyncio.create_task(listen(setup.settings.slack, keep, timing))
+    try:
+        yield
+    finally:
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
+        await asyncio.to_thread(pool.close)

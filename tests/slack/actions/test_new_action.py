@@ -80,6 +80,12 @@ async def test_what_it_declines_is_explained(relay: ActionWorld) -> None:
     assert relay.action(fine)["code"] == "not_possible"
 
 
+def test_every_button_is_in_the_table_for_users() -> None:
+    page = (ROOT / "docs/how-to/slack-actions.md").read_text()
+    labels = [action.label for action in ACTIONS.values() if action.label]
+    assert [label for label in labels if f"| **{label}** |" not in page] == []
+
+
 def test_the_page_shows_the_whole_class() -> None:
     code = Path(acknowledge.__file__).read_text()
     shown = "\n".join(BLOCKS)

@@ -1,7 +1,7 @@
 """What people do in Slack becomes what they ask for; the pure part."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.errors import MALFORMED, UserError
 from webhook.slack.actions import ACTIONS
 from webhook.slack.actions.command import escape, parse_command
-from webhook.slack.actions.modal import choices, parse_submission
+from webhook.slack.actions.modal import FORM, choices, parse_submission
 from webhook.slack.actions.payloads import Response, TokenRevoked, parse_event, parse_press
 
 DEPLOY_YML = """
@@ -32,6 +32,28 @@ envs:
 OPTIONS = {name: handler.Options for name, handler in HANDLERS.items()}
 CONFIG = config.load(DEPLOY_YML, source="deploy.yml", environ={}, handler_options=OPTIONS)
 AT = 1_700_000_000
+NAMES = some.sampled_from(
+    [
+        "type",
+        "team",
+        "enterprise",
+        "user",
+        "id",
+        "team_id",
+        "name",
+        "actions",
+        "action_id",
+        "value",
+        "event",
+        "event_time",
+        "tokens",
+        "bot",
+        "view",
+        "state",
+        "values",
+        "repository",
+    ]
+)
 NOW = datetime.fromtimestamp(AT, UTC)
 FIELDS = {
     "command": "/ship",
@@ -261,6 +283,33 @@ def test_whatever_is_typed_is_explained_or_requested(text: str) -> None:
         assert not set("<>") & set(taken.document["text"].replace("&lt;", "").replace("&gt;", ""))
     else:
         assert "\x00" not in taken.repo + taken.environment + taken.ref
+
+
+documents = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.text(max_size=5),
+    lambda inner: some.lists(inner, max_size=3) | some.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(some.dictionaries(NAMES, documents))
+def test_a_payload_of_any_shape_is_parsed_or_malformed(payload: dict[str, Any]) -> None:
+    view = payload.get("view")
+    form = payload | {"view": (view if isinstance(view, dict) else {}) | {"callback_id": FORM}}
+    codes = {
+        error_code(lambda: parse_press(payload, ACTIONS)),
+        error_code(lambda: parse_event(payload)),
+        error_code(lambda: parse_submission(form, CONFIG, NOW)),
+    }
+    assert codes <= {"", MALFORMED}
+
+
+def error_code(parse: Callable[[], object]) -> str:
+    try:
+        parse()
+    except UserError as error:
+        return error.code
+    return ""
 
 
 @given(some.text())

@@ -1,4 +1,4 @@
-"""Cancel: noted on the deployment's row; whoever looks after the deployment ends its run."""
+"""Cancel: recorded on the deployment's row, by which its job ends the run."""
 
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Confirmation, DeploymentNotice

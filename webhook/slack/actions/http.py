@@ -55,7 +55,7 @@ class ActionIntake:
         self,
         pool: SyncPool,
         config: Config,
-        known: Actions,
+        registry: Actions,
         timing: Timing = DEFAULT_TIMING,
         clock: Clock = utc_now,
     ) -> None:
@@ -63,14 +63,14 @@ class ActionIntake:
         self._clock = clock
         self._pool = pool
         self._config = config
-        self._known = known
+        self._registry = registry
         self._jobs = Queue()
 
     def interaction(self, payload: Any) -> Document:
         """A button, or a form that was filled in."""
         match _kind_of(payload):
             case "block_actions":
-                return self._store(parse_press(payload, self._known))
+                return self._store(parse_press(payload, self._registry))
             case "view_submission":
                 return self._store(parse_submission(payload, self._config, self._clock()))
         return None

@@ -91,7 +91,7 @@ def _in_doubt(
 ) -> RetryAt | Declined:
     """A call may have got through; it is searched until GitHub shows it, or does not."""
     if isinstance(error, Rejected):
-        message = f"{_IN_DOUBT}, and cannot be asked: {error}; {_CHECK_THERE}"
+        message = f"{_IN_DOUBT}, and now rejects the search: {error}; {_CHECK_THERE}"
         return Declined("github_rejected", message, "failed")
     if isinstance(error, RetryAt):
         return error

@@ -1,7 +1,10 @@
-"""How a deployment reads in Slack. Plain data in, text and blocks out.
+"""A deployment as messages in Slack: the main message, an alert, a reply in the thread.
 
-Source: docs.slack.dev/reference/block-kit and "chat.update". Blocks carry no block_id: Slack wants
-another one after each edit and makes one itself, whereas of ours equal blocks would have to differ.
+Plain data in, text and blocks out. Lengths are in UTF-16 units, as in `mrkdwn`.
+
+Source: docs.slack.dev/reference/block-kit and "chat.update"; docs.github.com, "Comparing commits"
+(/compare/before...after). Blocks carry no block_id: Slack wants another one after each edit, and
+makes one itself.
 """
 
 import hashlib
@@ -10,10 +13,10 @@ from collections.abc import Sequence
 
 from slack_sdk.models.blocks import ContextBlock, SectionBlock
 
+from webhook.deployments.changelog import Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.slack.blocks import mrkdwn
 from webhook.slack.blocks.buttons import actions
-from webhook.slack.blocks.changelog import changes, diff
 from webhook.slack.blocks.mrkdwn import (
     BlockMessage,
     bold,
@@ -22,11 +25,21 @@ from webhook.slack.blocks.mrkdwn import (
     link,
     link_only,
     section,
+    units,
+    when,
 )
-from webhook.slack.blocks.timeline import LONGEST_DESCRIPTION, lines, sentence
 
-# Run and environment are addresses of others', long where a dashboard writes its state into them.
-_LONGEST_URL_OF_OTHERS = 1000
+LONGEST_DESCRIPTION = 400
+_LONGEST_LABEL = 40
+# Of a thread reply.
+_MOST_ENTRIES = 20
+_LONGEST_ENTRIES = 2800
+# Run and environment are addresses of others, long where a dashboard writes its state into them.
+_LONGEST_EXTERNAL_URL = 1000
+# A commit's URL is short: host, repository, sha.
+_LONGEST_COMMIT_URL = 250
+# Of the page with the whole timeline; a longer one is left out, and the text has no link.
+_LONGEST_PAGE_URL = 150
 
 
 def main_message(notice: DeploymentNotice) -> BlockMessage:
@@ -34,7 +47,7 @@ def main_message(notice: DeploymentNotice) -> BlockMessage:
     blocks = [
         _headline(notice),
         *_about(notice),
-        *changes(notice),
+        *_changes(notice),
         *_links(notice),
         *actions(notice),
     ]
@@ -45,7 +58,7 @@ def alert(notice: DeploymentNotice, mention: str = "") -> BlockMessage:
     """A message in the channel for failures. It is not edited and has no buttons, which would
     still be offered when they make no sense any more."""
     called = mrkdwn.mention(mention)
-    blocks = [_headline(notice, called), *_about(notice), *changes(notice), *_links(notice)]
+    blocks = [_headline(notice, called), *_about(notice), *_changes(notice), *_links(notice)]
     return BlockMessage(_calling(_sentence(notice), called), blocks)
 
 
@@ -59,10 +72,12 @@ def thread_reply(
     """A reply in the thread: what has happened. Where the channel sees it too (`broadcast`), it
     says first what it is about."""
     if entries and not broadcast:
-        return BlockMessage(sentence(notice, entries[-1]), [section(lines(notice, entries))])
+        return BlockMessage(
+            _entry_sentence(notice, entries[-1]), [section(_entry_lines(notice, entries))]
+        )
     called = mrkdwn.mention(mention)
     repeated = bool(entries) and entries[-1].description == notice.description
-    happened = [section(lines(notice, entries, above=notice.label.text))] if entries else []
+    happened = [section(_entry_lines(notice, entries, above=notice.label.text))] if entries else []
     blocks = [_headline(notice, called, described=not repeated), *happened, *_in_short(notice)]
     return BlockMessage(_calling(_sentence(notice), called), blocks)
 
@@ -102,7 +117,7 @@ def _calling(text: str, called: str) -> str:
 
 def _about(notice: DeploymentNotice) -> list[ContextBlock]:
     """What is deployed, by whom, and with what."""
-    tool = link(notice.run_url, escape(notice.tool, 60), longest_url=_LONGEST_URL_OF_OTHERS)
+    tool = link(notice.run_url, escape(notice.tool, 60), longest_url=_LONGEST_EXTERNAL_URL)
     return context([_origin(notice), _what(notice), _who(notice), _task(notice), tool])
 
 
@@ -132,9 +147,81 @@ def _task(notice: DeploymentNotice) -> str:
 
 
 def _links(notice: DeploymentNotice) -> list[ContextBlock]:
-    environment = link_only(notice.environment_url, "Environment", _LONGEST_URL_OF_OTHERS)
-    return context([link_only(notice.page_url, "Logs"), environment, diff(notice)])
+    environment = link_only(notice.environment_url, "Environment", _LONGEST_EXTERNAL_URL)
+    return context([link_only(notice.page_url, "Logs"), environment, _diff(notice)])
 
 
 def _in_short(notice: DeploymentNotice) -> list[ContextBlock]:
     return context([_what(notice), _who(notice), link_only(notice.page_url, "Logs")])
+
+
+def _changes(notice: DeploymentNotice) -> list[SectionBlock]:
+    """None where they are not known, or where nothing ran."""
+    if not notice.changes:
+        return []
+    named = notice.new_commits
+    lines = [f"{notice.changes}:" if named else notice.changes, *map(_commit_line, named)]
+    more = notice.changelog.total - len(named) if notice.changelog and named else 0
+    if more > 0:
+        lines.append(link(notice.compare_url, f"and {more} more"))
+    return [section("\n".join(lines))]
+
+
+def _diff(notice: DeploymentNotice) -> str:
+    """A link to the difference, seen from the newer side."""
+    return link_only(notice.compare_url, f"Diff to {escape(notice.since_sha[:7], 40)}")
+
+
+def _commit_line(commit: Commit) -> str:
+    sha = link(commit.url, escape(commit.sha[:7], 40), longest_url=_LONGEST_COMMIT_URL)
+    author = escape(commit.author, 40)
+    return f"• {sha} {escape(commit.title, 100)}" + (f" — {author}" if author else "")
+
+
+def _entry_lines(notice: DeploymentNotice, entries: Sequence[NoticeEntry], above: str = "") -> str:
+    """The newest that fit, in their order. `above`: the label's text that stands above them, which
+    is not repeated."""
+    shown: list[str] = []
+    left = _LONGEST_ENTRIES
+    for entry in reversed(entries[-_MOST_ENTRIES:]):
+        line = _entry_line(notice, entry, "" if shown else above)
+        left -= units(line) + 1
+        if left < 0:
+            break
+        shown.append(line)
+    earlier = len(entries) - len(shown)
+    if earlier:
+        text = f"and {earlier} earlier {'step' if earlier == 1 else 'steps'}"
+        shown.append(link(notice.page_url, text, longest_url=_LONGEST_PAGE_URL))
+    return "\n".join(reversed(shown))
+
+
+def _entry_sentence(notice: DeploymentNotice, entry: NoticeEntry) -> str:
+    """For a notification: the entry's label and description."""
+    label = notice.entry_label(entry)
+    text = escape(label.text, _LONGEST_LABEL)
+    names = f"{label.sign} {escape(notice.repo, 140)} to {escape(notice.environment, 140)}"
+    description = escape(entry.description, LONGEST_DESCRIPTION)
+    if text and description:
+        return f"{names} {text}: {description}"
+    return f"{names}: {text or description}"
+
+
+def _entry_line(notice: DeploymentNotice, entry: NoticeEntry, above: str) -> str:
+    label = notice.entry_label(entry)
+    text = escape(label.text, _LONGEST_LABEL)
+    description = escape(entry.description, LONGEST_DESCRIPTION)
+    shown = f"{label.sign} *{text}*" if text else label.sign
+    if text and label.text == above and description:
+        shown = description
+    elif description:
+        shown = f"{shown}: {description}" if text else f"{shown} {description}"
+    parts = [f"{when(entry.at)}  {shown}", _by(entry), link_only(entry.log_url, "Log")]
+    return "  ·  ".join(part for part in parts if part)
+
+
+def _by(entry: NoticeEntry) -> str:
+    """Nobody where the relay itself or the description says who it was."""
+    actor = entry.actor.lower()
+    named = actor in ("", "relay") or actor in entry.description.lower()
+    return "" if named else f"by {escape(entry.actor, 60)}"

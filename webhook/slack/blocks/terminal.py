@@ -1,10 +1,13 @@
 """`python -m webhook slack preview`: what would be posted where, without posting anything."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from slack_sdk.models.blocks import Block
 
 from handlers import TITLES
 from webhook.config.destinations import Target, targets_of
@@ -20,7 +23,6 @@ from webhook.errors import UserError
 from webhook.slack.actions import ACTIONS
 from webhook.slack.blocks import message as messages
 from webhook.slack.blocks.mrkdwn import BlockMessage
-from webhook.slack.blocks.plain_text import plain_text
 from webhook.slack.destination import Destination, destinations_of
 from webhook.startup import Setup
 from webhook.store import timeline
@@ -264,3 +266,39 @@ def _steps(phase: Phase) -> list[NoticeEntry]:
         )
         for one, words, after in story[: until + 1]
     ]
+
+
+_BOLD = re.compile(r"(?<![\w*])\*(?=\S)(.+?)(?<=\S)\*(?![\w*])")
+_ANGLED = re.compile(r"<([^<>|]+)(?:\|([^<>]*))?>")
+
+
+def plain_text(blocks: Sequence[Block]) -> str:
+    """One line for each line of a section, and for each other block."""
+    return "\n".join(_block(block.to_dict()) for block in blocks)
+
+
+def _block(block: dict[str, Any]) -> str:
+    match block["type"]:
+        case "section":
+            return _text(block["text"])
+        case "context":
+            return "  ".join(_text(element) for element in block["elements"])
+        case "actions":
+            return " ".join(f"[{_text(button['text'])}]" for button in block["elements"])
+    raise ValueError(f"the relay writes no block of type {block['type']}")
+
+
+def _text(text: dict[str, Any]) -> str:
+    shown = str(text["text"])
+    if text["type"] == "plain_text":
+        return shown
+    shown = _ANGLED.sub(_label, _BOLD.sub(r"\1", shown))
+    return shown.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _label(match: re.Match[str]) -> str:
+    """Links and dates show their label; a mention without one shows its target."""
+    target, label = match.groups()
+    if label:
+        return str(label)
+    return "@" + target[1:].partition("^")[0] if target.startswith("!") else str(target)

@@ -26,9 +26,8 @@ from webhook.settings import SlackSettings
 from webhook.slack import oauth
 from webhook.slack.destination import destinations_of
 from webhook.slack.install import errors
-from webhook.slack.manifest import SIGNIN_PATH
+from webhook.slack.manifest import SIGNIN_PATH, with_purposes
 from webhook.slack.oauth import Granted
-from webhook.slack.scopes import with_purposes
 from webhook.store import oauth_states, slack_installations
 from webhook.store.database import Sync, SyncPool
 from webhook.store.slack_installations import NewInstallation

@@ -8,7 +8,7 @@ from slack_sdk.models.blocks import ActionsBlock, Block, ButtonElement, HeaderBl
 from sandbox.slack.model import Message
 from sandbox.slack.screen import render
 from webhook.slack.blocks.mrkdwn import bold, context, escape, link, section, when
-from webhook.slack.blocks.plain_text import plain_text
+from webhook.slack.blocks.terminal import plain_text
 
 AT = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 SITE = link("https://github.com/acme/site", "acme/site")

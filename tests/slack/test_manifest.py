@@ -6,9 +6,8 @@ import pytest
 
 from webhook.settings import SlackSettings
 from webhook.slack import manifest as slack_manifest
-from webhook.slack.manifest import Host
+from webhook.slack.manifest import Host, required_scopes, with_purposes
 from webhook.slack.oauth import authorize_url
-from webhook.slack.scopes import required_scopes, with_purposes
 
 BY_DEFAULT = ["channels:history", "chat:write", "groups:history", "users:read", "users:read.email"]
 
