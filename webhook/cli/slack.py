@@ -9,10 +9,14 @@ import click
 
 from webhook import startup
 from webhook.cli.setup import migrated_store
+from webhook.config.environments import Environment
+from webhook.config.routing import route
+from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
 from webhook.errors import UserError
 from webhook.security.cipher import Cipher, DecryptionError
-from webhook.store import actions, slack_installations
+from webhook.startup import Setup
+from webhook.store import actions, slack_installations, timeline
 from webhook.store.actions import ActionRow
 from webhook.store.slack_installations import Installation
 from webhook.text import one_line
@@ -125,8 +129,28 @@ def preview(deployment_id: int | None, state: str | None, as_json: bool) -> None
         shown = terminal.samples(setup, Phase(state) if state else None)
     else:
         with migrated_store(setup.settings) as (url, _):
-            shown = asyncio.run(terminal.stored(setup, url, deployment_id))
+            stored = asyncio.run(_stored(setup, url, deployment_id))
+        shown = terminal.stored(*stored)
     click.echo(terminal.written(shown, as_json=as_json))
+
+
+async def _stored(
+    setup: Setup, url: str, deployment_id: int
+) -> tuple[Environment | None, DeploymentNotice, list[NoticeEntry]]:
+    from webhook.engine.notify import build_notice, notice_entry
+    from webhook.slack.actions import ACTIONS
+    from webhook.worker import open_services
+
+    async with open_services(setup, url, actions=ACTIONS) as services:
+        row = await services.read(deployment_id)
+        if row is None:
+            message = f"The store knows no deployment {deployment_id}"
+            raise UserError(f"{message}; its number is in its page's address")
+        notice = await build_notice(services, row)
+        async with services.pool.connection() as connection:
+            entries = await timeline.shown(connection, row.id, after=0)
+    environment = route(setup.config, row.repo, row.environment)
+    return environment, notice, [notice_entry(entry) for entry in entries]
 
 
 @slack.command("actions")

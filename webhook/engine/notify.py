@@ -423,19 +423,19 @@ async def _changelog(
         return None
     if row.changelog and row.changelog["since"] == last.sha:
         return Changelog.from_json(row.changelog) if "total" in row.changelog else None
-    caches = services.caches
-    if caches.comparing.locked() or row.repo in caches.unknown_changelogs:
+    comparisons = services.comparisons
+    if comparisons.slots.locked() or row.repo in comparisons.failed:
         return None
     found = None
     try:
         async with (
-            caches.comparing,
+            comparisons.slots,
             asyncio.timeout(services.timing.details_within.total_seconds()),
         ):
             found = await compare(services.github, scope(row), last.sha, row.sha)
     except (RetryAt, UnknownOutcome, TimeoutError) as trouble:
         log.warning("GitHub does not say what ships now", words=str(trouble))
-        caches.unknown_changelogs[row.repo] = row.sha
+        comparisons.failed[row.repo] = row.sha
         return None
     except Rejected as refused:
         log.info("GitHub does not say what ships", words=str(refused))

@@ -11,13 +11,14 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Self
 
 import structlog
+from cachetools import TTLCache
 
 from webhook.config.environments import Config
 from webhook.deployments.notice import DeploymentNotice
-from webhook.engine.cache import Caches
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github import users as github_people
 from webhook.github.client import GitHub
@@ -28,9 +29,40 @@ from webhook.slack.manifest import EMAIL
 from webhook.slack.workspaces import Workspaces
 from webhook.store import deployments
 from webhook.store.database import AsyncPool
-from webhook.timing import Timing
+from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
+
+# Entries of each cache.
+MOST = 10_000
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Caches:
+    """Of one process. `logins`: (team, user) -> GitHub login; `mentions`: (team, login) -> how
+    Slack mentions that person, empty for nobody; `permissions`: (repo, login) -> GitHub's word.
+    `unknown_…`: what is not asked again for now."""
+
+    logins: TTLCache[Pair, str, datetime]
+    unknown_logins: TTLCache[Pair, str, datetime]
+    mentions: TTLCache[Pair, str, datetime]
+    unknown_mentions: TTLCache[Pair, str, datetime]
+    permissions: TTLCache[Pair, str, datetime]
+
+    @classmethod
+    def empty(cls, timing: Timing, clock: Clock) -> Self:
+        def pairs(during: timedelta) -> TTLCache[Pair, str, datetime]:
+            return TTLCache(MOST, during, clock)
+
+        return cls(
+            logins=pairs(timing.person_cached),
+            unknown_logins=pairs(timing.nobody_cached),
+            mentions=pairs(timing.person_cached),
+            unknown_mentions=pairs(timing.nobody_cached),
+            permissions=pairs(timing.permission_cached),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,20 +12,16 @@ from slack_sdk.models.blocks import Block
 from handlers import TITLES
 from webhook.config.destinations import Target, targets_of
 from webhook.config.environments import Environment
-from webhook.config.routing import matches_any, route
+from webhook.config.routing import matches_any
 from webhook.deployments.actions import Snapshot, offered_buttons
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
-from webhook.engine.notify import build_notice, notice_entry
-from webhook.engine.services import open_services
-from webhook.errors import UserError
 from webhook.slack.actions import ACTIONS
 from webhook.slack.blocks import message as messages
 from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.slack.destination import Destination, destinations_of
 from webhook.startup import Setup
-from webhook.store import timeline
 
 _SHA, _BEFORE = "7d3f1c29b0a84e56c1d2", "1b9e4a7705cd63f2a8e0"
 
@@ -131,21 +127,14 @@ def _concrete(pattern: str) -> str:
     return f"{owner.replace('*', 'acme')}/{name.replace('*', 'site')}".replace("?", "x")
 
 
-async def stored(setup: Setup, url: str, deployment_id: int) -> list[Shown]:
-    """A deployment that the store knows, as it stands now."""
-    async with open_services(setup, url, actions=ACTIONS) as services:
-        row = await services.read(deployment_id)
-        if row is None:
-            words = f"The store knows no deployment {deployment_id}"
-            raise UserError(f"{words}; its number is in its page's address")
-        notice = await build_notice(services, row)
-        async with services.pool.connection() as connection:
-            every = await timeline.shown(connection, row.id, after=0)
-        found: list[Shown] = []
-        environment = route(setup.config, row.repo, row.environment)
-        for target in _targets(environment, row.repo) if environment else ():
-            found += _shown(target, notice, [notice_entry(step) for step in every])
-        return found
+def stored(
+    environment: Environment | None, notice: DeploymentNotice, entries: Sequence[NoticeEntry]
+) -> list[Shown]:
+    """A deployment as it stands now."""
+    found: list[Shown] = []
+    for target in _targets(environment, notice.repo) if environment else ():
+        found += _shown(target, notice, entries)
+    return found
 
 
 def _shown(
