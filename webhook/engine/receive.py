@@ -151,7 +151,7 @@ async def _reported(
         connection, event.deployment, event.repository, event.installation_id
     )
     _log_about(row)
-    if services.links.is_step(status.log_url, row.repo, row.id):
+    if services.links.is_entry(status.log_url, row.repo, row.id):
         return "ignored", "a status of our own", row.id
     phase = phase_of(status.state)
     counted = phase is not None and follows(row.phase, phase)

@@ -9,8 +9,8 @@ from webhook.timing import Clock, utc_now
 # Days that a link opens its page, and up to a month more: within a month every link to a page is
 # the same, so that a Slack message is not edited just because its link was signed again.
 LINK_DAYS = 90
-# What a link to one step of the page ends in, before the step's number.
-STEP_MARK = "#step-"
+# What a link to one timeline entry of the page ends in, before its number.
+ENTRY_MARK = "#entry-"
 _DAY = 24 * 3600
 _MONTH = 30 * _DAY
 
@@ -29,11 +29,11 @@ class Links:
         key = self._serializer.dumps([deployment_id, expires])
         return f"{self._server_url}/deployments/{repo}/{deployment_id}?key={key}"
 
-    def is_step(self, url: str, repo: str, deployment_id: int) -> bool:
+    def is_entry(self, url: str, repo: str, deployment_id: int) -> bool:
         """Whether a status with this log_url is one that we wrote for this deployment."""
         start = f"{self._server_url}/deployments/{repo}/{deployment_id}?key="
-        key, step, _ = url.removeprefix(start).partition(STEP_MARK)
-        return url.startswith(start) and bool(step) and self.opens(key, deployment_id)
+        key, entry, _ = url.removeprefix(start).partition(ENTRY_MARK)
+        return url.startswith(start) and bool(entry) and self.opens(key, deployment_id)
 
     def opens(self, key: str, deployment_id: int) -> bool:
         try:
