@@ -33,7 +33,7 @@ from webhook.store.actions import ActionRow
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry, State
-from webhook.store.timeline import ASKED, TimelineEntry
+from webhook.store.timeline import REQUESTED, TimelineEntry
 
 log = structlog.get_logger()
 
@@ -285,7 +285,9 @@ class Notification:
 
     def _wants(self, entry: TimelineEntry) -> bool:
         phase = phase_of(entry.state)
-        return entry.state == ASKED or (phase is not None and self.target.destination.wants(phase))
+        return entry.state == REQUESTED or (
+            phase is not None and self.target.destination.wants(phase)
+        )
 
     def _is_urgent(self, worth: Sequence[TimelineEntry]) -> bool:
         """Whether somebody is to look now."""
@@ -380,7 +382,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
 def notice_entry(entry: TimelineEntry) -> NoticeEntry:
     return NoticeEntry(
         at=entry.at,
-        state="" if entry.state == timeline.ASKED else entry.state,
+        state="" if entry.state == timeline.REQUESTED else entry.state,
         description=entry.description,
         actor=entry.actor,
         log_url=entry.log_url,

@@ -25,8 +25,9 @@ class DeploymentRow:
     `delivery`: GUID of the delivery that requested it. `production`: as deploy.yml says, else
     GitHub. `started_on`: the machine of the first start. `start_claimed_until`: until then a start
     whose answer was lost may have worked although the tool does not show it. `reported_at`: when
-    the tool last reported a status. `tool_error`: why the tool cannot be asked now. `changelog`:
-    commits since the last success, as JSON. `cancel_requested_by`: a login on GitHub.
+    the tool last reported a status. `tool_error`: why the tool is unavailable now;
+    `outage_announced`: the status says so. `changelog`: commits since the last success, as JSON.
+    `cancel_requested_by`: a login on GitHub.
     """
 
     id: int
@@ -62,6 +63,7 @@ class DeploymentRow:
     reported_at: datetime | None
     tool_error: str
     tool_error_since: datetime | None
+    outage_announced: bool
     changelog: dict[str, Any] | None
     cancel_requested_by: str | None
     version: int
@@ -94,6 +96,7 @@ class Columns(TypedDict, total=False):
     reported_at: datetime
     tool_error: str
     tool_error_since: datetime | None
+    outage_announced: bool
 
 
 def _row(values: DictRow) -> DeploymentRow:
@@ -175,7 +178,7 @@ async def change(
     cursor = await connection.execute(query, values)
     changed = await cursor.fetchone()
     if changed is None:
-        raise Conflict(f"deployment {row.id} was changed by somebody else")
+        raise Conflict(f"deployment {row.id} was changed by another job")
     return _row(changed)
 
 
@@ -208,7 +211,7 @@ async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow |
 
 
 async def success_of_another_commit(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
-    """What a rollback of this deployment goes back to."""
+    """The target of a rollback of this deployment."""
     cursor = await connection.execute(
         f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s"
         " and phase in ('success', 'inactive')"
@@ -220,7 +223,7 @@ async def success_of_another_commit(connection: Async, row: DeploymentRow) -> De
 
 
 async def before(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
-    """The newest deployment of the same environment that was asked for before this one."""
+    """The newest deployment of the same environment that was requested before this one."""
     cursor = await connection.execute(
         f"{_SELECT} where {_ENVIRONMENT} and id < %s and requested_at is not null"
         " order by id desc limit 1",
@@ -231,7 +234,7 @@ async def before(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
 
 
 async def is_newest(connection: Async, row: DeploymentRow) -> bool:
-    """Whether none was asked for after it in the same environment."""
+    """Whether none was requested after it in the same environment."""
     cursor = await connection.execute(
         f"select 1 from deployments where {_ENVIRONMENT} and id > %s and requested_at is not null"
         " limit 1",
@@ -254,7 +257,7 @@ async def ended_before(connection: Async, row: DeploymentRow) -> Phase | None:
 async def save_changelog(
     connection: Async, deployment_id: int, since: str, changelog: Changelog | None
 ) -> None:
-    """None: GitHub does not say what is new since that commit. Whatever else changes the row
+    """None: GitHub cannot compare with that commit. Whatever else changes the row
     meanwhile, this is kept."""
     document = changelog.to_json() if changelog else {"since": since}
     await connection.execute(
@@ -265,9 +268,9 @@ async def save_changelog(
 async def followed(
     connection: Async, repo_id: int, handler: str, *, sha: str, run_id: str, title: str
 ) -> list[int]:
-    """Open deployments of that handler whose run this is, or may be, and that no nudge waits for.
+    """Open deployments of that handler whose run this is or may be, and without a nudge queued.
 
-    `sha` and `title` are empty where they tell nothing.
+    `sha` and `title` are empty where they do not identify a run.
     """
     cursor = await connection.execute(
         "select id from deployments where repo_id = %s and handler = %s and ended_at is null"

@@ -72,8 +72,9 @@ create table deployments (
     start_claimed_until timestamptz,            -- until then, a start whose answer was lost may
                                                 -- have worked although the tool does not show it
     reported_at timestamptz,                    -- when the tool last reported a status by itself
-    tool_error text not null default '',        -- why the tool cannot be asked at the moment
+    tool_error text not null default '',        -- why the tool is unavailable at the moment
     tool_error_since timestamptz,
+    outage_announced boolean not null default false,  -- whether the status says so
 
     -- Commits since the last success, as JSON; null: GitHub has not been asked for them.
     changelog jsonb,
@@ -96,7 +97,7 @@ create table timeline (
                                                 -- count and are sent to GitHub
     at timestamptz not null default now(),
     actor text not null,
-    state text not null,                        -- a state of GitHub's, or 'asked'
+    state text not null,                        -- a state of GitHub's, or 'requested'
     description text not null,
     log_url text not null default '',
     environment_url text not null default '',
