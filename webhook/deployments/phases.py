@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """How far a deployment is. `seen`: known only from somebody's status, never asked of us."""
+    """How far a deployment is. `seen`: known only from statuses, not requested of the relay."""
 
     SEEN = "seen"
     QUEUED = "queued"
@@ -45,7 +45,7 @@ _PHASES = {
 
 
 def phase_of(github_state: str) -> Phase | None:
-    """None for a state that the relay does not know: it is shown, and changes nothing."""
+    """None for an unknown state: it is shown, and changes nothing."""
     return _PHASES.get(github_state)
 
 

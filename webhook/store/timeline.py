@@ -177,8 +177,8 @@ async def is_held(connection: Async, deployment_id: int) -> bool:
     return bool(row and row["held"])
 
 
-async def know_status(connection: Async, entry_id: int, github_id: int) -> None:
-    """Our own status may have come back before we knew its id."""
+async def record_status(connection: Async, entry_id: int, github_id: int) -> None:
+    """GitHub may have delivered our own status before its id was recorded."""
     await connection.execute(
         "delete from timeline where github_id = %s and id <> %s", [github_id, entry_id]
     )
