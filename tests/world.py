@@ -167,7 +167,14 @@ class World:
                     handlers=self.handlers,
                     actions=self.actions,
                 ) as services,
-                listening(self.setup, self.store_url, self.actions, self.timing, self.clock),
+                listening(
+                    self.setup.settings.slack,
+                    self.setup.config,
+                    self.store_url,
+                    actions=self.actions,
+                    timing=self.timing,
+                    clock=self.clock,
+                ),
             ):
                 await work(services, stop)
 

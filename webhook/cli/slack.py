@@ -4,18 +4,24 @@ import asyncio
 import json
 import os
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from webhook import startup
 from webhook.cli.setup import migrated_store
+from webhook.config.routing import route
 from webhook.deployments.phases import Phase
 from webhook.errors import UserError
 from webhook.security.cipher import Cipher, DecryptionError
-from webhook.store import actions, slack_installations
+from webhook.startup import Setup
+from webhook.store import actions, slack_installations, timeline
 from webhook.store.actions import ActionRow
 from webhook.store.slack_installations import Installation
 from webhook.text import one_line
+
+if TYPE_CHECKING:
+    from webhook.slack.blocks.terminal import Preview
 
 STATES = [phase.value for phase in Phase if phase is not Phase.SEEN]
 
@@ -118,15 +124,37 @@ def rotate_key() -> None:
 )
 def preview(deployment_id: int | None, state: str | None, as_json: bool) -> None:
     """Print what would be posted where; nothing is posted."""
+    from webhook.slack.actions import ACTIONS
     from webhook.slack.blocks import terminal
 
     setup = startup.set_up(os.environ)
     if deployment_id is None:
-        shown = terminal.samples(setup, Phase(state) if state else None)
+        phase = Phase(state) if state else None
+        previews = terminal.samples(setup.settings, setup.config, ACTIONS.values(), phase)
     else:
         with migrated_store(setup.settings) as (url, _):
-            shown = asyncio.run(terminal.stored(setup, url, deployment_id))
-    click.echo(terminal.written(shown, as_json=as_json))
+            previews = asyncio.run(_previews_of(setup, url, deployment_id))
+    click.echo(terminal.render(previews, as_json=as_json))
+
+
+async def _previews_of(setup: Setup, url: str, deployment_id: int) -> "list[Preview]":
+    from webhook.engine.notice import build_notice, notice_entry
+    from webhook.engine.services import open_services
+    from webhook.slack.actions import ACTIONS
+    from webhook.slack.blocks import terminal
+
+    async with open_services(setup, url, actions=ACTIONS) as services:
+        row = await services.read(deployment_id)
+        if row is None:
+            message = f"The store has no deployment {deployment_id}"
+            raise UserError(f"{message}; its number is in the address of its page")
+        notice = await build_notice(services, row)
+        async with services.pool.connection() as connection:
+            entries = await timeline.shown(connection, row.id, after=0)
+    environment = route(setup.config, row.repo, row.environment)
+    if environment is None:
+        return []
+    return terminal.of_deployment(environment, notice, [notice_entry(one) for one in entries])
 
 
 @slack.command("actions")

@@ -24,11 +24,11 @@ from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
 from webhook.notifiers import NOTIFIERS
 from webhook.notifiers.contract import Notifier, NotifierContext
+from webhook.notifiers.slack import SlackRoom
 from webhook.security.cipher import Cipher
 from webhook.security.links import Links
 from webhook.security.report_tokens import ReportTokens
-from webhook.slack.identity import People
-from webhook.slack.notifier import SlackRoom
+from webhook.slack.identity import IdentityCache, People
 from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
@@ -161,7 +161,11 @@ async def open_services(
             cipher = Cipher(setup.secret_keys)
             slack = Workspaces(settings.slack, session, pool, cipher, timing=timing, clock=clock)
         people = People(
-            config=setup.config, slack=slack, github=github, caches=caches, timing=timing
+            config=setup.config,
+            slack=slack,
+            github=github,
+            cache=IdentityCache.empty(timing, clock),
+            timing=timing,
         )
         rooms: dict[str, Any] = {}
         if slack is not None:

@@ -11,13 +11,14 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
+from cachetools import TTLCache
 
 from webhook.config.environments import Config
 from webhook.deployments.notice import DeploymentNotice
-from webhook.engine.cache import Caches
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github import users as github_people
 from webhook.github.client import GitHub
@@ -28,19 +29,46 @@ from webhook.slack.manifest import EMAIL
 from webhook.slack.workspaces import Workspaces
 from webhook.store import deployments
 from webhook.store.database import AsyncPool
-from webhook.timing import Timing
+from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
+
+_MOST_CACHED = 10_000
+
+_Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityCache:
+    """Of one process. `logins`: (team, user) -> GitHub login; `mentions`: (team, login) -> how
+    Slack mentions that person, empty for nobody. `unknown_…`: not looked up again for a while."""
+
+    logins: TTLCache[_Pair, str, datetime]
+    unknown_logins: TTLCache[_Pair, str, datetime]
+    mentions: TTLCache[_Pair, str, datetime]
+    unknown_mentions: TTLCache[_Pair, str, datetime]
+
+    @classmethod
+    def empty(cls, timing: Timing, clock: Clock) -> "IdentityCache":
+        def pairs(during: timedelta) -> TTLCache[_Pair, str, datetime]:
+            return TTLCache(_MOST_CACHED, during, clock)
+
+        return cls(
+            logins=pairs(timing.person_cached),
+            unknown_logins=pairs(timing.nobody_cached),
+            mentions=pairs(timing.person_cached),
+            unknown_mentions=pairs(timing.nobody_cached),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class People:
-    """Where it is looked up who somebody is."""
+    """What is needed to look up who somebody is."""
 
     config: Config
     slack: Workspaces | None
     github: GitHub
-    caches: Caches
+    cache: IdentityCache
     timing: Timing
 
 
@@ -48,8 +76,8 @@ async def login_of(people: People, scope: Scope, team: str, user: str) -> str:
     """The GitHub login of a Slack user: U… in that workspace, or T…/U… of another one."""
     if login := mapped_login(people, team, user):
         return login
-    caches, key = people.caches, (team, user)
-    known = caches.logins.get(key, caches.unknown_logins.get(key))
+    cache, key = people.cache, (team, user)
+    known = cache.logins.get(key, cache.unknown_logins.get(key))
     if known is not None:
         return known
     try:
@@ -57,7 +85,7 @@ async def login_of(people: People, scope: Scope, team: str, user: str) -> str:
     except Rejected as refused:
         log.warning("a person in Slack cannot be looked up", words=str(refused))
         return ""
-    (caches.logins if login else caches.unknown_logins)[key] = login
+    (cache.logins if login else cache.unknown_logins)[key] = login
     return login
 
 
@@ -88,19 +116,19 @@ async def mention_of(
         home, _, plain = user.rpartition("/")
         if home in ("", team):
             return f"<@{plain}>"
-    caches, key = people.caches, (team, login.lower())
-    known = caches.mentions.get(key, caches.unknown_mentions.get(key))
+    cache, key = people.cache, (team, login.lower())
+    known = cache.mentions.get(key, cache.unknown_mentions.get(key))
     if known is not None or scope is None or not login:
         return known or ""
     try:
         mention = await _mention_by_email(people, slack, team, login, scope)
     except (RetryAt, UnknownOutcome) as trouble:
         log.info("a person on GitHub cannot be looked up in Slack", words=str(trouble))
-        caches.unknown_mentions[key] = ""
+        cache.unknown_mentions[key] = ""
         return ""
     except Rejected:  # nobody has that address there
         mention = ""
-    caches.mentions[key] = mention
+    cache.mentions[key] = mention
     return mention
 
 

@@ -133,7 +133,7 @@ async def test_what_cannot_be_found_out_now_is_asked_again(known: Known) -> None
     known.slack.faults.add("GET /users.lookupByEmail", Fault.status(502))
     assert await known.mention("ada-gh") == ""
     assert await known.mention("ada-gh") == ""  # nobody is asked again at once
-    del known.services.caches.unknown_mentions[known.slack.workspace.id, "ada-gh"]
+    del known.services.people.cache.unknown_mentions[known.slack.workspace.id, "ada-gh"]
     assert await known.mention("ada-gh") == f"<@{ada.id}>"
 
 
