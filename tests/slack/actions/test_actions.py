@@ -71,6 +71,7 @@ async def test_pressed_by_two_at_once_it_is_done_once(relay: ActionWorld) -> Non
     assert f"/{made.id}?" in late  # the way to what the other one made
 
 
+@pytest.mark.slow
 async def test_a_hundred_presses_at_once_are_acknowledged_in_time_and_done_once(
     relay: ActionWorld,
 ) -> None:
@@ -221,6 +222,7 @@ async def test_what_github_rejects_can_be_pressed_again(
     assert len(relay.created(environment)) == 1
 
 
+@pytest.mark.slow
 async def test_a_call_without_a_clear_response_is_looked_up_and_not_made_twice(
     relay: ActionWorld,
 ) -> None:
