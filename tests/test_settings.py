@@ -62,7 +62,7 @@ def environ(**variables: str) -> Mapping[str, str]:
 def faults(**variables: str) -> tuple[str, ...]:
     with pytest.raises(ConfigErrors) as caught:
         settings(**variables)
-    return caught.value.faults
+    return caught.value.errors
 
 
 def test_the_least_that_is_needed_gets_the_documented_defaults() -> None:
@@ -83,7 +83,7 @@ def test_the_least_that_is_needed_gets_the_documented_defaults() -> None:
 def test_an_empty_environment_names_all_that_is_needed_at_once() -> None:
     with pytest.raises(ConfigErrors) as caught:
         Settings.from_environ({})
-    assert [fault.split()[0] for fault in caught.value.faults] == [
+    assert [fault.split()[0] for fault in caught.value.errors] == [
         "GITPLOY_SERVER_HOST",
         "GITPLOY_WEBHOOK_SECRET",
         "GITPLOY_GITHUB_CLIENT_ID",

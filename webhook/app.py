@@ -6,7 +6,7 @@ from flask import Flask
 
 from webhook import http, startup
 from webhook.github import webhook
-from webhook.jobs.inbox import Intake
+from webhook.jobs.inbox import Inbox
 from webhook.security.cipher import Cipher
 from webhook.security.links import Links
 from webhook.slack.actions import http as slack_actions
@@ -20,7 +20,7 @@ from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.web import probes
 from webhook.web.pages import views as pages
 
-# Connections for pages, the status API and probes; the intake has one of its own.
+# Connections for pages, the status API and probes; the inbox has one of its own.
 POOL_SIZE = 3
 SLACK_POOL_SIZE = 2
 
@@ -33,7 +33,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = webhook.LARGEST_BODY + 1
     pool = sync_pool(store_url, POOL_SIZE, timing)
     app.register_blueprint(probes.blueprint(pool))
-    deliveries = webhook.blueprint(Intake(store_url), settings.webhook_secrets, timing)
+    deliveries = webhook.blueprint(Inbox(store_url), settings.webhook_secrets, timing)
     http.serve(app, deliveries, http.JSON_ERRORS)
     reports = status_api.blueprint(pool, settings.server_url, keys, setup.secrets, clock)
     http.serve(app, reports, status_api.ERRORS)

@@ -12,19 +12,19 @@ from pathlib import Path
 from handlers import HANDLERS
 from webhook import logs
 from webhook.config import load as config
-from webhook.config.load import Config
+from webhook.config.environments import Config
 from webhook.errors import ConfigErrors
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import Settings, config_path
 
-# Variables whose values are taken for secrets wherever they show up, in output of commands too.
+# The values of these variables count as secrets, in the output of commands too.
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY")
 _SHORTEST_SECRET = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """Everything that is known before the store is asked."""
+    """Everything that is known before the store is used."""
 
     settings: Settings
     config: Config
@@ -35,10 +35,10 @@ class Setup:
 
 
 def set_up(environ: Mapping[str, str]) -> Setup:
-    """Read and check all of it; raises `ConfigErrors` with everything that is wrong."""
-    settings, deploy, faults = read(environ)
-    if settings is None or deploy is None or faults:
-        raise ConfigErrors(faults)
+    """Read and check all of it; raises `ConfigErrors` with all errors."""
+    settings, deploy, errors = read(environ)
+    if settings is None or deploy is None or errors:
+        raise ConfigErrors(errors)
     keys = secret_keys(settings)
     secret = settings.secrets | deploy.secrets | {*keys} | _secret_values(environ)
     logs.set_up(secret)
@@ -47,41 +47,41 @@ def set_up(environ: Mapping[str, str]) -> Setup:
         config=deploy,
         environ=environ,
         secrets=frozenset(secret),
-        machine_id=_kept(settings.data_dir / "place"),
+        machine_id=_made_once(settings.data_dir / "place"),
         secret_keys=keys,
     )
 
 
 def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, list[str]]:
-    """Settings and deploy.yml as far as they can be read, and all that is wrong with them."""
+    """Settings and deploy.yml as far as they can be read, and all errors in them."""
     settings = deploy = None
-    faults: list[str] = []
+    errors: list[str] = []
     try:
         settings = Settings.from_environ(environ)
     except ConfigErrors as found:
-        faults += found.faults
+        errors += found.errors
     try:
         deploy = read_config(environ)
     except ConfigErrors as found:
-        faults += found.faults
+        errors += found.errors
     if settings is not None:
-        faults += _data_dir_faults(settings.data_dir)
-    return settings, deploy, faults
+        errors += _data_dir_errors(settings.data_dir)
+    return settings, deploy, errors
 
 
 def secret_keys(settings: Settings) -> tuple[str, ...]:
-    """Those that were set, else the one that was made here."""
-    return settings.secret_keys or (_kept(settings.data_dir / "secret_key"),)
+    """Those in the settings, else the one that was made here."""
+    return settings.secret_keys or (_made_once(settings.data_dir / "secret_key"),)
 
 
-def _data_dir_faults(path: Path) -> list[str]:
-    """Makes it where it is not there yet, closed to others."""
+def _data_dir_errors(path: Path) -> list[str]:
+    """Creates the directory if it is missing, readable by its owner only."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
-        words = f"'{path}' cannot be written to: {error.strerror}"
-        return [f"GITPLOY_DATA_DIR {words}; set a directory that the relay may write to"]
+        message = f"'{path}' cannot be written to: {error.strerror}"
+        return [f"GITPLOY_DATA_DIR {message}; set a directory that the relay may write to"]
     return []
 
 
@@ -90,8 +90,8 @@ def read_config(environ: Mapping[str, str]) -> Config:
     try:
         text = path.read_bytes()
     except OSError as error:
-        words = f"{path} cannot be read: {error.strerror}; write it, or set GITPLOY_CONFIG"
-        raise ConfigErrors([words]) from None
+        message = f"{path} cannot be read: {error.strerror}; write it, or set GITPLOY_CONFIG"
+        raise ConfigErrors([message]) from None
     return config.load(
         text,
         source=str(path),
@@ -109,13 +109,13 @@ def _secret_values(environ: Mapping[str, str]) -> set[str]:
     }
 
 
-def _kept(path: Path) -> str:
-    """A random word, made once and kept in the data directory, readable by its owner only."""
+def _made_once(path: Path) -> str:
+    """A random value, made once and kept in a file that only its owner can read."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.touch(mode=0o600)
     draft.write_text(secrets.token_urlsafe(32))
     try:
-        os.link(draft, path)  # whoever is first wins, also among processes that start at once
+        os.link(draft, path)  # the first process wins if several start at once
     except FileExistsError:
         pass
     finally:

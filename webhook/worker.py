@@ -1,8 +1,7 @@
 """The worker process: Procrastinate's worker with the relay's tasks.
 
-A worker that dies leaves its jobs as `doing`; another one, or the same one started anew, takes
-them over (webhook.jobs.rescue) when its heartbeat is older than
-`Timing.worker_stalled_after`.
+A worker that dies leaves its jobs as `doing`; another one, or the same one after a restart, retries
+them (webhook.jobs.rescue) when its heartbeat is older than `Timing.worker_stalled_after`.
 """
 
 import asyncio
@@ -20,36 +19,36 @@ from webhook.engine.services import CONCURRENCY, Services
 from webhook.engine.statuses import send_statuses
 from webhook.engine.tool_reports import take_reports
 from webhook.errors import Conflict, RetryAt
-from webhook.jobs.queue import Patience, machine_queue
-from webhook.jobs.rescue import Sweeper
+from webhook.jobs.rescue import Rescue
+from webhook.jobs.retry import RetryPolicy
 from webhook.slack.actions.run import answer
 from webhook.store import deliveries
-from webhook.store.jobs import DEFAULT_QUEUE
+from webhook.store.machines import DEFAULT_QUEUE, machine_queue
 from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
 
 
-async def look_after(services: Services, deployment_id: int) -> None:
+async def follow(services: Services, deployment_id: int) -> None:
     at = await advance(services, deployment_id)
     if at is not None:
-        raise RetryAt("looks again", at)
+        raise RetryAt("checked again later", at)
 
 
-async def look_once(services: Services, deployment_id: int) -> None:
+async def check_once(services: Services, deployment_id: int) -> None:
     await advance(services, deployment_id)
 
 
 async def prune(services: Services, timestamp: int) -> None:
     async with services.pool.connection() as connection:
-        count = await deliveries.forget_old_bodies(connection)
-    log.info("bodies of old deliveries dropped", count=count)
+        count = await deliveries.delete_old_bodies(connection)
+    log.info("bodies of old deliveries deleted", count=count)
 
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "receive": receive,
-    "advance": look_after,
-    "nudge": look_once,
+    "advance": follow,
+    "nudge": check_once,
     "take_reports": take_reports,
     "send_statuses": send_statuses,
     "notify": notify,
@@ -58,11 +57,11 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
 
 
 def register_tasks(app: App, timing: Timing, clock: Clock) -> None:
-    patience = Patience(timing, clock)
+    policy = RetryPolicy(timing, clock)
     for name, job in TASKS.items():
-        app.task(name=name, retry=patience, pass_context=True)(_with_services(job))
+        app.task(name=name, retry=policy, pass_context=True)(_with_services(job))
     every_night = app.periodic(cron="17 3 * * *")
-    every_night(app.task(name="prune", retry=patience, pass_context=True)(_with_services(prune)))
+    every_night(app.task(name="prune", retry=policy, pass_context=True)(_with_services(prune)))
 
 
 def _with_services(job: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -73,30 +72,32 @@ def _with_services(job: Callable[..., Awaitable[None]]) -> Callable[..., Awaitab
 
 
 async def work(services: Services, stop: asyncio.Event) -> None:
-    """Work until told to stop. Jobs under way are finished then; runs go on without us.
+    """Work until `stop` is set. Jobs under way are finished then; runs of tools continue.
 
-    Where the store goes away, Procrastinate's worker ends; it is started again until it is back.
+    If the store goes away, Procrastinate's worker ends; it is started again until it is back.
     """
     register_tasks(services.queue.app, services.timing, services.clock)
-    sweeper = Sweeper(services)
-    sweeping = asyncio.create_task(sweeper.sweep_forever())
+    rescue = Rescue(
+        services.pool, services.queue, services.machine_id, services.timing, services.clock
+    )
+    rescuing = asyncio.create_task(rescue.run_forever())
     stopping = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():
-            working = asyncio.create_task(_work(services, sweeper))
+            working = asyncio.create_task(_work(services, rescue))
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if stop.is_set():
                 working.cancel()  # which lets it finish what is under way
             [ended] = await asyncio.gather(working, return_exceptions=True)
             if not stop.is_set():
-                log.warning("interrupted, goes on in a second", words=str(ended or ""))
+                log.warning("worker interrupted, restarting it in a second", error=str(ended or ""))
                 await asyncio.sleep(services.timing.worker_restart_pause.total_seconds())
     finally:
-        sweeping.cancel()
+        rescuing.cancel()
         stopping.cancel()
 
 
-async def _work(services: Services, sweeper: Sweeper) -> None:
+async def _work(services: Services, rescue: Rescue) -> None:
     timing = services.timing
     await services.queue.app.run_worker_async(
         queues=[DEFAULT_QUEUE, machine_queue(services.machine_id)],
@@ -108,12 +109,12 @@ async def _work(services: Services, sweeper: Sweeper) -> None:
         delete_jobs="successful",
         additional_context={"relay": services},
         install_signal_handlers=False,
-        task_middleware=[sweeper.note, _watched],
+        task_middleware=[rescue.track, _logged],
     )
 
 
-async def _watched(call: Callable[[], Awaitable[Any]], context: JobContext, worker: Worker) -> Any:
-    """Every log line of a job carries what it is about; a surprise is logged with its trace."""
+async def _logged(call: Callable[[], Awaitable[Any]], context: JobContext, worker: Worker) -> Any:
+    """Each log line of a job names the job and its deployment; unexpected errors have a trace."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(
         job=context.job.task_name, deployment=context.job.task_kwargs.get("deployment_id")
@@ -123,5 +124,5 @@ async def _watched(call: Callable[[], Awaitable[Any]], context: JobContext, work
     except (RetryAt, Conflict, asyncio.CancelledError):
         raise
     except Exception:
-        log.exception("job failed, will be tried again", attempts=context.job.attempts)
+        log.exception("job failed, will be retried", attempts=context.job.attempts)
         raise

@@ -11,7 +11,7 @@ import pytest
 from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
 from tests.world import DEPLOY_YML
-from webhook.check import check
+from webhook.check.run import check
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def checked(environ: dict[str, str]) -> tuple[bool, str]:
 async def test_a_relay_in_order_passes(environ: dict[str, str]) -> None:
     passed, text = await checked(environ)
     assert passed
-    assert "fault" not in text
+    assert "error" not in text
     for words in (
         "deploy.yml: production -> command",
         "store: PostgreSQL answers",
@@ -102,9 +102,9 @@ async def test_an_installation_that_has_not_accepted_a_permission_is_a_fault(
     assert not passed
     page = f"{sandbox.github.url}/settings/installations"
     assert text.splitlines()[text.splitlines().index("ok    installations: initech") :][1:3] == [
-        "fault installation acme: has not accepted actions: write; its owner accepts it at"
+        "error installation acme: has not accepted actions: write; its owner accepts it at"
         f" {page}/{sandbox.installation.id}",
-        "fault installation globex: has not accepted actions: write and deployments: write; its"
+        "error installation globex: has not accepted actions: write and deployments: write; its"
         f" owner accepts it at {page}/{new.id}",
     ]
 
@@ -129,7 +129,7 @@ async def test_what_the_app_lacks_is_said_of_the_app_alone(
         del permissions["actions"]
     passed, text = await checked(environ)
     assert not passed
-    assert "fault permissions: give actions: write at" in text
+    assert "error permissions: give actions: write at" in text
     assert "ok    installations: acme" in text
 
 
@@ -150,7 +150,7 @@ async def test_an_app_that_is_installed_nowhere_is_a_fault(
     passed, text = await checked(environ)
     assert not passed
     page = f"{sandbox.github.url}/apps/gitploy-relay/installations/new"
-    assert "fault installations: there is none" in text
+    assert "error installations: there is none" in text
     assert f"install the App at {page}" in text
 
 
@@ -168,8 +168,8 @@ async def test_many_installations_are_read_to_the_thousandth_and_told_shortly(
     passed, text = await checked(environ)
     assert not passed
     assert text.count("has not accepted deployments: write") == 20
-    assert "fault installations: 829 more are like that" in text
-    assert "note  installations: only the first 1000 were looked at" in text
+    assert "error installations: 829 more are like that" in text
+    assert "note  installations: only the first 1000 were checked" in text
     assert len(sandbox.github.called("GET", "/app/installations")) == 10
 
 
@@ -180,7 +180,7 @@ async def test_a_list_of_installations_that_makes_no_sense_is_told(
     sandbox.github.faults.add("GET /app/installations", Fault.status(200, body))
     passed, text = await checked(environ)
     assert not passed
-    assert "fault installations: GitHub gave no clear answer" in text
+    assert "error installations: GitHub gave no clear answer" in text
 
 
 async def test_a_wrong_app_id_or_key_is_told_with_the_remedy(environ: dict[str, str]) -> None:
@@ -220,19 +220,19 @@ async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str
     sandbox.slack.scopes = {"channels:history"}
     passed, text = await checked(environ)
     assert not passed
-    assert "fault Slack scopes: lacks chat:write; add it under OAuth & Permissions" in text
+    assert "error Slack scopes: lacks chat:write; add it under OAuth & Permissions" in text
     sandbox.slack.scopes = {"chat:write", "channels:history"}
     environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a signing secret"
     passed, text = await checked(environ)
     assert not passed
-    assert "fault Slack scopes: lacks commands; add it" in text
+    assert "error Slack scopes: lacks commands; add it" in text
     sandbox.slack.scopes = {"chat:write", "commands"}
     passed, text = await checked(environ)
     assert passed
     assert "note  Slack scopes: has chat:write, commands; with channels:history" in text
 
 
-async def test_ways_in_which_answers_come_are_looked_at(
+async def test_the_ways_in_which_actions_arrive_are_checked(
     sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
     environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a signing secret"
@@ -240,23 +240,23 @@ async def test_ways_in_which_answers_come_are_looked_at(
     sandbox.slack.scopes = {"chat:write", "commands"}
     passed, text = await checked(environ)
     assert passed
-    assert "note  Slack answers: expected at http://127.0.0.1:8080/slack/interactions; " in text
-    assert "ok    Slack answers: come by Socket Mode" in text
+    assert "note  Slack actions: expected at http://127.0.0.1:8080/slack/interactions; " in text
+    assert "ok    Slack actions: come by Socket Mode" in text
     del environ["GITPLOY_SLACK_SIGNING_SECRET"]
     sandbox.slack.app.app_token_scopes.clear()
     passed, text = await checked(environ)
     assert not passed
-    assert "fault Slack Socket Mode: Slack says missing_scope to the app token; set" in text
+    assert "error Slack Socket Mode: Slack says missing_scope to the app token; set" in text
     assert "connections:write" in text
     assert "expected at" not in text
     environ["GITPLOY_SLACK_APP_TOKEN"] = "xapp-1-A0-1-of-nobody"
     passed, text = await checked(environ)
     assert not passed
-    assert "fault Slack Socket Mode: Slack says invalid_auth to the app token; set" in text
+    assert "error Slack Socket Mode: Slack says invalid_auth to the app token; set" in text
     assert "of-nobody" not in text
     sandbox.slack.faults.add("POST /apps.connections.open", Fault.status(503, "away"))
     _, text = await checked(environ)
-    assert "fault Slack Socket Mode: Slack gave no clear answer (HTTP 503)" in text
+    assert "error Slack Socket Mode: Slack gave no clear answer (HTTP 503)" in text
 
 
 async def test_channels_without_a_token_are_a_fault(environ: dict[str, str]) -> None:

@@ -22,11 +22,11 @@ from sandbox.woodpecker import Woodpecker
 from tests.check.test_check import checked
 from tests.handlers.runs import a_context
 from tests.handlers.tools import FakeTool
-from webhook.check.tools import look_at_tools
+from webhook.check.tools import check_tools
 from webhook.config import load as config
 
 # What is said of those that are not asked.
-NOT_ASKED = "not asked; its first deployment shows whether address and credentials fit"
+NOT_ASKED = "not asked; its first deployment shows whether address and credentials work"
 SECRETS = {"DRONE_TOKEN": "the-token-of-drone", "GATE_TOKEN": "the-token-of-gate"}
 OF_ACME = "https://github.com/organizations/acme"
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "check.md").read_text()
@@ -124,20 +124,20 @@ async def test_a_wrong_token_is_a_fault(check: Check, drone: Drone, spinnaker: S
     passed, lines = await check(envs)
     assert not passed
     of_drone, of_spinnaker = lines
-    assert re.match("fault tool production .drone.: Drone at .* 401: .* token", of_drone)
-    assert re.match("fault tool eu .spinnaker.: Spinnaker at .* 401: .* credentials", of_spinnaker)
+    assert re.match("error tool production .drone.: Drone at .* 401: .* token", of_drone)
+    assert re.match("error tool eu .spinnaker.: Spinnaker at .* 401: .* credentials", of_spinnaker)
 
 
 async def test_a_closed_port_is_a_fault(check: Check) -> None:
     passed, [line] = await check({"production": a_drone("http://127.0.0.1:9")})
     assert not passed
-    assert re.match("fault tool production .drone.: Drone at .*127.0.0.1:9 cannot be", line)
+    assert re.match("error tool production .drone.: Drone at .*127.0.0.1:9 cannot be", line)
 
 
 async def test_https_where_there_is_none_is_a_fault(check: Check, drone: Drone) -> None:
     passed, [line] = await check({"production": a_drone(drone.url.replace("http:", "https:"))})
     assert not passed
-    assert re.match("fault tool production .drone.: no safe connection to Drone .* scheme", line)
+    assert re.match("error tool production .drone.: no safe connection to Drone .* scheme", line)
 
 
 async def test_a_page_for_people_is_a_fault(check: Check) -> None:
@@ -151,14 +151,14 @@ async def test_a_page_for_people_is_a_fault(check: Check) -> None:
     assert not passed
     of_drone, of_spinnaker = lines
     words = ".* answers 200 with .* address in deploy.yml"
-    assert re.match(f"fault tool production .drone.: Drone at{words}", of_drone)
-    assert re.match(f"fault tool eu .spinnaker.: Spinnaker at{words}", of_spinnaker)
+    assert re.match(f"error tool production .drone.: Drone at{words}", of_drone)
+    assert re.match(f"error tool eu .spinnaker.: Spinnaker at{words}", of_spinnaker)
 
 
 async def test_a_misspelt_application_is_a_fault(check: Check, spinnaker: Spinnaker) -> None:
     passed, [line] = await check({"eu": a_spinnaker(spinnaker.url, ", application: shpo")})
     assert not passed
-    assert re.match("fault tool eu .spinnaker.: Spinnaker at .* has no application 'shpo';", line)
+    assert re.match("error tool eu .spinnaker.: Spinnaker at .* has no application 'shpo';", line)
 
 
 async def test_environments_that_share_a_tool_share_the_question_and_the_line(
@@ -199,10 +199,10 @@ async def test_tools_that_hang_are_not_waited_for_one_after_the_other(drone: Dro
     async with aiohttp.ClientSession() as session:
         context = a_context(Path("/nowhere"), http=Http(session, timeout=0.3))
         began = monotonic()
-        findings = await look_at_tools(loaded.envs, context, within=0.5)
+        findings = await check_tools(loaded.envs, context, within=0.5)
     assert monotonic() - began < 2
-    assert {finding.kind for finding in findings} == {"fault"}
-    in_time, cut_off = (finding.words for finding in findings)
+    assert {finding.level for finding in findings} == {"error"}
+    in_time, cut_off = (finding.message for finding in findings)
     assert in_time.endswith("did not answer in time")
     assert cut_off == "no answer within 0.5 s"
 
@@ -247,7 +247,7 @@ async def test_the_pages_samples_are_true(
     first = first.replace(sandbox.slack.workspace.id, "T0123ABCD")
     first = first.replace(sandbox.github.url, "https://github.com")
     assert told(first) == told("\n".join(sample(0)))
-    assert [line for line in second.splitlines() if line.startswith("fault")] == sample(2)
+    assert [line for line in second.splitlines() if line.startswith("error")] == sample(2)
 
 
 async def test_the_pages_sample_of_a_faulty_file_is_true(store_url: str, tmp_path: Path) -> None:

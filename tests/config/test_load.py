@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-from webhook.config.load import Config, Environment, json_schema, load
+from webhook.config.environments import Config, Environment, json_schema
+from webhook.config.load import load
 from webhook.errors import ConfigErrors
 from webhook.notifiers import DESTINATIONS
 from webhook.slack.destination import destinations_of
@@ -53,7 +54,7 @@ def config(text: str | bytes, **environ: str) -> Config:
 def faults(text: str | bytes, **environ: str) -> tuple[str, ...]:
     with pytest.raises(ConfigErrors) as caught:
         config(text, **environ)
-    return caught.value.faults
+    return caught.value.errors
 
 
 def fault_in_env(*lines: str, **environ: str) -> str:

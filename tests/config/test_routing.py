@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from webhook.config.load import Config, Environment
-from webhook.config.routing import no_route_words, route
+from webhook.config.environments import Config, Environment
+from webhook.config.routing import no_route_message, route
 
 
 class NoOptions(BaseModel):
@@ -66,19 +66,19 @@ def test_the_first_match_counts() -> None:
 
 def test_the_words_name_the_known_environments_of_the_repo() -> None:
     config = Config((env("a"), env("b"), env("a", "acme/*"), env("hidden", "other/repo")))
-    assert no_route_words(config, "acme/web", "x") == (
+    assert no_route_message(config, "acme/web", "x") == (
         "No route for environment 'x' in this relay; known here: a, b"
     )
 
 
 def test_the_words_say_when_nothing_is_known_for_the_repo() -> None:
-    assert no_route_words(Config((env("a", "other/repo"),)), "acme/web", "x") == (
+    assert no_route_message(Config((env("a", "other/repo"),)), "acme/web", "x") == (
         "No route for environment 'x' in this relay; it has none for acme/web"
     )
 
 
 def test_many_names_are_counted_rather_than_cut() -> None:
-    words = no_route_words(Config(tuple(env(f"environment-{n}") for n in range(9))), "a/b", "x")
+    words = no_route_message(Config(tuple(env(f"environment-{n}") for n in range(9))), "a/b", "x")
     assert words == (
         "No route for environment 'x' in this relay; "
         "known here: environment-0, environment-1, environment-2, environment-3, environment-4 "
@@ -99,7 +99,7 @@ def test_the_words_fit_a_status_whatever_the_names(
         Config(tuple(env(name) for name in names)),
         Config(tuple(env(name, "no/match") for name in names)),
     ):
-        words = no_route_words(config, repo, environment)
+        words = no_route_message(config, repo, environment)
         assert len(words) <= 140
         assert words.startswith("No route for environment '")
 

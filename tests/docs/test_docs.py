@@ -16,7 +16,7 @@ from sandbox.event_receiver import make_secret
 from tests.handlers.tools import Certificate, a_certificate
 from webhook.__main__ import main
 from webhook.config import load as config
-from webhook.config.load import Config
+from webhook.config.environments import Config, Environment
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import VARIABLES
 from webhook.settings_reference import files
@@ -194,7 +194,7 @@ def fragments(document: str, keys: set[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("model", "page"),
     [
-        (config.Environment, "docs/reference/deploy-yml.md"),
+        (Environment, "docs/reference/deploy-yml.md"),
         (Destination, "docs/reference/deploy-yml.md"),
         (DESTINATIONS["discord"], "docs/how-to/discord.md"),
         (DESTINATIONS["webhook"], "docs/how-to/webhook-notifier.md"),

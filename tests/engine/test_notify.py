@@ -133,7 +133,9 @@ async def listener(store_url: str, tmp_path: Path) -> AsyncIterator[Listener]:
         open_services(world.setup, store_url, timing=world.timing) as services,
     ):
         async with services.pool.connection() as connection:
-            await deployments.learn(connection, made, Repository(1, "acme/site", "https://x"), 1)
+            await deployments.get_or_create(
+                connection, made, Repository(1, "acme/site", "https://x"), 1
+            )
         yield Listener(services)
 
 

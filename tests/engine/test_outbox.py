@@ -108,7 +108,9 @@ async def store(store_url: str) -> AsyncIterator[Store]:
     made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", utc_now())
     async with async_pool(store_url, 4) as pool:
         async with pool.connection() as connection:
-            await deployments.learn(connection, made, Repository(1, "acme/site", "https://x"), 1)
+            await deployments.get_or_create(
+                connection, made, Repository(1, "acme/site", "https://x"), 1
+            )
         yield Store(pool)
 
 

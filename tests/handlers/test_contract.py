@@ -8,7 +8,7 @@ import pytest
 
 from handlers import HANDLERS, contract
 from handlers.contract import Deployment, Handler, KeepsOutput, Pace, Run
-from webhook.config import load as config
+from webhook.config import environments
 
 NAMES = sorted(HANDLERS)
 every_handler = pytest.mark.parametrize("name", NAMES)
@@ -36,7 +36,7 @@ def test_its_options_are_strict_and_refuse_unknown_keys(name: str) -> None:
 
 @every_handler
 def test_its_options_are_described_in_the_schema_for_editors(name: str) -> None:
-    assert config.json_schema({name: HANDLERS[name].Options})["$schema"]
+    assert environments.json_schema({name: HANDLERS[name].Options})["$schema"]
 
 
 @every_handler

@@ -10,6 +10,7 @@ from handlers.contract import Handler
 from handlers.endpoint import Endpoint, EndpointOptions
 from tests.handlers.runs import a_context
 from tests.handlers.tools import a_certificate
+from webhook.config import environments
 from webhook.config import load as config
 from webhook.errors import ConfigErrors
 
@@ -113,7 +114,7 @@ envs:
 """
 
 
-def load(text: str, **environ: str) -> config.Config:
+def load(text: str, **environ: str) -> environments.Config:
     given = {"TOOL_SECRET": "hunter2", **environ}
     options = {"endpoint": EndpointOptions}
     return config.load(text, source="deploy.yml", environ=given, handler_options=options)
@@ -151,6 +152,6 @@ def test_errors_name_their_key(text: str, environ: dict[str, str], fault: str) -
 
 
 def test_editors_show_what_each_key_means() -> None:
-    schema = config.json_schema({"endpoint": EndpointOptions})
+    schema = environments.json_schema({"endpoint": EndpointOptions})
     error = schema["$defs"]["EndpointOptions"]["properties"]
     assert [name for name, about in error.items() if not about.get("description")] == []

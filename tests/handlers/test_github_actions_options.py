@@ -67,7 +67,7 @@ def many(count: int) -> str:
 def test_what_does_not_fit_is_rejected_with_the_remedy(with_: str, message: str) -> None:
     with pytest.raises(ConfigErrors) as caught:
         options(with_)
-    [fault] = caught.value.faults
+    [fault] = caught.value.errors
     assert message in fault
 
 

@@ -9,7 +9,7 @@ import pytest
 import webhook.notifiers
 from handlers import HANDLERS
 from webhook.config.destinations import Destination, targets_of
-from webhook.config.load import json_schema
+from webhook.config.environments import json_schema
 from webhook.notifiers import DESTINATIONS, NOTIFIERS
 from webhook.notifiers.contract import Notifier, Ref
 

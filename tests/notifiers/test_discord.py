@@ -294,8 +294,8 @@ def test_deploy_yml_names_the_webhook_by_its_variable() -> None:
     assert (one.url, one.thread_id, one.username) == (URL, "12", "Relay")
     assert one.wants(Phase.FAILURE)
     assert not one.wants(Phase.SUCCESS)
-    assert one.hears_of("acme/shop")
-    assert not one.hears_of("other/shop")
+    assert one.covers("acme/shop")
+    assert not one.covers("other/shop")
 
 
 def test_its_name_tells_two_destinations_apart_and_holds_no_secret() -> None:

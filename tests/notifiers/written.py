@@ -34,5 +34,5 @@ def refused(notifier: str, own: str, **environ: str) -> str:
     """The one fault, without its place."""
     with pytest.raises(ConfigErrors) as caught:
         destinations(notifier, own, **environ)
-    [fault] = caught.value.faults
+    [fault] = caught.value.errors
     return fault.partition(": ")[2]

@@ -7,7 +7,7 @@ import pytest
 
 from handlers import HANDLERS
 from tests.config.test_load import config, faults, told
-from webhook.config.load import json_schema
+from webhook.config.environments import json_schema
 from webhook.notifiers import DESTINATIONS
 from webhook.slack.destination import Destination, destinations_of
 

@@ -8,7 +8,7 @@ from sandbox.sandbox import Sandbox
 from sandbox.slack.screen import render
 from tests.slack.install.installing import browser
 from tests.world import World, live, until
-from webhook.check import check
+from webhook.check.run import check
 
 DEPLOY_YML = """
 envs:
@@ -96,4 +96,4 @@ async def test_with_several_workspaces_deploy_yml_says_which(
         words = "installed in several workspaces"
         assert words in await page(world, deployment.id)
         told = await checked(world)
-        assert "say in which workspace #deploys is" in told
+        assert "name the workspace of #deploys" in told

@@ -1,6 +1,6 @@
 """Which machines are gone, and whose jobs others may do."""
 
-from webhook.store import jobs, machines
+from webhook.store import machines
 from webhook.store.database import async_pool
 
 
@@ -25,7 +25,7 @@ async def test_jobs_of_a_machine_are_released_only_when_it_is_gone(store_url: st
     async with async_pool(store_url, 1) as pool, pool.connection() as connection:
 
         async def queues() -> list[str]:
-            await jobs.requeue_from_gone_machines(connection, "here")
+            await machines.release_jobs_of_gone(connection, "here")
             cursor = await connection.execute("select queue_name from procrastinate_jobs")
             return [row["queue_name"] async for row in cursor]
 

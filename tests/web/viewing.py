@@ -63,7 +63,7 @@ class Rows:
         repo_url = asked.pop("repo_url", "https://github.com/acme/web")
         repository = Repository(1, asked.pop("repo", "acme/web"), repo_url)
         asked_for = GitHubDeployment(id=deployment_id, **asked)
-        self._do(lambda connection: deployments.learn(connection, asked_for, repository, 7))
+        self._do(lambda connection: deployments.get_or_create(connection, asked_for, repository, 7))
 
     def change(self, deployment_id: int = 1, **columns: Any) -> None:
         async def act(connection: Async) -> None:

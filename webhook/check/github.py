@@ -1,7 +1,7 @@
-"""What `check` asks of GitHub: the App, and where it is installed.
+"""GitHub: the App, its permissions and events, and its installations.
 
-An App that is given a permission has it in an installation only after the owner there has accepted
-it, and until then GitHub refuses, and keeps back the events that need it.
+A new permission of an App works in an installation only after the owner there has accepted it;
+until then GitHub rejects calls and withholds events that need it.
 
 Source: https://docs.github.com/apps/using-github-apps/approving-updated-permissions-for-a-github-app
 """
@@ -11,10 +11,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from handlers.contract import Options
-from webhook.check.findings import Finding, listed
-from webhook.config.load import Config, Environment
+from webhook.check import Finding
+from webhook.config.environments import Config, Environment
 from webhook.errors import RelayError
 from webhook.github.client import MOST_INSTALLATIONS, GitHub, Installation
+from webhook.text import and_more
 
 NEEDED_EVENTS = ("deployment", "deployment_status")
 NEEDED_PERMISSIONS = {"deployments": "write", "metadata": "read"}
@@ -24,7 +25,7 @@ _LEVELS = ("none", "read", "write", "admin")
 Permissions = Mapping[str, str]
 
 
-async def look_at_github(github: GitHub, config: Config | None) -> list[Finding]:
+async def check_github(github: GitHub, config: Config | None) -> list[Finding]:
     envs = config.envs if config else ()
     try:
         app = await github.app()
@@ -34,14 +35,14 @@ async def look_at_github(github: GitHub, config: Config | None) -> list[Finding]
             "check GITPLOY_GITHUB_APP_ID, the private key and GITPLOY_GITHUB_BASE_URL"
             " (https://HOST/api/v3 of a GitHub Enterprise Server)"
         )
-        return [Finding("fault", "GitHub", f"{error}; {remedy}")]
+        return [Finding("error", "GitHub", f"{error}; {remedy}")]
     except (KeyError, TypeError, AttributeError):
-        words = "what answers is not GitHub's API; check GITPLOY_GITHUB_BASE_URL"
-        return [Finding("fault", "GitHub", words)]
+        message = "what answers is not GitHub's API; check GITPLOY_GITHUB_BASE_URL"
+        return [Finding("error", "GitHub", message)]
     try:
         installations = await github.installations()
     except RelayError as error:
-        return [*found, Finding("fault", "installations", str(error))]
+        return [*found, Finding("error", "installations", str(error))]
     return [*found, *_installations(installations, app, envs)]
 
 
@@ -56,8 +57,8 @@ def _app(app: Mapping[str, Any], envs: Sequence[Environment]) -> Iterator[Findin
         for env in envs
         for _, one in env.destinations()
     ):
-        words = "with contents: read, Slack's messages would tell what ships"
-        yield Finding("note", "permissions", f"{words}; give it at {page}")
+        message = "with contents: read, messages would list the deployed commits"
+        yield Finding("note", "permissions", f"{message}; give it at {page}")
 
 
 def _events(events: Iterable[str], options: Iterable[Options], page: str) -> Iterator[Finding]:
@@ -65,18 +66,18 @@ def _events(events: Iterable[str], options: Iterable[Options], page: str) -> Ite
     missing = [event for event in NEEDED_EVENTS if event not in subscribed]
     useful = {event for chosen in options for event in chosen.events()}
     if missing:
-        yield Finding("fault", "events", f"subscribe to {' and '.join(missing)} at {page}")
+        yield Finding("error", "events", f"subscribe to {' and '.join(missing)} at {page}")
     else:
         yield Finding("ok", "events", ", ".join((*NEEDED_EVENTS, *sorted(useful & subscribed))))
     if useful - subscribed:
         names = " and ".join(sorted(useful - subscribed))
-        words = f"without {names} runs are only looked at now and then; subscribe at {page}"
-        yield Finding("note", "events", words)
+        message = f"without {names} runs are only polled; subscribe at {page}"
+        yield Finding("note", "events", message)
 
 
 def _permissions(given: Permissions, needed: Permissions, page: str) -> Finding:
     if missing := _written(_lacking(given, needed)):
-        return Finding("fault", "permissions", f"give {' and '.join(missing)} at {page}")
+        return Finding("error", "permissions", f"give {' and '.join(missing)} at {page}")
     return Finding("ok", "permissions", ", ".join(_written(given)))
 
 
@@ -85,39 +86,39 @@ def _installations(
 ) -> Iterator[Finding]:
     if not installations:
         page = f"{app['html_url']}/installations/new"
-        words = f"there is none, so GitHub sends no deployments; install the App at {page}"
-        yield Finding("fault", "installations", words)
+        message = f"there is none, so GitHub sends no deployments; install the App at {page}"
+        yield Finding("error", "installations", message)
         return
-    odd = {one.account: _oddity(one, app["permissions"], envs) for one in installations}
-    if fine := sorted(account for account, finding in odd.items() if finding is None):
-        yield Finding("ok", "installations", listed(fine))
-    told = sorted((f for f in odd.values() if f), key=lambda finding: finding.kind)
-    yield from told[:MOST_LINES]
-    if left := told[MOST_LINES:]:
-        yield Finding(left[0].kind, "installations", f"{len(left)} more are like that")
+    found = {one.account: _installation(one, app["permissions"], envs) for one in installations}
+    if ok := sorted(account for account, finding in found.items() if finding is None):
+        yield Finding("ok", "installations", and_more(ok, most=10))
+    others = sorted((one for one in found.values() if one), key=lambda one: one.level)
+    yield from others[:MOST_LINES]
+    if left := others[MOST_LINES:]:
+        yield Finding(left[0].level, "installations", f"{len(left)} more are like that")
     if len(installations) >= MOST_INSTALLATIONS:
-        words = f"only the first {MOST_INSTALLATIONS} were looked at"
-        yield Finding("note", "installations", words)
+        message = f"only the first {MOST_INSTALLATIONS} were checked"
+        yield Finding("note", "installations", message)
 
 
-def _oddity(
+def _installation(
     installation: Installation, of_the_app: Permissions, envs: Sequence[Environment]
 ) -> Finding | None:
     subject = f"installation {installation.account}"
     if installation.suspended:
-        words = "suspended, so GitHub sends no deployments of it; its owner unsuspends it at"
-        return Finding("note", subject, f"{words} {installation.page}")
-    needed = _needed(_options(env for env in envs if _is_for(env, installation.account)))
-    # What the App itself lacks was never asked of its owner.
-    never_asked = _lacking(of_the_app, needed)
-    asked = {name: level for name, level in needed.items() if name not in never_asked}
-    if missing := " and ".join(_written(_lacking(installation.permissions, asked))):
-        words = f"has not accepted {missing}; its owner accepts it at {installation.page}"
-        return Finding("fault", subject, words)
+        message = "suspended, so GitHub sends no deployments of it; its owner unsuspends it at"
+        return Finding("note", subject, f"{message} {installation.page}")
+    needed = _needed(_options(env for env in envs if _covers(env, installation.account)))
+    # GitHub asked its owner only for permissions that the App has.
+    not_requested = _lacking(of_the_app, needed)
+    requested = {name: level for name, level in needed.items() if name not in not_requested}
+    if missing := " and ".join(_written(_lacking(installation.permissions, requested))):
+        message = f"has not accepted {missing}; its owner accepts it at {installation.page}"
+        return Finding("error", subject, message)
     return None
 
 
-def _is_for(env: Environment, account: str) -> bool:
+def _covers(env: Environment, account: str) -> bool:
     owners = (pattern.partition("/")[0].lower() for pattern in env.repos)
     return any(fnmatchcase(account.lower(), owner) for owner in owners)
 

@@ -1,7 +1,7 @@
-"""What `check` finds out about Slack: where the app is installed, and what it may do there.
+"""Slack: where the app is installed, and what it may do there.
 
 Source: docs.slack.dev/reference/methods (auth.test, apps.connections.open: it hands out an address
-for a connection, and opens none). Errors: none; they are findings.
+for a connection, and opens none). Errors become findings.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,8 @@ import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from webhook import startup
-from webhook.check.findings import Finding, Kind
-from webhook.config.load import Config
+from webhook.check import Finding, Level
+from webhook.config.environments import Config
 from webhook.errors import RelayError
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import Settings, SlackSettings
@@ -23,8 +23,10 @@ from webhook.store.slack_installations import Installation
 
 INSTALL = "run: python -m webhook slack install-link"
 BY_HAND = "add it under OAuth & Permissions of the Slack app, and install the app there again"
-_ANEW = "set GITPLOY_SLACK_APP_TOKEN anew: the Slack app's Basic Information, App-Level Tokens"
-_TOKEN_AT_FAULT = {
+_SET_AGAIN = (
+    "set GITPLOY_SLACK_APP_TOKEN again: the Slack app's Basic Information, App-Level Tokens"
+)
+_TOKEN_ERRORS = {
     "invalid_auth",
     "not_authed",
     "not_allowed_token_type",
@@ -33,30 +35,34 @@ _TOKEN_AT_FAULT = {
 }
 
 
-async def look_at_slack(
+# AttributeError: as in webhook.slack.client.
+_UNCLEAR = (SlackClientError, aiohttp.ClientError, TimeoutError, ValueError, AttributeError)
+
+
+async def check_slack(
     settings: Settings,
     config: Config | None,
     installed: Sequence[Installation],
     session: aiohttp.ClientSession,
 ) -> list[Finding]:
     wanted = [one for env in (config.envs if config else ()) for one in destinations_of(env)]
-    kind: Kind = "fault" if any(one.channel or one.failures for one in wanted) else "note"
+    level: Level = "error" if any(one.channel or one.failures for one in wanted) else "note"
     slack = settings.slack
     if not slack.used:
-        words = "neither GITPLOY_SLACK_CLIENT_ID nor GITPLOY_SLACK_BOT_TOKEN is set, so Slack hears"
-        return [Finding(kind, "Slack", f"{words} of nothing")]
+        message = "neither GITPLOY_SLACK_CLIENT_ID nor GITPLOY_SLACK_BOT_TOKEN is set, so nothing"
+        return [Finding(level, "Slack", f"{message} is posted in Slack")]
     found: list[Finding] = []
     if slack.bot_token:
         found += await _workspace(slack.bot_token, settings, session, wanted)
     elif not installed:
-        words = f"the app is installed in no workspace; {INSTALL}"
-        return [Finding(kind, "Slack", words)]
+        message = f"the app is installed in no workspace; {INSTALL}"
+        return [Finding(level, "Slack", message)]
     cipher = Cipher(startup.secret_keys(settings)) if installed else None
     for one in installed:
         assert cipher is not None
         found += await _installed(one, cipher, settings, session, wanted)
-    answers = [*_answers(settings), *await _by_socket(slack, session)]
-    return [*found, *_unclear(settings, installed, wanted), *answers]
+    actions = [*_actions(settings), *await _by_socket(slack, session)]
+    return [*found, *_unknown_workspaces(settings, installed, wanted), *actions]
 
 
 async def _installed(
@@ -68,11 +74,11 @@ async def _installed(
 ) -> list[Finding]:
     subject = f"Slack {one.team_name}"
     if one.error:
-        return [Finding("fault", subject, one.error)]
+        return [Finding("error", subject, one.error)]
     try:
         token = cipher.open(one.token)
-    except DecryptionError as sealed:
-        return [Finding("fault", subject, str(sealed))]
+    except DecryptionError as error:
+        return [Finding("error", subject, str(error))]
     return await _workspace(token, settings, session, wanted)
 
 
@@ -86,19 +92,19 @@ async def _workspace(
     try:
         bot = await Slack(token, slack.base_url, session).bot()
     except RelayError as error:
-        return [Finding("fault", "Slack", str(error))]
+        return [Finding("error", "Slack", str(error))]
     found = [Finding("ok", "Slack", f"the bot is @{bot.name} in {bot.team_name} ({bot.team})")]
     has = ", ".join(sorted(bot.scopes))
     required = required_scopes(slack.scopes, answers=slack.answers)
     if missing := ", ".join(sorted(required - bot.scopes)):
         remedy = BY_HAND if slack.bot_token else INSTALL
-        found.append(Finding("fault", "Slack scopes", f"lacks {missing}; {remedy}"))
+        found.append(Finding("error", "Slack scopes", f"lacks {missing}; {remedy}"))
     elif not bot.scopes & HISTORY:
-        words = (
-            f"has {has}; with channels:history (groups:history) a message whose answer got lost"
-            " is looked for before it is posted again"
+        message = (
+            f"has {has}; with channels:history (groups:history) a message whose response was lost"
+            " is searched for before it is posted again"
         )
-        found.append(Finding("note", "Slack scopes", words))
+        found.append(Finding("note", "Slack scopes", message))
     else:
         found.append(Finding("ok", "Slack scopes", has))
         found += _channels(wanted)
@@ -110,41 +116,41 @@ def _channels(wanted: Sequence[Destination]) -> Iterator[Finding]:
     named = {channel for one in wanted for channel in (one.channel, one.failures)}
     names = ", ".join(sorted(name for name in named if name and name.startswith("#")))
     if names:
-        words = f"{names}: with the channel's id (C...) not even its first post could come twice"
-        yield Finding("note", "Slack channels", words)
+        message = f"{names}: with the channel's id (C...) even its first post is never repeated"
+        yield Finding("note", "Slack channels", message)
 
 
-def _unclear(
+def _unknown_workspaces(
     settings: Settings, installed: Sequence[Installation], wanted: Sequence[Destination]
 ) -> Iterator[Finding]:
-    """Channels of which nobody knows in which workspace they are."""
+    """Channels whose workspace is not known."""
     teams = {one.team for one in installed if not one.error}
     for missing in sorted({one.workspace or "" for one in wanted} - teams - {""}):
         if not settings.slack.bot_token:
-            words = f"deploy.yml names workspace {missing}, where the app is not installed"
-            yield Finding("fault", "Slack", f"{words}; {INSTALL}")
+            message = f"deploy.yml names workspace {missing}, where the app is not installed"
+            yield Finding("error", "Slack", f"{message}; {INSTALL}")
     if len(teams) > 1 and not settings.slack.bot_token:
         names = sorted(
             {channel for one in wanted if not one.workspace for channel in _named(one) if channel}
         )
         if names:
-            words = f"say in which workspace {', '.join(names)} is: 'workspace: T…' in deploy.yml"
-            yield Finding("fault", "Slack", f"{words}; installed: {', '.join(sorted(teams))}")
+            message = f"name the workspace of {', '.join(names)}: 'workspace: T…' in deploy.yml"
+            yield Finding("error", "Slack", f"{message}; installed: {', '.join(sorted(teams))}")
 
 
 def _named(one: Destination) -> tuple[str | None, str | None]:
     return one.channel, one.failures
 
 
-def _answers(settings: Settings) -> Iterator[Finding]:
+def _actions(settings: Settings) -> Iterator[Finding]:
     slack = settings.slack
     if not slack.answers:
-        words = "without GITPLOY_SLACK_SIGNING_SECRET or GITPLOY_SLACK_APP_TOKEN nobody can answer"
-        yield Finding("note", "Slack answers", f"{words} in Slack (buttons, /deploy)")
+        message = "without GITPLOY_SLACK_SIGNING_SECRET or GITPLOY_SLACK_APP_TOKEN there are none"
+        yield Finding("note", "Slack actions", f"{message} (buttons, /deploy)")
     if slack.signing_secret:
         url = f"{settings.server_url}{INTERACTIONS_PATH}"
-        words = "whether the Slack app has that address shows with the first press"
-        yield Finding("note", "Slack answers", f"expected at {url}; {words}")
+        message = "the first press shows whether the Slack app has that address"
+        yield Finding("note", "Slack actions", f"expected at {url}; {message}")
 
 
 async def _by_socket(slack: SlackSettings, session: aiohttp.ClientSession) -> list[Finding]:
@@ -155,20 +161,26 @@ async def _by_socket(slack: SlackSettings, session: aiohttp.ClientSession) -> li
     try:
         await client.apps_connections_open(app_token=token)
     except SlackApiError as error:
-        return [Finding("fault", "Slack Socket Mode", _refusal(error))]
+        return [Finding("error", "Slack Socket Mode", _rejection(error))]
     # AttributeError: as in webhook.slack.client.
-    except (SlackClientError, aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as no:
-        words = f"Slack gave no clear answer ({type(no).__name__})"
-        return [Finding("fault", "Slack Socket Mode", words)]
-    return [Finding("ok", "Slack answers", "come by Socket Mode")]
+    except (
+        SlackClientError,
+        aiohttp.ClientError,
+        TimeoutError,
+        ValueError,
+        AttributeError,
+    ) as error:
+        message = f"Slack gave no clear answer ({type(error).__name__})"
+        return [Finding("error", "Slack Socket Mode", message)]
+    return [Finding("ok", "Slack actions", "come by Socket Mode")]
 
 
-def _refusal(error: SlackApiError) -> str:
+def _rejection(error: SlackApiError) -> str:
     data = getattr(error.response, "data", None)
     code = str(data.get("error", "")) if isinstance(data, dict) else ""
     if not code:
         return f"Slack gave no clear answer (HTTP {getattr(error.response, 'status_code', '')})"
-    remedy = _ANEW if code in _TOKEN_AT_FAULT else "see docs.slack.dev for this error"
+    remedy = _SET_AGAIN if code in _TOKEN_ERRORS else "see docs.slack.dev for this error"
     if code == "missing_scope":
-        remedy = f"{_ANEW}, with the scope connections:write"
+        remedy = f"{_SET_AGAIN}, with the scope connections:write"
     return f"Slack says {code} to the app token; {remedy}"

@@ -1,6 +1,6 @@
-"""What `check` asks of the tools in deploy.yml: whether address and credentials fit.
+"""The tools in deploy.yml: whether address and credentials work.
 
-Each is asked one question that changes nothing; environments with the same options share it.
+Each gets one request that changes nothing; environments with the same options share it.
 
 Units: seconds.
 """
@@ -13,39 +13,39 @@ from handlers import HANDLERS
 from handlers import errors as tool_errors
 from handlers.contract import HandlerContext, Options, VerifiesAccess
 from handlers.http import MAX_CALLS_PER_ORIGIN
-from webhook.check.findings import Finding, Kind
-from webhook.config.load import Environment
+from webhook.check import Finding, Level
+from webhook.config.environments import Environment
 
 # For all of them together, however many hang.
 WITHIN = 15.0
-NOT_ASKED = "not asked; its first deployment shows whether address and credentials fit"
+NOT_ASKED = "not asked; its first deployment shows whether address and credentials work"
 
-Outcome = tuple[Kind, str]
+Result = tuple[Level, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What environments with these `names` share."""
+    """Options that environments with these `names` share."""
 
     handler: str
     options: Options
     names: list[str] = field(default_factory=list)
 
 
-async def look_at_tools(
+async def check_tools(
     envs: Iterable[Environment], context: HandlerContext, within: float = WITHIN
 ) -> list[Finding]:
-    """A line for those of one kind that say the same."""
+    """One finding for the tools of a handler that have the same result."""
     tools = _tools(envs)
-    places = asyncio.Semaphore(MAX_CALLS_PER_ORIGIN)
-    outcomes = await asyncio.gather(*(_ask(tool, context, places, within) for tool in tools))
-    said: dict[tuple[str, Outcome], list[str]] = {}
-    for tool, outcome in zip(tools, outcomes, strict=True):
-        if outcome:
-            said.setdefault((tool.handler, outcome), []).extend(tool.names)
+    slots = asyncio.Semaphore(MAX_CALLS_PER_ORIGIN)
+    results = await asyncio.gather(*(_check(tool, context, slots, within) for tool in tools))
+    grouped: dict[tuple[str, Result], list[str]] = {}
+    for tool, result in zip(tools, results, strict=True):
+        if result:
+            grouped.setdefault((tool.handler, result), []).extend(tool.names)
     return [
-        Finding(kind, f"tool {', '.join(dict.fromkeys(names))} ({handler})", words)
-        for (handler, (kind, words)), names in said.items()
+        Finding(level, f"tool {', '.join(dict.fromkeys(names))} ({handler})", message)
+        for (handler, (level, message)), names in grouped.items()
     ]
 
 
@@ -62,18 +62,18 @@ def _tools(envs: Iterable[Environment]) -> list[Tool]:
     return found
 
 
-async def _ask(
-    tool: Tool, context: HandlerContext, places: asyncio.Semaphore, within: float
-) -> Outcome | None:
-    """None where there is nothing to say."""
+async def _check(
+    tool: Tool, context: HandlerContext, slots: asyncio.Semaphore, within: float
+) -> Result | None:
+    """None if there is nothing to report."""
     handler = HANDLERS[tool.handler]
     if not issubclass(handler, VerifiesAccess):
-        # What needs the App's permissions is GitHub's own; they are looked at.
+        # A tool that needs the App's permissions is GitHub itself, which is checked already.
         return None if handler.local or tool.options.permissions() else ("note", NOT_ASKED)
     try:
-        async with asyncio.timeout(within), places:
+        async with asyncio.timeout(within), slots:
             return "ok", await handler(tool.options, context).verify_access()
     except (tool_errors.Unavailable, tool_errors.Rejected) as error:
-        return "fault", str(error)
+        return "error", str(error)
     except TimeoutError:
-        return "fault", f"no answer within {within:g} s"
+        return "error", f"no answer within {within:g} s"

@@ -11,7 +11,7 @@ import click
 @click.command()
 def check() -> None:
     """Check settings, deploy.yml, GitHub, Slack, the tools and the store; one line each."""
-    from webhook.check import check as run
+    from webhook.check.run import check as run
 
     sys.exit(0 if asyncio.run(run(os.environ, click.echo)) else 1)
 
@@ -20,7 +20,7 @@ def check() -> None:
 def schema() -> None:
     """Print the JSON Schema of deploy.yml, for editors."""
     from handlers import HANDLERS
-    from webhook.config.load import json_schema
+    from webhook.config.environments import json_schema
     from webhook.notifiers import DESTINATIONS
 
     options = {name: handler.Options for name, handler in HANDLERS.items()}

@@ -1,4 +1,4 @@
-"""deploy.yml's destinations: who hears of which deployments, whatever notifier reaches them.
+"""deploy.yml's destinations: who is notified of which deployments, by whatever notifier.
 
 A notifier's key in deploy.yml is its name, at the top for all environments and in each one: a
 destination, or a list of them. What an environment's destination leaves out is the file's.
@@ -21,8 +21,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from webhook.config.errors import at_fault
-from webhook.config.source import Fault, Path, Source
+from webhook.config.errors import invalid
+from webhook.config.source import ConfigError, Path, Source
 from webhook.deployments.phases import Phase
 
 State = Literal["queued", "in_progress", "success", "failure", "error"]
@@ -37,16 +37,16 @@ class Strict(BaseModel):
 def repository(value: str) -> str:
     owner, slash, name = value.partition("/")
     if value != "*" and not (owner and slash and name and "/" not in name):
-        raise at_fault("is not a repository; write owner/name, owner/* or *")
+        raise invalid("is not a repository; write owner/name, owner/* or *")
     return value
 
 
-def listed(value: Any) -> Any:
+def as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else (value,)
 
 
 class OneOrSeveral:
-    """Tells editors that what is read as a list may also be written as a single one."""
+    """In the JSON Schema: a list of one may also be written without the list."""
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -64,22 +64,22 @@ def secret_address(pattern: re.Pattern[str], what: str) -> BeforeValidator:
 
     def check(value: Any) -> Any:
         if value is None:
-            raise at_fault('is empty; write "${NAME}" of a variable, or none', names_value=False)
+            raise invalid('is empty; write "${NAME}" of a variable, or none', with_value=False)
         if isinstance(value, str) and value != "none" and not pattern.fullmatch(value):
-            raise at_fault(f"is not {what}", names_value=False)
+            raise invalid(f"is not {what}", with_value=False)
         return None if value == "none" else value
 
     return BeforeValidator(check)
 
 
 class Destination(Strict):
-    """Where people hear of deployments, and of which. Each notifier adds its addresses."""
+    """Who is notified, and of which deployments. Each notifier adds its addresses."""
 
     # The keys of its two addresses: of the main message, and of failures.
     ADDRESSES: ClassVar[tuple[str, str]] = ("url", "failures")
-    # What a destination looks like, for people who wrote something else.
+    # How a destination is written, shown in errors.
     EXAMPLE: ClassVar[str]
-    # As it is written for people who wrote nothing; like the example where it is empty.
+    # The same, shown where nothing is written; the example if it is empty.
     FORM: ClassVar[str] = ""
 
     repos: tuple[Repo, ...] | None = Field(default=None, min_length=1, strict=False)
@@ -92,7 +92,7 @@ class Destination(Strict):
     @model_validator(mode="after")
     def _one_choice(self) -> Self:
         if self.only and self.states:
-            raise at_fault("has both only and states; remove one of them", names_value=False)
+            raise invalid("has both only and states; remove one of them", with_value=False)
         return self
 
     def wants(self, phase: Phase) -> bool:
@@ -102,7 +102,7 @@ class Destination(Strict):
         states: Iterable[str] | None = ("failure", "error") if self.only else self.states
         return phase is not Phase.SEEN and (states is None or phase in states)
 
-    def hears_of(self, repo: str) -> bool:
+    def covers(self, repo: str) -> bool:
         patterns = self.repos or ("*",)
         return any(fnmatchcase(repo.lower(), pattern.lower()) for pattern in patterns)
 
@@ -141,7 +141,7 @@ Notifiers = Mapping[str, type[Destination]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One address of a destination. `main`: it has the one message of a deployment, kept up to
-    date; else it hears of failures only. `name` is unique among all: "slack:#deploys"."""
+    date; else only alerts of failures. `name` is unique among all: "slack:#deploys"."""
 
     name: str
     notifier: str
@@ -150,10 +150,10 @@ class Target:
 
 
 def targets_of(destinations: Iterable[tuple[str, Destination]], repo: str) -> list[Target]:
-    """Each address once, whatever names it; the first that names it counts. `destinations`: with
-    their notifiers' names."""
+    """Each address once; the first destination with it counts. `destinations`: with their
+    notifiers' names."""
     found: dict[str, Target] = {}
-    given = [pair for pair in destinations if pair[1].hears_of(repo)]
+    given = [pair for pair in destinations if pair[1].covers(repo)]
     for main in (True, False):
         for notifier, one in given:
             if address := one.address(main=main):
@@ -189,16 +189,16 @@ def own_field(model: type[Destination]) -> tuple[Any, Any]:
             text = (
                 f"is empty; write {model.FORM or model.EXAMPLE}, [] for nobody, or remove the key"
             )
-            raise at_fault(text, names_value=False)
+            raise invalid(text, with_value=False)
         return value
 
-    text = "Who hears of it; what it leaves out is the file's. [] for nobody."
+    text = "Who is notified; what it leaves out is the file's. [] for nobody."
     own: Any = Annotated[_several(model) | None, BeforeValidator(given)]
     return own, Field(default=None, description=text)
 
 
 def _several(model: type[Destination]) -> Any:
-    return Annotated[tuple[model, ...], BeforeValidator(listed), OneOrSeveral]  # type: ignore[valid-type]
+    return Annotated[tuple[model, ...], BeforeValidator(as_tuple), OneOrSeveral]  # type: ignore[valid-type]
 
 
 def in_environment(environment: BaseModel) -> Iterator[tuple[str, Destination]]:
@@ -210,16 +210,15 @@ def in_environment(environment: BaseModel) -> Iterator[tuple[str, Destination]]:
                 yield key, one
 
 
-def never_heard(source: Source, notifiers: Iterable[str]) -> Iterator[Fault]:
-    """Destinations of an environment for repositories that it does not have; of what has no other
-    faults."""
+def unreachable_destinations(source: Source, notifiers: Iterable[str]) -> Iterator[ConfigError]:
+    """Destinations for repositories that their environment does not have."""
     envs = source.value.get("envs") if isinstance(source.value, dict) else None
     for index, env in enumerate(envs if isinstance(envs, list) else ()):
         for name in notifiers if isinstance(env, dict) else ():
             for path, repos in _repos(env.get(name), ("envs", index, name)):
                 if _never_match(repos, env.get("repos", ["*"])):
                     text = "can never match: none of them is in the environment's repos"
-                    yield Fault(*source.places[path], path, f"{text}; correct them")
+                    yield ConfigError(*source.positions[path], path, f"{text}; correct them")
 
 
 def _repos(own: Any, path: Path) -> Iterator[tuple[Path, Any]]:
@@ -231,8 +230,8 @@ def _repos(own: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def _never_match(repos: Any, patterns: Any) -> bool:
-    """Whether repositories are named that the environment does not have, and no others. Of lists
-    with a pattern, or with other faults, nothing is said."""
+    """Whether `repos` are names that match none of `patterns`. False for lists that contain a
+    pattern or have other errors."""
     both = [*repos, *patterns] if isinstance(repos, list) and isinstance(patterns, list) else [0]
     if not repos or not patterns or not all(isinstance(one, str) for one in both):
         return False

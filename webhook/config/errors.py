@@ -1,4 +1,4 @@
-"""The words for what is wrong in deploy.yml, and where it is."""
+"""Errors in deploy.yml: their messages and positions."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,10 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from webhook.config.source import Fault, Path, Source
+from handlers.text import redacted
+from webhook.config.source import ConfigError, Path, Source
 from webhook.text import one_line
 
-# In Gitploy's deploy.yml, but not acted on here. To skip over `review` would deploy unreviewed.
+# Keys of Gitploy's deploy.yml that this relay does not support. Ignoring `review` would deploy
+# without a review.
 _GITPLOY_KEYS = {
     "task",
     "auto_merge",
@@ -25,11 +27,11 @@ _GITPLOY_KEYS = {
     "review",
     "frozen_windows",
 }
-_GITPLOY_WORDS = "is a key of Gitploy's that this relay does not act on yet; remove it"
-_AT_FAULT = "at_fault"
+_UNSUPPORTED_KEY = "is a key of Gitploy's that this relay does not act on yet; remove it"
+_INVALID = "invalid"
 _MAPPINGS = {"model_type", "dict_type", "mapping_type", "model_attributes_type", "dataclass_type"}
 _LISTS = {"list_type", "tuple_type", "set_type", "frozen_set_type"}
-_WORDS = {
+_MESSAGES = {
     "missing": "is missing",
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
@@ -38,17 +40,19 @@ _WORDS = {
 }
 
 
-def at_fault(words: str, *, names_value: bool = True) -> PydanticCustomError:
-    """A fault that a validator of the file's own models finds; by default its words follow the
-    value, as it is written in the file."""
-    return PydanticCustomError(_AT_FAULT, "{words}", {"words": words, "names_value": names_value})
+def invalid(message: str, *, with_value: bool = True) -> PydanticCustomError:
+    """An error that a validator of these models raises. By default the message follows the value,
+    as it is written in the file."""
+    return PydanticCustomError(
+        _INVALID, "{message}", {"message": message, "with_value": with_value}
+    )
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
-    close = get_close_matches(word, names, n=1)
-    mean = f"; did you mean '{close[0]}'?" if close else ""
-    return f"known here: {', '.join(names) or 'none'}{mean}"
+    close = get_close_matches(name, names, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    return f"known here: {', '.join(names) or 'none'}{hint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +63,20 @@ class Known:
     examples: Mapping[str, str]
 
 
-def faults_of(error: ValidationError, source: Source, known: Known) -> Iterator[Fault]:
-    """Faults that only follow from others are left out: those at a place that has one already,
-    and a list that is too short because all of its items are at fault."""
-    taken = {(fault.line, fault.column) for fault in source.faults}
-    for details in error.errors(include_url=False):
+def errors_of(invalid: ValidationError, source: Source, known: Known) -> Iterator[ConfigError]:
+    """Without errors that only follow from others: at a position that has one already, and a list
+    that is too short because all of its items are invalid."""
+    taken = {(error.line, error.column) for error in source.errors}
+    for details in invalid.errors(include_url=False):
         path = _path(details, source)
-        line, column = _place(details, path, source)
+        line, column = _position(details, path, source)
         emptied = details["type"] == "too_short" and details["input"]
         if (line, column) not in taken and not emptied:
-            yield Fault(line, column, path, _words(details, path, source, known))
+            yield ConfigError(line, column, path, _message(details, path, source, known))
 
 
-def never_matches(source: Source) -> Iterator[Fault]:
-    """Environments that an earlier one takes everything from."""
+def unreachable_environments(source: Source) -> Iterator[ConfigError]:
+    """Environments whose deployments all belong to an earlier one."""
     envs = source.value.get("envs") if isinstance(source.value, dict) else None
     earlier: list[tuple[int, str, list[str]]] = []
     for index, env in enumerate(envs if isinstance(envs, list) else ()):
@@ -81,15 +85,15 @@ def never_matches(source: Source) -> Iterator[Fault]:
             continue
         for other, other_name, other_repos in earlier:
             if _covers([other_name], name) and all(_covers(other_repos, repo) for repo in repos):
-                place = source.places["envs", index, "name"]
-                words = f"can never match: envs[{other}] before it takes all; remove or move it"
-                yield Fault(*place, ("envs", index, "name"), words)
+                position = source.positions["envs", index, "name"]
+                message = f"can never match: envs[{other}] before it takes all; remove or move it"
+                yield ConfigError(*position, ("envs", index, "name"), message)
                 break
         earlier.append((index, name, repos))
 
 
 def _scope(env: Any) -> tuple[str, list[str]]:
-    """Nothing of what has other faults: those come first."""
+    """Name and repositories; empty if they have other errors, which come first."""
     name, repos = (env.get("name"), env.get("repos", ["*"])) if isinstance(env, dict) else (0, 0)
     if not isinstance(name, str) or not isinstance(repos, list):
         return "", []
@@ -99,8 +103,8 @@ def _scope(env: Any) -> tuple[str, list[str]]:
 
 
 def _covers(patterns: list[str], later: str) -> bool:
-    """Whether all that `later` matches is matched before. A `*` that matches another pattern as
-    if it were plain text also matches all that stands for; `?` and `[` do not."""
+    """Whether `patterns` match everything that `later` matches. A `*` that matches another pattern
+    as plain text also matches everything that it stands for; `?` and `[` do not."""
     return any(
         pattern == later or (not set("?[") & set(pattern) and fnmatchcase(later, pattern))
         for pattern in patterns
@@ -114,26 +118,26 @@ def _path(details: ErrorDetails, source: Source) -> Path:
         del steps[2:3]
     path: Path = ()
     for step in steps[:-1]:
-        path = (*path, step) if (*path, step) in source.places else path
+        path = (*path, step) if (*path, step) in source.positions else path
     last = tuple(steps[-1:])
-    known = path + last in source.places or details["type"] == "missing"
+    known = path + last in source.positions or details["type"] == "missing"
     return path + last if known else path
 
 
-def _place(details: ErrorDetails, path: Path, source: Source) -> tuple[int, int]:
+def _position(details: ErrorDetails, path: Path, source: Source) -> tuple[int, int]:
     if details["type"] == "extra_forbidden" and path in source.keys:
         return source.keys[path]
-    while path not in source.places:
+    while path not in source.positions:
         path = path[:-1]
-    return source.places[path]
+    return source.positions[path]
 
 
-def _words(details: ErrorDetails, path: Path, source: Source, known: Known) -> str:
+def _message(details: ErrorDetails, path: Path, source: Source, known: Known) -> str:
     kind, context = details["type"], details.get("ctx", {})
     written = f"'{one_line(source.written[path], 60)}'" if path in source.written else "this"
-    if kind == _AT_FAULT:
-        subject = f"{written} " if context["names_value"] else ""
-        return f"{subject}{context['words']}"
+    if kind == _INVALID:
+        subject = f"{written} " if context["with_value"] else ""
+        return f"{subject}{context['message']}"
     if kind == "extra_forbidden":
         return _unknown_key(path, source, known)
     if kind == "string_type":
@@ -142,10 +146,12 @@ def _words(details: ErrorDetails, path: Path, source: Source, known: Known) -> s
         return f"wants true or false, not {written}"
     if kind == "literal_error":
         return _not_of(context["expected"], written)
-    # These may quote the value, and with it a secret that was filled in.
-    said = _WORDS.get(kind) or _hidden(str(context.get("error", details["msg"])), source.secrets)
+    # Other messages may quote the value, and with it a secret that was filled in.
+    message = _MESSAGES.get(kind) or redacted(
+        str(context.get("error", details["msg"])), source.secrets
+    )
     examples = [known.examples[str(key)] for key in path[-2:] if key in known.examples]
-    return f"{said}, as in {examples[0]}" if kind in _MAPPINGS and examples else said
+    return f"{message}, as in {examples[0]}" if kind in _MAPPINGS and examples else message
 
 
 def _unknown_key(path: Path, source: Source, known: Known) -> str:
@@ -153,7 +159,7 @@ def _unknown_key(path: Path, source: Source, known: Known) -> str:
     match path[:-1]:
         case ("envs", _):
             if key in _GITPLOY_KEYS:
-                return _GITPLOY_WORDS
+                return _UNSUPPORTED_KEY
             keys = known.keys["envs"]
         case ("envs", int(index), "with"):
             keys = known.keys[f"with:{source.value['envs'][index]['handler']}"]
@@ -182,9 +188,3 @@ def _not_text(value: Any, written: str) -> str:
         return "wants text, not a list or keys"
     kind = "true or false" if isinstance(value, bool) else "a number"
     return f"wants text, and YAML reads {written} as {kind}; put it in quotes"
-
-
-def _hidden(words: str, secrets: set[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):
-        words = words.replace(secret, "***")
-    return words

@@ -1,4 +1,4 @@
-"""deploy.yml's `slack_users:`: who somebody in Slack is on GitHub, which decides what they may do.
+"""deploy.yml's `slack_users:`: the GitHub logins of Slack users, which decide what they may do.
 
 Source: the forms of Slack's ids.
 """
@@ -9,9 +9,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
-from webhook.config.destinations import OneOrSeveral, listed
-from webhook.config.errors import at_fault
-from webhook.config.source import Fault, Path, Source
+from webhook.config.destinations import OneOrSeveral, as_tuple
+from webhook.config.errors import invalid
+from webhook.config.source import ConfigError, Path, Source
 
 _USER = re.compile(r"(?:[TE][A-Z0-9]{2,}/)?[UW][A-Z0-9]{2,}")
 # Of accounts that a company manages, too (octo_acme), and of Apps.
@@ -21,18 +21,18 @@ _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(?:\[bot\])?")
 def _user(value: str) -> str:
     if not _USER.fullmatch(value):
         text = "is not a Slack user's ID: open the profile in Slack, More, Copy member ID"
-        raise at_fault(f"{text}; with several workspaces, write T0123ABCD/U0123ABCD")
+        raise invalid(f"{text}; with several workspaces, write T0123ABCD/U0123ABCD")
     return value
 
 
 _Users = Annotated[
-    tuple[Annotated[str, AfterValidator(_user)], ...], BeforeValidator(listed), OneOrSeveral
+    tuple[Annotated[str, AfterValidator(_user)], ...], BeforeValidator(as_tuple), OneOrSeveral
 ]
 SlackUsers = dict[str, _Users]
 
 
-def slack_users_faults(source: Source) -> Iterator[Fault]:
-    """What is wrong only together with something else, of what has no other faults."""
+def slack_user_errors(source: Source) -> Iterator[ConfigError]:
+    """Errors of one entry, or of several together, that the model does not find."""
     users = source.value.get("slack_users") if isinstance(source.value, dict) else None
     seen: dict[str, list[tuple[str, str]]] = {}
     logins: set[str] = set()
@@ -52,4 +52,4 @@ def slack_users_faults(source: Source) -> Iterator[Fault]:
                 text = text or f"has '{one}', which is {other}'s already; nobody is two people"
             known.append((team, login))
         if text:
-            yield Fault(*source.keys[path], path, text)
+            yield ConfigError(*source.keys[path], path, text)

@@ -1,10 +1,10 @@
-"""YAML text -> plain values, with the place of each, and with `${NAME}` filled in.
+"""YAML text -> plain values, with the position of each, and with `${NAME}` filled in.
 
 Stricter than YAML where YAML surprises: no duplicate keys, keys are text, no merge keys, no tags
 beyond YAML's plain types, a bound on depth and on what aliases expand to. `$${` stands for `${`.
 
 Units: lines and columns from 1; a path is the keys and indexes that lead to a value.
-Errors: none; faults are collected in `Source.faults`.
+Errors: none are raised; `Source.errors` collects them.
 """
 
 import math
@@ -16,8 +16,7 @@ from typing import Any
 import yaml
 
 Path = tuple[str | int, ...]
-# The values of secrets are hidden wherever they show up, which would garble text if short ones
-# like "1" or "no" counted.
+# Secrets are hidden in all text; hiding short ones like "1" or "no" would garble it.
 _SHORTEST_SECRET = 4
 _DEEPEST = 30
 _MOST_VALUES = 20_000
@@ -28,27 +27,27 @@ _TAG = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Fault:
+class ConfigError:
     line: int
     column: int
     path: Path = field(compare=False)
-    words: str
+    message: str
 
     def __str__(self) -> str:
         steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
         path = "".join(steps).removeprefix(".")
-        return f"{self.line}:{self.column}: {path}{': ' if path else ''}{self.words}"
+        return f"{self.line}:{self.column}: {path}{': ' if path else ''}{self.message}"
 
 
 @dataclass(slots=True)
 class Source:
-    """`written` holds each scalar as it stands in the file: safe to show, as it holds no secret."""
+    """`written` has each scalar as it is in the file: safe to show, as it contains no secret."""
 
     value: Any = None
-    places: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    positions: dict[Path, tuple[int, int]] = field(default_factory=dict)
     keys: dict[Path, tuple[int, int]] = field(default_factory=dict)
     written: dict[Path, str] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    errors: list[ConfigError] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set, repr=False)
 
 
@@ -66,7 +65,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read(text: str, environ: Mapping[str, str]) -> Source:
-    """Where the text is no YAML at all, `value` is None and there is one fault."""
+    """If the text is not YAML, `value` is None and there is one error."""
     loader = None
     try:
         loader = _Loader(text)
@@ -78,16 +77,16 @@ def read(text: str, environ: Mapping[str, str]) -> Source:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        words = ", ".join(part for part in (error.context, error.problem) if part)
-        words += _comment_hint(text, error.context, line)
+        message = ", ".join(part for part in (error.context, error.problem) if part)
+        message += _comment_hint(text, error.context, line)
     except yaml.reader.ReaderError as error:
         line, column = _line_and_column(text, error.position)
-        words = f"the character U+{error.character:04X} is not allowed"
+        message = f"the character U+{error.character:04X} is not allowed"
     except (ValueError, OverflowError):
         # PyYAML lets these out for escapes and directives with numbers out of range.
         line, column = (loader.line + 1, loader.column + 1) if loader else (1, 1)
-        words = "a number is out of range"
-    return Source(faults=[Fault(line, column, (), f"cannot be read as YAML: {words}")])
+        message = "a number is out of range"
+    return Source(errors=[ConfigError(line, column, (), f"cannot be read as YAML: {message}")])
 
 
 class _Reader:
@@ -97,18 +96,18 @@ class _Reader:
         self.source = Source()
 
     def value(self, node: yaml.Node, path: Path) -> Any:
-        # Aliases are walked anew at each use: what they expand to is bounded here.
-        if len(self.source.places) >= _MOST_VALUES or len(path) > _DEEPEST:
+        # Aliases are read again at each use: what they expand to is bounded here.
+        if len(self.source.positions) >= _MOST_VALUES or len(path) > _DEEPEST:
             mark = node.start_mark
             raise yaml.MarkedYAMLError(problem="more than aliases may expand to", problem_mark=mark)
-        self.source.places[path] = _place(node)
+        self.source.positions[path] = _position(node)
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
             return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, path)
-        self.fault(node, path, f"has the tag {node.tag}, which is not supported; remove it")
+        self.error(node, path, f"has the tag {node.tag}, which is not supported; remove it")
         return None
 
     def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
@@ -120,9 +119,9 @@ class _Reader:
             inner = (*path, key)
             if key in values:
                 line, _ = self.source.keys[inner]
-                self.fault(key_node, inner, f"is there twice, first in line {line}; remove one")
+                self.error(key_node, inner, f"is there twice, first in line {line}; remove one")
                 continue
-            self.source.keys[inner] = _place(key_node)
+            self.source.keys[inner] = _position(key_node)
             values[key] = self.value(value_node, inner)
         return values
 
@@ -130,14 +129,16 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "str":
             if not _UNSTORABLE.search(node.value):
                 return str(node.value)
-            words = "has a key with NUL or half a character; remove it"
+            message = "has a key with NUL or half a character; remove it"
         elif node.tag == _TAG + "merge":
-            words = "has a merge key (<<), which is not supported; repeat the keys"
+            message = "has a merge key (<<), which is not supported; repeat the keys"
         elif isinstance(node, yaml.ScalarNode):
-            words = f"has the key {node.value}, which YAML does not read as text; put it in quotes"
+            message = (
+                f"has the key {node.value}, which YAML does not read as text; put it in quotes"
+            )
         else:
-            words = "has a key that is not text"
-        self.fault(node, path, words)
+            message = "has a key that is not text"
+        self.error(node, path, message)
         return None
 
     def scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
@@ -149,10 +150,10 @@ class _Reader:
                 return self.loader.construct_yaml_bool(node)
             case "int" | "float" as kind:
                 return self.number(node, kind, path)
-            # A date is taken as it is written: nothing here wants one as anything but text.
+            # A date stays text: nothing in deploy.yml needs a date.
             case "str" | "timestamp" | "value":
                 return self.text(node, path)
-        self.fault(node, path, f"has the tag {node.tag}, which is not supported; remove it")
+        self.error(node, path, f"has the tag {node.tag}, which is not supported; remove it")
         return None
 
     def number(self, node: yaml.ScalarNode, kind: str, path: Path) -> int | float | None:
@@ -165,7 +166,7 @@ class _Reader:
                 return number
         except (ValueError, OverflowError, IndexError):
             pass
-        self.fault(node, path, "is not a number that fits; put it in quotes if it is text")
+        self.error(node, path, "is not a number that fits; put it in quotes if it is text")
         return None
 
     def text(self, node: yaml.ScalarNode, path: Path) -> str:
@@ -174,31 +175,31 @@ class _Reader:
             if match[0] == "$${":
                 return "${"
             if name is None:
-                self.fault(node, path, "has a '${' without NAME}; write $${ for a plain ${")
+                self.error(node, path, "has a '${' without NAME}; write $${ for a plain ${")
                 return ""
             found = self.environ.get(name, "")
             if not found:
-                self.fault(node, path, f"wants ${{{name}}}, but {name} is not set; set it")
+                self.error(node, path, f"wants ${{{name}}}, but {name} is not set; set it")
             if len(found) >= _SHORTEST_SECRET:
                 self.source.secrets.add(found)
             return found
 
         text = _VARIABLE.sub(fill, node.value)
         if _UNSTORABLE.search(text):
-            self.fault(node, path, "holds NUL or half a character; remove it")
+            self.error(node, path, "holds NUL or half a character; remove it")
             return ""
         return text
 
-    def fault(self, node: yaml.Node, path: Path, words: str) -> None:
-        self.source.faults.append(Fault(*_place(node), path, words))
+    def error(self, node: yaml.Node, path: Path, message: str) -> None:
+        self.source.errors.append(ConfigError(*_position(node), path, message))
 
 
-def _place(node: yaml.Node) -> tuple[int, int]:
+def _position(node: yaml.Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
 def _comment_hint(text: str, context: str | None, line: int) -> str:
-    """The commonest mistake in braces: # begins a comment, and the end of the braces is in it."""
+    """The most common mistake in braces: # begins a comment, which contains the closing brace."""
     if not (context or "").startswith("while parsing a flow"):
         return ""
     cut = [n for n, one in enumerate(text.split("\n")[:line], 1) if _CUT.search(one)]

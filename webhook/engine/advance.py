@@ -7,7 +7,7 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 
 from handlers import errors as tool_errors
-from webhook.config.routing import no_route_words, route
+from webhook.config.routing import no_route_message, route
 from webhook.engine import transitions
 from webhook.engine.runner import Runner
 from webhook.engine.services import Services, log_about
@@ -28,7 +28,7 @@ async def advance(services: Services, deployment_id: int) -> datetime | None:
     environment = route(services.config, row.repo, row.environment)
     if environment is None:
         await transitions.end(
-            services, row, no_route_words(services.config, row.repo, row.environment)
+            services, row, no_route_message(services.config, row.repo, row.environment)
         )
         return None
     if row.started_at and row.handler != environment.handler:

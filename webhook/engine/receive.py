@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from webhook.config.routing import no_route_words, route
+from webhook.config.routing import no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import transitions
 from webhook.engine.services import Services
@@ -21,7 +21,7 @@ from webhook.github.events import (
     StatusReported,
     WorkflowMoved,
 )
-from webhook.jobs.queue import PRIORITY_NEW
+from webhook.jobs.retry import PRIORITY_NEW
 from webhook.store import deliveries, deployments, outbox, timeline
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
@@ -92,7 +92,7 @@ async def _act(
 async def _asked(
     services: Services, connection: Async, event: DeploymentAsked, guid: str
 ) -> tuple[Outcome, str, int]:
-    row = await deployments.learn(
+    row = await deployments.get_or_create(
         connection, event.deployment, event.repository, event.installation_id
     )
     _log_about(row)
@@ -100,7 +100,7 @@ async def _asked(
         return "ignored", "this deployment was asked for before", row.id
     environment = route(services.config, row.repo, row.environment)
     if environment is None and (event.watched or services.config.unrouted == "ignore"):
-        return "ignored", no_route_words(services.config, row.repo, row.environment), row.id
+        return "ignored", no_route_message(services.config, row.repo, row.environment), row.id
     production = environment.production_environment if environment else None
     row = await deployments.change(
         connection,
@@ -115,7 +115,7 @@ async def _asked(
     if row.phase.final:
         return "ignored", f"this deployment has ended already ({row.phase})", row.id
     if environment is None:
-        words = no_route_words(services.config, row.repo, row.environment)
+        words = no_route_message(services.config, row.repo, row.environment)
         await transitions.make(services, connection, row, Transition(Phase.ERROR, words))
     elif event.watched:
         await _watch(services, connection, row)
@@ -147,7 +147,7 @@ async def _reported(
     services: Services, connection: Async, event: StatusReported
 ) -> tuple[Outcome, str, int]:
     status = event.status
-    row = await deployments.learn(
+    row = await deployments.get_or_create(
         connection, event.deployment, event.repository, event.installation_id
     )
     _log_about(row)

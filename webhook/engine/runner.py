@@ -12,7 +12,7 @@ import structlog
 from handlers import durations
 from handlers import errors as tool_errors
 from handlers.contract import Deployment, Handler, KeepsOutput, Run, State
-from webhook.config.load import Environment
+from webhook.config.environments import Environment
 from webhook.engine import transitions
 from webhook.engine.services import Services, scope
 from webhook.errors import Conflict, RetryAt, UnknownOutcome

@@ -13,7 +13,7 @@ from handlers import HANDLERS
 from handlers.contract import Deployment, Handler, HandlerContext
 from handlers.http import Http
 from webhook.config.destinations import Target, targets_of
-from webhook.config.load import Config, Environment
+from webhook.config.environments import Config, Environment
 from webhook.config.routing import route
 from webhook.engine.cache import Caches
 from webhook.github.client import TIMEOUT, GitHub

@@ -16,7 +16,7 @@ from werkzeug.datastructures import Headers
 
 from webhook.errors import HttpError, UnknownOutcome
 from webhook.http import read_body
-from webhook.jobs.inbox import Intake
+from webhook.jobs.inbox import Inbox
 from webhook.store.deliveries import Received
 from webhook.timing import DEFAULT_TIMING, Timing
 
@@ -26,14 +26,14 @@ _NAME = re.compile(r"[\x21-\x7e]{1,100}")
 _HOOK_ID = re.compile(r"[0-9]{1,18}")
 
 
-def blueprint(intake: Intake, secrets: Sequence[str], timing: Timing = DEFAULT_TIMING) -> Blueprint:
+def blueprint(inbox: Inbox, secrets: Sequence[str], timing: Timing = DEFAULT_TIMING) -> Blueprint:
     bp = Blueprint("github", __name__)
     keys = [secret.encode() for secret in secrets]
 
     @bp.post("/webhook")
     def webhook() -> Response:
         received = _verified(request.headers, keys)
-        _store(intake, received, timing.connection_within)
+        _store(inbox, received, timing.connection_within)
         body = {"delivery": received.guid, "status": "accepted"}
         if received.event == "ping":
             body["message"] = "the webhook works"
@@ -117,9 +117,9 @@ def _signature(key: bytes, body: bytes) -> bytes:
     return b"sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest().encode()
 
 
-def _store(intake: Intake, received: Received, within: timedelta) -> None:
+def _store(inbox: Inbox, received: Received, within: timedelta) -> None:
     try:
-        intake.hand_over(received).result(timeout=within.total_seconds())
+        inbox.put(received).result(timeout=within.total_seconds())
     except (TimeoutError, UnknownOutcome):
         raise HttpError(
             503,

@@ -1,7 +1,7 @@
 """Commits deliveries together with their jobs: all that wait at a moment in one transaction.
 
-One writer thread a process; a request hands over and waits for its batch, so that a commit (an
-fsync) is shared by all who wait for one. `script/bench` measures it beside a commit for each.
+One writer thread a process; a request puts its delivery and waits, so that all deliveries of a
+batch share one commit (an fsync). `script/bench` compares it with a commit for each.
 """
 
 import queue
@@ -27,15 +27,15 @@ LARGEST_BATCH = 64
 _Waiting = tuple[Received, "Future[None]"]
 
 
-class Intake:
+class Inbox:
     def __init__(self, url: str) -> None:
         self._url = url
         self._jobs = Queue()
         self._waiting: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
         self._connection: Sync | None = None
-        threading.Thread(target=self._write_forever, name="intake", daemon=True).start()
+        threading.Thread(target=self._write_forever, name="inbox", daemon=True).start()
 
-    def hand_over(self, received: Received) -> "Future[None]":
+    def put(self, received: Received) -> "Future[None]":
         """Done when it is on disk; fails with `UnknownOutcome`."""
         future: Future[None] = Future()
         self._waiting.put((received, future))
@@ -46,7 +46,7 @@ class Intake:
             batch = self._next_batch()
             try:
                 self._write([received for received, _ in batch])
-            except Exception as error:  # noqa: BLE001 - each waiting request must hear of it
+            except Exception as error:  # noqa: BLE001 - each request that waits gets it
                 log.error("deliveries could not be stored", count=len(batch), error=str(error))
                 self._drop_connection()
                 for _, future in batch:
@@ -65,7 +65,7 @@ class Intake:
         return batch
 
     def _write(self, batch: Sequence[Received]) -> None:
-        """A connection that broke since the last batch is replaced once; keeping is idempotent."""
+        """A connection that broke since the last batch is replaced once; storing is idempotent."""
         if self._connection is not None:
             try:
                 return self._commit(self._connection, batch)
@@ -82,6 +82,6 @@ class Intake:
     def _commit(self, connection: Sync, batch: Sequence[Received]) -> None:
         unique = {(received.hook_id, received.guid): received for received in batch}
         with connection.transaction():
-            to_work_on = deliveries.keep(connection, list(unique.values()))
-            if to_work_on:
-                self._jobs.receive(connection, to_work_on)
+            to_process = deliveries.insert(connection, list(unique.values()))
+            if to_process:
+                self._jobs.receive(connection, to_process)

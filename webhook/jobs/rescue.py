@@ -1,8 +1,8 @@
-"""Every few seconds: jobs that nobody is at any more are taken up again.
+"""Every few seconds, each worker looks for jobs that no worker is running any more.
 
 Source: procrastinate.readthedocs.io, "Retry stalled jobs". A worker that died leaves its jobs as
-`doing`. A live one does so too if it could not record how a job ended; it knows which jobs it is
-really at.
+`doing`. So does a live one that could not record how a job ended; it knows which jobs it really
+runs.
 """
 
 import asyncio
@@ -13,27 +13,34 @@ import structlog
 from procrastinate import JobContext
 from procrastinate.worker import Worker
 
-from webhook.engine.services import Services
+from webhook.jobs.queue import Queue
 from webhook.store import deployments, jobs, machines
-from webhook.store.database import Async
+from webhook.store.database import Async, AsyncPool
+from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
 
 
-class Sweeper:
-    """Of one worker process."""
+class Rescue:
+    """Of one worker process, on the machine `machine_id`."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(
+        self, pool: AsyncPool, queue: Queue, machine_id: str, timing: Timing, clock: Clock
+    ) -> None:
+        self._pool = pool
+        self._queue = queue
+        self._machine_id = machine_id
+        self._timing = timing
+        self._clock = clock
         # A job keeps its id when it is tried again: (id, attempts) is one execution of it.
         self._running: set[tuple[int, int]] = set()
         self._worker_ids: set[int] = set()
-        self._idle: set[tuple[int, int]] = set()
+        self._unrecorded: set[tuple[int, int]] = set()
 
-    async def note(
+    async def track(
         self, call: Callable[[], Awaitable[Any]], context: JobContext, worker: Worker
     ) -> Any:
-        """Task middleware: which jobs this process is at."""
+        """Task middleware: which jobs this process runs."""
         if worker.worker_id is not None:
             self._worker_ids.add(worker.worker_id)
         execution = (context.job.id or 0, context.job.attempts)
@@ -43,43 +50,44 @@ class Sweeper:
         finally:
             self._running.discard(execution)
 
-    async def sweep_forever(self) -> None:
+    async def run_forever(self) -> None:
         while True:
             try:
-                await self._sweep()
-            except Exception as error:  # noqa: BLE001 - the next one may go better
-                log.warning("sweep failed", words=str(error))
-            await asyncio.sleep(self._services.timing.rescue_interval.total_seconds())
+                await self._run()
+            except Exception as error:  # noqa: BLE001 - the next one may succeed
+                log.warning("rescue of jobs failed", error=str(error))
+            await asyncio.sleep(self._timing.rescue_interval.total_seconds())
 
-    async def _sweep(self) -> None:
-        async with self._services.pool.connection() as connection:
-            await machines.seen(connection, self._services.machine_id)
+    async def _run(self) -> None:
+        async with self._pool.connection() as connection:
+            await machines.seen(connection, self._machine_id)
             async with connection.transaction():
-                if await jobs.try_lock(connection):
-                    await self._take_over()
-                    await self._take_up(connection)
-                    await jobs.requeue_from_gone_machines(connection, self._services.machine_id)
-            await self._take_back(connection)
+                if await jobs.lock_rescue(connection):
+                    await self._retry_stalled()
+                    await self._adopt_orphans(connection)
+                    await machines.release_jobs_of_gone(connection, self._machine_id)
+            await self._release_unrecorded(connection)
 
-    async def _take_over(self) -> None:
-        """What dead workers were at."""
-        manager = self._services.queue.app.job_manager
-        seconds = self._services.timing.worker_stalled_after.total_seconds()
+    async def _retry_stalled(self) -> None:
+        """Jobs of dead workers."""
+        manager = self._queue.app.job_manager
+        seconds = self._timing.worker_stalled_after.total_seconds()
         for job in await manager.get_stalled_jobs(seconds_since_heartbeat=seconds):
-            log.warning("job of a dead worker taken over", job=job.task_name, args=job.task_kwargs)
+            log.warning("retrying job of a dead worker", job=job.task_name, args=job.task_kwargs)
             await manager.retry_job(job)
 
-    async def _take_up(self, connection: Async) -> None:
-        """Deployments without a job."""
-        for deployment_id in await deployments.unattended(connection):
-            log.error("deployment without a job taken up", deployment=deployment_id)
-            await self._services.queue.advance(connection, deployment_id)
+    async def _adopt_orphans(self, connection: Async) -> None:
+        """Open deployments without a job."""
+        for deployment_id in await deployments.without_job(connection):
+            log.error("deployment has no job, adding one", deployment=deployment_id)
+            await self._queue.advance(connection, deployment_id)
 
-    async def _take_back(self, connection: Async) -> None:
-        """What is said to be done here, and is not: twice in a row, as ends take a moment."""
-        idle = await jobs.running(connection, self._worker_ids) - self._running
-        for job_id, _ in idle & self._idle:
-            log.warning("job whose end was not recorded taken up again", job_id=job_id)
-            manager = self._services.queue.app.job_manager
-            await manager.retry_job_by_id_async(job_id, retry_at=self._services.clock())
-        self._idle = idle
+    async def _release_unrecorded(self, connection: Async) -> None:
+        """Jobs that are `doing` here but do not run, found twice in a row: recording the end of a
+        job takes a moment."""
+        unrecorded = await jobs.doing(connection, self._worker_ids) - self._running
+        for job_id, _ in unrecorded & self._unrecorded:
+            log.warning("retrying job whose end was not recorded", job_id=job_id)
+            manager = self._queue.app.job_manager
+            await manager.retry_job_by_id_async(job_id, retry_at=self._clock())
+        self._unrecorded = unrecorded

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from webhook.config import destinations
-from webhook.config.errors import at_fault
+from webhook.config.errors import invalid
 from webhook.deployments.notice import DeploymentNotice
 from webhook.notifiers.contract import Gone, Message, NotifierContext, Ref, Rejected, UnknownOutcome
 from webhook.notifiers.http import Response, call
@@ -56,13 +56,13 @@ _REMEDIES = {
 
 def _thread(value: str) -> str:
     if not re.fullmatch(r"\d{1,20}", value, re.ASCII):
-        raise at_fault('is not an ID; copy it in Discord, as in "1100000000000000001"')
+        raise invalid('is not an ID; copy it in Discord, as in "1100000000000000001"')
     return value
 
 
 def _username(value: str) -> str:
     if not 1 <= len(value) <= 80 or _RESERVED.search(value):
-        raise at_fault("is not a name that Discord takes; it has 1 to 80 characters, no @ # :")
+        raise invalid("is not a name that Discord takes; it has 1 to 80 characters, no @ # :")
     return value
 
 

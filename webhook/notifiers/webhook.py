@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from webhook.config import destinations
-from webhook.config.errors import at_fault
+from webhook.config.errors import invalid
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.notifiers.contract import Message, NotifierContext, Ref, Rejected
 from webhook.notifiers.http import call
@@ -54,7 +54,7 @@ def _secret(value: str) -> str:
     except (ValueError, binascii.Error):
         text = f"is not a secret: {PREFIX} and {_LEAST} to {_MOST} random bytes in base64; make"
         make = 'one with: echo "whsec_$(openssl rand -base64 32)"'
-        raise at_fault(f"{text} {make}", names_value=False) from None
+        raise invalid(f"{text} {make}", with_value=False) from None
     return value
 
 

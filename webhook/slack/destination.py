@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from webhook.config import destinations
-from webhook.config.errors import at_fault
-from webhook.config.load import Environment
+from webhook.config.environments import Environment
+from webhook.config.errors import invalid
 
 _GROUP = re.compile(r"@(?:here|channel|S[A-Z0-9]{6,}|[a-z0-9][a-z0-9._-]{0,79})")
 _WORKSPACE = re.compile(r"T[A-Z0-9]{2,}")
@@ -23,29 +23,29 @@ def _channel(value: Any) -> Any:
     """`none` is None, and unlike a channel that is left out it is in the model's set fields."""
     if value is None:
         words = 'is empty; write "#channel" in quotes (YAML takes #… for a comment), or none'
-        raise at_fault(words, names_value=False)
+        raise invalid(words, with_value=False)
     if not isinstance(value, str):
         return value
     if not value:
-        raise at_fault("must not be empty", names_value=False)
+        raise invalid("must not be empty", with_value=False)
     is_id = value[0] in "CG"
     odd = any(c.isspace() or (c.isupper() and not is_id) for c in value)
     if odd or not _CHANNEL.fullmatch(value):
         words = 'cannot be a channel; write "#name", in lower case and without spaces'
-        raise at_fault(f"{words}, or the channel's ID as in C0123ABCD")
+        raise invalid(f"{words}, or the channel's ID as in C0123ABCD")
     return None if value == "none" else value
 
 
 def _mentions(value: str) -> str:
     if value not in ("author", "none") and not _GROUP.fullmatch(value):
         words = "is nobody to mention; write author, none, @here, @channel, a user group's"
-        raise at_fault(f'{words} "@name" or, surest, its ID as in "@S0123ABCD"')
+        raise invalid(f'{words} "@name" or, surest, its ID as in "@S0123ABCD"')
     return value
 
 
 def _workspace(value: str) -> str:
     if not _WORKSPACE.fullmatch(value):
-        raise at_fault("is not a workspace's ID; it begins with T, as in T0123ABCD")
+        raise invalid("is not a workspace's ID; it begins with T, as in T0123ABCD")
     return value
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from webhook.config.load import Config
+from webhook.config.environments import Config
 from webhook.engine.cache import Caches
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github import users as github_people

@@ -1,4 +1,4 @@
-"""Deliveries as GitHub sent them: kept first, understood later."""
+"""Deliveries as GitHub sent them: stored first, processed later."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Outcome = Literal["done", "ignored", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One delivery at the door. GitHub keeps hook id and GUID when it delivers again."""
+    """One delivery as it arrives. GitHub repeats hook id and GUID when it delivers it again."""
 
     hook_id: int
     guid: str
@@ -47,7 +47,7 @@ class DeliverySummary:
 
 
 # %b sends the bodies in binary; as text they would be twice as long.
-_KEEP = """
+_INSERT = """
 insert into deliveries (hook_id, guid, event, body)
 select * from unnest(%b::bigint[], %b::text[], %b::text[], %b::bytea[])
 on conflict (hook_id, guid) do update set arrivals = deliveries.arrivals + 1
@@ -55,15 +55,15 @@ returning id, outcome
 """
 
 
-def keep(connection: Sync, batch: Sequence[Received]) -> list[int]:
-    """Keep a batch without doubles; the ids of those that are still to be worked on."""
+def insert(connection: Sync, batch: Sequence[Received]) -> list[int]:
+    """Store a batch; the ids of the deliveries that are still to be processed."""
     columns = [
         [delivery.hook_id for delivery in batch],
         [delivery.guid for delivery in batch],
         [delivery.event for delivery in batch],
         [delivery.body for delivery in batch],
     ]
-    rows = connection.execute(_KEEP, columns).fetchall()
+    rows = connection.execute(_INSERT, columns).fetchall()
     return [row["id"] for row in rows if row["outcome"] is None]
 
 
@@ -90,8 +90,8 @@ async def finish(
     )
 
 
-async def forget_old_bodies(connection: Async) -> int:
-    """Drop the bodies of what was finished long ago; that it came, and what became of it, stays.
+async def delete_old_bodies(connection: Async) -> int:
+    """Delete the bodies of deliveries that were processed long ago; the rows stay.
 
     Thirty days: GitHub redelivers what is up to 3 days old (7 on an Enterprise Server).
     """
@@ -105,7 +105,7 @@ async def forget_old_bodies(connection: Async) -> int:
 def newest(
     connection: Sync, limit: int, *, deployment_id: int | None = None, ignored: bool = True
 ) -> list[DeliverySummary]:
-    """Of one deployment if given; without what was ignored if that is not wanted."""
+    """Of one deployment if given; `ignored`: also those that the relay ignored."""
     cursor = connection.cursor(row_factory=class_row(DeliverySummary))
     cursor.execute(
         "select id, guid, event, received_at, arrivals, outcome, reason, deployment_id"

@@ -105,10 +105,10 @@ def _row(values: DictRow) -> DeploymentRow:
     return DeploymentRow(**{**values, **typed})
 
 
-async def learn(
+async def get_or_create(
     connection: Async, deployment: GitHubDeployment, repository: Repository, installation_id: int
 ) -> DeploymentRow:
-    """The row of GitHub's deployment, made where it is new; locked until the transaction ends."""
+    """The row of GitHub's deployment, inserted if it is new; locked until the transaction ends."""
     production = is_production(deployment.environment, deployment.production_environment)
     await connection.execute(
         "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref,"
@@ -280,8 +280,8 @@ async def followed(
     return [values["id"] async for values in cursor]
 
 
-async def unattended(connection: Async) -> list[int]:
-    """Open deployments that no job looks after (which should not happen)."""
+async def without_job(connection: Async) -> list[int]:
+    """Open deployments that no job follows (which should not happen)."""
     cursor = await connection.execute(
         "select id from deployments where requested_at < now() - interval '1 minute'"
         " and ended_at is null and not watched and not exists (select from procrastinate_jobs"

@@ -1,11 +1,24 @@
-"""The machines that run commands: a run can be followed only where its files are."""
+"""The machines that run commands, and the jobs for them: a run can be followed only where its files
+are."""
 
 from webhook.store.database import Async
 
-# Seconds without a sign of life after which a machine, and what ran there, counts as lost; and the
-# longest silence that is no interruption.
+# Seconds without a worker's heartbeat after which a machine, and what ran there, counts as lost;
+# and the longest silence that is no interruption.
 GONE_AFTER = 60
 INTERRUPTED_AFTER = 20
+
+DEFAULT_QUEUE = "default"
+_MACHINE_QUEUE = "at-"
+
+
+def machine_queue(machine_id: str) -> str:
+    """The queue that only the workers of a machine serve, besides the default one.
+
+    Jobs come into it by being retried, never by being deferred: PostgreSQL's notification of a new
+    job does not take so long a name.
+    """
+    return f"{_MACHINE_QUEUE}{machine_id}"
 
 
 async def seen(connection: Async, machine_id: str) -> None:
@@ -19,9 +32,9 @@ async def seen(connection: Async, machine_id: str) -> None:
 
 
 async def is_gone(connection: Async, machine_id: str, watcher: str) -> bool:
-    """Whether no worker runs there; the watcher must have been awake for as long as it takes.
+    """Whether no worker runs there; the watcher must have been running for as long as it takes.
 
-    After an outage of everything, whoever is back first does not call the others gone.
+    After an outage of everything, the first machine that is back does not call the others gone.
     """
     cursor = await connection.execute(
         "select 1 from machines watcher where watcher.id = %(watcher)s"
@@ -31,3 +44,19 @@ async def is_gone(connection: Async, machine_id: str, watcher: str) -> bool:
         {"watcher": watcher, "machine": machine_id, "seconds": GONE_AFTER},
     )
     return await cursor.fetchone() is not None
+
+
+async def release_jobs_of_gone(connection: Async, watcher: str) -> None:
+    """Give jobs that wait for machines which are gone to any worker."""
+    cursor = await connection.execute(
+        "select distinct queue_name from procrastinate_jobs"
+        " where status = 'todo' and starts_with(queue_name, %s)",
+        [_MACHINE_QUEUE],
+    )
+    for queue in [row["queue_name"] async for row in cursor]:
+        if await is_gone(connection, queue.removeprefix(_MACHINE_QUEUE), watcher):
+            await connection.execute(
+                "update procrastinate_jobs set queue_name = %s"
+                " where status = 'todo' and queue_name = %s",
+                [DEFAULT_QUEUE, queue],
+            )

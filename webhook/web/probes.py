@@ -52,5 +52,5 @@ def _worker(seconds: float | None) -> str:
     if seconds is None:
         return "none is running; start one: python -m webhook worker"
     if seconds > HEARTBEAT_LIMIT:
-        return f"last heard of {seconds:.0f} s ago; start one: python -m webhook worker"
+        return f"last heartbeat {seconds:.0f} s ago; start one: python -m webhook worker"
     return OK

@@ -22,7 +22,9 @@ async def pool(store_url: str) -> AsyncIterator[AsyncPool]:
     made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", datetime.now(UTC))
     async with async_pool(store_url, 4) as opened:
         async with opened.connection() as connection:
-            await deployments.learn(connection, made, Repository(1, "acme/site", "https://x"), 1)
+            await deployments.get_or_create(
+                connection, made, Repository(1, "acme/site", "https://x"), 1
+            )
         yield opened
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from webhook.config.load import Config
-from webhook.config.routing import holds, route
+from webhook.config.environments import Config
+from webhook.config.routing import matches_any, route
 from webhook.slack.actions.payloads import (
     Asked,
     Kind,
@@ -162,7 +162,7 @@ def environment_fault(config: Config, repo: str, environment: str, room: int = _
         return f"'{one_line(environment, 40)}' is a pattern; write a name that fits it"
     if environment and len(environment) <= LONGEST_ENVIRONMENT and route(config, repo, environment):
         return ""
-    names = list(dict.fromkeys(env.name for env in config.envs if holds(env.repos, repo)))
+    names = list(dict.fromkeys(env.name for env in config.envs if matches_any(env.repos, repo)))
     if not names:
         return f"deploy.yml has no environment for {one_line(repo, 60)}"
     start = f"'{one_line(environment, 40)}' is not in deploy.yml; known: "

@@ -11,7 +11,7 @@ import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 
-from webhook.config.load import Config
+from webhook.config.environments import Config
 from webhook.errors import MALFORMED, STORE_UNAVAILABLE, UnknownOutcome, UserError
 from webhook.jobs.queue import Queue
 from webhook.slack.actions.command import commanded, submitted

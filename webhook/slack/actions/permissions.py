@@ -9,8 +9,8 @@ from typing import Literal
 
 import structlog
 
-from webhook.config.load import Environment
-from webhook.config.routing import no_route_words, route
+from webhook.config.environments import Environment
+from webhook.config.routing import no_route_message, route
 from webhook.engine.services import Services, scope
 from webhook.errors import Rejected, UnknownOutcome, UserError
 from webhook.github import repositories
@@ -123,5 +123,5 @@ async def _permission(services: Services, repository: Scope, login: str) -> str:
 def routed(services: Services, repo: str, environment: str) -> Environment:
     found = route(services.config, repo, environment)
     if found is None:
-        raise NotDone(no_route_words(services.config, repo, environment))
+        raise NotDone(no_route_message(services.config, repo, environment))
     return found

@@ -8,8 +8,8 @@ from typing import Any
 
 from handlers import TITLES
 from webhook.config.destinations import Target, targets_of
-from webhook.config.load import Environment
-from webhook.config.routing import holds, route
+from webhook.config.environments import Environment
+from webhook.config.routing import matches_any, route
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
@@ -112,8 +112,8 @@ def _repositories(environment: Environment) -> list[str]:
         names = [*(_concrete(pattern) for pattern in patterns), *own]
         # Where both have patterns, the owner may come from one and the name from the other.
         mixed = [f"{a.partition('/')[0]}/{b.partition('/')[2]}" for a in names for b in names]
-        both = (one for one in (*names, *mixed) if holds(patterns, one))
-        found += [one for one in both if holds(environment.repos, one)][:1]
+        both = (one for one in (*names, *mixed) if matches_any(patterns, one))
+        found += [one for one in both if matches_any(environment.repos, one)][:1]
     return list(dict.fromkeys(found))
 
 

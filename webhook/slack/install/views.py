@@ -18,7 +18,7 @@ import structlog
 from flask import Blueprint, Response, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as Redirect
 
-from webhook.config.load import Config
+from webhook.config.environments import Config
 from webhook.errors import HttpError, Rejected, RetryAt, UnknownOutcome
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.security.cipher import Cipher

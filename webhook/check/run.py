@@ -1,0 +1,68 @@
+"""Runs all checks: the settings and the store first, then GitHub, Slack and the tools at once."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import aiohttp
+
+from handlers.contract import HandlerContext
+from handlers.http import Http
+from webhook import logs, startup
+from webhook.check import Finding
+from webhook.check.github import check_github
+from webhook.check.slack import check_slack
+from webhook.check.store import check_store
+from webhook.check.tools import check_tools
+from webhook.config.environments import Config
+from webhook.github.client import TIMEOUT, GitHub
+from webhook.github.handler_api import ToolsGitHub
+from webhook.settings import Settings
+from webhook.store.slack_installations import Installation
+
+
+async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bool:
+    """Print the findings; True if none is an error."""
+    settings, config, errors = startup.read(environ)
+    secrets = {*(settings.secrets if settings else ()), *(config.secrets if config else ())}
+    findings = [Finding("error", "configuration", message) for message in errors]
+    if settings is not None:
+        logs.set_up(secrets)
+        findings += [Finding("note", "settings", message) for message in settings.warnings]
+        if config is not None:
+            findings.append(_routes(config))
+        installed: list[Installation] = []
+        findings += await asyncio.to_thread(lambda: list(check_store(settings, installed)))
+        findings += await _check_others(settings, config, environ, installed)
+    redactor = logs.Redactor(secrets)
+    for finding in findings:
+        echo(redactor.text(finding.line()))
+    return not any(finding.level == "error" for finding in findings)
+
+
+def _routes(config: Config) -> Finding:
+    routes = ", ".join(f"{env.name} -> {env.handler}" for env in config.envs)
+    return Finding("ok", "deploy.yml", routes)
+
+
+async def _check_others(
+    settings: Settings,
+    config: Config | None,
+    environ: Mapping[str, str],
+    installed: Sequence[Installation],
+) -> list[Finding]:
+    async with aiohttp.ClientSession(
+        timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        github = GitHub(settings, session)
+        context = HandlerContext(
+            data_dir=settings.data_dir,
+            environ=environ,
+            http=Http(session),
+            github=ToolsGitHub(github),
+        )
+        parts = await asyncio.gather(
+            check_github(github, config),
+            check_slack(settings, config, installed, session),
+            check_tools(config.envs if config else (), context),
+        )
+    return [finding for part in parts for finding in part]

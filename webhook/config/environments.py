@@ -1,0 +1,196 @@
+"""What deploy.yml says of environments, and the models that it is read with: one for each handler,
+with a key for each notifier.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache, reduce
+from operator import or_
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+    create_model,
+)
+
+from handlers import durations
+from webhook.config.destinations import (
+    Destination,
+    Notifiers,
+    Repo,
+    Strict,
+    default_field,
+    in_environment,
+    own_field,
+)
+from webhook.config.errors import Known, invalid, suggestion
+from webhook.config.slack_users import SlackUsers
+
+HandlerOptions = Mapping[str, type[BaseModel]]
+
+E = TypeVar("E", bound="Environment")
+
+_SHORTEST = timedelta(seconds=10)
+# Spinnaker lets a manual judgment wait for three days.
+_LONGEST = timedelta(hours=72)
+_UNKNOWN = "?"
+
+
+def _timeout(value: Any) -> timedelta:
+    try:
+        timeout = durations.parse(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise invalid(str(error)) from None
+    if not _SHORTEST <= timeout <= _LONGEST:
+        raise invalid("is out of bounds; a timeout is 10s to 72h")
+    return timeout
+
+
+def _handler(value: str, info: ValidationInfo) -> str:
+    known = info.context["handlers"] if info.context else ()
+    raise invalid(f"is not a handler; {suggestion(value, known)}")
+
+
+_Timeout = Annotated[
+    timedelta,
+    BeforeValidator(_timeout),
+    WithJsonSchema({"type": "string", "pattern": "^(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?$"}),
+]
+_Name = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class Environment(Strict):
+    """Which tool deploys an environment, and who is notified. After the file is read, destinations
+    have their defaults filled in and are never None."""
+
+    name: _Name
+    """GitHub's environment, upper and lower case alike; `*` stands for anything."""
+    repos: tuple[Repo, ...] = Field(default=("*",), min_length=1)
+    """owner/name each; `*` stands for anything."""
+    handler: str
+    """The tool."""
+    options: BaseModel = Field(alias="with", repr=False)
+    """Options of the handler."""
+    timeout: _Timeout = Field(default_factory=lambda: timedelta(minutes=30))
+    """How long a run may take: 30s, 30m, 2h, 1h30m. 30m by default."""
+    description: str = ""
+    """For people."""
+    production_environment: bool | None = None
+    """Whether users see it."""
+
+    def destinations(self) -> Iterator[tuple[str, Destination]]:
+        """Of all notifiers, each with the notifier's name."""
+        return in_environment(self)
+
+
+class _UnknownHandler(Environment):
+    """Shows the other errors of an environment whose handler is unknown."""
+
+    handler: Annotated[str, AfterValidator(_handler)]
+    options: Any = Field(alias="with", default=None, repr=False)
+
+
+class File(Strict):
+    envs: tuple[Environment, ...] = Field(min_length=1)
+    unrouted: Literal["error", "ignore"] = "error"
+    """What happens to a deployment that no environment here matches."""
+    slack_users: SlackUsers = Field(default_factory=dict)
+    """GitHub login -> the ID of that person in Slack, U…, or a list of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`secrets`: values that came from the process environment; never shown, never stored."""
+
+    envs: tuple[Environment, ...]
+    unrouted: Literal["error", "ignore"] = "error"
+    slack_users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+def file_model(handler_options: HandlerOptions, notifiers: Notifiers) -> type[File]:
+    return _file_model(tuple(handler_options.items()), tuple(notifiers.items()))
+
+
+@lru_cache(maxsize=4)  # pydantic needs 15 ms for it, and one process may read many files
+def _file_model(
+    handler_items: tuple[tuple[str, type[BaseModel]], ...],
+    notifier_items: tuple[tuple[str, type[Destination]], ...],
+) -> type[File]:
+    handler_options, notifiers = dict(handler_items), dict(notifier_items)
+
+    def tag(env: Any) -> str:
+        handler = env.get("handler") if isinstance(env, dict) else None
+        return handler if isinstance(handler, str) and handler in handler_options else _UNKNOWN
+
+    base = _with_notifiers(Environment, notifiers)
+    members: list[Any] = [Annotated[_with_notifiers(_UnknownHandler, notifiers), Tag(_UNKNOWN)]]
+    members += [
+        Annotated[_environment(base, name, options), Tag(name)]
+        for name, options in handler_options.items()
+    ]
+    return _file_of(Annotated[reduce(or_, members), Discriminator(tag)], notifiers)
+
+
+def _with_notifiers(model: type[E], notifiers: Notifiers) -> type[E]:
+    """With a key for each notifier."""
+    fields: dict[str, Any] = {name: own_field(one) for name, one in notifiers.items()}
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
+
+
+def _environment(
+    base: type[Environment], handler: str, options: type[BaseModel]
+) -> type[Environment]:
+    needed = any(value.is_required() for value in options.model_fields.values())
+    default: dict[str, Any] = {} if needed else {"default_factory": options}
+    only: Any = Literal[handler]
+    return create_model(
+        f"{handler}_environment",
+        __base__=base,
+        __doc__=f"An environment that '{handler}' deploys.",
+        handler=(only, ...),
+        options=(options, Field(alias="with", repr=False, **default)),
+    )
+
+
+def _file_of(env: Any, notifiers: Notifiers) -> type[File]:
+    fields: dict[str, Any] = {name: default_field(one) for name, one in notifiers.items()}
+    fields["envs"] = (tuple[env, ...], Field(min_length=1))
+    return create_model(
+        "deploy.yml",
+        __base__=File,
+        __doc__="Which tool deploys which environment, and who is notified.",
+        **fields,
+    )
+
+
+def json_schema(
+    handler_options: HandlerOptions, notifiers: Notifiers = MappingProxyType({})
+) -> dict[str, Any]:
+    """Of deploy.yml, for editors."""
+    base = _with_notifiers(Environment, notifiers)
+    env: Any = reduce(or_, (_environment(base, *item) for item in handler_options.items()))
+    schema = _file_of(env, notifiers).model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def known_keys(handler_options: HandlerOptions, notifiers: Notifiers) -> Known:
+    """The known keys of each mapping; a handler's are under `with:` and its name."""
+    file, env = _file_of(Any, notifiers), _with_notifiers(Environment, notifiers)
+    models: dict[str, type[BaseModel]] = {"": file, "envs": env}
+    models |= {f"with:{name}": options for name, options in handler_options.items()}
+    models |= notifiers
+    keys = {
+        where: tuple(value.alias or key for key, value in model.model_fields.items())
+        for where, model in models.items()
+    }
+    return Known(keys, {name: one.EXAMPLE for name, one in notifiers.items()})
