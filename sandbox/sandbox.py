@@ -81,7 +81,7 @@ class Sandbox:
 def free_ports(count: int) -> Sequence[int]:
     """Ports that are free now."""
     sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
-    ports = [taken.getsockname()[1] for taken in sockets]
-    for taken in sockets:
-        taken.close()
+    ports = [opened.getsockname()[1] for opened in sockets]
+    for opened in sockets:
+        opened.close()
     return ports

@@ -16,6 +16,8 @@ from hypothesis import settings
 from webhook.store.embedded import EmbeddedPostgres
 from webhook.store.schema import migrate
 
+Schema = list[tuple[Any, ...]]
+
 CHAOS = Path(__file__).parent / "chaos"
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("relay", deadline=None)
@@ -24,18 +26,12 @@ settings.load_profile("relay")
 
 # No store of a test outlives its server. The tests of crashes start servers of their own.
 WITHOUT_DISK = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
+TABLES = "select relname from pg_class where relnamespace = 'public'::regnamespace order by 1"
 # Those that ever had a row; what Alembic wrote belongs to the schema.
 USED_TABLES = """
     select string_agg(oid::regclass::text, ', ') from pg_class
     where relnamespace = 'public'::regnamespace and relkind = 'r'
         and relname <> 'alembic_version' and pg_relation_size(oid) > 0
-"""
-# With the number of the newest migration, which tests change too.
-SCHEMA = """
-    select array_agg(name order by name) from (
-        select relname::text as name from pg_class where relnamespace = 'public'::regnamespace
-        union all select version_num from alembic_version
-    ) parts
 """
 
 
@@ -74,7 +70,7 @@ class Databases:
 
     url: str
     connection: psycopg.Connection[Any]
-    schema: list[str]
+    schema: Schema
     free: list[str] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -99,12 +95,12 @@ class Databases:
         )
 
     def _emptied(self, name: str) -> bool:
-        """Not where a test failed to put the schema back."""
+        """False where a test has left another schema."""
         with psycopg.connect(in_database(self.url, name), autocommit=True) as connection:
             [tables] = connection.execute(USED_TABLES).fetchone() or [None]
             if tables:
                 connection.execute(f"truncate {tables} restart identity cascade")
-            return connection.execute(SCHEMA).fetchone() == (self.schema,)
+            return schema_of(connection) == self.schema
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +122,7 @@ def postgres() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def databases(postgres: str) -> Iterator[Databases]:
     with psycopg.connect(in_database(postgres, "template"), autocommit=True) as template:
-        [schema] = template.execute(SCHEMA).fetchone() or [[]]
+        schema = schema_of(template)
     with psycopg.connect(postgres, autocommit=True) as connection:
         yield Databases(postgres, connection, schema)
 
@@ -136,6 +132,14 @@ def store_url(databases: Databases) -> Iterator[str]:
     """An empty, migrated database."""
     with databases.one() as url:
         yield url
+
+
+def schema_of(connection: psycopg.Connection[Any]) -> Schema:
+    """Its tables, and where migrations are recorded their number."""
+    tables = connection.execute(TABLES).fetchall()
+    if ("alembic_version",) in tables:
+        return tables + connection.execute("select version_num from alembic_version").fetchall()
+    return tables
 
 
 def in_database(url: str, name: str) -> str:

@@ -125,9 +125,9 @@ class Deployments:
 
     async def _list(self, request: web.Request) -> web.Response:
         _, repository = self._auth.authorize(request, "deployments", "read")
-        every = reversed(self._world.deployments.values())
-        wanted = [d for d in every if d.repository is repository and _matches(d, request)]
-        items, headers = page(request, wanted, self._documents.api)
+        newest = reversed(self._world.deployments.values())
+        found = [d for d in newest if d.repository is repository and _matches(d, request)]
+        items, headers = page(request, found, self._documents.api)
         return web.json_response([self._documents.deployment(d) for d in items], headers=headers)
 
     async def _read(self, request: web.Request) -> web.Response:
@@ -188,9 +188,9 @@ def _becomes_inactive(earlier: Deployment, later: Deployment) -> bool:
 
 def _matches(deployment: Deployment, request: web.Request) -> bool:
     for name in ("sha", "ref", "task", "environment"):
-        wanted = request.query.get(name)
+        value = request.query.get(name)
         # "none" is the documented default of each filter.
-        if wanted not in (None, "none") and getattr(deployment, name) != wanted:
+        if value not in (None, "none") and getattr(deployment, name) != value:
             return False
     return True
 
@@ -231,8 +231,10 @@ def _merge(repository: Repository, ref: str) -> None:
 def _check_contexts(repository: Repository, ref: str, body: Json) -> None:
     """All contexts that were ever reported, unless the request has its own list."""
     known = repository.checks.get(repository.sha(ref), {})
-    wanted = field(body, "required_contexts", list(known), list)
-    contexts = [{"context": name, "state": known.get(name, "pending")} for name in wanted]
+    required_contexts = field(body, "required_contexts", list(known), list)
+    contexts = [
+        {"context": name, "state": known.get(name, "pending")} for name in required_contexts
+    ]
     if any(context["state"] != "success" for context in contexts):
         error = {"resource": "Deployment", "field": "required_contexts", "code": "invalid"}
         message = f"Conflict: Commit status checks failed for {ref}."

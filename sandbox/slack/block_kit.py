@@ -49,9 +49,9 @@ class Errors:
             self.add(f"must be between {low} and {high}", at)
 
     def unique(self, values: list[Any], name: str, at: str) -> None:
-        given = [v[name] for v in values if isinstance(v, dict) and name in v]
-        for twice in sorted({str(v) for v in given if given.count(v) > 1}):
-            self.add(f"{name} already exists: {twice}", at)
+        names = [v[name] for v in values if isinstance(v, dict) and name in v]
+        for repeated in sorted({str(v) for v in names if names.count(v) > 1}):
+            self.add(f"{name} already exists: {repeated}", at)
 
     def keys(self, value: Any, required: str, optional: str, at: str) -> bool:
         """Whether it is an object with all required keys; any other key is an error."""

@@ -38,7 +38,7 @@ class Orca:
 
     def start(self, pipeline: Pipeline, trigger: Json) -> Execution:
         trigger = _with_parameters(pipeline, trigger)
-        # Orca evaluates the expressions in a trigger too, whoever wrote them.
+        # Orca evaluates the expressions in a trigger too.
         trigger = render(trigger, _context(trigger, None))
         execution = Execution(pipeline, trigger)
         if (correlated := self._correlated(trigger.get("correlationId"))) is not None:

@@ -241,6 +241,7 @@ yaml_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     st.text(alphabet="envsnamhdl:-[]{}&*!<>|%@#'\"\\ \n\t0123._~?,${}AB\x85\u2028", max_size=200)
 )
@@ -259,6 +260,7 @@ def test_no_text_raises_anything_but_faults(text: str) -> None:
         config(text)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(st.dictionaries(st.sampled_from(WORDS), yaml_values), yaml_values)
 def test_no_values_raise_anything_but_faults(env: Any, other: Any) -> None:

@@ -197,6 +197,7 @@ async def test_a_failure_shows_only_the_url_that_the_command_named(data_dir: Pat
     assert (await done(handler)).environment_url == ""
 
 
+@pytest.mark.slow
 async def test_what_holds_the_pipe_open_does_not_hold_up_the_run(data_dir: Path) -> None:
     service = f"sh -c 'echo $$ > {data_dir}/pid; exec sleep 60'"
     run = await done(a_command(data_dir, f"{service} & until [ -s {data_dir}/pid ]; do :; done"))

@@ -85,6 +85,7 @@ async def test_a_command_that_ends_between_two_checks_is_found_as_ended(data_dir
     assert (run.state, run.description) == (State.FAILURE, "exit code 4")
 
 
+@pytest.mark.slow
 async def test_workers_that_start_at_once_run_it_once(data_dir: Path) -> None:
     arguments = ("start", str(data_dir), f"echo ran >> {data_dir}/count")
     with ExitStack() as stack:
@@ -114,6 +115,7 @@ async def test_a_run_that_has_ended_is_not_started_again(data_dir: Path) -> None
     assert count(data_dir) == 1
 
 
+@pytest.mark.slow
 async def test_a_worker_killed_at_any_line_of_its_start_leaves_one_run(tmp_path: Path) -> None:
     async def comes_back(directory: Path) -> None:
         handler = a_count(directory)
@@ -135,6 +137,7 @@ async def test_a_worker_killed_at_any_line_of_its_start_leaves_one_run(tmp_path:
     assert line > 30
 
 
+@pytest.mark.slow
 async def test_a_supervisor_killed_at_any_line_never_leads_to_a_second_run(tmp_path: Path) -> None:
     line, width = 1, 4
     while (

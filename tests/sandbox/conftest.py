@@ -15,8 +15,8 @@ from sandbox.github.server import GitHub
 from sandbox.slack.server import Slack
 
 Shape = Callable[[str, Any], Any]
-Answer = tuple[int, Any]
-Ask = Callable[..., Awaitable[Answer]]
+StatusAndDocument = tuple[int, Any]
+Send = Callable[..., Awaitable[StatusAndDocument]]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def client(github: GitHub, session: aiohttp.ClientSession) -> GitHubAPI:
 
 @pytest.fixture
 def app_jwt(github: GitHub) -> Callable[..., str]:
-    """A good JWT of the App, but for the claims given; None takes one away."""
+    """A valid JWT of the App, with these claims changed; None removes one."""
 
     def make(key: str = github.private_key_pem, **claims: Any) -> str:
         at = int(time.time())
@@ -57,10 +57,12 @@ def app_jwt(github: GitHub) -> Callable[..., str]:
 
 
 @pytest.fixture
-def ask(github: GitHub, session: aiohttp.ClientSession) -> Ask:
-    """One request to the API, without a client's help: the status and the document."""
+def send(github: GitHub, session: aiohttp.ClientSession) -> Send:
+    """Sends one request to the API and returns the status and the document."""
 
-    async def request(method: str, path: str, token: str = "", body: Any = None) -> Answer:
+    async def request(
+        method: str, path: str, token: str = "", body: Any = None
+    ) -> StatusAndDocument:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         url = github.api_url + path
         async with session.request(method, url, json=body, headers=headers) as response:
@@ -70,10 +72,10 @@ def ask(github: GitHub, session: aiohttp.ClientSession) -> Ask:
 
 
 @pytest.fixture
-async def token(installation: Installation, ask: Ask, app_jwt: Callable[..., str]) -> str:
-    """An installation's token with all that the installation has."""
+async def token(installation: Installation, send: Send, app_jwt: Callable[..., str]) -> str:
+    """A token with all permissions of the installation."""
     path = f"/app/installations/{installation.id}/access_tokens"
-    _, document = await ask("POST", path, app_jwt())
+    _, document = await send("POST", path, app_jwt())
     return str(document["token"])
 
 
@@ -91,7 +93,7 @@ def bot(slack: Slack) -> AsyncWebClient:
 
 @pytest.fixture(scope="session")
 def shape() -> Shape:
-    """Whether a document is what GitHub's own description says; the model is the answer."""
+    """Validates a document against GitHub's own description, and returns the model."""
     models = import_module("githubkit_schemas.latest.models")
 
     def check(name: str, document: Any) -> Any:

@@ -1,4 +1,4 @@
-"""An App that only listens: it keeps what Slack sends, and answers what a test wants."""
+"""An App that stores what Slack sends, and responds as a test sets it."""
 
 import asyncio
 import json
@@ -16,11 +16,11 @@ class Receiver(Server):
     def __init__(self, slack: Slack) -> None:
         super().__init__()
         self.slack = slack
-        self.got: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.raw: list[tuple[bytes, dict[str, str]]] = []
-        self.says: Any = None
+        self.response: Any = None
         self.status = 200
-        self.waits = 0.0
+        self.delay = 0.0
 
     async def start(self) -> None:
         await super().start()
@@ -37,14 +37,14 @@ class Receiver(Server):
         self.raw.append((body, headers))
         what = request.match_info["what"]
         if what == "events":
-            said = json.loads(body)
+            payload = json.loads(body)
         else:
             form = dict(parse_qsl(body.decode(), keep_blank_values=True))
-            said = json.loads(form["payload"]) if what == "interactions" else form
-        self.got.append(said)
-        await asyncio.sleep(self.waits)
-        if "challenge" in said:
-            return web.json_response({"challenge": said["challenge"]})
-        if self.says is None:
+            payload = json.loads(form["payload"]) if what == "interactions" else form
+        self.received.append(payload)
+        await asyncio.sleep(self.delay)
+        if "challenge" in payload:
+            return web.json_response({"challenge": payload["challenge"]})
+        if self.response is None:
             return web.Response(status=self.status)
-        return web.json_response(self.says, status=self.status)
+        return web.json_response(self.response, status=self.status)

@@ -1,4 +1,4 @@
-"""The stand-in for Discord refuses what Discord refuses."""
+"""The stand-in for Discord rejects what Discord rejects."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -56,8 +56,8 @@ async def test_webhook_and_token_must_be_right(
 ) -> None:
     parts = url.rsplit("/", 2)
     parts[change[0]] = change[1]
-    found, said = await call(session, "/".join(parts), {"content": "a"})
-    assert (found, said["code"]) == (status, code)
+    found, body = await call(session, "/".join(parts), {"content": "a"})
+    assert (found, body["code"]) == (status, code)
 
 
 EMBED = {"title": "t"}
@@ -88,8 +88,8 @@ EMBED = {"title": "t"}
 async def test_what_exceeds_a_limit_is_rejected(
     discord: Discord, url: str, session: aiohttp.ClientSession, document: Any, code: int
 ) -> None:
-    status, said = await call(session, url, document)
-    assert (status, said["code"]) == (400, code)
+    status, body = await call(session, url, document)
+    assert (status, body["code"]) == (400, code)
     assert discord.messages == {}
 
 

@@ -1,4 +1,4 @@
-"""The stand-in for Drone, as a client meets it."""
+"""The stand-in for Drone, as a client uses it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +12,7 @@ from sandbox.drone import Drone, Pipeline
 
 SHA = "a" * 40
 BUILDS = "/api/repos/acme/shop/builds"
-Ask = Callable[..., Awaitable[tuple[int, Any]]]
+Send = Callable[..., Awaitable[tuple[int, Any]]]
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ async def drone() -> AsyncIterator[Drone]:
 
 
 @pytest.fixture
-def call(drone: Drone, session: aiohttp.ClientSession) -> Ask:
+def call(drone: Drone, session: aiohttp.ClientSession) -> Send:
     async def request(
         method: str, path: str, *, token: str | None = None, **more: Any
     ) -> tuple[int, Any]:
@@ -36,7 +36,9 @@ def call(drone: Drone, session: aiohttp.ClientSession) -> Ask:
     return request
 
 
-async def test_builds_are_listed_newest_first_without_their_stages(drone: Drone, call: Ask) -> None:
+async def test_builds_are_listed_newest_first_without_their_stages(
+    drone: Drone, call: Send
+) -> None:
     for _ in range(30):
         drone.add_build("acme/shop", SHA)
     _, page = await call("GET", BUILDS)
@@ -57,20 +59,20 @@ async def test_builds_are_listed_newest_first_without_their_stages(drone: Drone,
     [("GET", BUILDS), ("GET", f"{BUILDS}/1"), ("DELETE", f"{BUILDS}/1"), ("POST", BUILDS)],
 )
 async def test_a_request_without_the_token_is_rejected(
-    drone: Drone, call: Ask, method: str, path: str
+    drone: Drone, call: Send, method: str, path: str
 ) -> None:
     drone.add_build("acme/shop", SHA)
     for token in ("", "wrong"):
         assert await call(method, path, token=token) == (401, {"message": "Unauthorized"})
 
 
-async def test_a_public_repository_can_be_read_by_anybody(drone: Drone, call: Ask) -> None:
+async def test_a_public_repository_can_be_read_by_anybody(drone: Drone, call: Send) -> None:
     drone.repos["acme/shop"].public = True
     assert await call("GET", BUILDS, token="") == (200, [])
     assert (await call("POST", f"{BUILDS}/1/promote?target=x", token=""))[0] == 401
 
 
-async def test_a_user_without_permission_gets_a_404(drone: Drone, call: Ask) -> None:
+async def test_a_user_without_permission_gets_a_404(drone: Drone, call: Send) -> None:
     drone.add_build("acme/shop", SHA)
     drone.repos["acme/shop"].access = "read"
     assert (await call("GET", f"{BUILDS}/1"))[0] == 200
@@ -81,7 +83,7 @@ async def test_a_user_without_permission_gets_a_404(drone: Drone, call: Ask) -> 
     assert (await call("GET", BUILDS.replace("shop", "none")))[0] == 404
 
 
-async def test_a_promotion_takes_its_parameters_from_the_address(drone: Drone, call: Ask) -> None:
+async def test_a_promotion_takes_its_parameters_from_the_address(drone: Drone, call: Send) -> None:
     drone.add_build("acme/shop", SHA, params={"OLD": "1", "BOTH": "1"})
     query = "target=production&BOTH=2&NEW=a%3Bb%26c+d&BAD=x;y&access_token=t&NEW=twice"
     status, made = await call("POST", f"{BUILDS}/1/promote?{query}", data={"BODY": "x"})
@@ -93,19 +95,19 @@ async def test_a_promotion_takes_its_parameters_from_the_address(drone: Drone, c
 
 
 @pytest.mark.parametrize("status", ["failure", "running", "killed"])
-async def test_whatever_build_is_promoted(drone: Drone, call: Ask, status: str) -> None:
+async def test_whatever_build_is_promoted(drone: Drone, call: Send, status: str) -> None:
     drone.add_build("acme/shop", SHA, status=status)
     assert (await call("POST", f"{BUILDS}/1/promote?target=production"))[1]["number"] == 2
 
 
-async def test_a_target_that_triggers_nothing_gets_null(drone: Drone, call: Ask) -> None:
+async def test_a_target_that_triggers_nothing_gets_null(drone: Drone, call: Send) -> None:
     drone.add_build("acme/shop", SHA)
     assert await call("POST", f"{BUILDS}/1/promote?target=moon") == (200, None)
     assert await call("POST", f"{BUILDS}/1/rollback?target=production") == (200, None)
     assert len(drone.builds("acme/shop")) == 1
 
 
-async def test_a_pipeline_without_a_trigger_runs_for_any(drone: Drone, call: Ask) -> None:
+async def test_a_pipeline_without_a_trigger_runs_for_any(drone: Drone, call: Send) -> None:
     drone.add_build("acme/shop", SHA)
     drone.repos["acme/shop"].pipelines.append(Pipeline("test"))
     assert (await call("POST", f"{BUILDS}/1/promote?target=moon"))[1]["status"] == "pending"
@@ -116,20 +118,20 @@ async def test_a_pipeline_without_a_trigger_runs_for_any(drone: Drone, call: Ask
     [("/1/promote", 400), ("/9/promote?target=x", 404), ("/x/promote?target=x", 400)],
 )
 async def test_an_invalid_promotion_is_rejected(
-    drone: Drone, call: Ask, path: str, status: int
+    drone: Drone, call: Send, path: str, status: int
 ) -> None:
     drone.add_build("acme/shop", SHA)
     assert (await call("POST", BUILDS + path))[0] == status
 
 
-async def test_a_build_is_made_of_a_commit(drone: Drone, call: Ask) -> None:
+async def test_a_build_is_made_of_a_commit(drone: Drone, call: Send) -> None:
     _, made = await call("POST", f"{BUILDS}?commit={SHA}&branch=dev&KEY=value")
     assert (made["event"], made["after"], made["ref"]) == ("custom", SHA, "refs/heads/dev")
     assert made["params"] == {"KEY": "value"}
     assert (await call("POST", f"{BUILDS}?commit=unknown"))[0] == 404
 
 
-async def test_a_bad_yaml_makes_a_build_without_parameters(drone: Drone, call: Ask) -> None:
+async def test_a_bad_yaml_makes_a_build_without_parameters(drone: Drone, call: Send) -> None:
     drone.add_build("acme/shop", SHA)
     drone.repos["acme/shop"].bad_yaml = "yaml: line 3"
     _, made = await call("POST", f"{BUILDS}/1/promote?target=production&KEY=value")
@@ -141,7 +143,7 @@ async def test_a_bad_yaml_makes_a_build_without_parameters(drone: Drone, call: A
     assert "params" not in made
 
 
-async def test_a_build_with_takes_runs_by_itself(drone: Drone, call: Ask) -> None:
+async def test_a_build_with_takes_runs_by_itself(drone: Drone, call: Send) -> None:
     drone.takes = 0.1
     drone.repos["acme/shop"].ends["production"] = "failure"
     drone.add_build("acme/shop", SHA)
@@ -153,7 +155,7 @@ async def test_a_build_with_takes_runs_by_itself(drone: Drone, call: Ask) -> Non
     assert list(dict.fromkeys(seen)) == ["pending", "running", "failure"]
 
 
-async def test_killing_ends_a_build_once(drone: Drone, call: Ask) -> None:
+async def test_killing_ends_a_build_once(drone: Drone, call: Send) -> None:
     drone.add_build("acme/shop", SHA, status="running")
     drone.add_build("acme/shop", SHA)
     assert (await call("DELETE", f"{BUILDS}/1"))[1]["status"] == "killed"
@@ -164,7 +166,7 @@ async def test_killing_ends_a_build_once(drone: Drone, call: Ask) -> None:
 
 
 async def test_only_the_stages_of_a_build_show_that_it_waits_for_approval(
-    drone: Drone, call: Ask
+    drone: Drone, call: Send
 ) -> None:
     drone.repos["acme/shop"].approval = True
     made = drone.deployment_hook("acme/shop", 7, SHA, "production", {"a": 1, "b": None, "c": True})

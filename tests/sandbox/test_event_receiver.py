@@ -1,4 +1,4 @@
-"""The stand-in for an endpoint takes only what is signed, fresh and an event."""
+"""The stand-in for an endpoint accepts only signed, current and valid events."""
 
 import base64
 import hashlib

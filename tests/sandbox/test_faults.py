@@ -1,4 +1,4 @@
-"""Told to fail: each misfortune, as a client meets it."""
+"""Fault injection: the effect of each fault on a client."""
 
 import asyncio
 import time
@@ -71,7 +71,7 @@ async def test_a_500_may_have_acted(github: GitHub, client: Client, deployment: 
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "told"),
+    ("fault", "status", "expected"),
     [
         (Fault.rate_limited(retry_after=2), 429, {"retry-after": "2"}),
         (Fault.secondary_limit(), 403, {"retry-after": "60"}),
@@ -80,12 +80,12 @@ async def test_a_500_may_have_acted(github: GitHub, client: Client, deployment: 
     ],
 )
 async def test_github_limits_in_four_ways(
-    github: GitHub, client: Client, fault: Fault, status: int, told: Headers
+    github: GitHub, client: Client, fault: Fault, status: int, expected: Headers
 ) -> None:
     github.faults.add(MATCH, fault)
-    answered, headers = await client.write()
-    assert answered == status
-    assert told.items() <= headers.items()
+    actual, headers = await client.write()
+    assert actual == status
+    assert expected.items() <= headers.items()
     assert int(headers["x-ratelimit-reset"]) > time.time()
 
 

@@ -1,4 +1,4 @@
-"""GitHub Actions: deployments start workflows, dispatches are checked, runs advance and tell."""
+"""GitHub Actions: deployments start workflows, runs advance by themselves and send events."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,7 +13,7 @@ from sandbox.github_actions.model import Job, WorkflowRun
 from sandbox.server import Server
 from tests.handlers.runs import eventually
 
-Ask = Callable[..., Awaitable[tuple[int, Any]]]
+Send = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]
 REPOSITORY = "acme/api"
 PATH = f"/repos/{REPOSITORY}/actions"
@@ -117,18 +117,18 @@ async def test_every_event_has_githubs_shape(
     github.actions.runs.approve(run)
     await ended(run)
     await github.settled()
-    told = receiver.bodies("workflow_run")
-    assert sorted(body["action"] for body in told) == [
+    run_events = receiver.bodies("workflow_run")
+    assert sorted(body["action"] for body in run_events) == [
         "completed",
         "in_progress",
         "requested",
     ]
-    for body in told:
+    for body in run_events:
         event_shape("workflow_run", body)
-    jobs_told = receiver.bodies("workflow_job")
-    for body in jobs_told:
+    job_events = receiver.bodies("workflow_job")
+    for body in job_events:
         event_shape("workflow_job", body)
-    actions = [(b["workflow_job"]["name"], b["action"]) for b in jobs_told]
+    actions = [(b["workflow_job"]["name"], b["action"]) for b in job_events]
     assert actions.count(("deploy", "waiting")) == 1
     assert actions.count(("smoke", "completed")) == 1
     assert ("smoke", "in_progress") not in actions
@@ -147,16 +147,16 @@ async def test_no_event_is_sent_to_an_app_that_does_not_subscribe(
 
 
 async def test_runs_and_jobs_have_githubs_shape(
-    github: GitHub, ask: Ask, token: str, shape: Shape
+    github: GitHub, send: Send, token: str, shape: Shape
 ) -> None:
     github.actions.add_workflow(REPOSITORY, jobs=[Job("build"), Job("deploy", outcome="failure")])
     _, run = await a_run(github)
-    _, waiting = await ask("GET", f"{PATH}/runs/{run.id}", token)
+    _, waiting = await send("GET", f"{PATH}/runs/{run.id}", token)
     assert shape("WorkflowRun", waiting).status == "queued"
     await ended(run)
-    _, document = await ask("GET", f"{PATH}/runs/{run.id}", token)
+    _, document = await send("GET", f"{PATH}/runs/{run.id}", token)
     assert shape("WorkflowRun", document).conclusion == "failure"
-    _, jobs = await ask("GET", f"{PATH}/runs/{run.id}/jobs", token)
+    _, jobs = await send("GET", f"{PATH}/runs/{run.id}/jobs", token)
     assert jobs["total_count"] == 2
     found = [shape("Job", job) for job in jobs["jobs"]]
     assert [(job.name, job.conclusion) for job in found] == [
@@ -166,14 +166,14 @@ async def test_runs_and_jobs_have_githubs_shape(
     assert [step.conclusion for step in found[1].steps] == ["success", "failure"]
 
 
-async def test_a_rerun_keeps_its_id(github: GitHub, ask: Ask, token: str, shape: Shape) -> None:
+async def test_a_rerun_keeps_its_id(github: GitHub, send: Send, token: str, shape: Shape) -> None:
     github.actions.add_workflow(REPOSITORY)
     _, run = await a_run(github)
     created = (await ended(run)).created_at
     github.actions.runs.rerun(run)
     assert (run.status, run.conclusion, run.created_at) == ("queued", None, created)
     await ended(run)
-    _, document = await ask("GET", f"{PATH}/runs/{run.id}", token)
+    _, document = await send("GET", f"{PATH}/runs/{run.id}", token)
     assert shape("WorkflowRun", document).run_attempt == 2
 
 
@@ -189,16 +189,16 @@ async def test_paused_runs_wait_for_the_test(github: GitHub) -> None:
     assert (run.status, run.conclusion) == ("completed", "timed_out")
 
 
-async def test_lists_have_githubs_filters(github: GitHub, ask: Ask, token: str) -> None:
+async def test_lists_have_githubs_filters(github: GitHub, send: Send, token: str) -> None:
     github.actions.add_workflow(REPOSITORY, on=["deployment"])
     github.actions.add_workflow(REPOSITORY, "other.yml", on=["deployment", "workflow_dispatch"])
     deployment = await github.create_deployment(REPOSITORY, "v1")
     await github.create_deployment(REPOSITORY, "v2")
     body = {"ref": "v1", "return_run_details": True}
-    await ask("POST", f"{PATH}/workflows/other.yml/dispatches", token, body)
+    await send("POST", f"{PATH}/workflows/other.yml/dispatches", token, body)
 
     async def count(query: str, path: str = "/runs") -> int:
-        status, document = await ask("GET", f"{PATH}{path}?{query}", token)
+        status, document = await send("GET", f"{PATH}{path}?{query}", token)
         assert status == 200
         assert document["total_count"] == len(document["workflow_runs"])
         return int(document["total_count"])
@@ -214,20 +214,20 @@ async def test_lists_have_githubs_filters(github: GitHub, ask: Ask, token: str) 
     assert await count("branch=v2&status=skipped") == 0
     github.actions.index_lag = 60
     assert (await count("event=deployment"), await count("")) == (0, 5)
-    assert (await ask("GET", f"{PATH}/workflows/none.yml/runs", token))[0] == 404
+    assert (await send("GET", f"{PATH}/workflows/none.yml/runs", token))[0] == 404
 
 
 async def test_a_run_is_cancelled_after_a_delay_and_only_once(
-    github: GitHub, ask: Ask, token: str
+    github: GitHub, send: Send, token: str
 ) -> None:
     github.actions.runs.paused = True
     github.actions.add_workflow(REPOSITORY, jobs=[Job(states=("in_progress", "success"))])
     deployment, run = await a_run(github)
     github.actions.runs.begin(run)
     path = f"{PATH}/runs/{run.id}/cancel"
-    assert await ask("POST", path, token) == (202, {})
+    assert await send("POST", path, token) == (202, {})
     assert (await ended(run)).conclusion == "cancelled"
-    status, document = await ask("POST", path, token)
+    status, document = await send("POST", path, token)
     assert (status, document["message"]) == (
         409,
         "Cannot cancel a workflow run that is completed.",
@@ -236,18 +236,18 @@ async def test_a_run_is_cancelled_after_a_delay_and_only_once(
 
 
 async def test_a_deleted_run_and_one_of_another_repository_are_not_found(
-    github: GitHub, ask: Ask, token: str
+    github: GitHub, send: Send, token: str
 ) -> None:
     github.actions.add_workflow(REPOSITORY)
     _, run = await a_run(github)
-    assert (await ask("GET", f"/repos/acme/web/actions/runs/{run.id}", token))[0] == 404
+    assert (await send("GET", f"/repos/acme/web/actions/runs/{run.id}", token))[0] == 404
     github.actions.runs.delete(run)
     for ending in ("", "/jobs"):
-        assert (await ask("GET", f"{PATH}/runs/{run.id}{ending}", token))[0] == 404
+        assert (await send("GET", f"{PATH}/runs/{run.id}{ending}", token))[0] == 404
 
 
 async def test_reading_needs_actions_read_and_changes_need_actions_write(
-    github: GitHub, installation: Installation, ask: Ask, app_jwt: Callable[..., str]
+    github: GitHub, installation: Installation, send: Send, app_jwt: Callable[..., str]
 ) -> None:
     github.actions.runs.paused = True
     github.actions.add_workflow(REPOSITORY, on=["deployment", "workflow_dispatch"])
@@ -255,12 +255,12 @@ async def test_reading_needs_actions_read_and_changes_need_actions_write(
 
     async def token_for(permissions: dict[str, str]) -> str:
         path = f"/app/installations/{installation.id}/access_tokens"
-        _, document = await ask("POST", path, app_jwt(), {"permissions": permissions})
+        _, document = await send("POST", path, app_jwt(), {"permissions": permissions})
         return str(document["token"])
 
     none, read = await token_for({"deployments": "write"}), await token_for({"actions": "read"})
-    assert (await ask("GET", f"{PATH}/runs", none))[0] == 403
-    assert (await ask("GET", f"{PATH}/runs/{run.id}/jobs", none))[0] == 403
-    assert (await ask("GET", f"{PATH}/runs", read))[0] == 200
-    assert (await ask("POST", f"{PATH}/runs/{run.id}/cancel", read))[0] == 403
-    assert (await ask("POST", DISPATCHES, read, {"ref": "v1"}))[0] == 403
+    assert (await send("GET", f"{PATH}/runs", none))[0] == 403
+    assert (await send("GET", f"{PATH}/runs/{run.id}/jobs", none))[0] == 403
+    assert (await send("GET", f"{PATH}/runs", read))[0] == 200
+    assert (await send("POST", f"{PATH}/runs/{run.id}/cancel", read))[0] == 403
+    assert (await send("POST", DISPATCHES, read, {"ref": "v1"}))[0] == 403

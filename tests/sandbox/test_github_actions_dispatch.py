@@ -1,4 +1,4 @@
-"""GitHub Actions: a dispatch starts a workflow, or is refused in GitHub's words."""
+"""GitHub Actions: a dispatch starts a workflow, or is rejected as GitHub does it."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from sandbox.github.model import Installation
 from sandbox.github.server import GitHub
 
-Ask = Callable[..., Awaitable[tuple[int, Any]]]
+Send = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]
 REPOSITORY = "acme/api"
 PATH = f"/repos/{REPOSITORY}/actions"
@@ -21,7 +21,7 @@ def _installed(installation: Installation) -> None:
 
 
 async def test_a_dispatch_returns_its_run(
-    github: GitHub, ask: Ask, token: str, shape: Shape
+    github: GitHub, send: Send, token: str, shape: Shape
 ) -> None:
     github.actions.add_workflow(
         REPOSITORY,
@@ -30,17 +30,17 @@ async def test_a_dispatch_returns_its_run(
         run_name="Deploy #${{ inputs.deployment_id }}",
     )
     body = {"ref": "v1", "inputs": {"deployment_id": "42"}, "return_run_details": True}
-    status, answer = await ask("POST", DISPATCHES, token, body)
+    status, response = await send("POST", DISPATCHES, token, body)
     assert status == 200
-    run = github.actions.runs.by_id[answer["workflow_run_id"]]
-    _, document = await ask("GET", answer["run_url"].removeprefix(github.api_url), token)
+    run = github.actions.runs.by_id[response["workflow_run_id"]]
+    _, document = await send("GET", response["run_url"].removeprefix(github.api_url), token)
     assert shape("WorkflowRun", document).id == run.id
-    assert shape("WorkflowDispatchResponse", answer).html_url == document["html_url"]
+    assert shape("WorkflowDispatchResponse", response).html_url == document["html_url"]
     assert (run.event, run.title, run.head_branch) == ("workflow_dispatch", "Deploy #42", "v1")
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "text"),
     [
         ({"inputs": {}}, '"ref" wasn\'t supplied'),
         ({"ref": ""}, "No ref found for: "),
@@ -55,25 +55,25 @@ async def test_a_dispatch_returns_its_run(
     ],
 )
 async def test_a_wrong_dispatch_is_rejected(
-    github: GitHub, ask: Ask, token: str, body: dict[str, Any], words: str
+    github: GitHub, send: Send, token: str, body: dict[str, Any], text: str
 ) -> None:
     workflow = github.actions.add_workflow(
         REPOSITORY, on=["workflow_dispatch"], inputs={"id": True}
     )
     workflow.missing_at.add("old")
-    status, document = await ask("POST", DISPATCHES, token, body)
+    status, document = await send("POST", DISPATCHES, token, body)
     assert status == 422
-    assert words in document["message"]
+    assert text in document["message"]
     assert not github.actions.runs.by_id
 
 
 async def test_older_servers_do_not_know_run_details(
-    github: GitHub, ask: Ask, token: str, session: Any
+    github: GitHub, send: Send, token: str, session: Any
 ) -> None:
     github.actions.add_workflow(REPOSITORY, on=["workflow_dispatch"])
     github.actions.run_details = "rejected"
     body = {"ref": "v1", "return_run_details": True}
-    status, document = await ask("POST", DISPATCHES, token, body)
+    status, document = await send("POST", DISPATCHES, token, body)
     assert (status, document["message"]) == (
         422,
         'Invalid request.\n\n"return_run_details" is not a permitted key.',

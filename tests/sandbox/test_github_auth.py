@@ -1,4 +1,4 @@
-"""The App's JWT and the tokens it gets for it."""
+"""The App's JWT and installation tokens, over HTTP."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ from gidgethub.aiohttp import GitHubAPI
 from sandbox.github.model import Installation
 from sandbox.github.server import GitHub
 
-Ask = Callable[..., Awaitable[tuple[int, Any]]]
+Send = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]
 MakeJwt = Callable[..., str]
 UNDECODABLE = "A JSON web token could not be decoded"
@@ -25,14 +25,14 @@ UNDECODABLE = "A JSON web token could not be decoded"
 async def test_gidgethub_gets_a_token_that_works(
     github: GitHub, installation: Installation, client: GitHubAPI, shape: Shape
 ) -> None:
-    answer = await apps.get_installation_access_token(
+    response = await apps.get_installation_access_token(
         client,
         installation_id=str(installation.id),
         app_id=str(github.app.id),
         private_key=github.private_key_pem,
     )
-    shape("InstallationToken", answer)
-    repository = await client.getitem("/repos/acme/web", oauth_token=answer["token"])
+    shape("InstallationToken", response)
+    repository = await client.getitem("/repos/acme/web", oauth_token=response["token"])
     assert repository["full_name"] == "acme/web"
     assert github.token_requests == 1
     assert client.rate_limit is not None
@@ -50,15 +50,15 @@ async def test_the_app_is_found_with_and_without_the_prefix_of_ghes(
 
 @pytest.mark.parametrize("issuer", [4242, "4242", "Iv23liSandboxRelay00"])
 async def test_the_issuer_may_be_the_id_or_the_client_id(
-    ask: Ask, app_jwt: MakeJwt, issuer: object, shape: Shape
+    send: Send, app_jwt: MakeJwt, issuer: object, shape: Shape
 ) -> None:
-    status, document = await ask("GET", "/app", app_jwt(iss=issuer))
+    status, document = await send("GET", "/app", app_jwt(iss=issuer))
     assert status == 200
     shape("Integration", document)
 
 
 @pytest.mark.parametrize(
-    ("claims", "status", "words"),
+    ("claims", "status", "text"),
     [
         ({"iss": "4243"}, 404, "Integration not found"),
         ({"iss": None}, 401, "Missing 'issuer' claim"),
@@ -70,78 +70,78 @@ async def test_the_issuer_may_be_the_id_or_the_client_id(
     ],
 )
 async def test_a_jwt_with_a_wrong_claim_is_rejected(
-    ask: Ask, app_jwt: MakeJwt, claims: dict[str, Any], status: int, words: str
+    send: Send, app_jwt: MakeJwt, claims: dict[str, Any], status: int, text: str
 ) -> None:
-    answered, document = await ask("GET", "/app", app_jwt(**claims))
-    assert answered == status
-    assert words in document["message"]
+    actual, document = await send("GET", "/app", app_jwt(**claims))
+    assert actual == status
+    assert text in document["message"]
     assert document["documentation_url"]
 
 
-async def test_a_jwt_may_expire_in_ten_minutes(ask: Ask, app_jwt: MakeJwt) -> None:
-    assert (await ask("GET", "/app", app_jwt(exp=int(time.time()) + 600)))[0] == 200
+async def test_a_jwt_may_expire_in_ten_minutes(send: Send, app_jwt: MakeJwt) -> None:
+    assert (await send("GET", "/app", app_jwt(exp=int(time.time()) + 600)))[0] == 200
 
 
-async def test_a_jwt_signed_with_another_key_is_rejected(ask: Ask, app_jwt: MakeJwt) -> None:
+async def test_a_jwt_signed_with_another_key_is_rejected(send: Send, app_jwt: MakeJwt) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-    status, document = await ask("GET", "/app", app_jwt(pem.decode()))
+    status, document = await send("GET", "/app", app_jwt(pem.decode()))
     assert (status, document["message"]) == (401, UNDECODABLE)
 
 
-async def test_a_jwt_with_another_algorithm_is_rejected(ask: Ask, github: GitHub) -> None:
+async def test_a_jwt_with_another_algorithm_is_rejected(send: Send, github: GitHub) -> None:
     at = int(time.time())
     claims = {"iat": at, "exp": at + 60, "iss": github.app.client_id}
     forged = jwt.encode(claims, "x" * 32, algorithm="HS256")
-    assert (await ask("GET", "/app", forged))[0] == 401
+    assert (await send("GET", "/app", forged))[0] == 401
 
 
 @pytest.mark.parametrize("credential", ["", "ghs_nothing", "ey.ey.ey"])
-async def test_a_credential_that_is_not_a_jwt_is_rejected(ask: Ask, credential: str) -> None:
-    status, document = await ask("GET", "/app", credential)
+async def test_a_credential_that_is_not_a_jwt_is_rejected(send: Send, credential: str) -> None:
+    status, document = await send("GET", "/app", credential)
     assert (status, document["message"]) == (401, UNDECODABLE)
 
 
 async def test_installations_are_listed_and_found_by_repository(
-    ask: Ask, app_jwt: MakeJwt, installation: Installation, shape: Shape
+    send: Send, app_jwt: MakeJwt, installation: Installation, shape: Shape
 ) -> None:
-    _, every = await ask("GET", "/app/installations", app_jwt())
-    _, one = await ask("GET", "/repos/acme/web/installation", app_jwt())
-    _, same = await ask("GET", f"/app/installations/{installation.id}", app_jwt())
+    _, every = await send("GET", "/app/installations", app_jwt())
+    _, one = await send("GET", "/repos/acme/web/installation", app_jwt())
+    _, same = await send("GET", f"/app/installations/{installation.id}", app_jwt())
     assert every == [one] == [same]
     assert shape("Installation", one).id == installation.id
 
 
 async def test_a_repository_without_the_app_has_no_installation(
-    github: GitHub, ask: Ask, app_jwt: MakeJwt
+    github: GitHub, send: Send, app_jwt: MakeJwt
 ) -> None:
     github.add_repository("other/web")
-    assert (await ask("GET", "/repos/other/web/installation", app_jwt()))[0] == 404
+    assert (await send("GET", "/repos/other/web/installation", app_jwt()))[0] == 404
 
 
 async def test_a_token_can_be_narrowed(
-    ask: Ask, app_jwt: MakeJwt, installation: Installation, shape: Shape
+    send: Send, app_jwt: MakeJwt, installation: Installation, shape: Shape
 ) -> None:
     path = f"/app/installations/{installation.id}/access_tokens"
     wanted = {"repositories": ["web"], "permissions": {"deployments": "read"}}
-    status, document = await ask("POST", path, app_jwt(), wanted)
+    status, document = await send("POST", path, app_jwt(), wanted)
     assert status == 201
     shape("InstallationToken", document)
     assert document["permissions"] == {"deployments": "read", "metadata": "read"}
     assert [r["name"] for r in document["repositories"]] == ["web"]
-    assert (await ask("GET", "/repos/acme/web", document["token"]))[0] == 200
-    assert (await ask("GET", "/repos/acme/api", document["token"]))[0] == 404
+    assert (await send("GET", "/repos/acme/web", document["token"]))[0] == 200
+    assert (await send("GET", "/repos/acme/api", document["token"]))[0] == 404
     body = {"ref": "main"}
-    status, refused = await ask("POST", "/repos/acme/web/deployments", document["token"], body)
-    assert (status, refused["message"]) == (403, "Resource not accessible by integration")
+    status, rejected = await send("POST", "/repos/acme/web/deployments", document["token"], body)
+    assert (status, rejected["message"]) == (403, "Resource not accessible by integration")
 
 
 async def test_a_token_can_be_narrowed_by_repository_id(
-    ask: Ask, app_jwt: MakeJwt, installation: Installation
+    send: Send, app_jwt: MakeJwt, installation: Installation
 ) -> None:
     path = f"/app/installations/{installation.id}/access_tokens"
     wanted = {"repository_ids": [installation.repositories[1].id]}
-    _, document = await ask("POST", path, app_jwt(), wanted)
+    _, document = await send("POST", path, app_jwt(), wanted)
     assert [r["full_name"] for r in document["repositories"]] == ["acme/api"]
 
 
@@ -157,50 +157,52 @@ async def test_a_token_can_be_narrowed_by_repository_id(
     ],
 )
 async def test_a_token_cannot_be_widened(
-    ask: Ask, app_jwt: MakeJwt, installation: Installation, wanted: dict[str, Any]
+    send: Send, app_jwt: MakeJwt, installation: Installation, wanted: dict[str, Any]
 ) -> None:
     path = f"/app/installations/{installation.id}/access_tokens"
-    assert (await ask("POST", path, app_jwt(), wanted))[0] == 422
+    assert (await send("POST", path, app_jwt(), wanted))[0] == 422
 
 
-async def test_an_unknown_installation_has_no_token(ask: Ask, app_jwt: MakeJwt) -> None:
-    assert (await ask("POST", "/app/installations/1/access_tokens", app_jwt()))[0] == 404
+async def test_an_unknown_installation_has_no_token(send: Send, app_jwt: MakeJwt) -> None:
+    assert (await send("POST", "/app/installations/1/access_tokens", app_jwt()))[0] == 404
 
 
 async def test_a_suspended_installation_can_do_nothing(
-    ask: Ask, app_jwt: MakeJwt, installation: Installation, token: str
+    send: Send, app_jwt: MakeJwt, installation: Installation, token: str
 ) -> None:
     installation.suspended = True
     path = f"/app/installations/{installation.id}/access_tokens"
-    for answer in (
-        await ask("POST", path, app_jwt()),
-        await ask("GET", "/repos/acme/web", token),
+    for response in (
+        await send("POST", path, app_jwt()),
+        await send("GET", "/repos/acme/web", token),
     ):
-        assert answer[0] == 403
-        assert answer[1]["message"] == "This installation has been suspended"
+        assert response[0] == 403
+        assert response[1]["message"] == "This installation has been suspended"
 
 
 async def test_the_token_of_a_deleted_installation_is_invalid(
-    github: GitHub, ask: Ask, installation: Installation, token: str
+    github: GitHub, send: Send, installation: Installation, token: str
 ) -> None:
     del github.world.installations[installation.id]
-    assert (await ask("GET", "/repos/acme/web", token))[0] == 401
+    assert (await send("GET", "/repos/acme/web", token))[0] == 401
 
 
 async def test_a_token_expires(
-    github: GitHub, ask: Ask, app_jwt: MakeJwt, installation: Installation
+    github: GitHub, send: Send, app_jwt: MakeJwt, installation: Installation
 ) -> None:
     github.auth.token_life = timedelta(seconds=-1)
     path = f"/app/installations/{installation.id}/access_tokens"
-    _, document = await ask("POST", path, app_jwt())
+    _, document = await send("POST", path, app_jwt())
     assert datetime.fromisoformat(document["expires_at"]) < datetime.now(UTC)
-    status, refused = await ask("GET", "/repos/acme/web", document["token"])
-    assert (status, refused["message"]) == (401, "Bad credentials")
+    status, rejected = await send("GET", "/repos/acme/web", document["token"])
+    assert (status, rejected["message"]) == (401, "Bad credentials")
 
 
-async def test_a_request_without_a_token_is_rejected(ask: Ask, installation: Installation) -> None:
-    assert (await ask("GET", "/repos/acme/web"))[0] == 401
-    assert (await ask("GET", "/repos/acme/web", "ghp_unknown"))[0] == 401
+async def test_a_request_without_a_token_is_rejected(
+    send: Send, installation: Installation
+) -> None:
+    assert (await send("GET", "/repos/acme/web"))[0] == 401
+    assert (await send("GET", "/repos/acme/web", "ghp_unknown"))[0] == 401
 
 
 async def test_a_request_without_a_user_agent_is_rejected(

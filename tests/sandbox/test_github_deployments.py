@@ -10,7 +10,7 @@ from gidgethub.aiohttp import GitHubAPI
 from sandbox.github.model import Installation
 from sandbox.github.server import GitHub
 
-Ask = Callable[..., Awaitable[tuple[int, Any]]]
+Send = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]
 PATH = "/repos/acme/web/deployments"
 
@@ -30,10 +30,10 @@ async def test_a_person_creates_a_deployment_with_githubs_defaults(
 
 
 async def test_the_app_creates_a_deployment(
-    installation: Installation, ask: Ask, token: str, shape: Shape
+    installation: Installation, send: Send, token: str, shape: Shape
 ) -> None:
     body = {"ref": "main", "environment": "qa", "payload": "v1", "transient_environment": True}
-    status, made = await ask("POST", PATH, token, body)
+    status, made = await send("POST", PATH, token, body)
     assert status == 201
     shape("Deployment", made)
     assert made["performed_via_github_app"]["slug"] == "gitploy-relay"
@@ -62,17 +62,17 @@ async def test_a_ref_becomes_a_sha(github: GitHub, installation: Installation) -
     ],
 )
 async def test_a_wrong_deployment_is_rejected(
-    installation: Installation, ask: Ask, token: str, body: dict[str, Any]
+    installation: Installation, send: Send, token: str, body: dict[str, Any]
 ) -> None:
-    status, document = await ask("POST", PATH, token, body)
+    status, document = await send("POST", PATH, token, body)
     assert status == 422
     assert document["message"]
 
 
 async def test_a_body_that_is_not_an_object_is_rejected(
-    installation: Installation, ask: Ask, token: str
+    installation: Installation, send: Send, token: str
 ) -> None:
-    assert await ask("POST", PATH, token, []) == (
+    assert await send("POST", PATH, token, []) == (
         400,
         {
             "message": "Body should be a JSON object",
@@ -129,7 +129,7 @@ async def test_a_status_is_written_and_read(
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "text"),
     [
         ({}, '"state" wasn\'t supplied'),
         ({"state": "waiting"}, "Validation Failed"),
@@ -144,15 +144,15 @@ async def test_a_status_is_written_and_read(
 async def test_a_wrong_status_is_rejected_and_not_stored(
     github: GitHub,
     installation: Installation,
-    ask: Ask,
+    send: Send,
     token: str,
     body: dict[str, Any],
-    words: str,
+    text: str,
 ) -> None:
     made = await github.create_deployment("acme/web")
-    status, document = await ask("POST", f"{PATH}/{made.id}/statuses", token, body)
+    status, document = await send("POST", f"{PATH}/{made.id}/statuses", token, body)
     assert status == 422
-    assert words in document["message"]
+    assert text in document["message"]
     assert github.states(made.id) == []
 
 
@@ -167,14 +167,14 @@ async def test_gidgethub_understands_the_error(
 
 
 async def test_a_deployment_is_found_in_its_own_repository_only(
-    github: GitHub, installation: Installation, ask: Ask, token: str
+    github: GitHub, installation: Installation, send: Send, token: str
 ) -> None:
     made = await github.create_deployment("acme/api")
     body = {"state": "success"}
-    assert (await ask("POST", f"{PATH}/{made.id}/statuses", token, body))[0] == 404
-    assert (await ask("GET", f"{PATH}/{made.id}", token))[0] == 404
-    assert (await ask("GET", "/repos/acme/none/deployments", token))[0] == 404
-    assert (await ask("GET", f"/repos/acme/api/deployments/{made.id}/statuses/1", token))[0] == 404
+    assert (await send("POST", f"{PATH}/{made.id}/statuses", token, body))[0] == 404
+    assert (await send("GET", f"{PATH}/{made.id}", token))[0] == 404
+    assert (await send("GET", "/repos/acme/none/deployments", token))[0] == 404
+    assert (await send("GET", f"/repos/acme/api/deployments/{made.id}/statuses/1", token))[0] == 404
 
 
 async def test_a_success_makes_earlier_ones_inactive(
@@ -201,11 +201,11 @@ async def test_a_success_makes_earlier_ones_inactive(
 
 
 async def test_a_status_may_rename_the_environment(
-    github: GitHub, installation: Installation, ask: Ask, token: str
+    github: GitHub, installation: Installation, send: Send, token: str
 ) -> None:
     made = await github.create_deployment("acme/web", environment="review")
     await github.create_status(made.id, "in_progress", environment="review/7")
-    _, document = await ask("GET", f"{PATH}/{made.id}", token)
+    _, document = await send("GET", f"{PATH}/{made.id}", token)
     assert document["environment"] == "review/7"
     assert document["original_environment"] == "review"
 
@@ -213,12 +213,12 @@ async def test_a_status_may_rename_the_environment(
 async def test_a_new_status_calls_back_and_can_be_waited_for(
     github: GitHub, installation: Installation
 ) -> None:
-    told: list[str] = []
-    github.on_status.append(lambda _, status: told.append(status.state))
+    states: list[str] = []
+    github.on_status.append(lambda _, status: states.append(status.state))
     made = await github.create_deployment("acme/web")
     await github.create_status(made.id, "queued")
     await github.create_status(made.id, "success")
     assert (await github.wait_for(made.id, "success", "failure")).state == "success"
-    assert told == ["queued", "success"]
+    assert states == ["queued", "success"]
     with pytest.raises(TimeoutError):
         await github.wait_for(made.id, "error", within=0.01)

@@ -1,4 +1,4 @@
-"""A repository, its commits and who may do what in it, over HTTP."""
+"""Repositories, their commits and the permissions of users, over HTTP."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,23 +8,23 @@ from gidgethub.aiohttp import GitHubAPI
 from sandbox.github.model import Installation
 from sandbox.github.server import GitHub
 
-Ask = Callable[..., Awaitable[tuple[int, Any]]]
+Send = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]
 PATH = "/repos/acme/web"
 
 
 async def test_a_repository_has_githubs_shape(
-    installation: Installation, ask: Ask, token: str, shape: Shape
+    installation: Installation, send: Send, token: str, shape: Shape
 ) -> None:
     installation.repositories[0].default_branch = "trunk"
-    _, document = await ask("GET", PATH, token)
+    _, document = await send("GET", PATH, token)
     shape("FullRepository", document)
     assert document["default_branch"] == "trunk"
     assert document["id"] == installation.repositories[0].id
 
 
 async def test_commits_are_compared_in_every_direction(
-    github: GitHub, installation: Installation, ask: Ask, token: str, shape: Shape
+    github: GitHub, installation: Installation, send: Send, token: str, shape: Shape
 ) -> None:
     github.add_user("octocat", name="Mona")
     web = github.repository("acme/web")
@@ -34,7 +34,7 @@ async def test_commits_are_compared_in_every_direction(
     third = web.push("Third")
 
     async def numbers(basehead: str) -> tuple[Any, ...]:
-        status, document = await ask("GET", f"{PATH}/compare/{basehead}", token)
+        status, document = await send("GET", f"{PATH}/compare/{basehead}", token)
         assert status == 200
         shape("CommitComparison", document)
         names = ("status", "ahead_by", "behind_by", "total_commits")
@@ -52,17 +52,17 @@ async def test_commits_are_compared_in_every_direction(
 
 
 async def test_an_author_is_a_user_only_where_the_address_is_one_s(
-    github: GitHub, installation: Installation, ask: Ask, token: str, shape: Shape
+    github: GitHub, installation: Installation, send: Send, token: str, shape: Shape
 ) -> None:
     web = github.repository("acme/web")
     github.add_user("Octocat", name="Mona")
     known, unknown = web.push("One"), web.push("Two", "Jane Doe")
-    _, commit = await ask("GET", f"{PATH}/commits/{known}", token)
+    _, commit = await send("GET", f"{PATH}/commits/{known}", token)
     shape("Commit", commit)
     assert commit["author"]["login"] == "Octocat"
     assert commit["commit"]["author"]["name"] == "Mona"
     assert commit["html_url"] == f"{github.url}/acme/web/commit/{known}"
-    _, commit = await ask("GET", f"{PATH}/commits/main", token)
+    _, commit = await send("GET", f"{PATH}/commits/main", token)
     assert (commit["sha"], commit["author"]) == (unknown, None)
     assert commit["commit"]["author"]["name"] == "Jane Doe"
     assert commit["parents"][0]["sha"] == known
@@ -89,45 +89,45 @@ async def test_a_long_comparison_comes_in_pages_with_the_files_on_the_first(
 
 
 async def test_a_commit_that_was_not_pushed_is_not_found(
-    github: GitHub, installation: Installation, ask: Ask, token: str
+    github: GitHub, installation: Installation, send: Send, token: str
 ) -> None:
     web = github.repository("acme/web")
     main, other = web.push("One"), "f" * 40
     web.git.commit("A root of its own", "octocat", "orphan", [], None)
     for basehead in (f"{main}...{other}", f"{other}...{main}", "main...nowhere", "main", "..."):
-        assert (await ask("GET", f"{PATH}/compare/{basehead}", token))[0] == 404
-    _, refused = await ask("GET", f"{PATH}/compare/main...orphan", token)
-    assert refused["message"] == "No common ancestor between main and orphan."
+        assert (await send("GET", f"{PATH}/compare/{basehead}", token))[0] == 404
+    _, rejected = await send("GET", f"{PATH}/compare/main...orphan", token)
+    assert rejected["message"] == "No common ancestor between main and orphan."
     for ref in (other, "nowhere", "gone"):
         web.missing_refs.add("gone")
-        status, refused = await ask("GET", f"{PATH}/commits/{ref}", token)
-        assert (status, refused["message"]) == (422, f"No commit found for SHA: {ref}")
+        status, rejected = await send("GET", f"{PATH}/commits/{ref}", token)
+        assert (status, rejected["message"]) == (422, f"No commit found for SHA: {ref}")
 
 
 async def test_commits_need_the_permission_for_contents(
-    github: GitHub, installation: Installation, ask: Ask, app_jwt: Callable[..., str]
+    github: GitHub, installation: Installation, send: Send, app_jwt: Callable[..., str]
 ) -> None:
     github.repository("acme/web").push("One")
     tokens = f"/app/installations/{installation.id}/access_tokens"
     body = {"permissions": {"deployments": "write"}}
-    _, narrow = await ask("POST", tokens, app_jwt(), body)
+    _, narrow = await send("POST", tokens, app_jwt(), body)
     for path in ("compare/main...main", "commits/main"):
-        status, refused = await ask("GET", f"{PATH}/{path}", narrow["token"])
-        assert (status, refused["message"]) == (403, "Resource not accessible by integration")
-    assert (await ask("GET", f"{PATH}/collaborators/x/permission", narrow["token"]))[0] == 404
+        status, rejected = await send("GET", f"{PATH}/{path}", narrow["token"])
+        assert (status, rejected["message"]) == (403, "Resource not accessible by integration")
+    assert (await send("GET", f"{PATH}/collaborators/x/permission", narrow["token"]))[0] == 404
 
 
 async def test_a_role_has_its_legacy_permission(
-    github: GitHub, installation: Installation, ask: Ask, token: str, shape: Shape
+    github: GitHub, installation: Installation, send: Send, token: str, shape: Shape
 ) -> None:
     github.add_user("octocat")
     for role in ("admin", "maintain", "write", "triage", "read", "none"):
         github.add_collaborator("acme/web", role.title(), role)
     github.add_collaborator("acme/web", "deployer", "deployers", "write")
 
-    async def told(login: str, repository: str = "acme/web") -> tuple[str, str]:
+    async def role_of(login: str, repository: str = "acme/web") -> tuple[str, str]:
         path = f"/repos/{repository}/collaborators/{login}/permission"
-        status, document = await ask("GET", path, token)
+        status, document = await send("GET", path, token)
         assert status == 200
         shape("RepositoryCollaboratorPermission", document)
         assert document["user"]["permissions"]["push"] == (
@@ -135,23 +135,23 @@ async def test_a_role_has_its_legacy_permission(
         )
         return document["permission"], document["role_name"]
 
-    assert await told("octocat") == ("write", "write")
-    assert await told("ADMIN") == ("admin", "admin")
-    assert await told("maintain") == ("write", "maintain")
-    assert await told("triage") == ("read", "triage")
-    assert await told("none") == ("none", "none")
-    assert await told("deployer") == ("write", "deployers")
-    assert await told("none", "acme/api") == ("write", "write")
+    assert await role_of("octocat") == ("write", "write")
+    assert await role_of("ADMIN") == ("admin", "admin")
+    assert await role_of("maintain") == ("write", "maintain")
+    assert await role_of("triage") == ("read", "triage")
+    assert await role_of("none") == ("none", "none")
+    assert await role_of("deployer") == ("write", "deployers")
+    assert await role_of("none", "acme/api") == ("write", "write")
     github.default_role = "none"
-    assert await told("octocat") == ("none", "none")
+    assert await role_of("octocat") == ("none", "none")
     github.repository("acme/web").private = False
-    assert await told("octocat") == ("read", "read")
-    status, refused = await ask("GET", f"{PATH}/collaborators/nobody/permission", token)
-    assert (status, refused["message"]) == (404, "nobody is not a user")
+    assert await role_of("octocat") == ("read", "read")
+    status, rejected = await send("GET", f"{PATH}/collaborators/nobody/permission", token)
+    assert (status, rejected["message"]) == (404, "nobody is not a user")
 
 
-async def test_an_owner_is_an_admin(github: GitHub, ask: Ask) -> None:
+async def test_an_owner_is_an_admin(github: GitHub, send: Send) -> None:
     alice = github.add_user("alice")
     github.add_repository("Alice/web")
     path = "/repos/alice/web/collaborators/alice/permission"
-    assert (await ask("GET", path, alice.token))[1]["permission"] == "admin"
+    assert (await send("GET", path, alice.token))[1]["permission"] == "admin"

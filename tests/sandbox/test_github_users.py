@@ -1,4 +1,4 @@
-"""People on GitHub, over HTTP."""
+"""Users of GitHub, over HTTP."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -6,30 +6,30 @@ from typing import Any
 from sandbox.github.model import Installation
 from sandbox.github.server import GitHub
 
-Ask = Callable[..., Awaitable[tuple[int, Any]]]
+Send = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]
 
 
 async def test_a_profile_has_the_public_fields(
-    github: GitHub, installation: Installation, ask: Ask, token: str, shape: Shape
+    github: GitHub, installation: Installation, send: Send, token: str, shape: Shape
 ) -> None:
     mona = github.add_user("Mona", name="Mona Lisa", email="mona@acme.test")
     github.add_user("shy")
-    status, profile = await ask("GET", "/users/mona", token)
+    status, profile = await send("GET", "/users/mona", token)
     shape("PublicUser", profile)
     assert (status, profile["login"], profile["type"]) == (200, "Mona", "User")
     assert profile["id"] == mona.account.id
     assert (profile["name"], profile["email"]) == ("Mona Lisa", "mona@acme.test")
-    _, profile = await ask("GET", "/users/shy", mona.token)
+    _, profile = await send("GET", "/users/shy", mona.token)
     assert (profile["name"], profile["email"]) == (None, None)
-    kinds = [(await ask("GET", f"/users/{who}", token))[1]["type"] for who in ("acme", BOT)]
+    kinds = [(await send("GET", f"/users/{who}", token))[1]["type"] for who in ("acme", BOT)]
     assert kinds == ["Organization", "Bot"]
-    assert (await ask("GET", "/users/nobody", token))[0] == 404
-    assert (await ask("GET", "/users/mona"))[0] == 401
+    assert (await send("GET", "/users/nobody", token))[0] == 404
+    assert (await send("GET", "/users/mona"))[0] == 401
 
 
 async def test_users_are_found_by_their_public_e_mail(
-    github: GitHub, installation: Installation, ask: Ask, token: str, shape: Shape
+    github: GitHub, installation: Installation, send: Send, token: str, shape: Shape
 ) -> None:
     github.add_user("mona", email="Mona@acme.test")
     github.add_user("monalisa", email="mona@acme.test.example")
@@ -37,28 +37,28 @@ async def test_users_are_found_by_their_public_e_mail(
     github.add_user("shy")
 
     async def found(query: str) -> list[str]:
-        status, answer = await ask("GET", f"/search/users?q={query}", token)
+        status, response = await send("GET", f"/search/users?q={query}", token)
         assert status == 200
-        assert answer["incomplete_results"] is False
-        for item in answer["items"]:
+        assert response["incomplete_results"] is False
+        for item in response["items"]:
             shape("UserSearchResultItem", item)
-        return [item["login"] for item in answer["items"]]
+        return [item["login"] for item in response["items"]]
 
     assert await found("mona@acme.test+in:email") == ["mona", "monalisa"]
     assert await found('"mona@acme.test"+in:email+type:user') == ["mona", "monalisa"]
     assert await found("mona@acme.test") == ["mona", "monalisa", "mona-at-acme"]
     assert await found("mona+in:email&per_page=1") == ["mona"]
     assert await found("shy+in:email") == []
-    assert (await ask("GET", "/search/users", token))[0] == 422
+    assert (await send("GET", "/search/users", token))[0] == 422
 
 
 async def test_the_search_has_a_limit_of_its_own(
-    github: GitHub, installation: Installation, ask: Ask, token: str
+    github: GitHub, installation: Installation, send: Send, token: str
 ) -> None:
     github.rate_limits.searches_per_minute = 1
-    statuses = [(await ask("GET", "/search/users?q=x", token))[0] for _ in range(2)]
+    statuses = [(await send("GET", "/search/users?q=x", token))[0] for _ in range(2)]
     assert statuses == [200, 403]
-    assert (await ask("GET", "/repos/acme/web", token))[0] == 200
+    assert (await send("GET", "/repos/acme/web", token))[0] == 200
 
 
 BOT = "gitploy-relay[bot]"

@@ -1,4 +1,4 @@
-"""Webhooks: what is sent, how it is signed, and what is remembered of it."""
+"""Webhooks: what is sent, how it is signed, and what is recorded."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +17,7 @@ from sandbox.github.server import GitHub
 from sandbox.github.webhooks import sign
 from sandbox.server import Server
 
-Ask = Callable[..., Awaitable[tuple[int, Any]]]
+Send = Callable[..., Awaitable[tuple[int, Any]]]
 Shape = Callable[[str, Any], Any]
 MakeJwt = Callable[..., str]
 
@@ -86,11 +86,11 @@ async def test_the_event_of_a_deployment_by_an_actions_job_has_its_run(
 
 
 async def test_a_status_is_delivered_but_not_an_inactive_one(
-    github: GitHub, receiver: Receiver, ask: Ask, token: str, event_shape: Shape
+    github: GitHub, receiver: Receiver, send: Send, token: str, event_shape: Shape
 ) -> None:
     made = await github.create_deployment("acme/web", environment="qa")
     path = f"/repos/acme/web/deployments/{made.id}/statuses"
-    await ask("POST", path, token, {"state": "success"})
+    await send("POST", path, token, {"state": "success"})
     later = await github.create_deployment("acme/web", environment="qa")
     await github.create_status(later.id, "success")
     await github.create_status(later.id, "inactive")
@@ -148,7 +148,7 @@ def test_the_signature_is_that_of_githubs_documentation() -> None:
 
 
 async def test_every_attempt_is_recorded_and_none_is_repeated(
-    github: GitHub, receiver: Receiver, ask: Ask, app_jwt: MakeJwt, shape: Shape
+    github: GitHub, receiver: Receiver, send: Send, app_jwt: MakeJwt, shape: Shape
 ) -> None:
     await receiver.stop()
     await github.create_deployment("acme/web")
@@ -164,7 +164,7 @@ async def test_every_attempt_is_recorded_and_none_is_repeated(
     github.webhooks.timeout = 10
     await github.create_deployment("acme/web")
     await github.settled()
-    _, items = await ask("GET", "/app/hook/deliveries", app_jwt())
+    _, items = await send("GET", "/app/hook/deliveries", app_jwt())
     for item in items:
         shape("HookDeliveryItem", item)
     assert [(i["status"], i["status_code"]) for i in items] == [
@@ -173,9 +173,9 @@ async def test_every_attempt_is_recorded_and_none_is_repeated(
         ("Invalid HTTP Response: 500", 500),
         ("failed to connect to host", 0),
     ]
-    _, failed = await ask("GET", "/app/hook/deliveries?status=failure", app_jwt())
+    _, failed = await send("GET", "/app/hook/deliveries?status=failure", app_jwt())
     assert [i["status_code"] for i in failed] == [500]
-    _, one = await ask("GET", f"/app/hook/deliveries/{items[0]['id']}", app_jwt())
+    _, one = await send("GET", f"/app/hook/deliveries/{items[0]['id']}", app_jwt())
     full = shape("HookDelivery", one)
     assert full.response.payload == "kept"
     assert one["request"]["payload"]["deployment"]
@@ -183,13 +183,13 @@ async def test_every_attempt_is_recorded_and_none_is_repeated(
 
 
 async def test_a_redelivery_keeps_its_guid_and_its_bytes(
-    github: GitHub, receiver: Receiver, ask: Ask, app_jwt: MakeJwt
+    github: GitHub, receiver: Receiver, send: Send, app_jwt: MakeJwt
 ) -> None:
     await github.create_deployment("acme/web")
     await github.settled()
     first = github.deliveries[0]
     path = f"/app/hook/deliveries/{first.id}/attempts"
-    assert (await ask("POST", path, app_jwt()))[0] == 202
+    assert (await send("POST", path, app_jwt()))[0] == 202
     await github.redeliver(first.guid)
     await github.settled()
     assert [d.redelivery for d in github.deliveries] == [False, True, True]
@@ -198,19 +198,19 @@ async def test_a_redelivery_keeps_its_guid_and_its_bytes(
     assert len({r.body for r in receiver.received}) == 1
     with pytest.raises(ErrorResponse):
         await github.redeliver("unknown")
-    assert (await ask("POST", "/app/hook/deliveries/1/attempts", app_jwt()))[0] == 404
+    assert (await send("POST", "/app/hook/deliveries/1/attempts", app_jwt()))[0] == 404
 
 
 async def test_deliveries_are_paged_by_a_cursor(
-    github: GitHub, receiver: Receiver, client: GitHubAPI, ask: Ask, app_jwt: MakeJwt
+    github: GitHub, receiver: Receiver, client: GitHubAPI, send: Send, app_jwt: MakeJwt
 ) -> None:
     await asyncio.gather(*(github.ping() for _ in range(5)))
     await github.settled()
     path = "/app/hook/deliveries"
     found = [d["id"] async for d in client.getiter(path + "?per_page=2", jwt=app_jwt())]
     assert found == sorted((d.id for d in github.deliveries), reverse=True)
-    assert (await ask("GET", path, "ghs_token"))[0] == 401
-    assert (await ask("GET", path + "?cursor=x", app_jwt()))[0] == 422
+    assert (await send("GET", path, "ghs_token"))[0] == 401
+    assert (await send("GET", path + "?cursor=x", app_jwt()))[0] == 422
 
 
 async def test_sending_does_not_wait_for_the_receiver(github: GitHub, receiver: Receiver) -> None:

@@ -1,4 +1,4 @@
-"""The stand-in for Slack, as slack_sdk meets it."""
+"""The stand-in for Slack, as slack_sdk uses it."""
 
 from collections.abc import Awaitable
 from typing import Any
@@ -15,30 +15,30 @@ from sandbox.slack.server import Slack
 SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "hello"}}
 
 
-async def refused(call: Awaitable[Any]) -> dict[str, Any]:
+async def rejected(call: Awaitable[Any]) -> dict[str, Any]:
     with pytest.raises(SlackApiError) as caught:
         await call
-    answer = caught.value.response
-    assert answer.status_code == 200
-    assert answer["ok"] is False
-    return dict(answer.data)
+    response = caught.value.response
+    assert response.status_code == 200
+    assert response["ok"] is False
+    return dict(response.data)
 
 
 async def test_the_bot_learns_who_it_is(slack: Slack, bot: AsyncWebClient) -> None:
-    answer = await bot.auth_test()
-    assert (answer["team"], answer["user_id"]) == ("Acme", slack.bot.user)
-    assert "chat:write" in answer.headers["x-oauth-scopes"]
+    response = await bot.auth_test()
+    assert (response["team"], response["user_id"]) == ("Acme", slack.bot.user)
+    assert "chat:write" in response.headers["x-oauth-scopes"]
 
 
 @pytest.mark.parametrize("name", ["#deploys", "deploys", "C00000001"])
 async def test_a_channel_is_found_by_three_names_and_returned_by_id(
     slack: Slack, bot: AsyncWebClient, name: str
 ) -> None:
-    answer = await bot.chat_postMessage(channel=name, text="hello")
-    assert answer["channel"] == "C00000001"
-    assert answer["message"]["bot_id"] == slack.bot.id
+    response = await bot.chat_postMessage(channel=name, text="hello")
+    assert response["channel"] == "C00000001"
+    assert response["message"]["bot_id"] == slack.bot.id
     [message] = slack.messages("deploys")
-    assert (message.ts, message.text) == (answer["ts"], "hello")
+    assert (message.ts, message.text) == (response["ts"], "hello")
 
 
 async def test_blocks_of_slack_sdk_are_accepted(slack: Slack, bot: AsyncWebClient) -> None:
@@ -61,17 +61,17 @@ async def test_a_form_is_accepted_like_json(slack: Slack, session: aiohttp.Clien
 
 
 async def test_an_update_keeps_the_earlier_version(slack: Slack, bot: AsyncWebClient) -> None:
-    told: list[str] = []
-    slack.on_change.append(lambda _, message: told.append(message.text))
+    changed: list[str] = []
+    slack.on_change.append(lambda _, message: changed.append(message.text))
     first = await bot.chat_postMessage(channel="deploys", text="one", blocks=[SECTION])
-    answer = await bot.chat_update(
+    response = await bot.chat_update(
         channel=first["channel"], ts=first["ts"], text="two", blocks=[{"type": "divider"}]
     )
     [message] = slack.messages("deploys")
-    assert (answer["ts"], message.edits, message.text) == (first["ts"], 1, "two")
+    assert (response["ts"], message.edits, message.text) == (first["ts"], 1, "two")
     assert (message.versions[0].text, message.versions[0].blocks) == ("one", [SECTION])
-    assert answer["message"]["edited"]["user"] == slack.bot.user
-    assert told == ["one", "two"]
+    assert response["message"]["edited"]["user"] == slack.bot.user
+    assert changed == ["one", "two"]
 
 
 async def test_an_update_with_text_alone_removes_the_blocks(
@@ -135,8 +135,8 @@ async def test_history_has_ends_and_pages(slack: Slack, bot: AsyncWebClient) -> 
 
 async def test_a_message_has_a_permalink(slack: Slack, bot: AsyncWebClient) -> None:
     posted = await bot.chat_postMessage(channel="deploys", text="a")
-    answer = await bot.chat_getPermalink(channel=posted["channel"], message_ts=posted["ts"])
-    assert answer["permalink"].endswith("/p" + posted["ts"].replace(".", ""))
+    response = await bot.chat_getPermalink(channel=posted["channel"], message_ts=posted["ts"])
+    assert response["permalink"].endswith("/p" + posted["ts"].replace(".", ""))
 
 
 @pytest.mark.parametrize("error", ["account_inactive", "token_revoked", "token_expired"])
@@ -144,24 +144,24 @@ async def test_a_token_can_have_an_authentication_error(
     slack: Slack, bot: AsyncWebClient, error: str
 ) -> None:
     slack.auth_error = error
-    assert (await refused(bot.auth_test()))["error"] == error
+    assert (await rejected(bot.auth_test()))["error"] == error
 
 
 async def test_a_wrong_token_and_a_missing_one_have_different_errors(
     slack: Slack, session: aiohttp.ClientSession
 ) -> None:
     wrong = AsyncWebClient("xoxb-other", base_url=slack.api_url)
-    assert (await refused(wrong.auth_test()))["error"] == "invalid_auth"
+    assert (await rejected(wrong.auth_test()))["error"] == "invalid_auth"
     async with session.post(slack.api_url + "auth.test") as response:
         assert (await response.json())["error"] == "not_authed"
 
 
 async def test_a_missing_scope_is_named(slack: Slack, bot: AsyncWebClient) -> None:
     slack.scopes = {"commands"}
-    answer = await refused(bot.chat_postMessage(channel="deploys", text="a"))
-    assert (answer["error"], answer["needed"]) == ("missing_scope", "chat:write")
-    assert answer["provided"] == "commands"
-    history = await refused(bot.conversations_history(channel="C00000001"))
+    response = await rejected(bot.chat_postMessage(channel="deploys", text="a"))
+    assert (response["error"], response["needed"]) == ("missing_scope", "chat:write")
+    assert response["provided"] == "commands"
+    history = await rejected(bot.conversations_history(channel="C00000001"))
     assert history["needed"] == "channels:history"
 
 
@@ -194,16 +194,16 @@ async def test_a_wrong_message_is_rejected(
     slack.add_channel("secret", member=False, private=True)
     slack.scopes.discard("chat:write.public")
     message = {"channel": "deploys", "text": "a"} | post
-    assert (await refused(bot.api_call("chat.postMessage", json=message)))["error"] == error
+    assert (await rejected(bot.api_call("chat.postMessage", json=message)))["error"] == error
     assert slack.messages("deploys") == []
 
 
 async def test_wrong_blocks_are_rejected_with_a_json_pointer(bot: AsyncWebClient) -> None:
     blocks = [SECTION, {"type": "header", "text": {"type": "mrkdwn", "text": "a"}}]
-    answer = await refused(bot.chat_postMessage(channel="deploys", text="a", blocks=blocks))
-    assert answer["error"] == "invalid_blocks"
-    [words] = answer["response_metadata"]["messages"]
-    assert words == "[ERROR] unsupported type: mrkdwn [json-pointer:/blocks/1/text]"
+    response = await rejected(bot.chat_postMessage(channel="deploys", text="a", blocks=blocks))
+    assert response["error"] == "invalid_blocks"
+    [text] = response["response_metadata"]["messages"]
+    assert text == "[ERROR] unsupported type: mrkdwn [json-pointer:/blocks/1/text]"
 
 
 async def test_a_public_channel_needs_no_invitation_with_the_scope(
@@ -212,15 +212,15 @@ async def test_a_public_channel_needs_no_invitation_with_the_scope(
     strange = slack.add_channel("strange", member=False)
     await bot.chat_postMessage(channel="strange", text="a")
     assert len(slack.messages("strange")) == 1
-    answer = await refused(bot.conversations_history(channel=strange.id))
-    assert answer["error"] == "not_in_channel"
+    response = await rejected(bot.conversations_history(channel=strange.id))
+    assert response["error"] == "not_in_channel"
 
 
 async def test_a_reply_cannot_be_a_parent(slack: Slack, bot: AsyncWebClient) -> None:
     parent = slack.add_message("deploys", "a")
     reply = slack.add_message("deploys", "b", thread_ts=parent.ts)
     call = bot.chat_postMessage(channel="deploys", text="c", thread_ts=reply.ts)
-    assert (await refused(call))["error"] == "thread_not_found"
+    assert (await rejected(call))["error"] == "thread_not_found"
 
 
 async def test_a_wrong_update_is_rejected(slack: Slack, bot: AsyncWebClient) -> None:
@@ -230,7 +230,7 @@ async def test_a_wrong_update_is_rejected(slack: Slack, bot: AsyncWebClient) -> 
 
     async def error(**update: str) -> str:
         wanted = {"channel": channel, "ts": own, "text": "b"} | update
-        return str((await refused(bot.api_call("chat.update", json=wanted)))["error"])
+        return str((await rejected(bot.api_call("chat.update", json=wanted)))["error"])
 
     assert await error(ts="1.000001") == "message_not_found"
     assert await error(ts=foreign) == "cant_update_message"
@@ -244,14 +244,14 @@ async def test_a_wrong_update_is_rejected(slack: Slack, bot: AsyncWebClient) -> 
 
 
 async def test_an_unknown_method_is_rejected(bot: AsyncWebClient) -> None:
-    assert (await refused(bot.api_call("chat.shout")))["error"] == "unknown_method"
+    assert (await rejected(bot.api_call("chat.shout")))["error"] == "unknown_method"
 
 
 async def test_a_wrong_page_is_rejected(slack: Slack, bot: AsyncWebClient) -> None:
     channel = slack.channel("deploys").id
     for query, error in (({"limit": 1000}, "invalid_limit"), ({"cursor": "x"}, "invalid_cursor")):
         call = bot.api_call("conversations.history", params={"channel": channel, **query})
-        assert (await refused(call))["error"] == error
+        assert (await rejected(call))["error"] == error
 
 
 async def test_a_channel_can_have_a_rate_limit(slack: Slack, bot: AsyncWebClient) -> None:

@@ -1,4 +1,4 @@
-"""Slack's rules for blocks: what passes at the limit is refused beyond it."""
+"""Slack's rules for blocks: what passes at the limit is rejected beyond it."""
 
 from typing import Any
 
@@ -95,7 +95,7 @@ def test_good_blocks_pass(blocks: list[Block]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("blocks", "words"),
+    ("blocks", "text"),
     [
         ("text", "must be an array [json-pointer:/blocks]"),
         ([section()] * 51, "no more than 50 items allowed [json-pointer:/blocks]"),
@@ -163,9 +163,9 @@ def test_good_blocks_pass(blocks: list[Block]) -> None:
         ([{"type": "input", "label": plain()}], "missing required field: element"),
     ],
 )
-def test_bad_blocks_are_rejected(blocks: Any, words: str) -> None:
+def test_bad_blocks_are_rejected(blocks: Any, text: str) -> None:
     [fault] = block_errors(blocks)
-    assert words in fault
+    assert text in fault
 
 
 def test_good_views_pass() -> None:
@@ -175,7 +175,7 @@ def test_good_views_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "words"),
+    ("shown", "text"),
     [
         ("text", "must be an object [json-pointer:/view]"),
         ({"type": "modal", "title": plain()}, "missing required field: blocks"),
@@ -192,9 +192,9 @@ def test_good_views_pass() -> None:
         (view(colour="red"), "additional property not allowed: colour"),
     ],
 )
-def test_bad_views_are_rejected(shown: Any, words: str) -> None:
+def test_bad_views_are_rejected(shown: Any, text: str) -> None:
     [fault] = view_errors(shown)
-    assert words in fault
+    assert text in fault
 
 
 def test_all_errors_are_reported_at_once() -> None:

@@ -23,32 +23,32 @@ def beta(slack: Slack) -> Workspace:
 
 
 def authorize(slack: Slack, **query: str) -> str:
-    wish = {"client_id": slack.app.client_id, "scope": "chat:write,commands", "state": "s/1 &"}
-    asked = {
-        name: value for name, value in (wish | {"redirect_uri": BACK} | query).items() if value
+    defaults = {"client_id": slack.app.client_id, "scope": "chat:write,commands", "state": "s/1 &"}
+    parameters = {
+        name: value for name, value in (defaults | {"redirect_uri": BACK} | query).items() if value
     }
-    return f"{slack.url}/oauth/v2/authorize?{urlencode(asked)}"
+    return f"{slack.url}/oauth/v2/authorize?{urlencode(parameters)}"
 
 
-def answered(location: str) -> dict[str, str]:
+def query_of(location: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
 
 
 async def code(slack: Slack, workspace: Workspace, **query: str) -> str:
     location = await slack.authorize_app(authorize(slack, **query), "allow", workspace=workspace)
-    return answered(location)["code"]
+    return query_of(location)["code"]
 
 
 async def access(slack: Slack, **given: Any) -> dict[str, Any]:
-    """The answer, also where it is a refusal."""
+    """The response, even if it is an error."""
     keys = {"client_id": slack.app.client_id, "client_secret": slack.app.client_secret}
     client = AsyncWebClient(base_url=slack.api_url, retry_handlers=[])
     try:
-        answer = await client.oauth_v2_access(**(keys | given))
+        response = await client.oauth_v2_access(**(keys | given))
     except SlackApiError as error:
         return dict(error.response.data)
-    assert isinstance(answer.data, dict)
-    return answer.data
+    assert isinstance(response.data, dict)
+    return response.data
 
 
 async def error_of(slack: Slack, token: str) -> str:
@@ -63,17 +63,17 @@ async def test_a_user_who_allows_the_app_gets_it_a_token(slack: Slack, beta: Wor
     ada = beta.add_user("ada")
     location = await slack.authorize_app(authorize(slack), "allow", workspace=beta, user=ada)
     assert location.startswith(BACK + "?")
-    assert answered(location)["state"] == "s/1 &"
-    answer = await access(slack, code=answered(location)["code"], redirect_uri=BACK)
-    assert answer["access_token"].startswith("xoxb-")
-    assert answer["team"] == {"id": beta.id, "name": "Beta"}
-    assert (answer["token_type"], answer["scope"]) == ("bot", "chat:write,commands")
-    assert (answer["app_id"], answer["bot_user_id"]) == (slack.app.id, beta.bot.user)
-    assert (answer["authed_user"], answer["enterprise"]) == ({"id": ada.id}, None)
-    assert answer["is_enterprise_install"] is False
-    assert "refresh_token" not in answer
+    assert query_of(location)["state"] == "s/1 &"
+    response = await access(slack, code=query_of(location)["code"], redirect_uri=BACK)
+    assert response["access_token"].startswith("xoxb-")
+    assert response["team"] == {"id": beta.id, "name": "Beta"}
+    assert (response["token_type"], response["scope"]) == ("bot", "chat:write,commands")
+    assert (response["app_id"], response["bot_user_id"]) == (slack.app.id, beta.bot.user)
+    assert (response["authed_user"], response["enterprise"]) == ({"id": ada.id}, None)
+    assert response["is_enterprise_install"] is False
+    assert "refresh_token" not in response
     beta.add_channel("deploys")
-    bot = AsyncWebClient(answer["access_token"], base_url=slack.api_url)
+    bot = AsyncWebClient(response["access_token"], base_url=slack.api_url)
     assert (await bot.auth_test())["team_id"] == beta.id
     posted = await bot.chat_postMessage(channel="#deploys", text="hello")
     assert posted["channel"] == beta.channel("deploys").id != "C00000001"
@@ -82,11 +82,11 @@ async def test_a_user_who_allows_the_app_gets_it_a_token(slack: Slack, beta: Wor
 
 async def test_a_user_may_cancel(slack: Slack, beta: Workspace) -> None:
     location = await slack.authorize_app(authorize(slack), "cancel", workspace=beta)
-    assert answered(location) == {"error": "access_denied", "state": "s/1 &"}
+    assert query_of(location) == {"error": "access_denied", "state": "s/1 &"}
 
 
 @pytest.mark.parametrize(
-    ("query", "words"),
+    ("query", "text"),
     [
         ({"client_id": "1.2"}, "Invalid client_id"),
         ({"redirect_uri": "https://relay.test.evil/slack"}, "did not match"),
@@ -98,9 +98,9 @@ async def test_a_user_may_cancel(slack: Slack, beta: Workspace) -> None:
     ],
 )
 async def test_a_wrong_authorization_request_shows_an_error(
-    slack: Slack, beta: Workspace, query: dict[str, str], words: str
+    slack: Slack, beta: Workspace, query: dict[str, str], text: str
 ) -> None:
-    with pytest.raises(LookupError, match=words):
+    with pytest.raises(LookupError, match=text):
         await slack.authorize_app(authorize(slack, **query), "allow", workspace=beta)
 
 
@@ -143,7 +143,7 @@ async def test_a_code_without_redirect_uri_is_exchanged_without_one(
 ) -> None:
     location = await slack.authorize_app(authorize(slack, redirect_uri=""), "allow", workspace=beta)
     assert location.startswith("https://relay.test/slack?")
-    given = answered(location)["code"]
+    given = query_of(location)["code"]
     assert (await access(slack, code=given, redirect_uri=BACK))["error"] == "bad_redirect_uri"
     assert (await access(slack, code=given))["ok"] is True
 

@@ -1,4 +1,4 @@
-"""What a person reads in Slack."""
+"""Messages as plain text, as a user reads them in Slack."""
 
 from typing import Any
 

@@ -18,23 +18,25 @@ from sandbox.slack.server import Slack
 
 
 class Listener:
-    """Keeps what came, and acknowledges it unless told not to."""
+    """Keeps what came, and acknowledges it unless event_request not to."""
 
     def __init__(self) -> None:
-        self.got: list[SocketModeRequest] = []
+        self.received: list[SocketModeRequest] = []
         self.silent = 0
-        self.says: dict[str, Any] | None = None
+        self.payload: dict[str, Any] | None = None
 
     async def __call__(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
-        self.got.append(request)
+        self.received.append(request)
         if self.silent:
             self.silent -= 1
             return
-        await client.send_socket_mode_response(SocketModeResponse(request.envelope_id, self.says))
+        await client.send_socket_mode_response(
+            SocketModeResponse(request.envelope_id, self.payload)
+        )
 
 
 @pytest.fixture
-def heard() -> Listener:
+def listener() -> Listener:
     return Listener()
 
 
@@ -47,7 +49,7 @@ Connect = Callable[[], Awaitable[Client]]
 
 
 @pytest.fixture
-async def connect(slack: Slack, heard: Listener) -> AsyncIterator[Connect]:
+async def connect(slack: Slack, listener: Listener) -> AsyncIterator[Connect]:
     """One more connection; all are closed in the end, also of a test that fails."""
     slack.socket_mode = True
     made: list[Client] = []
@@ -55,7 +57,7 @@ async def connect(slack: Slack, heard: Listener) -> AsyncIterator[Connect]:
     async def one_more() -> Client:
         web = AsyncWebClient(base_url=slack.api_url)
         client = Client(slack.app.app_token, web_client=web, ping_interval=0.05)
-        client.socket_mode_request_listeners.append(heard)
+        client.socket_mode_request_listeners.append(listener)
         made.append(client)
         await untyped(client).connect()
         await slack.sockets.connected(len(made))
@@ -76,48 +78,48 @@ def ada(slack: Slack) -> User:
 
 
 async def test_commands_and_events_are_sent_through_the_connection(
-    slack: Slack, client: Client, heard: Listener, ada: User
+    slack: Slack, client: Client, listener: Listener, ada: User
 ) -> None:
-    heard.says = {"text": "started"}
-    answer = await slack.command("/deploy", "acme/site", ada)
-    assert (answer.status, answer.document) == (200, {"text": "started"})
+    listener.payload = {"text": "started"}
+    response = await slack.command("/deploy", "acme/site", ada)
+    assert (response.status, response.document) == (200, {"text": "started"})
     assert [w.text for w in slack.ephemeral_messages] == ["started"]
     event = await slack.event({"type": "app_uninstalled"})
     assert (event.status, event.body) == (200, "")
-    command, told = heard.got
+    command, event_request = listener.received
     assert (command.type, command.accepts_response_payload) == ("slash_commands", True)
     assert (command.payload["command"], command.payload["text"]) == ("/deploy", "acme/site")
-    assert (told.type, told.retry_attempt) == ("events_api", 0)
-    assert told.payload["event"]["type"] == "app_uninstalled"
+    assert (event_request.type, event_request.retry_attempt) == ("events_api", 0)
+    assert event_request.payload["event"]["type"] == "app_uninstalled"
 
 
 async def test_a_press_comes_as_interactive(
-    slack: Slack, client: Client, heard: Listener, ada: User, bot: AsyncWebClient
+    slack: Slack, client: Client, listener: Listener, ada: User, bot: AsyncWebClient
 ) -> None:
     button = {"type": "button", "action_id": "go", "text": {"type": "plain_text", "text": "Go"}}
     blocks = [{"type": "actions", "elements": [button]}]
     await bot.chat_postMessage(channel="deploys", text="a", blocks=blocks)
     assert (await slack.press(slack.messages("deploys")[0], "go", ada)).status == 200
-    [request] = heard.got
+    [request] = listener.received
     assert (request.type, request.payload["type"]) == ("interactive", "block_actions")
 
 
 async def test_an_envelope_without_acknowledgement_is_sent_again_through_another_connection(
-    slack: Slack, client: Client, connect: Connect, heard: Listener, ada: User
+    slack: Slack, client: Client, connect: Connect, listener: Listener, ada: User
 ) -> None:
     await connect()
-    slack.response_timeout, heard.silent = 0.1, 1
-    answer = await slack.event({"type": "app_uninstalled"})
-    assert (answer.status, answer.attempts) == (200, 2)
-    assert [request.retry_attempt for request in heard.got] == [0, 1]
-    assert len({request.envelope_id for request in heard.got}) == 1
+    slack.response_timeout, listener.silent = 0.1, 1
+    response = await slack.event({"type": "app_uninstalled"})
+    assert (response.status, response.attempts) == (200, 2)
+    assert [request.retry_attempt for request in listener.received] == [0, 1]
+    assert len({request.envelope_id for request in listener.received}) == 1
     assert [len(connection.sent) for connection in slack.sockets.connections] == [1, 1]
-    heard.silent = 2
+    listener.silent = 2
     assert (await slack.command("/deploy", "", ada)).error == "operation_timeout"
 
 
 async def test_the_client_reconnects_after_a_refresh_and_a_broken_connection(
-    slack: Slack, client: Client, heard: Listener
+    slack: Slack, client: Client, listener: Listener
 ) -> None:
     [first] = slack.sockets.connections
     await slack.sockets.disconnect("refresh_requested")
@@ -126,7 +128,7 @@ async def test_the_client_reconnects_after_a_refresh_and_a_broken_connection(
     assert first.sent == []
     await slack.sockets.drop()
     assert (await slack.event({"type": "b"})).status == 200
-    assert [request.payload["event"]["type"] for request in heard.got] == ["a", "b"]
+    assert [request.payload["event"]["type"] for request in listener.received] == ["a", "b"]
 
 
 async def test_a_connection_needs_the_apps_own_token(slack: Slack) -> None:
@@ -163,6 +165,6 @@ async def test_a_ticket_is_valid_once(slack: Slack) -> None:
 
 async def test_without_a_connection_nothing_is_delivered(slack: Slack, ada: User) -> None:
     slack.socket_mode, slack.response_timeout = True, 0.02
-    answer = await slack.command("/deploy", "", ada)
-    assert (answer.status, answer.error) == (None, "operation_timeout")
+    response = await slack.command("/deploy", "", ada)
+    assert (response.status, response.error) == (None, "operation_timeout")
     await asyncio.wait_for(slack.workspace.uninstall(), 1)

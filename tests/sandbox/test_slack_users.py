@@ -1,4 +1,4 @@
-"""People and paces of the stand-in for Slack, and what only one person sees."""
+"""Users, ephemeral messages and rate limits of the stand-in for Slack."""
 
 from collections.abc import Awaitable
 from typing import Any
@@ -47,9 +47,13 @@ async def test_an_address_is_shown_with_its_scope_only(slack: Slack, bot: AsyncW
 
 async def test_an_ephemeral_message_is_for_one_person(slack: Slack, bot: AsyncWebClient) -> None:
     ada, channel = slack.add_user("ada"), slack.channel("deploys")
-    answer = await bot.chat_postEphemeral(channel=channel.id, user=ada.id, text="psst")
+    response = await bot.chat_postEphemeral(channel=channel.id, user=ada.id, text="psst")
     [ephemeral] = channel.ephemeral_messages
-    assert (ephemeral.user, ephemeral.text, ephemeral.ts) == (ada.id, "psst", answer["message_ts"])
+    assert (ephemeral.user, ephemeral.text, ephemeral.ts) == (
+        ada.id,
+        "psst",
+        response["message_ts"],
+    )
     assert slack.ephemeral_messages == [ephemeral]
     assert slack.messages("deploys") == []
     missing = bot.chat_update(channel=channel.id, ts=ephemeral.ts, text="b")

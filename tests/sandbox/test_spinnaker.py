@@ -1,4 +1,4 @@
-"""The stand-in for Spinnaker, as a client of Gate's API meets it."""
+"""The stand-in for Spinnaker, as a client of Gate's API uses it."""
 
 import asyncio
 import base64
@@ -38,7 +38,7 @@ def a_pipeline(name: str = "Deploy", **config: Any) -> dict[str, Any]:
     return {"application": "shop", "name": name, "triggers": [trigger], "stages": stages} | config
 
 
-async def ask(
+async def send(
     session: aiohttp.ClientSession, spinnaker: Spinnaker, line: str, **arguments: Any
 ) -> tuple[int, Any]:
     """`line` is METHOD /path; the status and the document."""
@@ -49,10 +49,12 @@ async def ask(
         return response.status, json.loads(text) if text else None
 
 
-async def send(
+async def trigger(
     session: aiohttp.ClientSession, spinnaker: Spinnaker, event: Any = EVENT, source: str = "github"
 ) -> str:
-    status, document = await ask(session, spinnaker, f"POST /webhooks/webhook/{source}", json=event)
+    status, document = await send(
+        session, spinnaker, f"POST /webhooks/webhook/{source}", json=event
+    )
     assert (status, document["eventProcessed"]) == (200, True)
     return str(document["eventId"])
 
@@ -74,7 +76,7 @@ async def only(spinnaker: Spinnaker) -> Execution:
 async def test_an_event_starts_a_pipeline_later(
     spinnaker: Spinnaker, session: aiohttp.ClientSession
 ) -> None:
-    event_id = await send(session, spinnaker)
+    event_id = await trigger(session, spinnaker)
     assert spinnaker.executions == []
     execution = await only(spinnaker)
     assert execution.status == "SUCCEEDED"
@@ -86,8 +88,8 @@ async def test_an_event_starts_a_pipeline_later(
 async def test_an_event_that_triggers_nothing_has_the_same_response(
     spinnaker: Spinnaker, session: aiohttp.ClientSession
 ) -> None:
-    await send(session, spinnaker, source="GitHub")
-    await send(session, spinnaker)  # so that the first has been processed as well
+    await trigger(session, spinnaker, source="GitHub")
+    await trigger(session, spinnaker)  # so that the first has been processed as well
     await only(spinnaker)
     assert len(spinnaker.events) == 2
 
@@ -130,7 +132,7 @@ async def test_a_disabled_pipeline_is_not_triggered(
     spinnaker: Spinnaker, session: aiohttp.ClientSession, config: dict[str, Any]
 ) -> None:
     spinnaker.add_pipeline(a_pipeline("Off", **config))
-    await send(session, spinnaker)
+    await trigger(session, spinnaker)
     assert (await only(spinnaker)).pipeline.name == "Deploy"
 
 
@@ -158,24 +160,24 @@ async def test_executions_are_searched_for(
     spinnaker: Spinnaker, session: aiohttp.ClientSession, query: dict[str, Any], found: int
 ) -> None:
     spinnaker.add_pipeline(a_pipeline("Mail", application="mail"))
-    await send(session, spinnaker)
+    await trigger(session, spinnaker)
     await until(lambda: len(spinnaker.executions) == 2)
     if "trigger" in query:
         subset = json.dumps(query["trigger"]).encode()
         query = {"trigger": base64.b64encode(subset).decode()}
-    status, executions = await ask(session, spinnaker, f"GET {SEARCH}", params=query)
+    status, executions = await send(session, spinnaker, f"GET {SEARCH}", params=query)
     assert (status, len(executions)) == (200, found)
 
 
 async def test_a_search_may_be_in_one_application(
     spinnaker: Spinnaker, session: aiohttp.ClientSession
 ) -> None:
-    event_id = await send(session, spinnaker)
+    event_id = await trigger(session, spinnaker)
     execution = await only(spinnaker)
     path = SEARCH.replace("*", "shop")
-    _, [found] = await ask(session, spinnaker, f"GET {path}?eventId={event_id}")
+    _, [found] = await send(session, spinnaker, f"GET {path}?eventId={event_id}")
     assert (found["id"], found["application"], found["name"]) == (execution.id, "shop", "Deploy")
-    _, found = await ask(session, spinnaker, f"GET {SEARCH.replace('*', 'mail')}")
+    _, found = await send(session, spinnaker, f"GET {SEARCH.replace('*', 'mail')}")
     assert found == []
 
 
@@ -183,28 +185,28 @@ async def test_a_search_may_be_in_one_application(
 async def test_an_invalid_search_is_rejected(
     spinnaker: Spinnaker, session: aiohttp.ClientSession, query: str, status: int
 ) -> None:
-    assert (await ask(session, spinnaker, f"GET {SEARCH}?{query}"))[0] == status
+    assert (await send(session, spinnaker, f"GET {SEARCH}?{query}"))[0] == status
 
 
 async def test_executions_come_in_short_or_in_full(
     spinnaker: Spinnaker, session: aiohttp.ClientSession
 ) -> None:
     spinnaker.fail("Wait", "no patience")
-    await send(session, spinnaker)
+    await trigger(session, spinnaker)
     execution = await only(spinnaker)
     path = f"GET /executions?executionIds={execution.id},missing"
-    _, [short] = await ask(session, spinnaker, f"{path}&expand=false")
+    _, [short] = await send(session, spinnaker, f"{path}&expand=false")
     assert (short["stages"][0]["status"], short["stages"][0]["context"]) == ("TERMINAL", {})
-    _, [full] = await ask(session, spinnaker, path)
+    _, [full] = await send(session, spinnaker, path)
     assert full["stages"][0]["context"]["exception"]["details"]["errors"] == ["no patience"]
-    assert await ask(session, spinnaker, f"GET /pipelines/{execution.id}") == (200, full)
+    assert await send(session, spinnaker, f"GET /pipelines/{execution.id}") == (200, full)
 
 
 async def test_a_missing_execution_is_a_404(
     spinnaker: Spinnaker, session: aiohttp.ClientSession
 ) -> None:
     for line in ("GET /pipelines/01X", "PUT /pipelines/01X/cancel"):
-        status, document = await ask(session, spinnaker, line)
+        status, document = await send(session, spinnaker, line)
         assert (status, document["status"], document["error"]) == (404, 404, "Not Found")
 
 
@@ -212,18 +214,18 @@ async def test_an_execution_is_canceled(
     spinnaker: Spinnaker, session: aiohttp.ClientSession
 ) -> None:
     spinnaker.hold("Wait")
-    await send(session, spinnaker)
+    await trigger(session, spinnaker)
     await until(lambda: spinnaker.executions and spinnaker.executions[0].status == "RUNNING")
     [execution] = spinnaker.executions
     line = f"PUT /pipelines/{execution.id}/cancel?reason=enough"
-    assert await ask(session, spinnaker, line) == (200, None)
-    _, document = await ask(session, spinnaker, f"GET /pipelines/{execution.id}")
+    assert await send(session, spinnaker, line) == (200, None)
+    _, document = await send(session, spinnaker, f"GET /pipelines/{execution.id}")
     assert (document["status"], document["cancellationReason"]) == ("CANCELED", "enough")
 
 
 async def run(session: aiohttp.ClientSession, spinnaker: Spinnaker, **trigger: Any) -> Any:
     line = "POST /pipelines/shop/Deploy"
-    status, document = await ask(session, spinnaker, line, json=trigger)
+    status, document = await send(session, spinnaker, line, json=trigger)
     assert status == 202
     return document["ref"]
 
@@ -247,7 +249,7 @@ async def test_parameters_have_defaults(
     spinnaker.pipelines[0].config["parameterConfig"] = wanted
     await run(session, spinnaker, parameters={"ref": "main"})
     assert spinnaker.executions[0].trigger["parameters"] == {"ref": "main", "size": "1"}
-    status, document = await ask(session, spinnaker, "POST /pipelines/shop/Deploy", json={})
+    status, document = await send(session, spinnaker, "POST /pipelines/shop/Deploy", json={})
     assert (status, document["message"]) == (400, "Required parameter ref is missing")
 
 
@@ -255,7 +257,7 @@ async def test_parameters_have_defaults(
 async def test_an_unknown_pipeline_is_a_404(
     spinnaker: Spinnaker, session: aiohttp.ClientSession, path: str
 ) -> None:
-    assert (await ask(session, spinnaker, f"POST /pipelines/{path}", json={}))[0] == 404
+    assert (await send(session, spinnaker, f"POST /pipelines/{path}", json={}))[0] == 404
 
 
 async def test_a_body_that_is_not_json_is_rejected(
@@ -264,8 +266,8 @@ async def test_a_body_that_is_not_json_is_rejected(
     json_type = {"Content-Type": "application/json"}
     for line in ("POST /webhooks/webhook/github", "POST /pipelines/shop/Deploy"):
         for body in (b"{", b"[]"):
-            answer = await ask(session, spinnaker, line, data=body, headers=json_type)
-            assert answer[0] == 400
+            status, _ = await send(session, spinnaker, line, data=body, headers=json_type)
+            assert status == 400
         async with session.post(spinnaker.url + line.split()[1], data=b"{}") as response:
             assert response.status == 415
 
@@ -273,5 +275,5 @@ async def test_a_body_that_is_not_json_is_rejected(
 async def test_faults_can_be_injected(spinnaker: Spinnaker, session: aiohttp.ClientSession) -> None:
     spinnaker.faults.add("POST /webhooks/*", Fault.drop_after())
     with pytest.raises(aiohttp.ServerDisconnectedError):
-        await send(session, spinnaker)
+        await trigger(session, spinnaker)
     assert await only(spinnaker)

@@ -1,4 +1,4 @@
-"""Who may ask the stand-in for Spinnaker, and how the others are turned away."""
+"""Authentication of the stand-in for Spinnaker."""
 
 from collections.abc import AsyncIterator
 
@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from sandbox.spinnaker.server import Spinnaker
-from tests.sandbox.test_spinnaker import EVENT, SEARCH, ask
+from tests.sandbox.test_spinnaker import EVENT, SEARCH, send
 
 
 @pytest.fixture
@@ -21,17 +21,17 @@ async def test_a_wrong_password_leads_to_the_page_for_signing_in(
     async with Spinnaker(username="relay", password="right") as server:
         for auth in (None, aiohttp.encode_basic_auth("relay", "wrong")):
             headers = {"Authorization": auth} if auth else {}
-            assert await ask(session, server, f"GET {SEARCH}", headers=headers) == (302, None)
+            assert await send(session, server, f"GET {SEARCH}", headers=headers) == (302, None)
         right = {"Authorization": aiohttp.encode_basic_auth("relay", "right")}
-        assert await ask(session, server, f"GET {SEARCH}", headers=right) == (200, [])
+        assert await send(session, server, f"GET {SEARCH}", headers=right) == (200, [])
 
 
 async def test_a_wrong_token_is_a_401(session: aiohttp.ClientSession) -> None:
     async with Spinnaker(token="right") as server:
         wrong = {"Authorization": "Bearer wrong"}
-        assert (await ask(session, server, f"GET {SEARCH}", headers=wrong))[0] == 401
+        assert (await send(session, server, f"GET {SEARCH}", headers=wrong))[0] == 401
         right = {"Authorization": "Bearer right"}
-        assert (await ask(session, server, f"GET {SEARCH}", headers=right))[0] == 200
+        assert (await send(session, server, f"GET {SEARCH}", headers=right))[0] == 200
 
 
 @pytest.mark.parametrize(("needed", "status"), [(False, 200), (True, 401)])
@@ -40,4 +40,4 @@ async def test_webhooks_are_open_unless_configured_otherwise(
 ) -> None:
     async with Spinnaker(token="right", webhooks_need_sign_in=needed) as server:
         line = "POST /webhooks/webhook/github"
-        assert (await ask(session, server, line, json=EVENT))[0] == status
+        assert (await send(session, server, line, json=EVENT))[0] == status

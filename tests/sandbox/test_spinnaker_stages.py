@@ -18,7 +18,7 @@ from sandbox.spinnaker.webhook_stages import load
 
 
 class Receiver(Server):
-    """Keeps what a stage sends; answers with `statuses` one by one, then 200."""
+    """Stores what a stage sends; responds with `statuses` in their order, then with 200."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,8 +43,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 def a_webhook(**entry: Any) -> dict[str, Any]:
     return {
-        "label": "Tell",
-        "type": "tell",
+        "label": "Report",
+        "type": "report",
         "url": "${trigger['payload']['url']}",
         "payload": '{"state": "${parameterValues[\'state\']}", "id": "${trigger.payload.id}"}',
     } | entry
@@ -67,12 +67,12 @@ async def ran(spinnaker: Spinnaker, trigger: Json | None = None, *stages: Json) 
     return execution
 
 
-async def told(folder: Path, receiver: Receiver, **entry: Any) -> Execution:
+async def run_webhook_stage(folder: Path, receiver: Receiver, **entry: Any) -> Execution:
     """A pipeline with a webhook stage, at its end."""
     async with Spinnaker(orca_local=orca_local(folder, a_webhook(**entry))) as spinnaker:
         spinnaker.orca.webhook_retry_delay = 0.01
-        trigger = {"payload": {"url": f"{receiver.url}/told", "id": 12}}
-        stage = {"type": "tell", "name": "Tell", "parameterValues": {"state": "success"}}
+        trigger = {"payload": {"url": f"{receiver.url}/reports", "id": 12}}
+        stage = {"type": "report", "name": "Report", "parameterValues": {"state": "success"}}
         return await ran(spinnaker, trigger, stage)
 
 
@@ -80,7 +80,7 @@ async def test_a_webhook_stage_sends_its_evaluated_expressions(
     tmp_path: Path, receiver: Receiver
 ) -> None:
     headers = {"Authorization": ["Bearer ${parameterValues['state']}"], "X-Two": ["a", "b"]}
-    execution = await told(tmp_path, receiver, customHeaders=headers)
+    execution = await run_webhook_stage(tmp_path, receiver, customHeaders=headers)
     assert execution.status == "SUCCEEDED"
     assert receiver.bodies == ['{"state": "success", "id": "12"}']
     assert receiver.headers[0]["Authorization"] == "Bearer success"
@@ -89,7 +89,7 @@ async def test_a_webhook_stage_sends_its_evaluated_expressions(
 async def test_without_a_header_text_is_sent_as_plain_text(
     tmp_path: Path, receiver: Receiver
 ) -> None:
-    await told(tmp_path, receiver)
+    await run_webhook_stage(tmp_path, receiver)
     assert receiver.headers[0]["Content-Type"] == "text/plain;charset=ISO-8859-1"
 
 
@@ -98,13 +98,13 @@ async def test_a_webhook_stage_tries_again_while_the_other_side_is_down(
     tmp_path: Path, receiver: Receiver, status: int
 ) -> None:
     receiver.statuses = [status, status]
-    assert (await told(tmp_path, receiver)).status == "SUCCEEDED"
+    assert (await run_webhook_stage(tmp_path, receiver)).status == "SUCCEEDED"
     assert len(receiver.bodies) == 3
 
 
 async def test_an_error_response_fails_the_stage(tmp_path: Path, receiver: Receiver) -> None:
     receiver.statuses = [403]
-    execution = await told(tmp_path, receiver)
+    execution = await run_webhook_stage(tmp_path, receiver)
     assert execution.status == "TERMINAL"
     assert "with status code 403" in execution.stages[0].context["webhook"]["error"]
     assert len(receiver.bodies) == 1
@@ -113,7 +113,7 @@ async def test_an_error_response_fails_the_stage(tmp_path: Path, receiver: Recei
 async def test_a_url_that_is_not_evaluated_is_not_called(
     tmp_path: Path, receiver: Receiver
 ) -> None:
-    execution = await told(tmp_path, receiver, url="${trigger['payload']['missing']}")
+    execution = await run_webhook_stage(tmp_path, receiver, url="${trigger['payload']['missing']}")
     assert execution.status == "TERMINAL"
     assert "URI not valid: ${" in execution.stages[0].context["webhook"]["error"]
 
@@ -123,7 +123,7 @@ async def test_a_disabled_webhook_does_not_exist(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "words"),
+    ("entry", "text"),
     [
         ({"lable": "x"}, "unknown keys: lable"),
         ({"customHeaders": {"Accept": "a"}}, "lists of values"),
@@ -132,9 +132,9 @@ async def test_a_disabled_webhook_does_not_exist(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_orca_does_not_accept_is_rejected(
-    tmp_path: Path, entry: dict[str, Any], words: str
+    tmp_path: Path, entry: dict[str, Any], text: str
 ) -> None:
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=text):
         load(orca_local(tmp_path, a_webhook(**entry)))
 
 

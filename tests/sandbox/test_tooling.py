@@ -1,4 +1,4 @@
-"""The stand-in for internal tooling, as a caller who knows its rules meets it."""
+"""The stand-in for internal tooling, as a caller uses it."""
 
 import hashlib
 import hmac
@@ -19,11 +19,11 @@ SECRET = "It's a Secret to Everybody"
 
 
 class Relay(Server):
-    """Takes reports; `answers` are given one after the other, the last for good."""
+    """Receives reports; responds with `statuses` in their order, then always with the last."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.answers = [201]
+        self.statuses = [201]
         self.reports: list[tuple[str, dict[str, Any]]] = []
 
     def routes(self) -> list[web.RouteDef]:
@@ -32,7 +32,7 @@ class Relay(Server):
     async def _take(self, request: web.Request) -> web.Response:
         self.reports.append((request.headers["Authorization"], await request.json()))
         return web.Response(
-            status=self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            status=self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         )
 
 
@@ -93,7 +93,7 @@ async def test_a_repeated_key_starts_nothing_and_gets_the_same_response(
 
 
 @pytest.mark.parametrize(
-    ("headers", "status", "words"),
+    ("headers", "status", "text"),
     [
         ({"X_Hub_Signature_256": None}, 401, "signature"),
         ({"X_Hub_Signature_256": "sha256=" + "0" * 64}, 401, "signature"),
@@ -103,11 +103,11 @@ async def test_a_repeated_key_starts_nothing_and_gets_the_same_response(
     ],
 )
 async def test_what_a_strict_receiver_rejects_is_rejected(
-    tooling: Tooling, caller: Caller, headers: dict[str, str | None], status: int, words: str
+    tooling: Tooling, caller: Caller, headers: dict[str, str | None], status: int, text: str
 ) -> None:
     got, document, _ = await caller.deploy(**headers)
     assert got == status
-    assert words in document["error"]
+    assert text in document["error"]
     assert tooling.jobs == {}
 
 
@@ -147,12 +147,12 @@ async def test_a_job_can_be_polled(tooling: Tooling, caller: Caller) -> None:
 async def test_a_job_reports_until_its_report_is_accepted(tooling: Tooling, caller: Caller) -> None:
     tooling.takes, tooling.environment_url = 0.02, "https://shop.example"
     async with Relay() as relay:
-        relay.answers = [503, 201]
+        relay.statuses = [503, 201]
         caller.report = {"url": f"{relay.url}/statuses", "token": "grt_x"}
         await caller.deploy()
         await eventually(lambda: tooling.job(7).reports[-1:] == [("success", 201)])
-    heard = [(token, report["state"]) for token, report in relay.reports]
-    assert heard == [
+    listener = [(token, report["state"]) for token, report in relay.reports]
+    assert listener == [
         ("Bearer grt_x", "in_progress"),
         ("Bearer grt_x", "in_progress"),
         ("Bearer grt_x", "success"),

@@ -1,4 +1,4 @@
-"""The stand-in for Woodpecker CI: what its clients meet."""
+"""The stand-in for Woodpecker CI, as a client uses it."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,7 +13,7 @@ from tests.handlers.runs import eventually
 
 SHA = "f95f852bd8fca8fcc58a9a2d6c842781e32a215e"
 DEPLOY = {"event": "deployment", "deploy_to": "production"}
-Ask = Callable[..., Awaitable[tuple[int, Any]]]
+Send = Callable[..., Awaitable[tuple[int, Any]]]
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def repo(woodpecker: Woodpecker) -> Repo:
 
 
 @pytest.fixture
-def ask(woodpecker: Woodpecker, session: aiohttp.ClientSession) -> Ask:
+def send(woodpecker: Woodpecker, session: aiohttp.ClientSession) -> Send:
     """The status and what came with it: JSON, or else text."""
 
     async def request(
@@ -45,55 +45,55 @@ def ask(woodpecker: Woodpecker, session: aiohttp.ClientSession) -> Ask:
     return request
 
 
-async def test_a_repository_is_found_by_its_name(repo: Repo, ask: Ask) -> None:
-    status, found = await ask("GET", "lookup/acme/shop")
+async def test_a_repository_is_found_by_its_name(repo: Repo, send: Send) -> None:
+    status, found = await send("GET", "lookup/acme/shop")
     assert (status, found["id"]) == (200, repo.id)
-    assert (await ask("GET", f"{found['id']}")) == (status, found)
+    assert (await send("GET", f"{found['id']}")) == (status, found)
 
 
-async def test_a_restart_as_a_deployment_is_a_new_pipeline(repo: Repo, ask: Ask) -> None:
-    status, made = await ask("POST", "1/pipelines/1", **DEPLOY, deploy_task="t", REGION="eu")
+async def test_a_restart_as_a_deployment_is_a_new_pipeline(repo: Repo, send: Send) -> None:
+    status, made = await send("POST", "1/pipelines/1", **DEPLOY, deploy_task="t", REGION="eu")
     assert (status, made["number"], made["parent"], made["rerun_count"]) == (200, 2, 1, 1)
     assert (made["event"], made["status"], made["commit"]) == ("deployment", "pending", SHA)
     assert (made["deploy_to"], made["deploy_task"]) == ("production", "t")
     assert [workflow["name"] for workflow in made["workflows"]] == ["deploy"]
-    assert await ask("GET", "1/pipelines/2") == (200, made)
+    assert await send("GET", "1/pipelines/2") == (200, made)
     assert repo.pipelines[0].status == "success"
 
 
-async def test_variables_reach_the_steps_and_no_document(repo: Repo, ask: Ask) -> None:
-    _, made = await ask("POST", "1/pipelines/1", **DEPLOY, REGION="eu", fork="true")
+async def test_variables_reach_the_steps_and_no_document(repo: Repo, send: Send) -> None:
+    _, made = await send("POST", "1/pipelines/1", **DEPLOY, REGION="eu", fork="true")
     assert repo.pipelines[1].variables == {"REGION": "eu"}
     assert "eu" not in str(made)
 
 
-async def test_a_restart_without_an_event_copies_its_pipeline(repo: Repo, ask: Ask) -> None:
-    await ask("POST", "1/pipelines/1", **DEPLOY, deploy_task="t")
-    _, copy = await ask("POST", "1/pipelines/2", deploy_to="staging")
+async def test_a_restart_without_an_event_copies_its_pipeline(repo: Repo, send: Send) -> None:
+    await send("POST", "1/pipelines/1", **DEPLOY, deploy_task="t")
+    _, copy = await send("POST", "1/pipelines/2", deploy_to="staging")
     assert (copy["event"], copy["parent"]) == ("deployment", 2)
     assert (copy["deploy_to"], copy["deploy_task"]) == ("production", "t")
 
 
-async def test_a_list_is_newest_first_and_has_no_workflows(repo: Repo, ask: Ask) -> None:
+async def test_a_list_is_newest_first_and_has_no_workflows(repo: Repo, send: Send) -> None:
     repo.add(SHA, event="tag")
-    _, listed = await ask("GET", "1/pipelines")
+    _, listed = await send("GET", "1/pipelines")
     assert [pipeline["number"] for pipeline in listed] == [2, 1]
     assert "workflows" not in listed[0]
 
 
-async def test_a_list_has_50_on_a_page(repo: Repo, ask: Ask) -> None:
+async def test_a_list_has_50_on_a_page(repo: Repo, send: Send) -> None:
     for _ in range(69):
         repo.add(SHA)
-    sizes = [len((await ask("GET", "1/pipelines", page=page))[1]) for page in ("", "1", "2", "3")]
+    sizes = [len((await send("GET", "1/pipelines", page=page))[1]) for page in ("", "1", "2", "3")]
     assert sizes == [50, 50, 20, 0]
 
 
-async def test_a_list_is_narrowed_by_event_status_and_time(repo: Repo, ask: Ask) -> None:
+async def test_a_list_is_narrowed_by_event_status_and_time(repo: Repo, send: Send) -> None:
     repo.add(SHA, event="tag", status="failure")
     repo.add(SHA, event="cron", created=time.time() + 3600)
 
     async def numbers(**query: str) -> list[int]:
-        return [pipeline["number"] for pipeline in (await ask("GET", "1/pipelines", **query))[1]]
+        return [pipeline["number"] for pipeline in (await send("GET", "1/pipelines", **query))[1]]
 
     assert await numbers(event="push,tag") == [2, 1]
     assert await numbers(event="push,tag", status="success") == [1]
@@ -106,8 +106,8 @@ async def test_a_list_is_narrowed_by_event_status_and_time(repo: Repo, ask: Ask)
     "query",
     [{"event": "push,deploy"}, {"status": "ok"}, {"after": "today"}, {"after": "2026-01-01T00:00"}],
 )
-async def test_an_invalid_filter_is_rejected(repo: Repo, ask: Ask, query: dict[str, str]) -> None:
-    assert await ask("GET", "1/pipelines", **query) == (400, "")
+async def test_an_invalid_filter_is_rejected(repo: Repo, send: Send, query: dict[str, str]) -> None:
+    assert await send("GET", "1/pipelines", **query) == (400, "")
 
 
 @pytest.mark.parametrize(
@@ -121,68 +121,70 @@ async def test_an_invalid_filter_is_rejected(repo: Repo, ask: Ask, query: dict[s
     ],
 )
 async def test_a_user_without_permission_gets_a_404(
-    repo: Repo, ask: Ask, facts: dict[str, bool], token: str, read: int, write: int
+    repo: Repo, send: Send, facts: dict[str, bool], token: str, read: int, write: int
 ) -> None:
     for name, value in facts.items():
         setattr(repo, name, value)
     for path in ("lookup/acme/shop", "1", "1/pipelines", "1/pipelines/1"):
-        assert (await ask("GET", path, token))[0] == read
-    assert await ask("POST", "1/pipelines/1", token) == (write, "")
-    assert await ask("POST", "1/pipelines/1/cancel", token) == (write, "")
+        assert (await send("GET", path, token))[0] == read
+    assert await send("POST", "1/pipelines/1", token) == (write, "")
+    assert await send("POST", "1/pipelines/1/cancel", token) == (write, "")
 
 
-async def test_what_is_not_possible_is_rejected(repo: Repo, ask: Ask) -> None:
-    assert await ask("GET", "lookup/acme/else") == (404, "")
-    assert await ask("GET", "1/pipelines/9") == (404, "")
-    assert await ask("GET", "1/pipelines/last") == (400, "")
-    assert await ask("POST", "1/pipelines/1", event="push") == (400, "")
+async def test_what_is_not_possible_is_rejected(repo: Repo, send: Send) -> None:
+    assert await send("GET", "lookup/acme/else") == (404, "")
+    assert await send("GET", "1/pipelines/9") == (404, "")
+    assert await send("GET", "1/pipelines/last") == (400, "")
+    assert await send("POST", "1/pipelines/1", event="push") == (400, "")
     repo.allow_deploy = False
-    assert await ask("POST", "1/pipelines/1", **DEPLOY) == (403, "")
+    assert await send("POST", "1/pipelines/1", **DEPLOY) == (403, "")
     repo.pipelines[0].status = "blocked"
-    words = "cannot restart a pipeline with status blocked"
-    assert await ask("POST", "1/pipelines/1") == (400, words)
+    text = "cannot restart a pipeline with status blocked"
+    assert await send("POST", "1/pipelines/1") == (400, text)
     assert len(repo.pipelines) == 1
 
 
-async def test_a_broken_configuration_is_a_500_and_a_pipeline(repo: Repo, ask: Ask) -> None:
+async def test_a_broken_configuration_is_a_500_and_a_pipeline(repo: Repo, send: Send) -> None:
     repo.pipelines[0].config = "broken"
-    assert await ask("POST", "1/pipelines/1", **DEPLOY) == (500, "")
+    assert await send("POST", "1/pipelines/1", **DEPLOY) == (500, "")
     assert repo.deployments[0].status == "error"
     repo.pipelines[0].config = "missing"
-    status, made = await ask("POST", "1/pipelines/1", **DEPLOY)
+    status, made = await send("POST", "1/pipelines/1", **DEPLOY)
     assert (status, made["status"]) == (200, "error")
 
 
 @pytest.mark.parametrize(
     ("status", "then"), [("pending", "canceled"), ("running", "killed"), ("blocked", "killed")]
 )
-async def test_a_cancelled_pipeline_has_ended(repo: Repo, ask: Ask, status: str, then: str) -> None:
+async def test_a_cancelled_pipeline_has_ended(
+    repo: Repo, send: Send, status: str, then: str
+) -> None:
     repo.pipelines[0].status = status
-    assert await ask("POST", "1/pipelines/1/cancel") == (204, "")
+    assert await send("POST", "1/pipelines/1/cancel") == (204, "")
     assert repo.pipelines[0].status == then
-    words = "Cannot cancel a non-running or non-pending or non-blocked pipeline"
-    assert await ask("POST", "1/pipelines/1/cancel") == (400, words)
+    text = "Cannot cancel a non-running or non-pending or non-blocked pipeline"
+    assert await send("POST", "1/pipelines/1/cancel") == (400, text)
 
 
 @pytest.mark.parametrize("outcome", ["success", "failure"])
 async def test_a_deployment_with_takes_runs_by_itself(
-    woodpecker: Woodpecker, repo: Repo, ask: Ask, outcome: str
+    woodpecker: Woodpecker, repo: Repo, send: Send, outcome: str
 ) -> None:
     woodpecker.takes, woodpecker.outcome = 0.1, outcome
-    _, made = await ask("POST", "1/pipelines/1", **DEPLOY)
+    _, made = await send("POST", "1/pipelines/1", **DEPLOY)
     seen = []
     while made["status"] != outcome:
         seen.append(made["status"])
-        _, made = await ask("GET", "1/pipelines/2")
+        _, made = await send("GET", "1/pipelines/2")
     assert list(dict.fromkeys(seen)) == ["pending", "running"]
 
 
 async def test_a_deployment_without_a_workflow_stays_pending(
-    woodpecker: Woodpecker, repo: Repo, ask: Ask
+    woodpecker: Woodpecker, repo: Repo, send: Send
 ) -> None:
     woodpecker.takes, repo.deploys = 0, ()
-    await ask("POST", "1/pipelines/1", **DEPLOY)
-    _, shown = await ask("GET", "1/pipelines/2")
+    await send("POST", "1/pipelines/1", **DEPLOY)
+    _, shown = await send("GET", "1/pipelines/2")
     assert shown["status"] == "pending"
     assert "workflows" not in shown
 
@@ -194,8 +196,8 @@ async def test_any_other_address_is_the_web_page(
         assert (response.status, response.content_type) == (200, "text/html")
 
 
-async def test_faults_can_be_injected(woodpecker: Woodpecker, repo: Repo, ask: Ask) -> None:
+async def test_faults_can_be_injected(woodpecker: Woodpecker, repo: Repo, send: Send) -> None:
     woodpecker.faults.add("POST /repos/*/pipelines/*", Fault.drop_after())
     with pytest.raises(aiohttp.ServerDisconnectedError):
-        await ask("POST", "1/pipelines/1", **DEPLOY)
+        await send("POST", "1/pipelines/1", **DEPLOY)
     await eventually(lambda: repo.deployments)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from sandbox.sandbox import REPOSITORY
 from sandbox.slack.screen import render
@@ -119,6 +120,7 @@ async def test_slack_shows_the_deployment_before_as_replaced(
         assert "replaced" not in render(second)
 
 
+@pytest.mark.slow
 async def test_two_workers_write_each_status_and_message_once(
     store_url: str, tmp_path: Path
 ) -> None:

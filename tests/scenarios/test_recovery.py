@@ -18,6 +18,7 @@ from webhook.timing import Timing
 PRODUCT = Timing()  # worlds have a quicker one
 
 
+@pytest.mark.slow
 async def test_the_jobs_of_a_dead_worker_are_retried_within_30_s(idle_world: World) -> None:
     assert PRODUCT.worker_stalled_after + PRODUCT.rescue_interval < timedelta(seconds=30)
     world = idle_world
@@ -51,6 +52,7 @@ async def test_a_deployment_without_a_job_gets_one(idle_world: World, tmp_path: 
     await world.github.wait_for(deployment.id, "success", within=20)
 
 
+@pytest.mark.slow
 async def test_a_job_whose_end_was_not_recorded_runs_again(
     store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +95,7 @@ async def test_a_run_of_a_machine_that_is_gone_is_lost_and_not_started_again(
     assert world.github.states(deployment.id) == ["queued", "in_progress", "error"]
 
 
+@pytest.mark.slow
 async def test_workers_on_two_machines_leave_each_other_their_runs(
     idle_world: World, tmp_path: Path
 ) -> None:
@@ -134,6 +137,7 @@ async def test_a_worker_survives_lost_connections_to_the_store(
         assert not world.workers[0][0].done()
 
 
+@pytest.mark.slow
 async def test_a_github_that_hangs_does_not_block_other_work(
     store_url: str, tmp_path: Path
 ) -> None:

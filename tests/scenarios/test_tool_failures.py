@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from sandbox.demo.tools import SECRETS, Tools
 from sandbox.faults import Fault
@@ -72,6 +73,7 @@ async def test_a_rejected_credential_is_an_error_that_says_what_to_check(
             assert tools.started(name) == 0
 
 
+@pytest.mark.slow
 async def test_temporary_errors_are_waited_out_and_nothing_starts_twice(
     store_url: str, tmp_path: Path
 ) -> None:

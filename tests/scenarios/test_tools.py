@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from handlers import HANDLERS
 from sandbox.demo.tools import SECRETS, Tools
@@ -37,6 +38,7 @@ def test_every_handler_is_covered_here() -> None:
     assert {*ENVIRONMENTS, "command"} == set(HANDLERS)
 
 
+@pytest.mark.slow
 async def test_each_environment_has_its_own_tool_and_all_work_at_once(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -107,6 +109,7 @@ async def a_worker(world: World, store_url: str, config: Path) -> AsyncIterator[
         await worker.wait()
 
 
+@pytest.mark.slow
 async def test_a_kill_between_the_tools_response_and_our_record_starts_nothing_twice(
     store_url: str, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ async def page(world: World, deployment_id: int) -> str:
         return await response.text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [POST, EDIT])
 async def test_slack_hears_of_the_end_all_the_same(
     store_url: str, tmp_path: Path, call: str
@@ -64,6 +65,7 @@ async def test_githubs_part_does_not_wait_for_slack(world: World) -> None:
     await world.slack.stop()  # or the worker waits for it at its end
 
 
+@pytest.mark.slow
 async def test_a_slack_that_hangs_does_not_use_up_the_worker(world: World) -> None:
     world.slack.faults.add("POST /*", Fault.hang(60), times=1000)
     began = monotonic()
@@ -149,6 +151,7 @@ async def test_a_dead_token_does_not_stop_deployments(world: World, trouble: str
     assert world.messages() == []
 
 
+@pytest.mark.slow
 async def test_only_the_newest_state_is_sent_when_slack_was_slow(world: World) -> None:
     world.slack.faults.add(EDIT, Fault.rate_limited(3))
     await world.deployed()

@@ -109,6 +109,7 @@ async def test_what_is_told_where_is_deploy_ymls_to_say(world: World) -> None:
     ]
 
 
+@pytest.mark.slow
 async def test_a_channel_in_trouble_does_not_hold_up_another(world: World) -> None:
     world.slack.faults.add("POST /chat.postMessage", Fault.rate_limited(3))
     deployment = await world.deploy("several", ref="broken")

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
@@ -110,6 +111,7 @@ async def test_another_channel_hears_nothing_of_what_is_over(
         assert world.slack.messages("#oncall") == []
 
 
+@pytest.mark.slow
 async def test_a_reply_that_waits_does_not_hide_what_comes_after_it(
     store_url: str, tmp_path: Path
 ) -> None:

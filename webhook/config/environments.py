@@ -5,7 +5,7 @@ with a key for each notifier.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
@@ -118,6 +118,16 @@ class Config:
 
 
 def file_model(handler_options: HandlerOptions, notifiers: Notifiers) -> type[File]:
+    return _file_model(tuple(handler_options.items()), tuple(notifiers.items()))
+
+
+@lru_cache(maxsize=4)  # pydantic needs 15 ms for it, and one process may read many files
+def _file_model(
+    handler_items: tuple[tuple[str, type[BaseModel]], ...],
+    notifier_items: tuple[tuple[str, type[Destination]], ...],
+) -> type[File]:
+    handler_options, notifiers = dict(handler_items), dict(notifier_items)
+
     def tag(env: Any) -> str:
         handler = env.get("handler") if isinstance(env, dict) else None
         return handler if isinstance(handler, str) and handler in handler_options else _UNKNOWN

@@ -67,6 +67,7 @@ async def test_pressed_by_two_at_once_it_is_done_once(answering: Answering) -> N
     assert f"/{made.id}?" in late  # the way to what the other one made
 
 
+@pytest.mark.slow
 async def test_a_hundred_presses_at_once_are_acknowledged_in_time_and_done_once(
     answering: Answering,
 ) -> None:
@@ -217,6 +218,7 @@ async def test_githubs_no_is_told_and_one_may_press_again(
     assert len(answering.made(environment)) == 1
 
 
+@pytest.mark.slow
 async def test_a_call_without_a_clear_answer_is_looked_into_and_not_made_twice(
     answering: Answering,
 ) -> None:

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
@@ -128,6 +129,7 @@ LONGEST_STEP = NoticeEntry(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @example(LONGEST, [LONGEST_STEP] * 1000, MENTIONS[-1])
 @example(LONGEST, [LONGEST_STEP], "<@U0OCTOCAT> " * 99)
