@@ -155,7 +155,7 @@ class SlackApp(Variables):
 
 class SlackSettings(SlackApp):
     """`base_url` ends in a slash. With a client ID, workspaces are installed by OAuth; with a
-    signing secret, people's answers come by HTTP; with an app token, by Socket Mode."""
+    signing secret, what people do comes by HTTP; with an app token, by Socket Mode."""
 
     client_id: str | None = variable(
         "GITPLOY_SLACK_CLIENT_ID", "The Slack app's client ID, to install it by OAuth"
@@ -183,7 +183,7 @@ class SlackSettings(SlackApp):
 
     @property
     def actions_enabled(self) -> bool:
-        """Whether people can answer in Slack."""
+        """Whether people can request actions in Slack."""
         return bool(self.signing_secret or self.app_token)
 
 

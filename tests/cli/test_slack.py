@@ -262,8 +262,8 @@ async def test_a_printed_link_installs_and_changed_keys_can_be_changed_for_good(
         assert both.stdout == "The tokens of 2 workspaces are encrypted with the newest key.\n"
         rows = world.rows("select * from slack_installations")
         cipher = Cipher([NEW])
-        assert {row["team"]: cipher.open(row["token"]) for row in rows} == tokens
-        assert all(cipher.open(row["refresh_token"]).startswith("xoxe-") for row in rows)
+        assert {row["team"]: cipher.decrypt(row["token"]) for row in rows} == tokens
+        assert all(cipher.decrypt(row["refresh_token"]).startswith("xoxe-") for row in rows)
 
         without = run(variables(world), "rotate-key")
         assert without.exit_code == 1
@@ -280,7 +280,7 @@ async def test_one_that_cannot_be_opened_leaves_all_as_they_are(
         await person.install(world)
         await person.install(world, world.slack.add_workspace("Beta"))
         with psycopg.connect(store_url) as connection:
-            lost = Cipher(["a key that nobody has"]).seal("xoxb-lost")
+            lost = Cipher(["a key that nobody has"]).encrypt("xoxb-lost")
             connection.execute(
                 "update slack_installations set token = %s where team_name = 'Beta'", [lost]
             )

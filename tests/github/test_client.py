@@ -17,7 +17,9 @@ from webhook.github.tokens import Scope
 from webhook.settings import Settings
 
 TOKENS = "POST /app/installations/*/access_tokens"
-STATUS = Status(state="queued", description="", log_url="https://relay/#step-1", environment_url="")
+STATUS = Status(
+    state="queued", description="", log_url="https://relay/#entry-1", environment_url=""
+)
 
 
 @pytest.fixture
@@ -125,5 +127,5 @@ async def test_a_status_is_found_by_its_step(
 ) -> None:
     deployment = await sandbox.github.create_deployment(REPOSITORY, required_contexts=[])
     written = await github.create_status(scope, deployment.id, STATUS)
-    assert await github.find_status(scope, deployment.id, "#step-1") == written
-    assert await github.find_status(scope, deployment.id, "#step-11") is None
+    assert await github.find_status(scope, deployment.id, "#entry-1") == written
+    assert await github.find_status(scope, deployment.id, "#entry-11") is None

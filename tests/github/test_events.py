@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.errors import MALFORMED, UserError
 from webhook.github.events import (
-    DeploymentAsked,
+    DeploymentCreated,
     Ignored,
     InstallationChanged,
     Ping,
-    StatusReported,
+    StatusCreated,
     parse,
     storable,
 )
@@ -85,7 +85,7 @@ def refusal(event: str, body: bytes) -> str:
 
 
 def test_a_deployment_is_asked_for() -> None:
-    assert parsed("deployment", deployment_body()) == DeploymentAsked(
+    assert parsed("deployment", deployment_body()) == DeploymentCreated(
         deployment=GitHubDeployment(
             id=42,
             environment="production",
@@ -114,7 +114,7 @@ def test_an_enterprise_server_that_sends_no_action_is_understood() -> None:
     body = deployment_body()
     for key in ("action", "workflow", "workflow_run"):
         del body[key]
-    assert isinstance(parsed("deployment", body), DeploymentAsked)
+    assert isinstance(parsed("deployment", body), DeploymentCreated)
 
 
 def test_a_deleted_creator_has_no_name() -> None:
@@ -126,7 +126,7 @@ def test_a_deleted_creator_has_no_name() -> None:
 
 def test_a_status_is_reported() -> None:
     event = parsed("deployment_status", status_body())
-    assert isinstance(event, StatusReported)
+    assert isinstance(event, StatusCreated)
     assert event.deployment.id == 42
     assert event.installation_id == 77
     status = event.status
@@ -190,7 +190,7 @@ def test_a_ping_says_its_hook() -> None:
 def test_what_the_relay_does_not_act_on_is_ignored(event: str, body: bytes, why: str) -> None:
     ignored = parse(event, body)
     assert isinstance(ignored, Ignored)
-    assert why in ignored.why
+    assert why in ignored.reason
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_numbers_that_do_not_fit_become_their_text() -> None:
     digits = "9" * 5000
     body = json.dumps(deployment_body()).replace('"release": 7', f'"a": {digits}, "b": 1e999')
     asked = parse("deployment", body.encode())
-    assert isinstance(asked, DeploymentAsked)
+    assert isinstance(asked, DeploymentCreated)
     assert asked.deployment.payload == {"a": digits, "b": "1e999"}
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from tests.github.test_events import deployment_body, json_values, parsed, refusal
 from webhook.deployments.models import Repository
 from webhook.errors import UserError
-from webhook.github.events import Ignored, WorkflowJobMoved, WorkflowMoved, parse
+from webhook.github.events import Ignored, WorkflowJobUpdated, WorkflowRunUpdated, parse
 
 Body = dict[str, Any]
 SHA = "f95f852bd8fca8fcc58a9a2d6c842781e32a215e"
@@ -31,7 +31,7 @@ JOB: Body = {"id": 8, "run_id": 3, "head_sha": SHA, "status": "waiting", "name":
 @pytest.mark.parametrize("action", ["requested", "in_progress", "completed"])
 def test_a_workflow_run_moves(action: str) -> None:
     body = {"action": action, "workflow_run": RUN, "workflow": {"id": 4}, **ABOUT}
-    assert parsed("workflow_run", body) == WorkflowMoved(
+    assert parsed("workflow_run", body) == WorkflowRunUpdated(
         repository=REPOSITORY,
         installation_id=77,
         run_id=3,
@@ -44,8 +44,8 @@ def test_a_workflow_run_moves(action: str) -> None:
 @pytest.mark.parametrize("action", ["queued", "waiting", "in_progress", "completed"])
 def test_a_job_of_a_workflow_run_moves(action: str) -> None:
     event = parsed("workflow_job", {"action": action, "workflow_job": JOB, **ABOUT})
-    assert isinstance(event, WorkflowMoved)
-    assert event == WorkflowJobMoved(
+    assert isinstance(event, WorkflowRunUpdated)
+    assert event == WorkflowJobUpdated(
         repository=REPOSITORY, installation_id=77, run_id=3, head_sha=SHA
     )
 

@@ -18,7 +18,7 @@ LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
 def report(tokens: ReportTokens = TOKENS, environment: str = "Production") -> ReportCredentials:
-    return tokens.report("acme/site", 7, environment, LATER)
+    return tokens.credentials("acme/site", 7, environment, LATER)
 
 
 def test_a_tool_gets_the_address_of_its_deployments_statuses_and_the_base_url_of_the_api() -> None:
@@ -37,7 +37,9 @@ def test_the_same_deployment_always_gets_the_same_token() -> None:
 
 
 def test_a_token_ends_with_the_deadline() -> None:
-    past = TOKENS.report("acme/site", 7, "production", datetime.now(UTC) - timedelta(seconds=1))
+    past = TOKENS.credentials(
+        "acme/site", 7, "production", datetime.now(UTC) - timedelta(seconds=1)
+    )
     assert TOKENS.read(past.token) is None
 
 

@@ -158,7 +158,7 @@ async def at_work(world: World, gate: Path, **fields: Any) -> AsyncIterator[Tool
     deployment = await world.deploy("slow", payload={"gate": str(gate)}, **fields)
     row = await world.phase(deployment.id, "in_progress")
     tokens = ReportTokens(world.setup.settings.server_url, world.setup.secret_keys)
-    report = tokens.report(row["repo"], row["id"], row["environment"], row["deadline"])
+    report = tokens.credentials(row["repo"], row["id"], row["environment"], row["deadline"])
     try:
         yield Tool(world, deployment, report, gate)
     finally:

@@ -146,7 +146,7 @@ def test_each_step_has_its_anchor_time_and_words(rows: Rows, browser: FlaskClien
     late = rows.step(state="odd", actor="drone[bot]", log_url="https://ci.io/7", counted=False)
     page = look(browser)
     assert [li["id"] for li in page.all("li")] == [
-        f"step-{number}" for number in (sent, waiting, refusal, late)
+        f"entry-{number}" for number in (sent, waiting, refusal, late)
     ]
     assert len(page.all("time")) >= 4
     assert all(moment["datetime"].endswith("+00:00") for moment in page.all("time"))

@@ -89,7 +89,7 @@ def test_a_change_of_the_deployment_changes_the_page(rows: Rows, base: str) -> N
     news = stream.until(lambda event: is_state(event) and event.data["tone"] == "good")[-1].data
     assert news["title"] == "Succeeded: acme/web to staging"
     assert "Succeeded" in news["parts"]["state"]
-    assert f'id="step-{step_id}"' in news["parts"]["timeline"]
+    assert f'id="entry-{step_id}"' in news["parts"]["timeline"]
     assert "&lt;b&gt;done" in news["parts"]["timeline"]
 
 

@@ -75,7 +75,7 @@ async def _installed(
     if one.error:
         return [Finding("error", subject, one.error)]
     try:
-        token = cipher.open(one.token)
+        token = cipher.decrypt(one.token)
     except DecryptionError as error:
         return [Finding("error", subject, str(error))]
     return await _workspace(token, settings, session, wanted)

@@ -106,7 +106,7 @@ def rotate_key() -> None:
         if unreadable := [one for one in installed if not _can_decrypt(cipher, one)]:
             names = ", ".join(f"{one.team_name} ({one.team})" for one in unreadable)
             raise UserError(f"Nothing was changed. {names}: {DecryptionError()}")
-        count = slack_installations.renew_all(connection, cipher.renew)
+        count = slack_installations.rotate_all(connection, cipher.rotate)
     if count:
         workspaces = "1 workspace" if count == 1 else f"{count} workspaces"
         click.echo(f"The tokens of {workspaces} are encrypted with the newest key.")
@@ -180,8 +180,8 @@ def _line(action: ActionRow) -> str:
 
 def _can_decrypt(cipher: Cipher, installation: Installation) -> bool:
     try:
-        cipher.open(installation.token)
-        cipher.open(installation.refresh_token or installation.token)
+        cipher.decrypt(installation.token)
+        cipher.decrypt(installation.refresh_token or installation.token)
     except DecryptionError:
         return False
     return True
