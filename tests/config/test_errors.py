@@ -1,12 +1,12 @@
-"""deploy.yml: every fault at its line and column, with words that say what to write."""
+"""deploy.yml: every error at its line and column, and with a message that says what to write."""
 
 import pytest
 
-from tests.config.test_load import fault_in_env, faults
+from tests.config.test_load import error_in_env, errors
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
         ("", "1:1: is empty; it needs 'envs:'"),
         ("# nothing\n", "1:1: is empty; it needs 'envs:'"),
@@ -36,12 +36,12 @@ from tests.config.test_load import fault_in_env, faults
         ("a: *b", "1:4: cannot be read as YAML: found undefined alias 'b'"),
     ],
 )
-def test_a_file_that_is_no_list_of_environments_is_refused(text: str | bytes, fault: str) -> None:
-    assert faults(text) == (f"deploy.yml:{fault}",)
+def test_a_file_that_is_no_list_of_environments_is_an_error(text: str | bytes, error: str) -> None:
+    assert errors(text) == (f"deploy.yml:{error}",)
 
 
 @pytest.mark.parametrize(
-    ("line", "fault"),
+    ("line", "error"),
     [
         ("  timeout: 30 parsecs", "4:12: envs[0].timeout: '30 parsecs' is not a duration; "
          "write 30s, 30m, 2h or 1h30m"),
@@ -111,12 +111,12 @@ def test_a_file_that_is_no_list_of_environments_is_refused(text: str | bytes, fa
          "write $${ for a plain ${"),
     ],
 )  # fmt: skip
-def test_a_fault_in_an_environment_is_shown_at_its_place(line: str, fault: str) -> None:
-    assert fault_in_env(line, EMPTY="") == fault
+def test_an_error_in_an_environment_has_its_position(line: str, error: str) -> None:
+    assert error_in_env(line, EMPTY="") == error
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
         ("envs: [{handler: command}]", "1:8: envs[0].name: is missing"),
         ("envs: [{name: a}]", "1:8: envs[0].handler: is missing"),
@@ -139,18 +139,18 @@ def test_a_fault_in_an_environment_is_shown_at_its_place(line: str, fault: str) 
          "2:63: envs[0].with.retries: Input should be a valid integer"),
     ],
 )  # fmt: skip
-def test_a_fault_elsewhere_is_shown_at_its_place(text: str, fault: str) -> None:
-    assert faults(text) == (f"deploy.yml:{fault}",)
+def test_an_error_elsewhere_has_its_position(text: str, error: str) -> None:
+    assert errors(text) == (f"deploy.yml:{error}",)
 
 
-def test_all_that_a_missing_with_leaves_out_is_named() -> None:
-    assert faults("envs:\n- name: a\n  handler: drone") == (
+def test_all_required_options_of_a_missing_with_are_named() -> None:
+    assert errors("envs:\n- name: a\n  handler: drone") == (
         "deploy.yml:2:3: envs[0].with.url: is missing",
         "deploy.yml:2:3: envs[0].with.token: is missing",
     )
 
 
-def test_all_faults_come_at_once_in_the_order_of_the_file() -> None:
+def test_all_errors_come_at_once_in_the_order_of_the_file() -> None:
     text = """\
 envs:
 - name: a
@@ -162,7 +162,7 @@ envs:
   with: {url: "${NOPE}", token: 5}
 unrouted: maybe
 """
-    assert [fault.split(": ")[0] for fault in faults(text)] == [
+    assert [error.split(": ")[0] for error in errors(text)] == [
         "deploy.yml:3:12",
         "deploy.yml:4:12",
         "deploy.yml:5:3",
