@@ -7,12 +7,14 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import (
     AfterValidator,
@@ -131,7 +133,7 @@ def _private_key(text: str) -> str:
     """The PEM; `\\n` may stand for line ends, and it may be in base64."""
     pem = _pem(text.replace("\\n", "\n"))
     try:
-        key = load_pem_private_key(pem.encode(), password=None)
+        key = load_private_key(pem)
     except TypeError:
         raise ValueError(f"is encrypted; {_KEY_REMEDY}, without a passphrase") from None
     except (ValueError, UnsupportedAlgorithm):
@@ -139,6 +141,11 @@ def _private_key(text: str) -> str:
     if isinstance(key, RSAPrivateKey):
         return pem
     raise ValueError(f"is not an RSA key; {_KEY_REMEDY}")
+
+
+@lru_cache(maxsize=4)  # its checks take 30 ms, and each token of GitHub's needs the key
+def load_private_key(pem: str) -> PrivateKeyTypes:
+    return load_pem_private_key(pem.encode(), password=None)
 
 
 def _pem(text: str) -> str:

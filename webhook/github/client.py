@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import aiohttp
 from gidgethub import BadRequest
@@ -21,6 +21,7 @@ from webhook import __version__
 from webhook.errors import Rejected, RetryAt
 from webhook.github.errors import UNCLEAR_RESPONSE, bad_app_key, from_response, no_token, unclear
 from webhook.github.tokens import AppTokens, Scope
+from webhook.setting_types import load_private_key
 from webhook.settings import Settings
 from webhook.timing import Clock, utc_now
 
@@ -83,7 +84,8 @@ class GitHub:
             session,
             f"gitploy-relay/{__version__}",
             app_id=settings.github_issuer,
-            private_key=settings.github_private_key,
+            # PyJWT takes it as text too, and would load it for every token.
+            private_key=cast("Any", load_private_key(settings.github_private_key)),
             base_url=settings.github_base_url,
         )
         # The search has a rate limit of its own; statuses can be written when it is reached.
