@@ -90,8 +90,8 @@ def test_what_cannot_be_a_channel_is_refused(channel: str) -> None:
         ("{channel: ''}", "envs[0].slack.channel: must not be empty"),
         ("{channel: null}", 'envs[0].slack.channel: is empty; write "#channel" in quotes (YAML '
          "takes #… for a comment), or none"),
-        ('"#deploys"', "envs[0].slack: wants keys with values, as in {channel: \"#deploys\"}"),
-        ('["#deploys"]', "envs[0].slack[0]: wants keys with values, as in "
+        ('"#deploys"', "envs[0].slack: must have keys with values, as in {channel: \"#deploys\"}"),
+        ('["#deploys"]', "envs[0].slack[0]: must have keys with values, as in "
          '{channel: "#deploys"}'),
         ("null", "envs[0].slack: is empty; write {channel: \"#name\"}, [] for nobody, or remove "
          "the key"),
