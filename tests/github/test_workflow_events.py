@@ -29,7 +29,7 @@ JOB: Body = {"id": 8, "run_id": 3, "head_sha": SHA, "status": "waiting", "name":
 
 
 @pytest.mark.parametrize("action", ["requested", "in_progress", "completed"])
-def test_a_workflow_run_moves(action: str) -> None:
+def test_a_workflow_run_is_parsed(action: str) -> None:
     body = {"action": action, "workflow_run": RUN, "workflow": {"id": 4}, **ABOUT}
     assert parsed("workflow_run", body) == WorkflowRunUpdated(
         repository=REPOSITORY,
@@ -42,7 +42,7 @@ def test_a_workflow_run_moves(action: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["queued", "waiting", "in_progress", "completed"])
-def test_a_job_of_a_workflow_run_moves(action: str) -> None:
+def test_a_job_of_a_workflow_run_is_parsed(action: str) -> None:
     event = parsed("workflow_job", {"action": action, "workflow_job": JOB, **ABOUT})
     assert isinstance(event, WorkflowRunUpdated)
     assert event == WorkflowJobUpdated(
@@ -50,14 +50,14 @@ def test_a_job_of_a_workflow_run_moves(action: str) -> None:
     )
 
 
-def test_a_run_without_a_title_moves_as_well() -> None:
+def test_a_run_needs_no_title() -> None:
     run = {"id": 3, "head_sha": SHA, "event": "push", "display_title": None}
     event = parsed("workflow_run", {"action": "completed", "workflow_run": run, **ABOUT})
     assert (event.event, event.title) == ("push", "")
 
 
 @pytest.mark.parametrize(
-    ("event", "changes", "words"),
+    ("event", "changes", "message"),
     [
         ("workflow_run", {"workflow_run": {}}, "workflow_run.id is missing"),
         ("workflow_run", {"workflow_run": []}, "workflow_run.id is missing"),
@@ -66,21 +66,21 @@ def test_a_run_without_a_title_moves_as_well() -> None:
         ("workflow_job", {"installation": None}, "installation.id is missing; a hook of a"),
     ],
 )
-def test_what_is_missing_or_wrong_is_named(event: str, changes: Body, words: str) -> None:
+def test_missing_or_wrong_fields_are_named(event: str, changes: Body, message: str) -> None:
     body = {"action": "completed", "workflow_run": RUN, "workflow_job": JOB, **ABOUT} | changes
-    assert words in refusal(event, json.dumps(body).encode())
+    assert message in refusal(event, json.dumps(body).encode())
 
 
 @pytest.mark.parametrize(
     ("event", "body"), [("workflow_run", b'{"action": "dreamt"}'), ("workflow_job", b"{}")]
 )
-def test_actions_that_nobody_knows_are_ignored(event: str, body: bytes) -> None:
+def test_unknown_actions_are_ignored(event: str, body: bytes) -> None:
     assert isinstance(parse(event, body), Ignored)
 
 
 @settings(deadline=None)
 @given(json_values)
-def test_odd_json_is_an_event_or_refused_in_words(value: Any) -> None:
+def test_any_json_is_an_event_or_an_error_with_a_message(value: Any) -> None:
     body = {"action": "completed", "workflow_run": value, "workflow_job": value, **ABOUT}
     for event in ("workflow_run", "workflow_job"):
         with suppress(UserError):

@@ -7,7 +7,8 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """How far a deployment is. `seen`: known only from somebody's status, never asked of us."""
+    """How far a deployment is. `seen`: only its statuses are known, nobody requested
+    it from the relay."""
 
     SEEN = "seen"
     QUEUED = "queued"

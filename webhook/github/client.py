@@ -123,7 +123,7 @@ class GitHub:
     async def create_status(self, scope: Scope, deployment_id: int, status: Status) -> int:
         """Write a status and return its id."""
         path = f"/repos/{scope.repo}/deployments/{deployment_id}/statuses"
-        return await self.ask(scope, "POST", path, lambda a: int(a["id"]), status.as_request())
+        return await self.request(scope, "POST", path, lambda a: int(a["id"]), status.as_request())
 
     async def find_status(self, scope: Scope, deployment_id: int, ending: str) -> int | None:
         """The id of the status whose log_url ends so, if it is among GitHub's newest hundred."""
@@ -132,13 +132,13 @@ class GitHub:
         def found(statuses: Any) -> int | None:
             return next((int(s["id"]) for s in statuses if s["log_url"].endswith(ending)), None)
 
-        return await self.ask(scope, "GET", path, found)
+        return await self.request(scope, "GET", path, found)
 
     async def call(self, scope: Scope, method: str, path: str, body: Any) -> Any:
         """Any other call, for handlers of GitHub's own tools; None if the response has no JSON."""
-        return await self.ask(scope, method, path, lambda response: response, body)
+        return await self.request(scope, method, path, lambda response: response, body)
 
-    async def ask(
+    async def request(
         self, scope: Scope, method: str, path: str, read: Callable[[Any], T], body: Any = None
     ) -> T:
         """A call as the installation. `read` takes the result from the response; if it fails
@@ -153,7 +153,7 @@ class GitHub:
         async with self._slot():
             return await self._as_installation(scope, one, limit)
 
-    async def ask_as_app(self, path: str, read: Callable[[Any], T]) -> T:
+    async def request_as_app(self, path: str, read: Callable[[Any], T]) -> T:
         """A call with the App's own key, for what is needed before the installation is known."""
 
         async def one() -> T:
@@ -165,7 +165,7 @@ class GitHub:
     async def app_id(self) -> int:
         """The App's ID, requested once; the settings may have its client ID only."""
         if self._app_id is None:
-            self._app_id = await self.ask_as_app("/app", lambda app: int(app["id"]))
+            self._app_id = await self.request_as_app("/app", lambda app: int(app["id"]))
         return self._app_id
 
     async def _fetch_token(self, scope: Scope) -> dict[str, Any]:

@@ -51,7 +51,7 @@ async def _part(github: GitHub, scope: Scope, between: str) -> _Part:
 
     async def page(size: int, number: int) -> _Part:
         path = f"/repos/{scope.repo}/compare/{between}?per_page={size}&page={number}"
-        return await github.ask(scope.only(contents="read"), "GET", path, _read)
+        return await github.request(scope.only(contents="read"), "GET", path, _read)
 
     part = await page(MOST_COMMITS, 2)
     if part.total in (0, 2 * MOST_COMMITS):

@@ -58,7 +58,7 @@ async def create_deployment(github: GitHub, scope: Scope, new: NewDeployment) ->
     conflict (409); with code `INVALID` if it does not know the ref (422)."""
     path = f"/repos/{scope.repo}/deployments"
     writing = scope.only(deployments="write")
-    return await github.ask(writing, "POST", path, _id, new.as_request())
+    return await github.request(writing, "POST", path, _id, new.as_request())
 
 
 def _id(response: Mapping[str, Any]) -> int:
@@ -85,7 +85,7 @@ async def find_deployment(
     what = "sha" if _SHA.fullmatch(sha_or_ref) else "ref"
     query = urlencode({what: sha_or_ref, "environment": environment, "per_page": 100})
     path = f"/repos/{scope.repo}/deployments?{query}"
-    return await github.ask(scope.only(deployments="write"), "GET", path, read)
+    return await github.request(scope.only(deployments="write"), "GET", path, read)
 
 
 def _is_by(deployment: Mapping[str, Any], app_id: int) -> bool:

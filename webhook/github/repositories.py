@@ -36,7 +36,7 @@ async def installed_at(github: GitHub, repo: str) -> int:
     if not _FULL_NAME.fullmatch(repo):
         raise _not_installed(repo)
     try:
-        return await github.ask_as_app(f"/repos/{repo}/installation", lambda a: int(a["id"]))
+        return await github.request_as_app(f"/repos/{repo}/installation", lambda a: int(a["id"]))
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
             raise _not_installed(repo) from error
@@ -46,7 +46,7 @@ async def installed_at(github: GitHub, repo: str) -> int:
 async def repository(github: GitHub, scope: Scope) -> Repository:
     try:
         path = f"/repos/{scope.repo}"
-        return await github.ask(scope.only(metadata="read"), "GET", path, _read)
+        return await github.request(scope.only(metadata="read"), "GET", path, _read)
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
             raise _not_installed(scope.repo) from error
@@ -64,7 +64,7 @@ async def permission(github: GitHub, scope: Scope, login: str) -> str:
 
     path = f"/repos/{scope.repo}/collaborators/{login}/permission"
     try:
-        return await github.ask(scope.only(metadata="read"), "GET", path, read)
+        return await github.request(scope.only(metadata="read"), "GET", path, read)
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return "none"

@@ -36,7 +36,7 @@ async def email_of(github: GitHub, scope: Scope, login: str) -> str:
         return profile["email"] or "" if profile["type"] == "User" else ""
 
     try:
-        return await github.ask(scope.only(metadata="read"), "GET", f"/users/{login}", read)
+        return await github.request(scope.only(metadata="read"), "GET", f"/users/{login}", read)
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return ""
@@ -64,7 +64,9 @@ async def _hits(github: GitHub, scope: Scope, email: str) -> list[str]:
         return [str(item["login"]) for item in response["items"]]
 
     try:
-        return await github.ask(scope.only(metadata="read"), "GET", f"/search/users?{query}", read)
+        return await github.request(
+            scope.only(metadata="read"), "GET", f"/search/users?{query}", read
+        )
     except Rejected as error:
         if error.code == INVALID:  # not a query that GitHub accepts
             return []
