@@ -93,7 +93,7 @@ def test_an_empty_environment_names_all_that_is_needed_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "reason"),
     [
         ("GITPLOY_SERVER_HOST", "https://relay.example.com", "must not begin with 'https://'"),
         ("GITPLOY_SERVER_HOST", "relay.example.com/", "is not host or host:port"),
@@ -122,15 +122,15 @@ def test_an_empty_environment_names_all_that_is_needed_at_once() -> None:
         ("WEB_CONCURRENCY", "0", "'0' is not a number of processes"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_remedy(name: str, value: str, words: str) -> None:
+def test_a_wrong_value_is_named_with_its_remedy(name: str, value: str, reason: str) -> None:
     (fault,) = faults(**{name: value})
     assert fault.startswith(name + " ")
-    assert words in fault
+    assert reason in fault
     assert ";" in fault
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "reason"),
     [
         (lambda: "hello", "is neither a PEM nor a PEM in base64"),
         (lambda: base64.b64encode(b"hello").decode(), "is not a private key that can be loaded"),
@@ -142,10 +142,10 @@ def test_a_wrong_value_is_named_with_its_remedy(name: str, value: str, words: st
     ],
 )
 def test_what_is_wrong_with_a_private_key_is_said_but_never_shown(
-    make: Callable[[], str], words: str
+    make: Callable[[], str], reason: str
 ) -> None:
     (fault,) = faults(GITPLOY_GITHUB_PRIVATE_KEY=make())
-    assert words in fault
+    assert reason in fault
     assert "hello" not in fault
     assert "MII" not in fault
 
@@ -242,8 +242,8 @@ def test_a_misspelt_variable_is_warned_of_and_gitploys_own_are_not() -> None:
 
 
 def test_all_faults_come_at_once() -> None:
-    words = faults(PORT="x", GITPLOY_SERVER_PROTO="x", GITPLOY_SLACK_BOT_TOKEN="x")
-    assert {fault.split()[0] for fault in words} == {
+    found = faults(PORT="x", GITPLOY_SERVER_PROTO="x", GITPLOY_SLACK_BOT_TOKEN="x")
+    assert {fault.split()[0] for fault in found} == {
         "PORT",
         "GITPLOY_SERVER_PROTO",
         "GITPLOY_SLACK_BOT_TOKEN",
