@@ -92,7 +92,7 @@ class Databases:
             self.connection.execute(f"drop database {name} with (force)")
 
     def _end_connections(self, name: str) -> None:
-        """PostgreSQL itself would look for their end only every 100 ms."""
+        """PostgreSQL itself checks only every 100 ms whether they have ended."""
         end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
         while self.connection.execute(end, [name]).fetchall():
             time.sleep(0.005)
