@@ -1,19 +1,28 @@
-"""Looks after a deployment from its event to its end, one look after the other."""
+"""Advance a deployment: find, start or check its run, at most one of which acts; then record it.
 
-from datetime import datetime
+A start is recorded before it is made. While one may have got through although the tool does not
+show it yet, nothing is started again.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 
+from handlers import durations
 from handlers import errors as tool_errors
+from handlers.contract import Deployment, Handler, KeepsOutput, Run, State
+from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import transitions
-from webhook.engine.runner import Runner
-from webhook.engine.services import Services, log_about
-from webhook.engine.tool_reports import take_reports
-from webhook.errors import Conflict, Forbidden, RetryAt
+from webhook.engine.services import Services, log_about, scope
+from webhook.engine.transitions import take_reports
+from webhook.errors import Conflict, Forbidden, RetryAt, UnknownOutcome
+from webhook.store import deployments, machines, output
 from webhook.store.deployments import DeploymentRow
+from webhook.timing import Timing
 
 log = structlog.get_logger()
 
@@ -58,3 +67,253 @@ def _is_over(row: DeploymentRow) -> bool:
     if row.ended_at is None:
         return False
     return row.started_at is None if row.run is None else row.run.state.final
+
+
+@dataclass(slots=True)
+class Runner:
+    """At one deployment with its handler; `row` is what the store says by now."""
+
+    services: Services
+    row: DeploymentRow
+    environment: Environment
+    handler: Handler
+
+    @property
+    def timing(self) -> Timing:
+        return self.services.timing
+
+    def now(self) -> datetime:
+        return self.services.clock()
+
+    @property
+    def deployment(self) -> Deployment:
+        return self.services.as_contract(self.row, self.environment)
+
+    @property
+    def due(self) -> datetime:
+        return self.row.deadline or (self.row.requested_at or self.now()) + self.environment.timeout
+
+    async def take(self) -> datetime | None:
+        """When to look again; None: it is over."""
+        if self.handler.local and self.row.started_on not in (None, self.services.machine_id):
+            await self._hand_over(self.row.started_on or "")
+        wanted = self.row.cancel_requested_by is None or self.row.ended_at is not None
+        silent_until = self._reports_until()
+        if silent_until and wanted:
+            return silent_until
+        if not wanted and self.row.started_at is None:
+            await self._never_begun()
+            return None
+        if wanted and self.row.run is None and self.row.ended_at is None:
+            await self._require_access()
+            await self._mark_first()
+        try:
+            run = await self._run()
+        except tool_errors.Unavailable as trouble:
+            return await self._try_later(trouble)
+        if run is None:
+            return None
+        await self._keep_output()
+        if not wanted and not run.state.final:
+            return await self._end_as_asked(run)
+        return await self._settle(run)
+
+    async def _hand_over(self, machine_id: str) -> None:
+        """Its files are on another machine, whose workers follow it as long as there are any."""
+        async with self.services.pool.connection() as connection:
+            gone = await machines.is_gone(connection, machine_id, self.services.machine_id)
+        if gone:
+            raise tool_errors.Rejected(
+                "lost: the machine that ran it is gone, or its disk was replaced"
+            )
+        raise RetryAt(f"for {machine_id}", self.now(), machine_id=machine_id)
+
+    def _reports_until(self) -> datetime | None:
+        """Until when the tool's own reports are waited for."""
+        if self.handler.local or self.row.reported_at is None or self.row.run is None:
+            return None
+        until = min(self.row.reported_at + self.timing.reports_silent_after, self.due)
+        return until if self.now() < until else None
+
+    async def _require_access(self) -> None:
+        """Nothing is started that GitHub could not be told of: the App may have been removed."""
+        try:
+            await self.services.github.require_access(scope(self.row))
+        except UnknownOutcome as trouble:
+            raise RetryAt(str(trouble), self.now() + self.timing.access_recheck) from trouble
+
+    async def _mark_first(self) -> None:
+        """Committed before the tool is asked for the first time."""
+        if self.row.started_at is not None:
+            return
+        started = self.now()
+        async with self.services.pool.connection() as connection:
+            await machines.seen(connection, self.services.machine_id)
+            self.row = await deployments.change(
+                connection,
+                self.row,
+                handler=self.environment.handler,
+                started_at=started,
+                started_on=self.services.machine_id,
+                deadline=started + self.environment.timeout,
+            )
+
+    async def _run(self) -> Run | None:
+        """How the run stands, started now if it was not; None where it is not to start any more."""
+        if self.row.run is not None:
+            return await self.handler.check(self.deployment, self.row.run)
+        found = await self._find()
+        if found is not None:
+            log.info("run found again", run=found.id)
+            return found
+        if self.row.ended_at is not None:
+            return None
+        if self.row.start_claimed_until and self.now() < self.row.start_claimed_until:
+            again = self.now() + self.timing.recheck_at_least
+            raise RetryAt("an earlier start may have got through", again)
+        if self.row.cancel_requested_by is not None:
+            await self._never_begun()
+            return None
+        if self.now() >= self.due:
+            raise tool_errors.Rejected(self._given_up(self.row.tool_error))
+        return await self._start()
+
+    async def _find(self) -> Run | None:
+        """While a start may have got through, a refusal is no reason to give it up."""
+        try:
+            return await self.handler.find(self.deployment)
+        except tool_errors.Rejected as refused:
+            if self.row.start_claimed_until is None:
+                raise
+            raise tool_errors.Unavailable(str(refused)) from refused
+
+    async def _start(self) -> Run:
+        hidden = self.handler.appears_within
+        if hidden:
+            await self._mark_try(self.now() + self.timing.claim_lasts + hidden)
+        try:
+            run = await self.handler.start(self.deployment)
+        except tool_errors.Unavailable as trouble:
+            if hidden:
+                done = isinstance(trouble, tool_errors.UnknownOutcome)
+                await self._mark_end_of_try(self.now() + hidden if done else None)
+            raise
+        log.info("run started", run=run.id, handler=self.row.handler)
+        return run
+
+    async def _mark_try(self, until: datetime | None) -> None:
+        async with self.services.pool.connection() as connection:
+            self.row = await deployments.change(connection, self.row, start_claimed_until=until)
+
+    async def _mark_end_of_try(self, until: datetime | None) -> None:
+        """Whatever else was said of the deployment meanwhile."""
+        while True:
+            try:
+                return await self._mark_try(until)
+            except Conflict:
+                self.row = await self.services.read(self.row.id) or self.row
+
+    async def _try_later(self, trouble: tool_errors.Unavailable) -> datetime | None:
+        if self.now() >= self.due:
+            left = await self._cancel(self.row.run) if self.row.run else ""
+            await transitions.end(self.services, self.row, self._given_up(f"{trouble}{left}"))
+            return None
+        if isinstance(trouble, tool_errors.NotReady):
+            await transitions.not_ready(self.services, self.row, str(trouble), held=trouble.held)
+            again = trouble.retry_at or self._recheck(self.timing.not_ready_recheck_at_most)
+            return min(again, self.due)
+        if trouble.code == tool_errors.BUSY:
+            return min(self._recheck(self.timing.recheck_at_most), self.due)
+        log.warning("tool unavailable", words=str(trouble), code=trouble.code)
+        told_at = (self.row.tool_error_since or self.now()) + self.timing.outage_announced_after
+        lasts = told_at < max(self.now(), trouble.retry_at or self.now())
+        self.row = await transitions.wait(self.services, self.row, str(trouble), tell=lasts)
+        return min(trouble.retry_at or self._recheck(self.timing.recheck_at_most), self.due)
+
+    async def _never_begun(self) -> None:
+        """Unless its tool cannot say whether an earlier start got through."""
+        words = f"Cancelled by {self.row.cancel_requested_by}"
+        if self.row.started_at is None or self.handler.local or self.handler.appears_within:
+            await transitions.end(self.services, self.row, f"{words} before it began")
+            return
+        left = await self._cancel(Run(str(self.row.id), State.IN_PROGRESS))
+        said = f"{words}; an earlier start may have got through{left}"
+        await transitions.end(self.services, self.row, said)
+
+    async def _end_as_asked(self, run: Run) -> datetime | None:
+        """Where the tool does not let it be ended, it is followed as before."""
+        async with self.services.pool.connection() as connection:
+            await transitions.reports_first(connection, self.row)
+        try:
+            await self.handler.cancel(self.deployment, run)
+        except tool_errors.Unavailable as trouble:
+            return await self._try_later(trouble)
+        except tool_errors.Rejected as refused:
+            self.row = await transitions.not_cancelled(self.services, self.row, str(refused))
+            return await self._settle(run)
+        words = f"Cancelled by {self.row.cancel_requested_by}"
+        await transitions.record(
+            self.services, self.row, replace(run, state=State.ERROR, description=words)
+        )
+        return None
+
+    def _given_up(self, trouble: str) -> str:
+        timeout = durations.write(self.environment.timeout.total_seconds())
+        started = "an earlier start may have got through; " if self._may_run() else ""
+        trouble = trouble or "there was no time left to start it"
+        return f"Gave up after {timeout}: {started}{trouble}"
+
+    def _may_run(self) -> bool:
+        return self.row.run is None and self.row.start_claimed_until is not None
+
+    async def _keep_output(self) -> None:
+        handler, deployment = self.handler, self.deployment
+        if not isinstance(handler, KeepsOutput):
+            return
+        async with self.services.pool.connection() as connection:
+            at_byte = await output.length(connection, deployment.id)
+            try:
+                while chunk := await handler.read_output(deployment, at_byte):
+                    at_byte = await output.append(connection, deployment.id, at_byte, chunk)
+            except OSError:  # how the run ended matters more than what it printed
+                log.exception("the output cannot be read")
+
+    async def _settle(self, run: Run) -> datetime | None:
+        grace = self.timing.command_grace if self.handler.local else timedelta(0)
+        if run.state.final:
+            await transitions.record(self.services, self.row, run)
+            return None
+        if self.now() < self.due + grace:
+            await transitions.record(self.services, self.row, run)
+            return min(self._next_poll(), self.due + grace)
+        left = await self._cancel(run)
+        timeout = durations.write(self.environment.timeout.total_seconds())
+        last = f" ({run.description})" if run.description else ""
+        words = f"timed out after {timeout}{left}{last}"
+        await transitions.record(self.services, self.row, Run(run.id, State.ERROR, run.url, words))
+        return None
+
+    async def _cancel(self, run: Run) -> str:
+        """What is to be said where it could not be stopped."""
+        async with self.services.pool.connection() as connection:
+            await transitions.reports_first(connection, self.row)
+        try:
+            await self.handler.cancel(self.deployment, run)
+        except (tool_errors.Unavailable, tool_errors.Rejected) as trouble:
+            log.warning("run not stopped", run=run.id, words=str(trouble))
+            return f"; its run may go on: {trouble}"
+        return ""
+
+    def _next_poll(self) -> datetime:
+        pace = self.handler.pace
+        least = min(timedelta(seconds=pace.least), self.timing.first_poll_at_most)
+        return self._next(least, timedelta(seconds=pace.most))
+
+    def _recheck(self, most: timedelta) -> datetime:
+        return self._next(self.timing.recheck_at_least, most)
+
+    def _next(self, least: timedelta, most: timedelta) -> datetime:
+        """Often at first, then less and less often, the longer it goes on."""
+        now = self.now()
+        since = now - self.row.started_at if self.row.started_at else timedelta(0)
+        return now + max(least, min(most, since / 10))
