@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import tempfile
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +79,9 @@ class Databases:
     def one(self) -> Iterator[str]:
         name = f"test_{next(self._numbers)}"
         if self.free:
-            self.connection.execute(f"alter database {self.free.pop()} rename to {name}")
+            used = self.free.pop()
+            self._end_connections(used)
+            self.connection.execute(f"alter database {used} rename to {name}")
         else:
             self.connection.execute(f"create database {name} template template")
         yield in_database(self.url, name)
@@ -89,10 +92,10 @@ class Databases:
             self.connection.execute(f"drop database {name} with (force)")
 
     def _end_connections(self, name: str) -> None:
-        self.connection.execute(
-            "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s",
-            [name],
-        )
+        """PostgreSQL itself checks only every 100 ms whether they have ended."""
+        end = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
+        while self.connection.execute(end, [name]).fetchall():
+            time.sleep(0.005)
 
     def _emptied(self, name: str) -> bool:
         """False where a test has left another schema."""

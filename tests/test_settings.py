@@ -1,4 +1,4 @@
-"""The settings: every fault at once, with the variable's name and the remedy."""
+"""The settings: every error at once, with the variable's name and the remedy."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -59,13 +59,13 @@ def environ(**variables: str) -> Mapping[str, str]:
     } | variables
 
 
-def faults(**variables: str) -> tuple[str, ...]:
+def errors(**variables: str) -> tuple[str, ...]:
     with pytest.raises(ConfigErrors) as caught:
         settings(**variables)
     return caught.value.errors
 
 
-def test_the_least_that_is_needed_gets_the_documented_defaults() -> None:
+def test_the_required_variables_alone_give_the_documented_defaults() -> None:
     least = settings()
     assert least.server_url == "https://relay.example.com"
     assert least.github_base_url == "https://api.github.com"
@@ -80,10 +80,10 @@ def test_the_least_that_is_needed_gets_the_documented_defaults() -> None:
     assert least.warnings == ()
 
 
-def test_an_empty_environment_names_all_that_is_needed_at_once() -> None:
+def test_an_empty_environment_names_all_required_variables_at_once() -> None:
     with pytest.raises(ConfigErrors) as caught:
         Settings.from_environ({})
-    assert [fault.split()[0] for fault in caught.value.errors] == [
+    assert [error.split()[0] for error in caught.value.errors] == [
         "GITPLOY_SERVER_HOST",
         "GITPLOY_WEBHOOK_SECRET",
         "GITPLOY_GITHUB_CLIENT_ID",
@@ -93,7 +93,7 @@ def test_an_empty_environment_names_all_that_is_needed_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "message"),
     [
         ("GITPLOY_SERVER_HOST", "https://relay.example.com", "must not begin with 'https://'"),
         ("GITPLOY_SERVER_HOST", "relay.example.com/", "is not host or host:port"),
@@ -122,15 +122,15 @@ def test_an_empty_environment_names_all_that_is_needed_at_once() -> None:
         ("WEB_CONCURRENCY", "0", "'0' is not a number of processes"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_remedy(name: str, value: str, words: str) -> None:
-    (fault,) = faults(**{name: value})
-    assert fault.startswith(name + " ")
-    assert words in fault
-    assert ";" in fault
+def test_a_wrong_value_is_named_with_its_remedy(name: str, value: str, message: str) -> None:
+    (error,) = errors(**{name: value})
+    assert error.startswith(name + " ")
+    assert message in error
+    assert ";" in error
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "message"),
     [
         (lambda: "hello", "is neither a PEM nor a PEM in base64"),
         (lambda: base64.b64encode(b"hello").decode(), "is not a private key that can be loaded"),
@@ -141,30 +141,30 @@ def test_a_wrong_value_is_named_with_its_remedy(name: str, value: str, words: st
         (elliptic_pem, "is not an RSA key"),
     ],
 )
-def test_what_is_wrong_with_a_private_key_is_said_but_never_shown(
-    make: Callable[[], str], words: str
+def test_an_error_about_a_private_key_does_not_show_it(
+    make: Callable[[], str], message: str
 ) -> None:
-    (fault,) = faults(GITPLOY_GITHUB_PRIVATE_KEY=make())
-    assert words in fault
-    assert "hello" not in fault
-    assert "MII" not in fault
+    (error,) = errors(GITPLOY_GITHUB_PRIVATE_KEY=make())
+    assert message in error
+    assert "hello" not in error
+    assert "MII" not in error
 
 
 def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     missing, binary = tmp_path / "missing.pem", tmp_path / "key.der"
     binary.write_bytes(b"\x30\x82\xff")
     variables = {"GITPLOY_GITHUB_PRIVATE_KEY": ""}
-    (fault,) = faults(**variables, GITPLOY_GITHUB_PRIVATE_KEY_PATH=str(missing))
-    assert f"'{missing}' cannot be read: No such file" in fault
-    (fault,) = faults(**variables, GITPLOY_GITHUB_PRIVATE_KEY_PATH=str(binary))
-    assert "is not a PEM file" in fault
+    (error,) = errors(**variables, GITPLOY_GITHUB_PRIVATE_KEY_PATH=str(missing))
+    assert f"'{missing}' cannot be read: No such file" in error
+    (error,) = errors(**variables, GITPLOY_GITHUB_PRIVATE_KEY_PATH=str(binary))
+    assert "is not a PEM file" in error
 
 
-def test_a_key_and_a_key_file_at_once_are_refused(tmp_path: Path) -> None:
+def test_a_key_and_a_key_file_together_are_an_error(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     path.write_text(pem())
-    (fault,) = faults(GITPLOY_GITHUB_PRIVATE_KEY_PATH=str(path))
-    assert "are both set" in fault
+    (error,) = errors(GITPLOY_GITHUB_PRIVATE_KEY_PATH=str(path))
+    assert "are both set" in error
 
 
 def test_the_private_key_comes_in_four_ways_and_is_the_same(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_the_private_key_comes_in_four_ways_and_is_the_same(tmp_path: Path) -> N
 
 def test_the_client_id_is_used_before_the_app_id() -> None:
     assert settings(GITPLOY_GITHUB_CLIENT_ID="Iv23li").github_issuer == "Iv23li"
-    both_missing = faults(GITPLOY_GITHUB_APP_ID="")
+    both_missing = errors(GITPLOY_GITHUB_APP_ID="")
     assert both_missing == ("GITPLOY_GITHUB_CLIENT_ID is not set; set it or GITPLOY_GITHUB_APP_ID",)
 
 
@@ -232,7 +232,7 @@ def test_a_store_without_a_password_is_no_secret() -> None:
     assert {in_query, "hunter2hunter2"} <= settings(GITPLOY_STORE_SOURCE=in_query).secrets
 
 
-def test_a_misspelt_variable_is_warned_of_and_gitploys_own_are_not() -> None:
+def test_a_misspelled_variable_produces_a_warning_and_gitploys_own_do_not() -> None:
     warned = settings(
         GITPLOY_SLACK_BOT_TOKENS="x", GITPLOY_STORE_DRIVER="postgres", GITPLOY_ADMIN_USERS="octocat"
     )
@@ -241,9 +241,9 @@ def test_a_misspelt_variable_is_warned_of_and_gitploys_own_are_not() -> None:
     )
 
 
-def test_all_faults_come_at_once() -> None:
-    words = faults(PORT="x", GITPLOY_SERVER_PROTO="x", GITPLOY_SLACK_BOT_TOKEN="x")
-    assert {fault.split()[0] for fault in words} == {
+def test_all_errors_come_at_once() -> None:
+    message = errors(PORT="x", GITPLOY_SERVER_PROTO="x", GITPLOY_SLACK_BOT_TOKEN="x")
+    assert {error.split()[0] for error in message} == {
         "PORT",
         "GITPLOY_SERVER_PROTO",
         "GITPLOY_SLACK_BOT_TOKEN",
@@ -275,15 +275,15 @@ def test_a_new_setting_is_one_field() -> None:
         Small.from_environ({"NEW_TOKEN": "a-token", "NEW_COUNT": "few"})
 
 
-def test_no_fault_quotes_a_secret() -> None:
+def test_no_error_quotes_a_secret() -> None:
     # A path is no secret, but what stands in its file.
     secrets = [v.name for v in VARIABLES if v.secret and not v.name.endswith("_PATH")]
-    found = faults(**dict.fromkeys(secrets, "hunter2,"))
+    found = errors(**dict.fromkeys(secrets, "hunter2,"))
     assert len(found) > 5
-    assert not [fault for fault in found if "hunter2" in fault]
+    assert not [error for error in found if "hunter2" in error]
 
 
-def test_deploy_yml_that_is_not_there_is_explained(tmp_path: Path) -> None:
+def test_a_missing_deploy_yml_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "deploy.yml"
     with pytest.raises(ConfigErrors, match="cannot be read: No such file or directory; write it"):
         read_config({"GITPLOY_CONFIG": f" {path} "})
@@ -291,9 +291,9 @@ def test_deploy_yml_that_is_not_there_is_explained(tmp_path: Path) -> None:
     assert read_config({"GITPLOY_CONFIG": str(path)}).envs[0].name == "x"
 
 
-def test_faults_of_settings_and_of_deploy_yml_are_told_together(tmp_path: Path) -> None:
+def test_errors_of_settings_and_of_deploy_yml_come_together(tmp_path: Path) -> None:
     path = tmp_path / "deploy.yml"
     path.write_text("envs: 1")
-    _, _, faults = read({"GITPLOY_CONFIG": str(path), "PORT": "http"})
-    assert any(fault.startswith("PORT") for fault in faults)
-    assert any("deploy.yml:1:7" in fault for fault in faults)
+    _, _, errors = read({"GITPLOY_CONFIG": str(path), "PORT": "http"})
+    assert any(error.startswith("PORT") for error in errors)
+    assert any("deploy.yml:1:7" in error for error in errors)

@@ -14,7 +14,7 @@ def test_a_long_description_is_cut_with_an_ellipsis() -> None:
     assert one_line("one two", 5) == "one…"
 
 
-def test_lines_become_one_and_marks_that_turn_text_around_go() -> None:
+def test_lines_become_one_without_marks_that_reverse_text() -> None:
     assert one_line(" a\r\n\tb\x00\x1b[0m \u202egnp.exe ") == "a b [0m gnp.exe"
 
 

@@ -166,7 +166,14 @@ class World:
                     handlers=self.handlers,
                     actions=self.actions,
                 ) as services,
-                listening(self.setup, self.store_url, self.actions, self.timing, self.clock),
+                listening(
+                    self.setup.settings.slack,
+                    self.setup.config,
+                    self.store_url,
+                    actions=self.actions,
+                    timing=self.timing,
+                    clock=self.clock,
+                ),
             ):
                 await work(services, stop)
 
@@ -183,13 +190,13 @@ class World:
     async def timed(self, **changes: Any) -> AsyncIterator[None]:
         """With other durations of `Timing`, until the block ends."""
         before = self.timing
-        await self._work_by(replace(before, **changes))
+        await self._restart_workers(replace(before, **changes))
         try:
             yield
         finally:
-            await self._work_by(before)
+            await self._restart_workers(before)
 
-    async def _work_by(self, timing: Timing) -> None:
+    async def _restart_workers(self, timing: Timing) -> None:
         count = len(self.workers)
         await self.stop_workers()
         self.timing = timing
@@ -274,11 +281,11 @@ async def live(
     """A relay that works, until the block ends."""
     config = data_dir / "deploy.yml"
     config.write_text(deploy_yml)
-    async with sandbox or Sandbox() as lived_in:
+    async with sandbox or Sandbox() as started:
         server = make_server("127.0.0.1", 0, _not_yet, threaded=True)
-        setup = _set_up(lived_in, data_dir, config, environ or {}, server.port)
+        setup = _set_up(started, data_dir, config, environ or {}, server.port)
         url = setup.settings.server_url
-        world = World(lived_in, setup, store_url, url, timing, MovableClock(), handlers, actions)
+        world = World(started, setup, store_url, url, timing, MovableClock(), handlers, actions)
         server.app = create_app(setup, store_url, timing, world.clock, actions)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         log = io.StringIO()
@@ -288,7 +295,7 @@ async def live(
         try:
             yield world
         finally:
-            await lived_in.github.settled()
+            await started.github.settled()
             await world.stop_workers()
             await asyncio.to_thread(server.shutdown)
             server.server_close()
@@ -305,4 +312,4 @@ def _set_up(
 
 
 def _not_yet(*_: object) -> list[bytes]:
-    raise AssertionError("asked before the app was there")
+    raise AssertionError("called before the app was there")

@@ -1,18 +1,20 @@
-"""The types of settings: from a variable's text to its value, as pydantic reads them.
+"""The types of settings: pydantic reads a variable's text with them.
 
-Errors: ValueError, with what is wrong and the remedy, and never with the value of a secret.
+Errors: ValueError, which says what is wrong and the remedy, and never shows a secret.
 """
 
 import base64
 import binascii
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import (
     AfterValidator,
@@ -25,13 +27,13 @@ from pydantic import (
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?", re.ASCII)
 _SHORTEST_KEY = 16
-# Lines of a PEM shorter than this would garble any text they are hidden in.
+# Hiding shorter lines of a PEM would garble any text.
 _SHORTEST_LINE = 16
 _KEY_REMEDY = "use the .pem file that GitHub makes under the App's settings, Private keys"
 
 
 def _error(message: str) -> WrapValidator:
-    """Replaces pydantic's own error; `{}` stands for the value, which only non-secrets show."""
+    """Replaces pydantic's own error; `{}` stands for the value, which must not be a secret."""
 
     def validate(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -43,7 +45,7 @@ def _error(message: str) -> WrapValidator:
 
 
 def _digits(value: Any) -> Any:
-    """Python's int also takes +1, 1_000 and other alphabets' digits."""
+    """Python's int also accepts +1, 1_000 and digits of other alphabets."""
     if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,5}", value):
         raise ValueError("not a number")
     return value
@@ -128,10 +130,10 @@ def _private_key_file(text: str) -> str:
 
 
 def _private_key(text: str) -> str:
-    """The PEM; it may come with `\\n` for line ends, or in base64, where lines do not fit."""
+    """The PEM; `\\n` may stand for line ends, and it may be in base64."""
     pem = _pem(text.replace("\\n", "\n"))
     try:
-        key = load_pem_private_key(pem.encode(), password=None)
+        key = load_private_key(pem)
     except TypeError:
         raise ValueError(f"is encrypted; {_KEY_REMEDY}, without a passphrase") from None
     except (ValueError, UnsupportedAlgorithm):
@@ -139,6 +141,11 @@ def _private_key(text: str) -> str:
     if isinstance(key, RSAPrivateKey):
         return pem
     raise ValueError(f"is not an RSA key; {_KEY_REMEDY}")
+
+
+@lru_cache(maxsize=4)  # its checks take 30 ms, and each token of GitHub's needs the key
+def load_private_key(pem: str) -> PrivateKeyTypes:
+    return load_pem_private_key(pem.encode(), password=None)
 
 
 def _pem(text: str) -> str:
@@ -156,7 +163,7 @@ Host = Annotated[str, AfterValidator(_host)]
 Proto = Annotated[Literal["http", "https"], _error("'{}' is not http or https; write one of them")]
 # Without a slash at its end.
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
-# With a slash at its end, as slack-sdk wants it.
+# With a slash at its end, as slack-sdk needs it.
 SlackUrl = Annotated[str, AfterValidator(lambda text: _base_url(text) + "/")]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
@@ -198,7 +205,7 @@ Processes = Annotated[
 
 
 def private_key_forms(pem: str) -> Iterator[str]:
-    """Every form in which the key could show up in somebody's output."""
+    """Every form in which the key could appear in output."""
     for text in (pem, pem.strip()):
         yield from (text, text.replace("\n", "\\n"), base64.b64encode(text.encode()).decode())
     yield from (
@@ -209,7 +216,7 @@ def private_key_forms(pem: str) -> Iterator[str]:
 
 
 def store_url_forms(url: str) -> Iterator[str]:
-    """The URL and its passwords, as they are written and as they are meant; none without one."""
+    """The URL and its passwords, encoded and decoded; nothing if it has no password."""
     parts = urlsplit(url)
     written = [*filter(None, [parts.password]), *parse_qs(parts.query).get("password", [])]
     if written:

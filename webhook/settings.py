@@ -1,7 +1,7 @@
 """The relay's settings, from environment variables. A new setting is one field.
 
 Source: pydantic-settings, "Settings management".
-Errors: `ConfigErrors`, with every variable that is wrong, what is wrong with it and the remedy.
+Errors: `ConfigErrors`, for each variable that is wrong, with the reason and the remedy.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,9 +28,9 @@ _CONFIG = "deploy.yml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
-    """What is written of a setting. `help` is Markdown; `default` None: not set. `forms`, of a
-    secret: the texts in which its value could show. `heroku`: what app.json says besides; None
-    where Heroku sets it itself. Where one of two is needed, neither is `required` by itself."""
+    """A setting as documented. `help` is Markdown; `default` None: not set. `forms`, of a secret:
+    the texts in which its value could appear. `heroku`: more keys for app.json; None if Heroku
+    sets it itself. If one of two is needed, neither is `required` by itself."""
 
     name: str
     help: str
@@ -78,7 +78,7 @@ def variable(
 
 
 class Variables(BaseSettings):
-    """Settings that can be read alone, by the names of their variables."""
+    """A group of settings, which can be read by itself."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -97,12 +97,12 @@ class Variables(BaseSettings):
         *_: PydanticBaseSettingsSource,
         **_others: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is given, and never this process's environment behind the caller's back."""
+        """Only the given environment, never this process's own."""
         return (init_settings,)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        # Platforms set what was left out of a form to nothing.
+        # Platforms set variables that were left empty in a form to an empty text.
         texts = {name: text.strip() for name, text in environ.items() if text.strip()}
         try:
             settings, errors = cls.model_validate(_given(cls, texts)), []
@@ -115,12 +115,12 @@ class Variables(BaseSettings):
 
     @classmethod
     def conflicts(cls, _texts: Mapping[str, str]) -> Iterator[str]:
-        """What is wrong with variables that depend on each other."""
+        """Errors in variables that depend on each other."""
         yield from ()
 
     @property
     def secrets(self) -> frozenset[str]:
-        """All that must never be shown or stored."""
+        """Values that must never be shown or stored."""
         return frozenset(_secrets(self))
 
 
@@ -155,7 +155,7 @@ class SlackApp(Variables):
 
 class SlackSettings(SlackApp):
     """`base_url` ends in a slash. With a client ID, workspaces are installed by OAuth; with a
-    signing secret, people's answers come by HTTP; with an app token, by Socket Mode."""
+    signing secret, what people do comes by HTTP; with an app token, by Socket Mode."""
 
     client_id: str | None = variable(
         "GITPLOY_SLACK_CLIENT_ID", "The Slack app's client ID, to install it by OAuth"
@@ -183,7 +183,7 @@ class SlackSettings(SlackApp):
 
     @property
     def actions_enabled(self) -> bool:
-        """Whether people can answer in Slack."""
+        """Whether people can request actions in Slack."""
         return bool(self.signing_secret or self.app_token)
 
 
@@ -263,13 +263,13 @@ class Settings(Address):
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         settings = super().from_environ(environ)
-        settings._warnings = tuple(_near_misses(environ))
+        settings._warnings = tuple(_misspelled(environ))
         return settings
 
     @model_validator(mode="before")
     @classmethod
     def _one_store(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """A platform's database may be of any kind when the relay does not use it."""
+        """A platform's database may be of any kind if the relay does not use it."""
         unused = {"DATABASE_URL"} if given.get("GITPLOY_STORE_SOURCE") else set()
         return {name: value for name, value in given.items() if name not in unused}
 
@@ -307,7 +307,7 @@ class Settings(Address):
 
 
 def config_path(environ: Mapping[str, str]) -> Path:
-    """Where deploy.yml is; known even where other variables are wrong."""
+    """The path of deploy.yml, even if other variables are wrong."""
     return Path(environ.get("GITPLOY_CONFIG", "").strip() or _CONFIG)
 
 
@@ -361,7 +361,7 @@ def _secrets(settings: Variables) -> Iterator[str]:
                 yield from about.forms(text)
 
 
-# Gitploy's own, which this relay does not read; not to be taken for misspelt ones.
+# Variables of Gitploy that this relay does not read; they are not misspelled.
 _GITPLOY_ONLY = {
     "GITPLOY_DEBUG_MODE",
     "GITPLOY_SERVER_PROXY_HOST",
@@ -383,7 +383,7 @@ _GITPLOY_ONLY = {
 }
 
 
-def _near_misses(environ: Mapping[str, str]) -> Iterator[str]:
+def _misspelled(environ: Mapping[str, str]) -> Iterator[str]:
     names = [variable.name for variable in VARIABLES]
     for name in sorted(environ):
         if name.startswith("GITPLOY_") and name not in names and name not in _GITPLOY_ONLY:

@@ -1,4 +1,4 @@
-"""What is written of the settings elsewhere, made from their fields: `script/generate` runs this.
+"""Writes the page of settings and app.json from the fields: `script/generate` runs this.
 
 Source: devcenter.heroku.com/articles/app-json-schema ("env").
 """
@@ -30,7 +30,7 @@ PRIVATE_KEY are hidden in logs and in the output of commands.
 
 
 def files() -> list[tuple[Path, str]]:
-    """Each file that is made from the fields, and what has to stand in it."""
+    """The files that are generated, with their contents."""
     page, app = ROOT / "docs" / "reference" / "settings.md", ROOT / "app.json"
     document = json.loads(app.read_text()) | {"env": dict(_app_json())}
     return [(page, _PAGE.format(rows=_rows())), (app, json.dumps(document, indent=2) + "\n")]

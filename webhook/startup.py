@@ -47,7 +47,7 @@ def set_up(environ: Mapping[str, str]) -> Setup:
         config=deploy,
         environ=environ,
         secrets=frozenset(secret),
-        machine_id=_made_once(settings.data_dir / "place"),
+        machine_id=_made_once(settings.data_dir / "machine_id"),
         secret_keys=keys,
     )
 

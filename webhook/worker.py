@@ -34,13 +34,13 @@ from webhook.jobs.retry import RetryPolicy
 from webhook.logs import Redactor
 from webhook.notifiers import NOTIFIERS
 from webhook.notifiers.contract import NotifierContext
+from webhook.notifiers.slack import SlackRoom
 from webhook.security.cipher import Cipher
 from webhook.security.links import Links
 from webhook.security.report_tokens import ReportTokens
 from webhook.slack.actions.run import run_action
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import Caches, People
-from webhook.slack.notifier import SlackRoom
 from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces

@@ -1,4 +1,4 @@
-"""GitHub's documents: what the API and the webhooks say of the stand-in's data.
+"""GitHub's documents: the stand-in's data as the API and the webhooks show it.
 
 Source: the shapes that githubkit generates from GitHub's OpenAPI description; tests compare.
 """

@@ -199,7 +199,7 @@ def _is_allowed(url: str, registered: str) -> bool:
 
 
 class ConsentPage:
-    """The page that asks the user, and the route of its buttons."""
+    """The page on which a user allows the App or cancels, and the route of its buttons."""
 
     def __init__(self, site: Site, codes: Codes) -> None:
         self._site = site

@@ -28,7 +28,7 @@ SCOPES_OF = web.RequestKey("scopes", set[str])
 
 
 class Slack(Site, Server):
-    """`workspace` is the first one; to which most methods refer. The App is installed in it with
+    """`workspace` is the first one, to which most methods refer. The App is installed in it with
     `token`, which never expires, unless `installed` is False."""
 
     def __init__(

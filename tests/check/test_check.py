@@ -36,11 +36,11 @@ async def checked(environ: dict[str, str]) -> tuple[bool, str]:
     return passed, text
 
 
-async def test_a_relay_in_order_passes(environ: dict[str, str]) -> None:
+async def test_a_correct_relay_passes(environ: dict[str, str]) -> None:
     passed, text = await checked(environ)
     assert passed
     assert "error" not in text
-    for words in (
+    for message in (
         "deploy.yml: production -> command",
         "store: PostgreSQL answers",
         "GitHub: the App is gitploy-relay",
@@ -49,10 +49,10 @@ async def test_a_relay_in_order_passes(environ: dict[str, str]) -> None:
         "ok    installations: acme\n",
         "Slack: the bot is @relay in Acme",
     ):
-        assert words in text
+        assert message in text
 
 
-async def test_faults_of_settings_and_config_are_told_together_with_the_rest(
+async def test_errors_of_settings_and_config_are_listed_with_the_rest(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "deploy.yml").write_text("envs:\n  - name: production\n    handler: comand\n")
@@ -88,7 +88,7 @@ def write_config(environ: dict[str, str], mode: str, repos: str = "*") -> None:
     Path(environ["GITPLOY_CONFIG"]).write_text(ACTIONS % (mode, repos))
 
 
-async def test_an_installation_that_has_not_accepted_a_permission_is_a_fault(
+async def test_an_installation_that_has_not_accepted_a_permission_is_an_error(
     sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
     write_config(environ, DISPATCH)
@@ -121,7 +121,7 @@ async def test_an_installation_needs_only_what_its_environments_need(
     assert (await checked(environ))[0]
 
 
-async def test_what_the_app_lacks_is_said_of_the_app_alone(
+async def test_a_permission_that_the_app_lacks_is_reported_of_the_app_alone(
     sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
     write_config(environ, DISPATCH)
@@ -133,17 +133,19 @@ async def test_what_the_app_lacks_is_said_of_the_app_alone(
     assert "ok    installations: acme" in text
 
 
-async def test_a_suspended_installation_is_noted(sandbox: Sandbox, environ: dict[str, str]) -> None:
+async def test_a_suspended_installation_is_a_note(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
     sandbox.installation.suspended = True
     passed, text = await checked(environ)
     assert passed
-    words = "note  installation acme: suspended, so GitHub sends no deployments of it; its owner"
+    message = "note  installation acme: suspended, so GitHub sends no deployments of it; its owner"
     page = f"{sandbox.github.url}/settings/installations/{sandbox.installation.id}"
-    assert f"{words} unsuspends it at {page}" in text
+    assert f"{message} unsuspends it at {page}" in text
     assert "ok    installations" not in text
 
 
-async def test_an_app_that_is_installed_nowhere_is_a_fault(
+async def test_an_app_that_is_installed_nowhere_is_an_error(
     sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
     sandbox.github.world.installations.clear()
@@ -154,7 +156,7 @@ async def test_an_app_that_is_installed_nowhere_is_a_fault(
     assert f"install the App at {page}" in text
 
 
-async def test_many_installations_are_read_to_the_thousandth_and_told_shortly(
+async def test_many_installations_are_read_up_to_the_thousandth_and_summarized(
     sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
     for number in range(150):
@@ -174,7 +176,7 @@ async def test_many_installations_are_read_to_the_thousandth_and_told_shortly(
 
 
 @pytest.mark.parametrize("body", [{"message": "no list"}, [{"id": 1}], [{"account": "acme"}]])
-async def test_a_list_of_installations_that_makes_no_sense_is_told(
+async def test_a_malformed_list_of_installations_is_an_error(
     sandbox: Sandbox, environ: dict[str, str], body: Any
 ) -> None:
     sandbox.github.faults.add("GET /app/installations", Fault.status(200, body))
@@ -183,14 +185,14 @@ async def test_a_list_of_installations_that_makes_no_sense_is_told(
     assert "error installations: GitHub gave no clear answer" in text
 
 
-async def test_a_wrong_app_id_or_key_is_told_with_the_remedy(environ: dict[str, str]) -> None:
+async def test_a_wrong_app_id_or_key_is_an_error_with_a_remedy(environ: dict[str, str]) -> None:
     environ["GITPLOY_GITHUB_APP_ID"] = "999"
     passed, text = await checked(environ)
     assert not passed
     assert "check GITPLOY_GITHUB_APP_ID" in text
 
 
-async def test_a_page_that_is_not_githubs_api_is_recognised(
+async def test_a_page_that_is_not_githubs_api_is_an_error(
     sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
     environ["GITPLOY_GITHUB_BASE_URL"] = sandbox.slack.url
@@ -199,7 +201,7 @@ async def test_a_page_that_is_not_githubs_api_is_recognised(
     assert "GITPLOY_GITHUB_BASE_URL" in text
 
 
-async def test_a_github_that_does_not_answer_is_told(environ: dict[str, str]) -> None:
+async def test_a_github_that_does_not_respond_is_an_error(environ: dict[str, str]) -> None:
     environ["GITPLOY_GITHUB_BASE_URL"] = "http://127.0.0.1:9"
     passed, text = await checked(environ)
     assert not passed
@@ -207,7 +209,7 @@ async def test_a_github_that_does_not_answer_is_told(environ: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("trouble", ["invalid_auth", "token_revoked"])
-async def test_a_dead_slack_token_is_told(
+async def test_a_revoked_slack_token_is_an_error(
     sandbox: Sandbox, environ: dict[str, str], trouble: str
 ) -> None:
     sandbox.slack.auth_error = trouble
@@ -259,14 +261,14 @@ async def test_the_ways_in_which_actions_arrive_are_checked(
     assert "error Slack Socket Mode: Slack gave no clear answer (HTTP 503)" in text
 
 
-async def test_channels_without_a_token_are_a_fault(environ: dict[str, str]) -> None:
+async def test_channels_without_a_token_are_an_error(environ: dict[str, str]) -> None:
     del environ["GITPLOY_SLACK_BOT_TOKEN"]
     passed, text = await checked(environ)
     assert not passed
     assert "neither GITPLOY_SLACK_CLIENT_ID nor GITPLOY_SLACK_BOT_TOKEN is set" in text
 
 
-async def test_a_store_that_is_away_or_old_is_told(environ: dict[str, str]) -> None:
+async def test_a_store_that_is_away_or_old_is_an_error(environ: dict[str, str]) -> None:
     with psycopg.connect(environ["GITPLOY_STORE_SOURCE"]) as connection:
         connection.execute("update alembic_version set version_num = '0000'")
     passed, text = await checked(environ)
@@ -278,7 +280,7 @@ async def test_a_store_that_is_away_or_old_is_told(environ: dict[str, str]) -> N
     assert "check GITPLOY_STORE_SOURCE" in text
 
 
-async def test_what_slack_refused_lately_is_shown(environ: dict[str, str]) -> None:
+async def test_recent_rejections_of_slack_are_errors(environ: dict[str, str]) -> None:
     with psycopg.connect(environ["GITPLOY_STORE_SOURCE"]) as connection:
         connection.execute(
             "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment,"

@@ -79,7 +79,7 @@ def a_spinnaker(url: str, more: str = "") -> tuple[str, str]:
     return "spinnaker", f"url: '{url}', token: '${{GATE_TOKEN}}', source: github{more}"
 
 
-async def test_tools_that_let_the_relay_in_are_ok(
+async def test_tools_that_accept_the_credentials_are_ok(
     check: Check, drone: Drone, spinnaker: Spinnaker
 ) -> None:
     envs = {
@@ -98,7 +98,7 @@ async def test_tools_that_let_the_relay_in_are_ok(
     assert {call.method for tool in (drone, spinnaker) for call in tool.calls} == {"GET"}
 
 
-async def test_tools_that_cannot_be_asked_are_named(check: Check) -> None:
+async def test_tools_that_cannot_be_checked_are_named(check: Check) -> None:
     async with Woodpecker() as tool:
         envs = {
             "edge": ("endpoint", f"url: '{tool.url}', secret: '${{DRONE_TOKEN}}'"),
@@ -113,12 +113,12 @@ async def test_tools_that_cannot_be_asked_are_named(check: Check) -> None:
     ]
 
 
-async def test_commands_and_workflows_need_no_line(check: Check) -> None:
+async def test_commands_and_workflows_have_no_line(check: Check) -> None:
     envs = {"a": ("command", "run: ['true']"), "b": ("github-actions", "")}
     assert await check(envs) == (True, [])
 
 
-async def test_a_wrong_token_is_a_fault(check: Check, drone: Drone, spinnaker: Spinnaker) -> None:
+async def test_a_wrong_token_is_an_error(check: Check, drone: Drone, spinnaker: Spinnaker) -> None:
     drone.token = spinnaker.token = "another"
     envs = {"production": a_drone(drone.url), "eu": a_spinnaker(spinnaker.url)}
     passed, lines = await check(envs)
@@ -128,19 +128,19 @@ async def test_a_wrong_token_is_a_fault(check: Check, drone: Drone, spinnaker: S
     assert re.match("error tool eu .spinnaker.: Spinnaker at .* 401: .* credentials", of_spinnaker)
 
 
-async def test_a_closed_port_is_a_fault(check: Check) -> None:
+async def test_a_closed_port_is_an_error(check: Check) -> None:
     passed, [line] = await check({"production": a_drone("http://127.0.0.1:9")})
     assert not passed
     assert re.match("error tool production .drone.: Drone at .*127.0.0.1:9 cannot be", line)
 
 
-async def test_https_where_there_is_none_is_a_fault(check: Check, drone: Drone) -> None:
+async def test_https_to_a_plain_port_is_an_error(check: Check, drone: Drone) -> None:
     passed, [line] = await check({"production": a_drone(drone.url.replace("http:", "https:"))})
     assert not passed
     assert re.match("error tool production .drone.: no safe connection to Drone .* scheme", line)
 
 
-async def test_a_page_for_people_is_a_fault(check: Check) -> None:
+async def test_a_page_for_people_is_an_error(check: Check) -> None:
     async with FakeTool() as other:
         other.shows_a_page()
         envs = {
@@ -150,18 +150,18 @@ async def test_a_page_for_people_is_a_fault(check: Check) -> None:
         passed, lines = await check(envs)
     assert not passed
     of_drone, of_spinnaker = lines
-    words = ".* answers 200 with .* address in deploy.yml"
-    assert re.match(f"error tool production .drone.: Drone at{words}", of_drone)
-    assert re.match(f"error tool eu .spinnaker.: Spinnaker at{words}", of_spinnaker)
+    message = ".* answers 200 with .* address in deploy.yml"
+    assert re.match(f"error tool production .drone.: Drone at{message}", of_drone)
+    assert re.match(f"error tool eu .spinnaker.: Spinnaker at{message}", of_spinnaker)
 
 
-async def test_a_misspelt_application_is_a_fault(check: Check, spinnaker: Spinnaker) -> None:
+async def test_a_misspelled_application_is_an_error(check: Check, spinnaker: Spinnaker) -> None:
     passed, [line] = await check({"eu": a_spinnaker(spinnaker.url, ", application: shpo")})
     assert not passed
     assert re.match("error tool eu .spinnaker.: Spinnaker at .* has no application 'shpo';", line)
 
 
-async def test_environments_that_share_a_tool_share_the_question_and_the_line(
+async def test_environments_that_share_a_tool_share_the_request_and_the_line(
     check: Check, drone: Drone
 ) -> None:
     envs = {"production": a_drone(drone.url), "staging": a_drone(drone.url)}
@@ -171,7 +171,7 @@ async def test_environments_that_share_a_tool_share_the_question_and_the_line(
     assert len(drone.called("GET", "/user")) == 2  # qa has other options
 
 
-async def test_what_a_tool_says_cannot_paint_the_terminal_nor_show_a_secret(
+async def test_a_tools_message_cannot_control_the_terminal_or_show_a_secret(
     check: Check, drone: Drone
 ) -> None:
     drone.login = f"relay\x1b[2J\nok    all: fine {SECRETS['GATE_TOKEN']}"
@@ -189,7 +189,7 @@ async def test_many_environments_of_one_tool_are_not_too_many_at_once(
     assert line.endswith("e28, e29 (drone): answers as relay")
 
 
-async def test_tools_that_hang_are_not_waited_for_one_after_the_other(drone: Drone) -> None:
+async def test_tools_that_hang_are_waited_for_at_the_same_time(drone: Drone) -> None:
     drone.faults.add("GET /user", Fault.hang(20), times=30)
     envs = {f"e{n}": a_drone(drone.url, f", target: t{n}") for n in range(30)}
     options: dict[str, type[BaseModel]] = {name: each.Options for name, each in HANDLERS.items()}
@@ -213,13 +213,13 @@ def sample(number: int) -> list[str]:
     return str(samples[number]).splitlines()
 
 
-def told(text: str) -> list[str]:
+def shown_lines(text: str) -> list[str]:
     """All that is not about the store and the worker, which are others in a test."""
     elsewhere = ("ok    store", "ok    worker", "note  worker")
     return [line for line in text.splitlines() if not line.startswith(elsewhere)]
 
 
-async def test_the_pages_samples_are_true(
+async def test_the_pages_samples_are_correct(
     store_url: str, tmp_path: Path, drone: Drone, spinnaker: Spinnaker
 ) -> None:
     channels = 'slack: {channel: "#deploys", failures: "#oncall"}\n'
@@ -246,11 +246,13 @@ async def test_the_pages_samples_are_true(
     second = second.replace(page, f"{OF_ACME}/settings/installations/5550123")
     first = first.replace(sandbox.slack.workspace.id, "T0123ABCD")
     first = first.replace(sandbox.github.url, "https://github.com")
-    assert told(first) == told("\n".join(sample(0)))
+    assert shown_lines(first) == shown_lines("\n".join(sample(0)))
     assert [line for line in second.splitlines() if line.startswith("error")] == sample(2)
 
 
-async def test_the_pages_sample_of_a_faulty_file_is_true(store_url: str, tmp_path: Path) -> None:
+async def test_the_pages_sample_of_a_file_with_errors_is_correct(
+    store_url: str, tmp_path: Path
+) -> None:
     file = tmp_path / "deploy.yml"
     file.write_text(
         "envs:\n  - name: production\n    handler: comand\n    with: {run: ['true']}\n"
@@ -266,11 +268,11 @@ async def test_the_pages_sample_of_a_faulty_file_is_true(store_url: str, tmp_pat
         _, text = await checked(environ)
         text = text.replace(str(file), "deploy.yml")
         text = text.replace(sandbox.github.url, "https://github.com")
-    assert told(text) == told("\n".join(sample(1)))
+    assert shown_lines(text) == shown_lines("\n".join(sample(1)))
 
 
 @pytest.mark.parametrize("name", [n for n in HANDLERS if issubclass(HANDLERS[n], VerifiesAccess)])
-def test_a_handler_is_asked_without_a_deployment(name: str) -> None:
+def test_a_handler_is_checked_without_a_deployment(name: str) -> None:
     handler: Any = HANDLERS[name]
     assert asyncio.iscoroutinefunction(handler.verify_access)
     assert get_type_hints(handler.verify_access) == {"return": str}

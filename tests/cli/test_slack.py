@@ -101,7 +101,7 @@ def fits(value: Any, known: Any) -> bool:
     return isinstance(value, known)
 
 
-def test_the_manifest_is_one_that_slack_takes(environ: dict[str, str]) -> None:
+def test_slack_accepts_the_manifest(environ: dict[str, str]) -> None:
     for options in ([], ["--plain"], ["--socket-mode"], ["--rotate-tokens"]):
         made, link = manifest_in(run(environ, "manifest", *options))
         assert fits(made, KNOWN)
@@ -125,7 +125,7 @@ def test_the_manifest_needs_no_github_app() -> None:
 
 
 @pytest.mark.parametrize("options", [["--plain", "--socket-mode"], ["--link", "--json"]])
-def test_what_makes_no_sense_together_is_refused(options: list[str]) -> None:
+def test_options_that_exclude_each_other_are_an_error(options: list[str]) -> None:
     result = run({"GITPLOY_SERVER_HOST": "relay.acme.io"}, "manifest", *options)
     assert (result.exit_code, result.stdout) == (1, "")
     assert all(option in result.stderr for option in options)
@@ -162,9 +162,7 @@ def test_the_plain_manifest_posts_and_nothing_else(environ: dict[str, str]) -> N
 
 
 @pytest.mark.parametrize("by", ["option", "token"])
-def test_with_socket_mode_slack_is_given_no_address_to_call(
-    environ: dict[str, str], by: str
-) -> None:
+def test_with_socket_mode_the_manifest_has_no_address(environ: dict[str, str], by: str) -> None:
     if by == "token":
         environ["GITPLOY_SLACK_APP_TOKEN"] = "xapp-1-A0-1-secret"
     result = run(environ, "manifest", *(["--socket-mode"] if by == "option" else []))
@@ -176,7 +174,7 @@ def test_with_socket_mode_slack_is_given_no_address_to_call(
     assert "xapp" not in result.output
 
 
-def test_who_uses_http_is_told_that_slack_does_not(environ: dict[str, str]) -> None:
+def test_http_produces_a_note_that_slack_needs_https(environ: dict[str, str]) -> None:
     environ["GITPLOY_SERVER_PROTO"] = "http"
     result = run(environ, "manifest", "--link")
     assert "https:// addresses only" in result.stderr
@@ -242,7 +240,7 @@ async def linked(world: World, person: Browser) -> str:
     return link
 
 
-async def test_a_printed_link_installs_and_changed_keys_can_be_changed_for_good(
+async def test_a_printed_link_installs_and_keys_can_be_rotated(
     store_url: str, tmp_path: Path
 ) -> None:
     old = {"GITPLOY_SECRET_KEY": OLD}
@@ -262,8 +260,8 @@ async def test_a_printed_link_installs_and_changed_keys_can_be_changed_for_good(
         assert both.stdout == "The tokens of 2 workspaces are encrypted with the newest key.\n"
         rows = world.rows("select * from slack_installations")
         cipher = Cipher([NEW])
-        assert {row["team"]: cipher.open(row["token"]) for row in rows} == tokens
-        assert all(cipher.open(row["refresh_token"]).startswith("xoxe-") for row in rows)
+        assert {row["team"]: cipher.decrypt(row["token"]) for row in rows} == tokens
+        assert all(cipher.decrypt(row["refresh_token"]).startswith("xoxe-") for row in rows)
 
         without = run(variables(world), "rotate-key")
         assert without.exit_code == 1
@@ -272,7 +270,7 @@ async def test_a_printed_link_installs_and_changed_keys_can_be_changed_for_good(
         assert world.rows("select * from slack_installations") == rows
 
 
-async def test_one_that_cannot_be_opened_leaves_all_as_they_are(
+async def test_a_token_that_cannot_be_decrypted_leaves_all_unchanged(
     store_url: str, tmp_path: Path
 ) -> None:
     old = {"GITPLOY_SECRET_KEY": OLD}
@@ -280,7 +278,7 @@ async def test_one_that_cannot_be_opened_leaves_all_as_they_are(
         await person.install(world)
         await person.install(world, world.slack.add_workspace("Beta"))
         with psycopg.connect(store_url) as connection:
-            lost = Cipher(["a key that nobody has"]).seal("xoxb-lost")
+            lost = Cipher(["a key that nobody has"]).encrypt("xoxb-lost")
             connection.execute(
                 "update slack_installations set token = %s where team_name = 'Beta'", [lost]
             )

@@ -1,22 +1,22 @@
-"""deploy.yml: every fault at its line and column, with words that say what to write."""
+"""deploy.yml: every error at its line and column, and with a message that says what to write."""
 
 import pytest
 
-from tests.config.test_load import fault_in_env, faults
+from tests.config.test_load import error_in_env, errors
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
         ("", "1:1: is empty; it needs 'envs:'"),
         ("# nothing\n", "1:1: is empty; it needs 'envs:'"),
-        ("- a", "1:1: wants keys with values"),
-        ("words", "1:1: wants keys with values"),
+        ("- a", "1:1: must have keys with values"),
+        ("words", "1:1: must have keys with values"),
         ("unrouted: error", "1:1: envs: is missing"),
         ("envs: []", "1:7: envs: must not be empty"),
-        ("envs: 3", "1:7: envs: wants a list, like [a, b]"),
-        ("envs:", "1:6: envs: wants a list, like [a, b]"),
-        ("envs: [7]", "1:8: envs[0]: wants keys with values"),
+        ("envs: 3", "1:7: envs: must be a list, like [a, b]"),
+        ("envs:", "1:6: envs: must be a list, like [a, b]"),
+        ("envs: [7]", "1:8: envs[0]: must have keys with values"),
         (b"envs:\n- \xff", "2:1: is not UTF-8; save it as UTF-8"),
         ("envs:\n- a: b: c", "2:7: cannot be read as YAML: mapping values are not allowed here"),
         (
@@ -36,12 +36,12 @@ from tests.config.test_load import fault_in_env, faults
         ("a: *b", "1:4: cannot be read as YAML: found undefined alias 'b'"),
     ],
 )
-def test_a_file_that_is_no_list_of_environments_is_refused(text: str | bytes, fault: str) -> None:
-    assert faults(text) == (f"deploy.yml:{fault}",)
+def test_a_file_that_is_no_list_of_environments_is_an_error(text: str | bytes, error: str) -> None:
+    assert errors(text) == (f"deploy.yml:{error}",)
 
 
 @pytest.mark.parametrize(
-    ("line", "fault"),
+    ("line", "error"),
     [
         ("  timeout: 30 parsecs", "4:12: envs[0].timeout: '30 parsecs' is not a duration; "
          "write 30s, 30m, 2h or 1h30m"),
@@ -52,22 +52,22 @@ def test_a_file_that_is_no_list_of_environments_is_refused(text: str | bytes, fa
         ("  timeout: 5s", "4:12: envs[0].timeout: '5s' is out of bounds; a timeout is 10s to 72h"),
         ("  timeout: 73h", "4:12: envs[0].timeout: '73h' is out of bounds; "
          "a timeout is 10s to 72h"),
-        ("  repos: acme/*", "4:10: envs[0].repos: wants a list, like [a, b]"),
+        ("  repos: acme/*", "4:10: envs[0].repos: must be a list, like [a, b]"),
         ("  repos: []", "4:10: envs[0].repos: must not be empty"),
         ("  repos: [acme]", "4:11: envs[0].repos[0]: 'acme' is not a repository; "
          "write owner/name, owner/* or *"),
         ("  repos: [a/b, https://github.com/a/b]", "4:16: envs[0].repos[1]: "
          "'https://github.com/a/b' is not a repository; write owner/name, owner/* or *"),
-        ("  repos: [3]", "4:11: envs[0].repos[0]: wants text, and YAML reads '3' as a number; "
+        ("  repos: [3]", "4:11: envs[0].repos[0]: must be text, and YAML reads '3' as a number; "
          "put it in quotes"),
-        ("  description: on", "4:16: envs[0].description: wants text, and YAML reads 'on' as "
+        ("  description: on", "4:16: envs[0].description: must be text, and YAML reads 'on' as "
          "true or false; put it in quotes"),
-        ("  description: 1.10", "4:16: envs[0].description: wants text, and YAML reads '1.10' as "
+        ("  description: 1.10", "4:16: envs[0].description: must be text, and YAML reads '1.10' as "
          "a number; put it in quotes"),
         ("  description:", "4:15: envs[0].description: is empty; write a value (YAML takes what "
          "follows # for a comment) or remove the key"),
-        ("  description: [a]", "4:16: envs[0].description: wants text, not a list or keys"),
-        ("  production_environment: 'yes'", "4:27: envs[0].production_environment: wants true or "
+        ("  description: [a]", "4:16: envs[0].description: must be text, not a list or keys"),
+        ("  production_environment: 'yes'", "4:27: envs[0].production_environment: must be true or "
          "false, not 'yes'"),
         ("  slack: {chanel: x}", "4:11: envs[0].slack.chanel: is not a key; known here: channel, "
          "failures, mentions, only, repos, states, workspace; did you mean 'channel'?"),
@@ -91,44 +91,44 @@ def test_a_file_that_is_no_list_of_environments_is_refused(text: str | bytes, fa
          "tag:yaml.org,2002:python/name:os.system, which is not supported; remove it"),
         ("  with: !!set {a}", "4:9: envs[0].with: has the tag tag:yaml.org,2002:set, which is not "
          "supported; remove it"),
-        ("  with: [a]", "4:9: envs[0].with: wants keys with values"),
-        ("  with:", "4:8: envs[0].with: wants keys with values"),
+        ("  with: [a]", "4:9: envs[0].with: must have keys with values"),
+        ("  with:", "4:8: envs[0].with: must have keys with values"),
         ("  with: {rum: [a]}", "4:10: envs[0].with.rum: is not a key; known here: env, run; "
          "did you mean 'run'?"),
-        ("  with: {run: [a, 1]}", "4:19: envs[0].with.run[1]: wants text, and YAML reads '1' as "
+        ("  with: {run: [a, 1]}", "4:19: envs[0].with.run[1]: must be text, and YAML reads '1' as "
          "a number; put it in quotes"),
-        ("  with: {env: {A: no}}", "4:19: envs[0].with.env.A: wants text, and YAML reads 'no' as "
+        ("  with: {env: {A: no}}", "4:19: envs[0].with.env.A: must be text, and YAML reads 'no' as "
          "true or false; put it in quotes"),
         ("  with: {env: {A: .inf}}", "4:19: envs[0].with.env.A: is not a number that fits; "
          "put it in quotes if it is text"),
         ("  with: {env: {A: 99999999999999999999}}", "4:19: envs[0].with.env.A: is not a number "
          "that fits; put it in quotes if it is text"),
-        ("  description: ${NOPE}", "4:16: envs[0].description: wants ${NOPE}, but NOPE is not "
+        ("  description: ${NOPE}", "4:16: envs[0].description: needs ${NOPE}, but NOPE is not "
          "set; set it"),
-        ("  description: ${EMPTY}", "4:16: envs[0].description: wants ${EMPTY}, but EMPTY is not "
+        ("  description: ${EMPTY}", "4:16: envs[0].description: needs ${EMPTY}, but EMPTY is not "
          "set; set it"),
         ("  description: ${X:-1}", "4:16: envs[0].description: has a '${' without NAME}; "
          "write $${ for a plain ${"),
     ],
 )  # fmt: skip
-def test_a_fault_in_an_environment_is_shown_at_its_place(line: str, fault: str) -> None:
-    assert fault_in_env(line, EMPTY="") == fault
+def test_an_error_in_an_environment_has_its_position(line: str, error: str) -> None:
+    assert error_in_env(line, EMPTY="") == error
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
         ("envs: [{handler: command}]", "1:8: envs[0].name: is missing"),
         ("envs: [{name: a}]", "1:8: envs[0].handler: is missing"),
         ("envs: [{name: '', handler: command}]", "1:15: envs[0].name: must not be empty"),
-        ("envs: [{name: on, handler: command}]", "1:15: envs[0].name: wants text, and YAML reads "
+        ("envs: [{name: on, handler: command}]", "1:15: envs[0].name: must be text, and YAML reads "
          "'on' as true or false; put it in quotes"),
         ("envs: [{name: a, handler: dron}]", "1:27: envs[0].handler: 'dron' is not a handler; "
          "known here: command, drone; did you mean 'drone'?"),
         ("envs: [{name: a, handler: '?'}]", "1:27: envs[0].handler: '?' is not a handler; "
          "known here: command, drone"),
-        ("envs: [{name: a, handler: [drone]}]", "1:27: envs[0].handler: wants text, not a list or "
-         "keys"),
+        ("envs: [{name: a, handler: [drone]}]", "1:27: envs[0].handler: must be text, not a list "
+         "or keys"),
         ("envs: [{name: a, handler: command}]\nslakc: {}", "2:1: slakc: is not a key; known here: "
          "discord, envs, slack, slack_users, unrouted, webhook; did you mean 'slack'?"),
         ("envs: [{name: a, handler: command}]\nunrouted: nope", "2:11: unrouted: 'nope' is not "
@@ -139,18 +139,18 @@ def test_a_fault_in_an_environment_is_shown_at_its_place(line: str, fault: str) 
          "2:63: envs[0].with.retries: Input should be a valid integer"),
     ],
 )  # fmt: skip
-def test_a_fault_elsewhere_is_shown_at_its_place(text: str, fault: str) -> None:
-    assert faults(text) == (f"deploy.yml:{fault}",)
+def test_an_error_elsewhere_has_its_position(text: str, error: str) -> None:
+    assert errors(text) == (f"deploy.yml:{error}",)
 
 
-def test_all_that_a_missing_with_leaves_out_is_named() -> None:
-    assert faults("envs:\n- name: a\n  handler: drone") == (
+def test_all_required_options_of_a_missing_with_are_named() -> None:
+    assert errors("envs:\n- name: a\n  handler: drone") == (
         "deploy.yml:2:3: envs[0].with.url: is missing",
         "deploy.yml:2:3: envs[0].with.token: is missing",
     )
 
 
-def test_all_faults_come_at_once_in_the_order_of_the_file() -> None:
+def test_all_errors_come_at_once_in_the_order_of_the_file() -> None:
     text = """\
 envs:
 - name: a
@@ -162,7 +162,7 @@ envs:
   with: {url: "${NOPE}", token: 5}
 unrouted: maybe
 """
-    assert [fault.split(": ")[0] for fault in faults(text)] == [
+    assert [error.split(": ")[0] for error in errors(text)] == [
         "deploy.yml:3:12",
         "deploy.yml:4:12",
         "deploy.yml:5:3",

@@ -1,4 +1,4 @@
-"""deploy.yml: what it means, and that nothing but faults comes of what is wrong in it."""
+"""deploy.yml: its meaning, and that any invalid file gives config errors and nothing else."""
 
 import json
 from collections.abc import Mapping
@@ -51,17 +51,17 @@ def config(text: str | bytes, **environ: str) -> Config:
     )
 
 
-def faults(text: str | bytes, **environ: str) -> tuple[str, ...]:
+def errors(text: str | bytes, **environ: str) -> tuple[str, ...]:
     with pytest.raises(ConfigErrors) as caught:
         config(text, **environ)
     return caught.value.errors
 
 
-def fault_in_env(*lines: str, **environ: str) -> str:
+def error_in_env(*lines: str, **environ: str) -> str:
     """Of an environment whose name is in line 2 and whose handler is in line 3."""
     text = "\n".join(["envs:", "- name: production", "  handler: command", *lines])
-    (fault,) = faults(text, **environ)
-    return fault.removeprefix("deploy.yml:")
+    (error,) = errors(text, **environ)
+    return error.removeprefix("deploy.yml:")
 
 
 FULL = """\
@@ -81,7 +81,7 @@ envs:
 """
 
 
-def told(environment: Environment) -> list[tuple[str | None, str | None]]:
+def destinations(environment: Environment) -> list[tuple[str | None, str | None]]:
     return [(one.channel, one.failures) for one in destinations_of(environment)]
 
 
@@ -96,11 +96,11 @@ def test_a_full_file_is_understood() -> None:
     assert production.timeout == timedelta(minutes=90)
     assert production.description == "What users see"
     assert production.production_environment is True
-    assert told(production) == [("#deploys", "#oncall")]
+    assert destinations(production) == [("#deploys", "#oncall")]
     assert preview.repos == ("*",)
     assert preview.options == CommandOptions()
     assert preview.timeout == timedelta(minutes=30)
-    assert told(preview) == [("#deploys", None)]
+    assert destinations(preview) == [("#deploys", None)]
     assert preview.production_environment is None
 
 
@@ -157,8 +157,8 @@ def test_bytes_with_a_byte_order_mark_are_read() -> None:
         "frozen_windows",
     ],
 )
-def test_gitploys_other_keys_are_refused_rather_than_skipped(key: str) -> None:
-    assert fault_in_env(f"  {key}: true").endswith(
+def test_gitploys_other_keys_are_errors_rather_than_ignored(key: str) -> None:
+    assert error_in_env(f"  {key}: true").endswith(
         f"{key}: is a key of Gitploy's that this relay does not act on yet; remove it"
     )
 
@@ -182,42 +182,42 @@ def test_gitploys_other_keys_are_refused_rather_than_skipped(key: str) -> None:
         ("name: a", "name: b", False),
     ],
 )
-def test_an_environment_that_can_never_match_is_refused(
+def test_an_environment_that_can_never_match_is_an_error(
     first: str, second: str, never: bool
 ) -> None:
     text = f"envs:\n- {{{first}, handler: command}}\n- {{{second}, handler: command}}"
     if never:
-        words = "envs[1].name: can never match: envs[0] before it takes all; remove or move it"
-        assert faults(text) == (f"deploy.yml:3:10: {words}",)
+        message = "envs[1].name: can never match: envs[0] before it takes all; remove or move it"
+        assert errors(text) == (f"deploy.yml:3:10: {message}",)
     else:
         assert len(config(text).envs) == 2
 
 
-def test_a_handlers_own_words_come_through_with_the_environment_it_saw() -> None:
-    fault = fault_in_env("  with: {run: [deploy]}", COMMANDS="other")
-    assert fault == "4:15: envs[0].with.run: there is no command deploy"
+def test_a_handlers_own_error_and_its_environment_variables_are_used() -> None:
+    error = error_in_env("  with: {run: [deploy]}", COMMANDS="other")
+    assert error == "4:15: envs[0].with.run: there is no command deploy"
 
 
-def test_faults_do_not_show_filled_in_values() -> None:
-    fault = fault_in_env("  with: {run: ['${TOKEN}']}", COMMANDS="other", TOKEN="sesame-open")
-    assert fault.endswith("envs[0].with.run: there is no command ***")
-    fault = fault_in_env("  timeout: ${TOKEN}", TOKEN="sesame-open")
-    assert fault.startswith("4:12: envs[0].timeout: '${TOKEN}' is not a duration")
+def test_errors_do_not_show_filled_in_values() -> None:
+    error = error_in_env("  with: {run: ['${TOKEN}']}", COMMANDS="other", TOKEN="sesame-open")
+    assert error.endswith("envs[0].with.run: there is no command ***")
+    error = error_in_env("  timeout: ${TOKEN}", TOKEN="sesame-open")
+    assert error.startswith("4:12: envs[0].timeout: '${TOKEN}' is not a duration")
 
 
-def test_an_unstorable_value_from_the_environment_is_refused() -> None:
-    fault = fault_in_env("  description: ${BYTES}", BYTES="\udcff\udcfe")
-    assert fault == "4:16: envs[0].description: holds NUL or half a character; remove it"
+def test_a_value_from_the_environment_that_cannot_be_stored_is_an_error() -> None:
+    error = error_in_env("  description: ${BYTES}", BYTES="\udcff\udcfe")
+    assert error == "4:16: envs[0].description: holds NUL or half a character; remove it"
 
 
-def test_a_bomb_of_aliases_is_refused_quickly() -> None:
+def test_too_many_aliases_are_an_error_quickly() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 15)]
-    (fault,) = faults("\n".join(lines))
-    assert fault.endswith("cannot be read as YAML: more than aliases may expand to")
+    (error,) = errors("\n".join(lines))
+    assert error.endswith("cannot be read as YAML: more than aliases may expand to")
 
 
-def test_the_schema_describes_what_the_file_may_hold() -> None:
+def test_the_schema_describes_what_the_file_may_contain() -> None:
     schema = json_schema(HANDLERS)
     assert schema["required"] == ["envs"]
     drone, command = (schema["$defs"][f"{name}_environment"] for name in HANDLERS)
@@ -255,7 +255,7 @@ yaml_values: st.SearchStrategy[Any] = st.recursive(
 @example("!!map []")
 @example("!!seq {}")
 @example("!<> x")
-def test_no_text_raises_anything_but_faults(text: str) -> None:
+def test_no_text_raises_anything_but_config_errors(text: str) -> None:
     with suppress(ConfigErrors):
         config(text)
 
@@ -263,6 +263,6 @@ def test_no_text_raises_anything_but_faults(text: str) -> None:
 @pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(st.dictionaries(st.sampled_from(WORDS), yaml_values), yaml_values)
-def test_no_values_raise_anything_but_faults(env: Any, other: Any) -> None:
+def test_no_values_raise_anything_but_config_errors(env: Any, other: Any) -> None:
     with suppress(ConfigErrors):
         config(json.dumps({"envs": [env, {"name": "a", "handler": "command"} | env], "x": other}))

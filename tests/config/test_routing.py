@@ -64,22 +64,22 @@ def test_the_first_match_counts() -> None:
     assert routed(config, "acme/api", "staging") == "third"
 
 
-def test_the_words_name_the_known_environments_of_the_repo() -> None:
+def test_the_message_names_the_known_environments_of_the_repository() -> None:
     config = Config((env("a"), env("b"), env("a", "acme/*"), env("hidden", "other/repo")))
     assert no_route_message(config, "acme/web", "x") == (
         "No route for environment 'x' in this relay; known here: a, b"
     )
 
 
-def test_the_words_say_when_nothing_is_known_for_the_repo() -> None:
+def test_the_message_says_if_the_repository_has_no_environment() -> None:
     assert no_route_message(Config((env("a", "other/repo"),)), "acme/web", "x") == (
         "No route for environment 'x' in this relay; it has none for acme/web"
     )
 
 
 def test_many_names_are_counted_rather_than_cut() -> None:
-    words = no_route_message(Config(tuple(env(f"environment-{n}") for n in range(9))), "a/b", "x")
-    assert words == (
+    message = no_route_message(Config(tuple(env(f"environment-{n}") for n in range(9))), "a/b", "x")
+    assert message == (
         "No route for environment 'x' in this relay; "
         "known here: environment-0, environment-1, environment-2, environment-3, environment-4 "
         "and 4 more"
@@ -92,21 +92,21 @@ def test_many_names_are_counted_rather_than_cut() -> None:
     st.text(min_size=1, max_size=255),
     st.text(min_size=1, max_size=255),
 )
-def test_the_words_fit_a_status_whatever_the_names(
+def test_the_message_fits_a_status_whatever_the_names(
     names: list[str], repo: str, environment: str
 ) -> None:
     for config in (
         Config(tuple(env(name) for name in names)),
         Config(tuple(env(name, "no/match") for name in names)),
     ):
-        words = no_route_message(config, repo, environment)
-        assert len(words) <= 140
-        assert words.startswith("No route for environment '")
+        message = no_route_message(config, repo, environment)
+        assert len(message) <= 140
+        assert message.startswith("No route for environment '")
 
 
 @settings(deadline=None)
 @given(st.text(alphabet=ascii_letters + "/-*?[]!0", max_size=30), st.text(max_size=255))
-def test_any_pattern_and_name_get_an_answer(pattern: str, name: str) -> None:
+def test_any_pattern_and_name_can_be_compared(pattern: str, name: str) -> None:
     config = Config((env(pattern), env("*")))
     assert route(config, "acme/web", name) in config.envs
     assert route(config, "acme/web", name) == route(config, "ACME/WEB", name)

@@ -15,11 +15,11 @@ CHANGELOGS = st.builds(
 
 @settings(max_examples=30)
 @given(CHANGELOGS)
-def test_a_changelog_is_read_back_as_it_was_kept(changelog: Changelog) -> None:
+def test_a_stored_changelog_is_read_back_unchanged(changelog: Changelog) -> None:
     assert Changelog.from_json(json.loads(json.dumps(changelog.to_json()))) == changelog
 
 
-def test_what_is_not_named_is_counted() -> None:
+def test_commits_that_are_not_named_are_counted() -> None:
     one = Commit("a" * 40, "One", "mona", "https://github.com/acme/site/commit/a")
     assert Changelog("b" * 40, 13, 0, (one,)).more == 12
     assert Changelog("b" * 40, 0, 3, ()).more == 0

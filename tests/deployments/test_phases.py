@@ -28,7 +28,7 @@ def test_a_new_state_of_github_changes_nothing() -> None:
     assert phase_of("seen") is None
 
 
-def test_what_is_final() -> None:
+def test_success_failure_error_and_inactive_are_final() -> None:
     assert {phase for phase in Phase if phase.final} == {
         Phase.SUCCESS,
         Phase.FAILURE,

@@ -41,7 +41,7 @@ def scope(sandbox: Sandbox) -> Scope:
     return Scope(sandbox.installation.id, REPOSITORY, site.id)
 
 
-async def test_many_who_wait_for_a_token_fetch_it_once(
+async def test_calls_that_wait_for_a_token_share_one_fetch(
     sandbox: Sandbox, github: GitHub, scope: Scope
 ) -> None:
     await asyncio.gather(*(github.require_access(scope) for _ in range(MOST_CALLS)))
@@ -82,7 +82,7 @@ async def test_the_jwt_begins_a_minute_ago_and_ends_within_nine(
     assert claims["iss"] == str(sandbox.github.app.id)
 
 
-async def test_an_app_without_the_permission_is_told_which(
+async def test_the_error_names_the_permission_that_the_app_lacks(
     sandbox: Sandbox, github: GitHub, scope: Scope
 ) -> None:
     sandbox.installation.permissions["deployments"] = "read"
@@ -90,7 +90,7 @@ async def test_an_app_without_the_permission_is_told_which(
         await github.require_access(scope)
 
 
-async def test_a_limit_is_remembered_without_asking_again(
+async def test_a_rate_limit_is_remembered_without_another_call(
     sandbox: Sandbox, github: GitHub, scope: Scope
 ) -> None:
     deployment = await sandbox.github.create_deployment(REPOSITORY, required_contexts=[])
@@ -111,7 +111,7 @@ async def test_a_limit_is_remembered_without_asking_again(
     ],
     ids=["500", "drops", "acts, then drops", "not GitHub's"],
 )
-async def test_no_clear_answer_is_told_from_a_refusal(
+async def test_an_unclear_response_is_distinct_from_a_rejection(
     sandbox: Sandbox, github: GitHub, scope: Scope, fault: Fault
 ) -> None:
     deployment = await sandbox.github.create_deployment(REPOSITORY, required_contexts=[])
@@ -122,7 +122,7 @@ async def test_no_clear_answer_is_told_from_a_refusal(
         await github.create_status(scope, 404, STATUS)
 
 
-async def test_a_status_is_found_by_its_step(
+async def test_a_status_is_found_by_its_entry(
     sandbox: Sandbox, github: GitHub, scope: Scope
 ) -> None:
     deployment = await sandbox.github.create_deployment(REPOSITORY, required_contexts=[])

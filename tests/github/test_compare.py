@@ -72,28 +72,28 @@ async def test_a_rollback_goes_back_and_a_branch_goes_both_ways(world: OnGitHub)
     assert len(world.there.calls) == calls
 
 
-async def test_a_commit_that_github_does_not_know_is_nothing_to_compare(world: OnGitHub) -> None:
+async def test_an_unknown_commit_has_no_changelog(world: OnGitHub) -> None:
     main = world.site.push("Main")
     world.site.git.commit("Another root", "octocat", "orphan", [], None)
     for base, head in (("f" * 40, main), (main, "f" * 40), (main, "orphan"), ("", main)):
         assert await compare(world.github, world.scope, base, head) is None
 
 
-async def test_a_title_without_end_is_cut(world: OnGitHub) -> None:
+async def test_a_long_title_is_cut(world: OnGitHub) -> None:
     base, head = world.site.push("Before"), world.site.push("word " * 9999)
     changelog = await compare(world.github, world.scope, base, head)
     assert changelog is not None
     assert len(changelog.commits[0].title) == LONGEST_NAME
 
 
-async def test_without_contents_the_words_name_what_to_give(world: OnGitHub) -> None:
+async def test_the_error_names_the_missing_permission_contents(world: OnGitHub) -> None:
     world.site.push("Main")
     del world.installation.permissions["contents"]
     with pytest.raises(Forbidden, match=f"lacks a permission for {REPO}: give it contents: read"):
         await compare(world.github, world.scope, "main", "other")
 
 
-async def test_no_clear_answer_is_unsure(world: OnGitHub) -> None:
+async def test_an_unclear_response_is_an_unknown_outcome(world: OnGitHub) -> None:
     base, head = world.site.push("Before"), world.site.push("After")
     for name, fault in OPEN.items():
         world.there.faults.add(COMPARE, fault, times=2)  # a GET that is cut off is sent again
@@ -103,7 +103,7 @@ async def test_no_clear_answer_is_unsure(world: OnGitHub) -> None:
     assert await compare(world.github, world.scope, base, head)
 
 
-async def test_a_limit_is_heeded(world: OnGitHub) -> None:
+async def test_a_rate_limit_means_retry_later(world: OnGitHub) -> None:
     world.there.faults.add(COMPARE, Fault.rate_limited(60))
     for _ in range(2):
         with pytest.raises(RetryAt):
@@ -111,7 +111,7 @@ async def test_a_limit_is_heeded(world: OnGitHub) -> None:
     assert len(world.there.called("GET", "a...b")) == 1
 
 
-async def test_where_only_the_name_is_known_the_token_is_for_that_name(world: OnGitHub) -> None:
+async def test_if_only_the_name_is_known_the_token_is_for_that_name(world: OnGitHub) -> None:
     base, head = world.site.push("Before"), world.site.push("After")
     world.installation.repositories.append(world.there.add_repository("acme/other"))
     scope = Scope(world.installation.id, REPO, 0)

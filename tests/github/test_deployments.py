@@ -30,7 +30,7 @@ async def world() -> AsyncIterator[OnGitHub]:
         yield world
 
 
-async def test_a_deployment_is_made_as_it_was_asked_for(world: OnGitHub) -> None:
+async def test_a_deployment_is_created_as_requested(world: OnGitHub) -> None:
     made = await create_deployment(world.github, world.scope, NEW)
     deployment = world.there.deployments[made]
     assert (deployment.ref, deployment.environment, deployment.task) == (
@@ -45,14 +45,14 @@ async def test_a_deployment_is_made_as_it_was_asked_for(world: OnGitHub) -> None
     assert world.granted() == [{"deployments": "write", "metadata": "read"}]
 
 
-async def test_nothing_is_merged_and_no_check_stands_in_the_way(world: OnGitHub) -> None:
+async def test_nothing_is_merged_and_no_commit_status_is_required(world: OnGitHub) -> None:
     world.site.behind = {"topic"}
     world.site.set_check("topic", "ci/build", "failure")
     assert await create_deployment(world.github, world.scope, NEW)
     assert world.site.behind == {"topic"}
 
 
-async def test_any_payload_and_any_length_of_words_pass(world: OnGitHub) -> None:
+async def test_any_payload_and_any_length_of_description_pass(world: OnGitHub) -> None:
     for payload in (None, "a string", {}, {"deep": [1]}):
         wanted = replace(NEW, payload=payload, description="word\n" * 99, production=True)
         made = await create_deployment(world.github, world.scope, wanted)
@@ -67,35 +67,37 @@ async def test_any_payload_and_any_length_of_words_pass(world: OnGitHub) -> None
     assert world.there.deployments[made].description == ""
 
 
-async def test_a_merge_instead_of_a_deployment_is_told(world: OnGitHub) -> None:
+async def test_a_merge_instead_of_a_deployment_is_rejected(world: OnGitHub) -> None:
     merged = {"message": "Auto-merged main into topic on deployment."}
     world.there.faults.add(CREATE, Fault(status_code=202, body=merged))
-    words = "GitHub merged a branch instead of deploying: Auto-merged main into topic"
-    with pytest.raises(Rejected, match=words) as told:
+    message = "GitHub merged a branch instead of deploying: Auto-merged main into topic"
+    with pytest.raises(Rejected, match=message) as caught:
         await create_deployment(world.github, world.scope, NEW)
-    assert told.value.status == 202
+    assert caught.value.status == 202
 
 
-async def test_what_github_refuses_is_told_in_its_words(world: OnGitHub) -> None:
+async def test_a_rejection_has_githubs_message(world: OnGitHub) -> None:
     world.site.missing_refs = {"topic"}
     with pytest.raises(Rejected, match="GitHub answered 422: No ref found for: topic") as caught:
         await create_deployment(world.github, world.scope, NEW)
     assert caught.value.code == INVALID
     conflict = {"message": "Conflict: Commit status checks failed for topic."}
     world.there.faults.add(CREATE, Fault(status_code=409, body=conflict))
-    words = "GitHub answered 409: Conflict: Commit status checks failed for topic."
-    with pytest.raises(Rejected, match=words):
+    message = "GitHub answered 409: Conflict: Commit status checks failed for topic."
+    with pytest.raises(Rejected, match=message):
         await create_deployment(world.github, world.scope, NEW)
     assert not world.there.deployments
 
 
-async def test_without_the_permission_the_words_name_it(world: OnGitHub) -> None:
+async def test_the_error_names_the_missing_permission(world: OnGitHub) -> None:
     world.installation.permissions["deployments"] = "read"
     with pytest.raises(Forbidden, match=f"for {REPO}: give it deployments: write"):
         await create_deployment(world.github, world.scope, NEW)
 
 
-async def test_what_may_have_been_made_is_found_by_its_mark(world: OnGitHub) -> None:
+async def test_a_deployment_that_may_have_been_created_is_found_by_its_marker(
+    world: OnGitHub,
+) -> None:
     for number, (name, fault) in enumerate(OPEN.items()):
         wanted = replace(NEW, marker=f"relay-{number}")
         before = set(world.there.deployments)
@@ -112,7 +114,7 @@ async def test_what_may_have_been_made_is_found_by_its_mark(world: OnGitHub) -> 
         assert {found} - {None} == made, name
 
 
-async def test_a_limit_means_that_nothing_was_made(world: OnGitHub) -> None:
+async def test_a_rate_limit_means_that_nothing_was_created(world: OnGitHub) -> None:
     world.there.faults.add(CREATE, Fault.secondary_limit(60))
     for _ in range(2):
         with pytest.raises(RetryAt):
@@ -120,7 +122,7 @@ async def test_a_limit_means_that_nothing_was_made(world: OnGitHub) -> None:
     assert len(world.there.called("POST", "/deployments")) == 1
 
 
-async def test_only_our_own_of_that_place_is_found(world: OnGitHub) -> None:
+async def test_only_the_apps_own_deployment_of_that_environment_is_found(world: OnGitHub) -> None:
     async def found(where: str = "topic", environment: str = "qa") -> int | None:
         return await find_deployment(
             world.github, world.scope, sha_or_ref=where, environment=environment, marker=MARKER

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.errors import MALFORMED, UserError
 from webhook.github.events import (
-    DeploymentAsked,
+    DeploymentCreated,
     Ignored,
     InstallationChanged,
     Ping,
-    StatusReported,
+    StatusCreated,
     parse,
     storable,
 )
@@ -84,8 +84,8 @@ def refusal(event: str, body: bytes) -> str:
     return str(caught.value)
 
 
-def test_a_deployment_is_asked_for() -> None:
-    assert parsed("deployment", deployment_body()) == DeploymentAsked(
+def test_a_created_deployment_is_parsed() -> None:
+    assert parsed("deployment", deployment_body()) == DeploymentCreated(
         deployment=GitHubDeployment(
             id=42,
             environment="production",
@@ -106,15 +106,15 @@ def test_a_deployment_is_asked_for() -> None:
     )
 
 
-def test_a_deployment_that_an_actions_job_made_is_only_watched() -> None:
+def test_a_deployment_of_an_actions_job_is_watched() -> None:
     assert parsed("deployment", deployment_body(workflow_run={"id": 3})).watched is True
 
 
-def test_an_enterprise_server_that_sends_no_action_is_understood() -> None:
+def test_events_of_an_enterprise_server_need_no_action() -> None:
     body = deployment_body()
     for key in ("action", "workflow", "workflow_run"):
         del body[key]
-    assert isinstance(parsed("deployment", body), DeploymentAsked)
+    assert isinstance(parsed("deployment", body), DeploymentCreated)
 
 
 def test_a_deleted_creator_has_no_name() -> None:
@@ -124,9 +124,9 @@ def test_a_deleted_creator_has_no_name() -> None:
     assert (asked.deployment.creator, asked.sender) == ("", "")
 
 
-def test_a_status_is_reported() -> None:
+def test_a_created_status_is_parsed() -> None:
     event = parsed("deployment_status", status_body())
-    assert isinstance(event, StatusReported)
+    assert isinstance(event, StatusCreated)
     assert event.deployment.id == 42
     assert event.installation_id == 77
     status = event.status
@@ -136,7 +136,7 @@ def test_a_status_is_reported() -> None:
     assert status.created_at == datetime(2026, 11, 20, 10, 12, tzinfo=UTC)
 
 
-def test_a_state_that_nobody_knows_yet_is_taken_as_it_is() -> None:
+def test_an_unknown_state_is_kept() -> None:
     assert parsed("deployment_status", status_body(state="levitating")).status.state == "levitating"
 
 
@@ -161,18 +161,18 @@ def test_only_web_addresses_become_links(url: Any, kept: bool) -> None:
 
 
 @pytest.mark.parametrize("payload", [None, "", '{"a": 1}', {}, {"a": [1, 2.5, None, True]}])
-def test_a_payload_comes_as_github_gives_it(payload: Any) -> None:
+def test_a_payload_is_unchanged(payload: Any) -> None:
     body = deployment_body()
     body["deployment"]["payload"] = payload
     assert parsed("deployment", body).deployment.payload == payload
 
 
-def test_an_installation_changes() -> None:
+def test_a_changed_installation_is_parsed() -> None:
     body = {"action": "suspend", "installation": {"id": 77}, "sender": {"login": "octocat"}}
     assert parsed("installation", body) == InstallationChanged(installation_id=77, action="suspend")
 
 
-def test_a_ping_says_its_hook() -> None:
+def test_a_ping_has_its_hook() -> None:
     assert parsed("ping", {"zen": "Speak like a human.", "hook_id": 30, "hook": {}}) == Ping(
         hook_id=30, zen="Speak like a human."
     )
@@ -187,14 +187,14 @@ def test_a_ping_says_its_hook() -> None:
         ("deployment", b'{"action": {"a": []}}', "with action"),
     ],
 )
-def test_what_the_relay_does_not_act_on_is_ignored(event: str, body: bytes, why: str) -> None:
+def test_other_events_are_ignored(event: str, body: bytes, why: str) -> None:
     ignored = parse(event, body)
     assert isinstance(ignored, Ignored)
-    assert why in ignored.why
+    assert why in ignored.reason
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "message"),
     [
         (b"", "the body is not JSON in UTF-8"),
         (b"{", "the body is not JSON in UTF-8"),
@@ -206,12 +206,12 @@ def test_what_the_relay_does_not_act_on_is_ignored(event: str, body: bytes, why:
         (b"[" * 200_000, "the body is JSON nested too deeply"),
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(body: bytes, words: str) -> None:
-    assert refusal("deployment", body) == words
+def test_a_body_that_is_no_json_object_is_an_error(body: bytes, message: str) -> None:
+    assert refusal("deployment", body) == message
 
 
 @pytest.mark.parametrize(
-    ("path", "written", "words"),
+    ("path", "written", "message"),
     [
         ("deployment", "", "deployment is missing"),
         ("deployment", "[]", "deployment is not an object"),
@@ -227,7 +227,7 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes, words: str) -> No
         ("installation", "", "installation.id is missing; a hook of a repository or organ"),
     ],
 )
-def test_what_is_missing_or_wrong_is_named(path: str, written: str, words: str) -> None:
+def test_missing_or_wrong_fields_are_named(path: str, written: str, message: str) -> None:
     body = deployment_body()
     *parents, key = path.split(".")
     parent = body[parents[0]] if parents else body
@@ -235,7 +235,7 @@ def test_what_is_missing_or_wrong_is_named(path: str, written: str, words: str) 
     if written:
         parent[key] = "@"
     text = json.dumps(body).replace('"@"', written)
-    assert refusal("deployment", text.encode()).startswith(f"not a 'deployment' event: {words}")
+    assert refusal("deployment", text.encode()).startswith(f"not a 'deployment' event: {message}")
 
 
 def test_what_postgresql_cannot_store_is_replaced_everywhere() -> None:
@@ -253,11 +253,11 @@ def test_numbers_that_do_not_fit_become_their_text() -> None:
     digits = "9" * 5000
     body = json.dumps(deployment_body()).replace('"release": 7', f'"a": {digits}, "b": 1e999')
     asked = parse("deployment", body.encode())
-    assert isinstance(asked, DeploymentAsked)
+    assert isinstance(asked, DeploymentCreated)
     assert asked.deployment.payload == {"a": digits, "b": "1e999"}
 
 
-def test_a_payload_without_bottom_is_cut() -> None:
+def test_a_payload_that_is_nested_too_deeply_is_cut() -> None:
     body = deployment_body()
     body["deployment"]["payload"] = json.loads("[" * 300 + "]" * 300)
     text = json.dumps(parsed("deployment", body).deployment.payload)
@@ -277,7 +277,7 @@ json_values = st.recursive(
 
 @settings(deadline=None)
 @given(json_values)
-def test_whatever_the_payload_it_can_be_stored(payload: Any) -> None:
+def test_any_payload_can_be_stored(payload: Any) -> None:
     stored = json.dumps(storable(payload), ensure_ascii=False)
     stored.encode("utf-8")
     assert "\\u0000" not in stored
@@ -285,7 +285,7 @@ def test_whatever_the_payload_it_can_be_stored(payload: Any) -> None:
 
 @settings(deadline=None)
 @given(st.sampled_from(["deployment", "deployment_status", "ping"]), json_values)
-def test_odd_json_is_an_event_or_refused_in_words(event: str, value: Any) -> None:
+def test_any_json_is_an_event_or_an_error_with_a_message(event: str, value: Any) -> None:
     body = {"deployment": value, "deployment_status": value, "repository": value, "hook_id": value}
     with suppress(UserError):
         parsed(event, body)
@@ -293,6 +293,6 @@ def test_odd_json_is_an_event_or_refused_in_words(event: str, value: Any) -> Non
 
 @settings(deadline=None)
 @given(st.binary())
-def test_odd_bytes_are_an_event_or_refused_in_words(body: bytes) -> None:
+def test_any_bytes_are_an_event_or_an_error_with_a_message(body: bytes) -> None:
     with pytest.raises(UserError):
         parse("deployment", body)

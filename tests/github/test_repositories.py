@@ -31,7 +31,7 @@ async def test_a_permission_is_github_s_legacy_one(world: OnGitHub) -> None:
     assert world.granted() == METADATA
 
 
-async def test_what_cannot_be_a_login_is_not_asked_about(world: OnGitHub) -> None:
+async def test_no_call_is_made_for_a_text_that_cannot_be_a_login(world: OnGitHub) -> None:
     for login in ("", "..", "a/b", "a b", "a?b", "%2e", "octocat\n", "é"):
         assert await permission(world.github, world.scope, login) == "none"
         assert await email_of(world.github, world.scope, login) == ""
@@ -42,12 +42,12 @@ async def test_a_repository_is_found_by_its_name(world: OnGitHub) -> None:
     world.site.default_branch = "trunk"
     assert await installed_at(world.github, "Acme/Site") == world.installation.id
     url = f"{world.there.url}/{REPO}"
-    told = Repository(world.site.id, "trunk", REPO, url)
-    assert await repository(world.github, world.scope) == told
+    expected = Repository(world.site.id, "trunk", REPO, url)
+    assert await repository(world.github, world.scope) == expected
     assert world.granted() == METADATA
 
 
-async def test_where_the_app_is_not_installed_the_words_say_so(world: OnGitHub) -> None:
+async def test_the_error_says_that_the_app_is_not_installed(world: OnGitHub) -> None:
     world.there.add_repository("acme/other")
     for repo in ("acme/other", "acme/none"):
         with pytest.raises(Forbidden, match=f"^the App is not installed in {repo}$"):
@@ -59,7 +59,7 @@ async def test_where_the_app_is_not_installed_the_words_say_so(world: OnGitHub) 
     assert len(world.there.calls) == calls
 
 
-async def test_an_address_leads_to_the_one_person_who_shows_it(world: OnGitHub) -> None:
+async def test_an_address_finds_the_one_person_who_shows_it(world: OnGitHub) -> None:
     for login, email in {
         "mona": "Mona@acme.test",
         "monalisa": "mona@acme.test.example",
@@ -87,14 +87,14 @@ async def test_an_address_leads_to_the_one_person_who_shows_it(world: OnGitHub) 
     assert world.granted() == METADATA
 
 
-async def test_an_address_with_many_hits_leads_to_nobody(world: OnGitHub) -> None:
+async def test_an_address_with_many_hits_finds_nobody(world: OnGitHub) -> None:
     for number in range(6):
         world.there.add_user(f"u{number}", email=f"a@b.test{number or ''}")
     assert await login_of(world.github, world.scope, "a@b.test") == ""
     assert len(world.there.calls) == 2  # the token, the search
 
 
-async def test_who_searched_too_much_may_still_do_all_else(world: OnGitHub) -> None:
+async def test_other_calls_work_when_the_search_is_rate_limited(world: OnGitHub) -> None:
     world.there.rate_limits.searches_per_minute = 0
     for _ in range(2):
         with pytest.raises(RetryAt):
@@ -114,7 +114,7 @@ ASKED: dict[str, tuple[str, Ask]] = {
 
 
 @pytest.mark.parametrize(("match", "ask"), ASKED.values(), ids=ASKED)
-async def test_trouble_is_told_in_its_kind(world: OnGitHub, match: str, ask: Ask) -> None:
+async def test_each_failure_has_its_error(world: OnGitHub, match: str, ask: Ask) -> None:
     world.there.add_user("mona", email="m@acme.test")
     for name, fault in AT_ONCE.items():
         world.there.faults.add(match, fault, times=2)  # a GET that is cut off is sent again
@@ -127,7 +127,7 @@ async def test_trouble_is_told_in_its_kind(world: OnGitHub, match: str, ask: Ask
         await ask(world)
 
 
-async def test_a_suspended_app_is_told_so(world: OnGitHub) -> None:
+async def test_a_suspended_installation_is_forbidden(world: OnGitHub) -> None:
     world.installation.suspended = True
     with pytest.raises(Forbidden, match="suspended"):
         await permission(world.github, world.scope, "mona")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from tests.github.test_events import deployment_body, json_values, parsed, refusal
 from webhook.deployments.models import Repository
 from webhook.errors import UserError
-from webhook.github.events import Ignored, WorkflowJobMoved, WorkflowMoved, parse
+from webhook.github.events import Ignored, WorkflowJobUpdated, WorkflowRunUpdated, parse
 
 Body = dict[str, Any]
 SHA = "f95f852bd8fca8fcc58a9a2d6c842781e32a215e"
@@ -29,9 +29,9 @@ JOB: Body = {"id": 8, "run_id": 3, "head_sha": SHA, "status": "waiting", "name":
 
 
 @pytest.mark.parametrize("action", ["requested", "in_progress", "completed"])
-def test_a_workflow_run_moves(action: str) -> None:
+def test_a_workflow_run_is_parsed(action: str) -> None:
     body = {"action": action, "workflow_run": RUN, "workflow": {"id": 4}, **ABOUT}
-    assert parsed("workflow_run", body) == WorkflowMoved(
+    assert parsed("workflow_run", body) == WorkflowRunUpdated(
         repository=REPOSITORY,
         installation_id=77,
         run_id=3,
@@ -42,22 +42,22 @@ def test_a_workflow_run_moves(action: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["queued", "waiting", "in_progress", "completed"])
-def test_a_job_of_a_workflow_run_moves(action: str) -> None:
+def test_a_job_of_a_workflow_run_is_parsed(action: str) -> None:
     event = parsed("workflow_job", {"action": action, "workflow_job": JOB, **ABOUT})
-    assert isinstance(event, WorkflowMoved)
-    assert event == WorkflowJobMoved(
+    assert isinstance(event, WorkflowRunUpdated)
+    assert event == WorkflowJobUpdated(
         repository=REPOSITORY, installation_id=77, run_id=3, head_sha=SHA
     )
 
 
-def test_a_run_without_a_title_moves_as_well() -> None:
+def test_a_run_needs_no_title() -> None:
     run = {"id": 3, "head_sha": SHA, "event": "push", "display_title": None}
     event = parsed("workflow_run", {"action": "completed", "workflow_run": run, **ABOUT})
     assert (event.event, event.title) == ("push", "")
 
 
 @pytest.mark.parametrize(
-    ("event", "changes", "words"),
+    ("event", "changes", "message"),
     [
         ("workflow_run", {"workflow_run": {}}, "workflow_run.id is missing"),
         ("workflow_run", {"workflow_run": []}, "workflow_run.id is missing"),
@@ -66,21 +66,21 @@ def test_a_run_without_a_title_moves_as_well() -> None:
         ("workflow_job", {"installation": None}, "installation.id is missing; a hook of a"),
     ],
 )
-def test_what_is_missing_or_wrong_is_named(event: str, changes: Body, words: str) -> None:
+def test_missing_or_wrong_fields_are_named(event: str, changes: Body, message: str) -> None:
     body = {"action": "completed", "workflow_run": RUN, "workflow_job": JOB, **ABOUT} | changes
-    assert words in refusal(event, json.dumps(body).encode())
+    assert message in refusal(event, json.dumps(body).encode())
 
 
 @pytest.mark.parametrize(
     ("event", "body"), [("workflow_run", b'{"action": "dreamt"}'), ("workflow_job", b"{}")]
 )
-def test_actions_that_nobody_knows_are_ignored(event: str, body: bytes) -> None:
+def test_unknown_actions_are_ignored(event: str, body: bytes) -> None:
     assert isinstance(parse(event, body), Ignored)
 
 
 @settings(deadline=None)
 @given(json_values)
-def test_odd_json_is_an_event_or_refused_in_words(value: Any) -> None:
+def test_any_json_is_an_event_or_an_error_with_a_message(value: Any) -> None:
     body = {"action": "completed", "workflow_run": value, "workflow_job": value, **ABOUT}
     for event in ("workflow_run", "workflow_job"):
         with suppress(UserError):

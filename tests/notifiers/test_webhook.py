@@ -252,7 +252,7 @@ def test_the_secret_may_be_the_files() -> None:
         ("{url: 'https://acme.io'}", "has no secret; add `secret`, with which events are signed"),
         ("{url: 'acme.io/hooks'}", "url: is not an address; write https://host/path"),
         ("{url: }", 'url: is empty; write "${NAME}" of a variable, or none'),
-        ("x", 'wants keys with values, as in {url: "https://…", secret: "${WEBHOOK_SECRET}"}'),
+        ("x", 'must have keys with values, as in {url: "https://…", secret: "${WEBHOOK_SECRET}"}'),
     ],
 )
 def test_a_fault_says_what_to_write(own: str, fault: str) -> None:

@@ -43,12 +43,12 @@ async def relay_with_tools(
     timeout: str = "30m",
     workers: int = 1,
     secrets: dict[str, str] | None = None,
-    answers: bool = False,
+    interactive: bool = False,
     timing: Timing = QUICK,
 ) -> AsyncIterator[tuple[World, Tools]]:
     """`takes`: seconds of a deployment in each tool; `timeout` as in deploy.yml, of each.
-    `answers`: octocat can answer in Slack, where that is the first user."""
-    sandbox = Sandbox(interactive=answers)
+    `interactive`: octocat can request actions in Slack, as its first user."""
+    sandbox = Sandbox(interactive=interactive)
     octocat = sandbox.slack.add_user("octocat")
     tools = Tools(sandbox, {n: handler for handler, n in ENVIRONMENTS.items()}, takes=takes)
     async with tools:

@@ -155,7 +155,7 @@ async def test_a_run_that_reports_is_not_polled(store_url: str, tmp_path: Path) 
         asked = await until(lambda: len(tools.drone.called("GET", "builds/2")) or None)
         row = await world.phase(deployment.id, "in_progress", "queued")
         settings, keys = world.setup.settings, world.setup.secret_keys
-        report = ReportTokens(settings.server_url, keys).report(
+        report = ReportTokens(settings.server_url, keys).credentials(
             REPOSITORY, deployment.id, row["environment"], row["deadline"]
         )
         headers = {"Authorization": f"Bearer {report.token}"}

@@ -1,4 +1,4 @@
-"""What the store must not show is sealed, and a changed key opens it as long as it is there."""
+"""Tokens are encrypted in the store, and old keys decrypt them as long as they are set."""
 
 import pytest
 
@@ -9,52 +9,57 @@ OLD, NEW = "the old key, long enough", "the new key, long enough"
 TOKEN = "xoxb-1000-2000-secret"
 
 
-def test_what_is_sealed_shows_nothing_and_opens_again() -> None:
-    sealed = Cipher([NEW]).seal(TOKEN)
-    assert TOKEN.encode() not in sealed
-    assert b"xoxb" not in sealed
-    assert Cipher([NEW]).open(sealed) == TOKEN
-    assert Cipher([NEW]).seal(TOKEN) != sealed
+def test_an_encrypted_token_is_unreadable_and_can_be_decrypted() -> None:
+    encrypted = Cipher([NEW]).encrypt(TOKEN)
+    assert TOKEN.encode() not in encrypted
+    assert b"xoxb" not in encrypted
+    assert Cipher([NEW]).decrypt(encrypted) == TOKEN
+    assert Cipher([NEW]).encrypt(TOKEN) != encrypted
 
 
-def test_an_old_key_opens_as_long_as_it_stands_behind_the_new_one() -> None:
-    sealed = Cipher([OLD]).seal(TOKEN)
-    assert Cipher([NEW, OLD]).open(sealed) == TOKEN
+def test_an_old_key_decrypts_as_long_as_it_follows_the_new_one() -> None:
+    encrypted = Cipher([OLD]).encrypt(TOKEN)
+    assert Cipher([NEW, OLD]).decrypt(encrypted) == TOKEN
     with pytest.raises(DecryptionError):
-        Cipher([NEW]).open(sealed)
+        Cipher([NEW]).decrypt(encrypted)
 
 
-def test_the_newest_key_seals() -> None:
+def test_the_newest_key_encrypts() -> None:
     both = Cipher([NEW, OLD])
-    for sealed in (both.seal(TOKEN), both.renew(Cipher([OLD]).seal(TOKEN))):
-        assert Cipher([NEW]).open(sealed) == TOKEN
+    for encrypted in (both.encrypt(TOKEN), both.rotate(Cipher([OLD]).encrypt(TOKEN))):
+        assert Cipher([NEW]).decrypt(encrypted) == TOKEN
         with pytest.raises(DecryptionError):
-            Cipher([OLD]).open(sealed)
+            Cipher([OLD]).decrypt(encrypted)
 
 
 @pytest.mark.parametrize("broken", [b"", b"xoxb-1000-2000-secret", b"gAAAAA"], ids=str)
-def test_what_was_never_sealed_is_refused(broken: bytes) -> None:
-    for act in (Cipher([NEW]).open, Cipher([NEW]).renew):
+def test_what_was_never_encrypted_is_an_error(broken: bytes) -> None:
+    for act in (Cipher([NEW]).decrypt, Cipher([NEW]).rotate):
         with pytest.raises(DecryptionError):
             act(broken)
 
 
-def test_what_was_changed_is_refused() -> None:
-    sealed = bytearray(Cipher([NEW]).seal(TOKEN))
-    sealed[40] ^= 1
+def test_a_changed_token_is_an_error() -> None:
+    encrypted = bytearray(Cipher([NEW]).encrypt(TOKEN))
+    encrypted[40] ^= 1
     with pytest.raises(DecryptionError):
-        Cipher([NEW]).open(bytes(sealed))
+        Cipher([NEW]).decrypt(bytes(encrypted))
 
 
-def test_the_refusal_says_what_to_do_and_nothing_secret() -> None:
-    with pytest.raises(UserError) as refused:
-        Cipher([NEW]).renew(Cipher([OLD]).seal(TOKEN))
-    words = str(refused.value)
-    for part in ("GITPLOY_SECRET_KEY", "in all processes", "behind", "slack install-link"):
-        assert part in words
-    assert OLD not in words
-    assert TOKEN not in words
+def test_the_error_says_what_to_do_and_shows_no_secret() -> None:
+    with pytest.raises(UserError) as caught:
+        Cipher([NEW]).rotate(Cipher([OLD]).encrypt(TOKEN))
+    message = str(caught.value)
+    for part in (
+        "GITPLOY_SECRET_KEY",
+        "in all processes",
+        "after the new one",
+        "slack install-link",
+    ):
+        assert part in message
+    assert OLD not in message
+    assert TOKEN not in message
 
 
-def test_a_vault_shows_no_key() -> None:
+def test_a_cipher_shows_no_key() -> None:
     assert OLD not in repr(Cipher([OLD])) + str(vars(Cipher([OLD])))

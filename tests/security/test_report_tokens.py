@@ -18,7 +18,7 @@ LATER = datetime.now(UTC) + timedelta(hours=1)
 
 
 def report(tokens: ReportTokens = TOKENS, environment: str = "Production") -> ReportCredentials:
-    return tokens.report("acme/site", 7, environment, LATER)
+    return tokens.credentials("acme/site", 7, environment, LATER)
 
 
 def test_a_tool_gets_the_address_of_its_deployments_statuses_and_the_base_url_of_the_api() -> None:
@@ -26,7 +26,7 @@ def test_a_tool_gets_the_address_of_its_deployments_statuses_and_the_base_url_of
     assert report().url == "https://relay.example.com/api/v3/repos/acme/site/deployments/7/statuses"
 
 
-def test_a_token_says_which_deployment_and_environment_it_is_good_for() -> None:
+def test_a_token_names_its_deployment_and_environment() -> None:
     assert TOKENS.read(report().token) == ReportClaims(7, "production")
 
 
@@ -37,11 +37,13 @@ def test_the_same_deployment_always_gets_the_same_token() -> None:
 
 
 def test_a_token_ends_with_the_deadline() -> None:
-    past = TOKENS.report("acme/site", 7, "production", datetime.now(UTC) - timedelta(seconds=1))
+    past = TOKENS.credentials(
+        "acme/site", 7, "production", datetime.now(UTC) - timedelta(seconds=1)
+    )
     assert TOKENS.read(past.token) is None
 
 
-def test_a_token_outlives_the_change_of_the_key_as_long_as_the_old_one_is_there() -> None:
+def test_a_token_is_valid_as_long_as_its_key_is_set() -> None:
     token = report().token
     assert ReportTokens("", ["a new key", KEY]).read(token) == ReportClaims(7, "production")
     assert ReportTokens("", ["a new key"]).read(token) is None
@@ -57,7 +59,7 @@ def test_the_key_of_a_page_is_no_token() -> None:
     assert TOKENS.read(f"grt_{key}") is None
 
 
-def test_a_token_that_was_tampered_with_is_good_for_nothing() -> None:
+def test_a_changed_token_is_invalid() -> None:
     token = report().token
     for at in range(len(token) - 1):
         other = "A" if token[at] != "A" else "B"
@@ -66,7 +68,7 @@ def test_a_token_that_was_tampered_with_is_good_for_nothing() -> None:
 
 
 @given(st.text())
-def test_whatever_is_not_a_token_is_good_for_nothing(text: str) -> None:
+def test_any_other_text_is_invalid(text: str) -> None:
     assert TOKENS.read(text) is None
     assert TOKENS.read(f"grt_{text}") is None
 
@@ -84,12 +86,12 @@ def test_a_token_of_any_environment_fits_into_a_header_and_is_hidden_whole(name:
 
 
 @pytest.mark.parametrize("around", ["token={}&x=1", '{{"a": "{}"}}', "x\n{}", "_{}", "{}: denied"])
-def test_a_token_is_hidden_wherever_it_stands(around: str) -> None:
+def test_a_token_is_hidden_wherever_it_is(around: str) -> None:
     token = report().token
     line = around.format(token)
     assert Redactor([]).text(line) == around.format(HIDDEN)
     assert token not in Redactor([]).text(json.dumps(line))
 
 
-def test_a_report_does_not_show_its_token() -> None:
+def test_credentials_do_not_show_their_token() -> None:
     assert report().token not in repr(report())

@@ -21,7 +21,7 @@ from webhook.store import slack_installations
 from webhook.store.database import AsyncPool, async_pool, connect
 from webhook.store.slack_installations import NewInstallation
 
-VAULT = Cipher(["a key of the tests, long enough"])
+CIPHER = Cipher(["a key of the tests, long enough"])
 TEAM = "T0SANDBOX"
 SOON, TOO_LATE = timedelta(minutes=90), timedelta(seconds=-1)
 
@@ -38,7 +38,7 @@ class Refreshing:
     session: aiohttp.ClientSession
 
     async def token(self, oauth: SlackOAuth | None = None) -> str:
-        return await token_of(self.pool, VAULT, oauth or self.oauth, TEAM)
+        return await token_of(self.pool, CIPHER, oauth or self.oauth, TEAM)
 
     def row(self) -> dict[str, Any]:
         with psycopg.connect(self.store_url, row_factory=dict_row) as connection:
@@ -60,8 +60,8 @@ class Refreshing:
             app_id=granted.app_id,
             bot_user=granted.bot_user,
             scopes=granted.scopes,
-            token=VAULT.seal(granted.token),
-            refresh_token=VAULT.seal(granted.refresh_token) if granted.refresh_token else None,
+            token=CIPHER.encrypt(granted.token),
+            refresh_token=CIPHER.encrypt(granted.refresh_token) if granted.refresh_token else None,
             expires_at=granted.expires_at,
             installed_by=granted.by,
         )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from handlers import HANDLERS
-from tests.config.test_load import config, faults, told
+from tests.config.test_load import config, destinations, errors
 from webhook.config.environments import json_schema
 from webhook.notifiers import DESTINATIONS
 from webhook.slack.destination import Destination, destinations_of
@@ -21,7 +21,7 @@ def inherited(default: str, own: str) -> tuple[Destination, ...]:
 
 
 def refused(own: str, more: str = "") -> str:
-    [fault] = faults(f"envs:\n- {ONE % f'{more}, slack: {own}'}")
+    [fault] = errors(f"envs:\n- {ONE % f'{more}, slack: {own}'}")
     return fault.partition(": ")[2]
 
 
@@ -62,7 +62,7 @@ def test_channels_are_inherited_within_one_workspace() -> None:
 
 def test_none_at_the_top_is_no_channel_either() -> None:
     loaded = config(f'slack: {{channel: none, failures: "#oncall"}}\nenvs: [{ONE % ""}]')
-    assert told(loaded.envs[0]) == [(None, "#oncall")]
+    assert destinations(loaded.envs[0]) == [(None, "#oncall")]
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_what_cannot_be_a_channel_is_refused(channel: str) -> None:
         ("{channel: ''}", "envs[0].slack.channel: must not be empty"),
         ("{channel: null}", 'envs[0].slack.channel: is empty; write "#channel" in quotes (YAML '
          "takes #… for a comment), or none"),
-        ('"#deploys"', "envs[0].slack: wants keys with values, as in {channel: \"#deploys\"}"),
-        ('["#deploys"]', "envs[0].slack[0]: wants keys with values, as in "
+        ('"#deploys"', "envs[0].slack: must have keys with values, as in {channel: \"#deploys\"}"),
+        ('["#deploys"]', "envs[0].slack[0]: must have keys with values, as in "
          '{channel: "#deploys"}'),
         ("null", "envs[0].slack: is empty; write {channel: \"#name\"}, [] for nobody, or remove "
          "the key"),
@@ -114,14 +114,14 @@ def test_a_fault_is_told_with_what_to_write(own: str, fault: str) -> None:
     ],
 )
 def test_a_channel_that_is_a_comment_is_guessed(text: str, line: int) -> None:
-    [fault] = faults(text)
+    [fault] = errors(text)
     words = f'is there a # outside quotes in line {line}? write "#channel" in quotes'
     assert "cannot be read as YAML" in fault
     assert fault.endswith(words)
 
 
 def test_braces_without_a_comment_are_not_taken_for_it() -> None:
-    [fault] = faults('# all\nslack: {channel: "#deploys"\nenvs: []')
+    [fault] = errors('# all\nslack: {channel: "#deploys"\nenvs: []')
     assert "outside quotes" not in fault
 
 
@@ -163,7 +163,7 @@ def test_repositories_that_the_environment_does_not_have_are_refused(
     ],
 )  # fmt: skip
 def test_nobody_in_slack_is_two_people_on_github(users: str, fault: str) -> None:
-    [found] = faults(f"envs: [{ONE % ''}]\nslack_users: {{{users}}}")
+    [found] = errors(f"envs: [{ONE % ''}]\nslack_users: {{{users}}}")
     assert found.partition(": slack_users.")[2] == fault
 
 

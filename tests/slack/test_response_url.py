@@ -1,4 +1,4 @@
-"""Where an answer goes, and what becomes of one that is not taken."""
+"""Where a reply goes, and what becomes of one that Slack does not take."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Hook:
 
     replies: Replies
     url: str
-    answers: dict[str, Any]
+    response: dict[str, Any]
     taken: list[Any] = field(default_factory=list)
 
     async def give(self, path: str = "/hook") -> bool:
@@ -31,21 +31,21 @@ class Hook:
 
 @pytest.fixture
 async def hook() -> AsyncIterator[Hook]:
-    answers: dict[str, Any] = {"status": 200}
+    response: dict[str, Any] = {"status": 200}
     taken: list[Any] = []
 
     async def take(request: web.Request) -> web.Response:
         taken.append((request.path, await request.json()))
-        return web.Response(**answers)
+        return web.Response(**response)
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", take)
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         url = str(server.make_url("")).rstrip("/")
-        yield Hook(Replies(f"{url}/api/", session), url, answers, taken)
+        yield Hook(Replies(f"{url}/api/", session), url, response, taken)
 
 
-async def test_an_answer_is_for_one_person_and_goes_where_slack_said(hook: Hook) -> None:
+async def test_a_reply_is_for_one_person_and_goes_where_slack_said(hook: Hook) -> None:
     assert await hook.give()
     [(path, said)] = hook.taken
     assert path == "/hook"
@@ -71,18 +71,18 @@ async def test_it_goes_nowhere_else(hook: Hook) -> None:
 
 
 async def test_redirects_are_not_followed(hook: Hook) -> None:
-    hook.answers |= {"status": 307, "headers": {"Location": f"{hook.url}/elsewhere"}}
+    hook.response |= {"status": 307, "headers": {"Location": f"{hook.url}/elsewhere"}}
     assert not await hook.give()
     assert [path for path, _ in hook.taken] == ["/hook"]
 
 
 async def test_what_may_be_taken_the_next_time_is_told_apart(hook: Hook) -> None:
-    hook.answers["status"] = 404  # its half an hour is over
+    hook.response["status"] = 404  # its half an hour is over
     assert not await hook.give()
-    hook.answers["status"] = 500
+    hook.response["status"] = 500
     with pytest.raises(UnknownOutcome):
         await hook.give()
-    hook.answers |= {"status": 429, "headers": {"Retry-After": "7"}}
+    hook.response |= {"status": 429, "headers": {"Retry-After": "7"}}
     with pytest.raises(RetryAt):
         await hook.give()
     async with aiohttp.ClientSession() as session:

@@ -41,7 +41,13 @@ class Listening:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with listening(self.setup, self.store_url, ACTIONS, self.timing):
+        async with listening(
+            self.setup.settings.slack,
+            self.setup.config,
+            self.store_url,
+            actions=ACTIONS,
+            timing=self.timing,
+        ):
             async with asyncio.timeout(10):
                 await self.slack.sockets.connected()
             yield

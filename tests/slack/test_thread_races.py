@@ -160,7 +160,7 @@ async def test_the_end_of_one_workspace_does_not_silence_the_other(
 async def test_a_cancel_says_that_a_start_may_have_got_through(
     store_url: str, tmp_path: Path
 ) -> None:
-    async with relay_with_tools(store_url, tmp_path, takes=60, answers=True) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=60, interactive=True) as (world, tools):
         tools.tooling.faults.add("POST *", Fault.drop_after(), times=3)
         deployment = await world.deploy(ENVIRONMENTS["endpoint"], ref="v1")
         await until(lambda: tools.started("endpoint") or None)

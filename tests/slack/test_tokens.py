@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from sandbox.faults import Fault
-from tests.slack.refreshing import SOON, TEAM, TOO_LATE, VAULT, Refreshing, refreshing, waiting
+from tests.slack.refreshing import CIPHER, SOON, TEAM, TOO_LATE, Refreshing, refreshing, waiting
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.slack.oauth import SlackOAuth
@@ -43,8 +43,8 @@ async def test_a_token_is_used_until_it_is_about_to_expire(workspace: Refreshing
     assert await workspace.token() == newer  # and no further one is asked for
     assert workspace.given() == 3
     after = workspace.row()
-    assert VAULT.open(after["token"]) == newer
-    assert VAULT.open(after["refresh_token"]) != VAULT.open(before["refresh_token"])
+    assert CIPHER.decrypt(after["token"]) == newer
+    assert CIPHER.decrypt(after["refresh_token"]) != CIPHER.decrypt(before["refresh_token"])
     assert after["expires_at"] > datetime.now(UTC) + timedelta(hours=11)
     assert after["installed_at"] == before["installed_at"]
     assert newer not in str(logs)
@@ -80,7 +80,7 @@ async def test_who_comes_right_after_a_refresh_makes_no_other(workspace: Refresh
     await installed(workspace)
     async with async_pool(workspace.store_url, 1) as narrow:
         held = await narrow.getconn()
-        late = asyncio.create_task(token_of(narrow, VAULT, workspace.oauth, TEAM))
+        late = asyncio.create_task(token_of(narrow, CIPHER, workspace.oauth, TEAM))
         await waiting(narrow, 1)
         next_one = asyncio.create_task(narrow.getconn())
         await waiting(narrow, 2)
@@ -162,7 +162,11 @@ async def test_who_is_stopped_in_the_middle_keeps_the_new_pair_first(
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    assert VAULT.open(workspace.row()["token"]) == workspace.slack.workspace.tokens[-1].value != old
+    assert (
+        CIPHER.decrypt(workspace.row()["token"])
+        == workspace.slack.workspace.tokens[-1].value
+        != old
+    )
     assert await workspace.token() == workspace.slack.workspace.tokens[-1].value
 
 
@@ -176,7 +180,7 @@ async def test_installing_again_during_a_refresh_waits_for_it_and_wins(
         await asyncio.sleep(0.01)
     newest = await installed(workspace, timedelta(hours=12))
     assert asking.done()
-    assert VAULT.open(workspace.row()["token"]) == newest
+    assert CIPHER.decrypt(workspace.row()["token"]) == newest
     assert await workspace.token() == newest
 
 

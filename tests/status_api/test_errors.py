@@ -97,7 +97,7 @@ async def test_a_token_is_refused_after_the_deadline(tool: Tool) -> None:
     settings = tool.world.setup.settings
     tokens = ReportTokens(settings.server_url, tool.world.setup.secret_keys)
     past = datetime.now(UTC) - timedelta(seconds=1)
-    late = tokens.report("acme/site", tool.id, "slow", past).token
+    late = tokens.credentials("acme/site", tool.id, "slow", past).token
     refused(await say(tool, {"state": "success"}, token=late), 401, "Bad credentials")
     assert tool.kept() == []
 
@@ -129,7 +129,7 @@ async def test_a_deployment_that_the_store_does_not_have_is_not_found(tool: Tool
     setup = tool.world.setup
     later = datetime.now(UTC) + timedelta(hours=1)
     tokens = ReportTokens(setup.settings.server_url, setup.secret_keys)
-    token = tokens.report("acme/site", 77, "slow", later).token
+    token = tokens.credentials("acme/site", 77, "slow", later).token
     answer = await tool.call("GET", "/repos/acme/site/deployments/77", token=token)
     refused(answer, 404, "Not Found")
 
@@ -325,7 +325,7 @@ async def test_without_a_store_the_answer_is_503_and_when_to_come_back() -> None
     ) as pool:
         serve(app, views.blueprint(pool, "http://relay", ["a key"], frozenset()), views.ERRORS)
         later = datetime.now(UTC) + timedelta(hours=1)
-        report = ReportTokens("http://relay", ["a key"]).report("acme/site", 7, "slow", later)
+        report = ReportTokens("http://relay", ["a key"]).credentials("acme/site", 7, "slow", later)
         headers = {"Authorization": f"token {report.token}"}
         answer = app.test_client().post(report.url, json={"state": "success"}, headers=headers)
     assert answer.status_code == 503

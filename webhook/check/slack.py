@@ -44,24 +44,24 @@ async def check_slack(
     installed: Sequence[Installation],
     session: aiohttp.ClientSession,
 ) -> list[Finding]:
-    wanted = [one for env in (config.envs if config else ()) for one in destinations_of(env)]
-    level: Level = "error" if any(one.channel or one.failures for one in wanted) else "note"
+    destinations = [one for env in (config.envs if config else ()) for one in destinations_of(env)]
+    level: Level = "error" if any(one.channel or one.failures for one in destinations) else "note"
     slack = settings.slack
     if not slack.used:
         message = "neither GITPLOY_SLACK_CLIENT_ID nor GITPLOY_SLACK_BOT_TOKEN is set, so nothing"
         return [Finding(level, "Slack", f"{message} is posted in Slack")]
     found: list[Finding] = []
     if slack.bot_token:
-        found += await _workspace(slack.bot_token, settings, session, wanted)
+        found += await _workspace(slack.bot_token, settings, session, destinations)
     elif not installed:
         message = f"the app is installed in no workspace; {INSTALL}"
         return [Finding(level, "Slack", message)]
     cipher = Cipher(startup.secret_keys(settings)) if installed else None
     for one in installed:
         assert cipher is not None
-        found += await _installed(one, cipher, settings, session, wanted)
+        found += await _installed(one, cipher, settings, session, destinations)
     actions = [*_actions(settings), *await _by_socket(slack, session)]
-    return [*found, *_unknown_workspaces(settings, installed, wanted), *actions]
+    return [*found, *_unknown_workspaces(settings, installed, destinations), *actions]
 
 
 async def _installed(
@@ -69,23 +69,23 @@ async def _installed(
     cipher: Cipher,
     settings: Settings,
     session: aiohttp.ClientSession,
-    wanted: Sequence[Destination],
+    destinations: Sequence[Destination],
 ) -> list[Finding]:
     subject = f"Slack {one.team_name}"
     if one.error:
         return [Finding("error", subject, one.error)]
     try:
-        token = cipher.open(one.token)
+        token = cipher.decrypt(one.token)
     except DecryptionError as error:
         return [Finding("error", subject, str(error))]
-    return await _workspace(token, settings, session, wanted)
+    return await _workspace(token, settings, session, destinations)
 
 
 async def _workspace(
     token: str,
     settings: Settings,
     session: aiohttp.ClientSession,
-    wanted: Sequence[Destination],
+    destinations: Sequence[Destination],
 ) -> list[Finding]:
     slack = settings.slack
     try:
@@ -106,13 +106,13 @@ async def _workspace(
         found.append(Finding("note", "Slack scopes", message))
     else:
         found.append(Finding("ok", "Slack scopes", has))
-        found += _channels(wanted)
+        found += _channels(destinations)
     return found
 
 
-def _channels(wanted: Sequence[Destination]) -> Iterator[Finding]:
+def _channels(destinations: Sequence[Destination]) -> Iterator[Finding]:
     """Slack lets a bot read the history of a channel by its id only."""
-    named = {channel for one in wanted for channel in (one.channel, one.failures)}
+    named = {channel for one in destinations for channel in (one.channel, one.failures)}
     names = ", ".join(sorted(name for name in named if name and name.startswith("#")))
     if names:
         message = f"{names}: with the channel's id (C...) even its first post is never repeated"
@@ -120,17 +120,23 @@ def _channels(wanted: Sequence[Destination]) -> Iterator[Finding]:
 
 
 def _unknown_workspaces(
-    settings: Settings, installed: Sequence[Installation], wanted: Sequence[Destination]
+    settings: Settings, installed: Sequence[Installation], destinations: Sequence[Destination]
 ) -> Iterator[Finding]:
     """Channels whose workspace is not known."""
     teams = {one.team for one in installed if not one.error}
-    for missing in sorted({one.workspace or "" for one in wanted} - teams - {""}):
+    for missing in sorted({one.workspace or "" for one in destinations} - teams - {""}):
         if not settings.slack.bot_token:
             message = f"deploy.yml names workspace {missing}, where the app is not installed"
             yield Finding("error", "Slack", f"{message}; {INSTALL}")
     if len(teams) > 1 and not settings.slack.bot_token:
         names = sorted(
-            {channel for one in wanted if not one.workspace for channel in _named(one) if channel}
+            {
+                channel
+                for one in destinations
+                if not one.workspace
+                for channel in _named(one)
+                if channel
+            }
         )
         if names:
             message = f"name the workspace of {', '.join(names)}: 'workspace: T…' in deploy.yml"

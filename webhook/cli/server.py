@@ -94,7 +94,7 @@ def worker() -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with (
             open_services(setup, url, actions=ACTIONS) as services,
-            listening(setup, url, ACTIONS),
+            listening(setup.settings.slack, setup.config, url, actions=ACTIONS),
         ):
             await work(services, stop)
 

@@ -104,7 +104,7 @@ def rotate_key() -> None:
         if unreadable := [one for one in installed if not _can_decrypt(cipher, one)]:
             names = ", ".join(f"{one.team_name} ({one.team})" for one in unreadable)
             raise UserError(f"Nothing was changed. {names}: {DecryptionError()}")
-        count = slack_installations.renew_all(connection, cipher.renew)
+        count = slack_installations.rotate_all(connection, cipher.rotate)
     if count:
         workspaces = "1 workspace" if count == 1 else f"{count} workspaces"
         click.echo(f"The tokens of {workspaces} are encrypted with the newest key.")
@@ -122,16 +122,18 @@ def rotate_key() -> None:
 )
 def preview(deployment_id: int | None, state: str | None, as_json: bool) -> None:
     """Print what would be posted where; nothing is posted."""
+    from webhook.slack.actions import ACTIONS
     from webhook.slack.blocks import terminal
 
     setup = startup.set_up(os.environ)
     if deployment_id is None:
-        shown = terminal.samples(setup, Phase(state) if state else None)
+        phase = Phase(state) if state else None
+        previews = terminal.samples(setup.settings, setup.config, ACTIONS.values(), phase)
     else:
         with migrated_store(setup.settings) as (url, _):
-            stored = asyncio.run(_stored(setup, url, deployment_id))
-        shown = terminal.stored(*stored)
-    click.echo(terminal.written(shown, as_json=as_json))
+            environment, notice, entries = asyncio.run(_stored(setup, url, deployment_id))
+        previews = terminal.of_deployment(environment, notice, entries)
+    click.echo(terminal.render(previews, as_json=as_json))
 
 
 async def _stored(
@@ -144,8 +146,8 @@ async def _stored(
     async with open_services(setup, url, actions=ACTIONS) as services:
         row = await services.read(deployment_id)
         if row is None:
-            message = f"The store knows no deployment {deployment_id}"
-            raise UserError(f"{message}; its number is in its page's address")
+            message = f"The store has no deployment {deployment_id}"
+            raise UserError(f"{message}; its number is in the address of its page")
         notice = await build_notice(services, row)
         async with services.pool.connection() as connection:
             entries = await timeline.shown(connection, row.id, after=0)
@@ -176,8 +178,8 @@ def _line(action: ActionRow) -> str:
 
 def _can_decrypt(cipher: Cipher, installation: Installation) -> bool:
     try:
-        cipher.open(installation.token)
-        cipher.open(installation.refresh_token or installation.token)
+        cipher.decrypt(installation.token)
+        cipher.decrypt(installation.refresh_token or installation.token)
     except DecryptionError:
         return False
     return True

@@ -54,7 +54,7 @@ class Child:
         self._process: Process | None = None
         self._stopping = False
 
-    async def keep(self) -> None:
+    async def keep_running(self) -> None:
         pause = _SHORTEST_PAUSE
         while not self._stopping:
             started = time.monotonic()
@@ -66,7 +66,7 @@ class Child:
                 return
             if time.monotonic() - started > _HEALTHY_AFTER:
                 pause = _SHORTEST_PAUSE
-            log.error("process ended, starting it again", process=self.name, exit_code=code)
+            log.error("process ended, restarting it", process=self.name, exit_code=code)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -116,13 +116,13 @@ async def run_processes(
         loop.add_signal_handler(number, stopped.set)
     children = [Child("web", ["web"], environ)]
     children += [Child(f"worker-{i + 1}", ["worker"], environ) for i in range(workers)]
-    keeping = [asyncio.create_task(child.keep()) for child in children]
+    tasks = [asyncio.create_task(child.keep_running()) for child in children]
     if postgres is not None:
-        keeping.append(asyncio.create_task(_keep_postgres(postgres)))
+        tasks.append(asyncio.create_task(_keep_postgres(postgres)))
     await stopped.wait()
     log.info("stopping")
     await asyncio.gather(*(child.stop() for child in children))
-    for task in keeping:
+    for task in tasks:
         task.cancel()
     if postgres is not None:
         await asyncio.to_thread(postgres.stop)
@@ -134,7 +134,7 @@ async def _keep_postgres(postgres: EmbeddedPostgres) -> None:
         await asyncio.sleep(_CHECK_EVERY)
         if await asyncio.to_thread(postgres.is_running):
             continue
-        log.error("PostgreSQL does not answer, starting it again")
+        log.error("PostgreSQL does not respond, restarting it")
         try:
             await asyncio.to_thread(postgres.restart)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next try may work

@@ -35,8 +35,8 @@ _MESSAGES = {
     "missing": "is missing",
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
-    **dict.fromkeys(_MAPPINGS, "wants keys with values"),
-    **dict.fromkeys(_LISTS, "wants a list, like [a, b]"),
+    **dict.fromkeys(_MAPPINGS, "must have keys with values"),
+    **dict.fromkeys(_LISTS, "must be a list, like [a, b]"),
 }
 
 
@@ -143,7 +143,7 @@ def _message(details: ErrorDetails, path: Path, source: Source, known: Known) ->
     if kind == "string_type":
         return _not_text(details["input"], written)
     if kind == "bool_type":
-        return f"wants true or false, not {written}"
+        return f"must be true or false, not {written}"
     if kind == "literal_error":
         return _not_of(context["expected"], written)
     # Other messages may quote the value, and with it a secret that was filled in.
@@ -185,6 +185,6 @@ def _not_text(value: Any, written: str) -> str:
     if value is None:
         return "is empty; write a value (YAML takes what follows # for a comment) or remove the key"
     if isinstance(value, list | dict):
-        return "wants text, not a list or keys"
+        return "must be text, not a list or keys"
     kind = "true or false" if isinstance(value, bool) else "a number"
-    return f"wants text, and YAML reads {written} as {kind}; put it in quotes"
+    return f"must be text, and YAML reads {written} as {kind}; put it in quotes"

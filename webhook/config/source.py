@@ -179,7 +179,7 @@ class _Reader:
                 return ""
             found = self.environ.get(name, "")
             if not found:
-                self.error(node, path, f"wants ${{{name}}}, but {name} is not set; set it")
+                self.error(node, path, f"needs ${{{name}}}, but {name} is not set; set it")
             if len(found) >= _SHORTEST_SECRET:
                 self.source.secrets.add(found)
             return found

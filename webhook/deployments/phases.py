@@ -7,7 +7,8 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """How far a deployment is. `seen`: known only from statuses, not requested of the relay."""
+    """How far a deployment is. `seen`: only its statuses are known, nobody requested
+    it from the relay."""
 
     SEEN = "seen"
     QUEUED = "queued"

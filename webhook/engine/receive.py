@@ -13,13 +13,13 @@ from webhook.engine.transitions import Transition
 from webhook.errors import UserError
 from webhook.github import events
 from webhook.github.events import (
-    DeploymentAsked,
+    DeploymentCreated,
     Event,
     Ignored,
     InstallationChanged,
     Ping,
-    StatusReported,
-    WorkflowMoved,
+    StatusCreated,
+    WorkflowRunUpdated,
 )
 from webhook.jobs.retry import PRIORITY_NEW
 from webhook.store import deliveries, deployments, outbox, timeline
@@ -75,22 +75,22 @@ async def _act(
     services: Services, connection: Async, event: Event, guid: str
 ) -> tuple[Outcome, str, int | None]:
     match event:
-        case DeploymentAsked():
+        case DeploymentCreated():
             return await _asked(services, connection, event, guid)
-        case StatusReported():
+        case StatusCreated():
             return await _reported(services, connection, event)
-        case WorkflowMoved():
+        case WorkflowRunUpdated():
             return await _moved(services, connection, event)
         case InstallationChanged():
             return await _installation(services, connection, event)
         case Ping():
             return "done", "the webhook works", None
-        case Ignored(why):
-            return "ignored", why, None
+        case Ignored(reason):
+            return "ignored", reason, None
 
 
 async def _asked(
-    services: Services, connection: Async, event: DeploymentAsked, guid: str
+    services: Services, connection: Async, event: DeploymentCreated, guid: str
 ) -> tuple[Outcome, str, int]:
     row = await deployments.get_or_create(
         connection, event.deployment, event.repository, event.installation_id
@@ -144,14 +144,14 @@ async def _accept(services: Services, connection: Async, row: DeploymentRow, han
 
 
 async def _reported(
-    services: Services, connection: Async, event: StatusReported
+    services: Services, connection: Async, event: StatusCreated
 ) -> tuple[Outcome, str, int]:
     status = event.status
     row = await deployments.get_or_create(
         connection, event.deployment, event.repository, event.installation_id
     )
     _log_about(row)
-    if services.links.is_entry(status.log_url, row.repo, row.id):
+    if services.links.is_entry_url(status.log_url, row.repo, row.id):
         return "ignored", "a status of our own", row.id
     phase = phase_of(status.state)
     counted = phase is not None and follows(row.phase, phase)
@@ -180,7 +180,7 @@ async def _reported(
 
 
 async def _moved(
-    services: Services, connection: Async, event: WorkflowMoved
+    services: Services, connection: Async, event: WorkflowRunUpdated
 ) -> tuple[Outcome, str, None]:
     """Check now the deployments that the run may belong to; their handler knows whether it does.
 

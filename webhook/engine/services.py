@@ -86,7 +86,7 @@ class Services:
             created_at=row.created_at,
             timeout=environment.timeout,
             deadline=deadline,
-            report=self.report_tokens.report(row.repo, row.id, row.environment, deadline),
+            report=self.report_tokens.credentials(row.repo, row.id, row.environment, deadline),
         )
 
     def notifier(self, target: Target) -> Notifier:

@@ -13,7 +13,7 @@ from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.services import Services, log_about, scope
 from webhook.errors import INVALID, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import Status
-from webhook.security.links import ENTRY_MARK
+from webhook.security.links import ENTRY_ANCHOR
 from webhook.store import outbox, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
@@ -127,7 +127,7 @@ class StatusWrite(Write):
 
     @property
     def _mark(self) -> str:
-        return f"{ENTRY_MARK}{self.reported.id}"
+        return f"{ENTRY_ANCHOR}{self.reported.id}"
 
 
 def _ref(github_id: int) -> Ref:

@@ -1,1 +1,2 @@
-"""GitHub: its webhook deliveries, and its API as the App."""
+"""GitHub, both ways: the webhook, and its API as the App; it may import the store, jobs and what is
+below them."""

@@ -1,8 +1,8 @@
-"""GitHub, as the App: who it is, deployment statuses.
+"""GitHub's API as the App: the App itself, its installations, deployment statuses.
 
 Source: docs.github.com/rest/deployments/statuses and "Rate limits for the REST API".
 Errors: `RetryAt` (a rate limit), `UnknownOutcome` (no clear response), `Rejected`, `Forbidden`.
-Nothing here sleeps: a job that has to wait is given a later time.
+Nothing here sleeps: `RetryAt` says when a job is to be retried.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import aiohttp
 from gidgethub import BadRequest
@@ -21,12 +21,13 @@ from webhook import __version__
 from webhook.errors import Rejected, RetryAt
 from webhook.github.errors import UNCLEAR_RESPONSE, bad_app_key, from_response, no_token, unclear
 from webhook.github.tokens import AppTokens, Scope
+from webhook.setting_types import load_private_key
 from webhook.settings import Settings
 from webhook.timing import Clock, utc_now
 
-# Seconds for one call in all. A call that was begun by somebody who died is over after that.
+# Seconds for a whole call. A call of a process that died is over after that, too.
 TIMEOUT = aiohttp.ClientTimeout(total=10)
-# Callers at once, in one process: a GitHub that hangs must not use up what a worker can do.
+# Calls at once in one process: a GitHub that hangs must not block all jobs of a worker.
 MOST_CALLS = 8
 # Pages of a hundred, which is the most that GitHub lists at once.
 MOST_INSTALLATIONS, INSTALLATIONS_ON_A_PAGE = 1000, 100
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """A deployment status as we write it. `log_url` is unique, so that we know it again."""
+    """A deployment status as the relay writes it. `log_url` is unique, so that it can be found."""
 
     state: str
     description: str
@@ -83,10 +84,11 @@ class GitHub:
             session,
             f"gitploy-relay/{__version__}",
             app_id=settings.github_issuer,
-            private_key=settings.github_private_key,
+            # PyJWT takes it as text too, and would load it for every token.
+            private_key=cast("Any", load_private_key(settings.github_private_key)),
             base_url=settings.github_base_url,
         )
-        # GitHub limits the search by itself: who searched too much may still write statuses.
+        # The search has a rate limit of its own; statuses can be written when it is reached.
         self._retry_at: dict[tuple[int, str], datetime] = {}
         self._app_id: int | None = None
         self._calls = asyncio.Semaphore(MOST_CALLS)
@@ -98,7 +100,7 @@ class GitHub:
         return app
 
     async def installations(self) -> list[Installation]:
-        """Where the App is installed; at most `MOST_INSTALLATIONS`."""
+        """At most `MOST_INSTALLATIONS`."""
         size = INSTALLATIONS_ON_A_PAGE
         found: list[Installation] = []
         for page in range(1, MOST_INSTALLATIONS // size + 1):
@@ -113,15 +115,15 @@ class GitHub:
         return [Installation.read(document) for document in await self._api.getitem(url)]
 
     async def require_access(self, scope: Scope) -> None:
-        """Raise `Forbidden` where statuses could not be written."""
-        self._heed_limit(scope)
+        """Raise `Forbidden` if statuses cannot be written."""
+        self._check_limit(scope)
         async with self._slot():
             await self.tokens.get(scope)
 
     async def create_status(self, scope: Scope, deployment_id: int, status: Status) -> int:
         """Write a status and return its id."""
         path = f"/repos/{scope.repo}/deployments/{deployment_id}/statuses"
-        return await self.ask(scope, "POST", path, lambda a: int(a["id"]), status.as_request())
+        return await self.request(scope, "POST", path, lambda a: int(a["id"]), status.as_request())
 
     async def find_status(self, scope: Scope, deployment_id: int, ending: str) -> int | None:
         """The id of the status whose log_url ends so, if it is among GitHub's newest hundred."""
@@ -130,17 +132,17 @@ class GitHub:
         def found(statuses: Any) -> int | None:
             return next((int(s["id"]) for s in statuses if s["log_url"].endswith(ending)), None)
 
-        return await self.ask(scope, "GET", path, found)
+        return await self.request(scope, "GET", path, found)
 
     async def call(self, scope: Scope, method: str, path: str, body: Any) -> Any:
-        """Any other call, for a tool that is GitHub's own; None where the answer has no JSON."""
-        return await self.ask(scope, method, path, lambda answer: answer, body)
+        """Any other call, for handlers of GitHub's own tools; None if the response has no JSON."""
+        return await self.request(scope, method, path, lambda response: response, body)
 
-    async def ask(
+    async def request(
         self, scope: Scope, method: str, path: str, read: Callable[[Any], T], body: Any = None
     ) -> T:
-        """A call of the installation. `read` takes from the answer what is wanted; where it cannot
-        (KeyError, ValueError, ...) the answer was not clear."""
+        """A call as the installation. `read` takes the result from the response; if it fails
+        (KeyError, ValueError, ...) the response was unclear."""
 
         async def one(token: str) -> T:
             if method == "GET":
@@ -151,8 +153,8 @@ class GitHub:
         async with self._slot():
             return await self._as_installation(scope, one, limit)
 
-    async def ask_as_app(self, path: str, read: Callable[[Any], T]) -> T:
-        """The same with the App's own key: for what is asked before its installation is known."""
+    async def request_as_app(self, path: str, read: Callable[[Any], T]) -> T:
+        """A call with the App's own key, for what is needed before the installation is known."""
 
         async def one() -> T:
             return read(await self._api.getitem(path))
@@ -161,20 +163,20 @@ class GitHub:
             return await self._as_app(one)
 
     async def app_id(self) -> int:
-        """The App's number, which is asked for once; the settings may know its client id only."""
+        """The App's ID, requested once; the settings may have its client ID only."""
         if self._app_id is None:
-            self._app_id = await self.ask_as_app("/app", lambda app: int(app["id"]))
+            self._app_id = await self.request_as_app("/app", lambda app: int(app["id"]))
         return self._app_id
 
     async def _fetch_token(self, scope: Scope) -> dict[str, Any]:
         url = f"/app/installations/{scope.installation_id}/access_tokens"
         try:
-            answer: dict[str, Any] = await self._as_app(
+            response: dict[str, Any] = await self._as_app(
                 lambda: self._api.post(url, data=scope.as_request())
             )
         except Rejected as error:
             raise no_token(scope, error) from error
-        return answer
+        return response
 
     async def _as_app(self, call: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -189,7 +191,7 @@ class GitHub:
     async def _as_installation(
         self, scope: Scope, call: Callable[[str], Awaitable[T]], limit: str
     ) -> T:
-        self._heed_limit(scope, limit)
+        self._check_limit(scope, limit)
         token = await self.tokens.get(scope)
         try:
             try:
@@ -201,23 +203,23 @@ class GitHub:
                 return await call(await self.tokens.get(scope))
         except BadRequest as error:
             if error.status_code == HTTPStatus.UNAUTHORIZED:
-                # A token so fresh is not known everywhere at once.
+                # A new token takes a moment until all of GitHub's servers know it.
                 message = "GitHub does not know the new token yet"
                 raise RetryAt.in_seconds(message, 10, self._clock()) from error
-            meant = from_response(error, self._clock())
-            if isinstance(meant, RetryAt):
-                self._retry_at[scope.installation_id, limit] = meant.at
-            raise meant from error
+            ours = from_response(error, self._clock())
+            if isinstance(ours, RetryAt):
+                self._retry_at[scope.installation_id, limit] = ours.at
+            raise ours from error
         except UNCLEAR_RESPONSE as error:
             raise unclear(error) from error
 
     def _slot(self) -> asyncio.Semaphore:
-        """One of the calls that may be running, with the token that it waits for."""
+        """One of the calls that may run at once; fetching its token is part of it."""
         if self._calls.locked():
-            raise RetryAt.in_seconds("enough calls to GitHub are under way", 0.5, self._clock())
+            raise RetryAt.in_seconds("too many calls to GitHub at once", 0.5, self._clock())
         return self._calls
 
-    def _heed_limit(self, scope: Scope, limit: str = "core") -> None:
+    def _check_limit(self, scope: Scope, limit: str = "core") -> None:
         until = self._retry_at.get((scope.installation_id, limit))
         if until and until > self._clock():
             raise RetryAt("GitHub's rate limit", until)

@@ -1,4 +1,4 @@
-"""What a deployment brings, as GitHub compares two commits.
+"""The changelog of a deployment, by GitHub's comparison of two commits.
 
 Source: docs.github.com/rest/commits/commits#compare-two-commits. Lists are oldest first, and the
 first page carries the changed files with their patches, which may be megabytes.
@@ -32,14 +32,14 @@ class _Part:
 
 
 async def compare(github: GitHub, scope: Scope, base: str, head: str) -> Changelog | None:
-    """What `head` brings where `base` was; None where GitHub does not know one of them (any more),
-    or where they have nothing in common."""
+    """The commits of `head` since `base`; None if GitHub does not know one of them (any more), or
+    if they have no common ancestor."""
     if base == head:
         return Changelog(since=base, total=0, behind=0, commits=())
     try:
         part = await _part(github, scope, f"{_quoted(base)}...{_quoted(head)}")
-    except Rejected as refused:
-        if refused.status == HTTPStatus.NOT_FOUND:
+    except Rejected as error:
+        if error.status == HTTPStatus.NOT_FOUND:
             return None
         raise
     newest = part.commits[::-1][:MOST_COMMITS]
@@ -47,11 +47,11 @@ async def compare(github: GitHub, scope: Scope, base: str, head: str) -> Changel
 
 
 async def _part(github: GitHub, scope: Scope, between: str) -> _Part:
-    """That with the newest commits. The second page tells all numbers without a single file."""
+    """The page with the newest commits. The second page has all numbers and no files."""
 
     async def page(size: int, number: int) -> _Part:
         path = f"/repos/{scope.repo}/compare/{between}?per_page={size}&page={number}"
-        return await github.ask(scope.only(contents="read"), "GET", path, _read)
+        return await github.request(scope.only(contents="read"), "GET", path, _read)
 
     part = await page(MOST_COMMITS, 2)
     if part.total in (0, 2 * MOST_COMMITS):
@@ -61,10 +61,10 @@ async def _part(github: GitHub, scope: Scope, between: str) -> _Part:
 
 
 def _last(total: int) -> tuple[int, int]:
-    """The size and number of a page that ends with the newest commit and has all that are shown."""
+    """Size and number of a page that ends with the newest commit and has all commits to show."""
     for size in range(MOST_COMMITS, MOST_ON_A_PAGE):
-        on_it = (total - 1) % size + 1
-        if on_it >= min(total, MOST_COMMITS):
+        count = (total - 1) % size + 1
+        if count >= min(total, MOST_COMMITS):
             break
     return size, (total - 1) // size + 1
 
@@ -75,7 +75,7 @@ def _read(document: Mapping[str, Any]) -> _Part:
 
 
 def _commit(document: Mapping[str, Any]) -> Commit:
-    """`author` is null or empty where GitHub knows nobody with the e-mail of the commit."""
+    """`author` is null or empty if no account has the e-mail address of the commit."""
     commit = document["commit"]
     name = (document["author"] or {}).get("login") or (commit["author"] or {}).get("name")
     title = commit["message"].strip().partition("\n")[0]

@@ -1,8 +1,8 @@
-"""Deployments that the App itself asks GitHub for.
+"""Deployments that the App creates.
 
 Source: docs.github.com/rest/deployments/deployments. Needs the permission deployments: write.
-Errors: those of `GitHub`. After `UnknownOutcome` it may have been made: `find_deployment` tells, by
-the mark that is in its description.
+Errors: those of `GitHub`. After `UnknownOutcome` it may have been created: `find_deployment`
+looks for the marker in its description.
 """
 
 import re
@@ -22,7 +22,7 @@ _SHA = re.compile("[0-9a-f]{40}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDeployment:
-    """A deployment to be made. `marker` ends its description, whatever is cut off before it."""
+    """A deployment to be created. Its description ends with `marker`, whatever is cut before it."""
 
     ref: str
     environment: str
@@ -34,39 +34,39 @@ class NewDeployment:
     marker: str = ""
 
     def as_request(self) -> dict[str, Any]:
-        """Exactly this ref: nothing merged into it, and no check may stand in the way of what a
-        person asked for."""
+        """For exactly this ref: nothing is merged into it, and no commit status prevents what
+        a person requested."""
         return {
             "ref": self.ref,
             "environment": self.environment,
             "task": self.task,
             "payload": {} if self.payload is None else self.payload,
-            "description": self._words(),
+            "description": self._text(),
             "production_environment": self.production,
             "transient_environment": self.transient,
             "auto_merge": False,
             "required_contexts": [],
         }
 
-    def _words(self) -> str:
+    def _text(self) -> str:
         room = LONGEST_DESCRIPTION - len(self.marker) - 1
         return f"{one_line(self.description, room)} {self.marker}".strip()
 
 
 async def create_deployment(github: GitHub, scope: Scope, new: NewDeployment) -> int:
-    """Make it and return its id. `Rejected` where GitHub merged a branch instead (202), or sees a
-    conflict (409); with code `INVALID` where it does not know the ref (422)."""
+    """Create it and return its id. `Rejected` if GitHub merged a branch instead (202), or sees a
+    conflict (409); with code `INVALID` if it does not know the ref (422)."""
     path = f"/repos/{scope.repo}/deployments"
     writing = scope.only(deployments="write")
-    return await github.ask(writing, "POST", path, _made, new.as_request())
+    return await github.request(writing, "POST", path, _id, new.as_request())
 
 
-def _made(answer: Mapping[str, Any]) -> int:
-    message = str(answer.get("message", ""))
-    if "id" not in answer and "merged" in message:
-        words = f"GitHub merged a branch instead of deploying: {message}"
-        raise Rejected(words, HTTPStatus.ACCEPTED)
-    return int(answer["id"])
+def _id(response: Mapping[str, Any]) -> int:
+    message = str(response.get("message", ""))
+    if "id" not in response and "merged" in message:
+        message = f"GitHub merged a branch instead of deploying: {message}"
+        raise Rejected(message, HTTPStatus.ACCEPTED)
+    return int(response["id"])
 
 
 async def find_deployment(
@@ -85,7 +85,7 @@ async def find_deployment(
     what = "sha" if _SHA.fullmatch(sha_or_ref) else "ref"
     query = urlencode({what: sha_or_ref, "environment": environment, "per_page": 100})
     path = f"/repos/{scope.repo}/deployments?{query}"
-    return await github.ask(scope.only(deployments="write"), "GET", path, read)
+    return await github.request(scope.only(deployments="write"), "GET", path, read)
 
 
 def _is_by(deployment: Mapping[str, Any], app_id: int) -> bool:

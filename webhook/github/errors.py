@@ -57,7 +57,7 @@ def from_response(error: HTTPException, now: datetime) -> RetryAt | Rejected:
 
 
 def _retry_at(error: HTTPException, now: datetime) -> datetime | None:
-    """When to come back, if this answer is one of GitHub's limits (403 or 429)."""
+    """When to come back, if this response is one of GitHub's limits (403 or 429)."""
     if error.status_code not in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
         return None
     headers = error.headers
@@ -77,7 +77,7 @@ def unclear(error: Exception) -> UnknownOutcome:
 
 
 def bad_app_key(error: HTTPException) -> Forbidden:
-    return Forbidden(f"GitHub refuses the App's key: {error}", code=BAD_APP_KEY)
+    return Forbidden(f"GitHub rejects the App's key: {error}", code=BAD_APP_KEY)
 
 
 def no_token(scope: Scope, error: Rejected) -> Forbidden:

@@ -3,7 +3,7 @@
 Source: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 Units: times are timezone-aware; every string can be stored by PostgreSQL (see `storable`).
 Errors: `UserError`, with the path that is missing or wrong. What the relay does not need may
-be missing, new or odd.
+be missing, new or malformed.
 """
 
 import json
@@ -47,8 +47,8 @@ def _of_job(key: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class ReportedStatus:
-    """`state` may be one that GitHub's list does not have."""
+class DeploymentStatus:
+    """`state` may be one that GitHub does not document."""
 
     id: GitHubId
     state: str
@@ -60,8 +60,8 @@ class ReportedStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class DeploymentAsked:
-    """`watched`: a GitHub Actions job made it and is deploying it already."""
+class DeploymentCreated:
+    """`watched`: a GitHub Actions job created it and is deploying it already."""
 
     deployment: GitHubDeployment
     repository: Repository
@@ -71,20 +71,19 @@ class DeploymentAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class StatusReported:
+class StatusCreated:
     deployment: GitHubDeployment
     repository: Repository
     installation_id: _InstallationId
-    status: Annotated[ReportedStatus, Field(validation_alias="deployment_status")]
+    status: Annotated[DeploymentStatus, Field(validation_alias="deployment_status")]
 
 
 @dataclass(frozen=True, slots=True)
-class WorkflowMoved:
-    """A run of GitHub Actions, or one of its jobs, began, waits or ended.
+class WorkflowRunUpdated:
+    """A run of GitHub Actions began, waits or ended.
 
-    `event` is what started the run (deployment, workflow_dispatch, push, ...) and `title` its
-    display title; a job tells neither. Of a dispatched run `head_sha` is that of the branch, which
-    need not be the deployment's.
+    `event` started the run (deployment, workflow_dispatch, push, ...); `title` is its display
+    title. `head_sha` of a dispatched run is that of the branch, which need not be the deployment's.
     """
 
     repository: Repository
@@ -96,8 +95,8 @@ class WorkflowMoved:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkflowJobMoved(WorkflowMoved):
-    """The same, as a job tells it."""
+class WorkflowJobUpdated(WorkflowRunUpdated):
+    """A job of such a run began, waits or ended; it has neither `event` nor `title`."""
 
     run_id: Annotated[GitHubId, _of_job("run_id")]
     head_sha: Annotated[str, _of_job("head_sha")]
@@ -117,12 +116,14 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    why: str
+    reason: str
 
 
-Event = DeploymentAsked | StatusReported | WorkflowMoved | InstallationChanged | Ping | Ignored
+Event = (
+    DeploymentCreated | StatusCreated | WorkflowRunUpdated | InstallationChanged | Ping | Ignored
+)
 
-# What each event may say in `action`; empty: it has none.
+# The values of `action` in each event; empty: it has none.
 _ACTIONS: dict[str, tuple[str, ...]] = {
     "deployment": ("created",),
     "deployment_status": ("created",),
@@ -132,12 +133,12 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "workflow_job": ("queued", "waiting", "in_progress", "completed"),
 }
 _SHAPES: dict[str, TypeAdapter[Event]] = {
-    "deployment": TypeAdapter(DeploymentAsked),
-    "deployment_status": TypeAdapter(StatusReported),
+    "deployment": TypeAdapter(DeploymentCreated),
+    "deployment_status": TypeAdapter(StatusCreated),
     "installation": TypeAdapter(InstallationChanged),
     "ping": TypeAdapter(Ping),
-    "workflow_run": TypeAdapter(WorkflowMoved),
-    "workflow_job": TypeAdapter(WorkflowJobMoved),
+    "workflow_run": TypeAdapter(WorkflowRunUpdated),
+    "workflow_job": TypeAdapter(WorkflowJobUpdated),
 }
 
 
@@ -153,18 +154,18 @@ def parse(event: str, body: bytes) -> Event:
     try:
         return _SHAPES[event].validate_python(content)
     except ValidationError as error:
-        raise UserError(f"not a '{event}' event: {_words(error)}", code=MALFORMED) from None
+        raise UserError(f"not a '{event}' event: {_message(error)}", code=MALFORMED) from None
 
 
-_WORDS = {"missing": " is missing", "dataclass_type": " is not an object"}
+_MESSAGES = {"missing": " is missing", "dataclass_type": " is not an object"}
 
 
-def _words(error: ValidationError) -> str:
+def _message(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     path = ".".join(str(step) for step in first["loc"])
     if path == "installation.id" and first["type"] == "missing":
         return f"{path} is missing; a hook of a repository or organization sent it, not the App's"
-    return path + _WORDS.get(first["type"], f": {first['msg']}")
+    return path + _MESSAGES.get(first["type"], f": {first['msg']}")
 
 
 def _read(body: bytes) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def _read(body: bytes) -> dict[str, Any]:
     return {key: storable(value) for key, value in content.items()}
 
 
-# A number that Python or PostgreSQL cannot hold is kept as its text.
+# A number that Python or PostgreSQL cannot represent stays text.
 def _int(text: str) -> int | str:
     return int(text) if len(text) <= 4300 else text
 
@@ -200,8 +201,7 @@ _DEEPEST = 100
 
 
 def storable(value: Any, depth: int = 0) -> Any:
-    """The same JSON value without what PostgreSQL cannot keep: NUL, lone surrogates, bottomless
-    nesting."""
+    """The JSON value without what PostgreSQL cannot store: NUL, lone surrogates, deep nesting."""
     if isinstance(value, str):
         return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
     if isinstance(value, dict | list) and depth >= _DEEPEST:

@@ -1,4 +1,4 @@
-"""GitHub as handlers see it: the App's token for one repository, errors in the contract's words."""
+"""GitHub's API for handlers: with the App's token for one repository, and the handlers' errors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,11 +38,11 @@ class ToolsGitHub:
         )
         try:
             return await self._github.call(scope, method, path, body)
-        except RetryAt as later:
-            raise tool_errors.Unavailable(str(later), retry_at=later.at) from later
-        except UnknownOutcome as trouble:
-            raise tool_errors.UnknownOutcome(str(trouble)) from trouble
-        except Rejected as refused:
+        except RetryAt as error:
+            raise tool_errors.Unavailable(str(error), retry_at=error.at) from error
+        except UnknownOutcome as error:
+            raise tool_errors.UnknownOutcome(str(error)) from error
+        except Rejected as error:
             raise tool_errors.Rejected(
-                str(refused), status=refused.status, reason=str(refused.__cause__ or "")
-            ) from refused
+                str(error), status=error.status, reason=str(error.__cause__ or "")
+            ) from error

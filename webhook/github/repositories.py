@@ -1,4 +1,4 @@
-"""A repository on GitHub: whether the App is in it, what it is, who may do what there.
+"""A repository on GitHub: the App's installation in it, its name and branch, people's permissions.
 
 Source: docs.github.com/rest/apps/apps#get-a-repository-installation-for-the-authenticated-app,
 docs.github.com/rest/collaborators/collaborators.
@@ -16,14 +16,14 @@ from webhook.github.tokens import Scope
 from webhook.github.users import is_login
 
 PERMISSIONS = ("admin", "write", "read", "none")
-# Dots alone would lead elsewhere in a path.
+# A name of dots would change the path.
 _NAME = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,100}"
 _FULL_NAME = re.compile(f"{_NAME}/{_NAME}")
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """`full_name` is how GitHub writes it, and what it is called now."""
+    """`full_name`: as GitHub spells it, after renames too."""
 
     id: int
     default_branch: str
@@ -32,11 +32,11 @@ class Repository:
 
 
 async def installed_at(github: GitHub, repo: str) -> int:
-    """The id of the installation that `repo` is in; `Forbidden` where there is none."""
+    """The id of the installation that `repo` is in; `Forbidden` if there is none."""
     if not _FULL_NAME.fullmatch(repo):
         raise _not_installed(repo)
     try:
-        return await github.ask_as_app(f"/repos/{repo}/installation", lambda a: int(a["id"]))
+        return await github.request_as_app(f"/repos/{repo}/installation", lambda a: int(a["id"]))
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
             raise _not_installed(repo) from error
@@ -46,7 +46,7 @@ async def installed_at(github: GitHub, repo: str) -> int:
 async def repository(github: GitHub, scope: Scope) -> Repository:
     try:
         path = f"/repos/{scope.repo}"
-        return await github.ask(scope.only(metadata="read"), "GET", path, _read)
+        return await github.request(scope.only(metadata="read"), "GET", path, _read)
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
             raise _not_installed(scope.repo) from error
@@ -54,8 +54,8 @@ async def repository(github: GitHub, scope: Scope) -> Repository:
 
 
 async def permission(github: GitHub, scope: Scope, login: str) -> str:
-    """One of `PERMISSIONS`, by whatever way the person has it (maintain is write, triage read).
-    Whoever GitHub does not know has none."""
+    """One of `PERMISSIONS`, however the person got it (maintain is write, triage read); "none" for
+    a login that GitHub does not know."""
     if not is_login(login):
         return "none"
 
@@ -64,7 +64,7 @@ async def permission(github: GitHub, scope: Scope, login: str) -> str:
 
     path = f"/repos/{scope.repo}/collaborators/{login}/permission"
     try:
-        return await github.ask(scope.only(metadata="read"), "GET", path, read)
+        return await github.request(scope.only(metadata="read"), "GET", path, read)
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return "none"

@@ -1,7 +1,7 @@
-"""Installation tokens of the GitHub App: fetched once for many, kept until shortly before the end.
+"""Installation tokens of the GitHub App, cached until shortly before they expire.
 
 Source: docs.github.com, "Generating an installation access token for a GitHub App". A token lasts
-one hour and is scoped to one repository and the permissions that its user needs.
+one hour and is scoped to one repository and the permissions that a call needs.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ RENEW_BEFORE = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a token is good for; `permissions` as sorted (name, level) pairs. `repo_id` is 0 where
+    """The repository and permissions of a token, as sorted (name, level) pairs. `repo_id` is 0 if
     only the name is known, which a rename changes."""
 
     installation_id: int
@@ -26,7 +26,7 @@ class Scope:
     permissions: tuple[tuple[str, str], ...] = (("deployments", "write"),)
 
     def only(self, **permissions: str) -> "Scope":
-        """The same place with these permissions instead."""
+        """The same repository with these permissions instead."""
         return replace(self, permissions=tuple(sorted(permissions.items())))
 
     def as_request(self) -> dict[str, Any]:
@@ -37,7 +37,7 @@ class Scope:
 
 
 class AppTokens:
-    """A cache in front of `fetch`, which asks GitHub and returns its answer (token, expires_at)."""
+    """A cache in front of `fetch`, which returns GitHub's response (token, expires_at)."""
 
     def __init__(self, fetch: Callable[[Scope], Awaitable[dict[str, Any]]], clock: Clock) -> None:
         self._clock = clock
@@ -46,7 +46,7 @@ class AppTokens:
         self._fetching: dict[Scope, asyncio.Task[str]] = {}
 
     async def get(self, scope: Scope) -> str:
-        """All who wait for the same token share one call, and its error."""
+        """Callers that wait for the same token share one call, and its error."""
         token, renew_at = self._tokens.get(scope, ("", None))
         if renew_at is not None and self._clock() < renew_at:
             return token
@@ -58,14 +58,14 @@ class AppTokens:
         return await asyncio.shield(fetching)
 
     async def _renew(self, scope: Scope) -> str:
-        answer = await self._fetch(scope)
-        token: str = answer["token"]
-        renew_at = datetime.fromisoformat(answer["expires_at"]) - RENEW_BEFORE
+        response = await self._fetch(scope)
+        token: str = response["token"]
+        renew_at = datetime.fromisoformat(response["expires_at"]) - RENEW_BEFORE
         self._tokens[scope] = (token, renew_at)
         return token
 
     def drop(self, scope: Scope, token: str) -> None:
-        """Forget a token that GitHub refused, unless another one is there already."""
+        """Forget a token that GitHub rejected, unless there is a newer one already."""
         if self._tokens.get(scope, ("",))[0] == token:
             del self._tokens[scope]
 

@@ -1,8 +1,8 @@
-"""People on GitHub, and the e-mail address that they show to everybody.
+"""People on GitHub, by the public e-mail address of their profile.
 
 Source: docs.github.com/rest/users/users, docs.github.com/rest/search/search#search-users. GitHub
-lets nobody show an address that is not verified. The search has a limit of its own (30/min).
-Errors: those of `GitHub`. Any token of the App is good for it.
+shows verified addresses only. The search has a limit of its own (30/min).
+Errors: those of `GitHub`. Any token of the App will do.
 """
 
 import re
@@ -16,10 +16,10 @@ from webhook.github.tokens import Scope
 
 # Managed users have an underscore in it, Apps end in [bot].
 _LOGIN = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\[bot\])?")
-# Narrower than the standard: nothing in it that the search would take for its own.
+# Narrower than the standard: without characters that mean something in the search.
 _EMAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]*@[A-Za-z0-9.-]+")
 LONGEST_EMAIL = 254
-# The search finds parts of words too; with more hits than that it found nobody in particular.
+# The search finds parts of addresses too; more hits than that are no match.
 MOST_HITS = 5
 
 
@@ -28,7 +28,7 @@ def is_login(text: str) -> bool:
 
 
 async def email_of(github: GitHub, scope: Scope, login: str) -> str:
-    """What `login` shows on the profile, or nothing."""
+    """The address on the profile, or an empty text."""
     if not is_login(login):
         return ""
 
@@ -36,15 +36,15 @@ async def email_of(github: GitHub, scope: Scope, login: str) -> str:
         return profile["email"] or "" if profile["type"] == "User" else ""
 
     try:
-        return await github.ask(scope.only(metadata="read"), "GET", f"/users/{login}", read)
-    except Rejected as refused:
-        if refused.status == HTTPStatus.NOT_FOUND:
+        return await github.request(scope.only(metadata="read"), "GET", f"/users/{login}", read)
+    except Rejected as error:
+        if error.status == HTTPStatus.NOT_FOUND:
             return ""
         raise
 
 
 async def login_of(github: GitHub, scope: Scope, email: str) -> str:
-    """The one person whose profile shows this address; nothing where there is none, or several."""
+    """The person with this address on the profile; empty if there is none, or several."""
     if len(email) > LONGEST_EMAIL or not _EMAIL.fullmatch(email):
         return ""
     found = [
@@ -58,14 +58,16 @@ async def login_of(github: GitHub, scope: Scope, email: str) -> str:
 async def _hits(github: GitHub, scope: Scope, email: str) -> list[str]:
     query = urlencode({"q": f"{email} in:email type:user", "per_page": MOST_HITS})
 
-    def read(answer: Any) -> list[str]:
-        if answer["total_count"] > MOST_HITS or answer["incomplete_results"]:
+    def read(response: Any) -> list[str]:
+        if response["total_count"] > MOST_HITS or response["incomplete_results"]:
             return []
-        return [str(item["login"]) for item in answer["items"]]
+        return [str(item["login"]) for item in response["items"]]
 
     try:
-        return await github.ask(scope.only(metadata="read"), "GET", f"/search/users?{query}", read)
+        return await github.request(
+            scope.only(metadata="read"), "GET", f"/search/users?{query}", read
+        )
     except Rejected as error:
-        if error.code == INVALID:  # no query that GitHub accepts
+        if error.code == INVALID:  # not a query that GitHub accepts
             return []
         raise

@@ -23,7 +23,7 @@ PRIORITY_NOTIFY_RETRY = -1
 
 
 class RetryPolicy(BaseRetryStrategy):
-    """At the time that the job asks for; after an unexpected error with growing pauses."""
+    """At the time in `RetryAt`; after an unexpected error with growing pauses."""
 
     def __init__(self, timing: Timing, clock: Clock) -> None:
         self._timing = timing

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from webhook.config.destinations import Destination
 from webhook.notifiers.contract import Notifier
 from webhook.notifiers.discord import Discord
+from webhook.notifiers.slack import SlackNotifier
 from webhook.notifiers.webhook import Webhook
-from webhook.slack.notifier import SlackNotifier
 
 NOTIFIERS: Mapping[str, type[Notifier]] = {
     "slack": SlackNotifier,

@@ -1,6 +1,6 @@
-"""Seals what the store must not show: Slack's tokens.
+"""Encrypts Slack's tokens for the store.
 
-Source: cryptography.io, "Fernet" (MultiFernet) and "HKDF". Each word of GITPLOY_SECRET_KEY makes a
+Source: cryptography.io, "Fernet" (MultiFernet) and "HKDF". Each key in GITPLOY_SECRET_KEY gives a
 Fernet key of its own, used for nothing else. Errors: `DecryptionError`.
 """
 
@@ -13,17 +13,17 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from webhook.errors import UserError
 
-# Another label makes other keys: changing it would lose all that is sealed.
+# Another label gives other keys: changing it would lose all encrypted tokens.
 _LABEL = b"gitploy-relay: slack tokens at rest"
 
 
 class DecryptionError(UserError):
-    """No key that is known here opens it."""
+    """No known key decrypts it."""
 
     def __init__(self) -> None:
         super().__init__(
-            "A stored Slack token cannot be opened: GITPLOY_SECRET_KEY is not the one that it was"
-            " sealed with. Set the same one in all processes; after a change set the old one behind"
+            "A stored Slack token cannot be decrypted: GITPLOY_SECRET_KEY is not the one that"
+            " encrypted it. Set the same one in all processes; after a change set the old one after"
             " the new one, comma-separated (where it was never set, it is in"
             " GITPLOY_DATA_DIR/secret_key). Or install the Slack app again:"
             " python -m webhook slack install-link"
@@ -31,24 +31,24 @@ class DecryptionError(UserError):
 
 
 class Cipher:
-    """Seals with the first of the keys, opens with all of them."""
+    """Encrypts with the first key, decrypts with all of them."""
 
     def __init__(self, secret_keys: Sequence[str]) -> None:
         self._fernet = MultiFernet([_fernet(key) for key in secret_keys])
 
-    def seal(self, text: str) -> bytes:
+    def encrypt(self, text: str) -> bytes:
         return self._fernet.encrypt(text.encode())
 
-    def open(self, sealed: bytes) -> str:
+    def decrypt(self, token: bytes) -> str:
         try:
-            return self._fernet.decrypt(sealed).decode()
+            return self._fernet.decrypt(token).decode()
         except InvalidToken:
             raise DecryptionError from None
 
-    def renew(self, sealed: bytes) -> bytes:
-        """The same, sealed with the first of the keys."""
+    def rotate(self, token: bytes) -> bytes:
+        """The same, encrypted with the first key."""
         try:
-            return self._fernet.rotate(sealed)
+            return self._fernet.rotate(token)
         except InvalidToken:
             raise DecryptionError from None
 

@@ -6,22 +6,22 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from webhook.timing import Clock, utc_now
 
-# Days that a link opens its page, and up to a month more: within a month every link to a page is
-# the same, so that a Slack message is not edited just because its link was signed again.
+# Days that a link works, and up to a month more: within a month every link to a page is the same,
+# so that messages are not edited just because their link was signed again.
 LINK_DAYS = 90
-# What a link to one timeline entry of the page ends in, before its number.
-ENTRY_MARK = "#entry-"
+# Ends a link to one entry of the page's timeline, before the entry's id.
+ENTRY_ANCHOR = "#entry-"
 _DAY = 24 * 3600
 _MONTH = 30 * _DAY
 
 
 class Links:
-    """Signs with the first of the keys, accepts all of them."""
+    """Signs with the first key, accepts all of them."""
 
     def __init__(self, server_url: str, secret_keys: Sequence[str], clock: Clock = utc_now) -> None:
         self._clock = clock
         self._server_url = server_url
-        # itsdangerous wants the newest key last.
+        # itsdangerous needs the newest key last.
         self._serializer = URLSafeSerializer(list(reversed(secret_keys)), salt="deployment-page")
 
     def page(self, repo: str, deployment_id: int) -> str:
@@ -29,11 +29,11 @@ class Links:
         key = self._serializer.dumps([deployment_id, expires])
         return f"{self._server_url}/deployments/{repo}/{deployment_id}?key={key}"
 
-    def is_entry(self, url: str, repo: str, deployment_id: int) -> bool:
-        """Whether a status with this log_url is one that we wrote for this deployment."""
+    def is_entry_url(self, url: str, repo: str, deployment_id: int) -> bool:
+        """Whether a status with this log_url is one that the relay wrote for this deployment."""
         start = f"{self._server_url}/deployments/{repo}/{deployment_id}?key="
-        key, entry, _ = url.removeprefix(start).partition(ENTRY_MARK)
-        return url.startswith(start) and bool(entry) and self.opens(key, deployment_id)
+        key, entry_id, _ = url.removeprefix(start).partition(ENTRY_ANCHOR)
+        return url.startswith(start) and bool(entry_id) and self.opens(key, deployment_id)
 
     def opens(self, key: str, deployment_id: int) -> bool:
         try:

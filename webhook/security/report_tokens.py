@@ -1,8 +1,9 @@
-"""Tokens with which tools report to us: each is good for one deployment, until its deadline.
+"""Tokens with which tools report: each is valid for one deployment, until its deadline.
 
-A token is signed, not kept: the same deployment always gets the same one, whatever process asks,
-and nothing that could be stolen is stored. That it dies when the deployment ends is for those to
-see who read it. Source: itsdangerous, "URL Safe Serialization".
+A token is signed, not stored: every process makes the same one for a deployment, and nothing can be
+stolen from the store. The views reject it when the deployment has ended.
+
+Source: itsdangerous, "URL Safe Serialization".
 """
 
 import re
@@ -16,29 +17,29 @@ from handlers.contract import ReportCredentials
 from webhook.timing import Clock, utc_now
 
 PREFIX = "grt_"
-# What logs and messages never show, whoever wrote it there. Nothing is asked of what stands before
-# it: in text that was escaped, that may be the n of a line's end.
+# Hidden in all logs and messages. It has no condition on the character before it: in escaped text,
+# that may be the n of a line's end.
 PATTERN = re.compile(r"grt_[A-Za-z0-9_.-]{20,}")
 
 
 @dataclass(frozen=True, slots=True)
 class ReportClaims:
-    """What a token is good for."""
+    """What a token is valid for."""
 
     deployment_id: int
     environment: str
 
 
 class ReportTokens:
-    """Signs with the first of the keys, accepts all of them."""
+    """Signs with the first key, accepts all of them."""
 
     def __init__(self, server_url: str, secret_keys: Sequence[str], clock: Clock = utc_now) -> None:
         self._clock = clock
         self._api = f"{server_url}/api/v3"
-        # itsdangerous wants the newest key last.
+        # itsdangerous needs the newest key last.
         self._serializer = URLSafeSerializer(list(reversed(secret_keys)), salt="report-token")
 
-    def report(
+    def credentials(
         self, repo: str, deployment_id: int, environment: str, deadline: datetime
     ) -> ReportCredentials:
         content = [deployment_id, environment.lower(), int(deadline.timestamp())]
@@ -49,7 +50,7 @@ class ReportTokens:
         )
 
     def read(self, token: str) -> ReportClaims | None:
-        """None for one that is not ours or whose time is over."""
+        """None if it is not one of the relay's, or has expired."""
         try:
             content = self._serializer.loads(token.removeprefix(PREFIX))
             deployment_id, environment, expires = content

@@ -33,7 +33,7 @@ from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
 
-# Entries of each cache.
+# Entries of each caches.
 MOST = 10_000
 
 Pair = tuple[str, str]
@@ -42,8 +42,8 @@ Pair = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Caches:
     """Of one process. `logins`: (team, user) -> GitHub login; `mentions`: (team, login) -> how
-    Slack mentions that person, empty for nobody; `permissions`: (repo, login) -> GitHub's word.
-    `unknown_…`: what is not asked again for now."""
+    Slack mentions that person, empty for nobody; `permissions`: (repo, login) -> its name on
+    GitHub. `unknown_…`: not looked up again for a while."""
 
     logins: TTLCache[Pair, str, datetime]
     unknown_logins: TTLCache[Pair, str, datetime]
@@ -67,7 +67,7 @@ class Caches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class People:
-    """Where it is looked up who somebody is."""
+    """What is needed to look up who somebody is."""
 
     config: Config
     slack: Workspaces | None

@@ -23,10 +23,10 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
+from webhook.config.environments import Config
 from webhook.settings import SlackSettings
 from webhook.slack.actions.contract import Actions
 from webhook.slack.actions.http import ActionIntake, Document
-from webhook.startup import Setup
 from webhook.store.database import sync_pool
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
@@ -134,23 +134,25 @@ CONNECTIONS = 2
 
 @asynccontextmanager
 async def listening(
-    setup: Setup,
+    slack: SlackSettings,
+    config: Config,
     url: str,
+    *,
     actions: Actions,
     timing: Timing = DEFAULT_TIMING,
     clock: Clock = utc_now,
 ) -> AsyncIterator[None]:
     """As long as the block lasts; each worker has a connection of its own, which Slack allows."""
-    if not setup.settings.slack.app_token:
+    if not slack.app_token:
         yield
         return
     pool = sync_pool(url, CONNECTIONS, timing)
-    intake = ActionIntake(pool, setup.config, actions, timing, clock)
+    intake = ActionIntake(pool, config, actions, timing, clock)
 
     async def keep(kind: str, payload: Mapping[str, Any]) -> Document:
         return await asyncio.to_thread(intake.envelope, kind, payload)
 
-    hearing = asyncio.create_task(listen(setup.settings.slack, keep, timing))
+    hearing = asyncio.create_task(listen(slack, keep, timing))
     try:
         yield
     finally:

@@ -69,10 +69,10 @@ async def token_of(
         raise Rejected(known.error)
     now = oauth.clock()
     if not _expires_by(known, now + timing.token_refresh_before):
-        return cipher.open(known.token)
+        return cipher.decrypt(known.token)
     good = not _expires_by(known, now + timing.token_margin)
     if good and oauth.resting.get(team, now) > now:
-        return cipher.open(known.token)
+        return cipher.decrypt(known.token)
     try:
         return await _to_its_end(_refreshed(pool, cipher, oauth, team, timing))
     except (RetryAt, UnknownOutcome, Rejected) as trouble:
@@ -81,7 +81,7 @@ async def token_of(
         if trouble.code != _REFRESHING:
             log.warning("a Slack token is not refreshed yet", team=team, words=str(trouble))
             oauth.resting[team] = oauth.clock() + timing.token_refresh_retry
-        return cipher.open(known.token)
+        return cipher.decrypt(known.token)
 
 
 async def _to_its_end(refreshed: Coroutine[Any, Any, str]) -> str:
@@ -106,7 +106,7 @@ async def _refreshed(
             raise Rejected(mine.error, code=_LOST)
         soon = oauth.clock() + timing.token_refresh_before
         if not _expires_by(mine, soon):  # somebody was quicker
-            return cipher.open(mine.token)
+            return cipher.decrypt(mine.token)
         outcome = await _refresh(connection, cipher, oauth, mine)
     if isinstance(outcome, _Ended):
         log.error("a Slack workspace is lost", team=team, words=outcome.trouble)
@@ -121,16 +121,16 @@ async def _refresh(
     if mine.refresh_token is None:
         return await _end(connection, mine, "invalid_refresh_token")
     try:
-        new = await oauth.refresh(cipher.open(mine.refresh_token))
+        new = await oauth.refresh(cipher.decrypt(mine.refresh_token))
     except Rejected as no:
         if no.code not in _ENDS:
             raise
         return await _end(connection, mine, no.code)
-    await slack_installations.keep_tokens(
+    await slack_installations.save_tokens(
         connection,
         mine.team,
-        cipher.seal(new.token),
-        cipher.seal(new.refresh_token) if new.refresh_token else None,
+        cipher.encrypt(new.token),
+        cipher.encrypt(new.refresh_token) if new.refresh_token else None,
         new.expires_at,
     )
     return new

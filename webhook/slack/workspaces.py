@@ -139,7 +139,7 @@ class Workspaces:
         """Unless another token is there already, or is to be had."""
         async with self._pool.connection() as connection, connection.transaction():
             known = await slack_installations.lock(connection, team)
-            if known is None or self._cipher.open(known.token) != token:
+            if known is None or self._cipher.decrypt(known.token) != token:
                 return
             if not (error.code == EXPIRED and known.refresh_token):
                 await slack_installations.stop_async(connection, team, str(error))

@@ -1,1 +1,2 @@
-"""All SQL of the relay, one module a table group. Transactions are the callers' to open."""
+"""All SQL of the relay, a module for each table; callers open the transactions. It may import
+`deployments`, settings and what is below them."""

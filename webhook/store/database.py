@@ -16,7 +16,7 @@ Async: TypeAlias = AsyncConnection[DictRow]
 SyncPool: TypeAlias = ConnectionPool[Sync]
 AsyncPool: TypeAlias = AsyncConnectionPool[Async]
 
-# So that a server which is gone without a word is noticed in seconds rather than minutes.
+# A server that disappears is noticed in seconds rather than minutes.
 LIVENESS = {
     "connect_timeout": 4,
     "keepalives_idle": 10,
@@ -27,7 +27,7 @@ LIVENESS = {
 
 
 def _connection(timing: Timing) -> dict[str, Any]:
-    """Nobody holds a row's lock for long; whoever waits for one fails rather than hangs."""
+    """Locks of rows are short; waiting for one fails rather than hangs."""
     statement, lock = (
         int(span.total_seconds() * 1000) for span in (timing.statement_within, timing.lock_within)
     )
@@ -40,7 +40,7 @@ def _connection(timing: Timing) -> dict[str, Any]:
 
 
 def connect(url: str, timing: Timing = DEFAULT_TIMING) -> Sync:
-    """One connection; `psycopg.OperationalError` where the store does not answer."""
+    """One connection; `psycopg.OperationalError` if the store does not respond."""
     return Connection[DictRow].connect(url, **_connection(timing))
 
 

@@ -1,4 +1,4 @@
-"""Deployments: one row each, the truth that every decision is taken from."""
+"""Deployments: one row each; every decision is made from this row."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -70,13 +70,13 @@ class DeploymentRow:
 
 
 _ENVIRONMENT = "lower(repo) = lower(%s) and lower(environment) = lower(%s)"
-# By name: during an update, processes of this version meet columns of the next one.
+# By name: during an update, processes of this version meet the columns of the next one.
 _COLUMNS = ", ".join(field.name for field in fields(DeploymentRow))
 _SELECT = f"select {_COLUMNS} from deployments"
 
 
 class Columns(TypedDict, total=False):
-    """What `change` may set. `phase_at` and `version` follow by themselves."""
+    """Columns that `change` may set; it also sets `phase_at` and `version`."""
 
     requested_at: datetime
     delivery: str
@@ -162,7 +162,7 @@ def read_sync(connection: Sync, deployment_id: int, *, lock: bool = False) -> De
 async def change(
     connection: Async, row: DeploymentRow, **columns: Unpack[Columns]
 ) -> DeploymentRow:
-    """Set these columns, if nobody else changed the row since; else raises `Conflict`."""
+    """Set these columns; raises `Conflict` if the row was changed since it was read."""
     values: dict[str, object] = {**columns}
     if "run" in columns:
         values["run"] = Jsonb(asdict(columns["run"]))
@@ -178,12 +178,12 @@ async def change(
     cursor = await connection.execute(query, values)
     changed = await cursor.fetchone()
     if changed is None:
-        raise Conflict(f"deployment {row.id} was changed by another job")
+        raise Conflict(f"deployment {row.id} was changed by another process")
     return _row(changed)
 
 
 async def deactivate_replaced(connection: Async, row: DeploymentRow) -> Sequence[DeploymentRow]:
-    """Mark as inactive what the success of this deployment replaced, as GitHub does itself.
+    """Mark the deployments that this success replaces as inactive, as GitHub does itself.
 
     Source: "Create a deployment status", `auto_inactive`: prior non-transient, non-production
     deployments of the same repository and environment that had succeeded.
@@ -211,7 +211,7 @@ async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow |
 
 
 async def success_of_another_commit(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
-    """The target of a rollback of this deployment."""
+    """The deployment to which a rollback of this one returns."""
     cursor = await connection.execute(
         f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s"
         " and phase in ('success', 'inactive')"
@@ -257,8 +257,8 @@ async def ended_before(connection: Async, row: DeploymentRow) -> Phase | None:
 async def save_changelog(
     connection: Async, deployment_id: int, since: str, changelog: Changelog | None
 ) -> None:
-    """None: GitHub cannot compare with that commit. Whatever else changes the row
-    meanwhile, this is kept."""
+    """None: GitHub does not know the commits since `since`. It is saved whatever else changes the
+    row meanwhile."""
     document = changelog.to_json() if changelog else {"since": since}
     await connection.execute(
         "update deployments set changelog = %s where id = %s", [Jsonb(document), deployment_id]
@@ -268,10 +268,8 @@ async def save_changelog(
 async def followed(
     connection: Async, repo_id: int, handler: str, *, sha: str, run_id: str, title: str
 ) -> list[int]:
-    """Open deployments of that handler whose run this is or may be, and without a nudge queued.
-
-    `sha` and `title` are empty where they do not identify a run.
-    """
+    """Open deployments of that handler to which this run belongs, or may belong, and that no
+    `nudge` waits for. `sha` and `title` are empty where they say nothing."""
     cursor = await connection.execute(
         "select id from deployments where repo_id = %s and handler = %s and ended_at is null"
         " and (sha = %s or %s = any(string_to_array(run->>'id', ' '))"

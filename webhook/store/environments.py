@@ -1,4 +1,4 @@
-"""The environments of a repository: the newest deployment of each."""
+"""The newest deployment of each environment of a repository."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,8 @@ from webhook.store.database import Async
 
 @dataclass(frozen=True, slots=True)
 class CurrentDeployment:
-    """`started`: its tool was started; `held`: it waits for a person. `changed_at`: since when."""
+    """`started`: its tool was started; `held`: it waits for a person; `changed_at`: since when it
+    has its phase."""
 
     deployment_id: int
     repo: str
@@ -24,7 +25,7 @@ class CurrentDeployment:
 
 
 async def of_repository(connection: Async, repo: str, limit: int) -> list[CurrentDeployment]:
-    """Those of the environments that were deployed to last."""
+    """Of the environments that were deployed to most recently."""
     cursor = await connection.execute(
         "select * from (select distinct on (lower(environment)) id as deployment_id, repo,"
         " environment, phase, run is not null as started, ref, sha, phase_at as changed_at"

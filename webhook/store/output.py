@@ -1,10 +1,10 @@
-"""What runs print, in chunks, so that every web process can show it."""
+"""The output of runs, in chunks, so that every web process can show it."""
 
 from webhook.store.database import Async, Sync
 
-# A page gets at most so many bytes at once.
+# Bytes that a page gets at once.
 READ_LIMIT = 256 * 1024
-# What a handler gives at once (`KeepsOutput` in handlers/contract.py).
+# Bytes that a handler returns at once (`KeepsOutput` in handlers/contract.py).
 LONGEST_CHUNK = 256 * 1024
 
 
@@ -19,7 +19,7 @@ async def length(connection: Async, deployment_id: int) -> int:
 
 
 async def append(connection: Async, deployment_id: int, at_byte: int, chunk: bytes) -> int:
-    """Keep a chunk, unless somebody else kept one from there; where the next one begins."""
+    """Store a chunk, unless there is one at that position; where the next one begins."""
     cursor = await connection.execute(
         "insert into output values (%s, %s, %b) on conflict do nothing",
         [deployment_id, at_byte, chunk],
@@ -28,7 +28,7 @@ async def append(connection: Async, deployment_id: int, at_byte: int, chunk: byt
 
 
 def read(connection: Sync, deployment_id: int, at_byte: int) -> bytes:
-    """The bytes from `at_byte` on, at most READ_LIMIT; empty where there are no more yet."""
+    """The bytes from `at_byte` on, at most READ_LIMIT; empty if there are no more yet."""
     rows = connection.execute(
         "select at_byte, chunk from output where deployment_id = %s and at_byte > %s"
         " and at_byte + length(chunk) > %s order by at_byte limit 64",

@@ -1,15 +1,15 @@
-"""Whose turn it is to call: in each place, of each kind of call, one after the other."""
+"""When the next call may be made, of calls to another service that are limited together."""
 
 from datetime import datetime, timedelta
 
 from webhook.store.database import Async
 
-# Calls that may follow each other at once after a quiet time.
+# Calls that may be made at once after a pause.
 BURST = 5
 
 
 async def slot(connection: Async, name: str, key: str, interval: timedelta) -> datetime:
-    """When the call with that key may be made. Its slot is kept until it is given back, or until
+    """When the call with that key may be made. It keeps its slot until the slot is given back, or
     all slots are void."""
     cursor = await connection.execute(
         "select at from rate_limit_slots slots join rate_limits using (name, epoch)"
@@ -27,7 +27,7 @@ async def _take(connection: Async, name: str, key: str, interval: timedelta) -> 
     await connection.execute(
         "insert into rate_limits (name) values (%s) on conflict do nothing", [name]
     )
-    # Of calls that were given up, nobody gives back the slots.
+    # Calls that were given up do not give back their slots.
     await connection.execute(
         "delete from rate_limit_slots where name = %s and at < now() - interval '1 day'", [name]
     )
@@ -54,7 +54,7 @@ async def give_back(connection: Async, name: str, key: str) -> None:
 
 
 async def hold(connection: Async, name: str, until: datetime) -> None:
-    """The other side asked to wait: all slots that were given out are void."""
+    """The other service asks to wait: all slots become void."""
     await connection.execute(
         "insert into rate_limits (name, next_at, held_until, epoch) values (%s, %s, %s, 1)"
         " on conflict (name) do update set next_at = excluded.next_at,"

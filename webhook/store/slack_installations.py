@@ -1,7 +1,7 @@
-"""Slack's workspaces where the app was installed by OAuth, with their sealed tokens.
+"""Slack's workspaces in which the app was installed by OAuth, with their encrypted tokens.
 
-A row belongs to whoever refreshes its tokens for as long as Slack takes to answer; who changes it
-meanwhile waits for that.
+A process that refreshes tokens locks their row until Slack responds; others that change the row
+wait for it.
 """
 
 from collections.abc import Callable
@@ -76,23 +76,24 @@ def every_sync(connection: Sync) -> list[Installation]:
 
 
 def stop(connection: Sync, team: str, error: str, *, before: datetime | None = None) -> bool:
-    """Use its token no more; whether that is news. One installed after `before` goes on."""
+    """Do not use its token any more. False if that is known already, or if it was installed after
+    `before`."""
     values = {"team": team, "error": error, "before": before}
     return connection.execute(_STOP, values).rowcount == 1
 
 
-def renew_all(connection: Sync, renew: Callable[[bytes], bytes]) -> int:
-    """Seal all tokens anew, or none where `renew` refuses one; how many workspaces there are."""
+def rotate_all(connection: Sync, rotate: Callable[[bytes], bytes]) -> int:
+    """Replace all tokens, or none if `rotate` fails for one; the number of workspaces."""
     with connection.transaction():
         connection.execute(_WAIT_FOR_A_REFRESH)
         rows = connection.execute(
             "select team, token, refresh_token from slack_installations order by team for update"
         ).fetchall()
         for row in rows:
-            refresh_token = row["refresh_token"] and renew(row["refresh_token"])
+            refresh_token = row["refresh_token"] and rotate(row["refresh_token"])
             connection.execute(
                 "update slack_installations set token = %s, refresh_token = %s where team = %s",
-                [renew(row["token"]), refresh_token, row["team"]],
+                [rotate(row["token"]), refresh_token, row["team"]],
             )
     return len(rows)
 
@@ -117,20 +118,20 @@ async def stop_async(
 
 
 async def lock(connection: Async, team: str) -> Installation | None:
-    """Until the transaction ends; None where somebody else has it, or it is gone."""
+    """Until the transaction ends; None if another process has locked it, or it is gone."""
     cursor = connection.cursor(row_factory=class_row(Installation))
     await cursor.execute(f"{_READ} for update skip locked", [team])
     return await cursor.fetchone()
 
 
 async def expire(connection: Async, team: str) -> None:
-    """Its token is to be refreshed before it is used again."""
+    """Its token must be refreshed before it is used again."""
     await connection.execute(
         "update slack_installations set expires_at = now() where team = %s", [team]
     )
 
 
-async def keep_tokens(
+async def save_tokens(
     connection: Async,
     team: str,
     token: bytes,

@@ -47,7 +47,7 @@ def thread(world: World) -> str:
 async def test_what_runs_is_ended_and_what_has_not_begun_never_begins(
     store_url: str, tmp_path: Path
 ) -> None:
-    async with relay_with_tools(store_url, tmp_path, takes=60, answers=True) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=60, interactive=True) as (world, tools):
         await _a_run_is_ended(world, tools)
         await _a_refusal_is_reported_and_it_goes_on(world)
         await _what_waits_never_begins(world, tools)

@@ -35,11 +35,12 @@ def kept(
     kind: str = "retry",
     deployment: int | None = 7,
     who: Requester = ADA,
+    group: str | None = None,
 ) -> int:
     request = ActionRequest(
         key=key,
         kind=kind,
-        exclusive_group=ACTIONS[kind].exclusive_group,
+        exclusive_group=ACTIONS[kind].exclusive_group if group is None else group,
         requester=who,
         reply=Reply("https://hooks.slack.com/1"),
         deployment_id=deployment,
@@ -110,6 +111,23 @@ async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: 
             await actions.end(connection, stop[1], "done", "Cancel")
         await actions.not_cancelled(connection, DEPLOYMENT, "the tool would not")
         assert await actions.end(connection, stop[1], "done", "Cancel")
+
+
+async def test_actions_of_different_groups_do_not_exclude_each_other(
+    store_url: str, pool: AsyncPool
+) -> None:
+    ids = [
+        kept(store_url, key, group=group)
+        for key, group in (("a", "one"), ("b", "two"), ("c", ""), ("d", ""))
+    ]
+    assert [await claimed(pool, one) for one in ids] == [True] * 4
+    with pytest.raises(Excluded):
+        await claimed(pool, kept(store_url, "e", group="two"))
+    async with pool.connection() as connection:
+        ended = [await actions.end(connection, one, "done", "Done", 8 + one) for one in ids]
+        assert ended == [True] * 4
+        found = [await actions.excluded_by(connection, await read(connection, one)) for one in ids]
+        assert found == [None] * 4
 
 
 async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> None:

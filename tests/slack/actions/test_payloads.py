@@ -16,7 +16,20 @@ from webhook.errors import MALFORMED, UserError
 from webhook.slack.actions import ACTIONS
 from webhook.slack.actions.command import escape, parse_command
 from webhook.slack.actions.modal import FORM, choices, parse_submission
-from webhook.slack.actions.payloads import Response, TokenRevoked, parse_event, parse_press
+from webhook.slack.actions.payloads import (
+    BlockActions,
+    Event,
+    EventCallback,
+    Press,
+    Response,
+    RevokedTokens,
+    TokenRevoked,
+    User,
+    View,
+    ViewSubmission,
+    parse_event,
+    parse_press,
+)
 
 DEPLOY_YML = """
 envs:
@@ -32,27 +45,9 @@ envs:
 OPTIONS = {name: handler.Options for name, handler in HANDLERS.items()}
 CONFIG = config.load(DEPLOY_YML, source="deploy.yml", environ={}, handler_options=OPTIONS)
 AT = 1_700_000_000
+MODELS = (BlockActions, ViewSubmission, View, Press, User, EventCallback, Event, RevokedTokens)
 NAMES = some.sampled_from(
-    [
-        "type",
-        "team",
-        "enterprise",
-        "user",
-        "id",
-        "team_id",
-        "name",
-        "actions",
-        "action_id",
-        "value",
-        "event",
-        "event_time",
-        "tokens",
-        "bot",
-        "view",
-        "state",
-        "values",
-        "repository",
-    ]
+    [*sorted({name for model in MODELS for name in model.model_fields}), "values"]
 )
 NOW = datetime.fromtimestamp(AT, UTC)
 FIELDS = {

@@ -113,7 +113,7 @@ def installed(world: World) -> dict[str, str]:
     """Team -> its token, as it is stored."""
     cipher = Cipher(world.setup.secret_keys)
     rows = world.rows("select team, token from slack_installations where error = ''")
-    return {row["team"]: cipher.open(row["token"]) for row in rows}
+    return {row["team"]: cipher.decrypt(row["token"]) for row in rows}
 
 
 def forget_about_time(world: World) -> None:

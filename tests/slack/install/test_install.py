@@ -181,7 +181,7 @@ async def test_installing_again_replaces_and_ends_the_trouble(
             assert not slack_installations.stop(connection, "T0SANDBOX", "late", before=told)
             now = after.installed_at.replace(microsecond=0)  # Slack's times are whole seconds
             assert slack_installations.stop(connection, "T0SANDBOX", "gone", before=now)
-        refresh_token = Cipher(world.setup.secret_keys).open(after.refresh_token)
+        refresh_token = Cipher(world.setup.secret_keys).decrypt(after.refresh_token)
         assert refresh_token.startswith("xoxe-")
         assert refresh_token not in repr(after)
 

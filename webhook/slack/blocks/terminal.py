@@ -1,8 +1,12 @@
-"""`python -m webhook slack preview`: what would be posted where, without posting anything."""
+"""`python -m webhook slack preview`: what would be posted where, as text for a terminal.
+
+Only what the relay writes is known here: sections, context and buttons; bold, links, mentions and
+dates. Text from outside has no other markup left, because `mrkdwn.escape` takes it out.
+"""
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,24 +15,26 @@ from slack_sdk.models.blocks import Block
 
 from handlers import TITLES
 from webhook.config.destinations import Target, targets_of
-from webhook.config.environments import Environment
+from webhook.config.environments import Config, Environment
 from webhook.config.routing import matches_any
-from webhook.deployments.actions import Snapshot, offered_buttons
+from webhook.deployments.actions import OfferedAction, Snapshot, offered_buttons
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
-from webhook.slack.actions import ACTIONS
+from webhook.settings import Settings
 from webhook.slack.blocks import message as messages
 from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.slack.destination import Destination, destinations_of
-from webhook.startup import Setup
 
+_BOLD = re.compile(r"(?<![\w*])\*(?=\S)(.+?)(?<=\S)\*(?![\w*])")
+_ANGLED = re.compile(r"<([^<>|]+)(?:\|([^<>]*))?>")
+# Of the sample.
 _SHA, _BEFORE = "7d3f1c29b0a84e56c1d2", "1b9e4a7705cd63f2a8e0"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A message, where it would be, and why; or why there is none."""
+class Preview:
+    """A message and its channel; without a message, `kind` says why there is none."""
 
     environment: str
     channel: str
@@ -52,33 +58,36 @@ class Shown:
         }
 
 
-def written(shown: Sequence[Shown], *, as_json: bool) -> str:
+def render(previews: Sequence[Preview], *, as_json: bool) -> str:
     if as_json:
-        messages = [one.as_json() for one in shown if one.message]
+        messages = [one.as_json() for one in previews if one.message]
         return json.dumps(messages, indent=2, ensure_ascii=False)
-    if not shown:
-        return "Nothing: no 'slack:' in deploy.yml names a channel that would hear of it."
-    return "\n\n".join(one.as_text() for one in shown)
+    if not previews:
+        return "Nothing would be posted: no 'slack:' in deploy.yml names a channel for it."
+    return "\n\n".join(one.as_text() for one in previews)
 
 
-def samples(setup: Setup, state: Phase | None) -> list[Shown]:
-    """A deployment of each environment in deploy.yml, as it would be told at its end."""
-    found: list[Shown] = []
+def samples(
+    settings: Settings, config: Config, actions: Iterable[OfferedAction], state: Phase | None
+) -> list[Preview]:
+    """For each environment in deploy.yml, the messages of a deployment in that state, or in both
+    final ones."""
+    found: list[Preview] = []
     phases = [state] if state else [Phase.SUCCESS, Phase.FAILURE]
-    for environment in setup.config.envs:
+    for environment in config.envs:
         for repo, target in _sample_targets(environment):
-            sample = _sample(environment, repo, setup)
+            sample = _sample(environment, repo, settings.server_url)
             for phase in phases:
                 notice = _at(sample, phase)
-                if setup.settings.slack.actions_enabled:
-                    notice = _with_buttons(notice)
-                found += _shown(target, notice, _steps(phase))
-        found += _left_out(environment)
+                if settings.slack.actions_enabled:
+                    notice = _with_buttons(notice, actions)
+                found += _previews(target, notice, _entries(phase))
+        found += _without_sample(environment)
     return found
 
 
 def _sample_targets(environment: Environment) -> Iterator[tuple[str, Target]]:
-    """Each channel once, with a repository that it hears of."""
+    """Each channel once, with a repository whose deployments are posted there."""
     seen: set[str] = set()
     for repo in _repositories(environment):
         for target in _targets(environment, repo):
@@ -96,22 +105,22 @@ def _channel(target: Target) -> str:
     return target.name.partition(":")[2]
 
 
-def _left_out(environment: Environment) -> Iterator[Shown]:
+def _without_sample(environment: Environment) -> Iterator[Preview]:
     shown = {_channel(target) for _, target in _sample_targets(environment)}
     for one in destinations_of(environment):
         for channel in (one.channel, one.failures):
             if channel and one.name(channel) not in shown:
                 shown.add(one.name(channel))
-                words = f"not for {', '.join(environment.repos)} (repos)"
-                yield Shown(environment.name, one.name(channel), words, None)
+                reason = f"not for {', '.join(environment.repos)} (repos)"
+                yield Preview(environment.name, one.name(channel), reason, None)
 
 
 def _repositories(environment: Environment) -> list[str]:
-    """Of the environment: one that stands for all, and one for each `repos` of its channels."""
+    """An example of the environment's repositories, and one for each `repos` of its channels."""
     own = [_concrete(pattern) for pattern in environment.repos]
-    several = [one.repos for one in destinations_of(environment) if one.repos]
+    filters = [one.repos for one in destinations_of(environment) if one.repos]
     found = own[:1]
-    for patterns in several:
+    for patterns in filters:
         names = [*(_concrete(pattern) for pattern in patterns), *own]
         # Where both have patterns, the owner may come from one and the name from the other.
         mixed = [f"{a.partition('/')[0]}/{b.partition('/')[2]}" for a in names for b in names]
@@ -127,41 +136,39 @@ def _concrete(pattern: str) -> str:
     return f"{owner.replace('*', 'acme')}/{name.replace('*', 'site')}".replace("?", "x")
 
 
-def stored(
+def of_deployment(
     environment: Environment | None, notice: DeploymentNotice, entries: Sequence[NoticeEntry]
-) -> list[Shown]:
+) -> list[Preview]:
     """A deployment as it stands now."""
-    found: list[Shown] = []
-    for target in _targets(environment, notice.repo) if environment else ():
-        found += _shown(target, notice, entries)
-    return found
+    targets = _targets(environment, notice.repo) if environment else []
+    return [one for target in targets for one in _previews(target, notice, entries)]
 
 
-def _shown(
-    target: Target, notice: DeploymentNotice, every: Sequence[NoticeEntry]
-) -> Iterator[Shown]:
+def _previews(
+    target: Target, notice: DeploymentNotice, entries: Sequence[NoticeEntry]
+) -> Iterator[Preview]:
     failed = notice.phase in (Phase.FAILURE, Phase.ERROR)
     mention = _mention(target, notice)
     if not target.main:
         if failed:
             alert = messages.alert(notice, mention)
-            yield Shown(notice.environment, _channel(target), "message", alert)
+            yield Preview(notice.environment, _channel(target), "message", alert)
         return
     if not target.destination.wants(notice.phase):
         return
-    yield Shown(notice.environment, _channel(target), "message", messages.main_message(notice))
-    wanted = [step for step in every if _is_told(target, step)]
+    yield Preview(notice.environment, _channel(target), "message", messages.main_message(notice))
+    wanted = [entry for entry in entries if _is_wanted(target, entry)]
     if wanted:
         urgent = failed or notice.held or notice.recovered
         reply = messages.thread_reply(
             notice, wanted, broadcast=urgent, mention=mention if urgent else ""
         )
         kind = "reply in its thread, shown in the channel" if urgent else "reply in its thread"
-        yield Shown(notice.environment, _channel(target), kind, reply)
+        yield Preview(notice.environment, _channel(target), kind, reply)
 
 
-def _is_told(target: Target, step: NoticeEntry) -> bool:
-    phase = phase_of(step.state)
+def _is_wanted(target: Target, entry: NoticeEntry) -> bool:
+    phase = phase_of(entry.state)
     return phase is None or target.destination.wants(phase)
 
 
@@ -172,15 +179,15 @@ def _mention(target: Target, notice: DeploymentNotice) -> str:
     return {"author": f"@{notice.requested_by}", "none": ""}.get(wanted, wanted)
 
 
-def _sample(environment: Environment, repo: str, setup: Setup) -> DeploymentNotice:
+def _sample(environment: Environment, repo: str, server_url: str) -> DeploymentNotice:
     name = environment.name.replace("*", "sample")
     production = environment.production_environment
-    page = f"{setup.settings.server_url}/deployments/{repo}/42"
+    page = f"{server_url}/deployments/{repo}/42"
     url = f"https://github.com/{repo}"
     commits = tuple(
         Commit(f"{_SHA[n:]}{_SHA[:n]}", title, author, f"{url}/commit/{_SHA}")
         for n, (title, author) in enumerate(
-            [("Mend the total of an empty cart", "octocat"), ("Show prices with tax", "hubot")]
+            [("Fix the total of an empty cart", "octocat"), ("Show prices with tax", "hubot")]
         )
     )
     return DeploymentNotice(
@@ -215,16 +222,16 @@ def _sample(environment: Environment, repo: str, setup: Setup) -> DeploymentNoti
 
 def _at(sample: DeploymentNotice, phase: Phase) -> DeploymentNotice:
     failed = phase in (Phase.FAILURE, Phase.ERROR)
-    going = phase in (Phase.QUEUED, Phase.IN_PROGRESS)
+    running = phase in (Phase.QUEUED, Phase.IN_PROGRESS)
     return replace(
         sample,
         phase=phase,
         description="exit code 1: the smoke test failed" if failed else "",
-        seconds=None if going else sample.seconds,
+        seconds=None if running else sample.seconds,
     )
 
 
-def _with_buttons(sample: DeploymentNotice) -> DeploymentNotice:
+def _with_buttons(sample: DeploymentNotice, actions: Iterable[OfferedAction]) -> DeploymentNotice:
     snapshot = Snapshot(
         phase=sample.phase,
         ended=sample.phase.final,
@@ -233,32 +240,28 @@ def _with_buttons(sample: DeploymentNotice) -> DeploymentNotice:
         newest=True,
         rollback_target=True,
     )
-    return replace(sample, actions=offered_buttons(ACTIONS.values(), snapshot, sample))
+    return replace(sample, actions=offered_buttons(actions, snapshot, sample))
 
 
-def _steps(phase: Phase) -> list[NoticeEntry]:
+def _entries(phase: Phase) -> list[NoticeEntry]:
     began = datetime.now(UTC) - timedelta(seconds=134)
-    story = [
+    timeline = [
         (Phase.QUEUED, "Accepted", 0),
         (Phase.IN_PROGRESS, "Running", 2),
         (phase, "exit code 1: the smoke test failed" if phase is Phase.FAILURE else "", 134),
     ]
-    until = next((n for n, (one, _, _) in enumerate(story) if one is phase), 2)
+    until = next((n for n, (one, _, _) in enumerate(timeline) if one is phase), 2)
     return [
         NoticeEntry(
             at=began + timedelta(seconds=after),
             state=one,
-            description=words,
+            description=description,
             actor="relay",
             log_url="",
             held=False,
         )
-        for one, words, after in story[: until + 1]
+        for one, description, after in timeline[: until + 1]
     ]
-
-
-_BOLD = re.compile(r"(?<![\w*])\*(?=\S)(.+?)(?<=\S)\*(?![\w*])")
-_ANGLED = re.compile(r"<([^<>|]+)(?:\|([^<>]*))?>")
 
 
 def plain_text(blocks: Sequence[Block]) -> str:

@@ -71,7 +71,7 @@ class Install:
         """The link stays valid: previews and prefetches come here too."""
         slack, key = self.slack(), request.args.get("key", "")
         with self.pool.connection() as connection:
-            if not oauth_states.is_kept(connection, "link", key):
+            if not oauth_states.is_valid(connection, "link", key):
                 raise errors.INVALID_LINK()
         html = render_template(
             "slack_install.html", key=key, scopes=with_purposes(oauth.scopes(slack))
@@ -85,9 +85,9 @@ class Install:
         request.max_content_length = _LARGEST_FORM
         state, browser = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         with self.pool.connection() as connection, connection.transaction():
-            if not oauth_states.use(connection, "link", request.form.get("key", "")):
+            if not oauth_states.consume(connection, "link", request.form.get("key", "")):
                 raise errors.INVALID_LINK()
-            oauth_states.keep(connection, "state", state, browser, STATE_SECONDS)
+            oauth_states.add(connection, "state", state, browser, STATE_SECONDS)
         to_slack = redirect(oauth.authorize_url(slack, self.redirect_uri, state), 303)
         to_slack.set_cookie(
             _cookie_of(state),
@@ -113,7 +113,7 @@ class Install:
     def _admit(self, state: str) -> None:
         """The state is used up in any case: nobody can try another cookie with it."""
         with self.pool.connection() as connection:
-            used = oauth_states.use(connection, "state", state)
+            used = oauth_states.consume(connection, "state", state)
         given = oauth_states.digest(request.cookies.get(_cookie_of(state), ""))
         if used is None or used.browser is None or not hmac.compare_digest(used.browser, given):
             raise errors.INVALID_STATE()
@@ -150,8 +150,8 @@ class Install:
             app_id=granted.app_id,
             bot_user=granted.bot_user,
             scopes=granted.scopes,
-            token=self.cipher.seal(granted.token),
-            refresh_token=self.cipher.seal(granted.refresh_token)
+            token=self.cipher.encrypt(granted.token),
+            refresh_token=self.cipher.encrypt(granted.refresh_token)
             if granted.refresh_token
             else None,
             expires_at=granted.expires_at,
@@ -203,7 +203,7 @@ def _require_use(granted: Granted) -> None:
 def install_link(connection: Sync, server_url: str) -> str:
     """Opens the page, once and within an hour."""
     key = secrets.token_urlsafe(32)
-    oauth_states.keep(connection, "link", key, None, LINK_SECONDS)
+    oauth_states.add(connection, "link", key, None, LINK_SECONDS)
     return f"{server_url}{INSTALL_PATH}?key={key}"
 
 

@@ -32,7 +32,7 @@ create index deliveries_received_at on deliveries (received_at);
 DEPLOYMENTS = """
 -- One row for each deployment; every decision is made from this row.
 create table deployments (
-    -- What GitHub says of it.
+    -- As GitHub describes it.
     id bigint primary key,
     repo text not null,
     repo_id bigint not null,
@@ -49,37 +49,37 @@ create table deployments (
     transient boolean not null,
     created_at timestamptz not null,
 
-    -- How it came to the relay.
+    -- How the relay learned of it.
     requested_at timestamptz,                   -- null: only statuses of it have been seen
-    delivery text not null default '',          -- GUID of the delivery that asked for it
+    delivery text not null default '',          -- GUID of the delivery that requested it
     watched boolean not null default false,     -- GitHub Actions runs it, the relay only watches
     production boolean not null,                -- deploy.yml decides, else GitHub
 
-    -- Where it stands.
+    -- Its state.
     phase text not null,
     phase_at timestamptz not null default now(),
     status_description text not null default '',  -- of the phase, for people
     environment_url text not null default '',
     ended_at timestamptz,                       -- null: it has not ended yet
-    cancel_requested_by text,                   -- login of whoever asked to cancel it
+    cancel_requested_by text,                   -- login of the person who requested that
 
     -- The run of its tool.
     handler text not null default '',
     run jsonb,                                  -- the handler's Run; null: no run is known
-    started_at timestamptz,                     -- when the tool was first asked to start it
+    started_at timestamptz,                     -- when the tool was first called to start it
     started_on text,                            -- the machine (machines.id) that did so
     deadline timestamptz,                       -- when the run times out
-    start_claimed_until timestamptz,            -- until then, a start whose answer was lost may
+    start_claimed_until timestamptz,            -- until then, a start whose response was lost may
                                                 -- have worked although the tool does not show it
     reported_at timestamptz,                    -- when the tool last reported a status by itself
-    tool_error text not null default '',        -- why the tool is unavailable at the moment
+    tool_error text not null default '',        -- why the tool cannot be queried at the moment
     tool_error_since timestamptz,
     outage_announced boolean not null default false,  -- whether the status says so
 
-    -- Commits since the last success, as JSON; null: GitHub has not been asked for them.
+    -- Commits since the last success, as JSON; null: GitHub has not been queried for them.
     changelog jsonb,
 
-    -- Counts the changes, so that nobody writes over a change that they have not read.
+    -- Counts the changes, so that no process overwrites a change that it has not read.
     version integer not null default 0
 );
 create index deployments_environment on deployments (lower(repo), lower(environment), id desc);
@@ -133,15 +133,15 @@ create table machines (
 """
 
 RATE_LIMITS = """
--- When the next call of a kind may be made in a place, of those that take turns.
+-- When the next call may be made, of calls to another service that are limited together.
 create table rate_limits (
     name text primary key,
     next_at timestamptz not null default 'epoch',
-    held_until timestamptz not null default 'epoch',  -- the other side asked to wait until then
+    held_until timestamptz not null default 'epoch',  -- the other service asked to wait until then
     epoch integer not null default 0            -- raised with each such wait, which cancels all
                                                 -- slots that were given out before
 );
--- The slots of those that wait for their turn.
+-- The slots of the calls that wait.
 create table rate_limit_slots (
     name text not null references rate_limits on delete cascade,
     key text not null,                          -- of the call
