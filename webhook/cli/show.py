@@ -7,8 +7,9 @@ import sys
 
 import click
 
-from webhook.cli.setup import migrated_store, set_up
+from webhook.startup import set_up_command
 from webhook.store.deliveries import DeliverySummary, newest
+from webhook.store.schema import migrated_store
 
 
 @click.command()
@@ -36,7 +37,7 @@ def schema() -> None:
 @click.option("--all", "ignored", is_flag=True, help="Also deliveries that the relay ignores.")
 def deliveries(limit: int, deployment_id: int | None, ignored: bool) -> None:
     """List the newest deliveries and their results."""
-    with migrated_store(set_up().settings) as (_, connection):
+    with migrated_store(set_up_command().settings) as (_, connection):
         for delivery in newest(connection, limit, deployment_id=deployment_id, ignored=ignored):
             click.echo(_line(delivery))
 
