@@ -19,8 +19,8 @@ from webhook.engine.services import CONCURRENCY, Services
 from webhook.engine.statuses import send_statuses
 from webhook.engine.tool_reports import take_reports
 from webhook.errors import Conflict, RetryAt
+from webhook.jobs.queue import RetryPolicy
 from webhook.jobs.rescue import Rescue
-from webhook.jobs.retry import RetryPolicy
 from webhook.slack.actions.run import run_action
 from webhook.store import deliveries
 from webhook.store.machines import DEFAULT_QUEUE, machine_queue

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from webhook import startup
-from webhook.cli.setup import migrated_store
 from webhook.config.routing import route
 from webhook.deployments.phases import Phase
 from webhook.errors import UserError
@@ -17,6 +16,7 @@ from webhook.security.cipher import Cipher, DecryptionError
 from webhook.startup import Setup
 from webhook.store import actions, slack_installations, timeline
 from webhook.store.actions import ActionRow
+from webhook.store.schema import migrated_store
 from webhook.store.slack_installations import Installation
 from webhook.text import one_line
 

@@ -17,8 +17,7 @@ from webhook.config.environments import Config, Environment
 from webhook.config.routing import route
 from webhook.deployments.actions import OfferedAction
 from webhook.engine.cache import Caches
-from webhook.github.client import TIMEOUT, GitHub
-from webhook.github.handler_api import ToolsGitHub
+from webhook.github.client import TIMEOUT, GitHub, ToolsGitHub
 from webhook.github.tokens import Scope
 from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
