@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
+
 from handlers import HANDLERS
 from webhook import logs
 from webhook.config import load as config
@@ -16,6 +18,8 @@ from webhook.config.environments import Config
 from webhook.errors import ConfigErrors
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import Settings, config_path
+
+log = structlog.get_logger()
 
 # The values of these variables count as secrets, in the output of commands too.
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY")
@@ -50,6 +54,14 @@ def set_up(environ: Mapping[str, str]) -> Setup:
         machine_id=_made_once(settings.data_dir / "machine_id"),
         secret_keys=keys,
     )
+
+
+def set_up_command() -> Setup:
+    """For a command, from its environment. Warnings about the settings are logged."""
+    setup = set_up(os.environ)
+    for warning in setup.settings.warnings:
+        log.warning(warning)
+    return setup
 
 
 def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, list[str]]:

@@ -26,11 +26,9 @@ from webhook.engine.services import Comparisons, Services
 from webhook.engine.statuses import send_statuses
 from webhook.engine.transitions import take_reports
 from webhook.errors import Conflict, RetryAt
-from webhook.github.client import TIMEOUT, GitHub
-from webhook.github.handler_api import ToolsGitHub
-from webhook.jobs.queue import Queue
+from webhook.github.client import TIMEOUT, GitHub, ToolsGitHub
+from webhook.jobs.queue import Queue, RetryPolicy
 from webhook.jobs.rescue import Rescue
-from webhook.jobs.retry import RetryPolicy
 from webhook.logs import Redactor
 from webhook.notifiers import NOTIFIERS
 from webhook.notifiers.contract import NotifierContext

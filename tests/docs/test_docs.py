@@ -11,6 +11,7 @@ import click
 import pytest
 from pydantic import BaseModel
 
+from docs.settings_reference import files
 from handlers import HANDLERS
 from sandbox.event_receiver import make_secret
 from tests.handlers.tools import Certificate, a_certificate
@@ -19,7 +20,6 @@ from webhook.config import load as config
 from webhook.config.environments import Config, Environment
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import VARIABLES
-from webhook.settings_reference import files
 from webhook.slack.destination import Destination, destinations_of
 
 ROOT = Path(__file__).parents[2]

@@ -17,8 +17,7 @@ from sandbox.github_actions.model import Job, Workflow, WorkflowRun
 from sandbox.github_actions.server import Actions
 from sandbox.sandbox import REPOSITORY, Sandbox
 from tests.handlers.runs import a_context, a_deployment
-from webhook.github.client import GitHub
-from webhook.github.handler_api import ToolsGitHub
+from webhook.github.client import GitHub, ToolsGitHub
 from webhook.settings import Settings
 
 RUN_NAME = "Deploy ${{ github.event.deployment.environment }} #${{ github.event.deployment.id }}"

@@ -14,8 +14,7 @@ from webhook.check.slack import check_slack
 from webhook.check.store import check_store
 from webhook.check.tools import check_tools
 from webhook.config.environments import Config
-from webhook.github.client import TIMEOUT, GitHub
-from webhook.github.handler_api import ToolsGitHub
+from webhook.github.client import TIMEOUT, GitHub, ToolsGitHub
 from webhook.settings import Settings
 from webhook.store.slack_installations import Installation
 

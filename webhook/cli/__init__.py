@@ -6,7 +6,7 @@ from typing import Any
 import click
 import psycopg
 
-from webhook.cli import config, deliveries, demo, server
+from webhook.cli import demo, server, show
 from webhook.cli.slack import slack
 from webhook.errors import UserError
 
@@ -37,9 +37,9 @@ for command in (
     server.web,
     server.worker,
     server.migrate,
-    config.check,
-    config.schema,
-    deliveries.deliveries,
+    show.check,
+    show.schema,
+    show.deliveries,
     demo.demo,
     slack,
 ):

@@ -16,8 +16,8 @@ from typing import Any
 import click
 import structlog
 
-from webhook.cli.setup import set_up
 from webhook.errors import UserError
+from webhook.startup import set_up_command
 from webhook.store import database, schema
 from webhook.store.embedded import EmbeddedPostgres, store_url
 
@@ -50,7 +50,7 @@ def up(workers: int) -> None:
     """Run web processes, workers and, if no store is configured, PostgreSQL."""
     from webhook.cli.up import lock, run_processes
 
-    settings = set_up().settings
+    settings = set_up_command().settings
     require_port(settings.port)
     locked = lock(settings.data_dir)
     postgres = None if settings.store_source else EmbeddedPostgres(settings.data_dir)
@@ -71,7 +71,7 @@ def up(workers: int) -> None:
 @_until_stdin_closes
 def web() -> None:
     """Run a web process: webhook, pages, probes."""
-    settings = set_up().settings
+    settings = set_up_command().settings
     require_port(settings.port)
     with store_url(settings) as url:
         os.environ["GITPLOY_STORE_SOURCE"] = url
@@ -86,7 +86,7 @@ def worker() -> None:
     from webhook.slack.socket_mode import listening
     from webhook.worker import open_services, work
 
-    setup = set_up()
+    setup = set_up_command()
 
     async def run(url: str) -> None:
         stop = asyncio.Event()
@@ -107,7 +107,7 @@ def worker() -> None:
 @click.command()
 def migrate() -> None:
     """Create or update the store's tables."""
-    with store_url(set_up().settings) as url:
+    with store_url(set_up_command().settings) as url:
         schema.migrate(url)
     click.echo("The store is up to date.")
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 import click
 
 from webhook import startup
-from webhook.cli.setup import migrated_store
 from webhook.config.environments import Environment
 from webhook.config.routing import route
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
@@ -18,6 +17,7 @@ from webhook.security.cipher import Cipher, DecryptionError
 from webhook.startup import Setup
 from webhook.store import actions, slack_installations, timeline
 from webhook.store.actions import ActionRow
+from webhook.store.schema import migrated_store
 from webhook.store.slack_installations import Installation
 from webhook.text import one_line
 

@@ -21,7 +21,7 @@ from webhook.github.events import (
     StatusCreated,
     WorkflowRunUpdated,
 )
-from webhook.jobs.retry import PRIORITY_NEW
+from webhook.jobs.queue import PRIORITY_NEW
 from webhook.store import deliveries, deployments, outbox, timeline
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome

@@ -17,8 +17,10 @@ import aiohttp
 from gidgethub import BadRequest
 from gidgethub.aiohttp import GitHubAPI
 
+from handlers import errors as tool_errors
+from handlers.contract import Deployment
 from webhook import __version__
-from webhook.errors import Rejected, RetryAt
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github.errors import UNCLEAR_RESPONSE, bad_app_key, from_response, no_token, unclear
 from webhook.github.tokens import AppTokens, Scope
 from webhook.setting_types import load_private_key
@@ -223,3 +225,43 @@ class GitHub:
         until = self._retry_at.get((scope.installation_id, limit))
         if until and until > self._clock():
             raise RetryAt("GitHub's rate limit", until)
+
+
+class ToolsGitHub:
+    """For handlers: with the App's token for one repository, and the handlers' errors."""
+
+    def __init__(self, github: GitHub) -> None:
+        self._github = github
+
+    async def get(self, deployment: Deployment, permissions: Mapping[str, str], path: str) -> Any:
+        return await self._call(deployment, permissions, "GET", path)
+
+    async def post(
+        self, deployment: Deployment, permissions: Mapping[str, str], path: str, body: Any
+    ) -> Any:
+        return await self._call(deployment, permissions, "POST", path, body)
+
+    async def _call(
+        self,
+        deployment: Deployment,
+        permissions: Mapping[str, str],
+        method: str,
+        path: str,
+        body: Any = None,
+    ) -> Any:
+        scope = Scope(
+            deployment.installation_id,
+            deployment.repo,
+            deployment.repo_id,
+            tuple(sorted(permissions.items())),
+        )
+        try:
+            return await self._github.call(scope, method, path, body)
+        except RetryAt as error:
+            raise tool_errors.Unavailable(str(error), retry_at=error.at) from error
+        except UnknownOutcome as error:
+            raise tool_errors.UnknownOutcome(str(error)) from error
+        except Rejected as error:
+            raise tool_errors.Rejected(
+                str(error), status=error.status, reason=str(error.__cause__ or "")
+            ) from error

@@ -1,13 +1,29 @@
 """The job queue: Procrastinate on the relay's own PostgreSQL. Jobs are deferred in the caller's
-transaction, so that they exist exactly when the rows exist that they work on.
+transaction, so that they exist exactly when the rows exist that they work on. What has failed is
+tried again as the exception says.
+
+Source: procrastinate.readthedocs.io, "Locks" and "Retry". A lock lets one job of a deployment run
+at a time. A job that waits for its retry holds back the jobs behind it that have the same lock, but
+not those of a higher priority.
 """
 
+import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
-from procrastinate import App, BaseConnector, SyncPsycopgConnector
+from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
+from procrastinate.jobs import Job
 
-from webhook.jobs.retry import PRIORITY_NEW
+from webhook.errors import Conflict, RetryAt
 from webhook.store.database import Async, Sync
+from webhook.store.machines import machine_queue
+from webhook.timing import Clock, Timing
+
+# What has just happened goes before what is retried.
+PRIORITY_NEW = 1
+PRIORITY_RETRY = 0
+# A notification that is retried lets new ones of the same destination go first.
+PRIORITY_NOTIFY_RETRY = -1
 
 
 def notify_lock(deployment_id: int, destination: str) -> str:
@@ -68,3 +84,25 @@ class Queue:
         await self.app.configure_task(
             task, connection=connection, lock=f"{lock}-{deployment_id}", priority=priority
         ).defer_async(deployment_id=deployment_id)
+
+
+class RetryPolicy(BaseRetryStrategy):
+    """At the time in `RetryAt`; after an unexpected error with growing pauses."""
+
+    def __init__(self, timing: Timing, clock: Clock) -> None:
+        self._timing = timing
+        self._clock = clock
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
+        if isinstance(exception, RetryAt) and exception.machine_id:
+            return RetryDecision(retry_at=exception.at, queue=machine_queue(exception.machine_id))
+        if isinstance(exception, RetryAt):
+            notifies = job.task_name == "notify"
+            priority = PRIORITY_NOTIFY_RETRY if notifies else PRIORITY_RETRY
+            return RetryDecision(retry_at=exception.at, priority=priority)
+        if isinstance(exception, Conflict | asyncio.CancelledError):
+            return RetryDecision(retry_at=self._clock())
+        if job.task_name == "advance":  # each check of a run counts as an attempt
+            return RetryDecision(retry_at=self._clock() + self._timing.step_retry)
+        pause = timedelta(seconds=2 ** min(job.attempts, 6))
+        return RetryDecision(retry_at=self._clock() + min(pause, self._timing.job_retry_at_most))

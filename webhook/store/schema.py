@@ -1,13 +1,17 @@
 """The store's tables: which migrations ran, and running the others with Alembic."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 from psycopg.errors import UndefinedTable
 
 from webhook.errors import UserError
+from webhook.settings import Settings
 from webhook.store import database
 from webhook.store.database import Sync
+from webhook.store.embedded import store_url
 
 # The newest migration, which this version of the relay needs.
 NEWEST_REVISION = "0001"
@@ -31,6 +35,14 @@ def require_newest(connection: Sync) -> None:
             f"The store is at migration {found or 'none'}, not {NEWEST_REVISION};"
             " run: python -m webhook migrate"
         )
+
+
+@contextmanager
+def migrated_store(settings: Settings) -> Iterator[tuple[str, Sync]]:
+    """The store's URL and a connection to it; an error where migrations are missing."""
+    with store_url(settings) as url, database.connect(url) as connection:
+        require_newest(connection)
+        yield url, connection
 
 
 def migrate(url: str) -> None:

@@ -1,4 +1,4 @@
-"""Writes the page of settings and app.json from the fields: `script/generate` runs this.
+"""Writes reference/settings.md and app.json from the fields: `script/generate` runs this.
 
 Source: devcenter.heroku.com/articles/app-json-schema ("env").
 """
