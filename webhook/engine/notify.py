@@ -65,7 +65,7 @@ async def notify(services: Services, deployment_id: int, destination: str) -> No
 
 
 async def _unlisted(services: Services, row: DeploymentRow, destination: str) -> Target | None:
-    """A message that exists is kept up to date, whatever deploy.yml says now. Errors: `RetryAt`
+    """A message that exists is kept up to date, whatever deploy.yml lists now. Errors: `RetryAt`
     for a destination that another worker, with another deploy.yml, may know."""
     name, _, rest = destination.partition(":")
     notifier = services.notifiers.get(name)

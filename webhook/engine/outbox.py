@@ -23,7 +23,7 @@ from webhook.timing import Clock
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """`call`: how long a call may be under way, in whatever process. `lookups`: when, after a call
-    without a clear answer, its result is searched; after the last it is sent again. `unfindable`:
+    without a clear response, its result is searched; after the last it is sent again. `unfindable`:
     the same by the number of attempts, where nothing can be searched: each further attempt may
     write it once more, so they become rare."""
 
@@ -45,7 +45,7 @@ class Write(ABC):
         """What an earlier call has written."""
 
     async def findable(self) -> bool:
-        """Whether `find` can tell at all."""
+        """Whether `find` can search at all."""
         return True
 
     async def claimed(self, connection: Async) -> None:  # noqa: B027 - most need nothing
@@ -113,7 +113,7 @@ class Outbox:
             return
         rest = policy.lookups[lookups] - policy.lookups[lookups - 1]
         await self._search_later(entry, rest, lookups)
-        raise RetryAt("an earlier call gave no clear answer", self.clock() + rest)
+        raise RetryAt("an earlier call gave no clear response", self.clock() + rest)
 
     async def _prepared(self, entry: Entry, write: Write) -> bool:
         try:

@@ -76,20 +76,20 @@ async def _act(
 ) -> tuple[Outcome, str, int | None]:
     match event:
         case DeploymentCreated():
-            return await _asked(services, connection, event, guid)
+            return await _deployment_created(services, connection, event, guid)
         case StatusCreated():
-            return await _reported(services, connection, event)
+            return await _status_created(services, connection, event)
         case WorkflowRunUpdated():
-            return await _moved(services, connection, event)
+            return await _workflow_run_updated(services, connection, event)
         case InstallationChanged():
-            return await _installation(services, connection, event)
+            return await _installation_changed(services, connection, event)
         case Ping():
             return "done", "the webhook works", None
         case Ignored(reason):
             return "ignored", reason, None
 
 
-async def _asked(
+async def _deployment_created(
     services: Services, connection: Async, event: DeploymentCreated, guid: str
 ) -> tuple[Outcome, str, int]:
     row = await deployments.get_or_create(
@@ -143,7 +143,7 @@ async def _accept(services: Services, connection: Async, row: DeploymentRow, han
     await services.queue.advance(connection, row.id)
 
 
-async def _reported(
+async def _status_created(
     services: Services, connection: Async, event: StatusCreated
 ) -> tuple[Outcome, str, int]:
     status = event.status
@@ -179,7 +179,7 @@ async def _reported(
     return "done", "", row.id
 
 
-async def _moved(
+async def _workflow_run_updated(
     services: Services, connection: Async, event: WorkflowRunUpdated
 ) -> tuple[Outcome, str, None]:
     """Check now the deployments that the run may belong to; their handler knows whether it does.
@@ -202,7 +202,7 @@ async def _moved(
     return "done", f"run {event.run_id} of GitHub Actions", None
 
 
-async def _installation(
+async def _installation_changed(
     services: Services, connection: Async, event: InstallationChanged
 ) -> tuple[Outcome, str, None]:
     """Statuses that could not be written before may be written now."""

@@ -33,7 +33,7 @@ MOST_COMPARISONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Comparisons:
-    """Of commits on GitHub. `failed`: by repository, what is not asked again for now."""
+    """Of commits on GitHub. `failed`: by repository, those that are not compared again for now."""
 
     failed: TTLCache[str, str, datetime]
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_COMPARISONS))
@@ -107,8 +107,7 @@ class Services:
             await self.queue.notify(connection, row.id, destination)
 
     async def notify_again(self, connection: Async, row: DeploymentRow) -> None:
-        """The same for destinations that have its message; a deployment that is over needs no new
-        one."""
+        """Where its message was sent before; a deployment that is over needs no new messages."""
         for destination in sorted(await outbox.destinations_of(connection, row.id)):
             await self.queue.notify(connection, row.id, destination)
 

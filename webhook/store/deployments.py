@@ -24,7 +24,7 @@ class DeploymentRow:
     `requested_at`: None while only its statuses are known. `watched`: GitHub Actions runs it.
     `delivery`: GUID of the delivery that requested it. `production`: as deploy.yml says, else
     GitHub. `started_on`: the machine of the first start. `start_claimed_until`: until then a start
-    whose answer was lost may have worked although the tool does not show it. `reported_at`: when
+    whose response was lost may have worked although the tool does not show it. `reported_at`: when
     the tool last reported a status. `tool_error`: why the tool is unavailable now;
     `outage_announced`: the status says so. `changelog`: commits since the last success, as JSON.
     `cancel_requested_by`: a login on GitHub.
