@@ -137,6 +137,7 @@ async def test_a_worker_survives_lost_connections_to_the_store(
         assert not world.workers[0][0].done()
 
 
+@pytest.mark.slow
 async def test_a_github_that_hangs_does_not_block_other_work(
     store_url: str, tmp_path: Path
 ) -> None:

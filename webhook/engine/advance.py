@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 async def advance(services: Services, deployment_id: int) -> datetime | None:
-    """When to look again; None: it is over, or not ours to run."""
+    """When to check again; None: it is over, or not ours to run."""
     await take_reports(services, deployment_id)
     row = await services.read(deployment_id)
     if row is None or row.requested_at is None or row.watched or _is_over(row):
@@ -41,29 +41,31 @@ async def advance(services: Services, deployment_id: int) -> datetime | None:
         )
         return None
     if row.started_at and row.handler != environment.handler:
-        words = f"deploy.yml gives it to '{environment.handler}' now; '{row.handler}' had begun it"
-        await transitions.end(services, row, f"{words}, and its run may go on there")
+        handlers = (
+            f"deploy.yml gives it to '{environment.handler}' now; '{row.handler}' had begun it"
+        )
+        await transitions.end(services, row, f"{handlers}, and its run may go on there")
         return None
-    look = Runner(services, row, environment, services.handler(environment))
+    runner = Runner(services, row, environment, services.handler(environment))
     try:
-        return await look.take()
-    except (tool_errors.Rejected, Forbidden) as refused:
-        await transitions.end(services, look.row, str(refused))
+        return await runner.step()
+    except (tool_errors.Rejected, Forbidden) as error:
+        await transitions.end(services, runner.row, str(error))
         return None
     except (RetryAt, Conflict, psycopg.OperationalError, ConnectorException):
         raise
     except Exception:
-        # A fault of ours: tried again as long as there is time, but never without an answer.
-        if services.clock() < look.due + services.timing.command_grace:
+        # An error of ours: retried until the deadline, but GitHub gets a status in any case.
+        if services.clock() < runner.due + services.timing.command_grace:
             raise
         log.exception("deployment given up")
-        words = "The relay itself failed on this deployment; its log says why"
-        await transitions.end(services, look.row, words)
+        message = "The relay itself failed on this deployment; its log says why"
+        await transitions.end(services, runner.row, message)
         return None
 
 
 def _is_over(row: DeploymentRow) -> bool:
-    """Ended, and no run of ours goes on: one may even if nobody has recorded its start yet."""
+    """Ended, and no run of ours goes on: one may, even where its start is not recorded yet."""
     if row.ended_at is None:
         return False
     return row.started_at is None if row.run is None else row.run.state.final
@@ -71,7 +73,7 @@ def _is_over(row: DeploymentRow) -> bool:
 
 @dataclass(slots=True)
 class Runner:
-    """At one deployment with its handler; `row` is what the store says by now."""
+    """One step of a deployment's run with its handler; `row` is kept as the store has it."""
 
     services: Services
     row: DeploymentRow
@@ -93,33 +95,33 @@ class Runner:
     def due(self) -> datetime:
         return self.row.deadline or (self.row.requested_at or self.now()) + self.environment.timeout
 
-    async def take(self) -> datetime | None:
-        """When to look again; None: it is over."""
+    async def step(self) -> datetime | None:
+        """When to check again; None: it is over."""
         if self.handler.local and self.row.started_on not in (None, self.services.machine_id):
             await self._hand_over(self.row.started_on or "")
         wanted = self.row.cancel_requested_by is None or self.row.ended_at is not None
-        silent_until = self._reports_until()
-        if silent_until and wanted:
-            return silent_until
+        reports_until = self._reports_until()
+        if reports_until and wanted:
+            return reports_until
         if not wanted and self.row.started_at is None:
-            await self._never_begun()
+            await self._end_unstarted()
             return None
         if wanted and self.row.run is None and self.row.ended_at is None:
             await self._require_access()
-            await self._mark_first()
+            await self._record_first_start()
         try:
             run = await self._run()
-        except tool_errors.Unavailable as trouble:
-            return await self._try_later(trouble)
+        except tool_errors.Unavailable as error:
+            return await self._try_later(error)
         if run is None:
             return None
         await self._keep_output()
         if not wanted and not run.state.final:
-            return await self._end_as_asked(run)
-        return await self._settle(run)
+            return await self._cancel_as_requested(run)
+        return await self._record(run)
 
     async def _hand_over(self, machine_id: str) -> None:
-        """Its files are on another machine, whose workers follow it as long as there are any."""
+        """Its files are on another machine, whose workers follow it while there are any."""
         async with self.services.pool.connection() as connection:
             gone = await machines.is_gone(connection, machine_id, self.services.machine_id)
         if gone:
@@ -129,21 +131,21 @@ class Runner:
         raise RetryAt(f"for {machine_id}", self.now(), machine_id=machine_id)
 
     def _reports_until(self) -> datetime | None:
-        """Until when the tool's own reports are waited for."""
+        """Until when the tool is not polled, because it reports by itself."""
         if self.handler.local or self.row.reported_at is None or self.row.run is None:
             return None
         until = min(self.row.reported_at + self.timing.reports_silent_after, self.due)
         return until if self.now() < until else None
 
     async def _require_access(self) -> None:
-        """Nothing is started that GitHub could not be told of: the App may have been removed."""
+        """Start nothing of which GitHub could get no status: the App may have been removed."""
         try:
             await self.services.github.require_access(scope(self.row))
-        except UnknownOutcome as trouble:
-            raise RetryAt(str(trouble), self.now() + self.timing.access_recheck) from trouble
+        except UnknownOutcome as error:
+            raise RetryAt(str(error), self.now() + self.timing.access_recheck) from error
 
-    async def _mark_first(self) -> None:
-        """Committed before the tool is asked for the first time."""
+    async def _record_first_start(self) -> None:
+        """Committed before the first call to the tool."""
         if self.row.started_at is not None:
             return
         started = self.now()
@@ -159,7 +161,7 @@ class Runner:
             )
 
     async def _run(self) -> Run | None:
-        """How the run stands, started now if it was not; None where it is not to start any more."""
+        """The run as it is now, started if it was not; None where it must not start any more."""
         if self.row.run is not None:
             return await self.handler.check(self.deployment, self.row.run)
         found = await self._find()
@@ -172,96 +174,97 @@ class Runner:
             again = self.now() + self.timing.recheck_at_least
             raise RetryAt("an earlier start may have got through", again)
         if self.row.cancel_requested_by is not None:
-            await self._never_begun()
+            await self._end_unstarted()
             return None
         if self.now() >= self.due:
             raise tool_errors.Rejected(self._given_up(self.row.tool_error))
         return await self._start()
 
     async def _find(self) -> Run | None:
-        """While a start may have got through, a refusal is no reason to give it up."""
+        """While a start may have got through, a rejection does not end the deployment."""
         try:
             return await self.handler.find(self.deployment)
-        except tool_errors.Rejected as refused:
+        except tool_errors.Rejected as error:
             if self.row.start_claimed_until is None:
                 raise
-            raise tool_errors.Unavailable(str(refused)) from refused
+            raise tool_errors.Unavailable(str(error)) from error
 
     async def _start(self) -> Run:
-        hidden = self.handler.appears_within
-        if hidden:
-            await self._mark_try(self.now() + self.timing.claim_lasts + hidden)
+        appears_within = self.handler.appears_within
+        if appears_within:
+            await self._claim_start(self.now() + self.timing.claim_lasts + appears_within)
         try:
             run = await self.handler.start(self.deployment)
-        except tool_errors.Unavailable as trouble:
-            if hidden:
-                done = isinstance(trouble, tool_errors.UnknownOutcome)
-                await self._mark_end_of_try(self.now() + hidden if done else None)
+        except tool_errors.Unavailable as error:
+            if appears_within:
+                may_run = isinstance(error, tool_errors.UnknownOutcome)
+                await self._end_claim(self.now() + appears_within if may_run else None)
             raise
         log.info("run started", run=run.id, handler=self.row.handler)
         return run
 
-    async def _mark_try(self, until: datetime | None) -> None:
+    async def _claim_start(self, until: datetime | None) -> None:
         async with self.services.pool.connection() as connection:
             self.row = await deployments.change(connection, self.row, start_claimed_until=until)
 
-    async def _mark_end_of_try(self, until: datetime | None) -> None:
-        """Whatever else was said of the deployment meanwhile."""
+    async def _end_claim(self, until: datetime | None) -> None:
+        """Whatever else has changed the deployment meanwhile."""
         while True:
             try:
-                return await self._mark_try(until)
+                return await self._claim_start(until)
             except Conflict:
                 self.row = await self.services.read(self.row.id) or self.row
 
-    async def _try_later(self, trouble: tool_errors.Unavailable) -> datetime | None:
+    async def _try_later(self, error: tool_errors.Unavailable) -> datetime | None:
         if self.now() >= self.due:
-            left = await self._cancel(self.row.run) if self.row.run else ""
-            await transitions.end(self.services, self.row, self._given_up(f"{trouble}{left}"))
+            going_on = await self._cancel(self.row.run) if self.row.run else ""
+            await transitions.end(self.services, self.row, self._given_up(f"{error}{going_on}"))
             return None
-        if isinstance(trouble, tool_errors.NotReady):
-            await transitions.not_ready(self.services, self.row, str(trouble), held=trouble.held)
-            again = trouble.retry_at or self._recheck(self.timing.not_ready_recheck_at_most)
+        if isinstance(error, tool_errors.NotReady):
+            await transitions.not_ready(self.services, self.row, str(error), held=error.held)
+            again = error.retry_at or self._recheck(self.timing.not_ready_recheck_at_most)
             return min(again, self.due)
-        if trouble.code == tool_errors.BUSY:
+        if error.code == tool_errors.BUSY:
             return min(self._recheck(self.timing.recheck_at_most), self.due)
-        log.warning("tool unavailable", words=str(trouble), code=trouble.code)
-        told_at = (self.row.tool_error_since or self.now()) + self.timing.outage_announced_after
-        lasts = told_at < max(self.now(), trouble.retry_at or self.now())
-        self.row = await transitions.wait(self.services, self.row, str(trouble), tell=lasts)
-        return min(trouble.retry_at or self._recheck(self.timing.recheck_at_most), self.due)
+        log.warning("tool unavailable", error=str(error), code=error.code)
+        due = (self.row.tool_error_since or self.now()) + self.timing.outage_announced_after
+        lasts = due < max(self.now(), error.retry_at or self.now())
+        self.row = await transitions.wait_for_tool(
+            self.services, self.row, str(error), announced=lasts
+        )
+        return min(error.retry_at or self._recheck(self.timing.recheck_at_most), self.due)
 
-    async def _never_begun(self) -> None:
+    async def _end_unstarted(self) -> None:
         """Unless its tool cannot say whether an earlier start got through."""
-        words = f"Cancelled by {self.row.cancel_requested_by}"
+        cancelled = f"Cancelled by {self.row.cancel_requested_by}"
         if self.row.started_at is None or self.handler.local or self.handler.appears_within:
-            await transitions.end(self.services, self.row, f"{words} before it began")
+            await transitions.end(self.services, self.row, f"{cancelled} before it began")
             return
-        left = await self._cancel(Run(str(self.row.id), State.IN_PROGRESS))
-        said = f"{words}; an earlier start may have got through{left}"
-        await transitions.end(self.services, self.row, said)
+        going_on = await self._cancel(Run(str(self.row.id), State.IN_PROGRESS))
+        message = f"{cancelled}; an earlier start may have got through{going_on}"
+        await transitions.end(self.services, self.row, message)
 
-    async def _end_as_asked(self, run: Run) -> datetime | None:
-        """Where the tool does not let it be ended, it is followed as before."""
+    async def _cancel_as_requested(self, run: Run) -> datetime | None:
+        """Where the tool does not cancel it, it is followed as before."""
         async with self.services.pool.connection() as connection:
-            await transitions.reports_first(connection, self.row)
+            await transitions.require_reports_judged(connection, self.row)
         try:
             await self.handler.cancel(self.deployment, run)
-        except tool_errors.Unavailable as trouble:
-            return await self._try_later(trouble)
-        except tool_errors.Rejected as refused:
-            self.row = await transitions.not_cancelled(self.services, self.row, str(refused))
-            return await self._settle(run)
-        words = f"Cancelled by {self.row.cancel_requested_by}"
-        await transitions.record(
-            self.services, self.row, replace(run, state=State.ERROR, description=words)
+        except tool_errors.Unavailable as error:
+            return await self._try_later(error)
+        except tool_errors.Rejected as error:
+            self.row = await transitions.not_cancelled(self.services, self.row, str(error))
+            return await self._record(run)
+        message = f"Cancelled by {self.row.cancel_requested_by}"
+        await transitions.record_run(
+            self.services, self.row, replace(run, state=State.ERROR, description=message)
         )
         return None
 
-    def _given_up(self, trouble: str) -> str:
+    def _given_up(self, error: str) -> str:
         timeout = durations.write(self.environment.timeout.total_seconds())
         started = "an earlier start may have got through; " if self._may_run() else ""
-        trouble = trouble or "there was no time left to start it"
-        return f"Gave up after {timeout}: {started}{trouble}"
+        return f"Gave up after {timeout}: {started}{error or 'there was no time left to start it'}"
 
     def _may_run(self) -> bool:
         return self.row.run is None and self.row.start_claimed_until is not None
@@ -278,30 +281,32 @@ class Runner:
             except OSError:  # how the run ended matters more than what it printed
                 log.exception("the output cannot be read")
 
-    async def _settle(self, run: Run) -> datetime | None:
+    async def _record(self, run: Run) -> datetime | None:
         grace = self.timing.command_grace if self.handler.local else timedelta(0)
         if run.state.final:
-            await transitions.record(self.services, self.row, run)
+            await transitions.record_run(self.services, self.row, run)
             return None
         if self.now() < self.due + grace:
-            await transitions.record(self.services, self.row, run)
+            await transitions.record_run(self.services, self.row, run)
             return min(self._next_poll(), self.due + grace)
-        left = await self._cancel(run)
+        going_on = await self._cancel(run)
         timeout = durations.write(self.environment.timeout.total_seconds())
         last = f" ({run.description})" if run.description else ""
-        words = f"timed out after {timeout}{left}{last}"
-        await transitions.record(self.services, self.row, Run(run.id, State.ERROR, run.url, words))
+        message = f"timed out after {timeout}{going_on}{last}"
+        await transitions.record_run(
+            self.services, self.row, Run(run.id, State.ERROR, run.url, message)
+        )
         return None
 
     async def _cancel(self, run: Run) -> str:
-        """What is to be said where it could not be stopped."""
+        """What the status adds where it could not be stopped."""
         async with self.services.pool.connection() as connection:
-            await transitions.reports_first(connection, self.row)
+            await transitions.require_reports_judged(connection, self.row)
         try:
             await self.handler.cancel(self.deployment, run)
-        except (tool_errors.Unavailable, tool_errors.Rejected) as trouble:
-            log.warning("run not stopped", run=run.id, words=str(trouble))
-            return f"; its run may go on: {trouble}"
+        except (tool_errors.Unavailable, tool_errors.Rejected) as error:
+            log.warning("run not stopped", run=run.id, error=str(error))
+            return f"; its run may go on: {error}"
         return ""
 
     def _next_poll(self) -> datetime:

@@ -93,7 +93,7 @@ class Services:
         return self.notifiers[target.notifier](target.destination, self.notifier_context)
 
     def targets(self, row: DeploymentRow) -> list[Target]:
-        """Where deploy.yml wants it to be heard of."""
+        """The destinations that deploy.yml gives it."""
         environment = route(self.config, row.repo, row.environment)
         if environment is None:
             return []
@@ -101,13 +101,14 @@ class Services:
         return [target for target in found if target.notifier in self.notifiers]
 
     async def notify(self, connection: Async, row: DeploymentRow) -> None:
-        """Have people hear of it, wherever it is to be heard; in the caller's transaction."""
+        """Defer a notification for each destination, in the caller's transaction."""
         named = {target.name for target in self.targets(row)}
         for destination in sorted(named | await outbox.destinations_of(connection, row.id)):
             await self.queue.notify(connection, row.id, destination)
 
     async def notify_again(self, connection: Async, row: DeploymentRow) -> None:
-        """Where it was heard of before; of what is over nobody else needs to hear."""
+        """The same for destinations that have its message; a deployment that is over needs no new
+        one."""
         for destination in sorted(await outbox.destinations_of(connection, row.id)):
             await self.queue.notify(connection, row.id, destination)
 

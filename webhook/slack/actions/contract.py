@@ -112,7 +112,7 @@ async def add_to_timeline(
         return
     entry = timeline.NewEntry(
         actor=known.login,
-        state=timeline.ASKED,
+        state=timeline.REQUESTED,
         description=message,
         log_url=services.links.page(row.repo, created) if created else "",
         counted=False,
