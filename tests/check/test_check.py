@@ -248,17 +248,17 @@ async def test_the_ways_in_which_actions_arrive_are_checked(
     sandbox.slack.app.app_token_scopes.clear()
     passed, text = await checked(environ)
     assert not passed
-    assert "error Slack Socket Mode: Slack says missing_scope to the app token; set" in text
+    assert "error Slack Socket Mode: Slack returned missing_scope for the app token; set" in text
     assert "connections:write" in text
     assert "expected at" not in text
     environ["GITPLOY_SLACK_APP_TOKEN"] = "xapp-1-A0-1-of-nobody"
     passed, text = await checked(environ)
     assert not passed
-    assert "error Slack Socket Mode: Slack says invalid_auth to the app token; set" in text
+    assert "error Slack Socket Mode: Slack returned invalid_auth for the app token; set" in text
     assert "of-nobody" not in text
     sandbox.slack.faults.add("POST /apps.connections.open", Fault.status(503, "away"))
     _, text = await checked(environ)
-    assert "error Slack Socket Mode: Slack gave no clear answer (HTTP 503)" in text
+    assert "error Slack Socket Mode: Slack gave no clear response (HTTP 503)" in text
 
 
 async def test_channels_without_a_token_are_an_error(environ: dict[str, str]) -> None:

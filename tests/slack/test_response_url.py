@@ -13,20 +13,20 @@ from webhook.errors import RetryAt, UnknownOutcome
 from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.slack.response_url import Replies
 
-SAID = BlockMessage("done", [])
+TEXT = BlockMessage("done", [])
 
 
 @dataclass
 class Hook:
-    """Answers as it is told, and keeps what it was sent."""
+    """Responds as set, and keeps what was sent to it."""
 
     replies: Replies
     url: str
     response: dict[str, Any]
     taken: list[Any] = field(default_factory=list)
 
-    async def give(self, path: str = "/hook") -> bool:
-        return await self.replies.give(self.url + path, SAID)
+    async def send(self, path: str = "/hook") -> bool:
+        return await self.replies.send(self.url + path, TEXT)
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ async def hook() -> AsyncIterator[Hook]:
         yield Hook(Replies(f"{url}/api/", session), url, response, taken)
 
 
-async def test_a_reply_is_for_one_person_and_goes_where_slack_said(hook: Hook) -> None:
-    assert await hook.give()
-    [(path, said)] = hook.taken
+async def test_a_reply_is_for_one_person_and_goes_where_slack_sent(hook: Hook) -> None:
+    assert await hook.send()
+    [(path, sent)] = hook.taken
     assert path == "/hook"
-    assert said == {"response_type": "ephemeral", "replace_original": False, "text": "done"}
+    assert sent == {"response_type": "ephemeral", "replace_original": False, "text": "done"}
 
 
 async def test_it_goes_nowhere_else(hook: Hook) -> None:
@@ -64,7 +64,7 @@ async def test_it_goes_nowhere_else(hook: Hook) -> None:
         "http://127.0.0.1:x/hook",
         f"http://{host}.evil.test/hook",
     ):
-        assert not await hook.replies.give(url, SAID), url
+        assert not await hook.replies.send(url, TEXT), url
     assert not hook.taken
     slack = Replies("https://slack.com/api/", hook.replies._session)
     assert slack._origins == {"https://slack.com", "https://hooks.slack.com"}
@@ -72,21 +72,21 @@ async def test_it_goes_nowhere_else(hook: Hook) -> None:
 
 async def test_redirects_are_not_followed(hook: Hook) -> None:
     hook.response |= {"status": 307, "headers": {"Location": f"{hook.url}/elsewhere"}}
-    assert not await hook.give()
+    assert not await hook.send()
     assert [path for path, _ in hook.taken] == ["/hook"]
 
 
-async def test_what_may_be_taken_the_next_time_is_told_apart(hook: Hook) -> None:
+async def test_what_may_succeed_later_is_an_error_to_retry(hook: Hook) -> None:
     hook.response["status"] = 404  # its half an hour is over
-    assert not await hook.give()
+    assert not await hook.send()
     hook.response["status"] = 500
     with pytest.raises(UnknownOutcome):
-        await hook.give()
+        await hook.send()
     hook.response |= {"status": 429, "headers": {"Retry-After": "7"}}
     with pytest.raises(RetryAt):
-        await hook.give()
+        await hook.send()
     async with aiohttp.ClientSession() as session:
         nowhere = Replies("http://127.0.0.1:1/api/", session)
-        with pytest.raises(UnknownOutcome) as trouble:
-            await nowhere.give("http://127.0.0.1:1/secret", SAID)
-    assert "secret" not in str(trouble.value)
+        with pytest.raises(UnknownOutcome) as raised:
+            await nowhere.send("http://127.0.0.1:1/secret", TEXT)
+    assert "secret" not in str(raised.value)

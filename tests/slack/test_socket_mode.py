@@ -1,4 +1,4 @@
-"""Socket Mode: Slack speaks through the relay's own connection, and the same comes of it."""
+"""Socket Mode: requests arrive through the relay's own connection, and have the same results."""
 
 import asyncio
 import contextlib
@@ -58,8 +58,8 @@ class Listening:
     def button(self) -> Message:
         workspace = self.slack.workspace
         blocks = [{"type": "actions", "elements": [BUTTON]}]
-        said = Message(self.slack.clock.ts(), workspace.bot.user, "failed", blocks)
-        return workspace.publish(workspace.channel("deploys"), said)
+        sent = Message(self.slack.clock.ts(), workspace.bot.user, "failed", blocks)
+        return workspace.publish(workspace.channel("deploys"), sent)
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ async def test_it_connects_again_whatever_happens_and_says_nothing_secret(
         await slack.sockets.connected()
         assert (await slack.press(there.button(), "retry", there.ada)).status == 200
     assert there.kept() == 3
-    said = caplog.text + log.getvalue()
-    assert "set GITPLOY_SLACK_APP_TOKEN anew" in said
-    assert slack.app.app_token not in said
-    assert "ticket=" not in said
+    sent = caplog.text + log.getvalue()
+    assert "set GITPLOY_SLACK_APP_TOKEN anew" in sent
+    assert slack.app.app_token not in sent
+    assert "ticket=" not in sent

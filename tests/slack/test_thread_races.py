@@ -64,7 +64,7 @@ async def test_a_lost_answer_is_not_forgotten_over_other_trouble(
         await world.deploy(workflow_run={})
         await until(lambda: world.messages() or None)
         world.slack.auth_error = "account_inactive"
-        refused = "select 1 from outbox where starts_with(error, 'Slack says')"
+        refused = "select 1 from outbox where starts_with(error, 'Slack returned')"
         await until(lambda: world.rows(refused) or None)
         world.slack.auth_error = ""
         await restarted(world, tmp_path, text)

@@ -95,7 +95,7 @@ async def test_who_comes_right_after_a_refresh_makes_no_other(workspace: Refresh
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        ("invalid_refresh_token", "does not take the refresh token"),
+        ("invalid_refresh_token", "does not accept the refresh token"),
         ("token_revoked", "was revoked"),
         ("account_inactive", "was removed from the workspace"),
     ],
@@ -132,7 +132,7 @@ async def test_a_slack_in_trouble_costs_nothing_while_the_old_token_is_good(
     ]
     for fault, kind in troubles:
         workspace.expires(SOON)
-        workspace.oauth.resting.clear()
+        workspace.oauth.paused.clear()
         workspace.slack.faults.add(ACCESS, fault)
         assert await workspace.token() == old
         fired = len(workspace.slack.faults.fired)

@@ -175,7 +175,7 @@ async def _by_socket(slack: SlackSettings, session: aiohttp.ClientSession) -> li
         ValueError,
         AttributeError,
     ) as error:
-        message = f"Slack gave no clear answer ({type(error).__name__})"
+        message = f"Slack gave no clear response ({type(error).__name__})"
         return [Finding("error", "Slack Socket Mode", message)]
     return [Finding("ok", "Slack actions", "come by Socket Mode")]
 
@@ -184,8 +184,8 @@ def _rejection(error: SlackApiError) -> str:
     data = getattr(error.response, "data", None)
     code = str(data.get("error", "")) if isinstance(data, dict) else ""
     if not code:
-        return f"Slack gave no clear answer (HTTP {getattr(error.response, 'status_code', '')})"
+        return f"Slack gave no clear response (HTTP {getattr(error.response, 'status_code', '')})"
     remedy = _SET_AGAIN if code in _TOKEN_ERRORS else "see docs.slack.dev for this error"
     if code == "missing_scope":
         remedy = f"{_SET_AGAIN}, with the scope connections:write"
-    return f"Slack says {code} to the app token; {remedy}"
+    return f"Slack returned {code} for the app token; {remedy}"

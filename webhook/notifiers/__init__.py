@@ -1,4 +1,7 @@
-"""Who can hear of deployments, by the key that deploy.yml gives them."""
+"""Notifiers: each sends the messages of deployments to one kind of destination.
+
+`NOTIFIERS` has them by their key in deploy.yml.
+"""
 
 from collections.abc import Mapping
 
@@ -15,13 +18,13 @@ NOTIFIERS: Mapping[str, type[Notifier]] = {
 }
 
 
-# What their destinations look like in deploy.yml.
+# The models of their destinations in deploy.yml.
 DESTINATIONS: Mapping[str, type[Destination]] = {
     name: notifier.Destination for name, notifier in NOTIFIERS.items()
 }
 
 
 def title_of(destination: str) -> tuple[str, str]:
-    """Of "slack:#deploys": Slack and #deploys, as people are told."""
-    name, _, place = destination.partition(":")
-    return NOTIFIERS[name].title if name in NOTIFIERS else name, place
+    """Of "slack:#deploys": Slack and #deploys, as people read it."""
+    name, _, address = destination.partition(":")
+    return NOTIFIERS[name].title if name in NOTIFIERS else name, address

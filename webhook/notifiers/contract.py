@@ -1,10 +1,10 @@
-"""What the relay asks of a notifier: to say once, and to keep saying what is so.
+"""The contract of notifiers: send a message once, and keep it up to date.
 
-A notifier reaches people in one kind of place (Slack, Discord, an endpoint of their own). It holds
+A notifier posts to one kind of destination (Slack, Discord, an endpoint of your own). It holds
 no state: the relay keeps the `Ref` of each message and hands it back, possibly in another process.
-It does not sleep, retry, touch the store or decide what is worth saying.
+It does not sleep, retry, touch the store or decide what is sent.
 
-Errors: `RetryAt` (nothing was done; again at that time), `UnknownOutcome` (it may have been done:
+Errors: `RetryAt` (nothing was done; retried at that time), `UnknownOutcome` (it may have been done:
 `find` is asked before it is sent again), `Rejected` (it would be refused again; with the remedy;
 with status 410 it is not retried at all), `Gone` (the message, or the one whose thread it is in,
 was deleted). Their text is shown to people and stored: no secrets, and no address that is one.
@@ -25,7 +25,7 @@ from webhook.timing import Clock, utc_now
 __all__ = ["Gone", "Rejected", "RetryAt", "UnknownOutcome"]
 
 # main: the one message of a deployment, kept up to date; reply: what has happened since, in its
-# thread; alert: a failure, in the place for failures.
+# thread; alert: a failure, at the destination for failures.
 Purpose = Literal["main", "reply", "alert"]
 
 
@@ -49,7 +49,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What is to be said. `entries`: what has happened, of a reply. `parent`: the main message, of
+    """What is to be sent. `entries`: what has happened, of a reply. `parent`: the main message, of
     a reply. `urgent`: somebody has to act now."""
 
     purpose: Purpose
@@ -61,7 +61,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifierContext:
-    """What the relay lends to its notifiers. `server_url` is the relay's own address. `rooms`:
+    """What the relay hands to its notifiers. `server_url` is the relay's own address. `rooms`:
     what a notifier with a room of its own brings, by its name; Slack's workspaces for example."""
 
     http: aiohttp.ClientSession
@@ -100,12 +100,12 @@ class Notifier(Protocol):
         ...
 
     async def findable(self, message: Message) -> bool:
-        """Whether `find` can look at all. Where it cannot, a message whose answer got lost is sent
-        again more and more rarely, because it may be there each time."""
+        """Whether `find` can search at all. If not, a message whose response got lost is sent again
+        more and more rarely, because it may be there each time."""
         ...
 
     async def send(self, message: Message, key: str) -> Ref:
-        """Say it. `key` is unique to the message and the same whenever it is sent again."""
+        """Send it. `key` is unique to the message and the same whenever it is sent again."""
         ...
 
     async def edit(self, ref: Ref, message: Message, key: str) -> None:

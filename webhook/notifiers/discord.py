@@ -143,11 +143,11 @@ class Discord:
             headers={"Content-Type": "application/json"},
         )
         if not response.ok:
-            raise _refusal(response)
+            raise _rejected(response)
         return response
 
 
-def _refusal(response: Response) -> Rejected:
+def _rejected(response: Response) -> Rejected:
     document = response.document()
     code = document.get("code")
     if code == _UNKNOWN_MESSAGE:
@@ -156,7 +156,7 @@ def _refusal(response: Response) -> Rejected:
     remedy = _REMEDIES.get(code) if isinstance(code, int) else None
     if remedy is None and response.status in (401, 403, 404):
         remedy = _REMEDIES[50027]
-    return Rejected(f"Discord says {text}" + (f": {remedy}" if remedy else ""), response.status)
+    return Rejected(f"Discord returned {text}" + (f": {remedy}" if remedy else ""), response.status)
 
 
 def _document(notice: DeploymentNotice) -> dict[str, Any]:

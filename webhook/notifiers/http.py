@@ -53,7 +53,7 @@ async def call(
     headers: Mapping[str, str],
 ) -> Response:
     """`who` is called, in the text of errors."""
-    # So that "cannot be reached" is told apart from "did not answer".
+    # So that "cannot be reached" differs from "did not respond".
     timeout = aiohttp.ClientTimeout(total=context.timeout, connect=context.timeout * 0.8)
     try:
         async with context.http.request(
@@ -61,19 +61,23 @@ async def call(
         ) as received:
             response = Response(received.status, await received.content.read(LARGEST_RESPONSE))
             retry_after = received.headers.get("Retry-After", "")
-    except (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.ConnectionTimeoutError) as no:
-        text = f"{who} cannot be reached ({type(no).__name__})"
+    except (
+        aiohttp.ClientConnectorError,
+        aiohttp.InvalidURL,
+        aiohttp.ConnectionTimeoutError,
+    ) as error:
+        text = f"{who} cannot be reached ({type(error).__name__})"
         raise RetryAt.in_seconds(text, USUAL_WAIT, context.clock()) from None
     except TimeoutError:
-        raise UnknownOutcome(f"{who} did not answer in time") from None
-    except (aiohttp.ClientError, OSError) as no:  # without its text, which may hold the address
-        raise UnknownOutcome(f"{who} gave no whole answer ({type(no).__name__})") from None
+        raise UnknownOutcome(f"{who} did not respond in time") from None
+    except (aiohttp.ClientError, OSError) as error:  # without its text, which may hold the address
+        raise UnknownOutcome(f"{who} gave no full response ({type(error).__name__})") from None
     if response.status == 429:
         now = context.clock()
         seconds = _wait(response.document().get("retry_after"), retry_after, now)
         raise RetryAt.in_seconds(f"{who} limits how often it is called", seconds, now)
     if response.status >= 500:
-        raise UnknownOutcome(f"{who} gave no clear answer (HTTP {response.status})")
+        raise UnknownOutcome(f"{who} gave no clear response (HTTP {response.status})")
     return response
 
 

@@ -1,7 +1,7 @@
 """Slack as a notifier: blocks in a channel, replies in a thread, edits in place.
 
-Each call waits for its turn in its channel. A post is known again by the key in its metadata, where
-the bot may read the channel's history.
+Each call waits for the rate limit of its channel. A post is found again by the key in its metadata,
+if the bot may read the channel's history.
 """
 
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlackRoom:
-    """What Slack's notifier works with, beside what all have."""
+    """What Slack's notifier needs beside the context."""
 
     workspaces: Workspaces
     people: People
@@ -55,14 +55,13 @@ class SlackNotifier:
         at = ref or message.parent
         call: Call = "edit" if ref else "post"
         await self._using(message, at, call, lambda slack: slack.bot())
-        await self._room.rate_limit.wait_turn(self._channel(message), call, key)
+        await self._room.rate_limit.acquire(self._channel(message), call, key)
 
     def digest(self, message: Message) -> str:
         return blocks.digest(self._blocks(message, ""))
 
     async def findable(self, message: Message) -> bool:
-        """Where the bot may not read the history, or no post has told the channel's id yet, nothing
-        can be searched."""
+        """Not where the bot may not read the history, or the channel's id is not known yet."""
         if not await self._channel_id(message):
             return False
         return await self._using(message, message.parent, "post", lambda slack: slack.may_search())
@@ -78,7 +77,7 @@ class SlackNotifier:
         )
         if posted is None:
             return None
-        await self._room.rate_limit.leave(self._channel(message), "post", key)
+        await self._room.rate_limit.release(self._channel(message), "post", key)
         return _ref(posted)
 
     async def send(self, message: Message, key: str) -> Ref:
@@ -127,15 +126,15 @@ class SlackNotifier:
             named = str(error).replace(at["channel_id"], self._address(message))
             raise Rejected(named, error.status, code=error.code) from error
 
-    def _blocks(self, message: Message, called: str) -> BlockMessage:
+    def _blocks(self, message: Message, mention: str) -> BlockMessage:
         match message.purpose:
             case "main":
                 return blocks.main_message(message.notice)
             case "alert":
-                return blocks.alert(message.notice, called)
+                return blocks.alert(message.notice, mention)
             case "reply":
                 return blocks.thread_reply(
-                    message.notice, message.entries, broadcast=message.urgent, mention=called
+                    message.notice, message.entries, broadcast=message.urgent, mention=mention
                 )
 
     def _address(self, message: Message) -> str:

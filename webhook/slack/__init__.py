@@ -1,0 +1,1 @@
+"""Slack: its API client, workspaces, installation, messages and actions."""

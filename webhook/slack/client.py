@@ -2,7 +2,7 @@
 
 Source: docs.slack.dev/reference/methods (chat.postMessage, chat.update, conversations.history,
 auth.test). Errors: `RetryAt` (429 and the like: not done), `UnknownOutcome` (may have been done),
-`Gone` (the message is no more), `Rejected` (with words that say what to change). Nothing here
+`Gone` (the message was deleted), `Rejected` (with a remedy). Nothing here
 sleeps.
 """
 
@@ -31,19 +31,19 @@ from webhook.timing import Clock, utc_now
 TIMEOUT = 10
 METADATA_EVENT = "gitploy_relay_deployment"
 
-AGAIN = (
+REINSTALL = (
     "install the Slack app again (python -m webhook slack install-link),"
     " or set GITPLOY_SLACK_BOT_TOKEN anew"
 )
 
-_LATER = {"ratelimited", "rate_limited", "service_unavailable", "request_timeout"}
-_UNSURE = {"internal_error", "fatal_error"}
-_GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
+_RETRY_CODES = {"ratelimited", "rate_limited", "service_unavailable", "request_timeout"}
+_UNCLEAR_CODES = {"internal_error", "fatal_error"}
+_GONE_CODES = {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
 # `RetryAt`: Slack asks to wait for another reason than its rate limits.
 SLACK_UNAVAILABLE = "slack_unavailable"
-# The token is used no more.
+# The token has expired; another one may be had for its refresh token.
 EXPIRED = "token_expired"
-_DEAD = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", EXPIRED}
+_INVALID_TOKEN_CODES = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", EXPIRED}
 _REMEDIES = {
     "not_in_channel": "type /invite @{bot} in {channel}",
     "channel_not_found": "there is no channel {channel} that the bot can see; if it is private,"
@@ -51,23 +51,23 @@ _REMEDIES = {
     "is_archived": "{channel} is archived; unarchive it, or choose another one in deploy.yml and"
     " restart the relay",
     "restricted_action": "the workspace does not let the bot post in {channel}",
-    "invalid_auth": f"the bot token is not valid; {AGAIN}",
-    "not_authed": f"the bot token is not valid; {AGAIN}",
-    "account_inactive": f"the bot's account or workspace is gone; {AGAIN}",
-    "token_revoked": f"the bot token was revoked; {AGAIN}",
-    "token_expired": f"the bot token has expired; {AGAIN}",
+    "invalid_auth": f"the bot token is not valid; {REINSTALL}",
+    "not_authed": f"the bot token is not valid; {REINSTALL}",
+    "account_inactive": f"the bot's account or workspace is gone; {REINSTALL}",
+    "token_revoked": f"the bot token was revoked; {REINSTALL}",
+    "token_expired": f"the bot token has expired; {REINSTALL}",
     "missing_scope": "the Slack app lacks the scope {needed}; add it and install the app again",
 }
 # At once, in one process: a Slack that hangs must not use up the jobs that a worker can do.
 MOST_CALLS = 8
 MOST_IN_A_CHANNEL = 3
-# Of a channel's history: in a rush much has been said since a post that is looked for.
+# Of a channel's history that is searched for a post.
 MOST_PAGES, ON_A_PAGE = 20, 200
 _CHANNEL_ID = re.compile(r"[CG][A-Z0-9]{6,}")
 # Seconds to wait where Slack limits without saying for how long.
-WAIT_WITHOUT_A_WORD = 30
-# AttributeError: slack_sdk stumbles over a 200 whose body is not JSON, a proxy's page for example.
-_NO_CLEAR_ANSWER = (
+DEFAULT_WAIT = 30
+# AttributeError: slack_sdk raises it for a 200 whose body is not JSON, a proxy's page for example.
+_UNCLEAR_RESPONSE = (
     SlackClientError,
     aiohttp.ClientError,
     TimeoutError,
@@ -80,9 +80,9 @@ def is_channel_id(channel: str) -> bool:
     return bool(_CHANNEL_ID.fullmatch(channel))
 
 
-def token_is_dead(error: Rejected) -> bool:
-    """The token cannot be used any more; where its code is `EXPIRED`, it can be refreshed."""
-    return error.code in _DEAD
+def token_is_invalid(error: Rejected) -> bool:
+    """Slack does not accept the token any more; with the code `EXPIRED` it can be refreshed."""
+    return error.code in _INVALID_TOKEN_CODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """Whose token it is, and what it may do."""
+    """The workspace and user of the token, and its scopes."""
 
     team: str
     team_name: str
@@ -103,7 +103,7 @@ class Bot:
 
 
 class Calls:
-    """Those under way in one process, to whatever workspace."""
+    """Limits the calls under way in one process, to all workspaces."""
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self.clock = clock
@@ -111,10 +111,11 @@ class Calls:
         self._in_channel: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def place(self, channel: str) -> AsyncIterator[None]:
-        """A channel that hangs leaves calls for others. Errors: `RetryAt` where none is left."""
+    async def slot(self, channel: str) -> AsyncIterator[None]:
+        """For one call. A channel that hangs leaves slots for others. Errors: `RetryAt` if none is
+        free."""
         if self._all.locked() or (channel and self._in_channel[channel] >= MOST_IN_A_CHANNEL):
-            raise RetryAt.in_seconds("enough calls to Slack are under way", 0.5, self.clock())
+            raise RetryAt.in_seconds("too many calls to Slack are under way", 0.5, self.clock())
         self._in_channel[channel] += 1
         try:
             async with self._all:
@@ -146,12 +147,12 @@ class Slack:
 
     async def bot(self) -> Bot:
         if self._bot is None:
-            answer = await self.call(self.client.auth_test)
-            scopes = {k.lower(): v for k, v in answer.headers.items()}.get("x-oauth-scopes", "")
+            response = await self.call(self.client.auth_test)
+            scopes = {k.lower(): v for k, v in response.headers.items()}.get("x-oauth-scopes", "")
             self._bot = Bot(
-                team=answer["team_id"],
-                team_name=answer["team"],
-                name=answer["user"],
+                team=response["team_id"],
+                team_name=response["team"],
+                name=response["user"],
                 scopes=frozenset(s.strip() for s in scopes.split(",") if s.strip()),
             )
         return self._bot
@@ -168,7 +169,7 @@ class Slack:
     ) -> Posted:
         """`key` finds the message again. `link_names` makes a mention of a plain @group."""
         bot = await self.bot()
-        answer = await self.call(
+        response = await self.call(
             lambda: self.client.chat_postMessage(
                 channel=channel,
                 text=message.text,
@@ -182,7 +183,7 @@ class Slack:
             ),
             channel,
         )
-        return Posted(bot.team, answer["channel"], answer["ts"])
+        return Posted(bot.team, response["channel"], response["ts"])
 
     async def edit(self, posted: Posted, message: BlockMessage, *, key: str) -> None:
         await self.call(
@@ -197,7 +198,7 @@ class Slack:
         )
 
     async def may_search(self) -> bool:
-        """Whether a message could be found again."""
+        """Whether the token has a scope by which `find` can search."""
         return bool((await self.bot()).scopes & HISTORY)
 
     async def find(
@@ -205,7 +206,7 @@ class Slack:
     ) -> Posted | None:
         """A message of ours that was posted although nobody recorded it.
 
-        Needs a history scope; without one the answer is None and a second one may be posted.
+        Needs a history scope; without one it returns None, and the message may be posted twice.
         """
         bot = await self.bot()
         if not channel_id or not await self.may_search():
@@ -214,15 +215,15 @@ class Slack:
         for _ in range(MOST_PAGES):
             page = partial(self._history, channel_id, since, thread_ts, cursor)
             try:
-                answer = await self.call(page, channel_id)
+                response = await self.call(page, channel_id)
             except Rejected as error:
-                if token_is_dead(error):
+                if token_is_invalid(error):
                     raise
                 return None  # the bot may not read there
-            for found in answer["messages"]:
+            for found in response["messages"]:
                 if found.get("metadata", {}).get("event_payload", {}).get("key") == key:
                     return Posted(bot.team, channel_id, found["ts"])
-            cursor = (answer.get("response_metadata") or {}).get("next_cursor") or ""
+            cursor = (response.get("response_metadata") or {}).get("next_cursor") or ""
             if not cursor:
                 break
         return None
@@ -230,7 +231,7 @@ class Slack:
     def _history(
         self, channel_id: str, since: datetime, thread_ts: str, cursor: str
     ) -> Awaitable[AsyncSlackResponse]:
-        asked: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "channel": channel_id,
             "oldest": str((since - timedelta(minutes=1)).timestamp()),
             "include_all_metadata": True,
@@ -238,45 +239,45 @@ class Slack:
             "cursor": cursor or None,
         }
         if thread_ts:
-            return self.client.conversations_replies(ts=thread_ts, **asked)
-        return self.client.conversations_history(**asked)
+            return self.client.conversations_replies(ts=thread_ts, **arguments)
+        return self.client.conversations_history(**arguments)
 
     async def call(
         self, call: Callable[[], Awaitable[AsyncSlackResponse]], channel: str = ""
     ) -> AsyncSlackResponse:
-        """One call, its errors in our kinds."""
+        """One call; raises the errors named above."""
         team = self._bot.team if self._bot else ""
         try:
-            async with self._calls.place(f"{team}/{channel}" if channel else ""):
+            async with self._calls.slot(f"{team}/{channel}" if channel else ""):
                 return await call()
         except SlackApiError as error:
-            raise self._understood(channel, error) from error
+            raise self._as_error(channel, error) from error
         except aiohttp.ClientConnectorError as error:  # it never got there
-            words = f"Slack cannot be reached ({error.strerror})"
-            raise RetryAt.in_seconds(words, 5, self._calls.clock()) from error
-        except _NO_CLEAR_ANSWER as error:
-            raise UnknownOutcome(f"Slack gave no clear answer ({type(error).__name__})") from error
+            message = f"Slack cannot be reached ({error.strerror})"
+            raise RetryAt.in_seconds(message, 5, self._calls.clock()) from error
+        except _UNCLEAR_RESPONSE as error:
+            raise UnknownOutcome(
+                f"Slack gave no clear response ({type(error).__name__})"
+            ) from error
 
-    def _understood(
-        self, channel: str, error: SlackApiError
-    ) -> RetryAt | UnknownOutcome | Rejected:
+    def _as_error(self, channel: str, error: SlackApiError) -> RetryAt | UnknownOutcome | Rejected:
         response = error.response
         document = response.data if isinstance(getattr(response, "data", None), dict) else {}
         code = str(document.get("error", ""))
         status = getattr(response, "status_code", 200)
-        if status == 429 or code in _LATER:
+        if status == 429 or code in _RETRY_CODES:
             wait = response.headers.get("Retry-After", "")
-            seconds = int(wait) if wait.isdigit() else WAIT_WITHOUT_A_WORD
-            words = f"Slack: {code or 'rate limited'}"
+            seconds = int(wait) if wait.isdigit() else DEFAULT_WAIT
+            message = f"Slack: {code or 'rate limited'}"
             limited = RATE_LIMITED if status == 429 else SLACK_UNAVAILABLE
-            return RetryAt.in_seconds(words, seconds, self._calls.clock(), code=limited)
-        if status >= 500 or code in _UNSURE or not code:
-            return UnknownOutcome(f"Slack gave no clear answer (HTTP {status})")
-        if code in _GONE:
+            return RetryAt.in_seconds(message, seconds, self._calls.clock(), code=limited)
+        if status >= 500 or code in _UNCLEAR_CODES or not code:
+            return UnknownOutcome(f"Slack gave no clear response (HTTP {status})")
+        if code in _GONE_CODES:
             return Gone(code)
         remedy = _REMEDIES.get(code, "see docs.slack.dev for this error").format(
             bot=self._bot.name if self._bot else "the bot",
             channel=channel or "the channel",
             needed=document.get("needed", "chat:write"),
         )
-        return Rejected(f"Slack says {code}: {remedy}", code=code)
+        return Rejected(f"Slack returned {code}: {remedy}", code=code)

@@ -2,9 +2,9 @@
 address that both have verified.
 
 Source: docs.slack.dev/reference/methods/users.info and users.lookupByEmail. Both need the scopes
-users:read and users:read.email; without them only deploy.yml tells.
+users:read and users:read.email; without them only deploy.yml is used.
 Errors: `login_of` raises `RetryAt` and `UnknownOutcome` where it cannot be found out now; a mention
-is left out then. Whom Slack or GitHub refuse to tell is nobody.
+is left out then. A person whom Slack or GitHub rejects to look up is unknown.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ async def login_of(people: People, scope: Scope, team: str, user: str) -> str:
     try:
         login = await _login_by_email(people, scope, team, user)
     except Rejected as refused:
-        log.warning("a person in Slack cannot be looked up", words=str(refused))
+        log.warning("a person in Slack cannot be looked up", error=str(refused))
         return ""
     (caches.logins if login else caches.unknown_logins)[key] = login
     return login
@@ -114,8 +114,7 @@ async def shows_emails(people: People, team: str, user: str) -> bool:
 async def mention_of(
     people: People, slack: Slack, team: str, login: str, scope: Scope | None = None
 ) -> str:
-    """How Slack mentions that person; empty where it is not known who it is there. Without `scope`
-    only deploy.yml tells."""
+    """How Slack mentions that person; empty if unknown. Without `scope` only deploy.yml is used."""
     for user in people.config.slack_users.get(login.lower(), ()):
         home, _, plain = user.rpartition("/")
         if home in ("", team):
@@ -126,8 +125,8 @@ async def mention_of(
         return known or ""
     try:
         mention = await _mention_by_email(people, slack, team, login, scope)
-    except (RetryAt, UnknownOutcome) as trouble:
-        log.info("a person on GitHub cannot be looked up in Slack", words=str(trouble))
+    except (RetryAt, UnknownOutcome) as error:
+        log.info("a person on GitHub cannot be looked up in Slack", error=str(error))
         caches.unknown_mentions[key] = ""
         return ""
     except Rejected:  # nobody has that address there
@@ -147,8 +146,8 @@ async def _email_of(slack: Slack, team: str, user: str) -> str:
     """Only one that is known to be theirs."""
     if not await _shows_emails(slack):
         return ""
-    answer = await slack.call(lambda: slack.client.users_info(user=user))
-    found = answer["user"]
+    response = await slack.call(lambda: slack.client.users_info(user=user))
+    found = response["user"]
     if not _is_member(found, team) or found.get("is_email_confirmed") is not True:
         return ""
     return str(found.get("profile", {}).get("email") or "")
@@ -162,14 +161,14 @@ async def _mention_by_email(
     email = await github_people.email_of(people.github, scope, login)
     if not email:
         return ""
-    answer = await slack.call(lambda: slack.client.users_lookupByEmail(email=email))
-    user = answer["user"]
+    response = await slack.call(lambda: slack.client.users_lookupByEmail(email=email))
+    user = response["user"]
     confirmed = user.get("is_email_confirmed") is not False
     return f"<@{user['id']}>" if confirmed and _is_member(user, team) else ""
 
 
 def _is_foreign(user: str) -> bool:
-    """Somebody else's workspace vouches for no address here."""
+    """The e-mail addresses of another workspace are not trusted."""
     return "/" in user
 
 
@@ -178,7 +177,7 @@ async def _shows_emails(slack: Slack) -> bool:
 
 
 def _is_member(user: Mapping[str, Any], team: str) -> bool:
-    """A person of this workspace who may still come in."""
+    """An active person of this workspace."""
     others = ("deleted", "is_bot", "is_stranger", "is_workflow_bot", "is_connector_bot")
     return user.get("team_id") == team and not any(user.get(name) for name in others)
 
@@ -212,13 +211,14 @@ async def mention(
             team = (await slack.bot()).team
             scope = await _scope(pool, notice.deployment_id)
             found = await mention_of(people, slack, team, notice.requested_by, scope)
-    except (Rejected, RetryAt, UnknownOutcome, TimeoutError):  # said where the message is posted
+    # The post itself reports the error.
+    except (Rejected, RetryAt, UnknownOutcome, TimeoutError):
         found = ""
     return Mention(found or notice.requested_by)
 
 
 async def _scope(pool: AsyncPool, deployment_id: int) -> Scope | None:
-    """What GitHub may be asked of who requested it."""
+    """For GitHub's API, of the deployment's repository."""
     async with pool.connection() as connection:
         row = await deployments.read(connection, deployment_id)
     return None if row is None else Scope(row.installation_id, row.repo, row.repo_id)

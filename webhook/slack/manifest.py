@@ -1,4 +1,4 @@
-"""The Slack app as Slack can make it from a file, filled in for this relay.
+"""The Slack app for this relay: its manifest, and the bot scopes that it and OAuth ask for.
 
 Source: docs.slack.dev/reference/app-manifest (names, at most 35 and 80 characters; a bot's name of
 a-z, 0-9, -, _ and .; where Socket Mode is on, request URLs may be left out) and
@@ -15,7 +15,7 @@ from webhook.settings import Address, SlackApp
 
 POST = "chat:write"
 COMMANDS = "commands"
-# To find a message of ours again whose answer got lost: in public and in private channels.
+# To find a message again whose response got lost: in public and in private channels.
 HISTORY = frozenset({"channels:history", "groups:history"})
 # To find by e-mail address who somebody on GitHub is in Slack, for mentions and permissions.
 EMAIL = frozenset({"users:read", "users:read.email"})
@@ -25,14 +25,14 @@ _PURPOSES = {
     "chat:write.public": "post in public channels without being invited",
     "channels:history": "find its own messages again when a response got lost, in public channels",
     "groups:history": "find its own messages again when a response got lost, in private channels",
-    "commands": "answer to /deploy",
-    "users:read": "find the person in Slack who asked for a deployment",
+    "commands": "respond to /deploy",
+    "users:read": "find the person in Slack who requested a deployment",
     "users:read.email": "find that person by e-mail address",
 }
 
 
 class Scope(NamedTuple):
-    """`purpose`: what it is for; empty for one that the relay has no use for."""
+    """`purpose`: what it is for; empty for one that the relay does not use."""
 
     name: str
     purpose: str
@@ -73,7 +73,7 @@ Json = dict[str, Any]
 
 
 class Host(Address, SlackApp):
-    """What the app has to know of this relay; there may be no GitHub App yet."""
+    """The settings that the manifest needs; there may be no GitHub App yet."""
 
     @property
     def by_socket(self) -> bool:
@@ -81,7 +81,7 @@ class Host(Address, SlackApp):
 
 
 def plain(host: Host, *, rotates: bool = False) -> Json:
-    """As Gitploy's guide has it: it posts, and nothing else."""
+    """As in Gitploy's guide: an app that only posts."""
     return _manifest(host, (POST,), rotates=rotates)
 
 
@@ -112,7 +112,7 @@ def _manifest(host: Host, scopes: tuple[str, ...], *, rotates: bool) -> Json:
     return {
         "display_information": {
             "name": NAME,
-            "description": "Tells channels of deployments, and of what became of them",
+            "description": "Posts deployments and their results in channels",
         },
         "features": {"bot_user": {"display_name": BOT, "always_online": True}},
         "oauth_config": {

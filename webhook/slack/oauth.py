@@ -1,4 +1,4 @@
-"""Slack's OAuth: where a person is sent, what a code is good for, and newer tokens for old ones.
+"""Slack's OAuth: the address of Slack's page, the exchange of a code, the refresh of tokens.
 
 Source: docs.slack.dev/authentication/installing-with-oauth, …/using-token-rotation and
 reference/methods/oauth.v2.access. Units: seconds. Errors: `RetryAt`, `UnknownOutcome`, and
@@ -25,16 +25,16 @@ from webhook.slack.manifest import bot_scopes
 from webhook.timing import Clock, utc_now
 
 TIMEOUT = 10
-# For what is only nice to know.
+# For what is optional.
 _SHORT_TIMEOUT = 3
-WAIT_WITHOUT_A_CODE = 30
+DEFAULT_WAIT = 30
 
-_LATER = {"ratelimited", "rate_limited", "service_unavailable", "request_timeout"}
-_UNSURE = {"internal_error", "fatal_error"}
+_RETRY_CODES = {"ratelimited", "rate_limited", "service_unavailable", "request_timeout"}
+_UNCLEAR_CODES = {"internal_error", "fatal_error"}
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
-# AttributeError: slack_sdk stumbles over a 200 whose body is not JSON. The last two: an answer with
-# other things in it than Slack's.
-_NO_CLEAR_ANSWER = (
+# AttributeError: slack_sdk raises it for a 200 whose body is not JSON. The last two: a
+# response whose fields are not Slack's.
+_UNCLEAR_RESPONSE = (
     SlackClientError,
     aiohttp.ClientError,
     HTTPException,
@@ -74,7 +74,7 @@ class Granted(Tokens):
 def rejected(code: str) -> Rejected:
     """`code` is Slack's, unless it is not one that Slack could have sent."""
     code = code if _CODE.fullmatch(code) else "an error without a name"
-    return Rejected(f"Slack says {code}", code=code)
+    return Rejected(f"Slack returned {code}", code=code)
 
 
 def site(slack: SlackSettings) -> str:
@@ -88,49 +88,49 @@ def scopes(slack: SlackSettings) -> tuple[str, ...]:
 
 
 def authorize_url(slack: SlackSettings, redirect_uri: str, state: str) -> str:
-    """Where a person is asked. slack_sdk's AuthorizeUrlGenerator does not encode redirect_uri."""
-    asked = {
+    """Slack's page for the consent. slack_sdk's own generator does not encode redirect_uri."""
+    query = {
         "client_id": slack.client_id or "",
         "scope": ",".join(scopes(slack)),
         "redirect_uri": redirect_uri,
         "state": state,
     }
-    return f"{site(slack)}/oauth/v2/authorize?{urlencode(asked)}"
+    return f"{site(slack)}/oauth/v2/authorize?{urlencode(query)}"
 
 
 def exchange(slack: SlackSettings, code: str, redirect_uri: str) -> Granted:
     """The tokens for a code; `redirect_uri` is the one that the person was sent with."""
     began = utc_now()
     try:
-        answer = _client(slack, TIMEOUT).oauth_v2_access(
+        response = _client(slack, TIMEOUT).oauth_v2_access(
             client_id=slack.client_id or "",
             client_secret=slack.client_secret or "",
             code=code,
             redirect_uri=redirect_uri,
         )
-        return _granted(_document(answer.data), began)
-    except _NO_CLEAR_ANSWER as error:
-        # None: what slack_sdk says of an answer may hold parts of it.
-        raise _understood(error, began) from None
+        return _granted(_document(response.data), began)
+    except _UNCLEAR_RESPONSE as error:
+        # None: the message of slack_sdk may hold parts of the response.
+        raise _as_error(error, began) from None
 
 
 def name_of_bot(slack: SlackSettings, token: str) -> str:
-    """As people write it after @; empty where Slack does not say."""
+    """As people write it after @; empty if Slack does not return it."""
     try:
-        answer = _client(slack, _SHORT_TIMEOUT, token).auth_test()
-        return str(_document(answer.data).get("user") or "")
-    except _NO_CLEAR_ANSWER:
+        response = _client(slack, _SHORT_TIMEOUT, token).auth_test()
+        return str(_document(response.data).get("user") or "")
+    except _UNCLEAR_RESPONSE:
         return ""
 
 
 class SlackOAuth:
-    """Refreshes tokens. `resting`: workspaces whose token is not to be refreshed until then."""
+    """Refreshes tokens. `paused`: workspaces whose token is not refreshed until then."""
 
     def __init__(
         self, slack: SlackSettings, session: aiohttp.ClientSession, clock: Clock = utc_now
     ) -> None:
         self.clock = clock
-        self.resting: dict[str, datetime] = {}
+        self.paused: dict[str, datetime] = {}
         self._slack = slack
         self._client = AsyncWebClient(
             base_url=slack.base_url,
@@ -143,18 +143,18 @@ class SlackOAuth:
         self._client.proxy = None
 
     async def refresh(self, refresh_token: str) -> Tokens:
-        """The old refresh token is good for nothing after that."""
+        """The old refresh token is invalid after that."""
         began = self.clock()
         try:
-            answer = await self._client.oauth_v2_access(
+            response = await self._client.oauth_v2_access(
                 client_id=self._slack.client_id or "",
                 client_secret=self._slack.client_secret or "",
                 grant_type="refresh_token",
                 refresh_token=refresh_token,
             )
-            return _tokens(_document(answer.data), began)
-        except _NO_CLEAR_ANSWER as error:
-            raise _understood(error, self.clock()) from None
+            return _tokens(_document(response.data), began)
+        except _UNCLEAR_RESPONSE as error:
+            raise _as_error(error, self.clock()) from None
 
 
 def _client(slack: SlackSettings, timeout: int, token: str | None = None) -> WebClient:
@@ -167,50 +167,50 @@ def _client(slack: SlackSettings, timeout: int, token: str | None = None) -> Web
 
 def _document(data: object) -> Mapping[str, Any]:
     if not isinstance(data, dict):
-        raise TypeError("the answer is no object")
+        raise TypeError("the response is no object")
     return data
 
 
-def _tokens(answer: Mapping[str, Any], began: datetime) -> Tokens:
-    if not answer.get("access_token"):
-        raise ValueError("there is no token in the answer")
-    seconds = answer.get("expires_in")
+def _tokens(response: Mapping[str, Any], began: datetime) -> Tokens:
+    if not response.get("access_token"):
+        raise ValueError("there is no token in the response")
+    seconds = response.get("expires_in")
     return Tokens(
-        token=str(answer["access_token"]),
-        refresh_token=answer.get("refresh_token") or None,
+        token=str(response["access_token"]),
+        refresh_token=response.get("refresh_token") or None,
         expires_at=began + timedelta(seconds=int(seconds)) if seconds else None,
     )
 
 
-def _granted(answer: Mapping[str, Any], began: datetime) -> Granted:
-    team = answer.get("team") or {}
-    whole_enterprise = bool(answer.get("is_enterprise_install")) or not team.get("id")
-    bot = answer.get("token_type", "bot") == "bot" and answer.get("access_token")
-    tokens = _tokens(answer, began) if bot else None
+def _granted(response: Mapping[str, Any], began: datetime) -> Granted:
+    team = response.get("team") or {}
+    whole_enterprise = bool(response.get("is_enterprise_install")) or not team.get("id")
+    bot = response.get("token_type", "bot") == "bot" and response.get("access_token")
+    tokens = _tokens(response, began) if bot else None
     return Granted(
         token=tokens.token if tokens else "",
         refresh_token=tokens.refresh_token if tokens else None,
         expires_at=tokens.expires_at if tokens else None,
         team="" if whole_enterprise else str(team["id"]),
         team_name=str(team.get("name") or team.get("id") or ""),
-        app_id=str(answer.get("app_id") or ""),
-        bot_user=str(answer.get("bot_user_id") or ""),
-        scopes=str(answer.get("scope") or ""),
-        by=str((answer.get("authed_user") or {}).get("id") or ""),
+        app_id=str(response.get("app_id") or ""),
+        bot_user=str(response.get("bot_user_id") or ""),
+        scopes=str(response.get("scope") or ""),
+        by=str((response.get("authed_user") or {}).get("id") or ""),
     )
 
 
-def _understood(error: Exception, now: datetime) -> RetryAt | UnknownOutcome | Rejected:
+def _as_error(error: Exception, now: datetime) -> RetryAt | UnknownOutcome | Rejected:
     if not isinstance(error, SlackApiError):
-        return UnknownOutcome(f"Slack gave no clear answer ({type(error).__name__})")
+        return UnknownOutcome(f"Slack gave no clear response ({type(error).__name__})")
     response = error.response
     status = getattr(response, "status_code", 200)
     document = response.data if isinstance(getattr(response, "data", None), dict) else {}
     code = str(document.get("error", ""))
-    if status == 429 or code in _LATER:
+    if status == 429 or code in _RETRY_CODES:
         wait = response.headers.get("Retry-After", "")
-        seconds = int(wait) if wait.isdigit() else WAIT_WITHOUT_A_CODE
+        seconds = int(wait) if wait.isdigit() else DEFAULT_WAIT
         return RetryAt.in_seconds("Slack limits the calls", seconds, now)
-    if status >= 500 or code in _UNSURE or not _CODE.fullmatch(code):
-        return UnknownOutcome(f"Slack gave no clear answer (HTTP {status})")
+    if status >= 500 or code in _UNCLEAR_CODES or not _CODE.fullmatch(code):
+        return UnknownOutcome(f"Slack gave no clear response (HTTP {status})")
     return rejected(code)

@@ -1,7 +1,7 @@
-"""Whose turn it is to call Slack: in each channel one post after the other, and one edit.
+"""Slack's rate limits: in each channel one post after the other, and one edit.
 
 Source: docs.slack.dev/apis/web-api/rate-limits: about one message a second in a channel, with
-short bursts; a 429 says when to come back.
+short bursts; a 429 has a Retry-After.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class RateLimit:
     timing: Timing
     clock: Clock
 
-    async def wait_turn(self, channel: str, call: Call, key: str) -> None:
-        """Raises `RetryAt` where others are before it."""
+    async def acquire(self, channel: str, call: Call, key: str) -> None:
+        """Errors: `RetryAt` if other calls come first."""
         name, interval = f"{channel} {call}", self.timing.channel_interval
         async with self.pool.connection() as connection, connection.transaction():
             at = await rate_limits.slot(connection, name, key, interval)
@@ -32,14 +32,14 @@ class RateLimit:
             if due:
                 await rate_limits.give_back(connection, name, key)
         if not due:
-            raise RetryAt("its turn in the channel comes later", at)
+            raise RetryAt("the channel's rate limit asks to wait", at)
 
-    async def leave(self, channel: str, call: Call, key: str) -> None:
+    async def release(self, channel: str, call: Call, key: str) -> None:
         async with self.pool.connection() as connection:
             await rate_limits.give_back(connection, f"{channel} {call}", key)
 
     async def hold(self, channel: str, call: Call, limited: RetryAt) -> RetryAt:
-        """Everybody waits, for as long as Slack says."""
+        """All callers wait as long as Slack asks for."""
         async with self.pool.connection() as connection:
             await rate_limits.hold(connection, f"{channel} {call}", limited.at)
         return RetryAt(str(limited), limited.at)

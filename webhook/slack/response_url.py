@@ -1,9 +1,9 @@
-"""What only the person who asked gets to see, sent to the response_url of what they did.
+"""Replies that only one person sees, sent to the response_url of their request.
 
 Source: docs.slack.dev, "Handling user interaction" (response_url: five uses within 30 minutes, no
-token; nothing is said of limits, which are heeded as those of the API are).
-Errors: `RetryAt` and `UnknownOutcome` for what may be tried again. What Slack would not take the
-next time either is logged: what was asked for was done all the same.
+token; limits are not documented, and treated like those of the API).
+Errors: `RetryAt` and `UnknownOutcome` for what may be tried again. A reply that Slack rejects
+is logged: the request itself is done.
 The URL is a secret, because whoever has it speaks for the relay; it goes nowhere but to Slack.
 slack_sdk's AsyncWebhookClient does not fit: it follows redirects, which would carry the message
 elsewhere, and in a session that is shared it has no timeout of its own.
@@ -59,10 +59,12 @@ class Replies:
         self._session = session
         self._origins = _origins(base_url)
 
-    async def give(self, url: str, message: BlockMessage, *, replace: bool = False) -> bool:
-        """Whether Slack took it. `replace`: what the button stood on makes room for it."""
+    async def send(self, url: str, message: BlockMessage, *, replace: bool = False) -> bool:
+        """Whether Slack accepted it. `replace`: it replaces the message with the button."""
         if not url or _origin(url) not in self._origins:
-            log.warning("a reply has nowhere to go", why="no response_url, or not one of Slack's")
+            log.warning(
+                "a reply has no valid address", error="no response_url, or not one of Slack's"
+            )
             return False
         document = {
             "response_type": "ephemeral",
@@ -79,21 +81,21 @@ class Replies:
                 if response.status == 200:
                     return True
                 _require_final(response, self._clock())
-                log.warning("a reply was not taken by Slack", status=response.status)
+                log.warning("Slack rejected a reply", status=response.status)
         except (aiohttp.ClientError, TimeoutError) as error:
-            # Without its words: they may hold the URL.
+            # Without its text, which may hold the URL.
             raise UnknownOutcome(f"a reply did not reach Slack: {type(error).__name__}") from None
         return False
 
 
 def _require_final(response: aiohttp.ClientResponse, now: datetime) -> None:
-    """That another try would be answered no better."""
+    """Errors: `RetryAt` and `UnknownOutcome` where another try may succeed."""
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         wait = response.headers.get("Retry-After", "")
         seconds = min(int(wait), LONGEST_WAIT) if _SECONDS.fullmatch(wait) else 1
         raise RetryAt.in_seconds("Slack asks to wait with a reply", seconds, now)
     if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise UnknownOutcome(f"Slack did not take a reply: HTTP {response.status}")
+        raise UnknownOutcome(f"Slack did not accept a reply: HTTP {response.status}")
 
 
 def _origins(base_url: str) -> set[str]:
@@ -103,7 +105,7 @@ def _origins(base_url: str) -> set[str]:
 
 
 def _origin(url: str) -> str:
-    """Scheme, host and port; empty where anything about it is odd."""
+    """Scheme, host and port; empty if it is not a plain web address."""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -1,9 +1,9 @@
-"""Socket Mode: the relay calls Slack, which tells it through that connection what people do.
+"""Socket Mode: the relay connects to Slack and receives through it what people do.
 
 Source: docs.slack.dev/apis/events-api/using-socket-mode and slack_sdk 3.47, `socket_mode.aiohttp`.
 Units: seconds.
-Errors: none; it connects again, for as long as it takes. An envelope is acknowledged only after it
-was kept, so Slack sends one anew that was not.
+Errors: none; it connects again until it succeeds. An envelope is acknowledged after it was
+stored, so Slack sends one again that was not.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
 log = structlog.get_logger()
 
-# What Slack sends, of type interactive, slash_commands or events_api -> what it is answered.
+# What Slack sends, of type interactive, slash_commands or events_api -> the response.
 OnEnvelope = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any] | None]]
 
 TIMEOUT = 10
@@ -43,7 +43,7 @@ _NO_CONNECTION = (SlackClientError, aiohttp.ClientError, OSError, TimeoutError, 
 async def listen(
     slack: SlackSettings, on_envelope: OnEnvelope, timing: Timing = DEFAULT_TIMING
 ) -> None:
-    """Until it is cancelled."""
+    """Connect, and connect again, until it is cancelled."""
     shortest = timing.socket_retry_at_least.total_seconds()
     longest = timing.socket_retry_at_most.total_seconds()
     pause = shortest
@@ -51,10 +51,10 @@ async def listen(
         try:
             async for _ in _connected(slack, on_envelope, timing):
                 pause = shortest
-            words = "the connection was lost"
+            reason = "the connection was lost"
         except _NO_CONNECTION as error:
-            words = _words(error)
-        log.warning("no Socket Mode connection to Slack, tries again", words=words, after=pause)
+            reason = _reason(error)
+        log.warning("no Socket Mode connection to Slack, retrying", error=reason, retry_in=pause)
         await asyncio.sleep(pause)
         pause = min(pause * 2, longest)
 
@@ -62,7 +62,7 @@ async def listen(
 async def _connected(
     slack: SlackSettings, on_envelope: OnEnvelope, timing: Timing
 ) -> AsyncIterator[None]:
-    """Again and again as long as there is a connection."""
+    """Yields at intervals while there is a connection."""
     lost_after = timing.socket_lost_after.total_seconds()
     interval = timing.socket_check_interval.total_seconds()
     client = _client(slack)
@@ -71,7 +71,7 @@ async def _connected(
         async with asyncio.timeout(lost_after):
             client.wss_uri = await client.issue_new_wss_url()
             await client.connect()  # type: ignore[no-untyped-call]
-        log.info("listens to Slack by Socket Mode")
+        log.info("connected to Slack by Socket Mode")
         missing = 0.0
         while missing < lost_after:
             if await client.is_connected():
@@ -96,7 +96,7 @@ def _client(slack: SlackSettings) -> SocketModeClient:
 
 
 def _quiet() -> logging.Logger:
-    """slack_sdk's own lines hold addresses that are good for a connection; ours say enough."""
+    """slack_sdk's log lines hold addresses that are secrets."""
     logger = logging.getLogger(f"{__name__}.slack_sdk")
     logger.setLevel(logging.CRITICAL)
     return logger
@@ -105,19 +105,19 @@ def _quiet() -> logging.Logger:
 def _listener(
     on_envelope: OnEnvelope,
 ) -> Callable[[AsyncBaseSocketModeClient, SocketModeRequest], Awaitable[None]]:
-    async def take(client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
+    async def handle(client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
         try:
-            answer = await on_envelope(request.type, request.payload)
-        except Exception as error:  # noqa: BLE001 - without acknowledgement Slack sends it anew
-            log.error("not kept, what Slack sent", kind=request.type, words=str(error))
+            response = await on_envelope(request.type, request.payload)
+        except Exception as error:  # noqa: BLE001 - unacknowledged, Slack sends it again
+            log.error("an envelope of Slack was not stored", kind=request.type, error=str(error))
             return
-        payload = dict(answer) if answer and request.accepts_response_payload else None
+        payload = dict(response) if response and request.accepts_response_payload else None
         await client.send_socket_mode_response(SocketModeResponse(request.envelope_id, payload))
 
-    return take
+    return handle
 
 
-def _words(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if not isinstance(error, SlackApiError):
         return str(error) or type(error).__name__
     code = str(error.response.get("error", ""))
@@ -126,7 +126,7 @@ def _words(error: Exception) -> str:
         remedy = "set GITPLOY_SLACK_APP_TOKEN anew, from the app's Basic Information"
     if code == "missing_scope":
         remedy = "give the app-level token the scope connections:write"
-    return f"Slack says {code}: {remedy}"
+    return f"Slack returned {code}: {remedy}"
 
 
 CONNECTIONS = 2
@@ -149,13 +149,13 @@ async def listening(
     pool = sync_pool(url, CONNECTIONS, timing)
     intake = ActionIntake(pool, config, actions, timing, clock)
 
-    async def keep(kind: str, payload: Mapping[str, Any]) -> Document:
+    async def store(kind: str, payload: Mapping[str, Any]) -> Document:
         return await asyncio.to_thread(intake.envelope, kind, payload)
 
-    hearing = asyncio.create_task(listen(slack, keep, timing))
+    task = asyncio.create_task(listen(slack, store, timing))
     try:
         yield
     finally:
-        hearing.cancel()
-        await asyncio.gather(hearing, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         await asyncio.to_thread(pool.close)

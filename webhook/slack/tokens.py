@@ -1,10 +1,10 @@
 """The token of an installed workspace, refreshed before it expires.
 
-Source: docs.slack.dev/authentication/using-token-rotation: a token lives for 12 hours, and a
-refresh token is good for one time. So one process refreshes at a time: it holds the row from before
+Source: docs.slack.dev/authentication/using-token-rotation: a token is valid for 12 hours, and a
+refresh token works once. So one process refreshes at a time: it holds the row from before
 the call until the new pair is committed, and nobody waits for it while the old token is good.
 
-Errors: `Rejected` (not installed, or no more), `RetryAt`, `UnknownOutcome`; `DecryptionError` where
+Errors: `Rejected` (not installed, or removed), `RetryAt`, `UnknownOutcome`; `DecryptionError` where
 no key opens it.
 """
 
@@ -26,10 +26,10 @@ from webhook.timing import DEFAULT_TIMING, Timing
 
 log = structlog.get_logger()
 
-_AGAIN = "install the Slack app again: python -m webhook slack install-link"
-_ENDS = {
-    "invalid_refresh_token": "Slack does not take the refresh token any more",
-    "invalid_grant": "Slack does not take the refresh token any more",
+_REINSTALL = "install the Slack app again: python -m webhook slack install-link"
+_FINAL_CODES = {
+    "invalid_refresh_token": "Slack does not accept the refresh token any more",
+    "invalid_grant": "Slack does not accept the refresh token any more",
     "token_revoked": "the Slack app's token was revoked",
     "token_expired": "the Slack app's token has expired",
     "invalid_auth": "the Slack app's token is not valid any more",
@@ -38,19 +38,19 @@ _ENDS = {
 }
 # `Rejected`: the workspace has to be installed again, as its record says.
 _LOST = "workspace_lost"
-# `RetryAt`: somebody else refreshes the token now.
+# `RetryAt`: another process refreshes the token now.
 _REFRESHING = "token_refreshing"
 _SETTINGS = {
     "bad_client_secret": "GITPLOY_SLACK_CLIENT_SECRET is not the Slack app's",
-    "invalid_client_id": "GITPLOY_SLACK_CLIENT_ID is no Slack app's",
+    "invalid_client_id": "GITPLOY_SLACK_CLIENT_ID is not a Slack app's",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """`trouble` was kept with the installation."""
+    """`error` was stored with the installation."""
 
-    trouble: str
+    error: str
 
 
 async def token_of(
@@ -64,27 +64,27 @@ async def token_of(
     async with pool.connection() as connection:
         known = await slack_installations.read(connection, team)
     if known is None:
-        raise Rejected(f"the Slack app is not installed in workspace {team}; {_AGAIN}")
+        raise Rejected(f"the Slack app is not installed in workspace {team}; {_REINSTALL}")
     if known.error:
         raise Rejected(known.error)
     now = oauth.clock()
     if not _expires_by(known, now + timing.token_refresh_before):
         return cipher.decrypt(known.token)
     good = not _expires_by(known, now + timing.token_margin)
-    if good and oauth.resting.get(team, now) > now:
+    if good and oauth.paused.get(team, now) > now:
         return cipher.decrypt(known.token)
     try:
-        return await _to_its_end(_refreshed(pool, cipher, oauth, team, timing))
-    except (RetryAt, UnknownOutcome, Rejected) as trouble:
-        if not good or trouble.code == _LOST:
-            raise _in_words(trouble) from trouble
-        if trouble.code != _REFRESHING:
-            log.warning("a Slack token is not refreshed yet", team=team, words=str(trouble))
-            oauth.resting[team] = oauth.clock() + timing.token_refresh_retry
+        return await _shielded(_refreshed(pool, cipher, oauth, team, timing))
+    except (RetryAt, UnknownOutcome, Rejected) as error:
+        if not good or error.code == _LOST:
+            raise _with_remedy(error) from error
+        if error.code != _REFRESHING:
+            log.warning("a Slack token is not refreshed yet", team=team, error=str(error))
+            oauth.paused[team] = oauth.clock() + timing.token_refresh_retry
         return cipher.decrypt(known.token)
 
 
-async def _to_its_end(refreshed: Coroutine[Any, Any, str]) -> str:
+async def _shielded(refreshed: Coroutine[Any, Any, str]) -> str:
     """A worker that stops must not take the only new refresh token with it."""
     task = asyncio.create_task(refreshed)
     try:
@@ -105,12 +105,12 @@ async def _refreshed(
         if mine.error:
             raise Rejected(mine.error, code=_LOST)
         soon = oauth.clock() + timing.token_refresh_before
-        if not _expires_by(mine, soon):  # somebody was quicker
+        if not _expires_by(mine, soon):  # another process was faster
             return cipher.decrypt(mine.token)
         outcome = await _refresh(connection, cipher, oauth, mine)
     if isinstance(outcome, _Ended):
-        log.error("a Slack workspace is lost", team=team, words=outcome.trouble)
-        raise Rejected(outcome.trouble, code=_LOST)
+        log.error("a Slack workspace is lost", team=team, error=outcome.error)
+        raise Rejected(outcome.error, code=_LOST)
     log.info("Slack token refreshed", team=team)
     return outcome.token
 
@@ -122,10 +122,10 @@ async def _refresh(
         return await _end(connection, mine, "invalid_refresh_token")
     try:
         new = await oauth.refresh(cipher.decrypt(mine.refresh_token))
-    except Rejected as no:
-        if no.code not in _ENDS:
+    except Rejected as rejected:
+        if rejected.code not in _FINAL_CODES:
             raise
-        return await _end(connection, mine, no.code)
+        return await _end(connection, mine, rejected.code)
     await slack_installations.save_tokens(
         connection,
         mine.team,
@@ -137,20 +137,20 @@ async def _refresh(
 
 
 async def _end(connection: Async, mine: Installation, code: str) -> _Ended:
-    trouble = f"{_ENDS[code]} (Slack says {code}); {_AGAIN}"
-    await slack_installations.stop_async(connection, mine.team, trouble)
-    return _Ended(trouble)
+    error = f"{_FINAL_CODES[code]} (Slack returned {code}); {_REINSTALL}"
+    await slack_installations.stop_async(connection, mine.team, error)
+    return _Ended(error)
 
 
 def _expires_by(installation: Installation, at: datetime) -> bool:
     return installation.expires_at is not None and installation.expires_at <= at
 
 
-def _in_words(trouble: RetryAt | UnknownOutcome | Rejected) -> RetryAt | UnknownOutcome | Rejected:
-    if not isinstance(trouble, Rejected) or trouble.code == _LOST:
-        return trouble
-    why = _SETTINGS.get(trouble.code)
-    if why is None:
-        return Rejected(f"the Slack token cannot be refreshed: {trouble}; {_AGAIN}")
+def _with_remedy(error: RetryAt | UnknownOutcome | Rejected) -> RetryAt | UnknownOutcome | Rejected:
+    if not isinstance(error, Rejected) or error.code == _LOST:
+        return error
+    reason = _SETTINGS.get(error.code)
+    if reason is None:
+        return Rejected(f"the Slack token cannot be refreshed: {error}; {_REINSTALL}")
     remedy = "copy it from the Slack app's Basic Information and restart the relay"
-    return Rejected(f"{why} (Slack says {trouble.code}); {remedy}")
+    return Rejected(f"{reason} (Slack returned {error.code}); {remedy}")

@@ -1,7 +1,7 @@
 """The workspaces that the relay may post to: those installed by OAuth, and the one whose token is
 in GITPLOY_SLACK_BOT_TOKEN.
 
-Errors: `Rejected` where there is none, or several and nobody said which.
+Errors: `Rejected` where there is none, or several and deploy.yml does not name one.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ import structlog
 from webhook.errors import Rejected, RetryAt
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import SlackSettings
-from webhook.slack.client import EXPIRED, Calls, Slack, token_is_dead
+from webhook.slack.client import EXPIRED, Calls, Slack, token_is_invalid
 from webhook.slack.oauth import SlackOAuth
 from webhook.slack.tokens import token_of
 from webhook.store import slack_installations
@@ -32,12 +32,13 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Configured:
-    """The workspace of GITPLOY_SLACK_BOT_TOKEN. `dead`: why its token is not used until then."""
+    """The workspace of GITPLOY_SLACK_BOT_TOKEN. `error`: why its token is not used before
+    `paused_until`."""
 
     slack: Slack
     team: str = ""
-    dead: str = ""
-    until: datetime | None = None
+    error: str = ""
+    paused_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,13 @@ class Workspaces:
             self._configured.team = (await self._usable(self._configured).bot()).team
             return self._configured.team == team
         except Rejected as error:
-            if token_is_dead(error):
-                self._rest(error)
+            if token_is_invalid(error):
+                self._pause(error)
             return False
 
     def _usable(self, configured: _Configured) -> Slack:
-        if configured.until and configured.until > self._clock():
-            raise Rejected(configured.dead)
+        if configured.paused_until and configured.paused_until > self._clock():
+            raise Rejected(configured.error)
         return configured.slack
 
     async def _of_installed(self, team: str) -> Slack:
@@ -106,8 +107,8 @@ class Workspaces:
             token = await token_of(
                 self._pool, self._cipher, self._oauth, installation.team, self._timing
             )
-        except DecryptionError as sealed:
-            raise Rejected(str(sealed)) from sealed
+        except DecryptionError as error:
+            raise Rejected(str(error)) from error
         known = self._installed.get(installation.team)
         # Installed again it may have the same token, yet other scopes.
         if known is None or (known.token, known.at) != (token, installation.installed_at):
@@ -116,19 +117,19 @@ class Workspaces:
         return known.slack
 
     async def using(self, team: str, act: Callable[[Slack], Awaitable[T]]) -> T:
-        """Act in a workspace; a token that turns out to be dead is not used again."""
+        """Act in a workspace; a token that Slack rejects is not used again."""
         slack = await self.of(team)
         try:
             return await act(slack)
         except Rejected as error:
-            if token_is_dead(error):
+            if token_is_invalid(error):
                 await self._stop_using(slack, error)
             raise
 
     async def _stop_using(self, slack: Slack, error: Rejected) -> None:
-        log.error("a Slack token is dead", error=str(error))
+        log.error("a Slack token is invalid", error=str(error))
         if self._configured and slack is self._configured.slack:
-            self._rest(error)
+            self._pause(error)
             return
         for team, installed in list(self._installed.items()):
             if installed.slack is slack:
@@ -136,7 +137,7 @@ class Workspaces:
                 await self._stop(team, installed.token, error)
 
     async def _stop(self, team: str, token: str, error: Rejected) -> None:
-        """Unless another token is there already, or is to be had."""
+        """Unless it has another token already, or can be refreshed."""
         async with self._pool.connection() as connection, connection.transaction():
             known = await slack_installations.lock(connection, team)
             if known is None or self._cipher.decrypt(known.token) != token:
@@ -147,10 +148,10 @@ class Workspaces:
             await slack_installations.expire(connection, team)
         raise RetryAt("the token is refreshed first", self._clock())
 
-    def _rest(self, error: Rejected) -> None:
+    def _pause(self, error: Rejected) -> None:
         assert self._configured is not None
-        self._configured.dead = str(error)
-        self._configured.until = self._clock() + self._timing.refused_token_rest
+        self._configured.error = str(error)
+        self._configured.paused_until = self._clock() + self._timing.refused_token_rest
 
 
 def _chosen(installed: list[Installation], team: str) -> Installation:

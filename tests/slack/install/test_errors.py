@@ -34,15 +34,15 @@ async def test_what_slack_says_no_to_has_a_remedy(
         signin = f"{world.url}/slack/signin"
         cases = [
             ("invalid_code", 400, ["ten minutes"]),
-            ("code_already_used", 400, ["one time"]),
+            ("code_already_used", 400, ["works once"]),
             ("bad_client_secret", 502, ["GITPLOY_SLACK_CLIENT_SECRET", "Basic Information"]),
             ("invalid_client_id", 502, ["GITPLOY_SLACK_CLIENT_ID is 1000.2000"]),
             ("bad_redirect_uri", 400, [f"adds exactly {signin} at", "Redirect URLs", "https://"]),
             ("invalid_scope", 502, ["GITPLOY_SLACK_BOT_SCOPES"]),
             ("invalid_team_for_non_distributed_app", 400, ["Public Distribution"]),
-            ("something_new", 502, ["Slack says something_new"]),
-            ("internal_error", 502, ["did not answer", "slack-status.com"]),
-            ("<b>odd</b>", 502, ["did not answer"]),
+            ("something_new", 502, ["Slack returned something_new"]),
+            ("internal_error", 502, ["did not respond", "slack-status.com"]),
+            ("<b>unknown</b>", 502, ["did not respond"]),
             ("service_unavailable", 503, ["later"]),
         ]
         for error, status, words in cases:
@@ -54,7 +54,7 @@ async def test_what_slack_says_no_to_has_a_remedy(
         assert installed(world) == {}
         given = person.given
     log = capsys.readouterr().err
-    assert "Slack says bad_client_secret" in log
+    assert "Slack returned bad_client_secret" in log
     assert [secret for secret in given if secret in log] == []
 
 
@@ -146,7 +146,7 @@ async def test_a_store_that_is_away_is_said(store_url: str, tmp_path: Path) -> N
         _rename(world, "oauth_states", "away")
         for page in (await person.get(url), await person.get(back)):
             assert page.status == 503
-            assert "Its store does not answer" in page.text
+            assert "Its store does not respond" in page.text
             assert page.headers["Retry-After"]
         _rename(world, "away", "oauth_states")
         _rename(world, "slack_installations", "away")

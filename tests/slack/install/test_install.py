@@ -225,7 +225,7 @@ async def test_who_can_answer_in_slack_is_asked_for_the_command(
     }
     async with installable(store_url, tmp_path, environ) as world, browser() as person:
         url = link(world)
-        assert "commands answer to /deploy" in (await person.get(url)).text
+        assert "commands respond to /deploy" in (await person.get(url)).text
         asked = (await person.press(url)).location
         scopes = "chat:write,commands,users:read,users:read.email"
         assert parse_qs(urlsplit(asked).query)["scope"] == [scopes]

@@ -33,7 +33,7 @@ async def send_reply(services: ActionServices, action: ActionRow) -> None:
     message = await action_of(services, action).reply(services, action) if in_time else None
     if message is not None:
         try:
-            await services.replies.give(action.reply.url, message, replace=_replaces(action))
+            await services.replies.send(action.reply.url, message, replace=_replaces(action))
         except (RetryAt, UnknownOutcome) as error:
             await _try_again(services, action, error)
     async with services.pool.connection() as connection:
@@ -73,7 +73,7 @@ async def announce_wait(services: ActionServices, action_id: int, wait: RetryAt)
         if not await actions.announce_wait(connection, action.id):
             return
     try:
-        await services.replies.give(action.reply.url, BlockMessage(_wait_text(action, wait), []))
+        await services.replies.send(action.reply.url, BlockMessage(_wait_text(action, wait), []))
     except (RetryAt, UnknownOutcome) as error:
         log.info("a wait could not be announced", error=str(error))
 

@@ -67,7 +67,7 @@ STORE_UNAVAILABLE = partial(
     HttpError,
     503,
     "The relay cannot install it now",
-    detail="Its store does not answer, so nothing was installed.",
+    detail="Its store does not respond, so nothing was installed.",
     remedy=f"In a minute or two {AGAIN}. Whoever runs the relay finds the cause under /readyz.",
     retry_after=RETRY_AFTER,
 )
@@ -82,7 +82,7 @@ RATE_LIMITED = partial(
 NO_RESPONSE = partial(
     HttpError,
     502,
-    "Slack did not answer",
+    "Slack did not respond",
     detail="It is down, or the relay cannot reach it, so nothing was installed.",
     remedy=f"Check slack-status.com. When Slack is up, {AGAIN}. Installing twice does no harm.",
 )
@@ -102,15 +102,15 @@ def from_slack(code: str, redirect_uri: str, client_id: str) -> HttpError:
     if code in ("invalid_code", "code_already_used", "code_expired"):
         return HttpError(
             400,
-            "The code that Slack sent is no longer good",
-            detail=f"It is good for ten minutes and for one time (Slack says {code}).",
+            "The code that Slack sent is no longer valid",
+            detail=f"It works once, within ten minutes (Slack returned {code}).",
             remedy=f"{_FROM_THE_START}.",
         )
     if code in ("bad_redirect_uri", "invalid_redirect_uri"):
         return HttpError(
             400,
             "Slack does not know where this relay is",
-            detail=f"The Slack app has no redirect URL {redirect_uri} (Slack says {code}).",
+            detail=f"The Slack app has no redirect URL {redirect_uri} (Slack returned {code}).",
             remedy=f"{_OPERATOR} adds exactly {redirect_uri} at api.slack.com/apps, OAuth &"
             " Permissions > Redirect URLs. Slack takes https:// only. If it is the address that is"
             f" wrong: it is made of GITPLOY_SERVER_PROTO and GITPLOY_SERVER_HOST. Then {AGAIN}.",
@@ -118,8 +118,8 @@ def from_slack(code: str, redirect_uri: str, client_id: str) -> HttpError:
     return _wrong_setting(code, client_id) or HttpError(
         502,
         "Slack refused the installation",
-        detail=f"Slack says {code}.",
-        remedy="docs.slack.dev/reference/methods/oauth.v2.access tells what it means. Then"
+        detail=f"Slack returned {code}.",
+        remedy="docs.slack.dev/reference/methods/oauth.v2.access says what it means. Then"
         f" {AGAIN}.",
     )
 
@@ -130,7 +130,7 @@ def _wrong_setting(code: str, client_id: str) -> HttpError | None:
             502,
             "Slack does not take this relay for the Slack app",
             detail=f"GITPLOY_SLACK_CLIENT_SECRET is not the client secret of the app {client_id}"
-            f" (Slack says {code}).",
+            f" (Slack returned {code}).",
             remedy=f"{_OPERATOR} copies the client secret from the app's Basic Information > App"
             f" Credentials, sets it and restarts the relay. Then {AGAIN}.",
         )
@@ -148,7 +148,7 @@ def _wrong_setting(code: str, client_id: str) -> HttpError | None:
             502,
             "Slack does not give what the relay asks for",
             detail="GITPLOY_SLACK_BOT_SCOPES names a scope that Slack or the app does not have"
-            f" (Slack says {code}).",
+            f" (Slack returned {code}).",
             remedy=f"{_OPERATOR} adds it under OAuth & Permissions > Bot Token Scopes, or takes it"
             f" out of the variable and restarts the relay. Then {AGAIN}.",
         )
