@@ -30,9 +30,9 @@ def one_line(text: str, limit: int | None = None) -> str:
     return line if limit is None or len(line) <= limit else f"{line[: limit - 1]}…"
 
 
-def web_url(value: Any) -> str:
+def web_url(value: Any, longest: int = MAX_URL) -> str:
     """The value, if it is an http or https address that people may be sent to; empty otherwise."""
-    if not isinstance(value, str) or len(value) > MAX_URL:
+    if not isinstance(value, str) or len(value) > longest:
         return ""
     if not value.isprintable() or set(' <>"') & set(value):
         return ""

@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook.text import and_more, one_line
+from webhook.text import LONGEST_URL, and_more, one_line, web_url
 
 
 def test_a_long_description_is_cut_with_an_ellipsis() -> None:
@@ -39,3 +39,10 @@ def test_a_list_that_is_cut_says_how_many_are_left_out() -> None:
 @given(st.lists(st.text(min_size=1, max_size=9), min_size=2), st.integers(20, 200))
 def test_a_list_fits_into_its_limit(names: list[str], limit: int) -> None:
     assert len(and_more(names, limit=limit)) <= limit
+
+
+def test_pages_link_to_long_web_addresses_and_to_nothing_else() -> None:
+    url = "https://ci.example.com/".ljust(LONGEST_URL, "x")
+    assert web_url(url) == url
+    assert web_url(f"{url}x") == ""
+    assert web_url("javascript:alert(1)") == ""

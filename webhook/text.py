@@ -5,14 +5,15 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
-from handlers.text import web_url
-
-__all__ = ["LONGEST_DESCRIPTION", "LONGEST_KEPT", "and_more", "one_line", "web_url"]
+from handlers import text as handlers_text
 
 # Of a status on GitHub, and of what is stored for the page.
 LONGEST_DESCRIPTION = 140
 LONGEST_KEPT = 1000
+# Addresses in statuses may be longer than those of a tool.
+LONGEST_URL = 8000
 
 # Whitespace, control characters, and the marks that turn the direction of text around, with which
 # one line could be made to look like another. The joiners inside emoji stay.
@@ -23,6 +24,11 @@ def one_line(text: str, limit: int = LONGEST_DESCRIPTION) -> str:
     """One line of at most `limit` characters."""
     line = _INVISIBLE.sub(" ", text).strip()
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def web_url(value: Any) -> str:
+    """The value, if it is an address that pages may link to; empty otherwise."""
+    return handlers_text.web_url(value, LONGEST_URL)
 
 
 def and_more(names: Sequence[str], *, most: int | None = None, limit: int | None = None) -> str:

@@ -241,7 +241,6 @@ yaml_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@pytest.mark.slow
 @given(
     st.text(alphabet="envsnamhdl:-[]{}&*!<>|%@#'\"\\ \n\t0123._~?,${}AB\x85\u2028", max_size=200)
 )

@@ -149,7 +149,6 @@ async def test_no_signature_at_all_is_refused(world: World) -> None:
         assert (await response.json())["error"] == "the signature is missing"
 
 
-@pytest.mark.slow
 async def test_26_mb_are_refused_and_25_mb_are_kept(world: World) -> None:
     filler = b'{"a": "' + os.urandom(1).hex().encode() * (13 * 1024 * 1024 - 5) + b'"}'
     status, answer = await post(world, body=filler)

@@ -13,7 +13,7 @@ from sandbox.event_receiver import EventReceiver, make_secret
 from sandbox.faults import Fault
 from tests.notifiers.written import RELAY, TIMEOUT, destinations, message, refused
 from tests.slack.blocks.test_limits import tellings
-from tests.slack.notices import BEFORE, BEGIN, RUNNING, a_changelog, step
+from tests.slack.notices import BEFORE, BEGIN, RUNNING, a_changelog, offering, step
 from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.phases import Phase
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
@@ -39,7 +39,7 @@ def webhook(receiver: EventReceiver, context: NotifierContext) -> Webhook:
 async def test_an_event_says_all_of_the_deployment_and_is_signed(
     receiver: EventReceiver, webhook: Webhook
 ) -> None:
-    notice = replace(FAILED, changelog=a_changelog(1, "Fix a race"))
+    notice = replace(offering(FAILED, "retry"), changelog=a_changelog(1, "Fix a race"))
     entries = (step("failure", "exit code 1", after=192),)
     ref = await webhook.send(message(notice, entries=entries), "7:main:3")
     event = receiver.events["7:main:3"]
@@ -59,6 +59,7 @@ async def test_an_event_says_all_of_the_deployment_and_is_signed(
     assert (data["phase"], data["label"], data["seconds"]) == ("failure", "failed", 192)
     assert data["changelog"]["commits"][0]["title"] == "Fix a race"
     assert data["previous_sha"] == BEFORE
+    assert data["actions"] == ["retry"]
     [entry] = data["entries"]
     assert (entry["at"], entry["label"]) == ("2026-11-22T03:07:17Z", "failed")
 

@@ -35,7 +35,6 @@ async def test_a_missing_command_is_an_error_that_names_it(store_url: str, tmp_p
         assert status.description == "the command './not-there' is not there"
 
 
-@pytest.mark.slow
 async def test_100_mb_of_output_are_stored_in_part(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path, COMMANDS_YML) as world:
         deployment = await world.deploy("loud")

@@ -171,6 +171,7 @@ def _data(message: Message) -> dict[str, Any]:
     document = asdict(notice)
     document["changed_at"] = _time(notice.changed_at)
     document["label"] = notice.label.text
+    document["actions"] = [button.action for button in notice.actions]
     document["entries"] = [_entry(notice, entry) for entry in message.entries]
     return document
 

@@ -5,7 +5,6 @@ http(s) URLs become links; escaping is the templates'.
 """
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,7 +18,7 @@ from webhook.notifiers import title_of
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
 from webhook.store.timeline import TimelineEntry
-from webhook.text import one_line
+from webhook.text import one_line, web_url
 from webhook.web.pages.terminal_text import harmless
 
 # How long after the end the page still waits for what is on its way to GitHub and the notifiers.
@@ -34,7 +33,6 @@ _SENT = {
     "reply": "sent to the thread in {place}",
     "alert": "failure reported in {place}",
 }
-_WEB_URL = re.compile(r"https?://[^\s<>\"\x00-\x20]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +170,6 @@ def build_page(data: PageData, now: datetime) -> Page:
         over=data.over,
         live=not data.settled(now),
     )
-
-
-def web_url(url: Any) -> str:
-    return url if isinstance(url, str) and _WEB_URL.fullmatch(url) else ""
 
 
 def _line(text: str) -> str:
