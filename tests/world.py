@@ -26,12 +26,11 @@ from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.model import Message
 from webhook import logs, startup
 from webhook.app import create_app
-from webhook.engine.services import open_services
 from webhook.slack.actions import ACTIONS, Actions
 from webhook.slack.socket_mode import listening
 from webhook.startup import Setup
 from webhook.timing import Timing, utc_now
-from webhook.worker import work
+from webhook.worker import open_services, work
 
 DEPLOY_YML = """
 slack: {channel: "#deploys"}

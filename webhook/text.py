@@ -6,6 +6,7 @@
 import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from handlers import text as handlers_text
 
@@ -18,6 +19,8 @@ LONGEST_URL = 8000
 # Whitespace, control characters, and the marks that turn the direction of text around, with which
 # one line could be made to look like another. The joiners inside emoji stay.
 _INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+_URL_CHARACTERS = "/:?#[]@!$&'()*+,;=%-._~"
+_LINK_URL = re.compile(r"https?://[\w.:%@\[\]~-]+(?:[/?#].*)?", re.ASCII | re.IGNORECASE)
 
 
 def one_line(text: str, limit: int = LONGEST_DESCRIPTION) -> str:
@@ -29,6 +32,15 @@ def one_line(text: str, limit: int = LONGEST_DESCRIPTION) -> str:
 def web_url(value: Any) -> str:
     """The value, if it is an address that pages may link to; empty otherwise."""
     return handlers_text.web_url(value, LONGEST_URL)
+
+
+def link_url(url: str, *, quoted: str = "") -> str:
+    """The address with only what may stand in a URL, for a link; "" if it is no web address.
+    `quoted`: characters of a URL that would end the link."""
+    safe = quote(
+        url, safe=_URL_CHARACTERS.translate({ord(one): "" for one in quoted}), errors="replace"
+    )
+    return safe if _LINK_URL.fullmatch(safe) else ""
 
 
 def and_more(names: Sequence[str], *, most: int | None = None, limit: int | None = None) -> str:

@@ -157,7 +157,7 @@ async def test_a_running_command_survives_a_second_server_and_a_restart_of_every
     assert len([m for m in sandbox.slack.messages("#deploys") if not m.is_reply]) == 1
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     about = [line for line in lines if line["logger"].startswith("webhook.engine.")]
-    assert {"delivery understood", "run started", "status written", "message sent"} <= {
+    assert {"delivery processed", "run started", "status written", "message sent"} <= {
         line["event"] for line in about
     }
     assert all(line["delivery"] and line["environment"] and line["deployment"] for line in about)

@@ -13,15 +13,15 @@ from tests.world import live
 from webhook.config.destinations import Destination, Target
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.deployments.phases import Phase
-from webhook.engine.notice import build_notice
-from webhook.engine.notify import Notification, notify
-from webhook.engine.services import Services, open_services
+from webhook.engine.notify import Notification, build_notice, notify
+from webhook.engine.services import Services
 from webhook.errors import Gone, Rejected, RelayError, RetryAt, UnknownOutcome
 from webhook.notifiers.contract import Message, Ref
 from webhook.store import deployments, outbox, timeline
 from webhook.store.outbox import Entry
 from webhook.store.timeline import NewEntry
 from webhook.timing import utc_now
+from webhook.worker import open_services
 
 DEPLOYMENT = 7
 

@@ -60,7 +60,7 @@ async def test_a_message_says_what_is_deployed_where_by_whom_and_how_it_stands(
         "Version": f"[v1.3]({GITHUB}/tree/v1.3) @ [4f2c9d1]({GITHUB}/commit/{SHA})",
         "Requested by": "octocat",
         "Tool": "[Drone CI](https://drone.acme.io/acme/site/41)",
-        "Changes": f"[Ships 3 commits]({SUCCEEDED.compare_url})\n"
+        "Changes": f"[Deploys 3 commits]({SUCCEEDED.compare_url})\n"
         f"• [1bc1234]({GITHUB}/commit/1bc1234) Fix a race",
     }
     assert shown.username == "Deployments"

@@ -59,7 +59,7 @@ async def test_a_thread_holds_each_step_and_the_channel_sees_what_matters(world:
     await world.deployed(ref="broken")
     message = world.messages()[-1]
     shown = render(message)
-    assert "Ships 8 commits" in shown
+    assert "Deploys 8 commits" in shown
     assert "Change 8" in shown
     assert "Change 4" in shown
     assert "Change 3" not in shown

@@ -82,10 +82,9 @@ def web() -> None:
 @_until_stdin_closes
 def worker() -> None:
     """Run a worker; any number of them may run."""
-    from webhook.engine.services import open_services
     from webhook.slack.actions import ACTIONS
     from webhook.slack.socket_mode import listening
-    from webhook.worker import work
+    from webhook.worker import open_services, work
 
     setup = set_up_command()
 

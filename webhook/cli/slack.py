@@ -4,12 +4,13 @@ import asyncio
 import json
 import os
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import click
 
 from webhook import startup
+from webhook.config.environments import Environment
 from webhook.config.routing import route
+from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
 from webhook.errors import UserError
 from webhook.security.cipher import Cipher, DecryptionError
@@ -19,9 +20,6 @@ from webhook.store.actions import ActionRow
 from webhook.store.schema import migrated_store
 from webhook.store.slack_installations import Installation
 from webhook.text import one_line
-
-if TYPE_CHECKING:
-    from webhook.slack.blocks.terminal import Preview
 
 STATES = [phase.value for phase in Phase if phase is not Phase.SEEN]
 
@@ -133,15 +131,17 @@ def preview(deployment_id: int | None, state: str | None, as_json: bool) -> None
         previews = terminal.samples(setup.settings, setup.config, ACTIONS.values(), phase)
     else:
         with migrated_store(setup.settings) as (url, _):
-            previews = asyncio.run(_previews_of(setup, url, deployment_id))
+            environment, notice, entries = asyncio.run(_stored(setup, url, deployment_id))
+        previews = terminal.of_deployment(environment, notice, entries)
     click.echo(terminal.render(previews, as_json=as_json))
 
 
-async def _previews_of(setup: Setup, url: str, deployment_id: int) -> "list[Preview]":
-    from webhook.engine.notice import build_notice, notice_entry
-    from webhook.engine.services import open_services
+async def _stored(
+    setup: Setup, url: str, deployment_id: int
+) -> tuple[Environment | None, DeploymentNotice, list[NoticeEntry]]:
+    from webhook.engine.notify import build_notice, notice_entry
     from webhook.slack.actions import ACTIONS
-    from webhook.slack.blocks import terminal
+    from webhook.worker import open_services
 
     async with open_services(setup, url, actions=ACTIONS) as services:
         row = await services.read(deployment_id)
@@ -152,9 +152,7 @@ async def _previews_of(setup: Setup, url: str, deployment_id: int) -> "list[Prev
         async with services.pool.connection() as connection:
             entries = await timeline.shown(connection, row.id, after=0)
     environment = route(setup.config, row.repo, row.environment)
-    if environment is None:
-        return []
-    return terminal.of_deployment(environment, notice, [notice_entry(one) for one in entries])
+    return environment, notice, [notice_entry(entry) for entry in entries]
 
 
 @slack.command("actions")

@@ -43,7 +43,7 @@ class Changelog:
         back = f"goes back {commits(self.behind)}" if self.behind > 0 else ""
         if self.total <= 0:
             return back.capitalize()
-        return f"Ships {commits(self.total)}" + (f" and {back}" if back else "")
+        return f"Deploys {commits(self.total)}" + (f" and {back}" if back else "")
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "commits": [asdict(commit) for commit in self.commits]}

@@ -46,7 +46,7 @@ _PHASES = {
 
 
 def phase_of(github_state: str) -> Phase | None:
-    """None for a state that the relay does not know: it is shown, and changes nothing."""
+    """None for an unknown state: it is shown, and changes nothing."""
     return _PHASES.get(github_state)
 
 

@@ -1,25 +1,34 @@
-"""Looks after a deployment from its event to its end, one look after the other."""
+"""Advance a deployment: find, start or check its run, at most one of which acts; then record it.
 
-from datetime import datetime
+A start is recorded before it is made. While one may have got through although the tool does not
+show it yet, nothing is started again.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import psycopg
 import structlog
 from procrastinate.exceptions import ConnectorException
 
+from handlers import durations
 from handlers import errors as tool_errors
+from handlers.contract import Deployment, Handler, KeepsOutput, Run, State
+from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import transitions
-from webhook.engine.runner import Runner
-from webhook.engine.services import Services, log_about
-from webhook.engine.tool_reports import take_reports
-from webhook.errors import Conflict, Forbidden, RetryAt
+from webhook.engine.services import Services, log_about, scope
+from webhook.engine.transitions import take_reports
+from webhook.errors import Conflict, Forbidden, RetryAt, UnknownOutcome
+from webhook.store import deployments, machines, output
 from webhook.store.deployments import DeploymentRow
+from webhook.timing import Timing
 
 log = structlog.get_logger()
 
 
 async def advance(services: Services, deployment_id: int) -> datetime | None:
-    """When to look again; None: it is over, or not ours to run."""
+    """When to check again; None: it is over, or not ours to run."""
     await take_reports(services, deployment_id)
     row = await services.read(deployment_id)
     if row is None or row.requested_at is None or row.watched or _is_over(row):
@@ -32,29 +41,284 @@ async def advance(services: Services, deployment_id: int) -> datetime | None:
         )
         return None
     if row.started_at and row.handler != environment.handler:
-        words = f"deploy.yml gives it to '{environment.handler}' now; '{row.handler}' had begun it"
-        await transitions.end(services, row, f"{words}, and its run may go on there")
+        handlers = (
+            f"deploy.yml gives it to '{environment.handler}' now; '{row.handler}' had begun it"
+        )
+        await transitions.end(services, row, f"{handlers}, and its run may go on there")
         return None
-    look = Runner(services, row, environment, services.handler(environment))
+    runner = Runner(services, row, environment, services.handler(environment))
     try:
-        return await look.take()
-    except (tool_errors.Rejected, Forbidden) as refused:
-        await transitions.end(services, look.row, str(refused))
+        return await runner.step()
+    except (tool_errors.Rejected, Forbidden) as error:
+        await transitions.end(services, runner.row, str(error))
         return None
     except (RetryAt, Conflict, psycopg.OperationalError, ConnectorException):
         raise
     except Exception:
-        # A fault of ours: tried again as long as there is time, but never without an answer.
-        if services.clock() < look.due + services.timing.command_grace:
+        # An error of ours: retried until the deadline, but GitHub gets a status in any case.
+        if services.clock() < runner.due + services.timing.command_grace:
             raise
         log.exception("deployment given up")
-        words = "The relay itself failed on this deployment; its log says why"
-        await transitions.end(services, look.row, words)
+        message = "The relay itself failed on this deployment; its log says why"
+        await transitions.end(services, runner.row, message)
         return None
 
 
 def _is_over(row: DeploymentRow) -> bool:
-    """Ended, and no run of ours goes on: one may even if nobody has recorded its start yet."""
+    """Ended, and no run of ours goes on: one may, even where its start is not recorded yet."""
     if row.ended_at is None:
         return False
     return row.started_at is None if row.run is None else row.run.state.final
+
+
+@dataclass(slots=True)
+class Runner:
+    """One step of a deployment's run with its handler; `row` is kept as the store has it."""
+
+    services: Services
+    row: DeploymentRow
+    environment: Environment
+    handler: Handler
+
+    @property
+    def timing(self) -> Timing:
+        return self.services.timing
+
+    def now(self) -> datetime:
+        return self.services.clock()
+
+    @property
+    def deployment(self) -> Deployment:
+        return self.services.as_contract(self.row, self.environment)
+
+    @property
+    def due(self) -> datetime:
+        return self.row.deadline or (self.row.requested_at or self.now()) + self.environment.timeout
+
+    async def step(self) -> datetime | None:
+        """When to check again; None: it is over."""
+        if self.handler.local and self.row.started_on not in (None, self.services.machine_id):
+            await self._hand_over(self.row.started_on or "")
+        wanted = self.row.cancel_requested_by is None or self.row.ended_at is not None
+        reports_until = self._reports_until()
+        if reports_until and wanted:
+            return reports_until
+        if not wanted and self.row.started_at is None:
+            await self._end_unstarted()
+            return None
+        if wanted and self.row.run is None and self.row.ended_at is None:
+            await self._require_access()
+            await self._record_first_start()
+        try:
+            run = await self._run()
+        except tool_errors.Unavailable as error:
+            return await self._try_later(error)
+        if run is None:
+            return None
+        await self._keep_output()
+        if not wanted and not run.state.final:
+            return await self._cancel_as_requested(run)
+        return await self._record(run)
+
+    async def _hand_over(self, machine_id: str) -> None:
+        """Its files are on another machine, whose workers follow it while there are any."""
+        async with self.services.pool.connection() as connection:
+            gone = await machines.is_gone(connection, machine_id, self.services.machine_id)
+        if gone:
+            raise tool_errors.Rejected(
+                "lost: the machine that ran it is gone, or its disk was replaced"
+            )
+        raise RetryAt(f"for {machine_id}", self.now(), machine_id=machine_id)
+
+    def _reports_until(self) -> datetime | None:
+        """Until when the tool is not polled, because it reports by itself."""
+        if self.handler.local or self.row.reported_at is None or self.row.run is None:
+            return None
+        until = min(self.row.reported_at + self.timing.reports_silent_after, self.due)
+        return until if self.now() < until else None
+
+    async def _require_access(self) -> None:
+        """Start nothing of which GitHub could get no status: the App may have been removed."""
+        try:
+            await self.services.github.require_access(scope(self.row))
+        except UnknownOutcome as error:
+            raise RetryAt(str(error), self.now() + self.timing.access_recheck) from error
+
+    async def _record_first_start(self) -> None:
+        """Committed before the first call to the tool."""
+        if self.row.started_at is not None:
+            return
+        started = self.now()
+        async with self.services.pool.connection() as connection:
+            await machines.seen(connection, self.services.machine_id)
+            self.row = await deployments.change(
+                connection,
+                self.row,
+                handler=self.environment.handler,
+                started_at=started,
+                started_on=self.services.machine_id,
+                deadline=started + self.environment.timeout,
+            )
+
+    async def _run(self) -> Run | None:
+        """The run as it is now, started if it was not; None where it must not start any more."""
+        if self.row.run is not None:
+            return await self.handler.check(self.deployment, self.row.run)
+        found = await self._find()
+        if found is not None:
+            log.info("run found again", run=found.id)
+            return found
+        if self.row.ended_at is not None:
+            return None
+        if self.row.start_claimed_until and self.now() < self.row.start_claimed_until:
+            again = self.now() + self.timing.recheck_at_least
+            raise RetryAt("an earlier start may have got through", again)
+        if self.row.cancel_requested_by is not None:
+            await self._end_unstarted()
+            return None
+        if self.now() >= self.due:
+            raise tool_errors.Rejected(self._given_up(self.row.tool_error))
+        return await self._start()
+
+    async def _find(self) -> Run | None:
+        """While a start may have got through, a rejection does not end the deployment."""
+        try:
+            return await self.handler.find(self.deployment)
+        except tool_errors.Rejected as error:
+            if self.row.start_claimed_until is None:
+                raise
+            raise tool_errors.Unavailable(str(error)) from error
+
+    async def _start(self) -> Run:
+        appears_within = self.handler.appears_within
+        if appears_within:
+            await self._claim_start(self.now() + self.timing.claim_lasts + appears_within)
+        try:
+            run = await self.handler.start(self.deployment)
+        except tool_errors.Unavailable as error:
+            if appears_within:
+                may_run = isinstance(error, tool_errors.UnknownOutcome)
+                await self._end_claim(self.now() + appears_within if may_run else None)
+            raise
+        log.info("run started", run=run.id, handler=self.row.handler)
+        return run
+
+    async def _claim_start(self, until: datetime | None) -> None:
+        async with self.services.pool.connection() as connection:
+            self.row = await deployments.change(connection, self.row, start_claimed_until=until)
+
+    async def _end_claim(self, until: datetime | None) -> None:
+        """Whatever else has changed the deployment meanwhile."""
+        while True:
+            try:
+                return await self._claim_start(until)
+            except Conflict:
+                self.row = await self.services.read(self.row.id) or self.row
+
+    async def _try_later(self, error: tool_errors.Unavailable) -> datetime | None:
+        if self.now() >= self.due:
+            going_on = await self._cancel(self.row.run) if self.row.run else ""
+            await transitions.end(self.services, self.row, self._given_up(f"{error}{going_on}"))
+            return None
+        if isinstance(error, tool_errors.NotReady):
+            await transitions.not_ready(self.services, self.row, str(error), held=error.held)
+            again = error.retry_at or self._recheck(self.timing.not_ready_recheck_at_most)
+            return min(again, self.due)
+        if error.code == tool_errors.BUSY:
+            return min(self._recheck(self.timing.recheck_at_most), self.due)
+        log.warning("tool unavailable", error=str(error), code=error.code)
+        due = (self.row.tool_error_since or self.now()) + self.timing.outage_announced_after
+        lasts = due < max(self.now(), error.retry_at or self.now())
+        self.row = await transitions.wait_for_tool(
+            self.services, self.row, str(error), announced=lasts
+        )
+        return min(error.retry_at or self._recheck(self.timing.recheck_at_most), self.due)
+
+    async def _end_unstarted(self) -> None:
+        """Unless its tool cannot say whether an earlier start got through."""
+        cancelled = f"Cancelled by {self.row.cancel_requested_by}"
+        if self.row.started_at is None or self.handler.local or self.handler.appears_within:
+            await transitions.end(self.services, self.row, f"{cancelled} before it began")
+            return
+        going_on = await self._cancel(Run(str(self.row.id), State.IN_PROGRESS))
+        message = f"{cancelled}; an earlier start may have got through{going_on}"
+        await transitions.end(self.services, self.row, message)
+
+    async def _cancel_as_requested(self, run: Run) -> datetime | None:
+        """Where the tool does not cancel it, it is followed as before."""
+        async with self.services.pool.connection() as connection:
+            await transitions.require_reports_judged(connection, self.row)
+        try:
+            await self.handler.cancel(self.deployment, run)
+        except tool_errors.Unavailable as error:
+            return await self._try_later(error)
+        except tool_errors.Rejected as error:
+            self.row = await transitions.not_cancelled(self.services, self.row, str(error))
+            return await self._record(run)
+        message = f"Cancelled by {self.row.cancel_requested_by}"
+        await transitions.record_run(
+            self.services, self.row, replace(run, state=State.ERROR, description=message)
+        )
+        return None
+
+    def _given_up(self, error: str) -> str:
+        timeout = durations.write(self.environment.timeout.total_seconds())
+        started = "an earlier start may have got through; " if self._may_run() else ""
+        return f"Gave up after {timeout}: {started}{error or 'there was no time left to start it'}"
+
+    def _may_run(self) -> bool:
+        return self.row.run is None and self.row.start_claimed_until is not None
+
+    async def _keep_output(self) -> None:
+        handler, deployment = self.handler, self.deployment
+        if not isinstance(handler, KeepsOutput):
+            return
+        async with self.services.pool.connection() as connection:
+            at_byte = await output.length(connection, deployment.id)
+            try:
+                while chunk := await handler.read_output(deployment, at_byte):
+                    at_byte = await output.append(connection, deployment.id, at_byte, chunk)
+            except OSError:  # how the run ended matters more than what it printed
+                log.exception("the output cannot be read")
+
+    async def _record(self, run: Run) -> datetime | None:
+        grace = self.timing.command_grace if self.handler.local else timedelta(0)
+        if run.state.final:
+            await transitions.record_run(self.services, self.row, run)
+            return None
+        if self.now() < self.due + grace:
+            await transitions.record_run(self.services, self.row, run)
+            return min(self._next_poll(), self.due + grace)
+        going_on = await self._cancel(run)
+        timeout = durations.write(self.environment.timeout.total_seconds())
+        last = f" ({run.description})" if run.description else ""
+        message = f"timed out after {timeout}{going_on}{last}"
+        await transitions.record_run(
+            self.services, self.row, Run(run.id, State.ERROR, run.url, message)
+        )
+        return None
+
+    async def _cancel(self, run: Run) -> str:
+        """What the status adds where it could not be stopped."""
+        async with self.services.pool.connection() as connection:
+            await transitions.require_reports_judged(connection, self.row)
+        try:
+            await self.handler.cancel(self.deployment, run)
+        except (tool_errors.Unavailable, tool_errors.Rejected) as error:
+            log.warning("run not stopped", run=run.id, error=str(error))
+            return f"; its run may go on: {error}"
+        return ""
+
+    def _next_poll(self) -> datetime:
+        pace = self.handler.pace
+        least = min(timedelta(seconds=pace.least), self.timing.first_poll_at_most)
+        return self._next(least, timedelta(seconds=pace.most))
+
+    def _recheck(self, most: timedelta) -> datetime:
+        return self._next(self.timing.recheck_at_least, most)
+
+    def _next(self, least: timedelta, most: timedelta) -> datetime:
+        """Often at first, then less and less often, the longer it goes on."""
+        now = self.now()
+        since = now - self.row.started_at if self.row.started_at else timedelta(0)
+        return now + max(least, min(most, since / 10))

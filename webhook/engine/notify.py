@@ -1,36 +1,43 @@
-"""People hear of a deployment, each destination by a job of its own: one message, edited in place,
-whose thread holds what happened; a failure also where failures are to be heard of.
+"""Notify people of a deployment, by a job for each destination: one message, edited in place,
+whose thread holds the timeline; a failure also in the channel for failures.
 
 Only the newest state is sent, however many changes there were. A failure, a wait for a person and
 a success after a failure are urgent, because nobody is notified of an edit. Where messages cannot
-be edited, what happened since is a message of its own.
+be edited, each change is a message of its own.
 """
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from itertools import pairwise
+from typing import TypedDict
 
 import structlog
 
+from handlers import TITLES
 from webhook.config.destinations import Target
-from webhook.deployments.notice import DeploymentNotice
+from webhook.deployments.actions import Snapshot, offered_buttons
+from webhook.deployments.changelog import Changelog
+from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
-from webhook.engine.notice import build_notice, notice_entry
 from webhook.engine.outbox import Outbox, Policy, Write
-from webhook.engine.services import Services, log_about
+from webhook.engine.services import Services, log_about, scope
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.github.compare import compare
 from webhook.jobs.queue import notify_lock
 from webhook.notifiers.contract import Message, Notifier, Purpose, Ref
-from webhook.store import jobs, outbox, timeline
+from webhook.store import actions, deployments, jobs, outbox, timeline
+from webhook.store.actions import ActionRow
+from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry, State
-from webhook.store.timeline import ASKED, TimelineEntry
+from webhook.store.timeline import REQUESTED, TimelineEntry
 
 log = structlog.get_logger()
 
-# In one thread; what happens after them is said at the end.
+# In one thread; what happens after them follows at the end of the deployment.
 MOST_REPLIES = 30
 FAILED = (Phase.FAILURE, Phase.ERROR)
 
@@ -41,11 +48,11 @@ async def notify(services: Services, deployment_id: int, destination: str) -> No
         return
     log_about(row)
     target = next((one for one in services.targets(row) if one.name == destination), None)
-    target = target or await _no_longer_named(services, row, destination)
+    target = target or await _unlisted(services, row, destination)
     if target is None:
         return
     async with services.pool.connection() as connection:
-        # They would hold this one back where it has to wait for a shorter time than they.
+        # They would hold this one back where its own wait is shorter than theirs.
         await jobs.drop_waiting(connection, notify_lock(row.id, destination))
     notifier, notice = services.notifier(target), await build_notice(services, row)
     notification = Notification(services, row, target, notifier, notice)
@@ -53,26 +60,24 @@ async def notify(services: Services, deployment_id: int, destination: str) -> No
         await notification.keep_up()
     elif row.phase in FAILED:
         await notification.alert()
-    # Somebody else may have said more by now, which we would have turned back.
+    # Another job may have sent a newer state by now, which this one would have turned back.
     await require_newest(services, row)
 
 
-async def _no_longer_named(
-    services: Services, row: DeploymentRow, destination: str
-) -> Target | None:
-    """A message that is there is kept up to date, whatever deploy.yml says now. Errors: `RetryAt`
+async def _unlisted(services: Services, row: DeploymentRow, destination: str) -> Target | None:
+    """A message that exists is kept up to date, whatever deploy.yml says now. Errors: `RetryAt`
     for a destination that another worker, with another deploy.yml, may know."""
     name, _, rest = destination.partition(":")
     notifier = services.notifiers.get(name)
     if notifier is None:
         return None
     async with services.pool.connection() as connection:
-        there = await outbox.messages(connection, row.id, destination, "main")
-    if any(message.ref for message in there):
-        left = notifier.Destination.unlisted(rest)
-        if left is None:
+        existing = await outbox.messages(connection, row.id, destination, "main")
+    if any(message.ref for message in existing):
+        unlisted = notifier.Destination.unlisted(rest)
+        if unlisted is None:
             return None
-        return Target(name=destination, notifier=name, main=True, destination=left)
+        return Target(name=destination, notifier=name, main=True, destination=unlisted)
     now, timing = services.clock(), services.timing
     if now - row.phase_at < timing.unknown_channel_kept:
         again = now + timing.unknown_channel_retry
@@ -113,11 +118,11 @@ class MessageWrite(Write):
     def digest(self) -> str:
         return self.notifier.digest(self.message)
 
-    def state_after(self, refused: Rejected, *, in_doubt: bool) -> State:
+    def state_after(self, error: Rejected, *, in_doubt: bool) -> State:
         if in_doubt:
             return "claimed"
-        # The one whose thread it is in: it is sent anew, and this one after it.
-        return "waiting" if isinstance(refused, Gone) else "rejected"
+        # The parent of its thread is gone: that is sent anew, and this one after it.
+        return "waiting" if isinstance(error, Gone) else "rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +139,18 @@ class Notification:
         if not self.notifier.edits:
             await self._keep_row("main", None)
             return
-        there = await self._messages("main")
-        # What is there is kept up to date, or it would go on saying what is no longer so.
-        if not there and not self.target.destination.wants(self.row.phase):
+        existing = await self._messages("main")
+        # A message that exists is kept up to date, or it would go on showing an old state.
+        if not existing and not self.target.destination.wants(self.row.phase):
             return
         waits: list[RetryAt] = []
         try:
-            there = [await self._keep_main(Message(purpose="main", notice=self.notice))]
+            existing = [await self._keep_main(Message(purpose="main", notice=self.notice))]
         except RetryAt as wait:
             waits.append(wait)  # its thread need not wait for an edit
-        if self.notifier.threads and there and there[0].ref:
+        if self.notifier.threads and existing and existing[0].ref:
             try:
-                await self._keep_row("reply", there[0])
+                await self._keep_row("reply", existing[0])
             except RetryAt as wait:
                 waits.append(wait)
         if waits:
@@ -155,7 +160,7 @@ class Notification:
         await self._send(Message(purpose="alert", notice=self.notice))
 
     async def _keep_main(self, message: Message) -> Entry:
-        """Send it, or edit it where it says something else by now."""
+        """Send it, or edit it where its content has changed."""
         entry = await self._send(message)
         digest = self.notifier.digest(message)
         if entry.ref is None or entry.digest == digest:
@@ -180,30 +185,30 @@ class Notification:
         return entry
 
     async def _keep_row(self, purpose: Purpose, parent: Entry | None) -> None:
-        """Messages one after the other, each of what happened since the one before."""
+        """Messages one after the other, each of what happened after the one before."""
         sent = await self._messages(purpose)
         async with self.services.pool.connection() as connection:
             after = max((one.position for one in sent if one.over), default=0)
             new = await timeline.shown(connection, self.row.id, after)
-        # Read after the entries: all of them are known in the row that says what to make of them.
+        # Checked after reading the entries: the row that decides about them knows all of them.
         await require_newest(self.services, self.row)
         waiting = next((one for one in sent if not one.over), None)
-        begun = waiting.position if waiting and waiting.attempts else None
-        covered = [one for one in new if begun is None or one.position <= begun]
-        worth = self._worth_saying(covered)
-        if not worth:
+        attempted = waiting.position if waiting and waiting.attempts else None
+        covered = [one for one in new if attempted is None or one.position <= attempted]
+        wanted = self._wanted(covered)
+        if not wanted:
             await self._drop(waiting)
             return
         last = covered[-1].position
-        if waiting and begun is None:
+        if waiting and attempted is None:
             async with self.services.pool.connection() as connection:
-                await outbox.move(connection, waiting, last)
-        urgent = self._is_urgent(worth)
+                await outbox.extend_to(connection, waiting, last)
+        urgent = self._is_urgent(wanted)
         if waiting is None and purpose == "reply" and not urgent and self.row.ended_at is None:
             if len(sent) >= MOST_REPLIES:
                 return
-            self._gather(worth[0].at)
-        entries = tuple(notice_entry(one) for one in worth)
+            self._wait_for_more(wanted[0].at)
+        entries = tuple(notice_entry(one) for one in wanted)
         message = Message(
             purpose=purpose,
             notice=self.notice,
@@ -211,9 +216,11 @@ class Notification:
             parent=Ref.from_json(parent.ref) if parent and parent.ref else None,
             urgent=urgent,
         )
-        shown = await self._follow(message, begun or last, parent)
+        shown = await self._follow(message, attempted or last, parent)
         if shown.over and len(covered) < len(new):
-            raise RetryAt("more has happened since that message was begun", self._now())
+            raise RetryAt(
+                "more has happened since the first attempt to send that message", self._now()
+            )
 
     async def _follow(self, message: Message, position: int, parent: Entry | None) -> Entry:
         try:
@@ -225,14 +232,14 @@ class Notification:
             raise RetryAt("the message was deleted", self._now()) from gone
 
     async def _drop(self, waiting: Entry | None) -> None:
-        """What nobody wants to hear any more must not hold back what follows."""
+        """A message that is not wanted any more must not hold back what follows."""
         if waiting is not None:
             async with self.services.pool.connection() as connection:
                 await outbox.skip(connection, waiting)
             again = self._now()
-            raise RetryAt("goes on behind a message that is not wanted any more", again)
+            raise RetryAt("continues after a message that is not wanted any more", again)
 
-    def _gather(self, since: datetime) -> None:
+    def _wait_for_more(self, since: datetime) -> None:
         until = since + self.services.timing.replies_gathered_for
         if self._now() < until:
             raise RetryAt("more may follow at once", until)
@@ -260,7 +267,7 @@ class Notification:
         return sent
 
     def _rejected(self, entry: Entry, error: Rejected) -> Entry:
-        """Kept for the page and for `check`, and tried again now and then."""
+        """The error is kept for the page and for `check`; it is retried now and then."""
         if entry.error != str(error):
             log.error("message rejected", destination=self.target.name, error=str(error))
         timing = self.services.timing
@@ -270,26 +277,28 @@ class Notification:
         rest = max(timing.refused_retry_at_least, self._rest(timing.refused_retry_at_most))
         raise RetryAt(str(error), self._now() + rest)
 
-    def _worth_saying(self, entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
-        """What this destination wants to hear, and nothing twice in a row."""
+    def _wanted(self, entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
+        """Those that this destination wants, and none twice in a row."""
         wanted = [one for one in entries if self._wants(one)]
         first = wanted[:1]
-        return first + [new for old, new in pairwise(wanted) if _reads(old) != _reads(new)]
+        return first + [new for old, new in pairwise(wanted) if _content(old) != _content(new)]
 
     def _wants(self, entry: TimelineEntry) -> bool:
         phase = phase_of(entry.state)
-        return entry.state == ASKED or (phase is not None and self.target.destination.wants(phase))
+        return entry.state == REQUESTED or (
+            phase is not None and self.target.destination.wants(phase)
+        )
 
-    def _is_urgent(self, worth: Sequence[TimelineEntry]) -> bool:
-        """Whether somebody is to look now."""
+    def _is_urgent(self, entries: Sequence[TimelineEntry]) -> bool:
+        """Whether a person should act now."""
         if self.notice.held:
-            return worth[-1].held
+            return entries[-1].held
         if self.row.phase in FAILED or self.notice.recovered:
-            return self.row.phase in {phase_of(one.state) for one in worth}
+            return self.row.phase in {phase_of(one.state) for one in entries}
         return False
 
     def _rest(self, longest: timedelta) -> timedelta:
-        """The longer an error lasts, the longer."""
+        """A pause that grows with the time that an error lasts."""
         lasted = self._now() - self.row.phase_at
         return max(self.services.timing.edit_retry_at_least, min(lasted / 4, longest))
 
@@ -317,5 +326,121 @@ class Notification:
             )
 
 
-def _reads(entry: TimelineEntry) -> tuple[str, str]:
+def _content(entry: TimelineEntry) -> tuple[str, str]:
     return entry.state, entry.description
+
+
+class _Origin(TypedDict):
+    origin: str
+    origin_url: str
+    origin_label: str
+
+
+async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNotice:
+    async with services.pool.connection() as connection:
+        last = await deployments.last_success(connection, row)
+        before = await deployments.ended_before(connection, row)
+        creator = await actions.creator_of(connection, row.id)
+        held = row.ended_at is None and await timeline.is_held(connection, row.id)
+        back = await deployments.success_of_another_commit(connection, row)
+        snapshot = await _snapshot(connection, row, back)
+    end = row.ended_at
+    start = row.started_at or row.requested_at
+    notice = DeploymentNotice(
+        deployment_id=row.id,
+        repo=row.repo,
+        repo_url=row.repo_url,
+        environment=row.environment,
+        production=row.production,
+        ref=row.ref,
+        sha=row.sha,
+        task=row.task,
+        requested_by=_requested_by(row, creator),
+        phase=row.phase,
+        changed_at=row.phase_at,
+        description=row.status_description,
+        held=held,
+        started=row.run is not None,
+        recovered=before in (Phase.FAILURE, Phase.ERROR) and row.phase is Phase.SUCCESS,
+        seconds=(end - start).total_seconds() if start and end else None,
+        page_url=services.links.page(row.repo, row.id),
+        run_url=row.run.url if row.run else "",
+        tool="GitHub Actions" if row.watched else TITLES.get(row.handler, row.handler),
+        environment_url=row.environment_url,
+        changelog=await _changelog(services, row, last),
+        previous_sha=last.sha if last else "",
+        **_origin(services, row, creator),
+        actions=(),
+        rollback_to=f"{back.ref} @ {back.sha[:7]}" if back else "",
+    )
+    if not services.actions_enabled or row.requested_at is None:
+        return notice
+    buttons = offered_buttons(services.actions.values(), snapshot, notice)
+    return replace(notice, actions=buttons)
+
+
+def notice_entry(entry: TimelineEntry) -> NoticeEntry:
+    return NoticeEntry(
+        at=entry.at,
+        state="" if entry.state == timeline.REQUESTED else entry.state,
+        description=entry.description,
+        actor=entry.actor,
+        log_url=entry.log_url,
+        held=entry.held,
+    )
+
+
+def _requested_by(row: DeploymentRow, creator: ActionRow | None) -> str:
+    """What people request in Slack is created by the App."""
+    return creator.login if creator else row.creator
+
+
+def _origin(services: Services, row: DeploymentRow, creator: ActionRow | None) -> _Origin:
+    if creator is None or not creator.deployment_id:
+        return {"origin": "", "origin_url": "", "origin_label": ""}
+    action = services.actions.get(creator.kind)
+    return {
+        "origin": creator.kind,
+        "origin_url": services.links.page(creator.repo or row.repo, creator.deployment_id),
+        "origin_label": action.origin if action else "",
+    }
+
+
+async def _snapshot(connection: Async, row: DeploymentRow, back: DeploymentRow | None) -> Snapshot:
+    return Snapshot(
+        phase=row.phase,
+        ended=row.ended_at is not None,
+        watched=row.watched,
+        cancel_requested=bool(row.cancel_requested_by),
+        newest=await deployments.is_newest(connection, row),
+        rollback_target=back is not None,
+    )
+
+
+async def _changelog(
+    services: Services, row: DeploymentRow, last: DeploymentRow | None
+) -> Changelog | None:
+    """GitHub is called once; a message does not wait for it for long."""
+    if last is None or last.sha == row.sha:
+        return None
+    if row.changelog and row.changelog["since"] == last.sha:
+        return Changelog.from_json(row.changelog) if "total" in row.changelog else None
+    comparisons = services.comparisons
+    if comparisons.slots.locked() or row.repo in comparisons.failed:
+        return None
+    found = None
+    try:
+        async with (
+            comparisons.slots,
+            asyncio.timeout(services.timing.details_within.total_seconds()),
+        ):
+            found = await compare(services.github, scope(row), last.sha, row.sha)
+    except (RetryAt, UnknownOutcome, TimeoutError) as error:
+        log.warning("no changelog from GitHub now", error=str(error))
+        comparisons.failed[row.repo] = row.sha
+        return None
+    except Rejected as error:
+        log.info("no changelog from GitHub", error=str(error))
+    async with services.pool.connection() as connection:
+        await deployments.save_changelog(connection, row.id, last.sha, found)
+    return found

@@ -1,11 +1,11 @@
-"""What is written elsewhere is written once: claim and commit, call, record.
+"""Each outward write happens once: claim and commit, call, record.
 
 An entry of the outbox is claimed before its call. Where it is found so, an earlier call has no
-known end (a crash, a time-out), and the other side is asked what it has before anything is sent
-again. Killing a worker at any line is harmless.
+known end (a crash, a time-out), and its result is searched on the other side before anything is
+sent again. Killing a worker at any line is harmless.
 
 Errors: `RetryAt` says when to try again. `Rejected` comes through, and so does `UnknownOutcome`
-from what is done before the call. The error stays with the entry until an attempt succeeds.
+from what precedes the call. The error stays with the entry until an attempt succeeds.
 """
 
 from abc import ABC, abstractmethod
@@ -23,8 +23,8 @@ from webhook.timing import Clock
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """`call`: how long a call may be under way, in whatever process. `lookups`: when, after a call
-    without a clear answer, its result is looked for; after the last it is sent again. `unfindable`:
-    the same by the number of attempts, where nothing can be looked for: each further attempt may
+    without a clear answer, its result is searched; after the last it is sent again. `unfindable`:
+    the same by the number of attempts, where nothing can be searched: each further attempt may
     write it once more, so they become rare."""
 
     call: timedelta
@@ -49,20 +49,20 @@ class Write(ABC):
         return True
 
     async def claimed(self, connection: Async) -> None:  # noqa: B027 - most need nothing
-        """What else is to be known with the claim, in the same transaction."""
+        """What else to record with the claim, in the same transaction."""
 
     @abstractmethod
     async def send(self) -> Ref: ...
 
     async def record(self, connection: Async, ref: Ref) -> None:  # noqa: B027
-        """What else is to be known with the result, in the same transaction."""
+        """What else to record with the result, in the same transaction."""
 
     @property
     def digest(self) -> str:
         """Of what is sent, where that may be changed later."""
         return ""
 
-    def state_after(self, refused: Rejected, *, in_doubt: bool) -> State:
+    def state_after(self, error: Rejected, *, in_doubt: bool) -> State:
         """`in_doubt`: an earlier call may have got through."""
         return "claimed" if in_doubt else "rejected"
 
@@ -79,7 +79,7 @@ class Outbox:
         if entry.state == "claimed":
             found = await self._found(entry, write, policy)
             if found is not None:
-                # Nobody knows what it says, if that changes.
+                # Its content is not known, so that it is edited next time.
                 return await self._record(entry, write, found, digest="")
         if not await self._prepared(entry, write):
             async with self.pool.connection() as connection:
@@ -101,18 +101,18 @@ class Outbox:
             await self._release(entry, write.state_after(error, in_doubt=True), error)
             raise
         if found is None and entry.lookups < len(policy.lookups):
-            await self._look_again(entry, policy)
+            await self._search_again(entry, policy)
         return found
 
-    async def _look_again(self, entry: Entry, policy: Policy) -> None:
-        """`RetryAt` until it was looked for often enough: the other side may end late what it was
-        asked for."""
+    async def _search_again(self, entry: Entry, policy: Policy) -> None:
+        """Raise `RetryAt` until it was searched often enough: the other side may finish a call
+        late."""
         lookups = entry.lookups + 1
         if lookups == len(policy.lookups):
-            await self._look_later(entry, timedelta(0), lookups)
+            await self._search_later(entry, timedelta(0), lookups)
             return
         rest = policy.lookups[lookups] - policy.lookups[lookups - 1]
-        await self._look_later(entry, rest, lookups)
+        await self._search_later(entry, rest, lookups)
         raise RetryAt("an earlier call gave no clear answer", self.clock() + rest)
 
     async def _prepared(self, entry: Entry, write: Write) -> bool:
@@ -139,7 +139,7 @@ class Outbox:
             return await write.send()
         except UnknownOutcome as error:
             rest = await self._rest(entry, write, policy)
-            await self._look_later(entry, rest, 0, str(error))
+            await self._search_later(entry, rest, 0, str(error))
             raise RetryAt(str(error), self.clock() + rest) from error
         except RetryAt as error:
             await self._release(entry, "waiting", error)
@@ -159,11 +159,11 @@ class Outbox:
             await write.record(connection, ref)
         return recorded
 
-    async def _look_later(
+    async def _search_later(
         self, entry: Entry, rest: timedelta, lookups: int, error: str = ""
     ) -> None:
         async with self.pool.connection() as connection:
-            await outbox.look_later(connection, entry, rest, lookups=lookups, error=error)
+            await outbox.search_later(connection, entry, rest, lookups=lookups, error=error)
 
     async def _release(self, entry: Entry, state: State, error: Exception) -> None:
         async with self.pool.connection() as connection:

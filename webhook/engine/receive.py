@@ -1,4 +1,4 @@
-"""A kept delivery becomes what it means: a deployment asked for, a status reported by somebody."""
+"""Process stored deliveries: deployments created, statuses reported, installations changed."""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ from webhook.text import one_line
 
 log = structlog.get_logger()
 
-# Of an environment that is protected, until somebody approves.
+# Of a deployment to a protected environment, until somebody approves it.
 HELD_ON_GITHUB = "waiting"
-# The handler whose runs GitHub tells of by itself.
+# The handler whose runs GitHub reports by itself.
 ACTIONS = "github-actions"
 
 
 async def receive(services: Services, delivery_ids: Sequence[int]) -> None:
-    """Understand each; one that fails does not hold up the others, and is tried again."""
+    """Process each; one that fails does not hold up the others, and is retried."""
     failed: list[Exception] = []
     for delivery_id in delivery_ids:
         try:
@@ -55,13 +55,13 @@ async def _receive(services: Services, delivery_id: int) -> None:
         if delivery is None or delivery.outcome is not None:
             return
         structlog.contextvars.bind_contextvars(delivery=delivery.guid, github_event=delivery.event)
-        outcome, reason, deployment_id = await _understand(services, connection, delivery)
+        outcome, reason, deployment_id = await _process(services, connection, delivery)
         await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
-    tell = log.debug if outcome == "ignored" else log.info
-    tell("delivery understood", outcome=outcome, reason=reason, deployment=deployment_id)
+    write = log.debug if outcome == "ignored" else log.info
+    write("delivery processed", outcome=outcome, reason=reason, deployment=deployment_id)
 
 
-async def _understand(
+async def _process(
     services: Services, connection: Async, delivery: Delivery
 ) -> tuple[Outcome, str, int | None]:
     try:
@@ -97,7 +97,7 @@ async def _asked(
     )
     _log_about(row)
     if row.requested_at is not None:
-        return "ignored", "this deployment was asked for before", row.id
+        return "ignored", "this deployment was requested before", row.id
     environment = route(services.config, row.repo, row.environment)
     if environment is None and (event.watched or services.config.unrouted == "ignore"):
         return "ignored", no_route_message(services.config, row.repo, row.environment), row.id
@@ -111,35 +111,35 @@ async def _asked(
         production=row.production if production is None else production,
     )
     if services.actions_enabled and (earlier := await deployments.before(connection, row)):
-        await services.notify_again(connection, earlier)  # what could be done about it is over
+        await services.notify_again(connection, earlier)  # its buttons are gone now
     if row.phase.final:
         return "ignored", f"this deployment has ended already ({row.phase})", row.id
     if environment is None:
-        words = no_route_message(services.config, row.repo, row.environment)
-        await transitions.make(services, connection, row, Transition(Phase.ERROR, words))
+        message = no_route_message(services.config, row.repo, row.environment)
+        await transitions.announce(services, connection, row, Transition(Phase.ERROR, message))
     elif event.watched:
         await _watch(services, connection, row)
         return "done", "watched: a GitHub Actions workflow deploys it", row.id
     else:
-        await _take(services, connection, row, environment.handler)
+        await _accept(services, connection, row, environment.handler)
     return "done", "", row.id
 
 
 def _log_about(row: DeploymentRow) -> None:
-    """Beside the delivery under way, which need not be the one that asked for the deployment."""
+    """Besides the delivery at hand, which need not be the one that created the deployment."""
     structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
 
 
 async def _watch(services: Services, connection: Async, row: DeploymentRow) -> None:
     if follows(row.phase, Phase.QUEUED):
-        move = Transition(Phase.QUEUED, "A GitHub Actions workflow deploys it")
-        await transitions.apply(services, connection, row, move)
+        transition = Transition(Phase.QUEUED, "A GitHub Actions workflow deploys it")
+        await transitions.apply(services, connection, row, transition)
 
 
-async def _take(services: Services, connection: Async, row: DeploymentRow, handler: str) -> None:
+async def _accept(services: Services, connection: Async, row: DeploymentRow, handler: str) -> None:
     row = await deployments.change(connection, row, handler=handler)
     if follows(row.phase, Phase.QUEUED):
-        await transitions.make(services, connection, row, Transition(Phase.QUEUED))
+        await transitions.announce(services, connection, row, Transition(Phase.QUEUED))
     await services.queue.advance(connection, row.id)
 
 
@@ -155,11 +155,11 @@ async def _reported(
         return "ignored", "a status of our own", row.id
     phase = phase_of(status.state)
     counted = phase is not None and follows(row.phase, phase)
-    words = one_line(status.description)
+    description = one_line(status.description)
     entry = timeline.NewEntry(
         actor=status.creator or "somebody",
         state=one_line(status.state, 40),
-        description=words,
+        description=description,
         log_url=status.log_url,
         environment_url=status.environment_url,
         counted=counted,
@@ -171,10 +171,10 @@ async def _reported(
     if phase is None or not counted:
         return "done", f"'{status.state}' changes nothing in phase '{row.phase}'", row.id
     row = await transitions.apply(
-        services, connection, row, Transition(phase, words, status.environment_url)
+        services, connection, row, Transition(phase, description, status.environment_url)
     )
     if phase.final and await timeline.may_cover(connection, row.id, status.id):
-        await transitions.say_again(services, connection, row)
+        await transitions.announce_again(services.queue, connection, row)
     await services.queue.nudge(connection, row.id)
     return "done", "", row.id
 
@@ -182,9 +182,9 @@ async def _reported(
 async def _moved(
     services: Services, connection: Async, event: WorkflowRunUpdated
 ) -> tuple[Outcome, str, None]:
-    """Which of them it concerns is its handler's to say; they are looked at now, not later.
+    """Check now the deployments that the run may belong to; their handler knows whether it does.
 
-    A commit has many other runs, each with many jobs: a look at each would use up GitHub's limit.
+    A commit has many other runs, each with many jobs: checks of all would use up GitHub's limit.
     """
     ours = event.event in ("deployment", "workflow_dispatch")
     ids = await deployments.followed(
@@ -198,17 +198,17 @@ async def _moved(
     for deployment_id in ids:
         await services.queue.nudge(connection, deployment_id)
     if not ids:
-        return "ignored", "no deployment that goes on is of this workflow run", None
+        return "ignored", "no open deployment belongs to this workflow run", None
     return "done", f"run {event.run_id} of GitHub Actions", None
 
 
 async def _installation(
     services: Services, connection: Async, event: InstallationChanged
 ) -> tuple[Outcome, str, None]:
-    """What could not be told before may be told now."""
+    """Statuses that could not be written before may be written now."""
     services.github.tokens.drop_installation(event.installation_id)
     if event.action not in ("suspend", "deleted"):
-        waiting = await outbox.deployments_with_pending(connection, event.installation_id)
-        for deployment_id in waiting:
+        pending = await outbox.deployments_with_pending(connection, event.installation_id)
+        for deployment_id in pending:
             await services.queue.send_statuses(connection, deployment_id, priority=PRIORITY_NEW)
     return "done", f"installation {event.installation_id}: {event.action}", None

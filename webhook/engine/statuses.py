@@ -1,6 +1,6 @@
 """Our entries of a timeline become GitHub's deployment statuses: in order, each once.
 
-Our log_url ends in the entry's number, by which a status is known again.
+Our log_url ends in the entry's number, by which a status is recognised.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +23,8 @@ from webhook.text import one_line
 
 log = structlog.get_logger()
 
-# GitHub takes 80 writes a minute: where more wait, those that only say other words are left out.
+# GitHub takes 80 writes a minute: where more wait, those that only change the description are
+# skipped.
 MOST_WAITING = 20
 
 
@@ -37,29 +38,29 @@ async def send_statuses(services: Services, deployment_id: int) -> None:
         known = await timeline.of_positions(connection, row.id, [one.position for one in waiting])
     too_many = len(waiting) > MOST_WAITING
     for entry, following in zip_longest(waiting, waiting[1:]):
-        says = known[entry.position]
-        same = following and says.state == known[following.position].state
+        reported = known[entry.position]
+        same = following and reported.state == known[following.position].state
         if too_many and same and entry.state == "waiting":
             async with services.pool.connection() as connection:
-                await outbox.skip(connection, entry)  # the later one says more
+                await outbox.skip(connection, entry)  # the later one replaces it
         else:
-            await _send(services, entry, StatusWrite(services, row, entry, says))
+            await _send(services, entry, StatusWrite(services, row, entry, reported))
 
 
 async def _send(services: Services, entry: Entry, write: "StatusWrite") -> None:
-    says, timing = write.says, services.timing
+    reported, timing = write.reported, services.timing
     policy = Policy(call=timing.claim_lasts, lookups=[timing.status_lookup_after])
     try:
         sent = await Outbox(services.pool, services.clock).deliver(entry, write, policy)
     except UnknownOutcome as error:
         raise RetryAt(str(error), services.clock() + timing.status_lookup_after) from error
-    except Rejected as refused:
-        log.error("GitHub refuses the status", state=says.state, error=str(refused))
-        if write.may_come_back(refused):
-            raise RetryAt(str(refused), services.clock() + timing.installation_retry) from refused
+    except Rejected as error:
+        log.error("GitHub rejects the status", state=reported.state, error=str(error))
+        if write.may_be_accepted_later(error):
+            raise RetryAt(str(error), services.clock() + timing.installation_retry) from error
     else:
         if sent.state == "sent":
-            log.info("status written", state=says.state, description=says.description)
+            log.info("status written", state=reported.state, description=reported.description)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +70,17 @@ class StatusWrite(Write):
     services: Services
     row: DeploymentRow
     entry: Entry
-    says: TimelineEntry
+    reported: TimelineEntry
 
     async def prepare(self) -> bool:
-        if await self._came_too_late():
+        if await self._is_overtaken():
             return False
         await self.services.github.require_access(scope(self.row))
         return True
 
-    async def _came_too_late(self) -> bool:
-        """On GitHub the newest status counts: ours must not turn back what others reported."""
-        phase = Phase(self.says.state)
+    async def _is_overtaken(self) -> bool:
+        """On GitHub the newest status counts: ours must not hide a state that others reported."""
+        phase = Phase(self.reported.state)
         if phase.final:
             return False
         later = [other.value for other in Phase if follows(phase, other)]
@@ -92,10 +93,10 @@ class StatusWrite(Write):
 
     async def send(self) -> Ref:
         status = Status(
-            state=self.says.state,
-            description=one_line(self.says.description),
+            state=self.reported.state,
+            description=one_line(self.reported.description),
             log_url=self.services.links.page(self.row.repo, self.row.id) + self._mark,
-            environment_url=self.says.environment_url,
+            environment_url=self.reported.environment_url,
         )
         try:
             return await self._create(status)
@@ -103,7 +104,7 @@ class StatusWrite(Write):
             if error.code != INVALID or not status.environment_url:
                 raise
         # The command or the tool named it; that the deployment ended matters more.
-        log.warning("GitHub refuses the environment_url", environment_url=status.environment_url)
+        log.warning("GitHub rejects the environment_url", environment_url=status.environment_url)
         async with self.services.pool.connection() as connection:
             await outbox.extend(connection, self.entry.id, self.services.timing.claim_lasts)
         return await self._create(replace(status, environment_url=""))
@@ -112,21 +113,21 @@ class StatusWrite(Write):
         return _ref(await self.services.github.create_status(scope(self.row), self.row.id, status))
 
     async def record(self, connection: Async, ref: Ref) -> None:
-        await timeline.know_status(connection, self.says.id, int(ref["id"]))
+        await timeline.record_status(connection, self.reported.id, int(ref["id"]))
 
-    def state_after(self, refused: Rejected, *, in_doubt: bool) -> State:
-        if not self.may_come_back(refused):
+    def state_after(self, error: Rejected, *, in_doubt: bool) -> State:
+        if not self.may_be_accepted_later(error):
             return "rejected"
         return "claimed" if in_doubt else "waiting"
 
-    def may_come_back(self, refused: Rejected) -> bool:
+    def may_be_accepted_later(self, error: Rejected) -> bool:
         """The App's access, or the repository's."""
-        given_up_at = self.says.at + self.services.timing.installation_given_up_after
-        return isinstance(refused, Forbidden) and self.services.clock() <= given_up_at
+        given_up_at = self.reported.at + self.services.timing.installation_given_up_after
+        return isinstance(error, Forbidden) and self.services.clock() <= given_up_at
 
     @property
     def _mark(self) -> str:
-        return f"{ENTRY_ANCHOR}{self.says.id}"
+        return f"{ENTRY_ANCHOR}{self.reported.id}"
 
 
 def _ref(github_id: int) -> Ref:

@@ -1,123 +1,135 @@
-"""How a deployment's row moves on: phase, timeline, and what GitHub and Slack are to hear of it."""
+"""Transitions of a deployment: its phase, its timeline, and who is notified.
+
+Nothing else writes a phase. Whether a tool's report counts is decided here, not when it comes in:
+the tool gets its response at once, and one job at a time changes a deployment.
+"""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from handlers import durations
+from handlers import HANDLERS, durations
 from handlers.contract import Run, State
-from webhook.deployments.phases import Phase, follows
-from webhook.engine.services import Services
+from webhook.deployments.phases import Phase, follows, phase_of
+from webhook.engine.services import Services, log_about
 from webhook.errors import Conflict
+from webhook.jobs.queue import Queue
+from webhook.logs import Redactor
 from webhook.store import actions, deployments, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
+from webhook.store.timeline import TimelineEntry
 from webhook.text import LONGEST_KEPT, one_line
 
-_WAITING = "Waiting: "
 LONGEST_URL = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A phase that the deployment comes to, and what is said of it."""
+    """The phase that a deployment enters, or stays in with another description. `held`: it waits
+    for a person. `outage`: it waits for a tool that is unavailable."""
 
     phase: Phase
-    words: str = ""
+    description: str = ""
     environment_url: str = ""
     held: bool = False
+    outage: bool = False
 
 
-def counts(row: DeploymentRow, phase: Phase, words: str) -> bool:
-    """Whether it says anything new: another phase, or other words while it goes on."""
+def counts(row: DeploymentRow, phase: Phase, description: str) -> bool:
+    """Whether anything is new: another phase, or another description of one that goes on."""
     if follows(row.phase, phase):
         return True
-    return (
-        phase is row.phase and not phase.final and bool(words) and words != row.status_description
-    )
+    changed = bool(description) and description != row.status_description
+    return phase is row.phase and not phase.final and changed
 
 
-async def end(services: Services, row: DeploymentRow, words: str) -> None:
+async def end(services: Services, row: DeploymentRow, description: str) -> None:
     """`error`: it could not run, or its run cannot be followed any more."""
     async with services.pool.connection() as connection, connection.transaction():
-        await reports_first(connection, row)
+        await require_reports_judged(connection, row)
         if row.run is not None:
             run = replace(row.run, state=State.ERROR)
             row = await deployments.change(connection, row, run=run)
         if follows(row.phase, Phase.ERROR):
-            await make(services, connection, row, Transition(Phase.ERROR, words))
+            await announce(services, connection, row, Transition(Phase.ERROR, description))
 
 
-async def reports_first(connection: Async, row: DeploymentRow) -> None:
-    """What a tool has reported in time counts before what we conclude ourselves."""
+async def require_reports_judged(connection: Async, row: DeploymentRow) -> None:
+    """What a tool has reported in time counts before what we conclude ourselves: raises
+    `Conflict`, so that the job is run again and judges those reports first."""
     if row.ended_at is None and await timeline.not_judged(connection, row.id):
-        raise Conflict(f"deployment {row.id} has reports that nobody has judged")
+        raise Conflict(f"deployment {row.id} has reports that are not judged yet")
 
 
-async def wait(
-    services: Services, row: DeploymentRow, trouble: str, *, tell: bool
+async def wait_for_tool(
+    services: Services, row: DeploymentRow, error: str, *, announced: bool
 ) -> DeploymentRow:
-    """The tool cannot be asked; kept for the page and, where it lasts, told everybody."""
-    trouble = services.redactor.text(trouble)
+    """The tool is unavailable: kept for the page, and announced where that lasts."""
+    error = services.redactor.text(error)
     async with services.pool.connection() as connection, connection.transaction():
         since = row.tool_error_since or services.clock()
-        row = await deployments.change(connection, row, tool_error=trouble, tool_error_since=since)
-        words = one_line(_WAITING + trouble, LONGEST_KEPT)
-        if tell and row.ended_at is None and words != row.status_description:
-            row = await make(services, connection, row, Transition(row.phase, words))
+        row = await deployments.change(connection, row, tool_error=error, tool_error_since=since)
+        description = one_line(f"Waiting: {error}", LONGEST_KEPT)
+        if announced and row.ended_at is None and description != row.status_description:
+            transition = Transition(row.phase, description, outage=True)
+            row = await announce(services, connection, row, transition)
     return row
 
 
-async def not_ready(services: Services, row: DeploymentRow, words: str, *, held: bool) -> None:
-    """Nothing is wrong, but it cannot begin yet; everybody may know why."""
-    words = one_line(services.redactor.text(words), LONGEST_KEPT)
-    if words == row.status_description and not row.tool_error:
+async def not_ready(services: Services, row: DeploymentRow, reason: str, *, held: bool) -> None:
+    """Nothing is wrong, but it cannot start yet; the status says why."""
+    description = one_line(services.redactor.text(reason), LONGEST_KEPT)
+    if description == row.status_description and not row.tool_error:
         return
     async with services.pool.connection() as connection, connection.transaction():
         row = await deployments.change(connection, row, tool_error="", tool_error_since=None)
-        if row.ended_at is None and words != row.status_description:
-            await make(services, connection, row, Transition(row.phase, words, held=held))
+        if row.ended_at is None and description != row.status_description:
+            transition = Transition(row.phase, description, held=held)
+            await announce(services, connection, row, transition)
 
 
-async def not_cancelled(services: Services, row: DeploymentRow, words: str) -> DeploymentRow:
-    """Said where it was asked for; the deployment goes on."""
-    words = one_line(f"Could not be cancelled: {services.redactor.text(words)}", LONGEST_KEPT)
+async def not_cancelled(services: Services, row: DeploymentRow, reason: str) -> DeploymentRow:
+    """Whoever requested it gets that as the reply; the deployment goes on."""
+    message = f"Could not be cancelled: {services.redactor.text(reason)}"
+    message = one_line(message, LONGEST_KEPT)
     async with services.pool.connection() as connection, connection.transaction():
         row = await deployments.change(connection, row, cancel_requested_by=None)
         entry = timeline.NewEntry(
-            actor="relay", state=timeline.ASKED, description=words, counted=False
+            actor="relay", state=timeline.REQUESTED, description=message, counted=False
         )
         await timeline.add(connection, row.id, entry)
-        await actions.not_cancelled(connection, row.id, words)
+        await actions.not_cancelled(connection, row.id, message)
         await services.notify(connection, row)
     return row
 
 
-async def record(services: Services, row: DeploymentRow, run: Run) -> None:
-    """Keep how the run stands; a change of phase goes out to GitHub and Slack, and so do other
-    words, once they have been there for two looks.
+async def record_run(services: Services, row: DeploymentRow, run: Run) -> None:
+    """Record the state of the run. A change of phase is announced; another description too, once
+    two checks in a row have found it.
 
     Whatever else changes the row meanwhile, a run that was started must not be forgotten.
     """
-    run = _clean(services, run)
+    run = _clean(services.redactor, run)
     known = row.run
     while row.run == known:
-        if row.run == run and not row.tool_error and not _says_more(row, run):
+        if row.run == run and not row.tool_error and not _is_news(row, run):
             return
         try:
-            await _record(services, row, run)
+            await _record_run(services, row, run)
         except Conflict:
             before, row = row.version, await services.read(row.id) or row
             if row.version == before:
                 raise
         else:
             return
-    raise Conflict(f"the run of deployment {row.id} was recorded by somebody else")
+    raise Conflict(f"the run of deployment {row.id} was recorded by another job")
 
 
-def _clean(services: Services, run: Run) -> Run:
+def _clean(redactor: Redactor, run: Run) -> Run:
     """Without secrets, and without what the store cannot keep or a line cannot show."""
 
     def text(text: str, longest: int = LONGEST_KEPT) -> str:
-        return one_line(services.redactor.text(text), longest)
+        return one_line(redactor.text(text), longest)
 
     return Run(
         id=run.id,
@@ -129,77 +141,83 @@ def _clean(services: Services, run: Run) -> Run:
     )
 
 
-async def _record(services: Services, row: DeploymentRow, run: Run) -> None:
-    says_more = _says_more(row, run)
+async def _record_run(services: Services, row: DeploymentRow, run: Run) -> None:
+    is_news = _is_news(row, run)
     async with services.pool.connection() as connection, connection.transaction():
         row = await deployments.change(
             connection, row, run=run, tool_error="", tool_error_since=None
         )
         if run.state.final:
-            await reports_first(connection, row)
-        move = _move(row, run)
-        if says_more:
-            if move.phase in (Phase.SUCCESS, Phase.FAILURE) and follows(
-                row.phase, Phase.IN_PROGRESS
-            ):
-                # It ran, only so shortly that nobody saw it.
-                row = await make(services, connection, row, Transition(Phase.IN_PROGRESS))
-            await make(services, connection, row, move)
+            await require_reports_judged(connection, row)
+        if is_news:
+            await _announce_run(services, connection, row, _transition(row, run))
         elif run.state.final:
-            words = f"The run ended with {run.state}: {run.description}"
-            words = one_line(words, LONGEST_KEPT)
+            message = f"The run ended with {run.state}: {run.description}"
             entry = timeline.NewEntry(
-                actor=row.handler, state=run.state, description=words, counted=False
+                actor=row.handler,
+                state=run.state,
+                description=one_line(message, LONGEST_KEPT),
+                counted=False,
             )
             await timeline.add(connection, row.id, entry)
 
 
-def _says_more(row: DeploymentRow, run: Run) -> bool:
-    move = _move(row, run)
-    if follows(row.phase, move.phase):
+def _is_news(row: DeploymentRow, run: Run) -> bool:
+    transition = _transition(row, run)
+    if follows(row.phase, transition.phase):
         return True
     if row.reported_at is not None:
-        return False  # what the tool says by itself tells more
+        return False  # the tool's own reports say more
     before = row.run.description if row.run else None
-    return run.description == before and counts(row, move.phase, one_line(move.words, LONGEST_KEPT))
+    description = one_line(transition.description, LONGEST_KEPT)
+    return run.description == before and counts(row, transition.phase, description)
 
 
-def _move(row: DeploymentRow, run: Run) -> Transition:
+def _transition(row: DeploymentRow, run: Run) -> Transition:
     phase = Phase(run.state.value)
     if phase is Phase.QUEUED and row.phase is Phase.IN_PROGRESS:
-        phase = row.phase  # it waits once more, which only the words can tell
-    words = run.description
-    if not words and not run.state.final and row.status_description.startswith(_WAITING):
-        words = "The tool answers again"
-    return Transition(phase, words, run.environment_url, run.held)
+        phase = row.phase  # it waits once more, which only the description can show
+    description = run.description
+    if not description and not run.state.final and row.outage_announced:
+        description = "The tool answers again"
+    return Transition(phase, description, run.environment_url, run.held)
 
 
-async def make(
-    services: Services, connection: Async, row: DeploymentRow, move: Transition
+async def _announce_run(
+    services: Services, connection: Async, row: DeploymentRow, transition: Transition
+) -> None:
+    ran = transition.phase in (Phase.SUCCESS, Phase.FAILURE)
+    if ran and follows(row.phase, Phase.IN_PROGRESS):  # it ended before a check found it running
+        row = await announce(services, connection, row, Transition(Phase.IN_PROGRESS))
+    await announce(services, connection, row, transition)
+
+
+async def announce(
+    services: Services, connection: Async, row: DeploymentRow, transition: Transition
 ) -> DeploymentRow:
-    """A move of ours: the row, and the status for GitHub in its outbox."""
-    row = await apply(services, connection, row, move)
-    await say_again(services, connection, row, held=move.held)
+    """A transition of our own: the row, and a status for GitHub in the outbox."""
+    row = await apply(services, connection, row, transition)
+    await announce_again(services.queue, connection, row, held=transition.held)
     return row
 
 
-async def say_again(
-    services: Services, connection: Async, row: DeploymentRow, *, held: bool = False
+async def announce_again(
+    queue: Queue, connection: Async, row: DeploymentRow, *, held: bool = False
 ) -> None:
-    """The row's phase as a status of ours."""
+    """Write the row's phase to GitHub as a status of ours."""
     entry = timeline.NewEntry(
         actor="relay",
         state=row.phase,
-        description=row.status_description or plain_words(row),
+        description=row.status_description or default_description(row),
         environment_url=row.environment_url if row.phase is Phase.SUCCESS else "",
         held=held,
     )
     await timeline.add_status(connection, row.id, entry)
-    await services.queue.send_statuses(connection, row.id)
+    await queue.send_statuses(connection, row.id)
 
 
-def plain_words(row: DeploymentRow) -> str:
-    """A status without a description would look like a mistake."""
+def default_description(row: DeploymentRow) -> str:
+    """Of a status that has none of its own."""
     if row.started_at and row.ended_at:
         seconds = (row.ended_at - row.started_at).total_seconds()
         return f"Finished in {durations.write(seconds)}"
@@ -207,14 +225,18 @@ def plain_words(row: DeploymentRow) -> str:
 
 
 async def apply(
-    services: Services, connection: Async, row: DeploymentRow, move: Transition
+    services: Services, connection: Async, row: DeploymentRow, transition: Transition
 ) -> DeploymentRow:
-    """A move by whoever made it: the row; Slack follows."""
-    words = one_line(services.redactor.text(move.words), LONGEST_KEPT)
-    columns: deployments.Columns = {"phase": move.phase, "status_description": words}
-    if move.environment_url:
-        columns["environment_url"] = services.redactor.text(move.environment_url)
-    if move.phase.final:
+    """Change the row and notify people, whoever caused the transition."""
+    description = one_line(services.redactor.text(transition.description), LONGEST_KEPT)
+    columns: deployments.Columns = {
+        "phase": transition.phase,
+        "status_description": description,
+        "outage_announced": transition.outage,
+    }
+    if transition.environment_url:
+        columns["environment_url"] = services.redactor.text(transition.environment_url)
+    if transition.phase.final:
         columns["ended_at"] = row.ended_at or services.clock()
     row = await deployments.change(connection, row, **columns)
     if row.phase is Phase.SUCCESS:
@@ -222,3 +244,47 @@ async def apply(
             await services.notify_again(connection, replaced)
     await services.notify(connection, row)
     return row
+
+
+async def take_reports(services: Services, deployment_id: int) -> None:
+    """What a tool reported to us (webhook.status_api.views) counts: in order, each once."""
+    row = await services.read(deployment_id)
+    if row is None:
+        return
+    log_about(row)
+    async with services.pool.connection() as connection, connection.transaction():
+        reports = await timeline.not_judged(connection, row.id)
+        for report in reports:
+            row = await _take_report(services, connection, row, report)
+        if reports:
+            await services.queue.send_statuses(connection, row.id)
+
+
+async def _take_report(
+    services: Services, connection: Async, row: DeploymentRow, report: TimelineEntry
+) -> DeploymentRow:
+    phase = phase_of(report.state)
+    if phase is None or not counts(row, phase, report.description):
+        await timeline.judge(connection, report.id, description=report.description, counted=False)
+        return row
+    transition = Transition(phase, report.description, report.environment_url)
+    row = await apply(services, connection, row, transition)
+    row = await deployments.change(connection, row, **_reported(row, phase, services.clock()))
+    description = row.status_description or default_description(row)
+    await timeline.judge(connection, report.id, description=description, counted=True)
+    return row
+
+
+def _reported(row: DeploymentRow, phase: Phase, at: datetime) -> deployments.Columns:
+    """After a report the tool is not polled for a while, after its end not at all. A command is
+    followed anyway."""
+    columns: deployments.Columns = {
+        "reported_at": at,
+        "tool_error": "",
+        "tool_error_since": None,
+    }
+    remote = row.handler in HANDLERS and not HANDLERS[row.handler].local
+    if remote and phase.final and row.run is not None:
+        ended = State(phase) if phase is not Phase.INACTIVE else State.ERROR
+        columns["run"] = replace(row.run, state=ended)
+    return columns

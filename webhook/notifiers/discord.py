@@ -21,7 +21,7 @@ from webhook.config.errors import invalid
 from webhook.deployments.notice import DeploymentNotice
 from webhook.notifiers.contract import Gone, Message, NotifierContext, Ref, Rejected, UnknownOutcome
 from webhook.notifiers.http import Response, call
-from webhook.text import one_line
+from webhook.text import link_url, one_line
 
 _URL = re.compile(r"https?://[\w.:\[\]-]+/api(?:/v\d+)?/webhooks/(\d{1,20})/[\w-]{1,200}", re.ASCII)
 _Url = Annotated[
@@ -163,7 +163,7 @@ def _document(notice: DeploymentNotice) -> dict[str, Any]:
     embed = {
         "title": _fit(_headline(notice), _TITLE),
         "description": _fit(_escape(notice.description), _DESCRIPTION),
-        "url": _web_url(notice.page_url),
+        "url": _short_url(notice.page_url),
         "color": _COLOURS.get(notice.label.kind, _COLOURS["waiting"]),
         "fields": [
             {"name": name, "value": value, "inline": inline}
@@ -231,11 +231,11 @@ def _units(text: str) -> int:
 
 def _link(label: str, url: str, *, only: bool = False) -> str:
     """`label` is escaped already. `only`: nothing where the address cannot be used."""
-    safe = _web_url(url)
+    safe = _short_url(url)
     return f"[{label}]({safe})" if safe and label else ("" if only else label)
 
 
-def _web_url(url: str) -> str:
-    safe = quote(url, safe="/:?#[]@!$&'*+,;=%-._~", errors="replace")
-    fits = len(safe) <= _LONGEST_URL and re.match(r"https?://[^/?#]", safe, re.IGNORECASE)
-    return safe if fits else ""
+def _short_url(url: str) -> str:
+    """A parenthesis would end the link."""
+    safe = link_url(url, quoted="()")
+    return safe if len(safe) <= _LONGEST_URL else ""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from cachetools import TTLCache
@@ -33,31 +33,35 @@ from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
 
-_MOST_CACHED = 10_000
+# Entries of each caches.
+MOST = 10_000
 
-_Pair = tuple[str, str]
+Pair = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdentityCache:
+@dataclass(frozen=True, slots=True)
+class Caches:
     """Of one process. `logins`: (team, user) -> GitHub login; `mentions`: (team, login) -> how
-    Slack mentions that person, empty for nobody. `unknown_…`: not looked up again for a while."""
+    Slack mentions that person, empty for nobody; `permissions`: (repo, login) -> its name on
+    GitHub. `unknown_…`: not looked up again for a while."""
 
-    logins: TTLCache[_Pair, str, datetime]
-    unknown_logins: TTLCache[_Pair, str, datetime]
-    mentions: TTLCache[_Pair, str, datetime]
-    unknown_mentions: TTLCache[_Pair, str, datetime]
+    logins: TTLCache[Pair, str, datetime]
+    unknown_logins: TTLCache[Pair, str, datetime]
+    mentions: TTLCache[Pair, str, datetime]
+    unknown_mentions: TTLCache[Pair, str, datetime]
+    permissions: TTLCache[Pair, str, datetime]
 
     @classmethod
-    def empty(cls, timing: Timing, clock: Clock) -> "IdentityCache":
-        def pairs(during: timedelta) -> TTLCache[_Pair, str, datetime]:
-            return TTLCache(_MOST_CACHED, during, clock)
+    def empty(cls, timing: Timing, clock: Clock) -> Self:
+        def pairs(during: timedelta) -> TTLCache[Pair, str, datetime]:
+            return TTLCache(MOST, during, clock)
 
         return cls(
             logins=pairs(timing.person_cached),
             unknown_logins=pairs(timing.nobody_cached),
             mentions=pairs(timing.person_cached),
             unknown_mentions=pairs(timing.nobody_cached),
+            permissions=pairs(timing.permission_cached),
         )
 
 
@@ -68,7 +72,7 @@ class People:
     config: Config
     slack: Workspaces | None
     github: GitHub
-    cache: IdentityCache
+    caches: Caches
     timing: Timing
 
 
@@ -76,8 +80,8 @@ async def login_of(people: People, scope: Scope, team: str, user: str) -> str:
     """The GitHub login of a Slack user: U… in that workspace, or T…/U… of another one."""
     if login := mapped_login(people, team, user):
         return login
-    cache, key = people.cache, (team, user)
-    known = cache.logins.get(key, cache.unknown_logins.get(key))
+    caches, key = people.caches, (team, user)
+    known = caches.logins.get(key, caches.unknown_logins.get(key))
     if known is not None:
         return known
     try:
@@ -85,7 +89,7 @@ async def login_of(people: People, scope: Scope, team: str, user: str) -> str:
     except Rejected as refused:
         log.warning("a person in Slack cannot be looked up", words=str(refused))
         return ""
-    (cache.logins if login else cache.unknown_logins)[key] = login
+    (caches.logins if login else caches.unknown_logins)[key] = login
     return login
 
 
@@ -116,19 +120,19 @@ async def mention_of(
         home, _, plain = user.rpartition("/")
         if home in ("", team):
             return f"<@{plain}>"
-    cache, key = people.cache, (team, login.lower())
-    known = cache.mentions.get(key, cache.unknown_mentions.get(key))
+    caches, key = people.caches, (team, login.lower())
+    known = caches.mentions.get(key, caches.unknown_mentions.get(key))
     if known is not None or scope is None or not login:
         return known or ""
     try:
         mention = await _mention_by_email(people, slack, team, login, scope)
     except (RetryAt, UnknownOutcome) as trouble:
         log.info("a person on GitHub cannot be looked up in Slack", words=str(trouble))
-        cache.unknown_mentions[key] = ""
+        caches.unknown_mentions[key] = ""
         return ""
     except Rejected:  # nobody has that address there
         mention = ""
-    cache.mentions[key] = mention
+    caches.mentions[key] = mention
     return mention
 
 

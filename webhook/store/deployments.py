@@ -26,8 +26,9 @@ class DeploymentRow:
     `delivery`: GUID of the delivery that requested it. `production`: as deploy.yml says, else
     GitHub. `started_on`: the machine of the first start. `start_claimed_until`: until then a start
     whose answer was lost may have worked although the tool does not show it. `reported_at`: when
-    the tool last reported a status. `tool_error`: why the tool cannot be asked now. `changelog`:
-    commits since the last success, as JSON. `cancel_requested_by`: a login on GitHub.
+    the tool last reported a status. `tool_error`: why the tool is unavailable now;
+    `outage_announced`: the status says so. `changelog`: commits since the last success, as JSON.
+    `cancel_requested_by`: a login on GitHub.
     """
 
     id: int
@@ -63,6 +64,7 @@ class DeploymentRow:
     reported_at: datetime | None
     tool_error: str
     tool_error_since: datetime | None
+    outage_announced: bool
     changelog: dict[str, Any] | None
     cancel_requested_by: str | None
     version: int
@@ -95,6 +97,7 @@ class Columns(TypedDict, total=False):
     reported_at: datetime
     tool_error: str
     tool_error_since: datetime | None
+    outage_announced: bool
 
 
 def _row(values: DictRow) -> DeploymentRow:

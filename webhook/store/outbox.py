@@ -1,4 +1,4 @@
-"""The outbox: what is written elsewhere (a status, a message, a deployment), and how far it is.
+"""The outbox: outward writes (a status, a message, a deployment) and their state.
 
 An entry is `waiting`, then `claimed` (committed before the call, so that a crash in it is seen),
 then `sent`, `rejected`, or `skipped` because there is no need for it any more. A claimed one is
@@ -28,7 +28,7 @@ class Entry:
     """`first_claimed_at`: what it wrote is not older. `lookups`: how often the result of the last
     attempt was searched in vain. `error`: of the last attempt, until one succeeds. `position`: of a
     status, that of its timeline entry; of a reply, that of the last one that it covers. `digest`:
-    of what a message says."""
+    of a message's content."""
 
     id: int
     kind: Kind
@@ -54,7 +54,7 @@ class Entry:
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Entry))
-# Whoever is late must not change what somebody else has claimed since.
+# A late job must not change what another one has claimed since.
 _STILL_CLAIMED = "state = 'claimed' and attempts = %s"
 
 
@@ -106,7 +106,7 @@ async def deployments_with_pending(connection: Async, installation_id: int) -> l
 
 async def claim(connection: Async, entry: Entry, lasts: timedelta) -> Entry | None:
     """The entry, if the call is ours to make: nobody else makes it meanwhile. None where
-    somebody has been quicker. Raises `Excluded`; the transaction, if any, is lost then."""
+    another job was quicker. Raises `Excluded`; the transaction, if any, is lost then."""
     cursor = connection.cursor(row_factory=class_row(Entry))
     try:
         await cursor.execute(
@@ -130,10 +130,10 @@ async def extend(connection: Async, entry_id: int, lasts: timedelta) -> None:
     )
 
 
-async def look_later(
+async def search_later(
     connection: Async, entry: Entry, rest: timedelta, *, lookups: int = 0, error: str = ""
 ) -> None:
-    """Nobody knows whether the call got through; its result is looked for after `rest`."""
+    """Whether the call got through is not known; its result is searched after `rest`."""
     await connection.execute(
         "update outbox set claimed_until = now() + %s, lookups = %s,"
         f" error = coalesce(nullif(%s, ''), error) where id = %s and {_STILL_CLAIMED}",
@@ -175,7 +175,7 @@ async def sent(connection: Async, entry: Entry, ref: Ref, digest: str = "") -> E
 
 
 async def is_begun(connection: Async, action_id: int) -> bool:
-    """Whether what an action is to make is claimed or sent; nobody claims it until the transaction
+    """Whether the creation by an action is claimed or sent; nobody claims it until the transaction
     ends."""
     cursor = await connection.execute(
         "select state from outbox where action_id = %s for update", [action_id]
@@ -185,7 +185,7 @@ async def is_begun(connection: Async, action_id: int) -> bool:
 
 
 async def abandon(connection: Async, action_id: int, error: str) -> None:
-    """What an action was to make is not made any more, whatever became of its call."""
+    """The creation by an action is given up, whatever became of its call."""
     await connection.execute(
         "update outbox set state = 'skipped', error = %s, claimed_until = null"
         " where action_id = %s and state <> 'sent'",
@@ -248,8 +248,8 @@ def lately_rejected(connection: Sync) -> list[tuple[str, str]]:
     return [(row["destination"], row["error"]) for row in rows]
 
 
-async def move(connection: Async, entry: Entry, position: int) -> None:
-    """Of a reply that nobody has tried to send yet: it covers more."""
+async def extend_to(connection: Async, entry: Entry, position: int) -> None:
+    """A reply that was never attempted covers more entries."""
     await connection.execute(
         "update outbox set position = %s where id = %s and attempts = 0", [position, entry.id]
     )

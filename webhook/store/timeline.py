@@ -1,7 +1,7 @@
 """The timeline of a deployment: what was reported when, by whom, and whether GitHub has ours.
 
-An entry of ours is a GitHub deployment status, which is on its way in the outbox. What a tool
-reports to us is not judged at first: whether it counts is known later.
+An entry of ours is a GitHub deployment status, which the outbox sends. What a tool reports to us is
+not judged at first: a job decides later whether it counts.
 """
 
 from collections.abc import Collection
@@ -14,15 +14,14 @@ from psycopg.rows import class_row
 from webhook.store import outbox
 from webhook.store.database import Async, Sync
 
-# Not a state of GitHub's.
-ASKED = "asked"
+# Of an entry about a request in Slack; not a state of GitHub's.
+REQUESTED = "requested"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEntry:
     """`counted`: it changed the deployment's phase; a late or repeated one is only kept. `held`: it
-    waits for a person. `state` is ASKED where somebody asked for something in Slack. `judged`:
-    it is known whether it counts."""
+    waits for a person. `judged`: it is decided whether it counts."""
 
     actor: str
     state: str
@@ -37,8 +36,8 @@ class NewEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEntry(NewEntry):
-    """`position`: the order in which entries count. `outbox` and `error`: how far it has come on
-    its way to GitHub, and why no farther; None for one that is not ours to send."""
+    """`position`: the order in which entries count. `outbox` and `error`: the state of its
+    status for GitHub, and the error of the last attempt; None for one that is not ours to send."""
 
     id: int
     position: int
@@ -88,7 +87,7 @@ def add_report(connection: Sync, deployment_id: int, entry: NewEntry) -> Timelin
 
 
 def reported_end(connection: Sync, deployment_id: int) -> bool:
-    """Whether an end was reported that nobody has judged yet."""
+    """Whether an end was reported that is not judged yet."""
     cursor = connection.execute(
         "select 1 from timeline where deployment_id = %s and not judged"
         " and state in ('success', 'failure', 'error', 'inactive')",
@@ -159,9 +158,9 @@ def of_deployment(connection: Sync, deployment_id: int) -> list[TimelineEntry]:
 
 
 async def shown(connection: Async, deployment_id: int, after: int) -> list[TimelineEntry]:
-    """What counted, and what people asked for, after that position."""
+    """What counted, and what people requested, after that position."""
     where = (
-        f"and timeline.position > %s and (counted or timeline.state = '{ASKED}') and judged"
+        f"and timeline.position > %s and (counted or timeline.state = '{REQUESTED}') and judged"
         " order by timeline.position"
     )
     return await _read(connection, where, [deployment_id, after])
@@ -178,8 +177,8 @@ async def is_held(connection: Async, deployment_id: int) -> bool:
     return bool(row and row["held"])
 
 
-async def know_status(connection: Async, entry_id: int, github_id: int) -> None:
-    """Our own status may have come back before we knew its id."""
+async def record_status(connection: Async, entry_id: int, github_id: int) -> None:
+    """GitHub may have delivered our own status before its id was recorded."""
     await connection.execute(
         "delete from timeline where github_id = %s and id <> %s", [github_id, entry_id]
     )
@@ -191,7 +190,7 @@ async def know_status(connection: Async, entry_id: int, github_id: int) -> None:
 async def reported_by_others(
     connection: Async, deployment_id: int, states: Collection[str]
 ) -> bool:
-    """Whether somebody else has told GitHub one of these, and it counted."""
+    """Whether somebody else has reported one of these to GitHub, and it counted."""
     where = "and outbox.id is null and counted and judged and timeline.state = any(%s) limit 1"
     return bool(await _read(connection, where, [deployment_id, list(states)]))
 

@@ -131,9 +131,9 @@ async def test_cancel_is_left_to_whoever_looks_after_the_deployment(
     assert row["cancel_requested_by"] == "octocat"
     entries = (
         "select actor, state, description from timeline"
-        " where deployment_id = %s and state = 'asked'"
+        " where deployment_id = %s and state = 'requested'"
     )
-    asked = {"actor": "octocat", "state": "asked", "description": "Cancel, requested in Slack"}
+    asked = {"actor": "octocat", "state": "requested", "description": "Cancel, requested in Slack"}
     assert relay.world.rows(entries, deployment.id) == [asked]
     text = await relay.press("cancel", deployment.id, relay.bob)
     assert re.search("requested that already|has ended", text)

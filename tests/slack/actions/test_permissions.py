@@ -12,11 +12,12 @@ from sandbox.slack.model import User
 from sandbox.slack.server import Slack
 from tests.slack.actions.action_world import SCOPES
 from webhook import startup
-from webhook.engine.services import Services, open_services
 from webhook.errors import RetryAt, UnknownOutcome
 from webhook.github.tokens import Scope
 from webhook.slack.actions import ACTIONS
+from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import login_of, mention_of, shows_emails
+from webhook.worker import open_services
 
 DEPLOY_YML = """
 envs:
@@ -27,7 +28,7 @@ slack_users: {Octocat: U0MAPPED, hubot: [T0ELSEWHERE/U0HUBOT, T0SANDBOX/U0HERE]}
 
 @dataclass
 class Known:
-    services: Services
+    services: ActionServices
     sandbox: Sandbox
     scope: Scope
 
@@ -133,7 +134,7 @@ async def test_what_cannot_be_found_out_now_is_asked_again(known: Known) -> None
     known.slack.faults.add("GET /users.lookupByEmail", Fault.status(502))
     assert await known.mention("ada-gh") == ""
     assert await known.mention("ada-gh") == ""  # nobody is asked again at once
-    del known.services.people.cache.unknown_mentions[known.slack.workspace.id, "ada-gh"]
+    del known.services.people.caches.unknown_mentions[known.slack.workspace.id, "ada-gh"]
     assert await known.mention("ada-gh") == f"<@{ada.id}>"
 
 

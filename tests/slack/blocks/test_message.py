@@ -78,7 +78,7 @@ def test_a_whole_message_reads_well() -> None:
         "❌ acme/site to production failed after 3m12s",
         "step 'deploy': exit code 1",
         "v1.3 @ 4f2c9d1  ·  by octocat  ·  Drone CI",
-        "Ships 17 commits:",
+        "Deploys 17 commits:",
         "• 1bc1234 Fix a race — hubot",
         "• 2bc1234 Add a health check — hubot",
         "and 15 more",
@@ -143,13 +143,13 @@ def test_it_says_what_is_deployed_by_whom_with_what(told: object, about: str) ->
         ),
         (
             replace(SUCCEEDED, changelog=a_changelog(1, "Fix it")),
-            ["Ships 1 commit:", "• 1bc1234 Fix it — hubot"],
+            ["Deploys 1 commit:", "• 1bc1234 Fix it — hubot"],
         ),
-        (replace(SUCCEEDED, changelog=a_changelog(4)), ["Ships 4 commits"]),
+        (replace(SUCCEEDED, changelog=a_changelog(4)), ["Deploys 4 commits"]),
         (
             replace(SUCCEEDED, changelog=a_changelog(300, *"abcde")),
             [
-                "Ships 300 commits:",
+                "Deploys 300 commits:",
                 *(f"• {n}bc1234 {t} — hubot" for n, t in enumerate("abcde", 1)),
                 "and 295 more",
             ],
@@ -157,13 +157,13 @@ def test_it_says_what_is_deployed_by_whom_with_what(told: object, about: str) ->
         (replace(ROLLBACK, changelog=a_changelog(0, behind=3)), ["Goes back 3 commits"]),
         (
             replace(SUCCEEDED, changelog=a_changelog(1, "Fix it", behind=1)),
-            ["Ships 1 commit and goes back 1 commit:", "• 1bc1234 Fix it — hubot"],
+            ["Deploys 1 commit and goes back 1 commit:", "• 1bc1234 Fix it — hubot"],
         ),
         (replace(STOPPED, started=False, description="", changelog=a_changelog(4, "Fix it")), []),
     ],
     ids=["first", "unknown", "same", "one", "no names", "many", "back", "both", "never ran"],
 )
-def test_it_says_what_ships(told: object, lines: list[str]) -> None:
+def test_it_shows_what_is_deployed(told: object, lines: list[str]) -> None:
     shown = read(main_message(told))  # type: ignore[arg-type]
     last = next(number for number, line in enumerate(shown) if line.startswith("Logs"))
     assert shown[2:last] == lines
@@ -240,7 +240,7 @@ def test_an_alarm_says_all_but_offers_nothing() -> None:
         "❌ acme/site to production failed after 3m12s · @subteam",
         "step 'deploy': exit code 1",
         "v1.3 @ 4f2c9d1  ·  by octocat  ·  Drone CI",
-        "Ships 1 commit:",
+        "Deploys 1 commit:",
         "• 1bc1234 Fix a race — hubot",
         "Logs  ·  Diff to 9a8b7c6",
     ]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sandbox.slack.screen import mrkdwn
 from tests.slack.notices import RUNNING, a_changelog, mrkdwn_of, read, step
 from webhook.slack.blocks.message import alert, main_message, thread_reply
-from webhook.slack.blocks.mrkdwn import escape, mention, plain, units, web_url
+from webhook.slack.blocks.mrkdwn import escape, mention, plain, short_url, units
 
 JOINER = "\N{WORD JOINER}"
 STAR, LOW = "\N{ASTERISK OPERATOR}", "\N{MODIFIER LETTER LOW MACRON}"
@@ -92,7 +92,7 @@ def test_nothing_escaped_can_format_or_mention(text: str, limit: int) -> None:
     ],
 )
 def test_only_web_addresses_become_links(url: str, safe: str) -> None:
-    assert web_url(url) == safe
+    assert short_url(url) == safe
 
 
 def test_an_address_that_is_none_leaves_the_words() -> None:
@@ -107,7 +107,7 @@ def test_an_address_that_is_none_leaves_the_words() -> None:
     assert read(main_message(told)) == [
         "🔄 acme/site to production in progress",
         "v1.3 @ 4f2c9d1  ·  by octocat  ·  Drone CI",
-        "Ships 1 commit:",
+        "Deploys 1 commit:",
         "• 1bc1234 Fix it — hubot",
     ]
 

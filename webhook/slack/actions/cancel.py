@@ -2,9 +2,9 @@
 
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Confirmation, DeploymentNotice
-from webhook.engine.services import Services
 from webhook.slack.actions.contract import StoreAction, commit_of, target_of
 from webhook.slack.actions.permissions import Authorized, Declined
+from webhook.slack.actions.services import ActionServices
 from webhook.store import deployments
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
@@ -31,7 +31,7 @@ class Cancel(StoreAction):
         )
 
     async def perform(
-        self, services: Services, connection: Async, action: ActionRow, by: Authorized
+        self, services: ActionServices, connection: Async, action: ActionRow, by: Authorized
     ) -> str:
         row = await deployments.read(connection, by.pressed_on.id, lock=True)
         assert row is not None

@@ -12,8 +12,8 @@ import psycopg
 
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Button, Confirmation, DeploymentNotice, Style
-from webhook.engine.services import Services
 from webhook.slack.actions.permissions import Authorized, Permission, authorize
+from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage, escape, link, plain
 from webhook.store import actions, deployments, timeline
 from webhook.store.actions import ActionRow
@@ -56,11 +56,11 @@ class Action(ABC):
         )
 
     @abstractmethod
-    async def run(self, services: Services, action: ActionRow) -> None:
+    async def run(self, services: ActionServices, action: ActionRow) -> None:
         """The whole way from a request to its outcome. May be killed at any line and run again.
         Raises `Declined`."""
 
-    async def reply(self, services: Services, action: ActionRow) -> BlockMessage | None:
+    async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
         """What its requester reads, made of the row alone, so that it can be sent after a crash
         too; None: nothing."""
         text = self.done(action) if action.outcome == "done" else _explanation(action)
@@ -77,12 +77,12 @@ class StoreAction(Action):
 
     @abstractmethod
     async def perform(
-        self, services: Services, connection: Async, action: ActionRow, by: Authorized
+        self, services: ActionServices, connection: Async, action: ActionRow, by: Authorized
     ) -> str:
         """Do it, in the transaction that records that it is done: what fails is not done at all.
         Returns what the timeline says, "" for no entry. Raises `Declined`."""
 
-    async def run(self, services: Services, action: ActionRow) -> None:
+    async def run(self, services: ActionServices, action: ActionRow) -> None:
         by = await authorize(services, action, self.permission)
         async with services.pool.connection() as connection, connection.transaction():
             message = await self.perform(services, connection, action, by)
@@ -95,14 +95,14 @@ class StoreAction(Action):
 Actions = Mapping[str, Action]
 
 
-def action_of(services: Services, row: ActionRow) -> Action:
+def action_of(services: ActionServices, row: ActionRow) -> Action:
     found = services.actions[row.kind]
     assert isinstance(found, Action)
     return found
 
 
 async def add_to_timeline(
-    services: Services, connection: Async, action: ActionRow, message: str, created: int = 0
+    services: ActionServices, connection: Async, action: ActionRow, message: str, created: int = 0
 ) -> None:
     """Who requested what and when, in the thread and on the page of the deployment whose button was
     pressed; in the caller's transaction. `created`: the deployment that came of it."""
@@ -112,7 +112,7 @@ async def add_to_timeline(
         return
     entry = timeline.NewEntry(
         actor=known.login,
-        state=timeline.ASKED,
+        state=timeline.REQUESTED,
         description=message,
         log_url=services.links.page(row.repo, created) if created else "",
         counted=False,
@@ -140,7 +140,7 @@ def _explanation(action: ActionRow) -> str:
     return escape(action.message.rstrip(". "), _LONGEST_MESSAGE)
 
 
-async def _page(services: Services, action: ActionRow) -> str:
+async def _page(services: ActionServices, action: ActionRow) -> str:
     """Of the deployment that it created, else of the one that another action created before it,
     else of the one whose button was pressed."""
     if action.created_deployment_id is not None:

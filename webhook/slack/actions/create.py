@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import structlog
 
 from webhook.engine.outbox import Outbox, Policy, Write
-from webhook.engine.services import Services
 from webhook.errors import Excluded, Rejected, RetryAt
 from webhook.github.deployments import NewDeployment, create_deployment, find_deployment
 from webhook.github.tokens import Scope
@@ -23,6 +22,7 @@ from webhook.slack.actions.permissions import (
     routed,
     scope_of,
 )
+from webhook.slack.actions.services import ActionServices
 from webhook.store import actions, deployments
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
@@ -45,10 +45,10 @@ class CreateDeployment(Action):
     """An action whose whole effect is another deployment."""
 
     @abstractmethod
-    async def plan(self, services: Services, action: ActionRow, by: Authorized) -> Plan:
+    async def plan(self, services: ActionServices, action: ActionRow, by: Authorized) -> Plan:
         """Raises `Declined` where it makes no sense any more: a button may be old."""
 
-    async def run(self, services: Services, action: ActionRow) -> None:
+    async def run(self, services: ActionServices, action: ActionRow) -> None:
         write = DeploymentWrite(services, action, self)
         timing = services.timing
         policy = Policy(call=timing.claim_lasts, lookups=timing.deployment_lookups_after)
@@ -71,7 +71,7 @@ class CreateDeployment(Action):
 class DeploymentWrite(Write):
     """`planned`: what is to be created, once that is known; `sending`: what was sent."""
 
-    services: Services
+    services: ActionServices
     action: ActionRow
     kind: CreateDeployment
     planned: Plan | None = None
@@ -148,7 +148,7 @@ def plan_like(
     )
 
 
-async def require_newest(services: Services, action: ActionRow, row: DeploymentRow) -> None:
+async def require_newest(services: ActionServices, action: ActionRow, row: DeploymentRow) -> None:
     """A button may be older than what happened since."""
     routed(services, row.repo, row.environment)
     if row.watched:

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 from webhook.deployments.models import is_production
-from webhook.engine.services import Services
 from webhook.github import repositories
 from webhook.github.deployments import NewDeployment
 from webhook.github.tokens import Scope
 from webhook.slack.actions.create import CreateDeployment, Plan, marker
 from webhook.slack.actions.permissions import EXPIRED, Authorized, Declined, authorize, routed
+from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage, bold, escape
 from webhook.slack.response_url import question
 from webhook.store import actions
@@ -21,7 +21,7 @@ class Deploy(CreateDeployment):
     name = "deploy"
     confirms = True
 
-    async def run(self, services: Services, action: ActionRow) -> None:
+    async def run(self, services: ActionServices, action: ActionRow) -> None:
         confirms = action.reply.confirms if action.reply else 0
         if confirms and not action.repo:
             action = await _confirmed(services, action, confirms)
@@ -29,7 +29,7 @@ class Deploy(CreateDeployment):
             return await self._hold(services, action)
         return await super().run(services, action)
 
-    async def plan(self, services: Services, action: ActionRow, by: Authorized) -> Plan:
+    async def plan(self, services: ActionServices, action: ActionRow, by: Authorized) -> Plan:
         request = NewDeployment(
             ref=await _ref(services, action, by.repository),
             environment=action.environment,
@@ -39,7 +39,7 @@ class Deploy(CreateDeployment):
         )
         return Plan(by.repository, request)
 
-    async def reply(self, services: Services, action: ActionRow) -> BlockMessage | None:
+    async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
         if action.outcome == "waiting":
             text = f"Deploy {_target(action, bold)}?"
             return question(text, action.id, action=self.name, button="Deploy to production")
@@ -50,19 +50,19 @@ class Deploy(CreateDeployment):
         created = action.created_deployment_id is not None
         return f"Deploying {_target(action)}" if created else super().done(action)
 
-    async def _hold(self, services: Services, action: ActionRow) -> None:
+    async def _hold(self, services: ActionServices, action: ActionRow) -> None:
         by = await authorize(services, action, self.permission)
         ref = await _ref(services, action, by.repository)
         async with services.pool.connection() as connection:
             await actions.hold(connection, action.id, "Waits until it is confirmed", ref)
 
 
-def _is_production(services: Services, action: ActionRow) -> bool:
+def _is_production(services: ActionServices, action: ActionRow) -> bool:
     environment = routed(services, action.repo, action.environment)
     return is_production(action.environment, environment.production_environment)
 
 
-async def _confirmed(services: Services, press: ActionRow, confirms: int) -> ActionRow:
+async def _confirmed(services: ActionServices, press: ActionRow, confirms: int) -> ActionRow:
     """The press takes over what waited for it."""
     async with services.pool.connection() as connection:
         if await actions.confirm(connection, press, confirms):
@@ -75,7 +75,7 @@ async def _confirmed(services: Services, press: ActionRow, confirms: int) -> Act
     raise Declined("not_possible", "You have confirmed this already; the deployment is on its way")
 
 
-async def _ref(services: Services, action: ActionRow, repository: Scope) -> str:
+async def _ref(services: ActionServices, action: ActionRow, repository: Scope) -> str:
     """The default branch, where none was typed."""
     if action.ref:
         return action.ref

@@ -23,7 +23,6 @@ from slack_sdk.models.views import View
 
 from webhook.config.environments import Config
 from webhook.deployments.actions import ActionRequest, Reply
-from webhook.engine.services import Services
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.slack.actions.command import (
     LONGEST_ENVIRONMENT,
@@ -46,6 +45,7 @@ from webhook.slack.actions.payloads import (
     read,
 )
 from webhook.slack.actions.permissions import Declined
+from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage, plain
 from webhook.slack.client import Slack
 from webhook.store import actions
@@ -71,7 +71,7 @@ class OpenForm(Action):
 
     name = OPEN_FORM
 
-    async def run(self, services: Services, action: ActionRow) -> None:
+    async def run(self, services: ActionServices, action: ActionRow) -> None:
         reply, late = action.reply, services.clock() > action.at + services.timing.form_within
         if services.slack is None or reply is None or late:
             message = f"The form could not be opened in time; {_WITHOUT}"
@@ -91,7 +91,7 @@ class OpenForm(Action):
         async with services.pool.connection() as connection:
             await actions.end(connection, action.id, "done", "")
 
-    async def reply(self, services: Services, action: ActionRow) -> BlockMessage | None:
+    async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
         return None if action.outcome == "done" else await super().reply(services, action)
 
 

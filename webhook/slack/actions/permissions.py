@@ -12,11 +12,12 @@ import structlog
 
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
-from webhook.engine.services import Services, scope
+from webhook.engine.services import scope
 from webhook.errors import BAD_APP_KEY, LACKS_PERMISSION, Rejected, RelayError, UnknownOutcome
 from webhook.github import repositories
 from webhook.github.repositories import PERMISSIONS
 from webhook.github.tokens import Scope
+from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import login_of, mapped_login, shows_emails
 from webhook.store import actions
 from webhook.store.actions import ActionRow
@@ -73,7 +74,7 @@ class Authorized:
         return self.deployment
 
 
-async def authorize(services: Services, action: ActionRow, needed: Permission) -> Authorized:
+async def authorize(services: ActionServices, action: ActionRow, needed: Permission) -> Authorized:
     require_in_time(services, action)
     deployment = await _deployment_of(services, action)
     repository = scope(deployment) if deployment else await _installed(services, action)
@@ -92,7 +93,7 @@ async def authorize(services: Services, action: ActionRow, needed: Permission) -
     return Authorized(login=login, repository=repository, deployment=deployment)
 
 
-def require_in_time(services: Services, action: ActionRow) -> None:
+def require_in_time(services: ActionServices, action: ActionRow) -> None:
     waited = services.clock() - action.at
     if waited > services.timing.action_begins_within:
         minutes = int(waited.total_seconds() / 60)
@@ -100,13 +101,13 @@ def require_in_time(services: Services, action: ActionRow) -> None:
         raise Declined("too_late", f"{message}. Please try again", "failed")
 
 
-async def scope_of(services: Services, action: ActionRow) -> Scope:
+async def scope_of(services: ActionServices, action: ActionRow) -> Scope:
     """The repository that the action is about."""
     deployment = await _deployment_of(services, action)
     return scope(deployment) if deployment else await _installed(services, action)
 
 
-def routed(services: Services, repo: str, environment: str) -> Environment:
+def routed(services: ActionServices, repo: str, environment: str) -> Environment:
     found = route(services.config, repo, environment)
     if found is None:
         raise Declined("no_route", no_route_message(services.config, repo, environment))
@@ -137,7 +138,7 @@ def no_access(repo: str) -> str:
     return f"Either the App is not installed in {repo}, or you may not write to it"
 
 
-async def _deployment_of(services: Services, action: ActionRow) -> DeploymentRow | None:
+async def _deployment_of(services: ActionServices, action: ActionRow) -> DeploymentRow | None:
     """None of a command, which names a repository instead."""
     if action.repo and action.deployment_id is None:
         return None
@@ -148,7 +149,7 @@ async def _deployment_of(services: Services, action: ActionRow) -> DeploymentRow
     return row
 
 
-async def _installed(services: Services, action: ActionRow) -> Scope:
+async def _installed(services: ActionServices, action: ActionRow) -> Scope:
     try:
         installation = await repositories.installed_at(services.github, action.repo)
     except Rejected as error:
@@ -162,7 +163,7 @@ async def _installed(services: Services, action: ActionRow) -> Scope:
     return Scope(installation, action.repo, 0)
 
 
-async def _require_workspace(services: Services, team: str) -> None:
+async def _require_workspace(services: ActionServices, team: str) -> None:
     """The app may be in workspaces that this relay was not installed in, or not any more."""
     message = "The relay has no valid token for this Slack workspace, so nothing was done"
     if services.slack is None:
@@ -174,15 +175,15 @@ async def _require_workspace(services: Services, team: str) -> None:
         raise Declined("no_workspace", message) from error
 
 
-async def _set_login(services: Services, action: ActionRow, login: str) -> None:
+async def _set_login(services: ActionServices, action: ActionRow, login: str) -> None:
     """For the audit, whatever becomes of it."""
     async with services.pool.connection() as connection:
         await actions.set_login(connection, action.id, login)
 
 
-async def _permission(services: Services, repository: Scope, login: str) -> str:
+async def _permission(services: ActionServices, repository: Scope, login: str) -> str:
     key = (repository.repo.lower(), login.lower())
-    known = services.caches.permissions.get(key)
+    known = services.people.caches.permissions.get(key)
     if known is not None:
         return known
     try:
@@ -195,7 +196,7 @@ async def _permission(services: Services, repository: Scope, login: str) -> str:
         message = f"GitHub does not say now whether {login} may write to {repository.repo}"
         advice = "so nothing was done; try again in a minute"
         raise Declined("github_unclear", f"{message}, {advice}") from error
-    services.caches.permissions[key] = found
+    services.people.caches.permissions[key] = found
     return found
 
 

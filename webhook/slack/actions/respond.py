@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import structlog
 
-from webhook.engine.services import Services
 from webhook.errors import RATE_LIMITED, RetryAt, UnknownOutcome
 from webhook.slack.actions.contract import action_of
 from webhook.slack.actions.permissions import EXPIRED
+from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.slack.client import SLACK_UNAVAILABLE
 from webhook.store import actions
@@ -25,7 +25,7 @@ REPLY_WITHIN = timedelta(minutes=30)
 _IN_DOUBT = "GitHub gave no clear response; the relay keeps checking whether it was done"
 
 
-async def send_reply(services: Services, action: ActionRow) -> None:
+async def send_reply(services: ActionServices, action: ActionRow) -> None:
     """Once the outcome is known, a reply that cannot be sent changes nothing."""
     if action.reply is None:
         return
@@ -48,7 +48,7 @@ def _replaces(action: ActionRow) -> bool:
 
 
 async def _try_again(
-    services: Services, action: ActionRow, error: RetryAt | UnknownOutcome
+    services: ActionServices, action: ActionRow, error: RetryAt | UnknownOutcome
 ) -> None:
     pauses = services.timing.reply_retries_after
     if action.reply_attempts >= len(pauses):
@@ -62,7 +62,7 @@ async def _try_again(
     raise again from error
 
 
-async def announce_wait(services: Services, action_id: int, wait: RetryAt) -> None:
+async def announce_wait(services: ActionServices, action_id: int, wait: RetryAt) -> None:
     """Once, so that nobody presses again because nothing happens."""
     if wait.at < services.clock() + services.timing.wait_announced_after:
         return

@@ -3,10 +3,10 @@
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Confirmation, DeploymentNotice
 from webhook.deployments.phases import Phase
-from webhook.engine.services import Services
 from webhook.slack.actions.contract import commit_of, target_of
 from webhook.slack.actions.create import CreateDeployment, Plan, plan_like, require_newest
 from webhook.slack.actions.permissions import Authorized, Declined
+from webhook.slack.actions.services import ActionServices
 from webhook.store.actions import ActionRow
 
 FAILED = (Phase.FAILURE, Phase.ERROR)
@@ -34,7 +34,7 @@ class Retry(CreateDeployment):
             style="primary",
         )
 
-    async def plan(self, services: Services, action: ActionRow, by: Authorized) -> Plan:
+    async def plan(self, services: ActionServices, action: ActionRow, by: Authorized) -> Plan:
         row = by.pressed_on
         await require_newest(services, action, row)
         if row.phase not in FAILED:

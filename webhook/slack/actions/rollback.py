@@ -2,10 +2,10 @@
 
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Confirmation, DeploymentNotice
-from webhook.engine.services import Services
 from webhook.slack.actions.contract import environment_of
 from webhook.slack.actions.create import CreateDeployment, Plan, plan_like, require_newest
 from webhook.slack.actions.permissions import Authorized, Declined
+from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import plain
 from webhook.store import deployments
 from webhook.store.actions import ActionRow
@@ -36,7 +36,7 @@ class Rollback(CreateDeployment):
             style="danger",
         )
 
-    async def plan(self, services: Services, action: ActionRow, by: Authorized) -> Plan:
+    async def plan(self, services: ActionServices, action: ActionRow, by: Authorized) -> Plan:
         row = by.pressed_on
         await require_newest(services, action, row)
         if not row.phase.final:

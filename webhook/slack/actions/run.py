@@ -7,11 +7,11 @@ after a crash (webhook.slack.actions.create).
 
 import structlog
 
-from webhook.engine.services import Services
 from webhook.errors import Excluded, Rejected, RetryAt, UnknownOutcome
 from webhook.slack.actions.contract import action_of
 from webhook.slack.actions.permissions import Code, Declined, rejection
 from webhook.slack.actions.respond import announce_wait, send_reply
+from webhook.slack.actions.services import ActionServices
 from webhook.store import actions
 from webhook.store.actions import ActionRow
 
@@ -21,7 +21,7 @@ _IN_DOUBT = "GitHub gave no clear response"
 _CHECK_THERE = "check there whether it was done before you try again"
 
 
-async def run_action(services: Services, action_id: int) -> None:
+async def run_action(services: ActionServices, action_id: int) -> None:
     action = await _read(services, action_id)
     if action is None or (action.open and not action.claimed and action.reply is None):
         return  # the second: it waits until it is confirmed
@@ -44,7 +44,7 @@ async def run_action(services: Services, action_id: int) -> None:
     await send_reply(services, action)
 
 
-def _leave_to_others(services: Services, action: ActionRow) -> None:
+def _leave_to_others(services: ActionServices, action: ActionRow) -> None:
     """A newer worker may know it."""
     log.error("an action that this worker does not know")
     if services.clock() < action.at + services.timing.action_begins_within:
@@ -52,7 +52,7 @@ def _leave_to_others(services: Services, action: ActionRow) -> None:
         raise RetryAt("another worker may know this action", again)
 
 
-async def _attempt(services: Services, action: ActionRow) -> None:
+async def _attempt(services: ActionServices, action: ActionRow) -> None:
     try:
         await _run(services, action)
     except Declined as declined:
@@ -68,7 +68,7 @@ async def _attempt(services: Services, action: ActionRow) -> None:
             await actions.refuse(connection, action.id, message, "excluded")
 
 
-async def _run(services: Services, action: ActionRow) -> None:
+async def _run(services: ActionServices, action: ActionRow) -> None:
     """What cannot be found out now is tried again, for as long as the person may expect it."""
     if services.clock() > action.at + services.timing.action_given_up_after:
         raise Declined("github_unclear", f"{_IN_DOUBT}, for a day; {_CHECK_THERE}", "failed")
@@ -87,7 +87,7 @@ async def _run(services: Services, action: ActionRow) -> None:
 
 
 def _in_doubt(
-    services: Services, action: ActionRow, error: RetryAt | UnknownOutcome | Rejected
+    services: ActionServices, action: ActionRow, error: RetryAt | UnknownOutcome | Rejected
 ) -> RetryAt | Declined:
     """A call may have got through; it is searched until GitHub shows it, or does not."""
     if isinstance(error, Rejected):
@@ -100,7 +100,7 @@ def _in_doubt(
     return RetryAt(str(error), at + min(pause, timing.action_lookup_at_most))
 
 
-def _requested_before(services: Services, action: ActionRow, other: ActionRow | None) -> str:
+def _requested_before(services: ActionServices, action: ActionRow, other: ActionRow | None) -> str:
     if other is None:
         return "Somebody has requested that already"
     ours = (other.team, other.slack_user) == (action.team, action.slack_user)
@@ -109,6 +109,6 @@ def _requested_before(services: Services, action: ActionRow, other: ActionRow | 
     return f"{who} requested {what} already"
 
 
-async def _read(services: Services, action_id: int) -> ActionRow | None:
+async def _read(services: ActionServices, action_id: int) -> ActionRow | None:
     async with services.pool.connection() as connection:
         return await actions.read(connection, action_id)

@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from webhook.deployments.labels import phase_label
-from webhook.engine.services import Services
 from webhook.slack.actions.contract import StoreAction
 from webhook.slack.actions.permissions import Authorized
+from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage, escape, link
 from webhook.store import deployments
 from webhook.store.actions import ActionRow
@@ -20,17 +20,17 @@ class Status(StoreAction):
     name = "status"
 
     async def perform(
-        self, services: Services, connection: Async, action: ActionRow, by: Authorized
+        self, services: ActionServices, connection: Async, action: ActionRow, by: Authorized
     ) -> str:
         return ""  # the reply is all
 
-    async def reply(self, services: Services, action: ActionRow) -> BlockMessage | None:
+    async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
         if action.outcome != "done":
             return await super().reply(services, action)
         return BlockMessage(await _summary(services, action.repo), [])
 
 
-async def _summary(services: Services, repo: str) -> str:
+async def _summary(services: ActionServices, repo: str) -> str:
     async with services.pool.connection() as connection:
         found = await deployments.newest_of_repository(connection, repo, MOST_ENVIRONMENTS + 1)
     if not found:
@@ -41,7 +41,7 @@ async def _summary(services: Services, repo: str) -> str:
     return f"{escape(repo, 200)}:\n" + "\n".join(lines)
 
 
-def _line(services: Services, one: CurrentDeployment) -> str:
+def _line(services: ActionServices, one: CurrentDeployment) -> str:
     ref = "" if one.ref == one.sha else f"{escape(one.ref, 60)} @ "
     page = link(services.links.page(one.repo, one.deployment_id), str(one.deployment_id))
     label = phase_label(one.phase, held=one.held, started=one.started)

@@ -13,7 +13,7 @@ from slack_sdk.models.blocks import (
 )
 
 from webhook.deployments.notice import Button, Confirmation, DeploymentNotice
-from webhook.slack.blocks.mrkdwn import web_url
+from webhook.slack.blocks.mrkdwn import short_url
 
 
 def actions(notice: DeploymentNotice) -> list[ActionsBlock]:
@@ -46,7 +46,7 @@ def _confirm(confirmation: Confirmation) -> ConfirmObject:
 
 
 def _logs(notice: DeploymentNotice) -> list[ButtonElement]:
-    url = web_url(notice.page_url)
+    url = short_url(notice.page_url)
     return [ButtonElement(text=_text("Logs"), action_id="logs", url=url)] if url else []
 
 

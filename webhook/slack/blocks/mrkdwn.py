@@ -14,11 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate
-from urllib.parse import quote
 
 from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, SectionBlock
 
-from webhook.text import one_line
+from webhook.text import link_url, one_line
 
 # Longer ones are no links: all of a message has to fit into what Slack takes.
 LONGEST_URL = 500
@@ -54,7 +53,6 @@ _UNANGLED = str.maketrans(
 _AT = re.compile(r"(?<![A-Za-z0-9_])@(?=\S)")
 _JOINED_AT = "@\N{WORD JOINER}"
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_URL = re.compile(r"https?://[\w.:%@\[\]~-]+(?:[/?#].*)?", re.ASCII | re.IGNORECASE)
 _MENTION = re.compile(r"<(?:@[UW][A-Z0-9]+|!subteam\^[A-Z0-9]+|!here|!channel|!everyone)>")
 # Slack looks such a name up where the poster asks for it (`link_names`).
 _GROUP = re.compile(r"@[a-z0-9][a-z0-9._-]{0,79}")
@@ -96,22 +94,21 @@ def _cut(pieces: list[str], limit: int) -> str:
     return kept.rstrip(" *_~`") + "…"
 
 
-def web_url(url: str, longest: int = LONGEST_URL) -> str:
-    """With only what may stand in a URL and in a link of Slack's; "" where it is none."""
-    safe = quote(url, safe="/:?#[]@!$&'()*+,;=%-._~", errors="replace")
-    fits = len(safe) + 4 * safe.count("&") <= longest
-    return safe if fits and _URL.fullmatch(safe) else ""
+def short_url(url: str, longest: int = LONGEST_URL) -> str:
+    """With only what may stand in a link of Slack's; "" where it is no web address, or too long."""
+    safe = link_url(url)
+    return safe if len(safe) + 4 * safe.count("&") <= longest else ""
 
 
 def link(url: str, label: str, *, longest_url: int = LONGEST_URL) -> str:
     """`label` is mrkdwn already; it stands alone where the URL cannot be used."""
-    safe = web_url(url, longest_url).replace("&", "&amp;")
+    safe = short_url(url, longest_url).replace("&", "&amp;")
     return f"<{safe}|{label}>" if safe and label else label
 
 
 def link_only(url: str, label: str, longest_url: int = LONGEST_URL) -> str:
     """Nothing where the URL cannot be used: the label alone would say nothing."""
-    return link(url, label, longest_url=longest_url) if web_url(url, longest_url) else ""
+    return link(url, label, longest_url=longest_url) if short_url(url, longest_url) else ""
 
 
 def bold(text: str) -> str:

@@ -137,10 +137,10 @@ def _concrete(pattern: str) -> str:
 
 
 def of_deployment(
-    environment: Environment, notice: DeploymentNotice, entries: Sequence[NoticeEntry]
+    environment: Environment | None, notice: DeploymentNotice, entries: Sequence[NoticeEntry]
 ) -> list[Preview]:
     """A deployment as it stands now."""
-    targets = _targets(environment, notice.repo)
+    targets = _targets(environment, notice.repo) if environment else []
     return [one for target in targets for one in _previews(target, notice, entries)]
 
 

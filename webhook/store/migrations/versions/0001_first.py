@@ -74,6 +74,7 @@ create table deployments (
     reported_at timestamptz,                    -- when the tool last reported a status by itself
     tool_error text not null default '',        -- why the tool cannot be queried at the moment
     tool_error_since timestamptz,
+    outage_announced boolean not null default false,  -- whether the status says so
 
     -- Commits since the last success, as JSON; null: GitHub has not been queried for them.
     changelog jsonb,
@@ -96,7 +97,7 @@ create table timeline (
                                                 -- count and are sent to GitHub
     at timestamptz not null default now(),
     actor text not null,
-    state text not null,                        -- a state of GitHub's, or 'asked'
+    state text not null,                        -- a state of GitHub's, or 'requested'
     description text not null,
     log_url text not null default '',
     environment_url text not null default '',
