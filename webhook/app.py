@@ -8,7 +8,7 @@ from webhook import http, startup
 from webhook.github import webhook
 from webhook.jobs.inbox import Inbox
 from webhook.security.cipher import Cipher
-from webhook.security.links import Links
+from webhook.security.signing import Links
 from webhook.slack.actions import ACTIONS, Actions
 from webhook.slack.actions import http as slack_actions
 from webhook.slack.actions.http import ActionIntake

@@ -9,7 +9,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from handlers.text import STARS, redacted, worth_hiding
-from webhook.security import report_tokens
+from webhook.security.signing import REPORT_PATTERN, REPORT_PREFIX
 
 HIDDEN = STARS.decode()
 
@@ -23,7 +23,7 @@ class Redactor:
     def text(self, text: str) -> str:
         if any(secret in text for secret in self._secrets):
             text = redacted(text, self._secrets)
-        return report_tokens.PATTERN.sub(HIDDEN, text) if report_tokens.PREFIX in text else text
+        return REPORT_PATTERN.sub(HIDDEN, text) if REPORT_PREFIX in text else text
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -34,8 +34,7 @@ from webhook.notifiers import NOTIFIERS
 from webhook.notifiers.contract import NotifierContext
 from webhook.notifiers.slack import SlackRoom
 from webhook.security.cipher import Cipher
-from webhook.security.links import Links
-from webhook.security.report_tokens import ReportTokens
+from webhook.security.signing import Links, ReportTokens
 from webhook.slack.actions.run import run_action
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import Caches, People

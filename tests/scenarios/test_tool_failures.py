@@ -15,7 +15,7 @@ from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY
 from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
 from tests.world import QUICK, World, until
-from webhook.security.report_tokens import ReportTokens
+from webhook.security.signing import ReportTokens
 
 # Those that have a server of their own.
 REMOTE = [name for name in ENVIRONMENTS if name != "github-actions"]

@@ -18,7 +18,7 @@ from handlers.contract import ReportCredentials
 from sandbox.github.model import Deployment
 from tests.conftest import in_database
 from tests.world import DEPLOY_YML, World, live, until
-from webhook.security.report_tokens import ReportTokens
+from webhook.security.signing import ReportTokens
 
 _numbers = itertools.count()
 CLIENTS = Path(__file__).parent.parent / "clients"

@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool
 from tests.status_api.reporting import Answer, Tool, at_work, shared_world
 from tests.world import World, until
 from webhook.http import serve
-from webhook.security.report_tokens import ReportTokens
+from webhook.security.signing import ReportTokens
 from webhook.status_api import views
 from webhook.store import database
 from webhook.store.database import Sync

@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from handlers.contract import Run, State
 from tests.web.viewing import ASKED, SHA, Rows, Seen, app, links, look, page_url
-from webhook.security.links import LINK_DAYS
+from webhook.security.signing import LINK_DAYS
 from webhook.timing import Timing, utc_now
 from webhook.web.stream import PAGE_OUTPUT
 

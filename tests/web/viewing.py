@@ -21,7 +21,7 @@ from werkzeug.serving import make_server
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.http import serve
 from webhook.notifiers.contract import Purpose
-from webhook.security.links import Links
+from webhook.security.signing import Links
 from webhook.store import deployments, outbox, output, timeline
 from webhook.store.database import Async, sync_pool
 from webhook.store.outbox import State

@@ -1,7 +1,10 @@
-"""What deploy.yml says of environments, and the models that it is read with: one for each handler,
-with a key for each notifier.
+"""What deploy.yml says of environments and of Slack users, and the models that it is read with: one
+for each handler, with a key for each notifier.
+
+Source: the forms of Slack's ids.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,14 +29,16 @@ from handlers import durations
 from webhook.config.destinations import (
     Destination,
     Notifiers,
+    OneOrSeveral,
     Repo,
     Strict,
+    as_tuple,
     default_field,
     in_environment,
     own_field,
 )
 from webhook.config.errors import Known, invalid, suggestion
-from webhook.config.slack_users import SlackUsers
+from webhook.config.source import ConfigError, Path, Source
 
 HandlerOptions = Mapping[str, type[BaseModel]]
 
@@ -43,6 +48,9 @@ _SHORTEST = timedelta(seconds=10)
 # Spinnaker lets a manual judgment wait for three days.
 _LONGEST = timedelta(hours=72)
 _UNKNOWN = "?"
+_USER = re.compile(r"(?:[TE][A-Z0-9]{2,}/)?[UW][A-Z0-9]{2,}")
+# Of accounts that a company manages, too (octo_acme), and of Apps.
+_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(?:\[bot\])?")
 
 
 def _timeout(value: Any) -> timedelta:
@@ -60,12 +68,23 @@ def _handler(value: str, info: ValidationInfo) -> str:
     raise invalid(f"is not a handler; {suggestion(value, known)}")
 
 
+def _user(value: str) -> str:
+    if not _USER.fullmatch(value):
+        text = "is not a Slack user's ID: open the profile in Slack, More, Copy member ID"
+        raise invalid(f"{text}; with several workspaces, write T0123ABCD/U0123ABCD")
+    return value
+
+
 _Timeout = Annotated[
     timedelta,
     BeforeValidator(_timeout),
     WithJsonSchema({"type": "string", "pattern": "^(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?$"}),
 ]
 _Name = Annotated[str, Field(min_length=1, max_length=255)]
+_Users = Annotated[
+    tuple[Annotated[str, AfterValidator(_user)], ...], BeforeValidator(as_tuple), OneOrSeveral
+]
+SlackUsers = dict[str, _Users]
 
 
 class Environment(Strict):
@@ -194,3 +213,27 @@ def known_keys(handler_options: HandlerOptions, notifiers: Notifiers) -> Known:
         for where, model in models.items()
     }
     return Known(keys, {name: one.EXAMPLE for name, one in notifiers.items()})
+
+
+def slack_user_errors(source: Source) -> Iterator[ConfigError]:
+    """Errors of one entry, or of several together, that the model does not find."""
+    users = source.value.get("slack_users") if isinstance(source.value, dict) else None
+    seen: dict[str, list[tuple[str, str]]] = {}
+    logins: set[str] = set()
+    for login, ids in users.items() if isinstance(users, dict) else ():
+        path: Path = ("slack_users", login)
+        text = ""
+        if not _LOGIN.fullmatch(login):
+            text = "is not a GitHub login; write it without @, as in octocat"
+        elif login.lower() in logins:
+            text = "is there twice: upper and lower case are alike; remove one"
+        logins.add(login.lower())
+        for one in ids if isinstance(ids, list) else [ids]:
+            team, _, user = one.rpartition("/") if isinstance(one, str) else ("", "", "")
+            known = seen.setdefault(user, [])
+            other = next((who for where, who in known if not (team and where) or where == team), "")
+            if user and other and other.lower() != login.lower():
+                text = text or f"has '{one}', which is {other}'s already; nobody is two people"
+            known.append((team, login))
+        if text:
+            yield ConfigError(*source.keys[path], path, text)

@@ -18,9 +18,9 @@ from webhook.config.environments import (
     HandlerOptions,
     file_model,
     known_keys,
+    slack_user_errors,
 )
 from webhook.config.errors import errors_of, unreachable_environments
-from webhook.config.slack_users import slack_user_errors
 from webhook.config.source import ConfigError, Path, Source
 from webhook.errors import ConfigErrors
 

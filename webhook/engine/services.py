@@ -19,8 +19,7 @@ from webhook.github.tokens import Scope
 from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
 from webhook.notifiers.contract import Notifier, NotifierContext
-from webhook.security.links import Links
-from webhook.security.report_tokens import ReportTokens
+from webhook.security.signing import Links, ReportTokens
 from webhook.store import deployments, outbox
 from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow

@@ -13,7 +13,7 @@ from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.services import Services, log_about, scope
 from webhook.errors import INVALID, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import Status
-from webhook.security.links import ENTRY_ANCHOR
+from webhook.security.signing import ENTRY_ANCHOR
 from webhook.store import outbox, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow

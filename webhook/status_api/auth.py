@@ -9,7 +9,7 @@ deployment, 403 it has ended.
 from flask import Request
 
 from webhook.errors import HttpError
-from webhook.security.report_tokens import PREFIX, ReportClaims, ReportTokens
+from webhook.security.signing import REPORT_PREFIX, ReportClaims, ReportTokens
 from webhook.store import deployments, timeline
 from webhook.store.database import Sync
 from webhook.store.deployments import DeploymentRow
@@ -56,5 +56,5 @@ def _token(request: Request) -> str:
         return ""
     if given.type == "basic":
         password: str = given.password or ""
-        return password if password.startswith(PREFIX) else given.username or ""
+        return password if password.startswith(REPORT_PREFIX) else given.username or ""
     return given.token or "" if given.type in ("token", "bearer") else ""

@@ -19,7 +19,7 @@ from webhook.errors import HttpError
 from webhook.http import ErrorHandling, log_refusal, read_body, with_status
 from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
-from webhook.security.report_tokens import ReportClaims, ReportTokens
+from webhook.security.signing import ReportClaims, ReportTokens
 from webhook.status_api import reports
 from webhook.status_api.auth import authorize, claims_of, not_found
 from webhook.status_api.documents import Document, Documents

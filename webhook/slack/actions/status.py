@@ -7,10 +7,10 @@ from webhook.slack.actions.contract import StoreAction
 from webhook.slack.actions.permissions import Authorized
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage, escape, link
-from webhook.store import environments
+from webhook.store import deployments
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
-from webhook.store.environments import CurrentDeployment
+from webhook.store.deployments import CurrentDeployment
 
 # Of a repository's environments, the newest.
 MOST_ENVIRONMENTS = 20
@@ -32,7 +32,7 @@ class Status(StoreAction):
 
 async def _summary(services: ActionServices, repo: str) -> str:
     async with services.pool.connection() as connection:
-        found = await environments.of_repository(connection, repo, MOST_ENVIRONMENTS + 1)
+        found = await deployments.newest_of_repository(connection, repo, MOST_ENVIRONMENTS + 1)
     if not found:
         return f"The relay has seen no deployment of {escape(repo, 200)}"
     lines = [_line(services, one) for one in found[:MOST_ENVIRONMENTS]]

@@ -13,7 +13,7 @@ from jinja2 import Environment
 from webhook import __version__
 from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
-from webhook.security.links import LINK_DAYS, Links
+from webhook.security.signing import LINK_DAYS, Links
 from webhook.store.database import Sync, SyncPool
 from webhook.timing import Clock, utc_now
 from webhook.web import stream

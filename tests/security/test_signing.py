@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from handlers.contract import ReportCredentials
 from webhook.logs import HIDDEN, Redactor
-from webhook.security.links import Links
-from webhook.security.report_tokens import ReportClaims, ReportTokens
+from webhook.security.signing import Links, ReportClaims, ReportTokens
 
 KEY = "a secret key of the tests"
 TOKENS = ReportTokens("https://relay.example.com", [KEY])
