@@ -212,7 +212,7 @@ def test_a_preview_has_a_sample_for_each_channel(environ: dict[str, str]) -> Non
     assert all(one["blocks"] for one in shown)
 
 
-def test_a_preview_says_which_channel_it_has_no_sample_for(environ: dict[str, str]) -> None:
+def test_a_preview_names_the_channel_without_a_sample(environ: dict[str, str]) -> None:
     Path(environ["GITPLOY_CONFIG"]).write_text(PREVIEWED)
     text = run(environ, "preview").stdout
     line = "T0456EFGH/#customers: not for initech/*, globex/api (repos) (production)"

@@ -115,7 +115,7 @@ def test_pictures_are_small() -> None:
 
 
 @pytest.mark.parametrize("document", [page for page in DOCUMENTS if page != "CHANGELOG.md"])
-def test_the_words_are_the_fields(document: str) -> None:
+def test_the_vocabulary_is_the_fields(document: str) -> None:
     prose = _CODE.sub("", (ROOT / document).read_text())
     assert [found[0] for found in AVOIDED.finditer(prose)] == []
 

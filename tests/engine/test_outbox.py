@@ -183,7 +183,7 @@ async def test_what_shows_late_is_looked_for_several_times(store: Store, there: 
     assert there.has == ["hello"]
 
 
-async def test_whoever_looked_before_somebody_else_sent_does_not_send(
+async def test_a_worker_with_an_outdated_search_does_not_send(
     store: Store, there: OtherSide
 ) -> None:
     """Its lookup says nothing of the other one's call, which is over by then."""
@@ -198,7 +198,7 @@ async def test_whoever_looked_before_somebody_else_sent_does_not_send(
     assert there.has == ["hello"]
 
 
-async def test_what_cannot_be_looked_for_is_tried_less_and_less_often(
+async def test_what_cannot_be_searched_for_is_retried_at_growing_intervals(
     store: Store, there: OtherSide
 ) -> None:
     policy = Policy(call=MINUTE, lookups=_seconds(0), unfindable=_seconds(3, 60, 300))
@@ -212,7 +212,9 @@ async def test_what_cannot_be_looked_for_is_tried_less_and_less_often(
         await store.expire()
 
 
-async def test_who_is_asked_to_wait_leaves_it_to_anybody(store: Store, there: OtherSide) -> None:
+async def test_a_rate_limited_claim_is_released_for_any_worker(
+    store: Store, there: OtherSide
+) -> None:
     there.refuses = [RetryAt("rate limited", utc_now() + MINUTE)]
     with pytest.raises(RetryAt, match="rate limited"):
         await store.deliver(Sending(there))
@@ -230,7 +232,7 @@ async def test_what_is_rejected_keeps_why(store: Store, there: OtherSide) -> Non
     assert (entry.state, entry.error) == ("rejected", "not in channel")
 
 
-async def test_a_refusal_to_look_leaves_the_doubt(store: Store, there: OtherSide) -> None:
+async def test_a_rejected_search_leaves_the_outcome_unknown(store: Store, there: OtherSide) -> None:
     there.answers = [DOUBT]
     with suppress(RetryAt):
         await store.deliver(Sending(there))
@@ -271,7 +273,7 @@ async def test_an_error_stays_until_an_attempt_succeeds(store: Store, there: Oth
     assert (await store.entry()).error == ""
 
 
-async def test_what_is_not_wanted_any_more_is_skipped(store: Store, there: OtherSide) -> None:
+async def test_an_obsolete_message_is_skipped(store: Store, there: OtherSide) -> None:
     await store.deliver(Sending(there, wanted=False))
     assert (await store.entry()).state == "skipped"
     assert (await store.deliver(Sending(there))).state == "skipped"

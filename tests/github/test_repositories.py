@@ -31,7 +31,7 @@ async def test_a_permission_is_github_s_legacy_one(world: OnGitHub) -> None:
     assert world.granted() == METADATA
 
 
-async def test_no_call_is_made_for_a_text_that_cannot_be_a_login(world: OnGitHub) -> None:
+async def test_a_text_that_cannot_be_a_login_causes_no_call(world: OnGitHub) -> None:
     for login in ("", "..", "a/b", "a b", "a?b", "%2e", "octocat\n", "é"):
         assert await permission(world.github, world.scope, login) == "none"
         assert await email_of(world.github, world.scope, login) == ""
@@ -47,7 +47,7 @@ async def test_a_repository_is_found_by_its_name(world: OnGitHub) -> None:
     assert world.granted() == METADATA
 
 
-async def test_the_error_says_that_the_app_is_not_installed(world: OnGitHub) -> None:
+async def test_the_error_explains_that_the_app_is_not_installed(world: OnGitHub) -> None:
     world.there.add_repository("acme/other")
     for repo in ("acme/other", "acme/none"):
         with pytest.raises(Forbidden, match=f"^the App is not installed in {repo}$"):

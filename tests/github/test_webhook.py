@@ -57,7 +57,7 @@ async def test_a_signed_delivery_is_on_disk_with_its_job_before_the_202(world: W
     assert job["args"] == {"delivery_ids": [delivery["id"]]}
 
 
-async def test_a_ping_is_told_that_the_webhook_works(world: World) -> None:
+async def test_a_ping_gets_a_confirmation_that_the_webhook_works(world: World) -> None:
     _, answer = await post(world)
     assert answer["message"] == "the webhook works"
 
@@ -122,7 +122,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
 }
 
 
-async def test_what_is_wrong_is_refused_in_words_and_not_kept(world: World) -> None:
+async def test_a_malformed_delivery_is_rejected_with_a_message_and_not_stored(world: World) -> None:
     for case, (change, expected, words) in REFUSALS.items():
         status, answer = await post(world, **change)
         assert status == expected, case
@@ -131,7 +131,7 @@ async def test_what_is_wrong_is_refused_in_words_and_not_kept(world: World) -> N
         assert kept(world) == [], case
 
 
-async def test_no_signature_at_all_is_refused(world: World) -> None:
+async def test_a_missing_signature_is_rejected(world: World) -> None:
     async with (
         aiohttp.ClientSession() as session,
         session.post(
@@ -149,7 +149,7 @@ async def test_no_signature_at_all_is_refused(world: World) -> None:
         assert (await response.json())["error"] == "the signature is missing"
 
 
-async def test_26_mb_are_refused_and_25_mb_are_kept(world: World) -> None:
+async def test_26_mb_are_rejected_and_25_mb_are_stored(world: World) -> None:
     filler = b'{"a": "' + os.urandom(1).hex().encode() * (13 * 1024 * 1024 - 5) + b'"}'
     status, answer = await post(world, body=filler)
     assert (status, answer["error"]) == (413, "the body is larger than 25 MB")
@@ -159,7 +159,7 @@ async def test_26_mb_are_refused_and_25_mb_are_kept(world: World) -> None:
     assert [len(row["body"]) for row in kept(world)] == [25 * 1024 * 1024]
 
 
-async def test_26_mb_without_a_length_are_refused_too(world: World) -> None:
+async def test_26_mb_without_a_length_are_rejected_too(world: World) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(26):
             yield b" " * 1024 * 1024
@@ -175,7 +175,7 @@ async def test_26_mb_without_a_length_are_refused_too(world: World) -> None:
         assert response.status == 413
 
 
-async def test_a_person_who_opens_it_in_a_browser_is_told_what_it_is_for(world: World) -> None:
+async def test_opening_it_in_a_browser_explains_its_purpose(world: World) -> None:
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{world.url}/webhook") as response,
@@ -184,7 +184,7 @@ async def test_a_person_who_opens_it_in_a_browser_is_told_what_it_is_for(world: 
         assert "webhook URL" in (await response.json())["remedy"]
 
 
-async def test_without_a_store_the_answer_is_503_and_when_to_come_back(
+async def test_without_a_store_the_response_is_503_with_retry_after(
     store_url: str, tmp_path: Path
 ) -> None:
     gone = store_url.replace("/test_", "/gone_")

@@ -72,7 +72,7 @@ async def test_a_drone_that_hangs_is_tried_again(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", ASKING)
-async def test_429_is_waited_for_as_long_as_drone_says(world: World, what: str) -> None:
+async def test_429_is_retried_when_drone_allows(world: World, what: str) -> None:
     world.drone.faults.add("*", Fault.rate_limited(30))
     with pytest.raises(Unavailable) as caught:
         await verify_access(world.handler(), what)
@@ -125,7 +125,7 @@ async def test_a_response_of_another_shape_is_tried_again(
     ],
     ids=["500", "shape", "drop"],
 )
-async def test_a_promotion_with_a_bad_response_may_have_been_made(
+async def test_a_promotion_with_an_invalid_response_may_exist(
     world: World, fault: Fault, message: str
 ) -> None:
     world.built()
@@ -220,13 +220,13 @@ async def test_a_run_that_vanishes_is_an_error(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 409, 500, 501])
-async def test_a_cancel_that_is_rejected_is_not_taken_for_done(world: World, status: int) -> None:
+async def test_a_cancel_that_is_rejected_does_not_count_as_done(world: World, status: int) -> None:
     world.drone.faults.add("DELETE *", Fault.status(status))
     with pytest.raises(Unavailable):
         await world.handler().cancel(a_deployment(), RUNS)
 
 
-async def test_a_cancel_by_who_may_only_read_is_not_taken_for_done(world: World) -> None:
+async def test_a_cancel_with_read_access_only_does_not_count_as_done(world: World) -> None:
     world.built()
     run = await world.handler().start(a_deployment())
     world.repo.access = "read"
@@ -250,7 +250,7 @@ class TestTls:
         await server.close()
 
     @pytest.mark.parametrize("what", ASKING)
-    async def test_an_unknown_certificate_is_told(
+    async def test_an_unknown_certificate_is_reported(
         self, world: World, safe: tuple[str, str], what: str
     ) -> None:
         with pytest.raises(Unavailable, match=r"no safe connection to Drone .* certificate"):

@@ -52,7 +52,7 @@ async def test_a_refused_connection_is_tried_again(http: Http, name: str) -> Non
 
 
 @every_act
-async def test_a_tool_that_asks_to_wait_is_left_alone(
+async def test_retry_after_of_a_tool_is_respected(
     endpoint: Endpoint, tool: FakeTool, name: str
 ) -> None:
     tool.faults.add("*", Fault.rate_limited(9))
@@ -90,7 +90,7 @@ async def test_a_large_response_is_not_read(endpoint: Endpoint, tool: FakeTool, 
 # -- TLS ---------------------------------------------------------------------------------------
 
 
-async def test_a_certificate_that_nobody_vouches_for(http: Http, tmp_path: Path) -> None:
+async def test_a_certificate_of_an_unknown_authority(http: Http, tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path)
     async with served_with_tls(certificate) as url:
         error = await not_done(an_endpoint(http, url).start(a_deployment()))
@@ -122,7 +122,7 @@ def redirect(status: int, location: str) -> Fault:
 @pytest.mark.parametrize(
     "location", ["/v2/deploy?a=%2F", "v2/deploy?a=%2F", "{url}/v2/deploy?a=%2F"]
 )
-async def test_a_start_goes_on_where_the_same_tool_sends_it(
+async def test_a_start_follows_a_redirect_to_the_same_tool(
     endpoint: Endpoint, tool: FakeTool, status: int, location: str
 ) -> None:
     tool.faults.add("POST /deploy", redirect(status, location.format(url=tool.url)))
@@ -147,7 +147,7 @@ async def test_a_redirect_that_would_lose_the_document_is_rejected(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_poll_goes_on_where_the_same_tool_sends_it(
+async def test_a_poll_follows_a_redirect_to_the_same_tool(
     endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.faults.add("GET /jobs/1", redirect(status, "/v2/jobs/1"))

@@ -65,7 +65,7 @@ def test_options_that_cannot_work_are_rejected(options: dict[str, Any], message:
         read(**options)
 
 
-def test_options_that_can_are_taken(tmp_path: Path) -> None:
+def test_valid_options_are_accepted(tmp_path: Path) -> None:
     assert read().method == "POST"
     assert read(cancel={"url": "https://deploy.acme.io:443/x"}).cancel
     assert read(headers={"Cookie": "a=b", "Content-Type": "application/cloudevents+json"}).headers

@@ -25,7 +25,7 @@ async def endpoint(tool: FakeTool) -> AsyncIterator[Endpoint]:
 
 @pytest.mark.parametrize("status", [200, 202, 203])
 @pytest.mark.parametrize("state", list(State))
-async def test_a_poll_says_the_state(
+async def test_a_poll_returns_the_state(
     endpoint: Endpoint, tool: FakeTool, status: int, state: State
 ) -> None:
     text = {"state": state, "description": "d", "url": "https://a.example/7"}
@@ -34,7 +34,7 @@ async def test_a_poll_says_the_state(
     assert await endpoint.check(a_deployment(), POLLED) == wanted
 
 
-async def test_202_goes_on_and_204_is_a_success(endpoint: Endpoint, tool: FakeTool) -> None:
+async def test_202_is_in_progress_and_204_is_a_success(endpoint: Endpoint, tool: FakeTool) -> None:
     before = Run("/jobs/1", State.QUEUED, "https://a.example/7", "waits")
     tool.responds(202, b"")
     run = await endpoint.check(a_deployment(), before)
@@ -46,7 +46,7 @@ async def test_202_goes_on_and_204_is_a_success(endpoint: Endpoint, tool: FakeTo
 
 @pytest.mark.parametrize("body", [b"", b"<html>Sign in</html>", b"null", b"[]", {}, {"ok": True}])
 @pytest.mark.parametrize("status", [200, 201])
-async def test_200_without_a_state_is_not_taken_for_a_success(
+async def test_200_without_a_state_is_not_a_success(
     endpoint: Endpoint, tool: FakeTool, status: int, body: Any
 ) -> None:
     tool.responds(status, body)

@@ -120,7 +120,7 @@ async def test_the_receiver_reports_again_when_the_relay_is_back(
 
 
 @pytest.mark.parametrize("secret", ["another", None])
-async def test_the_receiver_refuses_strangers(
+async def test_the_receiver_rejects_a_wrong_credential(
     receiver: str, relay: FakeTool, http: Http, tmp_path: Path, secret: str | None
 ) -> None:
     with pytest.raises(Rejected, match="answers 401: the signature does not fit the body"):
@@ -150,7 +150,7 @@ async def test_the_receiver_deploys_a_captured_request_no_second_time(
 
 
 @pytest.mark.parametrize("facts", [{"environment": "--help"}, {"ref": "-x"}])
-async def test_the_receiver_refuses_what_may_be_read_as_an_option(
+async def test_the_receiver_rejects_what_may_be_read_as_an_option(
     receiver: str, relay: FakeTool, http: Http, tmp_path: Path, facts: dict[str, str]
 ) -> None:
     with pytest.raises(Rejected, match="answers 422: an environment or ref that begins"):

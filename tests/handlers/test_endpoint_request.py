@@ -40,7 +40,7 @@ def endpoint(http: Http, tooling: Tooling) -> Endpoint:
     return an_endpoint(http, f"{tooling.url}/deploy", secret=SECRET)
 
 
-async def test_the_standard_document_says_all_of_the_deployment(
+async def test_the_standard_document_describes_the_whole_deployment(
     endpoint: Endpoint, tooling: Tooling
 ) -> None:
     at = datetime(2026, 11, 22, 10, 30, 7, 999, tzinfo=UTC)
@@ -105,7 +105,7 @@ async def test_a_number_that_json_does_not_know_is_rejected(
     assert tooling.jobs == {}
 
 
-async def test_the_headers_tell_what_it_is(endpoint: Endpoint, tooling: Tooling) -> None:
+async def test_the_headers_identify_the_request(endpoint: Endpoint, tooling: Tooling) -> None:
     await endpoint.start(a_deployment())
     headers = tooling.job(KEY).headers
     assert headers["Idempotency-Key"] == "1234567890"

@@ -41,7 +41,7 @@ MONSTER = b"[" * 100_000
     ],
 )
 @pytest.mark.parametrize("status", [200, 201, 202, 409])
-async def test_a_state_is_githubs_word(
+async def test_a_state_is_one_of_githubs(
     endpoint: Endpoint, tool: FakeTool, status: int, word: str, state: State
 ) -> None:
     tool.responds(status, {"state": word, "description": "says the tool"})
@@ -84,7 +84,7 @@ async def test_accepted_without_a_state_waits_for_reports(
         ("a\n\u202eb" + "c" * 100, "a b" + "c" * 26 + "…"),
     ],
 )
-async def test_accepted_with_an_unknown_state_waits_and_says_so(
+async def test_accepted_with_an_unknown_state_waits_and_reports_it(
     endpoint: Endpoint, tool: FakeTool, word: Any, shown: str
 ) -> None:
     tool.responds(200, {"state": word})
@@ -97,7 +97,7 @@ async def test_accepted_with_an_unknown_state_waits_and_says_so(
 @pytest.mark.parametrize(
     "location", ["jobs/7?a=%2F", "/jobs/7?a=%2F", "{url}/jobs/7?a=%2F#x", "//{host}/jobs/7?a=%2F"]
 )
-async def test_a_location_is_where_to_ask(
+async def test_a_location_is_the_address_to_poll(
     endpoint: Endpoint, tool: FakeTool, status: int, location: str
 ) -> None:
     location = location.format(url=tool.url, host=tool.url.removeprefix("http://"))
@@ -174,7 +174,7 @@ async def test_only_an_unfinished_response_has_a_location_to_poll(
 
 
 @pytest.mark.parametrize("body", [{}, {"state": "locked", "message": "locked by octocat"}])
-async def test_a_conflict_that_tells_no_state_is_a_refusal(
+async def test_a_conflict_without_a_state_is_a_rejection(
     endpoint: Endpoint, tool: FakeTool, body: Any
 ) -> None:
     tool.responds(409, body)

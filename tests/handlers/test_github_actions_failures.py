@@ -82,7 +82,7 @@ async def test_an_unclear_response_is_tried_again(case: Case, fault: Fault) -> N
 
 
 @pytest.mark.parametrize("code", [401, 403, 410, 451])
-async def test_a_refusal_while_a_run_goes_on_may_be_mended(case: Case, code: int) -> None:
+async def test_a_rejection_during_a_run_may_be_temporary(case: Case, code: int) -> None:
     case.suffers(Fault.status(code, {"message": "No"}), times=2 if code == 401 else 1)
     with pytest.raises(Unavailable) as caught:
         await case.checked()
@@ -91,7 +91,7 @@ async def test_a_refusal_while_a_run_goes_on_may_be_mended(case: Case, code: int
 
 
 @pytest.mark.parametrize("limit", [Fault.rate_limited(7), Fault.secondary_limit(7)])
-async def test_a_limit_says_when_to_come_back(case: Case, limit: Fault) -> None:
+async def test_a_rate_limit_includes_when_to_retry(case: Case, limit: Fault) -> None:
     case.suffers(limit)
     with pytest.raises(Unavailable) as caught:
         await case.checked()
@@ -145,7 +145,7 @@ async def test_the_other_documents_may_be_of_another_shape_too(
     assert await handler.find(deployment)
 
 
-async def test_a_github_whose_certificate_nobody_vouches_for_is_not_spoken_to(
+async def test_a_github_with_an_untrusted_certificate_is_not_called(
     tmp_path: Path, on_github: OnGitHub
 ) -> None:
     deployment = await on_github.deployment()

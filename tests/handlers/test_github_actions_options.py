@@ -71,6 +71,6 @@ def test_what_does_not_fit_is_rejected_with_the_remedy(with_: str, message: str)
     assert message in fault
 
 
-def test_24_inputs_and_the_deployments_id_are_what_github_takes() -> None:
+def test_24_inputs_and_the_deployments_id_are_githubs_maximum() -> None:
     given: Any = options(f"{{mode: dispatch, workflow: d.yaml, inputs: {{{many(24)}}}}}")
     assert len(given.inputs) == 24

@@ -124,7 +124,7 @@ async def test_only_the_credentials_that_were_given_are_sent(
     assert sent == [(None, None), ("Bearer t", "own=1"), (None, None)]
 
 
-async def test_a_proxy_that_refuses(
+async def test_a_proxy_that_rejects(
     trusting: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"

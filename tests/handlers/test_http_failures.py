@@ -112,7 +112,7 @@ async def test_a_tool_that_drips(impatient: Http) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-async def test_a_call_that_breaks_is_not_made_twice(
+async def test_a_call_whose_connection_breaks_is_not_repeated(
     http: Http, tool: FakeTool, method: str
 ) -> None:
     tool.faults.add("*", Fault.drop_after())
@@ -143,7 +143,7 @@ async def test_a_response_that_grows_while_it_is_unpacked(http: Http, tool: Fake
 # -- TLS ---------------------------------------------------------------------------------------
 
 
-async def test_a_certificate_that_nobody_vouches_for(http: Http, tmp_path: Path) -> None:
+async def test_a_certificate_of_an_unknown_authority(http: Http, tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path)
     async with served_with_tls(certificate) as url:
         error = await not_done(http.call("Tool", "POST", url, json={}))
@@ -188,7 +188,7 @@ async def test_http_where_there_is_tls(http: Http, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("files", ["wrong key", "locked key", "no certificate", "no file"])
-def test_files_that_do_not_fit_are_an_error_and_ask_nobody(tmp_path: Path, files: str) -> None:
+def test_files_that_do_not_match_are_an_error_and_send_nothing(tmp_path: Path, files: str) -> None:
     one, other = a_certificate(tmp_path), a_certificate(tmp_path, "other.example")
     given: tuple[str, ...] = {
         "wrong key": (one.file, one.file, other.key),

@@ -160,7 +160,7 @@ async def test_a_useless_response(
     ],
     ids=["go", "nginx", "apache", "tomcat"],
 )
-async def test_servers_that_want_https_and_say_so(http: Http, tool: FakeTool, body: bytes) -> None:
+async def test_servers_that_require_https(http: Http, tool: FakeTool, body: bytes) -> None:
     tool.status, tool.body, tool.headers = 400, body, {}
     response = await http.call(TOOL, "GET", named(tool.url))
     assert "it wants https; write https:// in deploy.yml" in shown(response.rejected())
@@ -188,7 +188,7 @@ async def test_a_redirect_names_where_it_leads_and_no_secret(
     assert response.message().endswith(f"{begins}{expected}")
 
 
-async def test_a_port_that_goes_without_saying_is_left_out(http: Http) -> None:
+async def test_a_default_port_is_left_out(http: Http) -> None:
     for url, target in (
         ("https://unknown.example:443", "unknown.example"),
         ("http://unknown.example:443", "unknown.example:443"),

@@ -133,9 +133,7 @@ async def test_a_read_without_a_response_has_started_nothing(
     assert str(error).startswith(f"Tool at {tool.host} {expected}")
 
 
-async def test_a_question_that_is_not_understood_has_started_nothing(
-    http: Http, tool: FakeTool
-) -> None:
+async def test_a_rejected_query_has_started_nothing(http: Http, tool: FakeTool) -> None:
     async def verify_access() -> Thing:
         return (await http.call("Tool", "GET", tool.url)).read(Thing)
 
@@ -143,7 +141,7 @@ async def test_a_question_that_is_not_understood_has_started_nothing(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_read_is_tried_again_when_the_tool_says(
+async def test_a_read_is_retried_when_the_tool_allows(
     http: Http, tool: FakeTool, status: int
 ) -> None:
     tool.status, tool.headers["Retry-After"] = status, "30"

@@ -161,7 +161,7 @@ async def test_a_pipeline_that_starts_late_is_found_by_a_late_check(world: World
     assert (run.state, run.id.split()[0]) == (State.SUCCESS, execution.id)
 
 
-async def test_another_process_goes_on_where_one_stopped(world: World) -> None:
+async def test_another_process_continues_where_one_stopped(world: World) -> None:
     world.spinnaker.add_pipeline(a_pipeline())
     world.spinnaker.hold("Roll out")
     run, [execution] = await world.started(world.handler())

@@ -128,7 +128,7 @@ async def test_spinnakers_clock_may_be_behind(world: World) -> None:
     assert await found(world)
 
 
-async def test_what_a_search_gives_besides_is_not_taken_for_ours(world: World) -> None:
+async def test_other_search_results_are_not_mistaken_for_ours(world: World) -> None:
     await world.started(world.handler())
     [theirs] = world.spinnaker.executions
     document = theirs.document() | {"trigger": {"eventId": "x", "correlationId": "x"}}
@@ -239,7 +239,7 @@ async def test_a_certificate_that_nobody_signed_is_not_trusted(
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 404, 418, 501])
-async def test_before_a_run_is_known_a_refusal_ends_the_deployment(
+async def test_before_a_run_is_known_a_rejection_ends_the_deployment(
     world: World, status: int
 ) -> None:
     for step in (STEPS["find"], STEPS["start"]):
@@ -249,7 +249,7 @@ async def test_before_a_run_is_known_a_refusal_ends_the_deployment(
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 404, 418, 501])
-async def test_a_refusal_does_not_end_a_run_that_goes_on(world: World, status: int) -> None:
+async def test_a_rejection_does_not_end_a_run_in_progress(world: World, status: int) -> None:
     world.spinnaker.faults.add("*", Fault.status(status), times=9)
     with pytest.raises(Unavailable, match=f"answers {status}"):
         await world.handler().check(DEPLOYMENT, RUN)

@@ -117,7 +117,7 @@ async def test_long_executions_are_read_in_short(world: World) -> None:
 
 
 @pytest.mark.parametrize("go_on", [True, False])
-async def test_a_success_with_a_failed_stage_says_so(world: World, go_on: bool) -> None:
+async def test_a_success_with_a_failed_stage_names_it(world: World, go_on: bool) -> None:
     """Deck's "If stage fails": go on without it, or halt only this branch."""
     stage = {"type": "runJob", "name": "Smoke test", "failPipeline": False}
     world.spinnaker.pipelines[0].config["stages"] = [stage | {"continuePipeline": go_on}]
@@ -203,15 +203,13 @@ def a_stage(**facts: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_whatever_an_execution_says_of_its_failure_is_put_plainly(
-    stages: Any, message: str
-) -> None:
+def test_any_description_of_a_failure_becomes_plain_text(stages: Any, message: str) -> None:
     document = {"id": "01X", "status": "TERMINAL", "stages": stages}
     execution = Execution.model_validate(document)
     assert execution_state(execution, State.IN_PROGRESS, "", "secret").description == message
 
 
-def test_a_pipeline_that_could_not_even_start_says_why() -> None:
+def test_a_pipeline_that_could_not_start_reports_why() -> None:
     execution = Execution(id="01X", status="TERMINAL", cancellationReason="Failed on startup: x")
     message = execution_state(execution, State.QUEUED, "", "secret").description
     assert message == "failed in Spinnaker: Failed on startup: x"

@@ -134,7 +134,7 @@ async def test_a_wrong_token_is_reported_and_not_shown(
     assert "an-old-token" not in str(caught.value)
 
 
-async def test_a_deployment_without_a_workflow_says_why_nothing_happens(
+async def test_a_deployment_without_a_workflow_explains_why_nothing_happens(
     repo: sandbox.Repo, handler: Woodpecker
 ) -> None:
     repo.deploys = ()
@@ -163,7 +163,7 @@ async def test_nothing_is_found_where_nothing_was_started(
     assert await handler.find(a_deployment()) is None
 
 
-async def test_what_somebody_restarted_by_hand_is_not_taken_for_ours(
+async def test_a_pipeline_restarted_by_hand_is_not_mistaken_for_ours(
     repo: sandbox.Repo, handler: Woodpecker, tool: sandbox.Woodpecker, session: Any
 ) -> None:
     run = await handler.start(a_deployment())

@@ -181,7 +181,7 @@ async def test_a_certificate_that_nobody_signed_is_not_trusted(
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 418, 501])
-async def test_before_a_run_is_known_a_refusal_ends_the_deployment(
+async def test_before_a_run_is_known_a_rejection_ends_the_deployment(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession, status: int
 ) -> None:
     for step in (STEPS["find"], STEPS["start"]):
@@ -191,7 +191,7 @@ async def test_before_a_run_is_known_a_refusal_ends_the_deployment(
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 418, 501])
-async def test_a_refusal_does_not_end_a_run_that_goes_on(
+async def test_a_rejection_does_not_end_a_run_in_progress(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession, status: int
 ) -> None:
     tool.faults.add("*", Fault.status(status), times=2)

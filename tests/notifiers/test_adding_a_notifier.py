@@ -118,7 +118,7 @@ async def test_a_message_is_sent_and_found_again(
     assert notifier.digest(message(RUNNING)) == topics.messages[0]["message"]
 
 
-async def test_what_is_refused_has_a_remedy(
+async def test_a_rejection_has_a_remedy(
     ntfy: ModuleType, topics: Topics, context: NotifierContext
 ) -> None:
     topics.faults.add("POST /deploys", Fault.status(403))

@@ -83,7 +83,7 @@ async def test_a_user_without_permission_gets_a_404(drone: Drone, call: Send) ->
     assert (await call("GET", BUILDS.replace("shop", "none")))[0] == 404
 
 
-async def test_a_promotion_takes_its_parameters_from_the_address(drone: Drone, call: Send) -> None:
+async def test_a_promotion_reads_its_parameters_from_the_query(drone: Drone, call: Send) -> None:
     drone.add_build("acme/shop", SHA, params={"OLD": "1", "BOTH": "1"})
     query = "target=production&BOTH=2&NEW=a%3Bb%26c+d&BAD=x;y&access_token=t&NEW=twice"
     status, made = await call("POST", f"{BUILDS}/1/promote?{query}", data={"BODY": "x"})
@@ -124,7 +124,7 @@ async def test_an_invalid_promotion_is_rejected(
     assert (await call("POST", BUILDS + path))[0] == status
 
 
-async def test_a_build_is_made_of_a_commit(drone: Drone, call: Send) -> None:
+async def test_a_build_is_created_for_a_commit(drone: Drone, call: Send) -> None:
     _, made = await call("POST", f"{BUILDS}?commit={SHA}&branch=dev&KEY=value")
     assert (made["event"], made["after"], made["ref"]) == ("custom", SHA, "refs/heads/dev")
     assert made["params"] == {"KEY": "value"}

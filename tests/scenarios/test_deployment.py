@@ -11,7 +11,7 @@ from sandbox.slack.screen import render
 from tests.world import DEPLOY_YML, World, live
 
 
-async def test_a_deployment_runs_its_command_and_github_and_slack_hear_of_it(world: World) -> None:
+async def test_a_deployment_runs_its_command_and_github_and_slack_are_updated(world: World) -> None:
     deployment = await world.deployed(ref="v1.0")
     statuses = world.github.statuses(deployment.id)
     assert [status.state for status in statuses] == ["queued", "in_progress", "success"]

@@ -12,7 +12,7 @@ from tests.world import DEPLOY_YML, World, live, until
 STATUSES = "POST /repos/*/deployments/*/statuses"
 
 
-async def test_no_status_is_lost_or_written_twice_when_github_gives_no_clear_answer(
+async def test_no_status_is_lost_or_written_twice_without_a_clear_response(
     world: World,
 ) -> None:
     unclear = [

@@ -60,7 +60,7 @@ async def time_is_up(world: World) -> None:
     await until(over)
 
 
-async def test_a_rejected_credential_is_an_error_that_says_what_to_check(
+async def test_a_rejected_credential_is_an_error_with_a_remedy(
     store_url: str, tmp_path: Path
 ) -> None:
     wrong = dict.fromkeys(SECRETS, "no-good-credential")
@@ -108,7 +108,7 @@ async def test_a_tool_that_cannot_be_reached_is_announced_and_given_up_at_the_ti
             assert "cannot be reached" in description, description
 
 
-async def test_a_run_goes_on_when_its_tool_is_back(store_url: str, tmp_path: Path) -> None:
+async def test_a_run_continues_when_its_tool_is_back(store_url: str, tmp_path: Path) -> None:
     timing = replace(QUICK, outage_announced_after=timedelta(0))
     async with relay_with_tools(store_url, tmp_path, takes=600, timing=timing) as (world, tools):
         tools.build("v1")
@@ -200,7 +200,7 @@ async def test_an_unknown_state_is_shown_without_characters_that_cannot_be_store
         await until(shown, within=20)
 
 
-async def test_a_rejection_while_a_start_is_in_doubt_ends_nothing(
+async def test_a_rejection_while_a_start_is_of_unknown_outcome_ends_nothing(
     store_url: str, tmp_path: Path
 ) -> None:
     async with relay_with_tools(store_url, tmp_path) as (world, tools):

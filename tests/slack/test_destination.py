@@ -68,7 +68,7 @@ def test_none_at_the_top_is_no_channel_either() -> None:
 @pytest.mark.parametrize(
     "channel", ["#a", "shop-2_x", "#d\u00e9ploi", "#\u65e5\u672c", "C0123SHOP"]
 )
-def test_names_and_ids_of_channels_are_taken(channel: str) -> None:
+def test_names_and_ids_of_channels_are_accepted(channel: str) -> None:
     [one] = inherited("[]", f'{{channel: "{channel}"}}')
     assert one.channel == channel
 
@@ -77,7 +77,7 @@ def test_names_and_ids_of_channels_are_taken(channel: str) -> None:
     "channel",
     ["#Deploys", "@octocat", "#my deploys", "C0123", "#", "##a", "#a.b", "#\u00c9", "D0123ABCD"],
 )
-def test_what_cannot_be_a_channel_is_refused(channel: str) -> None:
+def test_an_invalid_channel_is_rejected(channel: str) -> None:
     words = f"envs[0].slack.channel: '{channel}' cannot be a channel; write \"#name\""
     assert refused(f'{{channel: "{channel}"}}').startswith(words)
     pattern = schema()["$defs"]["Destination"]["properties"]["failures"]["pattern"]
@@ -102,7 +102,7 @@ def test_what_cannot_be_a_channel_is_refused(channel: str) -> None:
          "with T, as in T0123ABCD"),
     ],
 )  # fmt: skip
-def test_a_fault_is_told_with_what_to_write(own: str, fault: str) -> None:
+def test_an_error_explains_what_to_write(own: str, fault: str) -> None:
     assert refused(own) == fault
 
 
@@ -120,7 +120,7 @@ def test_a_channel_that_is_a_comment_is_guessed(text: str, line: int) -> None:
     assert fault.endswith(words)
 
 
-def test_braces_without_a_comment_are_not_taken_for_it() -> None:
+def test_braces_without_a_comment_are_not_mistaken_for_one() -> None:
     [fault] = errors('# all\nslack: {channel: "#deploys"\nenvs: []')
     assert "outside quotes" not in fault
 
@@ -137,9 +137,7 @@ def test_braces_without_a_comment_are_not_taken_for_it() -> None:
         ('[globex/shop, "*"]', False),
     ],
 )
-def test_repositories_that_the_environment_does_not_have_are_refused(
-    repos: str, never: bool
-) -> None:
+def test_repositories_outside_the_environment_are_rejected(repos: str, never: bool) -> None:
     own = f'[{{channel: "#a"}}, {{channel: "#b", repos: {repos}}}]'
     of_the_environment = ', repos: ["acme/shop*", "acme/*shop"]'
     if never:
@@ -167,13 +165,13 @@ def test_nobody_in_slack_is_two_people_on_github(users: str, fault: str) -> None
     assert found.partition(": slack_users.")[2] == fault
 
 
-def test_people_of_several_workspaces_are_told_apart() -> None:
+def test_people_of_several_workspaces_are_distinguished() -> None:
     users = "octo_acme: T0123ABCD/U012AB3CD, 'renovate[bot]': [T0456EFGH/U012AB3CD, U0789IJKL]"
     loaded = config(f"envs: [{ONE % ''}]\nslack_users: {{{users}}}")
     assert loaded.slack_users["renovate[bot]"] == ("T0456EFGH/U012AB3CD", "U0789IJKL")
 
 
-def test_the_schema_tells_editors_what_ids_and_mentions_look_like() -> None:
+def test_the_schema_describes_ids_and_mentions_for_editors() -> None:
     keys = schema()["$defs"]["Destination"]["properties"]
 
     def takes(key: str, text: str) -> bool:

@@ -31,9 +31,7 @@ async def page(world: World, deployment_id: int) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("call", [POST, EDIT])
-async def test_slack_hears_of_the_end_all_the_same(
-    store_url: str, tmp_path: Path, call: str
-) -> None:
+async def test_slack_still_gets_the_final_state(store_url: str, tmp_path: Path, call: str) -> None:
     odd = [Fault.drop_before(), Fault.status(500), Fault.slack("fatal_error")]
     sandbox = Sandbox()
     deploy_yml = DEPLOY_YML.replace('"#deploys"', f'"{sandbox.deploys.id}"')
@@ -77,7 +75,7 @@ async def test_a_slack_that_hangs_does_not_use_up_the_worker(world: World) -> No
     await world.slack.stop()
 
 
-async def test_a_post_that_got_through_without_an_answer_is_found_again(
+async def test_a_post_whose_response_was_lost_is_found_again(
     store_url: str, tmp_path: Path
 ) -> None:
     """Needs channels:history and a channel given by its id, or one that was posted to before."""
@@ -112,7 +110,7 @@ async def test_a_reply_that_got_through_without_an_answer_is_found_again(world: 
     assert len([reply for reply in world.replies() if reply.broadcast]) == 1
 
 
-async def test_a_deleted_message_is_posted_anew(world: World, tmp_path: Path) -> None:
+async def test_a_deleted_message_is_posted_again(world: World, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     deployment = await world.begin_slow(gate)
     await world.github.wait_for(deployment.id, "in_progress")

@@ -52,7 +52,7 @@ async def test_a_reply_is_for_one_person_and_goes_where_slack_sent(hook: Hook) -
     assert sent == {"response_type": "ephemeral", "replace_original": False, "text": "done"}
 
 
-async def test_it_goes_nowhere_else(hook: Hook) -> None:
+async def test_it_calls_no_other_address(hook: Hook) -> None:
     host = hook.url.removeprefix("http://")
     for url in (
         "",
@@ -76,7 +76,7 @@ async def test_redirects_are_not_followed(hook: Hook) -> None:
     assert [path for path, _ in hook.taken] == ["/hook"]
 
 
-async def test_what_may_succeed_later_is_an_error_to_retry(hook: Hook) -> None:
+async def test_a_temporary_error_is_one_to_retry(hook: Hook) -> None:
     hook.response["status"] = 404  # its half an hour is over
     assert not await hook.send()
     hook.response["status"] = 500

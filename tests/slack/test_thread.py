@@ -44,7 +44,7 @@ async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def test_a_thread_holds_each_step_and_the_channel_sees_what_matters(world: World) -> None:
+async def test_a_thread_holds_each_entry_and_the_channel_sees_what_matters(world: World) -> None:
     repository = world.github.repository(REPOSITORY)
     shas = [repository.push(f"Change {number}") for number in range(9)]
     await world.deployed(ref=shas[0])
@@ -75,7 +75,7 @@ async def test_a_thread_holds_each_step_and_the_channel_sees_what_matters(world:
     assert green.thread_ts == world.messages()[-1].ts
 
 
-async def test_what_is_told_where_is_deploy_ymls_to_say(world: World) -> None:
+async def test_deploy_yml_decides_which_channel_gets_what(world: World) -> None:
     await world.deployed("quiet", ref="main")
     await world.deployed("nobody", ref="main")
     assert not any(channel.messages for channel in world.slack.channels.values())
@@ -110,7 +110,7 @@ async def test_what_is_told_where_is_deploy_ymls_to_say(world: World) -> None:
 
 
 @pytest.mark.slow
-async def test_a_channel_in_trouble_does_not_hold_up_another(world: World) -> None:
+async def test_an_unavailable_channel_does_not_delay_another(world: World) -> None:
     world.slack.faults.add("POST /chat.postMessage", Fault.rate_limited(3))
     deployment = await world.deploy("several", ref="broken")
     # One of the two channels was limited; the other one knows at once.
@@ -127,7 +127,7 @@ async def test_a_channel_in_trouble_does_not_hold_up_another(world: World) -> No
     assert [len(world.messages("#deploys")), len(world.messages("#oncall"))] == [2, 1]
 
 
-async def test_who_asked_is_found_by_the_e_mail_that_both_know(
+async def test_the_creator_is_found_by_the_e_mail_that_both_know(
     store_url: str, tmp_path: Path
 ) -> None:
     sandbox = Sandbox()

@@ -54,7 +54,7 @@ async def hurry(world: World, since: str = "now()") -> None:
     await asyncio.to_thread(change)
 
 
-async def test_a_lost_answer_is_not_forgotten_over_other_trouble(
+async def test_a_lost_response_is_remembered_through_other_errors(
     store_url: str, tmp_path: Path
 ) -> None:
     sandbox = Sandbox()
@@ -73,7 +73,7 @@ async def test_a_lost_answer_is_not_forgotten_over_other_trouble(
         assert len(world.messages()) == 1
 
 
-async def test_after_a_day_of_refusals_nothing_is_tried_any_more(
+async def test_after_a_day_of_rejections_delivery_is_given_up(
     store_url: str, tmp_path: Path
 ) -> None:
     async with live(store_url, tmp_path, deploy_yml("#deploys")) as world:
@@ -88,7 +88,7 @@ async def test_after_a_day_of_refusals_nothing_is_tried_any_more(
         await until(lambda: not world.rows("select 1 from procrastinate_jobs") or None)
 
 
-async def test_another_channel_hears_nothing_of_what_is_over(
+async def test_another_channel_gets_no_message_about_a_finished_deployment(
     store_url: str, tmp_path: Path
 ) -> None:
     sandbox = Sandbox(interactive=True)

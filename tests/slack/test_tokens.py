@@ -100,7 +100,7 @@ async def test_who_comes_right_after_a_refresh_makes_no_other(workspace: Refresh
         ("account_inactive", "was removed from the workspace"),
     ],
 )
-async def test_a_refusal_ends_the_installation_in_words(
+async def test_a_rejection_ends_the_installation_with_a_message(
     workspace: Refreshing, error: str, words: str
 ) -> None:
     await installed(workspace)
@@ -116,7 +116,7 @@ async def test_a_refusal_ends_the_installation_in_words(
     assert await workspace.token() != again
 
 
-async def test_a_slack_in_trouble_costs_nothing_while_the_old_token_is_good(
+async def test_a_failing_slack_costs_nothing_while_the_old_token_is_valid(
     workspace: Refreshing,
 ) -> None:
     old = await installed(workspace)
@@ -184,7 +184,7 @@ async def test_installing_again_during_a_refresh_waits_for_it_and_wins(
     assert await workspace.token() == newest
 
 
-async def test_what_cannot_be_had_is_said(workspace: Refreshing) -> None:
+async def test_an_unavailable_token_is_reported(workspace: Refreshing) -> None:
     with pytest.raises(Rejected, match="is not installed in workspace T0SANDBOX"):
         await workspace.token()
     await installed(workspace)

@@ -33,7 +33,7 @@ async def checked(world: World) -> str:
     return "\n".join(lines)
 
 
-async def test_a_workspace_is_told_what_it_missed_when_it_is_back(
+async def test_a_workspace_gets_the_missed_messages_after_reinstalling(
     store_url: str, tmp_path: Path
 ) -> None:
     sandbox = Sandbox(oauth=True, interactive=True)
@@ -76,9 +76,7 @@ async def test_a_workspace_is_told_what_it_missed_when_it_is_back(
             assert len(world.slack.calls) == calls
 
 
-async def test_with_several_workspaces_deploy_yml_says_which(
-    store_url: str, tmp_path: Path
-) -> None:
+async def test_with_several_workspaces_deploy_yml_names_one(store_url: str, tmp_path: Path) -> None:
     sandbox = Sandbox(oauth=True)
     other = sandbox.slack.add_workspace("Other")
     other.add_channel("deploys")

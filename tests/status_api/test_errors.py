@@ -69,14 +69,14 @@ async def test_each_way_in_which_clients_send_a_token_is_accepted(tool: Tool) ->
         assert answer.status == 200, way
 
 
-async def test_without_a_token_nothing_is_told(tool: Tool) -> None:
+async def test_without_a_token_the_response_reveals_nothing(tool: Tool) -> None:
     for path in ("", "/repos/acme/site", tool.path, f"{tool.path}/statuses"):
         answer = await tool.call("GET", path or "/repos/no/such", Authorization="")
         refused(answer, 401, "Requires authentication")
     refused(await say(tool, {"state": "success"}, Authorization=""), 401, "Requires authentication")
 
 
-async def test_a_token_that_is_none_of_ours_is_refused(tool: Tool) -> None:
+async def test_an_unknown_token_is_rejected(tool: Tool) -> None:
     token = tool.report.token
     for given in (
         "token ",
@@ -93,7 +93,7 @@ async def test_a_token_that_is_none_of_ours_is_refused(tool: Tool) -> None:
         refused(await tool.call("GET", tool.path, Authorization=given), 401, "Bad credentials")
 
 
-async def test_a_token_is_refused_after_the_deadline(tool: Tool) -> None:
+async def test_a_token_is_rejected_after_the_deadline(tool: Tool) -> None:
     settings = tool.world.setup.settings
     tokens = ReportTokens(settings.server_url, tool.world.setup.secret_keys)
     past = datetime.now(UTC) - timedelta(seconds=1)
@@ -162,7 +162,7 @@ async def test_the_token_ends_when_the_tools_run_does(own_tool: Tool) -> None:
     refused(await own_tool.say("in_progress"), 403, words)
 
 
-async def test_the_token_ends_at_once_even_while_nobody_has_taken_the_report_up(
+async def test_the_token_ends_at_once_even_before_the_report_is_processed(
     own_tool: Tool,
 ) -> None:
     await own_tool.execute(
@@ -233,7 +233,7 @@ async def test_a_commit_status_has_fewer_states(tool: Tool, state: str) -> None:
 
 
 @pytest.mark.parametrize("sha", ["0" * 40, "main", "x" * 500])
-async def test_the_status_of_another_commit_is_refused(tool: Tool, sha: str) -> None:
+async def test_the_status_of_another_commit_is_rejected(tool: Tool, sha: str) -> None:
     answer = await say(tool, {"state": "success"}, f"/repos/acme/site/statuses/{sha}")
     refused(answer, 422, f"No commit found for SHA: {sha}")
     assert tool.kept() == []
@@ -243,24 +243,24 @@ async def test_the_status_of_another_commit_is_refused(tool: Tool, sha: str) -> 
     "body",
     [b"", b"state=success", b'{"state": "success"', b"\xff\xfe", b'{"state": NaN}', b"[" * 20_000],
 )
-async def test_what_is_not_json_is_refused(tool: Tool, body: bytes) -> None:
+async def test_a_body_that_is_not_json_is_rejected(tool: Tool, body: bytes) -> None:
     refused(await say(tool, body), 400, "Problems parsing JSON")
     assert tool.kept() == []
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"success"', b"1"])
-async def test_what_is_not_an_object_is_refused(tool: Tool, body: bytes) -> None:
+async def test_a_body_that_is_not_an_object_is_rejected(tool: Tool, body: bytes) -> None:
     refused(await say(tool, body), 400, "Body should be a JSON object")
 
 
-async def test_a_body_of_64_kib_is_taken_and_a_larger_one_is_not(own_tool: Tool) -> None:
+async def test_a_body_of_64_kib_is_accepted_and_a_larger_one_is_not(own_tool: Tool) -> None:
     frame = b'{"state": "in_progress", "log": ""}'
     largest = frame[:-2] + b"x" * (64 * 1024 - len(frame)) + frame[-2:]
     assert (await say(own_tool, largest)).status == 201
     refused(await say(own_tool, largest + b" "), 413, "The body is larger than 64 KiB")
 
 
-async def test_a_large_body_without_a_length_is_refused_too(tool: Tool) -> None:
+async def test_a_large_body_without_a_length_is_rejected_too(tool: Tool) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(65):
             yield b" " * 1024
@@ -296,7 +296,7 @@ async def test_other_addresses_still_get_the_page_for_people(tool: Tool) -> None
     assert "There is nothing at this address" in answer.document
 
 
-async def test_head_is_answered_without_a_body(tool: Tool) -> None:
+async def test_the_response_to_head_has_no_body(tool: Tool) -> None:
     answer = await tool.call("HEAD", tool.path)
     assert answer.status == 200
     assert int(answer.headers["Content-Length"]) > 0
@@ -317,7 +317,7 @@ async def test_a_tool_in_a_loop_cannot_fill_the_store_and_can_still_end(own_tool
     await own_tool.told("success", "at last")
 
 
-async def test_without_a_store_the_answer_is_503_and_when_to_come_back() -> None:
+async def test_without_a_store_the_response_is_503_with_retry_after() -> None:
     app = Flask(__name__)
     gone = "postgresql:///nothing?host=/nowhere"
     with ConnectionPool[Sync](

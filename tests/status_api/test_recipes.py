@@ -26,7 +26,7 @@ async def tool(postgres: str, tmp_path: Path) -> AsyncIterator[Tool]:
         yield tool
 
 
-async def test_each_recipe_reports_with_what_a_commands_variables_say(tool: Tool) -> None:
+async def test_each_recipe_reports_with_a_commands_environment_variables(tool: Tool) -> None:
     curl = shutil.which("curl") or needed("install curl")
     recipes = {
         "sh": [shutil.which("sh") or "/bin/sh"],

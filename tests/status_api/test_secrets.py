@@ -12,7 +12,7 @@ from tests.world import until
 from webhook import logs
 
 
-async def test_a_token_is_nowhere_in_the_store_nor_in_the_log_nor_told(
+async def test_a_token_is_not_in_the_store_the_log_or_any_message(
     postgres: str, tmp_path: Path
 ) -> None:
     log = io.StringIO()

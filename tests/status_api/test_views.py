@@ -56,7 +56,7 @@ async def test_what_a_tool_reports_becomes_the_deployments_on_github_and_in_slac
     assert tool.world.github.states(tool.id)[-1] == "success"
 
 
-async def test_a_failure_is_told_in_the_tools_words(tool: Tool) -> None:
+async def test_a_failure_is_reported_with_the_tools_description(tool: Tool) -> None:
     await tool.say("failure", description="the smoke test failed")
     await tool.told("failure", "the smoke test failed")
     tool.gate.touch()
@@ -64,7 +64,7 @@ async def test_a_failure_is_told_in_the_tools_words(tool: Tool) -> None:
     assert "the smoke test failed" in render(tool.world.messages()[-1])
 
 
-async def test_a_command_reports_with_what_its_variables_say(world: World) -> None:
+async def test_a_command_reports_with_its_environment_variables(world: World) -> None:
     deployment = await world.deployed("by-itself")
     told = [(s.state, s.description) for s in world.github.statuses(deployment.id)]
     assert told[-2:] == [("in_progress", "in_progress, it says"), ("success", "success, it says")]
@@ -74,7 +74,7 @@ async def test_a_command_reports_with_what_its_variables_say(world: World) -> No
     assert printed == b"201\n201\nmy token is ***\n"
 
 
-async def test_reports_come_to_github_in_the_order_in_which_they_were_made(tool: Tool) -> None:
+async def test_reports_reach_github_in_their_order(tool: Tool) -> None:
     for n in range(10):
         await tool.say("in_progress", description=f"{n} of 10")
     await tool.say("error", description="no more")
@@ -99,7 +99,7 @@ async def test_of_several_ends_at_once_one_counts(tool: Tool) -> None:
     assert [state for state, _ in told] == ["queued", "in_progress", accepted]
 
 
-async def test_a_status_is_answered_with_githubs_document(tool: Tool) -> None:
+async def test_the_response_to_a_status_is_githubs_document(tool: Tool) -> None:
     answer = await tool.say("in_progress", description="half way", log_url="https://ci/7")
     status = answer.document
     shaped("DeploymentStatus", status)
@@ -160,7 +160,7 @@ async def test_statuses_are_listed_in_pages_the_newest_first(tool: Tool) -> None
     assert 'rel="prev"' in second.headers["Link"]
 
 
-async def test_odd_page_numbers_are_as_good_as_none(tool: Tool) -> None:
+async def test_invalid_page_numbers_are_ignored(tool: Tool) -> None:
     for query in ("per_page=0", "per_page=x", "page=-1", "page=²", f"page={'9' * 400}"):
         answer = await tool.call("GET", f"{tool.path}/statuses?{query}")
         assert len(answer.document) == 2
@@ -232,7 +232,7 @@ async def test_the_body_is_json_whatever_its_content_type(tool: Tool, content_ty
     assert (answer.status, answer.document["description"]) == (201, "läuft")
 
 
-async def test_a_long_description_is_shortened_rather_than_refused(tool: Tool) -> None:
+async def test_a_long_description_is_shortened_rather_than_rejected(tool: Tool) -> None:
     answer = await tool.say("in_progress", description="x" * 150)
     assert answer.document["description"] == "x" * 139 + "…"
     answer = await tool.say("in_progress", description="two\nlines\x00 \ud800")
@@ -248,7 +248,7 @@ async def test_inactive_and_no_more_is_kept_but_ends_nothing(tool: Tool) -> None
     assert "inactive" not in tool.world.github.states(tool.id)
 
 
-async def test_inactive_with_words_ends_the_deployment(tool: Tool) -> None:
+async def test_inactive_with_a_description_ends_the_deployment(tool: Tool) -> None:
     assert (await tool.say("inactive", description="called off")).status == 201
     await tool.told("inactive", "called off")
     assert (await tool.say("success")).status == 403

@@ -35,7 +35,7 @@ def browser(store_url: str) -> Iterator[FlaskClient]:
 
 
 @pytest.mark.parametrize(("phase", "held", "started"), STATES)
-def test_page_and_slack_say_the_same_of_a_deployment(
+def test_page_and_slack_label_a_deployment_alike(
     rows: Rows, browser: FlaskClient, phase: Phase, held: bool, started: bool
 ) -> None:
     rows.deployment()
@@ -60,7 +60,7 @@ def test_page_and_slack_say_the_same_of_a_deployment(
         ("half_done", False),
     ],
 )
-def test_page_and_slack_say_the_same_of_an_entry_of_the_timeline(
+def test_page_and_slack_label_a_timeline_entry_alike(
     rows: Rows, browser: FlaskClient, state: str, held: bool, started: bool
 ) -> None:
     rows.deployment()

@@ -55,7 +55,7 @@ def test_a_link_opens_its_own_deployment_only(rows: Rows, browser: FlaskClient, 
 
 
 @pytest.mark.parametrize(("deployment_id", "repo"), [(9, "acme/web"), (1, "acme/other")])
-def test_what_is_not_there_is_said_to_be_unknown(
+def test_missing_values_are_shown_as_unknown(
     rows: Rows, browser: FlaskClient, deployment_id: int, repo: str
 ) -> None:
     rows.deployment()
@@ -69,7 +69,7 @@ def test_the_case_of_the_repository_does_not_matter(rows: Rows, browser: FlaskCl
     assert "Acme/Web" in browser.get(page_url(1, "acme/WEB")).text
 
 
-def test_a_store_that_is_away_is_said(rows: Rows) -> None:
+def test_an_unavailable_store_is_reported(rows: Rows) -> None:
     timing = Timing(connection_within=timedelta(seconds=0.2))
     with app("postgresql://127.0.0.1:1/none", store_timing=timing) as made:
         response = made.test_client().get(page_url())
@@ -77,7 +77,7 @@ def test_a_store_that_is_away_is_said(rows: Rows) -> None:
     assert int(response.headers["Retry-After"]) > 0
 
 
-def test_it_says_what_who_where_and_how_it_stands(rows: Rows, browser: FlaskClient) -> None:
+def test_it_shows_ref_creator_environment_and_state(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment(description="the new form", task="deploy:eu", ref="feature/x y")
     rows.change(
         phase="in_progress",
@@ -128,7 +128,7 @@ def test_production_is_marked(
     assert any("production" in span.get("class", "") for span in heading.all("span")) == production
 
 
-def test_a_deployment_that_is_over_says_how_long_it_took(rows: Rows, browser: FlaskClient) -> None:
+def test_a_finished_deployment_shows_its_duration(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
     end = ASKED + timedelta(seconds=130)
     rows.change(phase="failure", started_at=ASKED, ended_at=end, deadline=end)
@@ -138,7 +138,7 @@ def test_a_deployment_that_is_over_says_how_long_it_took(rows: Rows, browser: Fl
     assert "Deadline" not in page.text
 
 
-def test_each_step_has_its_anchor_time_and_words(rows: Rows, browser: FlaskClient) -> None:
+def test_each_entry_has_its_anchor_time_and_text(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
     sent = rows.step(state="queued", description="accepted", outbox="sent")
     waiting = rows.step(state="in_progress", outbox="claimed", error="GitHub answers 502")
@@ -157,7 +157,7 @@ def test_each_step_has_its_anchor_time_and_words(rows: Rows, browser: FlaskClien
     assert "https://ci.io/7" in page.links()
 
 
-def test_it_says_what_slack_was_told(rows: Rows, browser: FlaskClient) -> None:
+def test_it_shows_what_was_sent_to_slack(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
     rows.slack("main", "#deploys", ts="1.1")
     rows.slack("alert", "#oncall", error="type /invite @relay in #oncall")
@@ -206,7 +206,7 @@ def test_a_long_output_is_shown_from_its_end(rows: Rows, browser: FlaskClient) -
     assert str(at_byte) in [found.get("data-offset") for found in page.all("p")]
 
 
-def test_without_output_it_says_so(rows: Rows, browser: FlaskClient) -> None:
+def test_missing_output_is_mentioned(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
     assert "No output yet" in look(browser).text
     rows.end()

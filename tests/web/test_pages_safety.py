@@ -66,7 +66,7 @@ def test_nothing_from_outside_becomes_markup_later(rows: Rows, store_url: str) -
     assert page.links() == []
 
 
-def test_links_to_elsewhere_tell_it_nothing(rows: Rows, browser: FlaskClient) -> None:
+def test_links_to_other_sites_send_no_referrer(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
     rows.step(log_url="https://ci.io/7")
     for link in look(browser).all("a"):
@@ -93,7 +93,9 @@ def test_it_can_be_read_without_javascript(rows: Rows, browser: FlaskClient) -> 
     [page_url(), page_url(9), "/deployments/acme/web/1", "/deployments/-/static/pages.js"],
     ids=["the page", "unknown", "no key", "a file"],
 )
-def test_every_answer_is_locked_down(rows: Rows, browser: FlaskClient, url: str) -> None:
+def test_every_response_has_strict_security_headers(
+    rows: Rows, browser: FlaskClient, url: str
+) -> None:
     rows.deployment()
     headers = browser.get(url).headers
     policy = headers["Content-Security-Policy"]

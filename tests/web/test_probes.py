@@ -38,7 +38,9 @@ async def test_without_a_worker_it_is_alive_but_not_ready(store_url: str, tmp_pa
         assert (await get(world, "/healthz"))[0] == 200
 
 
-async def test_a_silent_worker_is_told_from_a_live_one(store_url: str, tmp_path: Path) -> None:
+async def test_a_silent_worker_is_distinguished_from_a_live_one(
+    store_url: str, tmp_path: Path
+) -> None:
     async with live(store_url, tmp_path, workers=0) as world:
         with psycopg.connect(store_url) as connection:
             connection.execute(
@@ -68,7 +70,7 @@ async def test_a_store_that_is_away_is_named(store_url: str, tmp_path: Path) -> 
         assert "GITPLOY_STORE_SOURCE" in answer["store"]
 
 
-async def test_an_address_that_nobody_serves_says_where_to_look(
+async def test_an_unknown_address_explains_where_deployments_are(
     store_url: str, tmp_path: Path
 ) -> None:
     async with (

@@ -18,7 +18,7 @@ __all__ = ["relay"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_a_retry_is_the_same_once_more_and_everybody_sees_who_wanted_it(
+async def test_a_retry_deploys_the_same_again_and_shows_who_requested_it(
     relay: ActionWorld,
 ) -> None:
     fields = {"ref": "v1", "payload": {"size": 3}, "transient_environment": True}
@@ -121,7 +121,7 @@ async def test_a_rollback_brings_back_the_last_success_of_another_commit(
     assert f"Roll back deployment {again} to {sha[:7]} by hubot" in (made.description or "")
 
 
-async def test_cancel_is_left_to_whoever_looks_after_the_deployment(
+async def test_cancel_is_left_to_the_job_that_advances_the_deployment(
     relay: ActionWorld, tmp_path: Path
 ) -> None:
     deployment = await relay.world.begin_slow(tmp_path / "never")
@@ -151,7 +151,7 @@ async def test_an_unknown_requester_reads_how_to_be_known(relay: ActionWorld) ->
     assert not relay.created("broken/unknown")
 
 
-async def test_who_may_not_write_may_not_press(relay: ActionWorld) -> None:
+async def test_a_press_needs_write_permission(relay: ActionWorld) -> None:
     relay.past_deployment("broken/reader", "success")
     for action, phase in (("retry", "failure"), ("rollback", "failure"), ("cancel", "in_progress")):
         deployment = relay.past_deployment("broken/reader", phase)
@@ -164,7 +164,7 @@ async def test_who_may_not_write_may_not_press(relay: ActionWorld) -> None:
     assert not relay.created("broken/reader")
 
 
-async def test_where_github_cannot_say_who_may_nobody_may(relay: ActionWorld) -> None:
+async def test_nobody_may_act_while_githubs_permissions_are_unavailable(relay: ActionWorld) -> None:
     failed = relay.past_deployment("broken/unsure")
     mona = relay.slack.add_user("mona", "mona@acme.test")
     relay.github.add_user("mona-on-github", email="mona@acme.test")
@@ -223,7 +223,7 @@ async def test_what_github_rejects_can_be_pressed_again(
 
 
 @pytest.mark.slow
-async def test_a_call_without_a_clear_response_is_looked_up_and_not_made_twice(
+async def test_a_call_without_a_clear_response_is_searched_for_and_not_repeated(
     relay: ActionWorld,
 ) -> None:
     """Made, then cut off, as if the worker had died; made, then 502; never come; asked to wait."""

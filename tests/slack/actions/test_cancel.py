@@ -49,7 +49,7 @@ async def test_what_runs_is_ended_and_what_has_not_begun_never_begins(
 ) -> None:
     async with relay_with_tools(store_url, tmp_path, takes=60, interactive=True) as (world, tools):
         await _a_run_is_ended(world, tools)
-        await _a_refusal_is_reported_and_it_goes_on(world)
+        await a_rejection_is_reported_and_the_run_continues(world)
         await _what_waits_never_begins(world, tools)
 
 
@@ -67,7 +67,7 @@ async def _a_run_is_ended(world: World, tools: Tools) -> None:
     assert "stopped" in render(world.messages()[-1])
 
 
-async def _a_refusal_is_reported_and_it_goes_on(world: World) -> None:
+async def a_rejection_is_reported_and_the_run_continues(world: World) -> None:
     deployment = await world.deploy(ENVIRONMENTS["endpoint"], ref="v1")
     await world.phase(deployment.id, "in_progress", "queued")
     await cancel(world)

@@ -41,7 +41,7 @@ async def confirmed(relay: ActionWorld, place: Any, user: User) -> dict[str, Any
     return await relay.until_action(lambda row: row["id"] > last and row["reply"] is None)
 
 
-async def test_a_command_deploys_what_it_says(relay: ActionWorld) -> None:
+async def test_a_command_deploys_what_it_names(relay: ActionWorld) -> None:
     reply = await relay.typed("acme/site STAGE/typed v2", relay.ada)
     [made] = relay.created("STAGE/typed")
     assert reply.text.startswith("Deploying v2 of acme/site to STAGE/typed. <http")
@@ -102,7 +102,7 @@ async def test_a_confirmation_expires(relay: ActionWorld) -> None:
         assert "try again" in question.text
 
 
-async def test_what_github_ends_late_is_found_and_not_asked_for_again(
+async def test_a_deployment_that_github_creates_late_is_found_and_not_requested_again(
     relay: ActionWorld,
 ) -> None:
     lookups = tuple(timedelta(seconds=seconds) for seconds in (0.1, 2.0, 2.1))
@@ -180,14 +180,14 @@ async def test_the_button_to_roll_back_stays_where_a_commit_was_deployed_again(
     assert f"to v1 @ {sha[:7]}?" in button["confirm"]["text"]["text"]
 
 
-async def test_a_workspace_without_a_token_may_ask_for_nothing(relay: ActionWorld) -> None:
+async def test_a_command_from_a_workspace_without_a_token_is_rejected(relay: ActionWorld) -> None:
     there = relay.slack.add_workspace("Elsewhere").add_user("spy")
     relay.slack.workspace_of(there.team_id).add_channel("general")
     reply = await relay.typed("status acme/site", there)
     assert "no valid token for this Slack workspace" in reply.text
 
 
-async def test_who_may_not_deploy_is_not_even_asked(relay: ActionWorld) -> None:
+async def test_a_person_without_permission_sees_no_confirmation(relay: ActionWorld) -> None:
     made = len(relay.github.deployments)
     reply = await relay.typed("acme/site production", relay.rob)
     assert "reader may only read" in reply.text
@@ -235,7 +235,7 @@ async def test_the_form_shows_errors_and_then_deploys(relay: ActionWorld) -> Non
     assert made.ref == "v5"
 
 
-async def test_production_in_the_form_is_asked_for_once_more(relay: ActionWorld) -> None:
+async def test_production_in_the_form_needs_a_confirmation(relay: ActionWorld) -> None:
     view = await opened(relay, "", relay.bob)
     relay.github.repository("acme/site").default_branch = "trunk"
     values = {"repository": "acme/site", "environment": "production"}
@@ -255,7 +255,7 @@ async def test_without_a_form_the_reply_has_the_command(
     assert len(relay.slack.views.opened) == opened
 
 
-async def test_status_says_where_each_environment_stands(relay: ActionWorld) -> None:
+async def test_status_shows_each_environment(relay: ActionWorld) -> None:
     relay.github.add_installation("acme", ["acme/quiet"])
     relay.github.add_collaborator("acme/quiet", "octocat", "write")
     reply = await relay.typed("status acme/quiet", relay.ada)
@@ -282,7 +282,7 @@ async def test_anybody_gets_help(relay: ActionWorld) -> None:
     assert "/deploy owner/repo environment [ref]" in reply.text
 
 
-async def test_the_audit_names_who_asked_for_what_and_what_came_of_it(
+async def test_the_audit_names_person_action_and_result(
     relay: ActionWorld,
 ) -> None:
     failed = relay.past_deployment("broken/audit")

@@ -111,7 +111,7 @@ def filled_at(now: datetime, values: Mapping[str, str]) -> Any:
     return parse_submission(press(view=view), CONFIG, now)
 
 
-def test_a_press_says_who_wants_what() -> None:
+def test_a_press_contains_person_action_and_deployment() -> None:
     request = a_press()
     assert (request.kind, request.deployment_id) == ("retry", 42)
     assert request.requester == Requester("T1", "U1", "ada")
@@ -138,7 +138,7 @@ def test_an_app_of_a_whole_organisation_is_that_organisations() -> None:
     assert a_press(team=None, enterprise={"id": "E1"}).requester.team == "E1"
 
 
-def test_a_press_on_the_question_names_what_it_confirms() -> None:
+def test_a_press_on_a_confirmation_names_the_action() -> None:
     action = {"action_id": "deploy", "value": "17", "action_ts": "1.5"}
     request = a_press(actions=[action])
     assert (request.kind, request.deployment_id, request.reply.confirms) == ("deploy", None, 17)
@@ -200,7 +200,7 @@ def test_a_command_names_repository_environment_and_ref() -> None:
     )
 
 
-def test_a_command_that_says_too_little_opens_the_form() -> None:
+def test_an_incomplete_command_opens_the_form() -> None:
     for text, repo in (("", ""), ("acme/site", "acme/site")):
         request = typed(text)
         assert (request.kind, request.repo) == ("form", repo)
@@ -239,7 +239,7 @@ def test_a_long_list_of_environments_fits() -> None:
     assert choices(CONFIG) == (["production", "Staging"], True)
 
 
-def test_the_form_is_checked_before_it_is_taken() -> None:
+def test_the_form_is_validated_before_it_is_accepted() -> None:
     request = filled(repository=" acme/site ", environment="production", ref="main")
     assert (request.kind, request.repo, request.environment, request.ref) == (
         "deploy",

@@ -84,7 +84,7 @@ async def test_the_map_of_deploy_yml_comes_first(known: Known) -> None:
     assert await known.mention("") == ""
 
 
-async def test_an_address_that_both_have_verified_tells_who_it_is(known: Known) -> None:
+async def test_an_address_that_both_have_verified_identifies_the_person(known: Known) -> None:
     ada = known.both("ada")
     assert await known.login(ada.id) == "ada-gh"
     assert await known.mention("ada-gh") == f"<@{ada.id}>"
@@ -122,7 +122,7 @@ async def test_an_address_that_proves_nothing_is_nobodys(known: Known) -> None:
     assert await known.mention("robot-gh") == ""
 
 
-async def test_what_cannot_be_found_out_now_is_asked_again(known: Known) -> None:
+async def test_a_failed_lookup_is_repeated(known: Known) -> None:
     ada = known.both("ada")
     known.slack.faults.add("GET /users.info", Fault.rate_limited(1))
     known.sandbox.github.faults.add("GET /search/users", Fault.status(502))
@@ -139,7 +139,7 @@ async def test_what_cannot_be_found_out_now_is_asked_again(known: Known) -> None
 
 
 @pytest.mark.parametrize("known", [("chat:write",)], indirect=True, ids=["chat:write only"])
-async def test_without_the_scopes_only_the_map_tells(known: Known) -> None:
+async def test_without_the_scopes_only_the_map_identifies_people(known: Known) -> None:
     ada = known.both("ada")
     assert await known.login(ada.id) == ""
     assert await known.mention("ada-gh") == ""

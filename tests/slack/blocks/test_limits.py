@@ -142,7 +142,7 @@ LONGEST_STEP = NoticeEntry(
 @example(LONGEST, [LONGEST_STEP] * 1000, MENTIONS[-1])
 @example(LONGEST, [LONGEST_STEP], "<@U0OCTOCAT> " * 99)
 @given(tellings, many_steps, st.sampled_from(MENTIONS))
-def test_slack_takes_every_message_and_nothing_in_it_is_markup_of_others(
+def test_slack_accepts_every_message_and_foreign_text_is_no_markup(
     told: DeploymentNotice, steps: list[NoticeEntry], mention: str
 ) -> None:
     for message in (

@@ -64,7 +64,7 @@ ROLLBACK = replace(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_headline_says_how_it_stands(told: object, headline: str) -> None:
+def test_the_headline_shows_the_state(told: object, headline: str) -> None:
     assert read(main_message(told))[0] == headline  # type: ignore[arg-type]
 
 
@@ -128,7 +128,7 @@ def test_everything_links_to_where_it_is() -> None:
     ],
     ids=["a sha only", "nobody knows who", "another task", "retry", "rollback"],
 )
-def test_it_says_what_is_deployed_by_whom_with_what(told: object, about: str) -> None:
+def test_it_shows_what_is_deployed_by_whom_with_which_tool(told: object, about: str) -> None:
     assert read(main_message(told))[1] == about  # type: ignore[arg-type]
 
 
@@ -169,13 +169,13 @@ def test_it_shows_what_is_deployed(told: object, lines: list[str]) -> None:
     assert shown[2:last] == lines
 
 
-def test_what_goes_back_is_compared_from_the_newer_side() -> None:
+def test_a_rollback_is_compared_from_the_newer_commit() -> None:
     told = replace(ROLLBACK, changelog=a_changelog(0, behind=3))
     text = "\n".join(text["text"] for text in mrkdwn_of(main_message(told)))
     assert f"<{GITHUB}/compare/{SHA}...{BEFORE}|Diff to 9a8b7c6>" in text
 
 
-def test_the_thread_tells_each_step_with_its_time() -> None:
+def test_the_thread_lists_each_entry_with_its_time() -> None:
     message = thread_reply(
         RUNNING,
         [
@@ -222,7 +222,7 @@ def test_a_broadcast_is_understood_without_the_thread() -> None:
     assert read(quiet)[0] == "❌ acme/site to production failed after 3m12s"
 
 
-def test_the_newest_of_very_many_steps_are_told() -> None:
+def test_the_newest_of_very_many_entries_are_shown() -> None:
     steps = [step("in_progress", f"step {number}", after=number) for number in range(1000)]
     lines = read(thread_reply(RUNNING, steps, broadcast=False))
     assert lines[0] == "and 980 earlier steps"
@@ -232,7 +232,7 @@ def test_the_newest_of_very_many_steps_are_told() -> None:
     assert read(thread_reply(RUNNING, long, broadcast=False))[0] == "and 14 earlier steps"
 
 
-def test_an_alarm_says_all_but_offers_nothing() -> None:
+def test_an_alert_shows_everything_but_offers_no_action() -> None:
     told = offering(replace(FAILED, changelog=a_changelog(1, "Fix a race")), "retry", "rollback")
     message = alert(told, "<!subteam^S0ONCALL>")
     assert message.text.startswith("❌ acme/site to production failed after 3m12s: step")

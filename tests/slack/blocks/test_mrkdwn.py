@@ -95,7 +95,7 @@ def test_only_web_addresses_become_links(url: str, safe: str) -> None:
     assert short_url(url) == safe
 
 
-def test_an_address_that_is_none_leaves_the_words() -> None:
+def test_an_invalid_address_leaves_the_text() -> None:
     told = replace(
         RUNNING,
         repo_url="javascript:alert(1)",

@@ -14,7 +14,9 @@ ACCESS = "POST /oauth.v2.access"
 AGAIN = "python -m webhook slack install-link"
 
 
-async def test_a_person_who_says_no_is_told_how_to_say_yes(store_url: str, tmp_path: Path) -> None:
+async def test_a_person_who_denies_access_learns_how_to_allow_it(
+    store_url: str, tmp_path: Path
+) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
         page = await person.press(link(world))
         back = await world.slack.authorize_app(page.location, "cancel")
@@ -27,7 +29,7 @@ async def test_a_person_who_says_no_is_told_how_to_say_yes(store_url: str, tmp_p
         assert world.rows("select * from oauth_states") == []
 
 
-async def test_what_slack_says_no_to_has_a_remedy(
+async def test_an_error_of_slack_has_a_remedy(
     store_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
@@ -58,7 +60,7 @@ async def test_what_slack_says_no_to_has_a_remedy(
     assert [secret for secret in given if secret in log] == []
 
 
-async def test_a_slack_that_is_in_trouble_is_told_apart(store_url: str, tmp_path: Path) -> None:
+async def test_an_unavailable_slack_has_its_own_message(store_url: str, tmp_path: Path) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
         cases = [
             (Fault.rate_limited(7), 503),
@@ -140,7 +142,7 @@ def person_state(url: str) -> str:
     return url.partition("state=")[2]
 
 
-async def test_a_store_that_is_away_is_said(store_url: str, tmp_path: Path) -> None:
+async def test_an_unavailable_store_is_reported(store_url: str, tmp_path: Path) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
         url, back = link(world), await person.allowed(world)
         _rename(world, "oauth_states", "away")

@@ -97,7 +97,7 @@ async def test_of_many_who_press_one_link_at_once_one_gets_through(
         assert len(world.rows("select * from oauth_states")) == 1
 
 
-async def test_an_answer_counts_once_in_time_and_in_its_own_browser(
+async def test_a_state_counts_once_in_time_and_in_its_own_browser(
     store_url: str, tmp_path: Path
 ) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person, browser() as other:
@@ -121,7 +121,7 @@ async def test_an_answer_counts_once_in_time_and_in_its_own_browser(
         assert world.rows("select * from oauth_states") == []
 
 
-async def test_the_cookie_is_for_this_answer_alone(store_url: str, tmp_path: Path) -> None:
+async def test_the_cookie_is_valid_for_this_response_only(store_url: str, tmp_path: Path) -> None:
     https = {"GITPLOY_SERVER_PROTO": "https"}
     async with installable(store_url, tmp_path, https) as world, browser() as person:
         base = world.url.replace("https:", "http:")
@@ -156,7 +156,7 @@ async def test_two_installations_in_one_browser_do_not_cross(
         assert tokens[second.id] == second.tokens[-1].value
 
 
-async def test_installing_again_replaces_and_ends_the_trouble(
+async def test_installing_again_replaces_and_clears_the_error(
     store_url: str, tmp_path: Path
 ) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
@@ -186,7 +186,7 @@ async def test_installing_again_replaces_and_ends_the_trouble(
         assert refresh_token not in repr(after)
 
 
-async def test_whoever_wants_to_know_of_it_hears_of_it_in_the_same_transaction(
+async def test_an_installation_and_its_callback_share_a_transaction(
     store_url: str, tmp_path: Path
 ) -> None:
     heard: list[tuple[str, int]] = []
@@ -216,7 +216,7 @@ async def test_whoever_wants_to_know_of_it_hears_of_it_in_the_same_transaction(
         assert heard == [("T0SANDBOX", 1), ("T0SANDBOX", 1)]
 
 
-async def test_who_can_answer_in_slack_is_asked_for_the_command(
+async def test_with_a_signing_secret_the_scope_commands_is_requested(
     store_url: str, tmp_path: Path
 ) -> None:
     environ = {
