@@ -40,8 +40,8 @@ T = TypeVar("T")
 
 
 def _free(names: dict[str, str]) -> dict[str, str]:
-    if taken := sorted(names.keys() & {"event", "deploy_to", "deploy_task", "fork"}):
-        raise ValueError(f"'{taken[0]}' means something else to Woodpecker; use another name")
+    if reserved := sorted(names.keys() & {"event", "deploy_to", "deploy_task", "fork"}):
+        raise ValueError(f"'{reserved[0]}' means something else to Woodpecker; use another name")
     return names
 
 

@@ -66,10 +66,10 @@ def _owners(
     for run in runs:
         if run.id in owners:
             continue
-        taken = set(owners.values())
+        claimed = set(owners.values())
         for key in every:
             in_time = key.created_at <= run.created_at <= key.created_at + start_within
-            if in_time and key.id not in taken:
+            if in_time and key.id not in claimed:
                 owners[run.id] = key.id
                 break
     return owners

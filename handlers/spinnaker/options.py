@@ -46,8 +46,8 @@ def _bounded(duration: timedelta) -> timedelta:
 
 
 def _free(parameters: dict[str, str]) -> dict[str, str]:
-    if taken := sorted(parameters.keys() & set(STANDARD_PARAMETERS)):
-        raise ValueError(f"'{taken[0]}' is set by the relay; use another name")
+    if reserved := sorted(parameters.keys() & set(STANDARD_PARAMETERS)):
+        raise ValueError(f"'{reserved[0]}' is set by the relay; use another name")
     for text in (*parameters, *parameters.values()):
         if EXPRESSION in text:
             raise ValueError(f"'{text}' contains '{EXPRESSION}', which Spinnaker would evaluate")

@@ -31,8 +31,8 @@ def started(pid: int) -> str | None:
     """When the process began, which tells it from a later one with the same pid."""
     if not _HAS_PROC:
         ps = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
-        answer = subprocess.run(ps, capture_output=True, text=True, check=False)  # noqa: S603
-        return answer.stdout.strip() or None
+        output = subprocess.run(ps, capture_output=True, text=True, check=False)  # noqa: S603
+        return output.stdout.strip() or None
     fields = _stat(_PROC / str(pid))
     boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
     return f"{boot} {fields[_BEGAN]}" if fields else None

@@ -86,7 +86,7 @@ class Storm:
             killer = asyncio.create_task(self._kill(up))
             redeliverer = asyncio.create_task(self._redeliver())
             for number in range(self.deployments):
-                await self._ask(number)
+                await self._request_one(number)
                 await asyncio.sleep(self.random.uniform(0, 2 * self.pause))
             await killer
             self.sandbox.github.faults.clear()
@@ -145,7 +145,7 @@ class Storm:
                             return
                 await asyncio.sleep(0.2)
 
-    async def _ask(self, number: int) -> None:
+    async def _request_one(self, number: int) -> None:
         name = NAMES[number % len(NAMES)]
         if self.names and number % 2:
             name = self.names[number // 2 % len(self.names)]
@@ -249,11 +249,11 @@ class Storm:
         return faults + [f"delivery {guid} ({event}) was not processed" for guid, event in undone]
 
     def _faults_of_tools(self) -> list[str]:
-        asked = Counter(d.environment for d in self.sandbox.github.deployments.values())
+        requested = Counter(d.environment for d in self.sandbox.github.deployments.values())
         return [
-            f"{handler} was started {self.tools.started(handler)} times for {asked[name]}"
+            f"{handler} was started {self.tools.started(handler)} times for {requested[name]}"
             for name, handler in TOOLS.items()
-            if self.tools.started(handler) != asked[name]
+            if self.tools.started(handler) != requested[name]
         ]
 
 

@@ -208,14 +208,14 @@ async def test_a_github_that_does_not_respond_is_an_error(environ: dict[str, str
     assert "GitHub gave no clear answer" in text
 
 
-@pytest.mark.parametrize("trouble", ["invalid_auth", "token_revoked"])
+@pytest.mark.parametrize("error", ["invalid_auth", "token_revoked"])
 async def test_a_revoked_slack_token_is_an_error(
-    sandbox: Sandbox, environ: dict[str, str], trouble: str
+    sandbox: Sandbox, environ: dict[str, str], error: str
 ) -> None:
-    sandbox.slack.auth_error = trouble
+    sandbox.slack.auth_error = error
     passed, text = await checked(environ)
     assert not passed
-    assert trouble in text
+    assert error in text
 
 
 async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str]) -> None:

@@ -26,7 +26,7 @@ from webhook.check.tools import check_tools
 from webhook.config import load as config
 
 # What is said of those that are not asked.
-NOT_ASKED = "not asked; its first deployment shows whether address and credentials work"
+NOT_CALLED = "not asked; its first deployment shows whether address and credentials work"
 SECRETS = {"DRONE_TOKEN": "the-token-of-drone", "GATE_TOKEN": "the-token-of-gate"}
 OF_ACME = "https://github.com/organizations/acme"
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "check.md").read_text()
@@ -108,8 +108,8 @@ async def test_tools_that_cannot_be_checked_are_named(check: Check) -> None:
         assert tool.calls == []
     assert passed
     assert lines == [
-        f"note  tool edge (endpoint): {NOT_ASKED}",
-        f"note  tool ci (woodpecker): {NOT_ASKED}",
+        f"note  tool edge (endpoint): {NOT_CALLED}",
+        f"note  tool ci (woodpecker): {NOT_CALLED}",
     ]
 
 

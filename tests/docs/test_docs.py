@@ -168,8 +168,12 @@ def test_each_example_of_deploy_yml_loads(
 
 def test_the_example_of_two_workspaces_keeps_failures_from_the_customers() -> None:
     [example] = [one for one in examples("docs/how-to/slack-channels.md") if "#customers" in one]
-    told = [one for env in load(example, "example", {}).envs for one in destinations_of(env)]
-    channels = {(one.workspace, name) for one in told for name in (one.channel, one.failures)}
+    destinations = [
+        one for env in load(example, "example", {}).envs for one in destinations_of(env)
+    ]
+    channels = {
+        (one.workspace, name) for one in destinations for name in (one.channel, one.failures)
+    }
     assert {name for team, name in channels if team == "T0456EFGH"} == {"#customers", None}
     assert ("T0123ABCD", "#oncall") in channels
 
@@ -265,19 +269,19 @@ def test_commands_and_their_options_exist(document: str) -> None:
     used = _COMMAND.findall(text)
     used += [f"{'up' if name == 'server' else name} {flag}" for name, flag in _OPTION.findall(text)]
     for line in used:
-        command, words = named(line)
+        command, arguments = named(line)
         known = {flag for parameter in command.params for flag in parameter.opts}
-        assert {word for word in words if word.startswith("--")} <= known, line
+        assert {argument for argument in arguments if argument.startswith("--")} <= known, line
 
 
 def named(line: str) -> tuple[click.Command, list[str]]:
     """The command that a line begins with, and the words after it."""
     command: click.Command = main
-    words = line.split()
-    while isinstance(command, click.Group) and words and re.fullmatch("[a-z-]+", words[0]):
-        assert words[0] in command.commands, line
-        command = command.commands[words.pop(0)]
-    return command, words
+    arguments = line.split()
+    while isinstance(command, click.Group) and arguments and re.fullmatch("[a-z-]+", arguments[0]):
+        assert arguments[0] in command.commands, line
+        command = command.commands[arguments.pop(0)]
+    return command, arguments
 
 
 def test_what_the_map_and_the_list_name_is_there() -> None:

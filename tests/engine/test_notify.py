@@ -127,14 +127,14 @@ class Listener:
 
 @pytest.fixture
 async def listener(store_url: str, tmp_path: Path) -> AsyncIterator[Listener]:
-    made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", utc_now())
+    created = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", utc_now())
     async with (
         live(store_url, tmp_path, workers=0) as world,
         open_services(world.setup, store_url, actions={}, timing=world.timing) as services,
     ):
         async with services.pool.connection() as connection:
             await deployments.get_or_create(
-                connection, made, Repository(1, "acme/site", "https://x"), 1
+                connection, created, Repository(1, "acme/site", "https://x"), 1
             )
         yield Listener(services)
 

@@ -33,8 +33,8 @@ class OtherSide:
     what it was sent; `refuses`: without keeping it. `shows_late`: so many lookups are in vain."""
 
     has: list[str] = field(default_factory=list)
-    answers: list[RelayError] = field(default_factory=list)
-    refuses: list[RelayError] = field(default_factory=list)
+    errors_after_storing: list[RelayError] = field(default_factory=list)
+    rejects: list[RelayError] = field(default_factory=list)
     shows_late: int = 0
     lookups: int = 0
     killed: bool = False
@@ -45,8 +45,8 @@ class Sending(Write):
     """`says`: the content, by which it is found again."""
 
     there: OtherSide
-    says: str = "hello"
-    wanted: bool = True
+    content: str = "hello"
+    current: bool = True
     unready: RelayError | None = None
     may_be_found: bool = True
     kept: Ref | None = None
@@ -54,28 +54,28 @@ class Sending(Write):
     async def prepare(self) -> bool:
         if self.unready is not None:
             raise self.unready
-        return self.wanted
+        return self.current
 
     async def find(self, entry: Entry) -> Ref | None:
         self.there.lookups += 1
-        if self.there.refuses:
-            raise self.there.refuses.pop(0)
-        if self.there.lookups <= self.there.shows_late or self.says not in self.there.has:
+        if self.there.rejects:
+            raise self.there.rejects.pop(0)
+        if self.there.lookups <= self.there.shows_late or self.content not in self.there.has:
             return None
-        return {"id": str(self.there.has.index(self.says))}
+        return {"id": str(self.there.has.index(self.content))}
 
     async def findable(self) -> bool:
         return self.may_be_found
 
     async def send(self) -> Ref:
         await asyncio.sleep(0)
-        if self.there.refuses:
-            raise self.there.refuses.pop(0)
-        self.there.has.append(self.says)
+        if self.there.rejects:
+            raise self.there.rejects.pop(0)
+        self.there.has.append(self.content)
         if self.there.killed:
             raise asyncio.CancelledError
-        if self.there.answers:
-            raise self.there.answers.pop(0)
+        if self.there.errors_after_storing:
+            raise self.there.errors_after_storing.pop(0)
         return {"id": str(len(self.there.has) - 1)}
 
     async def record(self, connection: Async, ref: Ref) -> None:
@@ -105,11 +105,11 @@ class Store:
 
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
-    made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", utc_now())
+    created = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", utc_now())
     async with async_pool(store_url, 4) as pool:
         async with pool.connection() as connection:
             await deployments.get_or_create(
-                connection, made, Repository(1, "acme/site", "https://x"), 1
+                connection, created, Repository(1, "acme/site", "https://x"), 1
             )
         yield Store(pool)
 
@@ -160,7 +160,7 @@ async def test_what_a_killed_worker_sent_is_found_again(store: Store, there: Oth
 
 
 async def test_what_nobody_finds_is_sent_again(store: Store, there: OtherSide) -> None:
-    there.answers = [DOUBT]
+    there.errors_after_storing = [DOUBT]
     with pytest.raises(RetryAt):
         await store.deliver(Sending(there))
     there.has.clear()  # it had not got through
@@ -170,7 +170,7 @@ async def test_what_nobody_finds_is_sent_again(store: Store, there: OtherSide) -
 
 async def test_what_shows_late_is_looked_for_several_times(store: Store, there: OtherSide) -> None:
     policy = Policy(call=MINUTE, lookups=_seconds(0, 10, 40))
-    there.answers, there.shows_late = [DOUBT], 2
+    there.errors_after_storing, there.shows_late = [DOUBT], 2
     with pytest.raises(RetryAt):
         await store.deliver(Sending(there), policy)
     for rest in (10, 30):
@@ -187,14 +187,14 @@ async def test_a_worker_with_an_outdated_search_does_not_send(
     store: Store, there: OtherSide
 ) -> None:
     """Its lookup says nothing of the other one's call, which is over by then."""
-    there.answers = [DOUBT]
+    there.errors_after_storing = [DOUBT]
     with suppress(RetryAt):
         await store.deliver(Sending(there))
     there.has.clear()
     read_early = await store.entry()
     await store.deliver(Sending(there), Policy(call=timedelta(0), lookups=[timedelta(0)]))
     with suppress(RetryAt):
-        await store.as_read(read_early, Sending(there, says="hello, from the slow one"))
+        await store.as_read(read_early, Sending(there, content="hello, from the slow one"))
     assert there.has == ["hello"]
 
 
@@ -203,7 +203,7 @@ async def test_what_cannot_be_searched_for_is_retried_at_growing_intervals(
 ) -> None:
     policy = Policy(call=MINUTE, lookups=_seconds(0), unfindable=_seconds(3, 60, 300))
     for rest in (3, 60, 300, 300):
-        there.answers = [DOUBT]
+        there.errors_after_storing = [DOUBT]
         there.has.clear()
         with pytest.raises(RetryAt) as waits:
             await store.deliver(Sending(there, may_be_found=False), policy)
@@ -215,7 +215,7 @@ async def test_what_cannot_be_searched_for_is_retried_at_growing_intervals(
 async def test_a_rate_limited_claim_is_released_for_any_worker(
     store: Store, there: OtherSide
 ) -> None:
-    there.refuses = [RetryAt("rate limited", utc_now() + MINUTE)]
+    there.rejects = [RetryAt("rate limited", utc_now() + MINUTE)]
     with pytest.raises(RetryAt, match="rate limited"):
         await store.deliver(Sending(there))
     entry = await store.entry()
@@ -225,7 +225,7 @@ async def test_a_rate_limited_claim_is_released_for_any_worker(
 
 
 async def test_what_is_rejected_keeps_why(store: Store, there: OtherSide) -> None:
-    there.refuses = [Rejected("not in channel")]
+    there.rejects = [Rejected("not in channel")]
     with pytest.raises(Rejected):
         await store.deliver(Sending(there))
     entry = await store.entry()
@@ -233,10 +233,10 @@ async def test_what_is_rejected_keeps_why(store: Store, there: OtherSide) -> Non
 
 
 async def test_a_rejected_search_leaves_the_outcome_unknown(store: Store, there: OtherSide) -> None:
-    there.answers = [DOUBT]
+    there.errors_after_storing = [DOUBT]
     with suppress(RetryAt):
         await store.deliver(Sending(there))
-    there.refuses = [Rejected("the token is dead")]
+    there.rejects = [Rejected("the token is dead")]
     with pytest.raises(Rejected):
         await store.deliver(Sending(there))
     entry = await store.entry()
@@ -260,7 +260,7 @@ async def test_nothing_is_claimed_before_all_is_ready(
 
 
 async def test_an_error_stays_until_an_attempt_succeeds(store: Store, there: OtherSide) -> None:
-    there.answers = [UnknownOutcome("GitHub answers 502")]
+    there.errors_after_storing = [UnknownOutcome("GitHub answers 502")]
     with suppress(RetryAt):
         await store.deliver(Sending(there))
     for killed in (True, False):  # a further attempt whose end nobody knows, and one that succeeds
@@ -274,7 +274,7 @@ async def test_an_error_stays_until_an_attempt_succeeds(store: Store, there: Oth
 
 
 async def test_an_obsolete_message_is_skipped(store: Store, there: OtherSide) -> None:
-    await store.deliver(Sending(there, wanted=False))
+    await store.deliver(Sending(there, current=False))
     assert (await store.entry()).state == "skipped"
     assert (await store.deliver(Sending(there))).state == "skipped"
     assert there.has == []

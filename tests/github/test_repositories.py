@@ -69,7 +69,7 @@ async def test_an_address_finds_the_one_person_who_shows_it(world: OnGitHub) -> 
     }.items():
         world.there.add_user(login, email=email)
     world.there.add_user("liar", name="shy@acme.test")
-    asked = {
+    logins = {
         "mona@ACME.test": "mona",
         "plus+tag@acme.test": "plus",
         "two@acme.test": "",
@@ -79,7 +79,7 @@ async def test_an_address_finds_the_one_person_who_shows_it(world: OnGitHub) -> 
         '"mona"@acme.test': "",
         "": "",
     }
-    for email, login in asked.items():
+    for email, login in logins.items():
         assert await login_of(world.github, world.scope, email) == login, email
     assert await email_of(world.github, world.scope, "MONA") == "Mona@acme.test"
     for login in ("liar", "nobody", "acme", "gitploy-relay[bot]"):
@@ -103,8 +103,8 @@ async def test_other_calls_work_when_the_search_is_rate_limited(world: OnGitHub)
     assert await permission(world.github, world.scope, "nobody") == "none"
 
 
-Ask = Callable[[OnGitHub], Awaitable[object]]
-ASKED: dict[str, tuple[str, Ask]] = {
+Lookup = Callable[[OnGitHub], Awaitable[object]]
+LOOKUPS: dict[str, tuple[str, Lookup]] = {
     "permission": ("GET */permission", lambda w: permission(w.github, w.scope, "mona")),
     "installation": ("GET */installation", lambda w: installed_at(w.github, REPO)),
     "repository": ("GET /repos/acme/site", lambda w: repository(w.github, w.scope)),
@@ -113,18 +113,18 @@ ASKED: dict[str, tuple[str, Ask]] = {
 }
 
 
-@pytest.mark.parametrize(("match", "ask"), ASKED.values(), ids=ASKED)
-async def test_each_failure_has_its_error(world: OnGitHub, match: str, ask: Ask) -> None:
+@pytest.mark.parametrize(("match", "lookup"), LOOKUPS.values(), ids=LOOKUPS)
+async def test_each_failure_has_its_error(world: OnGitHub, match: str, lookup: Lookup) -> None:
     world.there.add_user("mona", email="m@acme.test")
     for name, fault in AT_ONCE.items():
         world.there.faults.add(match, fault, times=2)  # a GET that is cut off is sent again
         with pytest.raises(UnknownOutcome):
-            pytest.fail(f"{name}: {await ask(world)}")
+            pytest.fail(f"{name}: {await lookup(world)}")
         world.there.faults.clear()
-    assert await ask(world)
+    assert await lookup(world)
     world.there.faults.add(match, Fault.rate_limited(60))
     with pytest.raises(RetryAt):
-        await ask(world)
+        await lookup(world)
 
 
 async def test_a_suspended_installation_is_forbidden(world: OnGitHub) -> None:

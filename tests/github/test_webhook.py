@@ -48,8 +48,8 @@ def jobs(world: World) -> list[dict[str, Any]]:
 
 
 async def test_a_signed_delivery_is_on_disk_with_its_job_before_the_202(world: World) -> None:
-    status, answer = await post(world, X_GitHub_Delivery="guid-1")
-    assert (status, answer["delivery"]) == (202, "guid-1")
+    status, document = await post(world, X_GitHub_Delivery="guid-1")
+    assert (status, document["delivery"]) == (202, "guid-1")
     [delivery] = kept(world)
     assert bytes(delivery["body"]) == PING
     assert (delivery["event"], delivery["outcome"]) == ("ping", None)
@@ -58,8 +58,8 @@ async def test_a_signed_delivery_is_on_disk_with_its_job_before_the_202(world: W
 
 
 async def test_a_ping_gets_a_confirmation_that_the_webhook_works(world: World) -> None:
-    _, answer = await post(world)
-    assert answer["message"] == "the webhook works"
+    _, document = await post(world)
+    assert document["message"] == "the webhook works"
 
 
 async def test_the_example_of_githubs_documentation_verifies() -> None:
@@ -96,8 +96,8 @@ async def test_the_same_guid_of_another_hook_is_another_delivery(world: World) -
 
 async def test_many_at_once_are_all_kept_once(world: World) -> None:
     guids = [f"guid-{i % 40}" for i in range(80)]
-    answers = await asyncio.gather(*(post(world, X_GitHub_Delivery=guid) for guid in guids))
-    assert {status for status, _ in answers} == {202}
+    responses = await asyncio.gather(*(post(world, X_GitHub_Delivery=guid) for guid in guids))
+    assert {status for status, _ in responses} == {202}
     assert sorted(row["guid"] for row in kept(world)) == sorted(set(guids))
 
 
@@ -123,11 +123,11 @@ REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
 
 
 async def test_a_malformed_delivery_is_rejected_with_a_message_and_not_stored(world: World) -> None:
-    for case, (change, expected, words) in REFUSALS.items():
-        status, answer = await post(world, **change)
+    for case, (change, expected, message) in REFUSALS.items():
+        status, document = await post(world, **change)
         assert status == expected, case
-        assert words in answer["error"], case
-        assert answer["remedy"], case
+        assert message in document["error"], case
+        assert document["remedy"], case
         assert kept(world) == [], case
 
 
@@ -151,8 +151,8 @@ async def test_a_missing_signature_is_rejected(world: World) -> None:
 
 async def test_26_mb_are_rejected_and_25_mb_are_stored(world: World) -> None:
     filler = b'{"a": "' + os.urandom(1).hex().encode() * (13 * 1024 * 1024 - 5) + b'"}'
-    status, answer = await post(world, body=filler)
-    assert (status, answer["error"]) == (413, "the body is larger than 25 MB")
+    status, document = await post(world, body=filler)
+    assert (status, document["error"]) == (413, "the body is larger than 25 MB")
     largest = json.dumps({"a": ""}).encode()
     largest = largest[:-2] + b"x" * (25 * 1024 * 1024 - len(largest)) + largest[-2:]
     assert (await post(world, body=largest))[0] == 202

@@ -62,12 +62,12 @@ def test_it_declares_how_long_an_accepted_run_may_stay_hidden(name: str) -> None
 @pytest.mark.parametrize("act", ACTS)
 def test_it_can_find_start_check_and_cancel(name: str, act: str) -> None:
     method = getattr(HANDLERS[name], act)
-    taken, given = ACTS[act]
+    names, given = ACTS[act]
     hints = get_type_hints(method)
     assert inspect.iscoroutinefunction(method)
     assert hints.pop("return") == given
-    assert hints == taken
-    assert list(inspect.signature(method).parameters)[1:] == list(taken)
+    assert hints == names
+    assert list(inspect.signature(method).parameters)[1:] == list(names)
 
 
 @every_handler

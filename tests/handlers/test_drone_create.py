@@ -23,13 +23,13 @@ async def test_a_build_is_created_and_then_promoted(world: World) -> None:
     handler, deployment = world.handler(build="create"), a_deployment(payload={"a": "b"})
     waiting = f"Waiting for Drone's build #1 of {SHORT}"
     assert [await waits(handler, deployment) for _ in range(3)] == [waiting] * 3
-    [made] = world.drone.builds(SLUG)
-    assert (made.event, made.after, made.ref) == ("custom", SHA, "refs/heads/main")
-    assert made.params == {"GITPLOY_BUILD_FOR": str(deployment.id)}
-    world.drone.end(made)
+    [created] = world.drone.builds(SLUG)
+    assert (created.event, created.after, created.ref) == ("custom", SHA, "refs/heads/main")
+    assert created.params == {"GITPLOY_BUILD_FOR": str(deployment.id)}
+    world.drone.end(created)
     run = await handler.start(deployment)
     [promotion] = world.promotions()
-    assert (run.id, promotion.parent) == ("2", made.number)
+    assert (run.id, promotion.parent) == ("2", created.number)
     assert promotion.params["a"] == "b"
 
 

@@ -43,7 +43,7 @@ async def error_of(handler: Drone, what: str) -> Unavailable:
     return await (not_done(received) if what == "start" else unknown_outcome(received))
 
 
-class Odd(Server):
+class FixedBody(Server):
     """Answers everything so."""
 
     def __init__(self, body: bytes) -> None:
@@ -87,7 +87,7 @@ async def test_500_is_tried_again(world: World, what: str) -> None:
     assert "answers 500" in str(await error_of(world.handler(), what))
 
 
-ODD = {
+INVALID = {
     "html": b"<!doctype html><title>Sign in</title>",
     "nothing": b"",
     "a number": b"42",
@@ -105,12 +105,12 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("body", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("body", INVALID.values(), ids=INVALID)
 @pytest.mark.parametrize("what", ASKING)
 async def test_a_response_of_another_shape_is_tried_again(
     world: World, what: str, body: bytes
 ) -> None:
-    async with Odd(body) as unusual:
+    async with FixedBody(body) as unusual:
         error = await error_of(world.handler(url=unusual.url), what)
     address = unusual.url.removeprefix("http://")
     assert str(error).startswith(f"Drone at {address} answers")

@@ -30,8 +30,8 @@ async def test_a_poll_returns_the_state(
 ) -> None:
     text = {"state": state, "description": "d", "url": "https://a.example/7"}
     tool.responds(status, text | {"environment_url": "https://shop.example"})
-    wanted = Run(POLLED.id, state, "https://a.example/7", "d", "https://shop.example")
-    assert await endpoint.check(a_deployment(), POLLED) == wanted
+    expected = Run(POLLED.id, state, "https://a.example/7", "d", "https://shop.example")
+    assert await endpoint.check(a_deployment(), POLLED) == expected
 
 
 async def test_202_is_in_progress_and_204_is_a_success(endpoint: Endpoint, tool: FakeTool) -> None:

@@ -116,8 +116,8 @@ async def test_the_headers_identify_the_request(endpoint: Endpoint, tooling: Too
 
 
 def test_the_signature_is_githubs() -> None:
-    wanted = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
-    assert signature(SECRET, b"Hello, World!") == f"sha256={wanted}"
+    expected = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    assert signature(SECRET, b"Hello, World!") == f"sha256={expected}"
 
 
 async def test_without_a_secret_nothing_is_signed(http: Http, tooling: Tooling) -> None:

@@ -30,7 +30,7 @@ MONSTER = b"[" * 100_000
 
 
 @pytest.mark.parametrize(
-    ("word", "state"),
+    ("given", "state"),
     [
         ("success", State.SUCCESS),
         ("Failure", State.FAILURE),
@@ -42,9 +42,9 @@ MONSTER = b"[" * 100_000
 )
 @pytest.mark.parametrize("status", [200, 201, 202, 409])
 async def test_a_state_is_one_of_githubs(
-    endpoint: Endpoint, tool: FakeTool, status: int, word: str, state: State
+    endpoint: Endpoint, tool: FakeTool, status: int, given: str, state: State
 ) -> None:
-    tool.responds(status, {"state": word, "description": "says the tool"})
+    tool.responds(status, {"state": given, "description": "says the tool"})
     run = await endpoint.start(a_deployment())
     assert (run.id, run.state, run.description) == ("1234567890", state, "says the tool")
 
@@ -74,7 +74,7 @@ async def test_accepted_without_a_state_waits_for_reports(
 
 
 @pytest.mark.parametrize(
-    ("word", "shown"),
+    ("given", "shown"),
     [
         ("Building", "building"),
         ("inactive", "inactive"),
@@ -85,9 +85,9 @@ async def test_accepted_without_a_state_waits_for_reports(
     ],
 )
 async def test_accepted_with_an_unknown_state_waits_and_reports_it(
-    endpoint: Endpoint, tool: FakeTool, word: Any, shown: str
+    endpoint: Endpoint, tool: FakeTool, given: Any, shown: str
 ) -> None:
-    tool.responds(200, {"state": word})
+    tool.responds(200, {"state": given})
     run = await endpoint.start(a_deployment())
     assert (run.state, run.description) == (State.IN_PROGRESS, UNKNOWN.format(shown))
     assert await endpoint.check(a_deployment(), run) == run

@@ -67,8 +67,8 @@ def many(count: int) -> str:
 def test_what_does_not_fit_is_rejected_with_the_remedy(with_: str, message: str) -> None:
     with pytest.raises(ConfigErrors) as caught:
         options(with_)
-    [fault] = caught.value.errors
-    assert message in fault
+    [error] = caught.value.errors
+    assert message in error
 
 
 def test_24_inputs_and_the_deployments_id_are_githubs_maximum() -> None:

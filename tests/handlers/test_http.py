@@ -127,8 +127,8 @@ async def test_only_the_credentials_that_were_given_are_sent(
 async def test_a_proxy_that_rejects(
     trusting: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-    async with speaking(refusal) as address:
+    rejection = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+    async with speaking(rejection) as address:
         monkeypatch.setenv("HTTPS_PROXY", f"http:{address}")
         error = await not_done(Http(trusting).call("Tool", "POST", "https://tool.example"))
     assert "the proxy answers 407; check the relay's HTTPS_PROXY" in str(error)

@@ -24,8 +24,8 @@ DECK = "https://spinnaker.example"
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with a_world() as made:
-        yield made
+    async with a_world() as created:
+        yield created
 
 
 async def test_a_deployment_runs_the_pipeline_that_its_event_triggers(world: World) -> None:

@@ -39,9 +39,9 @@ every_step = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with a_world() as made:
-        made.spinnaker.add_pipeline(a_pipeline())
-        yield made
+    async with a_world() as created:
+        created.spinnaker.add_pipeline(a_pipeline())
+        yield created
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ def loaded(**options: Any) -> SpinnakerOptions:
 def rejected(**options: Any) -> str:
     with pytest.raises(ConfigErrors) as caught:
         loaded(**options)
-    [fault] = str(caught.value).splitlines()
-    return fault
+    [error] = str(caught.value).splitlines()
+    return error
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ DEPLOYMENT = a_deployment()
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with a_world() as made:
-        made.spinnaker.add_pipeline(a_pipeline())
-        yield made
+    async with a_world() as created:
+        created.spinnaker.add_pipeline(a_pipeline())
+        yield created
 
 
 async def test_a_user_who_may_not_search_everywhere_is_advised_to_name_the_application(

@@ -18,9 +18,9 @@ OPEN = {"NOT_STARTED", "BUFFERED", "RUNNING", "PAUSED", "SUSPENDED", "REDIRECT"}
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with a_world() as made:
-        made.spinnaker.add_pipeline(a_pipeline())
-        yield made
+    async with a_world() as created:
+        created.spinnaker.add_pipeline(a_pipeline())
+        yield created
 
 
 async def found(world: World, status: str, before: State = State.IN_PROGRESS) -> Run:
@@ -116,11 +116,11 @@ async def test_long_executions_are_read_in_short(world: World) -> None:
     assert (await world.follow(handler, run)).state is State.SUCCESS
 
 
-@pytest.mark.parametrize("go_on", [True, False])
-async def test_a_success_with_a_failed_stage_names_it(world: World, go_on: bool) -> None:
+@pytest.mark.parametrize("continues", [True, False])
+async def test_a_success_with_a_failed_stage_names_it(world: World, continues: bool) -> None:
     """Deck's "If stage fails": go on without it, or halt only this branch."""
     stage = {"type": "runJob", "name": "Smoke test", "failPipeline": False}
-    world.spinnaker.pipelines[0].config["stages"] = [stage | {"continuePipeline": go_on}]
+    world.spinnaker.pipelines[0].config["stages"] = [stage | {"continuePipeline": continues}]
     world.spinnaker.fail("Smoke test", "exit code 1")
     run = await world.deploy()
     assert run.state is State.SUCCESS

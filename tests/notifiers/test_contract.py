@@ -24,8 +24,8 @@ def follows(notifier: Any) -> None:
     assert isinstance(notifier.threads, bool)
     assert issubclass(notifier.Destination, Destination)
     for method in (*ASYNC, "digest", "__init__"):
-        wanted = inspect.signature(getattr(Notifier, method)).parameters
-        assert list(inspect.signature(getattr(notifier, method)).parameters) == list(wanted)
+        expected = inspect.signature(getattr(Notifier, method)).parameters
+        assert list(inspect.signature(getattr(notifier, method)).parameters) == list(expected)
     assert all(inspect.iscoroutinefunction(getattr(notifier, method)) for method in ASYNC)
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from sandbox.discord import Discord as Server
 from sandbox.discord import Message as Shown
 from sandbox.faults import Fault
-from tests.notifiers.written import TIMEOUT, destinations, message, refused
+from tests.notifiers.written import TIMEOUT, destinations, message, rejection
 from tests.slack.blocks.test_limits import tellings
 from tests.slack.notices import BEGIN, GITHUB, PAGE, RUNNING, SHA, a_changelog
 from webhook.deployments.phases import Phase
@@ -338,8 +338,8 @@ def test_an_environment_inherits_what_it_leaves_out(
     ],
 )
 def test_an_error_explains_what_to_write(own: str, fault: str) -> None:
-    assert refused("discord", own).removeprefix("envs[0].discord").lstrip(".: ").startswith(fault)
+    assert rejection("discord", own).removeprefix("envs[0].discord").lstrip(".: ").startswith(fault)
 
 
 def test_a_url_that_is_wrong_is_not_repeated() -> None:
-    assert "secret" not in refused("discord", "{url: 'https://discord.test/secret'}")
+    assert "secret" not in rejection("discord", "{url: 'https://discord.test/secret'}")

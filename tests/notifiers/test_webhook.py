@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from sandbox.event_receiver import EventReceiver, make_secret
 from sandbox.faults import Fault
-from tests.notifiers.written import RELAY, TIMEOUT, destinations, message, refused
+from tests.notifiers.written import RELAY, TIMEOUT, destinations, message, rejection
 from tests.slack.blocks.test_limits import tellings
 from tests.slack.notices import BEFORE, BEGIN, RUNNING, a_changelog, offering, step
 from webhook.deployments.notice import DeploymentNotice
@@ -255,11 +255,11 @@ def test_the_secret_may_be_the_files() -> None:
     ],
 )
 def test_an_error_explains_what_to_write(own: str, fault: str) -> None:
-    assert refused("webhook", own).removeprefix("envs[0].webhook").lstrip(".: ") == fault
+    assert rejection("webhook", own).removeprefix("envs[0].webhook").lstrip(".: ") == fault
 
 
 @pytest.mark.parametrize("secret", ["", "short", "whsec_" + "A" * 8, "whsec_ä", f"{SECRET},x"])
 def test_an_unusable_secret_is_rejected_and_not_repeated(secret: str) -> None:
-    fault = refused("webhook", f"{{url: 'https://acme.io', secret: '{secret}'}}")
+    fault = rejection("webhook", f"{{url: 'https://acme.io', secret: '{secret}'}}")
     assert "secret: is not a secret: whsec_ and 24 to 64 random bytes in base64; make" in fault
     assert not secret or secret not in fault

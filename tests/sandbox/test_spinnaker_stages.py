@@ -202,8 +202,8 @@ async def test_what_a_failed_stage_does_to_its_pipeline(
             spinnaker, None, {"type": "deploy", "name": "Roll out"} | config, second
         )
     assert (execution.stage("Roll out").status, execution.status) == (stage, pipeline)
-    went_on = stage == "FAILED_CONTINUE"
-    assert execution.stage("Second").status == ("SUCCEEDED" if went_on else "NOT_STARTED")
+    continued = stage == "FAILED_CONTINUE"
+    assert execution.stage("Second").status == ("SUCCEEDED" if continued else "NOT_STARTED")
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,8 @@ async def test_a_rate_limit_of_discords_is_waited_for(everywhere: Everywhere) ->
     assert len(everywhere.world.messages()) == 1
     [message] = everywhere.posted()
     assert "succeeded" in message.text
-    answers = [call.status for call in everywhere.discord.calls if call.method == "POST"]
-    assert answers == [429, 429, 200]
+    codes = [call.status for call in everywhere.discord.calls if call.method == "POST"]
+    assert codes == [429, 429, 200]
 
 
 async def test_a_destination_that_limits_lets_others_go_ahead(everywhere: Everywhere) -> None:
@@ -186,8 +186,8 @@ async def test_an_endpoint_that_is_gone_is_not_called_again(
     deployment = await everywhere.world.deployed()
     page = await everywhere.page(deployment.id)
     assert ("wants no more events" if gone else "does not take the event") in page
-    later = "select 1 from procrastinate_jobs where status = 'todo' and task_name = 'notify'"
-    assert len(everywhere.world.rows(later)) == retried
+    postponed = "select 1 from procrastinate_jobs where status = 'todo' and task_name = 'notify'"
+    assert len(everywhere.world.rows(postponed)) == retried
 
 
 async def test_the_page_shows_what_discord_rejects_and_not_its_url(everywhere: Everywhere) -> None:

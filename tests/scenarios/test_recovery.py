@@ -102,8 +102,8 @@ async def test_workers_on_two_machines_leave_each_other_their_runs(
     world = idle_world
     gate = tmp_path / "gate"
     world.start_worker()
-    asked = [await world.deploy("slow", payload={"gate": str(gate)}) for _ in range(6)]
-    for deployment in asked:
+    requested = [await world.deploy("slow", payload={"gate": str(gate)}) for _ in range(6)]
+    for deployment in requested:
         await world.phase(deployment.id, "in_progress")
     folder = tmp_path / "elsewhere"
     folder.mkdir()
@@ -115,7 +115,7 @@ async def test_workers_on_two_machines_leave_each_other_their_runs(
     another = await world.deploy("production")
     await world.github.wait_for(another.id, "success", within=40)
     gate.touch()
-    for deployment in asked:
+    for deployment in requested:
         await world.github.wait_for(deployment.id, "success", within=40)
 
 

@@ -23,11 +23,11 @@ async def test_no_status_is_lost_or_written_twice_without_a_clear_response(
     ]
     for fault in unclear:
         world.github.faults.add(STATUSES, fault, times=2)
-    asked = [await world.deploy() for _ in unclear]
-    for deployment in asked:
+    requested = [await world.deploy() for _ in unclear]
+    for deployment in requested:
         await world.github.wait_for(deployment.id, "success", within=30)
     await world.idle()
-    for deployment in asked:
+    for deployment in requested:
         assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
     assert len(world.github.faults.fired) == 2 * len(unclear)
 

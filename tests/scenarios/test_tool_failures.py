@@ -28,10 +28,10 @@ async def deploy_all(world: World, tools: Tools) -> dict[str, Deployment]:
     return {name: await world.deploy(ENVIRONMENTS[name], ref="v1") for name in REMOTE}
 
 
-async def ends(world: World, asked: dict[str, Deployment]) -> dict[str, tuple[str, str]]:
+async def ends(world: World, requested: dict[str, Deployment]) -> dict[str, tuple[str, str]]:
     """Handler -> the final state on GitHub and its description."""
     found = {}
-    for name, deployment in asked.items():
+    for name, deployment in requested.items():
         status = await world.github.wait_for(
             deployment.id, "success", "failure", "error", within=60
         )
@@ -98,11 +98,11 @@ async def test_a_tool_that_cannot_be_reached_is_announced_and_given_up_at_the_ti
         tools.build("v1")
         for name in REMOTE:
             await tools.servers[name].stop()
-        asked = {name: await world.deploy(ENVIRONMENTS[name], ref="v1") for name in REMOTE}
-        for deployment in asked.values():
+        requested = {name: await world.deploy(ENVIRONMENTS[name], ref="v1") for name in REMOTE}
+        for deployment in requested.values():
             await until(partial(waits, world, deployment))
         await time_is_up(world)
-        for name, (state, description) in (await ends(world, asked)).items():
+        for name, (state, description) in (await ends(world, requested)).items():
             assert state == "error", name
             assert description.startswith("Gave up after 30m: "), description
             assert "cannot be reached" in description, description
@@ -133,10 +133,10 @@ async def test_a_run_continues_when_its_tool_is_back(store_url: str, tmp_path: P
 
 async def test_a_run_is_stopped_at_its_time_out(store_url: str, tmp_path: Path) -> None:
     async with relay_with_tools(store_url, tmp_path, takes=600) as (world, tools):
-        asked = await deploy_all(world, tools)
-        await until(lambda: len(world.rows(UNDER_WAY)) == len(asked) or None)
+        requested = await deploy_all(world, tools)
+        await until(lambda: len(world.rows(UNDER_WAY)) == len(requested) or None)
         await time_is_up(world)
-        for name, (state, description) in (await ends(world, asked)).items():
+        for name, (state, description) in (await ends(world, requested)).items():
             assert (state, description.partition(";")[0].partition(" (")[0]) == (
                 "error",
                 "timed out after 30m",
@@ -144,7 +144,7 @@ async def test_a_run_is_stopped_at_its_time_out(store_url: str, tmp_path: Path) 
         assert tools.drone.builds(REPOSITORY, "promote")[0].status == "killed"
         assert tools.spinnaker.executions[0].status == "CANCELED"
         assert tools.woodpecker_repo.deployments[0].status in ("killed", "canceled")
-        endpoint = world.github.statuses(asked["endpoint"].id)[-1].description
+        endpoint = world.github.statuses(requested["endpoint"].id)[-1].description
         assert "; its run may go on: " in endpoint
 
 
@@ -152,7 +152,7 @@ async def test_a_run_that_reports_is_not_polled(store_url: str, tmp_path: Path) 
     async with relay_with_tools(store_url, tmp_path, takes=600) as (world, tools):
         tools.build("v1")
         deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
-        asked = await until(lambda: len(tools.drone.called("GET", "builds/2")) or None)
+        requested = await until(lambda: len(tools.drone.called("GET", "builds/2")) or None)
         row = await world.phase(deployment.id, "in_progress", "queued")
         settings, keys = world.setup.settings, world.setup.secret_keys
         report = ReportTokens(settings.server_url, keys).credentials(
@@ -173,13 +173,13 @@ async def test_a_run_that_reports_is_not_polled(store_url: str, tmp_path: Path) 
             return [status.description for status in world.github.statuses(deployment.id)]
 
         await report_state("in_progress", "step 1 of 2")
-        asked = len(tools.drone.called("GET", "builds/2"))
+        requested = len(tools.drone.called("GET", "builds/2"))
         await report_state("in_progress", "step 2 of 2")
         await asyncio.sleep(1)  # more than the time between two polls of so young a build
-        assert len(tools.drone.called("GET", "builds/2")) == asked
+        assert len(tools.drone.called("GET", "builds/2")) == requested
         await report_state("success", "all done")
         await world.phase(deployment.id, "success")
-        assert len(tools.drone.called("GET", "builds/2")) == asked
+        assert len(tools.drone.called("GET", "builds/2")) == requested
         assert descriptions()[-3:] == ["step 1 of 2", "step 2 of 2", "all done"]
 
 

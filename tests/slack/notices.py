@@ -57,11 +57,11 @@ def a_changelog(total: int, *titles: str, behind: int = 0) -> Changelog:
     return Changelog(BEFORE, total, behind, tuple(commits))
 
 
-def step(state: str, words: str = "", **changes: Any) -> NoticeEntry:
+def step(state: str, reported: str = "", **changes: Any) -> NoticeEntry:
     """`after`: seconds since the beginning."""
     at = BEGIN + timedelta(seconds=changes.pop("after", 0))
     values = {"actor": "relay", "log_url": "", "held": False, **changes}
-    return NoticeEntry(at=at, state=state, description=words, **values)
+    return NoticeEntry(at=at, state=state, description=reported, **values)
 
 
 def documents(message: BlockMessage) -> list[dict[str, Any]]:

@@ -20,9 +20,9 @@ def inherited(default: str, own: str) -> tuple[Destination, ...]:
     return tuple(destinations_of(loaded.envs[0]))
 
 
-def refused(own: str, more: str = "") -> str:
-    [fault] = errors(f"envs:\n- {ONE % f'{more}, slack: {own}'}")
-    return fault.partition(": ")[2]
+def rejection(own: str, more: str = "") -> str:
+    [error] = errors(f"envs:\n- {ONE % f'{more}, slack: {own}'}")
+    return error.partition(": ")[2]
 
 
 def schema() -> dict[str, Any]:
@@ -78,14 +78,14 @@ def test_names_and_ids_of_channels_are_accepted(channel: str) -> None:
     ["#Deploys", "@octocat", "#my deploys", "C0123", "#", "##a", "#a.b", "#\u00c9", "D0123ABCD"],
 )
 def test_an_invalid_channel_is_rejected(channel: str) -> None:
-    words = f"envs[0].slack.channel: '{channel}' cannot be a channel; write \"#name\""
-    assert refused(f'{{channel: "{channel}"}}').startswith(words)
+    message = f"envs[0].slack.channel: '{channel}' cannot be a channel; write \"#name\""
+    assert rejection(f'{{channel: "{channel}"}}').startswith(message)
     pattern = schema()["$defs"]["Destination"]["properties"]["failures"]["pattern"]
     assert not re.search(pattern, channel) or not channel.isascii()
 
 
 @pytest.mark.parametrize(
-    ("own", "fault"),
+    ("own", "error"),
     [
         ("{channel: ''}", "envs[0].slack.channel: must not be empty"),
         ("{channel: null}", 'envs[0].slack.channel: is empty; write "#channel" in quotes (YAML '
@@ -102,8 +102,8 @@ def test_an_invalid_channel_is_rejected(channel: str) -> None:
          "with T, as in T0123ABCD"),
     ],
 )  # fmt: skip
-def test_an_error_explains_what_to_write(own: str, fault: str) -> None:
-    assert refused(own) == fault
+def test_an_error_explains_what_to_write(own: str, error: str) -> None:
+    assert rejection(own) == error
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,15 @@ def test_an_error_explains_what_to_write(own: str, fault: str) -> None:
     ],
 )
 def test_a_channel_that_is_a_comment_is_guessed(text: str, line: int) -> None:
-    [fault] = errors(text)
-    words = f'is there a # outside quotes in line {line}? write "#channel" in quotes'
-    assert "cannot be read as YAML" in fault
-    assert fault.endswith(words)
+    [error] = errors(text)
+    message = f'is there a # outside quotes in line {line}? write "#channel" in quotes'
+    assert "cannot be read as YAML" in error
+    assert error.endswith(message)
 
 
 def test_braces_without_a_comment_are_not_mistaken_for_one() -> None:
-    [fault] = errors('# all\nslack: {channel: "#deploys"\nenvs: []')
-    assert "outside quotes" not in fault
+    [error] = errors('# all\nslack: {channel: "#deploys"\nenvs: []')
+    assert "outside quotes" not in error
 
 
 @pytest.mark.parametrize(
@@ -141,14 +141,14 @@ def test_repositories_outside_the_environment_are_rejected(repos: str, never: bo
     own = f'[{{channel: "#a"}}, {{channel: "#b", repos: {repos}}}]'
     of_the_environment = ', repos: ["acme/shop*", "acme/*shop"]'
     if never:
-        words = "envs[0].slack[1].repos: can never match: none of them is in the environment's"
-        assert refused(own, of_the_environment).startswith(words)
+        message = "envs[0].slack[1].repos: can never match: none of them is in the environment's"
+        assert rejection(own, of_the_environment).startswith(message)
     else:
         config(f"envs: [{ONE % f'{of_the_environment}, slack: {own}'}]")
 
 
 @pytest.mark.parametrize(
-    ("users", "fault"),
+    ("users", "error"),
     [
         ("octocat: U012AB3CD, hubot: [U0456EFGH, U012AB3CD]", "hubot: has 'U012AB3CD', which is "
          "octocat's already; nobody is two people"),
@@ -160,9 +160,9 @@ def test_repositories_outside_the_environment_are_rejected(repos: str, never: bo
          "are alike; remove one"),
     ],
 )  # fmt: skip
-def test_nobody_in_slack_is_two_people_on_github(users: str, fault: str) -> None:
+def test_nobody_in_slack_is_two_people_on_github(users: str, error: str) -> None:
     [found] = errors(f"envs: [{ONE % ''}]\nslack_users: {{{users}}}")
-    assert found.partition(": slack_users.")[2] == fault
+    assert found.partition(": slack_users.")[2] == error
 
 
 def test_people_of_several_workspaces_are_distinguished() -> None:

@@ -21,8 +21,8 @@ ACCESS = "POST /oauth.v2.access"
 
 @pytest.fixture
 async def workspace(store_url: str) -> AsyncIterator[Refreshing]:
-    async with refreshing(store_url) as made:
-        yield made
+    async with refreshing(store_url) as created:
+        yield created
 
 
 async def installed(workspace: Refreshing, expires_in: timedelta | None = SOON) -> str:
@@ -93,7 +93,7 @@ async def test_who_comes_right_after_a_refresh_makes_no_other(workspace: Refresh
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "message"),
     [
         ("invalid_refresh_token", "does not accept the refresh token"),
         ("token_revoked", "was revoked"),
@@ -101,15 +101,15 @@ async def test_who_comes_right_after_a_refresh_makes_no_other(workspace: Refresh
     ],
 )
 async def test_a_rejection_ends_the_installation_with_a_message(
-    workspace: Refreshing, error: str, words: str
+    workspace: Refreshing, error: str, message: str
 ) -> None:
     await installed(workspace)
     workspace.slack.faults.add(ACCESS, Fault.slack(error))
     for _ in range(2):  # the second time nobody is asked
-        with pytest.raises(Rejected, match=words) as refused:
+        with pytest.raises(Rejected, match=message) as caught:
             await workspace.token()
-        assert "slack install-link" in str(refused.value)
-    assert workspace.row()["error"] == str(refused.value)
+        assert "slack install-link" in str(caught.value)
+    assert workspace.row()["error"] == str(caught.value)
     assert workspace.given() == 1
     again = await installed(workspace)  # which clears the error
     assert workspace.row()["error"] == ""

@@ -40,9 +40,9 @@ async def test_a_workspace_gets_the_missed_messages_after_reinstalling(
     async with live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox) as world:
         first = await world.deployed()
         assert world.messages() == []
-        words = "installed in no workspace; run: python -m webhook slack install-link"
-        assert words in await page(world, first.id)
-        assert words in await checked(world)
+        expected = "installed in no workspace; run: python -m webhook slack install-link"
+        assert expected in await page(world, first.id)
+        assert expected in await checked(world)
 
         async with browser() as person:
             await person.install(world)
@@ -91,7 +91,7 @@ async def test_with_several_workspaces_deploy_yml_names_one(store_url: str, tmp_
         assert world.messages() == []
         [*_, message] = [m for m in other.messages("#deploys") if not m.is_reply]
         assert "succeeded" in render(message)
-        words = "installed in several workspaces"
-        assert words in await page(world, deployment.id)
-        told = await checked(world)
-        assert "name the workspace of #deploys" in told
+        expected = "installed in several workspaces"
+        assert expected in await page(world, deployment.id)
+        output = await checked(world)
+        assert "name the workspace of #deploys" in output

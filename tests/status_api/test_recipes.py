@@ -43,8 +43,8 @@ async def test_each_recipe_reports_with_a_commands_environment_variables(tool: T
             stderr=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
         )
-        _, trouble = await process.communicate(recipe.encode())
-        assert process.returncode == 0, trouble.decode()
+        _, errors = await process.communicate(recipe.encode())
+        assert process.returncode == 0, errors.decode()
     assert [entry["description"] for entry in tool.kept()] == ["2 of 5 hosts done"] * len(recipes)
 
 

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from handlers.contract import Run, State
 from tests.slack.notices import BEGIN, RUNNING, read, step
-from tests.web.viewing import Rows, app, look
+from tests.web.viewing import Rows, app, open_page
 from webhook.deployments.labels import phase_label
 from webhook.deployments.phases import Phase
 from webhook.slack.blocks.message import main_message, thread_reply
@@ -30,8 +30,8 @@ def rows(store_url: str) -> Rows:
 
 @pytest.fixture
 def browser(store_url: str) -> Iterator[FlaskClient]:
-    with app(store_url) as made:
-        yield made.test_client()
+    with app(store_url) as created:
+        yield created.test_client()
 
 
 @pytest.mark.parametrize(("phase", "held", "started"), STATES)
@@ -43,7 +43,7 @@ def test_page_and_slack_label_a_deployment_alike(
     ended = BEGIN if phase.final else None
     rows.change(phase=phase, ended_at=ended, **(STARTED if started else {}))
     label = phase_label(phase, held=held, started=started)
-    assert look(browser).text.startswith(f"{label.text.capitalize()}: acme/web to staging")
+    assert open_page(browser).text.startswith(f"{label.text.capitalize()}: acme/web to staging")
     notice = replace(RUNNING, phase=phase, held=held, started=started)
     assert read(main_message(notice))[0].startswith(
         f"{label.sign} acme/site to production {label.text}"
@@ -70,4 +70,4 @@ def test_page_and_slack_label_a_timeline_entry_alike(
     notice = replace(RUNNING, started=started)
     [line] = read(thread_reply(notice, [step(state, held=held)], broadcast=False))
     _, _, text = line.partition("UTC  ")[2].partition(" ")
-    assert f" {text.capitalize()} " in look(browser).text.partition("Timeline")[2]
+    assert f" {text.capitalize()} " in open_page(browser).text.partition("Timeline")[2]

@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from handlers.contract import Run, State
-from tests.web.viewing import Rows, Seen, Stream, app, look, page_url, served
+from tests.web.viewing import Rows, Seen, Stream, app, open_page, page_url, served
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
@@ -18,8 +18,8 @@ def rows(store_url: str) -> Rows:
 
 @pytest.fixture
 def browser(store_url: str) -> Iterator[FlaskClient]:
-    with app(store_url) as made:
-        yield made.test_client()
+    with app(store_url) as created:
+        yield created.test_client()
 
 
 def with_evil_everywhere(rows: Rows) -> None:
@@ -49,7 +49,7 @@ def with_evil_everywhere(rows: Rows) -> None:
 
 def test_nothing_from_outside_becomes_markup(rows: Rows, browser: FlaskClient) -> None:
     with_evil_everywhere(rows)
-    page = look(browser)
+    page = open_page(browser)
     assert page.all("img") == []
     assert all(script.get("src") for script in page.all("script"))
     assert not any(name.startswith("on") for _, found in page.elements for name in found)
@@ -69,7 +69,7 @@ def test_nothing_from_outside_becomes_markup_later(rows: Rows, store_url: str) -
 def test_links_to_other_sites_send_no_referrer(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
     rows.step(log_url="https://ci.io/7")
-    for link in look(browser).all("a"):
+    for link in open_page(browser).all("a"):
         assert link.get("rel") == "noopener noreferrer" or not link["href"].startswith("http")
 
 
@@ -77,7 +77,7 @@ def test_it_can_be_read_without_javascript(rows: Rows, browser: FlaskClient) -> 
     rows.deployment()
     rows.step(description="accepted")
     rows.printed(b"what it printed")
-    page = look(browser)
+    page = open_page(browser)
     assert "Without JavaScript this page does not renew itself. Load it again" in page.text
     assert "accepted" in page.text
     assert "what it printed" in page.text
@@ -112,6 +112,6 @@ def test_other_parts_of_the_app_keep_their_own_headers(browser: FlaskClient) -> 
 
 def test_its_files_are_there(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    page = look(browser)
+    page = open_page(browser)
     files = [page.all("script")[0]["src"], page.all("link")[0]["href"]]
     assert [browser.get(file).status_code for file in files] == [200, 200]

@@ -74,11 +74,11 @@ def test_a_page_continues_from_its_initial_output(rows: Rows, base: str) -> None
     assert output_of(list(Stream(base, url=events_url() + "&from=14"))) == " new"
 
 
-@pytest.mark.parametrize("odd", ["-5", "1e3", "x", "9" * 40])
-def test_an_invalid_event_id_starts_from_the_beginning(rows: Rows, base: str, odd: str) -> None:
+@pytest.mark.parametrize("invalid", ["-5", "1e3", "x", "9" * 40])
+def test_an_invalid_event_id_starts_from_the_beginning(rows: Rows, base: str, invalid: str) -> None:
     rows.printed(b"all")
     rows.end()
-    assert output_of(list(Stream(base, last_event_id=odd))) == "all"
+    assert output_of(list(Stream(base, last_event_id=invalid))) == "all"
 
 
 def test_a_change_of_the_deployment_changes_the_page(rows: Rows, base: str) -> None:

@@ -25,7 +25,7 @@ async def opened(relay: ActionWorld, text: str, user: User) -> View:
 
 
 async def submitted(relay: ActionWorld, view: View, user: User, **values: str) -> str:
-    """What that person is reply; nothing while the form has faults."""
+    """The reply to that person; empty while the form has errors."""
     before = len(relay.replies_to(user))
     response = await relay.slack.submit(view, values, user)
     assert not response.error
@@ -34,27 +34,27 @@ async def submitted(relay: ActionWorld, view: View, user: User, **values: str) -
     return (await relay.until_replies(user, before))[0].text
 
 
-async def confirmed(relay: ActionWorld, place: Any, user: User) -> dict[str, Any]:
-    """The action that came of pressing the button of a question."""
+async def confirmed(relay: ActionWorld, asking: Any, user: User) -> dict[str, Any]:
+    """The action created by pressing the button of a confirmation."""
     last = relay.action()["id"]
-    await relay.slack.press(place, "deploy", user)
+    await relay.slack.press(asking, "deploy", user)
     return await relay.until_action(lambda row: row["id"] > last and row["reply"] is None)
 
 
 async def test_a_command_deploys_what_it_names(relay: ActionWorld) -> None:
     reply = await relay.typed("acme/site STAGE/typed v2", relay.ada)
-    [made] = relay.created("STAGE/typed")
+    [new] = relay.created("STAGE/typed")
     assert reply.text.startswith("Deploying v2 of acme/site to STAGE/typed. <http")
-    assert (made.ref, made.task, made.production) == ("v2", "deploy", False)
-    assert "Requested in Slack by octocat" in (made.description or "")
-    assert f"/deployments/acme/site/{made.id}?key=" in reply.text
-    await relay.world.phase(made.id, "success")
+    assert (new.ref, new.task, new.production) == ("v2", "deploy", False)
+    assert "Requested in Slack by octocat" in (new.description or "")
+    assert f"/deployments/acme/site/{new.id}?key=" in reply.text
+    await relay.world.phase(new.id, "success")
     # The default branch, where none is typed; the spelling is deploy.yml's.
     relay.github.repository("acme/site").default_branch = "trunk"
     reply = await relay.typed("ACME/site Stage/typed", relay.bob)
     assert "Deploying trunk of ACME/site to Stage/typed" in reply.text
-    [made] = relay.created("Stage/typed")
-    assert made.ref == "trunk"
+    [new] = relay.created("Stage/typed")
+    assert new.ref == "trunk"
 
 
 async def test_production_waits_until_the_same_person_is_sure(relay: ActionWorld) -> None:
@@ -66,20 +66,20 @@ async def test_production_waits_until_the_same_person_is_sure(relay: ActionWorld
     assert (waiting["outcome"], waiting["login"]) == ("waiting", "octocat")
     # Nobody else's press counts, wherever they have the button from.
     forged = relay.button("deploy", waiting["id"])
-    refused = await confirmed(relay, forged, relay.bob)
-    assert (refused["outcome"], refused["message"]) == (
+    rejected = await confirmed(relay, forged, relay.bob)
+    assert (rejected["outcome"], rejected["message"]) == (
         "refused",
         "Only the person who requested this may confirm it",
     )
     done = await confirmed(relay, question, relay.ada)
-    [made] = relay.created("production")
+    [new] = relay.created("production")
     assert (done["outcome"], done["created_deployment_id"], done["login"]) == (
         "done",
-        made.id,
+        new.id,
         "octocat",
     )
     assert (done["repo"], done["environment"], done["ref"]) == ("acme/site", "production", "v3")
-    assert (made.ref, made.production) == ("v3", True)
+    assert (new.ref, new.production) == ("v3", True)
     # What was asked stands there no more, so that it cannot be confirmed twice.
     assert question.text.startswith("Deploying v3 of acme/site to production")
     assert not question.blocks
@@ -109,7 +109,7 @@ async def test_a_deployment_that_github_creates_late_is_found_and_not_requested_
     soon = timedelta(seconds=1)
     async with relay.world.timed(deployment_lookups_after=lookups, wait_announced_after=soon):
         relay.github.faults.add(CREATE, Fault.drop_before())
-        asked = len(relay.github.called("POST", "/deployments"))
+        calls = len(relay.github.called("POST", "/deployments"))
         before = len(relay.replies_to(relay.ada))
         await relay.slack.command("/deploy", "acme/site stage/slow v6", relay.ada)
         row = await relay.until_action(lambda row: (row["lookups"] or 0) > 0)
@@ -122,7 +122,7 @@ async def test_a_deployment_that_github_creates_late_is_found_and_not_requested_
         assert "keeps checking" in waits.text
         assert f"/{late.id}?" in done.text
         assert relay.created("stage/slow") == [late]
-        assert len(relay.github.called("POST", "/deployments")) == asked + 1
+        assert len(relay.github.called("POST", "/deployments")) == calls + 1
 
 
 async def test_a_wait_for_github_is_announced_once(relay: ActionWorld) -> None:
@@ -188,7 +188,7 @@ async def test_a_command_from_a_workspace_without_a_token_is_rejected(relay: Act
 
 
 async def test_a_person_without_permission_sees_no_confirmation(relay: ActionWorld) -> None:
-    made = len(relay.github.deployments)
+    before = len(relay.github.deployments)
     reply = await relay.typed("acme/site production", relay.rob)
     assert "reader may only read" in reply.text
     reply = await relay.typed("acme/site stage/x", relay.eve)
@@ -198,13 +198,13 @@ async def test_a_person_without_permission_sees_no_confirmation(relay: ActionWor
     assert relay.action()["login"] == "octocat"
     reply = await relay.typed("status acme/site", relay.rob)
     assert "reader may only read" in reply.text
-    assert len(relay.github.deployments) == made
+    assert len(relay.github.deployments) == before
     # The permission is cached for a minute.
     assert len(relay.github.called("GET", "/collaborators/reader/permission")) == 1
 
 
 async def test_the_reply_has_githubs_reason_and_the_remedy(relay: ActionWorld) -> None:
-    for status, message, words in (
+    for status, message, expected in (
         (422, "No ref found for: <!channel>.", "422: No ref found for: &lt;!channel&gt;"),
         (403, "Resource not accessible by integration", "give the App Deployments: read and write"),
         (404, "Not Found", "Either the App is not installed in acme/site"),
@@ -213,7 +213,7 @@ async def test_the_reply_has_githubs_reason_and_the_remedy(relay: ActionWorld) -
         relay.github.faults.add(CREATE, Fault.status(status, {"message": message}))
         reply = await relay.typed("acme/site stage/x v9", relay.ada)
         assert reply.text.startswith("Nothing was deployed. ")
-        assert words in reply.text
+        assert expected in reply.text
         assert ".." not in reply.text
 
 
@@ -230,9 +230,9 @@ async def test_the_form_shows_errors_and_then_deploys(relay: ActionWorld) -> Non
     assert "not a branch" in view.errors["ref"]
     values = {"other_environment": "stage/form", "ref": "v5"}
     reply = await submitted(relay, view, relay.ada, **values)
-    [made] = relay.created("stage/form")
+    [new] = relay.created("stage/form")
     assert "Deploying v5 of acme/site to stage/form" in reply
-    assert made.ref == "v5"
+    assert new.ref == "v5"
 
 
 async def test_production_in_the_form_needs_a_confirmation(relay: ActionWorld) -> None:
@@ -289,10 +289,10 @@ async def test_the_audit_names_person_action_and_result(
     await relay.press("retry", failed, relay.bob)
     await relay.press("retry", failed, relay.eve)
     with connect(relay.world.store_url) as connection:
-        refused, done = actions.newest(connection, 2)
-    [made] = relay.created("broken/audit")
+        rejected, done = actions.newest(connection, 2)
+    [new] = relay.created("broken/audit")
     assert (done.login, done.slack_name, done.slack_user) == ("hubot", "bob", relay.bob.id)
-    assert (done.kind, done.deployment_id, done.created_deployment_id) == ("retry", failed, made.id)
+    assert (done.kind, done.deployment_id, done.created_deployment_id) == ("retry", failed, new.id)
     assert (done.outcome, done.message) == ("done", "Retry, requested in Slack")
-    assert (refused.login, refused.slack_name, refused.outcome) == ("", "eve", "refused")
-    assert (refused.repo, refused.environment) == ("acme/site", "broken/audit")
+    assert (rejected.login, rejected.slack_name, rejected.outcome) == ("", "eve", "refused")
+    assert (rejected.repo, rejected.environment) == ("acme/site", "broken/audit")

@@ -20,11 +20,13 @@ ADA = Requester("T1", "U1", "ada")
 
 @pytest.fixture
 async def pool(store_url: str) -> AsyncIterator[AsyncPool]:
-    made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", datetime.now(UTC))
+    created = GitHubDeployment(
+        DEPLOYMENT, "production", "main", "a" * 40, "deploy", datetime.now(UTC)
+    )
     async with async_pool(store_url, 4) as opened:
         async with opened.connection() as connection:
             await deployments.get_or_create(
-                connection, made, Repository(1, "acme/site", "https://x"), 1
+                connection, created, Repository(1, "acme/site", "https://x"), 1
             )
         yield opened
 

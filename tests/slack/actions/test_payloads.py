@@ -73,9 +73,9 @@ def press(**more: Any) -> dict[str, Any]:
 
 
 def a_press(**more: Any) -> ActionRequest:
-    taken = parse_press(press(**more), ACTIONS)
-    assert isinstance(taken, ActionRequest)
-    return taken
+    parsed = parse_press(press(**more), ACTIONS)
+    assert isinstance(parsed, ActionRequest)
+    return parsed
 
 
 def typed(text: str) -> Any:
@@ -249,7 +249,7 @@ def test_the_form_is_validated_before_it_is_accepted() -> None:
     )
     assert request.reply == Reply("https://hooks.slack.com/1")
     both = {"environment": "production", "other_environment": "preview/7"}
-    for given_values, place in (
+    for given_values, field in (
         ({"repository": "site", "environment": "production"}, "repository"),
         ({"repository": "acme/site"}, "environment"),
         ({"repository": "acme/site", **both}, "other_environment"),
@@ -261,7 +261,7 @@ def test_the_form_is_validated_before_it_is_accepted() -> None:
         assert isinstance(response, Response)
         assert response.document is not None
         assert response.document["response_action"] == "errors"
-        assert set(response.document["errors"]) == {place}
+        assert set(response.document["errors"]) == {field}
     other_form = {"id": "V1", "callback_id": "somebody else's"}
     assert parse_submission(press(view=other_form), CONFIG, NOW) == Response()
     good = {"repository": "acme/site", "environment": "production"}
@@ -272,12 +272,12 @@ def test_the_form_is_validated_before_it_is_accepted() -> None:
 
 @given(some.text(max_size=300))
 def test_whatever_is_typed_is_explained_or_requested(text: str) -> None:
-    taken = typed(text)
-    if isinstance(taken, Response):
-        assert taken.document is not None
-        assert not set("<>") & set(taken.document["text"].replace("&lt;", "").replace("&gt;", ""))
+    parsed = typed(text)
+    if isinstance(parsed, Response):
+        assert parsed.document is not None
+        assert not set("<>") & set(parsed.document["text"].replace("&lt;", "").replace("&gt;", ""))
     else:
-        assert "\x00" not in taken.repo + taken.environment + taken.ref
+        assert "\x00" not in parsed.repo + parsed.environment + parsed.ref
 
 
 documents = some.recursive(

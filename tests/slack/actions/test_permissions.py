@@ -52,7 +52,7 @@ class Known:
         self.sandbox.github.add_user(f"{name}-gh", email=address)
         return self.slack.add_user(name, address, confirmed)
 
-    def asked(self, path: str) -> int:
+    def calls(self, path: str) -> int:
         return len(self.sandbox.github.called("GET", path)) + len(self.slack.called("GET", path))
 
 
@@ -91,11 +91,11 @@ async def test_an_address_that_both_have_verified_identifies_the_person(known: K
     team = known.slack.workspace.id
     assert await shows_emails(known.services.people, team, ada.id)
     assert not await shows_emails(known.services.people, team, f"T0OTHER/{ada.id}")
-    searched, looked = known.asked("/search/users"), known.asked("/users.lookupByEmail")
+    searched, looked = known.calls("/search/users"), known.calls("/users.lookupByEmail")
     assert await known.login(ada.id) == "ada-gh"
     assert await known.mention("Ada-GH") == f"<@{ada.id}>"
-    assert known.asked("/search/users") == searched == 1
-    assert known.asked("/users.lookupByEmail") == looked == 1
+    assert known.calls("/search/users") == searched == 1
+    assert known.calls("/users.lookupByEmail") == looked == 1
 
 
 async def test_an_address_that_proves_nothing_is_nobodys(known: Known) -> None:
@@ -107,12 +107,12 @@ async def test_an_address_that_proves_nothing_is_nobodys(known: Known) -> None:
     longer = known.slack.add_user("part", "a@acme.test")  # a part of ada's
     known.sandbox.github.add_user("whole", email="aa@acme.test")
     none = known.slack.add_user("none")
-    odd = known.both("odd")
-    says = {"id": odd.id, "team_id": odd.team_id, "profile": {"email": odd.email}}
+    unproved = known.both("odd")
+    profile = {"id": unproved.id, "team_id": unproved.team_id, "profile": {"email": unproved.email}}
     known.slack.faults.add(
-        "GET /users.info", Fault(status_code=200, body={"ok": True, "user": says})
+        "GET /users.info", Fault(status_code=200, body={"ok": True, "user": profile})
     )
-    assert await known.login(odd.id) == ""  # only what Slack confirms is
+    assert await known.login(unproved.id) == ""  # only what Slack confirms is
     for user in (unconfirmed, gone, robot, several, longer, none):
         assert await known.login(user.id) == "", user.name
     stranger = known.slack.add_workspace("Other").add_user("stranger", "ada@acme.test")
@@ -145,4 +145,4 @@ async def test_without_the_scopes_only_the_map_identifies_people(known: Known) -
     assert await known.mention("ada-gh") == ""
     assert await known.login("U0MAPPED") == "octocat"
     assert not await shows_emails(known.services.people, known.slack.workspace.id, ada.id)
-    assert not known.asked("/users.info")
+    assert not known.calls("/users.info")

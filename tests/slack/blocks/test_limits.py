@@ -79,7 +79,7 @@ tellings = st.builds(
     without_buttons,
     st.lists(st.sampled_from(["cancel", "retry", "rollback", "x"]), max_size=5),
 )
-steps_told = st.builds(
+entries = st.builds(
     NoticeEntry,
     at=st.integers(-62_135_000_000, 253_402_000_000).map(lambda s: datetime.fromtimestamp(s, UTC)),
     state=texts | st.sampled_from(["queued", "in_progress", "error", "inactive", "success"]),
@@ -90,7 +90,7 @@ steps_told = st.builds(
 )
 many_steps = st.builds(
     lambda some, number: (some * number)[:1000],
-    st.lists(steps_told, max_size=4),
+    st.lists(entries, max_size=4),
     st.sampled_from([1, 3, 1000]),
 )
 
@@ -143,19 +143,19 @@ LONGEST_STEP = NoticeEntry(
 @example(LONGEST, [LONGEST_STEP], "<@U0OCTOCAT> " * 99)
 @given(tellings, many_steps, st.sampled_from(MENTIONS))
 def test_slack_accepts_every_message_and_foreign_text_is_no_markup(
-    told: DeploymentNotice, steps: list[NoticeEntry], mention: str
+    shown: DeploymentNotice, steps: list[NoticeEntry], mention: str
 ) -> None:
     for message in (
-        main_message(told),
-        alert(told, mention),
-        thread_reply(told, steps, broadcast=True, mention=mention),
-        thread_reply(told, steps, broadcast=False, mention=mention),
+        main_message(shown),
+        alert(shown, mention),
+        thread_reply(shown, steps, broadcast=True, mention=mention),
+        thread_reply(shown, steps, broadcast=False, mention=mention),
     ):
-        _assert_taken(message)
+        _assert_accepted(message)
         _assert_only_ours(message, mention)
 
 
-def _assert_taken(message: BlockMessage) -> None:
+def _assert_accepted(message: BlockMessage) -> None:
     blocks = documents(message)  # slack_sdk validates them
     assert block_errors(blocks) == []
     assert [block.to_dict() for block in Block.parse_all(blocks)] == blocks
@@ -184,8 +184,8 @@ def _units_in_all(message: BlockMessage) -> int:
 
 
 def test_three_hundred_commits_fit_with_titles_of_ten_thousand() -> None:
-    told = replace(RUNNING, changelog=a_changelog(300, *["🚀" * 10_000] * 300))
-    message = main_message(told)
+    shown = replace(RUNNING, changelog=a_changelog(300, *["🚀" * 10_000] * 300))
+    message = main_message(shown)
     assert block_errors(documents(message)) == []
     assert "and 295 more" in mrkdwn_of(message)[2]["text"]
 

@@ -20,10 +20,10 @@ async def test_a_person_who_denies_access_learns_how_to_allow_it(
     async with installable(store_url, tmp_path) as world, browser() as person:
         page = await person.press(link(world))
         back = await world.slack.authorize_app(page.location, "cancel")
-        refused = await person.get(back)
-        assert refused.status == 403
-        assert "It was not installed" in refused.text
-        assert AGAIN in refused.text
+        denied = await person.get(back)
+        assert denied.status == 403
+        assert "It was not installed" in denied.text
+        assert AGAIN in denied.text
         assert (await person.get(back)).status == 403  # and the state is used up
         assert installed(world) == {}
         assert world.rows("select * from oauth_states") == []
@@ -47,11 +47,11 @@ async def test_an_error_of_slack_has_a_remedy(
             ("<b>unknown</b>", 502, ["did not respond"]),
             ("service_unavailable", 503, ["later"]),
         ]
-        for error, status, words in cases:
+        for error, status, message in cases:
             world.slack.faults.add(ACCESS, Fault.slack(error))
             page = await person.install(world)
             assert page.status == status, error
-            assert [part for part in (*words, AGAIN) if part not in page.text] == []
+            assert [part for part in (*message, AGAIN) if part not in page.text] == []
             assert "<b>" not in page.html
         assert installed(world) == {}
         given = person.given
@@ -82,7 +82,7 @@ async def test_an_unavailable_slack_has_its_own_message(store_url: str, tmp_path
 
 async def test_what_slack_gives_must_be_of_use(store_url: str, tmp_path: Path) -> None:
     def given(**changed: Any) -> Fault:
-        answer = {
+        document = {
             "ok": True,
             "access_token": "xoxb-given",
             "token_type": "bot",
@@ -91,7 +91,7 @@ async def test_what_slack_gives_must_be_of_use(store_url: str, tmp_path: Path) -
             "is_enterprise_install": False,
             **changed,
         }
-        return Fault(status_code=200, body=answer)
+        return Fault(status_code=200, body=document)
 
     async with installable(store_url, tmp_path) as world, browser() as person:
         cases = [
@@ -101,10 +101,10 @@ async def test_what_slack_gives_must_be_of_use(store_url: str, tmp_path: Path) -
             (given(team=None, is_enterprise_install=True), "choose a workspace"),
             (given(is_enterprise_install=True), "choose a workspace"),
         ]
-        for fault, words in cases:
+        for fault, message in cases:
             world.slack.faults.add(ACCESS, fault)
             page = await person.install(world)
-            assert (page.status, words in page.text) == (400, True), page.text
+            assert (page.status, message in page.text) == (400, True), page.text
         assert installed(world) == {}
         world.slack.faults.add(ACCESS, given())
         page = await person.install(world)
@@ -132,8 +132,8 @@ async def test_a_wrong_secret_or_address_is_seen_by_slack_itself(
         page = await person.get(back.partition("?")[0] + f"?state={person_state(back)}")
         assert (page.status, "sent no code" in page.text) == (400, True)
         back = await person.allowed(world)
-        odd = "?error=%3Cscript%3E&state=" + person_state(back)
-        page = await person.get(back.partition("?")[0] + odd)
+        forged = "?error=%3Cscript%3E&state=" + person_state(back)
+        page = await person.get(back.partition("?")[0] + forged)
         assert "an error without a name" in page.text
         assert "<script" not in page.html
 
