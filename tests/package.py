@@ -65,7 +65,7 @@ def check_names_what_is_missing() -> None:
 
 
 def the_demo_ends_well_and_shows_its_pages() -> None:
-    """Its relay, with the wheel's migrations, is asked for a page before it is stopped."""
+    """Its relay, with the wheel's migrations, serves a page before it is stopped."""
     with Path("demo.json").open("w+") as output, Path("demo.log").open("w+") as log:
         demo = subprocess.Popen(
             [RELAY, "demo", "--all", "--json", "--keep"],

@@ -1,4 +1,4 @@
-"""Deployments while web, workers and PostgreSQL are killed at random; then what came of them.
+"""Deployments while web, workers and PostgreSQL are killed at random; then their results.
 
     python -m tests.chaos.storm --deployments 200 --seed 7
 
@@ -65,7 +65,7 @@ class Storm:
         self.random = random.Random(self.seed)
         self.sandbox.github.rate_limits.per_hour = 1_000_000
         self.sandbox.github.auth.token_life = timedelta(minutes=10)
-        # Without a workflow of its own it takes part as what starts by itself, and is left alone.
+        # It has no workflow of its own, so that its deployments start without one.
         self.tools = Tools(self.sandbox, TOOLS | {"review": "github-actions"}, takes=0.6)
         self.channels = {name: self.sandbox.slack.add_channel(name) for name in NAMES}
         self.names = [*TOOLS] if self.with_tools else []
@@ -188,7 +188,7 @@ class Storm:
     async def _settle(self) -> list[str]:
         """Wait until nothing is left to do."""
         began = time.monotonic()
-        # A start in doubt is looked for as long as its tool may hide it.
+        # A start of unknown outcome is searched for as long as its tool may hide it.
         while time.monotonic() < began + (600 if self.with_tools else 120):
             await asyncio.sleep(1)
             await self.sandbox.github.settled()

@@ -1,4 +1,4 @@
-"""`python -m webhook check` asks the tools in deploy.yml: each thing it says of them."""
+"""`python -m webhook check` calls the tools in deploy.yml: each result that it prints."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ from tests.handlers.tools import FakeTool
 from webhook.check.tools import check_tools
 from webhook.config import load as config
 
-# What is said of those that are not asked.
+# The text for tools that are not called.
 NOT_CALLED = "not asked; its first deployment shows whether address and credentials work"
 SECRETS = {"DRONE_TOKEN": "the-token-of-drone", "GATE_TOKEN": "the-token-of-gate"}
 OF_ACME = "https://github.com/organizations/acme"

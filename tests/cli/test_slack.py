@@ -39,7 +39,7 @@ def private_key() -> str:
 
 @pytest.fixture
 def environ(tmp_path: Path, private_key: str) -> dict[str, str]:
-    """All that a relay needs whose Slack app is not made yet."""
+    """All that a relay needs whose Slack app does not exist yet."""
     config = tmp_path / "deploy.yml"
     config.write_text("envs:\n  - {name: a, handler: command, with: {run: [x]}}\n")
     return {

@@ -1,4 +1,4 @@
-"""What the documents say is so: names, examples, links, commands."""
+"""The documents are correct: names, examples, links, commands."""
 
 import json
 import re
@@ -219,7 +219,7 @@ def test_every_key_of_a_handler_is_in_an_example_and_in_a_table_of_one_page(name
 def test_the_sample_loads_without_any_variable() -> None:
     sample = (ROOT / "deploy.yml").read_text()
     [environment] = load(sample, "deploy.yml", {}).envs
-    # Whoever forgets to write a file of their own must not see a success for what nobody deployed.
+    # Without a file of their own, users must not see a success of a deployment that never ran.
     assert environment.name == "relay-test"
 
 
@@ -250,7 +250,7 @@ def test_links_lead_somewhere(document: str) -> None:
 
 
 def anchors(text: str) -> set[str]:
-    """As GitHub makes them of headings."""
+    """As GitHub derives them from headings."""
     without_blocks = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
     headings = re.findall(r"^#+ (.+)$", without_blocks, re.M)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -275,7 +275,7 @@ def test_commands_and_their_options_exist(document: str) -> None:
 
 
 def named(line: str) -> tuple[click.Command, list[str]]:
-    """The command that a line begins with, and the words after it."""
+    """The command that a line begins with, and its arguments."""
     command: click.Command = main
     arguments = line.split()
     while isinstance(command, click.Group) and arguments and re.fullmatch("[a-z-]+", arguments[0]):

@@ -1,4 +1,4 @@
-"""What people hear, whatever notifier reaches them: one that cannot edit, one without threads."""
+"""Notifications through different notifiers: one that cannot edit, one without threads."""
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -34,7 +34,7 @@ class PlainDestination(Destination):
 
 @dataclass
 class There:
-    """`errors`: instead of the next answers."""
+    """`errors`: raised instead of the next responses."""
 
     messages: dict[str, Message] = field(default_factory=dict)
     edited: list[str] = field(default_factory=list)
@@ -90,7 +90,7 @@ class Editable(Plain):
 
 @dataclass
 class Listener:
-    """One deployment, and the place where it is heard of."""
+    """One deployment and its destination."""
 
     services: Services
     there: There = field(default_factory=There)
@@ -120,7 +120,7 @@ class Listener:
             return await outbox.messages(connection, DEPLOYMENT, "plain:there", purpose)
 
     async def expire(self) -> None:
-        """Nobody's call can be under way any more."""
+        """As if every call had started too long ago to be in progress still."""
         async with self.services.pool.connection() as connection:
             await connection.execute("update outbox set claimed_until = now()")
 

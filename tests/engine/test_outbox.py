@@ -1,4 +1,4 @@
-"""What is written elsewhere is written once, whoever is killed where."""
+"""Each write to another service happens once, wherever workers are killed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,8 +29,8 @@ def _seconds(*values: float) -> list[timedelta]:
 
 @dataclass
 class OtherSide:
-    """Keeps what it is sent. `answers`: errors instead of its next answers, although it has kept
-    what it was sent; `refuses`: without keeping it. `shows_late`: so many lookups are in vain."""
+    """Stores what it is sent. `errors_after_storing` and `rejects`: raised instead of the next
+    responses, with and without storing. `shows_late`: so many lookups find nothing."""
 
     has: list[str] = field(default_factory=list)
     errors_after_storing: list[RelayError] = field(default_factory=list)
@@ -42,7 +42,7 @@ class OtherSide:
 
 @dataclass
 class Sending(Write):
-    """`says`: the content, by which it is found again."""
+    """`content`: by which it is found again."""
 
     there: OtherSide
     content: str = "hello"
@@ -98,7 +98,7 @@ class Store:
         return await Outbox(self.pool, utc_now).deliver(entry, write, policy)
 
     async def expire(self) -> None:
-        """Nobody's call can be under way any more."""
+        """As if every call had started too long ago to be in progress still."""
         async with self.pool.connection() as connection:
             await connection.execute("update outbox set claimed_until = now()")
 
@@ -186,7 +186,7 @@ async def test_what_shows_late_is_looked_for_several_times(store: Store, there: 
 async def test_a_worker_with_an_outdated_search_does_not_send(
     store: Store, there: OtherSide
 ) -> None:
-    """Its lookup says nothing of the other one's call, which is over by then."""
+    """Its lookup misses the other one's call, which has ended by then."""
     there.errors_after_storing = [DOUBT]
     with suppress(RetryAt):
         await store.deliver(Sending(there))
@@ -263,7 +263,7 @@ async def test_an_error_stays_until_an_attempt_succeeds(store: Store, there: Oth
     there.errors_after_storing = [UnknownOutcome("GitHub answers 502")]
     with suppress(RetryAt):
         await store.deliver(Sending(there))
-    for killed in (True, False):  # a further attempt whose end nobody knows, and one that succeeds
+    for killed in (True, False):  # a further attempt of unknown outcome, and one that succeeds
         assert (await store.entry()).error == "GitHub answers 502"
         there.has.clear()
         there.killed = killed

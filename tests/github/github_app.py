@@ -15,7 +15,7 @@ from webhook.github.tokens import Scope
 from webhook.settings import Settings
 
 REPO = "acme/site"
-# Answers that leave it open whether anything was done.
+# Responses that leave it open whether anything was done.
 OPEN = {
     "500": Fault.status(500),
     "acts, then 502": Fault.status(502, acts=True),

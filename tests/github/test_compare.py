@@ -53,7 +53,7 @@ async def test_of_any_number_the_newest_five_are_named_after_two_calls(world: On
         assert changelog.more == max(0, total - 5)
         pages = [url.query["page"] for url in world.requested if base in url.path]
         assert len(pages) <= 2
-        # The first page carries all changed files, so it is asked for only where it is needed.
+        # The first page has all changed files, so it is requested only where it is needed.
         assert "1" not in pages or total < 10
 
 

@@ -1,4 +1,4 @@
-"""Deployments that the App asks GitHub for."""
+"""Deployments that the App creates on GitHub."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""POST /webhook, over real HTTP: what is kept, what is refused, and in which words."""
+"""POST /webhook, over real HTTP: what is stored, what is rejected, and with which message."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ PING = b'{"zen": "Keep it logically awesome.", "hook_id": 7}'
 
 @pytest.fixture
 async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
-    """Nobody works here: what arrives stays as it was kept."""
+    """Without a worker: what arrives stays as it was stored."""
     secrets = {"GITPLOY_WEBHOOK_SECRET": "the new secret,It's a Secret to Everybody"}
     async with live(store_url, tmp_path, environ=secrets, workers=0) as world:
         yield world
@@ -113,8 +113,8 @@ REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
     "non-ASCII signature": ({"X_Hub_Signature_256": "sha256=\u00e9"}, 401, "fits none"),
     "no event": ({"without": "X-GitHub-Event"}, 400, "X-GitHub-Event is missing"),
     "no GUID": ({"without": "X-GitHub-Delivery"}, 400, "X-GitHub-Delivery is missing"),
-    "odd GUID": ({"X_GitHub_Delivery": "a b"}, 400, "X-GitHub-Delivery is malformed"),
-    "odd hook id": ({"X_GitHub_Hook_ID": "x"}, 400, "X-GitHub-Hook-ID is malformed"),
+    "malformed GUID": ({"X_GitHub_Delivery": "a b"}, 400, "X-GitHub-Delivery is malformed"),
+    "malformed hook id": ({"X_GitHub_Hook_ID": "x"}, 400, "X-GitHub-Hook-ID is malformed"),
     "form": ({"Content_Type": "application/x-www-form-urlencoded"}, 415, "application/json"),
     "a list": ({"body": b"[1]"}, 400, "not a JSON object"),
     "not JSON": ({"body": b"hello"}, 400, "not a JSON object"),

@@ -34,7 +34,7 @@ class OnGitHub:
         return self.sandbox.github.actions
 
     def handler(self, **options: Any) -> GitHubActions:
-        """`status_within: 0s` unless the test says otherwise, so that tests need not wait."""
+        """`status_within: 0s` by default, so that tests need not wait."""
         if options.get("mode") != "dispatch":
             options = {"status_within": "0s", **options}
         given = GitHubActionsOptions.model_validate(options)

@@ -1,4 +1,4 @@
-"""docs/how-to/add-a-tool.md says what is there, and its handler works from GitHub to GitHub."""
+"""docs/how-to/add-a-tool.md is up to date, and its handler works from GitHub to GitHub."""
 
 import ast
 import re
@@ -30,7 +30,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S)
 
 
 def plain(text: str) -> str:
-    """Ruff writes methods that stand alone on a page without indentation."""
+    """Ruff formats single methods on a page without indentation."""
     return "".join(f"{line.strip()}\n" for line in text.splitlines() if line.strip())
 
 

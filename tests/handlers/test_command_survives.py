@@ -1,4 +1,4 @@
-"""Whatever is killed, and whenever: the command runs once, and its end is known."""
+"""The command runs once and its end is recorded, whichever process is killed at any time."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Every handler follows the contract; whatever is added to HANDLERS is checked, too."""
+"""Every handler in HANDLERS follows the contract."""
 
 import inspect
 from datetime import timedelta
@@ -72,7 +72,7 @@ def test_it_can_find_start_check_and_cancel(name: str, act: str) -> None:
 
 @every_handler
 def test_it_is_created_from_its_options_and_the_context(name: str) -> None:
-    """Nothing else, so that another process can make it anew."""
+    """Nothing else, so that another process can create the same."""
     parameters = list(inspect.signature(HANDLERS[name].__init__).parameters)
     assert parameters == ["self", "options", "context"]
 

@@ -1,4 +1,4 @@
-"""What Drone says to `check`, which asks without a deployment whether it lets the relay in."""
+"""Drone's responses to `check`, which verifies address and token without a deployment."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

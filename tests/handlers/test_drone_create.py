@@ -1,4 +1,4 @@
-"""Drone's handler with `build: create`: a build is made where none is there."""
+"""Drone's handler with `build: create`: a build is created where none exists."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Drone that answers badly, or not at all."""
+"""Drone with bad responses, or none."""
 
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -38,13 +38,13 @@ async def verify_access(handler: Drone, what: str) -> Any:
 
 
 async def error_of(handler: Drone, what: str) -> Unavailable:
-    """What a start only asks has started nothing, whatever becomes of it."""
+    """The read of a start has started nothing, whatever its outcome."""
     received = verify_access(handler, what)
     return await (not_done(received) if what == "start" else unknown_outcome(received))
 
 
 class FixedBody(Server):
-    """Answers everything so."""
+    """Responds to everything with `body`."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__()
@@ -238,7 +238,7 @@ async def test_a_cancel_with_read_access_only_does_not_count_as_done(world: Worl
 class TestTls:
     @pytest.fixture
     async def safe(self, world: World, tmp_path: Path) -> AsyncIterator[tuple[str, str]]:
-        """The address of the same Drone with a certificate that nobody knows, and its file."""
+        """The address of the same Drone with an unknown certificate, and its file."""
         certificate, key, _ = a_certificate(tmp_path)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificate, key)

@@ -1,4 +1,4 @@
-"""What internal tooling answers to a poll: the second table of docs/how-to/http-tooling.md."""
+"""Responses of internal tooling to a poll: the second table of docs/how-to/http-tooling.md."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -34,7 +34,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 async def relay() -> AsyncIterator[FakeTool]:
-    """It takes reports."""
+    """It accepts reports."""
     async with FakeTool() as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""What internal tooling answers to a start: the first table of docs/how-to/http-tooling.md."""
+"""Responses of internal tooling to a start: the first table of docs/how-to/http-tooling.md."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -191,7 +191,7 @@ async def test_a_run_that_githubs_index_does_not_have_yet_is_found_all_the_same(
 
 
 async def as_listed(held: OnGitHub, deployment: Deployment) -> Fault:
-    """What GitHub's lists say now, for saying it later."""
+    """A snapshot of GitHub's lists, to return it later."""
     path = f"/repos/{REPOSITORY}/actions/runs"
     return Fault(status_code=200, body=await held.api.get(deployment, {"actions": "read"}, path))
 

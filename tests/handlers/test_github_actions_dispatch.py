@@ -106,7 +106,7 @@ async def test_a_run_without_a_matching_title_is_given_up_with_a_remedy(held: On
 
 
 async def test_a_start_that_came_late_still_has_its_time(held: OnGitHub) -> None:
-    """GitHub may have been away for long before it took the dispatch."""
+    """GitHub may have been down for long before it accepted the dispatch."""
     held.actions.run_details = "ignored"
     held.dispatched(run_name="Deploy")
     deployment = await held.deployment()

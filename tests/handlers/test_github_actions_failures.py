@@ -1,4 +1,4 @@
-"""What `github-actions` makes of a GitHub that does not answer as it should."""
+"""`github-actions` with bad responses of GitHub."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ class Case:
     match: str
 
     def suffers(self, fault: Fault, times: int = 1) -> None:
-        """`times`: a call that is refused with 401, or dropped, is made once more at once."""
+        """`times`: a call that gets 401, or is dropped, is repeated once immediately."""
         self.on_github.sandbox.github.faults.add(self.match, fault, times)
 
     async def checked(self) -> Run:
@@ -71,7 +71,7 @@ async def case(on_github: OnGitHub, request: pytest.FixtureRequest) -> Case:
         Fault.drop_before(),
         Fault.hang(0.7),
     ],
-    ids=["500", "502", "HTML", "odd", "a list", "50 MB", "huge numbers", "drops", "hangs"],
+    ids=["500", "502", "HTML", "unknown", "a list", "50 MB", "huge numbers", "drops", "hangs"],
 )
 async def test_an_unclear_response_is_tried_again(case: Case, fault: Fault) -> None:
     case.suffers(fault, times=2 if fault.drops else 1)

@@ -1,4 +1,4 @@
-"""Which runs belong to which deployment, where only titles and order tell."""
+"""Which run belongs to which deployment, where only titles and order show it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

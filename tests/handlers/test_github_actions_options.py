@@ -1,4 +1,4 @@
-"""What `github-actions` takes under `with:` in deploy.yml, and its messages for the rest."""
+"""What `github-actions` accepts under `with:` in deploy.yml, and its messages for the rest."""
 
 from datetime import timedelta
 from typing import Any

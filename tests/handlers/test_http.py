@@ -1,4 +1,4 @@
-"""What a tool answers to a call, over real HTTP."""
+"""Responses of a tool, over real HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from handlers.http import MAX_CALLS_PER_ORIGIN, Http
 from sandbox.faults import Fault
 from tests.handlers.tools import FakeTool, not_done, speaking, unknown_outcome
 
-# -- answers -----------------------------------------------------------------------------------
+# -- responses ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 302, 307, 400, 401, 404, 409, 422, 501])
@@ -100,7 +100,7 @@ async def test_one_tool_cannot_use_up_all_that_a_worker_can_do(http: Http, tool:
 
 @pytest.fixture
 async def trusting(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session that heeds proxies, as the relay's does; and ~/.netrc, which it does not want."""
+    """A session that uses proxies, as the relay's does, and ~/.netrc, which the relay ignores."""
     for name in ("http", "https", "all", "no"):
         monkeypatch.delenv(f"{name}_proxy", raising=False)
         monkeypatch.delenv(f"{name}_PROXY".upper(), raising=False)

@@ -53,7 +53,7 @@ async def test_a_name_that_nobody_knows() -> None:
 
 
 async def test_a_connection_that_never_comes_about(impatient: Http) -> None:
-    async with speaking(ends="stays") as address:  # and so never answers the TLS handshake
+    async with speaking(ends="stays") as address:  # and so never completes the TLS handshake
         error = await not_done(impatient.call("Tool", "POST", f"https:{address}", json={}))
     assert "cannot be reached: no connection in time" in str(error)
 
@@ -71,7 +71,7 @@ async def test_a_header_with_a_line_break(http: Http, tool: FakeTool) -> None:
     assert tool.received == []
 
 
-# -- an answer that is none: it may have been done ---------------------------------------------
+# -- no response, or a broken one: unknown outcome ---------------------------------------------
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n"
 
@@ -169,7 +169,7 @@ async def test_a_certificate_of_another_host(http: Http, tmp_path: Path) -> None
 async def test_a_tool_may_want_a_certificate_of_ours(http: Http, tmp_path: Path) -> None:
     theirs, ours = a_certificate(tmp_path), a_certificate(tmp_path, "relay.example")
     async with served_with_tls(theirs, clients=ours.file) as url:
-        # In TLS 1.3 the refusal comes after the request was sent.
+        # In TLS 1.3 the rejection arrives after the request was sent.
         await unknown_outcome(http.call("Tool", "POST", url, json={}, tls=tls_context(theirs.file)))
         context = tls_context(theirs.file, ours.file, ours.key)
         assert (await http.call("Tool", "POST", url, json={}, tls=context)).ok

@@ -25,7 +25,7 @@ def shown(error: Exception) -> str:
 
 
 class Names(AbstractResolver):
-    """All names are this machine's, but one that nobody knows."""
+    """All names resolve to this machine, except one that does not resolve."""
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
         if host.startswith("unknown"):
@@ -58,7 +58,7 @@ def named(url: str) -> str:
     return url.replace("127.0.0.1", HOST)
 
 
-# -- no answer ---------------------------------------------------------------------------------
+# -- no response -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ async def test_what_is_not_http(http: Http) -> None:
         assert AS_HTTPS in await text(http.call(TOOL, "GET", named(f"http:{address}")))
 
 
-# -- an answer ---------------------------------------------------------------------------------
+# -- a response --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the answer of a tool says, and what a question that gets none means."""
+"""What the response of a tool means, and what a read without a response means."""
 
 from collections.abc import Awaitable
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ class Thing(BaseModel):
     id: PositiveInt
 
 
-# -- refusals ----------------------------------------------------------------------------------
+# -- rejections --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

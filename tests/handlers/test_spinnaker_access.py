@@ -1,4 +1,4 @@
-"""What Spinnaker says to `check`, which asks without a deployment whether it lets the relay in."""
+"""Spinnaker's responses to `check`, which verifies address and credentials without a deployment."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

@@ -46,7 +46,7 @@ async def world() -> AsyncIterator[World]:
 
 @pytest.fixture
 async def impatient(world: World) -> AsyncIterator[World]:
-    """The same Spinnaker, for what hangs: under load any other answer may take as long."""
+    """The same Spinnaker, for what hangs: under load any other response may be as slow."""
     async with aiohttp.ClientSession() as session:
         yield replace(world, http=Http(session, timeout=0.3))
 

@@ -30,7 +30,7 @@ BEGINS, ENDS = "Tell GitHub that it begins", "Tell GitHub where it is"
 
 
 class Reports(Server):
-    """Takes statuses as GitHub does, with the token of one deployment."""
+    """Accepts statuses as GitHub does, with the token of one deployment."""
 
     def __init__(self, token: str) -> None:
         super().__init__()

@@ -118,7 +118,7 @@ async def test_long_executions_are_read_in_short(world: World) -> None:
 
 @pytest.mark.parametrize("continues", [True, False])
 async def test_a_success_with_a_failed_stage_names_it(world: World, continues: bool) -> None:
-    """Deck's "If stage fails": go on without it, or halt only this branch."""
+    """Deck's "If stage fails": continue without it, or halt only this branch."""
     stage = {"type": "runJob", "name": "Smoke test", "failPipeline": False}
     world.spinnaker.pipelines[0].config["stages"] = [stage | {"continuePipeline": continues}]
     world.spinnaker.fail("Smoke test", "exit code 1")
@@ -149,7 +149,7 @@ async def test_a_pipeline_that_vanishes_is_an_error(world: World) -> None:
 
 
 async def test_a_pipeline_that_cannot_be_searched_for_has_not_vanished(world: World) -> None:
-    """Its configuration was deleted, or a list leaves it out: Orca's own answer counts."""
+    """Its configuration was deleted, or a list leaves it out: Orca's own response counts."""
     world.spinnaker.hold("Roll out")
     handler = world.handler()
     run, [execution] = await world.started(handler)

@@ -126,7 +126,7 @@ async def test_rights_that_are_missing_are_named(
 async def test_a_wrong_token_is_reported_and_not_shown(
     repo: sandbox.Repo, tool: sandbox.Woodpecker, session: aiohttp.ClientSession, public: bool
 ) -> None:
-    """Anybody may read a public repository; there the POST is the first to be refused."""
+    """A public repository can be read without a token; there the POST is the first to fail."""
     repo.public = public
     handler = a_handler(session, url=tool.url, token="an-old-token")
     with pytest.raises(Rejected, match="does not know the token") as caught:

@@ -77,7 +77,7 @@ async def start(url: str) -> None:
 async def test_a_configuration_that_breaks_the_restart_is_found_as_an_error(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession
 ) -> None:
-    """Woodpecker answers 500, but has made the pipeline."""
+    """Woodpecker responds with 500, but has created the pipeline."""
     handler = a_handler(session, url=tool.url)
     tool.repos[0].pipelines[0].config = "broken"
     with pytest.raises(UnknownOutcome):

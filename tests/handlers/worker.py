@@ -1,8 +1,8 @@
 """A worker in a process of its own, which a test can kill.
 
-`start DATA_DIR SCRIPT` waits for a line on stdin, starts the deployment, says its state and stays.
+`start DATA_DIR SCRIPT` reads a line from stdin, starts the deployment, prints its state and waits.
 `forks` starts the deployment of each data directory that it reads, each in a child that is killed
-at the line given before the directory, and says how that child ended.
+at the line given before the directory, and prints how that child ended.
 """
 
 import asyncio

@@ -31,7 +31,7 @@ def destinations(notifier: str, own: str, default: str = "[]", **environ: str) -
 
 
 def rejection(notifier: str, own: str, **environ: str) -> str:
-    """The one fault, without its place."""
+    """The one error, without its position."""
     with pytest.raises(ConfigErrors) as caught:
         destinations(notifier, own, **environ)
     [error] = caught.value.errors

@@ -67,7 +67,7 @@ async def until(condition: Any) -> None:
 
 
 async def only(spinnaker: Spinnaker) -> Execution:
-    """The execution that comes of what was sent, at its end."""
+    """The execution started by what was sent, at its end."""
     await until(lambda: spinnaker.executions and spinnaker.executions[0].complete)
     [execution] = spinnaker.executions
     return execution

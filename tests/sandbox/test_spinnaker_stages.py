@@ -177,7 +177,7 @@ def test_expressions(text: Any, rendered: Any) -> None:
 
 
 async def test_expressions_in_a_trigger_are_evaluated_too() -> None:
-    """Whoever may write into a payload can read the rest of it."""
+    """Expressions in a payload can read the rest of it."""
     async with Spinnaker() as spinnaker:
         payload = {"ref": "${trigger['payload']['token']}", "token": "secret"}
         execution = await ran(spinnaker, {"payload": payload})

@@ -77,7 +77,7 @@ async def under_way(world: World, environment: str) -> tuple[Deployment, Workflo
 
 
 def polls(world: World) -> int:
-    """How often GitHub was asked for runs, or for one, or for its jobs."""
+    """How often GitHub was called for runs, for one run, or for its jobs."""
     return sum("/actions/" in call.path for call in world.github.calls if call.method == "GET")
 
 

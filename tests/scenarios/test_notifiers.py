@@ -1,4 +1,4 @@
-"""A deployment is heard of in Slack, in Discord and by an endpoint, once each, whatever fails."""
+"""Slack, Discord and an endpoint get each deployment once, whatever fails."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

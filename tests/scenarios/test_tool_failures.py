@@ -40,13 +40,13 @@ async def ends(world: World, requested: dict[str, Deployment]) -> dict[str, tupl
 
 
 def waits(world: World, deployment: Deployment) -> bool | None:
-    """Whether its status on GitHub says so."""
+    """Whether its status on GitHub mentions it."""
     descriptions = [status.description for status in world.github.statuses(deployment.id)]
     return any(d.startswith("Waiting: ") and "cannot be reached" in d for d in descriptions) or None
 
 
 async def time_is_up(world: World) -> None:
-    """For all deployments. Their next step may be far away: a tool that reports is not polled for
+    """For all deployments. Their next check may be far away: a tool that reports is not polled for
     a while."""
     # In a thread: the worker that may hold the row needs this one.
     due = "update deployments set deadline = now() returning 1"
@@ -77,7 +77,7 @@ async def test_a_rejected_credential_is_an_error_with_a_remedy(
 async def test_temporary_errors_are_waited_out_and_nothing_starts_twice(
     store_url: str, tmp_path: Path
 ) -> None:
-    """At every tool; each is asked again until its response can be used."""
+    """At every tool; each is called again until its response can be used."""
     async with relay_with_tools(store_url, tmp_path) as (world, tools):
         for name in REMOTE:
             for fault in (Fault.status(500), Fault.rate_limited(1), HTML, Fault.drop_before()):

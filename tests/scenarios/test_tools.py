@@ -29,8 +29,8 @@ STARTS = {
     "woodpecker": "POST /repos/*/pipelines/*",
 }
 STARTED = ENVIRONMENTS | {"github-actions": DISPATCHED}
-# It has acted before anybody hears of it, but Drone acts late: longer after the call than another
-# worker takes to go on with a dead one's work.
+# The call succeeded before the kill, but Drone acts late: longer after the call than another
+# worker needs to continue a dead one's work.
 ACTS_AT_ONCE, ACTS_LATE = Fault.hang_after(60), Fault(delay=6, acts=True)
 
 

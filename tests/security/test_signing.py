@@ -1,4 +1,4 @@
-"""The tokens with which tools report: what each is good for, and for how long."""
+"""The tokens with which tools report: their scope and lifetime."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""A deployment to tell of, and what a person then reads in Slack."""
+"""Notices of a deployment, and the text that a person reads in Slack."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -98,6 +98,6 @@ def _texts(value: Any) -> Sequence[dict[str, Any]]:
 
 
 def offering(notice: DeploymentNotice, *names: str) -> DeploymentNotice:
-    """With the buttons of these actions, as it stands now."""
+    """With the buttons of these actions."""
     buttons = (action.button(notice) for name, action in ACTIONS.items() if name in names)
     return replace(notice, actions=tuple(buttons))

@@ -1,4 +1,4 @@
-"""deploy.yml's `slack:` and `slack_users:`: what an environment inherits, and what is refused."""
+"""deploy.yml's `slack:` and `slack_users:`: what an environment inherits, and what is rejected."""
 
 import re
 from typing import Any

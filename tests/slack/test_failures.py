@@ -1,4 +1,4 @@
-"""Slack is slow, down or says no: the deployment goes on, and what is wrong can be seen."""
+"""Slack is slow, down or rejects: the deployment continues, and the error is shown."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -90,7 +90,7 @@ async def test_a_post_whose_response_was_lost_is_found_again(
 
 
 def _many_messages_follow(world: World) -> Callable[[Channel, Message], None]:
-    """By others, before anybody can look for the post: more than one page of the history."""
+    """By others, before a worker can search for the post: more than one page of the history."""
 
     def talk(channel: Channel, message: Message) -> None:
         if message.user != "U0HUMAN" and len(channel.messages) == 1:

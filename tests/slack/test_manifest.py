@@ -1,4 +1,4 @@
-"""The scopes that the Slack app asks for, in its manifest and by OAuth."""
+"""The scopes that the Slack app requests, in its manifest and by OAuth."""
 
 from urllib.parse import parse_qs, urlsplit
 

@@ -1,4 +1,4 @@
-"""Where a reply goes, and what becomes of one that Slack does not take."""
+"""Where a reply goes, and what happens to one that Slack does not accept."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -77,7 +77,7 @@ async def test_redirects_are_not_followed(hook: Hook) -> None:
 
 
 async def test_a_temporary_error_is_one_to_retry(hook: Hook) -> None:
-    hook.response["status"] = 404  # its half an hour is over
+    hook.response["status"] = 404  # its half an hour has passed
     assert not await hook.send()
     hook.response["status"] = 500
     with pytest.raises(UnknownOutcome):

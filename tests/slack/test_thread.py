@@ -1,4 +1,4 @@
-"""What people see in Slack: one message, its thread, and what the channel is told of it."""
+"""What people see in Slack: one message, its thread, and the alerts in the channel."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -90,7 +90,7 @@ async def test_deploy_yml_decides_which_channel_gets_what(world: World) -> None:
 
     deployment = await world.deployed("several", ref="broken")
     [posted] = world.messages("#deploys")
-    assert posted.edits == 0  # posted when it had failed, which is what that channel wants to hear
+    assert posted.edits == 0  # posted when it had failed: that channel gets failures only
     [alert] = world.replies("#deploys")
     assert "octocat" not in alert.text
     assert len(world.messages("#quiet")) == 1

@@ -1,4 +1,4 @@
-"""Slack in the moments that seldom come: answers lost, settings changed, tokens dead in mid-way."""
+"""Slack in rare moments: lost responses, changed settings, tokens revoked during a deployment."""
 
 import asyncio
 import time
@@ -50,7 +50,7 @@ async def hurry(world: World, since: str = "now()") -> None:
                 "update procrastinate_jobs set scheduled_at = now() where status = 'todo'"
             )
 
-    # In a thread: a worker that has locked a row goes on in this one.
+    # In a thread: a worker that has locked a row continues in this one.
     await asyncio.to_thread(change)
 
 

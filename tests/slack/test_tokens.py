@@ -40,7 +40,7 @@ async def test_a_token_is_used_until_it_is_about_to_expire(workspace: Refreshing
         newer = await workspace.token()
     assert newer not in (fresh, lasting)
     assert newer == workspace.slack.workspace.tokens[-1].value
-    assert await workspace.token() == newer  # and no further one is asked for
+    assert await workspace.token() == newer  # without a further request
     assert workspace.given() == 3
     after = workspace.row()
     assert CIPHER.decrypt(after["token"]) == newer
@@ -48,7 +48,7 @@ async def test_a_token_is_used_until_it_is_about_to_expire(workspace: Refreshing
     assert after["expires_at"] > datetime.now(UTC) + timedelta(hours=11)
     assert after["installed_at"] == before["installed_at"]
     assert newer not in str(logs)
-    # With the new pair it goes on.
+    # The new pair can be refreshed, too.
     workspace.expires(TOO_LATE)
     assert await workspace.token() != newer
 
@@ -60,7 +60,7 @@ async def test_many_who_need_it_at_once_make_one_refresh(workspace: Refreshing) 
     tokens = await asyncio.gather(*(workspace.token(oauth) for oauth in others))
     assert workspace.given() == 2
     new = workspace.slack.workspace.tokens[-1].value
-    assert sorted(tokens) == sorted([new, old, old, old])  # nobody waits while the old one is good
+    assert sorted(tokens) == sorted([new, old, old, old])  # nobody waits while the old one is valid
     assert await workspace.token() == new
 
     workspace.expires(TOO_LATE)
@@ -105,7 +105,7 @@ async def test_a_rejection_ends_the_installation_with_a_message(
 ) -> None:
     await installed(workspace)
     workspace.slack.faults.add(ACCESS, Fault.slack(error))
-    for _ in range(2):  # the second time nobody is asked
+    for _ in range(2):  # the second time without a call
         with pytest.raises(Rejected, match=message) as caught:
             await workspace.token()
         assert "slack install-link" in str(caught.value)

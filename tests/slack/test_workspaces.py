@@ -1,4 +1,4 @@
-"""Workspaces come and go: deployments go on, and what was missed is told when they are back."""
+"""Workspaces are removed and added: deployments continue, and missed messages are sent later."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ async def test_a_workspace_gets_the_missed_messages_after_reinstalling(
             assert "succeeded" in render(message)
             assert "the bot is @relay in Acme (T" in await checked(world)
 
-            # The token stays good until the relay hears that it is not to be used any more.
+            # The token is used until the relay receives the event of its revocation.
             await world.idle()
             calls = len(world.slack.calls)
             await world.slack.workspace.uninstall()
@@ -66,7 +66,7 @@ async def test_a_workspace_gets_the_missed_messages_after_reinstalling(
             assert gone not in await checked(world)
             await world.idle()
 
-            # Nobody tells the relay of it but Slack's answer.
+            # No event: the relay learns it from Slack's response.
             world.slack.events_url = ""
             await world.slack.workspace.revoke()
             third = await world.deployed()

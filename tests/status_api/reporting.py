@@ -24,7 +24,7 @@ _numbers = itertools.count()
 CLIENTS = Path(__file__).parent.parent / "clients"
 # What npm writes when it has installed everything.
 _INSTALLED = CLIENTS / "node_modules" / ".package-lock.json"
-# A secret that the relay knows of, because its environment names it one.
+# A secret that the relay knows from the name of its variable.
 OTHER_KEY = "the-key-of-another-service"
 # A command that knows no more than its variables.
 BY_ITSELF = """
@@ -107,7 +107,7 @@ class Tool:
         return await self.call("POST", f"{self.path}/statuses", {"state": state, **fields})
 
     async def until_newest(self, state: str, newest: str) -> list[tuple[str, str]]:
-        """What GitHub has heard, (state, description) each, once this is the newest."""
+        """The statuses on GitHub, (state, description) each, once this is the newest."""
 
         def read() -> list[tuple[str, str]] | None:
             written = [(s.state, s.description) for s in self.world.github.statuses(self.id)]

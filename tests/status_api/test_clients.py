@@ -210,7 +210,7 @@ async def test_bobheadxi_deployments(tool: Tool) -> None:
 
 
 async def test_bobheadxi_deployments_after_a_cancelled_job(tool: Tool) -> None:
-    """`finish` says `inactive` twice then, the second time with more."""
+    """`finish` sends `inactive` twice then, the second time with more fields."""
     await bobheadxi_deactivates(tool)
     finish = {
         "state": "inactive",
@@ -227,7 +227,7 @@ async def test_bobheadxi_deployments_after_a_cancelled_job(tool: Tool) -> None:
 @pytest.mark.parametrize("endpoint", ["/api/v3", "/api/v3/", ""])
 async def test_drone_status(tool: Tool, endpoint: str) -> None:
     """Source: github.com/cedrichopf/drone-status, `github/github.py` and `main.py`: requests, one
-    POST of a commit status; settings that are not set are null. It never looks at the answer."""
+    POST of a commit status; settings that are not set are null. It ignores the response."""
 
     async def send(state: str | None, description: str | None) -> Response:
         return await tool.call(
@@ -253,7 +253,7 @@ async def test_drone_status(tool: Tool, endpoint: str) -> None:
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
 async def test_curl(tool: Tool, content_type: str) -> None:
-    """`curl -d` calls everything a form unless it is told otherwise."""
+    """`curl -d` sends everything as a form unless a header is given."""
 
     async def send(body: bytes) -> Response:
         bearer = f"Bearer {tool.report.token}"

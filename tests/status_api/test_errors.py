@@ -1,4 +1,4 @@
-"""The status endpoint: what it refuses, in the documents that GitHub's clients know."""
+"""The status endpoint: what it rejects, with the documents that GitHub's clients know."""
 
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -192,7 +192,7 @@ INVALID: dict[str, tuple[dict[str, Any], str, str]] = {
     "upper case": ({"state": "SUCCESS"}, "state", f"state is not included in the list: {STATES}"),
     "a number": ({"state": 1}, "state", f"state is not included in the list: {STATES}"),
     "a list": ({"state": ["success"]}, "state", "state is not a string"),
-    "words in an object": (
+    "text in an object": (
         {"state": "success", "description": {}},
         "description",
         "description is not a string",

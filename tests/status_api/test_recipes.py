@@ -1,4 +1,4 @@
-"""The recipes of docs/how-to/report-from-a-tool.md that can run here work as they stand there."""
+"""The recipes of docs/how-to/report-from-a-tool.md that can run here work unchanged."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The status endpoint: a token and other secrets are kept nowhere and shown to nobody."""
+"""The status endpoint: a token and other secrets are neither stored nor shown."""
 
 import io
 from pathlib import Path

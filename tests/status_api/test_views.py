@@ -1,4 +1,4 @@
-"""The status endpoint: what a tool reports reaches GitHub and Slack, and how it is answered."""
+"""The status endpoint: what a tool reports reaches GitHub and Slack; its responses."""
 
 import asyncio
 import json
@@ -236,12 +236,12 @@ async def test_null_is_as_good_as_absent_and_a_number_as_good_as_its_text(tool: 
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/x-www-form-urlencoded", "text/plain", "application/json; charset=utf-8", "odd"],
+    ["application/x-www-form-urlencoded", "text/plain", "application/json; charset=utf-8", "other"],
 )
 async def test_the_body_is_json_whatever_its_content_type(tool: Tool, content_type: str) -> None:
     body = json.dumps({"state": "in_progress", "description": "läuft"}).encode()
     path = f"{tool.path}/statuses"
-    response = await tool.call("POST", path, body, Content_Type=content_type, Accept="text/odd")
+    response = await tool.call("POST", path, body, Content_Type=content_type, Accept="text/unknown")
     assert (response.status, response.document["description"]) == (201, "läuft")
 
 

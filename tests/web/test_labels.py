@@ -1,4 +1,4 @@
-"""The page and Slack say the same of the same state."""
+"""The page and Slack use the same label for the same state."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The page of a deployment: whom it opens to, and what it says."""
+"""The page of a deployment: who can open it, and what it shows."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -143,7 +143,7 @@ def test_each_entry_has_its_anchor_time_and_text(rows: Rows, browser: FlaskClien
     sent = rows.step(state="queued", description="accepted", outbox="sent")
     waiting = rows.step(state="in_progress", outbox="claimed", error="GitHub answers 502")
     rejection = rows.step(state="failure", outbox="rejected", error="the App was removed")
-    late = rows.step(state="odd", actor="drone[bot]", log_url="https://ci.io/7", counted=False)
+    late = rows.step(state="unknown", actor="drone[bot]", log_url="https://ci.io/7", counted=False)
     page = open_page(browser)
     assert [li["id"] for li in page.all("li")] == [
         f"entry-{number}" for number in (sent, waiting, rejection, late)
@@ -195,14 +195,14 @@ def test_output_is_shown_as_plain_text(rows: Rows, browser: FlaskClient) -> None
 
 def test_a_long_output_is_shown_from_its_end(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    at_byte = rows.printed(b"the first words")
+    at_byte = rows.printed(b"the first output")
     for _ in range(5):
         at_byte = rows.printed(b"x" * (PAGE_OUTPUT // 4), at_byte)
-    at_byte = rows.printed(b"the last words", at_byte)
+    at_byte = rows.printed(b"the last output", at_byte)
     page = open_page(browser)
     assert "Only the end of it is shown" in page.text
-    assert "the first words" not in page.text
-    assert page.text.count("the last words") == 1
+    assert "the first output" not in page.text
+    assert page.text.count("the last output") == 1
     assert str(at_byte) in [found.get("data-offset") for found in page.all("p")]
 
 

@@ -1,4 +1,4 @@
-"""What the page of a deployment cannot be made to do, and what its answers forbid."""
+"""What the page of a deployment cannot be made to do, and what its headers forbid."""
 
 from collections.abc import Iterator
 

@@ -103,10 +103,10 @@ def test_nothing_is_sent_while_nothing_changes_but_heartbeats(rows: Rows, base: 
 def test_it_ends_when_the_deployment_is_over_and_all_was_sent(rows: Rows, base: str) -> None:
     stream = Stream(base)
     stream.until(is_state)
-    rows.printed(b"the last words \xf0\x9f")  # and a character that is never finished
+    rows.printed(b"the last output \xf0\x9f")  # and a character that is never finished
     rows.end("failure")
     seen = list(stream)
-    assert output_of(seen) == "the last words \ufffd"
+    assert output_of(seen) == "the last output \ufffd"
     assert [event.data["tone"] for event in seen if is_state(event)][-1] == "bad"
     assert seen[-1] == Event("end", "", {"state": "failure"})
 

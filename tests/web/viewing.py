@@ -1,4 +1,4 @@
-"""What the tests of the pages share: rows made with the store's own functions, and who looks."""
+"""What the tests of the pages share: rows written with the store's own functions, and a reader."""
 
 import asyncio
 import json
@@ -224,7 +224,7 @@ _BLOCKS = {"title", "div", "p", "h1", "h2", "dt", "dd", "li", "summary", "pre", 
 
 
 class Seen(HTMLParser):
-    """What a browser makes of a page: elements with their attributes, and the text."""
+    """How a browser reads a page: elements with their attributes, and the text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

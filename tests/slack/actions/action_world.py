@@ -63,7 +63,7 @@ class ActionWorld:
         return self.world.github
 
     def sha(self) -> str:
-        """One that nobody had before."""
+        """A new one."""
         return f"{next(self._shas):040x}"
 
     def past_deployment(self, environment: str, phase: str = "failure", **columns: Any) -> int:
@@ -96,7 +96,7 @@ class ActionWorld:
         return int(self.world.rows(insert, *values.values())[0]["id"])
 
     def button(self, action: str, value: int) -> Message:
-        """One that was there before, whatever makes sense now."""
+        """An earlier message with that button, whether or not the action is still offered."""
         text = {"type": "plain_text", "text": action}
         element = {"type": "button", "action_id": action, "value": str(value), "text": text}
         blocks = [{"type": "actions", "elements": [element]}]

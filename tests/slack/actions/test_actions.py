@@ -1,4 +1,4 @@
-"""What people press in Slack is done once, by whoever may, and they get a reply."""
+"""A button pressed in Slack acts once, for people with permission, and they get a reply."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ async def test_a_retry_deploys_the_same_again_and_shows_who_requested_it(
     )
     await relay.world.phase(new.id, "failure")
     await relay.world.idle()
-    assert relay.action(failed.id)["reply"] is None  # whoever has it could speak for us
+    assert relay.action(failed.id)["reply"] is None  # it lets anyone post as the relay
     thread = [m for m in relay.world.replies() if m.thread_ts == message.ts]
     text = "\n".join(render(reply) for reply in thread)
     assert "Retry, requested in Slack" in text
@@ -68,7 +68,7 @@ async def test_pressed_by_two_at_once_it_is_done_once(relay: ActionWorld) -> Non
     assert sorted(text.split()[0] for text in others) == ["You"] * 2 + [first["login"]] * 3
     late = await relay.press("rollback", failed, relay.bob)
     assert "requested a retry already" in late
-    assert f"/{new.id}?" in late  # the way to what the other one made
+    assert f"/{new.id}?" in late  # a link to the deployment that the other press created
 
 
 @pytest.mark.slow
@@ -230,14 +230,14 @@ async def test_what_github_rejects_can_be_pressed_again(
 async def test_a_call_without_a_clear_response_is_searched_for_and_not_repeated(
     relay: ActionWorld,
 ) -> None:
-    """Made, then cut off, as if the worker had died; made, then 502; never come; asked to wait."""
+    """Created and dropped, like a killed worker; created and 502; not created; rate limited."""
     lookups = tuple(timedelta(seconds=seconds) for seconds in (0.2, 0.3, 0.5))
     async with relay.world.timed(deployment_lookups_after=lookups):
         killed, broken = Fault.drop_after(), Fault.status(502, acts=True)
         for fault in (killed, broken, Fault.drop_before(), Fault.rate_limited(1)):
             relay.github.faults.add(CREATE, fault)
         failed = [relay.past_deployment(f"broken/unclear/{number}") for number in range(4)]
-        for one in failed:  # each meets one of the faults, all at the same time
+        for one in failed:  # each gets one of the faults, all at the same time
             await relay.slack.press(relay.button("retry", one), "retry", relay.ada)
         for number, one in enumerate(failed):
             row = await relay.until_action(lambda row: row["reply"] is None, one)
@@ -277,7 +277,7 @@ async def test_a_reply_that_slack_rejects_changes_nothing(relay: ActionWorld) ->
 
 
 async def test_what_comes_too_late_is_not_done(relay: ActionWorld) -> None:
-    """The relay was down meanwhile, and nobody expects it any more."""
+    """The relay was down meanwhile, and the person no longer expects a deployment."""
     failed = relay.past_deployment("broken/late")
     await relay.world.idle()
     await relay.world.stop_workers()

@@ -1,4 +1,4 @@
-"""Somebody presses Cancel in Slack: the run ends, and nothing is started any more."""
+"""Cancel in Slack: the run ends, and nothing more is started."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -74,7 +74,7 @@ async def a_rejection_is_reported_and_the_run_continues(world: World) -> None:
     await until(lambda: "Could not be cancelled" in thread(world) or None)
     await until(lambda: _can_cancel(world))
     assert not {"error", "failure"} & set(world.github.states(deployment.id))
-    await cancel(world)  # it may be asked for again
+    await cancel(world)  # it may be requested again
     await until(lambda: thread(world).count("Could not be cancelled") == 2 or None)
     outcomes = "select outcome from actions where deployment_id = %s"
     await until(lambda: [*_values(world.rows(outcomes, deployment.id))] == ["failed"] * 2 or None)

@@ -61,10 +61,10 @@ async def test_production_waits_until_the_same_person_is_sure(relay: ActionWorld
     question = await relay.typed("acme/site Production v3", relay.ada)
     assert question.text == "Deploy *v3* of acme/site to *production*?"
     assert not relay.created("production")
-    assert "confirm" not in relay.slack.button(question, "deploy")  # it is asked for once
+    assert "confirm" not in relay.slack.button(question, "deploy")  # one confirmation is enough
     waiting = await relay.until_action(lambda row: row["reply"] is None)
     assert (waiting["outcome"], waiting["login"]) == ("waiting", "octocat")
-    # Nobody else's press counts, wherever they have the button from.
+    # A press by anybody else is rejected, even with the same button.
     forged = relay.button("deploy", waiting["id"])
     rejected = await confirmed(relay, forged, relay.bob)
     assert (rejected["outcome"], rejected["message"]) == (
@@ -80,21 +80,21 @@ async def test_production_waits_until_the_same_person_is_sure(relay: ActionWorld
     )
     assert (done["repo"], done["environment"], done["ref"]) == ("acme/site", "production", "v3")
     assert (new.ref, new.production) == ("v3", True)
-    # What was asked stands there no more, so that it cannot be confirmed twice.
+    # The question is replaced, so that it cannot be confirmed twice.
     assert question.text.startswith("Deploying v3 of acme/site to production")
     assert not question.blocks
     there = relay.button("deploy", waiting["id"])
     again = await confirmed(relay, there, relay.ada)
     assert again["outcome"] == "refused"
     assert "You have confirmed this already" in relay.replies_to(relay.ada)[-1].text
-    assert there.blocks  # what stands there is not replaced
+    assert there.blocks  # that message is not replaced
     assert len(relay.created("production")) == 1
 
 
 async def test_a_confirmation_expires(relay: ActionWorld) -> None:
     retries = (timedelta(seconds=0.1), timedelta(seconds=0.2))
     async with relay.world.timed(reply_retries_after=retries):
-        relay.slack.faults.add("POST /response/*", Fault.status(500))  # it is asked once more
+        relay.slack.faults.add("POST /response/*", Fault.status(500))  # the call is repeated
         question = await relay.typed("acme/site production v4", relay.ada)
         late = "update actions set at = at - interval '61 minutes' where id = %s returning 1"
         await asyncio.to_thread(relay.world.rows, late, relay.action()["id"])
@@ -138,7 +138,7 @@ async def test_a_wait_for_github_is_announced_once(relay: ActionWorld) -> None:
 
 
 async def test_a_wait_for_slack_is_announced_as_such(relay: ActionWorld) -> None:
-    """Slack is called for the e-mail address of somebody who is not in deploy.yml."""
+    """Slack is called for the e-mail address of a person who is not in deploy.yml."""
     ben = relay.slack.add_user("ben", "ben@acme.test")
     async with relay.world.timed(wait_announced_after=timedelta(0)):
         relay.slack.faults.add("GET /users.info", Fault.rate_limited(1))

@@ -234,7 +234,7 @@ def test_a_workspace_that_removes_the_app_is_not_used_any_more(
     error = "select error from slack_installations"
     late = event("app_uninstalled", time.time() - 3600)
     theirs = event("tokens_revoked", time.time() + 5, tokens={"oauth": ["U1"], "bot": []})
-    for body in (late, theirs):  # of an installation before this one; somebody's own token
+    for body in (late, theirs):  # of an earlier installation; a user's own token
         assert send(client, EVENTS, body, content_type="application/json").status_code == 200
         assert rows(store_url, error) == [{"error": ""}]
     gone = event("app_uninstalled", time.time() + 5)

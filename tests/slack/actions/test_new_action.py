@@ -54,7 +54,7 @@ async def test_a_new_action_works_from_its_button_to_the_timeline(relay: ActionW
         name: sorted(row["outcome"] for row in rows if row["slack_name"] == name)
         for name in ("eve", "rob", "ada")
     }
-    # Whoever may read may acknowledge, once; nobody knows who eve is.
+    # People with read access may acknowledge, once; eve is unknown.
     assert by_name["eve"] == ["refused"] * 2
     assert sorted(by_name["rob"] + by_name["ada"]) == ["done"] + ["refused"] * 3
     [done] = [row for row in rows if row["outcome"] == "done"]

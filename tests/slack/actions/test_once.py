@@ -1,4 +1,4 @@
-"""The store lets one press of each kind through, whoever comes first."""
+"""The store accepts the first press of each kind, and only that one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -91,7 +91,7 @@ async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: 
         assert not await claimed(pool, winner)  # not even by a worker that comes late
         other = next(one for one in ids if one != winner)
         assert await claimed(pool, other, lasts=timedelta(0))
-        assert await claimed(pool, other)  # nobody knows how that call ended
+        assert await claimed(pool, other)  # the outcome of that call is unknown
         assert not await actions.refuse(connection, other, "somebody else is at it")
         assert await actions.end(connection, other, "done", "Retry", 8)
         late = kept(store_url, "too late")

@@ -1,4 +1,4 @@
-"""What people do in Slack becomes what they ask for; the pure part."""
+"""Parsing Slack's payloads into requested actions, without I/O."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -83,7 +83,7 @@ def typed(text: str) -> Any:
 
 
 def explained(text: str) -> str:
-    """What somebody reads at once who typed that."""
+    """The immediate response to that text."""
     response = typed(text)
     assert isinstance(response, Response)
     assert response.document is not None

@@ -1,4 +1,4 @@
-"""Who is who, in Slack and on GitHub: nobody is taken for somebody else."""
+"""The same person in Slack and on GitHub: nobody is mistaken for another."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Known:
         )
 
     def both(self, name: str, email: str | None = None, *, confirmed: bool = True) -> User:
-        """Somebody with the same address in Slack and on GitHub."""
+        """A person with the same address in Slack and on GitHub."""
         address = email or f"{name}@acme.test"
         self.sandbox.github.add_user(f"{name}-gh", email=address)
         return self.slack.add_user(name, address, confirmed)
@@ -133,7 +133,7 @@ async def test_a_failed_lookup_is_repeated(known: Known) -> None:
     assert await known.login(ada.id) == "ada-gh"
     known.slack.faults.add("GET /users.lookupByEmail", Fault.status(502))
     assert await known.mention("ada-gh") == ""
-    assert await known.mention("ada-gh") == ""  # nobody is asked again at once
+    assert await known.mention("ada-gh") == ""  # no call is made again at once
     del known.services.people.caches.unknown_mentions[known.slack.workspace.id, "ada-gh"]
     assert await known.mention("ada-gh") == f"<@{ada.id}>"
 

@@ -1,4 +1,4 @@
-"""Whatever is told, Slack takes the message: its limits, by slack_sdk's models and by hand."""
+"""Every message is within Slack's limits, by slack_sdk's models and by hand."""
 
 import json
 import re

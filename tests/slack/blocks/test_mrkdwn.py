@@ -17,7 +17,7 @@ STAR, LOW = "\N{ASTERISK OPERATOR}", "\N{MODIFIER LETTER LOW MACRON}"
 TILDE, GRAVE = "\N{TILDE OPERATOR}", "\N{MODIFIER LETTER GRAVE ACCENT}"
 OPEN = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 CLOSE = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
-# Slack takes these for markers as well.
+# Slack reads these as markers as well.
 WIDE_STAR, WIDE_LOW = "\N{FULLWIDTH ASTERISK}", "\N{FULLWIDTH LOW LINE}"
 WIDE_GRAVE, WIDE_QUOTE = "\N{FULLWIDTH GRAVE ACCENT}", "\N{FULLWIDTH GREATER-THAN SIGN}"
 WIDE = {WIDE_STAR, WIDE_LOW, WIDE_GRAVE, WIDE_QUOTE}
@@ -140,7 +140,7 @@ def test_of_very_many_mentions_the_first_stay_whole() -> None:
 
 
 def test_slack_looks_up_nothing_but_the_name_of_a_group() -> None:
-    notice = replace(RUNNING, description="@oncall look at #deploys or www.evil.test")
+    notice = replace(RUNNING, description="@oncall see #deploys or www.evil.test")
     steps = [step("in_progress", notice.description)]
     for message in (
         main_message(notice),

@@ -1,5 +1,5 @@
-"""What the tests of an installation in Slack share: a person with a browser, who follows nothing
-by itself, and the steps of the way."""
+"""What the tests of an installation in Slack share: a person with a browser that follows no
+redirect by itself, and the pages of an installation."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

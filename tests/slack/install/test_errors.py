@@ -1,4 +1,4 @@
-"""Installations that do not come about: each gets a page that says what to do."""
+"""Failed installations: each gets a page with a remedy."""
 
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ async def test_what_slack_gives_must_be_of_use(store_url: str, tmp_path: Path) -
         page = await person.install(world)
         assert "Installed in <i>One</i>" in page.text  # as text
         assert "<i>" not in page.html
-        assert "with the name of the Slack app's bot" in page.text  # which Slack did not tell
+        assert "with the name of the Slack app's bot" in page.text  # not in the response
 
 
 async def test_a_wrong_secret_or_address_is_seen_by_slack_itself(

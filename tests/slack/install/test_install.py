@@ -1,4 +1,4 @@
-"""Installing the app in Slack, from the link to the page that says so."""
+"""Installing the app in Slack, from the link to the page that confirms it."""
 
 import asyncio
 from pathlib import Path
