@@ -51,7 +51,7 @@ def set_up(environ: Mapping[str, str]) -> Setup:
         config=deploy,
         environ=environ,
         secrets=frozenset(secret),
-        machine_id=_made_once(settings.data_dir / "machine_id"),
+        machine_id=_created_once(settings.data_dir / "machine_id"),
         secret_keys=keys,
     )
 
@@ -83,7 +83,7 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, li
 
 def secret_keys(settings: Settings) -> tuple[str, ...]:
     """Those in the settings, else the one that was made here."""
-    return settings.secret_keys or (_made_once(settings.data_dir / "secret_key"),)
+    return settings.secret_keys or (_created_once(settings.data_dir / "secret_key"),)
 
 
 def _data_dir_errors(path: Path) -> list[str]:
@@ -121,7 +121,7 @@ def _secret_values(environ: Mapping[str, str]) -> set[str]:
     }
 
 
-def _made_once(path: Path) -> str:
+def _created_once(path: Path) -> str:
     """A random value, made once and kept in a file that only its owner can read."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.touch(mode=0o600)

@@ -60,7 +60,7 @@ class Timing:
     # Runs.
     # Between two checks of a run: its handler's pace, whose least is bounded by this.
     first_poll_at_most: timedelta = timedelta(minutes=1)
-    # What a tool does not show yet, or cannot say now, is asked again after this at least, and
+    # What a tool does not show yet, or cannot say now, is checked again after this at least, and
     # later at longer intervals: of a tool that is not ready, and of one that is busy or away.
     recheck_at_least: timedelta = timedelta(seconds=2)
     not_ready_recheck_at_most: timedelta = timedelta(seconds=15)
@@ -83,22 +83,22 @@ class Timing:
     replies_gathered_for: timedelta = timedelta(seconds=5)
     # A message waits so long for GitHub and Slack to say what changed and whom to mention.
     details_within: timedelta = timedelta(seconds=4)
-    # GitHub could not say what changed, and is not asked about that repository for so long.
+    # GitHub could not say what changed, and is not called about that repository for so long.
     changelog_error_cached: timedelta = timedelta(minutes=1)
     # A channel that only another worker's deploy.yml may name is waited for.
     unknown_channel_kept: timedelta = timedelta(minutes=5)
     unknown_channel_retry: timedelta = timedelta(seconds=30)
-    # The longer an error lasts, the longer the wait: of an edit, and of what Slack refuses.
+    # The longer an error lasts, the longer the wait: of an edit, and of what Slack rejects.
     edit_retry_at_least: timedelta = timedelta(seconds=3)
     edit_retry_at_most: timedelta = timedelta(minutes=1)
-    refused_retry_at_least: timedelta = timedelta(minutes=1)
-    refused_retry_at_most: timedelta = timedelta(minutes=30)
+    rejected_retry_at_least: timedelta = timedelta(minutes=1)
+    rejected_retry_at_most: timedelta = timedelta(minutes=30)
     # Somebody may invite the bot, or install it again.
-    refused_given_up_after: timedelta = timedelta(days=1)
+    rejected_given_up_after: timedelta = timedelta(days=1)
 
     # Workspaces and their tokens.
-    # An operator's token that Slack refused is not used for so long.
-    refused_token_rest: timedelta = timedelta(minutes=5)
+    # An operator's token that Slack rejected is not used for so long.
+    rejected_token_pause: timedelta = timedelta(minutes=5)
     token_refresh_before: timedelta = timedelta(hours=2)
     # A token that expires so soon might not last until Slack reads it.
     token_margin: timedelta = timedelta(seconds=15)
@@ -107,7 +107,7 @@ class Timing:
     # Somebody else refreshes it now.
     token_refresh_recheck: timedelta = timedelta(seconds=1)
 
-    # What people ask for in Slack.
+    # What people request in Slack.
     # What was not begun by then is not begun any more: nobody expects it.
     action_begins_within: timedelta = timedelta(minutes=10)
     # A call without a clear answer is looked up for so long, and so often at least.

@@ -26,7 +26,7 @@ from webhook.check.tools import check_tools
 from webhook.config import load as config
 
 # The text for tools that are not called.
-NOT_CALLED = "not asked; its first deployment shows whether address and credentials work"
+NOT_CALLED = "not called; its first deployment shows whether address and credentials work"
 SECRETS = {"DRONE_TOKEN": "the-token-of-drone", "GATE_TOKEN": "the-token-of-gate"}
 OF_ACME = "https://github.com/organizations/acme"
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "check.md").read_text()

@@ -183,7 +183,7 @@ async def test_an_endpoint_that_wants_no_more_is_named(
     receiver: EventReceiver, webhook: Webhook
 ) -> None:
     receiver.gone = True
-    with pytest.raises(Rejected, match="wants no more events") as caught:
+    with pytest.raises(Rejected, match="accepts no more events") as caught:
         await webhook.send(message(RUNNING), "7:main")
     assert caught.value.status == 410
     assert not isinstance(caught.value, Gone)  # or it would be sent again

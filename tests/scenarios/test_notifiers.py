@@ -185,7 +185,7 @@ async def test_an_endpoint_that_is_gone_is_not_called_again(
     everywhere.receiver.faults.add("POST /events", Fault.status(404), times=0 if gone else 99)
     deployment = await everywhere.world.deployed()
     page = await everywhere.page(deployment.id)
-    assert ("wants no more events" if gone else "does not take the event") in page
+    assert ("accepts no more events" if gone else "does not accept the event") in page
     postponed = "select 1 from procrastinate_jobs where status = 'todo' and task_name = 'notify'"
     assert len(everywhere.world.rows(postponed)) == retried
 

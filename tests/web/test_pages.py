@@ -95,8 +95,8 @@ def test_it_shows_ref_creator_environment_and_state(rows: Rows, browser: FlaskCl
         "acme/web to staging the new form",
         f"Version feature/x y @ {SHA[:7]}",
         "Task deploy:eu",
-        "Asked by octocat",
-        "Asked at 01 Mar 2026, 12:00:00 UTC",
+        "Requested by octocat",
+        "Requested at 01 Mar 2026, 12:00:00 UTC",
         "Handler drone",
         "Run open in drone",
     ):
@@ -152,7 +152,7 @@ def test_each_entry_has_its_anchor_time_and_text(rows: Rows, browser: FlaskClien
     assert all(moment["datetime"].endswith("+00:00") for moment in page.all("time"))
     assert "GitHub has it" in page.text
     assert "GitHub does not have it yet: GitHub answers 502" in page.text
-    assert "GitHub refused it: the App was removed" in page.text
+    assert "GitHub rejected it: the App was removed" in page.text
     assert "by drone[bot] log late or repeated: changed nothing" in page.text
     assert "https://ci.io/7" in page.links()
 

@@ -1,6 +1,6 @@
-"""How a deployment, or an entry of its timeline, stands: a sign and a text, the same everywhere.
+"""Labels: the sign and the text of a deployment's or a timeline entry's state, used everywhere.
 
-Colour alone tells some people nothing, so that signs differ in shape and a text goes with each.
+Some people do not see colours, so that signs differ in shape and each has a text.
 """
 
 from typing import NamedTuple

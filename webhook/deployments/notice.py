@@ -1,4 +1,4 @@
-"""What people hear of a deployment, as plain data that any notifier can show.
+"""What a message about a deployment shows, as plain data for any notifier.
 
 Units: `seconds` are seconds; times carry their zone.
 """
@@ -31,7 +31,7 @@ class NoticeEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
-    """Asked before an action is requested. Plain text of at most 100, 300 and 30 characters."""
+    """Shown before an action is requested. Plain text of at most 100, 300 and 30 characters."""
 
     title: str
     text: str
@@ -65,7 +65,7 @@ class DeploymentNotice:
     # GitHub login of who requested it, "" where nobody knows.
     requested_by: str
     phase: Phase
-    # Since when it stands so.
+    # Since when it has this state.
     changed_at: datetime
     description: str
     # It waits for a person now.

@@ -179,7 +179,7 @@ def _transition(row: DeploymentRow, run: Run) -> Transition:
         phase = row.phase  # it waits once more, which only the description can show
     description = run.description
     if not description and not run.state.final and row.outage_announced:
-        description = "The tool answers again"
+        description = "The tool responds again"
     return Transition(phase, description, run.environment_url, run.held)
 
 

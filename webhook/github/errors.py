@@ -89,9 +89,9 @@ def no_token(scope: Scope, error: Rejected) -> Forbidden:
         message = f"installation {scope.installation_id} of this App is suspended on GitHub"
         return Forbidden(message, code=SUSPENDED)
     if error.code == INVALID:
-        wanted = ", ".join(f"{name}: {level}" for name, level in scope.permissions)
+        missing = ", ".join(f"{name}: {level}" for name, level in scope.permissions)
         message = (
-            f"the App lacks a permission for {scope.repo}: give it {wanted}, accept that where it"
+            f"the App lacks a permission for {scope.repo}: give it {missing}, accept that where it"
             " is installed, and install it there"
         )
         return Forbidden(message, code=LACKS_PERMISSION)

@@ -86,8 +86,8 @@ async def login_of(people: People, scope: Scope, team: str, user: str) -> str:
         return known
     try:
         login = await _login_by_email(people, scope, team, user)
-    except Rejected as refused:
-        log.warning("a person in Slack cannot be looked up", error=str(refused))
+    except Rejected as rejection:
+        log.warning("a person in Slack cannot be looked up", error=str(rejection))
         return ""
     (caches.logins if login else caches.unknown_logins)[key] = login
     return login
@@ -200,11 +200,11 @@ async def mention(
     destination: Destination,
     notice: DeploymentNotice,
 ) -> Mention:
-    wanted = destination.mentions or "author"
-    if wanted == "none":
+    mentioned = destination.mentions or "author"
+    if mentioned == "none":
         return Mention()
-    if wanted != "author":
-        return _group(wanted.removeprefix("@"))
+    if mentioned != "author":
+        return _group(mentioned.removeprefix("@"))
     try:
         slack = await workspaces.of(destination.workspace or "")
         async with asyncio.timeout(people.timing.details_within.total_seconds()):

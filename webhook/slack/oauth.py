@@ -83,7 +83,7 @@ def site(slack: SlackSettings) -> str:
 
 
 def scopes(slack: SlackSettings) -> tuple[str, ...]:
-    """What the app asks for."""
+    """The scopes to request."""
     return bot_scopes(slack.scopes, actions_enabled=slack.actions_enabled)
 
 

@@ -1,8 +1,8 @@
 """What people requested in Slack: who, when, what, and its outcome.
 
 An action begins as `waiting`. It ends as `done`, `refused` (it was not allowed, or made no sense)
-or `failed` (GitHub would not). The deployment that it asks GitHub for is an entry of the outbox. Of
-each deployment one action at most of an `exclusive_group` is `done`, or being done.
+or `failed` (GitHub rejected it). The deployment that it creates on GitHub is an entry of the
+outbox. Of each deployment one action at most of an `exclusive_group` is `done`, or being done.
 """
 
 from dataclasses import dataclass
@@ -198,7 +198,7 @@ async def give_up(
         return await end(connection, action_id, outcome, message, code=code)
 
 
-async def refuse(connection: Async, action_id: int, message: str, code: str = "") -> bool:
+async def reject(connection: Async, action_id: int, message: str, code: str = "") -> bool:
     """Refuse what nobody has begun; whether it was so."""
     async with connection.transaction():
         if await outbox.is_begun(connection, action_id):

@@ -263,7 +263,7 @@ async def edited(connection: Async, entry: Entry, digest: str) -> None:
 
 
 async def forget(connection: Async, entry: Entry) -> None:
-    """The message was deleted there: it is to be sent anew."""
+    """The message was deleted there: it is to be sent again."""
     await connection.execute(
         "update outbox set state = 'waiting', ref = null, digest = '', first_claimed_at = null,"
         " claimed_until = null where id = %s",

@@ -92,7 +92,7 @@ async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: 
         other = next(one for one in ids if one != winner)
         assert await claimed(pool, other, lasts=timedelta(0))
         assert await claimed(pool, other)  # the outcome of that call is unknown
-        assert not await actions.refuse(connection, other, "somebody else is at it")
+        assert not await actions.reject(connection, other, "somebody else is at it")
         assert await actions.end(connection, other, "done", "Retry", 8)
         late = kept(store_url, "too late")
         with pytest.raises(Excluded):
@@ -141,7 +141,7 @@ async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> 
         await outbox.sent(connection, entry, {"id": "8"})
         await actions.end(connection, action_id, "done", "Retry", 8)
         assert not await actions.give_up(connection, action_id, "failed", "a late job")
-        assert not await actions.refuse(connection, action_id, "a late job")
+        assert not await actions.reject(connection, action_id, "a late job")
         await outbox.release(connection, entry, "waiting", "a late job")
         assert not await claimed(pool, action_id)
         await actions.hold(connection, action_id, "a late job", "main")

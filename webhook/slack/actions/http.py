@@ -82,7 +82,7 @@ class ActionIntake:
         return self._store(parse_event(document))
 
     def envelope(self, kind: str, payload: Mapping[str, Any]) -> Document:
-        """Of Socket Mode. What is not Slack's would only be sent again if it were refused."""
+        """Of Socket Mode. What is not Slack's would only be sent again if it were rejected."""
         try:
             match kind:
                 case "interactive":
@@ -137,7 +137,7 @@ def blueprint(slack: SlackSettings, intake: ActionIntake, clock: Clock = utc_now
     verifier = SignatureVerifier(secret, _Clock(clock)) if secret else None
 
     def serve(take: Callable[[bytes], Document], content_type: str) -> Response:
-        document = _taken(take, _verified(verifier, content_type))
+        document = _accepted(take, _verified(verifier, content_type))
         return Response(status=200) if document is None else jsonify(document)
 
     @bp.post("/slack/interactions")
@@ -197,7 +197,7 @@ def _check_signature(verifier: SignatureVerifier, body: bytes) -> None:
         )
 
 
-def _taken(take: Callable[[bytes], Document], body: bytes) -> Document:
+def _accepted(take: Callable[[bytes], Document], body: bytes) -> Document:
     try:
         return take(body)
     except (UserError, ValueError, RecursionError) as error:

@@ -125,9 +125,9 @@ def mention(given: str) -> str:
     """Ready-made mentions and a group's @name stay as they are; anything else is text."""
     kept: list[str] = []
     left = LONGEST_MENTION
-    for word in given.split():
-        ready = _MENTION.fullmatch(word) or _GROUP.fullmatch(word)
-        shown = word if ready else escape(word, max(left, 1))
+    for inside in given.split():
+        ready = _MENTION.fullmatch(inside) or _GROUP.fullmatch(inside)
+        shown = inside if ready else escape(inside, max(left, 1))
         left -= len(shown) + 1
         if left < 0:
             break
@@ -148,5 +148,5 @@ def context(parts: Iterable[str]) -> list[ContextBlock]:
 def _mrkdwn(text: str) -> MarkdownTextObject:
     # Without `verbatim` Slack would make links and mentions of what only looks like them; but a
     # group's name, which is no mention yet, has to be looked up.
-    looked_up = any(_GROUP.fullmatch(word) for word in text.split())
+    looked_up = any(_GROUP.fullmatch(inside) for inside in text.split())
     return MarkdownTextObject(text=text, verbatim=not looked_up)

@@ -157,17 +157,17 @@ def _previews(
     if not target.destination.wants(notice.phase):
         return
     yield Preview(notice.environment, _channel(target), "message", messages.main_message(notice))
-    wanted = [entry for entry in entries if _is_wanted(target, entry)]
-    if wanted:
+    included = [entry for entry in entries if _is_included(target, entry)]
+    if included:
         urgent = failed or notice.held or notice.recovered
         reply = messages.thread_reply(
-            notice, wanted, broadcast=urgent, mention=mention if urgent else ""
+            notice, included, broadcast=urgent, mention=mention if urgent else ""
         )
         kind = "reply in its thread, shown in the channel" if urgent else "reply in its thread"
         yield Preview(notice.environment, _channel(target), kind, reply)
 
 
-def _is_wanted(target: Target, entry: NoticeEntry) -> bool:
+def _is_included(target: Target, entry: NoticeEntry) -> bool:
     phase = phase_of(entry.state)
     return phase is None or target.destination.wants(phase)
 
@@ -175,8 +175,8 @@ def _is_wanted(target: Target, entry: NoticeEntry) -> bool:
 def _mention(target: Target, notice: DeploymentNotice) -> str:
     destination = target.destination
     assert isinstance(destination, Destination)
-    wanted = destination.mentions or "author"
-    return {"author": f"@{notice.requested_by}", "none": ""}.get(wanted, wanted)
+    included = destination.mentions or "author"
+    return {"author": f"@{notice.requested_by}", "none": ""}.get(included, included)
 
 
 def _sample(environment: Environment, repo: str, server_url: str) -> DeploymentNotice:

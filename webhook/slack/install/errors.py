@@ -21,7 +21,7 @@ NOT_CONFIGURED = partial(
     detail="It knows no Slack app: GITPLOY_SLACK_CLIENT_ID and GITPLOY_SLACK_CLIENT_SECRET are not"
     " set.",
     remedy=f"{_OPERATOR} takes both from the Slack app's Basic Information, sets them and restarts"
-    " the relay. Where there is no app yet, python -m webhook slack manifest says how to make one.",
+    " the relay. Where there is no app yet, python -m webhook slack manifest creates one.",
 )
 INVALID_LINK = partial(
     HttpError,
@@ -117,7 +117,7 @@ def from_slack(code: str, redirect_uri: str, client_id: str) -> HttpError:
         )
     return _wrong_setting(code, client_id) or HttpError(
         502,
-        "Slack refused the installation",
+        "Slack rejected the installation",
         detail=f"Slack returned {code}.",
         remedy="docs.slack.dev/reference/methods/oauth.v2.access says what it means. Then"
         f" {AGAIN}.",
