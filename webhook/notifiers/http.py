@@ -38,7 +38,7 @@ class Response:
         """Empty where the body is no JSON object."""
         try:
             found = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):  # not JSON, or nested without end
             return {}
         return found if isinstance(found, dict) else {}
 
