@@ -60,4 +60,4 @@ def _length(head: bytes) -> int:
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             return int(line.partition(b":")[2])
-    raise AssertionError("an answer without a length")
+    raise AssertionError("a response without a length")

@@ -58,7 +58,7 @@ _FORBIDDEN = {
     401: "it does not know the token; check it in deploy.yml",
     403: "the token may not do this; check its rights",
 }
-# What servers say of an unknown path, which says no more than the status does.
+# Servers' bodies for an unknown path, which add nothing to the status.
 _UNHELPFUL = re.compile(
     r"(40[45]\W*)?((page )?not found|method not allowed|no message available)\W*"
 )
@@ -126,7 +126,7 @@ class Response:
         return Rejected(self.message(), status=self.status, reason=self.reason())
 
     def unavailable(self) -> Unavailable:
-        """The same for something that may be put right while a run goes on: a token, a proxy."""
+        """The same for something that may be fixed while a run is in progress: a token, a proxy."""
         return Unavailable(self.message())
 
     def message(self) -> str:
@@ -251,7 +251,7 @@ def tls_context(
     """Of paths to PEM files. Errors: OSError (`ssl.SSLError` among them) if they do not fit."""
     context = ssl.create_default_context(cafile=ca)
     if certificate:
-        # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
+        # Without a password OpenSSL would prompt for that of an encrypted key on the terminal.
         context.load_cert_chain(certificate, key, password="")
     return context
 

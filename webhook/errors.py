@@ -120,12 +120,12 @@ class Forbidden(Rejected):
 
 
 class Conflict(RelayError):
-    """Somebody else changed the same row since it was read."""
+    """Another process changed the same row since it was read."""
 
     default_code = "conflict"
 
 
 class Excluded(RelayError):
-    """What somebody else has begun or done excludes it."""
+    """Another action that has begun, or is done, excludes it."""
 
     default_code = "excluded"

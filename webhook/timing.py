@@ -26,14 +26,14 @@ class Timing:
     # PostgreSQL ends a statement after so long, and one that waits for a row's lock.
     statement_within: timedelta = timedelta(seconds=30)
     lock_within: timedelta = timedelta(seconds=3)
-    # What Slack sends waits so long for one, so that there is time to say that there is none.
+    # Slack's requests wait so long for one, which leaves time for an error response.
     slack_connection_within: timedelta = timedelta(seconds=2)
 
     # The worker.
     worker_heartbeat: timedelta = timedelta(seconds=3)
     # A worker without a heartbeat for so long is dead; others take its jobs.
     worker_stalled_after: timedelta = timedelta(seconds=12)
-    # Between two searches for jobs and deployments that nobody works on.
+    # Between two searches for jobs and deployments without a worker.
     rescue_interval: timedelta = timedelta(seconds=4)
     # Between two questions to the queue, where PostgreSQL's notification did not come through.
     job_poll_interval: timedelta = timedelta(seconds=0.5)
@@ -93,7 +93,7 @@ class Timing:
     edit_retry_at_most: timedelta = timedelta(minutes=1)
     rejected_retry_at_least: timedelta = timedelta(minutes=1)
     rejected_retry_at_most: timedelta = timedelta(minutes=30)
-    # Somebody may invite the bot, or install it again.
+    # The bot may be invited, or installed again.
     rejected_given_up_after: timedelta = timedelta(days=1)
 
     # Workspaces and their tokens.
@@ -102,22 +102,22 @@ class Timing:
     token_refresh_before: timedelta = timedelta(hours=2)
     # A token that expires so soon might not last until Slack reads it.
     token_margin: timedelta = timedelta(seconds=15)
-    # After a refresh that failed, while the old token is good.
+    # After a refresh that failed, while the old token is valid.
     token_refresh_retry: timedelta = timedelta(minutes=1)
-    # Somebody else refreshes it now.
+    # Another process refreshes it now.
     token_refresh_recheck: timedelta = timedelta(seconds=1)
 
     # What people request in Slack.
-    # What was not begun by then is not begun any more: nobody expects it.
+    # An action that has not begun by then is given up: nobody expects it any more.
     action_begins_within: timedelta = timedelta(minutes=10)
     # A call without a clear answer is looked up for so long, and so often at least.
     action_given_up_after: timedelta = timedelta(days=1)
     action_lookup_at_most: timedelta = timedelta(minutes=1)
     # Slack lets a form be opened for three seconds.
     form_within: timedelta = timedelta(seconds=2.8)
-    # A longer wait is announced to who asked.
+    # A longer wait is announced to the person.
     wait_announced_after: timedelta = timedelta(seconds=10)
-    # A reply that Slack did not take is tried again.
+    # A reply that Slack did not accept is retried.
     reply_retries_after: tuple[timedelta, ...] = _seconds(2, 10)
     # How long it is remembered who somebody is, that nobody is known, what somebody may do.
     person_cached: timedelta = timedelta(minutes=10)

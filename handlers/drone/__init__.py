@@ -1,7 +1,7 @@
-"""Drone CI 2: promotes a build as a deployment, or follows the promotion that Drone makes itself.
+"""Drone CI 2: promotes a build as a deployment, or follows a promotion by Drone itself.
 
 Drone promotes any build that it is given, so the handler searches the newest green one of the
-commit. Only `start` promotes, since only a start is recorded before it is made; while the build is
+commit. Only `start` promotes, since only a start is recorded in advance; while the build is
 not there yet, `start` has nothing to do. A promotion carries the deployment's id, by which it is
 found again.
 

@@ -111,7 +111,7 @@ def is_source(build: Build, deployment: Deployment) -> bool:
 
 
 def is_source_or_created(build: Build, deployment: Deployment) -> bool:
-    """With `build: create`: one that was made for another deployment is fine, too."""
+    """With `build: create`: one that was created for another deployment is fine, too."""
     by_relay = build.event == "custom" and BUILT_FOR in (build.params or {})
     return is_source(build, deployment) or (by_relay and build.after == deployment.sha)
 

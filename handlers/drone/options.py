@@ -1,4 +1,4 @@
-"""What the Drone handler takes under `with:` in deploy.yml, and the parameters of a promotion.
+"""Options of the Drone handler under `with:` in deploy.yml, and the parameters of a promotion.
 
 A pipeline's steps find parameters as variables. Drone's runners put them into `${...}` of
 .drone.yml in place of Drone's own variables of the same name, and plugins read PLUGIN_ variables as

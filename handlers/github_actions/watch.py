@@ -3,7 +3,7 @@
 Nothing is started, so nothing can be started twice. GitHub does not say which run belongs to which
 deployment. A title that contains the deployment's id does (`run-name`). Of the other runs GitHub
 starts one for each deployment and workflow, so the oldest run belongs to the oldest deployment of
-the same commit that has no run of that workflow yet. This is worked out anew for each check,
+the same commit that has no run of that workflow yet. This is computed again for each check,
 because a run that GitHub lists late changes which others belong to which deployment.
 """
 

@@ -105,7 +105,7 @@ class Spinnaker:
                 return self._no_execution_yet(deployment, run, tracked)
             return await self._run(deployment, run, tracked, read)
         except Rejected as error:
-            # It may be put right while the pipeline goes on.
+            # It may be fixed while the pipeline runs.
             raise Unavailable(str(error), code=error.code) from error
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""The store: whether it answers, its migrations, workers, and messages that were rejected."""
+"""The store: whether it responds, its migrations, workers, and messages that were rejected."""
 
 from collections.abc import Iterator
 

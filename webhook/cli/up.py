@@ -84,7 +84,7 @@ class Child:
             start_new_session=True,
         )
         code = await self._process.wait()
-        # What a killed web server leaves behind would go on holding the port.
+        # Processes that a killed web server leaves behind would keep the port.
         self._kill_group(self._process.pid)
         return code
 

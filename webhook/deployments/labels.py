@@ -39,7 +39,7 @@ def phase_label(phase: Phase, *, held: bool, started: bool) -> Label:
 
 
 def entry_label(state: str, *, held: bool, started: bool) -> Label:
-    """Of a timeline entry with that state of GitHub's; one that nobody knows is its own text."""
+    """Of a timeline entry with that state of GitHub's; an unknown one is its own text."""
     if held:
         return _HELD
     match phase_of(state):

@@ -208,7 +208,7 @@ class Runner:
             self.row = await deployments.change(connection, self.row, start_claimed_until=until)
 
     async def _end_claim(self, until: datetime | None) -> None:
-        """Whatever else has changed the deployment meanwhile."""
+        """Even if the deployment has changed meanwhile."""
         while True:
             try:
                 return await self._claim_start(until)

@@ -1,4 +1,4 @@
-"""Who is who: a person in Slack and on GitHub, by deploy.yml's `slack_users`, else by an e-mail
+"""The same person in Slack and on GitHub, by deploy.yml's `slack_users`, else by an e-mail
 address that both have verified.
 
 Source: docs.slack.dev/reference/methods/users.info and users.lookupByEmail. Both need the scopes
@@ -67,7 +67,7 @@ class Caches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class People:
-    """What is needed to look up who somebody is."""
+    """What is needed to look up a person."""
 
     config: Config
     slack: Workspaces | None
@@ -129,7 +129,7 @@ async def mention_of(
         log.info("a person on GitHub cannot be looked up in Slack", error=str(error))
         caches.unknown_mentions[key] = ""
         return ""
-    except Rejected:  # nobody has that address there
+    except Rejected:  # no user has that address there
         mention = ""
     caches.mentions[key] = mention
     return mention

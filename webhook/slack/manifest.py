@@ -17,7 +17,7 @@ POST = "chat:write"
 COMMANDS = "commands"
 # To find a message again whose response got lost: in public and in private channels.
 HISTORY = frozenset({"channels:history", "groups:history"})
-# To find by e-mail address who somebody on GitHub is in Slack, for mentions and permissions.
+# To find the Slack user of a GitHub user by e-mail address, for mentions and permissions.
 EMAIL = frozenset({"users:read", "users:read.email"})
 
 _PURPOSES = {
@@ -128,5 +128,5 @@ def _manifest(host: Host, scopes: tuple[str, ...], *, rotates: bool) -> Json:
 
 
 def link(manifest: Json) -> str:
-    """Opens Slack's page that makes the app, all filled in."""
+    """Opens Slack's page that creates the app, filled in."""
     return _NEW_APP + quote(json.dumps(manifest, separators=(",", ":")), safe="")

@@ -19,13 +19,13 @@ from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, Sec
 
 from webhook.text import link_url, one_line
 
-# Longer ones are no links: all of a message has to fit into what Slack takes.
+# Longer ones are no links: all of a message has to fit into Slack's limits.
 LONGEST_URL = 500
 LONGEST_MENTION = 200
 # More than anything that is shown, so that a very long text costs little.
 _LONGEST_READ = 2000
 
-# Slack takes the wide forms for markers too.
+# Slack reads the wide forms as markers too.
 _NARROW = str.maketrans(
     {
         "\N{FULLWIDTH ASTERISK}": "*",
@@ -60,7 +60,7 @@ _GROUP = re.compile(r"@[a-z0-9][a-z0-9._-]{0,79}")
 
 @dataclass(frozen=True, slots=True)
 class BlockMessage:
-    """A message as Slack takes it; `text` is the notification and what a screen reader says."""
+    """A message in Slack's form; `text` is the notification and what a screen reader says."""
 
     text: str
     blocks: Sequence[Block]

@@ -34,7 +34,7 @@ _SHA, _BEFORE = "7d3f1c29b0a84e56c1d2", "1b9e4a7705cd63f2a8e0"
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A message and its channel; without a message, `kind` says why there is none."""
+    """A message and its channel; without a message, `kind` is the reason."""
 
     environment: str
     channel: str
@@ -139,7 +139,7 @@ def _concrete(pattern: str) -> str:
 def of_deployment(
     environment: Environment | None, notice: DeploymentNotice, entries: Sequence[NoticeEntry]
 ) -> list[Preview]:
-    """A deployment as it stands now."""
+    """The current state of a deployment."""
     targets = _targets(environment, notice.repo) if environment else []
     return [one for target in targets for one in _previews(target, notice, entries)]
 

@@ -1,4 +1,4 @@
-"""What the page of a deployment says: rows of the store in, plain data out.
+"""What the page of a deployment shows: rows of the store in, plain data out.
 
 Units: times are shown in UTC. Text from outside is one line without control characters, and only
 http(s) URLs become links; escaping is the templates'.

@@ -97,7 +97,7 @@ def _read(connection: Sync, repo: str, deployment_id: int) -> PageData:
 
 
 def _offset() -> int:
-    """Where the browser is: what it says when it comes back, else what the page began with."""
+    """The browser's offset: as it sends on reconnecting, else the page's initial one."""
     given = request.headers.get("Last-Event-ID") or request.args.get("from", "")
     return int(given) if _OFFSET.fullmatch(given) else 0
 
@@ -114,7 +114,7 @@ def _render(templates: Environment, clock: Clock) -> Render:
 
 
 def _not_found(_error: Exception) -> Response:
-    """Any address that nobody serves, so not only the pages'."""
+    """Any unknown address, not only the pages'."""
     error = HttpError(
         404,
         "There is nothing at this address",
