@@ -190,7 +190,7 @@ async def test_an_endpoint_that_wants_no_more_is_named(
 
 
 @pytest.mark.parametrize(
-    ("status", "reason"), [(302, "redirects"), (308, "redirects"), (404, "has to answer with 2xx")]
+    ("status", "reason"), [(302, "redirects"), (308, "redirects"), (404, "must respond with 2xx")]
 )
 async def test_other_responses_are_rejections_and_redirects_are_not_followed(
     receiver: EventReceiver, webhook: Webhook, status: int, reason: str

@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The deployment to create, and its text in the timeline of the one whose button was pressed."""
+    """The deployment to create, and its text in the timeline of the one that was pressed."""
 
     scope: Scope
     request: NewDeployment
