@@ -379,9 +379,9 @@ def _retry_at(headers: Mapping[str, str]) -> datetime | None:
     now = datetime.now(UTC)
     try:
         if text.isdecimal():
-            wanted = now + timedelta(seconds=min(int(text[:9]), 10**6))
+            requested = now + timedelta(seconds=min(int(text[:9]), 10**6))
         else:
-            wanted = parsedate_to_datetime(text).astimezone(UTC)
+            requested = parsedate_to_datetime(text).astimezone(UTC)
     except (ValueError, TypeError, OverflowError):
         return None
-    return max(now + SHORTEST_WAIT, min(wanted, now + LONGEST_WAIT))
+    return max(now + SHORTEST_WAIT, min(requested, now + LONGEST_WAIT))

@@ -178,9 +178,9 @@ class Watch:
         return match_runs(key, runs, others, self._options.start_within)
 
     def _is_candidate(self, run: WorkflowRun, deployment: Deployment) -> bool:
-        wanted = self._options.workflow
+        configured = self._options.workflow
         ours = run.event == EVENT and run.head_sha == deployment.sha
-        return ours and (wanted is None or run.file == wanted)
+        return ours and (configured is None or run.file == configured)
 
     def _run(self, found: list[RunWithJobs], previous: Run, deployment: Deployment) -> Run:
         return deployment_run(

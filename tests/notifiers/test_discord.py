@@ -292,8 +292,8 @@ def test_deploy_yml_names_the_webhook_by_its_variable() -> None:
     own = '{url: "${HOOK}", thread_id: "12", username: Relay, only: failures, repos: [acme/*]}'
     [one] = destinations("discord", own, HOOK=URL)
     assert (one.url, one.thread_id, one.username) == (URL, "12", "Relay")
-    assert one.wants(Phase.FAILURE)
-    assert not one.wants(Phase.SUCCESS)
+    assert one.accepts(Phase.FAILURE)
+    assert not one.accepts(Phase.SUCCESS)
     assert one.covers("acme/shop")
     assert not one.covers("other/shop")
 

@@ -13,7 +13,7 @@ from sandbox.event_receiver import EventReceiver, make_secret
 from sandbox.faults import Fault
 from tests.notifiers.written import RELAY, TIMEOUT, destinations, message, rejection
 from tests.slack.blocks.test_limits import tellings
-from tests.slack.notices import BEFORE, BEGIN, RUNNING, a_changelog, offering, step
+from tests.slack.notices import BEFORE, BEGIN, RUNNING, a_changelog, new_entry, offering
 from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.phases import Phase
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
@@ -40,7 +40,7 @@ async def test_an_event_describes_the_whole_deployment_and_is_signed(
     receiver: EventReceiver, webhook: Webhook
 ) -> None:
     notice = replace(offering(FAILED, "retry"), changelog=a_changelog(1, "Fix a race"))
-    entries = (step("failure", "exit code 1", after=192),)
+    entries = (new_entry("failure", "exit code 1", after=192),)
     ref = await webhook.send(message(notice, entries=entries), "7:main:3")
     event = receiver.events["7:main:3"]
     data = event.pop("data")
@@ -231,7 +231,7 @@ def test_deploy_yml_names_address_and_secret() -> None:
     own = '{url: "https://acme.io/hooks", secret: "${SECRET}", states: [success, failure]}'
     [one] = destinations("webhook", own, SECRET=SECRET)
     assert (one.url, one.secret) == ("https://acme.io/hooks", SECRET)
-    assert [one.wants(phase) for phase in (Phase.SUCCESS, Phase.QUEUED)] == [True, False]
+    assert [one.accepts(phase) for phase in (Phase.SUCCESS, Phase.QUEUED)] == [True, False]
 
 
 def test_the_secret_may_be_the_files() -> None:

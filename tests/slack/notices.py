@@ -57,7 +57,7 @@ def a_changelog(total: int, *titles: str, behind: int = 0) -> Changelog:
     return Changelog(BEFORE, total, behind, tuple(commits))
 
 
-def step(state: str, reported: str = "", **changes: Any) -> NoticeEntry:
+def new_entry(state: str, reported: str = "", **changes: Any) -> NoticeEntry:
     """`after`: seconds since the beginning."""
     at = BEGIN + timedelta(seconds=changes.pop("after", 0))
     values = {"actor": "relay", "log_url": "", "held": False, **changes}

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from handlers.contract import Run, State
-from tests.slack.notices import BEGIN, RUNNING, read, step
+from tests.slack.notices import BEGIN, RUNNING, new_entry, read
 from tests.web.viewing import Rows, app, open_page
 from webhook.deployments.labels import phase_label
 from webhook.deployments.phases import Phase
@@ -39,7 +39,7 @@ def test_page_and_slack_label_a_deployment_alike(
     rows: Rows, browser: FlaskClient, phase: Phase, held: bool, started: bool
 ) -> None:
     rows.deployment()
-    rows.step(state="in_progress", held=held)
+    rows.new_entry(state="in_progress", held=held)
     ended = BEGIN if phase.final else None
     rows.change(phase=phase, ended_at=ended, **(STARTED if started else {}))
     label = phase_label(phase, held=held, started=started)
@@ -66,8 +66,8 @@ def test_page_and_slack_label_a_timeline_entry_alike(
     rows.deployment()
     if started:
         rows.change(**STARTED)
-    rows.step(state=state, held=held)
+    rows.new_entry(state=state, held=held)
     notice = replace(RUNNING, started=started)
-    [line] = read(thread_reply(notice, [step(state, held=held)], broadcast=False))
+    [line] = read(thread_reply(notice, [new_entry(state, held=held)], broadcast=False))
     _, _, text = line.partition("UTC  ")[2].partition(" ")
     assert f" {text.capitalize()} " in open_page(browser).text.partition("Timeline")[2]

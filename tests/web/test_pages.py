@@ -140,10 +140,12 @@ def test_a_finished_deployment_shows_its_duration(rows: Rows, browser: FlaskClie
 
 def test_each_entry_has_its_anchor_time_and_text(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    sent = rows.step(state="queued", description="accepted", outbox="sent")
-    waiting = rows.step(state="in_progress", outbox="claimed", error="GitHub answers 502")
-    rejection = rows.step(state="failure", outbox="rejected", error="the App was removed")
-    late = rows.step(state="unknown", actor="drone[bot]", log_url="https://ci.io/7", counted=False)
+    sent = rows.new_entry(state="queued", description="accepted", outbox="sent")
+    waiting = rows.new_entry(state="in_progress", outbox="claimed", error="GitHub answers 502")
+    rejection = rows.new_entry(state="failure", outbox="rejected", error="the App was removed")
+    late = rows.new_entry(
+        state="unknown", actor="drone[bot]", log_url="https://ci.io/7", counted=False
+    )
     page = open_page(browser)
     assert [li["id"] for li in page.all("li")] == [
         f"entry-{number}" for number in (sent, waiting, rejection, late)

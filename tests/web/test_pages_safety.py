@@ -40,9 +40,9 @@ def with_evil_everywhere(rows: Rows) -> None:
         environment_url="javascript:alert(1)",
         run=Run(EVIL, State.IN_PROGRESS, "javascript:alert(1)"),
     )
-    step = {"state": EVIL, "description": EVIL, "log_url": "javascript:alert(1)"}
-    rows.step(actor=EVIL, environment_url="data:text/html,x", **step)
-    rows.step(outbox="rejected", error=EVIL, **step)
+    entry = {"state": EVIL, "description": EVIL, "log_url": "javascript:alert(1)"}
+    rows.new_entry(actor=EVIL, environment_url="data:text/html,x", **entry)
+    rows.new_entry(outbox="rejected", error=EVIL, **entry)
     rows.slack("main", f"#{EVIL}", error=EVIL)
     rows.printed(EVIL.encode())
 
@@ -68,14 +68,14 @@ def test_nothing_from_outside_becomes_markup_later(rows: Rows, store_url: str) -
 
 def test_links_to_other_sites_send_no_referrer(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    rows.step(log_url="https://ci.io/7")
+    rows.new_entry(log_url="https://ci.io/7")
     for link in open_page(browser).all("a"):
         assert link.get("rel") == "noopener noreferrer" or not link["href"].startswith("http")
 
 
 def test_it_can_be_read_without_javascript(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    rows.step(description="accepted")
+    rows.new_entry(description="accepted")
     rows.printed(b"what it printed")
     page = open_page(browser)
     assert "Without JavaScript this page does not renew itself. Load it again" in page.text

@@ -84,12 +84,12 @@ def test_an_invalid_event_id_starts_from_the_beginning(rows: Rows, base: str, in
 def test_a_change_of_the_deployment_changes_the_page(rows: Rows, base: str) -> None:
     stream = Stream(base)
     stream.until(is_state)
-    step_id = rows.step(state="success", description="<b>done</b>", outbox="sent")
+    entry_id = rows.new_entry(state="success", description="<b>done</b>", outbox="sent")
     rows.change(phase="success", status_description="done")
     news = stream.until(lambda event: is_state(event) and event.data["tone"] == "good")[-1].data
     assert news["title"] == "Succeeded: acme/web to staging"
     assert "Succeeded" in news["parts"]["state"]
-    assert f'id="entry-{step_id}"' in news["parts"]["timeline"]
+    assert f'id="entry-{entry_id}"' in news["parts"]["timeline"]
     assert "&lt;b&gt;done" in news["parts"]["timeline"]
 
 
@@ -123,7 +123,7 @@ def test_a_run_in_progress_is_followed_to_its_end(rows: Rows, base: str) -> None
 
 
 def test_it_waits_briefly_until_github_has_the_status(rows: Rows, base: str) -> None:
-    rows.step(state="success", outbox="waiting")
+    rows.new_entry(state="success", outbox="waiting")
     rows.end()
     stream = Stream(base)
     assert "on its way to GitHub" in stream.until(is_state)[-1].data["parts"]["timeline"]

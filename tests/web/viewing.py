@@ -76,7 +76,7 @@ class Rows:
     def end(self, phase: str = "success") -> None:
         self.change(phase=phase, started_at=REQUESTED_AT, ended_at=datetime.now(UTC))
 
-    def step(self, *, error: str = "", **given: Any) -> int:
+    def new_entry(self, *, error: str = "", **given: Any) -> int:
         """`outbox`: how far it has come on its way to GitHub."""
         sending: State | None = given.pop("outbox", None)
         entry = timeline.NewEntry(

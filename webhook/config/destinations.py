@@ -95,7 +95,7 @@ class Destination(Strict):
             raise invalid("has both only and states; remove one of them", with_value=False)
         return self
 
-    def wants(self, phase: Phase) -> bool:
+    def accepts(self, phase: Phase) -> bool:
         """Whether this state is reported here."""
         if phase is Phase.INACTIVE:  # it had succeeded
             phase = Phase.SUCCESS

@@ -141,7 +141,7 @@ class Notification:
             return
         existing = await self._messages("main")
         # A message that exists is kept up to date, or it would go on showing an old state.
-        if not existing and not self.target.destination.wants(self.row.phase):
+        if not existing and not self.target.destination.accepts(self.row.phase):
             return
         waits: list[RetryAt] = []
         try:
@@ -286,7 +286,7 @@ class Notification:
     def _wants(self, entry: TimelineEntry) -> bool:
         phase = phase_of(entry.state)
         return entry.state == REQUESTED or (
-            phase is not None and self.target.destination.wants(phase)
+            phase is not None and self.target.destination.accepts(phase)
         )
 
     def _is_urgent(self, entries: Sequence[TimelineEntry]) -> bool:

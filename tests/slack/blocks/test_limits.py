@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
 from sandbox.slack.block_kit import block_errors, total_text_length
-from tests.slack.notices import RUNNING, a_changelog, documents, mrkdwn_of, offering, plain_of, step
+from tests.slack.notices import (
+    RUNNING,
+    a_changelog,
+    documents,
+    mrkdwn_of,
+    new_entry,
+    offering,
+    plain_of,
+)
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
@@ -143,13 +151,13 @@ LONGEST_STEP = NoticeEntry(
 @example(LONGEST, [LONGEST_STEP], "<@U0OCTOCAT> " * 99)
 @given(tellings, many_steps, st.sampled_from(MENTIONS))
 def test_slack_accepts_every_message_and_foreign_text_is_no_markup(
-    shown: DeploymentNotice, steps: list[NoticeEntry], mention: str
+    shown: DeploymentNotice, shown_entries: list[NoticeEntry], mention: str
 ) -> None:
     for message in (
         main_message(shown),
         alert(shown, mention),
-        thread_reply(shown, steps, broadcast=True, mention=mention),
-        thread_reply(shown, steps, broadcast=False, mention=mention),
+        thread_reply(shown, shown_entries, broadcast=True, mention=mention),
+        thread_reply(shown, shown_entries, broadcast=False, mention=mention),
     ):
         _assert_accepted(message)
         _assert_only_ours(message, mention)
@@ -192,5 +200,7 @@ def test_three_hundred_commits_fit_with_titles_of_ten_thousand() -> None:
 
 def test_a_time_of_another_zone_is_the_same_time() -> None:
     east = datetime(2026, 11, 22, 12, 4, 5, tzinfo=timezone(timedelta(hours=9)))
-    [text] = mrkdwn_of(thread_reply(RUNNING, [replace(step("queued"), at=east)], broadcast=False))
+    [text] = mrkdwn_of(
+        thread_reply(RUNNING, [replace(new_entry("queued"), at=east)], broadcast=False)
+    )
     assert text["text"].startswith("<!date^1795316645^{time_secs}|03:04:05 UTC>")

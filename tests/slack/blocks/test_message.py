@@ -12,9 +12,9 @@ from tests.slack.notices import (
     SHA,
     a_changelog,
     mrkdwn_of,
+    new_entry,
     offering,
     read,
-    step,
 )
 from webhook.deployments.phases import Phase
 from webhook.slack.actions import ACTIONS
@@ -179,13 +179,13 @@ def test_the_thread_lists_each_entry_with_its_time() -> None:
     message = thread_reply(
         RUNNING,
         [
-            step("queued", "Accepted (next: drone)"),
-            step("in_progress", after=2),
-            step("in_progress", "step 'deploy' waits for approval", after=60, held=True),
-            step("", "Approved by hubot", after=90, actor="hubot"),
-            step("error", "exit code 1", after=91, actor="hubot", log_url=f"{PAGE}#log"),
-            step("inactive", after=92),
-            step("destroyed", "gone", after=93),
+            new_entry("queued", "Accepted (next: drone)"),
+            new_entry("in_progress", after=2),
+            new_entry("in_progress", "step 'deploy' waits for approval", after=60, held=True),
+            new_entry("", "Approved by hubot", after=90, actor="hubot"),
+            new_entry("error", "exit code 1", after=91, actor="hubot", log_url=f"{PAGE}#log"),
+            new_entry("inactive", after=92),
+            new_entry("destroyed", "gone", after=93),
         ],
         broadcast=False,
     )
@@ -204,8 +204,8 @@ def test_the_thread_lists_each_entry_with_its_time() -> None:
 
 
 def test_a_broadcast_is_understood_without_the_thread() -> None:
-    steps = [step("failure", FAILED.description, after=192, log_url=PAGE)]
-    message = thread_reply(FAILED, steps, broadcast=True, mention="<@U0OCTOCAT>")
+    entries = [new_entry("failure", FAILED.description, after=192, log_url=PAGE)]
+    message = thread_reply(FAILED, entries, broadcast=True, mention="<@U0OCTOCAT>")
     assert message.text == (
         "❌ acme/site to production failed after 3m12s: step 'deploy': exit code 1 · <@U0OCTOCAT>"
     )
@@ -223,13 +223,13 @@ def test_a_broadcast_is_understood_without_the_thread() -> None:
 
 
 def test_the_newest_of_very_many_entries_are_shown() -> None:
-    steps = [step("in_progress", f"step {number}", after=number) for number in range(1000)]
-    lines = read(thread_reply(RUNNING, steps, broadcast=False))
-    assert lines[0] == "and 980 earlier steps"
+    entries = [new_entry("in_progress", f"step {number}", after=number) for number in range(1000)]
+    lines = read(thread_reply(RUNNING, entries, broadcast=False))
+    assert lines[0] == "and 980 earlier entries"
     assert [line.rpartition(" ")[2] for line in lines[1:]] == [str(n) for n in range(980, 1000)]
-    assert read(thread_reply(RUNNING, steps[:21], broadcast=False))[0] == "and 1 earlier step"
-    long = [step("in_progress", "x" * 1000)] * 20
-    assert read(thread_reply(RUNNING, long, broadcast=False))[0] == "and 14 earlier steps"
+    assert read(thread_reply(RUNNING, entries[:21], broadcast=False))[0] == "and 1 earlier entry"
+    long = [new_entry("in_progress", "x" * 1000)] * 20
+    assert read(thread_reply(RUNNING, long, broadcast=False))[0] == "and 14 earlier entries"
 
 
 def test_an_alert_shows_everything_but_offers_no_action() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.slack.screen import mrkdwn
-from tests.slack.notices import RUNNING, a_changelog, mrkdwn_of, read, step
+from tests.slack.notices import RUNNING, a_changelog, mrkdwn_of, new_entry, read
 from webhook.slack.blocks.message import alert, main_message, thread_reply
 from webhook.slack.blocks.mrkdwn import escape, mention, plain, short_url, units
 
@@ -141,11 +141,11 @@ def test_of_very_many_mentions_the_first_stay_whole() -> None:
 
 def test_slack_looks_up_nothing_but_the_name_of_a_group() -> None:
     notice = replace(RUNNING, description="@oncall see #deploys or www.evil.test")
-    steps = [step("in_progress", notice.description)]
+    entries = [new_entry("in_progress", notice.description)]
     for message in (
         main_message(notice),
         alert(notice, "<@U1>"),
-        thread_reply(notice, steps, broadcast=False),
+        thread_reply(notice, entries, broadcast=False),
     ):
         assert all(text["verbatim"] for text in mrkdwn_of(message))
     headline, *others = mrkdwn_of(alert(notice, "@oncall"))

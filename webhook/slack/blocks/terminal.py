@@ -154,7 +154,7 @@ def _previews(
             alert = messages.alert(notice, mention)
             yield Preview(notice.environment, _channel(target), "message", alert)
         return
-    if not target.destination.wants(notice.phase):
+    if not target.destination.accepts(notice.phase):
         return
     yield Preview(notice.environment, _channel(target), "message", messages.main_message(notice))
     included = [entry for entry in entries if _is_included(target, entry)]
@@ -169,7 +169,7 @@ def _previews(
 
 def _is_included(target: Target, entry: NoticeEntry) -> bool:
     phase = phase_of(entry.state)
-    return phase is None or target.destination.wants(phase)
+    return phase is None or target.destination.accepts(phase)
 
 
 def _mention(target: Target, notice: DeploymentNotice) -> str:
