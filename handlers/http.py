@@ -107,7 +107,7 @@ class Response:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             what = "a web page" if self.is_page else "something other than JSON"
-            raise self.unknown_outcome(f"answers {self.status} with {what}; {CHECK}") from None
+            raise self.unknown_outcome(f"returned {self.status} with {what}; {CHECK}") from None
 
     def read(self, shape: type[T] | TypeAdapter[T]) -> T:
         """Its JSON in that shape; fields that the shape does not name are left out."""
@@ -115,7 +115,7 @@ class Response:
         try:
             return adapter.validate_python(self.json())
         except ValidationError:
-            predicate = f"answers with something the relay does not understand; {CHECK}"
+            predicate = f"returned something the relay does not understand; {CHECK}"
             raise self.unknown_outcome(predicate) from None
 
     def unknown_outcome(self, predicate: str) -> UnknownOutcome:
@@ -130,7 +130,7 @@ class Response:
         return Unavailable(self.message())
 
     def message(self) -> str:
-        return f"{self.tool} at {self.origin} answers {self.status}: {self._explanation()}"
+        return f"{self.tool} at {self.origin} returned {self.status}: {self._explanation()}"
 
     def _explanation(self) -> str:
         reason = self.reason()
@@ -200,7 +200,7 @@ def call_error(tool: str, url: URL, error: Exception, untrusted: str) -> Unavail
     if reason := _connect_reason(error):
         return Unavailable(f"{name} cannot be reached: {reason}", code="unreachable")
     if isinstance(error, TimeoutError):
-        return UnknownOutcome(f"{name} did not answer in time", code="timeout")
+        return UnknownOutcome(f"{name} did not respond in time", code="timeout")
     detail, remedy = "it broke off in the middle", ""
     if isinstance(error, aiohttp.ClientResponseError):
         remedy = _scheme_remedy(url) or "; check scheme and port in deploy.yml"
@@ -240,7 +240,7 @@ def _connect_reason(error: Exception) -> str:
         case aiohttp.ConnectionTimeoutError():
             return f"no connection in time; {CHECK}, and firewalls"
         case aiohttp.ClientHttpProxyError():
-            return f"the proxy answers {error.status}; check the relay's HTTPS_PROXY and NO_PROXY"
+            return f"the proxy returned {error.status}; check the relay's HTTPS_PROXY and NO_PROXY"
     return ""
 
 
@@ -360,7 +360,7 @@ async def _read(received: aiohttp.ClientResponse, name: str) -> bytes:
         pieces += piece
         if len(pieces) > MAX_RESPONSE_BYTES:
             most = f"{MAX_RESPONSE_BYTES // 1024**2} MB"
-            raise UnknownOutcome(f"{name} answers with more than {most}; {CHECK}", code="too_large")
+            raise UnknownOutcome(f"{name} returned more than {most}; {CHECK}", code="too_large")
     return bytes(pieces)
 
 

@@ -256,7 +256,7 @@ class Settings(Address):
         heroku=None,
     )
     web_processes: types.Processes = variable(
-        "WEB_CONCURRENCY", "Processes that answer requests, 1 to 99", default="2"
+        "WEB_CONCURRENCY", "Processes that serve requests, 1 to 99", default="2"
     )
     _warnings: tuple[str, ...] = PrivateAttr(())
 

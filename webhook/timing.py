@@ -48,7 +48,7 @@ class Timing:
     # Outgoing calls.
     # A claimed call may be under way for so long, in whatever process: longer than its time-out.
     claim_lasts: timedelta = timedelta(seconds=12)
-    # A call without a clear answer is looked up so long after it: a status, a message (if it can
+    # A call without a clear response is looked up so long after it: a status, a message (if it can
     # be searched, the first counts), a deployment (from the end of the call to each lookup).
     status_lookup_after: timedelta = timedelta(seconds=3)
     message_lookups_after: tuple[timedelta, ...] = _seconds(3, 60, 300, 1800, 3600)
@@ -65,7 +65,7 @@ class Timing:
     recheck_at_least: timedelta = timedelta(seconds=2)
     not_ready_recheck_at_most: timedelta = timedelta(seconds=15)
     recheck_at_most: timedelta = timedelta(seconds=60)
-    # GitHub gave no clear answer whether the App has access.
+    # GitHub gave no clear response whether the App has access.
     access_recheck: timedelta = timedelta(seconds=5)
     # An outage of a tool that lasts so long is announced.
     outage_announced_after: timedelta = timedelta(minutes=1)
@@ -110,7 +110,7 @@ class Timing:
     # What people request in Slack.
     # An action that has not begun by then is given up: nobody expects it any more.
     action_begins_within: timedelta = timedelta(minutes=10)
-    # A call without a clear answer is looked up for so long, and so often at least.
+    # A call without a clear response is looked up for so long, and so often at least.
     action_given_up_after: timedelta = timedelta(days=1)
     action_lookup_at_most: timedelta = timedelta(minutes=1)
     # Slack lets a form be opened for three seconds.

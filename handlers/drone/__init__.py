@@ -90,7 +90,7 @@ class Drone:
     async def verify_access(self) -> str:
         options = self._options
         login = await token_owner(self._http, options.url, options.token, self._tls)
-        return f"answers as {login}"
+        return f"signed in as {login}"
 
     def _builds(self, deployment: Deployment) -> Builds:
         repo = fill(self._options.repo, deployment)

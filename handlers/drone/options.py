@@ -82,7 +82,7 @@ def _certificates(path: str) -> str:
 
 def _root(url: str) -> str:
     if URL(url).path.strip("/"):
-        raise ValueError("Drone answers at the root of its host; leave the path out")
+        raise ValueError("Drone is served at the root of its host; leave the path out")
     return url
 
 

@@ -161,7 +161,7 @@ def _read(shape: TypeAdapter[T], document: Any, what: str) -> T:
         return shape.validate_python(document)
     except ValidationError as error:
         path = ".".join(str(step) for step in error.errors()[0]["loc"]) or "all of it"
-        message = f"GitHub answers with something the relay does not understand ({what}: {path})"
+        message = f"GitHub returned something the relay does not understand ({what}: {path})"
         raise UnknownOutcome(message, code="bad_response") from None
 
 

@@ -129,7 +129,7 @@ class Spinnaker:
         if application:
             await self._gate.require_application(application)
         await self._gate.search(datetime.now(UTC), size="1")
-        return f"answers, and has the application '{application}'" if application else "answers"
+        return f"responds, and has the application '{application}'" if application else "responds"
 
     async def _find_executions(self, deployment: Deployment) -> list[Execution]:
         """The executions of an earlier start, by what it has sent."""

@@ -162,7 +162,7 @@ async def test_changes_that_were_not_sent_at_once_are_sent_together(listener: Li
 
 
 async def test_a_message_of_unknown_outcome_covers_its_original_entries(listener: Listener) -> None:
-    listener.there.errors = [UnknownOutcome("no answer")]
+    listener.there.errors = [UnknownOutcome("no response")]
     await listener.happens("queued")
     with pytest.raises(RetryAt):
         await listener.hear()

@@ -20,7 +20,7 @@ from webhook.timing import utc_now
 DEPLOYMENT = 7
 MINUTE = timedelta(minutes=1)
 ONCE = Policy(call=MINUTE, lookups=[timedelta(0)])
-DOUBT = UnknownOutcome("no clear answer")
+DOUBT = UnknownOutcome("no clear response")
 
 
 def _seconds(*values: float) -> list[timedelta]:
@@ -260,11 +260,11 @@ async def test_nothing_is_claimed_before_all_is_ready(
 
 
 async def test_an_error_stays_until_an_attempt_succeeds(store: Store, there: OtherSide) -> None:
-    there.errors_after_storing = [UnknownOutcome("GitHub answers 502")]
+    there.errors_after_storing = [UnknownOutcome("GitHub returned 502")]
     with suppress(RetryAt):
         await store.deliver(Sending(there))
     for killed in (True, False):  # a further attempt of unknown outcome, and one that succeeds
-        assert (await store.entry()).error == "GitHub answers 502"
+        assert (await store.entry()).error == "GitHub returned 502"
         there.has.clear()
         there.killed = killed
         await store.expire()
@@ -290,9 +290,9 @@ async def test_the_timeline_shows_why_github_does_not_have_a_status(
         [entry] = await outbox.pending(connection, "status", DEPLOYMENT)
         claimed = await outbox.claim(connection, entry, MINUTE)
         assert claimed is not None
-        await outbox.release(connection, claimed, state, "GitHub answers 502")
+        await outbox.release(connection, claimed, state, "GitHub returned 502")
         [shown] = await timeline.shown(connection, DEPLOYMENT, after=0)
-        assert (shown.outbox, shown.error) == (state, "GitHub answers 502")
+        assert (shown.outbox, shown.error) == (state, "GitHub returned 502")
         # It is gone with the next success, and not before.
         await outbox.sent(connection, claimed, {"id": "1"})
         [shown] = await timeline.shown(connection, DEPLOYMENT, after=0)

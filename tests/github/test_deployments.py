@@ -78,12 +78,12 @@ async def test_a_merge_instead_of_a_deployment_is_rejected(world: OnGitHub) -> N
 
 async def test_a_rejection_has_githubs_message(world: OnGitHub) -> None:
     world.site.missing_refs = {"topic"}
-    with pytest.raises(Rejected, match="GitHub answered 422: No ref found for: topic") as caught:
+    with pytest.raises(Rejected, match="GitHub returned 422: No ref found for: topic") as caught:
         await create_deployment(world.github, world.scope, NEW)
     assert caught.value.code == INVALID
     conflict = {"message": "Conflict: Commit status checks failed for topic."}
     world.there.faults.add(CREATE, Fault(status_code=409, body=conflict))
-    message = "GitHub answered 409: Conflict: Commit status checks failed for topic."
+    message = "GitHub returned 409: Conflict: Commit status checks failed for topic."
     with pytest.raises(Rejected, match=message):
         await create_deployment(world.github, world.scope, NEW)
     assert not world.there.deployments

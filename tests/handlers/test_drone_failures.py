@@ -68,7 +68,7 @@ async def test_a_drone_that_is_down_is_tried_again(world: World, what: str) -> N
 async def test_a_drone_that_hangs_is_tried_again(what: str) -> None:
     async with a_world(timeout=0.3) as world:
         world.drone.faults.add("*", Fault.hang(30))
-        assert "did not answer in time" in str(await error_of(world.handler(), what))
+        assert "did not respond in time" in str(await error_of(world.handler(), what))
 
 
 @pytest.mark.parametrize("what", ASKING)
@@ -84,7 +84,7 @@ async def test_429_is_retried_when_drone_allows(world: World, what: str) -> None
 @pytest.mark.parametrize("what", ASKING)
 async def test_500_is_tried_again(world: World, what: str) -> None:
     world.drone.faults.add("*", Fault.status(500))
-    assert "answers 500" in str(await error_of(world.handler(), what))
+    assert "returned 500" in str(await error_of(world.handler(), what))
 
 
 INVALID = {
@@ -113,13 +113,13 @@ async def test_a_response_of_another_shape_is_tried_again(
     async with FixedBody(body) as unusual:
         error = await error_of(world.handler(url=unusual.url), what)
     address = unusual.url.removeprefix("http://")
-    assert str(error).startswith(f"Drone at {address} answers")
+    assert str(error).startswith(f"Drone at {address} returned")
 
 
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault.status(500, acts=True), "answers 500"),
+        (Fault.status(500, acts=True), "returned 500"),
         (Fault.status(200, ["?"], acts=True), "does not understand"),
         (Fault.drop_after(), "gave no full response"),
     ],
@@ -158,7 +158,7 @@ async def test_a_drone_that_cannot_promote_is_reported_at_once(world: World) -> 
     with pytest.raises(Rejected) as caught:
         await world.handler().start(a_deployment())
     address = world.drone.url.removeprefix("http://")
-    assert str(caught.value) == f"Drone at {address} answers 501: Not Implemented"
+    assert str(caught.value) == f"Drone at {address} returned 501: Not Implemented"
     assert len(world.posts()) == 1
 
 
@@ -183,7 +183,7 @@ async def test_a_token_that_may_only_read_is_rejected_with_what_it_lacks(
     if build == "existing":
         world.built()
     world.repo.access = "read"
-    with pytest.raises(Rejected, match=f"answers 404: .* write access to {SLUG}"):
+    with pytest.raises(Rejected, match=f"returned 404: .* write access to {SLUG}"):
         await world.handler(build=build).start(a_deployment())
 
 

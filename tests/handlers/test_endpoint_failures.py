@@ -65,9 +65,9 @@ async def test_retry_after_of_a_tool_is_respected(
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault.status(500), "answers 500: Server Error"),
-        (Fault.status(502, "<html>Bad Gateway</html>"), "answers 502"),
-        (Fault.hang(20), "did not answer in time"),
+        (Fault.status(500), "returned 500: Server Error"),
+        (Fault.status(502, "<html>Bad Gateway</html>"), "returned 502"),
+        (Fault.hang(20), "did not respond in time"),
         (Fault.drop_before(), "gave no full response (connection closed)"),
         (Fault.drop_after(), "gave no full response (connection closed)"),
     ],
@@ -84,7 +84,7 @@ async def test_what_may_have_been_done_has_an_unknown_outcome(
 @every_act
 async def test_a_large_response_is_not_read(endpoint: Endpoint, tool: FakeTool, name: str) -> None:
     tool.faults.add("*", Fault.status(200, LARGE))
-    assert "answers with more than 8 MB" in str(await unknown_outcome(act(endpoint, name)))
+    assert "returned more than 8 MB" in str(await unknown_outcome(act(endpoint, name)))
 
 
 # -- TLS ---------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ async def test_a_redirect_that_would_lose_the_document_is_rejected(
     endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.faults.add("*", redirect(status, "/v2/deploy"))
-    with pytest.raises(Rejected, match=f"answers {status}: it has moved; correct its addr"):
+    with pytest.raises(Rejected, match=f"returned {status}: it has moved; correct its addr"):
         await endpoint.start(a_deployment())
     assert tool.received == []
 
@@ -175,9 +175,9 @@ async def test_another_host_is_never_sent_anything(
         ]
         for address in addresses:
             tool.faults.add("*", redirect(status, address), times=2)
-            with pytest.raises(Rejected, match=f"answers {status}: it has moved"):
+            with pytest.raises(Rejected, match=f"returned {status}: it has moved"):
                 await endpoint.start(a_deployment())
-            with pytest.raises(Unavailable, match=f"answers {status}: it has moved"):
+            with pytest.raises(Unavailable, match=f"returned {status}: it has moved"):
                 await endpoint.check(a_deployment(), POLLED)
         assert not other.calls
         assert not tool.received
@@ -186,7 +186,7 @@ async def test_another_host_is_never_sent_anything(
 async def test_https_never_becomes_http(http: Http, tool: FakeTool, tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path)
     async with served_with_tls(certificate, leads_to=tool.url) as url:
-        with pytest.raises(Rejected, match="answers 307: it has moved"):
+        with pytest.raises(Rejected, match="returned 307: it has moved"):
             await an_endpoint(http, url, ca=certificate.file).start(a_deployment())
     assert tool.calls == []
 
@@ -199,7 +199,7 @@ async def test_redirects_come_to_an_end(
     if arrives:
         assert (await endpoint.start(a_deployment())).state is State.IN_PROGRESS
         return
-    with pytest.raises(Rejected, match="answers 307"):
+    with pytest.raises(Rejected, match="returned 307"):
         await endpoint.start(a_deployment())
     assert len(tool.calls) == 4
 
@@ -209,7 +209,7 @@ async def test_a_redirect_to_nowhere_is_rejected(
     endpoint: Endpoint, tool: FakeTool, headers: dict[str, str]
 ) -> None:
     tool.faults.add("*", Fault(status_code=307, headers=headers))
-    with pytest.raises(Rejected, match="answers 307"):
+    with pytest.raises(Rejected, match="returned 307"):
         await endpoint.start(a_deployment())
 
 

@@ -50,7 +50,7 @@ async def test_200_without_a_state_is_not_a_success(
     endpoint: Endpoint, tool: FakeTool, status: int, body: Any
 ) -> None:
     tool.responds(status, body)
-    with pytest.raises(UnknownOutcome, match=r"Location has to answer with a `state`"):
+    with pytest.raises(UnknownOutcome, match=r"Location has to respond with a `state`"):
         await endpoint.check(a_deployment(), POLLED)
 
 
@@ -88,5 +88,5 @@ async def test_a_poll_that_is_rejected_is_tried_again(
     endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.responds(status, {"message": "says the tool", "state": "failure"})
-    with pytest.raises(Unavailable, match=f"answers {status}: says the tool"):
+    with pytest.raises(Unavailable, match=f"returned {status}: says the tool"):
         await endpoint.check(a_deployment(), POLLED)

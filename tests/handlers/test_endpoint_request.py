@@ -130,7 +130,7 @@ async def test_a_wrong_secret_is_reported_with_the_tools_message(
     http: Http, tooling: Tooling
 ) -> None:
     endpoint = an_endpoint(http, f"{tooling.url}/deploy", secret="another")
-    with pytest.raises(Rejected, match="answers 401: the signature does not fit the body"):
+    with pytest.raises(Rejected, match="returned 401: the signature does not fit the body"):
         await endpoint.start(a_deployment())
 
 

@@ -178,18 +178,18 @@ async def test_a_conflict_without_a_state_is_a_rejection(
     endpoint: Endpoint, tool: FakeTool, body: Any
 ) -> None:
     tool.responds(409, body)
-    with pytest.raises(Rejected, match="answers 409"):
+    with pytest.raises(Rejected, match="returned 409"):
         await endpoint.start(a_deployment())
 
 
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
-        (400, {"error": "no such environment"}, "answers 400: no such environment"),
-        (401, {}, "answers 401: it does not accept the `secret` or the `headers`"),
-        (403, {"message": "not on Fridays"}, "answers 403: not on Fridays"),
-        (404, b"<html>", "answers 404: nothing is there; check its address in deploy.yml$"),
-        (422, {"detail": "no ref"}, "answers 422: no ref"),
+        (400, {"error": "no such environment"}, "returned 400: no such environment"),
+        (401, {}, "returned 401: it does not accept the `secret` or the `headers`"),
+        (403, {"message": "not on Fridays"}, "returned 403: not on Fridays"),
+        (404, b"<html>", "returned 404: nothing is there; check its address in deploy.yml$"),
+        (422, {"detail": "no ref"}, "returned 422: no ref"),
     ],
 )
 async def test_a_rejection_ends_it_with_the_tools_message(
@@ -208,7 +208,7 @@ async def test_a_page_to_sign_in_at_is_reported_to_be_one(
     tool.status, tool.body = status, b"<!DOCTYPE html><title>Sign in</title>"
     tool.headers = {"Content-Type": "text/html; charset=utf-8"}
     run = await endpoint.start(a_deployment())
-    message = "the tool answered with a web page; is `url` right?"
+    message = "the tool returned a web page; is `url` right?"
     assert (run.state, run.description) == (State.IN_PROGRESS, message)
     assert await endpoint.check(a_deployment(), run) == run
 
@@ -229,7 +229,7 @@ async def test_a_hitch_on_the_way_is_tried_again(
     endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.responds(status, {})
-    with pytest.raises(Unavailable, match=f"answers {status}"):
+    with pytest.raises(Unavailable, match=f"returned {status}"):
         await endpoint.start(a_deployment())
 
 

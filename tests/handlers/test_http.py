@@ -30,7 +30,7 @@ async def test_what_breaks_in_the_tool_may_have_been_done(
 ) -> None:
     tool.status = status
     error = await unknown_outcome(http.call("Tool", "POST", tool.url, json={}))
-    assert str(error).startswith(f"Tool at {tool.host} answers {status}: ")
+    assert str(error).startswith(f"Tool at {tool.host} returned {status}: ")
 
 
 async def test_parameters_cannot_become_others(http: Http, tool: FakeTool) -> None:
@@ -42,7 +42,7 @@ async def test_messages_hide_paths_and_queries(http: Http, tool: FakeTool) -> No
     tool.faults.add("*", Fault.status(503))
     error = await unknown_outcome(http.call("Tool", "GET", f"{tool.url}/hidden?token=hidden"))
     assert "hidden" not in str(error)
-    assert str(error) == f"Tool at {tool.host} answers 503: Server Error"
+    assert str(error) == f"Tool at {tool.host} returned 503: Server Error"
 
 
 # -- rate limits --------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ async def test_a_proxy_that_rejects(
     async with speaking(rejection) as address:
         monkeypatch.setenv("HTTPS_PROXY", f"http:{address}")
         error = await not_done(Http(trusting).call("Tool", "POST", "https://tool.example"))
-    assert "the proxy answers 407; check the relay's HTTPS_PROXY" in str(error)
+    assert "the proxy returned 407; check the relay's HTTPS_PROXY" in str(error)
 
 
 async def test_a_proxy_that_is_not_there(

@@ -100,7 +100,7 @@ async def test_a_response_that_breaks_off(http: Http, text: bytes, ends: str, me
 
 async def test_a_tool_that_hangs(impatient: Http, tool: FakeTool) -> None:
     tool.faults.add("*", Fault.hang(20))
-    assert "did not answer in time" in str(
+    assert "did not respond in time" in str(
         await unknown_outcome(impatient.call("Tool", "GET", tool.url))
     )
 
@@ -108,7 +108,7 @@ async def test_a_tool_that_hangs(impatient: Http, tool: FakeTool) -> None:
 async def test_a_tool_that_drips(impatient: Http) -> None:
     async with speaking(WHOLE + b"\r\n", *[b"a"] * 20, pause=0.1) as address:
         error = await unknown_outcome(impatient.call("Tool", "GET", f"http:{address}"))
-    assert "did not answer in time" in str(error)
+    assert "did not respond in time" in str(error)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
@@ -124,7 +124,7 @@ async def test_a_response_that_is_too_large(http: Http, tool: FakeTool) -> None:
     tool.body = b" " * MAX_RESPONSE_BYTES
     assert len((await http.call("Tool", "GET", tool.url)).body) == MAX_RESPONSE_BYTES
     tool.body += b" "
-    assert "answers with more than 8 MB" in str(
+    assert "returned more than 8 MB" in str(
         await unknown_outcome(http.call("Tool", "GET", tool.url))
     )
 

@@ -184,7 +184,7 @@ async def test_a_redirect_names_where_it_leads_and_no_secret(
 ) -> None:
     tool.status, tool.headers = 302, {"Location": location}
     response = await http.call(TOOL, "GET", named(tool.url))
-    begins = "answers 302: it has moved; correct its address in deploy.yml"
+    begins = "returned 302: it has moved; correct its address in deploy.yml"
     assert response.message().endswith(f"{begins}{expected}")
 
 

@@ -273,7 +273,7 @@ async def test_one_that_cannot_be_cancelled_does_not_keep_the_others_going(world
     run = await handler.check(a_deployment(), run)
     first = run.id.split()[0]
     world.spinnaker.faults.add(f"PUT /pipelines/{first}/cancel", Fault.status(403))
-    with pytest.raises(Rejected, match="answers 403: its user may not do this"):
+    with pytest.raises(Rejected, match="returned 403: its user may not do this"):
         await handler.cancel(a_deployment(), run)
     assert sorted(e.status for e in executions) == ["CANCELED", "RUNNING"]
 

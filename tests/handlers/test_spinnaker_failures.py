@@ -25,8 +25,8 @@ from tests.handlers.tools import FakeTool, a_certificate, served_with_tls
 ROOT = Path(__file__).parents[2]
 DEPLOYMENT = a_deployment()
 RUN = Run("01ABC", State.IN_PROGRESS)
-NOT_UNDERSTOOD = "answers with something the relay does not understand; check its address in deploy"
-A_PAGE = "answers 200 with a web page; check its address in deploy.yml"
+NOT_UNDERSTOOD = "returned something the relay does not understand; check its address in deploy"
+A_PAGE = "returned 200 with a web page; check its address in deploy.yml"
 
 Step = Callable[[Handler], Awaitable[Any]]
 STEPS: dict[str, Step] = {
@@ -63,8 +63,8 @@ async def found(world: World) -> Run:
     ("fault", "message"),
     [
         (Fault.drop_after(), "gave no full response"),
-        (Fault.hang_after(5), "did not answer in time"),
-        (Fault.status(500, acts=True), "answers 500"),
+        (Fault.hang_after(5), "did not respond in time"),
+        (Fault.status(500, acts=True), "returned 500"),
         (Fault.status(200, {"eventProcessed": "?"}, acts=True), NOT_UNDERSTOOD),
     ],
     ids=["drop", "hang", "500", "shape"],
@@ -155,12 +155,12 @@ async def test_an_event_that_is_not_processed_is_an_error(world: World) -> None:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault.status(500), "answers 500"),
+        (Fault.status(500), "returned 500"),
         (Fault.status(200, {"id": "one"}), NOT_UNDERSTOOD),
         (Fault.status(200, [1, "2"]), NOT_UNDERSTOOD),
         (Fault(status_code=200), NOT_UNDERSTOOD),  # null
         (Fault.drop_before(), "gave no full response"),
-        (Fault.hang_after(5), "did not answer in time"),
+        (Fault.hang_after(5), "did not respond in time"),
     ],
     ids=["500", "object", "list", "null", "drop", "hang"],
 )
@@ -175,7 +175,7 @@ async def test_after_a_bad_response_it_is_tried_again(
 @every_step
 async def test_an_endless_response_is_not_read_to_its_end(world: World, step: Step) -> None:
     world.spinnaker.faults.add("*", Fault.status(200, "x" * 9 * 2**20))
-    with pytest.raises(UnknownOutcome, match="answers with more than 8 MB"):
+    with pytest.raises(UnknownOutcome, match="returned more than 8 MB"):
         await step(world.handler())
 
 
@@ -244,12 +244,12 @@ async def test_before_a_run_is_known_a_rejection_ends_the_deployment(
 ) -> None:
     for step in (STEPS["find"], STEPS["start"]):
         world.spinnaker.faults.add("*", Fault.status(status))
-        with pytest.raises(Rejected, match=f"answers {status}"):
+        with pytest.raises(Rejected, match=f"returned {status}"):
             await step(world.handler())
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 404, 418, 501])
 async def test_a_rejection_does_not_end_a_run_in_progress(world: World, status: int) -> None:
     world.spinnaker.faults.add("*", Fault.status(status), times=9)
-    with pytest.raises(Unavailable, match=f"answers {status}"):
+    with pytest.raises(Unavailable, match=f"returned {status}"):
         await world.handler().check(DEPLOYMENT, RUN)

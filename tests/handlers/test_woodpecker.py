@@ -256,7 +256,7 @@ async def test_rights_that_are_lost_on_the_way_may_come_back(
 ) -> None:
     run = await handler.start(a_deployment())
     repo.pull = repo.push = False
-    with pytest.raises(Unavailable, match="answers 404"):
+    with pytest.raises(Unavailable, match="returned 404"):
         await handler.check(a_deployment(), run)
     repo.pull, tool.token = True, "another"
     for act in (handler.check, handler.cancel):

@@ -24,8 +24,8 @@ from tests.handlers.tools import a_certificate, served_with_tls
 ROOT = Path(__file__).parents[2]
 DEPLOYMENT = a_deployment()
 RUN = Run("1/pipelines/1", State.IN_PROGRESS)
-NOT_UNDERSTOOD = "answers with something the relay does not understand; check its address"
-A_PAGE = "answers 200 with a web page; check its address in deploy.yml"
+NOT_UNDERSTOOD = "returned something the relay does not understand; check its address"
+A_PAGE = "returned 200 with a web page; check its address in deploy.yml"
 
 Step = Callable[[Woodpecker], Awaitable[Any]]
 STEPS: dict[str, Step] = {
@@ -90,13 +90,13 @@ async def test_a_configuration_that_breaks_the_restart_is_found_as_an_error(
 bad_responses = pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault.status(500), "answers 500"),
+        (Fault.status(500), "returned 500"),
         (Fault.status(200, {"id": "one", "number": []}), NOT_UNDERSTOOD),
         (Fault.status(200, [1, "2"]), NOT_UNDERSTOOD),
         (Fault(status_code=200), NOT_UNDERSTOOD),  # null
-        (Fault.status(200, "x" * 9 * 2**20), "answers with more than 8 MB"),
+        (Fault.status(200, "x" * 9 * 2**20), "returned more than 8 MB"),
         (Fault.drop_before(), "gave no full response"),
-        (Fault(delay_after=5), "did not answer in time"),
+        (Fault(delay_after=5), "did not respond in time"),
     ],
     ids=["500", "object", "list", "null", "9 MB", "drop", "hang"],
 )
@@ -186,7 +186,7 @@ async def test_before_a_run_is_known_a_rejection_ends_the_deployment(
 ) -> None:
     for step in (STEPS["find"], STEPS["start"]):
         tool.faults.add("*", Fault.status(status))
-        with pytest.raises(Rejected, match=f"answers {status}"):
+        with pytest.raises(Rejected, match=f"returned {status}"):
             await step(a_handler(session, url=tool.url))
 
 
@@ -195,5 +195,5 @@ async def test_a_rejection_does_not_end_a_run_in_progress(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession, status: int
 ) -> None:
     tool.faults.add("*", Fault.status(status), times=2)
-    with pytest.raises(Unavailable, match=f"answers {status}"):
+    with pytest.raises(Unavailable, match=f"returned {status}"):
         await a_handler(session, url=tool.url).check(DEPLOYMENT, RUN)

@@ -1,4 +1,4 @@
-"""Deployments whose tool rejects, is unreachable, limits, gives no clear answer, or reports."""
+"""Deployments whose tool rejects, is unreachable, limits, gives no clear response, or reports."""
 
 import asyncio
 from dataclasses import replace

@@ -343,7 +343,7 @@ async def test_without_a_store_the_response_is_503_with_retry_after() -> None:
     assert response.status_code == 503
     assert int(response.headers["Retry-After"]) > 0
     document = response.get_json()
-    assert document["message"] == "The relay's store does not answer; try again in a minute"
+    assert document["message"] == "The relay's store does not respond; try again in a minute"
     assert document["status"] == "503"
 
 

@@ -73,7 +73,7 @@ def test_an_unavailable_store_is_reported(rows: Rows) -> None:
     timing = Timing(connection_within=timedelta(seconds=0.2))
     with app("postgresql://127.0.0.1:1/none", store_timing=timing) as created:
         response = created.test_client().get(page_url())
-    assert "store does not answer" in rejected(response, 503).text
+    assert "store does not respond" in rejected(response, 503).text
     assert int(response.headers["Retry-After"]) > 0
 
 
@@ -141,7 +141,7 @@ def test_a_finished_deployment_shows_its_duration(rows: Rows, browser: FlaskClie
 def test_each_entry_has_its_anchor_time_and_text(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
     sent = rows.new_entry(state="queued", description="accepted", outbox="sent")
-    waiting = rows.new_entry(state="in_progress", outbox="claimed", error="GitHub answers 502")
+    waiting = rows.new_entry(state="in_progress", outbox="claimed", error="GitHub returned 502")
     rejection = rows.new_entry(state="failure", outbox="rejected", error="the App was removed")
     late = rows.new_entry(
         state="unknown", actor="drone[bot]", log_url="https://ci.io/7", counted=False
@@ -153,7 +153,7 @@ def test_each_entry_has_its_anchor_time_and_text(rows: Rows, browser: FlaskClien
     assert len(page.all("time")) >= 4
     assert all(moment["datetime"].endswith("+00:00") for moment in page.all("time"))
     assert "GitHub has it" in page.text
-    assert "GitHub does not have it yet: GitHub answers 502" in page.text
+    assert "GitHub does not have it yet: GitHub returned 502" in page.text
     assert "GitHub rejected it: the App was removed" in page.text
     assert "by drone[bot] log late or repeated: changed nothing" in page.text
     assert "https://ci.io/7" in page.links()

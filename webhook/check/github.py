@@ -37,7 +37,7 @@ async def check_github(github: GitHub, config: Config | None) -> list[Finding]:
         )
         return [Finding("error", "GitHub", f"{error}; {remedy}")]
     except (KeyError, TypeError, AttributeError):
-        message = "what answers is not GitHub's API; check GITPLOY_GITHUB_BASE_URL"
+        message = "the response is not from GitHub's API; check GITPLOY_GITHUB_BASE_URL"
         return [Finding("error", "GitHub", message)]
     try:
         installations = await github.installations()

@@ -23,7 +23,7 @@ def check_store(settings: Settings, installed: list[Installation]) -> Iterator[F
                 yield Finding("error" if settings.store_source else "note", "store", message)
                 return
             kind = "PostgreSQL" if settings.store_source else "the embedded PostgreSQL"
-            yield Finding("ok", "store", f"{kind} answers, its tables are up to date")
+            yield Finding("ok", "store", f"{kind} responds, its tables are up to date")
             yield _worker(connection)
             installed += slack_installations.every_sync(connection)
             for destination, error in outbox.lately_rejected(connection):

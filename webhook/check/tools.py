@@ -76,4 +76,4 @@ async def _check(
     except (tool_errors.Unavailable, tool_errors.Rejected) as error:
         return "error", str(error)
     except TimeoutError:
-        return "error", f"no answer within {within:g} s"
+        return "error", f"no response within {within:g} s"

@@ -229,7 +229,7 @@ def as_document(error: HttpError) -> Response:
 
 ERRORS = ErrorHandling(
     as_document,
-    HttpError(503, "The relay's store does not answer; try again in a minute"),
+    HttpError(503, "The relay's store does not respond; try again in a minute"),
     every_error=True,
 )
 

@@ -204,7 +204,7 @@ def _accepted(take: Callable[[bytes], Document], body: bytes) -> Document:
         message = str(error) if isinstance(error, UserError) else "the body is malformed"
         raise HttpError(400, message, "this address is for Slack only") from None
     except UnknownOutcome:
-        raise HttpError(503, "the store does not answer", "try again in a minute") from None
+        raise HttpError(503, "the store does not respond", "try again in a minute") from None
 
 
 def _kind_of(payload: Any) -> str:

@@ -137,7 +137,7 @@ ERRORS = ErrorHandling(
     HttpError(
         503,
         "The relay cannot look it up now",
-        detail="Its store does not answer. Deployments go on as soon as it does; nothing is lost.",
+        detail="Its store does not respond. Deployments go on as soon as it does; nothing is lost.",
         remedy="Try again in a minute. Whoever runs the relay finds the cause under /readyz.",
     ),
 )
