@@ -24,7 +24,7 @@ from tests.handlers.runs import (
 STAY = "while :; do sleep 0.05; done"
 SILENT = "exec > /dev/null 2>&1;"
 STUBBORN = f"trap '' TERM; {STAY}"
-POLITE = f"trap 'echo told; exit 0' TERM; {STAY}"
+POLITE = f"trap 'echo stopping; exit 0' TERM; {STAY}"
 
 
 def a_pair(data_dir: Path, leader: str, child: str) -> Impatient:

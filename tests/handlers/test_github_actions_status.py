@@ -99,7 +99,7 @@ def test_a_run_that_has_ended(conclusion: str, state: str, message: str) -> None
         ),
         (Job(name="deploy", conclusion="failure"), "job 'deploy' failed"),
         (Job(name="deploy", conclusion="timed_out"), "job 'deploy' timed out"),
-        (Job(name="deploy", conclusion="odd"), "Workflow 'Deploy' failed"),
+        (Job(name="deploy", conclusion="unknown"), "Workflow 'Deploy' failed"),
         (Job(name="d" * 300, conclusion="failure"), f"job '{'d' * 39}…' failed"),
     ],
 )

@@ -28,13 +28,13 @@ RUN = Run("01ABC", State.IN_PROGRESS)
 NOT_UNDERSTOOD = "returned something the relay does not understand; check its address in deploy"
 A_PAGE = "returned 200 with a web page; check its address in deploy.yml"
 
-Step = Callable[[Handler], Awaitable[Any]]
-STEPS: dict[str, Step] = {
+HandlerCall = Callable[[Handler], Awaitable[Any]]
+CALLS: dict[str, HandlerCall] = {
     "find": lambda handler: handler.find(DEPLOYMENT),
     "start": lambda handler: handler.start(DEPLOYMENT),
     "check": lambda handler: handler.check(DEPLOYMENT, RUN),
 }
-every_step = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
+every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ async def test_an_event_that_is_not_processed_is_an_error(world: World) -> None:
         await world.handler().start(DEPLOYMENT)
 
 
-@every_step
+@every_call
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -165,18 +165,18 @@ async def test_an_event_that_is_not_processed_is_an_error(world: World) -> None:
     ids=["500", "object", "list", "null", "drop", "hang"],
 )
 async def test_after_a_bad_response_it_is_tried_again(
-    world: World, impatient: World, step: Step, fault: Fault, message: str
+    world: World, impatient: World, call: HandlerCall, fault: Fault, message: str
 ) -> None:
     world.spinnaker.faults.add("*", fault, times=9)
     with pytest.raises(Unavailable, match=message):
-        await step((impatient if fault.delay_after else world).handler())
+        await call((impatient if fault.delay_after else world).handler())
 
 
-@every_step
-async def test_an_endless_response_is_not_read_to_its_end(world: World, step: Step) -> None:
+@every_call
+async def test_an_endless_response_is_not_read_to_its_end(world: World, call: HandlerCall) -> None:
     world.spinnaker.faults.add("*", Fault.status(200, "x" * 9 * 2**20))
     with pytest.raises(UnknownOutcome, match="returned more than 8 MB"):
-        await step(world.handler())
+        await call(world.handler())
 
 
 @pytest.mark.parametrize(
@@ -202,39 +202,39 @@ async def test_executions_of_the_wrong_shape_are_not_understood(
         await world.handler().check(DEPLOYMENT, RUN)
 
 
-@every_step
-async def test_a_web_page_is_not_the_api(world: World, step: Step) -> None:
+@every_call
+async def test_a_web_page_is_not_the_api(world: World, call: HandlerCall) -> None:
     async with FakeTool() as deck:
         deck.body = b"<!DOCTYPE html><title>Spinnaker</title>"
         deck.headers = {"Content-Type": "text/html"}
         with pytest.raises(Unavailable, match=A_PAGE):
-            await step(world.handler(url=deck.url))
+            await call(world.handler(url=deck.url))
 
 
-@every_step
-async def test_a_request_to_wait_is_heeded(world: World, step: Step) -> None:
+@every_call
+async def test_a_request_to_wait_is_heeded(world: World, call: HandlerCall) -> None:
     world.spinnaker.faults.add("*", Fault.rate_limited(7))
     with pytest.raises(Unavailable, match="asks to wait") as caught:
-        await step(world.handler())
+        await call(world.handler())
     assert caught.value.retry_at
     assert abs(caught.value.retry_at - datetime.now(UTC) - timedelta(seconds=7)).seconds < 2
 
 
-@every_step
-async def test_a_spinnaker_that_is_down_is_waited_for(world: World, step: Step) -> None:
+@every_call
+async def test_a_spinnaker_that_is_down_is_waited_for(world: World, call: HandlerCall) -> None:
     await world.spinnaker.stop()
     with pytest.raises(Unavailable, match="cannot be reached") as caught:
-        await step(world.handler())
+        await call(world.handler())
     assert not isinstance(caught.value, UnknownOutcome)
 
 
-@every_step
+@every_call
 async def test_a_certificate_that_nobody_signed_is_not_trusted(
-    world: World, step: Step, tmp_path: Path
+    world: World, call: HandlerCall, tmp_path: Path
 ) -> None:
     async with served_with_tls(a_certificate(tmp_path)) as url:
         with pytest.raises(Unavailable, match="untrusted certificate; set `ca`") as caught:
-            await step(world.handler(url=url))
+            await call(world.handler(url=url))
     assert not isinstance(caught.value, UnknownOutcome)
 
 
@@ -242,10 +242,10 @@ async def test_a_certificate_that_nobody_signed_is_not_trusted(
 async def test_before_a_run_is_known_a_rejection_ends_the_deployment(
     world: World, status: int
 ) -> None:
-    for step in (STEPS["find"], STEPS["start"]):
+    for call in (CALLS["find"], CALLS["start"]):
         world.spinnaker.faults.add("*", Fault.status(status))
         with pytest.raises(Rejected, match=f"returned {status}"):
-            await step(world.handler())
+            await call(world.handler())
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 404, 418, 501])

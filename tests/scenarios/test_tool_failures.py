@@ -191,11 +191,11 @@ async def test_an_unknown_state_is_shown_without_characters_that_cannot_be_store
         deployment = await world.deploy(ENVIRONMENTS["woodpecker"], ref="v1")
         await until(lambda: tools.started("woodpecker") or None)
         tools.woodpecker.takes = None
-        tools.woodpecker_repo.deployments[0].status = "odd\0word"
+        tools.woodpecker_repo.deployments[0].status = "new\0state"
 
         def shown() -> bool | None:
             descriptions = [s.description for s in world.github.statuses(deployment.id)]
-            return any("'odd word'" in text for text in descriptions) or None
+            return any("'new state'" in text for text in descriptions) or None
 
         await until(shown, within=20)
 

@@ -224,7 +224,7 @@ def test_a_workspace_that_removes_the_app_is_not_used_any_more(
         app_id="A1",
         bot_user="U0",
         scopes="chat:write",
-        token=b"sealed",
+        token=b"encrypted",
         refresh_token=None,
         expires_at=None,
         installed_by="U1",

@@ -107,7 +107,7 @@ async def test_an_address_that_proves_nothing_is_nobodys(known: Known) -> None:
     longer = known.slack.add_user("part", "a@acme.test")  # a part of ada's
     known.sandbox.github.add_user("whole", email="aa@acme.test")
     none = known.slack.add_user("none")
-    unproved = known.both("odd")
+    unproved = known.both("unproved")
     profile = {"id": unproved.id, "team_id": unproved.team_id, "profile": {"email": unproved.email}}
     known.slack.faults.add(
         "GET /users.info", Fault(status_code=200, body={"ok": True, "user": profile})

@@ -96,7 +96,7 @@ entries = st.builds(
     log_url=urls,
     held=st.booleans(),
 )
-many_steps = st.builds(
+many_entries = st.builds(
     lambda some, number: (some * number)[:1000],
     st.lists(entries, max_size=4),
     st.sampled_from([1, 3, 1000]),
@@ -135,7 +135,7 @@ _LONGEST_NOTICE = replace(
     rollback_to=_GROWING,
 )
 LONGEST = offering(_LONGEST_NOTICE, "cancel", "retry", "rollback")
-LONGEST_STEP = NoticeEntry(
+LONGEST_ENTRY = NoticeEntry(
     at=datetime(9999, 12, 30, tzinfo=UTC),
     state=_GROWING,
     description=_GROWING,
@@ -147,9 +147,9 @@ LONGEST_STEP = NoticeEntry(
 
 @pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
-@example(LONGEST, [LONGEST_STEP] * 1000, MENTIONS[-1])
-@example(LONGEST, [LONGEST_STEP], "<@U0OCTOCAT> " * 99)
-@given(tellings, many_steps, st.sampled_from(MENTIONS))
+@example(LONGEST, [LONGEST_ENTRY] * 1000, MENTIONS[-1])
+@example(LONGEST, [LONGEST_ENTRY], "<@U0OCTOCAT> " * 99)
+@given(tellings, many_entries, st.sampled_from(MENTIONS))
 def test_slack_accepts_every_message_and_foreign_text_is_no_markup(
     shown: DeploymentNotice, shown_entries: list[NoticeEntry], mention: str
 ) -> None:
