@@ -26,7 +26,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 PAGE = (DOCS / "spinnaker.md").read_text()
 ORCA_LOCAL = DOCS / "spinnaker" / "orca-local.yml"
 PIPELINE = DOCS / "spinnaker" / "pipeline.json"
-BEGINS, ENDS = "Tell GitHub that it begins", "Tell GitHub where it is"
+BEGINS, ENDS = "Report that it begins", "Report where it is"
 
 
 class Reports(Server):

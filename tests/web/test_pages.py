@@ -95,8 +95,8 @@ def test_it_says_what_who_where_and_how_it_stands(rows: Rows, browser: FlaskClie
         "acme/web to staging the new form",
         f"Version feature/x y @ {SHA[:7]}",
         "Task deploy:eu",
-        "Asked by octocat",
-        "Asked at 01 Mar 2026, 12:00:00 UTC",
+        "Requested by octocat",
+        "Requested at 01 Mar 2026, 12:00:00 UTC",
         "Handler drone",
         "Run open in drone",
     ):
@@ -150,9 +150,9 @@ def test_each_step_has_its_anchor_time_and_words(rows: Rows, browser: FlaskClien
     ]
     assert len(page.all("time")) >= 4
     assert all(moment["datetime"].endswith("+00:00") for moment in page.all("time"))
-    assert "GitHub has it" in page.text
-    assert "GitHub does not have it yet: GitHub answers 502" in page.text
-    assert "GitHub refused it: the App was removed" in page.text
+    assert "Sent to GitHub" in page.text
+    assert "Not sent to GitHub yet: GitHub answers 502" in page.text
+    assert "GitHub rejected it: the App was removed" in page.text
     assert "by drone[bot] log late or repeated: changed nothing" in page.text
     assert "https://ci.io/7" in page.links()
 

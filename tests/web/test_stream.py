@@ -129,7 +129,7 @@ def test_it_waits_a_little_until_github_was_told(rows: Rows, base: str) -> None:
     assert "on its way to GitHub" in stream.until(is_state)[-1].data["parts"]["timeline"]
     rows.sent()
     seen = list(stream)
-    assert "GitHub has it" in seen[-2].data["parts"]["timeline"]
+    assert "Sent to GitHub" in seen[-2].data["parts"]["timeline"]
     assert seen[-1].name == "end"
 
 

@@ -130,7 +130,7 @@ class Page:
     task: str
     creator: str
     handler: str
-    asked: Moment
+    requested_at: Moment
     run: Link | None
     environment_link: Link | None
     payload: str
@@ -161,7 +161,7 @@ def build_page(data: PageData, now: datetime) -> Page:
         task="" if row.task == "deploy" else _line(row.task),
         creator=_line(row.creator) or "somebody",
         handler="GitHub Actions, watched" if row.watched else _line(row.handler),
-        asked=_moment(row.created_at, "%d %b %Y, %H:%M:%S"),
+        requested_at=_moment(row.created_at, "%d %b %Y, %H:%M:%S"),
         run=_link(_run_url(data), _run_text(row)),
         environment_link=_link(row.environment_url, _line(row.environment_url)),
         payload=_payload(row.payload),
@@ -205,9 +205,9 @@ def _hint(data: PageData) -> str:
     if data.row.phase is Phase.INACTIVE:
         return "It was replaced by a later deployment, or taken down."
     if data.row.tool_error and not data.over:
-        return f"It is asked again and again until its deadline: {_line(data.row.tool_error)}"
+        return f"It is retried until its deadline: {_line(data.row.tool_error)}"
     if data.row.ended_at and not data.over:
-        return "Its run goes on and is watched to its end."
+        return "Its run continues and is followed to its end."
     return ""
 
 
@@ -260,13 +260,13 @@ def _github(entry: TimelineEntry) -> Sending | None:
     error = _line(entry.error)
     match entry.outbox:
         case "sent":
-            return Sending("good", "GitHub has it")
+            return Sending("good", "Sent to GitHub")
         case "rejected":
-            return Sending("bad", f"GitHub refused it: {error}" if error else "GitHub refused it")
+            return Sending("bad", f"GitHub rejected it: {error}" if error else "GitHub rejected it")
         case "skipped":
-            return Sending("good", "not sent: more had been reported by then")
+            return Sending("good", "not sent: a newer status replaced it")
         case "waiting" | "claimed" if error:
-            return Sending("waiting", f"GitHub does not have it yet: {error}")
+            return Sending("waiting", f"Not sent to GitHub yet: {error}")
         case "waiting" | "claimed":
             return Sending("waiting", "on its way to GitHub")
     return None
