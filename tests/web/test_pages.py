@@ -154,6 +154,14 @@ def test_each_step_has_its_anchor_time_and_words(rows: Rows, browser: FlaskClien
     assert "Not sent to GitHub yet: GitHub answers 502" in page.text
     assert "GitHub rejected it: the App was removed" in page.text
     assert "by drone[bot] log late or repeated: changed nothing" in page.text
+
+
+def test_what_a_person_requested_is_not_marked_as_late(rows: Rows, browser: FlaskClient) -> None:
+    rows.deployment()
+    rows.step(state="requested", description="Rollback", actor="octocat", counted=False)
+    page = look(browser)
+    assert "by octocat" in page.text
+    assert "late or repeated" not in page.text
     assert "https://ci.io/7" in page.links()
 
 
