@@ -157,6 +157,14 @@ def test_each_step_has_its_anchor_time_and_words(rows: Rows, browser: FlaskClien
     assert "https://ci.io/7" in page.links()
 
 
+def test_what_a_person_requested_is_not_marked_as_late(rows: Rows, browser: FlaskClient) -> None:
+    rows.deployment()
+    rows.step(state="requested", description="Rollback", actor="octocat", counted=False)
+    page = look(browser)
+    assert "by octocat" in page.text
+    assert "late or repeated" not in page.text
+
+
 def test_it_says_what_slack_was_told(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
     rows.slack("main", "#deploys", ts="1.1")

@@ -17,7 +17,7 @@ from webhook.deployments.phases import Phase
 from webhook.notifiers import title_of
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
-from webhook.store.timeline import TimelineEntry
+from webhook.store.timeline import REQUESTED, TimelineEntry
 from webhook.text import one_line, web_url
 from webhook.web.pages.terminal_text import harmless
 
@@ -106,6 +106,7 @@ class EntryView:
     actor: str
     links: tuple[Link, ...]
     counted: bool
+    late: bool
     github: Sending | None
 
 
@@ -246,6 +247,8 @@ def _entry(entry: TimelineEntry, row: DeploymentRow) -> EntryView:
         actor=_line(entry.actor) or "somebody",
         links=tuple(link for link in links if link),
         counted=entry.counted,
+        # What people requested is no status, and so never late.
+        late=not entry.counted and entry.state != REQUESTED,
         github=_github(entry),
     )
 
