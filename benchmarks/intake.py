@@ -42,14 +42,14 @@ def running(arguments: list[str], environ: dict[str, str], port: int) -> Iterato
         start_new_session=True,
     )
     try:
-        asyncio.run(_answers(port))
+        asyncio.run(_responds(port))
         yield
     finally:
         process.terminate()
         process.wait()
 
 
-async def _answers(port: int) -> None:
+async def _responds(port: int) -> None:
     async with asyncio.timeout(20), aiohttp.ClientSession() as session:
         while True:
             with contextlib.suppress(aiohttp.ClientError):

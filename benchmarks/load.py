@@ -30,9 +30,9 @@ async def load(port: int, *, connections: int, seconds: float) -> Result:
     payload = body()
     began = time.perf_counter()
     until = began + seconds
-    taken = await asyncio.gather(*(_send(port, payload, until) for _ in range(connections)))
+    counts = await asyncio.gather(*(_send(port, payload, until) for _ in range(connections)))
     wall = time.perf_counter() - began
-    times = sorted(t for some in taken for t in some)
+    times = sorted(t for some in counts for t in some)
     return Result(
         len(times) / wall, times[len(times) // 2] * 1000, times[int(len(times) * 0.99)] * 1000
     )
@@ -47,10 +47,10 @@ async def _send(port: int, payload: bytes, until: float) -> list[float]:
     while (now := time.perf_counter()) < until:
         guid = f"X-GitHub-Delivery: {uuid.uuid4()}\r\n\r\n"
         writer.write((head + guid).encode() + payload)
-        answer = await reader.readuntil(b"\r\n\r\n")
-        status = int(answer.split(b" ", 2)[1])
-        assert status == 202, answer
-        await reader.readexactly(_length(answer))
+        response = await reader.readuntil(b"\r\n\r\n")
+        status = int(response.split(b" ", 2)[1])
+        assert status == 202, response
+        await reader.readexactly(_length(response))
         times.append(time.perf_counter() - now)
     writer.close()
     return times
@@ -60,4 +60,4 @@ def _length(head: bytes) -> int:
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             return int(line.partition(b":")[2])
-    raise AssertionError("an answer without a length")
+    raise AssertionError("a response without a length")

@@ -1,4 +1,4 @@
-"""Receivers to compare with: each verifies the SHA-256 signature and answers 202.
+"""Receivers to compare with: each verifies the SHA-256 signature and responds with 202.
 
 flask       Flask under granian, stores nothing: what the framework costs
 gidgethub   aiohttp with gidgethub's own verification and parsing, stores nothing

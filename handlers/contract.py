@@ -89,7 +89,7 @@ class Run:
 
 
 class Options(BaseModel):
-    """Base of what a handler takes under `with:` in deploy.yml: strict, without unknown keys.
+    """Base of a handler's options under `with:` in deploy.yml: strict, without unknown keys.
 
     Validators find the relay's process environment as `info.context["environ"]`.
     """

@@ -58,7 +58,7 @@ _FORBIDDEN = {
     401: "it does not know the token; check it in deploy.yml",
     403: "the token may not do this; check its rights",
 }
-# What servers say of an unknown path, which says no more than the status does.
+# Servers' bodies for an unknown path, which add nothing to the status.
 _UNHELPFUL = re.compile(
     r"(40[45]\W*)?((page )?not found|method not allowed|no message available)\W*"
 )
@@ -107,7 +107,7 @@ class Response:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             what = "a web page" if self.is_page else "something other than JSON"
-            raise self.unknown_outcome(f"answers {self.status} with {what}; {CHECK}") from None
+            raise self.unknown_outcome(f"returned {self.status} with {what}; {CHECK}") from None
 
     def read(self, shape: type[T] | TypeAdapter[T]) -> T:
         """Its JSON in that shape; fields that the shape does not name are left out."""
@@ -115,7 +115,7 @@ class Response:
         try:
             return adapter.validate_python(self.json())
         except ValidationError:
-            predicate = f"answers with something the relay does not understand; {CHECK}"
+            predicate = f"returned something the relay does not understand; {CHECK}"
             raise self.unknown_outcome(predicate) from None
 
     def unknown_outcome(self, predicate: str) -> UnknownOutcome:
@@ -126,11 +126,11 @@ class Response:
         return Rejected(self.message(), status=self.status, reason=self.reason())
 
     def unavailable(self) -> Unavailable:
-        """The same for something that may be put right while a run goes on: a token, a proxy."""
+        """The same for something that may be fixed while a run is in progress: a token, a proxy."""
         return Unavailable(self.message())
 
     def message(self) -> str:
-        return f"{self.tool} at {self.origin} answers {self.status}: {self._explanation()}"
+        return f"{self.tool} at {self.origin} returned {self.status}: {self._explanation()}"
 
     def _explanation(self) -> str:
         reason = self.reason()
@@ -200,7 +200,7 @@ def call_error(tool: str, url: URL, error: Exception, untrusted: str) -> Unavail
     if reason := _connect_reason(error):
         return Unavailable(f"{name} cannot be reached: {reason}", code="unreachable")
     if isinstance(error, TimeoutError):
-        return UnknownOutcome(f"{name} did not answer in time", code="timeout")
+        return UnknownOutcome(f"{name} did not respond in time", code="timeout")
     detail, remedy = "it broke off in the middle", ""
     if isinstance(error, aiohttp.ClientResponseError):
         remedy = _scheme_remedy(url) or "; check scheme and port in deploy.yml"
@@ -240,7 +240,7 @@ def _connect_reason(error: Exception) -> str:
         case aiohttp.ConnectionTimeoutError():
             return f"no connection in time; {CHECK}, and firewalls"
         case aiohttp.ClientHttpProxyError():
-            return f"the proxy answers {error.status}; check the relay's HTTPS_PROXY and NO_PROXY"
+            return f"the proxy returned {error.status}; check the relay's HTTPS_PROXY and NO_PROXY"
     return ""
 
 
@@ -251,7 +251,7 @@ def tls_context(
     """Of paths to PEM files. Errors: OSError (`ssl.SSLError` among them) if they do not fit."""
     context = ssl.create_default_context(cafile=ca)
     if certificate:
-        # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
+        # Without a password OpenSSL would prompt for that of an encrypted key on the terminal.
         context.load_cert_chain(certificate, key, password="")
     return context
 
@@ -360,7 +360,7 @@ async def _read(received: aiohttp.ClientResponse, name: str) -> bytes:
         pieces += piece
         if len(pieces) > MAX_RESPONSE_BYTES:
             most = f"{MAX_RESPONSE_BYTES // 1024**2} MB"
-            raise UnknownOutcome(f"{name} answers with more than {most}; {CHECK}", code="too_large")
+            raise UnknownOutcome(f"{name} returned more than {most}; {CHECK}", code="too_large")
     return bytes(pieces)
 
 
@@ -379,9 +379,9 @@ def _retry_at(headers: Mapping[str, str]) -> datetime | None:
     now = datetime.now(UTC)
     try:
         if text.isdecimal():
-            wanted = now + timedelta(seconds=min(int(text[:9]), 10**6))
+            requested = now + timedelta(seconds=min(int(text[:9]), 10**6))
         else:
-            wanted = parsedate_to_datetime(text).astimezone(UTC)
+            requested = parsedate_to_datetime(text).astimezone(UTC)
     except (ValueError, TypeError, OverflowError):
         return None
-    return max(now + SHORTEST_WAIT, min(wanted, now + LONGEST_WAIT))
+    return max(now + SHORTEST_WAIT, min(requested, now + LONGEST_WAIT))

@@ -1,4 +1,4 @@
-"""What several handlers take under `with:` in deploy.yml: checked types, and templates.
+"""Options shared by handlers under `with:` in deploy.yml: checked types, and templates.
 
 A template has placeholders such as `{ref}` and `{payload.key}`; `{{` and `}}` stand for the braces
 themselves. Whoever may create a deployment chooses its values, so a value is filled in only if it
@@ -43,7 +43,7 @@ def address(text: str) -> URL:
 
 
 def _is_host(host: str) -> bool:
-    """Stricter than yarl: refuses at the start what the resolver or aiohttp would refuse later."""
+    """Stricter than yarl: rejects at the start what the resolver or aiohttp would reject later."""
     try:
         if ":" in host or _NUMBERS.fullmatch(host):
             return bool(ipaddress.ip_address(host))

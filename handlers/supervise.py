@@ -1,4 +1,4 @@
-"""Runs one command to its end, whatever becomes of the worker that started it.
+"""Runs one command to its end, even if the worker that started it dies.
 
 Started as `python -I -S supervise.py` in a session of its own, with an `Order` as JSON on stdin.
 Replies on stdout with `{"code", "message"}` as JSON, then closes it:
@@ -32,7 +32,7 @@ from handlers.supervision.output import Output
 from handlers.supervision.watch import Watch, wake_on_signals
 from handlers.text import one_line, redacted
 
-MAX_DESCRIPTION = 140  # characters; GitHub refuses more
+MAX_DESCRIPTION = 140  # characters; GitHub rejects more
 RECORD_ATTEMPTS = 3600  # one each second
 
 
@@ -109,7 +109,7 @@ def launch(order: rundir.Order, directory: Path) -> subprocess.Popen[bytes]:
         bufsize=0,
         start_new_session=True,
         # Between fork and exec the child holds our lock, too. Recording it there leaves no
-        # moment at which the command runs, we are dead and nobody knows its pid.
+        # moment at which the command runs, we are dead and its pid is not recorded.
         preexec_fn=lambda: rundir.record_command(directory),  # noqa: PLW1509 - no threads here
     )
 

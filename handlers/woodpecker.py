@@ -40,8 +40,8 @@ T = TypeVar("T")
 
 
 def _free(names: dict[str, str]) -> dict[str, str]:
-    if taken := sorted(names.keys() & {"event", "deploy_to", "deploy_task", "fork"}):
-        raise ValueError(f"'{taken[0]}' means something else to Woodpecker; use another name")
+    if reserved := sorted(names.keys() & {"event", "deploy_to", "deploy_task", "fork"}):
+        raise ValueError(f"'{reserved[0]}' means something else to Woodpecker; use another name")
     return names
 
 
@@ -104,7 +104,7 @@ class Woodpecker:
     async def check(self, deployment: Deployment, run: Run) -> Run:
         response = await self._call("GET", run.id)
         repo = run.id.partition("/")[0]
-        # It says 404 to a token without rights, too, but then of the repository as well.
+        # It responds with 404 to a token without rights, too, but then for the repository as well.
         if response.status == 404 and (await self._call("GET", repo)).ok:
             return replace(run, state=State.ERROR, description="it is gone from Woodpecker")
         if not response.ok:

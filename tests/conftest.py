@@ -1,4 +1,4 @@
-"""A real PostgreSQL for all tests, and an empty database for each that asks for one."""
+"""A real PostgreSQL for all tests, and an empty database for each that needs one."""
 
 import contextlib
 import itertools
@@ -20,7 +20,7 @@ from webhook.store.schema import migrate
 Schema = list[tuple[Any, ...]]
 
 CHAOS = Path(__file__).parent / "chaos"
-# How long an example takes says nothing on a busy machine.
+# On a busy machine the duration of an example means nothing.
 settings.register_profile("relay", deadline=None)
 settings.register_profile("quick", deadline=None, max_examples=20)  # script/test --quick
 settings.load_profile("relay")

@@ -56,7 +56,7 @@ def commands_are_there() -> None:
     assert " demo " in run("--help")
 
 
-def check_says_what_is_missing() -> None:
+def check_names_what_is_missing() -> None:
     echo = 'envs:\n  - {name: test, handler: command, with: {run: [echo, "{sha}"]}}\n'
     Path("deploy.yml").write_text(echo)
     findings = run("check", ends_with=1)
@@ -65,7 +65,7 @@ def check_says_what_is_missing() -> None:
 
 
 def the_demo_ends_well_and_shows_its_pages() -> None:
-    """Its relay, with the wheel's migrations, is asked for a page before it is stopped."""
+    """Its relay, with the wheel's migrations, serves a page before it is stopped."""
     with Path("demo.json").open("w+") as output, Path("demo.log").open("w+") as log:
         demo = subprocess.Popen(
             [RELAY, "demo", "--all", "--json", "--keep"],
@@ -107,7 +107,7 @@ if __name__ == "__main__":
     for step in (
         every_file_is_installed,
         commands_are_there,
-        check_says_what_is_missing,
+        check_names_what_is_missing,
         the_demo_ends_well_and_shows_its_pages,
     ):
         step()

@@ -194,14 +194,14 @@ def test_every_variable_is_one_that_the_relay_reads() -> None:
         assert set(_VARIABLE.findall((ROOT / file).read_text())) <= known
 
 
-def test_what_the_relay_needs_is_asked_for_in_compose() -> None:
+def test_compose_requires_the_settings_that_the_relay_needs() -> None:
     needed = {variable.name for variable in VARIABLES if variable.required}
     given = SERVICES["web"]["environment"]
     assert {name for name in needed if ":?" not in given.get(name, "")} == set()
     assert {SERVICES[name]["env_file"] for name in PROCESSES} == {".env"}
 
 
-async def test_healthchecks_ask_a_relay_that_runs(store_url: str, tmp_path: Path) -> None:
+async def test_healthchecks_call_a_running_relay(store_url: str, tmp_path: Path) -> None:
     web, worker = healthcheck("web"), healthcheck("worker")
     async with live(store_url, tmp_path, workers=0) as world:
         port = int(world.url.rpartition(":")[2])
@@ -218,5 +218,5 @@ def test_healthchecks_fail_where_nobody_listens() -> None:
     assert not healthy(healthcheck("worker"), port)
 
 
-def test_postgresql_is_asked_by_its_own_client() -> None:
+def test_postgresql_is_checked_with_its_own_client() -> None:
     assert healthcheck("postgres")[0] == "pg_isready"

@@ -276,7 +276,7 @@ def test_a_new_setting_is_one_field() -> None:
 
 
 def test_no_error_quotes_a_secret() -> None:
-    # A path is no secret, but what stands in its file.
+    # A path is no secret, but the content of its file is.
     secrets = [v.name for v in VARIABLES if v.secret and not v.name.endswith("_PATH")]
     found = errors(**dict.fromkeys(secrets, "hunter2,"))
     assert len(found) > 5

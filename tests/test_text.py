@@ -26,7 +26,7 @@ def test_a_shortened_text_fits_on_one_line(text: str, limit: int) -> None:
     assert not {unicodedata.category(char) for char in short} & {"Cc", "Cs", "Zl", "Zp"}
 
 
-def test_a_list_that_is_cut_says_how_many_are_left_out() -> None:
+def test_a_shortened_list_shows_how_many_are_left_out() -> None:
     assert and_more([]) == ""
     assert and_more(["a", "b", "c"]) == "a, b, c"
     assert and_more(["a", "b", "c"], most=3) == "a, b, c"

@@ -129,7 +129,7 @@ class World:
         return deployment
 
     async def deployed(self, environment: str = "production", **fields: Any) -> Deployment:
-        """A deployment that has ended and that everybody has heard of."""
+        """A deployment that has ended, with GitHub and Slack up to date."""
         deployment = await self.deploy(environment, **fields)
         await self.github.wait_for(deployment.id, "success", "failure", "error", within=20)
         await self.idle()
@@ -218,7 +218,7 @@ class World:
             connection.execute(statement, values)
 
     def _connected(self) -> psycopg.Connection[dict[str, Any]]:
-        """Kept open: who waits for something asks often."""
+        """Kept open, since waiting tests query often."""
         if self._store is None:
             self._store = psycopg.connect(self.store_url, autocommit=True, row_factory=dict_row)
         return self._store

@@ -51,7 +51,7 @@ class ConfigErrors(UserError):
 
 
 class HttpError(RelayError):
-    """A request is refused. The view's renderer writes it: as JSON, a page, or GitHub's document.
+    """A request is rejected. The view's renderer writes it: as JSON, a page, or GitHub's document.
 
     The message says what is wrong, `detail` more of it, `remedy` what to do. `fields` are the
     entries of `errors` in GitHub's documents. `retry_after` is in seconds.
@@ -92,13 +92,13 @@ class RetryAt(RelayError):
 
 
 class UnknownOutcome(RelayError):
-    """No response, or an unclear one: it may have been done. Look before doing it again."""
+    """No response, or an unclear one: it may have been done. Search before doing it again."""
 
     default_code = "unknown_outcome"
 
 
 class Rejected(RelayError):
-    """The other side says no, and would say no again; `status` is that of its response, if any."""
+    """The other side rejects it, and would again; `status` is that of its response, if any."""
 
     default_code = "rejected"
 
@@ -120,12 +120,12 @@ class Forbidden(Rejected):
 
 
 class Conflict(RelayError):
-    """Somebody else changed the same row since it was read."""
+    """Another process changed the same row since it was read."""
 
     default_code = "conflict"
 
 
 class Excluded(RelayError):
-    """What somebody else has begun or done excludes it."""
+    """Another action that has begun, or is done, excludes it."""
 
     default_code = "excluded"

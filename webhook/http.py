@@ -1,4 +1,4 @@
-"""What all views share: how a refusal is written, how much of a body is read, headers of pages."""
+"""What all views share: how an error is written, how much of a body is read, headers of pages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ PAGE_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class ErrorHandling:
-    """`render` writes what a view refuses; `store_unavailable` is the error for a store that does
+    """`render` writes the error of a view; `store_unavailable` is the error for a store that does
     not respond. `every_error`: Flask's own errors and bugs are written by `render` too."""
 
     render: Callable[[HttpError], Response]
@@ -34,31 +34,31 @@ class ErrorHandling:
 def serve(app: Flask, bp: Blueprint, errors: ErrorHandling) -> None:
     """Add these views, with their errors."""
 
-    def refuse_without_store(error: Exception) -> Response:
+    def reject_without_store(error: Exception) -> Response:
         assert errors.store_unavailable is not None
         log.error("no response from the store", path=_path(), error=type(error).__name__)
         return errors.render(errors.store_unavailable)
 
-    def refuse_any(error: Exception) -> Response:
+    def reject_any(error: Exception) -> Response:
         if isinstance(error, HTTPException):
             return errors.render(HttpError(error.code or 500, error.name))
         # Procrastinate wraps what it meets on our connection.
         if errors.store_unavailable is not None and isinstance(error.__cause__, psycopg.Error):
-            return refuse_without_store(error)
+            return reject_without_store(error)
         log.exception("a request failed", path=_path())
         return errors.render(HttpError(500, "Server Error"))
 
     bp.register_error_handler(HttpError, errors.render)
     if errors.store_unavailable is not None:
-        bp.register_error_handler(psycopg.Error, refuse_without_store)
+        bp.register_error_handler(psycopg.Error, reject_without_store)
     if errors.every_error:
-        bp.register_error_handler(Exception, refuse_any)
+        bp.register_error_handler(Exception, reject_any)
     app.register_blueprint(bp)
 
 
 def as_json(error: HttpError) -> Response:
     """For machines."""
-    log_refusal(error)
+    log_rejection(error)
     return with_status(jsonify(error=str(error), remedy=error.remedy), error)
 
 
@@ -77,12 +77,12 @@ def with_status(response: Response, error: HttpError) -> Response:
 JSON_ERRORS = ErrorHandling(as_json)
 
 
-def log_refusal(error: HttpError) -> None:
+def log_rejection(error: HttpError) -> None:
     about = {"path": _path(), "status": error.status}
     if guid := request.headers.get("X-GitHub-Delivery"):
         about["delivery"] = guid[:100]
     messages = [str(error), *(field["message"] for field in error.fields)]
-    log.warning("request refused", error=": ".join(messages), **about)
+    log.warning("request rejected", error=": ".join(messages), **about)
 
 
 def read_body(limit: int) -> bytes | None:

@@ -144,7 +144,7 @@ class SlackApp(Variables):
 
     scopes: types.SlackScopes | None = variable(
         "GITPLOY_SLACK_BOT_SCOPES",
-        "Scopes that the Slack app asks for, comma-separated, in place of all that it can use",
+        "Scopes that the Slack app requests, comma-separated, in place of all that it can use",
     )
     app_token: types.AppToken | None = variable(
         "GITPLOY_SLACK_APP_TOKEN",
@@ -256,7 +256,7 @@ class Settings(Address):
         heroku=None,
     )
     web_processes: types.Processes = variable(
-        "WEB_CONCURRENCY", "Processes that answer requests, 1 to 99", default="2"
+        "WEB_CONCURRENCY", "Processes that serve requests, 1 to 99", default="2"
     )
     _warnings: tuple[str, ...] = PrivateAttr(())
 

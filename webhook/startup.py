@@ -1,5 +1,5 @@
 """What every process does first: read the settings and deploy.yml, report all errors at once, and
-make what belongs to this machine in the data directory."""
+create the machine's own files in the data directory."""
 
 import os
 import re
@@ -51,7 +51,7 @@ def set_up(environ: Mapping[str, str]) -> Setup:
         config=deploy,
         environ=environ,
         secrets=frozenset(secret),
-        machine_id=_made_once(settings.data_dir / "machine_id"),
+        machine_id=_created_once(settings.data_dir / "machine_id"),
         secret_keys=keys,
     )
 
@@ -82,8 +82,8 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, li
 
 
 def secret_keys(settings: Settings) -> tuple[str, ...]:
-    """Those in the settings, else the one that was made here."""
-    return settings.secret_keys or (_made_once(settings.data_dir / "secret_key"),)
+    """Those in the settings, else the one that was created here."""
+    return settings.secret_keys or (_created_once(settings.data_dir / "secret_key"),)
 
 
 def _data_dir_errors(path: Path) -> list[str]:
@@ -121,8 +121,8 @@ def _secret_values(environ: Mapping[str, str]) -> set[str]:
     }
 
 
-def _made_once(path: Path) -> str:
-    """A random value, made once and kept in a file that only its owner can read."""
+def _created_once(path: Path) -> str:
+    """A random value, created once and kept in a file that only its owner can read."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.touch(mode=0o600)
     draft.write_text(secrets.token_urlsafe(32))

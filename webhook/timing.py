@@ -26,14 +26,14 @@ class Timing:
     # PostgreSQL ends a statement after so long, and one that waits for a row's lock.
     statement_within: timedelta = timedelta(seconds=30)
     lock_within: timedelta = timedelta(seconds=3)
-    # What Slack sends waits so long for one, so that there is time to say that there is none.
+    # Slack's requests wait so long for one, which leaves time for an error response.
     slack_connection_within: timedelta = timedelta(seconds=2)
 
     # The worker.
     worker_heartbeat: timedelta = timedelta(seconds=3)
     # A worker without a heartbeat for so long is dead; others take its jobs.
     worker_stalled_after: timedelta = timedelta(seconds=12)
-    # Between two searches for jobs and deployments that nobody works on.
+    # Between two searches for jobs and deployments without a worker.
     rescue_interval: timedelta = timedelta(seconds=4)
     # Between two questions to the queue, where PostgreSQL's notification did not come through.
     job_poll_interval: timedelta = timedelta(seconds=0.5)
@@ -48,7 +48,7 @@ class Timing:
     # Outgoing calls.
     # A claimed call may be under way for so long, in whatever process: longer than its time-out.
     claim_lasts: timedelta = timedelta(seconds=12)
-    # A call without a clear answer is looked up so long after it: a status, a message (if it can
+    # A call without a clear response is looked up so long after it: a status, a message (if it can
     # be searched, the first counts), a deployment (from the end of the call to each lookup).
     status_lookup_after: timedelta = timedelta(seconds=3)
     message_lookups_after: tuple[timedelta, ...] = _seconds(3, 60, 300, 1800, 3600)
@@ -60,12 +60,12 @@ class Timing:
     # Runs.
     # Between two checks of a run: its handler's pace, whose least is bounded by this.
     first_poll_at_most: timedelta = timedelta(minutes=1)
-    # What a tool does not show yet, or cannot say now, is asked again after this at least, and
+    # What a tool does not show yet, or cannot say now, is checked again after this at least, and
     # later at longer intervals: of a tool that is not ready, and of one that is busy or away.
     recheck_at_least: timedelta = timedelta(seconds=2)
     not_ready_recheck_at_most: timedelta = timedelta(seconds=15)
     recheck_at_most: timedelta = timedelta(seconds=60)
-    # GitHub gave no clear answer whether the App has access.
+    # GitHub gave no clear response whether the App has access.
     access_recheck: timedelta = timedelta(seconds=5)
     # An outage of a tool that lasts so long is announced.
     outage_announced_after: timedelta = timedelta(minutes=1)
@@ -83,41 +83,41 @@ class Timing:
     replies_gathered_for: timedelta = timedelta(seconds=5)
     # A message waits so long for GitHub and Slack to say what changed and whom to mention.
     details_within: timedelta = timedelta(seconds=4)
-    # GitHub could not say what changed, and is not asked about that repository for so long.
+    # GitHub could not say what changed, and is not called about that repository for so long.
     changelog_error_cached: timedelta = timedelta(minutes=1)
     # A channel that only another worker's deploy.yml may name is waited for.
     unknown_channel_kept: timedelta = timedelta(minutes=5)
     unknown_channel_retry: timedelta = timedelta(seconds=30)
-    # The longer an error lasts, the longer the wait: of an edit, and of what Slack refuses.
+    # The longer an error lasts, the longer the wait: of an edit, and of what Slack rejects.
     edit_retry_at_least: timedelta = timedelta(seconds=3)
     edit_retry_at_most: timedelta = timedelta(minutes=1)
-    refused_retry_at_least: timedelta = timedelta(minutes=1)
-    refused_retry_at_most: timedelta = timedelta(minutes=30)
-    # Somebody may invite the bot, or install it again.
-    refused_given_up_after: timedelta = timedelta(days=1)
+    rejected_retry_at_least: timedelta = timedelta(minutes=1)
+    rejected_retry_at_most: timedelta = timedelta(minutes=30)
+    # The bot may be invited, or installed again.
+    rejected_given_up_after: timedelta = timedelta(days=1)
 
     # Workspaces and their tokens.
-    # An operator's token that Slack refused is not used for so long.
-    refused_token_rest: timedelta = timedelta(minutes=5)
+    # An operator's token that Slack rejected is not used for so long.
+    rejected_token_pause: timedelta = timedelta(minutes=5)
     token_refresh_before: timedelta = timedelta(hours=2)
     # A token that expires so soon might not last until Slack reads it.
     token_margin: timedelta = timedelta(seconds=15)
-    # After a refresh that failed, while the old token is good.
+    # After a refresh that failed, while the old token is valid.
     token_refresh_retry: timedelta = timedelta(minutes=1)
-    # Somebody else refreshes it now.
+    # Another process refreshes it now.
     token_refresh_recheck: timedelta = timedelta(seconds=1)
 
-    # What people ask for in Slack.
-    # What was not begun by then is not begun any more: nobody expects it.
+    # What people request in Slack.
+    # An action that has not begun by then is given up: nobody expects it any more.
     action_begins_within: timedelta = timedelta(minutes=10)
-    # A call without a clear answer is looked up for so long, and so often at least.
+    # A call without a clear response is looked up for so long, and so often at least.
     action_given_up_after: timedelta = timedelta(days=1)
     action_lookup_at_most: timedelta = timedelta(minutes=1)
     # Slack lets a form be opened for three seconds.
     form_within: timedelta = timedelta(seconds=2.8)
-    # A longer wait is announced to who asked.
+    # A longer wait is announced to the person.
     wait_announced_after: timedelta = timedelta(seconds=10)
-    # A reply that Slack did not take is tried again.
+    # A reply that Slack did not accept is retried.
     reply_retries_after: tuple[timedelta, ...] = _seconds(2, 10)
     # How long it is remembered who somebody is, that nobody is known, what somebody may do.
     person_cached: timedelta = timedelta(minutes=10)

@@ -1,7 +1,7 @@
-"""Drone CI 2: promotes a build as a deployment, or follows the promotion that Drone makes itself.
+"""Drone CI 2: promotes a build as a deployment, or follows a promotion by Drone itself.
 
 Drone promotes any build that it is given, so the handler searches the newest green one of the
-commit. Only `start` promotes, since only a start is recorded before it is made; while the build is
+commit. Only `start` promotes, since only a start is recorded in advance; while the build is
 not there yet, `start` has nothing to do. A promotion carries the deployment's id, by which it is
 found again.
 
@@ -23,7 +23,7 @@ from handlers.drone.builds import (
     find_builds,
     is_blocked,
     is_source,
-    is_source_or_made,
+    is_source_or_created,
     outcome,
     run_of,
 )
@@ -50,7 +50,7 @@ class Drone:
         self._tls = tls_context(options.ca) if options.ca else None
         self._native = options.mode == "native"
         self._creates = options.build == "create"
-        self._source = is_source_or_made if self._creates else is_source
+        self._source = is_source_or_created if self._creates else is_source
 
     async def find(self, deployment: Deployment) -> Run | None:
         builds = self._builds(deployment)
@@ -90,7 +90,7 @@ class Drone:
     async def verify_access(self) -> str:
         options = self._options
         login = await token_owner(self._http, options.url, options.token, self._tls)
-        return f"answers as {login}"
+        return f"signed in as {login}"
 
     def _builds(self, deployment: Deployment) -> Builds:
         repo = fill(self._options.repo, deployment)
@@ -123,11 +123,11 @@ class Drone:
             raise Rejected("the deployment timed out before it was started", code="timed_out")
         query = self._query(deployment)
         verb = "rollback" if deployment.task in ROLLBACKS else "promote"
-        made = await builds.promote(source.number, verb, query)
-        if made is None:
+        created = await builds.promote(source.number, verb, query)
+        if created is None:
             by = "a rollback to" if verb == "rollback" else "target"
             raise Rejected(f"no Drone pipeline is triggered by {by} '{query['target']}'")
-        return _run(builds, made)
+        return _run(builds, created)
 
     def _query(self, deployment: Deployment) -> dict[str, str]:
         options = self._options
@@ -138,10 +138,10 @@ class Drone:
         query = {"commit": deployment.sha, BUILT_FOR: str(deployment.id)}
         if self._options.branch:
             query["branch"] = fill(self._options.branch, deployment)
-        made = await builds.create(query)
-        if made is None:
+        created = await builds.create(query)
+        if created is None:
             raise Rejected("no Drone pipeline is triggered by the event 'custom'")
-        return made
+        return created
 
     def _wait_for_drone(self, deployment: Deployment) -> NoReturn:
         if not self._is_late(deployment):

@@ -2,7 +2,7 @@
 
 Source: https://github.com/harness/drone/tree/drone/handler/api, user and repos/builds (Drone 2)
 Units: times are Unix seconds.
-Errors: those of http.py; `Rejected` for Drone's 4xx (it answers 404, too, to users who may not see
+Errors: those of http.py; `Rejected` for Drone's 4xx (it returns 404, too, to users who may not see
 or do something); `UnknownOutcome` for JSON of another shape.
 """
 
@@ -112,7 +112,7 @@ class Builds:
         return self._created(response, "no such commit, or its token's user lacks write access to")
 
     async def kill(self, number: int) -> None:
-        """Drone answers 200 for one that has ended, too, and 404 to users who may only read."""
+        """Drone returns 200 for one that has ended, too, and 404 to users who may only read."""
         response = await self._call("DELETE", f"/{number}")
         if response.ok or (response.status == 404 and await self._is_gone(number)):
             return
@@ -123,7 +123,7 @@ class Builds:
 
     def _created(self, response: Response, not_found: str) -> Build | None:
         if response.status == 404:
-            message = f"Drone at {response.origin} answers 404: {not_found} {self.repo}"
+            message = f"Drone at {response.origin} returned 404: {not_found} {self.repo}"
             raise Rejected(message, status=404)
         if response.status in (414, 431):
             message = (

@@ -110,10 +110,10 @@ def is_source(build: Build, deployment: Deployment) -> bool:
     return build.after == deployment.sha and build.event in ("push", "tag")
 
 
-def is_source_or_made(build: Build, deployment: Deployment) -> bool:
-    """With `build: create`: one that was made for another deployment is fine, too."""
-    made = build.event == "custom" and BUILT_FOR in (build.params or {})
-    return is_source(build, deployment) or (made and build.after == deployment.sha)
+def is_source_or_created(build: Build, deployment: Deployment) -> bool:
+    """With `build: create`: one that was created for another deployment is fine, too."""
+    by_relay = build.event == "custom" and BUILT_FOR in (build.params or {})
+    return is_source(build, deployment) or (by_relay and build.after == deployment.sha)
 
 
 async def find_builds(

@@ -1,4 +1,4 @@
-"""What the Drone handler takes under `with:` in deploy.yml, and the parameters of a promotion.
+"""Options of the Drone handler under `with:` in deploy.yml, and the parameters of a promotion.
 
 A pipeline's steps find parameters as variables. Drone's runners put them into `${...}` of
 .drone.yml in place of Drone's own variables of the same name, and plugins read PLUGIN_ variables as
@@ -29,7 +29,7 @@ _PROMOTION_OPTIONS = ("target", "parameters", "payload", "build", "branch")
 MARK = "GITPLOY_DEPLOYMENT_ID"
 BUILT_FOR = "GITPLOY_BUILD_FOR"
 # `access_token` is Drone's other way to sign in, `target` its word for the environment.
-TAKEN = frozenset({"target", "access_token", MARK, BUILT_FOR})
+RESERVED = frozenset({"target", "access_token", MARK, BUILT_FOR})
 NOT_FOR_PAYLOADS = ("DRONE_", "CI_", "PLUGIN_")
 
 _UNFIT = re.compile("[\0\ud800-\udfff]")
@@ -37,8 +37,8 @@ _UNFIT = re.compile("[\0\ud800-\udfff]")
 
 def free(names: dict[str, str]) -> dict[str, str]:
     """A validator. Errors: ValueError with the remedy."""
-    if taken := sorted(TAKEN & names.keys()):
-        raise ValueError(f"'{taken[0]}' has a special meaning; use another name")
+    if reserved := sorted(RESERVED & names.keys()):
+        raise ValueError(f"'{reserved[0]}' has a special meaning; use another name")
     if unfit := sorted(name for name in names if not _is_name(name)):
         raise ValueError(f"'{unfit[0]}' is not the name of a variable")
     return names
@@ -58,7 +58,7 @@ def parameters(
 
 
 def _is_allowed(name: str) -> bool:
-    return _is_name(name) and name not in TAKEN and not name.startswith(NOT_FOR_PAYLOADS)
+    return _is_name(name) and name not in RESERVED and not name.startswith(NOT_FOR_PAYLOADS)
 
 
 def _is_name(name: str) -> bool:
@@ -82,7 +82,7 @@ def _certificates(path: str) -> str:
 
 def _root(url: str) -> str:
     if URL(url).path.strip("/"):
-        raise ValueError("Drone answers at the root of its host; leave the path out")
+        raise ValueError("Drone is served at the root of its host; leave the path out")
     return url
 
 

@@ -31,7 +31,7 @@ MAX_REDIRECTS = 3
 WAITING = "accepted; waiting for the tool's reports"
 WAITING_ANYWAY = "waiting for its reports"
 MAX_SHOWN_ORIGIN = 70
-WEB_PAGE = f"{TOOL} answered with a web page; is `url` right?"
+WEB_PAGE = f"{TOOL} returned a web page; is `url` right?"
 NO_CANCEL = "deploy.yml names no `cancel`"
 # Redirects after which the same request is made elsewhere, and those that a GET may follow.
 FOLLOWED_BY_ALL = frozenset({307, 308})
@@ -99,8 +99,8 @@ class Endpoint:
         # A page to sign in is a 200, too, which is no success.
         what = "a web page" if response.is_page else "something else"
         raise UnknownOutcome(
-            f"{TOOL} at {response.origin} answers {response.status}, but its Location has to answer"
-            f" with a `state`, not with {what}",
+            f"{TOOL} at {response.origin} returned {response.status}, but its Location has to"
+            f" respond with a `state`, not with {what}",
             code="bad_response",
         )
 
@@ -171,4 +171,6 @@ def _message(response: Response) -> str:
     if response.status not in (401, 403):
         return response.message()
     fallback = "it does not accept the `secret` or the `headers` of deploy.yml"
-    return f"{TOOL} at {response.origin} answers {response.status}: {response.reason() or fallback}"
+    return (
+        f"{TOOL} at {response.origin} returned {response.status}: {response.reason() or fallback}"
+    )

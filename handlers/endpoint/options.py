@@ -1,4 +1,4 @@
-"""What the endpoint handler takes under `with:` in deploy.yml, and its addresses with placeholders.
+"""Options of the endpoint handler under `with:` in deploy.yml, and its addresses with placeholders.
 
 Whoever may create a deployment chooses the values: they can change neither the host nor the shape
 of an address. Each value is percent-encoded, and one that servers or proxies could read as another
@@ -27,7 +27,7 @@ SIGNATURE = "X-Hub-Signature-256"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 EVENT = "X-Gitploy-Event"
 RELAY_HEADERS = {name.lower() for name in (SIGNATURE, IDEMPOTENCY_KEY, EVENT)}
-# They say where a message goes and where it ends.
+# They define the destination and the length of a request.
 FRAMING = {
     *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade"),
     *("te", "trailer", "expect", "proxy-authorization", "proxy-connection"),
@@ -157,7 +157,7 @@ class Cancel(contract.Options):
 
 
 class EndpointOptions(contract.Options):
-    """A tool that takes an HTTP request."""
+    """A tool that is started by an HTTP request."""
 
     url: Address
     """Where the request goes: https://host/path?query, with placeholders after the host."""

@@ -1,6 +1,6 @@
 """GitHub Actions of one repository: the calls that the handler makes, and the JSON that it reads.
 
-GitHub answers lists with a filter from a search index, which can be minutes behind; lists without
+GitHub serves lists with a filter from a search index, which can be minutes behind; lists without
 one are up to date, but old runs are many pages away in a busy repository. So both are useful.
 
 Source: https://docs.github.com/rest/actions
@@ -161,7 +161,7 @@ def _read(shape: TypeAdapter[T], document: Any, what: str) -> T:
         return shape.validate_python(document)
     except ValidationError as error:
         path = ".".join(str(step) for step in error.errors()[0]["loc"]) or "all of it"
-        message = f"GitHub answers with something the relay does not understand ({what}: {path})"
+        message = f"GitHub returned something the relay does not understand ({what}: {path})"
         raise UnknownOutcome(message, code="bad_response") from None
 
 
@@ -221,7 +221,7 @@ class Actions:
 
 @contextmanager
 def retry_rejections() -> Iterator[None]:
-    """While a run goes on, a rejected call may be put right; it is repeated until the deadline."""
+    """During a run, a rejection may be temporary; the call is repeated until the deadline."""
     try:
         yield
     except Rejected as error:

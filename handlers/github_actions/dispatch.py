@@ -141,9 +141,9 @@ class Dispatch:
     def _not_found(self, deployment: Deployment, run: Run) -> Run:
         if datetime.now(UTC) <= _dispatched_at(deployment, run) + self._options.start_within:
             return run
-        wanted = "${{ inputs." + self._options.correlation + " }}"
+        expected = "${{ inputs." + self._options.correlation + " }}"
         file = quoted(self._file)
-        description = f"No run of {file} names this deployment; put {wanted} into its run-name"
+        description = f"No run of {file} names this deployment; put {expected} into its run-name"
         return Run("", State.ERROR, description=description)
 
     def _explained(self, error: Rejected, deployment: Deployment, ref: str = "") -> Rejected:

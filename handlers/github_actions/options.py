@@ -1,4 +1,4 @@
-"""What `github-actions` takes under `with:` in deploy.yml."""
+"""Options of `github-actions` under `with:` in deploy.yml."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -3,7 +3,7 @@
 Nothing is started, so nothing can be started twice. GitHub does not say which run belongs to which
 deployment. A title that contains the deployment's id does (`run-name`). Of the other runs GitHub
 starts one for each deployment and workflow, so the oldest run belongs to the oldest deployment of
-the same commit that has no run of that workflow yet. This is worked out anew for each check,
+the same commit that has no run of that workflow yet. This is computed again for each check,
 because a run that GitHub lists late changes which others belong to which deployment.
 """
 
@@ -66,10 +66,10 @@ def _owners(
     for run in runs:
         if run.id in owners:
             continue
-        taken = set(owners.values())
+        claimed = set(owners.values())
         for key in every:
             in_time = key.created_at <= run.created_at <= key.created_at + start_within
-            if in_time and key.id not in taken:
+            if in_time and key.id not in claimed:
                 owners[run.id] = key.id
                 break
     return owners
@@ -178,9 +178,9 @@ class Watch:
         return match_runs(key, runs, others, self._options.start_within)
 
     def _is_candidate(self, run: WorkflowRun, deployment: Deployment) -> bool:
-        wanted = self._options.workflow
+        configured = self._options.workflow
         ours = run.event == EVENT and run.head_sha == deployment.sha
-        return ours and (wanted is None or run.file == wanted)
+        return ours and (configured is None or run.file == configured)
 
     def _run(self, found: list[RunWithJobs], previous: Run, deployment: Deployment) -> Run:
         return deployment_run(

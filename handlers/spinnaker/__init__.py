@@ -105,7 +105,7 @@ class Spinnaker:
                 return self._no_execution_yet(deployment, run, tracked)
             return await self._run(deployment, run, tracked, read)
         except Rejected as error:
-            # It may be put right while the pipeline goes on.
+            # It may be fixed while the pipeline runs.
             raise Unavailable(str(error), code=error.code) from error
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
@@ -129,7 +129,7 @@ class Spinnaker:
         if application:
             await self._gate.require_application(application)
         await self._gate.search(datetime.now(UTC), size="1")
-        return f"answers, and has the application '{application}'" if application else "answers"
+        return f"responds, and has the application '{application}'" if application else "responds"
 
     async def _find_executions(self, deployment: Deployment) -> list[Execution]:
         """The executions of an earlier start, by what it has sent."""

@@ -108,8 +108,8 @@ class Gate:
         response = await self._call("GET", path, query | criteria)
         if response.status == 403 and not self._options.application:
             raise Rejected(
-                f"{SPINNAKER} at {response.origin} answers 403: it may not search all applications;"
-                " name the `application` in deploy.yml",
+                f"{SPINNAKER} at {response.origin} returned 403: it may not search all"
+                " applications; name the `application` in deploy.yml",
                 status=403,
             )
         return _checked(response).read(list[Execution])
@@ -181,7 +181,7 @@ def trigger_subset(fields: Mapping[str, Any]) -> str:
 def _checked(response: Response) -> Response:
     if response.ok:
         return response
-    start = f"{response.tool} at {response.origin} answers {response.status}"
+    start = f"{response.tool} at {response.origin} returned {response.status}"
     match response.status:
         # Gate redirects unknown users to its page for signing in.
         case 401 | 301 | 302 | 303 | 307 | 308 if not _has_moved(response):

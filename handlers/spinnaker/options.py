@@ -1,4 +1,4 @@
-"""What `handler: spinnaker` takes under `with:` in deploy.yml.
+"""Options of `handler: spinnaker` under `with:` in deploy.yml.
 
 Errors: `ValueError` with the remedy.
 """
@@ -30,7 +30,7 @@ SHORTEST, LONGEST = timedelta(seconds=1), timedelta(hours=1)
 
 
 def _segment(name: str) -> str:
-    # Gate's firewall refuses these in a path, escaped or not.
+    # Gate's firewall rejects these in a path, escaped or not.
     if name in (".", "..") or set("/\\%;") & set(name):
         raise ValueError(
             f"'{name}' cannot be part of an address: Gate refuses / \\ % ; and a mere . or .."
@@ -46,8 +46,8 @@ def _bounded(duration: timedelta) -> timedelta:
 
 
 def _free(parameters: dict[str, str]) -> dict[str, str]:
-    if taken := sorted(parameters.keys() & set(STANDARD_PARAMETERS)):
-        raise ValueError(f"'{taken[0]}' is set by the relay; use another name")
+    if reserved := sorted(parameters.keys() & set(STANDARD_PARAMETERS)):
+        raise ValueError(f"'{reserved[0]}' is set by the relay; use another name")
     for text in (*parameters, *parameters.values()):
         if EXPRESSION in text:
             raise ValueError(f"'{text}' contains '{EXPRESSION}', which Spinnaker would evaluate")

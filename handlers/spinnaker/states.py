@@ -118,7 +118,7 @@ def _failure(execution: Execution, stages: Sequence[Stage]) -> str:
 
 
 def _name_of(stages: Sequence[Stage], *statuses: str) -> str:
-    """Of the first stage with such a status; stages made by people come before their parts."""
+    """Of the first stage with such a status; stages added by people come before their parts."""
     found = sorted((s for s in stages if s.status in statuses), key=lambda s: s.parent is not None)
     return _short(found[0].name or found[0].type) if found else ""
 

@@ -32,7 +32,7 @@ def hand_over(order: Order) -> None:
             ours.shutdown(socket.SHUT_WR)
             reply = ours.recv(65536)
         except TimeoutError as error:
-            raise OSError(f"its supervisor did not answer within {REPLY_TIMEOUT:.0f} s") from error
+            raise OSError(f"its supervisor did not respond within {REPLY_TIMEOUT:.0f} s") from error
     if not reply:
         raise OSError("its supervisor died")
     result = json.loads(reply)

@@ -1,10 +1,10 @@
 """A command's run directory: written by its supervisor, read by the relay.
 
-    lock        held (flock) while the supervisor lives; the kernel lets go of it at any death
+    lock        held (flock) while the supervisor lives; the kernel releases it at any death
     supervisor  {"pid"}
     command     {"pid", "started"} of the leader of the command's process group
     output      see output.py
-    end         {"state", "description", "environment_url"}, written before the lock is let go
+    end         {"state", "description", "environment_url"}, written before the lock is released
 
 An updated relay reads directories that the previous version wrote: names may be added here, not
 changed.
@@ -28,11 +28,11 @@ _STATE, _GROUP, _BEGAN = 0, 2, 19
 
 
 def started(pid: int) -> str | None:
-    """When the process began, which tells it from a later one with the same pid."""
+    """When the process began, to distinguish it from a later one with the same pid."""
     if not _HAS_PROC:
         ps = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
-        answer = subprocess.run(ps, capture_output=True, text=True, check=False)  # noqa: S603
-        return answer.stdout.strip() or None
+        output = subprocess.run(ps, capture_output=True, text=True, check=False)  # noqa: S603
+        return output.stdout.strip() or None
     fields = _stat(_PROC / str(pid))
     boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
     return f"{boot} {fields[_BEGAN]}" if fields else None

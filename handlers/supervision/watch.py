@@ -1,7 +1,7 @@
 """Follows a command until it and its output have ended, and stops it where it must.
 
 A command that ends by itself may leave others of its group behind: a deployment starts services
-that stay. One that is stopped takes its whole group along.
+that stay. Stopping one stops its whole group.
 
 Units: seconds of the monotonic clock.
 """

@@ -110,7 +110,7 @@ class Repository:
         return [commit for sha, commit in self.git.commits.items() if sha in known]
 
     def sha(self, ref: str) -> str:
-        """The commit of a ref; an unknown ref has a made-up, stable one."""
+        """The commit of a ref; an unknown ref has a generated, stable one."""
         if re.fullmatch(FULL_SHA, ref):
             return ref
         return self.git.sha(ref) or hashlib.sha1(ref.encode()).hexdigest()

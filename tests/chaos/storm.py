@@ -1,4 +1,4 @@
-"""Deployments while web, workers and PostgreSQL are killed at random; then what came of them.
+"""Deployments while web, workers and PostgreSQL are killed at random; then their results.
 
     python -m tests.chaos.storm --deployments 200 --seed 7
 
@@ -65,7 +65,7 @@ class Storm:
         self.random = random.Random(self.seed)
         self.sandbox.github.rate_limits.per_hour = 1_000_000
         self.sandbox.github.auth.token_life = timedelta(minutes=10)
-        # Without a workflow of its own it takes part as what starts by itself, and is left alone.
+        # It has no workflow of its own, so that its deployments start without one.
         self.tools = Tools(self.sandbox, TOOLS | {"review": "github-actions"}, takes=0.6)
         self.channels = {name: self.sandbox.slack.add_channel(name) for name in NAMES}
         self.names = [*TOOLS] if self.with_tools else []
@@ -86,7 +86,7 @@ class Storm:
             killer = asyncio.create_task(self._kill(up))
             redeliverer = asyncio.create_task(self._redeliver())
             for number in range(self.deployments):
-                await self._ask(number)
+                await self._request_one(number)
                 await asyncio.sleep(self.random.uniform(0, 2 * self.pause))
             await killer
             self.sandbox.github.faults.clear()
@@ -145,7 +145,7 @@ class Storm:
                             return
                 await asyncio.sleep(0.2)
 
-    async def _ask(self, number: int) -> None:
+    async def _request_one(self, number: int) -> None:
         name = NAMES[number % len(NAMES)]
         if self.names and number % 2:
             name = self.names[number // 2 % len(self.names)]
@@ -188,7 +188,7 @@ class Storm:
     async def _settle(self) -> list[str]:
         """Wait until nothing is left to do."""
         began = time.monotonic()
-        # A start in doubt is looked for as long as its tool may hide it.
+        # A start of unknown outcome is searched for as long as its tool may hide it.
         while time.monotonic() < began + (600 if self.with_tools else 120):
             await asyncio.sleep(1)
             await self.sandbox.github.settled()
@@ -249,11 +249,11 @@ class Storm:
         return faults + [f"delivery {guid} ({event}) was not processed" for guid, event in undone]
 
     def _faults_of_tools(self) -> list[str]:
-        asked = Counter(d.environment for d in self.sandbox.github.deployments.values())
+        requested = Counter(d.environment for d in self.sandbox.github.deployments.values())
         return [
-            f"{handler} was started {self.tools.started(handler)} times for {asked[name]}"
+            f"{handler} was started {self.tools.started(handler)} times for {requested[name]}"
             for name, handler in TOOLS.items()
-            if self.tools.started(handler) != asked[name]
+            if self.tools.started(handler) != requested[name]
         ]
 
 

@@ -31,8 +31,8 @@ UP = f"{sys.executable} -m webhook up"
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Not pytest's, whose name is too long for a socket in it."""
-    with tempfile.TemporaryDirectory(prefix="relay-") as made:
-        yield Path(made)
+    with tempfile.TemporaryDirectory(prefix="relay-") as directory:
+        yield Path(directory)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ async def test_the_commands_of_the_procfile_start_a_relay_that_is_ready(
         await sandbox.github.settled()
 
 
-async def refuses_a_second_server(variables: Mapping[str, str], log: Path) -> None:
+async def rejects_a_second_server(variables: Mapping[str, str], log: Path) -> None:
     [port] = free_ports(1)
     code, output = await run(UP, {**variables, "PORT": str(port)})
     assert code == 1
@@ -144,7 +144,7 @@ async def test_a_running_command_survives_a_second_server_and_a_restart_of_every
         )
         await sandbox.github.wait_for(deployment.id, "in_progress", within=20)
         await sandbox.github.settled()
-        await refuses_a_second_server(variables, log)
+        await rejects_a_second_server(variables, log)
         process.send_signal(signal.SIGINT)  # Ctrl-C
         await process.wait()
     assert not (folder / "data" / "postgres" / "postmaster.pid").exists()
@@ -194,7 +194,7 @@ async def test_an_error_that_an_operator_can_fix_is_one_sentence(
     empty = {"GITPLOY_STORE_SOURCE": postgres.replace("/postgres?", "/empty?")}
     nowhere = {"GITPLOY_STORE_SOURCE": "postgresql://127.0.0.1:9/none"}
     variables = environ(sandbox, folder)
-    with socket.create_server(("0.0.0.0", 0)) as taken:
+    with socket.create_server(("0.0.0.0", 0)) as occupied:
         cases = [
             ("deliveries", empty, "run: python -m webhook migrate"),
             ("worker", empty, "run: python -m webhook migrate"),
@@ -207,7 +207,7 @@ async def test_an_error_that_an_operator_can_fix_is_one_sentence(
             code, output = await run_here(command, variables | changed)
             assert code == 1
             assert error in output
-        code, output = await run(UP, variables | {"PORT": str(taken.getsockname()[1])})
+        code, output = await run(UP, variables | {"PORT": str(occupied.getsockname()[1])})
         assert code == 1
         assert "Address already in use; set another" in output
         assert "Traceback" not in output

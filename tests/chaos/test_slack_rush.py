@@ -18,7 +18,7 @@ envs:
     slack: {channel: CHANNEL}
 """
 DEPLOYMENTS = 300
-# Seconds between two calls of a kind in a channel: Slack's second, made short.
+# Seconds between two calls of a kind in a channel: Slack's second, shortened.
 PACE = 0.02
 
 

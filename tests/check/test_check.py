@@ -42,7 +42,7 @@ async def test_a_correct_relay_passes(environ: dict[str, str]) -> None:
     assert "error" not in text
     for message in (
         "deploy.yml: production -> command",
-        "store: PostgreSQL answers",
+        "store: PostgreSQL responds",
         "GitHub: the App is gitploy-relay",
         "events: deployment, deployment_status",
         "deployments: write",
@@ -182,7 +182,7 @@ async def test_a_malformed_list_of_installations_is_an_error(
     sandbox.github.faults.add("GET /app/installations", Fault.status(200, body))
     passed, text = await checked(environ)
     assert not passed
-    assert "error installations: GitHub gave no clear answer" in text
+    assert "error installations: GitHub gave no clear response" in text
 
 
 async def test_a_wrong_app_id_or_key_is_an_error_with_a_remedy(environ: dict[str, str]) -> None:
@@ -205,17 +205,17 @@ async def test_a_github_that_does_not_respond_is_an_error(environ: dict[str, str
     environ["GITPLOY_GITHUB_BASE_URL"] = "http://127.0.0.1:9"
     passed, text = await checked(environ)
     assert not passed
-    assert "GitHub gave no clear answer" in text
+    assert "GitHub gave no clear response" in text
 
 
-@pytest.mark.parametrize("trouble", ["invalid_auth", "token_revoked"])
+@pytest.mark.parametrize("error", ["invalid_auth", "token_revoked"])
 async def test_a_revoked_slack_token_is_an_error(
-    sandbox: Sandbox, environ: dict[str, str], trouble: str
+    sandbox: Sandbox, environ: dict[str, str], error: str
 ) -> None:
-    sandbox.slack.auth_error = trouble
+    sandbox.slack.auth_error = error
     passed, text = await checked(environ)
     assert not passed
-    assert trouble in text
+    assert error in text
 
 
 async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""`python -m webhook check` asks the tools in deploy.yml: each thing it says of them."""
+"""`python -m webhook check` calls the tools in deploy.yml: each result that it prints."""
 
 import asyncio
 import re
@@ -25,8 +25,8 @@ from tests.handlers.tools import FakeTool
 from webhook.check.tools import check_tools
 from webhook.config import load as config
 
-# What is said of those that are not asked.
-NOT_ASKED = "not asked; its first deployment shows whether address and credentials work"
+# The text for tools that are not called.
+NOT_CALLED = "not called; its first deployment shows whether address and credentials work"
 SECRETS = {"DRONE_TOKEN": "the-token-of-drone", "GATE_TOKEN": "the-token-of-gate"}
 OF_ACME = "https://github.com/organizations/acme"
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "check.md").read_text()
@@ -90,9 +90,9 @@ async def test_tools_that_accept_the_credentials_are_ok(
     assert await check(envs) == (
         True,
         [
-            "ok    tool production (drone): answers as relay",
-            "ok    tool eu (spinnaker): answers, and has the application 'shop'",
-            "ok    tool us (spinnaker): answers",
+            "ok    tool production (drone): signed in as relay",
+            "ok    tool eu (spinnaker): responds, and has the application 'shop'",
+            "ok    tool us (spinnaker): responds",
         ],
     )
     assert {call.method for tool in (drone, spinnaker) for call in tool.calls} == {"GET"}
@@ -108,8 +108,8 @@ async def test_tools_that_cannot_be_checked_are_named(check: Check) -> None:
         assert tool.calls == []
     assert passed
     assert lines == [
-        f"note  tool edge (endpoint): {NOT_ASKED}",
-        f"note  tool ci (woodpecker): {NOT_ASKED}",
+        f"note  tool edge (endpoint): {NOT_CALLED}",
+        f"note  tool ci (woodpecker): {NOT_CALLED}",
     ]
 
 
@@ -150,7 +150,7 @@ async def test_a_page_for_people_is_an_error(check: Check) -> None:
         passed, lines = await check(envs)
     assert not passed
     of_drone, of_spinnaker = lines
-    message = ".* answers 200 with .* address in deploy.yml"
+    message = ".* returned 200 with .* address in deploy.yml"
     assert re.match(f"error tool production .drone.: Drone at{message}", of_drone)
     assert re.match(f"error tool eu .spinnaker.: Spinnaker at{message}", of_spinnaker)
 
@@ -167,7 +167,7 @@ async def test_environments_that_share_a_tool_share_the_request_and_the_line(
     envs = {"production": a_drone(drone.url), "staging": a_drone(drone.url)}
     envs["qa"] = a_drone(drone.url, ", target: quality")
     _, lines = await check(envs)
-    assert lines == ["ok    tool production, staging, qa (drone): answers as relay"]
+    assert lines == ["ok    tool production, staging, qa (drone): signed in as relay"]
     assert len(drone.called("GET", "/user")) == 2  # qa has other options
 
 
@@ -176,7 +176,7 @@ async def test_a_tools_message_cannot_control_the_terminal_or_show_a_secret(
 ) -> None:
     drone.login = f"relay\x1b[2J\nok    all: fine {SECRETS['GATE_TOKEN']}"
     _, lines = await check({"production": a_drone(drone.url, ", target: '${GATE_TOKEN}'")})
-    assert lines == ["ok    tool production (drone): answers as relay [2J ok    all: fine ***"]
+    assert lines == ["ok    tool production (drone): signed in as relay [2J ok    all: fine ***"]
 
 
 async def test_many_environments_of_one_tool_are_not_too_many_at_once(
@@ -186,7 +186,7 @@ async def test_many_environments_of_one_tool_are_not_too_many_at_once(
     envs = {f"e{n}": a_drone(drone.url, f", target: t{n}") for n in range(30)}
     passed, [line] = await check(envs)
     assert passed
-    assert line.endswith("e28, e29 (drone): answers as relay")
+    assert line.endswith("e28, e29 (drone): signed in as relay")
 
 
 async def test_tools_that_hang_are_waited_for_at_the_same_time(drone: Drone) -> None:
@@ -203,8 +203,8 @@ async def test_tools_that_hang_are_waited_for_at_the_same_time(drone: Drone) -> 
     assert monotonic() - began < 2
     assert {finding.level for finding in findings} == {"error"}
     in_time, cut_off = (finding.message for finding in findings)
-    assert in_time.endswith("did not answer in time")
-    assert cut_off == "no answer within 0.5 s"
+    assert in_time.endswith("did not respond in time")
+    assert cut_off == "no response within 0.5 s"
 
 
 def sample(number: int) -> list[str]:

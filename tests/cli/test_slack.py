@@ -39,7 +39,7 @@ def private_key() -> str:
 
 @pytest.fixture
 def environ(tmp_path: Path, private_key: str) -> dict[str, str]:
-    """All that a relay needs whose Slack app is not made yet."""
+    """All that a relay needs whose Slack app does not exist yet."""
     config = tmp_path / "deploy.yml"
     config.write_text("envs:\n  - {name: a, handler: command, with: {run: [x]}}\n")
     return {
@@ -58,11 +58,11 @@ def manifest_in(result: Result) -> tuple[dict[str, Any], str]:
     text, _, link = result.stdout.rstrip("\n").rpartition("\n\n")
     address, query = link.split("?", 1)
     assert address == "https://api.slack.com/apps"
-    asked = parse_qs(query, strict_parsing=True)
-    assert asked["new_app"] == ["1"]
-    made: dict[str, Any] = json.loads(text)
-    assert json.loads(asked["manifest_json"][0]) == made
-    return made, link
+    query_values = parse_qs(query, strict_parsing=True)
+    assert query_values["new_app"] == ["1"]
+    manifest: dict[str, Any] = json.loads(text)
+    assert json.loads(query_values["manifest_json"][0]) == manifest
+    return manifest, link
 
 
 # What docs.slack.dev/reference/app-manifest allows, as far as the relay uses it.
@@ -103,21 +103,21 @@ def fits(value: Any, known: Any) -> bool:
 
 def test_slack_accepts_the_manifest(environ: dict[str, str]) -> None:
     for options in ([], ["--plain"], ["--socket-mode"], ["--rotate-tokens"]):
-        made, link = manifest_in(run(environ, "manifest", *options))
-        assert fits(made, KNOWN)
-        assert 0 < len(made["display_information"]["name"]) <= 35
-        assert len(made["display_information"]["description"]) <= 140
-        assert NAME.fullmatch(made["features"]["bot_user"]["display_name"])
-        assert made["oauth_config"]["redirect_urls"] == ["https://relay.acme.io/slack/signin"]
-        assert made["settings"]["token_rotation_enabled"] == ("--rotate-tokens" in options)
+        manifest, link = manifest_in(run(environ, "manifest", *options))
+        assert fits(manifest, KNOWN)
+        assert 0 < len(manifest["display_information"]["name"]) <= 35
+        assert len(manifest["display_information"]["description"]) <= 140
+        assert NAME.fullmatch(manifest["features"]["bot_user"]["display_name"])
+        assert manifest["oauth_config"]["redirect_urls"] == ["https://relay.acme.io/slack/signin"]
+        assert manifest["settings"]["token_rotation_enabled"] == ("--rotate-tokens" in options)
         only = run(environ, "manifest", "--link", *options)
         assert only.stdout == f"{link}\n"
-        assert json.loads(run(environ, "manifest", "--json", *options).stdout) == made
+        assert json.loads(run(environ, "manifest", "--json", *options).stdout) == manifest
 
 
 def test_the_manifest_needs_no_github_app() -> None:
-    made, _ = manifest_in(run({"GITPLOY_SERVER_HOST": "relay.acme.io"}, "manifest"))
-    assert made["oauth_config"]["redirect_urls"] == ["https://relay.acme.io/slack/signin"]
+    manifest, _ = manifest_in(run({"GITPLOY_SERVER_HOST": "relay.acme.io"}, "manifest"))
+    assert manifest["oauth_config"]["redirect_urls"] == ["https://relay.acme.io/slack/signin"]
     wrong = run({"GITPLOY_SLACK_BOT_SCOPES": "users:read"}, "manifest")
     assert wrong.exit_code == 1
     assert "GITPLOY_SERVER_HOST is not set" in wrong.stderr
@@ -134,15 +134,15 @@ def test_options_that_exclude_each_other_are_an_error(options: list[str]) -> Non
 
 def test_the_whole_manifest_has_all_addresses_of_this_relay(environ: dict[str, str]) -> None:
     environ["GITPLOY_SLACK_BOT_SCOPES"] = "chat:write, users:read"
-    made, _ = manifest_in(run(environ, "manifest"))
-    assert made["display_information"]["name"] == "Gitploy Relay"
-    assert made["oauth_config"]["scopes"] == {"bot": ["chat:write", "commands", "users:read"]}
-    [command] = made["features"]["slash_commands"]
+    manifest, _ = manifest_in(run(environ, "manifest"))
+    assert manifest["display_information"]["name"] == "Gitploy Relay"
+    assert manifest["oauth_config"]["scopes"] == {"bot": ["chat:write", "commands", "users:read"]}
+    [command] = manifest["features"]["slash_commands"]
     assert (command["command"], command["url"]) == (
         "/deploy",
         "https://relay.acme.io/slack/commands",
     )
-    settings = made["settings"]
+    settings = manifest["settings"]
     assert settings["interactivity"] == {
         "is_enabled": True,
         "request_url": "https://relay.acme.io/slack/interactions",
@@ -155,10 +155,10 @@ def test_the_whole_manifest_has_all_addresses_of_this_relay(environ: dict[str, s
 
 
 def test_the_plain_manifest_posts_and_nothing_else(environ: dict[str, str]) -> None:
-    made, _ = manifest_in(run(environ, "manifest", "--plain"))
-    assert made["oauth_config"]["scopes"] == {"bot": ["chat:write"]}
-    assert "slash_commands" not in made["features"]
-    assert not {"interactivity", "event_subscriptions"} & made["settings"].keys()
+    manifest, _ = manifest_in(run(environ, "manifest", "--plain"))
+    assert manifest["oauth_config"]["scopes"] == {"bot": ["chat:write"]}
+    assert "slash_commands" not in manifest["features"]
+    assert not {"interactivity", "event_subscriptions"} & manifest["settings"].keys()
 
 
 @pytest.mark.parametrize("by", ["option", "token"])
@@ -166,11 +166,11 @@ def test_with_socket_mode_the_manifest_has_no_address(environ: dict[str, str], b
     if by == "token":
         environ["GITPLOY_SLACK_APP_TOKEN"] = "xapp-1-A0-1-secret"
     result = run(environ, "manifest", *(["--socket-mode"] if by == "option" else []))
-    made, _ = manifest_in(result)
-    assert made["settings"]["socket_mode_enabled"] is True
-    assert made["settings"]["interactivity"] == {"is_enabled": True}
-    assert "request_url" not in made["settings"]["event_subscriptions"]
-    assert "url" not in made["features"]["slash_commands"][0]
+    manifest, _ = manifest_in(result)
+    assert manifest["settings"]["socket_mode_enabled"] is True
+    assert manifest["settings"]["interactivity"] == {"is_enabled": True}
+    assert "request_url" not in manifest["settings"]["event_subscriptions"]
+    assert "url" not in manifest["features"]["slash_commands"][0]
     assert "xapp" not in result.output
 
 
@@ -212,7 +212,7 @@ def test_a_preview_has_a_sample_for_each_channel(environ: dict[str, str]) -> Non
     assert all(one["blocks"] for one in shown)
 
 
-def test_a_preview_says_which_channel_it_has_no_sample_for(environ: dict[str, str]) -> None:
+def test_a_preview_names_the_channel_without_a_sample(environ: dict[str, str]) -> None:
     Path(environ["GITPLOY_CONFIG"]).write_text(PREVIEWED)
     text = run(environ, "preview").stdout
     line = "T0456EFGH/#customers: not for initech/*, globex/api (repos) (production)"

@@ -1,4 +1,4 @@
-"""deploy.yml: every error at its line and column, and with a message that says what to write."""
+"""deploy.yml: each error has line and column, and a message that explains what to write."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.config.test_load import error_in_env, errors
         ("", "1:1: is empty; it needs 'envs:'"),
         ("# nothing\n", "1:1: is empty; it needs 'envs:'"),
         ("- a", "1:1: must have keys with values"),
-        ("words", "1:1: must have keys with values"),
+        ("text", "1:1: must have keys with values"),
         ("unrouted: error", "1:1: envs: is missing"),
         ("envs: []", "1:7: envs: must not be empty"),
         ("envs: 3", "1:7: envs: must be a list, like [a, b]"),

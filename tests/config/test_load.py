@@ -234,10 +234,10 @@ def test_the_schema_of_one_handler_works_too() -> None:
     assert schema["properties"]["envs"]["items"] == {"$ref": "#/$defs/drone_environment"}
 
 
-WORDS = ["envs", "name", "repos", "handler", "with", "timeout", "slack", "channel"]
+KEYS = ["envs", "name", "repos", "handler", "with", "timeout", "slack", "channel"]
 yaml_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(WORDS), inner),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(KEYS), inner),
 )
 
 
@@ -261,7 +261,7 @@ def test_no_text_raises_anything_but_config_errors(text: str) -> None:
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=50)
-@given(st.dictionaries(st.sampled_from(WORDS), yaml_values), yaml_values)
+@given(st.dictionaries(st.sampled_from(KEYS), yaml_values), yaml_values)
 def test_no_values_raise_anything_but_config_errors(env: Any, other: Any) -> None:
     with suppress(ConfigErrors):
         config(json.dumps({"envs": [env, {"name": "a", "handler": "command"} | env], "x": other}))

@@ -71,7 +71,7 @@ def test_the_message_names_the_known_environments_of_the_repository() -> None:
     )
 
 
-def test_the_message_says_if_the_repository_has_no_environment() -> None:
+def test_the_message_mentions_a_repository_without_environments() -> None:
     assert no_route_message(Config((env("a", "other/repo"),)), "acme/web", "x") == (
         "No route for environment 'x' in this relay; it has none for acme/web"
     )

@@ -1,4 +1,4 @@
-"""What the documents say is so: names, examples, links, commands."""
+"""The documents are correct: names, examples, links, commands."""
 
 import json
 import re
@@ -168,8 +168,12 @@ def test_each_example_of_deploy_yml_loads(
 
 def test_the_example_of_two_workspaces_keeps_failures_from_the_customers() -> None:
     [example] = [one for one in examples("docs/how-to/slack-channels.md") if "#customers" in one]
-    told = [one for env in load(example, "example", {}).envs for one in destinations_of(env)]
-    channels = {(one.workspace, name) for one in told for name in (one.channel, one.failures)}
+    destinations = [
+        one for env in load(example, "example", {}).envs for one in destinations_of(env)
+    ]
+    channels = {
+        (one.workspace, name) for one in destinations for name in (one.channel, one.failures)
+    }
     assert {name for team, name in channels if team == "T0456EFGH"} == {"#customers", None}
     assert ("T0123ABCD", "#oncall") in channels
 
@@ -215,7 +219,7 @@ def test_every_key_of_a_handler_is_in_an_example_and_in_a_table_of_one_page(name
 def test_the_sample_loads_without_any_variable() -> None:
     sample = (ROOT / "deploy.yml").read_text()
     [environment] = load(sample, "deploy.yml", {}).envs
-    # Whoever forgets to write a file of their own must not see a success for what nobody deployed.
+    # Without a file of their own, users must not see a success of a deployment that never ran.
     assert environment.name == "relay-test"
 
 
@@ -246,7 +250,7 @@ def test_links_lead_somewhere(document: str) -> None:
 
 
 def anchors(text: str) -> set[str]:
-    """As GitHub makes them of headings."""
+    """As GitHub derives them from headings."""
     without_blocks = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
     headings = re.findall(r"^#+ (.+)$", without_blocks, re.M)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -265,19 +269,19 @@ def test_commands_and_their_options_exist(document: str) -> None:
     used = _COMMAND.findall(text)
     used += [f"{'up' if name == 'server' else name} {flag}" for name, flag in _OPTION.findall(text)]
     for line in used:
-        command, words = named(line)
+        command, arguments = named(line)
         known = {flag for parameter in command.params for flag in parameter.opts}
-        assert {word for word in words if word.startswith("--")} <= known, line
+        assert {argument for argument in arguments if argument.startswith("--")} <= known, line
 
 
 def named(line: str) -> tuple[click.Command, list[str]]:
-    """The command that a line begins with, and the words after it."""
+    """The command that a line begins with, and its arguments."""
     command: click.Command = main
-    words = line.split()
-    while isinstance(command, click.Group) and words and re.fullmatch("[a-z-]+", words[0]):
-        assert words[0] in command.commands, line
-        command = command.commands[words.pop(0)]
-    return command, words
+    arguments = line.split()
+    while isinstance(command, click.Group) and arguments and re.fullmatch("[a-z-]+", arguments[0]):
+        assert arguments[0] in command.commands, line
+        command = command.commands[arguments.pop(0)]
+    return command, arguments
 
 
 def test_what_the_map_and_the_list_name_is_there() -> None:

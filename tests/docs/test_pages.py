@@ -1,4 +1,4 @@
-"""The pages as a whole: each can be reached, each code block is checked, the words are ours."""
+"""The pages as a whole: each is reachable, each code block checked, the vocabulary the field's."""
 
 import ast
 import configparser
@@ -20,7 +20,7 @@ CHECKED_ELSEWHERE = {"js", "console", ""}
 OF_SPHINX = {"{toctree}", "mermaid"}
 # Compared with the files, line by line; pieces of a class do not stand alone.
 FRAGMENTS = "docs/how-to/add-a-tool.md"
-# Words of nobody's field; CONTRIBUTING.md says which are ours. Code is left out.
+# Terms to avoid, outside code; CONTRIBUTING.md lists the project's own.
 AVOIDED = re.compile(r"\b(told|trouble|in words|sealed?|lanes?|misspelt|makes? anew)\b", re.I)
 
 _LINK = re.compile(r"\]\(([^)#:]+\.md)(?:#[^)]*)?\)")
@@ -28,7 +28,7 @@ _CODE = re.compile(r"^( *)```.*?^\1```$|`[^`\n]+`", re.M | re.S)
 
 
 def reached(start: str, links: Callable[[str], Iterable[str]]) -> set[str]:
-    """The documents to which links lead, however many it takes."""
+    """All documents that are reachable by links."""
     found, left = {start}, [start]
     while left:
         here = left.pop()
@@ -115,7 +115,7 @@ def test_pictures_are_small() -> None:
 
 
 @pytest.mark.parametrize("document", [page for page in DOCUMENTS if page != "CHANGELOG.md"])
-def test_the_words_are_the_fields(document: str) -> None:
+def test_the_vocabulary_is_the_fields(document: str) -> None:
     prose = _CODE.sub("", (ROOT / document).read_text())
     assert [found[0] for found in AVOIDED.finditer(prose)] == []
 

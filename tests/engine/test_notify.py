@@ -1,4 +1,4 @@
-"""What people hear, whatever notifier reaches them: one that cannot edit, one without threads."""
+"""Notifications through different notifiers: one that cannot edit, one without threads."""
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -34,7 +34,7 @@ class PlainDestination(Destination):
 
 @dataclass
 class There:
-    """`errors`: instead of the next answers."""
+    """`errors`: raised instead of the next responses."""
 
     messages: dict[str, Message] = field(default_factory=dict)
     edited: list[str] = field(default_factory=list)
@@ -90,7 +90,7 @@ class Editable(Plain):
 
 @dataclass
 class Listener:
-    """One deployment, and the place where it is heard of."""
+    """One deployment and its destination."""
 
     services: Services
     there: There = field(default_factory=There)
@@ -120,21 +120,21 @@ class Listener:
             return await outbox.messages(connection, DEPLOYMENT, "plain:there", purpose)
 
     async def expire(self) -> None:
-        """Nobody's call can be under way any more."""
+        """As if every call had started too long ago to be in progress still."""
         async with self.services.pool.connection() as connection:
             await connection.execute("update outbox set claimed_until = now()")
 
 
 @pytest.fixture
 async def listener(store_url: str, tmp_path: Path) -> AsyncIterator[Listener]:
-    made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", utc_now())
+    created = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", utc_now())
     async with (
         live(store_url, tmp_path, workers=0) as world,
         open_services(world.setup, store_url, actions={}, timing=world.timing) as services,
     ):
         async with services.pool.connection() as connection:
             await deployments.get_or_create(
-                connection, made, Repository(1, "acme/site", "https://x"), 1
+                connection, created, Repository(1, "acme/site", "https://x"), 1
             )
         yield Listener(services)
 
@@ -152,7 +152,7 @@ async def test_without_edits_each_change_is_a_message_of_its_own(listener: Liste
     ]
 
 
-async def test_changes_that_nobody_heard_of_at_once_come_together(listener: Listener) -> None:
+async def test_changes_that_were_not_sent_at_once_are_sent_together(listener: Listener) -> None:
     for state in ("queued", "in_progress", "failure"):
         await listener.happens(state)
     await listener.hear()
@@ -161,8 +161,8 @@ async def test_changes_that_nobody_heard_of_at_once_come_together(listener: List
     assert message.urgent
 
 
-async def test_a_message_in_doubt_covers_what_it_was_begun_with(listener: Listener) -> None:
-    listener.there.errors = [UnknownOutcome("no answer")]
+async def test_a_message_of_unknown_outcome_covers_its_original_entries(listener: Listener) -> None:
+    listener.there.errors = [UnknownOutcome("no response")]
     await listener.happens("queued")
     with pytest.raises(RetryAt):
         await listener.hear()
@@ -194,7 +194,7 @@ async def test_without_threads_one_message_is_all_there_is(listener: Listener) -
     assert await listener.entries("reply") == []
 
 
-async def test_a_deleted_message_is_sent_anew(listener: Listener) -> None:
+async def test_a_deleted_message_is_sent_again(listener: Listener) -> None:
     listener.notifier = Editable
     await listener.happens("queued")
     await listener.hear()
@@ -205,7 +205,9 @@ async def test_a_deleted_message_is_sent_anew(listener: Listener) -> None:
     assert message.notice.phase is Phase.IN_PROGRESS
 
 
-async def test_why_a_message_is_rejected_stays_known_until_it_is_there(listener: Listener) -> None:
+async def test_the_reason_of_a_rejected_message_is_kept_until_it_is_sent(
+    listener: Listener,
+) -> None:
     listener.there.errors = [Rejected("the channel is archived"), Rejected("it still is")]
     await listener.happens("queued")
     for error in ("the channel is archived", "it still is"):
@@ -218,7 +220,7 @@ async def test_why_a_message_is_rejected_stays_known_until_it_is_there(listener:
     assert (entry.state, entry.error) == ("sent", "")
 
 
-async def test_why_an_edit_is_rejected_stays_known_until_one_succeeds(listener: Listener) -> None:
+async def test_the_reason_of_a_rejected_edit_is_kept_until_one_succeeds(listener: Listener) -> None:
     listener.notifier = Editable
     await listener.happens("queued")
     await listener.hear()
@@ -232,7 +234,7 @@ async def test_why_an_edit_is_rejected_stays_known_until_one_succeeds(listener: 
     assert (await listener.entries())[0].error == ""
 
 
-async def test_after_a_day_of_rejections_nobody_tries_any_more(listener: Listener) -> None:
+async def test_after_a_day_of_rejections_retries_end(listener: Listener) -> None:
     await listener.happens("queued")
     listener.there.errors = [Rejected("the channel is archived")]
     late = replace(listener, services=replace(listener.services, clock=_in_two_days))

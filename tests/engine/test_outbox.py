@@ -1,4 +1,4 @@
-"""What is written elsewhere is written once, whoever is killed where."""
+"""Each write to another service happens once, wherever workers are killed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from webhook.timing import utc_now
 DEPLOYMENT = 7
 MINUTE = timedelta(minutes=1)
 ONCE = Policy(call=MINUTE, lookups=[timedelta(0)])
-DOUBT = UnknownOutcome("no clear answer")
+DOUBT = UnknownOutcome("no clear response")
 
 
 def _seconds(*values: float) -> list[timedelta]:
@@ -29,12 +29,12 @@ def _seconds(*values: float) -> list[timedelta]:
 
 @dataclass
 class OtherSide:
-    """Keeps what it is sent. `answers`: errors instead of its next answers, although it has kept
-    what it was sent; `refuses`: without keeping it. `shows_late`: so many lookups are in vain."""
+    """Stores what it is sent. `errors_after_storing` and `rejects`: raised instead of the next
+    responses, with and without storing. `shows_late`: so many lookups find nothing."""
 
     has: list[str] = field(default_factory=list)
-    answers: list[RelayError] = field(default_factory=list)
-    refuses: list[RelayError] = field(default_factory=list)
+    errors_after_storing: list[RelayError] = field(default_factory=list)
+    rejects: list[RelayError] = field(default_factory=list)
     shows_late: int = 0
     lookups: int = 0
     killed: bool = False
@@ -42,11 +42,11 @@ class OtherSide:
 
 @dataclass
 class Sending(Write):
-    """`says`: the content, by which it is found again."""
+    """`content`: by which it is found again."""
 
     there: OtherSide
-    says: str = "hello"
-    wanted: bool = True
+    content: str = "hello"
+    current: bool = True
     unready: RelayError | None = None
     may_be_found: bool = True
     kept: Ref | None = None
@@ -54,28 +54,28 @@ class Sending(Write):
     async def prepare(self) -> bool:
         if self.unready is not None:
             raise self.unready
-        return self.wanted
+        return self.current
 
     async def find(self, entry: Entry) -> Ref | None:
         self.there.lookups += 1
-        if self.there.refuses:
-            raise self.there.refuses.pop(0)
-        if self.there.lookups <= self.there.shows_late or self.says not in self.there.has:
+        if self.there.rejects:
+            raise self.there.rejects.pop(0)
+        if self.there.lookups <= self.there.shows_late or self.content not in self.there.has:
             return None
-        return {"id": str(self.there.has.index(self.says))}
+        return {"id": str(self.there.has.index(self.content))}
 
     async def findable(self) -> bool:
         return self.may_be_found
 
     async def send(self) -> Ref:
         await asyncio.sleep(0)
-        if self.there.refuses:
-            raise self.there.refuses.pop(0)
-        self.there.has.append(self.says)
+        if self.there.rejects:
+            raise self.there.rejects.pop(0)
+        self.there.has.append(self.content)
         if self.there.killed:
             raise asyncio.CancelledError
-        if self.there.answers:
-            raise self.there.answers.pop(0)
+        if self.there.errors_after_storing:
+            raise self.there.errors_after_storing.pop(0)
         return {"id": str(len(self.there.has) - 1)}
 
     async def record(self, connection: Async, ref: Ref) -> None:
@@ -98,18 +98,18 @@ class Store:
         return await Outbox(self.pool, utc_now).deliver(entry, write, policy)
 
     async def expire(self) -> None:
-        """Nobody's call can be under way any more."""
+        """As if every call had started too long ago to be in progress still."""
         async with self.pool.connection() as connection:
             await connection.execute("update outbox set claimed_until = now()")
 
 
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
-    made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", utc_now())
+    created = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", utc_now())
     async with async_pool(store_url, 4) as pool:
         async with pool.connection() as connection:
             await deployments.get_or_create(
-                connection, made, Repository(1, "acme/site", "https://x"), 1
+                connection, created, Repository(1, "acme/site", "https://x"), 1
             )
         yield Store(pool)
 
@@ -160,7 +160,7 @@ async def test_what_a_killed_worker_sent_is_found_again(store: Store, there: Oth
 
 
 async def test_what_nobody_finds_is_sent_again(store: Store, there: OtherSide) -> None:
-    there.answers = [DOUBT]
+    there.errors_after_storing = [DOUBT]
     with pytest.raises(RetryAt):
         await store.deliver(Sending(there))
     there.has.clear()  # it had not got through
@@ -170,7 +170,7 @@ async def test_what_nobody_finds_is_sent_again(store: Store, there: OtherSide) -
 
 async def test_what_shows_late_is_looked_for_several_times(store: Store, there: OtherSide) -> None:
     policy = Policy(call=MINUTE, lookups=_seconds(0, 10, 40))
-    there.answers, there.shows_late = [DOUBT], 2
+    there.errors_after_storing, there.shows_late = [DOUBT], 2
     with pytest.raises(RetryAt):
         await store.deliver(Sending(there), policy)
     for rest in (10, 30):
@@ -183,27 +183,27 @@ async def test_what_shows_late_is_looked_for_several_times(store: Store, there: 
     assert there.has == ["hello"]
 
 
-async def test_whoever_looked_before_somebody_else_sent_does_not_send(
+async def test_a_worker_with_an_outdated_search_does_not_send(
     store: Store, there: OtherSide
 ) -> None:
-    """Its lookup says nothing of the other one's call, which is over by then."""
-    there.answers = [DOUBT]
+    """Its lookup misses the other one's call, which has ended by then."""
+    there.errors_after_storing = [DOUBT]
     with suppress(RetryAt):
         await store.deliver(Sending(there))
     there.has.clear()
     read_early = await store.entry()
     await store.deliver(Sending(there), Policy(call=timedelta(0), lookups=[timedelta(0)]))
     with suppress(RetryAt):
-        await store.as_read(read_early, Sending(there, says="hello, from the slow one"))
+        await store.as_read(read_early, Sending(there, content="hello, from the slow one"))
     assert there.has == ["hello"]
 
 
-async def test_what_cannot_be_looked_for_is_tried_less_and_less_often(
+async def test_what_cannot_be_searched_for_is_retried_at_growing_intervals(
     store: Store, there: OtherSide
 ) -> None:
     policy = Policy(call=MINUTE, lookups=_seconds(0), unfindable=_seconds(3, 60, 300))
     for rest in (3, 60, 300, 300):
-        there.answers = [DOUBT]
+        there.errors_after_storing = [DOUBT]
         there.has.clear()
         with pytest.raises(RetryAt) as waits:
             await store.deliver(Sending(there, may_be_found=False), policy)
@@ -212,8 +212,10 @@ async def test_what_cannot_be_looked_for_is_tried_less_and_less_often(
         await store.expire()
 
 
-async def test_who_is_asked_to_wait_leaves_it_to_anybody(store: Store, there: OtherSide) -> None:
-    there.refuses = [RetryAt("rate limited", utc_now() + MINUTE)]
+async def test_a_rate_limited_claim_is_released_for_any_worker(
+    store: Store, there: OtherSide
+) -> None:
+    there.rejects = [RetryAt("rate limited", utc_now() + MINUTE)]
     with pytest.raises(RetryAt, match="rate limited"):
         await store.deliver(Sending(there))
     entry = await store.entry()
@@ -223,18 +225,18 @@ async def test_who_is_asked_to_wait_leaves_it_to_anybody(store: Store, there: Ot
 
 
 async def test_what_is_rejected_keeps_why(store: Store, there: OtherSide) -> None:
-    there.refuses = [Rejected("not in channel")]
+    there.rejects = [Rejected("not in channel")]
     with pytest.raises(Rejected):
         await store.deliver(Sending(there))
     entry = await store.entry()
     assert (entry.state, entry.error) == ("rejected", "not in channel")
 
 
-async def test_a_refusal_to_look_leaves_the_doubt(store: Store, there: OtherSide) -> None:
-    there.answers = [DOUBT]
+async def test_a_rejected_search_leaves_the_outcome_unknown(store: Store, there: OtherSide) -> None:
+    there.errors_after_storing = [DOUBT]
     with suppress(RetryAt):
         await store.deliver(Sending(there))
-    there.refuses = [Rejected("the token is dead")]
+    there.rejects = [Rejected("the token is dead")]
     with pytest.raises(Rejected):
         await store.deliver(Sending(there))
     entry = await store.entry()
@@ -258,11 +260,11 @@ async def test_nothing_is_claimed_before_all_is_ready(
 
 
 async def test_an_error_stays_until_an_attempt_succeeds(store: Store, there: OtherSide) -> None:
-    there.answers = [UnknownOutcome("GitHub answers 502")]
+    there.errors_after_storing = [UnknownOutcome("GitHub returned 502")]
     with suppress(RetryAt):
         await store.deliver(Sending(there))
-    for killed in (True, False):  # a further attempt whose end nobody knows, and one that succeeds
-        assert (await store.entry()).error == "GitHub answers 502"
+    for killed in (True, False):  # a further attempt of unknown outcome, and one that succeeds
+        assert (await store.entry()).error == "GitHub returned 502"
         there.has.clear()
         there.killed = killed
         await store.expire()
@@ -271,8 +273,8 @@ async def test_an_error_stays_until_an_attempt_succeeds(store: Store, there: Oth
     assert (await store.entry()).error == ""
 
 
-async def test_what_is_not_wanted_any_more_is_skipped(store: Store, there: OtherSide) -> None:
-    await store.deliver(Sending(there, wanted=False))
+async def test_an_obsolete_message_is_skipped(store: Store, there: OtherSide) -> None:
+    await store.deliver(Sending(there, current=False))
     assert (await store.entry()).state == "skipped"
     assert (await store.deliver(Sending(there))).state == "skipped"
     assert there.has == []
@@ -288,9 +290,9 @@ async def test_the_timeline_shows_why_github_does_not_have_a_status(
         [entry] = await outbox.pending(connection, "status", DEPLOYMENT)
         claimed = await outbox.claim(connection, entry, MINUTE)
         assert claimed is not None
-        await outbox.release(connection, claimed, state, "GitHub answers 502")
+        await outbox.release(connection, claimed, state, "GitHub returned 502")
         [shown] = await timeline.shown(connection, DEPLOYMENT, after=0)
-        assert (shown.outbox, shown.error) == (state, "GitHub answers 502")
+        assert (shown.outbox, shown.error) == (state, "GitHub returned 502")
         # It is gone with the next success, and not before.
         await outbox.sent(connection, claimed, {"id": "1"})
         [shown] = await timeline.shown(connection, DEPLOYMENT, after=0)

@@ -15,7 +15,7 @@ from webhook.github.tokens import Scope
 from webhook.settings import Settings
 
 REPO = "acme/site"
-# Answers that leave it open whether anything was done.
+# Responses that leave it open whether anything was done.
 OPEN = {
     "500": Fault.status(500),
     "acts, then 502": Fault.status(502, acts=True),
@@ -36,7 +36,7 @@ class OnGitHub:
     github: GitHub
     impatient: GitHub
     installation: Installation
-    asked: list[URL]
+    requested: list[URL]
 
     @property
     def site(self) -> Repository:
@@ -66,8 +66,8 @@ async def on_github() -> AsyncIterator[OnGitHub]:
             "GITPLOY_GITHUB_CLIENT_ID": there.app.client_id,
             "GITPLOY_GITHUB_PRIVATE_KEY": there.private_key_pem,
         }
-        asked: list[URL] = []
-        traces = [_trace(asked)]
+        requested: list[URL] = []
+        traces = [_trace(requested)]
         quickly = aiohttp.ClientTimeout(total=1)
         settings = Settings.from_environ(environ)
         async with (
@@ -75,15 +75,15 @@ async def on_github() -> AsyncIterator[OnGitHub]:
             aiohttp.ClientSession(timeout=quickly, trace_configs=traces) as impatient,
         ):
             github, hurried = GitHub(settings, session), GitHub(settings, impatient)
-            yield OnGitHub(there, github, hurried, installation, asked)
+            yield OnGitHub(there, github, hurried, installation, requested)
 
 
-def _trace(asked: list[URL]) -> aiohttp.TraceConfig:
-    async def note(
+def _trace(requested: list[URL]) -> aiohttp.TraceConfig:
+    async def record(
         _session: object, _context: object, begun: aiohttp.TraceRequestStartParams
     ) -> None:
-        asked.append(begun.url)
+        requested.append(begun.url)
 
     trace = aiohttp.TraceConfig()
-    trace.on_request_start.append(note)
+    trace.on_request_start.append(record)
     return trace

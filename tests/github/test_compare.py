@@ -43,7 +43,7 @@ async def test_of_any_number_the_newest_five_are_named_after_two_calls(world: On
     shas = [world.site.push(f"Commit {number}") for number in range(318)]
     head = shas[-1]
     for total in (1, 4, 5, 6, 7, 9, 10, 11, 12, 99, 100, 101, 251, 300, 317):
-        world.asked.clear()
+        world.requested.clear()
         base = shas[-1 - total]
         changelog = await compare(world.github, world.scope, base, head)
         assert changelog is not None
@@ -51,9 +51,9 @@ async def test_of_any_number_the_newest_five_are_named_after_two_calls(world: On
         named = [commit.sha for commit in changelog.commits]
         assert named == shas[-min(total, 5) :][::-1], total
         assert changelog.more == max(0, total - 5)
-        pages = [url.query["page"] for url in world.asked if base in url.path]
+        pages = [url.query["page"] for url in world.requested if base in url.path]
         assert len(pages) <= 2
-        # The first page carries all changed files, so it is asked for only where it is needed.
+        # The first page has all changed files, so it is requested only where it is needed.
         assert "1" not in pages or total < 10
 
 

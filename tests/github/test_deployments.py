@@ -1,4 +1,4 @@
-"""Deployments that the App asks GitHub for."""
+"""Deployments that the App creates on GitHub."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -31,8 +31,8 @@ async def world() -> AsyncIterator[OnGitHub]:
 
 
 async def test_a_deployment_is_created_as_requested(world: OnGitHub) -> None:
-    made = await create_deployment(world.github, world.scope, NEW)
-    deployment = world.there.deployments[made]
+    created = await create_deployment(world.github, world.scope, NEW)
+    deployment = world.there.deployments[created]
     assert (deployment.ref, deployment.environment, deployment.task) == (
         "topic",
         "qa",
@@ -54,17 +54,17 @@ async def test_nothing_is_merged_and_no_commit_status_is_required(world: OnGitHu
 
 async def test_any_payload_and_any_length_of_description_pass(world: OnGitHub) -> None:
     for payload in (None, "a string", {}, {"deep": [1]}):
-        wanted = replace(NEW, payload=payload, description="word\n" * 99, production=True)
-        made = await create_deployment(world.github, world.scope, wanted)
-        deployment = world.there.deployments[made]
+        requested = replace(NEW, payload=payload, description="word\n" * 99, production=True)
+        created = await create_deployment(world.github, world.scope, requested)
+        deployment = world.there.deployments[created]
         assert deployment.payload == ({} if payload is None else payload)
         assert deployment.production
         assert deployment.description is not None
         assert len(deployment.description) <= 140
         assert deployment.description.endswith(f"… {MARKER}")
     bare = replace(NEW, description="", marker="")
-    made = await create_deployment(world.github, world.scope, bare)
-    assert world.there.deployments[made].description == ""
+    created = await create_deployment(world.github, world.scope, bare)
+    assert world.there.deployments[created].description == ""
 
 
 async def test_a_merge_instead_of_a_deployment_is_rejected(world: OnGitHub) -> None:
@@ -78,12 +78,12 @@ async def test_a_merge_instead_of_a_deployment_is_rejected(world: OnGitHub) -> N
 
 async def test_a_rejection_has_githubs_message(world: OnGitHub) -> None:
     world.site.missing_refs = {"topic"}
-    with pytest.raises(Rejected, match="GitHub answered 422: No ref found for: topic") as caught:
+    with pytest.raises(Rejected, match="GitHub returned 422: No ref found for: topic") as caught:
         await create_deployment(world.github, world.scope, NEW)
     assert caught.value.code == INVALID
     conflict = {"message": "Conflict: Commit status checks failed for topic."}
     world.there.faults.add(CREATE, Fault(status_code=409, body=conflict))
-    message = "GitHub answered 409: Conflict: Commit status checks failed for topic."
+    message = "GitHub returned 409: Conflict: Commit status checks failed for topic."
     with pytest.raises(Rejected, match=message):
         await create_deployment(world.github, world.scope, NEW)
     assert not world.there.deployments
@@ -99,19 +99,19 @@ async def test_a_deployment_that_may_have_been_created_is_found_by_its_marker(
     world: OnGitHub,
 ) -> None:
     for number, (name, fault) in enumerate(OPEN.items()):
-        wanted = replace(NEW, marker=f"relay-{number}")
+        requested = replace(NEW, marker=f"relay-{number}")
         before = set(world.there.deployments)
         world.there.faults.add(CREATE, fault)
         with pytest.raises(UnknownOutcome):
             pytest.fail(
-                f"{name}: {await create_deployment(world.client(fault), world.scope, wanted)}"
+                f"{name}: {await create_deployment(world.client(fault), world.scope, requested)}"
             )
-        made = set(world.there.deployments) - before
-        assert len(made) == fault.acts, name
+        created = set(world.there.deployments) - before
+        assert len(created) == fault.acts, name
         found = await find_deployment(
-            world.github, world.scope, sha_or_ref="topic", environment="qa", marker=wanted.marker
+            world.github, world.scope, sha_or_ref="topic", environment="qa", marker=requested.marker
         )
-        assert {found} - {None} == made, name
+        assert {found} - {None} == created, name
 
 
 async def test_a_rate_limit_means_that_nothing_was_created(world: OnGitHub) -> None:

@@ -77,7 +77,7 @@ def parsed(event: str, body: Any) -> Any:
     return parse(event, json.dumps(body).encode())
 
 
-def refusal(event: str, body: bytes) -> str:
+def rejection(event: str, body: bytes) -> str:
     with pytest.raises(UserError) as caught:
         parse(event, body)
     assert caught.value.code == MALFORMED
@@ -120,8 +120,8 @@ def test_events_of_an_enterprise_server_need_no_action() -> None:
 def test_a_deleted_creator_has_no_name() -> None:
     body = deployment_body(sender=None)
     body["deployment"]["creator"] = None
-    asked = parsed("deployment", body)
-    assert (asked.deployment.creator, asked.sender) == ("", "")
+    requested = parsed("deployment", body)
+    assert (requested.deployment.creator, requested.sender) == ("", "")
 
 
 def test_a_created_status_is_parsed() -> None:
@@ -207,7 +207,7 @@ def test_other_events_are_ignored(event: str, body: bytes, why: str) -> None:
     ],
 )
 def test_a_body_that_is_no_json_object_is_an_error(body: bytes, message: str) -> None:
-    assert refusal("deployment", body) == message
+    assert rejection("deployment", body) == message
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_missing_or_wrong_fields_are_named(path: str, written: str, message: str
     if written:
         parent[key] = "@"
     text = json.dumps(body).replace('"@"', written)
-    assert refusal("deployment", text.encode()).startswith(f"not a 'deployment' event: {message}")
+    assert rejection("deployment", text.encode()).startswith(f"not a 'deployment' event: {message}")
 
 
 def test_what_postgresql_cannot_store_is_replaced_everywhere() -> None:
@@ -252,9 +252,9 @@ def test_what_postgresql_cannot_store_is_replaced_everywhere() -> None:
 def test_numbers_that_do_not_fit_become_their_text() -> None:
     digits = "9" * 5000
     body = json.dumps(deployment_body()).replace('"release": 7', f'"a": {digits}, "b": 1e999')
-    asked = parse("deployment", body.encode())
-    assert isinstance(asked, DeploymentCreated)
-    assert asked.deployment.payload == {"a": digits, "b": "1e999"}
+    requested = parse("deployment", body.encode())
+    assert isinstance(requested, DeploymentCreated)
+    assert requested.deployment.payload == {"a": digits, "b": "1e999"}
 
 
 def test_a_payload_that_is_nested_too_deeply_is_cut() -> None:

@@ -31,7 +31,7 @@ async def test_a_permission_is_github_s_legacy_one(world: OnGitHub) -> None:
     assert world.granted() == METADATA
 
 
-async def test_no_call_is_made_for_a_text_that_cannot_be_a_login(world: OnGitHub) -> None:
+async def test_a_text_that_cannot_be_a_login_causes_no_call(world: OnGitHub) -> None:
     for login in ("", "..", "a/b", "a b", "a?b", "%2e", "octocat\n", "é"):
         assert await permission(world.github, world.scope, login) == "none"
         assert await email_of(world.github, world.scope, login) == ""
@@ -47,7 +47,7 @@ async def test_a_repository_is_found_by_its_name(world: OnGitHub) -> None:
     assert world.granted() == METADATA
 
 
-async def test_the_error_says_that_the_app_is_not_installed(world: OnGitHub) -> None:
+async def test_the_error_explains_that_the_app_is_not_installed(world: OnGitHub) -> None:
     world.there.add_repository("acme/other")
     for repo in ("acme/other", "acme/none"):
         with pytest.raises(Forbidden, match=f"^the App is not installed in {repo}$"):
@@ -69,7 +69,7 @@ async def test_an_address_finds_the_one_person_who_shows_it(world: OnGitHub) -> 
     }.items():
         world.there.add_user(login, email=email)
     world.there.add_user("liar", name="shy@acme.test")
-    asked = {
+    logins = {
         "mona@ACME.test": "mona",
         "plus+tag@acme.test": "plus",
         "two@acme.test": "",
@@ -79,7 +79,7 @@ async def test_an_address_finds_the_one_person_who_shows_it(world: OnGitHub) -> 
         '"mona"@acme.test': "",
         "": "",
     }
-    for email, login in asked.items():
+    for email, login in logins.items():
         assert await login_of(world.github, world.scope, email) == login, email
     assert await email_of(world.github, world.scope, "MONA") == "Mona@acme.test"
     for login in ("liar", "nobody", "acme", "gitploy-relay[bot]"):
@@ -103,8 +103,8 @@ async def test_other_calls_work_when_the_search_is_rate_limited(world: OnGitHub)
     assert await permission(world.github, world.scope, "nobody") == "none"
 
 
-Ask = Callable[[OnGitHub], Awaitable[object]]
-ASKED: dict[str, tuple[str, Ask]] = {
+Lookup = Callable[[OnGitHub], Awaitable[object]]
+LOOKUPS: dict[str, tuple[str, Lookup]] = {
     "permission": ("GET */permission", lambda w: permission(w.github, w.scope, "mona")),
     "installation": ("GET */installation", lambda w: installed_at(w.github, REPO)),
     "repository": ("GET /repos/acme/site", lambda w: repository(w.github, w.scope)),
@@ -113,18 +113,18 @@ ASKED: dict[str, tuple[str, Ask]] = {
 }
 
 
-@pytest.mark.parametrize(("match", "ask"), ASKED.values(), ids=ASKED)
-async def test_each_failure_has_its_error(world: OnGitHub, match: str, ask: Ask) -> None:
+@pytest.mark.parametrize(("match", "lookup"), LOOKUPS.values(), ids=LOOKUPS)
+async def test_each_failure_has_its_error(world: OnGitHub, match: str, lookup: Lookup) -> None:
     world.there.add_user("mona", email="m@acme.test")
     for name, fault in AT_ONCE.items():
         world.there.faults.add(match, fault, times=2)  # a GET that is cut off is sent again
         with pytest.raises(UnknownOutcome):
-            pytest.fail(f"{name}: {await ask(world)}")
+            pytest.fail(f"{name}: {await lookup(world)}")
         world.there.faults.clear()
-    assert await ask(world)
+    assert await lookup(world)
     world.there.faults.add(match, Fault.rate_limited(60))
     with pytest.raises(RetryAt):
-        await ask(world)
+        await lookup(world)
 
 
 async def test_a_suspended_installation_is_forbidden(world: OnGitHub) -> None:

@@ -1,4 +1,4 @@
-"""POST /webhook, over real HTTP: what is kept, what is refused, and in which words."""
+"""POST /webhook, over real HTTP: what is stored, what is rejected, and with which message."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ PING = b'{"zen": "Keep it logically awesome.", "hook_id": 7}'
 
 @pytest.fixture
 async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
-    """Nobody works here: what arrives stays as it was kept."""
+    """Without a worker: what arrives stays as it was stored."""
     secrets = {"GITPLOY_WEBHOOK_SECRET": "the new secret,It's a Secret to Everybody"}
     async with live(store_url, tmp_path, environ=secrets, workers=0) as world:
         yield world
@@ -48,8 +48,8 @@ def jobs(world: World) -> list[dict[str, Any]]:
 
 
 async def test_a_signed_delivery_is_on_disk_with_its_job_before_the_202(world: World) -> None:
-    status, answer = await post(world, X_GitHub_Delivery="guid-1")
-    assert (status, answer["delivery"]) == (202, "guid-1")
+    status, document = await post(world, X_GitHub_Delivery="guid-1")
+    assert (status, document["delivery"]) == (202, "guid-1")
     [delivery] = kept(world)
     assert bytes(delivery["body"]) == PING
     assert (delivery["event"], delivery["outcome"]) == ("ping", None)
@@ -57,9 +57,9 @@ async def test_a_signed_delivery_is_on_disk_with_its_job_before_the_202(world: W
     assert job["args"] == {"delivery_ids": [delivery["id"]]}
 
 
-async def test_a_ping_is_told_that_the_webhook_works(world: World) -> None:
-    _, answer = await post(world)
-    assert answer["message"] == "the webhook works"
+async def test_a_ping_gets_a_confirmation_that_the_webhook_works(world: World) -> None:
+    _, document = await post(world)
+    assert document["message"] == "the webhook works"
 
 
 async def test_the_example_of_githubs_documentation_verifies() -> None:
@@ -96,8 +96,8 @@ async def test_the_same_guid_of_another_hook_is_another_delivery(world: World) -
 
 async def test_many_at_once_are_all_kept_once(world: World) -> None:
     guids = [f"guid-{i % 40}" for i in range(80)]
-    answers = await asyncio.gather(*(post(world, X_GitHub_Delivery=guid) for guid in guids))
-    assert {status for status, _ in answers} == {202}
+    responses = await asyncio.gather(*(post(world, X_GitHub_Delivery=guid) for guid in guids))
+    assert {status for status, _ in responses} == {202}
     assert sorted(row["guid"] for row in kept(world)) == sorted(set(guids))
 
 
@@ -113,8 +113,8 @@ REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
     "non-ASCII signature": ({"X_Hub_Signature_256": "sha256=\u00e9"}, 401, "fits none"),
     "no event": ({"without": "X-GitHub-Event"}, 400, "X-GitHub-Event is missing"),
     "no GUID": ({"without": "X-GitHub-Delivery"}, 400, "X-GitHub-Delivery is missing"),
-    "odd GUID": ({"X_GitHub_Delivery": "a b"}, 400, "X-GitHub-Delivery is malformed"),
-    "odd hook id": ({"X_GitHub_Hook_ID": "x"}, 400, "X-GitHub-Hook-ID is malformed"),
+    "malformed GUID": ({"X_GitHub_Delivery": "a b"}, 400, "X-GitHub-Delivery is malformed"),
+    "malformed hook id": ({"X_GitHub_Hook_ID": "x"}, 400, "X-GitHub-Hook-ID is malformed"),
     "form": ({"Content_Type": "application/x-www-form-urlencoded"}, 415, "application/json"),
     "a list": ({"body": b"[1]"}, 400, "not a JSON object"),
     "not JSON": ({"body": b"hello"}, 400, "not a JSON object"),
@@ -122,16 +122,16 @@ REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
 }
 
 
-async def test_what_is_wrong_is_refused_in_words_and_not_kept(world: World) -> None:
-    for case, (change, expected, words) in REFUSALS.items():
-        status, answer = await post(world, **change)
+async def test_a_malformed_delivery_is_rejected_with_a_message_and_not_stored(world: World) -> None:
+    for case, (change, expected, message) in REFUSALS.items():
+        status, document = await post(world, **change)
         assert status == expected, case
-        assert words in answer["error"], case
-        assert answer["remedy"], case
+        assert message in document["error"], case
+        assert document["remedy"], case
         assert kept(world) == [], case
 
 
-async def test_no_signature_at_all_is_refused(world: World) -> None:
+async def test_a_missing_signature_is_rejected(world: World) -> None:
     async with (
         aiohttp.ClientSession() as session,
         session.post(
@@ -149,17 +149,17 @@ async def test_no_signature_at_all_is_refused(world: World) -> None:
         assert (await response.json())["error"] == "the signature is missing"
 
 
-async def test_26_mb_are_refused_and_25_mb_are_kept(world: World) -> None:
+async def test_26_mb_are_rejected_and_25_mb_are_stored(world: World) -> None:
     filler = b'{"a": "' + os.urandom(1).hex().encode() * (13 * 1024 * 1024 - 5) + b'"}'
-    status, answer = await post(world, body=filler)
-    assert (status, answer["error"]) == (413, "the body is larger than 25 MB")
+    status, document = await post(world, body=filler)
+    assert (status, document["error"]) == (413, "the body is larger than 25 MB")
     largest = json.dumps({"a": ""}).encode()
     largest = largest[:-2] + b"x" * (25 * 1024 * 1024 - len(largest)) + largest[-2:]
     assert (await post(world, body=largest))[0] == 202
     assert [len(row["body"]) for row in kept(world)] == [25 * 1024 * 1024]
 
 
-async def test_26_mb_without_a_length_are_refused_too(world: World) -> None:
+async def test_26_mb_without_a_length_are_rejected_too(world: World) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(26):
             yield b" " * 1024 * 1024
@@ -175,7 +175,7 @@ async def test_26_mb_without_a_length_are_refused_too(world: World) -> None:
         assert response.status == 413
 
 
-async def test_a_person_who_opens_it_in_a_browser_is_told_what_it_is_for(world: World) -> None:
+async def test_opening_it_in_a_browser_explains_its_purpose(world: World) -> None:
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{world.url}/webhook") as response,
@@ -184,7 +184,7 @@ async def test_a_person_who_opens_it_in_a_browser_is_told_what_it_is_for(world: 
         assert "webhook URL" in (await response.json())["remedy"]
 
 
-async def test_without_a_store_the_answer_is_503_and_when_to_come_back(
+async def test_without_a_store_the_response_is_503_with_retry_after(
     store_url: str, tmp_path: Path
 ) -> None:
     gone = store_url.replace("/test_", "/gone_")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from tests.github.test_events import deployment_body, json_values, parsed, refusal
+from tests.github.test_events import deployment_body, json_values, parsed, rejection
 from webhook.deployments.models import Repository
 from webhook.errors import UserError
 from webhook.github.events import Ignored, WorkflowJobUpdated, WorkflowRunUpdated, parse
@@ -68,7 +68,7 @@ def test_a_run_needs_no_title() -> None:
 )
 def test_missing_or_wrong_fields_are_named(event: str, changes: Body, message: str) -> None:
     body = {"action": "completed", "workflow_run": RUN, "workflow_job": JOB, **ABOUT} | changes
-    assert message in refusal(event, json.dumps(body).encode())
+    assert message in rejection(event, json.dumps(body).encode())
 
 
 @pytest.mark.parametrize(

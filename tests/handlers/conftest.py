@@ -14,7 +14,7 @@ from tests.handlers.tools import FakeTool
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """Whatever still runs under it when the test is over is killed."""
+    """Processes that still run under it at the end of the test are killed."""
     yield tmp_path
     for directory in (tmp_path / "runs").glob("[0-9]*"):
         supervisor = rundir.read(directory, "supervisor")

@@ -1,4 +1,4 @@
-"""Endpoint handlers for the tests, each made anew as another process would."""
+"""Endpoint handlers for the tests, each created as another process would."""
 
 from pathlib import Path
 from typing import Any

@@ -34,7 +34,7 @@ class OnGitHub:
         return self.sandbox.github.actions
 
     def handler(self, **options: Any) -> GitHubActions:
-        """`status_within: 0s` unless the test says otherwise, so that tests need not wait."""
+        """`status_within: 0s` by default, so that tests need not wait."""
         if options.get("mode") != "dispatch":
             options = {"status_within": "0s", **options}
         given = GitHubActionsOptions.model_validate(options)
@@ -54,20 +54,20 @@ class OnGitHub:
         self, environment: str = "production", ref: str = "main", *, lasting: float = 60
     ) -> Deployment:
         """As the relay hands it over."""
-        made = await self.sandbox.github.create_deployment(
+        created = await self.sandbox.github.create_deployment(
             REPOSITORY, ref, environment=environment, required_contexts=[]
         )
         return a_deployment(
             lasting=lasting,
-            id=made.id,
+            id=created.id,
             repo=REPOSITORY,
-            repo_id=made.repository.id,
+            repo_id=created.repository.id,
             installation_id=self.sandbox.installation.id,
-            environment=made.environment,
-            ref=made.ref,
-            sha=made.sha,
-            creator=made.creator.login,
-            created_at=made.created_at.replace(microsecond=0),
+            environment=created.environment,
+            ref=created.ref,
+            sha=created.sha,
+            creator=created.creator.login,
+            created_at=created.created_at.replace(microsecond=0),
         )
 
     def runs_of(self, deployment: Deployment) -> Sequence[WorkflowRun]:

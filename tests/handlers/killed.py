@@ -11,7 +11,7 @@ import sys
 from types import FrameType
 from typing import Any
 
-CO_OPTIMIZED = 1  # of functions; inspect would take long to import
+CO_OPTIMIZED = 1  # of functions; importing inspect is slow
 ACTING = ("command.py", "handover.py", "supervise.py", "rundir.py")
 HANDLERS = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../handlers"))  # noqa: PTH100,PTH118,PTH120
 

@@ -1,4 +1,4 @@
-"""docs/how-to/add-a-tool.md says what is there, and its handler works from GitHub to GitHub."""
+"""docs/how-to/add-a-tool.md is up to date, and its handler works from GitHub to GitHub."""
 
 import ast
 import re
@@ -30,7 +30,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S)
 
 
 def plain(text: str) -> str:
-    """Ruff writes methods that stand alone on a page without indentation."""
+    """Ruff formats single methods on a page without indentation."""
     return "".join(f"{line.strip()}\n" for line in text.splitlines() if line.strip())
 
 
@@ -62,7 +62,7 @@ def lines_of_code(text: str) -> int:
     return len(set(code) - left_out)
 
 
-def test_the_page_says_how_long_the_handler_is() -> None:
+def test_the_page_states_the_length_of_the_handler() -> None:
     _, _, code = HANDLER.partition("from handlers.options import BaseUrl, Template, Text, fill\n")
     [of_the_class] = re.findall(r"^class Woodpecker:\n(?:(?:    .*)?\n)+", code, re.M)
     stated = re.search(r"Its class has (\d+) lines\sof code, .*? have (\d+) more", PAGE, re.S)
@@ -93,7 +93,7 @@ def test_the_example_loads() -> None:
     assert "a-token" not in repr(options)
 
 
-def test_what_is_wrong_is_reported_as_the_page_says() -> None:
+def test_an_error_is_reported_as_the_page_documents() -> None:
     wrong = re.sub(r" +token: .*\n", "", example()).replace("https://ci", "ci")
     wrong = wrong.replace("REGION", "event")
     with pytest.raises(ConfigErrors) as caught:

@@ -24,7 +24,7 @@ from tests.handlers.runs import (
 STAY = "while :; do sleep 0.05; done"
 SILENT = "exec > /dev/null 2>&1;"
 STUBBORN = f"trap '' TERM; {STAY}"
-POLITE = f"trap 'echo told; exit 0' TERM; {STAY}"
+POLITE = f"trap 'echo stopping; exit 0' TERM; {STAY}"
 
 
 def a_pair(data_dir: Path, leader: str, child: str) -> Impatient:
@@ -77,7 +77,7 @@ async def is_killed(data_dir: Path, leader: str, child: str) -> None:
     await eventually(lambda: not alive(member))
 
 
-async def test_a_cancelled_run_takes_its_group_along(data_dir: Path) -> None:
+async def test_cancelling_a_run_stops_its_process_group(data_dir: Path) -> None:
     handler = a_pair(data_dir, STAY, STAY)
     run = await handler.start(a_deployment())
     member = await child_of(data_dir)

@@ -1,4 +1,4 @@
-"""Whatever is killed, and whenever: the command runs once, and its end is known."""
+"""The command runs once and its end is recorded, whichever process is killed at any time."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ def a_worker(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         worker.kill()
 
 
-def tell(worker: subprocess.Popen[str], message: str) -> None:
+def write_line(worker: subprocess.Popen[str], message: str) -> None:
     assert worker.stdin
     worker.stdin.write(f"{message}\n")
     worker.stdin.flush()
@@ -59,7 +59,7 @@ async def response(worker: subprocess.Popen[str]) -> str:
 async def started_by_a_worker(data_dir: Path, script: str) -> None:
     """A worker starts the script and is then killed."""
     with a_worker("start", str(data_dir), script) as worker:
-        tell(worker, "go")
+        write_line(worker, "go")
         assert [await response(worker), await response(worker)] == ["prepared", "in_progress"]
 
 
@@ -92,7 +92,7 @@ async def test_workers_that_start_at_once_run_it_once(data_dir: Path) -> None:
         workers = [stack.enter_context(a_worker(*arguments)) for _ in range(4)]
         assert {await response(worker) for worker in workers} == {"prepared"}
         for worker in workers:
-            tell(worker, "go")
+            write_line(worker, "go")
         assert {await response(worker) for worker in workers} <= {"in_progress", "success"}
     assert (await ended(a_command(data_dir, ["true"]), a_deployment())).state is State.SUCCESS
     assert count(data_dir) == 1
@@ -129,7 +129,7 @@ async def test_a_worker_killed_at_any_line_of_its_start_leaves_one_run(tmp_path:
         ending = "-9"
         while ending == "-9":
             line += 1
-            tell(worker, f"{line} {tmp_path / str(line)}")
+            write_line(worker, f"{line} {tmp_path / str(line)}")
             ending = await response(worker)
             another.append(asyncio.create_task(comes_back(tmp_path / str(line))))
         await asyncio.gather(*another)

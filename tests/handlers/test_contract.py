@@ -1,4 +1,4 @@
-"""Every handler follows the contract; whatever is added to HANDLERS is checked, too."""
+"""Every handler in HANDLERS follows the contract."""
 
 import inspect
 from datetime import timedelta
@@ -27,7 +27,7 @@ def test_a_handler_has_a_name_that_deploy_yml_can_give_it(name: str) -> None:
 
 
 @every_handler
-def test_its_options_are_strict_and_refuse_unknown_keys(name: str) -> None:
+def test_its_options_are_strict_and_reject_unknown_keys(name: str) -> None:
     options = HANDLERS[name].Options
     assert issubclass(options, contract.Options)
     for setting in ("extra", "frozen", "strict"):
@@ -40,7 +40,7 @@ def test_its_options_are_described_in_the_schema_for_editors(name: str) -> None:
 
 
 @every_handler
-def test_it_says_where_its_runs_live(name: str) -> None:
+def test_it_declares_where_its_runs_live(name: str) -> None:
     assert isinstance(HANDLERS[name].local, bool)
 
 
@@ -52,7 +52,7 @@ def test_it_is_checked_at_a_sane_pace(name: str) -> None:
 
 
 @every_handler
-def test_it_says_how_long_an_accepted_run_may_stay_hidden(name: str) -> None:
+def test_it_declares_how_long_an_accepted_run_may_stay_hidden(name: str) -> None:
     within = HANDLERS[name].appears_within
     assert isinstance(within, timedelta)
     assert timedelta(0) <= within <= timedelta(minutes=10)
@@ -62,17 +62,17 @@ def test_it_says_how_long_an_accepted_run_may_stay_hidden(name: str) -> None:
 @pytest.mark.parametrize("act", ACTS)
 def test_it_can_find_start_check_and_cancel(name: str, act: str) -> None:
     method = getattr(HANDLERS[name], act)
-    taken, given = ACTS[act]
+    names, given = ACTS[act]
     hints = get_type_hints(method)
     assert inspect.iscoroutinefunction(method)
     assert hints.pop("return") == given
-    assert hints == taken
-    assert list(inspect.signature(method).parameters)[1:] == list(taken)
+    assert hints == names
+    assert list(inspect.signature(method).parameters)[1:] == list(names)
 
 
 @every_handler
-def test_it_is_made_of_its_options_and_the_context(name: str) -> None:
-    """Nothing else, so that another process can make it anew."""
+def test_it_is_created_from_its_options_and_the_context(name: str) -> None:
+    """Nothing else, so that another process can create the same."""
     parameters = list(inspect.signature(HANDLERS[name].__init__).parameters)
     assert parameters == ["self", "options", "context"]
 

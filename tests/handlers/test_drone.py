@@ -46,7 +46,7 @@ async def test_the_build_of_the_commit_is_promoted_and_followed_to_its_end(world
     assert shown[-1].description == ""
 
 
-async def test_the_newest_green_push_or_tag_build_of_the_commit_is_taken(held: World) -> None:
+async def test_the_newest_green_push_or_tag_build_of_the_commit_is_chosen(held: World) -> None:
     held.built()
     newest = held.built(event="tag")
     held.built("failure")
@@ -58,7 +58,7 @@ async def test_the_newest_green_push_or_tag_build_of_the_commit_is_taken(held: W
     assert [promotion.parent for promotion in held.promotions()] == [newest.number]
 
 
-async def test_the_target_is_as_deploy_yml_says(held: World) -> None:
+async def test_the_target_comes_from_deploy_yml(held: World) -> None:
     held.built()
     deployment = a_deployment(environment="eu/production")
     held.repo.pipelines.append(Pipeline("anything"))

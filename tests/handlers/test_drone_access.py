@@ -1,4 +1,4 @@
-"""What Drone says to `check`, which asks without a deployment whether it lets the relay in."""
+"""Drone's responses to `check`, which verifies address and token without a deployment."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -30,7 +30,7 @@ def test_its_access_can_be_verified() -> None:
 
 
 async def test_it_names_the_tokens_user(world: World) -> None:
-    assert await world.handler().verify_access() == "answers as gitploy"
+    assert await world.handler().verify_access() == "signed in as gitploy"
     assert [(call.method, call.path) for call in world.drone.calls] == [("GET", "/user")]
 
 
@@ -42,18 +42,18 @@ async def test_a_wrong_token_is_reported_and_not_shown(world: World) -> None:
 
 async def test_a_path_that_is_not_drones_is_reported(world: World) -> None:
     world.drone.faults.add(USER, Fault.status(404, {"message": "Not Found"}))
-    with pytest.raises(Rejected, match=r"Drone at .* answers 404: .*address in deploy\.yml"):
+    with pytest.raises(Rejected, match=r"Drone at .* returned 404: .*address in deploy\.yml"):
         await world.handler().verify_access()
 
 
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault.status(500), "answers 500"),
+        (Fault.status(500), "returned 500"),
         (Fault.status(200, [1]), "does not understand"),
         (Fault.status(200, {"login": ""}), "does not understand"),
         (Fault.drop_before(), "gave no full response"),
-        (Fault.hang(5), "did not answer in time"),
+        (Fault.hang(5), "did not respond in time"),
         (Fault.rate_limited(), "asks to wait"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Drone's handler with `build: create`: a build is made where none is there."""
+"""Drone's handler with `build: create`: a build is created where none exists."""
 
 from collections.abc import AsyncIterator
 
@@ -19,21 +19,21 @@ async def world() -> AsyncIterator[World]:
         yield world
 
 
-async def test_one_is_made_and_then_promoted(world: World) -> None:
+async def test_a_build_is_created_and_then_promoted(world: World) -> None:
     handler, deployment = world.handler(build="create"), a_deployment(payload={"a": "b"})
     waiting = f"Waiting for Drone's build #1 of {SHORT}"
     assert [await waits(handler, deployment) for _ in range(3)] == [waiting] * 3
-    [made] = world.drone.builds(SLUG)
-    assert (made.event, made.after, made.ref) == ("custom", SHA, "refs/heads/main")
-    assert made.params == {"GITPLOY_BUILD_FOR": str(deployment.id)}
-    world.drone.end(made)
+    [created] = world.drone.builds(SLUG)
+    assert (created.event, created.after, created.ref) == ("custom", SHA, "refs/heads/main")
+    assert created.params == {"GITPLOY_BUILD_FOR": str(deployment.id)}
+    world.drone.end(created)
     run = await handler.start(deployment)
     [promotion] = world.promotions()
-    assert (run.id, promotion.parent) == ("2", made.number)
+    assert (run.id, promotion.parent) == ("2", created.number)
     assert promotion.params["a"] == "b"
 
 
-async def test_none_is_made_where_one_is_there(world: World) -> None:
+async def test_no_build_is_created_where_one_exists(world: World) -> None:
     handler = world.handler(build="create")
     world.built("failure")
     assert (await handler.start(a_deployment())).state is State.ERROR
@@ -44,12 +44,12 @@ async def test_none_is_made_where_one_is_there(world: World) -> None:
     assert world.drone.builds(SLUG, "custom") == []
 
 
-async def test_the_branch_may_be_said(world: World) -> None:
+async def test_the_branch_can_be_configured(world: World) -> None:
     await waits(world.handler(build="create", branch="release/{ref}"), a_deployment(ref="1"))
     assert world.drone.builds(SLUG)[0].ref == "refs/heads/release/1"
 
 
-async def test_one_whose_response_was_lost_is_not_made_again(world: World) -> None:
+async def test_a_build_whose_response_was_lost_is_not_created_again(world: World) -> None:
     world.drone.faults.add("POST /repos/acme/shop/builds", Fault.drop_after())
     handler, deployment = world.handler(build="create"), a_deployment()
     await unknown_outcome(handler.start(deployment))
@@ -58,7 +58,7 @@ async def test_one_whose_response_was_lost_is_not_made_again(world: World) -> No
     assert len(world.drone.builds(SLUG)) == 1
 
 
-async def test_one_that_was_made_for_staging_will_do_for_production(world: World) -> None:
+async def test_a_build_created_for_staging_serves_for_production(world: World) -> None:
     await waits(world.handler(build="create"), a_deployment(id=1, environment="staging"))
     world.drone.end(world.drone.builds(SLUG)[0])
     await world.handler(build="create").start(a_deployment())

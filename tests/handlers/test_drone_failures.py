@@ -1,4 +1,4 @@
-"""Drone that answers badly, or not at all."""
+"""Drone with bad responses, or none."""
 
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -38,13 +38,13 @@ async def verify_access(handler: Drone, what: str) -> Any:
 
 
 async def error_of(handler: Drone, what: str) -> Unavailable:
-    """What a start only asks has started nothing, whatever becomes of it."""
+    """The read of a start has started nothing, whatever its outcome."""
     received = verify_access(handler, what)
     return await (not_done(received) if what == "start" else unknown_outcome(received))
 
 
-class Odd(Server):
-    """Answers everything so."""
+class FixedBody(Server):
+    """Responds to everything with `body`."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__()
@@ -68,11 +68,11 @@ async def test_a_drone_that_is_down_is_tried_again(world: World, what: str) -> N
 async def test_a_drone_that_hangs_is_tried_again(what: str) -> None:
     async with a_world(timeout=0.3) as world:
         world.drone.faults.add("*", Fault.hang(30))
-        assert "did not answer in time" in str(await error_of(world.handler(), what))
+        assert "did not respond in time" in str(await error_of(world.handler(), what))
 
 
 @pytest.mark.parametrize("what", ASKING)
-async def test_429_is_waited_for_as_long_as_drone_says(world: World, what: str) -> None:
+async def test_429_is_retried_when_drone_allows(world: World, what: str) -> None:
     world.drone.faults.add("*", Fault.rate_limited(30))
     with pytest.raises(Unavailable) as caught:
         await verify_access(world.handler(), what)
@@ -84,10 +84,10 @@ async def test_429_is_waited_for_as_long_as_drone_says(world: World, what: str) 
 @pytest.mark.parametrize("what", ASKING)
 async def test_500_is_tried_again(world: World, what: str) -> None:
     world.drone.faults.add("*", Fault.status(500))
-    assert "answers 500" in str(await error_of(world.handler(), what))
+    assert "returned 500" in str(await error_of(world.handler(), what))
 
 
-ODD = {
+INVALID = {
     "html": b"<!doctype html><title>Sign in</title>",
     "nothing": b"",
     "a number": b"42",
@@ -105,27 +105,27 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("body", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("body", INVALID.values(), ids=INVALID)
 @pytest.mark.parametrize("what", ASKING)
 async def test_a_response_of_another_shape_is_tried_again(
     world: World, what: str, body: bytes
 ) -> None:
-    async with Odd(body) as unusual:
+    async with FixedBody(body) as unusual:
         error = await error_of(world.handler(url=unusual.url), what)
     address = unusual.url.removeprefix("http://")
-    assert str(error).startswith(f"Drone at {address} answers")
+    assert str(error).startswith(f"Drone at {address} returned")
 
 
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault.status(500, acts=True), "answers 500"),
+        (Fault.status(500, acts=True), "returned 500"),
         (Fault.status(200, ["?"], acts=True), "does not understand"),
         (Fault.drop_after(), "gave no full response"),
     ],
     ids=["500", "shape", "drop"],
 )
-async def test_a_promotion_with_a_bad_response_may_have_been_made(
+async def test_a_promotion_with_an_invalid_response_may_exist(
     world: World, fault: Fault, message: str
 ) -> None:
     world.built()
@@ -158,7 +158,7 @@ async def test_a_drone_that_cannot_promote_is_reported_at_once(world: World) -> 
     with pytest.raises(Rejected) as caught:
         await world.handler().start(a_deployment())
     address = world.drone.url.removeprefix("http://")
-    assert str(caught.value) == f"Drone at {address} answers 501: Not Implemented"
+    assert str(caught.value) == f"Drone at {address} returned 501: Not Implemented"
     assert len(world.posts()) == 1
 
 
@@ -183,7 +183,7 @@ async def test_a_token_that_may_only_read_is_rejected_with_what_it_lacks(
     if build == "existing":
         world.built()
     world.repo.access = "read"
-    with pytest.raises(Rejected, match=f"answers 404: .* write access to {SLUG}"):
+    with pytest.raises(Rejected, match=f"returned 404: .* write access to {SLUG}"):
         await world.handler(build=build).start(a_deployment())
 
 
@@ -220,13 +220,13 @@ async def test_a_run_that_vanishes_is_an_error(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 409, 500, 501])
-async def test_a_cancel_that_is_rejected_is_not_taken_for_done(world: World, status: int) -> None:
+async def test_a_cancel_that_is_rejected_does_not_count_as_done(world: World, status: int) -> None:
     world.drone.faults.add("DELETE *", Fault.status(status))
     with pytest.raises(Unavailable):
         await world.handler().cancel(a_deployment(), RUNS)
 
 
-async def test_a_cancel_by_who_may_only_read_is_not_taken_for_done(world: World) -> None:
+async def test_a_cancel_with_read_access_only_does_not_count_as_done(world: World) -> None:
     world.built()
     run = await world.handler().start(a_deployment())
     world.repo.access = "read"
@@ -238,7 +238,7 @@ async def test_a_cancel_by_who_may_only_read_is_not_taken_for_done(world: World)
 class TestTls:
     @pytest.fixture
     async def safe(self, world: World, tmp_path: Path) -> AsyncIterator[tuple[str, str]]:
-        """The address of the same Drone with a certificate that nobody knows, and its file."""
+        """The address of the same Drone with an unknown certificate, and its file."""
         certificate, key, _ = a_certificate(tmp_path)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificate, key)
@@ -250,7 +250,7 @@ class TestTls:
         await server.close()
 
     @pytest.mark.parametrize("what", ASKING)
-    async def test_an_unknown_certificate_is_told(
+    async def test_an_unknown_certificate_is_reported(
         self, world: World, safe: tuple[str, str], what: str
     ) -> None:
         with pytest.raises(Unavailable, match=r"no safe connection to Drone .* certificate"):

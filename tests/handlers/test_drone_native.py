@@ -24,12 +24,12 @@ async def test_its_promotion_is_followed_and_nothing_is_started() -> None:
         world.drone.deployment_hook(SLUG, 5, SHA, "production")
         assert await handler.find(deployment) is None
         assert await waits(handler, deployment) == "Waiting for Drone to start it by itself"
-        made = world.drone.deployment_hook(SLUG, deployment.id, SHA, "production")
-        assert made is not None
+        created = world.drone.deployment_hook(SLUG, deployment.id, SHA, "production")
+        assert created is not None
         run = await handler.find(deployment)
         assert run is not None
         shown = await ended(handler, deployment, run)
-        assert (shown[-1].state, shown[-1].url) == (State.SUCCESS, world.page(made))
+        assert (shown[-1].state, shown[-1].url) == (State.SUCCESS, world.page(created))
         assert world.posts() == []
 
 
@@ -52,13 +52,13 @@ async def test_one_that_does_not_come_is_an_error(world: World) -> None:
 
 
 async def test_cancel_kills_it(world: World) -> None:
-    made = world.drone.deployment_hook(SLUG, a_deployment().id, SHA, "production")
-    assert made is not None
+    created = world.drone.deployment_hook(SLUG, a_deployment().id, SHA, "production")
+    assert created is not None
     handler = world.handler(mode="native")
     run = await handler.find(a_deployment())
     assert run is not None
     await handler.cancel(a_deployment(), run)
-    assert made.status == "killed"
+    assert created.status == "killed"
 
 
 async def test_an_unsigned_yaml_waits_for_approval(world: World) -> None:

@@ -25,7 +25,7 @@ def load(**options: Any) -> DroneOptions:
     return found
 
 
-def faults(**options: Any) -> str:
+def errors_of(**options: Any) -> str:
     with pytest.raises(ConfigErrors) as caught:
         load(**LEAST | options)
     return str(caught.value)
@@ -76,20 +76,20 @@ def test_address_and_token_are_needed(missing: str) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_meant_is_a_fault(options: dict[str, Any]) -> None:
-    found = faults(**options)
+def test_contradictory_options_are_an_error(options: dict[str, Any]) -> None:
+    found = errors_of(**options)
     assert found.startswith("deploy.yml:")
     assert list(options)[-1] in found
 
 
-def test_a_file_that_is_no_certificate_is_a_fault(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_certificate_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "drone.pem").write_text("-----BEGIN CERTIFICATE-----\n")
-    assert "is not a file of certificates in PEM" in faults(ca=str(tmp_path / "drone.pem"))
+    assert "is not a file of certificates in PEM" in errors_of(ca=str(tmp_path / "drone.pem"))
 
 
-def test_a_certificate_for_a_plain_connection_is_a_fault(tmp_path: Path) -> None:
+def test_a_certificate_for_a_plain_connection_is_an_error(tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path).file
-    assert "needs a 'url' that begins with https" in faults(
+    assert "needs a 'url' that begins with https" in errors_of(
         url="http://drone.example.com", ca=certificate
     )
     assert load(**LEAST, ca=certificate).ca == certificate

@@ -125,7 +125,7 @@ async def test_a_failed_call_while_it_waits_is_no_end(world: World, fault: Fault
     assert await waits(handler, deployment) == WAITING
 
 
-async def test_a_promotion_that_is_put_off_is_tried_when_drone_says(world: World) -> None:
+async def test_a_rate_limited_promotion_is_retried_when_drone_allows(world: World) -> None:
     world.built()
     world.drone.faults.add(PROMOTE, Fault.rate_limited(7))
     with pytest.raises(Unavailable) as caught:

@@ -160,5 +160,5 @@ async def test_a_cancel_that_is_rejected_is_reported(http: Http, tooling: Toolin
     endpoint = with_cancel(http, tooling)
     deployment, run = await started(endpoint)
     tooling.secret = "changed"
-    with pytest.raises(Unavailable, match="answers 401: the signature does not fit"):
+    with pytest.raises(Unavailable, match="returned 401: the signature does not fit"):
         await endpoint.cancel(deployment, run)

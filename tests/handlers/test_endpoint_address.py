@@ -1,4 +1,4 @@
-"""Whoever chooses a deployment's values chooses neither the host nor the shape of the address."""
+"""The values of a deployment change neither the host nor the shape of the address."""
 
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -13,7 +13,7 @@ from handlers.errors import Rejected
 from tests.handlers.runs import a_deployment
 
 addresses: TypeAdapter[str] = TypeAdapter(Address)
-# What GitHub may send; control characters and halves of characters are refused elsewhere.
+# What GitHub may send; control characters and halves of characters are rejected elsewhere.
 values = st.text(st.characters(exclude_categories=("Cc", "Cs")))
 
 
@@ -69,7 +69,7 @@ def test_a_value_cannot_climb_out_of_its_path(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", ".", ".."])
-def test_a_segment_cannot_be_made_to_vanish(value: str) -> None:
+def test_a_segment_cannot_be_removed(value: str) -> None:
     with pytest.raises(Rejected, match="changes the tool's address"):
         filled("https://h/x/{payload.a}{payload.a}/y", payload={"a": value})
 

@@ -52,7 +52,7 @@ async def test_a_refused_connection_is_tried_again(http: Http, name: str) -> Non
 
 
 @every_act
-async def test_a_tool_that_asks_to_wait_is_left_alone(
+async def test_retry_after_of_a_tool_is_respected(
     endpoint: Endpoint, tool: FakeTool, name: str
 ) -> None:
     tool.faults.add("*", Fault.rate_limited(9))
@@ -65,9 +65,9 @@ async def test_a_tool_that_asks_to_wait_is_left_alone(
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault.status(500), "answers 500: Server Error"),
-        (Fault.status(502, "<html>Bad Gateway</html>"), "answers 502"),
-        (Fault.hang(20), "did not answer in time"),
+        (Fault.status(500), "returned 500: Server Error"),
+        (Fault.status(502, "<html>Bad Gateway</html>"), "returned 502"),
+        (Fault.hang(20), "did not respond in time"),
         (Fault.drop_before(), "gave no full response (connection closed)"),
         (Fault.drop_after(), "gave no full response (connection closed)"),
     ],
@@ -84,13 +84,13 @@ async def test_what_may_have_been_done_has_an_unknown_outcome(
 @every_act
 async def test_a_large_response_is_not_read(endpoint: Endpoint, tool: FakeTool, name: str) -> None:
     tool.faults.add("*", Fault.status(200, LARGE))
-    assert "answers with more than 8 MB" in str(await unknown_outcome(act(endpoint, name)))
+    assert "returned more than 8 MB" in str(await unknown_outcome(act(endpoint, name)))
 
 
 # -- TLS ---------------------------------------------------------------------------------------
 
 
-async def test_a_certificate_that_nobody_vouches_for(http: Http, tmp_path: Path) -> None:
+async def test_a_certificate_of_an_unknown_authority(http: Http, tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path)
     async with served_with_tls(certificate) as url:
         error = await not_done(an_endpoint(http, url).start(a_deployment()))
@@ -122,7 +122,7 @@ def redirect(status: int, location: str) -> Fault:
 @pytest.mark.parametrize(
     "location", ["/v2/deploy?a=%2F", "v2/deploy?a=%2F", "{url}/v2/deploy?a=%2F"]
 )
-async def test_a_start_goes_on_where_the_same_tool_sends_it(
+async def test_a_start_follows_a_redirect_to_the_same_tool(
     endpoint: Endpoint, tool: FakeTool, status: int, location: str
 ) -> None:
     tool.faults.add("POST /deploy", redirect(status, location.format(url=tool.url)))
@@ -141,13 +141,13 @@ async def test_a_redirect_that_would_lose_the_document_is_rejected(
     endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.faults.add("*", redirect(status, "/v2/deploy"))
-    with pytest.raises(Rejected, match=f"answers {status}: it has moved; correct its addr"):
+    with pytest.raises(Rejected, match=f"returned {status}: it has moved; correct its addr"):
         await endpoint.start(a_deployment())
     assert tool.received == []
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_poll_goes_on_where_the_same_tool_sends_it(
+async def test_a_poll_follows_a_redirect_to_the_same_tool(
     endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.faults.add("GET /jobs/1", redirect(status, "/v2/jobs/1"))
@@ -175,9 +175,9 @@ async def test_another_host_is_never_sent_anything(
         ]
         for address in addresses:
             tool.faults.add("*", redirect(status, address), times=2)
-            with pytest.raises(Rejected, match=f"answers {status}: it has moved"):
+            with pytest.raises(Rejected, match=f"returned {status}: it has moved"):
                 await endpoint.start(a_deployment())
-            with pytest.raises(Unavailable, match=f"answers {status}: it has moved"):
+            with pytest.raises(Unavailable, match=f"returned {status}: it has moved"):
                 await endpoint.check(a_deployment(), POLLED)
         assert not other.calls
         assert not tool.received
@@ -186,7 +186,7 @@ async def test_another_host_is_never_sent_anything(
 async def test_https_never_becomes_http(http: Http, tool: FakeTool, tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path)
     async with served_with_tls(certificate, leads_to=tool.url) as url:
-        with pytest.raises(Rejected, match="answers 307: it has moved"):
+        with pytest.raises(Rejected, match="returned 307: it has moved"):
             await an_endpoint(http, url, ca=certificate.file).start(a_deployment())
     assert tool.calls == []
 
@@ -199,7 +199,7 @@ async def test_redirects_come_to_an_end(
     if arrives:
         assert (await endpoint.start(a_deployment())).state is State.IN_PROGRESS
         return
-    with pytest.raises(Rejected, match="answers 307"):
+    with pytest.raises(Rejected, match="returned 307"):
         await endpoint.start(a_deployment())
     assert len(tool.calls) == 4
 
@@ -209,7 +209,7 @@ async def test_a_redirect_to_nowhere_is_rejected(
     endpoint: Endpoint, tool: FakeTool, headers: dict[str, str]
 ) -> None:
     tool.faults.add("*", Fault(status_code=307, headers=headers))
-    with pytest.raises(Rejected, match="answers 307"):
+    with pytest.raises(Rejected, match="returned 307"):
         await endpoint.start(a_deployment())
 
 

@@ -65,7 +65,7 @@ def test_options_that_cannot_work_are_rejected(options: dict[str, Any], message:
         read(**options)
 
 
-def test_options_that_can_are_taken(tmp_path: Path) -> None:
+def test_valid_options_are_accepted(tmp_path: Path) -> None:
     assert read().method == "POST"
     assert read(cancel={"url": "https://deploy.acme.io:443/x"}).cancel
     assert read(headers={"Cookie": "a=b", "Content-Type": "application/cloudevents+json"}).headers
@@ -128,7 +128,7 @@ def test_deploy_yml_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "environ", "fault"),
+    ("text", "environ", "expected"),
     [
         (FILE.format("{branch}"), {}, "deploy.yml:6:12: envs[0].with.url: unknown placeholder"),
         (FILE.format("x"), {"TOOL_SECRET": "hunter2\n"}, "7:15: envs[0].with.secret: has a line"),
@@ -144,10 +144,10 @@ def test_deploy_yml_is_read() -> None:
         ),
     ],
 )
-def test_errors_name_their_key(text: str, environ: dict[str, str], fault: str) -> None:
+def test_errors_name_their_key(text: str, environ: dict[str, str], expected: str) -> None:
     with pytest.raises(ConfigErrors) as caught:
         load(text, **environ)
-    assert fault in str(caught.value)
+    assert expected in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 

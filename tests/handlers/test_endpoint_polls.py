@@ -1,4 +1,4 @@
-"""What internal tooling answers to a poll: the second table of docs/how-to/http-tooling.md."""
+"""Responses of internal tooling to a poll: the second table of docs/how-to/http-tooling.md."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -25,16 +25,16 @@ async def endpoint(tool: FakeTool) -> AsyncIterator[Endpoint]:
 
 @pytest.mark.parametrize("status", [200, 202, 203])
 @pytest.mark.parametrize("state", list(State))
-async def test_a_poll_says_the_state(
+async def test_a_poll_returns_the_state(
     endpoint: Endpoint, tool: FakeTool, status: int, state: State
 ) -> None:
     text = {"state": state, "description": "d", "url": "https://a.example/7"}
     tool.responds(status, text | {"environment_url": "https://shop.example"})
-    wanted = Run(POLLED.id, state, "https://a.example/7", "d", "https://shop.example")
-    assert await endpoint.check(a_deployment(), POLLED) == wanted
+    expected = Run(POLLED.id, state, "https://a.example/7", "d", "https://shop.example")
+    assert await endpoint.check(a_deployment(), POLLED) == expected
 
 
-async def test_202_goes_on_and_204_is_a_success(endpoint: Endpoint, tool: FakeTool) -> None:
+async def test_202_is_in_progress_and_204_is_a_success(endpoint: Endpoint, tool: FakeTool) -> None:
     before = Run("/jobs/1", State.QUEUED, "https://a.example/7", "waits")
     tool.responds(202, b"")
     run = await endpoint.check(a_deployment(), before)
@@ -46,11 +46,11 @@ async def test_202_goes_on_and_204_is_a_success(endpoint: Endpoint, tool: FakeTo
 
 @pytest.mark.parametrize("body", [b"", b"<html>Sign in</html>", b"null", b"[]", {}, {"ok": True}])
 @pytest.mark.parametrize("status", [200, 201])
-async def test_200_without_a_state_is_not_taken_for_a_success(
+async def test_200_without_a_state_is_not_a_success(
     endpoint: Endpoint, tool: FakeTool, status: int, body: Any
 ) -> None:
     tool.responds(status, body)
-    with pytest.raises(UnknownOutcome, match=r"Location has to answer with a `state`"):
+    with pytest.raises(UnknownOutcome, match=r"Location has to respond with a `state`"):
         await endpoint.check(a_deployment(), POLLED)
 
 
@@ -88,5 +88,5 @@ async def test_a_poll_that_is_rejected_is_tried_again(
     endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.responds(status, {"message": "says the tool", "state": "failure"})
-    with pytest.raises(Unavailable, match=f"answers {status}: says the tool"):
+    with pytest.raises(Unavailable, match=f"returned {status}: says the tool"):
         await endpoint.check(a_deployment(), POLLED)

@@ -34,7 +34,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 async def relay() -> AsyncIterator[FakeTool]:
-    """It takes reports."""
+    """It accepts reports."""
     async with FakeTool() as server:
         yield server
 
@@ -120,10 +120,10 @@ async def test_the_receiver_reports_again_when_the_relay_is_back(
 
 
 @pytest.mark.parametrize("secret", ["another", None])
-async def test_the_receiver_refuses_strangers(
+async def test_the_receiver_rejects_a_wrong_credential(
     receiver: str, relay: FakeTool, http: Http, tmp_path: Path, secret: str | None
 ) -> None:
-    with pytest.raises(Rejected, match="answers 401: the signature does not fit the body"):
+    with pytest.raises(Rejected, match="returned 401: the signature does not fit the body"):
         await an_endpoint(http, receiver, secret=secret).start(reporting_to(relay))
     assert list((tmp_path / "keys").iterdir()) == []
 
@@ -150,10 +150,10 @@ async def test_the_receiver_deploys_a_captured_request_no_second_time(
 
 
 @pytest.mark.parametrize("facts", [{"environment": "--help"}, {"ref": "-x"}])
-async def test_the_receiver_refuses_what_may_be_read_as_an_option(
+async def test_the_receiver_rejects_what_may_be_read_as_an_option(
     receiver: str, relay: FakeTool, http: Http, tmp_path: Path, facts: dict[str, str]
 ) -> None:
-    with pytest.raises(Rejected, match="answers 422: an environment or ref that begins"):
+    with pytest.raises(Rejected, match="returned 422: an environment or ref that begins"):
         await an_endpoint(http, receiver, secret=SECRET).start(reporting_to(relay, **facts))
     assert list((tmp_path / "keys").iterdir()) == []
 

@@ -40,7 +40,7 @@ def endpoint(http: Http, tooling: Tooling) -> Endpoint:
     return an_endpoint(http, f"{tooling.url}/deploy", secret=SECRET)
 
 
-async def test_the_standard_document_says_all_of_the_deployment(
+async def test_the_standard_document_describes_the_whole_deployment(
     endpoint: Endpoint, tooling: Tooling
 ) -> None:
     at = datetime(2026, 11, 22, 10, 30, 7, 999, tzinfo=UTC)
@@ -105,7 +105,7 @@ async def test_a_number_that_json_does_not_know_is_rejected(
     assert tooling.jobs == {}
 
 
-async def test_the_headers_tell_what_it_is(endpoint: Endpoint, tooling: Tooling) -> None:
+async def test_the_headers_identify_the_request(endpoint: Endpoint, tooling: Tooling) -> None:
     await endpoint.start(a_deployment())
     headers = tooling.job(KEY).headers
     assert headers["Idempotency-Key"] == "1234567890"
@@ -116,8 +116,8 @@ async def test_the_headers_tell_what_it_is(endpoint: Endpoint, tooling: Tooling)
 
 
 def test_the_signature_is_githubs() -> None:
-    wanted = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
-    assert signature(SECRET, b"Hello, World!") == f"sha256={wanted}"
+    expected = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    assert signature(SECRET, b"Hello, World!") == f"sha256={expected}"
 
 
 async def test_without_a_secret_nothing_is_signed(http: Http, tooling: Tooling) -> None:
@@ -130,7 +130,7 @@ async def test_a_wrong_secret_is_reported_with_the_tools_message(
     http: Http, tooling: Tooling
 ) -> None:
     endpoint = an_endpoint(http, f"{tooling.url}/deploy", secret="another")
-    with pytest.raises(Rejected, match="answers 401: the signature does not fit the body"):
+    with pytest.raises(Rejected, match="returned 401: the signature does not fit the body"):
         await endpoint.start(a_deployment())
 
 

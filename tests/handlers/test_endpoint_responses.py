@@ -1,4 +1,4 @@
-"""What internal tooling answers to a start: the first table of docs/how-to/http-tooling.md."""
+"""Responses of internal tooling to a start: the first table of docs/how-to/http-tooling.md."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,7 +30,7 @@ MONSTER = b"[" * 100_000
 
 
 @pytest.mark.parametrize(
-    ("word", "state"),
+    ("given", "state"),
     [
         ("success", State.SUCCESS),
         ("Failure", State.FAILURE),
@@ -41,10 +41,10 @@ MONSTER = b"[" * 100_000
     ],
 )
 @pytest.mark.parametrize("status", [200, 201, 202, 409])
-async def test_a_state_is_githubs_word(
-    endpoint: Endpoint, tool: FakeTool, status: int, word: str, state: State
+async def test_a_state_is_one_of_githubs(
+    endpoint: Endpoint, tool: FakeTool, status: int, given: str, state: State
 ) -> None:
-    tool.responds(status, {"state": word, "description": "says the tool"})
+    tool.responds(status, {"state": given, "description": "says the tool"})
     run = await endpoint.start(a_deployment())
     assert (run.id, run.state, run.description) == ("1234567890", state, "says the tool")
 
@@ -74,7 +74,7 @@ async def test_accepted_without_a_state_waits_for_reports(
 
 
 @pytest.mark.parametrize(
-    ("word", "shown"),
+    ("given", "shown"),
     [
         ("Building", "building"),
         ("inactive", "inactive"),
@@ -84,10 +84,10 @@ async def test_accepted_without_a_state_waits_for_reports(
         ("a\n\u202eb" + "c" * 100, "a b" + "c" * 26 + "…"),
     ],
 )
-async def test_accepted_with_an_unknown_state_waits_and_says_so(
-    endpoint: Endpoint, tool: FakeTool, word: Any, shown: str
+async def test_accepted_with_an_unknown_state_waits_and_reports_it(
+    endpoint: Endpoint, tool: FakeTool, given: Any, shown: str
 ) -> None:
-    tool.responds(200, {"state": word})
+    tool.responds(200, {"state": given})
     run = await endpoint.start(a_deployment())
     assert (run.state, run.description) == (State.IN_PROGRESS, UNKNOWN.format(shown))
     assert await endpoint.check(a_deployment(), run) == run
@@ -97,7 +97,7 @@ async def test_accepted_with_an_unknown_state_waits_and_says_so(
 @pytest.mark.parametrize(
     "location", ["jobs/7?a=%2F", "/jobs/7?a=%2F", "{url}/jobs/7?a=%2F#x", "//{host}/jobs/7?a=%2F"]
 )
-async def test_a_location_is_where_to_ask(
+async def test_a_location_is_the_address_to_poll(
     endpoint: Endpoint, tool: FakeTool, status: int, location: str
 ) -> None:
     location = location.format(url=tool.url, host=tool.url.removeprefix("http://"))
@@ -174,22 +174,22 @@ async def test_only_an_unfinished_response_has_a_location_to_poll(
 
 
 @pytest.mark.parametrize("body", [{}, {"state": "locked", "message": "locked by octocat"}])
-async def test_a_conflict_that_tells_no_state_is_a_refusal(
+async def test_a_conflict_without_a_state_is_a_rejection(
     endpoint: Endpoint, tool: FakeTool, body: Any
 ) -> None:
     tool.responds(409, body)
-    with pytest.raises(Rejected, match="answers 409"):
+    with pytest.raises(Rejected, match="returned 409"):
         await endpoint.start(a_deployment())
 
 
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
-        (400, {"error": "no such environment"}, "answers 400: no such environment"),
-        (401, {}, "answers 401: it does not accept the `secret` or the `headers`"),
-        (403, {"message": "not on Fridays"}, "answers 403: not on Fridays"),
-        (404, b"<html>", "answers 404: nothing is there; check its address in deploy.yml$"),
-        (422, {"detail": "no ref"}, "answers 422: no ref"),
+        (400, {"error": "no such environment"}, "returned 400: no such environment"),
+        (401, {}, "returned 401: it does not accept the `secret` or the `headers`"),
+        (403, {"message": "not on Fridays"}, "returned 403: not on Fridays"),
+        (404, b"<html>", "returned 404: nothing is there; check its address in deploy.yml$"),
+        (422, {"detail": "no ref"}, "returned 422: no ref"),
     ],
 )
 async def test_a_rejection_ends_it_with_the_tools_message(
@@ -208,7 +208,7 @@ async def test_a_page_to_sign_in_at_is_reported_to_be_one(
     tool.status, tool.body = status, b"<!DOCTYPE html><title>Sign in</title>"
     tool.headers = {"Content-Type": "text/html; charset=utf-8"}
     run = await endpoint.start(a_deployment())
-    message = "the tool answered with a web page; is `url` right?"
+    message = "the tool returned a web page; is `url` right?"
     assert (run.state, run.description) == (State.IN_PROGRESS, message)
     assert await endpoint.check(a_deployment(), run) == run
 
@@ -229,7 +229,7 @@ async def test_a_hitch_on_the_way_is_tried_again(
     endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.responds(status, {})
-    with pytest.raises(Unavailable, match=f"answers {status}"):
+    with pytest.raises(Unavailable, match=f"returned {status}"):
         await endpoint.start(a_deployment())
 
 

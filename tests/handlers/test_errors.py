@@ -1,4 +1,4 @@
-"""Errors are distinguished by class and code, whatever their messages say."""
+"""Errors are distinguished by class and code, not by their messages."""
 
 import pytest
 

@@ -41,7 +41,9 @@ async def test_a_workflow_deploys_and_its_run_is_linked(on_github: OnGitHub) -> 
 
 
 @pytest.mark.parametrize("more", [{}, UNTITLED], ids=["with its id in the title", "without"])
-async def test_a_run_goes_from_queued_to_its_end(held: OnGitHub, more: dict[str, str]) -> None:
+async def test_a_run_is_followed_from_queued_to_its_end(
+    held: OnGitHub, more: dict[str, str]
+) -> None:
     held.workflow(
         "deploy.yml", Job("build"), Job("deploy", outcome="failure", step="Smoke"), **more
     )
@@ -138,7 +140,7 @@ async def test_a_run_is_not_final_until_the_workflow_had_time_for_its_own_status
     assert run.state is State.SUCCESS
 
 
-async def test_a_run_that_waits_for_approval_says_so(on_github: OnGitHub) -> None:
+async def test_a_run_that_waits_for_approval_is_reported_so(on_github: OnGitHub) -> None:
     on_github.workflow("deploy.yml", Job(approval=True))
     handler, deployment = on_github.handler(), await on_github.deployment()
     [started] = on_github.runs_of(deployment)
@@ -189,12 +191,12 @@ async def test_a_run_that_githubs_index_does_not_have_yet_is_found_all_the_same(
 
 
 async def as_listed(held: OnGitHub, deployment: Deployment) -> Fault:
-    """What GitHub's lists say now, for saying it later."""
+    """A snapshot of GitHub's lists, to return it later."""
     path = f"/repos/{REPOSITORY}/actions/runs"
     return Fault(status_code=200, body=await held.api.get(deployment, {"actions": "read"}, path))
 
 
-async def test_what_githubs_index_says_of_a_run_may_be_out_of_date(held: OnGitHub) -> None:
+async def test_githubs_index_of_runs_may_be_out_of_date(held: OnGitHub) -> None:
     held.workflow()
     handler, deployment = held.handler(), await held.deployment()
     [started] = held.runs_of(deployment)

@@ -91,7 +91,7 @@ async def test_on_older_servers_the_run_is_found_by_its_title(
     assert (run.id, run.state) == (str(started.id), State.SUCCESS)
 
 
-async def test_a_run_that_no_title_names_is_given_up_with_what_to_do(held: OnGitHub) -> None:
+async def test_a_run_without_a_matching_title_is_given_up_with_a_remedy(held: OnGitHub) -> None:
     held.actions.run_details = "ignored"
     held.dispatched(run_name="Deploy")
     deployment = await held.deployment()
@@ -106,7 +106,7 @@ async def test_a_run_that_no_title_names_is_given_up_with_what_to_do(held: OnGit
 
 
 async def test_a_start_that_came_late_still_has_its_time(held: OnGitHub) -> None:
-    """GitHub may have been away for long before it took the dispatch."""
+    """GitHub may have been down for long before it accepted the dispatch."""
     held.actions.run_details = "ignored"
     held.dispatched(run_name="Deploy")
     deployment = await held.deployment()
@@ -173,7 +173,7 @@ async def test_nothing_is_found_where_nothing_was_started(held: OnGitHub) -> Non
         ),
     ],
 )
-async def test_a_rejected_dispatch_says_what_the_workflow_lacks(
+async def test_a_rejected_dispatch_names_what_the_workflow_lacks(
     held: OnGitHub, code: str, ref: str, more: dict[str, Any], message: str
 ) -> None:
     held.dispatched(**more)
@@ -274,7 +274,7 @@ async def test_an_accepted_dispatch_is_not_repeated_whatever_github_responds(
         assert found.id == str(held.runs_of(deployment)[0].id)
 
 
-async def test_a_change_of_mode_while_a_run_goes_on_loses_nothing(held: OnGitHub) -> None:
+async def test_changing_the_mode_during_a_run_loses_nothing(held: OnGitHub) -> None:
     held.actions.run_details = "ignored"
     held.dispatched(run_name="Deploy ${{ inputs.deployment_id }}", on=EVENTS)
     deployment = await held.deployment()

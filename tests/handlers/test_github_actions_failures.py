@@ -1,4 +1,4 @@
-"""What `github-actions` makes of a GitHub that does not answer as it should."""
+"""`github-actions` with bad responses of GitHub."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ class Case:
     match: str
 
     def suffers(self, fault: Fault, times: int = 1) -> None:
-        """`times`: a call that is refused with 401, or dropped, is made once more at once."""
+        """`times`: a call that gets 401, or is dropped, is repeated once immediately."""
         self.on_github.sandbox.github.faults.add(self.match, fault, times)
 
     async def checked(self) -> Run:
@@ -71,7 +71,7 @@ async def case(on_github: OnGitHub, request: pytest.FixtureRequest) -> Case:
         Fault.drop_before(),
         Fault.hang(0.7),
     ],
-    ids=["500", "502", "HTML", "odd", "a list", "50 MB", "huge numbers", "drops", "hangs"],
+    ids=["500", "502", "HTML", "unknown", "a list", "50 MB", "huge numbers", "drops", "hangs"],
 )
 async def test_an_unclear_response_is_tried_again(case: Case, fault: Fault) -> None:
     case.suffers(fault, times=2 if fault.drops else 1)
@@ -82,7 +82,7 @@ async def test_an_unclear_response_is_tried_again(case: Case, fault: Fault) -> N
 
 
 @pytest.mark.parametrize("code", [401, 403, 410, 451])
-async def test_a_refusal_while_a_run_goes_on_may_be_mended(case: Case, code: int) -> None:
+async def test_a_rejection_during_a_run_may_be_temporary(case: Case, code: int) -> None:
     case.suffers(Fault.status(code, {"message": "No"}), times=2 if code == 401 else 1)
     with pytest.raises(Unavailable) as caught:
         await case.checked()
@@ -91,7 +91,7 @@ async def test_a_refusal_while_a_run_goes_on_may_be_mended(case: Case, code: int
 
 
 @pytest.mark.parametrize("limit", [Fault.rate_limited(7), Fault.secondary_limit(7)])
-async def test_a_limit_says_when_to_come_back(case: Case, limit: Fault) -> None:
+async def test_a_rate_limit_includes_when_to_retry(case: Case, limit: Fault) -> None:
     case.suffers(limit)
     with pytest.raises(Unavailable) as caught:
         await case.checked()
@@ -145,7 +145,7 @@ async def test_the_other_documents_may_be_of_another_shape_too(
     assert await handler.find(deployment)
 
 
-async def test_a_github_whose_certificate_nobody_vouches_for_is_not_spoken_to(
+async def test_a_github_with_an_untrusted_certificate_is_not_called(
     tmp_path: Path, on_github: OnGitHub
 ) -> None:
     deployment = await on_github.deployment()

@@ -1,4 +1,4 @@
-"""Which runs belong to which deployment, where only titles and order tell."""
+"""Which run belongs to which deployment, where only titles and order show it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -106,7 +106,7 @@ def test_a_run_that_comes_too_late_is_not_its_run() -> None:
     assert owned([key(1)], [run(10, 600, "Deploy #1")]) == {1: [10]}
 
 
-def test_a_deployment_that_started_nothing_takes_no_later_run() -> None:
+def test_a_deployment_that_started_nothing_claims_no_later_run() -> None:
     every = [key(1, 0), key(2, 300)]
     assert owned(every, [run(10, 301)]) == {1: [], 2: [10]}
 

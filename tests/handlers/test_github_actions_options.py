@@ -1,4 +1,4 @@
-"""What `github-actions` takes under `with:` in deploy.yml, and its messages for the rest."""
+"""What `github-actions` accepts under `with:` in deploy.yml, and its messages for the rest."""
 
 from datetime import timedelta
 from typing import Any
@@ -67,10 +67,10 @@ def many(count: int) -> str:
 def test_what_does_not_fit_is_rejected_with_the_remedy(with_: str, message: str) -> None:
     with pytest.raises(ConfigErrors) as caught:
         options(with_)
-    [fault] = caught.value.errors
-    assert message in fault
+    [error] = caught.value.errors
+    assert message in error
 
 
-def test_24_inputs_and_the_deployments_id_are_what_github_takes() -> None:
+def test_24_inputs_and_the_deployments_id_are_githubs_maximum() -> None:
     given: Any = options(f"{{mode: dispatch, workflow: d.yaml, inputs: {{{many(24)}}}}}")
     assert len(given.inputs) == 24

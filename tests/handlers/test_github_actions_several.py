@@ -93,7 +93,7 @@ async def test_a_number_in_a_commits_title_is_no_deployments_id(held: OnGitHub) 
         assert found.id == str(held.runs_of(deployment)[0].id)
 
 
-async def test_what_a_workflow_deploys_of_its_own_takes_no_run_away(held: OnGitHub) -> None:
+async def test_deployments_created_by_a_workflow_claim_no_run(held: OnGitHub) -> None:
     held.workflow(**UNTITLED)
     github = held.sandbox.github
     by_job = await github.create_deployment(REPOSITORY, workflow_run={})

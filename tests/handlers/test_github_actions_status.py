@@ -99,7 +99,7 @@ def test_a_run_that_has_ended(conclusion: str, state: str, message: str) -> None
         ),
         (Job(name="deploy", conclusion="failure"), "job 'deploy' failed"),
         (Job(name="deploy", conclusion="timed_out"), "job 'deploy' timed out"),
-        (Job(name="deploy", conclusion="odd"), "Workflow 'Deploy' failed"),
+        (Job(name="deploy", conclusion="unknown"), "Workflow 'Deploy' failed"),
         (Job(name="d" * 300, conclusion="failure"), f"job '{'d' * 39}…' failed"),
     ],
 )
@@ -153,7 +153,7 @@ def test_as_long_as_one_is_open_the_newest_open_one_is_linked() -> None:
 
 
 def test_the_end_is_final_after_a_while_counted_from_the_last_end() -> None:
-    """Until then nothing new is said, which would come after the workflow's own last status."""
+    """No status is written before, which would follow the workflow's own last status."""
     first = RunWithJobs(a_run("completed", "success", id_=1, ago=600))
     last = RunWithJobs(a_run("completed", "success", id_=2, ago=20))
     assert shown([first, last], BEGUN, within=30) == ("in_progress", "")

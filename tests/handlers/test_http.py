@@ -1,4 +1,4 @@
-"""What a tool answers to a call, over real HTTP."""
+"""Responses of a tool, over real HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from handlers.http import MAX_CALLS_PER_ORIGIN, Http
 from sandbox.faults import Fault
 from tests.handlers.tools import FakeTool, not_done, speaking, unknown_outcome
 
-# -- answers -----------------------------------------------------------------------------------
+# -- responses ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 302, 307, 400, 401, 404, 409, 422, 501])
@@ -30,7 +30,7 @@ async def test_what_breaks_in_the_tool_may_have_been_done(
 ) -> None:
     tool.status = status
     error = await unknown_outcome(http.call("Tool", "POST", tool.url, json={}))
-    assert str(error).startswith(f"Tool at {tool.host} answers {status}: ")
+    assert str(error).startswith(f"Tool at {tool.host} returned {status}: ")
 
 
 async def test_parameters_cannot_become_others(http: Http, tool: FakeTool) -> None:
@@ -42,7 +42,7 @@ async def test_messages_hide_paths_and_queries(http: Http, tool: FakeTool) -> No
     tool.faults.add("*", Fault.status(503))
     error = await unknown_outcome(http.call("Tool", "GET", f"{tool.url}/hidden?token=hidden"))
     assert "hidden" not in str(error)
-    assert str(error) == f"Tool at {tool.host} answers 503: Server Error"
+    assert str(error) == f"Tool at {tool.host} returned 503: Server Error"
 
 
 # -- rate limits --------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ async def test_one_tool_cannot_use_up_all_that_a_worker_can_do(http: Http, tool:
 
 @pytest.fixture
 async def trusting(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session that heeds proxies, as the relay's does; and ~/.netrc, which it does not want."""
+    """A session that uses proxies, as the relay's does, and ~/.netrc, which the relay ignores."""
     for name in ("http", "https", "all", "no"):
         monkeypatch.delenv(f"{name}_proxy", raising=False)
         monkeypatch.delenv(f"{name}_PROXY".upper(), raising=False)
@@ -124,14 +124,14 @@ async def test_only_the_credentials_that_were_given_are_sent(
     assert sent == [(None, None), ("Bearer t", "own=1"), (None, None)]
 
 
-async def test_a_proxy_that_refuses(
+async def test_a_proxy_that_rejects(
     trusting: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-    async with speaking(refusal) as address:
+    rejection = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+    async with speaking(rejection) as address:
         monkeypatch.setenv("HTTPS_PROXY", f"http:{address}")
         error = await not_done(Http(trusting).call("Tool", "POST", "https://tool.example"))
-    assert "the proxy answers 407; check the relay's HTTPS_PROXY" in str(error)
+    assert "the proxy returned 407; check the relay's HTTPS_PROXY" in str(error)
 
 
 async def test_a_proxy_that_is_not_there(

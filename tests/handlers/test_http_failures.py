@@ -53,7 +53,7 @@ async def test_a_name_that_nobody_knows() -> None:
 
 
 async def test_a_connection_that_never_comes_about(impatient: Http) -> None:
-    async with speaking(ends="stays") as address:  # and so never answers the TLS handshake
+    async with speaking(ends="stays") as address:  # and so never completes the TLS handshake
         error = await not_done(impatient.call("Tool", "POST", f"https:{address}", json={}))
     assert "cannot be reached: no connection in time" in str(error)
 
@@ -71,7 +71,7 @@ async def test_a_header_with_a_line_break(http: Http, tool: FakeTool) -> None:
     assert tool.received == []
 
 
-# -- an answer that is none: it may have been done ---------------------------------------------
+# -- no response, or a broken one: unknown outcome ---------------------------------------------
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n"
 
@@ -100,7 +100,7 @@ async def test_a_response_that_breaks_off(http: Http, text: bytes, ends: str, me
 
 async def test_a_tool_that_hangs(impatient: Http, tool: FakeTool) -> None:
     tool.faults.add("*", Fault.hang(20))
-    assert "did not answer in time" in str(
+    assert "did not respond in time" in str(
         await unknown_outcome(impatient.call("Tool", "GET", tool.url))
     )
 
@@ -108,11 +108,11 @@ async def test_a_tool_that_hangs(impatient: Http, tool: FakeTool) -> None:
 async def test_a_tool_that_drips(impatient: Http) -> None:
     async with speaking(WHOLE + b"\r\n", *[b"a"] * 20, pause=0.1) as address:
         error = await unknown_outcome(impatient.call("Tool", "GET", f"http:{address}"))
-    assert "did not answer in time" in str(error)
+    assert "did not respond in time" in str(error)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-async def test_a_call_that_breaks_is_not_made_twice(
+async def test_a_call_whose_connection_breaks_is_not_repeated(
     http: Http, tool: FakeTool, method: str
 ) -> None:
     tool.faults.add("*", Fault.drop_after())
@@ -124,7 +124,7 @@ async def test_a_response_that_is_too_large(http: Http, tool: FakeTool) -> None:
     tool.body = b" " * MAX_RESPONSE_BYTES
     assert len((await http.call("Tool", "GET", tool.url)).body) == MAX_RESPONSE_BYTES
     tool.body += b" "
-    assert "answers with more than 8 MB" in str(
+    assert "returned more than 8 MB" in str(
         await unknown_outcome(http.call("Tool", "GET", tool.url))
     )
 
@@ -143,7 +143,7 @@ async def test_a_response_that_grows_while_it_is_unpacked(http: Http, tool: Fake
 # -- TLS ---------------------------------------------------------------------------------------
 
 
-async def test_a_certificate_that_nobody_vouches_for(http: Http, tmp_path: Path) -> None:
+async def test_a_certificate_of_an_unknown_authority(http: Http, tmp_path: Path) -> None:
     certificate = a_certificate(tmp_path)
     async with served_with_tls(certificate) as url:
         error = await not_done(http.call("Tool", "POST", url, json={}))
@@ -169,7 +169,7 @@ async def test_a_certificate_of_another_host(http: Http, tmp_path: Path) -> None
 async def test_a_tool_may_want_a_certificate_of_ours(http: Http, tmp_path: Path) -> None:
     theirs, ours = a_certificate(tmp_path), a_certificate(tmp_path, "relay.example")
     async with served_with_tls(theirs, clients=ours.file) as url:
-        # In TLS 1.3 the refusal comes after the request was sent.
+        # In TLS 1.3 the rejection arrives after the request was sent.
         await unknown_outcome(http.call("Tool", "POST", url, json={}, tls=tls_context(theirs.file)))
         context = tls_context(theirs.file, ours.file, ours.key)
         assert (await http.call("Tool", "POST", url, json={}, tls=context)).ok
@@ -188,7 +188,7 @@ async def test_http_where_there_is_tls(http: Http, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("files", ["wrong key", "locked key", "no certificate", "no file"])
-def test_files_that_do_not_fit_are_an_error_and_ask_nobody(tmp_path: Path, files: str) -> None:
+def test_files_that_do_not_match_are_an_error_and_send_nothing(tmp_path: Path, files: str) -> None:
     one, other = a_certificate(tmp_path), a_certificate(tmp_path, "other.example")
     given: tuple[str, ...] = {
         "wrong key": (one.file, one.file, other.key),

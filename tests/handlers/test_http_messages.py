@@ -25,7 +25,7 @@ def shown(error: Exception) -> str:
 
 
 class Names(AbstractResolver):
-    """All names are this machine's, but one that nobody knows."""
+    """All names resolve to this machine, except one that does not resolve."""
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
         if host.startswith("unknown"):
@@ -58,7 +58,7 @@ def named(url: str) -> str:
     return url.replace("127.0.0.1", HOST)
 
 
-# -- no answer ---------------------------------------------------------------------------------
+# -- no response -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ async def test_what_is_not_http(http: Http) -> None:
         assert AS_HTTPS in await text(http.call(TOOL, "GET", named(f"http:{address}")))
 
 
-# -- an answer ---------------------------------------------------------------------------------
+# -- a response --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ async def test_a_useless_response(
     ],
     ids=["go", "nginx", "apache", "tomcat"],
 )
-async def test_servers_that_want_https_and_say_so(http: Http, tool: FakeTool, body: bytes) -> None:
+async def test_servers_that_require_https(http: Http, tool: FakeTool, body: bytes) -> None:
     tool.status, tool.body, tool.headers = 400, body, {}
     response = await http.call(TOOL, "GET", named(tool.url))
     assert "it wants https; write https:// in deploy.yml" in shown(response.rejected())
@@ -184,11 +184,11 @@ async def test_a_redirect_names_where_it_leads_and_no_secret(
 ) -> None:
     tool.status, tool.headers = 302, {"Location": location}
     response = await http.call(TOOL, "GET", named(tool.url))
-    begins = "answers 302: it has moved; correct its address in deploy.yml"
+    begins = "returned 302: it has moved; correct its address in deploy.yml"
     assert response.message().endswith(f"{begins}{expected}")
 
 
-async def test_a_port_that_goes_without_saying_is_left_out(http: Http) -> None:
+async def test_a_default_port_is_left_out(http: Http) -> None:
     for url, target in (
         ("https://unknown.example:443", "unknown.example"),
         ("http://unknown.example:443", "unknown.example:443"),

@@ -1,4 +1,4 @@
-"""What the answer of a tool says, and what a question that gets none means."""
+"""What the response of a tool means, and what a read without a response means."""
 
 from collections.abc import Awaitable
 from datetime import UTC, datetime
@@ -14,35 +14,35 @@ from sandbox.faults import Fault
 from tests.handlers.tools import FakeTool, not_done
 
 T = TypeVar("T")
-NOTHING_THERE = "answers 404: nothing is there; check its address in deploy.yml"
+NOTHING_THERE = "returned 404: nothing is there; check its address in deploy.yml"
 
 
 class Thing(BaseModel):
     id: PositiveInt
 
 
-# -- refusals ----------------------------------------------------------------------------------
+# -- rejections --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("status", "body", "kind", "expected"),
     [
-        (401, b"{}", "", "answers 401: it does not know the token; check it in deploy.yml"),
-        (403, b"{}", "", "answers 403: the token may not do this; check its rights"),
-        (302, b"", "", "answers 302: it has moved; correct its address in deploy.yml"),
-        (422, b'{"message": "no such\\n target"}', "", "answers 422: no such target"),
-        (400, b'{"error": "no\\u001b[31m \\u202ered"}', "", "answers 400: no[31m red"),
-        (400, b'{"error": {"code": 7}, "detail": "no"}', "", "answers 400: no"),
-        (400, b'"no"', "", "answers 400: no"),
-        (400, b"no such target\n", "text/plain; charset=utf-8", "answers 400: no such target"),
-        (400, b"<html>no</html>", "text/html", "answers 400: its log may say why"),
-        (400, b'{"message": ["no"], "error": null}', "", "answers 400: its log may say why"),
+        (401, b"{}", "", "returned 401: it does not know the token; check it in deploy.yml"),
+        (403, b"{}", "", "returned 403: the token may not do this; check its rights"),
+        (302, b"", "", "returned 302: it has moved; correct its address in deploy.yml"),
+        (422, b'{"message": "no such\\n target"}', "", "returned 422: no such target"),
+        (400, b'{"error": "no\\u001b[31m \\u202ered"}', "", "returned 400: no[31m red"),
+        (400, b'{"error": {"code": 7}, "detail": "no"}', "", "returned 400: no"),
+        (400, b'"no"', "", "returned 400: no"),
+        (400, b"no such target\n", "text/plain; charset=utf-8", "returned 400: no such target"),
+        (400, b"<html>no</html>", "text/html", "returned 400: its log may say why"),
+        (400, b'{"message": ["no"], "error": null}', "", "returned 400: its log may say why"),
         (404, b"[" * 100_000, "", NOTHING_THERE),
         (404, b"\xff\xfe", "", NOTHING_THERE),
         (404, b'{"message": "404: Not Found"}', "", NOTHING_THERE),
         (404, b"404 page not found\n", "text/plain", NOTHING_THERE),
-        (404, b'{"error": "no such target"}', "", "answers 404: no such target"),
-        (501, b'{"message": "Not Implemented"}', "", "answers 501: Not Implemented"),
+        (404, b'{"error": "no such target"}', "", "returned 404: no such target"),
+        (501, b'{"message": "Not Implemented"}', "", "returned 501: Not Implemented"),
     ],
 )
 async def test_a_rejection_has_the_tools_own_message(
@@ -70,11 +70,11 @@ async def test_what_is_no_json_may_have_been_done(http: Http, tool: FakeTool, bo
     tool.body = body
     response = await http.call("Tool", "GET", tool.url)
     with pytest.raises(
-        UnknownOutcome, match="answers 200 with something other than JSON; check its address"
+        UnknownOutcome, match="returned 200 with something other than JSON; check its address"
     ):
         response.json()
     with pytest.raises(
-        UnknownOutcome, match="answers 200 with something other than JSON; check its address"
+        UnknownOutcome, match="returned 200 with something other than JSON; check its address"
     ):
         response.read(list[int])
 
@@ -100,9 +100,7 @@ async def test_what_has_another_shape_may_have_been_done(
     response = await http.call("Tool", "POST", f"{tool.url}/hidden?token=hidden")
     with pytest.raises(UnknownOutcome) as caught:
         response.read(Thing)
-    expected = (
-        "answers with something the relay does not understand; check its address in deploy.yml"
-    )
+    expected = "returned something the relay does not understand; check its address in deploy.yml"
     assert str(caught.value) == f"Tool at {tool.host} {expected}"
 
 
@@ -117,10 +115,10 @@ async def received(call: Awaitable[T]) -> T:
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (Fault.status(500), "answers 500: Server Error"),
+        (Fault.status(500), "returned 500: Server Error"),
         (Fault.drop_before(), "gave no full response"),
         (Fault.drop_after(), "gave no full response"),
-        (Fault.hang(20), "did not answer in time"),
+        (Fault.hang(20), "did not respond in time"),
     ],
     ids=["500", "before", "after", "hang"],
 )
@@ -133,9 +131,7 @@ async def test_a_read_without_a_response_has_started_nothing(
     assert str(error).startswith(f"Tool at {tool.host} {expected}")
 
 
-async def test_a_question_that_is_not_understood_has_started_nothing(
-    http: Http, tool: FakeTool
-) -> None:
+async def test_a_rejected_query_has_started_nothing(http: Http, tool: FakeTool) -> None:
     async def verify_access() -> Thing:
         return (await http.call("Tool", "GET", tool.url)).read(Thing)
 
@@ -143,7 +139,7 @@ async def test_a_question_that_is_not_understood_has_started_nothing(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_read_is_tried_again_when_the_tool_says(
+async def test_a_read_is_retried_when_the_tool_allows(
     http: Http, tool: FakeTool, status: int
 ) -> None:
     tool.status, tool.headers["Retry-After"] = status, "30"
@@ -158,7 +154,7 @@ async def test_a_read_may_be_rejected(http: Http, tool: FakeTool, status: int) -
         raise (await http.call("Tool", "GET", tool.url)).rejected()
 
     tool.status = status
-    with pytest.raises(Rejected, match=f"answers {status}") as caught:
+    with pytest.raises(Rejected, match=f"returned {status}") as caught:
         await received(verify_access())
     assert caught.value.status == status
 

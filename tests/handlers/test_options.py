@@ -36,7 +36,7 @@ def read(kind: Any, value: Any) -> Any:
         ("HTTPS://Acme.io", "HTTPS://Acme.io"),
     ],
 )
-def test_an_address_is_taken_without_its_last_slash(written: str, meant: str) -> None:
+def test_an_address_loses_its_last_slash(written: str, meant: str) -> None:
     assert read(BaseUrl, written) == meant
 
 

@@ -24,8 +24,8 @@ DECK = "https://spinnaker.example"
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with a_world() as made:
-        yield made
+    async with a_world() as created:
+        yield created
 
 
 async def test_a_deployment_runs_the_pipeline_that_its_event_triggers(world: World) -> None:
@@ -161,7 +161,7 @@ async def test_a_pipeline_that_starts_late_is_found_by_a_late_check(world: World
     assert (run.state, run.id.split()[0]) == (State.SUCCESS, execution.id)
 
 
-async def test_another_process_goes_on_where_one_stopped(world: World) -> None:
+async def test_another_process_continues_where_one_stopped(world: World) -> None:
     world.spinnaker.add_pipeline(a_pipeline())
     world.spinnaker.hold("Roll out")
     run, [execution] = await world.started(world.handler())
@@ -273,7 +273,7 @@ async def test_one_that_cannot_be_cancelled_does_not_keep_the_others_going(world
     run = await handler.check(a_deployment(), run)
     first = run.id.split()[0]
     world.spinnaker.faults.add(f"PUT /pipelines/{first}/cancel", Fault.status(403))
-    with pytest.raises(Rejected, match="answers 403: its user may not do this"):
+    with pytest.raises(Rejected, match="returned 403: its user may not do this"):
         await handler.cancel(a_deployment(), run)
     assert sorted(e.status for e in executions) == ["CANCELED", "RUNNING"]
 

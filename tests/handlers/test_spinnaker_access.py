@@ -1,4 +1,4 @@
-"""What Spinnaker says to `check`, which asks without a deployment whether it lets the relay in."""
+"""Spinnaker's responses to `check`, which verifies address and credentials without a deployment."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -33,8 +33,8 @@ def test_its_access_can_be_verified() -> None:
 
 
 async def test_a_good_address_is_accepted(world: World) -> None:
-    assert await a_handler(world).verify_access() == "answers"
-    message = "answers, and has the application 'shop'"
+    assert await a_handler(world).verify_access() == "responds"
+    message = "responds, and has the application 'shop'"
     assert await a_handler(world, application="shop").verify_access() == message
     assert await a_handler(world, application="shop", pipeline="Deploy").verify_access() == message
     assert world.posts() == 0
@@ -80,10 +80,10 @@ async def test_gates_way_to_its_page_for_signing_in_is_reported() -> None:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault.status(500), "answers 500"),
+        (Fault.status(500), "returned 500"),
         (Fault.status(200, [1]), "does not understand"),
         (Fault.drop_before(), "gave no full response"),
-        (Fault.hang(5), "did not answer in time"),
+        (Fault.hang(5), "did not respond in time"),
         (Fault.rate_limited(), "asks to wait"),
     ],
 )

@@ -25,28 +25,28 @@ from tests.handlers.tools import FakeTool, a_certificate, served_with_tls
 ROOT = Path(__file__).parents[2]
 DEPLOYMENT = a_deployment()
 RUN = Run("01ABC", State.IN_PROGRESS)
-NOT_UNDERSTOOD = "answers with something the relay does not understand; check its address in deploy"
-A_PAGE = "answers 200 with a web page; check its address in deploy.yml"
+NOT_UNDERSTOOD = "returned something the relay does not understand; check its address in deploy"
+A_PAGE = "returned 200 with a web page; check its address in deploy.yml"
 
-Step = Callable[[Handler], Awaitable[Any]]
-STEPS: dict[str, Step] = {
+HandlerCall = Callable[[Handler], Awaitable[Any]]
+CALLS: dict[str, HandlerCall] = {
     "find": lambda handler: handler.find(DEPLOYMENT),
     "start": lambda handler: handler.start(DEPLOYMENT),
     "check": lambda handler: handler.check(DEPLOYMENT, RUN),
 }
-every_step = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
+every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with a_world() as made:
-        made.spinnaker.add_pipeline(a_pipeline())
-        yield made
+    async with a_world() as created:
+        created.spinnaker.add_pipeline(a_pipeline())
+        yield created
 
 
 @pytest.fixture
 async def impatient(world: World) -> AsyncIterator[World]:
-    """The same Spinnaker, for what hangs: under load any other answer may take as long."""
+    """The same Spinnaker, for what hangs: under load any other response may be as slow."""
     async with aiohttp.ClientSession() as session:
         yield replace(world, http=Http(session, timeout=0.3))
 
@@ -63,8 +63,8 @@ async def found(world: World) -> Run:
     ("fault", "message"),
     [
         (Fault.drop_after(), "gave no full response"),
-        (Fault.hang_after(5), "did not answer in time"),
-        (Fault.status(500, acts=True), "answers 500"),
+        (Fault.hang_after(5), "did not respond in time"),
+        (Fault.status(500, acts=True), "returned 500"),
         (Fault.status(200, {"eventProcessed": "?"}, acts=True), NOT_UNDERSTOOD),
     ],
     ids=["drop", "hang", "500", "shape"],
@@ -128,7 +128,7 @@ async def test_spinnakers_clock_may_be_behind(world: World) -> None:
     assert await found(world)
 
 
-async def test_what_a_search_gives_besides_is_not_taken_for_ours(world: World) -> None:
+async def test_other_search_results_are_not_mistaken_for_ours(world: World) -> None:
     await world.started(world.handler())
     [theirs] = world.spinnaker.executions
     document = theirs.document() | {"trigger": {"eventId": "x", "correlationId": "x"}}
@@ -151,32 +151,32 @@ async def test_an_event_that_is_not_processed_is_an_error(world: World) -> None:
         await world.handler().start(DEPLOYMENT)
 
 
-@every_step
+@every_call
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault.status(500), "answers 500"),
+        (Fault.status(500), "returned 500"),
         (Fault.status(200, {"id": "one"}), NOT_UNDERSTOOD),
         (Fault.status(200, [1, "2"]), NOT_UNDERSTOOD),
         (Fault(status_code=200), NOT_UNDERSTOOD),  # null
         (Fault.drop_before(), "gave no full response"),
-        (Fault.hang_after(5), "did not answer in time"),
+        (Fault.hang_after(5), "did not respond in time"),
     ],
     ids=["500", "object", "list", "null", "drop", "hang"],
 )
 async def test_after_a_bad_response_it_is_tried_again(
-    world: World, impatient: World, step: Step, fault: Fault, message: str
+    world: World, impatient: World, call: HandlerCall, fault: Fault, message: str
 ) -> None:
     world.spinnaker.faults.add("*", fault, times=9)
     with pytest.raises(Unavailable, match=message):
-        await step((impatient if fault.delay_after else world).handler())
+        await call((impatient if fault.delay_after else world).handler())
 
 
-@every_step
-async def test_an_endless_response_is_not_read_to_its_end(world: World, step: Step) -> None:
+@every_call
+async def test_an_endless_response_is_not_read_to_its_end(world: World, call: HandlerCall) -> None:
     world.spinnaker.faults.add("*", Fault.status(200, "x" * 9 * 2**20))
-    with pytest.raises(UnknownOutcome, match="answers with more than 8 MB"):
-        await step(world.handler())
+    with pytest.raises(UnknownOutcome, match="returned more than 8 MB"):
+        await call(world.handler())
 
 
 @pytest.mark.parametrize(
@@ -202,54 +202,54 @@ async def test_executions_of_the_wrong_shape_are_not_understood(
         await world.handler().check(DEPLOYMENT, RUN)
 
 
-@every_step
-async def test_a_web_page_is_not_the_api(world: World, step: Step) -> None:
+@every_call
+async def test_a_web_page_is_not_the_api(world: World, call: HandlerCall) -> None:
     async with FakeTool() as deck:
         deck.body = b"<!DOCTYPE html><title>Spinnaker</title>"
         deck.headers = {"Content-Type": "text/html"}
         with pytest.raises(Unavailable, match=A_PAGE):
-            await step(world.handler(url=deck.url))
+            await call(world.handler(url=deck.url))
 
 
-@every_step
-async def test_a_request_to_wait_is_heeded(world: World, step: Step) -> None:
+@every_call
+async def test_a_request_to_wait_is_heeded(world: World, call: HandlerCall) -> None:
     world.spinnaker.faults.add("*", Fault.rate_limited(7))
     with pytest.raises(Unavailable, match="asks to wait") as caught:
-        await step(world.handler())
+        await call(world.handler())
     assert caught.value.retry_at
     assert abs(caught.value.retry_at - datetime.now(UTC) - timedelta(seconds=7)).seconds < 2
 
 
-@every_step
-async def test_a_spinnaker_that_is_down_is_waited_for(world: World, step: Step) -> None:
+@every_call
+async def test_a_spinnaker_that_is_down_is_waited_for(world: World, call: HandlerCall) -> None:
     await world.spinnaker.stop()
     with pytest.raises(Unavailable, match="cannot be reached") as caught:
-        await step(world.handler())
+        await call(world.handler())
     assert not isinstance(caught.value, UnknownOutcome)
 
 
-@every_step
+@every_call
 async def test_a_certificate_that_nobody_signed_is_not_trusted(
-    world: World, step: Step, tmp_path: Path
+    world: World, call: HandlerCall, tmp_path: Path
 ) -> None:
     async with served_with_tls(a_certificate(tmp_path)) as url:
         with pytest.raises(Unavailable, match="untrusted certificate; set `ca`") as caught:
-            await step(world.handler(url=url))
+            await call(world.handler(url=url))
     assert not isinstance(caught.value, UnknownOutcome)
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 404, 418, 501])
-async def test_before_a_run_is_known_a_refusal_ends_the_deployment(
+async def test_before_a_run_is_known_a_rejection_ends_the_deployment(
     world: World, status: int
 ) -> None:
-    for step in (STEPS["find"], STEPS["start"]):
+    for call in (CALLS["find"], CALLS["start"]):
         world.spinnaker.faults.add("*", Fault.status(status))
-        with pytest.raises(Rejected, match=f"answers {status}"):
-            await step(world.handler())
+        with pytest.raises(Rejected, match=f"returned {status}"):
+            await call(world.handler())
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 404, 418, 501])
-async def test_a_refusal_does_not_end_a_run_that_goes_on(world: World, status: int) -> None:
+async def test_a_rejection_does_not_end_a_run_in_progress(world: World, status: int) -> None:
     world.spinnaker.faults.add("*", Fault.status(status), times=9)
-    with pytest.raises(Unavailable, match=f"answers {status}"):
+    with pytest.raises(Unavailable, match=f"returned {status}"):
         await world.handler().check(DEPLOYMENT, RUN)

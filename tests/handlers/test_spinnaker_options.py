@@ -1,4 +1,4 @@
-"""What deploy.yml may say of Spinnaker, and what is refused at the start, in which words."""
+"""Options of Spinnaker in deploy.yml: what is accepted, what is rejected and with which message."""
 
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ def loaded(**options: Any) -> SpinnakerOptions:
 def rejected(**options: Any) -> str:
     with pytest.raises(ConfigErrors) as caught:
         loaded(**options)
-    [fault] = str(caught.value).splitlines()
-    return fault
+    [error] = str(caught.value).splitlines()
+    return error
 
 
 @pytest.mark.parametrize(

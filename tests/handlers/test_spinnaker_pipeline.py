@@ -17,9 +17,9 @@ BY_NAME: dict[str, Any] = {"application": "shop", "pipeline": "Deploy to product
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with a_world() as made:
-        made.spinnaker.add_pipeline(a_pipeline("Deploy to production", triggers=[]))
-        yield made
+    async with a_world() as created:
+        created.spinnaker.add_pipeline(a_pipeline("Deploy to production", triggers=[]))
+        yield created
 
 
 async def test_a_pipeline_runs_by_its_name(world: World) -> None:

@@ -26,16 +26,16 @@ DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 PAGE = (DOCS / "spinnaker.md").read_text()
 ORCA_LOCAL = DOCS / "spinnaker" / "orca-local.yml"
 PIPELINE = DOCS / "spinnaker" / "pipeline.json"
-BEGINS, ENDS = "Report that it begins", "Report where it is"
+BEGINS, ENDS = "Report the start to GitHub", "Report the address to GitHub"
 
 
 class Reports(Server):
-    """Takes statuses as GitHub does, with the token of one deployment."""
+    """Accepts statuses as GitHub does, with the token of one deployment."""
 
     def __init__(self, token: str) -> None:
         super().__init__()
         self.token = token
-        self.taken: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.content_types: set[str] = set()
 
     def routes(self) -> list[web.RouteDef]:
@@ -45,7 +45,7 @@ class Reports(Server):
         if request.headers["Authorization"] != f"Bearer {self.token}":
             return web.json_response({"message": "Bad credentials"}, status=401)
         self.content_types.add(request.headers["Content-Type"])
-        self.taken.append({"id": request.match_info["id"], **await request.json()})
+        self.received.append({"id": request.match_info["id"], **await request.json()})
         return web.json_response({}, status=201)
 
 
@@ -64,9 +64,9 @@ async def world() -> AsyncIterator[World]:
 
 @pytest.fixture
 def deployment(reports: Reports) -> Deployment:
-    made = a_deployment()
-    url = f"{reports.url}/repos/acme/shop/deployments/{made.id}/statuses"
-    return replace(made, report=replace(made.report, url=url))
+    new = a_deployment()
+    url = f"{reports.url}/repos/acme/shop/deployments/{new.id}/statuses"
+    return replace(new, report=replace(new.report, url=url))
 
 
 @pytest.mark.parametrize("way", [{}, {"application": "shop", "pipeline": "Deploy to production"}])
@@ -75,7 +75,7 @@ async def test_the_stage_reports_with_the_token_of_its_deployment(
 ) -> None:
     run = await world.deploy(deployment, **way)
     assert (run.state, run.description) == (State.SUCCESS, "")
-    assert reports.taken == [
+    assert reports.received == [
         {
             "id": str(deployment.id),
             "state": "in_progress",
@@ -109,7 +109,7 @@ async def test_a_rejected_report_does_not_stop_the_pipeline(
     run = await world.deploy(deployment)
     assert run.state is State.SUCCESS
     assert run.description == f"succeeded, although stage '{BEGINS}' failed"
-    assert reports.taken == []
+    assert reports.received == []
 
 
 def test_the_stage_holds_no_token_and_no_address_of_githubs() -> None:

@@ -1,4 +1,4 @@
-"""How the relay signs in to Spinnaker, and what is said where that is not enough."""
+"""How the relay signs in to Spinnaker, and the errors where that fails."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -21,9 +21,9 @@ DEPLOYMENT = a_deployment()
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with a_world() as made:
-        made.spinnaker.add_pipeline(a_pipeline())
-        yield made
+    async with a_world() as created:
+        created.spinnaker.add_pipeline(a_pipeline())
+        yield created
 
 
 async def test_a_user_who_may_not_search_everywhere_is_advised_to_name_the_application(
@@ -97,7 +97,7 @@ async def test_the_relay_signs_in_with_a_client_certificate(world: World, tmp_pa
         assert (await world.deploy(url=url, **files)).state is State.SUCCESS
         with pytest.raises(Unavailable):
             await world.handler(url=url, ca=server.file).start(DEPLOYMENT)
-    assert world.posts() == 0  # only the door with TLS was used
+    assert world.posts() == 0  # only the address with TLS was used
     assert len(world.spinnaker.executions) == 1
 
 
@@ -105,7 +105,7 @@ async def test_the_relay_signs_in_with_a_client_certificate(world: World, tmp_pa
 async def behind_tls(
     spinnaker: Spinnaker, certificate: str, key: str, clients: str
 ) -> AsyncIterator[str]:
-    """A second door to it, for those with a certificate."""
+    """A second address of it, for clients with a certificate."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=clients)
     context.load_cert_chain(certificate, key)
     context.verify_mode = ssl.CERT_REQUIRED

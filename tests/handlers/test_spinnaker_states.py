@@ -18,9 +18,9 @@ OPEN = {"NOT_STARTED", "BUFFERED", "RUNNING", "PAUSED", "SUSPENDED", "REDIRECT"}
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    async with a_world() as made:
-        made.spinnaker.add_pipeline(a_pipeline())
-        yield made
+    async with a_world() as created:
+        created.spinnaker.add_pipeline(a_pipeline())
+        yield created
 
 
 async def found(world: World, status: str, before: State = State.IN_PROGRESS) -> Run:
@@ -116,11 +116,11 @@ async def test_long_executions_are_read_in_short(world: World) -> None:
     assert (await world.follow(handler, run)).state is State.SUCCESS
 
 
-@pytest.mark.parametrize("go_on", [True, False])
-async def test_a_success_with_a_failed_stage_says_so(world: World, go_on: bool) -> None:
-    """Deck's "If stage fails": go on without it, or halt only this branch."""
+@pytest.mark.parametrize("continues", [True, False])
+async def test_a_success_with_a_failed_stage_names_it(world: World, continues: bool) -> None:
+    """Deck's "If stage fails": continue without it, or halt only this branch."""
     stage = {"type": "runJob", "name": "Smoke test", "failPipeline": False}
-    world.spinnaker.pipelines[0].config["stages"] = [stage | {"continuePipeline": go_on}]
+    world.spinnaker.pipelines[0].config["stages"] = [stage | {"continuePipeline": continues}]
     world.spinnaker.fail("Smoke test", "exit code 1")
     run = await world.deploy()
     assert run.state is State.SUCCESS
@@ -149,7 +149,7 @@ async def test_a_pipeline_that_vanishes_is_an_error(world: World) -> None:
 
 
 async def test_a_pipeline_that_cannot_be_searched_for_has_not_vanished(world: World) -> None:
-    """Its configuration was deleted, or a list leaves it out: Orca's own answer counts."""
+    """Its configuration was deleted, or a list leaves it out: Orca's own response counts."""
     world.spinnaker.hold("Roll out")
     handler = world.handler()
     run, [execution] = await world.started(handler)
@@ -203,15 +203,13 @@ def a_stage(**facts: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_whatever_an_execution_says_of_its_failure_is_put_plainly(
-    stages: Any, message: str
-) -> None:
+def test_any_description_of_a_failure_becomes_plain_text(stages: Any, message: str) -> None:
     document = {"id": "01X", "status": "TERMINAL", "stages": stages}
     execution = Execution.model_validate(document)
     assert execution_state(execution, State.IN_PROGRESS, "", "secret").description == message
 
 
-def test_a_pipeline_that_could_not_even_start_says_why() -> None:
+def test_a_pipeline_that_could_not_start_reports_why() -> None:
     execution = Execution(id="01X", status="TERMINAL", cancellationReason="Failed on startup: x")
     message = execution_state(execution, State.QUEUED, "", "secret").description
     assert message == "failed in Spinnaker: Failed on startup: x"

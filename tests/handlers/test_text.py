@@ -67,7 +67,7 @@ def test_what_cannot_be_a_secret_is_not_held_back() -> None:
     assert redactor.feed(b"ing\n") == b"hunting\n"
 
 
-def test_very_short_values_are_not_taken_for_secrets() -> None:
+def test_very_short_values_are_not_redacted() -> None:
     assert redacted("a yes is a yes", ["a", "yes", ""]) == "a yes is a yes"
 
 
@@ -100,7 +100,7 @@ def test_a_line_is_plain_text(text: str, line: str) -> None:
     assert one_line(text) == line
 
 
-def test_a_long_line_is_cut_and_says_so() -> None:
+def test_a_long_line_is_shortened_and_marked() -> None:
     assert one_line("12345", 5) == "12345"
     assert one_line("123456", 5) == "1234…"
     assert one_line(" " * 40 + "1", 5) == "1"

@@ -126,7 +126,7 @@ async def test_rights_that_are_missing_are_named(
 async def test_a_wrong_token_is_reported_and_not_shown(
     repo: sandbox.Repo, tool: sandbox.Woodpecker, session: aiohttp.ClientSession, public: bool
 ) -> None:
-    """Anybody may read a public repository; there the POST is the first to be refused."""
+    """A public repository can be read without a token; there the POST is the first to fail."""
     repo.public = public
     handler = a_handler(session, url=tool.url, token="an-old-token")
     with pytest.raises(Rejected, match="does not know the token") as caught:
@@ -134,7 +134,7 @@ async def test_a_wrong_token_is_reported_and_not_shown(
     assert "an-old-token" not in str(caught.value)
 
 
-async def test_a_deployment_without_a_workflow_says_why_nothing_happens(
+async def test_a_deployment_without_a_workflow_explains_why_nothing_happens(
     repo: sandbox.Repo, handler: Woodpecker
 ) -> None:
     repo.deploys = ()
@@ -163,7 +163,7 @@ async def test_nothing_is_found_where_nothing_was_started(
     assert await handler.find(a_deployment()) is None
 
 
-async def test_what_somebody_restarted_by_hand_is_not_taken_for_ours(
+async def test_a_pipeline_restarted_by_hand_is_not_mistaken_for_ours(
     repo: sandbox.Repo, handler: Woodpecker, tool: sandbox.Woodpecker, session: Any
 ) -> None:
     run = await handler.start(a_deployment())
@@ -256,7 +256,7 @@ async def test_rights_that_are_lost_on_the_way_may_come_back(
 ) -> None:
     run = await handler.start(a_deployment())
     repo.pull = repo.push = False
-    with pytest.raises(Unavailable, match="answers 404"):
+    with pytest.raises(Unavailable, match="returned 404"):
         await handler.check(a_deployment(), run)
     repo.pull, tool.token = True, "another"
     for act in (handler.check, handler.cancel):

@@ -24,16 +24,16 @@ from tests.handlers.tools import a_certificate, served_with_tls
 ROOT = Path(__file__).parents[2]
 DEPLOYMENT = a_deployment()
 RUN = Run("1/pipelines/1", State.IN_PROGRESS)
-NOT_UNDERSTOOD = "answers with something the relay does not understand; check its address"
-A_PAGE = "answers 200 with a web page; check its address in deploy.yml"
+NOT_UNDERSTOOD = "returned something the relay does not understand; check its address"
+A_PAGE = "returned 200 with a web page; check its address in deploy.yml"
 
-Step = Callable[[Woodpecker], Awaitable[Any]]
-STEPS: dict[str, Step] = {
+HandlerCall = Callable[[Woodpecker], Awaitable[Any]]
+CALLS: dict[str, HandlerCall] = {
     "find": lambda handler: handler.find(DEPLOYMENT),
     "start": lambda handler: handler.start(DEPLOYMENT),
     "check": lambda handler: handler.check(DEPLOYMENT, RUN),
 }
-every_step = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
+every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ async def start(url: str) -> None:
 async def test_a_configuration_that_breaks_the_restart_is_found_as_an_error(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession
 ) -> None:
-    """Woodpecker answers 500, but has made the pipeline."""
+    """Woodpecker responds with 500, but has created the pipeline."""
     handler = a_handler(session, url=tool.url)
     tool.repos[0].pipelines[0].config = "broken"
     with pytest.raises(UnknownOutcome):
@@ -90,13 +90,13 @@ async def test_a_configuration_that_breaks_the_restart_is_found_as_an_error(
 bad_responses = pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault.status(500), "answers 500"),
+        (Fault.status(500), "returned 500"),
         (Fault.status(200, {"id": "one", "number": []}), NOT_UNDERSTOOD),
         (Fault.status(200, [1, "2"]), NOT_UNDERSTOOD),
         (Fault(status_code=200), NOT_UNDERSTOOD),  # null
-        (Fault.status(200, "x" * 9 * 2**20), "answers with more than 8 MB"),
+        (Fault.status(200, "x" * 9 * 2**20), "returned more than 8 MB"),
         (Fault.drop_before(), "gave no full response"),
-        (Fault(delay_after=5), "did not answer in time"),
+        (Fault(delay_after=5), "did not respond in time"),
     ],
     ids=["500", "object", "list", "null", "9 MB", "drop", "hang"],
 )
@@ -118,16 +118,20 @@ async def test_a_start_with_a_bad_response_may_have_got_through(
     assert len(tool.repos[0].deployments) == 1
 
 
-@every_step
+@every_call
 @bad_responses
 async def test_a_read_with_a_bad_response_is_tried_again(
-    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step, fault: Fault, message: str
+    tool: sandbox.Woodpecker,
+    session: aiohttp.ClientSession,
+    call: HandlerCall,
+    fault: Fault,
+    message: str,
 ) -> None:
     tool.faults.add("*", fault)
     with pytest.raises(Unavailable, match=message) as caught:
-        await step(a_handler(session, url=tool.url, timeout=patience(fault)))
+        await call(a_handler(session, url=tool.url, timeout=patience(fault)))
     assert tool.repos[0].deployments == []
-    assert step is not STEPS["start"] or not isinstance(caught.value, UnknownOutcome)
+    assert call is not CALLS["start"] or not isinstance(caught.value, UnknownOutcome)
 
 
 async def test_pipelines_of_the_wrong_shape_are_not_understood(
@@ -141,59 +145,59 @@ async def test_pipelines_of_the_wrong_shape_are_not_understood(
             await a_handler(session, url=tool.url).check(DEPLOYMENT, RUN)
 
 
-@every_step
+@every_call
 async def test_a_web_page_is_not_the_api(
-    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, call: HandlerCall
 ) -> None:
     with pytest.raises(Unavailable, match=A_PAGE):
-        await step(a_handler(session, url=f"{tool.url}/ci"))
+        await call(a_handler(session, url=f"{tool.url}/ci"))
 
 
-@every_step
+@every_call
 async def test_a_request_to_wait_is_heeded(
-    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, call: HandlerCall
 ) -> None:
     tool.faults.add("*", Fault.rate_limited(7))
     with pytest.raises(Unavailable, match="asks to wait") as caught:
-        await step(a_handler(session, url=tool.url))
+        await call(a_handler(session, url=tool.url))
     assert caught.value.retry_at
     assert abs(caught.value.retry_at - datetime.now(UTC) - timedelta(seconds=7)).seconds < 2
 
 
-@every_step
+@every_call
 async def test_a_woodpecker_that_is_down_is_waited_for(
-    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, step: Step
+    tool: sandbox.Woodpecker, session: aiohttp.ClientSession, call: HandlerCall
 ) -> None:
     await tool.stop()
     with pytest.raises(Unavailable, match="cannot be reached") as caught:
-        await step(a_handler(session, url=tool.url))
+        await call(a_handler(session, url=tool.url))
     assert not isinstance(caught.value, UnknownOutcome)
 
 
-@every_step
+@every_call
 async def test_a_certificate_that_nobody_signed_is_not_trusted(
-    session: aiohttp.ClientSession, step: Step, tmp_path: Path
+    session: aiohttp.ClientSession, call: HandlerCall, tmp_path: Path
 ) -> None:
     async with served_with_tls(a_certificate(tmp_path)) as url:
         with pytest.raises(Unavailable, match=r"no safe .*self-signed certificate") as caught:
-            await step(a_handler(session, url=url))
+            await call(a_handler(session, url=url))
     assert not isinstance(caught.value, UnknownOutcome)
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 418, 501])
-async def test_before_a_run_is_known_a_refusal_ends_the_deployment(
+async def test_before_a_run_is_known_a_rejection_ends_the_deployment(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession, status: int
 ) -> None:
-    for step in (STEPS["find"], STEPS["start"]):
+    for call in (CALLS["find"], CALLS["start"]):
         tool.faults.add("*", Fault.status(status))
-        with pytest.raises(Rejected, match=f"answers {status}"):
-            await step(a_handler(session, url=tool.url))
+        with pytest.raises(Rejected, match=f"returned {status}"):
+            await call(a_handler(session, url=tool.url))
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 418, 501])
-async def test_a_refusal_does_not_end_a_run_that_goes_on(
+async def test_a_rejection_does_not_end_a_run_in_progress(
     tool: sandbox.Woodpecker, session: aiohttp.ClientSession, status: int
 ) -> None:
     tool.faults.add("*", Fault.status(status), times=2)
-    with pytest.raises(Unavailable, match=f"answers {status}"):
+    with pytest.raises(Unavailable, match=f"returned {status}"):
         await a_handler(session, url=tool.url).check(DEPLOYMENT, RUN)

@@ -1,4 +1,4 @@
-"""Tools that say anything, with and without TLS, for the tests of what calls them."""
+"""Tools with any response, with and without TLS, for the tests of their callers."""
 
 import asyncio
 import json
@@ -159,7 +159,7 @@ async def speaking(*pieces: bytes, ends: str = "closes", pause: float = 0) -> As
 
 
 async def not_done(call: Awaitable[Any]) -> Unavailable:
-    """It says that nothing was done."""
+    """Its error states that nothing was done."""
     with pytest.raises(Unavailable) as caught:
         await call
     assert not isinstance(caught.value, UnknownOutcome)

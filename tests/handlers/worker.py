@@ -1,8 +1,8 @@
 """A worker in a process of its own, which a test can kill.
 
-`start DATA_DIR SCRIPT` waits for a line on stdin, starts the deployment, says its state and stays.
+`start DATA_DIR SCRIPT` reads a line from stdin, starts the deployment, prints its state and waits.
 `forks` starts the deployment of each data directory that it reads, each in a child that is killed
-at the line given before the directory, and says how that child ended.
+at the line given before the directory, and prints how that child ended.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ from tests.handlers.killed import kill_at_line
 from tests.handlers.runs import a_command, a_count, a_deployment
 
 
-def say(message: str) -> None:
+def write_line(message: str) -> None:
     sys.stdout.write(f"{message}\n")
     sys.stdout.flush()
 
 
 def start(data_dir: str, script: str) -> None:
     handler = a_command(Path(data_dir), script)
-    say("prepared")
+    write_line("prepared")
     sys.stdin.readline()
-    say(asyncio.run(handler.start(a_deployment())).state)
+    write_line(asyncio.run(handler.start(a_deployment())).state)
     sys.stdin.readline()
 
 
@@ -37,7 +37,7 @@ def forks() -> None:
             handler._start(a_deployment())  # without asyncio's thread, which is not traced
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        say(str(os.waitstatus_to_exitcode(status)))
+        write_line(str(os.waitstatus_to_exitcode(status)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The notifier of docs/how-to/add-a-notifier.md works as the page says."""
+"""The notifier of docs/how-to/add-a-notifier.md works as documented."""
 
 import json
 import re
@@ -25,7 +25,7 @@ from webhook.notifiers.contract import NotifierContext
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/add-a-notifier.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S)
-# Ruff writes methods that stand alone on a page without indentation.
+# Ruff formats single methods on a page without indentation.
 METHOD = re.compile(r"(?:async )?def \w+\(self")
 CODE = "\n\n".join(indent(one, "    ") if METHOD.match(one) else one for one in BLOCKS)
 [EXAMPLE] = re.findall(r"^```\n(ntfy:.*?)^```$", PAGE, re.M | re.S)
@@ -40,7 +40,7 @@ def ntfy() -> ModuleType:
 
 
 class Topics(Server):
-    """As much of ntfy as the page tells of."""
+    """As much of ntfy as the page describes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ async def test_a_message_is_sent_and_found_again(
     assert notifier.digest(message(RUNNING)) == topics.messages[0]["message"]
 
 
-async def test_what_is_refused_has_a_remedy(
+async def test_a_rejection_has_a_remedy(
     ntfy: ModuleType, topics: Topics, context: NotifierContext
 ) -> None:
     topics.faults.add("POST /deploys", Fault.status(403))

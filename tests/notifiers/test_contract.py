@@ -24,8 +24,8 @@ def follows(notifier: Any) -> None:
     assert isinstance(notifier.threads, bool)
     assert issubclass(notifier.Destination, Destination)
     for method in (*ASYNC, "digest", "__init__"):
-        wanted = inspect.signature(getattr(Notifier, method)).parameters
-        assert list(inspect.signature(getattr(notifier, method)).parameters) == list(wanted)
+        expected = inspect.signature(getattr(Notifier, method)).parameters
+        assert list(inspect.signature(getattr(notifier, method)).parameters) == list(expected)
     assert all(inspect.iscoroutinefunction(getattr(notifier, method)) for method in ASYNC)
 
 
@@ -59,7 +59,7 @@ def test_it_is_one_file_and_one_line(name: str) -> None:
     assert sum(NOTIFIERS[name].__name__ in line for line in registry.splitlines()) == 2
 
 
-def test_each_address_is_one_target_and_its_name_tells_notifiers_apart() -> None:
+def test_each_address_is_one_target_and_its_name_distinguishes_notifiers() -> None:
     slack = DESTINATIONS["slack"](channel="#deploys", failures="#oncall")  # type: ignore[call-arg]
     again = DESTINATIONS["slack"](failures="#deploys")  # type: ignore[call-arg]
     elsewhere = DESTINATIONS["slack"](channel="#shop", repos=("acme/shop",))  # type: ignore[call-arg]
@@ -72,7 +72,7 @@ def test_each_address_is_one_target_and_its_name_tells_notifiers_apart() -> None
     assert len(targets_of(given, "ACME/shop")) == 4
 
 
-def test_a_message_of_slacks_is_kept_up_to_date_when_deploy_yml_has_its_channel_no_more() -> None:
+def test_a_slack_message_is_updated_after_its_channel_left_deploy_yml() -> None:
     left = DESTINATIONS["slack"].unlisted("T0123ABCD/#deploys")
     assert left is not None
     assert left.address(main=True) == "#deploys"

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from sandbox.discord import Discord as Server
 from sandbox.discord import Message as Shown
 from sandbox.faults import Fault
-from tests.notifiers.written import TIMEOUT, destinations, message, refused
+from tests.notifiers.written import TIMEOUT, destinations, message, rejection
 from tests.slack.blocks.test_limits import tellings
 from tests.slack.notices import BEGIN, GITHUB, PAGE, RUNNING, SHA, a_changelog
 from webhook.deployments.phases import Phase
@@ -48,7 +48,7 @@ def embed(shown: Shown) -> dict[str, Any]:
     return one
 
 
-async def test_a_message_says_what_is_deployed_where_by_whom_and_how_it_stands(
+async def test_a_message_shows_ref_environment_creator_and_state(
     server: Server, discord: Discord
 ) -> None:
     await discord.send(message(SUCCEEDED), "7:main")
@@ -66,7 +66,7 @@ async def test_a_message_says_what_is_deployed_where_by_whom_and_how_it_stands(
     assert shown.username == "Deployments"
 
 
-async def test_it_is_edited_in_place_while_the_deployment_goes_on(
+async def test_it_is_edited_while_the_deployment_is_in_progress(
     server: Server, discord: Discord
 ) -> None:
     ref = await discord.send(message(RUNNING), "7:main")
@@ -121,7 +121,7 @@ async def test_text_from_outside_notifies_nobody_formats_nothing_and_links_nowhe
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(notice=tellings)
-async def test_whatever_a_deployment_is_called_discord_takes_it(
+async def test_discord_accepts_any_name_of_a_deployment(
     discord: Discord, server: Server, notice: Any
 ) -> None:
     ref = await discord.send(message(notice), "7:main")
@@ -184,7 +184,7 @@ async def test_a_message_that_is_not_there_any_more_is_gone(
     ],
 )
 @pytest.mark.parametrize("method", ["send", "edit"])
-async def test_a_rate_limit_says_when_to_ask_again(
+async def test_a_rate_limit_includes_when_to_retry(
     server: Server, discord: Discord, fault: Fault, seconds: float, method: str
 ) -> None:
     ref = await discord.send(message(RUNNING), "7:main")
@@ -225,7 +225,7 @@ async def test_discords_own_limit_is_heeded(url: str, context: NotifierContext) 
         Fault(status_code=200, body="<html>"),
     ],
 )
-async def test_without_a_clear_answer_it_may_have_been_posted(
+async def test_without_a_clear_response_it_may_have_been_posted(
     server: Server, discord: Discord, fault: Fault
 ) -> None:
     server.faults.add(POST, fault)
@@ -233,7 +233,7 @@ async def test_without_a_clear_answer_it_may_have_been_posted(
         await discord.send(message(RUNNING), "7:main")
 
 
-async def test_where_nobody_listens_nothing_was_posted(context: NotifierContext) -> None:
+async def test_a_refused_connection_posts_nothing(context: NotifierContext) -> None:
     discord = Discord(DiscordDestination(url="http://127.0.0.1:9/api/webhooks/1/secret"), context)
     with pytest.raises(RetryAt, match=r"Discord cannot be reached"):
         await discord.send(message(RUNNING), "7:main")
@@ -247,7 +247,7 @@ async def test_where_nobody_listens_nothing_was_posted(context: NotifierContext)
         ({"thread_id": "12"}, "`thread_id` is no thread of the webhook's channel"),
     ],
 )
-async def test_a_refusal_has_a_remedy_and_not_the_url(
+async def test_a_rejection_has_a_remedy_and_not_the_url(
     url: str, context: NotifierContext, change: dict[str, str], remedy: str
 ) -> None:
     start, id_, token = url.rsplit("/", 2)
@@ -267,7 +267,7 @@ async def test_a_redirect_is_not_followed(server: Server, discord: Discord) -> N
         await discord.send(message(RUNNING), "7:main")
 
 
-async def test_nothing_that_goes_wrong_shows_the_url(
+async def test_no_error_shows_the_url(
     server: Server, discord: Discord, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = url.rpartition("/")[2]
@@ -292,13 +292,13 @@ def test_deploy_yml_names_the_webhook_by_its_variable() -> None:
     own = '{url: "${HOOK}", thread_id: "12", username: Relay, only: failures, repos: [acme/*]}'
     [one] = destinations("discord", own, HOOK=URL)
     assert (one.url, one.thread_id, one.username) == (URL, "12", "Relay")
-    assert one.wants(Phase.FAILURE)
-    assert not one.wants(Phase.SUCCESS)
+    assert one.accepts(Phase.FAILURE)
+    assert not one.accepts(Phase.SUCCESS)
     assert one.covers("acme/shop")
     assert not one.covers("other/shop")
 
 
-def test_its_name_tells_two_destinations_apart_and_holds_no_secret() -> None:
+def test_its_name_distinguishes_destinations_and_holds_no_secret() -> None:
     one = DiscordDestination(url=URL, failures=OTHER)
     assert one.name(URL) == "1100000000000000001"
     assert one.name(OTHER) == "1100000000000000002"
@@ -337,9 +337,9 @@ def test_an_environment_inherits_what_it_leaves_out(
         ("{only: failures, states: [error]}", "has both only and states"),
     ],
 )
-def test_a_fault_says_what_to_write(own: str, fault: str) -> None:
-    assert refused("discord", own).removeprefix("envs[0].discord").lstrip(".: ").startswith(fault)
+def test_an_error_explains_what_to_write(own: str, fault: str) -> None:
+    assert rejection("discord", own).removeprefix("envs[0].discord").lstrip(".: ").startswith(fault)
 
 
 def test_a_url_that_is_wrong_is_not_repeated() -> None:
-    assert "secret" not in refused("discord", "{url: 'https://discord.test/secret'}")
+    assert "secret" not in rejection("discord", "{url: 'https://discord.test/secret'}")

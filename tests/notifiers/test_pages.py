@@ -1,4 +1,4 @@
-"""What the pages of the notifiers say is so."""
+"""The pages of the notifiers are correct."""
 
 import re
 import time

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 
 from sandbox.event_receiver import EventReceiver, make_secret
 from sandbox.faults import Fault
-from tests.notifiers.written import RELAY, TIMEOUT, destinations, message, refused
+from tests.notifiers.written import RELAY, TIMEOUT, destinations, message, rejection
 from tests.slack.blocks.test_limits import tellings
-from tests.slack.notices import BEFORE, BEGIN, RUNNING, a_changelog, offering, step
+from tests.slack.notices import BEFORE, BEGIN, RUNNING, a_changelog, new_entry, offering
 from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.phases import Phase
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
@@ -36,11 +36,11 @@ def webhook(receiver: EventReceiver, context: NotifierContext) -> Webhook:
     return Webhook(WebhookDestination(url=receiver.address, secret=receiver.secret), context)
 
 
-async def test_an_event_says_all_of_the_deployment_and_is_signed(
+async def test_an_event_describes_the_whole_deployment_and_is_signed(
     receiver: EventReceiver, webhook: Webhook
 ) -> None:
     notice = replace(offering(FAILED, "retry"), changelog=a_changelog(1, "Fix a race"))
-    entries = (step("failure", "exit code 1", after=192),)
+    entries = (new_entry("failure", "exit code 1", after=192),)
     ref = await webhook.send(message(notice, entries=entries), "7:main:3")
     event = receiver.events["7:main:3"]
     data = event.pop("data")
@@ -124,9 +124,7 @@ async def test_whatever_a_deployment_is_called_it_is_an_event(
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-async def test_any_2xx_is_taken_for_success(
-    receiver: EventReceiver, webhook: Webhook, status: int
-) -> None:
+async def test_any_2xx_is_a_success(receiver: EventReceiver, webhook: Webhook, status: int) -> None:
     receiver.faults.add(POST, Fault(status_code=status))
     assert await webhook.send(message(RUNNING), "7:main")
 
@@ -140,7 +138,7 @@ async def test_any_2xx_is_taken_for_success(
         (Fault(status_code=429, headers={"Retry-After": "99999999"}), http.LONGEST_WAIT),
     ],
 )
-async def test_an_endpoint_that_limits_is_called_when_it_says(
+async def test_a_rate_limit_of_an_endpoint_is_respected(
     receiver: EventReceiver, webhook: Webhook, fault: Fault, seconds: float
 ) -> None:
     receiver.faults.add(POST, fault)
@@ -159,7 +157,7 @@ async def test_an_endpoint_that_limits_is_called_when_it_says(
         Fault.hang(TIMEOUT + 1),
     ],
 )
-async def test_without_a_clear_answer_it_is_sent_again_under_the_same_id(
+async def test_without_a_clear_response_it_is_sent_again_under_the_same_id(
     receiver: EventReceiver, webhook: Webhook, fault: Fault
 ) -> None:
     receiver.faults.add(POST, fault)
@@ -170,7 +168,7 @@ async def test_without_a_clear_answer_it_is_sent_again_under_the_same_id(
     assert list(receiver.events) == ["7:main"]
 
 
-async def test_a_wrong_secret_is_refused_with_the_remedy(
+async def test_a_wrong_secret_is_rejected_with_the_remedy(
     receiver: EventReceiver, context: NotifierContext
 ) -> None:
     secret = make_secret()
@@ -185,16 +183,16 @@ async def test_an_endpoint_that_wants_no_more_is_named(
     receiver: EventReceiver, webhook: Webhook
 ) -> None:
     receiver.gone = True
-    with pytest.raises(Rejected, match="wants no more events") as caught:
+    with pytest.raises(Rejected, match="accepts no more events") as caught:
         await webhook.send(message(RUNNING), "7:main")
     assert caught.value.status == 410
-    assert not isinstance(caught.value, Gone)  # or it would be sent anew
+    assert not isinstance(caught.value, Gone)  # or it would be sent again
 
 
 @pytest.mark.parametrize(
-    ("status", "reason"), [(302, "redirects"), (308, "redirects"), (404, "has to answer with 2xx")]
+    ("status", "reason"), [(302, "redirects"), (308, "redirects"), (404, "must respond with 2xx")]
 )
-async def test_other_answers_are_refusals_and_redirects_are_not_followed(
+async def test_other_responses_are_rejections_and_redirects_are_not_followed(
     receiver: EventReceiver, webhook: Webhook, status: int, reason: str
 ) -> None:
     receiver.faults.add(POST, Fault(status_code=status, headers={"Location": receiver.address}))
@@ -203,7 +201,7 @@ async def test_other_answers_are_refusals_and_redirects_are_not_followed(
     assert len(receiver.calls) == 1
 
 
-async def test_nothing_that_goes_wrong_shows_address_or_secret(
+async def test_no_error_shows_address_or_secret(
     receiver: EventReceiver, context: NotifierContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     address = f"{receiver.address}/hidden?key=hidden"
@@ -233,7 +231,7 @@ def test_deploy_yml_names_address_and_secret() -> None:
     own = '{url: "https://acme.io/hooks", secret: "${SECRET}", states: [success, failure]}'
     [one] = destinations("webhook", own, SECRET=SECRET)
     assert (one.url, one.secret) == ("https://acme.io/hooks", SECRET)
-    assert [one.wants(phase) for phase in (Phase.SUCCESS, Phase.QUEUED)] == [True, False]
+    assert [one.accepts(phase) for phase in (Phase.SUCCESS, Phase.QUEUED)] == [True, False]
 
 
 def test_the_secret_may_be_the_files() -> None:
@@ -256,12 +254,12 @@ def test_the_secret_may_be_the_files() -> None:
         ("x", 'must have keys with values, as in {url: "https://…", secret: "${WEBHOOK_SECRET}"}'),
     ],
 )
-def test_a_fault_says_what_to_write(own: str, fault: str) -> None:
-    assert refused("webhook", own).removeprefix("envs[0].webhook").lstrip(".: ") == fault
+def test_an_error_explains_what_to_write(own: str, fault: str) -> None:
+    assert rejection("webhook", own).removeprefix("envs[0].webhook").lstrip(".: ") == fault
 
 
 @pytest.mark.parametrize("secret", ["", "short", "whsec_" + "A" * 8, "whsec_ä", f"{SECRET},x"])
-def test_a_secret_that_signs_badly_is_refused_and_not_repeated(secret: str) -> None:
-    fault = refused("webhook", f"{{url: 'https://acme.io', secret: '{secret}'}}")
+def test_an_unusable_secret_is_rejected_and_not_repeated(secret: str) -> None:
+    fault = rejection("webhook", f"{{url: 'https://acme.io', secret: '{secret}'}}")
     assert "secret: is not a secret: whsec_ and 24 to 64 random bytes in base64; make" in fault
     assert not secret or secret not in fault

@@ -30,9 +30,9 @@ def destinations(notifier: str, own: str, default: str = "[]", **environ: str) -
     return [one for name, one in loaded.destinations() if name == notifier]
 
 
-def refused(notifier: str, own: str, **environ: str) -> str:
-    """The one fault, without its place."""
+def rejection(notifier: str, own: str, **environ: str) -> str:
+    """The one error, without its position."""
     with pytest.raises(ConfigErrors) as caught:
         destinations(notifier, own, **environ)
-    [fault] = caught.value.errors
-    return fault.partition(": ")[2]
+    [error] = caught.value.errors
+    return error.partition(": ")[2]

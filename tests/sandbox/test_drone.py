@@ -83,15 +83,24 @@ async def test_a_user_without_permission_gets_a_404(drone: Drone, call: Send) ->
     assert (await call("GET", BUILDS.replace("shop", "none")))[0] == 404
 
 
-async def test_a_promotion_takes_its_parameters_from_the_address(drone: Drone, call: Send) -> None:
+async def test_a_promotion_reads_its_parameters_from_the_query(drone: Drone, call: Send) -> None:
     drone.add_build("acme/shop", SHA, params={"OLD": "1", "BOTH": "1"})
     query = "target=production&BOTH=2&NEW=a%3Bb%26c+d&BAD=x;y&access_token=t&NEW=twice"
-    status, made = await call("POST", f"{BUILDS}/1/promote?{query}", data={"BODY": "x"})
-    assert (status, made["number"], made["parent"], made["event"]) == (200, 2, 1, "promote")
-    assert (made["after"], made["deploy_to"], made["trigger"]) == (SHA, "production", "relay")
-    assert made["params"] == {"OLD": "1", "BOTH": "2", "NEW": "a;b&c d"}
+    status, created = await call("POST", f"{BUILDS}/1/promote?{query}", data={"BODY": "x"})
+    assert (status, created["number"], created["parent"], created["event"]) == (
+        200,
+        2,
+        1,
+        "promote",
+    )
+    assert (created["after"], created["deploy_to"], created["trigger"]) == (
+        SHA,
+        "production",
+        "relay",
+    )
+    assert created["params"] == {"OLD": "1", "BOTH": "2", "NEW": "a;b&c d"}
     _, again = await call("POST", f"{BUILDS}/2/promote?target=staging")
-    assert again["params"] == made["params"]
+    assert again["params"] == created["params"]
 
 
 @pytest.mark.parametrize("status", ["failure", "running", "killed"])
@@ -124,31 +133,31 @@ async def test_an_invalid_promotion_is_rejected(
     assert (await call("POST", BUILDS + path))[0] == status
 
 
-async def test_a_build_is_made_of_a_commit(drone: Drone, call: Send) -> None:
-    _, made = await call("POST", f"{BUILDS}?commit={SHA}&branch=dev&KEY=value")
-    assert (made["event"], made["after"], made["ref"]) == ("custom", SHA, "refs/heads/dev")
-    assert made["params"] == {"KEY": "value"}
+async def test_a_build_is_created_for_a_commit(drone: Drone, call: Send) -> None:
+    _, created = await call("POST", f"{BUILDS}?commit={SHA}&branch=dev&KEY=value")
+    assert (created["event"], created["after"], created["ref"]) == ("custom", SHA, "refs/heads/dev")
+    assert created["params"] == {"KEY": "value"}
     assert (await call("POST", f"{BUILDS}?commit=unknown"))[0] == 404
 
 
 async def test_a_bad_yaml_makes_a_build_without_parameters(drone: Drone, call: Send) -> None:
     drone.add_build("acme/shop", SHA)
     drone.repos["acme/shop"].bad_yaml = "yaml: line 3"
-    _, made = await call("POST", f"{BUILDS}/1/promote?target=production&KEY=value")
-    assert (made["status"], made["error"], made["deploy_to"]) == (
+    _, created = await call("POST", f"{BUILDS}/1/promote?target=production&KEY=value")
+    assert (created["status"], created["error"], created["deploy_to"]) == (
         "error",
         "yaml: line 3",
         "production",
     )
-    assert "params" not in made
+    assert "params" not in created
 
 
 async def test_a_build_with_takes_runs_by_itself(drone: Drone, call: Send) -> None:
     drone.takes = 0.1
     drone.repos["acme/shop"].ends["production"] = "failure"
     drone.add_build("acme/shop", SHA)
-    _, made = await call("POST", f"{BUILDS}/1/promote?target=production")
-    seen = [made["status"]]
+    _, created = await call("POST", f"{BUILDS}/1/promote?target=production")
+    seen = [created["status"]]
     async with asyncio.timeout(5):
         while seen[-1] not in ("success", "failure"):
             seen.append((await call("GET", f"{BUILDS}/2"))[1]["status"])
@@ -169,13 +178,15 @@ async def test_only_the_stages_of_a_build_show_that_it_waits_for_approval(
     drone: Drone, call: Send
 ) -> None:
     drone.repos["acme/shop"].approval = True
-    made = drone.deployment_hook("acme/shop", 7, SHA, "production", {"a": 1, "b": None, "c": True})
-    assert made is not None
+    created = drone.deployment_hook(
+        "acme/shop", 7, SHA, "production", {"a": 1, "b": None, "c": True}
+    )
+    assert created is not None
     _, build = await call("GET", f"{BUILDS}/1")
     assert (build["status"], build["stages"][0]["status"]) == ("pending", "blocked")
     assert (build["deploy_id"], build["trigger"]) == (7, "@hook")
     assert build["params"] == {"a": "1", "b": "<nil>", "c": "true"}
-    drone.approve("acme/shop", made)
+    drone.approve("acme/shop", created)
     assert (await call("GET", f"{BUILDS}/1"))[1]["stages"][0]["status"] == "pending"
 
 

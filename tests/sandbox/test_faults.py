@@ -23,10 +23,12 @@ async def deployment(github: GitHub, installation: Installation) -> Deployment:
 
 
 class Client:
-    def __init__(self, github: GitHub, session: aiohttp.ClientSession, made: Deployment) -> None:
+    def __init__(
+        self, github: GitHub, session: aiohttp.ClientSession, existing: Deployment
+    ) -> None:
         self._session = session
         self._headers = {"Authorization": f"token {next(iter(github.world.users))}"}
-        self._url = f"{github.api_url}/repos/acme/web/deployments/{made.id}/statuses"
+        self._url = f"{github.api_url}/repos/acme/web/deployments/{existing.id}/statuses"
 
     async def write(self) -> tuple[int, Headers]:
         json = {"state": "success"}

@@ -123,8 +123,8 @@ async def test_a_token_can_be_narrowed(
     send: Send, app_jwt: MakeJwt, installation: Installation, shape: Shape
 ) -> None:
     path = f"/app/installations/{installation.id}/access_tokens"
-    wanted = {"repositories": ["web"], "permissions": {"deployments": "read"}}
-    status, document = await send("POST", path, app_jwt(), wanted)
+    requested = {"repositories": ["web"], "permissions": {"deployments": "read"}}
+    status, document = await send("POST", path, app_jwt(), requested)
     assert status == 201
     shape("InstallationToken", document)
     assert document["permissions"] == {"deployments": "read", "metadata": "read"}
@@ -140,13 +140,13 @@ async def test_a_token_can_be_narrowed_by_repository_id(
     send: Send, app_jwt: MakeJwt, installation: Installation
 ) -> None:
     path = f"/app/installations/{installation.id}/access_tokens"
-    wanted = {"repository_ids": [installation.repositories[1].id]}
-    _, document = await send("POST", path, app_jwt(), wanted)
+    requested = {"repository_ids": [installation.repositories[1].id]}
+    _, document = await send("POST", path, app_jwt(), requested)
     assert [r["full_name"] for r in document["repositories"]] == ["acme/api"]
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "requested",
     [
         {"repositories": ["unknown"]},
         {"repository_ids": [1]},
@@ -157,10 +157,10 @@ async def test_a_token_can_be_narrowed_by_repository_id(
     ],
 )
 async def test_a_token_cannot_be_widened(
-    send: Send, app_jwt: MakeJwt, installation: Installation, wanted: dict[str, Any]
+    send: Send, app_jwt: MakeJwt, installation: Installation, requested: dict[str, Any]
 ) -> None:
     path = f"/app/installations/{installation.id}/access_tokens"
-    assert (await send("POST", path, app_jwt(), wanted))[0] == 422
+    assert (await send("POST", path, app_jwt(), requested))[0] == 422
 
 
 async def test_an_unknown_installation_has_no_token(send: Send, app_jwt: MakeJwt) -> None:

@@ -19,27 +19,31 @@ async def test_a_person_creates_a_deployment_with_githubs_defaults(
     github: GitHub, installation: Installation, client: GitHubAPI, shape: Shape
 ) -> None:
     alice = github.add_user("alice")
-    made = await client.post(PATH, data={"ref": "main"}, oauth_token=alice.token)
-    shape("Deployment", made)
-    assert made["creator"]["login"] == "alice"
-    assert made["performed_via_github_app"] is None
-    assert (made["task"], made["environment"], made["payload"]) == ("deploy", "production", {})
-    assert made["production_environment"] is True
-    assert made["transient_environment"] is False
-    assert await client.getitem(made["url"], oauth_token=alice.token) == made
+    created = await client.post(PATH, data={"ref": "main"}, oauth_token=alice.token)
+    shape("Deployment", created)
+    assert created["creator"]["login"] == "alice"
+    assert created["performed_via_github_app"] is None
+    assert (created["task"], created["environment"], created["payload"]) == (
+        "deploy",
+        "production",
+        {},
+    )
+    assert created["production_environment"] is True
+    assert created["transient_environment"] is False
+    assert await client.getitem(created["url"], oauth_token=alice.token) == created
 
 
 async def test_the_app_creates_a_deployment(
     installation: Installation, send: Send, token: str, shape: Shape
 ) -> None:
     body = {"ref": "main", "environment": "qa", "payload": "v1", "transient_environment": True}
-    status, made = await send("POST", PATH, token, body)
+    status, created = await send("POST", PATH, token, body)
     assert status == 201
-    shape("Deployment", made)
-    assert made["performed_via_github_app"]["slug"] == "gitploy-relay"
-    assert made["creator"]["login"] == "gitploy-relay[bot]"
-    assert made["creator"]["type"] == "Bot"
-    assert (made["payload"], made["production_environment"]) == ("v1", False)
+    shape("Deployment", created)
+    assert created["performed_via_github_app"]["slug"] == "gitploy-relay"
+    assert created["creator"]["login"] == "gitploy-relay[bot]"
+    assert created["creator"]["type"] == "Bot"
+    assert (created["payload"], created["production_environment"]) == ("v1", False)
 
 
 async def test_a_ref_becomes_a_sha(github: GitHub, installation: Installation) -> None:
@@ -106,7 +110,7 @@ async def test_deployments_are_listed_newest_first_with_filters_and_pages(
 async def test_a_status_is_written_and_read(
     github: GitHub, installation: Installation, client: GitHubAPI, token: str, shape: Shape
 ) -> None:
-    made = await github.create_deployment("acme/web")
+    created = await github.create_deployment("acme/web")
     body = {
         "state": "in_progress",
         "description": "d" * 140,
@@ -114,7 +118,7 @@ async def test_a_status_is_written_and_read(
         "environment_url": "https://web.test",
         "surprise": 1,
     }
-    path = f"{PATH}/{made.id}/statuses"
+    path = f"{PATH}/{created.id}/statuses"
     status = await client.post(path, data=body, oauth_token=token)
     shape("DeploymentStatus", status)
     assert status["performed_via_github_app"]["id"] == github.app.id
@@ -124,8 +128,8 @@ async def test_a_status_is_written_and_read(
     await client.post(path, data={"state": "success"}, oauth_token=token)
     listed = [s["state"] async for s in client.getiter(path + "?per_page=1", oauth_token=token)]
     assert listed == ["success", "in_progress"]
-    assert github.states(made.id) == ["in_progress", "success"]
-    assert all(s.by_app for s in github.statuses(made.id))
+    assert github.states(created.id) == ["in_progress", "success"]
+    assert all(s.by_app for s in github.statuses(created.id))
 
 
 @pytest.mark.parametrize(
@@ -149,32 +153,34 @@ async def test_a_wrong_status_is_rejected_and_not_stored(
     body: dict[str, Any],
     text: str,
 ) -> None:
-    made = await github.create_deployment("acme/web")
-    status, document = await send("POST", f"{PATH}/{made.id}/statuses", token, body)
+    created = await github.create_deployment("acme/web")
+    status, document = await send("POST", f"{PATH}/{created.id}/statuses", token, body)
     assert status == 422
     assert text in document["message"]
-    assert github.states(made.id) == []
+    assert github.states(created.id) == []
 
 
 async def test_gidgethub_understands_the_error(
     github: GitHub, installation: Installation, client: GitHubAPI, token: str
 ) -> None:
-    made = await github.create_deployment("acme/web")
+    created = await github.create_deployment("acme/web")
     with pytest.raises(BadRequest, match="state is not included in the list"):
         await client.post(
-            f"{PATH}/{made.id}/statuses", data={"state": "waiting"}, oauth_token=token
+            f"{PATH}/{created.id}/statuses", data={"state": "waiting"}, oauth_token=token
         )
 
 
 async def test_a_deployment_is_found_in_its_own_repository_only(
     github: GitHub, installation: Installation, send: Send, token: str
 ) -> None:
-    made = await github.create_deployment("acme/api")
+    created = await github.create_deployment("acme/api")
     body = {"state": "success"}
-    assert (await send("POST", f"{PATH}/{made.id}/statuses", token, body))[0] == 404
-    assert (await send("GET", f"{PATH}/{made.id}", token))[0] == 404
+    assert (await send("POST", f"{PATH}/{created.id}/statuses", token, body))[0] == 404
+    assert (await send("GET", f"{PATH}/{created.id}", token))[0] == 404
     assert (await send("GET", "/repos/acme/none/deployments", token))[0] == 404
-    assert (await send("GET", f"/repos/acme/api/deployments/{made.id}/statuses/1", token))[0] == 404
+    assert (await send("GET", f"/repos/acme/api/deployments/{created.id}/statuses/1", token))[
+        0
+    ] == 404
 
 
 async def test_a_success_makes_earlier_ones_inactive(
@@ -203,9 +209,9 @@ async def test_a_success_makes_earlier_ones_inactive(
 async def test_a_status_may_rename_the_environment(
     github: GitHub, installation: Installation, send: Send, token: str
 ) -> None:
-    made = await github.create_deployment("acme/web", environment="review")
-    await github.create_status(made.id, "in_progress", environment="review/7")
-    _, document = await send("GET", f"{PATH}/{made.id}", token)
+    created = await github.create_deployment("acme/web", environment="review")
+    await github.create_status(created.id, "in_progress", environment="review/7")
+    _, document = await send("GET", f"{PATH}/{created.id}", token)
     assert document["environment"] == "review/7"
     assert document["original_environment"] == "review"
 
@@ -215,10 +221,10 @@ async def test_a_new_status_calls_back_and_can_be_waited_for(
 ) -> None:
     states: list[str] = []
     github.on_status.append(lambda _, status: states.append(status.state))
-    made = await github.create_deployment("acme/web")
-    await github.create_status(made.id, "queued")
-    await github.create_status(made.id, "success")
-    assert (await github.wait_for(made.id, "success", "failure")).state == "success"
+    created = await github.create_deployment("acme/web")
+    await github.create_status(created.id, "queued")
+    await github.create_status(created.id, "success")
+    assert (await github.wait_for(created.id, "success", "failure")).state == "success"
     assert states == ["queued", "success"]
     with pytest.raises(TimeoutError):
-        await github.wait_for(made.id, "error", within=0.01)
+        await github.wait_for(created.id, "error", within=0.01)

@@ -58,11 +58,11 @@ async def receiver(github: GitHub, installation: Installation) -> AsyncIterator[
 async def test_a_deployment_is_delivered_signed(
     github: GitHub, receiver: Receiver, installation: Installation, event_shape: Shape
 ) -> None:
-    made = await github.create_deployment("acme/web", payload={"who": "ä"})
+    created = await github.create_deployment("acme/web", payload={"who": "ä"})
     await github.settled()
     event = receiver.received[0].event(github.webhook_secret)
     assert event.event == "deployment"
-    assert event.data["deployment"]["id"] == made.id
+    assert event.data["deployment"]["id"] == created.id
     assert event.data["workflow_run"] is None
     assert event.data["installation"]["id"] == installation.id
     assert event.data["organization"]["login"] == "acme"
@@ -88,8 +88,8 @@ async def test_the_event_of_a_deployment_by_an_actions_job_has_its_run(
 async def test_a_status_is_delivered_but_not_an_inactive_one(
     github: GitHub, receiver: Receiver, send: Send, token: str, event_shape: Shape
 ) -> None:
-    made = await github.create_deployment("acme/web", environment="qa")
-    path = f"/repos/acme/web/deployments/{made.id}/statuses"
+    created = await github.create_deployment("acme/web", environment="qa")
+    path = f"/repos/acme/web/deployments/{created.id}/statuses"
     await send("POST", path, token, {"state": "success"})
     later = await github.create_deployment("acme/web", environment="qa")
     await github.create_status(later.id, "success")
@@ -99,7 +99,7 @@ async def test_a_status_is_delivered_but_not_an_inactive_one(
     statuses = [e.data for e in events if e.event == "deployment_status"]
     for body in statuses:
         event_shape("deployment_status", body)
-    assert github.states(made.id) == ["success", "inactive"]
+    assert github.states(created.id) == ["success", "inactive"]
     assert len(statuses) == 2
     by_app = [b["deployment_status"]["performed_via_github_app"] is not None for b in statuses]
     assert sorted(by_app) == [False, True]

@@ -229,8 +229,8 @@ async def test_a_wrong_update_is_rejected(slack: Slack, bot: AsyncWebClient) -> 
     own = (await bot.chat_postMessage(channel=channel, text="a"))["ts"]
 
     async def error(**update: str) -> str:
-        wanted = {"channel": channel, "ts": own, "text": "b"} | update
-        return str((await rejected(bot.api_call("chat.update", json=wanted)))["error"])
+        arguments = {"channel": channel, "ts": own, "text": "b"} | update
+        return str((await rejected(bot.api_call("chat.update", json=arguments)))["error"])
 
     assert await error(ts="1.000001") == "message_not_found"
     assert await error(ts=foreign) == "cant_update_message"

@@ -52,19 +52,19 @@ Connect = Callable[[], Awaitable[Client]]
 async def connect(slack: Slack, listener: Listener) -> AsyncIterator[Connect]:
     """One more connection; all are closed in the end, also of a test that fails."""
     slack.socket_mode = True
-    made: list[Client] = []
+    clients: list[Client] = []
 
     async def one_more() -> Client:
         web = AsyncWebClient(base_url=slack.api_url)
         client = Client(slack.app.app_token, web_client=web, ping_interval=0.05)
         client.socket_mode_request_listeners.append(listener)
-        made.append(client)
+        clients.append(client)
         await untyped(client).connect()
-        await slack.sockets.connected(len(made))
+        await slack.sockets.connected(len(clients))
         return client
 
     yield one_more
-    await asyncio.gather(*(untyped(client).close() for client in made))
+    await asyncio.gather(*(untyped(client).close() for client in clients))
 
 
 @pytest.fixture

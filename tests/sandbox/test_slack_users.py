@@ -26,8 +26,8 @@ async def test_a_person_is_found_by_e_mail(slack: Slack, bot: AsyncWebClient) ->
     assert (user["id"], user["team_id"], user["name"]) == (ada.id, slack.bot.team_id, "ada")
     assert user["profile"]["email"] == "Ada@Acme.test"
     assert user["is_email_confirmed"] is True
-    unsure = (await bot.users_lookupByEmail(email="bob@acme.test"))["user"]
-    assert unsure["is_email_confirmed"] is False
+    unconfirmed = (await bot.users_lookupByEmail(email="bob@acme.test"))["user"]
+    assert unconfirmed["is_email_confirmed"] is False
     for gone in ("eve@acme.test", "nobody@acme.test"):
         assert await error_of(bot.users_lookupByEmail(email=gone)) == "users_not_found"
 

@@ -67,7 +67,7 @@ async def until(condition: Any) -> None:
 
 
 async def only(spinnaker: Spinnaker) -> Execution:
-    """The execution that comes of what was sent, at its end."""
+    """The execution started by what was sent, at its end."""
     await until(lambda: spinnaker.executions and spinnaker.executions[0].complete)
     [execution] = spinnaker.executions
     return execution
@@ -245,8 +245,8 @@ async def test_a_correlation_id_counts_until_the_execution_is_complete(
 async def test_parameters_have_defaults(
     spinnaker: Spinnaker, session: aiohttp.ClientSession
 ) -> None:
-    wanted = [{"name": "size", "default": "1"}, {"name": "ref", "required": True}]
-    spinnaker.pipelines[0].config["parameterConfig"] = wanted
+    expected = [{"name": "size", "default": "1"}, {"name": "ref", "required": True}]
+    spinnaker.pipelines[0].config["parameterConfig"] = expected
     await run(session, spinnaker, parameters={"ref": "main"})
     assert spinnaker.executions[0].trigger["parameters"] == {"ref": "main", "size": "1"}
     status, document = await send(session, spinnaker, "POST /pipelines/shop/Deploy", json={})

@@ -177,7 +177,7 @@ def test_expressions(text: Any, rendered: Any) -> None:
 
 
 async def test_expressions_in_a_trigger_are_evaluated_too() -> None:
-    """Whoever may write into a payload can read the rest of it."""
+    """Expressions in a payload can read the rest of it."""
     async with Spinnaker() as spinnaker:
         payload = {"ref": "${trigger['payload']['token']}", "token": "secret"}
         execution = await ran(spinnaker, {"payload": payload})
@@ -202,8 +202,8 @@ async def test_what_a_failed_stage_does_to_its_pipeline(
             spinnaker, None, {"type": "deploy", "name": "Roll out"} | config, second
         )
     assert (execution.stage("Roll out").status, execution.status) == (stage, pipeline)
-    went_on = stage == "FAILED_CONTINUE"
-    assert execution.stage("Second").status == ("SUCCEEDED" if went_on else "NOT_STARTED")
+    continued = stage == "FAILED_CONTINUE"
+    assert execution.stage("Second").status == ("SUCCEEDED" if continued else "NOT_STARTED")
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,8 @@ def caller(tooling: Tooling, session: aiohttp.ClientSession) -> Caller:
 
 
 def test_signatures_here_are_githubs() -> None:
-    wanted = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
-    assert signature(b"Hello, World!") == f"sha256={wanted}"
+    expected = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    assert signature(b"Hello, World!") == f"sha256={expected}"
 
 
 async def test_a_repeated_key_starts_nothing_and_gets_the_same_response(

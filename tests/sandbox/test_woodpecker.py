@@ -52,19 +52,19 @@ async def test_a_repository_is_found_by_its_name(repo: Repo, send: Send) -> None
 
 
 async def test_a_restart_as_a_deployment_is_a_new_pipeline(repo: Repo, send: Send) -> None:
-    status, made = await send("POST", "1/pipelines/1", **DEPLOY, deploy_task="t", REGION="eu")
-    assert (status, made["number"], made["parent"], made["rerun_count"]) == (200, 2, 1, 1)
-    assert (made["event"], made["status"], made["commit"]) == ("deployment", "pending", SHA)
-    assert (made["deploy_to"], made["deploy_task"]) == ("production", "t")
-    assert [workflow["name"] for workflow in made["workflows"]] == ["deploy"]
-    assert await send("GET", "1/pipelines/2") == (200, made)
+    status, new = await send("POST", "1/pipelines/1", **DEPLOY, deploy_task="t", REGION="eu")
+    assert (status, new["number"], new["parent"], new["rerun_count"]) == (200, 2, 1, 1)
+    assert (new["event"], new["status"], new["commit"]) == ("deployment", "pending", SHA)
+    assert (new["deploy_to"], new["deploy_task"]) == ("production", "t")
+    assert [workflow["name"] for workflow in new["workflows"]] == ["deploy"]
+    assert await send("GET", "1/pipelines/2") == (200, new)
     assert repo.pipelines[0].status == "success"
 
 
 async def test_variables_reach_the_steps_and_no_document(repo: Repo, send: Send) -> None:
-    _, made = await send("POST", "1/pipelines/1", **DEPLOY, REGION="eu", fork="true")
+    _, new = await send("POST", "1/pipelines/1", **DEPLOY, REGION="eu", fork="true")
     assert repo.pipelines[1].variables == {"REGION": "eu"}
-    assert "eu" not in str(made)
+    assert "eu" not in str(new)
 
 
 async def test_a_restart_without_an_event_copies_its_pipeline(repo: Repo, send: Send) -> None:
@@ -149,8 +149,8 @@ async def test_a_broken_configuration_is_a_500_and_a_pipeline(repo: Repo, send: 
     assert await send("POST", "1/pipelines/1", **DEPLOY) == (500, "")
     assert repo.deployments[0].status == "error"
     repo.pipelines[0].config = "missing"
-    status, made = await send("POST", "1/pipelines/1", **DEPLOY)
-    assert (status, made["status"]) == (200, "error")
+    status, new = await send("POST", "1/pipelines/1", **DEPLOY)
+    assert (status, new["status"]) == (200, "error")
 
 
 @pytest.mark.parametrize(
@@ -171,11 +171,11 @@ async def test_a_deployment_with_takes_runs_by_itself(
     woodpecker: Woodpecker, repo: Repo, send: Send, outcome: str
 ) -> None:
     woodpecker.takes, woodpecker.outcome = 0.1, outcome
-    _, made = await send("POST", "1/pipelines/1", **DEPLOY)
+    _, new = await send("POST", "1/pipelines/1", **DEPLOY)
     seen = []
-    while made["status"] != outcome:
-        seen.append(made["status"])
-        _, made = await send("GET", "1/pipelines/2")
+    while new["status"] != outcome:
+        seen.append(new["status"])
+        _, new = await send("GET", "1/pipelines/2")
     assert list(dict.fromkeys(seen)) == ["pending", "running"]
 
 

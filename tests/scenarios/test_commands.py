@@ -61,7 +61,7 @@ async def test_output_that_cannot_be_read_does_not_hide_how_the_run_ended(
 async def test_a_run_that_takes_too_long_times_out(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path, COMMANDS_YML, workers=0) as world:
         config = world.setup.config
-        # Shorter than deploy.yml may say.
+        # Shorter than deploy.yml allows.
         envs = tuple(e.model_copy(update={"timeout": timedelta(seconds=1)}) for e in config.envs)
         world.setup = replace(world.setup, config=replace(config, envs=envs))
         world.start_worker()

@@ -11,7 +11,7 @@ from sandbox.slack.screen import render
 from tests.world import DEPLOY_YML, World, live
 
 
-async def test_a_deployment_runs_its_command_and_github_and_slack_hear_of_it(world: World) -> None:
+async def test_a_deployment_runs_its_command_and_github_and_slack_are_updated(world: World) -> None:
     deployment = await world.deployed(ref="v1.0")
     statuses = world.github.statuses(deployment.id)
     assert [status.state for status in statuses] == ["queued", "in_progress", "success"]
@@ -125,11 +125,11 @@ async def test_two_workers_write_each_status_and_message_once(
     store_url: str, tmp_path: Path
 ) -> None:
     async with live(store_url, tmp_path, workers=2) as world:
-        asked = [await world.deploy("production") for _ in range(10)]
-        for deployment in asked:
+        requested = [await world.deploy("production") for _ in range(10)]
+        for deployment in requested:
             await world.github.wait_for(deployment.id, "success", within=30)
         await world.idle()
-        for deployment in asked:
+        for deployment in requested:
             states = [s for s in world.github.states(deployment.id) if s != "inactive"]
             assert states == ["queued", "in_progress", "success"]
         assert len(world.messages()) == 10

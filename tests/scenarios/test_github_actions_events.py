@@ -76,8 +76,8 @@ async def under_way(world: World, environment: str) -> tuple[Deployment, Workflo
     return deployment, run
 
 
-def asked(world: World) -> int:
-    """How often GitHub was asked for runs, or for one, or for its jobs."""
+def polls(world: World) -> int:
+    """How often GitHub was called for runs, for one run, or for its jobs."""
     return sum("/actions/" in call.path for call in world.github.calls if call.method == "GET")
 
 
@@ -96,15 +96,15 @@ async def test_without_events_nothing_is_polled_and_with_them_little(
     world: World, environment: str
 ) -> None:
     deployment, run = await under_way(world, environment)
-    before = asked(world)
+    before = polls(world)
     await asyncio.sleep(A_WHILE)
-    assert asked(world) == before
+    assert polls(world) == before
     world.github.actions.runs.begin(run)
     world.github.actions.runs.finish(run)
     await world.github.wait_for(deployment.id, "success", within=6)
     await world.github.settled()
     # Four events, and at most the lists, the run and its jobs for each.
-    assert asked(world) - before <= 4 * 3
+    assert polls(world) - before <= 4 * 3
 
 
 def outcome_of(world: World, guid: str | None) -> str | None:

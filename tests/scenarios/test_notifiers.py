@@ -1,4 +1,4 @@
-"""A deployment is heard of in Slack, in Discord and by an endpoint, once each, whatever fails."""
+"""Slack, Discord and an endpoint get each deployment once, whatever fails."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ async def test_all_hear_the_same_of_a_deployment(everywhere: Everywhere) -> None
         assert page.count(sent) == 1
 
 
-async def test_a_failure_goes_where_failures_are_heard_of(everywhere: Everywhere) -> None:
+async def test_a_failure_goes_to_the_destination_for_failures(everywhere: Everywhere) -> None:
     await everywhere.world.deployed("broken")
     [message] = everywhere.posted()
     assert "❌ acme/site to broken failed" in message.text
@@ -110,7 +110,7 @@ async def test_a_failure_goes_where_failures_are_heard_of(everywhere: Everywhere
     assert "the disk is full" in render(slack)
 
 
-async def test_each_hears_only_of_what_it_wants(everywhere: Everywhere) -> None:
+async def test_each_destination_gets_only_what_its_filters_match(everywhere: Everywhere) -> None:
     await everywhere.world.deployed("quiet")
     assert everywhere.events() == ["success"]
     await everywhere.world.deployed("other")
@@ -123,7 +123,7 @@ async def test_each_hears_only_of_what_it_wants(everywhere: Everywhere) -> None:
     "fault",
     [Fault.status(503), Fault.drop_before(), Fault.drop_after(), Fault.status(500, acts=True)],
 )
-async def test_an_event_without_a_clear_answer_is_sent_again_under_its_id(
+async def test_an_event_without_a_clear_response_is_sent_again_under_its_id(
     everywhere: Everywhere, fault: Fault
 ) -> None:
     everywhere.receiver.faults.add("POST /events", fault)
@@ -139,8 +139,8 @@ async def test_a_rate_limit_of_discords_is_waited_for(everywhere: Everywhere) ->
     assert len(everywhere.world.messages()) == 1
     [message] = everywhere.posted()
     assert "succeeded" in message.text
-    answers = [call.status for call in everywhere.discord.calls if call.method == "POST"]
-    assert answers == [429, 429, 200]
+    codes = [call.status for call in everywhere.discord.calls if call.method == "POST"]
+    assert codes == [429, 429, 200]
 
 
 async def test_a_destination_that_limits_lets_others_go_ahead(everywhere: Everywhere) -> None:
@@ -164,7 +164,7 @@ async def test_why_a_destination_rejects_a_message_is_stored(everywhere: Everywh
     assert "deleted" in row["error"]
 
 
-async def test_a_message_that_somebody_deletes_is_posted_anew(
+async def test_a_message_that_somebody_deletes_is_posted_again(
     everywhere: Everywhere, tmp_path: Path
 ) -> None:
     deployment = await everywhere.world.begin_slow(tmp_path / "gate")
@@ -178,19 +178,19 @@ async def test_a_message_that_somebody_deletes_is_posted_anew(
 
 
 @pytest.mark.parametrize(("gone", "retried"), [(True, 0), (False, 1)])
-async def test_an_endpoint_that_wants_no_more_is_not_asked_again(
+async def test_an_endpoint_that_is_gone_is_not_called_again(
     everywhere: Everywhere, gone: bool, retried: int
 ) -> None:
     everywhere.receiver.gone = gone
     everywhere.receiver.faults.add("POST /events", Fault.status(404), times=0 if gone else 99)
     deployment = await everywhere.world.deployed()
     page = await everywhere.page(deployment.id)
-    assert ("wants no more events" if gone else "does not take the event") in page
-    later = "select 1 from procrastinate_jobs where status = 'todo' and task_name = 'notify'"
-    assert len(everywhere.world.rows(later)) == retried
+    assert ("accepts no more events" if gone else "does not accept the event") in page
+    postponed = "select 1 from procrastinate_jobs where status = 'todo' and task_name = 'notify'"
+    assert len(everywhere.world.rows(postponed)) == retried
 
 
-async def test_the_page_says_what_discord_refuses_and_not_its_url(everywhere: Everywhere) -> None:
+async def test_the_page_shows_what_discord_rejects_and_not_its_url(everywhere: Everywhere) -> None:
     hook = next(one for one in everywhere.discord.webhooks.values() if one.channel == "deploys")
     token, hook.token = hook.token, "another"
     deployment = await everywhere.world.deployed()
@@ -201,7 +201,7 @@ async def test_the_page_says_what_discord_refuses_and_not_its_url(everywhere: Ev
     assert len(everywhere.world.messages()) == 1
 
 
-async def test_workers_that_stop_in_between_say_nothing_twice(
+async def test_workers_that_stop_in_between_send_nothing_twice(
     everywhere: Everywhere, tmp_path: Path
 ) -> None:
     world = everywhere.world

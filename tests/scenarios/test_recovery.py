@@ -102,8 +102,8 @@ async def test_workers_on_two_machines_leave_each_other_their_runs(
     world = idle_world
     gate = tmp_path / "gate"
     world.start_worker()
-    asked = [await world.deploy("slow", payload={"gate": str(gate)}) for _ in range(6)]
-    for deployment in asked:
+    requested = [await world.deploy("slow", payload={"gate": str(gate)}) for _ in range(6)]
+    for deployment in requested:
         await world.phase(deployment.id, "in_progress")
     folder = tmp_path / "elsewhere"
     folder.mkdir()
@@ -111,11 +111,11 @@ async def test_workers_on_two_machines_leave_each_other_their_runs(
     world.setup = replace(world.setup, machine_id="elsewhere", settings=settings)
     world.start_worker()
     await until(lambda: world.rows("select 1 from machines where id = 'elsewhere'") or None)
-    # While both watch all of them, whichever has a free slot takes another one.
+    # While both follow all of them, the one with a free slot runs the next job.
     another = await world.deploy("production")
     await world.github.wait_for(another.id, "success", within=40)
     gate.touch()
-    for deployment in asked:
+    for deployment in requested:
         await world.github.wait_for(deployment.id, "success", within=40)
 
 
@@ -141,7 +141,7 @@ async def test_a_worker_survives_lost_connections_to_the_store(
 async def test_a_github_that_hangs_does_not_block_other_work(
     store_url: str, tmp_path: Path
 ) -> None:
-    """What needs no GitHub goes on: deliveries are routed, Slack gets its messages."""
+    """What needs no GitHub continues: deliveries are routed, Slack gets its messages."""
     async with live(store_url, tmp_path) as world:
         world.github.faults.add("POST /app/installations/*", Fault.hang(30), times=1000)
         for _ in range(24):

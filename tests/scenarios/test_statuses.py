@@ -1,4 +1,4 @@
-"""Statuses reach GitHub once and in order, whatever GitHub answers and whoever writes as well."""
+"""Statuses reach GitHub once and in order, whatever GitHub responds and whoever else writes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.world import DEPLOY_YML, World, live, until
 STATUSES = "POST /repos/*/deployments/*/statuses"
 
 
-async def test_no_status_is_lost_or_written_twice_when_github_gives_no_clear_answer(
+async def test_no_status_is_lost_or_written_twice_without_a_clear_response(
     world: World,
 ) -> None:
     unclear = [
@@ -23,11 +23,11 @@ async def test_no_status_is_lost_or_written_twice_when_github_gives_no_clear_ans
     ]
     for fault in unclear:
         world.github.faults.add(STATUSES, fault, times=2)
-    asked = [await world.deploy() for _ in unclear]
-    for deployment in asked:
+    requested = [await world.deploy() for _ in unclear]
+    for deployment in requested:
         await world.github.wait_for(deployment.id, "success", within=30)
     await world.idle()
-    for deployment in asked:
+    for deployment in requested:
         assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
     assert len(world.github.faults.fired) == 2 * len(unclear)
 
@@ -72,7 +72,7 @@ async def test_no_status_of_ours_follows_an_end_that_somebody_else_reported(
 async def test_an_end_that_a_status_of_ours_hides_is_written_again(
     store_url: str, tmp_path: Path
 ) -> None:
-    """GitHub got a person's status before ours; the relay heard of it after it wrote its own."""
+    """GitHub got a person's status before ours; its event arrived after ours was written."""
     async with relay_with_tools(store_url, tmp_path, takes=600) as (world, _tools):
         url, world.github.webhook_url = world.github.webhook_url, ""
         deployment = await world.deploy(ENVIRONMENTS["endpoint"], ref="v1")
@@ -91,11 +91,11 @@ async def test_a_status_is_written_without_an_environment_url_that_github_reject
     store_url: str, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
-    deploy_yml = DEPLOY_YML.rstrip().removesuffix("}") + ', environment_url: "https://odd"}'
+    deploy_yml = DEPLOY_YML.rstrip().removesuffix("}") + ', environment_url: "https://invalid"}'
     async with live(store_url, tmp_path, deploy_yml) as world:
         deployment = await world.deploy("slow", payload={"gate": str(gate)})
         await world.github.wait_for(deployment.id, "in_progress", within=20)
-        invalid = {"message": "Validation Failed", "errors": ["environment_url is odd"]}
+        invalid = {"message": "Validation Failed", "errors": ["environment_url is invalid"]}
         world.github.faults.add(STATUSES, Fault.status(422, invalid))
         gate.touch()
         status = await world.github.wait_for(deployment.id, "success", within=20)

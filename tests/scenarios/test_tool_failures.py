@@ -1,4 +1,4 @@
-"""Deployments whose tool rejects, is unreachable, limits, gives no clear answer, or reports."""
+"""Deployments whose tool rejects, is unreachable, limits, gives no clear response, or reports."""
 
 import asyncio
 from dataclasses import replace
@@ -28,10 +28,10 @@ async def deploy_all(world: World, tools: Tools) -> dict[str, Deployment]:
     return {name: await world.deploy(ENVIRONMENTS[name], ref="v1") for name in REMOTE}
 
 
-async def ends(world: World, asked: dict[str, Deployment]) -> dict[str, tuple[str, str]]:
+async def ends(world: World, requested: dict[str, Deployment]) -> dict[str, tuple[str, str]]:
     """Handler -> the final state on GitHub and its description."""
     found = {}
-    for name, deployment in asked.items():
+    for name, deployment in requested.items():
         status = await world.github.wait_for(
             deployment.id, "success", "failure", "error", within=60
         )
@@ -40,13 +40,13 @@ async def ends(world: World, asked: dict[str, Deployment]) -> dict[str, tuple[st
 
 
 def waits(world: World, deployment: Deployment) -> bool | None:
-    """Whether its status on GitHub says so."""
+    """Whether its status on GitHub mentions it."""
     descriptions = [status.description for status in world.github.statuses(deployment.id)]
     return any(d.startswith("Waiting: ") and "cannot be reached" in d for d in descriptions) or None
 
 
 async def time_is_up(world: World) -> None:
-    """For all deployments. Their next step may be far away: a tool that reports is not polled for
+    """For all deployments. Their next check may be far away: a tool that reports is not polled for
     a while."""
     # In a thread: the worker that may hold the row needs this one.
     due = "update deployments set deadline = now() returning 1"
@@ -60,7 +60,7 @@ async def time_is_up(world: World) -> None:
     await until(over)
 
 
-async def test_a_rejected_credential_is_an_error_that_says_what_to_check(
+async def test_a_rejected_credential_is_an_error_with_a_remedy(
     store_url: str, tmp_path: Path
 ) -> None:
     wrong = dict.fromkeys(SECRETS, "no-good-credential")
@@ -77,7 +77,7 @@ async def test_a_rejected_credential_is_an_error_that_says_what_to_check(
 async def test_temporary_errors_are_waited_out_and_nothing_starts_twice(
     store_url: str, tmp_path: Path
 ) -> None:
-    """At every tool; each is asked again until its response can be used."""
+    """At every tool; each is called again until its response can be used."""
     async with relay_with_tools(store_url, tmp_path) as (world, tools):
         for name in REMOTE:
             for fault in (Fault.status(500), Fault.rate_limited(1), HTML, Fault.drop_before()):
@@ -98,17 +98,17 @@ async def test_a_tool_that_cannot_be_reached_is_announced_and_given_up_at_the_ti
         tools.build("v1")
         for name in REMOTE:
             await tools.servers[name].stop()
-        asked = {name: await world.deploy(ENVIRONMENTS[name], ref="v1") for name in REMOTE}
-        for deployment in asked.values():
+        requested = {name: await world.deploy(ENVIRONMENTS[name], ref="v1") for name in REMOTE}
+        for deployment in requested.values():
             await until(partial(waits, world, deployment))
         await time_is_up(world)
-        for name, (state, description) in (await ends(world, asked)).items():
+        for name, (state, description) in (await ends(world, requested)).items():
             assert state == "error", name
             assert description.startswith("Gave up after 30m: "), description
             assert "cannot be reached" in description, description
 
 
-async def test_a_run_goes_on_when_its_tool_is_back(store_url: str, tmp_path: Path) -> None:
+async def test_a_run_continues_when_its_tool_is_back(store_url: str, tmp_path: Path) -> None:
     timing = replace(QUICK, outage_announced_after=timedelta(0))
     async with relay_with_tools(store_url, tmp_path, takes=600, timing=timing) as (world, tools):
         tools.build("v1")
@@ -121,7 +121,7 @@ async def test_a_run_goes_on_when_its_tool_is_back(store_url: str, tmp_path: Pat
         url = world.github.statuses(deployment.id)[0].log_url
         async with aiohttp.ClientSession() as session, session.get(url) as page:
             html = await page.text()
-        assert "retried until its deadline" in html
+        assert "called again until the deadline" in html
         assert "cannot be reached" in html
         await tools.drone.start()
         [build] = tools.drone.builds(REPOSITORY, "promote")
@@ -133,10 +133,10 @@ async def test_a_run_goes_on_when_its_tool_is_back(store_url: str, tmp_path: Pat
 
 async def test_a_run_is_stopped_at_its_time_out(store_url: str, tmp_path: Path) -> None:
     async with relay_with_tools(store_url, tmp_path, takes=600) as (world, tools):
-        asked = await deploy_all(world, tools)
-        await until(lambda: len(world.rows(UNDER_WAY)) == len(asked) or None)
+        requested = await deploy_all(world, tools)
+        await until(lambda: len(world.rows(UNDER_WAY)) == len(requested) or None)
         await time_is_up(world)
-        for name, (state, description) in (await ends(world, asked)).items():
+        for name, (state, description) in (await ends(world, requested)).items():
             assert (state, description.partition(";")[0].partition(" (")[0]) == (
                 "error",
                 "timed out after 30m",
@@ -144,7 +144,7 @@ async def test_a_run_is_stopped_at_its_time_out(store_url: str, tmp_path: Path) 
         assert tools.drone.builds(REPOSITORY, "promote")[0].status == "killed"
         assert tools.spinnaker.executions[0].status == "CANCELED"
         assert tools.woodpecker_repo.deployments[0].status in ("killed", "canceled")
-        endpoint = world.github.statuses(asked["endpoint"].id)[-1].description
+        endpoint = world.github.statuses(requested["endpoint"].id)[-1].description
         assert "; its run may go on: " in endpoint
 
 
@@ -152,7 +152,7 @@ async def test_a_run_that_reports_is_not_polled(store_url: str, tmp_path: Path) 
     async with relay_with_tools(store_url, tmp_path, takes=600) as (world, tools):
         tools.build("v1")
         deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
-        asked = await until(lambda: len(tools.drone.called("GET", "builds/2")) or None)
+        requested = await until(lambda: len(tools.drone.called("GET", "builds/2")) or None)
         row = await world.phase(deployment.id, "in_progress", "queued")
         settings, keys = world.setup.settings, world.setup.secret_keys
         report = ReportTokens(settings.server_url, keys).credentials(
@@ -173,13 +173,13 @@ async def test_a_run_that_reports_is_not_polled(store_url: str, tmp_path: Path) 
             return [status.description for status in world.github.statuses(deployment.id)]
 
         await report_state("in_progress", "step 1 of 2")
-        asked = len(tools.drone.called("GET", "builds/2"))
+        requested = len(tools.drone.called("GET", "builds/2"))
         await report_state("in_progress", "step 2 of 2")
         await asyncio.sleep(1)  # more than the time between two polls of so young a build
-        assert len(tools.drone.called("GET", "builds/2")) == asked
+        assert len(tools.drone.called("GET", "builds/2")) == requested
         await report_state("success", "all done")
         await world.phase(deployment.id, "success")
-        assert len(tools.drone.called("GET", "builds/2")) == asked
+        assert len(tools.drone.called("GET", "builds/2")) == requested
         assert descriptions()[-3:] == ["step 1 of 2", "step 2 of 2", "all done"]
 
 
@@ -191,16 +191,16 @@ async def test_an_unknown_state_is_shown_without_characters_that_cannot_be_store
         deployment = await world.deploy(ENVIRONMENTS["woodpecker"], ref="v1")
         await until(lambda: tools.started("woodpecker") or None)
         tools.woodpecker.takes = None
-        tools.woodpecker_repo.deployments[0].status = "odd\0word"
+        tools.woodpecker_repo.deployments[0].status = "new\0state"
 
         def shown() -> bool | None:
             descriptions = [s.description for s in world.github.statuses(deployment.id)]
-            return any("'odd word'" in text for text in descriptions) or None
+            return any("'new state'" in text for text in descriptions) or None
 
         await until(shown, within=20)
 
 
-async def test_a_rejection_while_a_start_is_in_doubt_ends_nothing(
+async def test_a_rejection_while_a_start_is_of_unknown_outcome_ends_nothing(
     store_url: str, tmp_path: Path
 ) -> None:
     async with relay_with_tools(store_url, tmp_path) as (world, tools):

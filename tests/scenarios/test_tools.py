@@ -29,8 +29,8 @@ STARTS = {
     "woodpecker": "POST /repos/*/pipelines/*",
 }
 STARTED = ENVIRONMENTS | {"github-actions": DISPATCHED}
-# It has acted before anybody hears of it, but Drone acts late: longer after the call than another
-# worker takes to go on with a dead one's work.
+# The call succeeded before the kill, but Drone acts late: longer after the call than another
+# worker needs to continue a dead one's work.
 ACTS_AT_ONCE, ACTS_LATE = Fault.hang_after(60), Fault(delay=6, acts=True)
 
 
@@ -45,18 +45,18 @@ async def test_each_environment_has_its_own_tool_and_all_work_at_once(
     async with relay_with_tools(store_url, tmp_path, workers=2) as (world, tools):
         # Or the workflow writes that it runs before the relay has written that it is queued.
         tools.actions.runs.delay = 2
-        asked = []
+        requested = []
         for ref in ("v1", "v2"):
             tools.build(ref)
             for name in (*ENVIRONMENTS.values(), f"preview/{ref}"):
-                asked.append(await world.deploy(name, ref=ref))
-        for deployment in asked:
+                requested.append(await world.deploy(name, ref=ref))
+        for deployment in requested:
             status = await world.github.wait_for(
                 deployment.id, "success", "failure", "error", within=60
             )
             assert status.state == "success", (deployment.environment, status.description)
         await world.idle()
-        for deployment in asked:
+        for deployment in requested:
             states = [state for state in world.github.states(deployment.id) if state != "inactive"]
             assert states[-1] == "success", deployment.environment
             if deployment.environment == "staging":
@@ -68,16 +68,18 @@ async def test_each_environment_has_its_own_tool_and_all_work_at_once(
         assert {name: tools.started(name) for name in ENVIRONMENTS} == {
             "drone": 2,
             "endpoint": 2,
-            "github-actions": len(asked),  # every deployment starts it; its `if:` skips the others
+            "github-actions": len(
+                requested
+            ),  # every deployment starts it; its `if:` skips the others
             "spinnaker": 2,
             "woodpecker": 2,
         }
-        assert len(world.messages()) == len(asked)
+        assert len(world.messages()) == len(requested)
         shown = str(world.messages())
         assert not any(secret in shown for secret in SECRETS.values())
 
 
-def asked_for(tools: Tools, name: str) -> int:
+def created_for(tools: Tools, name: str) -> int:
     """How many starts have reached the tool, which may execute them later."""
     match name:
         case "drone":
@@ -120,11 +122,11 @@ async def test_a_kill_between_the_tools_response_and_our_record_starts_nothing_t
         for name, call in STARTS.items():
             fault = ACTS_LATE if name == "drone" else ACTS_AT_ONCE
             tools.servers[name].faults.add(call, fault)
-        asked = {name: await world.deploy(STARTED[name], ref="v1") for name in STARTS}
+        requested = {name: await world.deploy(STARTED[name], ref="v1") for name in STARTS}
         async with a_worker(world, store_url, config) as worker:
             every = dict.fromkeys(STARTS, 1)
             await until(
-                lambda: {name: asked_for(tools, name) for name in STARTS} == every or None,
+                lambda: {name: created_for(tools, name) for name in STARTS} == every or None,
                 within=40,
             )
             worker.kill()
@@ -137,12 +139,12 @@ async def test_a_kill_between_the_tools_response_and_our_record_starts_nothing_t
                 f"update procrastinate_workers set last_heartbeat = {beat}", [stalled]
             )
         world.start_worker()
-        for name, deployment in asked.items():
+        for name, deployment in requested.items():
             status = await world.github.wait_for(
                 deployment.id, "success", "failure", "error", within=60
             )
             assert status.state == "success", (name, status.description)
-        assert {name: asked_for(tools, name) for name in STARTS} == every
+        assert {name: created_for(tools, name) for name in STARTS} == every
         [promoted] = tools.drone.called("POST", "/promote")
         looked_up = tools.drone.called("GET", "/builds")
         assert looked_up[lookups].time < promoted.time + ACTS_LATE.delay, (

@@ -46,7 +46,7 @@ def test_a_changed_token_is_an_error() -> None:
         Cipher([NEW]).decrypt(bytes(encrypted))
 
 
-def test_the_error_says_what_to_do_and_shows_no_secret() -> None:
+def test_the_error_has_a_remedy_and_shows_no_secret() -> None:
     with pytest.raises(UserError) as caught:
         Cipher([NEW]).rotate(Cipher([OLD]).encrypt(TOKEN))
     message = str(caught.value)

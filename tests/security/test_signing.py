@@ -1,4 +1,4 @@
-"""The tokens with which tools report: what each is good for, and for how long."""
+"""The tokens with which tools report: their scope and lifetime."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -78,9 +78,9 @@ def test_a_token_of_any_environment_fits_into_a_header_and_is_hidden_whole(name:
     assert token.isascii()
     assert token.isprintable()
     assert len(token) < 4096
-    grant = TOKENS.read(token)
-    assert grant is not None
-    assert grant.environment == name.lower()
+    claims = TOKENS.read(token)
+    assert claims is not None
+    assert claims.environment == name.lower()
     assert Redactor([]).text(f"with {token} in it") == f"with {HIDDEN} in it"
 
 

@@ -1,4 +1,4 @@
-"""A deployment to tell of, and what a person then reads in Slack."""
+"""Notices of a deployment, and the text that a person reads in Slack."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -57,11 +57,11 @@ def a_changelog(total: int, *titles: str, behind: int = 0) -> Changelog:
     return Changelog(BEFORE, total, behind, tuple(commits))
 
 
-def step(state: str, words: str = "", **changes: Any) -> NoticeEntry:
+def new_entry(state: str, reported: str = "", **changes: Any) -> NoticeEntry:
     """`after`: seconds since the beginning."""
     at = BEGIN + timedelta(seconds=changes.pop("after", 0))
     values = {"actor": "relay", "log_url": "", "held": False, **changes}
-    return NoticeEntry(at=at, state=state, description=words, **values)
+    return NoticeEntry(at=at, state=state, description=reported, **values)
 
 
 def documents(message: BlockMessage) -> list[dict[str, Any]]:
@@ -98,6 +98,6 @@ def _texts(value: Any) -> Sequence[dict[str, Any]]:
 
 
 def offering(notice: DeploymentNotice, *names: str) -> DeploymentNotice:
-    """With the buttons of these actions, as it stands now."""
+    """With the buttons of these actions."""
     buttons = (action.button(notice) for name, action in ACTIONS.items() if name in names)
     return replace(notice, actions=tuple(buttons))

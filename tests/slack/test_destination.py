@@ -1,4 +1,4 @@
-"""deploy.yml's `slack:` and `slack_users:`: what an environment inherits, and what is refused."""
+"""deploy.yml's `slack:` and `slack_users:`: what an environment inherits, and what is rejected."""
 
 import re
 from typing import Any
@@ -20,9 +20,9 @@ def inherited(default: str, own: str) -> tuple[Destination, ...]:
     return tuple(destinations_of(loaded.envs[0]))
 
 
-def refused(own: str, more: str = "") -> str:
-    [fault] = errors(f"envs:\n- {ONE % f'{more}, slack: {own}'}")
-    return fault.partition(": ")[2]
+def rejection(own: str, more: str = "") -> str:
+    [error] = errors(f"envs:\n- {ONE % f'{more}, slack: {own}'}")
+    return error.partition(": ")[2]
 
 
 def schema() -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_none_at_the_top_is_no_channel_either() -> None:
 @pytest.mark.parametrize(
     "channel", ["#a", "shop-2_x", "#d\u00e9ploi", "#\u65e5\u672c", "C0123SHOP"]
 )
-def test_names_and_ids_of_channels_are_taken(channel: str) -> None:
+def test_names_and_ids_of_channels_are_accepted(channel: str) -> None:
     [one] = inherited("[]", f'{{channel: "{channel}"}}')
     assert one.channel == channel
 
@@ -77,15 +77,15 @@ def test_names_and_ids_of_channels_are_taken(channel: str) -> None:
     "channel",
     ["#Deploys", "@octocat", "#my deploys", "C0123", "#", "##a", "#a.b", "#\u00c9", "D0123ABCD"],
 )
-def test_what_cannot_be_a_channel_is_refused(channel: str) -> None:
-    words = f"envs[0].slack.channel: '{channel}' cannot be a channel; write \"#name\""
-    assert refused(f'{{channel: "{channel}"}}').startswith(words)
+def test_an_invalid_channel_is_rejected(channel: str) -> None:
+    message = f"envs[0].slack.channel: '{channel}' cannot be a channel; write \"#name\""
+    assert rejection(f'{{channel: "{channel}"}}').startswith(message)
     pattern = schema()["$defs"]["Destination"]["properties"]["failures"]["pattern"]
     assert not re.search(pattern, channel) or not channel.isascii()
 
 
 @pytest.mark.parametrize(
-    ("own", "fault"),
+    ("own", "error"),
     [
         ("{channel: ''}", "envs[0].slack.channel: must not be empty"),
         ("{channel: null}", 'envs[0].slack.channel: is empty; write "#channel" in quotes (YAML '
@@ -102,8 +102,8 @@ def test_what_cannot_be_a_channel_is_refused(channel: str) -> None:
          "with T, as in T0123ABCD"),
     ],
 )  # fmt: skip
-def test_a_fault_is_told_with_what_to_write(own: str, fault: str) -> None:
-    assert refused(own) == fault
+def test_an_error_explains_what_to_write(own: str, error: str) -> None:
+    assert rejection(own) == error
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,15 @@ def test_a_fault_is_told_with_what_to_write(own: str, fault: str) -> None:
     ],
 )
 def test_a_channel_that_is_a_comment_is_guessed(text: str, line: int) -> None:
-    [fault] = errors(text)
-    words = f'is there a # outside quotes in line {line}? write "#channel" in quotes'
-    assert "cannot be read as YAML" in fault
-    assert fault.endswith(words)
+    [error] = errors(text)
+    message = f'is there a # outside quotes in line {line}? write "#channel" in quotes'
+    assert "cannot be read as YAML" in error
+    assert error.endswith(message)
 
 
-def test_braces_without_a_comment_are_not_taken_for_it() -> None:
-    [fault] = errors('# all\nslack: {channel: "#deploys"\nenvs: []')
-    assert "outside quotes" not in fault
+def test_braces_without_a_comment_are_not_mistaken_for_one() -> None:
+    [error] = errors('# all\nslack: {channel: "#deploys"\nenvs: []')
+    assert "outside quotes" not in error
 
 
 @pytest.mark.parametrize(
@@ -137,20 +137,18 @@ def test_braces_without_a_comment_are_not_taken_for_it() -> None:
         ('[globex/shop, "*"]', False),
     ],
 )
-def test_repositories_that_the_environment_does_not_have_are_refused(
-    repos: str, never: bool
-) -> None:
+def test_repositories_outside_the_environment_are_rejected(repos: str, never: bool) -> None:
     own = f'[{{channel: "#a"}}, {{channel: "#b", repos: {repos}}}]'
     of_the_environment = ', repos: ["acme/shop*", "acme/*shop"]'
     if never:
-        words = "envs[0].slack[1].repos: can never match: none of them is in the environment's"
-        assert refused(own, of_the_environment).startswith(words)
+        message = "envs[0].slack[1].repos: can never match: none of them is in the environment's"
+        assert rejection(own, of_the_environment).startswith(message)
     else:
         config(f"envs: [{ONE % f'{of_the_environment}, slack: {own}'}]")
 
 
 @pytest.mark.parametrize(
-    ("users", "fault"),
+    ("users", "error"),
     [
         ("octocat: U012AB3CD, hubot: [U0456EFGH, U012AB3CD]", "hubot: has 'U012AB3CD', which is "
          "octocat's already; nobody is two people"),
@@ -162,18 +160,18 @@ def test_repositories_that_the_environment_does_not_have_are_refused(
          "are alike; remove one"),
     ],
 )  # fmt: skip
-def test_nobody_in_slack_is_two_people_on_github(users: str, fault: str) -> None:
+def test_nobody_in_slack_is_two_people_on_github(users: str, error: str) -> None:
     [found] = errors(f"envs: [{ONE % ''}]\nslack_users: {{{users}}}")
-    assert found.partition(": slack_users.")[2] == fault
+    assert found.partition(": slack_users.")[2] == error
 
 
-def test_people_of_several_workspaces_are_told_apart() -> None:
+def test_people_of_several_workspaces_are_distinguished() -> None:
     users = "octo_acme: T0123ABCD/U012AB3CD, 'renovate[bot]': [T0456EFGH/U012AB3CD, U0789IJKL]"
     loaded = config(f"envs: [{ONE % ''}]\nslack_users: {{{users}}}")
     assert loaded.slack_users["renovate[bot]"] == ("T0456EFGH/U012AB3CD", "U0789IJKL")
 
 
-def test_the_schema_tells_editors_what_ids_and_mentions_look_like() -> None:
+def test_the_schema_describes_ids_and_mentions_for_editors() -> None:
     keys = schema()["$defs"]["Destination"]["properties"]
 
     def takes(key: str, text: str) -> bool:

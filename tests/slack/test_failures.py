@@ -1,4 +1,4 @@
-"""Slack is slow, down or says no: the deployment goes on, and what is wrong can be seen."""
+"""Slack is slow, down or rejects: the deployment continues, and the error is shown."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -31,21 +31,19 @@ async def page(world: World, deployment_id: int) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("call", [POST, EDIT])
-async def test_slack_hears_of_the_end_all_the_same(
-    store_url: str, tmp_path: Path, call: str
-) -> None:
-    odd = [Fault.drop_before(), Fault.status(500), Fault.slack("fatal_error")]
+async def test_slack_still_gets_the_final_state(store_url: str, tmp_path: Path, call: str) -> None:
+    unclear = [Fault.drop_before(), Fault.status(500), Fault.slack("fatal_error")]
     sandbox = Sandbox()
     deploy_yml = DEPLOY_YML.replace('"#deploys"', f'"{sandbox.deploys.id}"')
     async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
-        for fault in (*odd, Fault.rate_limited(1)):
+        for fault in (*unclear, Fault.rate_limited(1)):
             world.slack.faults.add(call, fault, times=2)
-        asked = [await world.deploy() for _ in range(4)]
-        for deployment in asked:
+        requested = [await world.deploy() for _ in range(4)]
+        for deployment in requested:
             await world.github.wait_for(deployment.id, "success", within=20)
         await world.idle()
         messages = world.messages()
-        assert len(messages) == len(asked)
+        assert len(messages) == len(requested)
         assert all("succeeded" in render(message) for message in messages)
         assert len(world.slack.faults.fired) == 8
 
@@ -69,15 +67,15 @@ async def test_githubs_part_does_not_wait_for_slack(world: World) -> None:
 async def test_a_slack_that_hangs_does_not_use_up_the_worker(world: World) -> None:
     world.slack.faults.add("POST /*", Fault.hang(60), times=1000)
     began = monotonic()
-    asked = [await world.deploy() for _ in range(24)]
-    for deployment in asked:
+    requested = [await world.deploy() for _ in range(24)]
+    for deployment in requested:
         await world.github.wait_for(deployment.id, "success", within=40)
     # Eight at a time, given up after ten seconds each.
     assert 0 < len(world.slack.calls) <= 8 * (2 + (monotonic() - began) // 10)
     await world.slack.stop()
 
 
-async def test_a_post_that_got_through_without_an_answer_is_found_again(
+async def test_a_post_whose_response_was_lost_is_found_again(
     store_url: str, tmp_path: Path
 ) -> None:
     """Needs channels:history and a channel given by its id, or one that was posted to before."""
@@ -85,14 +83,14 @@ async def test_a_post_that_got_through_without_an_answer_is_found_again(
     deploy_yml = DEPLOY_YML.replace('"#deploys"', f'"{sandbox.deploys.id}"')
     async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
         world.slack.faults.add(POST, Fault.drop_after())
-        world.slack.on_change.append(_much_is_said(world))
+        world.slack.on_change.append(_many_messages_follow(world))
         await world.deployed()
         [message] = [m for m in world.messages() if m.user != "U0HUMAN"]
         assert "succeeded" in render(message)
 
 
-def _much_is_said(world: World) -> Callable[[Channel, Message], None]:
-    """By others, before anybody can look for the post: more than one page of the history."""
+def _many_messages_follow(world: World) -> Callable[[Channel, Message], None]:
+    """By others, before a worker can search for the post: more than one page of the history."""
 
     def talk(channel: Channel, message: Message) -> None:
         if message.user != "U0HUMAN" and len(channel.messages) == 1:
@@ -112,7 +110,7 @@ async def test_a_reply_that_got_through_without_an_answer_is_found_again(world: 
     assert len([reply for reply in world.replies() if reply.broadcast]) == 1
 
 
-async def test_a_deleted_message_is_posted_anew(world: World, tmp_path: Path) -> None:
+async def test_a_deleted_message_is_posted_again(world: World, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     deployment = await world.begin_slow(gate)
     await world.github.wait_for(deployment.id, "in_progress")
@@ -125,29 +123,29 @@ async def test_a_deleted_message_is_posted_anew(world: World, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("trouble", "words"),
+    ("error", "expected"),
     [
         ("not_in_channel", "/invite @relay in #deploys"),
         ("is_archived", "#deploys is archived"),
     ],
 )
 async def test_a_channel_that_cannot_be_posted_to_is_named_on_the_page(
-    world: World, trouble: str, words: str
+    world: World, error: str, expected: str
 ) -> None:
     channel = world.slack.channel("#deploys")
-    channel.member = trouble != "not_in_channel"
-    channel.archived = trouble == "is_archived"
+    channel.member = error != "not_in_channel"
+    channel.archived = error == "is_archived"
     deployment = await world.deployed()
     assert world.github.states(deployment.id)[-1] == "success"
-    assert words in await page(world, deployment.id)
+    assert expected in await page(world, deployment.id)
 
 
-@pytest.mark.parametrize("trouble", ["token_revoked", "account_inactive", "invalid_auth"])
-async def test_a_dead_token_does_not_stop_deployments(world: World, trouble: str) -> None:
-    world.slack.auth_error = trouble
+@pytest.mark.parametrize("error", ["token_revoked", "account_inactive", "invalid_auth"])
+async def test_a_dead_token_does_not_stop_deployments(world: World, error: str) -> None:
+    world.slack.auth_error = error
     deployment = await world.deployed()
     assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
-    assert trouble in await page(world, deployment.id)
+    assert error in await page(world, deployment.id)
     assert world.messages() == []
 
 

@@ -1,4 +1,4 @@
-"""The scopes that the Slack app asks for, in its manifest and by OAuth."""
+"""The scopes that the Slack app requests, in its manifest and by OAuth."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -38,7 +38,7 @@ def test_a_lost_post_and_a_person_can_be_found_by_default() -> None:
 
 
 @pytest.mark.parametrize("scopes", [None, ("chat:write",), ("chat:write", "users:read")])
-def test_the_manifest_asks_for_what_an_installation_asks_for(scopes: tuple[str, ...]) -> None:
+def test_the_manifest_requests_the_scopes_of_an_installation(scopes: tuple[str, ...]) -> None:
     assert by_manifest(scopes) == by_oauth(scopes, actions_enabled=True)
     assert "commands" in by_manifest(scopes)
 
@@ -50,11 +50,11 @@ def test_the_variable_wins() -> None:
     ]
 
 
-def test_the_page_says_what_each_scope_is_for() -> None:
+def test_the_page_explains_each_scope() -> None:
     assert all(scope.purpose for scope in with_purposes(by_oauth(None, actions_enabled=True)))
 
 
-def test_the_relay_works_with_fewer_than_it_asks_for_by_default() -> None:
+def test_the_relay_works_with_fewer_scopes_than_the_default() -> None:
     assert required_scopes(None, actions_enabled=False) == {"chat:write"}
     assert required_scopes(None, actions_enabled=True) == {"chat:write", "commands"}
     assert required_scopes(("chat:write", "users:read"), actions_enabled=False) == {

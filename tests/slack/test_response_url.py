@@ -1,4 +1,4 @@
-"""Where a reply goes, and what becomes of one that Slack does not take."""
+"""Where a reply goes, and what happens to one that Slack does not accept."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Hook:
     replies: Replies
     url: str
     response: dict[str, Any]
-    taken: list[Any] = field(default_factory=list)
+    received: list[Any] = field(default_factory=list)
 
     async def send(self, path: str = "/hook") -> bool:
         return await self.replies.send(self.url + path, TEXT)
@@ -32,27 +32,27 @@ class Hook:
 @pytest.fixture
 async def hook() -> AsyncIterator[Hook]:
     response: dict[str, Any] = {"status": 200}
-    taken: list[Any] = []
+    received: list[Any] = []
 
     async def take(request: web.Request) -> web.Response:
-        taken.append((request.path, await request.json()))
+        received.append((request.path, await request.json()))
         return web.Response(**response)
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", take)
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         url = str(server.make_url("")).rstrip("/")
-        yield Hook(Replies(f"{url}/api/", session), url, response, taken)
+        yield Hook(Replies(f"{url}/api/", session), url, response, received)
 
 
 async def test_a_reply_is_for_one_person_and_goes_where_slack_sent(hook: Hook) -> None:
     assert await hook.send()
-    [(path, sent)] = hook.taken
+    [(path, sent)] = hook.received
     assert path == "/hook"
     assert sent == {"response_type": "ephemeral", "replace_original": False, "text": "done"}
 
 
-async def test_it_goes_nowhere_else(hook: Hook) -> None:
+async def test_it_calls_no_other_address(hook: Hook) -> None:
     host = hook.url.removeprefix("http://")
     for url in (
         "",
@@ -65,7 +65,7 @@ async def test_it_goes_nowhere_else(hook: Hook) -> None:
         f"http://{host}.evil.test/hook",
     ):
         assert not await hook.replies.send(url, TEXT), url
-    assert not hook.taken
+    assert not hook.received
     slack = Replies("https://slack.com/api/", hook.replies._session)
     assert slack._origins == {"https://slack.com", "https://hooks.slack.com"}
 
@@ -73,11 +73,11 @@ async def test_it_goes_nowhere_else(hook: Hook) -> None:
 async def test_redirects_are_not_followed(hook: Hook) -> None:
     hook.response |= {"status": 307, "headers": {"Location": f"{hook.url}/elsewhere"}}
     assert not await hook.send()
-    assert [path for path, _ in hook.taken] == ["/hook"]
+    assert [path for path, _ in hook.received] == ["/hook"]
 
 
-async def test_what_may_succeed_later_is_an_error_to_retry(hook: Hook) -> None:
-    hook.response["status"] = 404  # its half an hour is over
+async def test_a_temporary_error_is_one_to_retry(hook: Hook) -> None:
+    hook.response["status"] = 404  # its half an hour has passed
     assert not await hook.send()
     hook.response["status"] = 500
     with pytest.raises(UnknownOutcome):

@@ -83,8 +83,8 @@ async def test_what_people_do_is_kept_and_then_acknowledged(there: Listening) ->
         # The same once more, as Slack does where it saw no acknowledgement.
         assert (await slack.redeliver(pressed)).status == 200
         assert there.kept() == 1
-        asked = await slack.command("/deploy", "acme/site production", there.ada)
-        assert asked.status == 200
+        response = await slack.command("/deploy", "acme/site production", there.ada)
+        assert response.status == 200
         assert there.kept() == 2
         jobs = rows(there.store_url, "select task_name from procrastinate_jobs")
         assert [job["task_name"] for job in jobs] == ["run_action"] * 2
@@ -110,7 +110,7 @@ async def test_what_could_not_be_kept_is_not_acknowledged_and_comes_again(
         assert there.kept() == 1
 
 
-async def test_it_connects_again_whatever_happens_and_says_nothing_secret(
+async def test_it_always_reconnects_and_logs_no_secret(
     there: Listening, caplog: pytest.LogCaptureFixture
 ) -> None:
     there.timing = replace(

@@ -1,4 +1,4 @@
-"""What people see in Slack: one message, its thread, and what the channel is told of it."""
+"""What people see in Slack: one message, its thread, and the alerts in the channel."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -44,15 +44,15 @@ async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def test_a_thread_holds_each_step_and_the_channel_sees_what_matters(world: World) -> None:
+async def test_a_thread_holds_each_entry_and_the_channel_sees_what_matters(world: World) -> None:
     repository = world.github.repository(REPOSITORY)
     shas = [repository.push(f"Change {number}") for number in range(9)]
     await world.deployed(ref=shas[0])
     [message] = world.messages()
     [*_, reply] = world.replies()
     assert not any(reply.broadcast for reply in world.replies())
-    said = "\n".join(render(reply) for reply in world.replies())
-    assert [word for word in ("queued", "in progress", "succeeded") if word in said]
+    thread = "\n".join(render(reply) for reply in world.replies())
+    assert [state for state in ("queued", "in progress", "succeeded") if state in thread]
     assert reply.thread_ts == message.ts
 
     repository.refs["broken"] = shas[8]
@@ -64,9 +64,9 @@ async def test_a_thread_holds_each_step_and_the_channel_sees_what_matters(world:
     assert "Change 4" in shown
     assert "Change 3" not in shown
     assert "and 3 more" in shown
-    [alarm] = [reply for reply in world.replies() if reply.broadcast]
-    assert "failed" in render(alarm)
-    assert "<@U0OCTO>" in alarm.text
+    [alert] = [reply for reply in world.replies() if reply.broadcast]
+    assert "failed" in render(alert)
+    assert "<@U0OCTO>" in alert.text
     assert "<@U0OCTO>" not in str(message.blocks)
 
     await world.deployed(ref=shas[7])
@@ -75,7 +75,7 @@ async def test_a_thread_holds_each_step_and_the_channel_sees_what_matters(world:
     assert green.thread_ts == world.messages()[-1].ts
 
 
-async def test_what_is_told_where_is_deploy_ymls_to_say(world: World) -> None:
+async def test_deploy_yml_decides_which_channel_gets_what(world: World) -> None:
     await world.deployed("quiet", ref="main")
     await world.deployed("nobody", ref="main")
     assert not any(channel.messages for channel in world.slack.channels.values())
@@ -89,10 +89,10 @@ async def test_what_is_told_where_is_deploy_ymls_to_say(world: World) -> None:
     assert "queued" not in render(reply)
 
     deployment = await world.deployed("several", ref="broken")
-    [told] = world.messages("#deploys")
-    assert told.edits == 0  # posted when it had failed, which is what that channel wants to hear
-    [alarm] = world.replies("#deploys")
-    assert "octocat" not in alarm.text
+    [posted] = world.messages("#deploys")
+    assert posted.edits == 0  # posted when it had failed: that channel gets failures only
+    [alert] = world.replies("#deploys")
+    assert "octocat" not in alert.text
     assert len(world.messages("#quiet")) == 1
     [other] = world.messages("#oncall")
     assert "failed" in render(other)
@@ -110,14 +110,14 @@ async def test_what_is_told_where_is_deploy_ymls_to_say(world: World) -> None:
 
 
 @pytest.mark.slow
-async def test_a_channel_in_trouble_does_not_hold_up_another(world: World) -> None:
+async def test_an_unavailable_channel_does_not_delay_another(world: World) -> None:
     world.slack.faults.add("POST /chat.postMessage", Fault.rate_limited(3))
     deployment = await world.deploy("several", ref="broken")
     # One of the two channels was limited; the other one knows at once.
-    told = await until(
+    posted = await until(
         lambda: world.messages("#deploys") or world.messages("#oncall") or None, within=2.5
     )
-    assert len(told) == 1
+    assert len(posted) == 1
     await world.github.wait_for(deployment.id, "failure")
     await world.idle()
     assert len(world.messages("#deploys")) == len(world.messages("#oncall")) == 1
@@ -127,7 +127,7 @@ async def test_a_channel_in_trouble_does_not_hold_up_another(world: World) -> No
     assert [len(world.messages("#deploys")), len(world.messages("#oncall"))] == [2, 1]
 
 
-async def test_who_asked_is_found_by_the_e_mail_that_both_know(
+async def test_the_creator_is_found_by_the_e_mail_that_both_know(
     store_url: str, tmp_path: Path
 ) -> None:
     sandbox = Sandbox()
@@ -138,5 +138,5 @@ async def test_who_asked_is_found_by_the_e_mail_that_both_know(
     deploy_yml = DEPLOY_YML.replace("slack_users: {octocat: U0OCTO}", "")
     async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox) as world:
         await world.deployed(ref="broken")
-        [alarm] = [reply for reply in world.replies() if reply.broadcast]
-        assert f"<@{octocat.id}>" in alarm.text
+        [alert] = [reply for reply in world.replies() if reply.broadcast]
+        assert f"<@{octocat.id}>" in alert.text

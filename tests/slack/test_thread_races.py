@@ -1,4 +1,4 @@
-"""Slack in the moments that seldom come: answers lost, settings changed, tokens dead in mid-way."""
+"""Slack in rare moments: lost responses, changed settings, tokens revoked during a deployment."""
 
 import asyncio
 import time
@@ -50,11 +50,11 @@ async def hurry(world: World, since: str = "now()") -> None:
                 "update procrastinate_jobs set scheduled_at = now() where status = 'todo'"
             )
 
-    # In a thread: a worker that has locked a row goes on in this one.
+    # In a thread: a worker that has locked a row continues in this one.
     await asyncio.to_thread(change)
 
 
-async def test_a_lost_answer_is_not_forgotten_over_other_trouble(
+async def test_a_lost_response_is_remembered_through_other_errors(
     store_url: str, tmp_path: Path
 ) -> None:
     sandbox = Sandbox()
@@ -64,16 +64,16 @@ async def test_a_lost_answer_is_not_forgotten_over_other_trouble(
         await world.deploy(workflow_run={})
         await until(lambda: world.messages() or None)
         world.slack.auth_error = "account_inactive"
-        refused = "select 1 from outbox where starts_with(error, 'Slack returned')"
-        await until(lambda: world.rows(refused) or None)
+        rejected = "select 1 from outbox where starts_with(error, 'Slack returned')"
+        await until(lambda: world.rows(rejected) or None)
         world.slack.auth_error = ""
         await restarted(world, tmp_path, text)
         await hurry(world)
-        await until(lambda: not world.rows(refused) or None)
+        await until(lambda: not world.rows(rejected) or None)
         assert len(world.messages()) == 1
 
 
-async def test_after_a_day_of_refusals_nothing_is_tried_any_more(
+async def test_after_a_day_of_rejections_delivery_is_given_up(
     store_url: str, tmp_path: Path
 ) -> None:
     async with live(store_url, tmp_path, deploy_yml("#deploys")) as world:
@@ -82,13 +82,13 @@ async def test_after_a_day_of_refusals_nothing_is_tried_any_more(
         await world.idle()
         world.slack.channel("#deploys").archived = True
         await world.github.create_status(deployment.id, "success")
-        refused = "select 1 from outbox where purpose = 'reply' and state = 'rejected'"
-        await until(lambda: world.rows(refused) or None)
+        rejected = "select 1 from outbox where purpose = 'reply' and state = 'rejected'"
+        await until(lambda: world.rows(rejected) or None)
         await hurry(world, "now() - interval '25 hours'")
         await until(lambda: not world.rows("select 1 from procrastinate_jobs") or None)
 
 
-async def test_another_channel_hears_nothing_of_what_is_over(
+async def test_another_channel_gets_no_message_about_a_finished_deployment(
     store_url: str, tmp_path: Path
 ) -> None:
     sandbox = Sandbox(interactive=True)
@@ -98,14 +98,14 @@ async def test_another_channel_hears_nothing_of_what_is_over(
         failed = await world.deploy("a", workflow_run={})
         await world.github.create_status(failed.id, "failure")
         await world.phase(failed.id, "failure")
-        goes_on = await world.deploy("b", workflow_run={})
+        in_progress = await world.deploy("b", workflow_run={})
         await until(lambda: True if len(world.messages()) == 2 else None)
         await world.idle()
         await restarted(world, tmp_path, text)
         await world.deploy("a", workflow_run={})
         await until(lambda: world.messages("#releases") or None)
         # What began elsewhere is kept up to date there.
-        await world.github.create_status(goes_on.id, "success")
+        await world.github.create_status(in_progress.id, "success")
         await until(lambda: True if "succeeded" in render(world.messages()[1]) else None)
         assert not any("failed" in message.text for message in world.messages("#releases"))
         assert world.slack.messages("#oncall") == []
@@ -165,5 +165,5 @@ async def test_a_cancel_says_that_a_start_may_have_got_through(
         deployment = await world.deploy(ENVIRONMENTS["endpoint"], ref="v1")
         await until(lambda: tools.started("endpoint") or None)
         await cancel(world)
-        said = await description(world, deployment.id)
-        assert "an earlier start may have got through; its run may go on" in said
+        visible = await description(world, deployment.id)
+        assert "an earlier start may have got through; its run may go on" in visible

@@ -21,8 +21,8 @@ ACCESS = "POST /oauth.v2.access"
 
 @pytest.fixture
 async def workspace(store_url: str) -> AsyncIterator[Refreshing]:
-    async with refreshing(store_url) as made:
-        yield made
+    async with refreshing(store_url) as created:
+        yield created
 
 
 async def installed(workspace: Refreshing, expires_in: timedelta | None = SOON) -> str:
@@ -40,7 +40,7 @@ async def test_a_token_is_used_until_it_is_about_to_expire(workspace: Refreshing
         newer = await workspace.token()
     assert newer not in (fresh, lasting)
     assert newer == workspace.slack.workspace.tokens[-1].value
-    assert await workspace.token() == newer  # and no further one is asked for
+    assert await workspace.token() == newer  # without a further request
     assert workspace.given() == 3
     after = workspace.row()
     assert CIPHER.decrypt(after["token"]) == newer
@@ -48,7 +48,7 @@ async def test_a_token_is_used_until_it_is_about_to_expire(workspace: Refreshing
     assert after["expires_at"] > datetime.now(UTC) + timedelta(hours=11)
     assert after["installed_at"] == before["installed_at"]
     assert newer not in str(logs)
-    # With the new pair it goes on.
+    # The new pair can be refreshed, too.
     workspace.expires(TOO_LATE)
     assert await workspace.token() != newer
 
@@ -60,7 +60,7 @@ async def test_many_who_need_it_at_once_make_one_refresh(workspace: Refreshing) 
     tokens = await asyncio.gather(*(workspace.token(oauth) for oauth in others))
     assert workspace.given() == 2
     new = workspace.slack.workspace.tokens[-1].value
-    assert sorted(tokens) == sorted([new, old, old, old])  # nobody waits while the old one is good
+    assert sorted(tokens) == sorted([new, old, old, old])  # nobody waits while the old one is valid
     assert await workspace.token() == new
 
     workspace.expires(TOO_LATE)
@@ -93,30 +93,30 @@ async def test_who_comes_right_after_a_refresh_makes_no_other(workspace: Refresh
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "message"),
     [
         ("invalid_refresh_token", "does not accept the refresh token"),
         ("token_revoked", "was revoked"),
         ("account_inactive", "was removed from the workspace"),
     ],
 )
-async def test_a_refusal_ends_the_installation_in_words(
-    workspace: Refreshing, error: str, words: str
+async def test_a_rejection_ends_the_installation_with_a_message(
+    workspace: Refreshing, error: str, message: str
 ) -> None:
     await installed(workspace)
     workspace.slack.faults.add(ACCESS, Fault.slack(error))
-    for _ in range(2):  # the second time nobody is asked
-        with pytest.raises(Rejected, match=words) as refused:
+    for _ in range(2):  # the second time without a call
+        with pytest.raises(Rejected, match=message) as caught:
             await workspace.token()
-        assert "slack install-link" in str(refused.value)
-    assert workspace.row()["error"] == str(refused.value)
+        assert "slack install-link" in str(caught.value)
+    assert workspace.row()["error"] == str(caught.value)
     assert workspace.given() == 1
     again = await installed(workspace)  # which clears the error
     assert workspace.row()["error"] == ""
     assert await workspace.token() != again
 
 
-async def test_a_slack_in_trouble_costs_nothing_while_the_old_token_is_good(
+async def test_a_failing_slack_costs_nothing_while_the_old_token_is_valid(
     workspace: Refreshing,
 ) -> None:
     old = await installed(workspace)
@@ -184,7 +184,7 @@ async def test_installing_again_during_a_refresh_waits_for_it_and_wins(
     assert await workspace.token() == newest
 
 
-async def test_what_cannot_be_had_is_said(workspace: Refreshing) -> None:
+async def test_an_unavailable_token_is_reported(workspace: Refreshing) -> None:
     with pytest.raises(Rejected, match="is not installed in workspace T0SANDBOX"):
         await workspace.token()
     await installed(workspace)

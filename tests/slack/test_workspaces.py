@@ -1,4 +1,4 @@
-"""Workspaces come and go: deployments go on, and what was missed is told when they are back."""
+"""Workspaces are removed and added: deployments continue, and missed messages are sent later."""
 
 from pathlib import Path
 
@@ -33,16 +33,16 @@ async def checked(world: World) -> str:
     return "\n".join(lines)
 
 
-async def test_a_workspace_is_told_what_it_missed_when_it_is_back(
+async def test_a_workspace_gets_the_missed_messages_after_reinstalling(
     store_url: str, tmp_path: Path
 ) -> None:
     sandbox = Sandbox(oauth=True, interactive=True)
     async with live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox) as world:
         first = await world.deployed()
         assert world.messages() == []
-        words = "installed in no workspace; run: python -m webhook slack install-link"
-        assert words in await page(world, first.id)
-        assert words in await checked(world)
+        expected = "installed in no workspace; run: python -m webhook slack install-link"
+        assert expected in await page(world, first.id)
+        assert expected in await checked(world)
 
         async with browser() as person:
             await person.install(world)
@@ -50,7 +50,7 @@ async def test_a_workspace_is_told_what_it_missed_when_it_is_back(
             assert "succeeded" in render(message)
             assert "the bot is @relay in Acme (T" in await checked(world)
 
-            # The token stays good until the relay hears that it is not to be used any more.
+            # The token is used until the relay receives the event of its revocation.
             await world.idle()
             calls = len(world.slack.calls)
             await world.slack.workspace.uninstall()
@@ -66,7 +66,7 @@ async def test_a_workspace_is_told_what_it_missed_when_it_is_back(
             assert gone not in await checked(world)
             await world.idle()
 
-            # Nobody tells the relay of it but Slack's answer.
+            # No event: the relay learns it from Slack's response.
             world.slack.events_url = ""
             await world.slack.workspace.revoke()
             third = await world.deployed()
@@ -76,9 +76,7 @@ async def test_a_workspace_is_told_what_it_missed_when_it_is_back(
             assert len(world.slack.calls) == calls
 
 
-async def test_with_several_workspaces_deploy_yml_says_which(
-    store_url: str, tmp_path: Path
-) -> None:
+async def test_with_several_workspaces_deploy_yml_names_one(store_url: str, tmp_path: Path) -> None:
     sandbox = Sandbox(oauth=True)
     other = sandbox.slack.add_workspace("Other")
     other.add_channel("deploys")
@@ -93,7 +91,7 @@ async def test_with_several_workspaces_deploy_yml_says_which(
         assert world.messages() == []
         [*_, message] = [m for m in other.messages("#deploys") if not m.is_reply]
         assert "succeeded" in render(message)
-        words = "installed in several workspaces"
-        assert words in await page(world, deployment.id)
-        told = await checked(world)
-        assert "name the workspace of #deploys" in told
+        expected = "installed in several workspaces"
+        assert expected in await page(world, deployment.id)
+        output = await checked(world)
+        assert "name the workspace of #deploys" in output

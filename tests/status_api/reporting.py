@@ -24,7 +24,7 @@ _numbers = itertools.count()
 CLIENTS = Path(__file__).parent.parent / "clients"
 # What npm writes when it has installed everything.
 _INSTALLED = CLIENTS / "node_modules" / ".package-lock.json"
-# A secret that the relay knows of, because its environment names it one.
+# A secret that the relay knows from the name of its variable.
 OTHER_KEY = "the-key-of-another-service"
 # A command that knows no more than its variables.
 BY_ITSELF = """
@@ -52,7 +52,7 @@ def octokit() -> str:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: int
     headers: dict[str, str]
     document: Any
@@ -85,7 +85,7 @@ class Tool:
         token: str | None = None,
         base: str | None = None,
         **headers: str,
-    ) -> Answer:
+    ) -> Response:
         """`body`: bytes as they are, anything else as JSON. `_` stands for `-` in headers."""
         url = (self.report.api if base is None else base) + path
         own = {"Authorization": f"token {token or self.report.token}"}
@@ -101,20 +101,20 @@ class Tool:
         ):
             is_json = response.content_type == "application/json"
             document = await response.json() if is_json else await response.text()
-            return Answer(response.status, dict(response.headers), document)
+            return Response(response.status, dict(response.headers), document)
 
-    async def say(self, state: str, **fields: Any) -> Answer:
+    async def report_state(self, state: str, **fields: Any) -> Response:
         return await self.call("POST", f"{self.path}/statuses", {"state": state, **fields})
 
-    async def told(self, state: str, words: str) -> list[tuple[str, str]]:
-        """What GitHub has heard, (state, description) each, once this is the newest."""
+    async def until_newest(self, state: str, newest: str) -> list[tuple[str, str]]:
+        """The statuses on GitHub, (state, description) each, once this is the newest."""
 
-        def look() -> list[tuple[str, str]] | None:
-            heard = [(s.state, s.description) for s in self.world.github.statuses(self.id)]
-            return heard if heard[-1] == (state, words) else None
+        def read() -> list[tuple[str, str]] | None:
+            written = [(s.state, s.description) for s in self.world.github.statuses(self.id)]
+            return written if written[-1] == (state, newest) else None
 
-        heard: list[tuple[str, str]] = await until(look)
-        return heard
+        written: list[tuple[str, str]] = await until(read)
+        return written
 
     def kept(self) -> list[dict[str, Any]]:
         """The tool's own entries."""

@@ -14,7 +14,7 @@ import pytest_asyncio
 from gidgethub import BadRequest, InvalidField, ValidationError
 from gidgethub.aiohttp import GitHubAPI
 
-from tests.status_api.reporting import CLIENTS, Answer, Tool, at_work, octokit, shared_world
+from tests.status_api.reporting import CLIENTS, Response, Tool, at_work, octokit, shared_world
 from tests.world import World
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -68,8 +68,8 @@ async def test_pygithub(tool: Tool) -> None:
         client.close()
 
     await asyncio.to_thread(report)
-    told = await tool.told("success", "PyGithub is done")
-    assert told[-2] == ("in_progress", "PyGithub is at it")
+    written = await tool.until_newest("success", "PyGithub is done")
+    assert written[-2] == ("in_progress", "PyGithub is at it")
 
 
 async def test_gidgethub(tool: Tool) -> None:
@@ -91,22 +91,22 @@ async def test_gidgethub(tool: Tool) -> None:
         await client.post(statuses, data={"state": "failure", "description": "no"})
         with pytest.raises(BadRequest, match="its token ended with it"):
             await client.getitem(statuses)
-    await tool.told("failure", "no")
+    await tool.until_newest("failure", "no")
 
 
 async def test_octokit(tool: Tool) -> None:
     """Source: octokit.js, as npm installs it from `tests/clients/package-lock.json`."""
-    said = await _run_octokit(tool)
-    assert said == {
+    results = await _run_octokit(tool)
+    assert results == {
         "listed": [tool.id],
         "begun": [201, "in_progress", "command[bot]"],
         "statuses": ["octokit is at it", "Running (command)", "Accepted (next: command)"],
         "ended": [201, "https://site.example.com"],
-        "refused": [403, said["refused"][1]],
+        "refused": [403, results["refused"][1]],
     }
-    assert "its token ended with it" in said["refused"][1]
-    told = await tool.told("success", "octokit is done")
-    assert told[-2] == ("in_progress", "octokit is at it")
+    assert "its token ended with it" in results["refused"][1]
+    written = await tool.until_newest("success", "octokit is done")
+    assert written[-2] == ("in_progress", "octokit is at it")
 
 
 async def _run_octokit(tool: Tool) -> Any:
@@ -122,8 +122,8 @@ async def _run_octokit(tool: Tool) -> Any:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    printed, trouble = await process.communicate()
-    assert process.returncode == 0, trouble.decode()
+    printed, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
     return json.loads(printed)
 
 
@@ -131,7 +131,7 @@ async def test_chrnorm_deployment_status(tool: Tool) -> None:
     """Source: github.com/chrnorm/deployment-status v2, `src/main.ts`: octokit 3, one POST; what is
     not set in the workflow is left out or empty."""
 
-    async def send(state: str, **fields: Any) -> Answer:
+    async def send(state: str, **fields: Any) -> Response:
         body = {"auto_inactive": True, "state": state, "environment_url": "", **fields}
         return await tool.call(
             "POST",
@@ -143,13 +143,13 @@ async def test_chrnorm_deployment_status(tool: Tool) -> None:
         )
 
     assert (await send("in_progress", description="")).status == 201
-    answer = await send("done", description="")
-    assert answer.document["errors"][0]["field"] == "state"
+    response = await send("done", description="")
+    assert response.document["errors"][0]["field"] == "state"
     url = "https://site.example.com"
-    said = await send("success", description="up", environment="slow", environment_url=url)
-    assert said.status == 201
-    assert isinstance(said.document["id"], int)
-    await tool.told("success", "up")
+    results = await send("success", description="up", environment="slow", environment_url=url)
+    assert results.status == 201
+    assert isinstance(results.document["id"], int)
+    await tool.until_newest("success", "up")
     assert tool.world.github.statuses(tool.id)[-1].environment_url == url
     assert tool.kept()[0]["log_url"] == "https://github.com/acme/site/commit/abc/checks"
 
@@ -158,7 +158,7 @@ async def bobheadxi(tool: Tool, method: str, path: str, body: Any = None) -> Any
     """Source: github.com/bobheadxi/deployments v1.5, `src/lib` and `src/steps`: octokit 3 with two
     previews."""
     previews = "application/vnd.github.ant-man-preview+json"
-    answer = await tool.call(
+    response = await tool.call(
         method,
         path,
         body,
@@ -166,8 +166,8 @@ async def bobheadxi(tool: Tool, method: str, path: str, body: Any = None) -> Any
         User_Agent="octokit-core.js/3.6.0 Node.js/20.20.2 (linux; x64)",
         Content_Type="application/json; charset=utf-8" if body else "",
     )
-    assert answer.status in (200, 201), answer.document
-    return answer.document
+    assert response.status in (200, 201), response.document
+    return response.document
 
 
 async def bobheadxi_deactivates(tool: Tool) -> None:
@@ -180,9 +180,9 @@ async def bobheadxi_deactivates(tool: Tool) -> None:
         newest = await bobheadxi(tool, "GET", f"{statuses}?per_page=1")
         if len(newest) == 1 and newest[0]["state"] == "inactive":
             continue
-        made = await bobheadxi(tool, "POST", statuses, {"state": "inactive"})
-        assert made["url"]
-        assert made["state"] == "inactive"
+        response = await bobheadxi(tool, "POST", statuses, {"state": "inactive"})
+        assert response["url"]
+        assert response["state"] == "inactive"
     assert [deployment["id"] for deployment in listed] == [tool.id]
 
 
@@ -204,13 +204,13 @@ async def test_bobheadxi_deployments(tool: Tool) -> None:
         "auto_inactive": True,
     }
     assert (await bobheadxi(tool, "POST", statuses, finish))["id"]
-    told = await tool.told("success", "deployed by bobheadxi/deployments")
-    assert "inactive" not in [state for state, _ in told]
+    written = await tool.until_newest("success", "deployed by bobheadxi/deployments")
+    assert "inactive" not in [state for state, _ in written]
     assert tool.world.github.statuses(tool.id)[-1].environment_url == "https://site.example.com"
 
 
 async def test_bobheadxi_deployments_after_a_cancelled_job(tool: Tool) -> None:
-    """`finish` says `inactive` twice then, the second time with more."""
+    """`finish` sends `inactive` twice then, the second time with more fields."""
     await bobheadxi_deactivates(tool)
     finish = {
         "state": "inactive",
@@ -221,15 +221,15 @@ async def test_bobheadxi_deployments_after_a_cancelled_job(tool: Tool) -> None:
     }
     await bobheadxi(tool, "POST", f"{tool.path}/statuses", finish)
     await tool.world.github.wait_for(tool.id, "inactive")
-    assert (await tool.say("success")).status == 403
+    assert (await tool.report_state("success")).status == 403
 
 
 @pytest.mark.parametrize("endpoint", ["/api/v3", "/api/v3/", ""])
 async def test_drone_status(tool: Tool, endpoint: str) -> None:
     """Source: github.com/cedrichopf/drone-status, `github/github.py` and `main.py`: requests, one
-    POST of a commit status; settings that are not set are null. It never looks at the answer."""
+    POST of a commit status; settings that are not set are null. It ignores the response."""
 
-    async def send(state: str | None, description: str | None) -> Answer:
+    async def send(state: str | None, description: str | None) -> Response:
         return await tool.call(
             "POST",
             f"/repos/acme/site/statuses/{tool.deployment.sha}",
@@ -247,15 +247,15 @@ async def test_drone_status(tool: Tool, endpoint: str) -> None:
     assert (await send("pending", None)).status == 201
     assert (await send(None, None)).status == 422
     assert (await send("success", "deployed by Drone")).status == 201
-    await tool.told("success", "deployed by Drone")
+    await tool.until_newest("success", "deployed by Drone")
     assert tool.kept()[-1]["log_url"] == "https://drone.example.com/acme/site/7"
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
 async def test_curl(tool: Tool, content_type: str) -> None:
-    """`curl -d` calls everything a form unless it is told otherwise."""
+    """`curl -d` sends everything as a form unless a header is given."""
 
-    async def send(body: bytes) -> Answer:
+    async def send(body: bytes) -> Response:
         bearer = f"Bearer {tool.report.token}"
         headers = {"Content_Type": content_type, "Accept": "*/*", "User_Agent": "curl/8.5.0"}
         path = tool.report.url.removeprefix(tool.report.api)
@@ -263,7 +263,7 @@ async def test_curl(tool: Tool, content_type: str) -> None:
 
     assert (await send(b'{"state": "in_progress", "description": "by curl"}')).status == 201
     assert (await send(b'{"state": "failure", "description": "no"}')).status == 201
-    await tool.told("failure", "no")
+    await tool.until_newest("failure", "no")
 
 
 async def test_a_webhook_stage_of_spinnaker(tool: Tool) -> None:
@@ -271,6 +271,6 @@ async def test_a_webhook_stage_of_spinnaker(tool: Tool) -> None:
     payload; what comes from the pipeline arrives as strings."""
     headers = {"Authorization": f"token {tool.report.token}", "Accept": "application/json, */*"}
     payload = {"state": "success", "description": "7", "auto_inactive": "false", "id": str(tool.id)}
-    answer = await tool.call("POST", f"{tool.path}/statuses", payload, **headers)
-    assert answer.status == 201
-    await tool.told("success", "7")
+    response = await tool.call("POST", f"{tool.path}/statuses", payload, **headers)
+    assert response.status == 201
+    await tool.until_newest("success", "7")

@@ -1,4 +1,4 @@
-"""The recipes of docs/how-to/report-from-a-tool.md that can run here work as they stand there."""
+"""The recipes of docs/how-to/report-from-a-tool.md that can run here work unchanged."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ async def tool(postgres: str, tmp_path: Path) -> AsyncIterator[Tool]:
         yield tool
 
 
-async def test_each_recipe_reports_with_what_a_commands_variables_say(tool: Tool) -> None:
+async def test_each_recipe_reports_with_a_commands_environment_variables(tool: Tool) -> None:
     curl = shutil.which("curl") or needed("install curl")
     recipes = {
         "sh": [shutil.which("sh") or "/bin/sh"],
@@ -43,8 +43,8 @@ async def test_each_recipe_reports_with_what_a_commands_variables_say(tool: Tool
             stderr=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
         )
-        _, trouble = await process.communicate(recipe.encode())
-        assert process.returncode == 0, trouble.decode()
+        _, errors = await process.communicate(recipe.encode())
+        assert process.returncode == 0, errors.decode()
     assert [entry["description"] for entry in tool.kept()] == ["2 of 5 hosts done"] * len(recipes)
 
 

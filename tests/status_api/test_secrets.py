@@ -1,4 +1,4 @@
-"""The status endpoint: a token and other secrets are kept nowhere and shown to nobody."""
+"""The status endpoint: a token and other secrets are neither stored nor shown."""
 
 import io
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.world import until
 from webhook import logs
 
 
-async def test_a_token_is_nowhere_in_the_store_nor_in_the_log_nor_told(
+async def test_a_token_is_not_in_the_store_the_log_or_any_message(
     postgres: str, tmp_path: Path
 ) -> None:
     log = io.StringIO()
@@ -26,50 +26,49 @@ async def test_a_token_is_nowhere_in_the_store_nor_in_the_log_nor_told(
         command = await world.deployed("by-itself")
         await world.idle()
         stored = everything(world.store_url)
-        told = [str(s) for id_ in (tool.id, command.id) for s in world.github.statuses(id_)]
-        told += [str(message) for message in world.slack.messages("#deploys")]
+        visible = [str(s) for id_ in (tool.id, command.id) for s in world.github.statuses(id_)]
+        visible += [str(message) for message in world.slack.messages("#deploys")]
     secrets = [tool.report.token, tool.report.token.removeprefix("grt_"), OTHER_KEY]
     for secret in secrets:
         assert secret not in stored
         assert secret not in log.getvalue()
-        assert secret not in str(told)
-    assert "grt_" not in stored + log.getvalue() + str(told)
+        assert secret not in str(visible)
+    assert "grt_" not in stored + log.getvalue() + str(visible)
     assert "it says" in stored
     assert "report stored" in log.getvalue()
-    assert "with *** and ***" in str(told)
+    assert "with *** and ***" in str(visible)
 
 
 async def _report_with_secrets(tool: Tool) -> None:
     token = tool.report.token
     url = f"https://ci.example.com/?token={token}&key={OTHER_KEY}"
-    words = f"with {token} and {OTHER_KEY}"
+    text = f"with {token} and {OTHER_KEY}"
     sha = tool.deployment.sha
-    commit = {"state": "pending", "description": words, "target_url": url, "context": words}
-    answers = [
-        await tool.say("in_progress", description=words, log_url=url, environment_url=url),
+    commit = {"state": "pending", "description": text, "target_url": url, "context": text}
+    responses = [
+        await tool.report_state("in_progress", description=text, log_url=url, environment_url=url),
         await tool.call("POST", f"/repos/acme/site/statuses/{sha}", commit),
-        await tool.say("in_progress", description="x" * 120 + token),
+        await tool.report_state("in_progress", description="x" * 120 + token),
         await tool.call("GET", f"{tool.path}/statuses"),
         await tool.call("GET", tool.path),
     ]
-    assert [answer.status for answer in answers] == [201, 201, 201, 200, 200]
-    assert token not in str(answers)
-    assert OTHER_KEY not in str(answers)
-    assert answers[0].document["log_url"] == "https://ci.example.com/?token=***&key=***"
-    assert answers[2].document["description"] == "x" * 120 + "***"
-    refused = [
+    assert [response.status for response in responses] == [201, 201, 201, 200, 200]
+    assert token not in str(responses)
+    assert OTHER_KEY not in str(responses)
+    assert responses[0].document["log_url"] == "https://ci.example.com/?token=***&key=***"
+    assert responses[2].document["description"] == "x" * 120 + "***"
+    rejected = [
         await tool.call("GET", f"/repos/acme/{token}"),
         await tool.call("POST", f"/repos/acme/site/statuses/{token}", commit),
         await tool.call("GET", tool.path, Authorization=f"Digest {token}"),
-        await tool.say(token),
+        await tool.report_state(token),
         await tool.call("POST", f"{tool.path}/statuses", f'{{"state": "{token}"'.encode()),
     ]
-    assert [answer.status for answer in refused] == [404, 422, 401, 422, 400]
-    words_on_github = "with *** and ***"
+    assert [response.status for response in rejected] == [404, 422, 401, 422, 400]
+    redacted = "with *** and ***"
     await until(
         lambda: (
-            words_on_github
-            in [status.description for status in tool.world.github.statuses(tool.id)]
+            redacted in [status.description for status in tool.world.github.statuses(tool.id)]
             or None
         )
     )

@@ -1,4 +1,4 @@
-"""The status endpoint: what a tool reports reaches GitHub and Slack, and how it is answered."""
+"""The status endpoint: what a tool reports reaches GitHub and Slack; its responses."""
 
 import asyncio
 import json
@@ -38,14 +38,14 @@ def shaped(name: str, document: Any) -> None:
 async def test_what_a_tool_reports_becomes_the_deployments_on_github_and_in_slack(
     tool: Tool,
 ) -> None:
-    assert (await tool.say("in_progress", description="2 of 5 done")).status == 201
-    await tool.told("in_progress", "2 of 5 done")
-    answer = await tool.say(
+    assert (await tool.report_state("in_progress", description="2 of 5 done")).status == 201
+    await tool.until_newest("in_progress", "2 of 5 done")
+    response = await tool.report_state(
         "success", description="5 of 5 done", environment_url="https://site.example.com"
     )
-    assert answer.status == 201
-    told = await tool.told("success", "5 of 5 done")
-    assert told[-2] == ("in_progress", "2 of 5 done")
+    assert response.status == 201
+    written = await tool.until_newest("success", "5 of 5 done")
+    assert written[-2] == ("in_progress", "2 of 5 done")
     last = tool.world.github.statuses(tool.id)[-1]
     assert last.environment_url == "https://site.example.com"
     assert last.by_app
@@ -56,30 +56,36 @@ async def test_what_a_tool_reports_becomes_the_deployments_on_github_and_in_slac
     assert tool.world.github.states(tool.id)[-1] == "success"
 
 
-async def test_a_failure_is_told_in_the_tools_words(tool: Tool) -> None:
-    await tool.say("failure", description="the smoke test failed")
-    await tool.told("failure", "the smoke test failed")
+async def test_a_failure_is_reported_with_the_tools_description(tool: Tool) -> None:
+    await tool.report_state("failure", description="the smoke test failed")
+    await tool.until_newest("failure", "the smoke test failed")
     tool.gate.touch()
     await tool.world.idle()
     assert "the smoke test failed" in render(tool.world.messages()[-1])
 
 
-async def test_a_command_reports_with_what_its_variables_say(world: World) -> None:
+async def test_a_command_reports_with_its_environment_variables(world: World) -> None:
     deployment = await world.deployed("by-itself")
-    told = [(s.state, s.description) for s in world.github.statuses(deployment.id)]
-    assert told[-2:] == [("in_progress", "in_progress, it says"), ("success", "success, it says")]
+    written = [(s.state, s.description) for s in world.github.statuses(deployment.id)]
+    assert written[-2:] == [
+        ("in_progress", "in_progress, it says"),
+        ("success", "success, it says"),
+    ]
     assert world.github.statuses(deployment.id)[-1].environment_url == "https://it"
     query = "select chunk from output where deployment_id = %s order by at_byte"
     printed = b"".join(row["chunk"] for row in world.rows(query, deployment.id))
     assert printed == b"201\n201\nmy token is ***\n"
 
 
-async def test_reports_come_to_github_in_the_order_in_which_they_were_made(tool: Tool) -> None:
+async def test_reports_reach_github_in_their_order(tool: Tool) -> None:
     for n in range(10):
-        await tool.say("in_progress", description=f"{n} of 10")
-    await tool.say("error", description="no more")
-    told = await tool.told("error", "no more")
-    assert [words for _, words in told[-11:]] == [*(f"{n} of 10" for n in range(10)), "no more"]
+        await tool.report_state("in_progress", description=f"{n} of 10")
+    await tool.report_state("error", description="no more")
+    written = await tool.until_newest("error", "no more")
+    assert [reported for _, reported in written[-11:]] == [
+        *(f"{n} of 10" for n in range(10)),
+        "no more",
+    ]
 
 
 async def test_of_several_ends_at_once_one_counts(tool: Tool) -> None:
@@ -88,25 +94,27 @@ async def test_of_several_ends_at_once_one_counts(tool: Tool) -> None:
     async with await tool.connect() as connection:
         await connection.execute(held, [tool.id])
         ends = [
-            asyncio.create_task(tool.say(state, description=state))
+            asyncio.create_task(tool.report_state(state, description=state))
             for state in ("success", "failure", "error")
         ]
         await until(lambda: len(tool.world.rows(waiting)) >= len(ends) or None)
-    answers = await asyncio.gather(*ends)
-    assert sorted(answer.status for answer in answers) == [201, 403, 403]
-    [accepted] = [answer.document["state"] for answer in answers if answer.status == 201]
-    told = await tool.told(accepted, accepted)
-    assert [state for state, _ in told] == ["queued", "in_progress", accepted]
+    responses = await asyncio.gather(*ends)
+    assert sorted(response.status for response in responses) == [201, 403, 403]
+    [accepted] = [response.document["state"] for response in responses if response.status == 201]
+    written = await tool.until_newest(accepted, accepted)
+    assert [state for state, _ in written] == ["queued", "in_progress", accepted]
 
 
-async def test_a_status_is_answered_with_githubs_document(tool: Tool) -> None:
-    answer = await tool.say("in_progress", description="half way", log_url="https://ci/7")
-    status = answer.document
+async def test_the_response_to_a_status_is_githubs_document(tool: Tool) -> None:
+    response = await tool.report_state(
+        "in_progress", description="half way", log_url="https://ci/7"
+    )
+    status = response.document
     shaped("DeploymentStatus", status)
     here = f"{tool.world.url}/api/v3{tool.path}"
-    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.headers["Location"] == status["url"] == f"{here}/statuses/{status['id']}"
+    assert response.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["Location"] == status["url"] == f"{here}/statuses/{status['id']}"
     assert status["deployment_url"] == here
     assert status["repository_url"] == f"{tool.world.url}/api/v3/repos/acme/site"
     assert (status["state"], status["description"]) == ("in_progress", "half way")
@@ -144,7 +152,7 @@ async def test_the_list_of_deployments_can_be_filtered_as_githubs(tool: Tool) ->
 
 
 async def test_statuses_are_listed_in_pages_the_newest_first(tool: Tool) -> None:
-    await tool.say("in_progress", description="half way")
+    await tool.report_state("in_progress", description="half way")
     every = (await tool.call("GET", f"{tool.path}/statuses")).document
     assert [status["state"] for status in every] == ["in_progress", "in_progress", "queued"]
     assert every[0]["description"] == "half way"
@@ -160,10 +168,10 @@ async def test_statuses_are_listed_in_pages_the_newest_first(tool: Tool) -> None
     assert 'rel="prev"' in second.headers["Link"]
 
 
-async def test_odd_page_numbers_are_as_good_as_none(tool: Tool) -> None:
+async def test_invalid_page_numbers_are_ignored(tool: Tool) -> None:
     for query in ("per_page=0", "per_page=x", "page=-1", "page=²", f"page={'9' * 400}"):
-        answer = await tool.call("GET", f"{tool.path}/statuses?{query}")
-        assert len(answer.document) == 2
+        response = await tool.call("GET", f"{tool.path}/statuses?{query}")
+        assert len(response.document) == 2
 
 
 async def test_what_somebody_else_wrote_on_github_is_listed_too(tool: Tool) -> None:
@@ -178,15 +186,15 @@ async def test_what_somebody_else_wrote_on_github_is_listed_too(tool: Tool) -> N
 async def test_a_commit_status_is_a_report_too(tool: Tool) -> None:
     path = f"/repos/acme/site/statuses/{tool.deployment.sha}"
     body = {"state": "pending", "target_url": "https://ci/7", "description": "on", "context": "ci"}
-    answer = await tool.call("POST", path, body)
-    assert answer.status == 201
-    shaped("Status", answer.document)
-    assert answer.document["state"] == "pending"
-    assert answer.document["context"] == "ci"
-    assert answer.document["target_url"] == "https://ci/7"
-    await tool.told("in_progress", "on")
+    response = await tool.call("POST", path, body)
+    assert response.status == 201
+    shaped("Status", response.document)
+    assert response.document["state"] == "pending"
+    assert response.document["context"] == "ci"
+    assert response.document["target_url"] == "https://ci/7"
+    await tool.until_newest("in_progress", "on")
     await tool.call("POST", path, {"state": "failure", "description": "broken"})
-    await tool.told("failure", "broken")
+    await tool.until_newest("failure", "broken")
     assert tool.kept()[0]["log_url"] == "https://ci/7"
 
 
@@ -195,8 +203,8 @@ async def test_the_base_url_may_have_the_prefix_of_an_enterprise_server_or_a_sla
     tool: Tool, base: str
 ) -> None:
     base = tool.world.url + base
-    said = {"state": "in_progress"}
-    assert (await tool.call("POST", f"{tool.path}/statuses", said, base=base)).status == 201
+    fields = {"state": "in_progress"}
+    assert (await tool.call("POST", f"{tool.path}/statuses", fields, base=base)).status == 201
     assert (await tool.call("GET", tool.path, base=base)).document["id"] == tool.id
 
 
@@ -206,49 +214,54 @@ async def test_upper_and_lower_case_are_alike_in_the_repositorys_name(tool: Tool
 
 
 async def test_everything_that_clients_send_besides_is_ignored(tool: Tool) -> None:
-    answer = await tool.say(
+    response = await tool.report_state(
         "in_progress", auto_inactive="true", ref="main", environment="production", new={"a": [1]}
     )
-    assert answer.status == 201
-    assert answer.document["environment"] == "slow"
+    assert response.status == 201
+    assert response.document["environment"] == "slow"
 
 
 async def test_null_is_as_good_as_absent_and_a_number_as_good_as_its_text(tool: Tool) -> None:
-    answer = await tool.say("in_progress", description=42, log_url=None, environment_url="")
-    assert (answer.status, answer.document["description"]) == (201, "42")
-    assert answer.document["log_url"] == answer.document["environment_url"] == ""
-    answer = await tool.say("in_progress", description=True, target_url="http://ci/7")
-    assert (answer.document["description"], answer.document["log_url"]) == ("true", "http://ci/7")
+    response = await tool.report_state(
+        "in_progress", description=42, log_url=None, environment_url=""
+    )
+    assert (response.status, response.document["description"]) == (201, "42")
+    assert response.document["log_url"] == response.document["environment_url"] == ""
+    response = await tool.report_state("in_progress", description=True, target_url="http://ci/7")
+    assert (response.document["description"], response.document["log_url"]) == (
+        "true",
+        "http://ci/7",
+    )
 
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/x-www-form-urlencoded", "text/plain", "application/json; charset=utf-8", "odd"],
+    ["application/x-www-form-urlencoded", "text/plain", "application/json; charset=utf-8", "other"],
 )
 async def test_the_body_is_json_whatever_its_content_type(tool: Tool, content_type: str) -> None:
     body = json.dumps({"state": "in_progress", "description": "läuft"}).encode()
     path = f"{tool.path}/statuses"
-    answer = await tool.call("POST", path, body, Content_Type=content_type, Accept="text/odd")
-    assert (answer.status, answer.document["description"]) == (201, "läuft")
+    response = await tool.call("POST", path, body, Content_Type=content_type, Accept="text/unknown")
+    assert (response.status, response.document["description"]) == (201, "läuft")
 
 
-async def test_a_long_description_is_shortened_rather_than_refused(tool: Tool) -> None:
-    answer = await tool.say("in_progress", description="x" * 150)
-    assert answer.document["description"] == "x" * 139 + "…"
-    answer = await tool.say("in_progress", description="two\nlines\x00 \ud800")
-    assert answer.status == 201
-    assert answer.document["description"].startswith("two lines")
+async def test_a_long_description_is_shortened_rather_than_rejected(tool: Tool) -> None:
+    response = await tool.report_state("in_progress", description="x" * 150)
+    assert response.document["description"] == "x" * 139 + "…"
+    response = await tool.report_state("in_progress", description="two\nlines\x00 \ud800")
+    assert response.status == 201
+    assert response.document["description"].startswith("two lines")
 
 
 async def test_inactive_and_no_more_is_kept_but_ends_nothing(tool: Tool) -> None:
     """As GitHub has it: a deployment may become active again."""
-    assert (await tool.say("inactive")).document["state"] == "inactive"
-    assert (await tool.say("success", description="it works")).status == 201
-    await tool.told("success", "it works")
+    assert (await tool.report_state("inactive")).document["state"] == "inactive"
+    assert (await tool.report_state("success", description="it works")).status == 201
+    await tool.until_newest("success", "it works")
     assert "inactive" not in tool.world.github.states(tool.id)
 
 
-async def test_inactive_with_words_ends_the_deployment(tool: Tool) -> None:
-    assert (await tool.say("inactive", description="called off")).status == 201
-    await tool.told("inactive", "called off")
-    assert (await tool.say("success")).status == 403
+async def test_inactive_with_a_description_ends_the_deployment(tool: Tool) -> None:
+    assert (await tool.report_state("inactive", description="called off")).status == 201
+    await tool.until_newest("inactive", "called off")
+    assert (await tool.report_state("success")).status == 403

@@ -1,4 +1,4 @@
-"""The page and Slack say the same of the same state."""
+"""The page and Slack use the same label for the same state."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,8 +8,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from handlers.contract import Run, State
-from tests.slack.notices import BEGIN, RUNNING, read, step
-from tests.web.viewing import Rows, app, look
+from tests.slack.notices import BEGIN, RUNNING, new_entry, read
+from tests.web.viewing import Rows, app, open_page
 from webhook.deployments.labels import phase_label
 from webhook.deployments.phases import Phase
 from webhook.slack.blocks.message import main_message, thread_reply
@@ -30,20 +30,20 @@ def rows(store_url: str) -> Rows:
 
 @pytest.fixture
 def browser(store_url: str) -> Iterator[FlaskClient]:
-    with app(store_url) as made:
-        yield made.test_client()
+    with app(store_url) as created:
+        yield created.test_client()
 
 
 @pytest.mark.parametrize(("phase", "held", "started"), STATES)
-def test_page_and_slack_say_the_same_of_a_deployment(
+def test_page_and_slack_label_a_deployment_alike(
     rows: Rows, browser: FlaskClient, phase: Phase, held: bool, started: bool
 ) -> None:
     rows.deployment()
-    rows.step(state="in_progress", held=held)
+    rows.new_entry(state="in_progress", held=held)
     ended = BEGIN if phase.final else None
     rows.change(phase=phase, ended_at=ended, **(STARTED if started else {}))
     label = phase_label(phase, held=held, started=started)
-    assert look(browser).text.startswith(f"{label.text.capitalize()}: acme/web to staging")
+    assert open_page(browser).text.startswith(f"{label.text.capitalize()}: acme/web to staging")
     notice = replace(RUNNING, phase=phase, held=held, started=started)
     assert read(main_message(notice))[0].startswith(
         f"{label.sign} acme/site to production {label.text}"
@@ -60,14 +60,14 @@ def test_page_and_slack_say_the_same_of_a_deployment(
         ("half_done", False),
     ],
 )
-def test_page_and_slack_say_the_same_of_an_entry_of_the_timeline(
+def test_page_and_slack_label_a_timeline_entry_alike(
     rows: Rows, browser: FlaskClient, state: str, held: bool, started: bool
 ) -> None:
     rows.deployment()
     if started:
         rows.change(**STARTED)
-    rows.step(state=state, held=held)
+    rows.new_entry(state=state, held=held)
     notice = replace(RUNNING, started=started)
-    [line] = read(thread_reply(notice, [step(state, held=held)], broadcast=False))
+    [line] = read(thread_reply(notice, [new_entry(state, held=held)], broadcast=False))
     _, _, text = line.partition("UTC  ")[2].partition(" ")
-    assert f" {text.capitalize()} " in look(browser).text.partition("Timeline")[2]
+    assert f" {text.capitalize()} " in open_page(browser).text.partition("Timeline")[2]

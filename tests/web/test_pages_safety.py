@@ -1,4 +1,4 @@
-"""What the page of a deployment cannot be made to do, and what its answers forbid."""
+"""What the page of a deployment cannot be made to do, and what its headers forbid."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from handlers.contract import Run, State
-from tests.web.viewing import Rows, Seen, Stream, app, look, page_url, served
+from tests.web.viewing import Rows, Seen, Stream, app, open_page, page_url, served
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
@@ -18,8 +18,8 @@ def rows(store_url: str) -> Rows:
 
 @pytest.fixture
 def browser(store_url: str) -> Iterator[FlaskClient]:
-    with app(store_url) as made:
-        yield made.test_client()
+    with app(store_url) as created:
+        yield created.test_client()
 
 
 def with_evil_everywhere(rows: Rows) -> None:
@@ -40,16 +40,16 @@ def with_evil_everywhere(rows: Rows) -> None:
         environment_url="javascript:alert(1)",
         run=Run(EVIL, State.IN_PROGRESS, "javascript:alert(1)"),
     )
-    step = {"state": EVIL, "description": EVIL, "log_url": "javascript:alert(1)"}
-    rows.step(actor=EVIL, environment_url="data:text/html,x", **step)
-    rows.step(outbox="rejected", error=EVIL, **step)
+    entry = {"state": EVIL, "description": EVIL, "log_url": "javascript:alert(1)"}
+    rows.new_entry(actor=EVIL, environment_url="data:text/html,x", **entry)
+    rows.new_entry(outbox="rejected", error=EVIL, **entry)
     rows.slack("main", f"#{EVIL}", error=EVIL)
     rows.printed(EVIL.encode())
 
 
 def test_nothing_from_outside_becomes_markup(rows: Rows, browser: FlaskClient) -> None:
     with_evil_everywhere(rows)
-    page = look(browser)
+    page = open_page(browser)
     assert page.all("img") == []
     assert all(script.get("src") for script in page.all("script"))
     assert not any(name.startswith("on") for _, found in page.elements for name in found)
@@ -66,18 +66,18 @@ def test_nothing_from_outside_becomes_markup_later(rows: Rows, store_url: str) -
     assert page.links() == []
 
 
-def test_links_to_elsewhere_tell_it_nothing(rows: Rows, browser: FlaskClient) -> None:
+def test_links_to_other_sites_send_no_referrer(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    rows.step(log_url="https://ci.io/7")
-    for link in look(browser).all("a"):
+    rows.new_entry(log_url="https://ci.io/7")
+    for link in open_page(browser).all("a"):
         assert link.get("rel") == "noopener noreferrer" or not link["href"].startswith("http")
 
 
 def test_it_can_be_read_without_javascript(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    rows.step(description="accepted")
+    rows.new_entry(description="accepted")
     rows.printed(b"what it printed")
-    page = look(browser)
+    page = open_page(browser)
     assert "Without JavaScript this page does not renew itself. Load it again" in page.text
     assert "accepted" in page.text
     assert "what it printed" in page.text
@@ -93,7 +93,9 @@ def test_it_can_be_read_without_javascript(rows: Rows, browser: FlaskClient) -> 
     [page_url(), page_url(9), "/deployments/acme/web/1", "/deployments/-/static/pages.js"],
     ids=["the page", "unknown", "no key", "a file"],
 )
-def test_every_answer_is_locked_down(rows: Rows, browser: FlaskClient, url: str) -> None:
+def test_every_response_has_strict_security_headers(
+    rows: Rows, browser: FlaskClient, url: str
+) -> None:
     rows.deployment()
     headers = browser.get(url).headers
     policy = headers["Content-Security-Policy"]
@@ -110,6 +112,6 @@ def test_other_parts_of_the_app_keep_their_own_headers(browser: FlaskClient) -> 
 
 def test_its_files_are_there(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    page = look(browser)
+    page = open_page(browser)
     files = [page.all("script")[0]["src"], page.all("link")[0]["href"]]
     assert [browser.get(file).status_code for file in files] == [200, 200]

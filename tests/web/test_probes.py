@@ -32,43 +32,45 @@ async def test_a_relay_with_a_worker_is_ready(store_url: str, tmp_path: Path) ->
 
 async def test_without_a_worker_it_is_alive_but_not_ready(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path, workers=0) as world:
-        status, answer = await get(world, "/readyz")
-        assert (status, answer["store"]) == (503, "ok")
-        assert "python -m webhook worker" in answer["worker"]
+        status, body = await get(world, "/readyz")
+        assert (status, body["store"]) == (503, "ok")
+        assert "python -m webhook worker" in body["worker"]
         assert (await get(world, "/healthz"))[0] == 200
 
 
-async def test_a_silent_worker_is_told_from_a_live_one(store_url: str, tmp_path: Path) -> None:
+async def test_a_silent_worker_is_distinguished_from_a_live_one(
+    store_url: str, tmp_path: Path
+) -> None:
     async with live(store_url, tmp_path, workers=0) as world:
         with psycopg.connect(store_url) as connection:
             connection.execute(
                 "insert into procrastinate_workers (last_heartbeat)"
                 " values (now() - interval '2 minutes')"
             )
-        status, answer = await get(world, "/readyz")
+        status, body = await get(world, "/readyz")
         assert status == 503
-        assert "120 s ago" in answer["worker"]
+        assert "120 s ago" in body["worker"]
 
 
 async def test_old_tables_are_named(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path, workers=0) as world:
         with psycopg.connect(store_url) as connection:
             connection.execute("update alembic_version set version_num = '0000'")
-        status, answer = await get(world, "/readyz")
+        status, body = await get(world, "/readyz")
         assert status == 503
-        assert "python -m webhook migrate" in answer["migrations"]
+        assert "python -m webhook migrate" in body["migrations"]
 
 
 async def test_a_store_that_is_away_is_named(store_url: str, tmp_path: Path) -> None:
     gone = store_url.replace("/test_", "/gone_")
     timing = replace(QUICK, connection_within=timedelta(seconds=0.2))
     async with live(gone, tmp_path, workers=0, timing=timing) as world:
-        status, answer = await get(world, "/readyz")
+        status, body = await get(world, "/readyz")
         assert status == 503
-        assert "GITPLOY_STORE_SOURCE" in answer["store"]
+        assert "GITPLOY_STORE_SOURCE" in body["store"]
 
 
-async def test_an_address_that_nobody_serves_says_where_to_look(
+async def test_an_unknown_address_explains_where_deployments_are(
     store_url: str, tmp_path: Path
 ) -> None:
     async with (

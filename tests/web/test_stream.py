@@ -55,7 +55,7 @@ def test_characters_and_sequences_that_are_split_stay_whole(rows: Rows, base: st
     assert output_of(seen) == "é🚀\nend"
 
 
-def test_a_browser_that_comes_back_goes_on_exactly_where_it_was(rows: Rows, base: str) -> None:
+def test_a_browser_that_reconnects_continues_exactly_where_it_was(rows: Rows, base: str) -> None:
     raw = "é\x1b[31m🚀\x1b[0m\n".encode()
     rows.printed(raw[:5])  # ends within the sequence
     first = Stream(base)
@@ -68,28 +68,28 @@ def test_a_browser_that_comes_back_goes_on_exactly_where_it_was(rows: Rows, base
     assert output_of(rest) == "🚀\n"
 
 
-def test_a_page_goes_on_from_what_it_began_with(rows: Rows, base: str) -> None:
+def test_a_page_continues_from_its_initial_output(rows: Rows, base: str) -> None:
     rows.printed(b"shown already, new")
     rows.end()
     assert output_of(list(Stream(base, url=events_url() + "&from=14"))) == " new"
 
 
-@pytest.mark.parametrize("odd", ["-5", "1e3", "x", "9" * 40])
-def test_an_odd_event_id_starts_from_the_beginning(rows: Rows, base: str, odd: str) -> None:
+@pytest.mark.parametrize("invalid", ["-5", "1e3", "x", "9" * 40])
+def test_an_invalid_event_id_starts_from_the_beginning(rows: Rows, base: str, invalid: str) -> None:
     rows.printed(b"all")
     rows.end()
-    assert output_of(list(Stream(base, last_event_id=odd))) == "all"
+    assert output_of(list(Stream(base, last_event_id=invalid))) == "all"
 
 
 def test_a_change_of_the_deployment_changes_the_page(rows: Rows, base: str) -> None:
     stream = Stream(base)
     stream.until(is_state)
-    step_id = rows.step(state="success", description="<b>done</b>", outbox="sent")
+    entry_id = rows.new_entry(state="success", description="<b>done</b>", outbox="sent")
     rows.change(phase="success", status_description="done")
     news = stream.until(lambda event: is_state(event) and event.data["tone"] == "good")[-1].data
     assert news["title"] == "Succeeded: acme/web to staging"
     assert "Succeeded" in news["parts"]["state"]
-    assert f'id="entry-{step_id}"' in news["parts"]["timeline"]
+    assert f'id="entry-{entry_id}"' in news["parts"]["timeline"]
     assert "&lt;b&gt;done" in news["parts"]["timeline"]
 
 
@@ -103,15 +103,15 @@ def test_nothing_is_sent_while_nothing_changes_but_heartbeats(rows: Rows, base: 
 def test_it_ends_when_the_deployment_is_over_and_all_was_sent(rows: Rows, base: str) -> None:
     stream = Stream(base)
     stream.until(is_state)
-    rows.printed(b"the last words \xf0\x9f")  # and a character that is never finished
+    rows.printed(b"the last output \xf0\x9f")  # and a character that is never finished
     rows.end("failure")
     seen = list(stream)
-    assert output_of(seen) == "the last words \ufffd"
+    assert output_of(seen) == "the last output \ufffd"
     assert [event.data["tone"] for event in seen if is_state(event)][-1] == "bad"
     assert seen[-1] == Event("end", "", {"state": "failure"})
 
 
-def test_a_run_that_goes_on_is_followed_to_its_end(rows: Rows, base: str) -> None:
+def test_a_run_in_progress_is_followed_to_its_end(rows: Rows, base: str) -> None:
     rows.change(run=Run("1", State.IN_PROGRESS))
     rows.end()
     stream = Stream(base)
@@ -122,8 +122,8 @@ def test_a_run_that_goes_on_is_followed_to_its_end(rows: Rows, base: str) -> Non
     assert list(stream)[-1].name == "end"
 
 
-def test_it_waits_a_little_until_github_was_told(rows: Rows, base: str) -> None:
-    rows.step(state="success", outbox="waiting")
+def test_it_waits_briefly_until_github_has_the_status(rows: Rows, base: str) -> None:
+    rows.new_entry(state="success", outbox="waiting")
     rows.end()
     stream = Stream(base)
     assert "on its way to GitHub" in stream.until(is_state)[-1].data["parts"]["timeline"]
@@ -156,7 +156,7 @@ def test_more_viewers_than_slots_do_not_block(rows: Rows, base: str) -> None:
         assert stream.until(is_output)[-1].data == "more"
 
 
-def test_who_goes_away_leaves_the_slot_to_the_next(rows: Rows, store_url: str) -> None:
+def test_a_closed_stream_frees_its_slot(rows: Rows, store_url: str) -> None:
     with served(store_url, StreamTiming(poll=0.02, heartbeat=0.02, streams=1)) as base:
         first = Stream(base)
         first.until(is_state)
@@ -182,7 +182,7 @@ def test_a_deployment_that_is_deleted_ends_its_stream(rows: Rows, base: str) -> 
     assert all(event.name == "" for event in stream)
 
 
-def test_proxies_are_told_to_pass_it_on_at_once(rows: Rows, base: str) -> None:
+def test_proxies_are_instructed_not_to_buffer(rows: Rows, base: str) -> None:
     headers = Stream(base).response.headers
     assert headers["Content-Type"].startswith("text/event-stream")
     assert headers["X-Accel-Buffering"] == "no"

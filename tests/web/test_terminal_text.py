@@ -51,10 +51,10 @@ def test_what_never_ends_does_not_wait_for_ever() -> None:
 @given(PIECES, st.lists(st.integers(1, 5), min_size=1))
 @example(b"\xc3\x1b[0m\xa9", [1])
 def test_the_text_is_the_same_wherever_the_pieces_end(raw: bytes, sizes: list[int]) -> None:
-    text, offset, arrived, turn = "", 0, 0, 0
+    text, offset, arrived, index = "", 0, 0, 0
     while arrived < len(raw):
-        arrived += sizes[turn % len(sizes)]
-        turn += 1
+        arrived += sizes[index % len(sizes)]
+        index += 1
         piece, used = take(raw[offset:arrived])
         text += piece
         offset += used

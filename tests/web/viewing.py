@@ -1,4 +1,4 @@
-"""What the tests of the pages share: rows made with the store's own functions, and who looks."""
+"""What the tests of the pages share: rows written with the store's own functions, and a reader."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ from webhook.web.stream import StreamTiming
 
 T = TypeVar("T")
 SHA = "3f9c1d27a0b84e6f5c1d27a0b84e6f5c1d27a0b8"
-ASKED = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+REQUESTED_AT = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 QUICK = StreamTiming(poll=0.02, heartbeat=0.1)
 
 
@@ -49,7 +49,7 @@ class Rows:
     url: str
 
     def deployment(self, deployment_id: int = 1, **given: Any) -> None:
-        asked = {
+        values = {
             "environment": "staging",
             "ref": "main",
             "sha": SHA,
@@ -57,13 +57,13 @@ class Rows:
             "creator": "octocat",
             "production_environment": False,
             "transient_environment": False,
-            "created_at": ASKED,
+            "created_at": REQUESTED_AT,
             **given,
         }
-        repo_url = asked.pop("repo_url", "https://github.com/acme/web")
-        repository = Repository(1, asked.pop("repo", "acme/web"), repo_url)
-        asked_for = GitHubDeployment(id=deployment_id, **asked)
-        self._do(lambda connection: deployments.get_or_create(connection, asked_for, repository, 7))
+        repo_url = values.pop("repo_url", "https://github.com/acme/web")
+        repository = Repository(1, values.pop("repo", "acme/web"), repo_url)
+        requested = GitHubDeployment(id=deployment_id, **values)
+        self._do(lambda connection: deployments.get_or_create(connection, requested, repository, 7))
 
     def change(self, deployment_id: int = 1, **columns: Any) -> None:
         async def act(connection: Async) -> None:
@@ -74,9 +74,9 @@ class Rows:
         self._do(act)
 
     def end(self, phase: str = "success") -> None:
-        self.change(phase=phase, started_at=ASKED, ended_at=datetime.now(UTC))
+        self.change(phase=phase, started_at=REQUESTED_AT, ended_at=datetime.now(UTC))
 
-    def step(self, *, error: str = "", **given: Any) -> int:
+    def new_entry(self, *, error: str = "", **given: Any) -> int:
         """`outbox`: how far it has come on its way to GitHub."""
         sending: State | None = given.pop("outbox", None)
         entry = timeline.NewEntry(
@@ -149,17 +149,17 @@ def app(
     store_timing: Timing = DEFAULT_TIMING,
 ) -> Iterator[Flask]:
     with sync_pool(store_url, pool_size, store_timing) as pool:
-        made = Flask("tests", static_folder=None)
-        serve(made, views.blueprint(pool, LINKS, timing), views.ERRORS)
-        made.add_url_rule("/elsewhere", view_func=lambda: "", endpoint="elsewhere")
-        yield made
+        created = Flask("tests", static_folder=None)
+        serve(created, views.blueprint(pool, LINKS, timing), views.ERRORS)
+        created.add_url_rule("/elsewhere", view_func=lambda: "", endpoint="elsewhere")
+        yield created
 
 
 @contextmanager
 def served(store_url: str, timing: StreamTiming = QUICK, pool_size: int = 4) -> Iterator[str]:
     """Over real HTTP; the base URL."""
-    with app(store_url, timing, pool_size) as made:
-        server = make_server("127.0.0.1", 0, made, threaded=True)
+    with app(store_url, timing, pool_size) as created:
+        server = make_server("127.0.0.1", 0, created, threaded=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -176,7 +176,7 @@ def events_url(deployment_id: int = 1) -> str:
     return page_url(deployment_id).replace("?", "/events?")
 
 
-def look(browser: FlaskClient) -> "Seen":
+def open_page(browser: FlaskClient) -> "Seen":
     response = browser.get(page_url())
     assert response.status_code == 200
     return Seen(response.text)
@@ -208,11 +208,11 @@ class Stream:
                 yield Event(fields.get("event", ""), fields.get("id", ""), data)
                 fields = {}
 
-    def until(self, wanted: Callable[[Event], bool]) -> list[Event]:
+    def until(self, matches: Callable[[Event], bool]) -> list[Event]:
         seen = []
         for event in self:
             seen.append(event)
-            if wanted(event):
+            if matches(event):
                 return seen
         raise AssertionError(f"the stream ended after {seen}")
 
@@ -224,7 +224,7 @@ _BLOCKS = {"title", "div", "p", "h1", "h2", "dt", "dd", "li", "summary", "pre", 
 
 
 class Seen(HTMLParser):
-    """What a browser makes of a page: elements with their attributes, and the text."""
+    """How a browser reads a page: elements with their attributes, and the text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

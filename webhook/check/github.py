@@ -37,7 +37,7 @@ async def check_github(github: GitHub, config: Config | None) -> list[Finding]:
         )
         return [Finding("error", "GitHub", f"{error}; {remedy}")]
     except (KeyError, TypeError, AttributeError):
-        message = "what answers is not GitHub's API; check GITPLOY_GITHUB_BASE_URL"
+        message = "the response is not from GitHub's API; check GITPLOY_GITHUB_BASE_URL"
         return [Finding("error", "GitHub", message)]
     try:
         installations = await github.installations()
@@ -109,7 +109,7 @@ def _installation(
         message = "suspended, so GitHub sends no deployments of it; its owner unsuspends it at"
         return Finding("note", subject, f"{message} {installation.page}")
     needed = _needed(_options(env for env in envs if _covers(env, installation.account)))
-    # GitHub asked its owner only for permissions that the App has.
+    # Its owner can only grant what the App requests.
     not_requested = _lacking(of_the_app, needed)
     requested = {name: level for name, level in needed.items() if name not in not_requested}
     if missing := " and ".join(_written(_lacking(installation.permissions, requested))):

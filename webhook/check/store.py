@@ -1,4 +1,4 @@
-"""The store: whether it answers, its migrations, workers, and messages that were rejected."""
+"""The store: whether it responds, its migrations, workers, and messages that were rejected."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def check_store(settings: Settings, installed: list[Installation]) -> Iterator[F
                 )
                 return
             kind = "PostgreSQL" if settings.store_source else "the embedded PostgreSQL"
-            yield Finding("ok", "store", f"{kind} answers, its tables are up to date")
+            yield Finding("ok", "store", f"{kind} responds, its tables are up to date")
             yield _worker(connection)
             installed += slack_installations.every_sync(connection)
             for destination, error in outbox.lately_rejected(connection):

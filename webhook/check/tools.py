@@ -18,7 +18,7 @@ from webhook.config.environments import Environment
 
 # For all of them together, however many hang.
 WITHIN = 15.0
-NOT_ASKED = "not asked; its first deployment shows whether address and credentials work"
+NOT_CALLED = "not called; its first deployment shows whether address and credentials work"
 
 Result = tuple[Level, str]
 
@@ -54,11 +54,11 @@ def _tools(envs: Iterable[Environment]) -> list[Tool]:
     for env in envs:
         if not isinstance(env.options, Options):
             continue
-        made = Tool(env.handler, env.options)
-        same = [t for t in found if (t.handler, t.options) == (made.handler, made.options)]
+        new = Tool(env.handler, env.options)
+        same = [t for t in found if (t.handler, t.options) == (new.handler, new.options)]
         if not same:
-            found.append(made)
-        (same or [made])[0].names.append(env.name)
+            found.append(new)
+        (same or [new])[0].names.append(env.name)
     return found
 
 
@@ -69,11 +69,11 @@ async def _check(
     handler = HANDLERS[tool.handler]
     if not issubclass(handler, VerifiesAccess):
         # A tool that needs the App's permissions is GitHub itself, which is checked already.
-        return None if handler.local or tool.options.permissions() else ("note", NOT_ASKED)
+        return None if handler.local or tool.options.permissions() else ("note", NOT_CALLED)
     try:
         async with asyncio.timeout(within), slots:
             return "ok", await handler(tool.options, context).verify_access()
     except (tool_errors.Unavailable, tool_errors.Rejected) as error:
         return "error", str(error)
     except TimeoutError:
-        return "error", f"no answer within {within:g} s"
+        return "error", f"no response within {within:g} s"

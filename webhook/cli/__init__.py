@@ -22,7 +22,7 @@ class ReadableErrors(click.Group):
         except psycopg.OperationalError as error:
             reason = str(error).strip().splitlines()[0]
             variables = "GITPLOY_STORE_SOURCE or DATABASE_URL"
-            click.echo(f"The store does not answer: {reason}; check {variables}", err=True)
+            click.echo(f"The store does not respond: {reason}; check {variables}", err=True)
         sys.exit(1)
 
 

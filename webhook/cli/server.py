@@ -113,7 +113,7 @@ def migrate() -> None:
 
 
 def require_port(port: int) -> None:
-    """The server itself would share the port with whoever has it, or never stop trying."""
+    """The server itself would share the port with its current user, or retry forever."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -53,14 +53,14 @@ def manifest(
         raise UserError("--link and --json each print one part alone; leave one of them out")
     host = slack_manifest.Host.from_environ(os.environ)
     if plain:
-        made = slack_manifest.plain(host, rotates=rotate_tokens)
+        document = slack_manifest.plain(host, rotates=rotate_tokens)
     else:
         by_socket = socket_mode or host.by_socket
-        made = slack_manifest.whole(host, socket_mode=by_socket, rotates=rotate_tokens)
+        document = slack_manifest.whole(host, socket_mode=by_socket, rotates=rotate_tokens)
     if not only_link:
-        click.echo(json.dumps(made, indent=2) + ("" if only_json else "\n"))
+        click.echo(json.dumps(document, indent=2) + ("" if only_json else "\n"))
     if not only_json:
-        click.echo(slack_manifest.link(made))
+        click.echo(slack_manifest.link(document))
     _warn_of_http(host.server_url)
 
 

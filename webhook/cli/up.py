@@ -1,7 +1,7 @@
 """`python -m webhook up`: web, workers and the embedded PostgreSQL in one foreground command.
 
 It restarts processes that died. At SIGTERM or Ctrl-C it stops everything in order: the web process
-answers the open requests, the workers finish their jobs, PostgreSQL stops last. Runs of commands
+finishes the open requests, the workers finish their jobs, PostgreSQL stops last. Runs of commands
 continue by themselves and are found again at the next start.
 """
 
@@ -84,7 +84,7 @@ class Child:
             start_new_session=True,
         )
         code = await self._process.wait()
-        # What a killed web server leaves behind would go on holding the port.
+        # Processes that a killed web server leaves behind would keep the port.
         self._kill_group(self._process.pid)
         return code
 

@@ -1,4 +1,4 @@
-"""deploy.yml's destinations: who is notified of which deployments, by whatever notifier.
+"""deploy.yml's destinations: who is notified of which deployments, for all notifiers.
 
 A notifier's key in deploy.yml is its name, at the top for all environments and in each one: a
 destination, or a list of them. What an environment's destination leaves out is the file's.
@@ -95,7 +95,7 @@ class Destination(Strict):
             raise invalid("has both only and states; remove one of them", with_value=False)
         return self
 
-    def wants(self, phase: Phase) -> bool:
+    def accepts(self, phase: Phase) -> bool:
         """Whether this state is reported here."""
         if phase is Phase.INACTIVE:  # it had succeeded
             phase = Phase.SUCCESS

@@ -1,4 +1,4 @@
-"""What deploy.yml says of environments and of Slack users, and the models that it is read with: one
+"""Environments and Slack users of deploy.yml, and the models with which it is read: one
 for each handler, with a key for each notifier.
 
 Source: the forms of Slack's ids.

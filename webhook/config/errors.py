@@ -66,12 +66,12 @@ class Known:
 def errors_of(invalid: ValidationError, source: Source, known: Known) -> Iterator[ConfigError]:
     """Without errors that only follow from others: at a position that has one already, and a list
     that is too short because all of its items are invalid."""
-    taken = {(error.line, error.column) for error in source.errors}
+    reported = {(error.line, error.column) for error in source.errors}
     for details in invalid.errors(include_url=False):
         path = _path(details, source)
         line, column = _position(details, path, source)
         emptied = details["type"] == "too_short" and details["input"]
-        if (line, column) not in taken and not emptied:
+        if (line, column) not in reported and not emptied:
             yield ConfigError(line, column, path, _message(details, path, source, known))
 
 

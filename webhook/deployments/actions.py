@@ -1,4 +1,4 @@
-"""Actions as plain data: what a person asks for, and what decides whether it is offered."""
+"""Actions as plain data: what a person requests, and what decides whether it is offered."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field

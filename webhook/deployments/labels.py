@@ -1,6 +1,6 @@
-"""How a deployment, or an entry of its timeline, stands: a sign and a text, the same everywhere.
+"""Labels: the sign and the text of a deployment's or a timeline entry's state, used everywhere.
 
-Colour alone tells some people nothing, so that signs differ in shape and a text goes with each.
+Some people do not see colours, so that signs differ in shape and each has a text.
 """
 
 from typing import NamedTuple
@@ -39,7 +39,7 @@ def phase_label(phase: Phase, *, held: bool, started: bool) -> Label:
 
 
 def entry_label(state: str, *, held: bool, started: bool) -> Label:
-    """Of a timeline entry with that state of GitHub's; one that nobody knows is its own text."""
+    """Of a timeline entry with that state of GitHub's; an unknown one is its own text."""
     if held:
         return _HELD
     match phase_of(state):

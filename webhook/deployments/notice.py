@@ -1,4 +1,4 @@
-"""What people hear of a deployment, as plain data that any notifier can show.
+"""What a message about a deployment shows, as plain data for any notifier.
 
 Units: `seconds` are seconds; times carry their zone.
 """
@@ -31,7 +31,7 @@ class NoticeEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
-    """Asked before an action is requested. Plain text of at most 100, 300 and 30 characters."""
+    """Shown before an action is requested. Plain text of at most 100, 300 and 30 characters."""
 
     title: str
     text: str
@@ -52,7 +52,7 @@ class Button:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentNotice:
-    """A deployment as it stands now. `seconds`: how long it took, None while it goes on."""
+    """The current state of a deployment. `seconds`: its duration, None while it is in progress."""
 
     deployment_id: int
     repo: str
@@ -62,10 +62,10 @@ class DeploymentNotice:
     ref: str
     sha: str
     task: str
-    # GitHub login of who requested it, "" where nobody knows.
+    # GitHub login of the person who requested it, "" if unknown.
     requested_by: str
     phase: Phase
-    # Since when it stands so.
+    # Since when it has this state.
     changed_at: datetime
     description: str
     # It waits for a person now.
@@ -80,14 +80,14 @@ class DeploymentNotice:
     # The tool's full name, "Drone CI" for example.
     tool: str
     environment_url: str
-    # None where nobody knows.
+    # None if unknown.
     changelog: Changelog | None
     # The commit of the environment's last success before this one, "" if there was none.
     previous_sha: str
     # The action that created it from another deployment, "" if none did, and that one's page.
     origin: str
     origin_url: str
-    # Those that make sense now, in the order in which they stand.
+    # Those that are offered now, in their order.
     actions: tuple[Button, ...]
     # What a rollback would deploy: "v1.2 @ abc1234".
     rollback_to: str
@@ -113,7 +113,7 @@ class DeploymentNotice:
 
     @property
     def changes(self) -> str:
-        """What it brings, in short; "" where nobody knows, or nothing ran."""
+        """What it changes, in short; "" if unknown, or if nothing ran."""
         if self.phase is Phase.ERROR and not self.started:
             return ""
         if self.previous_sha and self.previous_sha == self.sha:

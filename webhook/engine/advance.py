@@ -99,14 +99,14 @@ class Runner:
         """When to check again; None: it is over."""
         if self.handler.local and self.row.started_on not in (None, self.services.machine_id):
             await self._hand_over(self.row.started_on or "")
-        wanted = self.row.cancel_requested_by is None or self.row.ended_at is not None
+        continues = self.row.cancel_requested_by is None or self.row.ended_at is not None
         reports_until = self._reports_until()
-        if reports_until and wanted:
+        if reports_until and continues:
             return reports_until
-        if not wanted and self.row.started_at is None:
+        if not continues and self.row.started_at is None:
             await self._end_unstarted()
             return None
-        if wanted and self.row.run is None and self.row.ended_at is None:
+        if continues and self.row.run is None and self.row.ended_at is None:
             await self._require_access()
             await self._record_first_start()
         try:
@@ -116,7 +116,7 @@ class Runner:
         if run is None:
             return None
         await self._keep_output()
-        if not wanted and not run.state.final:
+        if not continues and not run.state.final:
             return await self._cancel_as_requested(run)
         return await self._record(run)
 
@@ -208,7 +208,7 @@ class Runner:
             self.row = await deployments.change(connection, self.row, start_claimed_until=until)
 
     async def _end_claim(self, until: datetime | None) -> None:
-        """Whatever else has changed the deployment meanwhile."""
+        """Even if the deployment has changed meanwhile."""
         while True:
             try:
                 return await self._claim_start(until)

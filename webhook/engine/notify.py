@@ -121,7 +121,7 @@ class MessageWrite(Write):
     def state_after(self, error: Rejected, *, in_doubt: bool) -> State:
         if in_doubt:
             return "claimed"
-        # The parent of its thread is gone: that is sent anew, and this one after it.
+        # The parent of its thread is gone: that is sent again, and this one after it.
         return "waiting" if isinstance(error, Gone) else "rejected"
 
 
@@ -141,7 +141,7 @@ class Notification:
             return
         existing = await self._messages("main")
         # A message that exists is kept up to date, or it would go on showing an old state.
-        if not existing and not self.target.destination.wants(self.row.phase):
+        if not existing and not self.target.destination.accepts(self.row.phase):
             return
         waits: list[RetryAt] = []
         try:
@@ -195,20 +195,20 @@ class Notification:
         waiting = next((one for one in sent if not one.over), None)
         attempted = waiting.position if waiting and waiting.attempts else None
         covered = [one for one in new if attempted is None or one.position <= attempted]
-        wanted = self._wanted(covered)
-        if not wanted:
+        included = self._included(covered)
+        if not included:
             await self._drop(waiting)
             return
         last = covered[-1].position
         if waiting and attempted is None:
             async with self.services.pool.connection() as connection:
                 await outbox.extend_to(connection, waiting, last)
-        urgent = self._is_urgent(wanted)
+        urgent = self._is_urgent(included)
         if waiting is None and purpose == "reply" and not urgent and self.row.ended_at is None:
             if len(sent) >= MOST_REPLIES:
                 return
-            self._wait_for_more(wanted[0].at)
-        entries = tuple(notice_entry(one) for one in wanted)
+            self._wait_for_more(included[0].at)
+        entries = tuple(notice_entry(one) for one in included)
         message = Message(
             purpose=purpose,
             notice=self.notice,
@@ -232,12 +232,12 @@ class Notification:
             raise RetryAt("the message was deleted", self._now()) from gone
 
     async def _drop(self, waiting: Entry | None) -> None:
-        """A message that is not wanted any more must not hold back what follows."""
+        """An obsolete message must not delay the ones after it."""
         if waiting is not None:
             async with self.services.pool.connection() as connection:
                 await outbox.skip(connection, waiting)
             again = self._now()
-            raise RetryAt("continues after a message that is not wanted any more", again)
+            raise RetryAt("continues after an obsolete message", again)
 
     def _wait_for_more(self, since: datetime) -> None:
         until = since + self.services.timing.replies_gathered_for
@@ -271,22 +271,22 @@ class Notification:
         if entry.error != str(error):
             log.error("message rejected", destination=self.target.name, error=str(error))
         timing = self.services.timing
-        late = self._now() - self.row.phase_at > timing.refused_given_up_after
+        late = self._now() - self.row.phase_at > timing.rejected_given_up_after
         if late or error.status == HTTPStatus.GONE:
             return entry
-        rest = max(timing.refused_retry_at_least, self._rest(timing.refused_retry_at_most))
+        rest = max(timing.rejected_retry_at_least, self._rest(timing.rejected_retry_at_most))
         raise RetryAt(str(error), self._now() + rest)
 
-    def _wanted(self, entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
-        """Those that this destination wants, and none twice in a row."""
-        wanted = [one for one in entries if self._wants(one)]
-        first = wanted[:1]
-        return first + [new for old, new in pairwise(wanted) if _content(old) != _content(new)]
+    def _included(self, entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
+        """Those that the destination's filters match, and none twice in a row."""
+        included = [one for one in entries if self._wants(one)]
+        first = included[:1]
+        return first + [new for old, new in pairwise(included) if _content(old) != _content(new)]
 
     def _wants(self, entry: TimelineEntry) -> bool:
         phase = phase_of(entry.state)
         return entry.state == REQUESTED or (
-            phase is not None and self.target.destination.wants(phase)
+            phase is not None and self.target.destination.accepts(phase)
         )
 
     def _is_urgent(self, entries: Sequence[TimelineEntry]) -> bool:

@@ -26,7 +26,7 @@ from webhook.store.deployments import DeploymentRow
 from webhook.timing import Clock, Timing
 
 # Repositories whose comparison failed lately, and comparisons at once, of one process.
-MOST_REMEMBERED = 10_000
+MOST_CACHED = 10_000
 MOST_COMPARISONS = 3
 
 
@@ -39,7 +39,7 @@ class Comparisons:
 
     @classmethod
     def none_failed(cls, timing: Timing, clock: Clock) -> Self:
-        return cls(TTLCache(MOST_REMEMBERED, timing.changelog_error_cached, clock))
+        return cls(TTLCache(MOST_CACHED, timing.changelog_error_cached, clock))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

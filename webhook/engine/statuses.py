@@ -23,7 +23,7 @@ from webhook.text import one_line
 
 log = structlog.get_logger()
 
-# GitHub takes 80 writes a minute: where more wait, those that only change the description are
+# GitHub accepts 80 writes a minute: where more wait, those that only change the description are
 # skipped.
 MOST_WAITING = 20
 

@@ -89,7 +89,7 @@ async def not_ready(services: Services, row: DeploymentRow, reason: str, *, held
 
 
 async def not_cancelled(services: Services, row: DeploymentRow, reason: str) -> DeploymentRow:
-    """Whoever requested it gets that as the reply; the deployment goes on."""
+    """The person who requested it gets that as the reply; the deployment continues."""
     message = f"Could not be cancelled: {services.redactor.text(reason)}"
     message = one_line(message, LONGEST_KEPT)
     async with services.pool.connection() as connection, connection.transaction():
@@ -179,7 +179,7 @@ def _transition(row: DeploymentRow, run: Run) -> Transition:
         phase = row.phase  # it waits once more, which only the description can show
     description = run.description
     if not description and not run.state.final and row.outage_announced:
-        description = "The tool answers again"
+        description = "The tool responds again"
     return Transition(phase, description, run.environment_url, run.held)
 
 
@@ -227,7 +227,7 @@ def default_description(row: DeploymentRow) -> str:
 async def apply(
     services: Services, connection: Async, row: DeploymentRow, transition: Transition
 ) -> DeploymentRow:
-    """Change the row and notify people, whoever caused the transition."""
+    """Change the row and notify people, for every transition."""
     description = one_line(services.redactor.text(transition.description), LONGEST_KEPT)
     columns: deployments.Columns = {
         "phase": transition.phase,

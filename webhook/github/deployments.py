@@ -2,7 +2,7 @@
 
 Source: docs.github.com/rest/deployments/deployments. Needs the permission deployments: write.
 Errors: those of `GitHub`. After `UnknownOutcome` it may have been created: `find_deployment`
-looks for the marker in its description.
+searches for the marker in its description.
 """
 
 import re

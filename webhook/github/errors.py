@@ -45,7 +45,7 @@ def from_response(error: HTTPException, now: datetime) -> RetryAt | Rejected:
     if retry_at is not None:
         return RetryAt(f"GitHub's rate limit: {error}", retry_at)
     reason, status = str(error), error.status_code
-    message = f"GitHub answered {status.value}: {reason}"
+    message = f"GitHub returned {status.value}: {reason}"
     match status:
         case HTTPStatus.FORBIDDEN if "suspended" in reason:
             return Forbidden(message, code=SUSPENDED)
@@ -73,7 +73,7 @@ def _retry_at(error: HTTPException, now: datetime) -> datetime | None:
 
 def unclear(error: Exception) -> UnknownOutcome:
     reason = str(error) or type(error).__name__
-    return UnknownOutcome(f"GitHub gave no clear answer ({reason})")
+    return UnknownOutcome(f"GitHub gave no clear response ({reason})")
 
 
 def bad_app_key(error: HTTPException) -> Forbidden:
@@ -89,9 +89,9 @@ def no_token(scope: Scope, error: Rejected) -> Forbidden:
         message = f"installation {scope.installation_id} of this App is suspended on GitHub"
         return Forbidden(message, code=SUSPENDED)
     if error.code == INVALID:
-        wanted = ", ".join(f"{name}: {level}" for name, level in scope.permissions)
+        missing = ", ".join(f"{name}: {level}" for name, level in scope.permissions)
         message = (
-            f"the App lacks a permission for {scope.repo}: give it {wanted}, accept that where it"
+            f"the App lacks a permission for {scope.repo}: give it {missing}, accept that where it"
             " is installed, and install it there"
         )
         return Forbidden(message, code=LACKS_PERMISSION)

@@ -171,7 +171,7 @@ def _message(error: ValidationError) -> str:
 def _read(body: bytes) -> dict[str, Any]:
     try:
         content = json.loads(
-            body.decode(), parse_int=_int, parse_float=_float, parse_constant=_refuse
+            body.decode(), parse_int=_int, parse_float=_float, parse_constant=_reject
         )
     except RecursionError:
         raise UserError("the body is JSON nested too deeply", code=MALFORMED) from None
@@ -192,7 +192,7 @@ def _float(text: str) -> float | str:
     return number if isfinite(number) else text
 
 
-def _refuse(constant: str) -> None:
+def _reject(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 

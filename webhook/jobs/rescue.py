@@ -1,4 +1,4 @@
-"""Every few seconds, each worker looks for jobs that no worker is running any more.
+"""Every few seconds, each worker searches for jobs that no worker runs any more.
 
 Source: procrastinate.readthedocs.io, "Retry stalled jobs". A worker that died leaves its jobs as
 `doing`. So does a live one that could not record how a job ended; it knows which jobs it really

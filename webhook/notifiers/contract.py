@@ -5,7 +5,7 @@ no state: the relay keeps the `Ref` of each message and hands it back, possibly 
 It does not sleep, retry, touch the store or decide what is sent.
 
 Errors: `RetryAt` (nothing was done; retried at that time), `UnknownOutcome` (it may have been done:
-`find` is asked before it is sent again), `Rejected` (it would be refused again; with the remedy;
+`find` is called before it is sent again), `Rejected` (it would be rejected again; with the remedy;
 with status 410 it is not retried at all), `Gone` (the message, or the one whose thread it is in,
 was deleted). Their text is shown to people and stored: no secrets, and no address that is one.
 """

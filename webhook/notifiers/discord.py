@@ -29,7 +29,7 @@ _Url = Annotated[
     destinations.secret_address(_URL, "the URL of a Discord webhook; copy it in Discord"),
     WithJsonSchema({"type": "string"}),
 ]
-# Discord refuses these as names.
+# Discord rejects these as names.
 _RESERVED = re.compile(r"discord|clyde|```|[@#:]|^(?:everyone|here)$", re.IGNORECASE)
 _COLOURS = {
     "good": 0x2DA44E,

@@ -144,12 +144,12 @@ def signed(event_id: str, body: bytes, secrets: str, now: datetime) -> dict[str,
 def _reason(status: int, address: str) -> str:
     who = f"the endpoint at {urlsplit(address).hostname}"
     if status == 410:
-        return f"{who} wants no more events (HTTP 410); remove it from deploy.yml"
+        return f"{who} accepts no more events (HTTP 410); remove it from deploy.yml"
     if 300 <= status < 400:
         return f"{who} redirects, which is not followed; put the new address into deploy.yml"
     if status in (401, 403):
-        return f"{who} refuses the event (HTTP {status}); does it have the same secret?"
-    return f"{who} does not take the event (HTTP {status}); it has to answer with 2xx"
+        return f"{who} rejects the event (HTTP {status}); does it have the same secret?"
+    return f"{who} does not accept the event (HTTP {status}); it must respond with 2xx"
 
 
 def _event(message: Message, event_id: str, server_url: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ REINSTALL = (
 _RETRY_CODES = {"ratelimited", "rate_limited", "service_unavailable", "request_timeout"}
 _UNCLEAR_CODES = {"internal_error", "fatal_error"}
 _GONE_CODES = {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
-# `RetryAt`: Slack asks to wait for another reason than its rate limits.
+# `RetryAt`: Slack requests a wait for another reason than its rate limits.
 SLACK_UNAVAILABLE = "slack_unavailable"
 # The token has expired; another one may be had for its refresh token.
 EXPIRED = "token_expired"
@@ -140,7 +140,7 @@ class Slack:
         self.client = AsyncWebClient(
             token=token, base_url=base_url, timeout=TIMEOUT, session=session, retry_handlers=[]
         )
-        # It would take HTTPS_PROXY for every address; our session heeds NO_PROXY too.
+        # It would use HTTPS_PROXY for every address; our session heeds NO_PROXY too.
         self.client.proxy = None
         self._bot: Bot | None = None
         self._calls = calls or Calls()
@@ -204,7 +204,7 @@ class Slack:
     async def find(
         self, channel_id: str, key: str, since: datetime, thread_ts: str = ""
     ) -> Posted | None:
-        """A message of ours that was posted although nobody recorded it.
+        """A message of ours that was posted although it was not recorded.
 
         Needs a history scope; without one it returns None, and the message may be posted twice.
         """

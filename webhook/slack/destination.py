@@ -1,4 +1,4 @@
-"""deploy.yml's `slack:`: which channels hear of which deployments, and who is mentioned.
+"""deploy.yml's `slack:`: which channels get which deployments, and who is mentioned.
 
 Source: docs.slack.dev, "Formatting message text" (mentions), and the forms of Slack's ids.
 """
@@ -22,24 +22,24 @@ _CHANNEL_PATTERN = r"^([CG][A-Z0-9]{6,}|#?[-_a-z0-9\u0080-\uffff]{1,80})$"
 def _channel(value: Any) -> Any:
     """`none` is None, and unlike a channel that is left out it is in the model's set fields."""
     if value is None:
-        words = 'is empty; write "#channel" in quotes (YAML takes #… for a comment), or none'
-        raise invalid(words, with_value=False)
+        message = 'is empty; write "#channel" in quotes (YAML takes #… for a comment), or none'
+        raise invalid(message, with_value=False)
     if not isinstance(value, str):
         return value
     if not value:
         raise invalid("must not be empty", with_value=False)
     is_id = value[0] in "CG"
-    odd = any(c.isspace() or (c.isupper() and not is_id) for c in value)
-    if odd or not _CHANNEL.fullmatch(value):
-        words = 'cannot be a channel; write "#name", in lower case and without spaces'
-        raise invalid(f"{words}, or the channel's ID as in C0123ABCD")
+    malformed = any(c.isspace() or (c.isupper() and not is_id) for c in value)
+    if malformed or not _CHANNEL.fullmatch(value):
+        message = 'cannot be a channel; write "#name", in lower case and without spaces'
+        raise invalid(f"{message}, or the channel's ID as in C0123ABCD")
     return None if value == "none" else value
 
 
 def _mentions(value: str) -> str:
     if value not in ("author", "none") and not _GROUP.fullmatch(value):
-        words = "is nobody to mention; write author, none, @here, @channel, a user group's"
-        raise invalid(f'{words} "@name" or, surest, its ID as in "@S0123ABCD"')
+        message = "is nobody to mention; write author, none, @here, @channel, a user group's"
+        raise invalid(f'{message} "@name" or, surest, its ID as in "@S0123ABCD"')
     return value
 
 
@@ -67,7 +67,7 @@ _Mentions = Annotated[
 
 
 class Destination(destinations.Destination):
-    """Where Slack hears of deployments, and of which."""
+    """A channel and the deployments that are posted to it."""
 
     ADDRESSES: ClassVar[tuple[str, str]] = ("channel", "failures")
     EXAMPLE: ClassVar[str] = '{channel: "#deploys"}'
@@ -92,7 +92,7 @@ class Destination(destinations.Destination):
 
     def filled_in(self, default: Self) -> Self:
         if self.workspace and self.workspace != default.workspace:
-            # Another workspace may be other people's: it hears of nothing that was not meant for
+            # Another workspace may be other people's: it gets nothing that was not meant for
             # it.
             default = default.model_copy(update={"channel": None, "failures": None})
         return super().filled_in(default)

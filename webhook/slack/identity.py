@@ -1,4 +1,4 @@
-"""Who is who: a person in Slack and on GitHub, by deploy.yml's `slack_users`, else by an e-mail
+"""The same person in Slack and on GitHub, by deploy.yml's `slack_users`, else by an e-mail
 address that both have verified.
 
 Source: docs.slack.dev/reference/methods/users.info and users.lookupByEmail. Both need the scopes
@@ -67,7 +67,7 @@ class Caches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class People:
-    """What is needed to look up who somebody is."""
+    """What is needed to look up a person."""
 
     config: Config
     slack: Workspaces | None
@@ -86,8 +86,8 @@ async def login_of(people: People, scope: Scope, team: str, user: str) -> str:
         return known
     try:
         login = await _login_by_email(people, scope, team, user)
-    except Rejected as refused:
-        log.warning("a person in Slack cannot be looked up", error=str(refused))
+    except Rejected as rejection:
+        log.warning("a person in Slack cannot be looked up", error=str(rejection))
         return ""
     (caches.logins if login else caches.unknown_logins)[key] = login
     return login
@@ -129,7 +129,7 @@ async def mention_of(
         log.info("a person on GitHub cannot be looked up in Slack", error=str(error))
         caches.unknown_mentions[key] = ""
         return ""
-    except Rejected:  # nobody has that address there
+    except Rejected:  # no user has that address there
         mention = ""
     caches.mentions[key] = mention
     return mention
@@ -200,11 +200,11 @@ async def mention(
     destination: Destination,
     notice: DeploymentNotice,
 ) -> Mention:
-    wanted = destination.mentions or "author"
-    if wanted == "none":
+    mentioned = destination.mentions or "author"
+    if mentioned == "none":
         return Mention()
-    if wanted != "author":
-        return _group(wanted.removeprefix("@"))
+    if mentioned != "author":
+        return _group(mentioned.removeprefix("@"))
     try:
         slack = await workspaces.of(destination.workspace or "")
         async with asyncio.timeout(people.timing.details_within.total_seconds()):

@@ -1,4 +1,4 @@
-"""The Slack app for this relay: its manifest, and the bot scopes that it and OAuth ask for.
+"""The Slack app for this relay: its manifest, and the bot scopes that it and OAuth request.
 
 Source: docs.slack.dev/reference/app-manifest (names, at most 35 and 80 characters; a bot's name of
 a-z, 0-9, -, _ and .; where Socket Mode is on, request URLs may be left out) and
@@ -17,7 +17,7 @@ POST = "chat:write"
 COMMANDS = "commands"
 # To find a message again whose response got lost: in public and in private channels.
 HISTORY = frozenset({"channels:history", "groups:history"})
-# To find by e-mail address who somebody on GitHub is in Slack, for mentions and permissions.
+# To find the Slack user of a GitHub user by e-mail address, for mentions and permissions.
 EMAIL = frozenset({"users:read", "users:read.email"})
 
 _PURPOSES = {
@@ -39,10 +39,10 @@ class Scope(NamedTuple):
 
 
 def bot_scopes(configured: Collection[str] | None, *, actions_enabled: bool) -> tuple[str, ...]:
-    """What the app asks for: GITPLOY_SLACK_BOT_SCOPES, else what all features need.
+    """The scopes to request: GITPLOY_SLACK_BOT_SCOPES, else what all features need.
     `actions_enabled`: people can request actions in Slack, by a command too."""
-    asked = {POST, *HISTORY, *EMAIL} if configured is None else {*configured}
-    return tuple(sorted(asked | ({COMMANDS} if actions_enabled else set())))
+    requested = {POST, *HISTORY, *EMAIL} if configured is None else {*configured}
+    return tuple(sorted(requested | ({COMMANDS} if actions_enabled else set())))
 
 
 def required_scopes(configured: Collection[str] | None, *, actions_enabled: bool) -> frozenset[str]:
@@ -128,5 +128,5 @@ def _manifest(host: Host, scopes: tuple[str, ...], *, rotates: bool) -> Json:
 
 
 def link(manifest: Json) -> str:
-    """Opens Slack's page that makes the app, all filled in."""
+    """Opens Slack's page that creates the app, filled in."""
     return _NEW_APP + quote(json.dumps(manifest, separators=(",", ":")), safe="")

@@ -83,7 +83,7 @@ def site(slack: SlackSettings) -> str:
 
 
 def scopes(slack: SlackSettings) -> tuple[str, ...]:
-    """What the app asks for."""
+    """The scopes to request."""
     return bot_scopes(slack.scopes, actions_enabled=slack.actions_enabled)
 
 
@@ -139,7 +139,7 @@ class SlackOAuth:
             logger=_silent,
             retry_handlers=[],
         )
-        # It would take HTTPS_PROXY for every address; our session heeds NO_PROXY too.
+        # It would use HTTPS_PROXY for every address; our session heeds NO_PROXY too.
         self._client.proxy = None
 
     async def refresh(self, refresh_token: str) -> Tokens:

@@ -39,7 +39,7 @@ class RateLimit:
             await rate_limits.give_back(connection, f"{channel} {call}", key)
 
     async def hold(self, channel: str, call: Call, limited: RetryAt) -> RetryAt:
-        """All callers wait as long as Slack asks for."""
+        """All callers wait as long as Slack's Retry-After."""
         async with self.pool.connection() as connection:
             await rate_limits.hold(connection, f"{channel} {call}", limited.at)
         return RetryAt(str(limited), limited.at)

@@ -89,7 +89,7 @@ def _client(slack: SlackSettings) -> SocketModeClient:
     web = AsyncWebClient(base_url=slack.base_url, timeout=TIMEOUT, retry_handlers=[])
     assert slack.app_token
     client = SocketModeClient(app_token=slack.app_token, logger=_quiet(), web_client=web)
-    # slack_sdk takes HTTPS_PROXY for every address; NO_PROXY counts too.
+    # slack_sdk uses HTTPS_PROXY for every address; NO_PROXY counts too.
     if proxy_bypass(urlsplit(slack.base_url).hostname or ""):
         client.proxy = web.proxy = None
     return client

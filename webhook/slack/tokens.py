@@ -2,7 +2,7 @@
 
 Source: docs.slack.dev/authentication/using-token-rotation: a token is valid for 12 hours, and a
 refresh token works once. So one process refreshes at a time: it holds the row from before
-the call until the new pair is committed, and nobody waits for it while the old token is good.
+the call until the new pair is committed, and nobody waits for it while the old token is valid.
 
 Errors: `Rejected` (not installed, or removed), `RetryAt`, `UnknownOutcome`; `DecryptionError` where
 no key opens it.
@@ -85,7 +85,7 @@ async def token_of(
 
 
 async def _shielded(refreshed: Coroutine[Any, Any, str]) -> str:
-    """A worker that stops must not take the only new refresh token with it."""
+    """A worker that stops must not lose the only new refresh token."""
     task = asyncio.create_task(refreshed)
     try:
         return await asyncio.shield(task)

@@ -151,7 +151,7 @@ class Workspaces:
     def _pause(self, error: Rejected) -> None:
         assert self._configured is not None
         self._configured.error = str(error)
-        self._configured.paused_until = self._clock() + self._timing.refused_token_rest
+        self._configured.paused_until = self._clock() + self._timing.rejected_token_pause
 
 
 def _chosen(installed: list[Installation], team: str) -> Installation:

@@ -1,4 +1,4 @@
-"""The responses to tools: GitHub's documents, made of what the relay knows.
+"""The responses to tools: GitHub's documents, built from what the relay knows.
 
 Source: the shapes in GitHub's OpenAPI description; tests compare with githubkit's models.
 """
@@ -116,7 +116,7 @@ class Documents:
         return self._account(login, "Bot" if login.endswith("[bot]") else "User")
 
     def _account(self, login: str, kind: str) -> Document:
-        """Nobody's number on GitHub: the relay does not know it."""
+        """No number of GitHub's: the relay does not know it."""
         url = f"{self.api}/users/{login}"
         return {
             "login": login,

@@ -16,7 +16,7 @@ import structlog
 from flask import Blueprint, Response, jsonify, request
 
 from webhook.errors import HttpError
-from webhook.http import ErrorHandling, log_refusal, read_body, with_status
+from webhook.http import ErrorHandling, log_rejection, read_body, with_status
 from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
 from webhook.security.signing import ReportClaims, ReportTokens
@@ -133,7 +133,7 @@ class StatusApi:
         with self.pool.connection() as connection:
             row = authorize(connection, claims, f"{owner}/{name}", for_write=False)
             every = timeline.of_deployment(connection, row.id)
-        # What people asked for in Slack is no status.
+        # What people requested in Slack is no status.
         statuses = [entry for entry in reversed(every) if entry.state != timeline.REQUESTED]
         return [self.documents.status(row, entry) for entry in statuses]
 
@@ -192,11 +192,11 @@ def _unknown(**_: str) -> Response:
 def _matches(row: DeploymentRow) -> bool:
     """'none' is the documented default of each filter."""
     for name in ("sha", "ref", "task", "environment"):
-        wanted = request.args.get(name, "none")
+        requested = request.args.get(name, "none")
         found = str(getattr(row, name))
         if name == "environment":
-            wanted, found = wanted.lower(), found.lower()
-        if wanted not in ("none", found):
+            requested, found = requested.lower(), found.lower()
+        if requested not in ("none", found):
             return False
     return True
 
@@ -215,11 +215,11 @@ def _created(response: Response, url: str) -> Response:
 
 
 def as_document(error: HttpError) -> Response:
-    """A refusal as GitHub writes it; it links to GitHub's documentation of the call."""
+    """An error as GitHub writes it; it links to GitHub's documentation of the call."""
     endpoint = (request.endpoint or "").rpartition(".")[2]
     _, _, page = ROUTES.get(endpoint, ("", "", ""))
     if endpoint in ROUTES:
-        log_refusal(error)
+        log_rejection(error)
     document: dict[str, Any] = {"message": str(error)}
     if error.fields:
         document["errors"] = error.fields
@@ -229,7 +229,7 @@ def as_document(error: HttpError) -> Response:
 
 ERRORS = ErrorHandling(
     as_document,
-    HttpError(503, "The relay's store does not answer; try again in a minute"),
+    HttpError(503, "The relay's store does not respond; try again in a minute"),
     every_error=True,
 )
 
@@ -240,9 +240,9 @@ def _page(items: Sequence[object], api: str) -> Response:
     at, last = _number("page", 1), max(1, -(-len(items) // size))
     response = jsonify(items[(at - 1) * size : at * size])
     targets = {"prev": at - 1, "next": at + 1, "last": last, "first": 1}
-    wanted = [*(("prev", "first") if at > 1 else ()), *(("next", "last") if at < last else ())]
-    if wanted:
-        links = [f'<{_page_url(api, targets[name])}>; rel="{name}"' for name in wanted]
+    requested = [*(("prev", "first") if at > 1 else ()), *(("next", "last") if at < last else ())]
+    if requested:
+        links = [f'<{_page_url(api, targets[name])}>; rel="{name}"' for name in requested]
         response.headers["Link"] = ", ".join(links)
     return response
 

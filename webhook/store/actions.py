@@ -1,8 +1,8 @@
 """What people requested in Slack: who, when, what, and its outcome.
 
 An action begins as `waiting`. It ends as `done`, `refused` (it was not allowed, or made no sense)
-or `failed` (GitHub would not). The deployment that it asks GitHub for is an entry of the outbox. Of
-each deployment one action at most of an `exclusive_group` is `done`, or being done.
+or `failed` (GitHub rejected it). The deployment that it creates on GitHub is an entry of the
+outbox. Of each deployment one action at most of an `exclusive_group` is `done`, or being done.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from webhook.store.database import Async, Sync
 from webhook.store.outbox import Entry
 
 Outcome = Literal["waiting", "done", "refused", "failed"]
-# How long a button that asks whether somebody is sure may be pressed.
+# How long a confirmation button may be pressed.
 CONFIRM_WITHIN = "1 hour"
 
 
@@ -156,7 +156,7 @@ async def hold(connection: Async, action_id: int, message: str, ref: str) -> Non
 
 
 async def confirm(connection: Async, press: ActionRow, confirms: int) -> bool:
-    """Take over what waited for this press of the same person; whether it still did."""
+    """Claim what waited for this press of the same person; whether it still waited."""
     cursor = await connection.execute(
         "with confirmed as (update actions set outcome = 'done', message = 'Confirmed'"
         " where id = %s and kind = %s and outcome = 'waiting' and team = %s"
@@ -198,8 +198,8 @@ async def give_up(
         return await end(connection, action_id, outcome, message, code=code)
 
 
-async def refuse(connection: Async, action_id: int, message: str, code: str = "") -> bool:
-    """Refuse what nobody has begun; whether it was so."""
+async def reject(connection: Async, action_id: int, message: str, code: str = "") -> bool:
+    """Reject an action that has not begun; whether it had not."""
     async with connection.transaction():
         if await outbox.is_begun(connection, action_id):
             return False
@@ -227,7 +227,7 @@ async def reply_failed(connection: Async, action_id: int) -> None:
 
 
 async def replied(connection: Async, action_id: int) -> None:
-    """The address of the reply is forgotten: whoever has it could post as the relay."""
+    """The address of the reply is forgotten: it allows posting as the relay."""
     await _update(connection, action_id, "reply = null", [])
 
 

@@ -68,7 +68,7 @@ async def entry_of(
     purpose: str = "",
     position: int = 0,
 ) -> Entry:
-    """The entry, made where it is not there yet."""
+    """The entry, created if missing."""
     key = [kind, deployment_id, action_id, destination, purpose, position]
     await connection.execute(
         "insert into outbox (kind, deployment_id, action_id, destination, purpose, position)"
@@ -225,7 +225,7 @@ async def destinations_of(connection: Async, deployment_id: int) -> set[str]:
 
 
 async def newest_ref(connection: Async, destination: str) -> Ref | None:
-    """Where the newest message is that got there, of whatever deployment."""
+    """The newest message that was sent there, of any deployment."""
     cursor = await connection.execute(
         "select ref from outbox where kind = 'message' and destination = %s and ref is not null"
         " order by deployment_id desc limit 1",
@@ -263,7 +263,7 @@ async def edited(connection: Async, entry: Entry, digest: str) -> None:
 
 
 async def forget(connection: Async, entry: Entry) -> None:
-    """The message was deleted there: it is to be sent anew."""
+    """The message was deleted there: it is to be sent again."""
     await connection.execute(
         "update outbox set state = 'waiting', ref = null, digest = '', first_claimed_at = null,"
         " claimed_until = null where id = %s",

@@ -15,7 +15,7 @@ from webhook.store.embedded import store_url
 
 # The newest migration, which this version of the relay needs.
 NEWEST_REVISION = "0001"
-# One migration at a time, whoever starts it; the number means nothing.
+# One migration at a time, whichever process starts it; the number means nothing.
 ADVISORY_LOCK = 4_117_201
 
 
@@ -46,7 +46,7 @@ def migrated_store(settings: Settings) -> Iterator[tuple[str, Sync]]:
 
 
 def migrate(url: str) -> None:
-    """Errors: psycopg.OperationalError where the store does not answer."""
+    """Errors: psycopg.OperationalError where the store does not respond."""
     from alembic import command
     from alembic.config import Config
     from sqlalchemy import NullPool, create_engine, text

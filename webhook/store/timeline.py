@@ -110,7 +110,7 @@ async def not_judged(connection: Async, deployment_id: int) -> list[TimelineEntr
 
 
 async def judge(connection: Async, entry_id: int, *, description: str, counted: bool) -> None:
-    """One that counts goes on to GitHub, after all that counted before; another is only kept."""
+    """One that counts is sent to GitHub, after all that counted before; another is only stored."""
     await connection.execute(
         "with judged as (update timeline set description = %s, counted = %s, judged = true,"
         " position = nextval('timeline_position') where id = %s"

@@ -38,7 +38,7 @@ def _checks(pool: SyncPool) -> dict[str, str]:
             worker = _worker(jobs.seconds_since_heartbeat(connection))
             return {"store": OK, "migrations": OK, "worker": worker}
     except psycopg.Error:
-        error = "does not answer; check GITPLOY_STORE_SOURCE and PostgreSQL"
+        error = "does not respond; check GITPLOY_STORE_SOURCE and PostgreSQL"
         return {"store": error, "migrations": "unknown", "worker": "unknown"}
 
 

@@ -1,7 +1,7 @@
 """The page of a deployment kept up to date: Server-Sent Events.
 
 Source: html.spec.whatwg.org, "Server-sent events". An `output` event's id is the byte offset after
-it, so that a browser that comes back goes on exactly there.
+it, so that a browser that reconnects continues exactly there.
 
 A stream holds a thread of the web process, so only so many are held. Without a free slot
 a page gets what is new at once and comes back a little later, which EventSource does by itself.
@@ -66,7 +66,7 @@ class Streams:
         self._slots = BoundedSemaphore(timing.streams)
 
     def events(self, deployment_id: int, offset: int, render: Render) -> Iterator[str]:
-        # Taken in here, so that a response which nobody reads holds no slot.
+        # Claimed here, so that a response which nobody reads holds no slot.
         acquired = self._slots.acquire(blocking=False)
         try:
             yield _COME_BACK
@@ -159,7 +159,7 @@ def output_so_far(connection: Sync, data: PageData) -> Output:
 
 
 def _piece(connection: Sync, data: PageData, offset: int) -> tuple[str, int]:
-    """`data` is read before the output, so that nothing is missed when it is over."""
+    """`data` is read before the output, so that nothing is missed at the end."""
     raw = store_output.read(connection, data.row.id, offset)
     text, used = take(raw)
     # What is left unfinished at the end stays so.

@@ -1,4 +1,4 @@
-"""The example of docs/how-to/add-a-slack-action.md: somebody says that they look into a failure."""
+"""The example of docs/how-to/add-a-slack-action.md: a person acknowledges a failure."""
 
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Confirmation, DeploymentNotice

@@ -63,7 +63,7 @@ class ActionWorld:
         return self.world.github
 
     def sha(self) -> str:
-        """One that nobody had before."""
+        """A new one."""
         return f"{next(self._shas):040x}"
 
     def past_deployment(self, environment: str, phase: str = "failure", **columns: Any) -> int:
@@ -91,12 +91,12 @@ class ActionWorld:
             "ended_at": datetime.now(UTC) if phase in ("failure", "error", "success") else None,
             **columns,
         }
-        names, places = ", ".join(values), ", ".join("%s" for _ in values)
-        insert = f"insert into deployments ({names}) values ({places}) returning id"
+        names, placeholders = ", ".join(values), ", ".join("%s" for _ in values)
+        insert = f"insert into deployments ({names}) values ({placeholders}) returning id"
         return int(self.world.rows(insert, *values.values())[0]["id"])
 
     def button(self, action: str, value: int) -> Message:
-        """One that was there before, whatever makes sense now."""
+        """An earlier message with that button, whether or not the action is still offered."""
         text = {"type": "plain_text", "text": action}
         element = {"type": "button", "action_id": action, "value": str(value), "text": text}
         blocks = [{"type": "actions", "elements": [element]}]
@@ -124,11 +124,11 @@ class ActionWorld:
     ) -> list[EphemeralMessage]:
         """All replies to that user after so many."""
 
-        def look() -> list[EphemeralMessage] | None:
+        def read() -> list[EphemeralMessage] | None:
             found = self.replies_to(user)[before:]
             return found if len(found) >= count else None
 
-        found: list[EphemeralMessage] = await until(look, within=20)
+        found: list[EphemeralMessage] = await until(read, within=20)
         return found
 
     def created(self, environment: str) -> list[Deployment]:
@@ -149,11 +149,11 @@ class ActionWorld:
     async def until_action(
         self, of: Callable[[dict[str, Any]], bool], deployment_id: int | None = None
     ) -> dict[str, Any]:
-        def look() -> dict[str, Any] | None:
+        def read() -> dict[str, Any] | None:
             row = self.action(deployment_id)
             return row if of(row) else None
 
-        row: dict[str, Any] = await until(look, within=20)
+        row: dict[str, Any] = await until(read, within=20)
         return row
 
     async def until_none_waits(self, deployment_id: int) -> None:

@@ -1,4 +1,4 @@
-"""What people press in Slack is done once, by whoever may, and they get a reply."""
+"""A button pressed in Slack acts once, for people with permission, and they get a reply."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ __all__ = ["relay"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_a_retry_is_the_same_once_more_and_everybody_sees_who_wanted_it(
+async def test_a_retry_deploys_the_same_again_and_shows_who_requested_it(
     relay: ActionWorld,
 ) -> None:
     fields = {"ref": "v1", "payload": {"size": 3}, "transient_environment": True}
@@ -27,29 +27,29 @@ async def test_a_retry_is_the_same_once_more_and_everybody_sees_who_wanted_it(
     before = len(relay.replies_to(relay.ada))
     await relay.slack.press(message, "retry", relay.ada)
     [reply] = await relay.until_replies(relay.ada, before)
-    [made] = relay.created("broken/retry")
-    assert (made.ref, made.sha, made.task) == (failed.sha, failed.sha, "deploy:fast")
-    assert (made.payload, made.transient) == ({"size": 3}, True)
+    [new] = relay.created("broken/retry")
+    assert (new.ref, new.sha, new.task) == (failed.sha, failed.sha, "deploy:fast")
+    assert (new.payload, new.transient) == ({"size": 3}, True)
     assert re.fullmatch(
         rf"Retry of deployment {failed.id} by octocat \(relay action \d+-[0-9a-f]{{8}}\)",
-        made.description or "",
+        new.description or "",
     )
-    assert f"Deployment {made.id} was requested" in reply.text
-    assert f"/deployments/acme/site/{made.id}?key=" in reply.text
+    assert f"Deployment {new.id} was requested" in reply.text
+    assert f"/deployments/acme/site/{new.id}?key=" in reply.text
     row = relay.action(failed.id)
     assert (row["outcome"], row["login"], row["created_deployment_id"]) == (
         "done",
         "octocat",
-        made.id,
+        new.id,
     )
-    await relay.world.phase(made.id, "failure")
+    await relay.world.phase(new.id, "failure")
     await relay.world.idle()
-    assert relay.action(failed.id)["reply"] is None  # whoever has it could speak for us
+    assert relay.action(failed.id)["reply"] is None  # it lets anyone post as the relay
     thread = [m for m in relay.world.replies() if m.thread_ts == message.ts]
     text = "\n".join(render(reply) for reply in thread)
     assert "Retry, requested in Slack" in text
     assert "octocat" in text
-    assert str(made.id) in json.dumps([reply.blocks for reply in thread])
+    assert str(new.id) in json.dumps([reply.blocks for reply in thread])
 
 
 async def test_pressed_by_two_at_once_it_is_done_once(relay: ActionWorld) -> None:
@@ -59,7 +59,7 @@ async def test_pressed_by_two_at_once_it_is_done_once(relay: ActionWorld) -> Non
         relay.press("retry", failed, relay.bob, times=3),
     )
     assert len(text) == 2
-    [made] = relay.created("broken/twice")
+    [new] = relay.created("broken/twice")
     replies = [one.text for one in relay.slack.ephemeral_messages[-6:]]
     assert len([text for text in replies if "was requested" in text]) == 1
     others = [text for text in replies if "requested that already" in text]
@@ -68,7 +68,7 @@ async def test_pressed_by_two_at_once_it_is_done_once(relay: ActionWorld) -> Non
     assert sorted(text.split()[0] for text in others) == ["You"] * 2 + [first["login"]] * 3
     late = await relay.press("rollback", failed, relay.bob)
     assert "requested a retry already" in late
-    assert f"/{made.id}?" in late  # the way to what the other one made
+    assert f"/{new.id}?" in late  # a link to the deployment that the other press created
 
 
 @pytest.mark.slow
@@ -113,15 +113,15 @@ async def test_a_rollback_brings_back_the_last_success_of_another_commit(
     relay.past_deployment("stage/back", "success", sha=second, payload='{"v": 2}', **fields)
     again = relay.past_deployment("stage/back", "success", sha=second, payload='{"v": 3}', **fields)
     text = await relay.press("rollback", again, relay.bob)
-    [made] = relay.created("stage/back")
-    assert str(made.id) in text
+    [new] = relay.created("stage/back")
+    assert str(new.id) in text
     sha = relay.world.rows("select sha from deployments where id = %s", old)[0]["sha"]
-    assert (made.sha, made.ref, made.task) == (sha, sha, "deploy:rollback")
-    assert (made.payload, made.production) == ({"v": 1}, True)
-    assert f"Roll back deployment {again} to {sha[:7]} by hubot" in (made.description or "")
+    assert (new.sha, new.ref, new.task) == (sha, sha, "deploy:rollback")
+    assert (new.payload, new.production) == ({"v": 1}, True)
+    assert f"Roll back deployment {again} to {sha[:7]} by hubot" in (new.description or "")
 
 
-async def test_cancel_is_left_to_whoever_looks_after_the_deployment(
+async def test_cancel_is_left_to_the_job_that_advances_the_deployment(
     relay: ActionWorld, tmp_path: Path
 ) -> None:
     deployment = await relay.world.begin_slow(tmp_path / "never")
@@ -133,8 +133,12 @@ async def test_cancel_is_left_to_whoever_looks_after_the_deployment(
         "select actor, state, description from timeline"
         " where deployment_id = %s and state = 'requested'"
     )
-    asked = {"actor": "octocat", "state": "requested", "description": "Cancel, requested in Slack"}
-    assert relay.world.rows(entries, deployment.id) == [asked]
+    requested = {
+        "actor": "octocat",
+        "state": "requested",
+        "description": "Cancel, requested in Slack",
+    }
+    assert relay.world.rows(entries, deployment.id) == [requested]
     text = await relay.press("cancel", deployment.id, relay.bob)
     assert re.search("requested that already|has ended", text)
     ended = await relay.world.phase(deployment.id, "error")
@@ -151,7 +155,7 @@ async def test_an_unknown_requester_reads_how_to_be_known(relay: ActionWorld) ->
     assert not relay.created("broken/unknown")
 
 
-async def test_who_may_not_write_may_not_press(relay: ActionWorld) -> None:
+async def test_a_press_needs_write_permission(relay: ActionWorld) -> None:
     relay.past_deployment("broken/reader", "success")
     for action, phase in (("retry", "failure"), ("rollback", "failure"), ("cancel", "in_progress")):
         deployment = relay.past_deployment("broken/reader", phase)
@@ -159,12 +163,12 @@ async def test_who_may_not_write_may_not_press(relay: ActionWorld) -> None:
         assert "reader may only read acme/site" in text
         row = relay.action(deployment)
         assert (row["login"], row["outcome"]) == ("reader", "refused")
-    asked = "select 1 from deployments where cancel_requested_by is not null and id = %s"
-    assert not relay.world.rows(asked, deployment)
+    requested = "select 1 from deployments where cancel_requested_by is not null and id = %s"
+    assert not relay.world.rows(requested, deployment)
     assert not relay.created("broken/reader")
 
 
-async def test_where_github_cannot_say_who_may_nobody_may(relay: ActionWorld) -> None:
+async def test_nobody_may_act_while_githubs_permissions_are_unavailable(relay: ActionWorld) -> None:
     failed = relay.past_deployment("broken/unsure")
     mona = relay.slack.add_user("mona", "mona@acme.test")
     relay.github.add_user("mona-on-github", email="mona@acme.test")
@@ -195,12 +199,12 @@ async def test_what_is_not_possible_any_more_is_declined(relay: ActionWorld) -> 
     assert "run the workflow again" in await press("retry", watched, ada)
     unrouted = past("nowhere", "error")
     assert "No route for environment 'nowhere'" in await press("retry", unrouted, ada)
-    going_on = past("stage/going", "in_progress", watched=False)
-    assert "is still running" in await press("rollback", going_on, ada)
+    in_progress = past("stage/going", "in_progress", watched=False)
+    assert "is still running" in await press("rollback", in_progress, ada)
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "expected"),
     [
         (Fault.status(409, {"message": "Conflict merging main into v1."}), "Conflict merging"),
         (Fault.status(422, {"message": "No ref found for: v1"}), "No ref found for: v1"),
@@ -209,36 +213,36 @@ async def test_what_is_not_possible_any_more_is_declined(relay: ActionWorld) -> 
     ids=["409", "422", "202"],
 )
 async def test_what_github_rejects_can_be_pressed_again(
-    relay: ActionWorld, fault: Fault, words: str
+    relay: ActionWorld, fault: Fault, expected: str
 ) -> None:
     environment = f"broken/{fault.status_code}"
     failed = relay.past_deployment(environment)
     relay.github.faults.add(CREATE, fault)
     text = await relay.press("retry", failed, relay.ada)
     assert "Nothing was deployed" in text
-    assert words in text
+    assert expected in text
     assert relay.action(failed)["outcome"] == "failed"
     assert "was requested" in await relay.press("retry", failed, relay.ada)
     assert len(relay.created(environment)) == 1
 
 
 @pytest.mark.slow
-async def test_a_call_without_a_clear_response_is_looked_up_and_not_made_twice(
+async def test_a_call_without_a_clear_response_is_searched_for_and_not_repeated(
     relay: ActionWorld,
 ) -> None:
-    """Made, then cut off, as if the worker had died; made, then 502; never come; asked to wait."""
+    """Created and dropped, like a killed worker; created and 502; not created; rate limited."""
     lookups = tuple(timedelta(seconds=seconds) for seconds in (0.2, 0.3, 0.5))
     async with relay.world.timed(deployment_lookups_after=lookups):
         killed, broken = Fault.drop_after(), Fault.status(502, acts=True)
         for fault in (killed, broken, Fault.drop_before(), Fault.rate_limited(1)):
             relay.github.faults.add(CREATE, fault)
         failed = [relay.past_deployment(f"broken/unclear/{number}") for number in range(4)]
-        for one in failed:  # each meets one of the faults, all at the same time
+        for one in failed:  # each gets one of the faults, all at the same time
             await relay.slack.press(relay.button("retry", one), "retry", relay.ada)
         for number, one in enumerate(failed):
             row = await relay.until_action(lambda row: row["reply"] is None, one)
-            [made] = relay.created(f"broken/unclear/{number}")
-            assert (row["outcome"], row["created_deployment_id"]) == ("done", made.id)
+            [new] = relay.created(f"broken/unclear/{number}")
+            assert (row["outcome"], row["created_deployment_id"]) == ("done", new.id)
             assert row["message"] == "Retry, requested in Slack"
 
 
@@ -273,7 +277,7 @@ async def test_a_reply_that_slack_rejects_changes_nothing(relay: ActionWorld) ->
 
 
 async def test_what_comes_too_late_is_not_done(relay: ActionWorld) -> None:
-    """The relay was down meanwhile, and nobody expects it any more."""
+    """The relay was down meanwhile, and the person no longer expects a deployment."""
     failed = relay.past_deployment("broken/late")
     await relay.world.idle()
     await relay.world.stop_workers()
@@ -309,8 +313,8 @@ async def test_what_a_killed_worker_began_is_ended_by_the_next(
     with connect(relay.world.store_url) as connection:
         Queue().run_action(connection, row["id"])
     [reply] = await relay.until_replies(relay.ada, before)
-    [made] = relay.created(f"broken/{died}")
-    assert f"Deployment {made.id} was requested" in reply.text
+    [new] = relay.created(f"broken/{died}")
+    assert f"Deployment {new.id} was requested" in reply.text
     assert (await relay.until_action(lambda row: row["reply"] is None))[
         "created_deployment_id"
-    ] == made.id
+    ] == new.id

@@ -1,4 +1,4 @@
-"""Somebody presses Cancel in Slack: the run ends, and nothing is started any more."""
+"""Cancel in Slack: the run ends, and nothing more is started."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -49,7 +49,7 @@ async def test_what_runs_is_ended_and_what_has_not_begun_never_begins(
 ) -> None:
     async with relay_with_tools(store_url, tmp_path, takes=60, interactive=True) as (world, tools):
         await _a_run_is_ended(world, tools)
-        await _a_refusal_is_reported_and_it_goes_on(world)
+        await a_rejection_is_reported_and_the_run_continues(world)
         await _what_waits_never_begins(world, tools)
 
 
@@ -67,14 +67,14 @@ async def _a_run_is_ended(world: World, tools: Tools) -> None:
     assert "stopped" in render(world.messages()[-1])
 
 
-async def _a_refusal_is_reported_and_it_goes_on(world: World) -> None:
+async def a_rejection_is_reported_and_the_run_continues(world: World) -> None:
     deployment = await world.deploy(ENVIRONMENTS["endpoint"], ref="v1")
     await world.phase(deployment.id, "in_progress", "queued")
     await cancel(world)
     await until(lambda: "Could not be cancelled" in thread(world) or None)
     await until(lambda: _can_cancel(world))
     assert not {"error", "failure"} & set(world.github.states(deployment.id))
-    await cancel(world)  # it may be asked for again
+    await cancel(world)  # it may be requested again
     await until(lambda: thread(world).count("Could not be cancelled") == 2 or None)
     outcomes = "select outcome from actions where deployment_id = %s"
     await until(lambda: [*_values(world.rows(outcomes, deployment.id))] == ["failed"] * 2 or None)
@@ -93,11 +93,11 @@ async def _what_waits_never_begins(world: World, tools: Tools) -> None:
     await cancel(world)
     assert await description(world, deployment.id) == "Cancelled by octocat before it began"
     tools.drone.end(built)
-    looks = (
+    cancel_jobs = (
         "select 1 from procrastinate_jobs where task_name = 'advance'"
         " and (args->>'deployment_id')::bigint = %s"
     )
-    await until(lambda: not world.rows(looks, deployment.id) or None, 20)
+    await until(lambda: not world.rows(cancel_jobs, deployment.id) or None, 20)
     assert tools.started("drone") == started
 
 

@@ -25,7 +25,7 @@ async def opened(relay: ActionWorld, text: str, user: User) -> View:
 
 
 async def submitted(relay: ActionWorld, view: View, user: User, **values: str) -> str:
-    """What that person is reply; nothing while the form has faults."""
+    """The reply to that person; empty while the form has errors."""
     before = len(relay.replies_to(user))
     response = await relay.slack.submit(view, values, user)
     assert not response.error
@@ -34,67 +34,67 @@ async def submitted(relay: ActionWorld, view: View, user: User, **values: str) -
     return (await relay.until_replies(user, before))[0].text
 
 
-async def confirmed(relay: ActionWorld, place: Any, user: User) -> dict[str, Any]:
-    """The action that came of pressing the button of a question."""
+async def confirmed(relay: ActionWorld, asking: Any, user: User) -> dict[str, Any]:
+    """The action created by pressing the button of a confirmation."""
     last = relay.action()["id"]
-    await relay.slack.press(place, "deploy", user)
+    await relay.slack.press(asking, "deploy", user)
     return await relay.until_action(lambda row: row["id"] > last and row["reply"] is None)
 
 
-async def test_a_command_deploys_what_it_says(relay: ActionWorld) -> None:
+async def test_a_command_deploys_what_it_names(relay: ActionWorld) -> None:
     reply = await relay.typed("acme/site STAGE/typed v2", relay.ada)
-    [made] = relay.created("STAGE/typed")
+    [new] = relay.created("STAGE/typed")
     assert reply.text.startswith("Deploying v2 of acme/site to STAGE/typed. <http")
-    assert (made.ref, made.task, made.production) == ("v2", "deploy", False)
-    assert "Requested in Slack by octocat" in (made.description or "")
-    assert f"/deployments/acme/site/{made.id}?key=" in reply.text
-    await relay.world.phase(made.id, "success")
+    assert (new.ref, new.task, new.production) == ("v2", "deploy", False)
+    assert "Requested in Slack by octocat" in (new.description or "")
+    assert f"/deployments/acme/site/{new.id}?key=" in reply.text
+    await relay.world.phase(new.id, "success")
     # The default branch, where none is typed; the spelling is deploy.yml's.
     relay.github.repository("acme/site").default_branch = "trunk"
     reply = await relay.typed("ACME/site Stage/typed", relay.bob)
     assert "Deploying trunk of ACME/site to Stage/typed" in reply.text
-    [made] = relay.created("Stage/typed")
-    assert made.ref == "trunk"
+    [new] = relay.created("Stage/typed")
+    assert new.ref == "trunk"
 
 
 async def test_production_waits_until_the_same_person_is_sure(relay: ActionWorld) -> None:
     question = await relay.typed("acme/site Production v3", relay.ada)
     assert question.text == "Deploy *v3* of acme/site to *production*?"
     assert not relay.created("production")
-    assert "confirm" not in relay.slack.button(question, "deploy")  # it is asked for once
+    assert "confirm" not in relay.slack.button(question, "deploy")  # one confirmation is enough
     waiting = await relay.until_action(lambda row: row["reply"] is None)
     assert (waiting["outcome"], waiting["login"]) == ("waiting", "octocat")
-    # Nobody else's press counts, wherever they have the button from.
+    # A press by anybody else is rejected, even with the same button.
     forged = relay.button("deploy", waiting["id"])
-    refused = await confirmed(relay, forged, relay.bob)
-    assert (refused["outcome"], refused["message"]) == (
+    rejected = await confirmed(relay, forged, relay.bob)
+    assert (rejected["outcome"], rejected["message"]) == (
         "refused",
         "Only the person who requested this may confirm it",
     )
     done = await confirmed(relay, question, relay.ada)
-    [made] = relay.created("production")
+    [new] = relay.created("production")
     assert (done["outcome"], done["created_deployment_id"], done["login"]) == (
         "done",
-        made.id,
+        new.id,
         "octocat",
     )
     assert (done["repo"], done["environment"], done["ref"]) == ("acme/site", "production", "v3")
-    assert (made.ref, made.production) == ("v3", True)
-    # What was asked stands there no more, so that it cannot be confirmed twice.
+    assert (new.ref, new.production) == ("v3", True)
+    # The question is replaced, so that it cannot be confirmed twice.
     assert question.text.startswith("Deploying v3 of acme/site to production")
     assert not question.blocks
     there = relay.button("deploy", waiting["id"])
     again = await confirmed(relay, there, relay.ada)
     assert again["outcome"] == "refused"
     assert "You have confirmed this already" in relay.replies_to(relay.ada)[-1].text
-    assert there.blocks  # what stands there is not replaced
+    assert there.blocks  # that message is not replaced
     assert len(relay.created("production")) == 1
 
 
 async def test_a_confirmation_expires(relay: ActionWorld) -> None:
     retries = (timedelta(seconds=0.1), timedelta(seconds=0.2))
     async with relay.world.timed(reply_retries_after=retries):
-        relay.slack.faults.add("POST /response/*", Fault.status(500))  # it is asked once more
+        relay.slack.faults.add("POST /response/*", Fault.status(500))  # the call is repeated
         question = await relay.typed("acme/site production v4", relay.ada)
         late = "update actions set at = at - interval '61 minutes' where id = %s returning 1"
         await asyncio.to_thread(relay.world.rows, late, relay.action()["id"])
@@ -102,14 +102,14 @@ async def test_a_confirmation_expires(relay: ActionWorld) -> None:
         assert "try again" in question.text
 
 
-async def test_what_github_ends_late_is_found_and_not_asked_for_again(
+async def test_a_deployment_that_github_creates_late_is_found_and_not_requested_again(
     relay: ActionWorld,
 ) -> None:
     lookups = tuple(timedelta(seconds=seconds) for seconds in (0.1, 2.0, 2.1))
     soon = timedelta(seconds=1)
     async with relay.world.timed(deployment_lookups_after=lookups, wait_announced_after=soon):
         relay.github.faults.add(CREATE, Fault.drop_before())
-        asked = len(relay.github.called("POST", "/deployments"))
+        calls = len(relay.github.called("POST", "/deployments"))
         before = len(relay.replies_to(relay.ada))
         await relay.slack.command("/deploy", "acme/site stage/slow v6", relay.ada)
         row = await relay.until_action(lambda row: (row["lookups"] or 0) > 0)
@@ -122,7 +122,7 @@ async def test_what_github_ends_late_is_found_and_not_asked_for_again(
         assert "keeps checking" in waits.text
         assert f"/{late.id}?" in done.text
         assert relay.created("stage/slow") == [late]
-        assert len(relay.github.called("POST", "/deployments")) == asked + 1
+        assert len(relay.github.called("POST", "/deployments")) == calls + 1
 
 
 async def test_a_wait_for_github_is_announced_once(relay: ActionWorld) -> None:
@@ -138,7 +138,7 @@ async def test_a_wait_for_github_is_announced_once(relay: ActionWorld) -> None:
 
 
 async def test_a_wait_for_slack_is_announced_as_such(relay: ActionWorld) -> None:
-    """Slack is called for the e-mail address of somebody who is not in deploy.yml."""
+    """Slack is called for the e-mail address of a person who is not in deploy.yml."""
     ben = relay.slack.add_user("ben", "ben@acme.test")
     async with relay.world.timed(wait_announced_after=timedelta(0)):
         relay.slack.faults.add("GET /users.info", Fault.rate_limited(1))
@@ -180,15 +180,15 @@ async def test_the_button_to_roll_back_stays_where_a_commit_was_deployed_again(
     assert f"to v1 @ {sha[:7]}?" in button["confirm"]["text"]["text"]
 
 
-async def test_a_workspace_without_a_token_may_ask_for_nothing(relay: ActionWorld) -> None:
+async def test_a_command_from_a_workspace_without_a_token_is_rejected(relay: ActionWorld) -> None:
     there = relay.slack.add_workspace("Elsewhere").add_user("spy")
     relay.slack.workspace_of(there.team_id).add_channel("general")
     reply = await relay.typed("status acme/site", there)
     assert "no valid token for this Slack workspace" in reply.text
 
 
-async def test_who_may_not_deploy_is_not_even_asked(relay: ActionWorld) -> None:
-    made = len(relay.github.deployments)
+async def test_a_person_without_permission_sees_no_confirmation(relay: ActionWorld) -> None:
+    before = len(relay.github.deployments)
     reply = await relay.typed("acme/site production", relay.rob)
     assert "reader may only read" in reply.text
     reply = await relay.typed("acme/site stage/x", relay.eve)
@@ -198,13 +198,13 @@ async def test_who_may_not_deploy_is_not_even_asked(relay: ActionWorld) -> None:
     assert relay.action()["login"] == "octocat"
     reply = await relay.typed("status acme/site", relay.rob)
     assert "reader may only read" in reply.text
-    assert len(relay.github.deployments) == made
+    assert len(relay.github.deployments) == before
     # The permission is cached for a minute.
     assert len(relay.github.called("GET", "/collaborators/reader/permission")) == 1
 
 
 async def test_the_reply_has_githubs_reason_and_the_remedy(relay: ActionWorld) -> None:
-    for status, message, words in (
+    for status, message, expected in (
         (422, "No ref found for: <!channel>.", "422: No ref found for: &lt;!channel&gt;"),
         (403, "Resource not accessible by integration", "give the App Deployments: read and write"),
         (404, "Not Found", "Either the App is not installed in acme/site"),
@@ -213,7 +213,7 @@ async def test_the_reply_has_githubs_reason_and_the_remedy(relay: ActionWorld) -
         relay.github.faults.add(CREATE, Fault.status(status, {"message": message}))
         reply = await relay.typed("acme/site stage/x v9", relay.ada)
         assert reply.text.startswith("Nothing was deployed. ")
-        assert words in reply.text
+        assert expected in reply.text
         assert ".." not in reply.text
 
 
@@ -230,12 +230,12 @@ async def test_the_form_shows_errors_and_then_deploys(relay: ActionWorld) -> Non
     assert "not a branch" in view.errors["ref"]
     values = {"other_environment": "stage/form", "ref": "v5"}
     reply = await submitted(relay, view, relay.ada, **values)
-    [made] = relay.created("stage/form")
+    [new] = relay.created("stage/form")
     assert "Deploying v5 of acme/site to stage/form" in reply
-    assert made.ref == "v5"
+    assert new.ref == "v5"
 
 
-async def test_production_in_the_form_is_asked_for_once_more(relay: ActionWorld) -> None:
+async def test_production_in_the_form_needs_a_confirmation(relay: ActionWorld) -> None:
     view = await opened(relay, "", relay.bob)
     relay.github.repository("acme/site").default_branch = "trunk"
     values = {"repository": "acme/site", "environment": "production"}
@@ -255,7 +255,7 @@ async def test_without_a_form_the_reply_has_the_command(
     assert len(relay.slack.views.opened) == opened
 
 
-async def test_status_says_where_each_environment_stands(relay: ActionWorld) -> None:
+async def test_status_shows_each_environment(relay: ActionWorld) -> None:
     relay.github.add_installation("acme", ["acme/quiet"])
     relay.github.add_collaborator("acme/quiet", "octocat", "write")
     reply = await relay.typed("status acme/quiet", relay.ada)
@@ -282,17 +282,17 @@ async def test_anybody_gets_help(relay: ActionWorld) -> None:
     assert "/deploy owner/repo environment [ref]" in reply.text
 
 
-async def test_the_audit_names_who_asked_for_what_and_what_came_of_it(
+async def test_the_audit_names_person_action_and_result(
     relay: ActionWorld,
 ) -> None:
     failed = relay.past_deployment("broken/audit")
     await relay.press("retry", failed, relay.bob)
     await relay.press("retry", failed, relay.eve)
     with connect(relay.world.store_url) as connection:
-        refused, done = actions.newest(connection, 2)
-    [made] = relay.created("broken/audit")
+        rejected, done = actions.newest(connection, 2)
+    [new] = relay.created("broken/audit")
     assert (done.login, done.slack_name, done.slack_user) == ("hubot", "bob", relay.bob.id)
-    assert (done.kind, done.deployment_id, done.created_deployment_id) == ("retry", failed, made.id)
+    assert (done.kind, done.deployment_id, done.created_deployment_id) == ("retry", failed, new.id)
     assert (done.outcome, done.message) == ("done", "Retry, requested in Slack")
-    assert (refused.login, refused.slack_name, refused.outcome) == ("", "eve", "refused")
-    assert (refused.repo, refused.environment) == ("acme/site", "broken/audit")
+    assert (rejected.login, rejected.slack_name, rejected.outcome) == ("", "eve", "refused")
+    assert (rejected.repo, rejected.environment) == ("acme/site", "broken/audit")

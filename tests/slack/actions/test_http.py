@@ -111,7 +111,9 @@ def test_a_redelivery_makes_nothing_new(client: FlaskClient, store_url: str) -> 
     assert len(rows(store_url, "select 1 from procrastinate_jobs")) == 1
 
 
-def test_what_slack_did_not_sign_is_refused(client: FlaskClient, store_url: str) -> None:
+def test_a_request_without_slacks_signature_is_rejected(
+    client: FlaskClient, store_url: str
+) -> None:
     body = interaction()
     good = signed(body)
     now = time.time()
@@ -162,7 +164,7 @@ def test_slacks_own_example_is_accepted(client: FlaskClient, store_url: str) -> 
     assert rows(store_url, "select slack_name from actions") == [{"slack_name": "roadrunner"}]
 
 
-def test_odd_bodies_are_refused_in_words(client: FlaskClient, store_url: str) -> None:
+def test_malformed_bodies_are_rejected_with_a_message(client: FlaskClient, store_url: str) -> None:
     malformed = [
         (INTERACTIONS, b""),
         (INTERACTIONS, b"payload="),
@@ -222,7 +224,7 @@ def test_a_workspace_that_removes_the_app_is_not_used_any_more(
         app_id="A1",
         bot_user="U0",
         scopes="chat:write",
-        token=b"sealed",
+        token=b"encrypted",
         refresh_token=None,
         expires_at=None,
         installed_by="U1",
@@ -232,7 +234,7 @@ def test_a_workspace_that_removes_the_app_is_not_used_any_more(
     error = "select error from slack_installations"
     late = event("app_uninstalled", time.time() - 3600)
     theirs = event("tokens_revoked", time.time() + 5, tokens={"oauth": ["U1"], "bot": []})
-    for body in (late, theirs):  # of an installation before this one; somebody's own token
+    for body in (late, theirs):  # of an earlier installation; a user's own token
         assert send(client, EVENTS, body, content_type="application/json").status_code == 200
         assert rows(store_url, error) == [{"error": ""}]
     gone = event("app_uninstalled", time.time() + 5)
@@ -241,7 +243,7 @@ def test_a_workspace_that_removes_the_app_is_not_used_any_more(
     assert "removed from this workspace" in row["error"]
 
 
-def test_without_a_signing_secret_requests_are_refused_with_the_remedy() -> None:
+def test_without_a_signing_secret_requests_are_rejected_with_the_remedy() -> None:
     with sync_pool("postgresql://127.0.0.1:1/nowhere", 1) as pool:
         without = SETTINGS.model_copy(update={"signing_secret": None})
         client = served(without, ActionIntake(pool, CONFIG, ACTIONS))
@@ -251,7 +253,7 @@ def test_without_a_signing_secret_requests_are_refused_with_the_remedy() -> None
             assert "GITPLOY_SLACK_SIGNING_SECRET" in response.get_json()["remedy"]
 
 
-def test_where_the_store_is_away_slack_hears_so_in_time() -> None:
+def test_slack_gets_an_error_in_time_while_the_store_is_unavailable() -> None:
     timing = Timing(slack_connection_within=timedelta(seconds=0.3))
     with sync_pool("postgresql://127.0.0.1:1/nowhere", 1) as pool:
         client = served(SETTINGS, ActionIntake(pool, CONFIG, ACTIONS, timing))

@@ -54,7 +54,7 @@ async def test_a_new_action_works_from_its_button_to_the_timeline(relay: ActionW
         name: sorted(row["outcome"] for row in rows if row["slack_name"] == name)
         for name in ("eve", "rob", "ada")
     }
-    # Whoever may read may acknowledge, once; nobody knows who eve is.
+    # People with read access may acknowledge, once; eve is unknown.
     assert by_name["eve"] == ["refused"] * 2
     assert sorted(by_name["rob"] + by_name["ada"]) == ["done"] + ["refused"] * 3
     [done] = [row for row in rows if row["outcome"] == "done"]
@@ -73,7 +73,7 @@ async def test_a_new_action_works_from_its_button_to_the_timeline(relay: ActionW
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_what_it_declines_is_explained(relay: ActionWorld) -> None:
+async def test_what_it_declines_has_an_explanation(relay: ActionWorld) -> None:
     fine = relay.past_deployment("stage/new", "success")
     reply = await relay.press("acknowledge", fine, relay.bob)
     assert f"Deployment {fine} has not failed" in reply

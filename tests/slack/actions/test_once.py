@@ -1,4 +1,4 @@
-"""The store lets one press of each kind through, whoever comes first."""
+"""The store accepts the first press of each kind, and only that one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,11 +20,13 @@ ADA = Requester("T1", "U1", "ada")
 
 @pytest.fixture
 async def pool(store_url: str) -> AsyncIterator[AsyncPool]:
-    made = GitHubDeployment(DEPLOYMENT, "production", "main", "a" * 40, "deploy", datetime.now(UTC))
+    created = GitHubDeployment(
+        DEPLOYMENT, "production", "main", "a" * 40, "deploy", datetime.now(UTC)
+    )
     async with async_pool(store_url, 4) as opened:
         async with opened.connection() as connection:
             await deployments.get_or_create(
-                connection, made, Repository(1, "acme/site", "https://x"), 1
+                connection, created, Repository(1, "acme/site", "https://x"), 1
             )
         yield opened
 
@@ -89,8 +91,8 @@ async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: 
         assert not await claimed(pool, winner)  # not even by a worker that comes late
         other = next(one for one in ids if one != winner)
         assert await claimed(pool, other, lasts=timedelta(0))
-        assert await claimed(pool, other)  # nobody knows how that call ended
-        assert not await actions.refuse(connection, other, "somebody else is at it")
+        assert await claimed(pool, other)  # the outcome of that call is unknown
+        assert not await actions.reject(connection, other, "somebody else is at it")
         assert await actions.end(connection, other, "done", "Retry", 8)
         late = kept(store_url, "too late")
         with pytest.raises(Excluded):
@@ -139,7 +141,7 @@ async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> 
         await outbox.sent(connection, entry, {"id": "8"})
         await actions.end(connection, action_id, "done", "Retry", 8)
         assert not await actions.give_up(connection, action_id, "failed", "a late job")
-        assert not await actions.refuse(connection, action_id, "a late job")
+        assert not await actions.reject(connection, action_id, "a late job")
         await outbox.release(connection, entry, "waiting", "a late job")
         assert not await claimed(pool, action_id)
         await actions.hold(connection, action_id, "a late job", "main")

@@ -1,4 +1,4 @@
-"""What people do in Slack becomes what they ask for; the pure part."""
+"""Parsing Slack's payloads into requested actions, without I/O."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -73,9 +73,9 @@ def press(**more: Any) -> dict[str, Any]:
 
 
 def a_press(**more: Any) -> ActionRequest:
-    taken = parse_press(press(**more), ACTIONS)
-    assert isinstance(taken, ActionRequest)
-    return taken
+    parsed = parse_press(press(**more), ACTIONS)
+    assert isinstance(parsed, ActionRequest)
+    return parsed
 
 
 def typed(text: str) -> Any:
@@ -83,7 +83,7 @@ def typed(text: str) -> Any:
 
 
 def explained(text: str) -> str:
-    """What somebody reads at once who typed that."""
+    """The immediate response to that text."""
     response = typed(text)
     assert isinstance(response, Response)
     assert response.document is not None
@@ -111,7 +111,7 @@ def filled_at(now: datetime, values: Mapping[str, str]) -> Any:
     return parse_submission(press(view=view), CONFIG, now)
 
 
-def test_a_press_says_who_wants_what() -> None:
+def test_a_press_contains_person_action_and_deployment() -> None:
     request = a_press()
     assert (request.kind, request.deployment_id) == ("retry", 42)
     assert request.requester == Requester("T1", "U1", "ada")
@@ -138,7 +138,7 @@ def test_an_app_of_a_whole_organisation_is_that_organisations() -> None:
     assert a_press(team=None, enterprise={"id": "E1"}).requester.team == "E1"
 
 
-def test_a_press_on_the_question_names_what_it_confirms() -> None:
+def test_a_press_on_a_confirmation_names_the_action() -> None:
     action = {"action_id": "deploy", "value": "17", "action_ts": "1.5"}
     request = a_press(actions=[action])
     assert (request.kind, request.deployment_id, request.reply.confirms) == ("deploy", None, 17)
@@ -200,7 +200,7 @@ def test_a_command_names_repository_environment_and_ref() -> None:
     )
 
 
-def test_a_command_that_says_too_little_opens_the_form() -> None:
+def test_an_incomplete_command_opens_the_form() -> None:
     for text, repo in (("", ""), ("acme/site", "acme/site")):
         request = typed(text)
         assert (request.kind, request.repo) == ("form", repo)
@@ -239,7 +239,7 @@ def test_a_long_list_of_environments_fits() -> None:
     assert choices(CONFIG) == (["production", "Staging"], True)
 
 
-def test_the_form_is_checked_before_it_is_taken() -> None:
+def test_the_form_is_validated_before_it_is_accepted() -> None:
     request = filled(repository=" acme/site ", environment="production", ref="main")
     assert (request.kind, request.repo, request.environment, request.ref) == (
         "deploy",
@@ -249,7 +249,7 @@ def test_the_form_is_checked_before_it_is_taken() -> None:
     )
     assert request.reply == Reply("https://hooks.slack.com/1")
     both = {"environment": "production", "other_environment": "preview/7"}
-    for given_values, place in (
+    for given_values, field in (
         ({"repository": "site", "environment": "production"}, "repository"),
         ({"repository": "acme/site"}, "environment"),
         ({"repository": "acme/site", **both}, "other_environment"),
@@ -261,7 +261,7 @@ def test_the_form_is_checked_before_it_is_taken() -> None:
         assert isinstance(response, Response)
         assert response.document is not None
         assert response.document["response_action"] == "errors"
-        assert set(response.document["errors"]) == {place}
+        assert set(response.document["errors"]) == {field}
     other_form = {"id": "V1", "callback_id": "somebody else's"}
     assert parse_submission(press(view=other_form), CONFIG, NOW) == Response()
     good = {"repository": "acme/site", "environment": "production"}
@@ -272,12 +272,12 @@ def test_the_form_is_checked_before_it_is_taken() -> None:
 
 @given(some.text(max_size=300))
 def test_whatever_is_typed_is_explained_or_requested(text: str) -> None:
-    taken = typed(text)
-    if isinstance(taken, Response):
-        assert taken.document is not None
-        assert not set("<>") & set(taken.document["text"].replace("&lt;", "").replace("&gt;", ""))
+    parsed = typed(text)
+    if isinstance(parsed, Response):
+        assert parsed.document is not None
+        assert not set("<>") & set(parsed.document["text"].replace("&lt;", "").replace("&gt;", ""))
     else:
-        assert "\x00" not in taken.repo + taken.environment + taken.ref
+        assert "\x00" not in parsed.repo + parsed.environment + parsed.ref
 
 
 documents = some.recursive(

@@ -1,4 +1,4 @@
-"""Who is who, in Slack and on GitHub: nobody is taken for somebody else."""
+"""The same person in Slack and on GitHub: nobody is mistaken for another."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -47,12 +47,12 @@ class Known:
         )
 
     def both(self, name: str, email: str | None = None, *, confirmed: bool = True) -> User:
-        """Somebody with the same address in Slack and on GitHub."""
+        """A person with the same address in Slack and on GitHub."""
         address = email or f"{name}@acme.test"
         self.sandbox.github.add_user(f"{name}-gh", email=address)
         return self.slack.add_user(name, address, confirmed)
 
-    def asked(self, path: str) -> int:
+    def calls(self, path: str) -> int:
         return len(self.sandbox.github.called("GET", path)) + len(self.slack.called("GET", path))
 
 
@@ -84,18 +84,18 @@ async def test_the_map_of_deploy_yml_comes_first(known: Known) -> None:
     assert await known.mention("") == ""
 
 
-async def test_an_address_that_both_have_verified_tells_who_it_is(known: Known) -> None:
+async def test_an_address_that_both_have_verified_identifies_the_person(known: Known) -> None:
     ada = known.both("ada")
     assert await known.login(ada.id) == "ada-gh"
     assert await known.mention("ada-gh") == f"<@{ada.id}>"
     team = known.slack.workspace.id
     assert await shows_emails(known.services.people, team, ada.id)
     assert not await shows_emails(known.services.people, team, f"T0OTHER/{ada.id}")
-    searched, looked = known.asked("/search/users"), known.asked("/users.lookupByEmail")
+    searched, looked = known.calls("/search/users"), known.calls("/users.lookupByEmail")
     assert await known.login(ada.id) == "ada-gh"
     assert await known.mention("Ada-GH") == f"<@{ada.id}>"
-    assert known.asked("/search/users") == searched == 1
-    assert known.asked("/users.lookupByEmail") == looked == 1
+    assert known.calls("/search/users") == searched == 1
+    assert known.calls("/users.lookupByEmail") == looked == 1
 
 
 async def test_an_address_that_proves_nothing_is_nobodys(known: Known) -> None:
@@ -107,12 +107,12 @@ async def test_an_address_that_proves_nothing_is_nobodys(known: Known) -> None:
     longer = known.slack.add_user("part", "a@acme.test")  # a part of ada's
     known.sandbox.github.add_user("whole", email="aa@acme.test")
     none = known.slack.add_user("none")
-    odd = known.both("odd")
-    says = {"id": odd.id, "team_id": odd.team_id, "profile": {"email": odd.email}}
+    unproved = known.both("unproved")
+    profile = {"id": unproved.id, "team_id": unproved.team_id, "profile": {"email": unproved.email}}
     known.slack.faults.add(
-        "GET /users.info", Fault(status_code=200, body={"ok": True, "user": says})
+        "GET /users.info", Fault(status_code=200, body={"ok": True, "user": profile})
     )
-    assert await known.login(odd.id) == ""  # only what Slack confirms is
+    assert await known.login(unproved.id) == ""  # only what Slack confirms is
     for user in (unconfirmed, gone, robot, several, longer, none):
         assert await known.login(user.id) == "", user.name
     stranger = known.slack.add_workspace("Other").add_user("stranger", "ada@acme.test")
@@ -122,7 +122,7 @@ async def test_an_address_that_proves_nothing_is_nobodys(known: Known) -> None:
     assert await known.mention("robot-gh") == ""
 
 
-async def test_what_cannot_be_found_out_now_is_asked_again(known: Known) -> None:
+async def test_a_failed_lookup_is_repeated(known: Known) -> None:
     ada = known.both("ada")
     known.slack.faults.add("GET /users.info", Fault.rate_limited(1))
     known.sandbox.github.faults.add("GET /search/users", Fault.status(502))
@@ -133,16 +133,16 @@ async def test_what_cannot_be_found_out_now_is_asked_again(known: Known) -> None
     assert await known.login(ada.id) == "ada-gh"
     known.slack.faults.add("GET /users.lookupByEmail", Fault.status(502))
     assert await known.mention("ada-gh") == ""
-    assert await known.mention("ada-gh") == ""  # nobody is asked again at once
+    assert await known.mention("ada-gh") == ""  # no call is made again at once
     del known.services.people.caches.unknown_mentions[known.slack.workspace.id, "ada-gh"]
     assert await known.mention("ada-gh") == f"<@{ada.id}>"
 
 
 @pytest.mark.parametrize("known", [("chat:write",)], indirect=True, ids=["chat:write only"])
-async def test_without_the_scopes_only_the_map_tells(known: Known) -> None:
+async def test_without_the_scopes_only_the_map_identifies_people(known: Known) -> None:
     ada = known.both("ada")
     assert await known.login(ada.id) == ""
     assert await known.mention("ada-gh") == ""
     assert await known.login("U0MAPPED") == "octocat"
     assert not await shows_emails(known.services.people, known.slack.workspace.id, ada.id)
-    assert not known.asked("/users.info")
+    assert not known.calls("/users.info")

@@ -41,7 +41,7 @@ def test_a_page_without_an_address_has_no_button() -> None:
     ]
 
 
-def test_what_will_happen_is_said_before_it_does() -> None:
+def test_a_confirmation_describes_the_effect() -> None:
     assert confirmation(ALL, "cancel") == (
         "Stop deploying v1.3 @ 4f2c9d1 of acme/site to production? What is done by then stays done."
     )
@@ -60,7 +60,7 @@ def test_production_is_named_whatever_it_is_called() -> None:
     )
 
 
-def test_a_retry_elsewhere_is_not_asked_about() -> None:
+def test_a_retry_outside_production_needs_no_confirmation() -> None:
     buttons = buttons_of(
         main_message(
             offering(

@@ -1,4 +1,4 @@
-"""Whatever is told, Slack takes the message: its limits, by slack_sdk's models and by hand."""
+"""Every message is within Slack's limits, by slack_sdk's models and by hand."""
 
 import json
 import re
@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
 from sandbox.slack.block_kit import block_errors, total_text_length
-from tests.slack.notices import RUNNING, a_changelog, documents, mrkdwn_of, offering, plain_of, step
+from tests.slack.notices import (
+    RUNNING,
+    a_changelog,
+    documents,
+    mrkdwn_of,
+    new_entry,
+    offering,
+    plain_of,
+)
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
@@ -79,7 +87,7 @@ tellings = st.builds(
     without_buttons,
     st.lists(st.sampled_from(["cancel", "retry", "rollback", "x"]), max_size=5),
 )
-steps_told = st.builds(
+entries = st.builds(
     NoticeEntry,
     at=st.integers(-62_135_000_000, 253_402_000_000).map(lambda s: datetime.fromtimestamp(s, UTC)),
     state=texts | st.sampled_from(["queued", "in_progress", "error", "inactive", "success"]),
@@ -88,9 +96,9 @@ steps_told = st.builds(
     log_url=urls,
     held=st.booleans(),
 )
-many_steps = st.builds(
+many_entries = st.builds(
     lambda some, number: (some * number)[:1000],
-    st.lists(steps_told, max_size=4),
+    st.lists(entries, max_size=4),
     st.sampled_from([1, 3, 1000]),
 )
 
@@ -127,7 +135,7 @@ _LONGEST_NOTICE = replace(
     rollback_to=_GROWING,
 )
 LONGEST = offering(_LONGEST_NOTICE, "cancel", "retry", "rollback")
-LONGEST_STEP = NoticeEntry(
+LONGEST_ENTRY = NoticeEntry(
     at=datetime(9999, 12, 30, tzinfo=UTC),
     state=_GROWING,
     description=_GROWING,
@@ -139,23 +147,23 @@ LONGEST_STEP = NoticeEntry(
 
 @pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
-@example(LONGEST, [LONGEST_STEP] * 1000, MENTIONS[-1])
-@example(LONGEST, [LONGEST_STEP], "<@U0OCTOCAT> " * 99)
-@given(tellings, many_steps, st.sampled_from(MENTIONS))
-def test_slack_takes_every_message_and_nothing_in_it_is_markup_of_others(
-    told: DeploymentNotice, steps: list[NoticeEntry], mention: str
+@example(LONGEST, [LONGEST_ENTRY] * 1000, MENTIONS[-1])
+@example(LONGEST, [LONGEST_ENTRY], "<@U0OCTOCAT> " * 99)
+@given(tellings, many_entries, st.sampled_from(MENTIONS))
+def test_slack_accepts_every_message_and_foreign_text_is_no_markup(
+    shown: DeploymentNotice, shown_entries: list[NoticeEntry], mention: str
 ) -> None:
     for message in (
-        main_message(told),
-        alert(told, mention),
-        thread_reply(told, steps, broadcast=True, mention=mention),
-        thread_reply(told, steps, broadcast=False, mention=mention),
+        main_message(shown),
+        alert(shown, mention),
+        thread_reply(shown, shown_entries, broadcast=True, mention=mention),
+        thread_reply(shown, shown_entries, broadcast=False, mention=mention),
     ):
-        _assert_taken(message)
+        _assert_accepted(message)
         _assert_only_ours(message, mention)
 
 
-def _assert_taken(message: BlockMessage) -> None:
+def _assert_accepted(message: BlockMessage) -> None:
     blocks = documents(message)  # slack_sdk validates them
     assert block_errors(blocks) == []
     assert [block.to_dict() for block in Block.parse_all(blocks)] == blocks
@@ -184,13 +192,15 @@ def _units_in_all(message: BlockMessage) -> int:
 
 
 def test_three_hundred_commits_fit_with_titles_of_ten_thousand() -> None:
-    told = replace(RUNNING, changelog=a_changelog(300, *["🚀" * 10_000] * 300))
-    message = main_message(told)
+    shown = replace(RUNNING, changelog=a_changelog(300, *["🚀" * 10_000] * 300))
+    message = main_message(shown)
     assert block_errors(documents(message)) == []
     assert "and 295 more" in mrkdwn_of(message)[2]["text"]
 
 
 def test_a_time_of_another_zone_is_the_same_time() -> None:
     east = datetime(2026, 11, 22, 12, 4, 5, tzinfo=timezone(timedelta(hours=9)))
-    [text] = mrkdwn_of(thread_reply(RUNNING, [replace(step("queued"), at=east)], broadcast=False))
+    [text] = mrkdwn_of(
+        thread_reply(RUNNING, [replace(new_entry("queued"), at=east)], broadcast=False)
+    )
     assert text["text"].startswith("<!date^1795316645^{time_secs}|03:04:05 UTC>")

@@ -12,9 +12,9 @@ from tests.slack.notices import (
     SHA,
     a_changelog,
     mrkdwn_of,
+    new_entry,
     offering,
     read,
-    step,
 )
 from webhook.deployments.phases import Phase
 from webhook.slack.actions import ACTIONS
@@ -35,7 +35,7 @@ ROLLBACK = replace(
 
 
 @pytest.mark.parametrize(
-    ("told", "headline"),
+    ("notice", "headline"),
     [
         (replace(RUNNING, phase=Phase.QUEUED), "⏳ acme/site to production queued"),
         (RUNNING, "🔄 acme/site to production in progress"),
@@ -64,17 +64,17 @@ ROLLBACK = replace(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_headline_says_how_it_stands(told: object, headline: str) -> None:
-    assert read(main_message(told))[0] == headline  # type: ignore[arg-type]
+def test_the_headline_shows_the_state(notice: object, headline: str) -> None:
+    assert read(main_message(notice))[0] == headline  # type: ignore[arg-type]
 
 
 def test_a_whole_message_reads_well() -> None:
-    told = replace(
+    notice = replace(
         FAILED,
         environment_url="https://acme.io",
         changelog=a_changelog(17, "Fix a race", "Add a health check"),
     )
-    assert read(main_message(offering(told, "rollback", "retry"))) == [
+    assert read(main_message(offering(notice, "rollback", "retry"))) == [
         "❌ acme/site to production failed after 3m12s",
         "step 'deploy': exit code 1",
         "v1.3 @ 4f2c9d1  ·  by octocat  ·  Drone CI",
@@ -88,10 +88,10 @@ def test_a_whole_message_reads_well() -> None:
 
 
 def test_everything_links_to_where_it_is() -> None:
-    told = replace(
+    notice = replace(
         SUCCEEDED, environment_url="https://acme.io/?a=1&b=2", changelog=a_changelog(3, "A")
     )
-    text = "\n".join(text["text"] for text in mrkdwn_of(main_message(told)))
+    text = "\n".join(text["text"] for text in mrkdwn_of(main_message(notice)))
     compare = f"{GITHUB}/compare/{BEFORE}...{SHA}"
     for link in (
         f"<{GITHUB}|acme/site>",
@@ -107,7 +107,7 @@ def test_everything_links_to_where_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "about"),
+    ("notice", "about"),
     [
         (replace(RUNNING, ref=SHA), "4f2c9d1  ·  by octocat  ·  Drone CI"),
         (replace(RUNNING, requested_by="", tool=""), "v1.3 @ 4f2c9d1"),
@@ -128,12 +128,12 @@ def test_everything_links_to_where_it_is() -> None:
     ],
     ids=["a sha only", "nobody knows who", "another task", "retry", "rollback"],
 )
-def test_it_says_what_is_deployed_by_whom_with_what(told: object, about: str) -> None:
-    assert read(main_message(told))[1] == about  # type: ignore[arg-type]
+def test_it_shows_what_is_deployed_by_whom_with_which_tool(notice: object, about: str) -> None:
+    assert read(main_message(notice))[1] == about  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("told", "lines"),
+    ("notice", "lines"),
     [
         (replace(SUCCEEDED, previous_sha="", changelog=None), []),
         (replace(SUCCEEDED, changelog=None), []),
@@ -163,29 +163,29 @@ def test_it_says_what_is_deployed_by_whom_with_what(told: object, about: str) ->
     ],
     ids=["first", "unknown", "same", "one", "no names", "many", "back", "both", "never ran"],
 )
-def test_it_shows_what_is_deployed(told: object, lines: list[str]) -> None:
-    shown = read(main_message(told))  # type: ignore[arg-type]
+def test_it_shows_what_is_deployed(notice: object, lines: list[str]) -> None:
+    shown = read(main_message(notice))  # type: ignore[arg-type]
     last = next(number for number, line in enumerate(shown) if line.startswith("Logs"))
     assert shown[2:last] == lines
 
 
-def test_what_goes_back_is_compared_from_the_newer_side() -> None:
-    told = replace(ROLLBACK, changelog=a_changelog(0, behind=3))
-    text = "\n".join(text["text"] for text in mrkdwn_of(main_message(told)))
+def test_a_rollback_is_compared_from_the_newer_commit() -> None:
+    notice = replace(ROLLBACK, changelog=a_changelog(0, behind=3))
+    text = "\n".join(text["text"] for text in mrkdwn_of(main_message(notice)))
     assert f"<{GITHUB}/compare/{SHA}...{BEFORE}|Diff to 9a8b7c6>" in text
 
 
-def test_the_thread_tells_each_step_with_its_time() -> None:
+def test_the_thread_lists_each_entry_with_its_time() -> None:
     message = thread_reply(
         RUNNING,
         [
-            step("queued", "Accepted (next: drone)"),
-            step("in_progress", after=2),
-            step("in_progress", "step 'deploy' waits for approval", after=60, held=True),
-            step("", "Approved by hubot", after=90, actor="hubot"),
-            step("error", "exit code 1", after=91, actor="hubot", log_url=f"{PAGE}#log"),
-            step("inactive", after=92),
-            step("destroyed", "gone", after=93),
+            new_entry("queued", "Accepted (next: drone)"),
+            new_entry("in_progress", after=2),
+            new_entry("in_progress", "step 'deploy' waits for approval", after=60, held=True),
+            new_entry("", "Approved by hubot", after=90, actor="hubot"),
+            new_entry("error", "exit code 1", after=91, actor="hubot", log_url=f"{PAGE}#log"),
+            new_entry("inactive", after=92),
+            new_entry("destroyed", "gone", after=93),
         ],
         broadcast=False,
     )
@@ -204,8 +204,8 @@ def test_the_thread_tells_each_step_with_its_time() -> None:
 
 
 def test_a_broadcast_is_understood_without_the_thread() -> None:
-    steps = [step("failure", FAILED.description, after=192, log_url=PAGE)]
-    message = thread_reply(FAILED, steps, broadcast=True, mention="<@U0OCTOCAT>")
+    entries = [new_entry("failure", FAILED.description, after=192, log_url=PAGE)]
+    message = thread_reply(FAILED, entries, broadcast=True, mention="<@U0OCTOCAT>")
     assert message.text == (
         "❌ acme/site to production failed after 3m12s: step 'deploy': exit code 1 · <@U0OCTOCAT>"
     )
@@ -222,19 +222,19 @@ def test_a_broadcast_is_understood_without_the_thread() -> None:
     assert read(quiet)[0] == "❌ acme/site to production failed after 3m12s"
 
 
-def test_the_newest_of_very_many_steps_are_told() -> None:
-    steps = [step("in_progress", f"step {number}", after=number) for number in range(1000)]
-    lines = read(thread_reply(RUNNING, steps, broadcast=False))
-    assert lines[0] == "and 980 earlier steps"
+def test_the_newest_of_very_many_entries_are_shown() -> None:
+    entries = [new_entry("in_progress", f"step {number}", after=number) for number in range(1000)]
+    lines = read(thread_reply(RUNNING, entries, broadcast=False))
+    assert lines[0] == "and 980 earlier entries"
     assert [line.rpartition(" ")[2] for line in lines[1:]] == [str(n) for n in range(980, 1000)]
-    assert read(thread_reply(RUNNING, steps[:21], broadcast=False))[0] == "and 1 earlier step"
-    long = [step("in_progress", "x" * 1000)] * 20
-    assert read(thread_reply(RUNNING, long, broadcast=False))[0] == "and 14 earlier steps"
+    assert read(thread_reply(RUNNING, entries[:21], broadcast=False))[0] == "and 1 earlier entry"
+    long = [new_entry("in_progress", "x" * 1000)] * 20
+    assert read(thread_reply(RUNNING, long, broadcast=False))[0] == "and 14 earlier entries"
 
 
-def test_an_alarm_says_all_but_offers_nothing() -> None:
-    told = offering(replace(FAILED, changelog=a_changelog(1, "Fix a race")), "retry", "rollback")
-    message = alert(told, "<!subteam^S0ONCALL>")
+def test_an_alert_shows_everything_but_offers_no_action() -> None:
+    notice = offering(replace(FAILED, changelog=a_changelog(1, "Fix a race")), "retry", "rollback")
+    message = alert(notice, "<!subteam^S0ONCALL>")
     assert message.text.startswith("❌ acme/site to production failed after 3m12s: step")
     assert read(message) == [
         "❌ acme/site to production failed after 3m12s · @subteam",
@@ -244,7 +244,7 @@ def test_an_alarm_says_all_but_offers_nothing() -> None:
         "• 1bc1234 Fix a race — hubot",
         "Logs  ·  Diff to 9a8b7c6",
     ]
-    assert "@subteam" not in read(alert(told))[0]
+    assert "@subteam" not in read(alert(notice))[0]
 
 
 def test_messages_that_read_the_same_have_the_same_digest() -> None:
@@ -255,7 +255,7 @@ def test_messages_that_read_the_same_have_the_same_digest() -> None:
         replace(RUNNING, run_url="https://drone.acme.io/2"),
         offering(RUNNING, "cancel"),
     ]
-    assert len({digest(main_message(told)) for told in different}) == len(different)
+    assert len({digest(main_message(notice)) for notice in different}) == len(different)
 
 
 def test_blocks_leave_their_ids_to_slack() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.slack.screen import mrkdwn
-from tests.slack.notices import RUNNING, a_changelog, mrkdwn_of, read, step
+from tests.slack.notices import RUNNING, a_changelog, mrkdwn_of, new_entry, read
 from webhook.slack.blocks.message import alert, main_message, thread_reply
 from webhook.slack.blocks.mrkdwn import escape, mention, plain, short_url, units
 
@@ -17,7 +17,7 @@ STAR, LOW = "\N{ASTERISK OPERATOR}", "\N{MODIFIER LETTER LOW MACRON}"
 TILDE, GRAVE = "\N{TILDE OPERATOR}", "\N{MODIFIER LETTER GRAVE ACCENT}"
 OPEN = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 CLOSE = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
-# Slack takes these for markers as well.
+# Slack reads these as markers as well.
 WIDE_STAR, WIDE_LOW = "\N{FULLWIDTH ASTERISK}", "\N{FULLWIDTH LOW LINE}"
 WIDE_GRAVE, WIDE_QUOTE = "\N{FULLWIDTH GRAVE ACCENT}", "\N{FULLWIDTH GREATER-THAN SIGN}"
 WIDE = {WIDE_STAR, WIDE_LOW, WIDE_GRAVE, WIDE_QUOTE}
@@ -64,8 +64,8 @@ def test_a_text_is_cut_between_characters_as_slack_may_count_them() -> None:
 def test_nothing_escaped_can_format_or_mention(text: str, limit: int) -> None:
     shown = escape(text, limit)
     assert units(shown) <= limit
-    in_words = re.sub(r"(?<=[A-Za-z0-9])[*_~`]+(?=[A-Za-z0-9])", "", shown)
-    assert not set(in_words) & {*"*_~`", *WIDE}
+    without_inner_marks = re.sub(r"(?<=[A-Za-z0-9])[*_~`]+(?=[A-Za-z0-9])", "", shown)
+    assert not set(without_inner_marks) & {*"*_~`", *WIDE}
     assert not re.search(r"(?<![A-Za-z0-9_])@[^\s…\N{WORD JOINER}]", shown)
     assert not shown.startswith(("&gt;", ">"))
     assert re.fullmatch(r"(?:[^<>&]|&(?:amp|lt|gt);)*", shown)
@@ -95,8 +95,8 @@ def test_only_web_addresses_become_links(url: str, safe: str) -> None:
     assert short_url(url) == safe
 
 
-def test_an_address_that_is_none_leaves_the_words() -> None:
-    told = replace(
+def test_an_invalid_address_leaves_the_text() -> None:
+    notice = replace(
         RUNNING,
         repo_url="javascript:alert(1)",
         run_url="ftp://a.test",
@@ -104,7 +104,7 @@ def test_an_address_that_is_none_leaves_the_words() -> None:
         page_url="",
         changelog=a_changelog(1, "Fix it"),
     )
-    assert read(main_message(told)) == [
+    assert read(main_message(notice)) == [
         "🔄 acme/site to production in progress",
         "v1.3 @ 4f2c9d1  ·  by octocat  ·  Drone CI",
         "Deploys 1 commit:",
@@ -140,14 +140,14 @@ def test_of_very_many_mentions_the_first_stay_whole() -> None:
 
 
 def test_slack_looks_up_nothing_but_the_name_of_a_group() -> None:
-    told = replace(RUNNING, description="@oncall look at #deploys or www.evil.test")
-    steps = [step("in_progress", told.description)]
+    notice = replace(RUNNING, description="@oncall see #deploys or www.evil.test")
+    entries = [new_entry("in_progress", notice.description)]
     for message in (
-        main_message(told),
-        alert(told, "<@U1>"),
-        thread_reply(told, steps, broadcast=False),
+        main_message(notice),
+        alert(notice, "<@U1>"),
+        thread_reply(notice, entries, broadcast=False),
     ):
         assert all(text["verbatim"] for text in mrkdwn_of(message))
-    headline, *others = mrkdwn_of(alert(told, "@oncall"))
+    headline, *others = mrkdwn_of(alert(notice, "@oncall"))
     assert headline["verbatim"] is False
     assert all(text["verbatim"] for text in others)

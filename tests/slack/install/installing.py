@@ -1,5 +1,5 @@
-"""What the tests of an installation in Slack share: a person with a browser, who follows nothing
-by itself, and the steps of the way."""
+"""What the tests of an installation in Slack share: a person with a browser that follows no
+redirect by itself, and the pages of an installation."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -61,8 +61,10 @@ class Browser:
     given: list[str] = field(default_factory=list)
 
     async def get(self, url: str) -> Page:
-        asked = parse_qs(urlsplit(url).query)
-        self.given += [asked[name][0] for name in ("key", "code", "state") if name in asked]
+        parameters = parse_qs(urlsplit(url).query)
+        self.given += [
+            parameters[name][0] for name in ("key", "code", "state") if name in parameters
+        ]
         async with self.session.get(URL(url, encoded=True), allow_redirects=False) as response:
             return Page(response.status, response.headers, await response.text())
 

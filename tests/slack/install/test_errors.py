@@ -1,4 +1,4 @@
-"""Installations that do not come about: each gets a page that says what to do."""
+"""Failed installations: each gets a page with a remedy."""
 
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,22 @@ ACCESS = "POST /oauth.v2.access"
 AGAIN = "python -m webhook slack install-link"
 
 
-async def test_a_person_who_says_no_is_told_how_to_say_yes(store_url: str, tmp_path: Path) -> None:
+async def test_a_person_who_denies_access_learns_how_to_allow_it(
+    store_url: str, tmp_path: Path
+) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
         page = await person.press(link(world))
         back = await world.slack.authorize_app(page.location, "cancel")
-        refused = await person.get(back)
-        assert refused.status == 403
-        assert "It was not installed" in refused.text
-        assert AGAIN in refused.text
+        denied = await person.get(back)
+        assert denied.status == 403
+        assert "It was not installed" in denied.text
+        assert AGAIN in denied.text
         assert (await person.get(back)).status == 403  # and the state is used up
         assert installed(world) == {}
         assert world.rows("select * from oauth_states") == []
 
 
-async def test_what_slack_says_no_to_has_a_remedy(
+async def test_an_error_of_slack_has_a_remedy(
     store_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
@@ -45,11 +47,11 @@ async def test_what_slack_says_no_to_has_a_remedy(
             ("<b>unknown</b>", 502, ["did not respond"]),
             ("service_unavailable", 503, ["later"]),
         ]
-        for error, status, words in cases:
+        for error, status, message in cases:
             world.slack.faults.add(ACCESS, Fault.slack(error))
             page = await person.install(world)
             assert page.status == status, error
-            assert [part for part in (*words, AGAIN) if part not in page.text] == []
+            assert [part for part in (*message, AGAIN) if part not in page.text] == []
             assert "<b>" not in page.html
         assert installed(world) == {}
         given = person.given
@@ -58,7 +60,7 @@ async def test_what_slack_says_no_to_has_a_remedy(
     assert [secret for secret in given if secret in log] == []
 
 
-async def test_a_slack_that_is_in_trouble_is_told_apart(store_url: str, tmp_path: Path) -> None:
+async def test_an_unavailable_slack_has_its_own_message(store_url: str, tmp_path: Path) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
         cases = [
             (Fault.rate_limited(7), 503),
@@ -80,7 +82,7 @@ async def test_a_slack_that_is_in_trouble_is_told_apart(store_url: str, tmp_path
 
 async def test_what_slack_gives_must_be_of_use(store_url: str, tmp_path: Path) -> None:
     def given(**changed: Any) -> Fault:
-        answer = {
+        document = {
             "ok": True,
             "access_token": "xoxb-given",
             "token_type": "bot",
@@ -89,7 +91,7 @@ async def test_what_slack_gives_must_be_of_use(store_url: str, tmp_path: Path) -
             "is_enterprise_install": False,
             **changed,
         }
-        return Fault(status_code=200, body=answer)
+        return Fault(status_code=200, body=document)
 
     async with installable(store_url, tmp_path) as world, browser() as person:
         cases = [
@@ -99,16 +101,16 @@ async def test_what_slack_gives_must_be_of_use(store_url: str, tmp_path: Path) -
             (given(team=None, is_enterprise_install=True), "choose a workspace"),
             (given(is_enterprise_install=True), "choose a workspace"),
         ]
-        for fault, words in cases:
+        for fault, message in cases:
             world.slack.faults.add(ACCESS, fault)
             page = await person.install(world)
-            assert (page.status, words in page.text) == (400, True), page.text
+            assert (page.status, message in page.text) == (400, True), page.text
         assert installed(world) == {}
         world.slack.faults.add(ACCESS, given())
         page = await person.install(world)
         assert "Installed in <i>One</i>" in page.text  # as text
         assert "<i>" not in page.html
-        assert "with the name of the Slack app's bot" in page.text  # which Slack did not tell
+        assert "with the name of the Slack app's bot" in page.text  # not in the response
 
 
 async def test_a_wrong_secret_or_address_is_seen_by_slack_itself(
@@ -130,8 +132,8 @@ async def test_a_wrong_secret_or_address_is_seen_by_slack_itself(
         page = await person.get(back.partition("?")[0] + f"?state={person_state(back)}")
         assert (page.status, "sent no code" in page.text) == (400, True)
         back = await person.allowed(world)
-        odd = "?error=%3Cscript%3E&state=" + person_state(back)
-        page = await person.get(back.partition("?")[0] + odd)
+        forged = "?error=%3Cscript%3E&state=" + person_state(back)
+        page = await person.get(back.partition("?")[0] + forged)
         assert "an error without a name" in page.text
         assert "<script" not in page.html
 
@@ -140,7 +142,7 @@ def person_state(url: str) -> str:
     return url.partition("state=")[2]
 
 
-async def test_a_store_that_is_away_is_said(store_url: str, tmp_path: Path) -> None:
+async def test_an_unavailable_store_is_reported(store_url: str, tmp_path: Path) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
         url, back = link(world), await person.allowed(world)
         _rename(world, "oauth_states", "away")

@@ -1,4 +1,4 @@
-"""Installing the app in Slack, from the link to the page that says so."""
+"""Installing the app in Slack, from the link to the page that confirms it."""
 
 import asyncio
 from pathlib import Path
@@ -28,18 +28,18 @@ async def test_a_link_a_button_and_a_yes_install_it(
         page = await person.get(first)
         assert page.status == 200
         assert "chat:write post where it is invited" in page.text
-        asked = await person.post(f"{world.url}/slack/install", page.key())
-        assert asked.status == 303
-        query = parse_qs(urlsplit(asked.location).query)
-        assert asked.location.startswith(f"{world.slack.url}/oauth/v2/authorize?")
+        response = await person.post(f"{world.url}/slack/install", page.key())
+        assert response.status == 303
+        query = parse_qs(urlsplit(response.location).query)
+        assert response.location.startswith(f"{world.slack.url}/oauth/v2/authorize?")
         assert query["client_id"] == [world.slack.app.client_id]
         assert query["scope"] == [ALL_SCOPES]
         assert query["redirect_uri"] == [f"{world.url}/slack/signin"]
-        assert f"redirect_uri={world.url}" not in asked.location  # it is encoded
+        assert f"redirect_uri={world.url}" not in response.location  # it is encoded
         [state] = query["state"]
         assert len(state) >= 43
 
-        page = await person.get(await world.slack.authorize_app(asked.location, "allow"))
+        page = await person.get(await world.slack.authorize_app(response.location, "allow"))
         assert page.status == 200, page.text
         assert "Installed in Acme" in page.text
         assert "/invite @relay" in page.text
@@ -97,7 +97,7 @@ async def test_of_many_who_press_one_link_at_once_one_gets_through(
         assert len(world.rows("select * from oauth_states")) == 1
 
 
-async def test_an_answer_counts_once_in_time_and_in_its_own_browser(
+async def test_a_state_counts_once_in_time_and_in_its_own_browser(
     store_url: str, tmp_path: Path
 ) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person, browser() as other:
@@ -108,8 +108,12 @@ async def test_an_answer_counts_once_in_time_and_in_its_own_browser(
             assert "slack install-link" in page.text
         back = await person.allowed(world)
         wrong = back.replace("state=", "state=x")
-        for odd in (wrong, f"{world.url}/slack/signin", f"{world.url}/slack/signin?code=1&state="):
-            assert (await person.get(odd)).status == 403
+        for invalid in (
+            wrong,
+            f"{world.url}/slack/signin",
+            f"{world.url}/slack/signin?code=1&state=",
+        ):
+            assert (await person.get(invalid)).status == 403
         forget_about_time(world)
         assert (await person.get(back)).status == 403
         assert installed(world) == {}
@@ -121,7 +125,7 @@ async def test_an_answer_counts_once_in_time_and_in_its_own_browser(
         assert world.rows("select * from oauth_states") == []
 
 
-async def test_the_cookie_is_for_this_answer_alone(store_url: str, tmp_path: Path) -> None:
+async def test_the_cookie_is_valid_for_this_response_only(store_url: str, tmp_path: Path) -> None:
     https = {"GITPLOY_SERVER_PROTO": "https"}
     async with installable(store_url, tmp_path, https) as world, browser() as person:
         base = world.url.replace("https:", "http:")
@@ -136,8 +140,8 @@ async def test_the_cookie_is_for_this_answer_alone(store_url: str, tmp_path: Pat
         [row] = world.rows("select * from oauth_states")
         assert value.encode() not in row["browser"]
         [state] = parse_qs(urlsplit(page.location).query)["state"]
-        refused = await person.get(f"{base}/slack/signin?state={state}&error=access_denied")
-        assert refused.status == 403
+        denied = await person.get(f"{base}/slack/signin?state={state}&error=access_denied")
+        assert denied.status == 403
 
 
 async def test_two_installations_in_one_browser_do_not_cross(
@@ -156,7 +160,7 @@ async def test_two_installations_in_one_browser_do_not_cross(
         assert tokens[second.id] == second.tokens[-1].value
 
 
-async def test_installing_again_replaces_and_ends_the_trouble(
+async def test_installing_again_replaces_and_clears_the_error(
     store_url: str, tmp_path: Path
 ) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
@@ -177,8 +181,8 @@ async def test_installing_again_replaces_and_ends_the_trouble(
             assert after.refresh_token
             assert after.expires_at
             # News of what was before it does it no harm.
-            told = before.installed_at.replace(year=before.installed_at.year - 1)
-            assert not slack_installations.stop(connection, "T0SANDBOX", "late", before=told)
+            earlier = before.installed_at.replace(year=before.installed_at.year - 1)
+            assert not slack_installations.stop(connection, "T0SANDBOX", "late", before=earlier)
             now = after.installed_at.replace(microsecond=0)  # Slack's times are whole seconds
             assert slack_installations.stop(connection, "T0SANDBOX", "gone", before=now)
         refresh_token = Cipher(world.setup.secret_keys).decrypt(after.refresh_token)
@@ -186,14 +190,14 @@ async def test_installing_again_replaces_and_ends_the_trouble(
         assert refresh_token not in repr(after)
 
 
-async def test_whoever_wants_to_know_of_it_hears_of_it_in_the_same_transaction(
+async def test_an_installation_and_its_callback_share_a_transaction(
     store_url: str, tmp_path: Path
 ) -> None:
-    heard: list[tuple[str, int]] = []
+    calls: list[tuple[str, int]] = []
 
     def on_install(connection: Sync, team: str) -> None:
-        heard.append((team, len(slack_installations.every_sync(connection))))
-        if len(heard) == 1:
+        calls.append((team, len(slack_installations.every_sync(connection))))
+        if len(calls) == 1:
             raise psycopg.OperationalError
 
     async with installable(store_url, tmp_path) as world, browser() as person:
@@ -208,15 +212,15 @@ async def test_whoever_wants_to_know_of_it_hears_of_it_in_the_same_transaction(
             client = app.test_client()
             for status, kept in ((503, 0), (200, 1)):
                 key = (await person.get(link(world))).key()
-                asked = client.post("/slack/install", data={"key": key})
-                back = await world.slack.authorize_app(asked.headers["Location"], "allow")
+                response = client.post("/slack/install", data={"key": key})
+                back = await world.slack.authorize_app(response.headers["Location"], "allow")
                 page = await asyncio.to_thread(client.get, back.removeprefix(world.url))
                 assert page.status_code == status
                 assert len(installed(world)) == kept
-        assert heard == [("T0SANDBOX", 1), ("T0SANDBOX", 1)]
+        assert calls == [("T0SANDBOX", 1), ("T0SANDBOX", 1)]
 
 
-async def test_who_can_answer_in_slack_is_asked_for_the_command(
+async def test_with_a_signing_secret_the_scope_commands_is_requested(
     store_url: str, tmp_path: Path
 ) -> None:
     environ = {
@@ -226,9 +230,9 @@ async def test_who_can_answer_in_slack_is_asked_for_the_command(
     async with installable(store_url, tmp_path, environ) as world, browser() as person:
         url = link(world)
         assert "commands respond to /deploy" in (await person.get(url)).text
-        asked = (await person.press(url)).location
+        response = (await person.press(url)).location
         scopes = "chat:write,commands,users:read,users:read.email"
-        assert parse_qs(urlsplit(asked).query)["scope"] == [scopes]
+        assert parse_qs(urlsplit(response).query)["scope"] == [scopes]
 
 
 async def test_every_page_is_locked_down_and_only_the_buttons_leads_to_slack(
@@ -236,9 +240,9 @@ async def test_every_page_is_locked_down_and_only_the_buttons_leads_to_slack(
 ) -> None:
     async with installable(store_url, tmp_path) as world, browser() as person:
         page = await person.get(link(world))
-        refused = await person.get(f"{world.url}/slack/signin?state=x")
+        denied = await person.get(f"{world.url}/slack/signin?state=x")
         done = await person.install(world)
-        for seen in (page, refused, done):
+        for seen in (page, denied, done):
             policy = seen.headers["Content-Security-Policy"]
             assert "default-src 'none'" in policy
             assert "frame-ancestors 'none'" in policy
@@ -248,7 +252,7 @@ async def test_every_page_is_locked_down_and_only_the_buttons_leads_to_slack(
             assert seen.headers["X-Content-Type-Options"] == "nosniff"
             assert Seen(seen.html).all("script") == []
         assert f"form-action 'self' {world.slack.url}" in page.headers["Content-Security-Policy"]
-        for closed in (refused, done):
+        for closed in (denied, done):
             assert "form-action 'none'" in closed.headers["Content-Security-Policy"]
         for sheet in Seen(page.html).all("link"):
             assert (await person.get(world.url + sheet["href"])).status == 200

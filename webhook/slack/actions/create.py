@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The deployment to create, and what the timeline of the one that was pressed says of it."""
+    """The deployment to create, and its text in the timeline of the one that was pressed."""
 
     scope: Scope
     request: NewDeployment
@@ -46,7 +46,7 @@ class CreateDeployment(Action):
 
     @abstractmethod
     async def plan(self, services: ActionServices, action: ActionRow, by: Authorized) -> Plan:
-        """Raises `Declined` where it makes no sense any more: a button may be old."""
+        """Raises `Declined` if it is no longer possible: a button may be old."""
 
     async def run(self, services: ActionServices, action: ActionRow) -> None:
         write = DeploymentWrite(services, action, self)

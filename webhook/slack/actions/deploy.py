@@ -63,7 +63,7 @@ def _is_production(services: ActionServices, action: ActionRow) -> bool:
 
 
 async def _confirmed(services: ActionServices, press: ActionRow, confirms: int) -> ActionRow:
-    """The press takes over what waited for it."""
+    """The press confirms the action that waited for it."""
     async with services.pool.connection() as connection:
         if await actions.confirm(connection, press, confirms):
             return await actions.read(connection, press.id) or press

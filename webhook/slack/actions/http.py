@@ -82,7 +82,7 @@ class ActionIntake:
         return self._store(parse_event(document))
 
     def envelope(self, kind: str, payload: Mapping[str, Any]) -> Document:
-        """Of Socket Mode. What is not Slack's would only be sent again if it were refused."""
+        """Of Socket Mode. What is not Slack's would only be sent again if it were rejected."""
         try:
             match kind:
                 case "interactive":
@@ -137,7 +137,7 @@ def blueprint(slack: SlackSettings, intake: ActionIntake, clock: Clock = utc_now
     verifier = SignatureVerifier(secret, _Clock(clock)) if secret else None
 
     def serve(take: Callable[[bytes], Document], content_type: str) -> Response:
-        document = _taken(take, _verified(verifier, content_type))
+        document = _accepted(take, _verified(verifier, content_type))
         return Response(status=200) if document is None else jsonify(document)
 
     @bp.post("/slack/interactions")
@@ -197,14 +197,14 @@ def _check_signature(verifier: SignatureVerifier, body: bytes) -> None:
         )
 
 
-def _taken(take: Callable[[bytes], Document], body: bytes) -> Document:
+def _accepted(take: Callable[[bytes], Document], body: bytes) -> Document:
     try:
         return take(body)
     except (UserError, ValueError, RecursionError) as error:
         message = str(error) if isinstance(error, UserError) else "the body is malformed"
         raise HttpError(400, message, "this address is for Slack only") from None
     except UnknownOutcome:
-        raise HttpError(503, "the store does not answer", "try again in a minute") from None
+        raise HttpError(503, "the store does not respond", "try again in a minute") from None
 
 
 def _kind_of(payload: Any) -> str:

@@ -59,7 +59,7 @@ REPO, CHOSEN, TYPED, REF = "repository", "environment", "other_environment", "re
 # Slack's limits of a menu.
 MOST_CHOICES, LONGEST_CHOICE = 100, 150
 LONGEST_OPTION = 75
-# How long a form may be filled in: a little less than Slack takes its reply.
+# How long a form may be filled in: a little less than Slack accepts its reply.
 VALID_FOR = timedelta(minutes=29)
 _LONGEST_REPO = 201
 _LONGEST_REF = 255
@@ -67,7 +67,7 @@ _WITHOUT = "type all of it instead: /deploy owner/repo environment [ref]"
 
 
 class OpenForm(Action):
-    """Anybody may open it: whoever sends it in is checked then."""
+    """Anybody may open it; permissions are checked at its submission."""
 
     name = OPEN_FORM
 

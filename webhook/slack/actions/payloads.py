@@ -228,7 +228,7 @@ def requester(team: str, user: str, home: str, name: str) -> Requester:
 
 
 def key_of(*parts: str) -> str:
-    """Short and without what could be used by whoever reads it: a trigger id is a secret."""
+    """Short and without secrets: a trigger id is one."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What must hold before anything is done that somebody requested in Slack.
+"""Conditions of an action that a person requested in Slack.
 
 Errors: `Declined`, with a message for that person; `RetryAt` and `UnknownOutcome` where it cannot
 be found out now. Where GitHub cannot say whether somebody may do it, they may not.
@@ -26,7 +26,7 @@ from webhook.store.deployments import DeploymentRow
 log = structlog.get_logger()
 
 Permission = Literal["admin", "write", "read"]
-# Nobody confirmed it in time.
+# It was not confirmed in time.
 EXPIRED: Final = "confirmation_expired"
 # Why an action is not done.
 Code = Literal[
@@ -62,7 +62,7 @@ class Declined(RelayError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorized:
-    """GitHub has said that `login` may do it. `deployment`: the one whose button was pressed."""
+    """`login` has the permission on GitHub. `deployment`: the one whose button was pressed."""
 
     login: str
     repository: Scope
@@ -176,7 +176,7 @@ async def _require_workspace(services: ActionServices, team: str) -> None:
 
 
 async def _set_login(services: ActionServices, action: ActionRow, login: str) -> None:
-    """For the audit, whatever becomes of it."""
+    """For the audit, whatever the outcome."""
     async with services.pool.connection() as connection:
         await actions.set_login(connection, action.id, login)
 

@@ -1,6 +1,6 @@
-"""The reply to whoever requested an action: its outcome, or that it takes a while.
+"""The reply to the person who requested an action: its outcome, or that it takes a while.
 
-Slack takes five replies to one interaction: the outcome is tried three times, and one announces a
+Slack accepts five replies to one interaction: the outcome is tried three times, and one announces a
 wait.
 """
 
@@ -19,7 +19,7 @@ from webhook.store.actions import ActionRow
 
 log = structlog.get_logger()
 
-# Slack takes no reply after that.
+# Slack accepts no reply after that.
 REPLY_WITHIN = timedelta(minutes=30)
 
 _IN_DOUBT = "GitHub gave no clear response; the relay keeps checking whether it was done"
@@ -41,7 +41,7 @@ async def send_reply(services: ActionServices, action: ActionRow) -> None:
 
 
 def _replaces(action: ActionRow) -> bool:
-    """Whether the reply takes the place of the question, of which nothing is left to press."""
+    """Whether the reply replaces the question with its buttons."""
     if action.reply is None or not action.reply.confirms:
         return False
     return bool(action.repo) or action.code == EXPIRED
@@ -63,7 +63,7 @@ async def _try_again(
 
 
 async def announce_wait(services: ActionServices, action_id: int, wait: RetryAt) -> None:
-    """Once, so that nobody presses again because nothing happens."""
+    """Once, so that people do not press again."""
     if wait.at < services.clock() + services.timing.wait_announced_after:
         return
     async with services.pool.connection() as connection:

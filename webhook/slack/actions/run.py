@@ -65,7 +65,7 @@ async def _attempt(services: ActionServices, action: ActionRow) -> None:
         async with services.pool.connection() as connection:
             other = await actions.excluded_by(connection, action)
             message = _requested_before(services, action, other)
-            await actions.refuse(connection, action.id, message, "excluded")
+            await actions.reject(connection, action.id, message, "excluded")
 
 
 async def _run(services: ActionServices, action: ActionRow) -> None:

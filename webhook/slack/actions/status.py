@@ -1,4 +1,4 @@
-"""`/deploy status`: how each environment of a repository stands."""
+"""`/deploy status`: the newest deployment of each environment of a repository."""
 
 from datetime import datetime
 

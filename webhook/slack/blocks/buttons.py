@@ -1,4 +1,4 @@
-"""The buttons below a deployment's message; each says before it acts what will happen.
+"""The buttons below a deployment's message; each has a confirmation that describes its effect.
 
 Source: docs.slack.dev/reference/block-kit, "Button element" and "Confirmation dialog object" (its
 texts are plain text of at most 100, 300 and 30 characters; action_ids are unique in a block).

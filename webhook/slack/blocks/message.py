@@ -191,7 +191,7 @@ def _entry_lines(notice: DeploymentNotice, entries: Sequence[NoticeEntry], above
         shown.append(line)
     earlier = len(entries) - len(shown)
     if earlier:
-        text = f"and {earlier} earlier {'step' if earlier == 1 else 'steps'}"
+        text = f"and {earlier} earlier {'entry' if earlier == 1 else 'entries'}"
         shown.append(link(notice.page_url, text, longest_url=_LONGEST_PAGE_URL))
     return "\n".join(reversed(shown))
 

@@ -19,13 +19,13 @@ from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, Sec
 
 from webhook.text import link_url, one_line
 
-# Longer ones are no links: all of a message has to fit into what Slack takes.
+# Longer ones are no links: all of a message has to fit into Slack's limits.
 LONGEST_URL = 500
 LONGEST_MENTION = 200
 # More than anything that is shown, so that a very long text costs little.
 _LONGEST_READ = 2000
 
-# Slack takes the wide forms for markers too.
+# Slack reads the wide forms as markers too.
 _NARROW = str.maketrans(
     {
         "\N{FULLWIDTH ASTERISK}": "*",
@@ -60,7 +60,7 @@ _GROUP = re.compile(r"@[a-z0-9][a-z0-9._-]{0,79}")
 
 @dataclass(frozen=True, slots=True)
 class BlockMessage:
-    """A message as Slack takes it; `text` is the notification and what a screen reader says."""
+    """A message in Slack's form; `text` is the notification and what a screen reader says."""
 
     text: str
     blocks: Sequence[Block]
@@ -125,9 +125,9 @@ def mention(given: str) -> str:
     """Ready-made mentions and a group's @name stay as they are; anything else is text."""
     kept: list[str] = []
     left = LONGEST_MENTION
-    for word in given.split():
-        ready = _MENTION.fullmatch(word) or _GROUP.fullmatch(word)
-        shown = word if ready else escape(word, max(left, 1))
+    for inside in given.split():
+        ready = _MENTION.fullmatch(inside) or _GROUP.fullmatch(inside)
+        shown = inside if ready else escape(inside, max(left, 1))
         left -= len(shown) + 1
         if left < 0:
             break
@@ -148,5 +148,5 @@ def context(parts: Iterable[str]) -> list[ContextBlock]:
 def _mrkdwn(text: str) -> MarkdownTextObject:
     # Without `verbatim` Slack would make links and mentions of what only looks like them; but a
     # group's name, which is no mention yet, has to be looked up.
-    looked_up = any(_GROUP.fullmatch(word) for word in text.split())
+    looked_up = any(_GROUP.fullmatch(inside) for inside in text.split())
     return MarkdownTextObject(text=text, verbatim=not looked_up)

@@ -34,7 +34,7 @@ _SHA, _BEFORE = "7d3f1c29b0a84e56c1d2", "1b9e4a7705cd63f2a8e0"
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A message and its channel; without a message, `kind` says why there is none."""
+    """A message and its channel; without a message, `kind` is the reason."""
 
     environment: str
     channel: str
@@ -139,7 +139,7 @@ def _concrete(pattern: str) -> str:
 def of_deployment(
     environment: Environment | None, notice: DeploymentNotice, entries: Sequence[NoticeEntry]
 ) -> list[Preview]:
-    """A deployment as it stands now."""
+    """The current state of a deployment."""
     targets = _targets(environment, notice.repo) if environment else []
     return [one for target in targets for one in _previews(target, notice, entries)]
 
@@ -154,29 +154,29 @@ def _previews(
             alert = messages.alert(notice, mention)
             yield Preview(notice.environment, _channel(target), "message", alert)
         return
-    if not target.destination.wants(notice.phase):
+    if not target.destination.accepts(notice.phase):
         return
     yield Preview(notice.environment, _channel(target), "message", messages.main_message(notice))
-    wanted = [entry for entry in entries if _is_wanted(target, entry)]
-    if wanted:
+    included = [entry for entry in entries if _is_included(target, entry)]
+    if included:
         urgent = failed or notice.held or notice.recovered
         reply = messages.thread_reply(
-            notice, wanted, broadcast=urgent, mention=mention if urgent else ""
+            notice, included, broadcast=urgent, mention=mention if urgent else ""
         )
         kind = "reply in its thread, shown in the channel" if urgent else "reply in its thread"
         yield Preview(notice.environment, _channel(target), kind, reply)
 
 
-def _is_wanted(target: Target, entry: NoticeEntry) -> bool:
+def _is_included(target: Target, entry: NoticeEntry) -> bool:
     phase = phase_of(entry.state)
-    return phase is None or target.destination.wants(phase)
+    return phase is None or target.destination.accepts(phase)
 
 
 def _mention(target: Target, notice: DeploymentNotice) -> str:
     destination = target.destination
     assert isinstance(destination, Destination)
-    wanted = destination.mentions or "author"
-    return {"author": f"@{notice.requested_by}", "none": ""}.get(wanted, wanted)
+    included = destination.mentions or "author"
+    return {"author": f"@{notice.requested_by}", "none": ""}.get(included, included)
 
 
 def _sample(environment: Environment, repo: str, server_url: str) -> DeploymentNotice:

@@ -117,7 +117,7 @@ def from_slack(code: str, redirect_uri: str, client_id: str) -> HttpError:
         )
     return _wrong_setting(code, client_id) or HttpError(
         502,
-        "Slack refused the installation",
+        "Slack rejected the installation",
         detail=f"Slack returned {code}.",
         remedy="docs.slack.dev/reference/methods/oauth.v2.access says what it means. Then"
         f" {AGAIN}.",

@@ -38,7 +38,7 @@ OnInstall = Callable[[Sync, str], None]
 
 INSTALL_PATH = "/slack/install"
 LINK_SECONDS = 3600
-# As long as Slack's code is good.
+# As long as Slack's code is valid.
 STATE_SECONDS = 600
 _LARGEST_FORM = 4096
 

@@ -1,4 +1,4 @@
-"""What the page of a deployment says: rows of the store in, plain data out.
+"""What the page of a deployment shows: rows of the store in, plain data out.
 
 Units: times are shown in UTC. Text from outside is one line without control characters, and only
 http(s) URLs become links; escaping is the templates'.
@@ -206,7 +206,7 @@ def _hint(data: PageData) -> str:
     if data.row.phase is Phase.INACTIVE:
         return "It was replaced by a later deployment, or taken down."
     if data.row.tool_error and not data.over:
-        return f"It is retried until its deadline: {_line(data.row.tool_error)}"
+        return f"The tool is called again until the deadline: {_line(data.row.tool_error)}"
     if data.row.ended_at and not data.over:
         return "Its run continues and is followed to its end."
     return ""

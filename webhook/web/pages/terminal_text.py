@@ -1,10 +1,10 @@
-"""What a run printed, made into text that a page can show.
+"""What a run printed, converted to text that a page can show.
 
 Source: ECMA-48 (control sequences) and xterm's "Control Sequences" (titles and links).
 Units: bytes.
 
 Output comes in pieces that end anywhere. Cutting only where nothing is unfinished makes the text
-the same wherever the pieces end, and makes every cut a place to go on from.
+the same wherever the pieces end, and every cut is an offset to continue from.
 """
 
 import re

@@ -97,7 +97,7 @@ def _read(connection: Sync, repo: str, deployment_id: int) -> PageData:
 
 
 def _offset() -> int:
-    """Where the browser is: what it says when it comes back, else what the page began with."""
+    """The browser's offset: as it sends on reconnecting, else the page's initial one."""
     given = request.headers.get("Last-Event-ID") or request.args.get("from", "")
     return int(given) if _OFFSET.fullmatch(given) else 0
 
@@ -114,7 +114,7 @@ def _render(templates: Environment, clock: Clock) -> Render:
 
 
 def _not_found(_error: Exception) -> Response:
-    """Any address that nobody serves, so not only the pages'."""
+    """Any unknown address, not only the pages'."""
     error = HttpError(
         404,
         "There is nothing at this address",
@@ -137,7 +137,7 @@ ERRORS = ErrorHandling(
     HttpError(
         503,
         "The relay cannot look it up now",
-        detail="Its store does not answer. Deployments go on as soon as it does; nothing is lost.",
+        detail="Its store does not respond. Deployments go on as soon as it does; nothing is lost.",
         remedy="Try again in a minute. Whoever runs the relay finds the cause under /readyz.",
     ),
 )

@@ -88,7 +88,7 @@ create index deployments_followed on deployments (repo_id, sha) where ended_at i
 """
 
 TIMELINE = """
--- What was reported of a deployment, and what people asked for, in order.
+-- What was reported of a deployment, and what people requested, in order.
 create sequence timeline_position;
 create table timeline (
     id bigint generated always as identity primary key,
@@ -137,7 +137,7 @@ RATE_LIMITS = """
 create table rate_limits (
     name text primary key,
     next_at timestamptz not null default 'epoch',
-    held_until timestamptz not null default 'epoch',  -- the other service asked to wait until then
+    held_until timestamptz not null default 'epoch',  -- the other service limits calls until then
     epoch integer not null default 0            -- raised with each such wait, which cancels all
                                                 -- slots that were given out before
 );
@@ -187,7 +187,7 @@ create table actions (
     kind text not null,                         -- its name (webhook.slack.actions)
     exclusive_group text not null default '',   -- excludes others of the group; empty: none
 
-    -- Who asked.
+    -- Who requested it.
     team text not null,
     slack_user text not null,
     slack_name text not null,
@@ -217,7 +217,7 @@ create index actions_created_deployment on actions (created_deployment_id);
 """
 
 OUTBOX = """
--- What is written elsewhere, once: statuses on GitHub, messages, deployments that people asked for.
+-- What is written elsewhere, once: statuses on GitHub, messages, deployments that people requested.
 create table outbox (
     id bigint generated always as identity primary key,
     kind text not null check (kind in ('status', 'message', 'deployment')),
