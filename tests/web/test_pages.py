@@ -167,6 +167,14 @@ def test_what_a_person_requested_is_not_marked_as_late(rows: Rows, browser: Flas
     assert "https://ci.io/7" in page.links()
 
 
+def test_what_a_person_requested_is_not_marked_as_late(rows: Rows, browser: FlaskClient) -> None:
+    rows.deployment()
+    rows.new_entry(state="requested", description="Rollback", actor="octocat", counted=False)
+    page = open_page(browser)
+    assert "by octocat" in page.text
+    assert "late or repeated" not in page.text
+
+
 def test_it_shows_what_was_sent_to_slack(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
     rows.slack("main", "#deploys", ts="1.1")
