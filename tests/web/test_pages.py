@@ -161,7 +161,7 @@ def test_each_entry_has_its_anchor_time_and_text(rows: Rows, browser: FlaskClien
 def test_what_a_person_requested_is_not_marked_as_late(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
     rows.new_entry(state="requested", description="Rollback", actor="octocat", counted=False)
-    page = rejected(browser)
+    page = open_page(browser)
     assert "by octocat" in page.text
     assert "late or repeated" not in page.text
     assert "https://ci.io/7" in page.links()
