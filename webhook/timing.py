@@ -48,8 +48,8 @@ class Timing:
     # Outgoing calls.
     # A claimed call may be under way for so long, in whatever process: longer than its time-out.
     claim_lasts: timedelta = timedelta(seconds=12)
-    # A call without a clear response is looked up so long after it: a status, a message (if it can
-    # be searched, the first counts), a deployment (from the end of the call to each lookup).
+    # The result of a call without a clear response is searched so long after it: of a status, of a
+    # message (if it can be searched, the first counts), of a deployment (after the call's end).
     status_lookup_after: timedelta = timedelta(seconds=3)
     message_lookups_after: tuple[timedelta, ...] = _seconds(3, 60, 300, 1800, 3600)
     deployment_lookups_after: tuple[timedelta, ...] = _seconds(5, 15, 45)
@@ -110,7 +110,7 @@ class Timing:
     # What people request in Slack.
     # An action that has not begun by then is given up: nobody expects it any more.
     action_begins_within: timedelta = timedelta(minutes=10)
-    # A call without a clear response is looked up for so long, and so often at least.
+    # The result of a call without a clear response is searched for so long, and so often at least.
     action_given_up_after: timedelta = timedelta(days=1)
     action_lookup_at_most: timedelta = timedelta(minutes=1)
     # Slack lets a form be opened for three seconds.
@@ -119,7 +119,7 @@ class Timing:
     wait_announced_after: timedelta = timedelta(seconds=10)
     # A reply that Slack did not accept is retried.
     reply_retries_after: tuple[timedelta, ...] = _seconds(2, 10)
-    # How long it is remembered who somebody is, that nobody is known, what somebody may do.
+    # How long logins, unknown people and permissions are cached.
     person_cached: timedelta = timedelta(minutes=10)
     nobody_cached: timedelta = timedelta(minutes=1)
     permission_cached: timedelta = timedelta(minutes=1)

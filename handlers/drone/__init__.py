@@ -41,7 +41,7 @@ class Drone:
     Options: ClassVar[type[contract.Options]] = DroneOptions
     local: ClassVar[bool] = False
     pace: ClassVar[Pace] = Pace(least=1, most=15)
-    # Drone asks GitHub for .drone.yml before it keeps a build.
+    # Drone fetches .drone.yml from GitHub before it stores a build.
     appears_within: ClassVar[timedelta] = timedelta(minutes=1)
 
     def __init__(self, options: DroneOptions, context: HandlerContext) -> None:

@@ -65,7 +65,7 @@ async def advance(services: Services, deployment_id: int) -> datetime | None:
 
 
 def _is_over(row: DeploymentRow) -> bool:
-    """Ended, and no run of ours goes on: one may, even where its start is not recorded yet."""
+    """Ended, and no run of ours continues: one may, even where its start is not recorded yet."""
     if row.ended_at is None:
         return False
     return row.started_at is None if row.run is None else row.run.state.final
@@ -318,7 +318,7 @@ class Runner:
         return self._next(self.timing.recheck_at_least, most)
 
     def _next(self, least: timedelta, most: timedelta) -> datetime:
-        """Often at first, then less and less often, the longer it goes on."""
+        """Often at first, then less and less often, the longer it lasts."""
         now = self.now()
         since = now - self.row.started_at if self.row.started_at else timedelta(0)
         return now + max(least, min(most, since / 10))

@@ -140,7 +140,7 @@ class Notification:
             await self._keep_row("main", None)
             return
         existing = await self._messages("main")
-        # A message that exists is kept up to date, or it would go on showing an old state.
+        # A message that exists is kept up to date, or it would keep showing an old state.
         if not existing and not self.target.destination.accepts(self.row.phase):
             return
         waits: list[RetryAt] = []

@@ -36,7 +36,7 @@ class Transition:
 
 
 def counts(row: DeploymentRow, phase: Phase, description: str) -> bool:
-    """Whether anything is new: another phase, or another description of one that goes on."""
+    """Whether anything is new: another phase, or another description of one that continues."""
     if follows(row.phase, phase):
         return True
     changed = bool(description) and description != row.status_description

@@ -96,7 +96,7 @@ class Notifier(Protocol):
 
     async def find(self, message: Message, key: str, since: datetime) -> Ref | None:
         """The message of an earlier `send` with this key that got through, though nobody recorded
-        it; None where there is none, or where nobody can tell: then it is sent again."""
+        it; None where there is none, or where it cannot be known: then it is sent again."""
         ...
 
     async def findable(self, message: Message) -> bool:

@@ -67,7 +67,7 @@ def _username(value: str) -> str:
 
 
 class DiscordDestination(destinations.Destination):
-    """Where Discord hears of deployments, and of which."""
+    """A Discord webhook and the deployments that are posted to it."""
 
     EXAMPLE: ClassVar[str] = '{url: "${DISCORD_WEBHOOK}"}'
 

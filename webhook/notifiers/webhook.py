@@ -59,7 +59,7 @@ def _secret(value: str) -> str:
 
 
 class WebhookDestination(destinations.Destination):
-    """An endpoint that hears of deployments, and of which."""
+    """An endpoint and the deployments that are sent to it."""
 
     EXAMPLE: ClassVar[str] = '{url: "https://…", secret: "${WEBHOOK_SECRET}"}'
 

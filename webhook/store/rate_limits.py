@@ -54,7 +54,7 @@ async def give_back(connection: Async, name: str, key: str) -> None:
 
 
 async def hold(connection: Async, name: str, until: datetime) -> None:
-    """The other service asks to wait: all slots become void."""
+    """The other service limits calls: all slots become void."""
     await connection.execute(
         "insert into rate_limits (name, next_at, held_until, epoch) values (%s, %s, %s, 1)"
         " on conflict (name) do update set next_at = excluded.next_at,"

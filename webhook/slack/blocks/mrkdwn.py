@@ -54,7 +54,7 @@ _AT = re.compile(r"(?<![A-Za-z0-9_])@(?=\S)")
 _JOINED_AT = "@\N{WORD JOINER}"
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MENTION = re.compile(r"<(?:@[UW][A-Z0-9]+|!subteam\^[A-Z0-9]+|!here|!channel|!everyone)>")
-# Slack looks such a name up where the poster asks for it (`link_names`).
+# Slack resolves such a name if the poster requests it (`link_names`).
 _GROUP = re.compile(r"@[a-z0-9][a-z0-9._-]{0,79}")
 
 

@@ -112,7 +112,7 @@ class EntryView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """`status` is what the last report said. `running` is set while it goes on, `took` when it has
+    """`status` is what the last report said. `running` is set while it runs, `took` when it has
     ended."""
 
     title: str
