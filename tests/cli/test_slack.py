@@ -234,7 +234,7 @@ async def linked(world: World, person: Browser) -> str:
     result = run(variables(world), "install-link")
     assert result.exit_code == 0, result.output
     link = result.stdout.strip()
-    assert re.search(r"Good for one time, until \d\d:\d\d .*one browser", result.stderr)
+    assert re.search(r"It works once, until \d\d:\d\d .*one browser", result.stderr)
     assert link.startswith(f"{world.url}/slack/install?key=")
     assert len(urlsplit(link).query) >= len("key=") + 43
     return link

@@ -121,7 +121,7 @@ async def test_a_run_continues_when_its_tool_is_back(store_url: str, tmp_path: P
         url = world.github.statuses(deployment.id)[0].log_url
         async with aiohttp.ClientSession() as session, session.get(url) as page:
             html = await page.text()
-        assert "called again until the deadline" in html
+        assert "retried until its deadline" in html
         assert "cannot be reached" in html
         await tools.drone.start()
         [build] = tools.drone.builds(REPOSITORY, "promote")

@@ -152,11 +152,27 @@ def test_each_entry_has_its_anchor_time_and_text(rows: Rows, browser: FlaskClien
     ]
     assert len(page.all("time")) >= 4
     assert all(moment["datetime"].endswith("+00:00") for moment in page.all("time"))
-    assert "GitHub has it" in page.text
-    assert "GitHub does not have it yet: GitHub returned 502" in page.text
+    assert "Sent to GitHub" in page.text
+    assert "Not sent to GitHub yet: GitHub returned 502" in page.text
     assert "GitHub rejected it: the App was removed" in page.text
     assert "by drone[bot] log late or repeated: changed nothing" in page.text
+
+
+def test_what_a_person_requested_is_not_marked_as_late(rows: Rows, browser: FlaskClient) -> None:
+    rows.deployment()
+    rows.new_entry(state="requested", description="Rollback", actor="octocat", counted=False)
+    page = open_page(browser)
+    assert "by octocat" in page.text
+    assert "late or repeated" not in page.text
     assert "https://ci.io/7" in page.links()
+
+
+def test_what_a_person_requested_is_not_marked_as_late(rows: Rows, browser: FlaskClient) -> None:
+    rows.deployment()
+    rows.new_entry(state="requested", description="Rollback", actor="octocat", counted=False)
+    page = open_page(browser)
+    assert "by octocat" in page.text
+    assert "late or repeated" not in page.text
 
 
 def test_it_shows_what_was_sent_to_slack(rows: Rows, browser: FlaskClient) -> None:

@@ -129,7 +129,7 @@ def test_it_waits_briefly_until_github_has_the_status(rows: Rows, base: str) -> 
     assert "on its way to GitHub" in stream.until(is_state)[-1].data["parts"]["timeline"]
     rows.sent()
     seen = list(stream)
-    assert "GitHub has it" in seen[-2].data["parts"]["timeline"]
+    assert "Sent to GitHub" in seen[-2].data["parts"]["timeline"]
     assert seen[-1].name == "end"
 
 

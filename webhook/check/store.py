@@ -19,8 +19,9 @@ def check_store(settings: Settings, installed: list[Installation]) -> Iterator[F
         with store_url(settings) as url, database.connect(url) as connection:
             found = schema.revision(connection)
             if found != schema.NEWEST_REVISION:
-                message = f"is at migration {found or 'none'}; run: python -m webhook migrate"
-                yield Finding("error" if settings.store_source else "note", "store", message)
+                yield Finding(
+                    "error" if settings.store_source else "note", "store", _outdated(found)
+                )
                 return
             kind = "PostgreSQL" if settings.store_source else "the embedded PostgreSQL"
             yield Finding("ok", "store", f"{kind} responds, its tables are up to date")
@@ -34,6 +35,12 @@ def check_store(settings: Settings, installed: list[Installation]) -> Iterator[F
     except OSError as error:
         message = f"the embedded PostgreSQL cannot be started: {error.strerror}"
         yield Finding("error", "store", f"{message}; check GITPLOY_DATA_DIR")
+
+
+def _outdated(found: str | None) -> str:
+    if found is None:
+        return "has no tables yet; script/server creates them, or: python -m webhook migrate"
+    return f"is at migration {found}; run: python -m webhook migrate"
 
 
 def _worker(connection: Sync) -> Finding:

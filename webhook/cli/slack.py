@@ -84,7 +84,7 @@ def install_link() -> None:
         until = datetime.now().astimezone() + timedelta(seconds=LINK_SECONDS)
         click.echo(make(connection, settings.server_url))
     click.echo(
-        f"Good for one time, until {until:%H:%M %Z}, while the relay runs; open it in one browser"
+        f"It works once, until {until:%H:%M %Z}, while the relay runs; open it in one browser"
         " and stay there.",
         err=True,
     )

@@ -52,7 +52,7 @@ async def _try_again(
 ) -> None:
     pauses = services.timing.reply_retries_after
     if action.reply_attempts >= len(pauses):
-        log.warning("a reply was not taken by Slack", error=str(error))
+        log.warning("a reply was not accepted by Slack", error=str(error))
         return
     async with services.pool.connection() as connection:
         await actions.reply_failed(connection, action.id)

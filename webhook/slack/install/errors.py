@@ -20,14 +20,14 @@ NOT_CONFIGURED = partial(
     "This relay cannot be installed in Slack yet",
     detail="It knows no Slack app: GITPLOY_SLACK_CLIENT_ID and GITPLOY_SLACK_CLIENT_SECRET are not"
     " set.",
-    remedy=f"{_OPERATOR} takes both from the Slack app's Basic Information, sets them and restarts"
-    " the relay. Where there is no app yet, python -m webhook slack manifest creates one.",
+    remedy=f"{_OPERATOR} copies both from the Slack app's Basic Information, sets them and restarts"
+    " the relay. If there is no app yet, create it with python -m webhook slack manifest.",
 )
 INVALID_LINK = partial(
     HttpError,
     403,
     "This link cannot be used to install the app",
-    detail="It is incomplete, was used already, or is older than an hour. A link works one time.",
+    detail="It is incomplete, was used already, or is older than an hour. A link works once.",
     remedy=f"{_FROM_THE_START}. If a page said that the app is installed, you are done.",
 )
 INVALID_STATE = partial(

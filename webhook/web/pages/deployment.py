@@ -17,7 +17,7 @@ from webhook.deployments.phases import Phase
 from webhook.notifiers import title_of
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
-from webhook.store.timeline import TimelineEntry
+from webhook.store.timeline import REQUESTED, TimelineEntry
 from webhook.text import one_line, web_url
 from webhook.web.pages.terminal_text import harmless
 
@@ -106,6 +106,7 @@ class EntryView:
     actor: str
     links: tuple[Link, ...]
     counted: bool
+    late: bool
     github: Sending | None
 
 
@@ -205,7 +206,7 @@ def _hint(data: PageData) -> str:
     if data.row.phase is Phase.INACTIVE:
         return "It was replaced by a later deployment, or taken down."
     if data.row.tool_error and not data.over:
-        return f"The tool is called again until the deadline: {_line(data.row.tool_error)}"
+        return f"It is retried until its deadline: {_line(data.row.tool_error)}"
     if data.row.ended_at and not data.over:
         return "Its run continues and is followed to its end."
     return ""
@@ -246,6 +247,8 @@ def _entry(entry: TimelineEntry, row: DeploymentRow) -> EntryView:
         actor=_line(entry.actor) or "somebody",
         links=tuple(link for link in links if link),
         counted=entry.counted,
+        # What people requested is no status, and so never late.
+        late=not entry.counted and entry.state != REQUESTED,
         github=_github(entry),
     )
 
@@ -260,13 +263,13 @@ def _github(entry: TimelineEntry) -> Sending | None:
     error = _line(entry.error)
     match entry.outbox:
         case "sent":
-            return Sending("good", "GitHub has it")
+            return Sending("good", "Sent to GitHub")
         case "rejected":
             return Sending("bad", f"GitHub rejected it: {error}" if error else "GitHub rejected it")
         case "skipped":
-            return Sending("good", "not sent: more had been reported by then")
+            return Sending("good", "not sent: a newer status replaced it")
         case "waiting" | "claimed" if error:
-            return Sending("waiting", f"GitHub does not have it yet: {error}")
+            return Sending("waiting", f"Not sent to GitHub yet: {error}")
         case "waiting" | "claimed":
             return Sending("waiting", "on its way to GitHub")
     return None
