@@ -156,14 +156,6 @@ def test_each_entry_has_its_anchor_time_and_text(rows: Rows, browser: FlaskClien
     assert "Not sent to GitHub yet: GitHub returned 502" in page.text
     assert "GitHub rejected it: the App was removed" in page.text
     assert "by drone[bot] log late or repeated: changed nothing" in page.text
-
-
-def test_what_a_person_requested_is_not_marked_as_late(rows: Rows, browser: FlaskClient) -> None:
-    rows.deployment()
-    rows.new_entry(state="requested", description="Rollback", actor="octocat", counted=False)
-    page = open_page(browser)
-    assert "by octocat" in page.text
-    assert "late or repeated" not in page.text
     assert "https://ci.io/7" in page.links()
 
 
