@@ -64,7 +64,7 @@ def load(text: str, source: str, environ: dict[str, str]) -> Config:
 
 
 @pytest.mark.parametrize(("path", "text"), files(), ids=lambda value: getattr(value, "name", ""))
-def test_what_is_made_from_the_settings_is_up_to_date(path: Path, text: str) -> None:
+def test_what_is_generated_from_the_settings_is_up_to_date(path: Path, text: str) -> None:
     assert path.read_text() == text, f"{path} is out of date; run script/generate"
 
 

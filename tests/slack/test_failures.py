@@ -100,7 +100,7 @@ def _many_messages_follow(world: World) -> Callable[[Channel, Message], None]:
     return talk
 
 
-async def test_a_reply_that_got_through_without_an_answer_is_found_again(world: World) -> None:
+async def test_a_reply_whose_response_was_lost_is_found_again(world: World) -> None:
     await world.deployed()  # from now on the id of #deploys is known
     deployment = await world.deploy("broken")
     await world.phase(deployment.id, "in_progress", "failure")
