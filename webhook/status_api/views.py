@@ -5,6 +5,9 @@ Source: docs.github.com, "REST API endpoints for deployment statuses" and "for c
 "Troubleshooting the REST API" (errors), "Using pagination in the REST API".
 Errors: GitHub's documents: 400 not JSON, 401 and 403 the token, 404 anything but the token's own
 deployment, 413 too large, 422 a field is wrong, 503 the store does not respond.
+
+A token is good for one deployment in one environment, until its end. It comes as `token T`,
+`Bearer T`, or as the password (or, as GitHub had it, the user's name) of basic authentication.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,22 +16,67 @@ from typing import Any
 from urllib.parse import urlencode
 
 import structlog
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Request, Response, jsonify, request
 
 from webhook.errors import HttpError
 from webhook.http import ErrorHandling, log_rejection, read_body, with_status
 from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
-from webhook.security.signing import ReportClaims, ReportTokens
+from webhook.security.signing import REPORT_PREFIX, ReportClaims, ReportTokens
 from webhook.status_api import reports
-from webhook.status_api.auth import authorize, claims_of, not_found
 from webhook.status_api.documents import Document, Documents
 from webhook.status_api.reports import StatusReport, invalid_field
-from webhook.store import timeline
+from webhook.store import deployments, timeline
 from webhook.store.database import Sync, SyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.store.timeline import NewEntry, TimelineEntry
 from webhook.timing import Clock, utc_now
+
+
+def claims_of(request: Request, tokens: ReportTokens) -> ReportClaims:
+    """Reads the token only, not the store."""
+    if "Authorization" not in request.headers:
+        raise HttpError(401, "Requires authentication")
+    claims = tokens.read(_token(request))
+    if claims is None:
+        raise HttpError(401, "Bad credentials")
+    return claims
+
+
+def authorize(
+    connection: Sync, claims: ReportClaims, repo: str, *, for_write: bool
+) -> DeploymentRow:
+    """The token's deployment; for a write it is locked until the transaction ends."""
+    row = deployments.read_sync(connection, claims.deployment_id, lock=for_write)
+    if row is None or row.repo.casefold() != repo.casefold():
+        raise not_found()
+    if row.environment.lower() != claims.environment:
+        raise not_found()
+    if row.phase.final:
+        raise _ended(f" ({row.phase})")
+    if timeline.reported_end(connection, row.id):
+        raise _ended("")
+    return row
+
+
+def not_found() -> HttpError:
+    """The same for what the token does not cover and for what does not exist."""
+    return HttpError(404, "Not Found")
+
+
+def _ended(how: str) -> HttpError:
+    return HttpError(403, f"This deployment has ended{how}; its token ended with it")
+
+
+def _token(request: Request) -> str:
+    given = request.authorization
+    if given is None:
+        return ""
+    if given.type == "basic":
+        password: str = given.password or ""
+        return password if password.startswith(REPORT_PREFIX) else given.username or ""
+    return given.token or "" if given.type in ("token", "bearer") else ""
+
 
 log = structlog.get_logger()
 
