@@ -75,11 +75,14 @@ async def entry_of(
         " values (%s, %s, %s, %s, %s, %s) on conflict do nothing",
         key,
     )
+    # `is not distinct from` would read the whole kind: no index serves it.
+    deployment = "is null" if deployment_id is None else "= %s"
+    action = "is null" if action_id is None else "= %s"
     [found] = await _read(
         connection,
-        "where (kind, destination, purpose, position) = (%s, %s, %s, %s)"
-        " and deployment_id is not distinct from %s and action_id is not distinct from %s",
-        [kind, destination, purpose, position, deployment_id, action_id],
+        f"where kind = %s and deployment_id {deployment} and action_id {action}"
+        " and destination = %s and purpose = %s and position = %s",
+        [value for value in key if value is not None],
     )
     return found
 
