@@ -12,7 +12,7 @@ from psycopg import AsyncCursor
 
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.engine.outbox import Outbox, Policy, Write
-from webhook.errors import Rejected, RelayError, RetryAt, UnknownOutcome
+from webhook.errors import Excluded, Rejected, RelayError, RetryAt, UnknownOutcome
 from webhook.store import deployments, outbox, timeline
 from webhook.store.database import Async, AsyncPool, async_pool
 from webhook.store.outbox import Entry, Ref, State
@@ -323,3 +323,24 @@ async def test_an_entry_is_read_by_its_key_and_not_among_all_of_its_kind(store: 
     assert (entry.deployment_id, entry.action_id) == (DEPLOYMENT, None)
     assert "deployment_id = " in plan.partition("Index Cond")[2]
     assert "Filter" not in plan
+
+
+async def test_a_late_result_of_one_that_was_given_up_is_excluded(store: Store) -> None:
+    async def claimed(connection: Async, name: str) -> Entry:
+        entry = await outbox.entry_of(
+            connection, "deployment", DEPLOYMENT, destination=name, purpose="after"
+        )
+        found = await outbox.claim(connection, entry, MINUTE)
+        assert found is not None
+        return found
+
+    async with store.pool.connection() as connection:
+        first = await claimed(connection, "first")
+        await outbox.skip(connection, first)
+        second = await claimed(connection, "second")
+    with pytest.raises(Excluded):
+        async with store.pool.connection() as connection:
+            await outbox.sent(connection, first, {"id": "1"})
+    async with store.pool.connection() as connection:
+        recorded = await outbox.sent(connection, second, {"id": "2"})
+    assert (recorded.state, recorded.ref) == ("sent", {"id": "2"})

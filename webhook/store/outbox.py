@@ -167,12 +167,17 @@ async def skip(connection: Async, entry: Entry) -> None:
 
 
 async def sent(connection: Async, entry: Entry, ref: Ref, digest: str = "") -> Entry:
+    """Raises `Excluded` where this one was given up, and another has begun since; the transaction,
+    if any, is lost then."""
     cursor = connection.cursor(row_factory=class_row(Entry))
-    await cursor.execute(
-        "update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null, error = ''"
-        f" where id = %s returning {_COLUMNS}",
-        [Jsonb(dict(ref)), digest, entry.id],
-    )
+    try:
+        await cursor.execute(
+            "update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
+            f" error = '' where id = %s returning {_COLUMNS}",
+            [Jsonb(dict(ref)), digest, entry.id],
+        )
+    except psycopg.errors.UniqueViolation:
+        raise Excluded from None
     recorded = await cursor.fetchone()
     return recorded or entry
 
