@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any, ClassVar, Self
 
 import pytest
+from psycopg import AsyncCursor
 
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.engine.outbox import Outbox, Policy, Write
-from webhook.errors import Rejected, RelayError, RetryAt, UnknownOutcome
+from webhook.errors import Excluded, Rejected, RelayError, RetryAt, UnknownOutcome
 from webhook.store import deployments, outbox, timeline
 from webhook.store.database import Async, AsyncPool, async_pool
 from webhook.store.outbox import Entry, Ref, State
@@ -297,3 +299,48 @@ async def test_the_timeline_shows_why_github_does_not_have_a_status(
         await outbox.sent(connection, claimed, {"id": "1"})
         [shown] = await timeline.shown(connection, DEPLOYMENT, after=0)
         assert (shown.outbox, shown.error) == ("sent", "")
+
+
+class Recording(AsyncCursor[Any]):
+    """Keeps the last query."""
+
+    last: ClassVar[tuple[Any, Any]] = ("", None)
+
+    async def execute(self, query: Any, params: Any = None, **more: Any) -> Self:
+        Recording.last = (query, params)
+        return await super().execute(query, params, **more)
+
+
+async def test_an_entry_is_read_by_its_key_and_not_among_all_of_its_kind(store: Store) -> None:
+    async with store.pool.connection() as connection:
+        await connection.execute("set local enable_seqscan = off")
+        plain, connection.cursor_factory = connection.cursor_factory, Recording
+        entry = await outbox.entry_of(connection, "message", DEPLOYMENT, destination="#deploys")
+        connection.cursor_factory = plain
+        query, values = Recording.last
+        lines = await (await connection.execute(f"explain {query}", values)).fetchall()
+    plan = "\n".join(line["QUERY PLAN"] for line in lines)
+    assert (entry.deployment_id, entry.action_id) == (DEPLOYMENT, None)
+    assert "deployment_id = " in plan.partition("Index Cond")[2]
+    assert "Filter" not in plan
+
+
+async def test_a_late_result_of_one_that_was_given_up_is_excluded(store: Store) -> None:
+    async def claimed(connection: Async, name: str) -> Entry:
+        entry = await outbox.entry_of(
+            connection, "deployment", DEPLOYMENT, destination=name, purpose="after"
+        )
+        found = await outbox.claim(connection, entry, MINUTE)
+        assert found is not None
+        return found
+
+    async with store.pool.connection() as connection:
+        first = await claimed(connection, "first")
+        await outbox.skip(connection, first)
+        second = await claimed(connection, "second")
+    with pytest.raises(Excluded):
+        async with store.pool.connection() as connection:
+            await outbox.sent(connection, first, {"id": "1"})
+    async with store.pool.connection() as connection:
+        recorded = await outbox.sent(connection, second, {"id": "2"})
+    assert (recorded.state, recorded.ref) == ("sent", {"id": "2"})

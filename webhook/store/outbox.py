@@ -75,11 +75,14 @@ async def entry_of(
         " values (%s, %s, %s, %s, %s, %s) on conflict do nothing",
         key,
     )
+    # `is not distinct from` would read the whole kind: no index serves it.
+    deployment = "is null" if deployment_id is None else "= %s"
+    action = "is null" if action_id is None else "= %s"
     [found] = await _read(
         connection,
-        "where (kind, destination, purpose, position) = (%s, %s, %s, %s)"
-        " and deployment_id is not distinct from %s and action_id is not distinct from %s",
-        [kind, destination, purpose, position, deployment_id, action_id],
+        f"where kind = %s and deployment_id {deployment} and action_id {action}"
+        " and destination = %s and purpose = %s and position = %s",
+        [value for value in key if value is not None],
     )
     return found
 
@@ -164,12 +167,17 @@ async def skip(connection: Async, entry: Entry) -> None:
 
 
 async def sent(connection: Async, entry: Entry, ref: Ref, digest: str = "") -> Entry:
+    """Raises `Excluded` where this one was given up, and another has begun since; the transaction,
+    if any, is lost then."""
     cursor = connection.cursor(row_factory=class_row(Entry))
-    await cursor.execute(
-        "update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null, error = ''"
-        f" where id = %s returning {_COLUMNS}",
-        [Jsonb(dict(ref)), digest, entry.id],
-    )
+    try:
+        await cursor.execute(
+            "update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
+            f" error = '' where id = %s returning {_COLUMNS}",
+            [Jsonb(dict(ref)), digest, entry.id],
+        )
+    except psycopg.errors.UniqueViolation:
+        raise Excluded from None
     recorded = await cursor.fetchone()
     return recorded or entry
 
