@@ -22,6 +22,10 @@ DRAIN = 2.0  # others may hold the command's output open for as long as they liv
 GROUP_POLL = 0.05  # nothing signals that the last process of a group is gone
 
 
+# SIGINT and SIGQUIT come here ignored where a script started the relay in the background.
+_SIGNALS = (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
 def wake_on_signals() -> int:
     """A pipe that can be read once a signal has come, with the signals' numbers.
 
@@ -30,7 +34,7 @@ def wake_on_signals() -> int:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGHUP):
+    for number in _SIGNALS:
         signal.signal(number, lambda *_: None)
     return reader
 
