@@ -15,7 +15,7 @@ import json
 import os
 import signal
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -142,7 +142,7 @@ class Command:
         order = self._order(deployment)
         if order.cwd and not Path(order.cwd).is_dir():
             raise Rejected(f"the directory '{order.cwd}' is not there")
-        if deployment.deadline <= datetime.now(UTC):
+        if deployment.deadline <= self._context.clock():
             raise Rejected("the deployment timed out before it was started", code="timed_out")
         reason = "its run directory has vanished"
         try:

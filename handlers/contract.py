@@ -7,9 +7,9 @@ sleep, poll in a loop, write statuses, talk to Slack or touch the store.
 Errors: those of errors.py. Messages are shown to people: no secrets.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -125,12 +125,19 @@ class GitHubApi(Protocol):
         ...
 
 
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerContext:
     """What the relay gives to its handlers.
 
     `data_dir` lasts across restarts on this machine. `secrets` are values that must never be
-    shown or stored. `environ` is the relay's own process environment.
+    shown or stored. `environ` is the relay's own process environment. `clock` says what time it is.
     """
 
     data_dir: Path
@@ -138,6 +145,7 @@ class HandlerContext:
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     http: Http
     github: GitHubApi
+    clock: Clock = utc_now
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,7 @@ class _Parts:
             secrets=setup.secrets,
             http=Http(self.http, secrets=setup.secrets),
             github=ToolsGitHub(github),
+            clock=self.clock,
         )
 
 

@@ -12,7 +12,7 @@ not have, allow or trigger.
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import ClassVar, NoReturn
 
 from handlers import contract
@@ -47,6 +47,7 @@ class Drone:
     def __init__(self, options: DroneOptions, context: HandlerContext) -> None:
         self._options = options
         self._http = context.http
+        self._clock = context.clock
         self._tls = tls_context(options.ca) if options.ca else None
         self._native = options.mode == "native"
         self._creates = options.build == "create"
@@ -119,7 +120,7 @@ class Drone:
         raise NotReady(f"Waiting for the Drone build of {sha}")
 
     async def _promote(self, builds: Builds, deployment: Deployment, source: Build) -> Run:
-        if deployment.deadline <= datetime.now(UTC):
+        if deployment.deadline <= self._clock():
             raise Rejected("the deployment timed out before it was started", code="timed_out")
         query = self._query(deployment)
         verb = "rollback" if deployment.task in ROLLBACKS else "promote"
@@ -152,7 +153,7 @@ class Drone:
         )
 
     def _is_late(self, deployment: Deployment) -> bool:
-        return datetime.now(UTC) > deployment.started_at + self._options.start_within
+        return self._clock() > deployment.started_at + self._options.start_within
 
 
 def _run(builds: Builds, build: Build) -> Run:

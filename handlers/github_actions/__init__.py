@@ -27,7 +27,7 @@ class GitHubActions:
 
     def __init__(self, options: GitHubActionsOptions, context: HandlerContext) -> None:
         mode = Watch if options.mode == "watch" else Dispatch
-        self._mode: Watch | Dispatch = mode(options, context.github)
+        self._mode: Watch | Dispatch = mode(options, context.github, context.clock)
 
     async def find(self, deployment: Deployment) -> Run | None:
         return await self._mode.find(deployment)

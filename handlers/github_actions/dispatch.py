@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from handlers.contract import Deployment, GitHubApi, Run, State
+from handlers.contract import Clock, Deployment, GitHubApi, Run, State
 from handlers.errors import Rejected, Unavailable
 from handlers.github_actions.api import Actions, WorkflowRun, retry_rejections
 from handlers.github_actions.options import GitHubActionsOptions
@@ -42,8 +42,9 @@ _REASONS = {
 
 
 class Dispatch:
-    def __init__(self, options: GitHubActionsOptions, github: GitHubApi) -> None:
+    def __init__(self, options: GitHubActionsOptions, github: GitHubApi, clock: Clock) -> None:
         self._options = options
+        self._clock = clock
         self._github = github
         self._file = options.workflow or ""
 
@@ -68,7 +69,7 @@ class Dispatch:
         run_id, url = details.get("workflow_run_id"), web_url(details.get("html_url"))
         if isinstance(run_id, int):
             return Run(str(run_id), State.QUEUED, url)
-        run_key = f"{_DISPATCHED_AT}={datetime.now(UTC).isoformat()}"
+        run_key = f"{_DISPATCHED_AT}={self._clock().isoformat()}"
         return Run(run_key, State.QUEUED, url, WAITING)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
@@ -136,10 +137,10 @@ class Dispatch:
     ) -> Run:
         jobs = await actions.jobs(run.id) if has_useful_jobs(run) else None
         runs = [RunWithJobs(run, jobs)]
-        return deployment_run(runs, previous, deployment.environment, now=datetime.now(UTC))
+        return deployment_run(runs, previous, deployment.environment, now=self._clock())
 
     def _not_found(self, deployment: Deployment, run: Run) -> Run:
-        if datetime.now(UTC) <= _dispatched_at(deployment, run) + self._options.start_within:
+        if self._clock() <= _dispatched_at(deployment, run) + self._options.start_within:
             return run
         expected = "${{ inputs." + self._options.correlation + " }}"
         file = quoted(self._file)

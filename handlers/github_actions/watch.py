@@ -10,10 +10,10 @@ because a run that GitHub lists late changes which others belong to which deploy
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 
-from handlers.contract import Deployment, GitHubApi, Run, State
+from handlers.contract import Clock, Deployment, GitHubApi, Run, State
 from handlers.errors import Rejected
 from handlers.github_actions.api import ACTIONS_BOT, Actions, WorkflowRun, retry_rejections
 from handlers.github_actions.options import GitHubActionsOptions
@@ -91,8 +91,9 @@ def _by_title(runs: Sequence[WorkflowRun], every: Sequence[DeploymentKey]) -> di
 
 
 class Watch:
-    def __init__(self, options: GitHubActionsOptions, github: GitHubApi) -> None:
+    def __init__(self, options: GitHubActionsOptions, github: GitHubApi, clock: Clock) -> None:
         self._options = options
+        self._clock = clock
         self._github = github
 
     async def find(self, deployment: Deployment) -> Run | None:
@@ -113,7 +114,7 @@ class Watch:
             return self._run(found, run, deployment)
         if gone:
             return Run(run.id, State.ERROR, run.url, DELETED)
-        if datetime.now(UTC) > deployment.started_at + self._options.start_within:
+        if self._clock() > deployment.started_at + self._options.start_within:
             return Run("", State.ERROR, description=_none_started(deployment))
         begun = run.state is State.IN_PROGRESS
         state = State.IN_PROGRESS if begun else State.QUEUED
@@ -187,7 +188,7 @@ class Watch:
             found,
             previous,
             deployment.environment,
-            now=datetime.now(UTC),
+            now=self._clock(),
             status_within=self._options.status_within,
         )
 

@@ -11,7 +11,7 @@ Errors: those of http.py and gate.py; while a run is under way all of them are t
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 from handlers import contract, durations
@@ -53,8 +53,8 @@ class TrackedRun:
         ids = tuple(name for name, equals, _ in parts if not equals)
         return cls(ids, values.get("event", ""), int(values.get("sent_at", 0)))
 
-    def may_grow(self, within: timedelta) -> bool:
-        return bool(self.event) and _now() <= self.sent_at + within.total_seconds()
+    def may_grow(self, within: timedelta, now: datetime) -> bool:
+        return bool(self.event) and int(now.timestamp()) <= self.sent_at + within.total_seconds()
 
     def with_executions(self, executions: Sequence[Execution]) -> Self:
         ids = dict.fromkeys([*self.executions, *(execution.id for execution in executions)])
@@ -71,6 +71,7 @@ class Spinnaker:
     def __init__(self, options: SpinnakerOptions, context: HandlerContext) -> None:
         self._options = options
         self._gate = Gate(options, context.http)
+        self._clock = context.clock
 
     async def find(self, deployment: Deployment) -> Run | None:
         found = await self._find_executions(deployment)
@@ -78,7 +79,7 @@ class Spinnaker:
             return None
         tracked = TrackedRun().with_executions(found)
         if self._options.source:
-            tracked = replace(tracked, event=_event_of(found[0]), sent_at=_now())
+            tracked = replace(tracked, event=_event_of(found[0]), sent_at=self._now())
         return await self._run(deployment, Run(str(tracked), State.QUEUED), tracked, found)
 
     async def start(self, deployment: Deployment) -> Run:
@@ -86,7 +87,7 @@ class Spinnaker:
         url = page(self._options.deck, self._options.application)
         if self._options.source:
             event_id = await self._gate.send_event(self._options.source, encode(document))
-            tracked = TrackedRun(event=event_id, sent_at=_now())
+            tracked = TrackedRun(event=event_id, sent_at=self._now())
             return Run(str(tracked), State.QUEUED, url, WAITING)
         trigger = {
             "type": "manual",
@@ -112,7 +113,7 @@ class Spinnaker:
         tracked = TrackedRun.parse(run.id)
         if not tracked.executions:
             tracked, _ = await self._with_new_executions(deployment, tracked)
-        if not tracked.executions and tracked.may_grow(self._options.start_within):
+        if not tracked.executions and tracked.may_grow(self._options.start_within, self._clock()):
             raise Unavailable(NOTHING_TO_STOP)
         failure: Unavailable | Rejected | None = None
         for id_ in tracked.executions:
@@ -128,7 +129,7 @@ class Spinnaker:
         application = self._options.application
         if application:
             await self._gate.require_application(application)
-        await self._gate.search(datetime.now(UTC), size="1")
+        await self._gate.search(self._clock(), size="1")
         return f"responds, and has the application '{application}'" if application else "responds"
 
     async def _find_executions(self, deployment: Deployment) -> list[Execution]:
@@ -148,7 +149,7 @@ class Spinnaker:
     ) -> tuple[TrackedRun, list[Execution]]:
         """With the executions that its event has started by now."""
         # Once more after `start_within`, so that a late check does not miss one.
-        if tracked.executions and not tracked.may_grow(self._options.start_within):
+        if tracked.executions and not tracked.may_grow(self._options.start_within, self._clock()):
             return tracked, []
         if not tracked.event:
             return tracked, []
@@ -158,9 +159,13 @@ class Spinnaker:
         ours = [e for e in found if _contains(e.trigger, {"eventId": tracked.event})]
         return tracked.with_executions(ours), ours
 
+    def _now(self) -> int:
+        """Seconds since 1970."""
+        return int(self._clock().timestamp())
+
     def _no_execution_yet(self, deployment: Deployment, run: Run, tracked: TrackedRun) -> Run:
         options = self._options
-        if tracked.may_grow(options.start_within):
+        if tracked.may_grow(options.start_within, self._clock()):
             return replace(run, description=WAITING)
         one = f"application '{options.application}'"
         where = one if options.application else "all applications"
@@ -214,7 +219,3 @@ def _contains(value: Any, part: Any) -> bool:
     if not isinstance(part, dict):
         return bool(value == part)
     return isinstance(value, dict) and all(_contains(value.get(key), part[key]) for key in part)
-
-
-def _now() -> int:
-    return int(datetime.now(UTC).timestamp())
