@@ -36,6 +36,7 @@ async def checked(environ: dict[str, str]) -> tuple[bool, str]:
     return passed, text
 
 
+@pytest.mark.slow
 async def test_a_correct_relay_passes(environ: dict[str, str]) -> None:
     passed, text = await checked(environ)
     assert passed

@@ -93,6 +93,7 @@ async def test_the_error_names_the_missing_permission_contents(world: OnGitHub) 
         await compare(world.github, world.scope, "main", "other")
 
 
+@pytest.mark.slow
 async def test_an_unclear_response_is_an_unknown_outcome(world: OnGitHub) -> None:
     base, head = world.site.push("Before"), world.site.push("After")
     for name, fault in OPEN.items():

@@ -95,6 +95,7 @@ async def test_the_error_names_the_missing_permission(world: OnGitHub) -> None:
         await create_deployment(world.github, world.scope, NEW)
 
 
+@pytest.mark.slow
 async def test_a_deployment_that_may_have_been_created_is_found_by_its_marker(
     world: OnGitHub,
 ) -> None:

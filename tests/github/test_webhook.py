@@ -149,6 +149,7 @@ async def test_a_missing_signature_is_rejected(world: World) -> None:
         assert (await response.json())["error"] == "the signature is missing"
 
 
+@pytest.mark.slow
 async def test_26_mb_are_rejected_and_25_mb_are_stored(world: World) -> None:
     filler = b'{"a": "' + os.urandom(1).hex().encode() * (13 * 1024 * 1024 - 5) + b'"}'
     status, document = await post(world, body=filler)

@@ -54,6 +54,7 @@ async def is_stopped(data_dir: Path, leader: str) -> None:
     assert not alive(pid_of(data_dir, "command"))
 
 
+@pytest.mark.slow
 async def test_a_group_that_does_not_listen_is_killed(data_dir: Path) -> None:
     pairs = [
         (STUBBORN, STUBBORN),

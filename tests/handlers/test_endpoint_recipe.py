@@ -108,6 +108,7 @@ async def test_the_receiver_reports_what_cannot_be_run(
     assert reports(relay)[1][0] == "error"
 
 
+@pytest.mark.slow
 async def test_the_receiver_reports_again_when_the_relay_is_back(
     receiver: str, relay: FakeTool, http: Http
 ) -> None:

@@ -213,6 +213,7 @@ async def test_discords_own_limit_is_heeded(url: str, context: NotifierContext) 
         assert len(strict.messages) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [

@@ -148,6 +148,7 @@ async def test_a_rate_limit_of_an_endpoint_is_respected(
     assert late - timedelta(seconds=5) < caught.value.at <= late
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [

@@ -22,6 +22,7 @@ envs:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("payload", [None, "plain text", '{"inner": 1}', {"deep": {"er": [1]}}])
 async def test_any_payload_is_deployed(world: World, payload: Any) -> None:
     deployment = await world.deployed(payload=payload if payload is not None else {})
@@ -35,6 +36,7 @@ async def test_a_missing_command_is_an_error_that_names_it(store_url: str, tmp_p
         assert status.description == "the command './not-there' is not there"
 
 
+@pytest.mark.slow
 async def test_100_mb_of_output_are_stored_in_part(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path, COMMANDS_YML) as world:
         deployment = await world.deploy("loud")
@@ -58,6 +60,7 @@ async def test_output_that_cannot_be_read_does_not_hide_how_the_run_ended(
         await world.github.wait_for(deployment.id, "success", within=20)
 
 
+@pytest.mark.slow
 async def test_a_run_that_takes_too_long_times_out(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path, COMMANDS_YML, workers=0) as world:
         config = world.setup.config
@@ -70,6 +73,7 @@ async def test_a_run_that_takes_too_long_times_out(store_url: str, tmp_path: Pat
         assert status.description == "timed out after 1s"
 
 
+@pytest.mark.slow
 async def test_a_run_is_followed_although_somebody_ends_its_deployment_at_its_start(
     store_url: str, tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ async def test_a_status_by_a_person_ends_a_deployment_and_later_ones_are_only_re
     assert world.github.states(deployment.id).count("failure") == 1
 
 
+@pytest.mark.slow
 async def test_a_success_makes_the_deployment_before_it_inactive(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ async def test_a_success_makes_the_deployment_before_it_inactive(
         assert f"Diff to {first.sha[:7]}" in render(world.messages()[-1])
 
 
+@pytest.mark.slow
 async def test_slack_shows_the_deployment_before_as_replaced(
     store_url: str, tmp_path: Path
 ) -> None:

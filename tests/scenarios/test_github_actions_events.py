@@ -91,6 +91,7 @@ async def test_events_of_the_run_change_its_state_at_once(world: World, environm
     await world.github.wait_for(deployment.id, "success", within=6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", ["watched", "dispatched"])
 async def test_without_events_nothing_is_polled_and_with_them_little(
     world: World, environment: str

@@ -110,6 +110,7 @@ async def test_a_failure_goes_to_the_destination_for_failures(everywhere: Everyw
     assert "the disk is full" in render(slack)
 
 
+@pytest.mark.slow
 async def test_each_destination_gets_only_what_its_filters_match(everywhere: Everywhere) -> None:
     await everywhere.world.deployed("quiet")
     assert everywhere.events() == ["success"]
@@ -119,6 +120,7 @@ async def test_each_destination_gets_only_what_its_filters_match(everywhere: Eve
     assert len(everywhere.world.messages()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [Fault.status(503), Fault.drop_before(), Fault.drop_after(), Fault.status(500, acts=True)],
@@ -177,6 +179,7 @@ async def test_a_message_that_somebody_deletes_is_posted_again(
     assert "succeeded" in message.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gone", "retried"), [(True, 0), (False, 1)])
 async def test_an_endpoint_that_is_gone_is_not_called_again(
     everywhere: Everywhere, gone: bool, retried: int

@@ -119,6 +119,7 @@ async def test_workers_on_two_machines_leave_each_other_their_runs(
         await world.github.wait_for(deployment.id, "success", within=40)
 
 
+@pytest.mark.slow
 async def test_a_worker_survives_lost_connections_to_the_store(
     store_url: str, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from tests.world import DEPLOY_YML, World, live, until
 STATUSES = "POST /repos/*/deployments/*/statuses"
 
 
+@pytest.mark.slow
 async def test_no_status_is_lost_or_written_twice_without_a_clear_response(
     world: World,
 ) -> None:
@@ -32,6 +33,7 @@ async def test_no_status_is_lost_or_written_twice_without_a_clear_response(
     assert len(world.github.faults.fired) == 2 * len(unclear)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [Fault.rate_limited, Fault.secondary_limit, Fault.primary_limit])
 async def test_githubs_rate_limits_are_respected(
     world: World, limit: Callable[[int], Fault]
@@ -43,6 +45,7 @@ async def test_githubs_rate_limits_are_respected(
     assert again.time - limited.time >= 0.9
 
 
+@pytest.mark.slow
 async def test_one_token_serves_several_deployments_and_an_invalid_one_is_replaced(
     world: World,
 ) -> None:
@@ -54,6 +57,7 @@ async def test_one_token_serves_several_deployments_and_an_invalid_one_is_replac
     assert world.github.states(deployment.id) == world.github.states(another.id)
 
 
+@pytest.mark.slow
 async def test_no_status_of_ours_follows_an_end_that_somebody_else_reported(
     store_url: str, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ async def test_temporary_errors_are_waited_out_and_nothing_starts_twice(
         assert {name: tools.started(name) for name in REMOTE} == dict.fromkeys(REMOTE, 1)
 
 
+@pytest.mark.slow
 async def test_a_tool_that_cannot_be_reached_is_announced_and_given_up_at_the_time_out(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ async def test_a_tool_that_cannot_be_reached_is_announced_and_given_up_at_the_ti
             assert "cannot be reached" in description, description
 
 
+@pytest.mark.slow
 async def test_a_run_continues_when_its_tool_is_back(store_url: str, tmp_path: Path) -> None:
     timing = replace(QUICK, outage_announced_after=timedelta(0))
     async with relay_with_tools(store_url, tmp_path, takes=600, timing=timing) as (world, tools):
@@ -148,6 +150,7 @@ async def test_a_run_is_stopped_at_its_time_out(store_url: str, tmp_path: Path) 
         assert "; its run may go on: " in endpoint
 
 
+@pytest.mark.slow
 async def test_a_run_that_reports_is_not_polled(store_url: str, tmp_path: Path) -> None:
     async with relay_with_tools(store_url, tmp_path, takes=600) as (world, tools):
         tools.build("v1")
@@ -200,6 +203,7 @@ async def test_an_unknown_state_is_shown_without_characters_that_cannot_be_store
         await until(shown, within=20)
 
 
+@pytest.mark.slow
 async def test_a_rejection_while_a_start_is_of_unknown_outcome_ends_nothing(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -216,6 +220,7 @@ async def test_a_rejection_while_a_start_is_of_unknown_outcome_ends_nothing(
         assert len(tools.woodpecker.faults.fired) == 3
 
 
+@pytest.mark.slow
 async def test_drones_build_of_the_commit_is_waited_for_and_promoted_once(
     store_url: str, tmp_path: Path
 ) -> None:

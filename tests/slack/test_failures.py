@@ -100,6 +100,7 @@ def _many_messages_follow(world: World) -> Callable[[Channel, Message], None]:
     return talk
 
 
+@pytest.mark.slow
 async def test_a_reply_whose_response_was_lost_is_found_again(world: World) -> None:
     await world.deployed()  # from now on the id of #deploys is known
     deployment = await world.deploy("broken")

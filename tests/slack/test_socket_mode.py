@@ -110,6 +110,7 @@ async def test_what_could_not_be_kept_is_not_acknowledged_and_comes_again(
         assert there.kept() == 1
 
 
+@pytest.mark.slow
 async def test_it_always_reconnects_and_logs_no_secret(
     there: Listening, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -44,6 +44,7 @@ async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
+@pytest.mark.slow
 async def test_a_thread_holds_each_entry_and_the_channel_sees_what_matters(world: World) -> None:
     repository = world.github.repository(REPOSITORY)
     shas = [repository.push(f"Change {number}") for number in range(9)]
@@ -75,6 +76,7 @@ async def test_a_thread_holds_each_entry_and_the_channel_sees_what_matters(world
     assert green.thread_ts == world.messages()[-1].ts
 
 
+@pytest.mark.slow
 async def test_deploy_yml_decides_which_channel_gets_what(world: World) -> None:
     await world.deployed("quiet", ref="main")
     await world.deployed("nobody", ref="main")

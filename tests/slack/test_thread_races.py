@@ -128,6 +128,7 @@ async def test_a_reply_that_waits_does_not_hide_what_comes_after_it(
         assert "it broke" in render(shown[0])
 
 
+@pytest.mark.slow
 async def test_a_token_that_expired_early_is_refreshed(store_url: str, tmp_path: Path) -> None:
     sandbox = Sandbox(oauth=True)
     sandbox.slack.app.rotates = True

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from sandbox.sandbox import Sandbox
 from sandbox.slack.screen import render
@@ -33,6 +34,7 @@ async def checked(world: World) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.slow
 async def test_a_workspace_gets_the_missed_messages_after_reinstalling(
     store_url: str, tmp_path: Path
 ) -> None:

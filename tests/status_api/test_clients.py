@@ -94,6 +94,7 @@ async def test_gidgethub(tool: Tool) -> None:
     await tool.until_newest("failure", "no")
 
 
+@pytest.mark.slow
 async def test_octokit(tool: Tool) -> None:
     """Source: octokit.js, as npm installs it from `tests/clients/package-lock.json`."""
     results = await _run_octokit(tool)

@@ -26,6 +26,7 @@ async def tool(postgres: str, tmp_path: Path) -> AsyncIterator[Tool]:
         yield tool
 
 
+@pytest.mark.slow
 async def test_each_recipe_reports_with_a_commands_environment_variables(tool: Tool) -> None:
     curl = shutil.which("curl") or needed("install curl")
     recipes = {

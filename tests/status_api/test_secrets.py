@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from tests.status_api.reporting import OTHER_KEY, Tool, at_work, shared_world
@@ -12,6 +13,7 @@ from tests.world import until
 from webhook import logs
 
 
+@pytest.mark.slow
 async def test_a_token_is_not_in_the_store_the_log_or_any_message(
     postgres: str, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ __all__ = ["relay"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+@pytest.mark.slow
 async def test_a_retry_deploys_the_same_again_and_shows_who_requested_it(
     relay: ActionWorld,
 ) -> None:
@@ -260,6 +261,7 @@ async def test_a_reply_goes_nowhere_but_to_slack(relay: ActionWorld) -> None:
     assert not relay.github.called("POST", "/elsewhere")
 
 
+@pytest.mark.slow
 async def test_a_reply_that_slack_rejects_changes_nothing(relay: ActionWorld) -> None:
     retries = (timedelta(seconds=0.1), timedelta(seconds=0.2))
     async with relay.world.timed(reply_retries_after=retries):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from sandbox.demo.tools import Tools
 from sandbox.faults import Fault
@@ -44,6 +45,7 @@ def thread(world: World) -> str:
     return "\n".join(render(reply) for reply in world.replies())
 
 
+@pytest.mark.slow
 async def test_what_runs_is_ended_and_what_has_not_begun_never_begins(
     store_url: str, tmp_path: Path
 ) -> None:

@@ -102,6 +102,7 @@ async def test_a_confirmation_expires(relay: ActionWorld) -> None:
         assert "try again" in question.text
 
 
+@pytest.mark.slow
 async def test_a_deployment_that_github_creates_late_is_found_and_not_requested_again(
     relay: ActionWorld,
 ) -> None:
@@ -125,6 +126,7 @@ async def test_a_deployment_that_github_creates_late_is_found_and_not_requested_
         assert len(relay.github.called("POST", "/deployments")) == calls + 1
 
 
+@pytest.mark.slow
 async def test_a_wait_for_github_is_announced_once(relay: ActionWorld) -> None:
     async with relay.world.timed(wait_announced_after=timedelta(0)):
         relay.github.faults.add(CREATE, Fault.rate_limited(1), times=2)
@@ -137,6 +139,7 @@ async def test_a_wait_for_github_is_announced_once(relay: ActionWorld) -> None:
         assert done.text.startswith("Deploying")
 
 
+@pytest.mark.slow
 async def test_a_wait_for_slack_is_announced_as_such(relay: ActionWorld) -> None:
     """Slack is called for the e-mail address of a person who is not in deploy.yml."""
     ben = relay.slack.add_user("ben", "ben@acme.test")
@@ -169,6 +172,7 @@ async def test_a_permission_is_cached_for_its_repository_and_a_minute(
         assert "may only read" in (await relay.typed("status acme/site", lisa)).text
 
 
+@pytest.mark.slow
 async def test_the_button_to_roll_back_stays_where_a_commit_was_deployed_again(
     relay: ActionWorld,
 ) -> None:
