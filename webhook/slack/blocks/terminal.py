@@ -19,6 +19,7 @@ from webhook.config.environments import Config, Environment
 from webhook.config.routing import matches_any
 from webhook.deployments.actions import OfferedAction, Snapshot, offered_buttons
 from webhook.deployments.changelog import Changelog, Commit
+from webhook.deployments.models import is_production
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
 from webhook.settings import Settings
@@ -195,7 +196,7 @@ def _sample(environment: Environment, repo: str, server_url: str) -> DeploymentN
         repo=repo,
         repo_url=url,
         environment=name,
-        production=name == "production" if production is None else production,
+        production=is_production(name, production),
         ref="v1.2",
         sha=_SHA,
         task="deploy",
