@@ -7,7 +7,6 @@ A webhook cannot read its channel, and Discord heeds a `nonce` of bots only: a m
 response got lost cannot be found. Whoever has the URL can post: it is in no error, log or repr.
 """
 
-import hashlib
 import json
 import re
 from datetime import datetime
@@ -20,7 +19,7 @@ from webhook.config import destinations
 from webhook.config.errors import invalid
 from webhook.deployments.notice import DeploymentNotice
 from webhook.notifiers.contract import Gone, Message, NotifierContext, Ref, Rejected, UnknownOutcome
-from webhook.notifiers.http import Response, call
+from webhook.notifiers.http import Response, call, digest_of
 from webhook.text import link_url, one_line
 
 _URL = re.compile(r"https?://[\w.:\[\]-]+/api(?:/v\d+)?/webhooks/(\d{1,20})/[\w-]{1,200}", re.ASCII)
@@ -101,8 +100,7 @@ class Discord:
         """Nothing can be known beforehand."""
 
     def digest(self, message: Message) -> str:
-        document = json.dumps(_document(message.notice), sort_keys=True)
-        return hashlib.sha256(document.encode()).hexdigest()
+        return digest_of(_document(message.notice))
 
     async def find(self, message: Message, key: str, since: datetime) -> Ref | None:
         return None

@@ -7,6 +7,7 @@ Errors: `RetryAt` (429, or no connection: nothing was done), `UnknownOutcome` (a
 connection that broke, 5xx). Other responses come back as they are.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,11 @@ class Response:
         except (ValueError, RecursionError):  # not JSON, or nested without end
             return {}
         return found if isinstance(found, dict) else {}
+
+
+def digest_of(document: Any) -> str:
+    """Equal for equal JSON, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 async def call(

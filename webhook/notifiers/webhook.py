@@ -24,7 +24,7 @@ from webhook.config import destinations
 from webhook.config.errors import invalid
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.notifiers.contract import Message, NotifierContext, Ref, Rejected
-from webhook.notifiers.http import call
+from webhook.notifiers.http import call, digest_of
 
 TYPE = "io.gitploy.relay.deployment"
 CONTENT_TYPE = "application/cloudevents+json"
@@ -95,8 +95,7 @@ class Webhook:
         """Nothing can be known beforehand."""
 
     def digest(self, message: Message) -> str:
-        document = json.dumps(_data(message), sort_keys=True)
-        return hashlib.sha256(document.encode()).hexdigest()
+        return digest_of(_data(message))
 
     async def find(self, message: Message, key: str, since: datetime) -> Ref | None:
         return None
