@@ -9,6 +9,9 @@ from typing import ClassVar
 
 # `Unavailable`: the call was not made, as too many calls to this tool are running.
 BUSY = "busy"
+# Real servers also return these once by mistake: a replica that lags, a token that is a second old,
+# a database that is busy, a permission sync that failed. They count once they have lasted.
+DOUBTFUL_STATUSES = frozenset({401, 403, 404, 410, 422})
 
 
 class HandlerError(Exception):
@@ -48,17 +51,25 @@ class UnknownOutcome(Unavailable):
 
 
 class Rejected(HandlerError):
-    """Trying again would not help; the deployment ends as `error`.
+    """The tool rejects it, and did nothing; the deployment ends as `error`.
 
     `status` is that of the tool's HTTP response and `reason` the tool's own text, where there is
-    one.
+    one. `certain`: it ends at once, because the response can mean only one thing. Otherwise it is
+    tried again for minutes first; that is so by default for `DOUBTFUL_STATUSES`.
     """
 
     default_code = "rejected"
 
     def __init__(
-        self, message: str, *, code: str = "", status: int | None = None, reason: str = ""
+        self,
+        message: str,
+        *,
+        code: str = "",
+        status: int | None = None,
+        reason: str = "",
+        certain: bool | None = None,
     ) -> None:
         super().__init__(message, code=code)
         self.status = status
         self.reason = reason
+        self.certain = status not in DOUBTFUL_STATUSES if certain is None else certain

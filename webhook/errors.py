@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import ClassVar, Self
 
+from handlers.errors import DOUBTFUL_STATUSES
+
 # `UserError`: what was sent to the relay is not what its sender documents.
 MALFORMED = "malformed"
 # `RetryAt`: the other side limits how often it may be called.
@@ -98,13 +100,25 @@ class UnknownOutcome(RelayError):
 
 
 class Rejected(RelayError):
-    """The other side rejects it, and would again; `status` is that of its response, if any."""
+    """The other side rejects it, and did nothing; `status` is that of its response, if any.
+
+    `certain`: it counts at once, because the response can mean only one thing. Otherwise it is
+    tried again for minutes before it counts; by default so for `handlers.errors.DOUBTFUL_STATUSES`.
+    """
 
     default_code = "rejected"
 
-    def __init__(self, message: str, status: int | None = None, *, code: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        status: int | None = None,
+        *,
+        code: str = "",
+        certain: bool | None = None,
+    ) -> None:
         super().__init__(message, code=code)
         self.status = status
+        self.certain = status not in DOUBTFUL_STATUSES if certain is None else certain
 
 
 class Gone(Rejected):
