@@ -39,6 +39,8 @@ _REASONS = {
     "unknown_ref": re.compile(r"^No ref found"),
     "no_dispatch_trigger": re.compile("workflow_dispatch"),
 }
+# About the request itself: GitHub has read it, and would say so again.
+_CERTAIN = ("unexpected_inputs", "unknown_ref")
 
 
 class Dispatch:
@@ -82,7 +84,7 @@ class Dispatch:
             return self._not_found(deployment, run)
         if run.state is State.QUEUED:
             raise Unavailable(f"GitHub does not know workflow run {run.id} yet")
-        return Run(run.id, State.ERROR, run.url, DELETED)
+        raise Rejected(DELETED, status=404)
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         actions = self._actions(deployment)
@@ -170,7 +172,13 @@ class Dispatch:
                 message = f"GitHub refuses to start {file}: {error.reason or error}"
             case _:
                 return error
-        return Rejected(message, code=code, status=error.status, reason=error.reason)
+        return Rejected(
+            message,
+            code=code,
+            status=error.status,
+            reason=error.reason,
+            certain=error.certain or code in _CERTAIN,
+        )
 
 
 def _rejection_code(error: Rejected) -> str:
