@@ -1,6 +1,7 @@
 """One odd response is not the truth: what GitHub, Slack or a tool rejects once is tried again."""
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +112,14 @@ async def test_a_response_of_the_run_ends_the_doubt(store_url: str, tmp_path: Pa
         def descriptions() -> list[str]:
             return [status.description for status in world.github.statuses(deployment.id)]
 
+        def ended(count: int) -> bool | None:
+            return descriptions().count("The tool responds again") == count or None
+
         for count in (1, 2, 3):
             faults.add(RUN["woodpecker"], NOT_FOUND)
-            await until(lambda n=count: len(faults.fired) == n or None)
-            await until(
-                lambda n=count: descriptions().count("The tool responds again") == n or None
-            )
+            await until(partial(ended, count))
         assert world.rows("select 1 from deployments where rejected_since is not null") == []
-        assert descriptions().count("Waiting: it is gone from Woodpecker") == 3
+        assert descriptions().count("Waiting: it is gone from Woodpecker") == len(faults.fired) == 3
 
 
 async def test_the_last_status_is_written_whatever_github_returned_before(
