@@ -96,6 +96,7 @@ def run(order: rundir.Order, directory: Path, wake: int) -> None:
     if watch.stopped:
         state, description = "error", watch.stopped
     record(directory, order, state, description, output.environment_url)
+    watch.drop_output()
 
 
 def launch(order: rundir.Order, directory: Path) -> subprocess.Popen[bytes]:

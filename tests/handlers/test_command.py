@@ -1,7 +1,6 @@
 import asyncio
 import json
 import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -178,19 +177,6 @@ async def test_the_command_runs_in_its_directory_and_group(data_dir: Path) -> No
 async def test_ordinary_signals_reach_the_command(data_dir: Path) -> None:
     handler = a_command(data_dir, "grep SigIgn /proc/$$/status")
     await done(handler)
-    assert (await output_of(handler)).split() == [b"SigIgn:", b"0" * 16]
-
-
-async def test_signals_that_the_relay_ignores_reach_the_command(data_dir: Path) -> None:
-    """As they are where a script starts the relay in the background."""
-    ignored = (signal.SIGINT, signal.SIGQUIT)
-    before = [signal.signal(number, signal.SIG_IGN) for number in ignored]
-    try:
-        handler = a_command(data_dir, "grep SigIgn /proc/$$/status")
-        await done(handler)
-    finally:
-        for number, action in zip(ignored, before, strict=True):
-            signal.signal(number, action)
     assert (await output_of(handler)).split() == [b"SigIgn:", b"0" * 16]
 
 

@@ -19,6 +19,18 @@ envs:
   - {name: missing, handler: command, with: {run: ["./not-there"]}}
   - {name: loud, handler: command, with: {run: ["head", "-c", "100000000", "/dev/zero"]}}
   - {name: endless, handler: command, with: {run: ["sleep", "60"]}, timeout: 10s}
+  - {name: service, handler: command, with: {run: ["./deploy"], cwd: "${SERVICE}"}}
+"""
+DEPLOYS_A_SERVICE = """#!/bin/sh
+./service &
+echo started
+"""
+# It prints a line each 0.1 s, for longer than its output is read after the command's end.
+SERVICE = """#!/bin/sh
+for second in 1 2 3; do
+  for line in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; echo "serving at $second.$line s"; done
+done
+touch survived
 """
 
 
@@ -58,6 +70,21 @@ async def test_output_that_cannot_be_read_does_not_hide_how_the_run_ended(
     async with live(store_url, tmp_path, handlers={"command": Unreadable}) as world:
         deployment = await world.deploy()
         await world.github.wait_for(deployment.id, "success", within=20)
+
+
+@pytest.mark.slow
+async def test_a_service_that_a_command_leaves_behind_may_go_on_printing(
+    store_url: str, tmp_path: Path
+) -> None:
+    for name, script in (("deploy", DEPLOYS_A_SERVICE), ("service", SERVICE)):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    environ = {"SERVICE": str(tmp_path)}
+    async with live(store_url, tmp_path, COMMANDS_YML, environ=environ) as world:
+        deployment = await world.deploy("service")
+        await world.github.wait_for(deployment.id, "success", within=20)
+        assert not (tmp_path / "survived").exists()
+        await until(lambda: (tmp_path / "survived").exists() or None, within=5)
 
 
 @pytest.mark.slow
