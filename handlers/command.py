@@ -5,6 +5,7 @@ to `data_dir/runs/{deployment id}`; this handler starts supervisors and reads th
 workers, or one that came back after a crash, may start several supervisors for one run; these
 settle among themselves which one runs the command, once.
 
+Source: execve(2), "Limits on size of arguments and environment".
 Units: `output_limit` in bytes.
 Errors: `Rejected` for values that cannot be passed to a command and for a missing `cwd`;
 `Unavailable` if no supervisor could be started.
@@ -27,11 +28,13 @@ from handlers.errors import Rejected, Unavailable
 from handlers.options import Template, fill, fill_argument, payload, plain
 from handlers.supervision import rundir
 from handlers.supervision.handover import hand_over, reap
-from handlers.text import web_url
+from handlers.text import one_line, web_url
 
 ALWAYS_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
 LOST = "lost: the machine running it restarted or its process was killed; it is not started again"
 MAX_READ = 256 * 1024  # bytes
+# Linux accepts no longer argument, and no longer variable with its name; with a NUL at its end.
+MAX_STRING = 128 * 1024
 
 
 def _absolute(path: str) -> str:
@@ -172,10 +175,11 @@ class Command:
 
     def _order(self, deployment: Deployment) -> rundir.Order:
         options = self._options
+        directory = self._directory(deployment).absolute()
         return rundir.Order(
-            directory=str(self._directory(deployment).absolute()),
-            env=self._environment(deployment),
-            argv=[fill_argument(argument, deployment) for argument in options.run],
+            directory=str(directory),
+            env=self._environment(deployment, directory),
+            argv=[_argument(argument, deployment) for argument in options.run],
             cwd=options.cwd,
             deadline=deployment.deadline.timestamp(),
             timeout=deployment.timeout.total_seconds(),
@@ -183,12 +187,30 @@ class Command:
             output_limit=options.output_limit,
             secrets=sorted(self._context.secrets | {deployment.report.token}),
             environment_url=_filled_url(options.environment_url, deployment),
+            payload=json.dumps(payload(deployment)),
         )
 
-    def _environment(self, deployment: Deployment) -> dict[str, str]:
+    def _environment(self, deployment: Deployment, directory: Path) -> dict[str, str]:
         relay = self._context.environ
         passed = {n: relay[n] for n in (*ALWAYS_PASSED, *self._options.env) if n in relay}
-        return passed | {f"DEPLOYMENT_{name}": value for name, value in _facts(deployment).items()}
+        facts = _facts(deployment) | {"PAYLOAD_FILE": str(directory / "payload")}
+        given = {f"DEPLOYMENT_{name}": value for name, value in facts.items()}
+        # Only the payload can be so long; the command finds it in its file.
+        return passed | {n: value for n, value in given.items() if _fits(f"{n}={value}")}
+
+
+def _fits(text: str) -> bool:
+    return len(text.encode()) < MAX_STRING
+
+
+def _argument(template: str, deployment: Deployment) -> str:
+    argument = fill_argument(template, deployment)
+    if not _fits(argument):
+        raise Rejected(
+            f"'{one_line(template, 30)}' is too long for a command's argument; read the payload"
+            " from the file that DEPLOYMENT_PAYLOAD_FILE names"
+        )
+    return argument
 
 
 def _facts(deployment: Deployment) -> dict[str, str]:

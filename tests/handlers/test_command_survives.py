@@ -42,8 +42,13 @@ def a_worker(
     command = [sys.executable, str(HERE / "worker.py"), *arguments]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipe = subprocess.PIPE
-    with subprocess.Popen(  # noqa: PLW1509 - no threads here
-        command, env=environ, stdin=pipe, stdout=pipe, text=True, preexec_fn=before
+    with subprocess.Popen(
+        command,
+        env=environ,
+        stdin=pipe,
+        stdout=pipe,
+        text=True,
+        preexec_fn=before,  # noqa: PLW1509 - no threads here
     ) as worker:
         yield worker
         worker.kill()
