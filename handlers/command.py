@@ -20,18 +20,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from handlers import contract
 from handlers.contract import Deployment, HandlerContext, Pace, Run, State
 from handlers.errors import Rejected, Unavailable
-from handlers.options import Template, fill, fill_argument, payload, plain
+from handlers.inline_code import Code, code_in
+from handlers.options import Template, fill, fill_argument, payload, placeholders, plain
 from handlers.supervision import rundir
 from handlers.supervision.handover import hand_over, reap
 from handlers.text import one_line, web_url
 
 ALWAYS_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
 LOST = "lost: the machine running it restarted or its process was killed; it is not started again"
+# GitHub makes these up, of hexadecimal and of decimal digits.
+SAFE_ANYWHERE = ("sha", "id")
 MAX_READ = 256 * 1024  # bytes
 # Linux accepts no longer argument, and no longer variable with its name; with a NUL at its end.
 MAX_STRING = 128 * 1024
@@ -60,6 +64,45 @@ def _program(argv: list[str]) -> list[str]:
     return argv
 
 
+def _without_values_in_code(argv: list[str]) -> list[str]:
+    """Each error is at its argument."""
+    errors = [
+        InitErrorDetails(
+            type=PydanticCustomError("value_error", "{error}", {"error": message}),
+            loc=(code.position,),
+            input=argv[code.position],
+        )
+        for code in code_in(argv)
+        if (message := _value_in_code(code, argv[code.position]))
+    ]
+    if errors:
+        raise ValidationError.from_exception_data("run", errors)
+    return argv
+
+
+def _value_in_code(code: Code, argument: str) -> str:
+    names = placeholders(argument)
+    name = next((it for it in names if not code.is_remote or it not in SAFE_ANYWHERE), None)
+    if name is None:
+        return ""
+    error = f"{{{name}}} would be run as code by {code.program}, whatever somebody puts into it"
+    if code.is_remote:
+        return (
+            f"{error}: a shell over there reads all that follows the host. Only {{sha}} and {{id}}"
+            " may stand there; call a script that quotes the rest"
+        )
+    variable = "PAYLOAD_FILE" if name.startswith("payload.") else name.upper()
+    if not code.is_shell:
+        return (
+            f"{error}; read it from the variable DEPLOYMENT_{variable}, or hand it over as an"
+            " argument after the code"
+        )
+    return (
+        f'{error}; write "$DEPLOYMENT_{variable}" there, or hand it over as an argument:'
+        f""" [sh, -c, 'echo "$1"', sh, "{{{name}}}"]"""
+    )
+
+
 def _web(url: str) -> str:
     if not url.startswith(("https://", "http://", "{")):
         raise ValueError(f"'{url}' must begin with https:// or http://")
@@ -84,6 +127,7 @@ class CommandOptions(contract.Options):
         list[Annotated[Template, AfterValidator(_printable)]],
         Field(min_length=1),
         AfterValidator(_program),
+        AfterValidator(_without_values_in_code),
     ]
     cwd: Annotated[str, AfterValidator(_absolute)] | None = None
     env: Annotated[list[str], AfterValidator(_set)] = Field(default_factory=list)
