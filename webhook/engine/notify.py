@@ -22,7 +22,8 @@ from webhook.deployments.actions import Snapshot, offered_buttons
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
-from webhook.engine.outbox import Outbox, Policy, Write
+from webhook.engine.messages import MessageWrite
+from webhook.engine.outbox import Outbox, Policy
 from webhook.engine.services import Services, log_about, scope
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.github.compare import compare
@@ -32,7 +33,7 @@ from webhook.store import actions, deployments, jobs, outbox, timeline
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
-from webhook.store.outbox import Entry, State
+from webhook.store.outbox import Entry
 from webhook.store.timeline import REQUESTED, TimelineEntry
 
 log = structlog.get_logger()
@@ -89,40 +90,6 @@ async def require_newest(services: Services, row: DeploymentRow) -> None:
     newer = await services.read(row.id)
     if newer is not None and newer.version != row.version:
         raise RetryAt("it has changed meanwhile", services.clock())
-
-
-@dataclass(frozen=True, slots=True)
-class MessageWrite(Write):
-    """`key`: by which it is found again."""
-
-    notifier: Notifier
-    message: Message
-    key: str
-
-    async def prepare(self) -> bool:
-        await self.notifier.prepare(self.message, self.key, None)
-        return True
-
-    async def find(self, entry: Entry) -> outbox.Ref | None:
-        assert entry.first_claimed_at is not None
-        found = await self.notifier.find(self.message, self.key, entry.first_claimed_at)
-        return None if found is None else found.to_json()
-
-    async def findable(self) -> bool:
-        return await self.notifier.findable(self.message)
-
-    async def send(self) -> outbox.Ref:
-        return (await self.notifier.send(self.message, self.key)).to_json()
-
-    @property
-    def digest(self) -> str:
-        return self.notifier.digest(self.message)
-
-    def state_after(self, error: Rejected, *, in_doubt: bool) -> State:
-        if in_doubt:
-            return "claimed"
-        # The parent of its thread is gone: that is sent again, and this one after it.
-        return "waiting" if isinstance(error, Gone) else "rejected"
 
 
 @dataclass(frozen=True, slots=True)
