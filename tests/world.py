@@ -45,7 +45,7 @@ envs:
     slack: {channel: "#deploys", failures: "#oncall"}
   - name: "slow*"
     handler: command
-    with: {run: ["sh", "-c", "while ! test -e {payload.gate}; do sleep 0.05; done"]}
+    with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
 """
 
 
@@ -59,6 +59,7 @@ QUICK = replace(
     rescue_interval=timedelta(seconds=1),
     step_retry=_SOON,
     first_poll_at_most=timedelta(seconds=0.2),
+    first_event_within=timedelta(0),
     recheck_at_least=_SOON,
     status_lookup_after=_SOON,
     message_lookups_after=(_SOON, *_PRODUCT.message_lookups_after[1:]),

@@ -78,6 +78,11 @@ class Timing:
     outage_announced_after: timedelta = timedelta(minutes=1)
     # A tool that reports is not polled as well, unless it was silent for so long.
     reports_silent_after: timedelta = timedelta(minutes=2)
+    # A tool that sends events is polled if there was none for so long after the start, and later
+    # only after so long a silence, which grows from one poll to the next.
+    first_event_within: timedelta = timedelta(seconds=10)
+    event_polls_at_least: timedelta = timedelta(minutes=2)
+    event_polls_at_most: timedelta = timedelta(minutes=5)
     # A command's supervisor ends it at its deadline by itself, and may take so long for that.
     command_grace: timedelta = timedelta(seconds=15)
 

@@ -14,15 +14,16 @@ from procrastinate.exceptions import ConnectorException
 
 from handlers import durations
 from handlers import errors as tool_errors
-from handlers.contract import Deployment, Handler, KeepsOutput, Run, State
+from handlers.contract import Deployment, Handler, KeepsOutput, Observes, Run, State
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import transitions
+from webhook.engine.polling import Polling
 from webhook.engine.rejections import RejectionPolicy, rejected_since
 from webhook.engine.services import Services, log_about, scope
 from webhook.engine.transitions import take_reports
 from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
-from webhook.store import deployments, machines, output
+from webhook.store import deployments, machines, output, tool_events
 from webhook.store.deployments import DeploymentRow
 from webhook.timing import Timing
 
@@ -168,8 +169,9 @@ class Runner:
         """The run as it is now, started if it was not; None where it must not start any more."""
         if self.row.run is not None:
             self.call = "check"
-            return await self.handler.check(self.deployment, self.row.run)
-        found = await self._find()
+            return await self._check(self.row.run)
+        starts_nothing = isinstance(self.handler, Observes) and self.handler.starts_nothing
+        found = None if starts_nothing else await self._find()
         if found is not None:
             log.info("run found again", run=found.id)
             return found
@@ -184,6 +186,31 @@ class Runner:
         if self.now() >= self.due:
             raise tool_errors.Rejected(self._given_up(self.row.tool_error))
         return await self._start()
+
+    async def _check(self, run: Run) -> Run:
+        handler = self.handler
+        if not isinstance(handler, Observes):
+            return await handler.check(self.deployment, run)
+        async with self.services.pool.connection() as connection:
+            received = await tool_events.received(connection, self.row.id)
+        now, polling = self.now(), self._polling(received.last_at)
+        if now < polling.due:
+            if not polling.has_news:
+                return run
+            return await handler.observe(self.deployment, run, received.events)
+        checked = await self.handler.check(self.deployment, run)
+        async with self.services.pool.connection() as connection:
+            self.row = await deployments.change(connection, self.row, polled_at=now)
+        return checked
+
+    def _polling(self, last_event: datetime | None) -> Polling:
+        return Polling(
+            started_at=self.row.started_at or self.now(),
+            worker_since=self.services.opened_at,
+            last_event=last_event,
+            polled_at=self.row.polled_at,
+            timing=self.timing,
+        )
 
     async def _find(self) -> Run | None:
         """While a start may have got through, a rejection does not end the deployment."""

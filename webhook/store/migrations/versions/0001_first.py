@@ -72,6 +72,7 @@ create table deployments (
     start_claimed_until timestamptz,            -- until then, a start whose response was lost may
                                                 -- have worked although the tool does not show it
     reported_at timestamptz,                    -- when the tool last reported a status by itself
+    polled_at timestamptz,                      -- when a tool that sends events was last polled
     tool_error text not null default '',        -- why the tool cannot be queried at the moment
     tool_error_since timestamptz,
     rejected_call text not null default '',     -- the call that is rejected in a way that does not
@@ -114,6 +115,19 @@ create table timeline (
 alter sequence timeline_position owned by timeline.position;
 create index timeline_of_deployment on timeline (deployment_id, position);
 create index timeline_unjudged on timeline (deployment_id, id) where not judged;
+"""
+
+TOOL_EVENTS = """
+-- What tools sent about the runs of open deployments, the newest of each thing it is about.
+create table tool_events (
+    deployment_id bigint not null references deployments on delete cascade,
+    name text not null,                         -- of the event
+    subject bigint not null,                    -- the tool's id of what it is about
+    revision text not null,                     -- sorts later where the document is newer
+    document jsonb not null,
+    received_at timestamptz not null default now(),
+    primary key (deployment_id, name, subject)
+);
 """
 
 OUTPUT = """
@@ -267,6 +281,7 @@ SCHEMA = (
     DELIVERIES,
     DEPLOYMENTS,
     TIMELINE,
+    TOOL_EVENTS,
     OUTPUT,
     MACHINES,
     RATE_LIMITS,
