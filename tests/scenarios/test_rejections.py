@@ -1,5 +1,6 @@
 """One odd response is not the truth: what GitHub, Slack or a tool rejects once is tried again."""
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from sandbox.faults import Fault
 from sandbox.spinnaker.server import Spinnaker
 from sandbox.tooling import Mode
 from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
-from tests.world import World, live, until
+from tests.world import QUICK, World, live, until
 
 STATUSES = "POST /repos/*/deployments/*/statuses"
 # Drone's response while its SQLite is written to by somebody else, for whatever is read.
@@ -41,7 +42,8 @@ async def succeed_once(world: World, tools: Tools, handlers: Any) -> None:
 async def test_a_run_that_its_tool_does_not_know_once_goes_on(
     store_url: str, tmp_path: Path
 ) -> None:
-    async with relay_with_tools(store_url, tmp_path, takes=0.8) as (world, tools):
+    often = replace(QUICK, first_event_within=SECOND / 10, event_polls_at_least=SECOND / 10)
+    async with relay_with_tools(store_url, tmp_path, takes=0.8, timing=often) as (world, tools):
         tools.tooling.mode = Mode.POLLED
         for name, request in RUN.items():
             fault = LOCKED if name == "drone" else NOT_FOUND
