@@ -7,6 +7,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
+from email.utils import format_datetime
 from functools import cache
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ from sandbox.github.model import (
 )
 from sandbox.github.rate_limits import RateLimits
 from sandbox.github.repositories import Repositories
+from sandbox.github.request import check_headers
 from sandbox.github.users import Users
 from sandbox.github.webhooks import HOOK_ID, Webhooks, delivery_headers
 from sandbox.github_actions.server import Actions, ActionsDeployments
@@ -51,6 +53,10 @@ NO_USER_AGENT = (
 
 
 class GitHub(Server):
+    """`strict`: headers that are not as GitHub recommends are rejected."""
+
+    strict = False
+
     def __init__(
         self,
         *,
@@ -119,7 +125,25 @@ class GitHub(Server):
         return request.clone(rel_url=path)
 
     def middlewares(self) -> Sequence[Middleware]:
-        return [self.rate_limits.middleware, self.faults.middleware, _check_request]
+        return [
+            self._dated,
+            self.rate_limits.middleware,
+            self.faults.middleware,
+            _check_request,
+            self._check_headers,
+        ]
+
+    @web.middleware
+    async def _check_headers(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self.strict:
+            check_headers(request)
+        return await handler(request)
+
+    @web.middleware
+    async def _dated(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        response.headers["Date"] = format_datetime(self.world.now(), usegmt=True)
+        return response
 
     async def start(self) -> None:
         await super().start()
@@ -350,6 +374,11 @@ def _redirect(request: web.Request, repository: Repository) -> web.Response:
     return web.json_response(document, status=status, headers={"Location": url})
 
 
+def _require_repository(request: web.Request) -> None:
+    if "repository_id" in request.match_info and "repo" not in request.match_info:
+        raise ErrorResponse(404, "Not Found")
+
+
 @cache
 def _new_key() -> str:
     """One for the whole process: a key takes 0.1 s, and tests start many stand-ins."""
@@ -364,8 +393,7 @@ async def _check_request(request: web.Request, handler: Handler) -> web.StreamRe
     if not request.headers.get("User-Agent"):
         return web.Response(status=403, text=NO_USER_AGENT)
     try:
-        if "repository_id" in request.match_info and "repo" not in request.match_info:
-            raise ErrorResponse(404, "Not Found")
+        _require_repository(request)
         return await handler(request)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
         response = ErrorResponse(404, "Not Found")
