@@ -42,7 +42,7 @@ from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup
-from webhook.store import database, deliveries
+from webhook.store import database, deliveries, deployments
 from webhook.store.database import AsyncPool
 from webhook.store.machines import DEFAULT_QUEUE, machine_queue
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
@@ -71,7 +71,7 @@ class _Parts:
     ) -> ActionServices:
         setup, timing, clock = self.setup, self.timing, self.clock
         settings, keys = setup.settings, setup.secret_keys
-        github = GitHub(settings, self.http, clock)
+        github = GitHub(settings, self.http, clock, self._set_installation)
         people = self._people(github)
         return ActionServices(
             config=setup.config,
@@ -99,6 +99,10 @@ class _Parts:
             handlers=handlers,
             comparisons=Comparisons.none_failed(timing, clock),
         )
+
+    async def _set_installation(self, repo_id: int, installation_id: int) -> None:
+        async with self.pool.connection() as connection:
+            await deployments.set_installation(connection, [repo_id], installation_id)
 
     def _people(self, github: GitHub) -> People:
         timing, clock, settings = self.timing, self.clock, self.setup.settings.slack

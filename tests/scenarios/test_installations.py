@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from sandbox.sandbox import REPOSITORY
 from sandbox.slack.screen import render
 from tests.world import World, live, until
 
@@ -80,3 +81,26 @@ async def test_a_suspension_without_an_event_loses_no_status(
         await until(lambda: unsent(world))
         await suspended(world, "unsuspend")
         await world.github.wait_for(deployment.id, "success", within=20)
+
+
+async def test_a_run_goes_on_when_the_app_is_installed_again(world: World, tmp_path: Path) -> None:
+    deployment = await world.begin_slow(tmp_path / "gate")
+    world.github.world.installations.clear()
+    new = world.github.add_installation("acme", [REPOSITORY])
+    (tmp_path / "gate").touch()
+    await world.github.wait_for(deployment.id, "success")
+    rows = world.rows("select installation_id from deployments")
+    assert [row["installation_id"] for row in rows] == [new.id]
+
+
+async def test_a_run_goes_on_in_another_organization(world: World, tmp_path: Path) -> None:
+    """The App is installed in both; the old installation gives no token for the repository."""
+    deployment = await world.begin_slow(tmp_path / "gate")
+    moved = world.github.rename_repository(REPOSITORY, "newco/shop")
+    world.sandbox.installation.repositories.clear()
+    world.github.add_installation("newco", ["newco/shop"])
+    impostor = world.github.add_repository(REPOSITORY)
+    world.sandbox.installation.repositories.append(impostor)
+    (tmp_path / "gate").touch()
+    await world.github.wait_for(deployment.id, "success")
+    assert moved.full_name == "newco/shop"

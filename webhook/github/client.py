@@ -9,7 +9,7 @@ here sleeps: `RetryAt` says when a job is to be retried.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
@@ -126,6 +126,12 @@ def no_token(scope: Scope, error: Rejected) -> Forbidden:
     return Forbidden(str(error), error.status, code=error.code)
 
 
+def _may_have_moved(scope: Scope, error: Rejected) -> bool:
+    """Only where the repository is known by its ID: another may have taken its name."""
+    doubtful = error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+    return bool(scope.repo_id) and doubtful and error.code != LACKS_PERMISSION
+
+
 # Seconds for a whole call. A call of a process that died is over after that, too.
 TIMEOUT = aiohttp.ClientTimeout(total=10)
 # Calls at once in one process: a GitHub that hangs must not block all jobs of a worker.
@@ -176,11 +182,27 @@ class Installation:
         )
 
 
+# Called with a repository's ID and the installation that it is in now.
+OnMoved = Callable[[int, int], Awaitable[None]]
+
+
+async def _forget(_repo_id: int, _installation_id: int) -> None:
+    """Where nothing is kept, GitHub is asked again by the next process."""
+
+
 class GitHub:
+    """`on_moved`: a repository is in another installation than a scope says: the App was installed
+    again, or the repository has another owner."""
+
     def __init__(
-        self, settings: Settings, session: aiohttp.ClientSession, clock: Clock = utc_now
+        self,
+        settings: Settings,
+        session: aiohttp.ClientSession,
+        clock: Clock = utc_now,
+        on_moved: OnMoved = _forget,
     ) -> None:
         self._clock = clock
+        self._on_moved = on_moved
         self._api = Transport(session, f"gitploy-relay/{__version__}", settings.github_base_url)
         # PyJWT takes it as text too, and would load it for every token.
         key = cast("RSAPrivateKey", load_private_key(settings.github_private_key))
@@ -189,6 +211,8 @@ class GitHub:
         self._retry_at: dict[tuple[int, str], datetime] = {}
         self._app_id: int | None = None
         self._calls = asyncio.Semaphore(MOST_CALLS)
+        # By the installation that a scope names and its repository.
+        self._moved: dict[tuple[int, int], int] = {}
         self.tokens = AppTokens(self._fetch_token, clock)
 
     async def app(self) -> dict[str, Any]:
@@ -255,8 +279,9 @@ class GitHub:
             return read(await self._api.post(path, data=data, oauth_token=token))
 
         limit = "search" if path.startswith("/search/") else "core"
+        about_deployments = "/deployments" in path
         async with self._slot():
-            return await self._as_installation(scope, one, limit)
+            return await self._as_installation(scope, one, limit, renews_at_404=about_deployments)
 
     async def request_as_app(self, path: str, read: Callable[[Any], T]) -> T:
         """A call with the App's own key, for what is needed before the installation is known."""
@@ -274,14 +299,51 @@ class GitHub:
         return self._app_id
 
     async def _fetch_token(self, scope: Scope) -> dict[str, Any]:
-        url = f"/app/installations/{scope.installation_id}/access_tokens"
+        """If GitHub does not know the repository in this installation, from the one it is in."""
+        named = scope.installation_id, scope.repo_id
+        known = replace(scope, installation_id=self._moved.get(named, scope.installation_id))
         try:
-            response: dict[str, Any] = await self._as_app(
-                lambda jwt: self._api.post(url, data=scope.as_request(), jwt=jwt)
-            )
+            return await self._token_of(known)
         except Rejected as error:
-            raise no_token(scope, error) from error
+            if not _may_have_moved(scope, error):
+                raise no_token(known, error) from error
+        current = replace(scope, installation_id=await self._installation_of(scope))
+        try:
+            response = await self._token_of(current)
+        except Rejected as error:
+            raise no_token(current, error) from error
+        if current != known:
+            await self._keep_moved(scope, current.installation_id)
         return response
+
+    async def _token_of(self, scope: Scope) -> dict[str, Any]:
+        url = f"/app/installations/{scope.installation_id}/access_tokens"
+        response: dict[str, Any] = await self._as_app(
+            lambda jwt: self._api.post(url, data=scope.as_request(), jwt=jwt)
+        )
+        return response
+
+    async def _installation_of(self, scope: Scope) -> int:
+        """The App's installation that has the repository now."""
+        url = scope.address(f"/repos/{scope.repo}/installation")
+        try:
+            return await self._as_app(partial(self._installation_at, url))
+        except Rejected as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            message = (
+                f"GitHub does not know installation {scope.installation_id} of this App in"
+                f" {scope.repo}, nor another one; install the App there"
+            )
+            raise Forbidden(message, error.status, code=NOT_INSTALLED) from error
+
+    async def _installation_at(self, url: str, jwt: str) -> int:
+        return int((await self._api.getitem(url, jwt=jwt))["id"])
+
+    async def _keep_moved(self, scope: Scope, installation_id: int) -> None:
+        log.info("in another installation", repo=scope.repo, installation=installation_id)
+        await self._on_moved(scope.repo_id, installation_id)
+        self._moved[scope.installation_id, scope.repo_id] = installation_id
 
     async def _as_app(self, call: Callable[[str], Awaitable[T]]) -> T:
         try:
@@ -303,15 +365,17 @@ class GitHub:
             raise unclear(error) from error
 
     async def _as_installation(
-        self, scope: Scope, call: Callable[[str], Awaitable[T]], limit: str
+        self, scope: Scope, call: Callable[[str], Awaitable[T]], limit: str, *, renews_at_404: bool
     ) -> T:
+        """`renews_at_404`: the token may be of an installation that the repository has left."""
         self._check_limit(scope, limit)
         token = await self.tokens.get(scope)
+        renewing = {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND if renews_at_404 else None}
         try:
             try:
                 return await call(token)
             except BadRequest as error:
-                if error.status_code != HTTPStatus.UNAUTHORIZED:
+                if error.status_code not in renewing:
                     raise
                 self.tokens.drop(scope, token)
                 return await call(await self.tokens.get(scope))

@@ -183,6 +183,18 @@ async def change(
     return _row(changed)
 
 
+async def set_installation(
+    connection: Async, repo_ids: Sequence[int], installation_id: int
+) -> None:
+    """The App is in these repositories through that installation now. No version: nothing is
+    decided by it, and a deployment that changes at the same moment must not be disturbed."""
+    await connection.execute(
+        "update deployments set installation_id = %s where repo_id = any(%s)"
+        " and installation_id <> %s",
+        [installation_id, list(repo_ids), installation_id],
+    )
+
+
 async def deactivate_replaced(connection: Async, row: DeploymentRow) -> Sequence[DeploymentRow]:
     """Mark the deployments that this success replaces as inactive, as GitHub does itself.
 
