@@ -20,6 +20,7 @@ from handlers.contract import Handler, HandlerContext
 from handlers.http import Http
 from webhook.deployments.actions import OfferedAction
 from webhook.engine.advance import advance
+from webhook.engine.installations import resume_installation
 from webhook.engine.notify import notify
 from webhook.engine.receive import receive
 from webhook.engine.services import Comparisons, Services
@@ -189,6 +190,7 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "nudge": check_once,
     "take_reports": take_reports,
     "send_statuses": send_statuses,
+    "resume_installation": resume_installation,
     "notify": notify,
     "run_action": run_action,
 }

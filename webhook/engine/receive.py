@@ -21,8 +21,7 @@ from webhook.github.events import (
     StatusCreated,
     WorkflowRunUpdated,
 )
-from webhook.jobs.queue import PRIORITY_NEW
-from webhook.store import deliveries, deployments, outbox, timeline
+from webhook.store import deliveries, deployments, timeline
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import DeploymentRow
@@ -205,10 +204,10 @@ async def _workflow_run_updated(
 async def _installation_changed(
     services: Services, connection: Async, event: InstallationChanged
 ) -> tuple[Outcome, str, None]:
-    """Statuses that could not be written before may be written now."""
+    """What could not be done before may be done now."""
     services.github.tokens.drop_installation(event.installation_id)
-    if event.action not in ("suspend", "deleted"):
-        pending = await outbox.deployments_with_pending(connection, event.installation_id)
-        for deployment_id in pending:
-            await services.queue.send_statuses(connection, deployment_id, priority=PRIORITY_NEW)
+    if event.gives_access:
+        repo_ids = event.repository_ids
+        await deployments.set_installation(connection, repo_ids, event.installation_id)
+        await services.queue.resume_installation(connection, event.installation_id, event.account)
     return "done", f"installation {event.installation_id}: {event.action}", None

@@ -294,6 +294,17 @@ async def followed(
     return [values["id"] async for values in cursor]
 
 
+async def open_in(connection: Async, installation_id: int, account: str) -> list[int]:
+    """Those that are to be followed, of the installation or of its account."""
+    cursor = await connection.execute(
+        "select id from deployments where requested_at is not null and ended_at is null"
+        " and not watched"
+        " and (installation_id = %s or lower(split_part(repo, '/', 1)) = lower(%s))",
+        [installation_id, account],
+    )
+    return [values["id"] async for values in cursor]
+
+
 async def without_job(connection: Async) -> list[int]:
     """Open deployments that no job follows (which should not happen)."""
     cursor = await connection.execute(
