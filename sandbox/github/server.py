@@ -174,8 +174,8 @@ class GitHub(Server):
         email: str | None = None,
     ) -> User:
         """A user with a personal token that has all permissions in every repository. `name` and
-        `email` are in the public profile."""
-        account = Account(login, self.world.id())
+        `email` are in the public profile. `vercel[bot]` is the App vercel."""
+        account = Account(login, self.world.id(), "Bot" if login.endswith("[bot]") else "User")
         user = User(account, token or "ghp_" + secrets.token_urlsafe(27), name, email)
         self.world.users[user.token] = user
         return user
