@@ -23,6 +23,7 @@ from gidgethub import BadRequest, GitHubBroken, HTTPException, RedirectionExcept
 from handlers import errors as tool_errors
 from handlers.contract import Deployment
 from webhook import __version__
+from webhook.deployments.models import GitHubApp
 from webhook.errors import (
     BAD_APP_KEY,
     INVALID,
@@ -210,6 +211,7 @@ class GitHub:
         # The search has a rate limit of its own; statuses can be written when it is reached.
         self._retry_at: dict[tuple[int, str], datetime] = {}
         self._app_id: int | None = None
+        self._issuer = settings.github_issuer
         self._calls = asyncio.Semaphore(MOST_CALLS)
         # By the installation that a scope names and its repository.
         self._moved: dict[tuple[int, int], int] = {}
@@ -297,6 +299,9 @@ class GitHub:
         if self._app_id is None:
             self._app_id = await self.request_as_app("/app", lambda app: int(app["id"]))
         return self._app_id
+
+    def is_this_app(self, app: GitHubApp | None) -> bool:
+        return app is not None and self._issuer in (app.id, app.client_id)
 
     async def _fetch_token(self, scope: Scope) -> dict[str, Any]:
         """If GitHub does not know the repository in this installation, from the one it is in."""

@@ -87,10 +87,13 @@ class DeploymentCreated:
 
 @dataclass(frozen=True, slots=True)
 class StatusCreated:
+    """`watched`: as that of the deployment."""
+
     deployment: GitHubDeployment
     repository: Repository
     installation_id: _InstallationId
     status: Annotated[DeploymentStatus, Field(validation_alias="deployment_status")]
+    watched: _Watched = False
 
 
 @dataclass(frozen=True, slots=True)
