@@ -426,7 +426,7 @@ async def _changelog(
     if row.changelog and row.changelog["since"] == last.sha:
         return Changelog.from_json(row.changelog) if "total" in row.changelog else None
     comparisons = services.comparisons
-    if comparisons.slots.locked() or row.repo in comparisons.failed:
+    if comparisons.slots.locked() or row.repo_id in comparisons.failed:
         return None
     found = None
     try:
@@ -437,7 +437,7 @@ async def _changelog(
             found = await compare(services.github, scope(row), last.sha, row.sha)
     except (RetryAt, UnknownOutcome, TimeoutError) as error:
         log.warning("no changelog from GitHub now", error=str(error))
-        comparisons.failed[row.repo] = row.sha
+        comparisons.failed[row.repo_id] = row.sha
         return None
     except Rejected as error:
         log.info("no changelog from GitHub", error=str(error))

@@ -58,8 +58,9 @@ async def test_a_command_deploys_what_it_names(relay: ActionWorld) -> None:
 
 
 async def test_production_waits_until_the_same_person_is_sure(relay: ActionWorld) -> None:
+    sha = relay.github.repository("acme/site").push("Three", ref="v3")
     question = await relay.typed("acme/site Production v3", relay.ada)
-    assert question.text == "Deploy *v3* of acme/site to *production*?"
+    assert question.text == f"Deploy *v3* @ {sha[:7]} of acme/site to *production*?"
     assert not relay.created("production")
     assert "confirm" not in relay.slack.button(question, "deploy")  # one confirmation is enough
     waiting = await relay.until_action(lambda row: row["reply"] is None)
@@ -78,10 +79,10 @@ async def test_production_waits_until_the_same_person_is_sure(relay: ActionWorld
         new.id,
         "octocat",
     )
-    assert (done["repo"], done["environment"], done["ref"]) == ("acme/site", "production", "v3")
-    assert (new.ref, new.production) == ("v3", True)
+    assert (done["repo"], done["environment"], done["ref"]) == ("acme/site", "production", sha)
+    assert (new.ref, new.sha, new.production) == (sha, sha, True)
     # The question is replaced, so that it cannot be confirmed twice.
-    assert question.text.startswith("Deploying v3 of acme/site to production")
+    assert question.text.startswith(f"Deploying v3 @ {sha[:7]} of acme/site to production")
     assert not question.blocks
     there = relay.button("deploy", waiting["id"])
     again = await confirmed(relay, there, relay.ada)
@@ -95,6 +96,7 @@ async def test_a_confirmation_expires(relay: ActionWorld) -> None:
     retries = (timedelta(seconds=0.1), timedelta(seconds=0.2))
     async with relay.world.timed(reply_retries_after=retries):
         relay.slack.faults.add("POST /response/*", Fault.status(500))  # the call is repeated
+        relay.github.repository("acme/site").push("Four", ref="v4")
         question = await relay.typed("acme/site production v4", relay.ada)
         late = "update actions set at = at - interval '61 minutes' where id = %s returning 1"
         await asyncio.to_thread(relay.world.rows, late, relay.action()["id"])
@@ -242,9 +244,10 @@ async def test_the_form_shows_errors_and_then_deploys(relay: ActionWorld) -> Non
 async def test_production_in_the_form_needs_a_confirmation(relay: ActionWorld) -> None:
     view = await opened(relay, "", relay.bob)
     relay.github.repository("acme/site").default_branch = "trunk"
+    sha = relay.github.repository("acme/site").push("Newest", ref="trunk")
     values = {"repository": "acme/site", "environment": "production"}
     reply = await submitted(relay, view, relay.bob, **values)
-    assert reply == "Deploy *trunk* of acme/site to *production*?"
+    assert reply == f"Deploy *trunk* @ {sha[:7]} of acme/site to *production*?"
 
 
 async def test_without_a_form_the_reply_has_the_command(
