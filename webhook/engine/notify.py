@@ -352,7 +352,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         repo_url=row.repo_url,
         environment=row.environment,
         production=row.production,
-        ref=row.ref,
+        ref=row.shown_ref,
         sha=row.sha,
         task=row.task,
         requested_by=_requested_by(row, creator),
@@ -371,7 +371,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         previous_sha=last.sha if last else "",
         **_origin(services, row, creator),
         actions=(),
-        rollback_to=f"{back.ref} @ {back.sha[:7]}" if back else "",
+        rollback_to=f"{back.shown_ref} @ {back.sha[:7]}" if back else "",
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice

@@ -28,7 +28,8 @@ class DeploymentRow:
     whose response was lost may have worked although the tool does not show it. `reported_at`: when
     the tool last reported a status. `tool_error`: why the tool is unavailable now;
     `outage_announced`: the status says so. `changelog`: commits since the last success, as JSON.
-    `cancel_requested_by`: a login on GitHub.
+    `cancel_requested_by`: a login on GitHub. `ref_name`: the branch or tag of which a person
+    requested this commit in Slack; GitHub knows only the commit then.
     """
 
     id: int
@@ -68,11 +69,23 @@ class DeploymentRow:
     changelog: dict[str, Any] | None
     cancel_requested_by: str | None
     version: int
+    ref_name: str
+
+    @property
+    def shown_ref(self) -> str:
+        """What people call it."""
+        return self.ref_name or self.ref
 
 
 _ENVIRONMENT = "repo_id = %s and lower(environment) = lower(%s)"
 # By name: during an update, processes of this version meet the columns of the next one.
-_COLUMNS = ", ".join(field.name for field in fields(DeploymentRow))
+_REF_NAME = (
+    "coalesce((select ref_name from actions where created_deployment_id = deployments.id"
+    " order by actions.id limit 1), '') as ref_name"
+)
+_COLUMNS = ", ".join(
+    _REF_NAME if field.name == "ref_name" else field.name for field in fields(DeploymentRow)
+)
 _SELECT = f"select {_COLUMNS} from deployments"
 
 
@@ -321,6 +334,11 @@ class CurrentDeployment:
     ref: str
     sha: str
     changed_at: datetime
+    ref_name: str
+
+    @property
+    def shown_ref(self) -> str:
+        return self.ref_name or self.ref
 
 
 async def newest_of_repository(
@@ -329,8 +347,8 @@ async def newest_of_repository(
     """The newest of each environment, of the environments that were deployed to most recently."""
     cursor = await connection.execute(
         "select * from (select distinct on (lower(environment)) id as deployment_id, repo,"
-        " environment, phase, run is not null as started, ref, sha, phase_at as changed_at"
-        " from deployments"
+        " environment, phase, run is not null as started, ref, sha, phase_at as changed_at,"
+        f" {_REF_NAME} from deployments"
         " where repo_id = %s order by lower(environment), id desc) newest"
         " order by deployment_id desc limit %s",
         [repo_id, limit],

@@ -5,10 +5,12 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import aiohttp
 import pytest
 
 from sandbox.faults import Fault
 from sandbox.slack.model import User
+from sandbox.slack.screen import render
 from sandbox.slack.views import View
 from tests.slack.actions.action_world import CREATE, ActionWorld, relay
 from webhook.store import actions
@@ -39,6 +41,11 @@ async def confirmed(relay: ActionWorld, asking: Any, user: User) -> dict[str, An
     last = relay.action()["id"]
     await relay.slack.press(asking, "deploy", user)
     return await relay.until_action(lambda row: row["id"] > last and row["reply"] is None)
+
+
+async def page_of(url: str) -> str:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return await response.text()
 
 
 async def test_a_command_deploys_what_it_names(relay: ActionWorld) -> None:
@@ -90,6 +97,46 @@ async def test_production_waits_until_the_same_person_is_sure(relay: ActionWorld
     assert "You have confirmed this already" in relay.replies_to(relay.ada)[-1].text
     assert there.blocks  # that message is not replaced
     assert len(relay.created("production")) == 1
+
+
+async def test_a_branch_that_moves_is_deployed_as_it_was_confirmed(relay: ActionWorld) -> None:
+    site = relay.github.repository("acme/site")
+    sha = site.push("One", ref="moves")
+    question = await relay.typed("acme/site production moves", relay.ada)
+    site.push("Two", ref="moves")
+    done = await confirmed(relay, question, relay.ada)
+    new = relay.github.deployments[done["created_deployment_id"]]
+    assert (new.ref, new.sha) == (sha, sha)
+    await relay.github.wait_for(new.id, "success", within=20)
+    await relay.world.idle()
+    # People still read what they have typed, after a rollback too.
+    later = await relay.world.deployed(ref="v9")
+    assert "was requested" in await relay.press("rollback", later.id, relay.ada)
+    back = relay.created("production")[-1]
+    await relay.github.wait_for(back.id, "success", within=20)
+    await relay.world.idle()
+    for one in (new, back):
+        [message] = [m for m in relay.world.messages() if f"/{one.id}?" in str(m.blocks)]
+        assert re.search(rf"moves\S* @ \S*{sha[:7]}", render(message))
+        assert (one.ref, one.sha) == (sha, sha)
+    page = await page_of(relay.github.statuses(back.id)[0].log_url)
+    assert ">moves</a>" in page
+    assert f"moves @ {sha[:7]}" in (await relay.typed("status acme/site", relay.ada)).text
+
+
+async def test_a_confirmation_without_a_commit_says_so(relay: ActionWorld) -> None:
+    reply = await relay.typed("acme/site production nowhere", relay.ada)
+    assert reply.text.startswith("GitHub knows no branch, tag or commit 'nowhere' of acme/site")
+    [repository] = relay.github.add_installation(
+        "acme", ["acme/narrow"], permissions={"deployments": "write", "metadata": "read"}
+    ).repositories
+    relay.github.add_collaborator("acme/narrow", "octocat", "write")
+    repository.push("One")
+    question = await relay.typed("acme/narrow production", relay.ada)
+    assert question.text.startswith("Deploy *main* of acme/narrow to *production*? It will be the")
+    assert "contents: read" in question.text
+    done = await confirmed(relay, question, relay.ada)
+    assert relay.github.deployments[done["created_deployment_id"]].ref == "main"
 
 
 async def test_a_confirmation_expires(relay: ActionWorld) -> None:

@@ -154,6 +154,11 @@ def plan_like(
     )
 
 
+def name_of(row: DeploymentRow) -> str:
+    """The branch or tag that its commit was deployed as; "" where nobody named one."""
+    return "" if row.shown_ref == row.sha else row.shown_ref
+
+
 async def require_newest(services: ActionServices, action: ActionRow, row: DeploymentRow) -> None:
     """A button may be older than what happened since."""
     routed(services, row.repo, row.environment)

@@ -81,7 +81,7 @@ class Deploy(CreateDeployment):
             repo_id=repository.repo_id,
             environment=action.environment,
             ref=sha or name,
-            ref_name="" if sha.startswith(name) else name,
+            ref_name="" if not sha or sha.startswith(name) else name,
         )
         async with services.pool.connection() as connection:
             await actions.hold(connection, action.id, what, "Waits until it is confirmed")

@@ -47,7 +47,7 @@ async def _summary(services: ActionServices, action: ActionRow) -> str:
 
 
 def _line(services: ActionServices, one: CurrentDeployment) -> str:
-    ref = "" if one.ref == one.sha else f"{escape(one.ref, 60)} @ "
+    ref = "" if one.shown_ref == one.sha else f"{escape(one.shown_ref, 60)} @ "
     page = link(services.links.page(one.repo, one.deployment_id), str(one.deployment_id))
     label = phase_label(one.phase, held=one.held, started=one.started)
     about = f"{label.text}, {ref}{one.sha[:7]}, {_age(one, services.clock())} ({page})"
