@@ -161,10 +161,10 @@ async def _status_created(
     if _is_left_alone(services, event) and not await _is_requested(connection, event):
         return "ignored", left_alone_message(event.deployment), event.deployment.id
     row = await deployments.get_or_create(
-        connection, event.deployment, event.repository, event.installation_id
+        connection, event.deployment, event.repository, event.installation_id, status.created_at
     )
     _log_about(row)
-    if services.links.is_entry_url(status.log_url, row.repo, row.id):
+    if services.links.is_entry_url(status.log_url, row.id):
         return "ignored", "a status of our own", row.id
     phase = phase_of(status.state)
     counted = phase is not None and follows(row.phase, phase)
