@@ -42,14 +42,14 @@ Pair = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Caches:
     """Of one process. `logins`: (team, user) -> GitHub login; `mentions`: (team, login) -> how
-    Slack mentions that person, empty for nobody; `permissions`: (repo, login) -> its name on
+    Slack mentions that person, empty for nobody; `permissions`: (repo_id, login) -> its name on
     GitHub. `unknown_…`: not looked up again for a while."""
 
     logins: TTLCache[Pair, str, datetime]
     unknown_logins: TTLCache[Pair, str, datetime]
     mentions: TTLCache[Pair, str, datetime]
     unknown_mentions: TTLCache[Pair, str, datetime]
-    permissions: TTLCache[Pair, str, datetime]
+    permissions: TTLCache[tuple[int, str], str, datetime]
 
     @classmethod
     def empty(cls, timing: Timing, clock: Clock) -> Self:
@@ -61,7 +61,7 @@ class Caches:
             unknown_logins=pairs(timing.nobody_cached),
             mentions=pairs(timing.person_cached),
             unknown_mentions=pairs(timing.nobody_cached),
-            permissions=pairs(timing.permission_cached),
+            permissions=TTLCache(MOST, timing.permission_cached, clock),
         )
 
 

@@ -157,7 +157,7 @@ def build_page(data: PageData, now: datetime) -> Page:
         environment=_line(row.environment),
         production=row.production,
         description=_line(row.description),
-        ref=_on_github(row, "tree", row.ref, _line(row.ref)),
+        ref=_on_github(row, "tree", row.shown_ref, _line(row.shown_ref)),
         sha=_on_github(row, "commit", row.sha, _line(row.sha[:7])),
         task="" if row.task == "deploy" else _line(row.task),
         creator=_line(row.creator) or "somebody",
