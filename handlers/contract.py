@@ -181,7 +181,10 @@ class Handler(Protocol):
         ...
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
-        """The run now; `run` is what `start`, `find` or the last `check` returned."""
+        """The run now; `run` is what `start`, `find` or the last `check` returned.
+
+        `Rejected` with the tool's status where it does not know the run any more.
+        """
         ...
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:

@@ -66,6 +66,11 @@ QUICK = replace(
     deployment_lookups_after=(_SOON, *_PRODUCT.deployment_lookups_after[1:]),
     channel_interval=timedelta(milliseconds=10),
     replies_gathered_for=timedelta(milliseconds=50),
+    rejection_retry_at_least=timedelta(seconds=0.1),
+    rejection_counts_after=timedelta(seconds=0.5),
+    # Not at all soon, or no relay would be idle where GitHub or Slack rejects something.
+    installation_retry_at_least=_PRODUCT.installation_retry,
+    rejected_retry_at_least=timedelta(minutes=1),
 )
 
 

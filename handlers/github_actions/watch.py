@@ -58,7 +58,7 @@ class Watch:
         if shown is not None:
             return shown
         if gone:
-            return Run(run.id, State.ERROR, run.url, DELETED)
+            raise Rejected(DELETED, status=404)
         if self._clock() > deployment.started_at + self._options.start_within:
             return Run("", State.ERROR, description=_none_started(deployment))
         begun = run.state is State.IN_PROGRESS

@@ -27,9 +27,9 @@ class DeploymentRow:
     GitHub. `started_on`: the machine of the first start. `start_claimed_until`: until then a start
     whose response was lost may have worked although the tool does not show it. `reported_at`: when
     the tool last reported a status. `polled_at`: when a tool that sends events was last asked all
-    the same. `tool_error`: why the tool is unavailable now;
-    `outage_announced`: the status says so. `changelog`: commits since the last success, as JSON.
-    `cancel_requested_by`: a login on GitHub.
+    the same. `tool_error`: why the tool is unavailable now; `outage_announced`: the status says so.
+    `rejected_call`: the call that is rejected in a way that does not count yet. `changelog`:
+    commits since the last success, as JSON. `cancel_requested_by`: a login on GitHub.
     """
 
     id: int
@@ -66,6 +66,8 @@ class DeploymentRow:
     polled_at: datetime | None
     tool_error: str
     tool_error_since: datetime | None
+    rejected_call: str
+    rejected_since: datetime | None
     outage_announced: bool
     changelog: dict[str, Any] | None
     cancel_requested_by: str | None
@@ -100,6 +102,8 @@ class Columns(TypedDict, total=False):
     polled_at: datetime
     tool_error: str
     tool_error_since: datetime | None
+    rejected_call: str
+    rejected_since: datetime | None
     outage_announced: bool
 
 

@@ -75,6 +75,9 @@ create table deployments (
     polled_at timestamptz,                      -- when a tool that sends events was last polled
     tool_error text not null default '',        -- why the tool cannot be queried at the moment
     tool_error_since timestamptz,
+    rejected_call text not null default '',     -- the call that is rejected in a way that does not
+                                                -- count yet (webhook.engine.rejections)
+    rejected_since timestamptz,
     outage_announced boolean not null default false,  -- whether the status says so
 
     -- Commits since the last success, as JSON; null: GitHub has not been queried for them.
@@ -254,6 +257,8 @@ create table outbox (
     attempts integer not null default 0,        -- how often the call was begun
     lookups integer not null default 0,         -- how often its result was searched in vain since
     error text not null default '',             -- of the last attempt, until one succeeds
+    rejected_call text not null default '',     -- the call that is rejected for some time now
+    rejected_since timestamptz,
     ref jsonb,                                  -- where it is on the other side
 
     -- Of a message.
