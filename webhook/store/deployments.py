@@ -288,6 +288,14 @@ async def followed(
     return {values["id"]: values["held"] async for values in cursor}
 
 
+async def is_known(connection: Async, repo_id: int, sha: str) -> bool:
+    """Whether there is any deployment of that commit."""
+    cursor = await connection.execute(
+        "select 1 from deployments where repo_id = %s and sha = %s limit 1", [repo_id, sha]
+    )
+    return await cursor.fetchone() is not None
+
+
 async def without_job(connection: Async) -> list[int]:
     """Open deployments that no job follows (which should not happen)."""
     cursor = await connection.execute(
