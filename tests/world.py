@@ -45,7 +45,7 @@ envs:
     slack: {channel: "#deploys", failures: "#oncall"}
   - name: "slow*"
     handler: command
-    with: {run: ["sh", "-c", "while ! test -e {payload.gate}; do sleep 0.05; done"]}
+    with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
 """
 
 

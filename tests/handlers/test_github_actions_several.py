@@ -96,12 +96,12 @@ async def test_where_it_is_unclear_whose_run_is_whose_nothing_is_guessed(
         shown[deployment.id] = found
     held.actions.runs.finish(runs[0], "success")
     for deployment in deployments:
-        run = await handler.check(deployment, shown[deployment.id])
-        assert not run.state.final
+        now = await handler.check(deployment, shown[deployment.id])
+        assert not now.state.final
     held.actions.runs.finish(runs[1], "failure")
     for deployment in deployments:
-        run = await handler.check(deployment, shown[deployment.id])
-        assert (run.state, run.description) == (State.ERROR, UNCLEAR)
+        now = await handler.check(deployment, shown[deployment.id])
+        assert (now.state, now.description) == (State.ERROR, UNCLEAR)
         assert len(UNCLEAR) <= 140
 
 

@@ -242,6 +242,7 @@ class GitHub:
     ) -> T:
         """A call as the installation. `read` takes the result from the response; if it fails
         (KeyError, ValueError, ...) the response was unclear."""
+        path = scope.address(path)
 
         async def one(token: str) -> T:
             if method == "GET":
