@@ -316,11 +316,13 @@ async def save_changelog(
 async def followed(
     connection: Async, repo_id: int, handler: str, *, sha: str, run_id: str, title: str
 ) -> dict[int, bool]:
-    """Open deployments of that handler to which this run belongs, or may belong, each with whether
-    its run waits for a person. `sha` and `title` are empty where they say nothing."""
+    """Deployments of that handler to which this run belongs, or may belong, and whose run has not
+    ended, each with whether it waits for a person. `sha` and `title` are empty where they say
+    nothing."""
     cursor = await connection.execute(
         "select id, coalesce((run->>'held')::boolean, false) as held from deployments"
-        " where repo_id = %s and handler = %s and ended_at is null"
+        " where repo_id = %s and handler = %s"
+        " and (ended_at is null or run->>'state' in ('queued', 'in_progress'))"
         " and (sha = %s or %s = any(string_to_array(run->>'id', ' '))"
         " or position(id::text in %s) > 0)",
         [repo_id, handler, sha, run_id, title],
@@ -337,6 +339,14 @@ async def open_in(connection: Async, installation_id: int, account: str) -> list
         [installation_id, account],
     )
     return [values["id"] async for values in cursor]
+
+
+async def is_known(connection: Async, repo_id: int, sha: str) -> bool:
+    """Whether there is any deployment of that commit."""
+    cursor = await connection.execute(
+        "select 1 from deployments where repo_id = %s and sha = %s limit 1", [repo_id, sha]
+    )
+    return await cursor.fetchone() is not None
 
 
 async def without_job(connection: Async) -> list[int]:
