@@ -140,7 +140,7 @@ class Storm:
         async with asyncio.timeout(60), aiohttp.ClientSession() as session:
             while True:
                 with contextlib.suppress(aiohttp.ClientError):
-                    async with session.get(f"http://127.0.0.1:{port}/readyz") as response:
+                    async with session.get(f"http://127.0.0.1:{port}/workz") as response:
                         if response.status == 200:
                             return
                 await asyncio.sleep(0.2)

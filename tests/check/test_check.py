@@ -239,7 +239,7 @@ async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str
     assert not passed
     assert "error Slack scopes: lacks chat:write; add it under OAuth & Permissions" in text
     sandbox.slack.scopes = {"chat:write", "channels:history"}
-    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a signing secret"
+    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a-signing-secret"
     passed, text = await checked(environ)
     assert not passed
     assert "error Slack scopes: lacks commands; add it" in text
@@ -252,7 +252,7 @@ async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str
 async def test_the_ways_in_which_actions_arrive_are_checked(
     sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
-    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a signing secret"
+    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a-signing-secret"
     environ["GITPLOY_SLACK_APP_TOKEN"] = sandbox.slack.app.app_token
     sandbox.slack.scopes = {"chat:write", "commands"}
     passed, text = await checked(environ)
