@@ -124,8 +124,6 @@ def no_token(scope: Scope, error: Rejected) -> Forbidden:
     return Forbidden(str(error), code=error.code)
 
 
-# Seconds for a whole call. A call of a process that died is over after that, too.
-TIMEOUT = aiohttp.ClientTimeout(total=10)
 # Calls at once in one process: a GitHub that hangs must not block all jobs of a worker.
 MOST_CALLS = 8
 # Pages of a hundred, which is the most that GitHub lists at once.
