@@ -27,7 +27,7 @@ from webhook.engine.services import Comparisons, Services
 from webhook.engine.statuses import send_statuses
 from webhook.engine.transitions import take_reports
 from webhook.errors import Conflict, RetryAt
-from webhook.github.client import TIMEOUT, GitHub, ToolsGitHub
+from webhook.github.client import GitHub, ToolsGitHub
 from webhook.jobs.queue import Queue, RetryPolicy
 from webhook.jobs.rescue import Rescue
 from webhook.logs import Redactor
@@ -36,6 +36,7 @@ from webhook.notifiers.contract import NotifierContext
 from webhook.notifiers.slack import SlackRoom
 from webhook.security.cipher import Cipher
 from webhook.security.signing import Links, ReportTokens
+from webhook.sessions import open_session
 from webhook.slack.actions.run import run_action
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import Caches, People
@@ -162,9 +163,7 @@ async def open_services(
     async with (
         database.async_pool(url, CONNECTIONS, timing) as pool,
         queue.app.open_async(),
-        aiohttp.ClientSession(
-            timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
-        ) as http,
+        open_session() as http,
     ):
         yield _Parts(setup, pool, queue, http, timing, clock).services(handlers, actions)
 

@@ -25,7 +25,8 @@ class DeploymentRow:
     `requested_at`: None while only its statuses are known. `watched`: GitHub Actions runs it.
     `delivery`: GUID of the delivery that requested it. `production`: as deploy.yml says, else
     GitHub. `started_on`: the machine of the first start. `start_claimed_until`: until then a start
-    whose response was lost may have worked although the tool does not show it. `reported_at`: when
+    whose response was lost may have worked although the tool does not show it. `possible_starts`:
+    how many may have run, of a tool that would run each of them. `reported_at`: when
     the tool last reported a status. `polled_at`: when a tool that sends events was last asked all
     the same. `tool_error`: why the tool is unavailable now; `outage_announced`: the status says so.
     `rejected_call`: the call that is rejected in a way that does not count yet. `changelog`:
@@ -64,6 +65,7 @@ class DeploymentRow:
     deadline: datetime | None
     ended_at: datetime | None
     start_claimed_until: datetime | None
+    possible_starts: int
     reported_at: datetime | None
     polled_at: datetime | None
     tool_error: str
@@ -112,6 +114,7 @@ class Columns(TypedDict, total=False):
     started_on: str
     deadline: datetime
     start_claimed_until: datetime | None
+    possible_starts: int
     reported_at: datetime
     polled_at: datetime
     tool_error: str

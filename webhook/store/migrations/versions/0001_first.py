@@ -83,6 +83,8 @@ create table deployments (
     deadline timestamptz,                       -- when the run times out
     start_claimed_until timestamptz,            -- until then, a start whose response was lost may
                                                 -- have worked although the tool does not show it
+    possible_starts integer not null default 0, -- starts that may have run, where a repeated one
+                                                -- would run once more
     reported_at timestamptz,                    -- when the tool last reported a status by itself
     polled_at timestamptz,                      -- when a tool that sends events was last polled
     tool_error text not null default '',        -- why the tool cannot be queried at the moment
