@@ -1,7 +1,7 @@
 """Whether the relay works, for whoever monitors it.
 
-/healthz: this process responds. /readyz: it can store deliveries. /readyz?verbose shows all findings
-beside it; /workz responds with 503 where one of them is not `ok`.
+/healthz: this process responds. /readyz: it can store deliveries. /readyz?verbose shows all
+findings beside it; /workz responds with 503 where one of them is not `ok`.
 """
 
 from collections.abc import Callable, Mapping
