@@ -39,7 +39,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = webhook.LARGEST_BODY + 1
     pool = sync_pool(store_url, POOL_SIZE, timing)
     app.register_blueprint(probes.blueprint(pool))
-    deliveries = webhook.blueprint(Inbox(store_url), settings.webhook_secrets, timing)
+    deliveries = webhook.blueprint(Inbox(store_url, timing), settings.webhook_secrets, timing)
     http.serve(app, deliveries, http.JSON_ERRORS)
     reports = status_api.blueprint(pool, settings.server_url, keys, setup.secrets, clock)
     http.serve(app, reports, status_api.ERRORS)

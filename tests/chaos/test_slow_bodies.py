@@ -1,4 +1,4 @@
-"""Whoever floods the web processes with bodies cannot stop GitHub's deliveries, nor fill the memory."""
+"""Whoever floods the web processes with bodies neither stops deliveries nor fills the memory."""
 
 import asyncio
 import contextlib
