@@ -63,7 +63,7 @@ def test_a_statement_without_a_response_ends_with_its_connection(store_url: str)
         connection = database.connect(proxy.url, TIMING)
         connection.execute("select 1")
         proxy.lose()
-        with pytest.raises(psycopg.OperationalError, match="has not responded for 0.5 s"):
+        with pytest.raises(psycopg.OperationalError, match=r"has not responded for 0\.5 s"):
             connection.execute("select 1")
         assert connection.closed
 
