@@ -38,7 +38,7 @@ envs:
 ENVIRONMENT = """
   - name: "{name}"
     handler: command
-    with: {{run: ["sh", "-c", "echo {{id}} >> {runs}; sleep 0.$(({{id}} % 9))"]}}
+    with: {{run: ["sh", "-c", "echo $DEPLOYMENT_ID >> {runs}; sleep 0.$(($DEPLOYMENT_ID % 9))"]}}
     timeout: 5m
     slack: {{channel: "{channel}"}}
 """

@@ -34,6 +34,17 @@ def retry_now(connection: Sync, task: str) -> None:
     )
 
 
+async def waits(connection: Async, task: str, deployment_id: int) -> bool:
+    """Whether such a job of the deployment has yet to begin, which it does not do before this
+    transaction ends."""
+    cursor = await connection.execute(
+        "select 1 from procrastinate_jobs where status = 'todo' and task_name = %s"
+        " and (args->>'deployment_id')::bigint = %s limit 1 for share",
+        [task, deployment_id],
+    )
+    return await cursor.fetchone() is not None
+
+
 async def drop_waiting(connection: Async, lock: str) -> None:
     """Drop jobs with that lock that wait for their retry: the one that runs does all their work."""
     await connection.execute(
