@@ -26,6 +26,12 @@ class Timing:
     # PostgreSQL ends a statement after so long, and one that waits for a row's lock.
     statement_within: timedelta = timedelta(seconds=30)
     lock_within: timedelta = timedelta(seconds=3)
+    # A connection on which PostgreSQL has not responded for so long is replaced: longer than a
+    # statement may take; of one that was idle, which is checked before it is used.
+    exchange_within: timedelta = timedelta(seconds=35)
+    connection_check_within: timedelta = timedelta(seconds=1)
+    # The connection that listens for jobs is checked so often.
+    listen_check_interval: timedelta = timedelta(seconds=10)
     # Slack's requests wait so long for one, which leaves time for an error response.
     slack_connection_within: timedelta = timedelta(seconds=2)
 

@@ -157,7 +157,7 @@ async def open_services(
 ) -> AsyncIterator[ActionServices]:
     """What the jobs work with, for as long as the block lasts."""
     connector = PsycopgConnector(
-        conninfo=url, kwargs=database.LIVENESS, min_size=1, max_size=QUEUE_CONNECTIONS
+        conninfo=url, min_size=1, max_size=QUEUE_CONNECTIONS, **database.queue_pool(timing)
     )
     queue = Queue(connector)
     async with (
