@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import psycopg
 
-from webhook.check import Finding
+from webhook.check import Finding, Level
+from webhook.invocation import COMMAND
 from webhook.notifiers import title_of
 from webhook.settings import Settings
 from webhook.store import database, jobs, outbox, schema, slack_installations
@@ -19,9 +20,8 @@ def check_store(settings: Settings, installed: list[Installation]) -> Iterator[F
         with store_url(settings) as url, database.connect(url) as connection:
             found = schema.revision(connection)
             if found != schema.NEWEST_REVISION:
-                yield Finding(
-                    "error" if settings.store_source else "note", "store", _outdated(found)
-                )
+                level: Level = "error" if found and settings.store_source else "note"
+                yield Finding(level, "store", _outdated(found))
                 return
             kind = "PostgreSQL" if settings.store_source else "the embedded PostgreSQL"
             yield Finding("ok", "store", f"{kind} responds, its tables are up to date")
@@ -38,9 +38,10 @@ def check_store(settings: Settings, installed: list[Installation]) -> Iterator[F
 
 
 def _outdated(found: str | None) -> str:
+    by_itself = f"{COMMAND} up does that at its start; before web and worker by themselves, run"
     if found is None:
-        return "has no tables yet; script/server creates them, or: python -m webhook migrate"
-    return f"is at migration {found}; run: python -m webhook migrate"
+        return f"has no tables yet, which are to be created: {by_itself}: {COMMAND} migrate"
+    return f"is at migration {found}, not {schema.NEWEST_REVISION}: {by_itself}: {COMMAND} migrate"
 
 
 def _worker(connection: Sync) -> Finding:

@@ -16,7 +16,9 @@ from typing import Any
 import click
 import structlog
 
+from webhook import invocation
 from webhook.errors import UserError
+from webhook.invocation import COMMAND
 from webhook.startup import set_up_command
 from webhook.store import database, schema
 from webhook.store.embedded import EmbeddedPostgres, store_url
@@ -64,7 +66,8 @@ def up(workers: int) -> None:
         store="embedded PostgreSQL" if postgres else "PostgreSQL",
     )
     with locked:
-        asyncio.run(run_processes({**os.environ, "GITPLOY_STORE_SOURCE": url}, workers, postgres))
+        environ = {**os.environ, "GITPLOY_STORE_SOURCE": url, invocation.VARIABLE: COMMAND}
+        asyncio.run(run_processes(environ, workers, postgres))
 
 
 @click.command()

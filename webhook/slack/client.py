@@ -23,6 +23,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from webhook.errors import RATE_LIMITED, Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.invocation import COMMAND
 from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.slack.manifest import HISTORY
 from webhook.timing import Clock, utc_now
@@ -32,7 +33,7 @@ TIMEOUT = 10
 METADATA_EVENT = "gitploy_relay_deployment"
 
 REINSTALL = (
-    "install the Slack app again (python -m webhook slack install-link),"
+    f"install the Slack app again ({COMMAND} slack install-link),"
     " or set GITPLOY_SLACK_BOT_TOKEN anew"
 )
 
