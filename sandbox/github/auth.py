@@ -19,6 +19,7 @@ from sandbox.github.model import (
     ErrorResponse,
     Installation,
     Json,
+    Renamed,
     Repository,
     Token,
     World,
@@ -89,7 +90,12 @@ class Auth:
         """The caller and the repository of the path, if the caller has that permission there."""
         caller = self.caller(request)
         names = request.match_info
-        repository = self._world.repository(f"{names['owner']}/{names['repo']}")
+        try:
+            repository = self._world.repository(f"{names['owner']}/{names['repo']}")
+        except Renamed as renamed:
+            if caller.can_access(renamed.repository):
+                raise
+            raise ErrorResponse(404, "Not Found") from None
         if not caller.can_access(repository):
             raise ErrorResponse(404, "Not Found")
         if not caller.has_permission(permission, level):

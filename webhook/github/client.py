@@ -16,7 +16,14 @@ from http import HTTPStatus
 from typing import Any, Self, TypeVar, cast
 
 import aiohttp
-from gidgethub import BadRequest, GitHubBroken, HTTPException, RedirectionException
+from gidgethub import (
+    BadRequest,
+    GitHubBroken,
+    HTTPException,
+    InvalidField,
+    RedirectionException,
+    ValidationError,
+)
 from gidgethub.aiohttp import GitHubAPI
 
 from handlers import errors as tool_errors
@@ -40,6 +47,9 @@ from webhook.timing import Clock, utc_now
 
 # GitHub: "wait for at least one minute" at a secondary limit without Retry-After.
 SECONDARY_LIMIT = 60.0
+
+# A 422 without a list of errors that is about the request itself nevertheless.
+UNKNOWN_REF = "No ref found"
 
 # The last four: a response that is not GitHub's, a proxy's page for example.
 UNCLEAR_RESPONSE = (
@@ -66,7 +76,9 @@ def from_response(error: HTTPException, now: datetime) -> RetryAt | Rejected:
         case HTTPStatus.FORBIDDEN if "not accessible" in reason:
             return Rejected(message, status, code=LACKS_PERMISSION)
         case HTTPStatus.UNPROCESSABLE_ENTITY:
-            return Rejected(message, status, code=INVALID)
+            names_it = isinstance(error, InvalidField | ValidationError)
+            certain = names_it or reason.startswith(UNKNOWN_REF)
+            return Rejected(message, status, code=INVALID, certain=certain)
     return Rejected(message, status)
 
 
@@ -230,6 +242,7 @@ class GitHub:
     ) -> T:
         """A call as the installation. `read` takes the result from the response; if it fails
         (KeyError, ValueError, ...) the response was unclear."""
+        path = scope.address(path)
 
         async def one(token: str) -> T:
             if method == "GET":
@@ -348,5 +361,8 @@ class ToolsGitHub:
             raise tool_errors.UnknownOutcome(str(error)) from error
         except Rejected as error:
             raise tool_errors.Rejected(
-                str(error), status=error.status, reason=str(error.__cause__ or "")
+                str(error),
+                status=error.status,
+                reason=str(error.__cause__ or ""),
+                certain=error.certain,
             ) from error

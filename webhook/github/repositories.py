@@ -31,12 +31,24 @@ class Repository:
     url: str
 
 
-async def installed_at(github: GitHub, repo: str) -> int:
-    """The id of the installation that `repo` is in; `Forbidden` if there is none."""
+async def resolve(github: GitHub, repo: str) -> tuple[Scope, Repository]:
+    """What that name stands for now; it may be an earlier name. `Forbidden` if the App is not
+    installed there."""
+    installation = await installed_at(github, repo)
+    # GitHub gives no token for an earlier name.
+    anywhere = Scope(installation, "", 0).only(metadata="read")
+    found = await _get(github, anywhere, repo)
+    return Scope(installation, found.full_name, found.id), found
+
+
+async def installed_at(github: GitHub, repo: str, repo_id: int = 0) -> int:
+    """The id of the installation that the repository is in, by its ID where that is known;
+    `Forbidden` if there is none."""
     if not _FULL_NAME.fullmatch(repo):
         raise _not_installed(repo)
+    path = Scope(0, repo, repo_id).address(f"/repos/{repo}/installation")
     try:
-        return await github.request_as_app(f"/repos/{repo}/installation", lambda a: int(a["id"]))
+        return await github.request_as_app(path, lambda a: int(a["id"]))
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
             raise _not_installed(repo) from error
@@ -44,12 +56,15 @@ async def installed_at(github: GitHub, repo: str) -> int:
 
 
 async def repository(github: GitHub, scope: Scope) -> Repository:
+    return await _get(github, scope.only(metadata="read"), scope.repo)
+
+
+async def _get(github: GitHub, scope: Scope, repo: str) -> Repository:
     try:
-        path = f"/repos/{scope.repo}"
-        return await github.request(scope.only(metadata="read"), "GET", path, _read)
+        return await github.request(scope, "GET", f"/repos/{repo}", _read)
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
-            raise _not_installed(scope.repo) from error
+            raise _not_installed(repo) from error
         raise
 
 

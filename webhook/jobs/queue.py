@@ -15,6 +15,7 @@ from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, 
 from procrastinate.jobs import Job
 
 from webhook.errors import Conflict, RetryAt
+from webhook.store import jobs
 from webhook.store.database import Async, Sync
 from webhook.store.machines import machine_queue
 from webhook.timing import Clock, Timing
@@ -56,8 +57,9 @@ class Queue:
         await self._defer(connection, "advance", "deployment", deployment_id)
 
     async def nudge(self, connection: Async, deployment_id: int) -> None:
-        """Check it once, because something happened."""
-        await self._defer(connection, "nudge", "deployment", deployment_id, PRIORITY_NEW)
+        """Check it once, because something happened; one check is enough for all that has."""
+        if not await jobs.waits(connection, "nudge", deployment_id):
+            await self._defer(connection, "nudge", "deployment", deployment_id, PRIORITY_NEW)
 
     async def send_statuses(
         self, connection: Async, deployment_id: int, *, priority: int = 0

@@ -34,6 +34,17 @@ def retry_now(connection: Sync, task: str) -> None:
     )
 
 
+async def waits(connection: Async, task: str, deployment_id: int) -> bool:
+    """Whether such a job of the deployment has yet to begin, which it does not do before this
+    transaction ends."""
+    cursor = await connection.execute(
+        "select 1 from procrastinate_jobs where status = 'todo' and task_name = %s"
+        " and (args->>'deployment_id')::bigint = %s limit 1 for share",
+        [task, deployment_id],
+    )
+    return await cursor.fetchone() is not None
+
+
 async def drop_waiting(connection: Async, lock: str) -> None:
     """Drop jobs with that lock that wait for their retry: the one that runs does all their work."""
     await connection.execute(
@@ -49,3 +60,19 @@ def seconds_since_heartbeat(connection: Sync) -> float | None:
         " from procrastinate_workers"
     ).fetchone()
     return row["age"] if row else None
+
+
+def longest_wait(connection: Sync) -> float:
+    """Seconds that a job which a worker may take has waited. One behind another that has the same
+    lock waits for that one, not for a worker."""
+    row = connection.execute(
+        "select coalesce(max(extract(epoch from now() - coalesce(job.scheduled_at, ("
+        "   select min(at) from procrastinate_events where job_id = job.id"
+        " )))), 0)::float8 as age"
+        " from procrastinate_jobs job"
+        " where status = 'todo' and (scheduled_at is null or scheduled_at <= now())"
+        " and (lock is null or not exists ("
+        "   select 1 from procrastinate_jobs other where other.lock = job.lock"
+        "   and other.id < job.id and other.status in ('todo', 'doing')))"
+    ).fetchone()
+    return row["age"] if row else 0.0

@@ -214,8 +214,9 @@ async def test_the_reply_has_githubs_reason_and_the_remedy(relay: ActionWorld) -
         (404, "Not Found", "Either the App is not installed in acme/site"),
         (410, "Gone", "takes no deployments any more"),
     ):
-        relay.github.faults.add(CREATE, Fault.status(status, {"message": message}))
+        relay.github.faults.add(CREATE, Fault.status(status, {"message": message}), times=99)
         reply = await relay.typed("acme/site stage/x v9", relay.ada)
+        relay.github.faults.clear()
         assert reply.text.startswith("Nothing was deployed. ")
         assert expected in reply.text
         assert ".." not in reply.text
