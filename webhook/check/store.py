@@ -27,6 +27,7 @@ def check_store(settings: Settings, installed: list[Installation]) -> Iterator[F
             yield Finding("ok", "store", f"{kind} responds, its tables are up to date")
             yield _worker(connection)
             installed += slack_installations.every_sync(connection)
+            yield from _unsent(connection)
             for destination, error in outbox.lately_rejected(connection):
                 yield Finding("error", " ".join(title_of(destination)), error)
     except psycopg.Error as error:
@@ -35,6 +36,11 @@ def check_store(settings: Settings, installed: list[Installation]) -> Iterator[F
     except OSError as error:
         message = f"the embedded PostgreSQL cannot be started: {error.strerror}"
         yield Finding("error", "store", f"{message}; check GITPLOY_DATA_DIR")
+
+
+def _unsent(connection: Sync) -> Iterator[Finding]:
+    for one in outbox.unsent_statuses(connection):
+        yield Finding("error", "GitHub statuses", str(one))
 
 
 def _outdated(found: str | None) -> str:
