@@ -93,7 +93,8 @@ def worker() -> None:
 
     async def run(url: str) -> None:
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup leaves it
+        for number in (signal.SIGTERM, signal.SIGINT, *([] if ignored else [signal.SIGHUP])):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with (
             open_services(setup, url, actions=ACTIONS) as services,

@@ -290,17 +290,27 @@ def unsent_statuses(connection: Sync) -> list[UnsentStatuses]:
     return cursor.fetchall()
 
 
-def lately_rejected(connection: Sync) -> list[tuple[str, str]]:
-    """(destination, error) where the newest message of the last seven days could not be sent, or
-    not be changed."""
-    rows = connection.execute(
-        "select destination, error from (select distinct on (destination) destination, error"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedMessage:
+    """`state` is `claimed` where it may have been sent: it is searched, and not rejected."""
+
+    destination: str
+    error: str
+    state: State
+
+
+def lately_failed(connection: Sync) -> list[FailedMessage]:
+    """Where the newest message of the last seven days could not be sent, or not be changed."""
+    cursor = connection.cursor(row_factory=class_row(FailedMessage))
+    cursor.execute(
+        "select destination, error, state from"
+        " (select distinct on (destination) destination, outbox.error, state"
         " from outbox join deployments on deployments.id = deployment_id"
         " where kind = 'message' and phase_at > now() - interval '7 days'"
-        " and (error = '' or state <> 'waiting')"
-        " order by destination, phase_at desc, error = '') newest where error <> ''"
-    ).fetchall()
-    return [(row["destination"], row["error"]) for row in rows]
+        " and (outbox.error = '' or state <> 'waiting' or outbox.rejected_since is not null)"
+        " order by destination, phase_at desc, outbox.error = '') newest where error <> ''"
+    )
+    return cursor.fetchall()
 
 
 async def extend_to(connection: Async, entry: Entry, position: int) -> None:
