@@ -249,6 +249,16 @@ async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str
     assert "note  Slack scopes: has chat:write, commands; with channels:history" in text
 
 
+async def test_scopes_that_slack_does_not_name_are_not_lacking(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    sandbox.slack.scopes = set()
+    passed, text = await checked(environ)
+    assert passed
+    assert "note  Slack scopes: Slack does not name those of the token" in text
+    assert "lacks" not in text.replace("whether one lacks", "")
+
+
 async def test_the_ways_in_which_actions_arrive_are_checked(
     sandbox: Sandbox, environ: dict[str, str]
 ) -> None:

@@ -94,6 +94,9 @@ async def _workspace(
     except RelayError as error:
         return [Finding("error", "Slack", str(error))]
     found = [Finding("ok", "Slack", f"the bot is @{bot.name} in {bot.team_name} ({bot.team})")]
+    if bot.scopes is None:
+        message = "Slack does not name those of the token, so whether one lacks is not known"
+        return [*found, Finding("note", "Slack scopes", message), *_channels(destinations)]
     has = ", ".join(sorted(bot.scopes))
     required = required_scopes(slack.scopes, actions_enabled=slack.actions_enabled)
     if missing := ", ".join(sorted(required - bot.scopes)):
