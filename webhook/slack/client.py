@@ -23,6 +23,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from webhook.errors import RATE_LIMITED, Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.invocation import COMMAND
 from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.slack.manifest import HISTORY
 from webhook.timing import Clock, utc_now
@@ -32,7 +33,7 @@ TIMEOUT = 10
 METADATA_EVENT = "gitploy_relay_deployment"
 
 REINSTALL = (
-    "install the Slack app again (python -m webhook slack install-link),"
+    f"install the Slack app again ({COMMAND} slack install-link),"
     " or set GITPLOY_SLACK_BOT_TOKEN anew"
 )
 
@@ -94,12 +95,13 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """The workspace and user of the token, and its scopes."""
+    """The workspace and user of the token, and its scopes; None where Slack, or a proxy in between,
+    does not name them."""
 
     team: str
     team_name: str
     name: str
-    scopes: frozenset[str]
+    scopes: frozenset[str] | None
 
 
 class Calls:
@@ -148,12 +150,13 @@ class Slack:
     async def bot(self) -> Bot:
         if self._bot is None:
             response = await self.call(self.client.auth_test)
-            scopes = {k.lower(): v for k, v in response.headers.items()}.get("x-oauth-scopes", "")
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            scopes = headers.get("x-oauth-scopes")
             self._bot = Bot(
                 team=response["team_id"],
                 team_name=response["team"],
                 name=response["user"],
-                scopes=frozenset(s.strip() for s in scopes.split(",") if s.strip()),
+                scopes=None if scopes is None else frozenset(scopes.replace(",", " ").split()),
             )
         return self._bot
 
@@ -199,7 +202,7 @@ class Slack:
 
     async def may_search(self) -> bool:
         """Whether the token has a scope by which `find` can search."""
-        return bool((await self.bot()).scopes & HISTORY)
+        return bool(((await self.bot()).scopes or frozenset()) & HISTORY)
 
     async def find(
         self, channel_id: str, key: str, since: datetime, thread_ts: str = ""

@@ -211,7 +211,7 @@ def _is_foreign(user: str) -> bool:
 
 
 async def _shows_emails(slack: Slack) -> bool:
-    return (await slack.bot()).scopes >= EMAIL
+    return ((await slack.bot()).scopes or frozenset()) >= EMAIL
 
 
 def _is_member(user: Mapping[str, Any], team: str) -> bool:

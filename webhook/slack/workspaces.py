@@ -13,6 +13,7 @@ import aiohttp
 import structlog
 
 from webhook.errors import Rejected, RetryAt
+from webhook.invocation import COMMAND
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import SlackSettings
 from webhook.slack.client import EXPIRED, Calls, Slack, token_is_invalid
@@ -25,7 +26,7 @@ from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
 
-INSTALL = "python -m webhook slack install-link"
+INSTALL = f"{COMMAND} slack install-link"
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ left alone until `claimed_until`: the call may still be under way, here or elsew
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import psycopg
@@ -256,17 +256,64 @@ async def newest_ref(connection: Async, destination: str) -> Ref | None:
     return row["ref"] if row else None
 
 
-def lately_rejected(connection: Sync) -> list[tuple[str, str]]:
-    """(destination, error) where the newest message of the last seven days could not be sent, or
-    not be changed."""
-    rows = connection.execute(
-        "select destination, error from (select distinct on (destination) destination, error"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsentStatuses:
+    """Of one repository: its newest statuses did not reach GitHub, `since` then."""
+
+    repo: str
+    deployments: int
+    since: datetime
+    error: str
+
+    def __str__(self) -> str:
+        count = "a deployment" if self.deployments == 1 else f"{self.deployments} deployments"
+        at = f"{self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return f"GitHub lacks the state of {count} of {self.repo} since {at}: {self.error}"
+
+
+def unsent_statuses(connection: Sync) -> list[UnsentStatuses]:
+    """Where the newest attempt of the last seven days failed, and none has succeeded since. A short
+    outage does not count."""
+    cursor = connection.cursor(row_factory=class_row(UnsentStatuses))
+    cursor.execute(
+        "with failing as (select repo_id, repo, deployment_id, outbox.position, at, outbox.error"
+        " from outbox join deployments on deployments.id = deployment_id"
+        " join timeline using (deployment_id, position)"
+        " where kind = 'status' and outbox.error <> '' and outbox.state <> 'skipped'"
+        " and phase_at > now() - interval '7 days'"
+        " and (outbox.rejected_since is not null or outbox.state = 'rejected'"
+        " or at < now() - interval '1 minute'))"
+        " select max(repo) as repo, count(distinct deployment_id) as deployments, min(at) as since,"
+        " (array_agg(error order by position desc))[1] as error from failing"
+        " where not exists (select from outbox later join deployments on deployments.id ="
+        " later.deployment_id where kind = 'status' and state = 'sent'"
+        " and deployments.repo_id = failing.repo_id and later.position > failing.position)"
+        " group by repo_id order by since"
+    )
+    return cursor.fetchall()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedMessage:
+    """`state` is `claimed` where it may have been sent: it is searched, and not rejected."""
+
+    destination: str
+    error: str
+    state: State
+
+
+def lately_failed(connection: Sync) -> list[FailedMessage]:
+    """Where the newest message of the last seven days could not be sent, or not be changed."""
+    cursor = connection.cursor(row_factory=class_row(FailedMessage))
+    cursor.execute(
+        "select destination, error, state from"
+        " (select distinct on (destination) destination, outbox.error, state"
         " from outbox join deployments on deployments.id = deployment_id"
         " where kind = 'message' and phase_at > now() - interval '7 days'"
-        " and (error = '' or state <> 'waiting')"
-        " order by destination, phase_at desc, error = '') newest where error <> ''"
-    ).fetchall()
-    return [(row["destination"], row["error"]) for row in rows]
+        " and (outbox.error = '' or state <> 'waiting' or outbox.rejected_since is not null)"
+        " order by destination, phase_at desc, outbox.error = '') newest where error <> ''"
+    )
+    return cursor.fetchall()
 
 
 async def extend_to(connection: Async, entry: Entry, position: int) -> None:

@@ -112,12 +112,13 @@ class EntryView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """`status` is what the last report said. `running` is set while it runs, `took` when it has
-    ended."""
+    """`status` is what the last report said. `unsent`: GitHub does not show it. `running` is set
+    while it runs, `took` when it has ended."""
 
     title: str
     label: Label
     status: str
+    unsent: Sending | None
     hint: str
     running: Span | None
     took: Span | None
@@ -149,6 +150,7 @@ def build_page(data: PageData, now: datetime) -> Page:
         title=f"{label.text.capitalize()}: {_line(row.repo)} to {_line(row.environment)}",
         label=label,
         status=_line(row.status_description),
+        unsent=_unsent(data.timeline),
         hint=_hint(data),
         running=_span(start, now) if not row.ended_at else None,
         took=_span(start, row.ended_at),
@@ -252,6 +254,23 @@ def _entry(entry: TimelineEntry, row: DeploymentRow) -> EntryView:
         late=not entry.counted and entry.state != REQUESTED,
         github=_github(entry),
     )
+
+
+def _unsent(entries: Iterable[TimelineEntry]) -> Sending | None:
+    """GitHub shows an older state, because it rejects the newest ones, or cannot be reached."""
+    failing: list[TimelineEntry] = []
+    for entry in entries:
+        if entry.outbox == "sent":
+            failing.clear()
+        elif entry.outbox not in (None, "skipped") and (entry.error or failing):
+            failing.append(entry)
+    if not failing:
+        return None
+    since = _moment(failing[0].at).text
+    error = next(entry.error for entry in reversed(failing) if entry.error)
+    if all(entry.outbox == "rejected" for entry in failing):
+        return Sending("bad", f"GitHub does not show this, since {since}: {_line(error)}")
+    return Sending("waiting", f"GitHub does not show this yet, since {since}: {_line(error)}")
 
 
 def _entry_label(entry: TimelineEntry, row: DeploymentRow) -> Label:

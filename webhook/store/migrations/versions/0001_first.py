@@ -163,6 +163,18 @@ create table machines (
 );
 """
 
+WORKERS = """
+-- Worker processes, and what they read when they started.
+create table workers (
+    id text primary key,                        -- new with each start
+    machine_id text not null,                   -- as in machines
+    config_digest text not null,                -- of deploy.yml
+    version text not null,                      -- of the relay
+    started_at timestamptz not null default now(),
+    seen_at timestamptz not null default now()
+);
+"""
+
 RATE_LIMITS = """
 -- When the next call may be made, of calls to another service that are limited together.
 create table rate_limits (
@@ -301,6 +313,7 @@ SCHEMA = (
     TOOL_EVENTS,
     OUTPUT,
     MACHINES,
+    WORKERS,
     RATE_LIMITS,
     SLACK_INSTALLATIONS,
     ACTIONS,
