@@ -22,7 +22,7 @@ from webhook.deployments.actions import Snapshot, offered_buttons
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
-from webhook.engine.messages import MessageWrite
+from webhook.engine.messages import Form, MessageWrite
 from webhook.engine.outbox import Outbox, Policy
 from webhook.engine.services import Services, log_about, scope
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
@@ -132,10 +132,10 @@ class Notification:
         digest = self.notifier.digest(message)
         if entry.ref is None or entry.digest == digest:
             return entry
-        key, ref = self._key("main", 0), Ref.from_json(entry.ref)
+        key, ref, form = self._key("main", 0), Ref.from_json(entry.ref), Form(message)
         try:
             await self.notifier.prepare(message, key, ref)
-            await self.notifier.edit(ref, message, key)
+            await form.accepted(lambda one: self.notifier.edit(ref, one, key))
         except Gone:
             async with self.services.pool.connection() as connection:
                 await outbox.forget(connection, entry)
@@ -148,7 +148,7 @@ class Notification:
                 await outbox.keep_error(connection, entry, str(error))
             return self._rejected(entry, error)
         async with self.services.pool.connection() as connection:
-            await outbox.edited(connection, entry, digest)
+            await outbox.edited(connection, entry, digest, form.error)
         return entry
 
     async def _keep_row(self, purpose: Purpose, parent: Entry | None) -> None:
@@ -160,7 +160,9 @@ class Notification:
         # Checked after reading the entries: the row that decides about them knows all of them.
         await require_newest(self.services, self.row)
         waiting = next((one for one in sent if not one.over), None)
-        attempted = waiting.position if waiting and waiting.attempts else None
+        # It may be there: what it covers is settled. What was rejected may cover more next time,
+        # or it would hold back what people must see.
+        attempted = waiting.position if waiting and waiting.state == "claimed" else None
         covered = [one for one in new if attempted is None or one.position <= attempted]
         included = self._included(covered)
         if not included:
@@ -219,7 +221,8 @@ class Notification:
         timing = self.services.timing
         after = timing.message_lookups_after
         policy = Policy(call=timing.claim_lasts, lookups=after[:1], unfindable=after)
-        write = MessageWrite(self.notifier, message, self._key(message.purpose, position))
+        key = self._key(message.purpose, position)
+        write = MessageWrite(self.services, entry, self.notifier, Form(message), key)
         try:
             sent = await Outbox(self.services.pool, self.services.clock).deliver(
                 entry, write, policy

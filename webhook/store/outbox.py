@@ -28,7 +28,7 @@ class Entry:
     """`first_claimed_at`: what it wrote is not older. `lookups`: how often the result of the last
     attempt was searched in vain. `error`: of the last attempt, until one succeeds. `position`: of a
     status, that of its timeline entry; of a reply, that of the last one that it covers. `digest`:
-    of a message's content."""
+    of a message's content. `simplified`: it was sent in a simpler form, and `error` is why."""
 
     id: int
     kind: Kind
@@ -46,6 +46,7 @@ class Entry:
     ref: Ref | None
     digest: str
     edits: int
+    simplified: bool
 
     @property
     def over(self) -> bool:
@@ -155,7 +156,9 @@ async def release(connection: Async, entry: Entry, state: State, error: str) -> 
 
 
 async def keep_error(connection: Async, entry: Entry, error: str) -> None:
-    await connection.execute("update outbox set error = %s where id = %s", [error, entry.id])
+    await connection.execute(
+        "update outbox set error = %s, simplified = false where id = %s", [error, entry.id]
+    )
 
 
 async def skip(connection: Async, entry: Entry) -> None:
@@ -173,7 +176,7 @@ async def sent(connection: Async, entry: Entry, ref: Ref, digest: str = "") -> E
     try:
         await cursor.execute(
             "update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
-            f" error = '' where id = %s returning {_COLUMNS}",
+            f" error = '', simplified = false where id = %s returning {_COLUMNS}",
             [Jsonb(dict(ref)), digest, entry.id],
         )
     except psycopg.errors.UniqueViolation:
@@ -257,16 +260,26 @@ def lately_rejected(connection: Sync) -> list[tuple[str, str]]:
 
 
 async def extend_to(connection: Async, entry: Entry, position: int) -> None:
-    """A reply that was never attempted covers more entries."""
+    """A reply that is not there, and is not being sent, covers more entries."""
     await connection.execute(
-        "update outbox set position = %s where id = %s and attempts = 0", [position, entry.id]
+        "update outbox set position = %s where id = %s and state in ('waiting', 'rejected')",
+        [position, entry.id],
     )
 
 
-async def edited(connection: Async, entry: Entry, digest: str) -> None:
+async def edited(connection: Async, entry: Entry, digest: str, error: str = "") -> None:
+    """`error`: why it was edited in a simpler form."""
     await connection.execute(
-        "update outbox set digest = %s, edits = edits + 1, error = '' where id = %s",
-        [digest, entry.id],
+        "update outbox set digest = %s, edits = edits + 1, error = %s, simplified = %s"
+        " where id = %s",
+        [digest, error, bool(error), entry.id],
+    )
+
+
+async def keep_simplified(connection: Async, entry: Entry, error: str) -> None:
+    """It was sent in a simpler form, and why."""
+    await connection.execute(
+        "update outbox set simplified = true, error = %s where id = %s", [error, entry.id]
     )
 
 

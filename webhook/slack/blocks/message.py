@@ -82,6 +82,12 @@ def thread_reply(
     return BlockMessage(_calling(_sentence(notice), called), blocks)
 
 
+def plain(message: BlockMessage, notice: DeploymentNotice) -> BlockMessage:
+    """Its text alone, where Slack rejects the blocks."""
+    logs = link_only(notice.page_url, "Logs")
+    return BlockMessage("\n".join(part for part in (message.text, logs) if part), [])
+
+
 def digest(message: BlockMessage) -> str:
     """Equal for messages that read the same."""
     blocks = [block.to_dict() for block in message.blocks]

@@ -293,5 +293,7 @@ def _message(message: Entry) -> Sending:
         return Sending("waiting", f"on its way to {where}")
     if message.state in ("waiting", "claimed"):
         return Sending("waiting", f"on its way to {where}: {error}")
+    if message.over and message.simplified:
+        return Sending("waiting", f"{title}: sent to {place} in a simpler form: {error}")
     what = "latest change not sent" if message.over else "not sent"
     return Sending("bad", f"{title}: {what} to {place}: {error}")
