@@ -167,8 +167,7 @@ def _changes(notice: DeploymentNotice) -> list[SectionBlock]:
         return []
     named = notice.new_commits
     lines = [f"{notice.changes}:" if named else notice.changes, *map(_commit_line, named)]
-    more = notice.changelog.total - len(named) if notice.changelog and named else 0
-    if more > 0:
+    if more := notice.difference.more_commits:
         lines.append(link(notice.compare_url, f"and {more} more"))
     return [section("\n".join(lines))]
 
