@@ -292,6 +292,7 @@ create table outbox (
     -- Of a message.
     digest text not null default '',            -- of its content, to skip empty edits
     edits integer not null default 0,
+    simplified boolean not null default false,  -- sent in a simpler form; error is why
 
     unique nulls not distinct (kind, deployment_id, action_id, destination, purpose, position)
 );
