@@ -5,9 +5,9 @@ from datetime import datetime
 from http import HTTPStatus
 
 from webhook.engine.outbox import Write
-from webhook.engine.rejections import RejectionPolicy
 from webhook.errors import Gone, Rejected
 from webhook.notifiers.contract import Message, Notifier
+from webhook.rejections import RejectionPolicy
 from webhook.store import outbox
 from webhook.store.outbox import Entry, State
 from webhook.timing import Timing

@@ -88,7 +88,7 @@ create table deployments (
     tool_error text not null default '',        -- why the tool cannot be queried at the moment
     tool_error_since timestamptz,
     rejected_call text not null default '',     -- the call that is rejected in a way that does not
-                                                -- count yet (webhook.engine.rejections)
+                                                -- count yet (webhook.rejections)
     rejected_since timestamptz,
     outage_announced boolean not null default false,  -- whether the status says so
 
