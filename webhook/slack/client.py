@@ -144,6 +144,8 @@ class Slack:
         self.client.proxy = None
         self._bot: Bot | None = None
         self._calls = calls or Calls()
+        # When Slack last accepted the token.
+        self.accepted_at: datetime | None = None
 
     async def bot(self) -> Bot:
         if self._bot is None:
@@ -249,7 +251,8 @@ class Slack:
         team = self._bot.team if self._bot else ""
         try:
             async with self._calls.slot(f"{team}/{channel}" if channel else ""):
-                return await call()
+                response = await call()
+            self.accepted_at = self._calls.clock()
         except SlackApiError as error:
             raise self._as_error(channel, error) from error
         except aiohttp.ClientConnectorError as error:  # it never got there
@@ -259,6 +262,7 @@ class Slack:
             raise UnknownOutcome(
                 f"Slack gave no clear response ({type(error).__name__})"
             ) from error
+        return response
 
     def _as_error(self, channel: str, error: SlackApiError) -> RetryAt | UnknownOutcome | Rejected:
         response = error.response

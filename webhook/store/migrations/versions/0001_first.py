@@ -194,7 +194,8 @@ create table slack_installations (
     expires_at timestamptz,                     -- null: the token does not expire
     installed_at timestamptz not null default now(),
     installed_by text not null,
-    error text not null default ''              -- why the token is not used any more
+    error text not null default '',             -- why the token is not used any more
+    rejected_since timestamptz                  -- since when Slack rejects it, before that counts
 );
 
 -- Single-use values of the installation. Only digests are stored.
