@@ -401,14 +401,14 @@ async def _changelog(
         return None
     if row.changelog and row.changelog["since"] == last.sha:
         return Changelog.from_json(row.changelog) if "total" in row.changelog else None
-    comparisons = services.comparisons
+    comparisons, timing = services.comparisons, services.timing
     if comparisons.slots.locked() or row.repo_id in comparisons.failed:
         return None
     found = None
     try:
         async with (
             comparisons.slots,
-            asyncio.timeout(services.timing.details_within.total_seconds()),
+            asyncio.timeout(timing.details_within.total_seconds()),
         ):
             found = await compare(services.github, scope(row), last.sha, row.sha)
     except (RetryAt, UnknownOutcome, TimeoutError) as error:
@@ -417,6 +417,10 @@ async def _changelog(
         return None
     except Rejected as error:
         log.info("no changelog from GitHub", error=str(error))
+    if found is None and services.clock() < row.created_at + timing.rejection_counts_after:
+        # GitHub may know the commit, but not everywhere yet.
+        comparisons.failed[row.repo_id] = row.sha
+        return None
     async with services.pool.connection() as connection:
         await deployments.save_changelog(connection, row.id, last.sha, found)
     return found
