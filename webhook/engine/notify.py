@@ -23,12 +23,12 @@ from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
 from webhook.engine.messages import Form, MessageWrite, Rejections
 from webhook.engine.outbox import Outbox, Policy
-from webhook.engine.rejections import rejected_since
 from webhook.engine.services import Services, log_about, scope
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.github.compare import compare
 from webhook.jobs.queue import notify_lock
 from webhook.notifiers.contract import Message, Notifier, Purpose, Ref
+from webhook.rejections import rejected_since
 from webhook.store import actions, deployments, jobs, outbox, timeline
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
@@ -401,14 +401,14 @@ async def _changelog(
         return None
     if row.changelog and row.changelog["since"] == last.sha:
         return Changelog.from_json(row.changelog) if "total" in row.changelog else None
-    comparisons = services.comparisons
+    comparisons, timing = services.comparisons, services.timing
     if comparisons.slots.locked() or row.repo_id in comparisons.failed:
         return None
     found = None
     try:
         async with (
             comparisons.slots,
-            asyncio.timeout(services.timing.details_within.total_seconds()),
+            asyncio.timeout(timing.details_within.total_seconds()),
         ):
             found = await compare(services.github, scope(row), last.sha, row.sha)
     except (RetryAt, UnknownOutcome, TimeoutError) as error:
@@ -417,6 +417,10 @@ async def _changelog(
         return None
     except Rejected as error:
         log.info("no changelog from GitHub", error=str(error))
+    if found is None and services.clock() < row.created_at + timing.rejection_counts_after:
+        # GitHub may know the commit, but not everywhere yet.
+        comparisons.failed[row.repo_id] = row.sha
+        return None
     async with services.pool.connection() as connection:
         await deployments.save_changelog(connection, row.id, last.sha, found)
     return found
