@@ -61,7 +61,7 @@ async def test_a_token_is_renewed_five_minutes_before_its_end(
     assert sandbox.github.token_requests == 3
 
 
-async def test_a_token_is_good_for_one_repository_and_its_deployments_only(
+async def test_a_token_is_good_for_one_repository_and_what_the_relay_needs_only(
     sandbox: Sandbox, github: GitHub, scope: Scope
 ) -> None:
     sandbox.github.add_repository("acme/other")
@@ -70,7 +70,19 @@ async def test_a_token_is_good_for_one_repository_and_its_deployments_only(
     site = sandbox.github.world.repository(REPOSITORY)
     assert token.repositories == frozenset({site.id})
     assert token.permissions["deployments"] == "write"
-    assert set(token.permissions) <= {"deployments", "metadata"}
+    assert token.permissions["contents"] == "read"
+    assert set(token.permissions) <= {"deployments", "contents", "metadata"}
+
+
+async def test_without_a_permission_for_all_each_call_has_a_token_of_its_own(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    del sandbox.installation.permissions["contents"]
+    for _ in range(2):
+        await github.require_access(scope)
+    [token] = sandbox.github.world.tokens.values()
+    assert set(token.permissions) == {"deployments", "metadata"}
+    assert sandbox.github.token_requests == 2
 
 
 async def test_the_jwt_begins_a_minute_ago_and_ends_within_nine(

@@ -10,9 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from webhook.errors import LACKS_PERMISSION, Forbidden
 from webhook.timing import Clock
 
 RENEW_BEFORE = timedelta(minutes=5)
+# What the relay itself needs (statuses, the changelog): one token for all of it.
+OWN_PERMISSIONS = {"contents": "read", "deployments": "write"}
+# Where an installation does not grant them all, each call has a token of its own for so long.
+NOT_GRANTED_CACHED = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,15 @@ class Scope:
     def only(self, **permissions: str) -> "Scope":
         """The same repository with these permissions instead."""
         return replace(self, permissions=tuple(sorted(permissions.items())))
+
+    def shared(self) -> "Scope | None":
+        """The same with all that the relay itself needs, if this is a part of it."""
+        if not self.repo:
+            return None
+        for name, level in self.permissions:
+            if level not in ("read", OWN_PERMISSIONS.get(name)) or name not in OWN_PERMISSIONS:
+                return None
+        return self.only(**OWN_PERMISSIONS)
 
     def as_request(self) -> dict[str, Any]:
         where: dict[str, Any] = {}
@@ -57,9 +71,26 @@ class AppTokens:
         self._fetch = fetch
         self._tokens: dict[Scope, tuple[str, datetime]] = {}
         self._fetching: dict[Scope, asyncio.Task[str]] = {}
+        self._separate_until: dict[Scope, datetime] = {}
 
     async def get(self, scope: Scope) -> str:
         """Callers that wait for the same token share one call, and its error."""
+        shared = scope.shared()
+        if shared is None or self._is_separate(shared):
+            return await self._get(scope)
+        try:
+            return await self._get(shared)
+        except Forbidden as error:
+            if error.code != LACKS_PERMISSION or shared == scope:
+                raise
+        self._separate_until[shared] = self._clock() + NOT_GRANTED_CACHED
+        return await self._get(scope)
+
+    def _is_separate(self, shared: Scope) -> bool:
+        until = self._separate_until.get(shared)
+        return until is not None and self._clock() < until
+
+    async def _get(self, scope: Scope) -> str:
         token, renew_at = self._tokens.get(scope, ("", None))
         if renew_at is not None and self._clock() < renew_at:
             return token
@@ -79,9 +110,12 @@ class AppTokens:
 
     def drop(self, scope: Scope, token: str) -> None:
         """Forget a token that GitHub rejected, unless there is a newer one already."""
-        if self._tokens.get(scope, ("",))[0] == token:
-            del self._tokens[scope]
+        for one in (scope, scope.shared()):
+            if one is not None and self._tokens.get(one, ("",))[0] == token:
+                del self._tokens[one]
 
     def drop_installation(self, installation_id: int) -> None:
-        for scope in [s for s in self._tokens if s.installation_id == installation_id]:
-            del self._tokens[scope]
+        kept: tuple[dict[Scope, Any], ...] = (self._tokens, self._separate_until)
+        for by_scope in kept:
+            for scope in [s for s in by_scope if s.installation_id == installation_id]:
+                del by_scope[scope]

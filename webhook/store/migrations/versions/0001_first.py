@@ -96,6 +96,7 @@ create table deployments (
 );
 create index deployments_environment on deployments (repo_id, lower(environment), id desc);
 create index deployments_open on deployments (requested_at) where ended_at is null;
+create index deployments_compared on deployments (repo_id, sha) where changelog is not null;
 create index deployments_followed on deployments (repo_id, sha) where ended_at is null;
 """
 
