@@ -181,7 +181,10 @@ class Handler(Protocol):
         ...
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
-        """The run now; `run` is what `start`, `find` or the last `check` returned."""
+        """The run now; `run` is what `start`, `find` or the last `check` returned.
+
+        `Rejected` with the tool's status where it does not know the run any more.
+        """
         ...
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
@@ -207,4 +210,26 @@ class VerifiesAccess(Protocol):
 
         Errors: `Unavailable` and `Rejected`, as elsewhere.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEvent:
+    """What the tool itself sent to the relay: the event's name, and the document that it is
+    about."""
+
+    name: str
+    document: Any
+
+
+@runtime_checkable
+class Observes(Protocol):
+    """A handler whose tool sends events to the relay, so that it need not be polled often."""
+
+    # Whether the tool starts by itself, so that there is no earlier start to find.
+    starts_nothing: bool
+
+    async def observe(self, deployment: Deployment, run: Run, events: Sequence[ToolEvent]) -> Run:
+        """As `check`, from the newest event about each of the tool's documents. Events may be late
+        or missing, and some may belong to other deployments."""
         ...

@@ -125,6 +125,11 @@ Template = Annotated[str, AfterValidator(_checked)]
 """A string with placeholders, for a handler's options."""
 
 
+def placeholders(template: str) -> list[str]:
+    """Their names, without braces."""
+    return [token[1] for token in _TOKEN.finditer(template) if token[1] is not None]
+
+
 def fill(template: str, deployment: Deployment) -> str:
     def value(token: re.Match[str]) -> str:
         if token[1] is None:

@@ -45,7 +45,7 @@ envs:
     slack: {channel: "#deploys", failures: "#oncall"}
   - name: "slow*"
     handler: command
-    with: {run: ["sh", "-c", "while ! test -e {payload.gate}; do sleep 0.05; done"]}
+    with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
 """
 
 
@@ -59,12 +59,18 @@ QUICK = replace(
     rescue_interval=timedelta(seconds=1),
     step_retry=_SOON,
     first_poll_at_most=timedelta(seconds=0.2),
+    first_event_within=timedelta(0),
     recheck_at_least=_SOON,
     status_lookup_after=_SOON,
     message_lookups_after=(_SOON, *_PRODUCT.message_lookups_after[1:]),
     deployment_lookups_after=(_SOON, *_PRODUCT.deployment_lookups_after[1:]),
     channel_interval=timedelta(milliseconds=10),
     replies_gathered_for=timedelta(milliseconds=50),
+    rejection_retry_at_least=timedelta(seconds=0.1),
+    rejection_counts_after=timedelta(seconds=0.5),
+    # Not at all soon, or no relay would be idle where GitHub or Slack rejects something.
+    installation_retry_at_least=_PRODUCT.installation_retry,
+    rejected_retry_at_least=timedelta(minutes=1),
 )
 
 

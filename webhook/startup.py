@@ -2,7 +2,6 @@
 create the machine's own files in the data directory."""
 
 import os
-import re
 import secrets
 import tempfile
 from collections.abc import Mapping
@@ -18,11 +17,10 @@ from webhook.config.environments import Config
 from webhook.errors import ConfigErrors
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import Settings, config_path
+from webhook.values import names_secret, shown
 
 log = structlog.get_logger()
 
-# The values of these variables count as secrets, in the output of commands too.
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY")
 _SHORTEST_SECRET = 8
 
 
@@ -44,7 +42,7 @@ def set_up(environ: Mapping[str, str]) -> Setup:
     if settings is None or deploy is None or errors:
         raise ConfigErrors(errors)
     keys = secret_keys(settings)
-    secret = settings.secrets | deploy.secrets | {*keys} | _secret_values(environ)
+    secret = settings.secrets | deploy.secrets | {*keys} | secret_values(environ)
     logs.set_up(secret)
     return Setup(
         settings=settings,
@@ -92,7 +90,7 @@ def _data_dir_errors(path: Path) -> list[str]:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
-        message = f"'{path}' cannot be written to: {error.strerror}"
+        message = f"{shown(str(path))} cannot be written to: {error.strerror}"
         return [f"GITPLOY_DATA_DIR {message}; set a directory that the relay may write to"]
     return []
 
@@ -102,7 +100,8 @@ def read_config(environ: Mapping[str, str]) -> Config:
     try:
         text = path.read_bytes()
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}; write it, or set GITPLOY_CONFIG"
+        name = shown(str(path)).strip("'")
+        message = f"{name} cannot be read: {error.strerror}; write it, or set GITPLOY_CONFIG"
         raise ConfigErrors([message]) from None
     return config.load(
         text,
@@ -113,11 +112,12 @@ def read_config(environ: Mapping[str, str]) -> Config:
     )
 
 
-def _secret_values(environ: Mapping[str, str]) -> set[str]:
+def secret_values(environ: Mapping[str, str]) -> set[str]:
+    """What counts as secret by the variable's name, in the output of commands too."""
     return {
         value
         for name, value in environ.items()
-        if _SECRET_NAME.search(name.upper()) and len(value) >= _SHORTEST_SECRET
+        if names_secret(name) and len(value) >= _SHORTEST_SECRET
     }
 
 

@@ -53,7 +53,14 @@ class Timing:
     status_lookup_after: timedelta = timedelta(seconds=3)
     message_lookups_after: tuple[timedelta, ...] = _seconds(3, 60, 300, 1800, 3600)
     deployment_lookups_after: tuple[timedelta, ...] = _seconds(5, 15, 45)
+    # What is rejected with a response that can mean several things is tried again, after pauses
+    # that grow with the time for which it lasts, until it counts. People see it after a while.
+    rejection_retry_at_least: timedelta = timedelta(seconds=2)
+    rejection_retry_at_most: timedelta = timedelta(minutes=1)
+    rejection_counts_after: timedelta = timedelta(minutes=5)
+    rejection_announced_after: timedelta = timedelta(seconds=2)
     # An installation that is gone or suspended may come back.
+    installation_retry_at_least: timedelta = timedelta(seconds=2)
     installation_retry: timedelta = timedelta(hours=1)
     installation_given_up_after: timedelta = timedelta(days=3)
 
@@ -71,6 +78,11 @@ class Timing:
     outage_announced_after: timedelta = timedelta(minutes=1)
     # A tool that reports is not polled as well, unless it was silent for so long.
     reports_silent_after: timedelta = timedelta(minutes=2)
+    # A tool that sends events is polled if there was none for so long after the start, and later
+    # only after so long a silence, which grows from one poll to the next.
+    first_event_within: timedelta = timedelta(seconds=10)
+    event_polls_at_least: timedelta = timedelta(minutes=2)
+    event_polls_at_most: timedelta = timedelta(minutes=5)
     # A command's supervisor ends it at its deadline by itself, and may take so long for that.
     command_grace: timedelta = timedelta(seconds=15)
 
@@ -91,7 +103,7 @@ class Timing:
     # The longer an error lasts, the longer the wait: of an edit, and of what Slack rejects.
     edit_retry_at_least: timedelta = timedelta(seconds=3)
     edit_retry_at_most: timedelta = timedelta(minutes=1)
-    rejected_retry_at_least: timedelta = timedelta(minutes=1)
+    rejected_retry_at_least: timedelta = timedelta(seconds=2)
     rejected_retry_at_most: timedelta = timedelta(minutes=30)
     # The bot may be invited, or installed again.
     rejected_given_up_after: timedelta = timedelta(days=1)

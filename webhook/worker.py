@@ -43,7 +43,7 @@ from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup
-from webhook.store import database, deliveries, deployments
+from webhook.store import database, deliveries, deployments, tool_events
 from webhook.store.database import AsyncPool
 from webhook.store.machines import DEFAULT_QUEUE, machine_queue
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
@@ -97,6 +97,7 @@ class _Parts:
             machine_id=setup.machine_id,
             timing=timing,
             clock=clock,
+            opened_at=clock(),
             handlers=handlers,
             comparisons=Comparisons.none_failed(timing, clock),
         )
@@ -181,6 +182,7 @@ async def check_once(services: Services, deployment_id: int) -> None:
 async def prune(services: Services, timestamp: int) -> None:
     async with services.pool.connection() as connection:
         count = await deliveries.delete_old_bodies(connection)
+        await tool_events.delete_old(connection)
     log.info("bodies of old deliveries deleted", count=count)
 
 

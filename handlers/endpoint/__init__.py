@@ -64,7 +64,7 @@ class Endpoint:
             raise Unavailable(_message(response))
         update = RunUpdate.parse(response)
         if not response.ok and not _is_known_run(response, update):
-            raise Rejected(_message(response), status=response.status, reason=response.reason())
+            raise _rejected(response)
         run = update.apply_to(Run(str(deployment.id), update.state or State.IN_PROGRESS))
         return run if run.state.final else self._unfinished(run, response, url)
 
@@ -84,8 +84,8 @@ class Endpoint:
         url = at(origin(self._options.url), run.id)
         response, _ = await self._call(to_poll(self._options, deployment, url), FOLLOWED_BY_GET)
         if response.status in GONE:
-            description = f"{TOOL} at {response.origin} no longer knows its run ({response.status})"
-            return replace(run, state=State.ERROR, description=description)
+            message = f"{TOOL} at {response.origin} no longer knows its run ({response.status})"
+            raise Rejected(message, status=response.status)
         if not response.ok:
             raise Unavailable(_message(response))
         update = RunUpdate.parse(response)
@@ -154,6 +154,13 @@ class Endpoint:
 def _is_known_run(response: Response, update: RunUpdate) -> bool:
     """Whether the tool knows the run already, and gives its state."""
     return response.status == 409 and update.state is not None
+
+
+def _rejected(response: Response) -> Rejected:
+    """A tool that says why it does not deploy means it; what a proxy returns may be over soon."""
+    reason = response.reason()
+    certain = True if response.status == 422 or (response.status == 403 and reason) else None
+    return Rejected(_message(response), status=response.status, reason=reason, certain=certain)
 
 
 def _why_not_polled(response: Response) -> str:

@@ -65,7 +65,7 @@ async def relay(
             start_new_session=True,
         )
     try:
-        await _ready(f"http://{HOST}:{port}/readyz", process, log)
+        await _ready(f"http://{HOST}:{port}/workz", process, log)
         yield f"http://{HOST}:{port}"
     finally:
         if process.returncode is None:

@@ -63,7 +63,7 @@ class GitHub(Server):
         app_id: int = 4242,
         client_id: str = "Iv23liSandboxRelay00",
         slug: str = "gitploy-relay",
-        webhook_secret: str = "It's a Secret to Everybody",
+        webhook_secret: str = "a-secret-of-the-sandbox",
         webhook_url: str = "",
         private_key_pem: str | None = None,
         permissions: dict[str, str] | None = None,

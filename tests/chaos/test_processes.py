@@ -70,7 +70,7 @@ async def started(
 
 
 async def ready(environ: Mapping[str, str], log: Path) -> None:
-    url = f"http://127.0.0.1:{environ['PORT']}/readyz"
+    url = f"http://127.0.0.1:{environ['PORT']}/workz"
     try:
         async with asyncio.timeout(60), aiohttp.ClientSession() as session:
             while True:

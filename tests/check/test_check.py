@@ -65,6 +65,20 @@ async def test_errors_of_settings_and_config_are_listed_with_the_rest(
     assert "GitHub: the App is" in text
 
 
+async def test_a_value_that_a_shell_would_run_is_an_error_with_the_safe_forms(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "deploy.yml").write_text(
+        "envs:\n- name: production\n  handler: command\n"
+        '  with: {run: [sh, -c, "echo {ref}; date"]}\n'
+    )
+    passed, text = await checked(environ)
+    assert not passed
+    assert "deploy.yml:4:24: envs[0].with.run[2]: {ref} would be run as code by sh" in text
+    assert '"$DEPLOYMENT_REF"' in text
+    assert """[sh, -c, 'echo "$1"', sh, "{ref}"]""" in text
+
+
 async def test_a_missing_variable_is_named(environ: dict[str, str]) -> None:
     del environ["GITPLOY_WEBHOOK_SECRET"]
     passed, text = await checked(environ)
@@ -235,7 +249,7 @@ async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str
     assert not passed
     assert "error Slack scopes: lacks chat:write; add it under OAuth & Permissions" in text
     sandbox.slack.scopes = {"chat:write", "channels:history"}
-    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a signing secret"
+    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a-signing-secret"
     passed, text = await checked(environ)
     assert not passed
     assert "error Slack scopes: lacks commands; add it" in text
@@ -248,7 +262,7 @@ async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str
 async def test_the_ways_in_which_actions_arrive_are_checked(
     sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
-    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a signing secret"
+    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a-signing-secret"
     environ["GITPLOY_SLACK_APP_TOKEN"] = sandbox.slack.app.app_token
     sandbox.slack.scopes = {"chat:write", "commands"}
     passed, text = await checked(environ)

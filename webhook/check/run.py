@@ -22,7 +22,8 @@ from webhook.store.slack_installations import Installation
 async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bool:
     """Print the findings; True if none is an error."""
     settings, config, errors = startup.read(environ)
-    secrets = {*(settings.secrets if settings else ()), *(config.secrets if config else ())}
+    secrets = startup.secret_values(environ)
+    secrets |= {*(settings.secrets if settings else ()), *(config.secrets if config else ())}
     findings = [Finding("error", "configuration", message) for message in errors]
     if settings is not None:
         logs.set_up(secrets)

@@ -9,7 +9,6 @@ be edited, each change is a message of its own.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from itertools import pairwise
 from typing import TypedDict
 
@@ -21,7 +20,9 @@ from webhook.deployments.actions import Snapshot, offered_buttons
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
 from webhook.engine.changelogs import changelog_of
-from webhook.engine.outbox import Outbox, Policy, Write
+from webhook.engine.messages import MessageWrite, Rejections
+from webhook.engine.outbox import Outbox, Policy
+from webhook.engine.rejections import rejected_since
 from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.jobs.queue import notify_lock
@@ -30,7 +31,7 @@ from webhook.store import actions, deployments, jobs, outbox, timeline
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
-from webhook.store.outbox import Entry, State
+from webhook.store.outbox import Entry
 from webhook.store.timeline import REQUESTED, TimelineEntry
 
 log = structlog.get_logger()
@@ -90,40 +91,6 @@ async def require_newest(services: Services, row: DeploymentRow) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageWrite(Write):
-    """`key`: by which it is found again."""
-
-    notifier: Notifier
-    message: Message
-    key: str
-
-    async def prepare(self) -> bool:
-        await self.notifier.prepare(self.message, self.key, None)
-        return True
-
-    async def find(self, entry: Entry) -> outbox.Ref | None:
-        assert entry.first_claimed_at is not None
-        found = await self.notifier.find(self.message, self.key, entry.first_claimed_at)
-        return None if found is None else found.to_json()
-
-    async def findable(self) -> bool:
-        return await self.notifier.findable(self.message)
-
-    async def send(self) -> outbox.Ref:
-        return (await self.notifier.send(self.message, self.key)).to_json()
-
-    @property
-    def digest(self) -> str:
-        return self.notifier.digest(self.message)
-
-    def state_after(self, error: Rejected, *, in_doubt: bool) -> State:
-        if in_doubt:
-            return "claimed"
-        # The parent of its thread is gone: that is sent again, and this one after it.
-        return "waiting" if isinstance(error, Gone) else "rejected"
-
-
-@dataclass(frozen=True, slots=True)
 class Notification:
     """Of one deployment, at one destination."""
 
@@ -175,9 +142,8 @@ class Notification:
             rest = self._rest(self.services.timing.edit_retry_at_most)
             raise RetryAt(str(error), self._now() + rest) from error
         except Rejected as error:
-            async with self.services.pool.connection() as connection:
-                await outbox.keep_error(connection, entry, str(error))
-            return self._rejected(entry, error)
+            await self._edit_rejected(entry, error)
+            return entry
         async with self.services.pool.connection() as connection:
             await outbox.edited(connection, entry, digest)
         return entry
@@ -250,7 +216,8 @@ class Notification:
         timing = self.services.timing
         after = timing.message_lookups_after
         policy = Policy(call=timing.claim_lasts, lookups=after[:1], unfindable=after)
-        write = MessageWrite(self.notifier, message, self._key(message.purpose, position))
+        key = self._key(message.purpose, position)
+        write = MessageWrite(self.notifier, message, key, self._rejections)
         try:
             sent = await Outbox(self.services.pool, self.services.clock).deliver(
                 entry, write, policy
@@ -259,21 +226,26 @@ class Notification:
             raise RetryAt(str(error), self._now() + after[0]) from error
         except Gone:
             raise  # of its parent
-        except Rejected as error:
-            return self._rejected(entry, error)
+        except Rejected:
+            return entry
         log.info("message sent", destination=self.target.name, purpose=message.purpose)
         return sent
 
-    def _rejected(self, entry: Entry, error: Rejected) -> Entry:
+    async def _edit_rejected(self, entry: Entry, error: Rejected) -> None:
         """The error is kept for the page and for `check`; it is retried now and then."""
         if entry.error != str(error):
-            log.error("message rejected", destination=self.target.name, error=str(error))
-        timing = self.services.timing
-        late = self._now() - self.row.phase_at > timing.rejected_given_up_after
-        if late or error.status == HTTPStatus.GONE:
-            return entry
-        rest = max(timing.rejected_retry_at_least, self._rest(timing.rejected_retry_at_most))
-        raise RetryAt(str(error), self._now() + rest)
+            log.error("edit rejected", destination=self.target.name, error=str(error))
+        now = self._now()
+        since = rejected_since(entry, "edit", now)
+        async with self.services.pool.connection() as connection, connection.transaction():
+            await outbox.keep_error(connection, entry, str(error))
+            await outbox.keep_rejection(connection, entry, "edit", since)
+        if again := self._rejections.retry_at(error, since, now):
+            raise RetryAt(str(error), again) from error
+
+    @property
+    def _rejections(self) -> Rejections:
+        return Rejections(self.services.timing, self.row.phase_at)
 
     def _included(self, entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
         """Those that the destination's filters match, and none twice in a row."""

@@ -20,9 +20,10 @@ from webhook.github.events import (
     InstallationChanged,
     Ping,
     StatusCreated,
+    WorkflowJobUpdated,
     WorkflowRunUpdated,
 )
-from webhook.store import deliveries, deployments, timeline
+from webhook.store import deliveries, deployments, timeline, tool_events
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import DeploymentRow
@@ -201,12 +202,14 @@ async def _is_requested(connection: Async, event: StatusCreated) -> bool:
 async def _workflow_run_updated(
     services: Services, connection: Async, event: WorkflowRunUpdated
 ) -> tuple[Outcome, str, None]:
-    """Check now the deployments that the run may belong to; their handler knows whether it does.
+    """Keep the document for the deployments that the run may belong to; their handler knows whether
+    it does.
 
-    A commit has many other runs, each with many jobs: checks of all would use up GitHub's limit.
+    A commit has many other runs, each with many jobs. Of a job, only that it waits or waited for a
+    person changes what is shown before the run has ended.
     """
     ours = event.event in ("deployment", "workflow_dispatch")
-    ids = await deployments.followed(
+    followed = await deployments.followed(
         connection,
         event.repository.id,
         ACTIONS,
@@ -214,9 +217,14 @@ async def _workflow_run_updated(
         run_id=str(event.run_id),
         title=event.title if ours else "",
     )
-    for deployment_id in ids:
-        await services.queue.nudge(connection, deployment_id)
-    if not ids:
+    for deployment_id, held in followed.items():
+        newer = await tool_events.keep(
+            connection, deployment_id, event.subject, event.document, services.clock()
+        )
+        is_shown = not isinstance(event, WorkflowJobUpdated) or event.waits or held
+        if newer and is_shown:
+            await services.queue.nudge(connection, deployment_id)
+    if not followed:
         return "ignored", "no open deployment belongs to this workflow run", None
     return "done", f"run {event.run_id} of GitHub Actions", None
 

@@ -67,6 +67,7 @@ class Services:
     machine_id: str
     timing: Timing
     clock: Clock
+    opened_at: datetime
     handlers: Mapping[str, type[Handler]]
     comparisons: Comparisons
 

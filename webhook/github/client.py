@@ -18,7 +18,14 @@ from typing import Any, Self, TypeVar, cast
 import aiohttp
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from gidgethub import BadRequest, GitHubBroken, HTTPException, RedirectionException
+from gidgethub import (
+    BadRequest,
+    GitHubBroken,
+    HTTPException,
+    InvalidField,
+    RedirectionException,
+    ValidationError,
+)
 
 from handlers import errors as tool_errors
 from handlers.contract import Deployment
@@ -49,6 +56,9 @@ SECONDARY_LIMIT = 60.0
 # Its messages then; the second is an Enterprise Server's.
 SECONDARY_LIMIT_MESSAGES = ("secondary rate limit", "abuse detection mechanism")
 
+# A 422 without a list of errors that is about the request itself nevertheless.
+UNKNOWN_REF = "No ref found"
+
 # The last four: a response that is not GitHub's, a proxy's page for example.
 UNCLEAR_RESPONSE = (
     GitHubBroken,
@@ -76,7 +86,9 @@ def from_response(error: HTTPException, now: datetime) -> RetryAt | Rejected:
         case HTTPStatus.UNPROCESSABLE_ENTITY if "permissions requested" in reason:
             return Rejected(message, status, code=LACKS_PERMISSION)
         case HTTPStatus.UNPROCESSABLE_ENTITY:
-            return Rejected(message, status, code=INVALID)
+            listed = isinstance(error, InvalidField | ValidationError) and bool(error.errors)
+            certain = listed or reason.startswith(UNKNOWN_REF)
+            return Rejected(message, status, code=INVALID, certain=certain)
     return Rejected(message, status)
 
 
@@ -444,5 +456,8 @@ class ToolsGitHub:
             raise tool_errors.UnknownOutcome(str(error)) from error
         except Rejected as error:
             raise tool_errors.Rejected(
-                str(error), status=error.status, reason=str(error.__cause__ or "")
+                str(error),
+                status=error.status,
+                reason=str(error.__cause__ or ""),
+                certain=error.certain,
             ) from error

@@ -62,8 +62,9 @@ class Queue:
         await self._defer(connection, "advance", "deployment", deployment_id)
 
     async def nudge(self, connection: Async, deployment_id: int) -> None:
-        """Check it once, because something happened."""
-        await self._defer(connection, "nudge", "deployment", deployment_id, PRIORITY_NEW)
+        """Check it once, because something happened; one check is enough for all that has."""
+        if not await jobs.bring_forward(connection, "nudge", f"deployment-{deployment_id}"):
+            await self._defer(connection, "nudge", "deployment", deployment_id, PRIORITY_NEW)
 
     async def send_statuses(self, connection: Async, deployment_id: int) -> None:
         """Send all that wait, now: one job at most waits for that."""

@@ -141,6 +141,10 @@ async def outbox_entry(connection: Async, action: ActionRow) -> Entry:
     )
 
 
+async def set_user(connection: Async, action_id: int, user: str) -> None:
+    await _update(connection, action_id, "slack_user = %s", [user])
+
+
 async def set_login(connection: Async, action_id: int, login: str) -> None:
     await _update(connection, action_id, "login = %s", [login])
 

@@ -26,10 +26,12 @@ class DeploymentRow:
     `delivery`: GUID of the delivery that requested it. `production`: as deploy.yml says, else
     GitHub. `started_on`: the machine of the first start. `start_claimed_until`: until then a start
     whose response was lost may have worked although the tool does not show it. `reported_at`: when
-    the tool last reported a status. `tool_error`: why the tool is unavailable now;
-    `outage_announced`: the status says so. `changelog`: commits since the last success, as JSON.
-    `cancel_requested_by`: a login on GitHub. `ref_name`: the branch or tag of which a person
-    requested this commit in Slack; GitHub knows only the commit then.
+    the tool last reported a status. `polled_at`: when a tool that sends events was last asked all
+    the same. `tool_error`: why the tool is unavailable now; `outage_announced`: the status says so.
+    `rejected_call`: the call that is rejected in a way that does not count yet. `changelog`:
+    commits since the last success, as JSON. `cancel_requested_by`: a login on GitHub. `ref_name`:
+    the branch or tag of which a person requested this commit in Slack; GitHub knows only the commit
+    then.
     """
 
     id: int
@@ -63,8 +65,11 @@ class DeploymentRow:
     ended_at: datetime | None
     start_claimed_until: datetime | None
     reported_at: datetime | None
+    polled_at: datetime | None
     tool_error: str
     tool_error_since: datetime | None
+    rejected_call: str
+    rejected_since: datetime | None
     outage_announced: bool
     changelog: dict[str, Any] | None
     cancel_requested_by: str | None
@@ -108,8 +113,11 @@ class Columns(TypedDict, total=False):
     deadline: datetime
     start_claimed_until: datetime | None
     reported_at: datetime
+    polled_at: datetime
     tool_error: str
     tool_error_since: datetime | None
+    rejected_call: str
+    rejected_since: datetime | None
     outage_announced: bool
 
 
@@ -320,18 +328,17 @@ async def save_changelog(
 
 async def followed(
     connection: Async, repo_id: int, handler: str, *, sha: str, run_id: str, title: str
-) -> list[int]:
-    """Open deployments of that handler to which this run belongs, or may belong, and that no
-    `nudge` waits for. `sha` and `title` are empty where they say nothing."""
+) -> dict[int, bool]:
+    """Open deployments of that handler to which this run belongs, or may belong, each with whether
+    its run waits for a person. `sha` and `title` are empty where they say nothing."""
     cursor = await connection.execute(
-        "select id from deployments where repo_id = %s and handler = %s and ended_at is null"
+        "select id, coalesce((run->>'held')::boolean, false) as held from deployments"
+        " where repo_id = %s and handler = %s and ended_at is null"
         " and (sha = %s or %s = any(string_to_array(run->>'id', ' '))"
-        " or position(id::text in %s) > 0)"
-        " and not exists (select from procrastinate_jobs where task_name = 'nudge'"
-        " and status = 'todo' and (args->>'deployment_id')::bigint = deployments.id)",
+        " or position(id::text in %s) > 0)",
         [repo_id, handler, sha, run_id, title],
     )
-    return [values["id"] async for values in cursor]
+    return {values["id"]: values["held"] async for values in cursor}
 
 
 async def open_in(connection: Async, installation_id: int, account: str) -> list[int]:

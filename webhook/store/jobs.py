@@ -68,3 +68,19 @@ def seconds_since_heartbeat(connection: Sync) -> float | None:
         " from procrastinate_workers"
     ).fetchone()
     return row["age"] if row else None
+
+
+def longest_wait(connection: Sync) -> float:
+    """Seconds that a job which a worker may take has waited. One behind another that has the same
+    lock waits for that one, not for a worker."""
+    row = connection.execute(
+        "select coalesce(max(extract(epoch from now() - coalesce(job.scheduled_at, ("
+        "   select min(at) from procrastinate_events where job_id = job.id"
+        " )))), 0)::float8 as age"
+        " from procrastinate_jobs job"
+        " where status = 'todo' and (scheduled_at is null or scheduled_at <= now())"
+        " and (lock is null or not exists ("
+        "   select 1 from procrastinate_jobs other where other.lock = job.lock"
+        "   and other.id < job.id and other.status in ('todo', 'doing')))"
+    ).fetchone()
+    return row["age"] if row else 0.0

@@ -28,7 +28,7 @@ class Entry:
     """`first_claimed_at`: what it wrote is not older. `lookups`: how often the result of the last
     attempt was searched in vain. `error`: of the last attempt, until one succeeds. `position`: of a
     status, that of its timeline entry; of a reply, that of the last one that it covers. `digest`:
-    of a message's content."""
+    of a message's content. `rejected_call`: the call that is rejected since `rejected_since`."""
 
     id: int
     kind: Kind
@@ -43,6 +43,8 @@ class Entry:
     attempts: int
     lookups: int
     error: str
+    rejected_call: str
+    rejected_since: datetime | None
     ref: Ref | None
     digest: str
     edits: int
@@ -157,6 +159,13 @@ async def release(connection: Async, entry: Entry, state: State, error: str) -> 
     )
 
 
+async def keep_rejection(connection: Async, entry: Entry, call: str, since: datetime) -> None:
+    await connection.execute(
+        "update outbox set rejected_call = %s, rejected_since = %s where id = %s",
+        [call, since, entry.id],
+    )
+
+
 async def keep_error(connection: Async, entry: Entry, error: str) -> None:
     await connection.execute("update outbox set error = %s where id = %s", [error, entry.id])
 
@@ -176,7 +185,8 @@ async def sent(connection: Async, entry: Entry, ref: Ref, digest: str = "") -> E
     try:
         await cursor.execute(
             "update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
-            f" error = '' where id = %s returning {_COLUMNS}",
+            " error = '', rejected_call = '', rejected_since = null"
+            f" where id = %s returning {_COLUMNS}",
             [Jsonb(dict(ref)), digest, entry.id],
         )
     except psycopg.errors.UniqueViolation:
@@ -268,7 +278,8 @@ async def extend_to(connection: Async, entry: Entry, position: int) -> None:
 
 async def edited(connection: Async, entry: Entry, digest: str) -> None:
     await connection.execute(
-        "update outbox set digest = %s, edits = edits + 1, error = '' where id = %s",
+        "update outbox set digest = %s, edits = edits + 1, error = '', rejected_call = '',"
+        " rejected_since = null where id = %s",
         [digest, entry.id],
     )
 

@@ -124,6 +124,21 @@ async def test_a_branch_that_moves_is_deployed_as_it_was_confirmed(relay: Action
     assert f"moves @ {sha[:7]}" in (await relay.typed("status acme/site", relay.ada)).text
 
 
+async def test_a_person_of_an_enterprise_grid_is_one_person(relay: ActionWorld) -> None:
+    """A press names their own workspace, a command the one where it was typed."""
+    relay.github.repository("acme/site").push("One", ref="grid")
+    for home in ("", "T0HOME"):
+        relay.ada.home = home
+        question = await relay.typed("acme/site production grid", relay.ada)
+        done = await confirmed(relay, question, relay.ada)
+        assert (done["outcome"], done["login"]) == ("done", "octocat")
+        assert done["slack_user"] == relay.ada.id
+    failed = relay.past_deployment("broken/grid")
+    assert "was requested" in await relay.press("retry", failed, relay.ada)
+    assert "You have requested that already" in await relay.press("retry", failed, relay.ada)
+    relay.ada.home = ""
+
+
 async def test_a_confirmation_without_a_commit_says_so(relay: ActionWorld) -> None:
     reply = await relay.typed("acme/site production nowhere", relay.ada)
     assert reply.text.startswith("GitHub knows no branch, tag or commit 'nowhere' of acme/site")
@@ -263,8 +278,9 @@ async def test_the_reply_has_githubs_reason_and_the_remedy(relay: ActionWorld) -
         (404, "Not Found", "Either the App is not installed in acme/site"),
         (410, "Gone", "takes no deployments any more"),
     ):
-        relay.github.faults.add(CREATE, Fault.status(status, {"message": message}))
+        relay.github.faults.add(CREATE, Fault.status(status, {"message": message}), times=99)
         reply = await relay.typed("acme/site stage/x v9", relay.ada)
+        relay.github.faults.clear()
         assert reply.text.startswith("Nothing was deployed. ")
         assert expected in reply.text
         assert ".." not in reply.text

@@ -6,10 +6,12 @@ once, because GitHub may complete late what it was sent.
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
 from webhook.engine.outbox import Outbox, Policy, Write
+from webhook.engine.rejections import RejectionPolicy
 from webhook.errors import Excluded, Rejected, RetryAt
 from webhook.github.deployments import NewDeployment, create_deployment, find_deployment
 from webhook.github.tokens import Scope
@@ -118,6 +120,11 @@ class DeploymentWrite(Write):
             self.services.github, self.planned.scope, self.planned.request
         )
         return {"id": str(created)}
+
+    def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
+        if error.certain:
+            return None
+        return RejectionPolicy.doubtful(self.services.timing).retry_at(since, now)
 
     async def record(self, connection: Async, ref: Ref) -> None:
         created = int(ref["id"])

@@ -206,7 +206,8 @@ def _hint(data: PageData) -> str:
     if data.row.phase is Phase.INACTIVE:
         return "It was replaced by a later deployment, or taken down."
     if data.row.tool_error and not data.over:
-        return f"It is retried until its deadline: {_line(data.row.tool_error)}"
+        until = "for some minutes" if data.row.rejected_since else "until its deadline"
+        return f"It is retried {until}: {_line(data.row.tool_error)}"
     if data.row.ended_at and not data.over:
         return "Its run continues and is followed to its end."
     return ""

@@ -84,8 +84,12 @@ create table deployments (
     start_claimed_until timestamptz,            -- until then, a start whose response was lost may
                                                 -- have worked although the tool does not show it
     reported_at timestamptz,                    -- when the tool last reported a status by itself
+    polled_at timestamptz,                      -- when a tool that sends events was last polled
     tool_error text not null default '',        -- why the tool cannot be queried at the moment
     tool_error_since timestamptz,
+    rejected_call text not null default '',     -- the call that is rejected in a way that does not
+                                                -- count yet (webhook.engine.rejections)
+    rejected_since timestamptz,
     outage_announced boolean not null default false,  -- whether the status says so
 
     -- Commits since the last success, as JSON; null: GitHub has not been queried for them.
@@ -124,6 +128,19 @@ create table timeline (
 alter sequence timeline_position owned by timeline.position;
 create index timeline_of_deployment on timeline (deployment_id, position);
 create index timeline_unjudged on timeline (deployment_id, id) where not judged;
+"""
+
+TOOL_EVENTS = """
+-- What tools sent about the runs of open deployments, the newest of each thing it is about.
+create table tool_events (
+    deployment_id bigint not null references deployments on delete cascade,
+    name text not null,                         -- of the event
+    subject bigint not null,                    -- the tool's id of what it is about
+    revision text not null,                     -- sorts later where the document is newer
+    document jsonb not null,
+    received_at timestamptz not null default now(),
+    primary key (deployment_id, name, subject)
+);
 """
 
 OUTPUT = """
@@ -255,6 +272,8 @@ create table outbox (
     attempts integer not null default 0,        -- how often the call was begun
     lookups integer not null default 0,         -- how often its result was searched in vain since
     error text not null default '',             -- of the last attempt, until one succeeds
+    rejected_call text not null default '',     -- the call that is rejected for some time now
+    rejected_since timestamptz,
     ref jsonb,                                  -- where it is on the other side
 
     -- Of a message.
@@ -278,6 +297,7 @@ SCHEMA = (
     REPOSITORIES,
     DEPLOYMENTS,
     TIMELINE,
+    TOOL_EVENTS,
     OUTPUT,
     MACHINES,
     RATE_LIMITS,
