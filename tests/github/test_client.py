@@ -11,6 +11,7 @@ import pytest
 
 from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY, Sandbox
+from tests.world import MovableClock
 from webhook.errors import Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import MOST_CALLS, GitHub, Status
 from webhook.github.tokens import Scope
@@ -83,6 +84,25 @@ async def test_without_a_permission_for_all_each_call_has_a_token_of_its_own(
     [token] = sandbox.github.world.tokens.values()
     assert set(token.permissions) == {"deployments", "metadata"}
     assert sandbox.github.token_requests == 2
+
+
+async def test_a_404_with_an_older_token_is_asked_again_with_a_new_one(
+    sandbox: Sandbox, tmp_path: Path, scope: Scope
+) -> None:
+    clock = MovableClock()
+    environ = sandbox.environ(tmp_path, tmp_path / "deploy.yml", 8080)
+    async with aiohttp.ClientSession() as session:
+        github = GitHub(Settings.from_environ(environ), session, clock)
+        reading = scope.only(actions="read")
+        runs = f"/repos/{REPOSITORY}/actions/runs"
+        await github.call(reading, "GET", runs, None)
+        sandbox.github.rename_repository(REPOSITORY, "newco/shop")
+        sandbox.installation.repositories.clear()
+        sandbox.github.add_installation("newco", ["newco/shop"])
+        with pytest.raises(Rejected):
+            await github.call(reading, "GET", runs, None)
+        with clock.moved(timedelta(minutes=2)):
+            assert (await github.call(reading, "GET", runs, None))["total_count"] == 0
 
 
 async def test_the_jwt_begins_a_minute_ago_and_ends_within_nine(

@@ -227,7 +227,7 @@ class GitHub:
         self._calls = asyncio.Semaphore(MOST_CALLS)
         # By the installation that a scope names and its repository.
         self._moved: dict[tuple[int, int], int] = {}
-        self.tokens = AppTokens(self._fetch_token, clock)
+        self.tokens = AppTokens(self._fetch_token, self._jwt.now)
 
     async def app(self) -> dict[str, Any]:
         """GitHub's description of the App: id, client_id, permissions, events, ..."""
@@ -293,9 +293,8 @@ class GitHub:
             return read(await self._api.post(path, data=data, oauth_token=token))
 
         limit = "search" if path.startswith("/search/") else "core"
-        about_deployments = "/deployments" in path
         async with self._slot():
-            return await self._as_installation(scope, one, limit, renews_at_404=about_deployments)
+            return await self._as_installation(scope, one, limit, exists="/deployments" in path)
 
     async def request_as_app(self, path: str, read: Callable[[Any], T]) -> T:
         """A call with the App's own key, for what is needed before the installation is known."""
@@ -382,17 +381,19 @@ class GitHub:
             raise unclear(error) from error
 
     async def _as_installation(
-        self, scope: Scope, call: Callable[[str], Awaitable[T]], limit: str, *, renews_at_404: bool
+        self, scope: Scope, call: Callable[[str], Awaitable[T]], limit: str, *, exists: bool
     ) -> T:
-        """`renews_at_404`: the token may be of an installation that the repository has left."""
+        """`exists`: what is called about does; a 404 means that the token is of an installation
+        that the repository has left."""
         self._check_limit(scope, limit)
         token = await self.tokens.get(scope)
-        renewing = {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND if renews_at_404 else None}
         try:
             try:
                 return await call(token)
             except BadRequest as error:
-                if error.status_code not in renewing:
+                moved = exists or self.tokens.is_old(scope, token)
+                not_found = error.status_code == HTTPStatus.NOT_FOUND
+                if error.status_code != HTTPStatus.UNAUTHORIZED and not (not_found and moved):
                     raise
                 self.tokens.drop(scope, token)
                 return await call(await self.tokens.get(scope))

@@ -16,6 +16,8 @@ from webhook.timing import Clock
 RENEW_BEFORE = timedelta(minutes=5)
 # What the relay itself needs (statuses, the changelog): one token for all of it.
 OWN_PERMISSIONS = {"contents": "read", "deployments": "write"}
+# A 404 with a token that is older may mean that the repository has left the installation.
+MAY_HAVE_MOVED_AFTER = timedelta(minutes=1)
 # Where an installation does not grant them all, each call has a token of its own for so long.
 NOT_GRANTED_CACHED = timedelta(hours=1)
 
@@ -63,13 +65,20 @@ class Scope:
         return f"/repositories/{self.repo_id}{path.removeprefix(named)}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Token:
+    value: str
+    at: datetime
+    renew_at: datetime
+
+
 class AppTokens:
     """A cache in front of `fetch`, which returns GitHub's response (token, expires_at)."""
 
     def __init__(self, fetch: Callable[[Scope], Awaitable[dict[str, Any]]], clock: Clock) -> None:
         self._clock = clock
         self._fetch = fetch
-        self._tokens: dict[Scope, tuple[str, datetime]] = {}
+        self._tokens: dict[Scope, _Token] = {}
         self._fetching: dict[Scope, asyncio.Task[str]] = {}
         self._separate_until: dict[Scope, datetime] = {}
 
@@ -91,9 +100,9 @@ class AppTokens:
         return until is not None and self._clock() < until
 
     async def _get(self, scope: Scope) -> str:
-        token, renew_at = self._tokens.get(scope, ("", None))
-        if renew_at is not None and self._clock() < renew_at:
-            return token
+        known = self._tokens.get(scope)
+        if known is not None and self._clock() < known.renew_at:
+            return known.value
         fetching = self._fetching.get(scope)
         if fetching is None:
             fetching = asyncio.create_task(self._renew(scope))
@@ -105,14 +114,22 @@ class AppTokens:
         response = await self._fetch(scope)
         token: str = response["token"]
         renew_at = datetime.fromisoformat(response["expires_at"]) - RENEW_BEFORE
-        self._tokens[scope] = (token, renew_at)
+        self._tokens[scope] = _Token(token, self._clock(), renew_at)
         return token
 
     def drop(self, scope: Scope, token: str) -> None:
         """Forget a token that GitHub rejected, unless there is a newer one already."""
-        for one in (scope, scope.shared()):
-            if one is not None and self._tokens.get(one, ("",))[0] == token:
-                del self._tokens[one]
+        for one in self._scopes_of(scope, token):
+            del self._tokens[one]
+
+    def is_old(self, scope: Scope, token: str) -> bool:
+        """Too old for that the repository could not have moved meanwhile."""
+        held = [self._tokens[one].at for one in self._scopes_of(scope, token)]
+        return bool(held) and self._clock() - held[0] > MAY_HAVE_MOVED_AFTER
+
+    def _scopes_of(self, scope: Scope, token: str) -> list[Scope]:
+        every = [one for one in (scope, scope.shared()) if one in self._tokens]
+        return [one for one in every if one is not None and self._tokens[one].value == token]
 
     def drop_installation(self, installation_id: int) -> None:
         kept: tuple[dict[Scope, Any], ...] = (self._tokens, self._separate_until)
