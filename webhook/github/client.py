@@ -145,8 +145,6 @@ def _may_have_moved(scope: Scope, error: Rejected) -> bool:
     return bool(scope.repo_id) and doubtful and error.code != LACKS_PERMISSION
 
 
-# Seconds for a whole call. A call of a process that died is over after that, too.
-TIMEOUT = aiohttp.ClientTimeout(total=10)
 # Calls at once in one process: a GitHub that hangs must not block all jobs of a worker.
 MOST_CALLS = 8
 # Pages of a hundred, which is the most that GitHub lists at once.
