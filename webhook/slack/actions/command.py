@@ -29,6 +29,10 @@ _REPO = re.compile(r"[\w-]{1,100}/(?!\.{1,2}$)[\w.-]{1,100}", re.ASCII)
 # What git allows in the name of a branch or tag, nearly.
 _REF = re.compile(r"(?!.*(?:\.\.|@\{|//))[^\s\x00-\x20\x7f~^:?*\[\\-][^\s\x00-\x20\x7f~^:?*\[\\]*")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"'})
+# Nobody sees that a pasted text has them; the second are the marks of width and direction, without
+# the joiners that languages and emoji need.
+_SPACES = re.compile(r"[^\S\n]")
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 
 
 class _Typed(NamedTuple):
@@ -123,9 +127,14 @@ def spelling(config: Config, repo: str, environment: str) -> str:
     return found.name if found and same else environment
 
 
+def visible(text: str) -> str:
+    """As a person reads it: each space is a plain one, and nothing is there that has no width."""
+    return _INVISIBLE.sub("", _SPACES.sub(" ", text))
+
+
 def _split(text: str) -> list[str] | None:
     """None: a quotation does not end. Phones turn quotation marks into typographic ones."""
-    lexer = shlex.shlex(text.translate(_QUOTES), posix=True, punctuation_chars=False)
+    lexer = shlex.shlex(visible(text).translate(_QUOTES), posix=True, punctuation_chars=False)
     lexer.whitespace_split = True
     lexer.commenters = lexer.escape = ""
     lexer.quotes = '"'

@@ -32,6 +32,7 @@ from webhook.slack.actions.command import (
     ref_error,
     repo_error,
     spelling,
+    visible,
 )
 from webhook.slack.actions.contract import Action
 from webhook.slack.actions.deploy import Deploy
@@ -44,6 +45,7 @@ from webhook.slack.actions.payloads import (
     key_of,
     read,
 )
+from webhook.slack.actions.payloads import View as Submitted
 from webhook.slack.actions.permissions import Declined
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage, plain
@@ -112,7 +114,7 @@ def parse_submission(payload: Mapping[str, Any], config: Config, now: datetime) 
         return Response()
     submission = read(ViewSubmission, payload)
     view = submission.view
-    repo, typed, chosen, ref = (view.field(name).strip() for name in (REPO, TYPED, CHOSEN, REF))
+    repo, typed, chosen, ref = (_field(view, name) for name in (REPO, TYPED, CHOSEN, REF))
     url, at = _opened(view.private_metadata)
     if now.timestamp() > at + VALID_FOR.total_seconds():
         return _errors({REPO: "This form was open for too long; open it again: type /deploy"})
@@ -129,6 +131,11 @@ def parse_submission(payload: Mapping[str, Any], config: Config, now: datetime) 
         environment=spelling(config, repo, typed or chosen),
         ref=ref,
     )
+
+
+def _field(view: Submitted, name: str) -> str:
+    text = view.field(name)
+    return text if name == CHOSEN else visible(text).strip()
 
 
 def _is_ours(payload: Mapping[str, Any]) -> bool:
