@@ -20,6 +20,7 @@ from handlers.contract import Handler, HandlerContext
 from handlers.http import Http
 from webhook.deployments.actions import OfferedAction
 from webhook.engine.advance import advance
+from webhook.engine.installations import resume_installation
 from webhook.engine.notify import notify
 from webhook.engine.receive import receive
 from webhook.engine.services import Comparisons, Services
@@ -42,7 +43,7 @@ from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup
-from webhook.store import database, deliveries, tool_events
+from webhook.store import database, deliveries, deployments, tool_events
 from webhook.store.database import AsyncPool
 from webhook.store.machines import DEFAULT_QUEUE, machine_queue
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
@@ -71,7 +72,7 @@ class _Parts:
     ) -> ActionServices:
         setup, timing, clock = self.setup, self.timing, self.clock
         settings, keys = setup.settings, setup.secret_keys
-        github = GitHub(settings, self.http, clock)
+        github = GitHub(settings, self.http, clock, self._set_installation)
         people = self._people(github)
         return ActionServices(
             config=setup.config,
@@ -100,6 +101,10 @@ class _Parts:
             handlers=handlers,
             comparisons=Comparisons.none_failed(timing, clock),
         )
+
+    async def _set_installation(self, repo_id: int, installation_id: int) -> None:
+        async with self.pool.connection() as connection:
+            await deployments.set_installation(connection, [repo_id], installation_id)
 
     def _people(self, github: GitHub) -> People:
         timing, clock, settings = self.timing, self.clock, self.setup.settings.slack
@@ -187,6 +192,7 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "nudge": check_once,
     "take_reports": take_reports,
     "send_statuses": send_statuses,
+    "resume_installation": resume_installation,
     "notify": notify,
     "run_action": run_action,
 }

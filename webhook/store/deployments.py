@@ -218,6 +218,18 @@ async def change(
     return _row(changed)
 
 
+async def set_installation(
+    connection: Async, repo_ids: Sequence[int], installation_id: int
+) -> None:
+    """The App is in these repositories through that installation now. No version: nothing is
+    decided by it, and a deployment that changes at the same moment must not be disturbed."""
+    await connection.execute(
+        "update deployments set installation_id = %s where repo_id = any(%s)"
+        " and installation_id <> %s",
+        [installation_id, list(repo_ids), installation_id],
+    )
+
+
 async def deactivate_replaced(connection: Async, row: DeploymentRow) -> Sequence[DeploymentRow]:
     """Mark the deployments that this success replaces as inactive, as GitHub does itself.
 
@@ -314,6 +326,17 @@ async def followed(
         [repo_id, handler, sha, run_id, title],
     )
     return {values["id"]: values["held"] async for values in cursor}
+
+
+async def open_in(connection: Async, installation_id: int, account: str) -> list[int]:
+    """Those that are to be followed, of the installation or of its account."""
+    cursor = await connection.execute(
+        "select id from deployments where requested_at is not null and ended_at is null"
+        " and not watched"
+        " and (installation_id = %s or lower(split_part(repo, '/', 1)) = lower(%s))",
+        [installation_id, account],
+    )
+    return [values["id"] async for values in cursor]
 
 
 async def without_job(connection: Async) -> list[int]:

@@ -98,13 +98,16 @@ async def pending(connection: Async, kind: Kind, deployment_id: int) -> list[Ent
     return await _read(connection, where, [kind, deployment_id])
 
 
-async def deployments_with_pending(connection: Async, installation_id: int) -> list[int]:
-    """Those whose statuses GitHub does not have yet."""
+async def deployments_with_pending(
+    connection: Async, installation_id: int, account: str
+) -> list[int]:
+    """Those whose statuses GitHub does not have yet, of the installation or of its account: it may
+    have been another installation's."""
     cursor = await connection.execute(
         "select distinct deployment_id from outbox join deployments on deployments.id ="
         " deployment_id where kind = 'status' and state in ('waiting', 'claimed')"
-        " and installation_id = %s",
-        [installation_id],
+        " and (installation_id = %s or lower(split_part(repo, '/', 1)) = lower(%s))",
+        [installation_id, account],
     )
     return [row["deployment_id"] async for row in cursor]
 
