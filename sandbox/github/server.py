@@ -111,6 +111,8 @@ class GitHub(Server):
         """A repository has an address by its ID too, and is recorded by its name."""
         number = request.match_info.get("repository_id")
         found = self.world.repository_by_id(int(number)) if number else None
+        if number and found is None:
+            request.match_info.update(owner="", repo="")
         if found is None:
             return request
         owner, name = found.owner.login, found.name
@@ -364,8 +366,6 @@ async def _check_request(request: web.Request, handler: Handler) -> web.StreamRe
     if not request.headers.get("User-Agent"):
         return web.Response(status=403, text=NO_USER_AGENT)
     try:
-        if "repository_id" in request.match_info and "repo" not in request.match_info:
-            raise ErrorResponse(404, "Not Found")
         return await handler(request)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
         response = ErrorResponse(404, "Not Found")

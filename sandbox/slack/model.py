@@ -6,6 +6,9 @@ from typing import Any
 
 Json = dict[str, Any]
 
+# The organization of all workspaces that are in one.
+ENTERPRISE = {"id": "E0SANDBOX", "name": "Sandbox Organization"}
+
 
 class SlackError(Exception):
     """`{"ok": false, "error": ...}` and further fields of the response."""
@@ -29,7 +32,8 @@ class Bot:
 
 @dataclass(slots=True)
 class User:
-    """A user of one workspace."""
+    """A user of one workspace. `home`: their own one, where it is another of the same Enterprise
+    Grid organization."""
 
     id: str
     team_id: str
@@ -38,6 +42,7 @@ class User:
     confirmed: bool = True
     deleted: bool = False
     is_bot: bool = False
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -324,7 +324,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         repo_url=row.repo_url,
         environment=row.environment,
         production=row.production,
-        ref=row.ref,
+        ref=row.shown_ref,
         sha=row.sha,
         task=row.task,
         requested_by=_requested_by(row, creator),
@@ -343,7 +343,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         previous_sha=last.sha if last else "",
         **_origin(services, row, creator),
         actions=(),
-        rollback_to=f"{back.ref} @ {back.sha[:7]}" if back else "",
+        rollback_to=f"{back.shown_ref} @ {back.sha[:7]}" if back else "",
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice
@@ -398,7 +398,7 @@ async def _changelog(
     if row.changelog and row.changelog["since"] == last.sha:
         return Changelog.from_json(row.changelog) if "total" in row.changelog else None
     comparisons = services.comparisons
-    if comparisons.slots.locked() or row.repo in comparisons.failed:
+    if comparisons.slots.locked() or row.repo_id in comparisons.failed:
         return None
     found = None
     try:
@@ -409,7 +409,7 @@ async def _changelog(
             found = await compare(services.github, scope(row), last.sha, row.sha)
     except (RetryAt, UnknownOutcome, TimeoutError) as error:
         log.warning("no changelog from GitHub now", error=str(error))
-        comparisons.failed[row.repo] = row.sha
+        comparisons.failed[row.repo_id] = row.sha
         return None
     except Rejected as error:
         log.info("no changelog from GitHub", error=str(error))

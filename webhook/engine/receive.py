@@ -150,10 +150,10 @@ async def _status_created(
 ) -> tuple[Outcome, str, int]:
     status = event.status
     row = await deployments.get_or_create(
-        connection, event.deployment, event.repository, event.installation_id
+        connection, event.deployment, event.repository, event.installation_id, status.created_at
     )
     _log_about(row)
-    if services.links.is_entry_url(status.log_url, row.repo, row.id):
+    if services.links.is_entry_url(status.log_url, row.id):
         return "ignored", "a status of our own", row.id
     phase = phase_of(status.state)
     counted = phase is not None and follows(row.phase, phase)

@@ -57,7 +57,7 @@ async def _send(services: Services, entry: Entry, write: "StatusWrite") -> None:
     except UnknownOutcome as error:
         raise RetryAt(str(error), services.clock() + timing.status_lookup_after) from error
     except Rejected as error:
-        log.error("GitHub has no such status", state=reported.state, error=str(error))
+        log.error("GitHub rejects the status", state=reported.state, error=str(error))
     else:
         if sent.state == "sent":
             log.info("status written", state=reported.state, description=reported.description)

@@ -76,8 +76,8 @@ def from_response(error: HTTPException, now: datetime) -> RetryAt | Rejected:
         case HTTPStatus.FORBIDDEN if "not accessible" in reason:
             return Rejected(message, status, code=LACKS_PERMISSION)
         case HTTPStatus.UNPROCESSABLE_ENTITY:
-            names_it = isinstance(error, InvalidField | ValidationError)
-            certain = names_it or reason.startswith(UNKNOWN_REF)
+            listed = isinstance(error, InvalidField | ValidationError) and bool(error.errors)
+            certain = listed or reason.startswith(UNKNOWN_REF)
             return Rejected(message, status, code=INVALID, certain=certain)
     return Rejected(message, status)
 

@@ -14,7 +14,7 @@ from webhook.deployments.changelog import Changelog
 from webhook.deployments.models import GitHubDeployment, Repository, is_production
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
-from webhook.store import timeline
+from webhook.store import repositories, timeline
 from webhook.store.database import Async, Sync
 
 
@@ -29,7 +29,9 @@ class DeploymentRow:
     the tool last reported a status. `polled_at`: when a tool that sends events was last asked all
     the same. `tool_error`: why the tool is unavailable now; `outage_announced`: the status says so.
     `rejected_call`: the call that is rejected in a way that does not count yet. `changelog`:
-    commits since the last success, as JSON. `cancel_requested_by`: a login on GitHub.
+    commits since the last success, as JSON. `cancel_requested_by`: a login on GitHub. `ref_name`:
+    the branch or tag of which a person requested this commit in Slack; GitHub knows only the commit
+    then.
     """
 
     id: int
@@ -72,11 +74,23 @@ class DeploymentRow:
     changelog: dict[str, Any] | None
     cancel_requested_by: str | None
     version: int
+    ref_name: str
+
+    @property
+    def shown_ref(self) -> str:
+        """What people call it."""
+        return self.ref_name or self.ref
 
 
-_ENVIRONMENT = "lower(repo) = lower(%s) and lower(environment) = lower(%s)"
+_ENVIRONMENT = "repo_id = %s and lower(environment) = lower(%s)"
 # By name: during an update, processes of this version meet the columns of the next one.
-_COLUMNS = ", ".join(field.name for field in fields(DeploymentRow))
+_REF_NAME = (
+    "coalesce((select ref_name from actions where created_deployment_id = deployments.id"
+    " order by actions.id limit 1), '') as ref_name"
+)
+_COLUMNS = ", ".join(
+    _REF_NAME if field.name == "ref_name" else field.name for field in fields(DeploymentRow)
+)
 _SELECT = f"select {_COLUMNS} from deployments"
 
 
@@ -117,9 +131,16 @@ def _row(values: DictRow) -> DeploymentRow:
 
 
 async def get_or_create(
-    connection: Async, deployment: GitHubDeployment, repository: Repository, installation_id: int
+    connection: Async,
+    deployment: GitHubDeployment,
+    repository: Repository,
+    installation_id: int,
+    at: datetime | None = None,
 ) -> DeploymentRow:
-    """The row of GitHub's deployment, inserted if it is new; locked until the transaction ends."""
+    """The row of GitHub's deployment, inserted if it is new; locked until the transaction ends.
+    `at`: when the repository had that name; by default, when the deployment was created."""
+    at = at or deployment.created_at
+    repository = await repositories.current(connection, repository, at)
     production = is_production(deployment.environment, deployment.production_environment)
     await connection.execute(
         "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref,"
@@ -167,6 +188,13 @@ def read_sync(connection: Sync, deployment_id: int, *, lock: bool = False) -> De
     return _row(values) if values else None
 
 
+def is_in(connection: Sync, row: DeploymentRow, repo: str) -> bool:
+    """Whether that is its repository's name, or was before a rename."""
+    if row.repo.casefold() == repo.casefold():
+        return True
+    return repositories.had_name(connection, row.repo_id, repo)
+
+
 async def change(
     connection: Async, row: DeploymentRow, **columns: Unpack[Columns]
 ) -> DeploymentRow:
@@ -198,10 +226,10 @@ async def deactivate_replaced(connection: Async, row: DeploymentRow) -> Sequence
     """
     cursor = await connection.execute(
         "update deployments set phase = 'inactive', phase_at = now(), version = version + 1"
-        " where lower(repo) = lower(%s) and lower(environment) = lower(%s) and id < %s"
+        f" where {_ENVIRONMENT} and id < %s"
         " and phase = 'success' and not production_on_github and not transient"
         f" returning {_COLUMNS}",
-        [row.repo, row.environment, row.id],
+        [row.repo_id, row.environment, row.id],
     )
     return [_row(values) async for values in cursor]
 
@@ -212,7 +240,7 @@ async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow |
         f"{_SELECT} where {_ENVIRONMENT} and id < %s"
         " and phase in ('success', 'inactive')"
         " order by id desc limit 1",
-        [row.repo, row.environment, row.id],
+        [row.repo_id, row.environment, row.id],
     )
     values = await cursor.fetchone()
     return _row(values) if values else None
@@ -224,7 +252,7 @@ async def success_of_another_commit(connection: Async, row: DeploymentRow) -> De
         f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s"
         " and phase in ('success', 'inactive')"
         " order by id desc limit 1",
-        [row.repo, row.environment, row.id, row.sha],
+        [row.repo_id, row.environment, row.id, row.sha],
     )
     values = await cursor.fetchone()
     return _row(values) if values else None
@@ -235,7 +263,7 @@ async def before(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
     cursor = await connection.execute(
         f"{_SELECT} where {_ENVIRONMENT} and id < %s and requested_at is not null"
         " order by id desc limit 1",
-        [row.repo, row.environment, row.id],
+        [row.repo_id, row.environment, row.id],
     )
     values = await cursor.fetchone()
     return _row(values) if values else None
@@ -246,7 +274,7 @@ async def is_newest(connection: Async, row: DeploymentRow) -> bool:
     cursor = await connection.execute(
         f"select 1 from deployments where {_ENVIRONMENT} and id > %s and requested_at is not null"
         " limit 1",
-        [row.repo, row.environment, row.id],
+        [row.repo_id, row.environment, row.id],
     )
     return await cursor.fetchone() is None
 
@@ -256,7 +284,7 @@ async def ended_before(connection: Async, row: DeploymentRow) -> Phase | None:
     cursor = await connection.execute(
         f"select phase from deployments where {_ENVIRONMENT} and id < %s and ended_at is not null"
         " order by id desc limit 1",
-        [row.repo, row.environment, row.id],
+        [row.repo_id, row.environment, row.id],
     )
     values = await cursor.fetchone()
     return Phase(values["phase"]) if values else None
@@ -323,17 +351,24 @@ class CurrentDeployment:
     ref: str
     sha: str
     changed_at: datetime
+    ref_name: str
+
+    @property
+    def shown_ref(self) -> str:
+        return self.ref_name or self.ref
 
 
-async def newest_of_repository(connection: Async, repo: str, limit: int) -> list[CurrentDeployment]:
+async def newest_of_repository(
+    connection: Async, repo_id: int, limit: int
+) -> list[CurrentDeployment]:
     """The newest of each environment, of the environments that were deployed to most recently."""
     cursor = await connection.execute(
         "select * from (select distinct on (lower(environment)) id as deployment_id, repo,"
-        " environment, phase, run is not null as started, ref, sha, phase_at as changed_at"
-        " from deployments"
-        " where lower(repo) = lower(%s) order by lower(environment), id desc) newest"
+        " environment, phase, run is not null as started, ref, sha, phase_at as changed_at,"
+        f" {_REF_NAME} from deployments"
+        " where repo_id = %s order by lower(environment), id desc) newest"
         " order by deployment_id desc limit %s",
-        [repo, limit],
+        [repo_id, limit],
     )
     rows = await cursor.fetchall()
     return [

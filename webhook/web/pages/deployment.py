@@ -157,7 +157,7 @@ def build_page(data: PageData, now: datetime) -> Page:
         environment=_line(row.environment),
         production=row.production,
         description=_line(row.description),
-        ref=_on_github(row, "tree", row.ref, _line(row.ref)),
+        ref=_on_github(row, "tree", row.shown_ref, _line(row.shown_ref)),
         sha=_on_github(row, "commit", row.sha, _line(row.sha[:7])),
         task="" if row.task == "deploy" else _line(row.task),
         creator=_line(row.creator) or "somebody",
@@ -206,7 +206,8 @@ def _hint(data: PageData) -> str:
     if data.row.phase is Phase.INACTIVE:
         return "It was replaced by a later deployment, or taken down."
     if data.row.tool_error and not data.over:
-        return f"It is retried until its deadline: {_line(data.row.tool_error)}"
+        until = "for some minutes" if data.row.rejected_since else "until its deadline"
+        return f"It is retried {until}: {_line(data.row.tool_error)}"
     if data.row.ended_at and not data.over:
         return "Its run continues and is followed to its end."
     return ""
