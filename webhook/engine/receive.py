@@ -6,6 +6,7 @@ from datetime import datetime
 
 import structlog
 
+from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import transitions
@@ -23,8 +24,7 @@ from webhook.github.events import (
     WorkflowJobUpdated,
     WorkflowRunUpdated,
 )
-from webhook.jobs.queue import PRIORITY_NEW
-from webhook.store import deliveries, deployments, outbox, timeline, tool_events
+from webhook.store import deliveries, deployments, timeline, tool_events
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import DeploymentRow
@@ -94,6 +94,8 @@ async def _act(
 async def _deployment_created(
     services: Services, connection: Async, event: DeploymentCreated, guid: str
 ) -> tuple[Outcome, str, int]:
+    if _is_left_alone(services, event):
+        return "ignored", left_alone_message(event.deployment), event.deployment.id
     row = await deployments.get_or_create(
         connection, event.deployment, event.repository, event.installation_id
     )
@@ -127,6 +129,15 @@ async def _deployment_created(
     return "done", "", row.id
 
 
+def _is_left_alone(services: Services, event: DeploymentCreated | StatusCreated) -> bool:
+    """Its creator deploys it, too. A job of GitHub Actions does as well, and is watched."""
+    deployment = event.deployment
+    if event.watched or services.github.is_this_app(deployment.app):
+        return False
+    environment = route(services.config, event.repository.full_name, deployment.environment)
+    return not takes(environment.creators if environment else DEFAULT_CREATORS, deployment)
+
+
 def _log_about(row: DeploymentRow) -> None:
     """Besides the delivery at hand, which need not be the one that created the deployment."""
     structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
@@ -149,6 +160,8 @@ async def _status_created(
     services: Services, connection: Async, event: StatusCreated
 ) -> tuple[Outcome, str, int]:
     status = event.status
+    if _is_left_alone(services, event) and not await _is_requested(connection, event):
+        return "ignored", left_alone_message(event.deployment), event.deployment.id
     row = await deployments.get_or_create(
         connection, event.deployment, event.repository, event.installation_id, status.created_at
     )
@@ -179,6 +192,12 @@ async def _status_created(
         await transitions.announce_again(services.queue, connection, row)
     await services.queue.nudge(connection, row.id)
     return "done", "", row.id
+
+
+async def _is_requested(connection: Async, event: StatusCreated) -> bool:
+    """It was, when deploy.yml said something else."""
+    row = await deployments.read(connection, event.deployment.id)
+    return row is not None and row.requested_at is not None
 
 
 async def _workflow_run_updated(
@@ -228,10 +247,10 @@ async def _wait_for_deployment(
 async def _installation_changed(
     services: Services, connection: Async, event: InstallationChanged
 ) -> tuple[Outcome, str, None]:
-    """Statuses that could not be written before may be written now."""
+    """What could not be done before may be done now."""
     services.github.tokens.drop_installation(event.installation_id)
-    if event.action not in ("suspend", "deleted"):
-        pending = await outbox.deployments_with_pending(connection, event.installation_id)
-        for deployment_id in pending:
-            await services.queue.send_statuses(connection, deployment_id, priority=PRIORITY_NEW)
+    if event.gives_access:
+        repo_ids = event.repository_ids
+        await deployments.set_installation(connection, repo_ids, event.installation_id)
+        await services.queue.resume_installation(connection, event.installation_id, event.account)
     return "done", f"installation {event.installation_id}: {event.action}", None

@@ -25,7 +25,8 @@ class DeploymentRow:
     `requested_at`: None while only its statuses are known. `watched`: GitHub Actions runs it.
     `delivery`: GUID of the delivery that requested it. `production`: as deploy.yml says, else
     GitHub. `started_on`: the machine of the first start. `start_claimed_until`: until then a start
-    whose response was lost may have worked although the tool does not show it. `reported_at`: when
+    whose response was lost may have worked although the tool does not show it. `possible_starts`:
+    how many may have run, of a tool that would run each of them. `reported_at`: when
     the tool last reported a status. `polled_at`: when a tool that sends events was last asked all
     the same. `tool_error`: why the tool is unavailable now; `outage_announced`: the status says so.
     `rejected_call`: the call that is rejected in a way that does not count yet. `changelog`:
@@ -64,6 +65,7 @@ class DeploymentRow:
     deadline: datetime | None
     ended_at: datetime | None
     start_claimed_until: datetime | None
+    possible_starts: int
     reported_at: datetime | None
     polled_at: datetime | None
     tool_error: str
@@ -112,6 +114,7 @@ class Columns(TypedDict, total=False):
     started_on: str
     deadline: datetime
     start_claimed_until: datetime | None
+    possible_starts: int
     reported_at: datetime
     polled_at: datetime
     tool_error: str
@@ -218,6 +221,18 @@ async def change(
     return _row(changed)
 
 
+async def set_installation(
+    connection: Async, repo_ids: Sequence[int], installation_id: int
+) -> None:
+    """The App is in these repositories through that installation now. No version: nothing is
+    decided by it, and a deployment that changes at the same moment must not be disturbed."""
+    await connection.execute(
+        "update deployments set installation_id = %s where repo_id = any(%s)"
+        " and installation_id <> %s",
+        [installation_id, list(repo_ids), installation_id],
+    )
+
+
 async def deactivate_replaced(connection: Async, row: DeploymentRow) -> Sequence[DeploymentRow]:
     """Mark the deployments that this success replaces as inactive, as GitHub does itself.
 
@@ -316,6 +331,17 @@ async def followed(
         [repo_id, handler, sha, run_id, title],
     )
     return {values["id"]: values["held"] async for values in cursor}
+
+
+async def open_in(connection: Async, installation_id: int, account: str) -> list[int]:
+    """Those that are to be followed, of the installation or of its account."""
+    cursor = await connection.execute(
+        "select id from deployments where requested_at is not null and ended_at is null"
+        " and not watched"
+        " and (installation_id = %s or lower(split_part(repo, '/', 1)) = lower(%s))",
+        [installation_id, account],
+    )
+    return [values["id"] async for values in cursor]
 
 
 async def is_known(connection: Async, repo_id: int, sha: str) -> bool:

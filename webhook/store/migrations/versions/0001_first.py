@@ -83,6 +83,8 @@ create table deployments (
     deadline timestamptz,                       -- when the run times out
     start_claimed_until timestamptz,            -- until then, a start whose response was lost may
                                                 -- have worked although the tool does not show it
+    possible_starts integer not null default 0, -- starts that may have run, where a repeated one
+                                                -- would run once more
     reported_at timestamptz,                    -- when the tool last reported a status by itself
     polled_at timestamptz,                      -- when a tool that sends events was last polled
     tool_error text not null default '',        -- why the tool cannot be queried at the moment
@@ -157,6 +159,18 @@ MACHINES = """
 create table machines (
     id text primary key,                        -- name of the machine's data directory
     since timestamptz not null default now(),   -- alive without interruption since
+    seen_at timestamptz not null default now()
+);
+"""
+
+WORKERS = """
+-- Worker processes, and what they read when they started.
+create table workers (
+    id text primary key,                        -- new with each start
+    machine_id text not null,                   -- as in machines
+    config_digest text not null,                -- of deploy.yml
+    version text not null,                      -- of the relay
+    started_at timestamptz not null default now(),
     seen_at timestamptz not null default now()
 );
 """
@@ -278,6 +292,7 @@ create table outbox (
     -- Of a message.
     digest text not null default '',            -- of its content, to skip empty edits
     edits integer not null default 0,
+    simplified boolean not null default false,  -- sent in a simpler form; error is why
 
     unique nulls not distinct (kind, deployment_id, action_id, destination, purpose, position)
 );
@@ -299,6 +314,7 @@ SCHEMA = (
     TOOL_EVENTS,
     OUTPUT,
     MACHINES,
+    WORKERS,
     RATE_LIMITS,
     SLACK_INSTALLATIONS,
     ACTIONS,
