@@ -30,7 +30,7 @@ async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bo
         if config is not None:
             findings.append(_routes(config))
         installed: list[Installation] = []
-        findings += await asyncio.to_thread(lambda: list(check_store(settings, installed)))
+        findings += await asyncio.to_thread(lambda: list(check_store(settings, config, installed)))
         findings += await _check_others(settings, config, environ, installed)
     redactor = logs.Redactor(secrets)
     for finding in findings:

@@ -29,12 +29,24 @@ alter table deliveries alter column body set storage external;
 create index deliveries_received_at on deliveries (received_at);
 """
 
+REPOSITORIES = """
+-- The names that repositories had in GitHub's events; the one that was seen last is current.
+create table repository_names (
+    repo_id bigint not null,
+    full_name text not null,
+    html_url text not null,
+    seen_at timestamptz not null,               -- when GitHub made the newest event with it
+    recorded_at timestamptz not null default clock_timestamp(),
+    primary key (repo_id, full_name)
+);
+"""
+
 DEPLOYMENTS = """
 -- One row for each deployment; every decision is made from this row.
 create table deployments (
     -- As GitHub describes it.
     id bigint primary key,
-    repo text not null,
+    repo text not null,                         -- its current name; repo_id never changes
     repo_id bigint not null,
     repo_url text not null,
     installation_id bigint not null,
@@ -88,9 +100,9 @@ create table deployments (
     -- Counts the changes, so that no process overwrites a change that it has not read.
     version integer not null default 0
 );
-create index deployments_environment on deployments (lower(repo), lower(environment), id desc);
+create index deployments_environment on deployments (repo_id, lower(environment), id desc);
 create index deployments_open on deployments (requested_at) where ended_at is null;
-create index deployments_followed on deployments (repo_id, sha) where ended_at is null;
+create index deployments_followed on deployments (repo_id, sha);
 """
 
 TIMELINE = """
@@ -147,6 +159,18 @@ MACHINES = """
 create table machines (
     id text primary key,                        -- name of the machine's data directory
     since timestamptz not null default now(),   -- alive without interruption since
+    seen_at timestamptz not null default now()
+);
+"""
+
+WORKERS = """
+-- Worker processes, and what they read when they started.
+create table workers (
+    id text primary key,                        -- new with each start
+    machine_id text not null,                   -- as in machines
+    config_digest text not null,                -- of deploy.yml
+    version text not null,                      -- of the relay
+    started_at timestamptz not null default now(),
     seen_at timestamptz not null default now()
 );
 """
@@ -215,8 +239,10 @@ create table actions (
     -- What for: a deployment, or a ref for an environment.
     deployment_id bigint references deployments on delete cascade,
     repo text not null default '',
+    repo_id bigint not null default 0,          -- 0: only the name was typed
     environment text not null default '',
-    ref text not null default '',
+    ref text not null default '',               -- as GitHub gets it
+    ref_name text not null default '',          -- the branch or tag, where GitHub gets a commit
 
     -- refused: not allowed, or not possible; failed: GitHub rejected it.
     outcome text not null default 'waiting'
@@ -266,6 +292,7 @@ create table outbox (
     -- Of a message.
     digest text not null default '',            -- of its content, to skip empty edits
     edits integer not null default 0,
+    simplified boolean not null default false,  -- sent in a simpler form; error is why
 
     unique nulls not distinct (kind, deployment_id, action_id, destination, purpose, position)
 );
@@ -281,11 +308,13 @@ create unique index outbox_exclusive on outbox (deployment_id, purpose)
 
 SCHEMA = (
     DELIVERIES,
+    REPOSITORIES,
     DEPLOYMENTS,
     TIMELINE,
     TOOL_EVENTS,
     OUTPUT,
     MACHINES,
+    WORKERS,
     RATE_LIMITS,
     SLACK_INSTALLATIONS,
     ACTIONS,
