@@ -1,6 +1,8 @@
 """`python -m webhook check`: each thing that can be wrong, and its remedy."""
 
+import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,14 @@ async def test_missing_events_and_permissions_are_named(
     assert not passed
     assert "subscribe to deployment_status" in text
     assert "give deployments: write" in text
+
+
+async def test_a_wrong_clock_is_named(sandbox: Sandbox, environ: dict[str, str]) -> None:
+    sandbox.github.world.ahead = timedelta(seconds=500)
+    passed, text = await checked(environ)
+    assert not passed
+    assert re.search(r"clock: this machine's clock is (499|500) s slow; .*: set it", text)
+    assert "GitHub: the App is gitploy-relay" in text
 
 
 ACTIONS = "envs: [{name: production, handler: github-actions, with: {mode: %s}, repos: ['%s']}]"

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-import aiohttp
-
 from handlers.contract import HandlerContext
 from handlers.http import Http
 from webhook import logs, startup
@@ -14,7 +12,8 @@ from webhook.check.slack import check_slack
 from webhook.check.store import check_store
 from webhook.check.tools import check_tools
 from webhook.config.environments import Config
-from webhook.github.client import TIMEOUT, GitHub, ToolsGitHub
+from webhook.github.client import GitHub, ToolsGitHub
+from webhook.sessions import open_session
 from webhook.settings import Settings
 from webhook.store.slack_installations import Installation
 
@@ -50,9 +49,7 @@ async def _check_others(
     environ: Mapping[str, str],
     installed: Sequence[Installation],
 ) -> list[Finding]:
-    async with aiohttp.ClientSession(
-        timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
+    async with open_session() as session:
         github = GitHub(settings, session)
         context = HandlerContext(
             data_dir=settings.data_dir,

@@ -16,7 +16,8 @@ from webhook.errors import Rejected, RetryAt
 from webhook.invocation import COMMAND
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import SlackSettings
-from webhook.slack.client import EXPIRED, Calls, Slack, token_is_invalid
+from webhook.slack.client import Calls, Slack
+from webhook.slack.errors import EXPIRED, token_is_invalid
 from webhook.slack.oauth import SlackOAuth
 from webhook.slack.tokens import token_of
 from webhook.store import slack_installations

@@ -28,7 +28,8 @@ class Entry:
     """`first_claimed_at`: what it wrote is not older. `lookups`: how often the result of the last
     attempt was searched in vain. `error`: of the last attempt, until one succeeds. `position`: of a
     status, that of its timeline entry; of a reply, that of the last one that it covers. `digest`:
-    of a message's content. `rejected_call`: the call that is rejected since `rejected_since`."""
+    of a message's content. `simplified`: it was sent in a simpler form, and `error` is why.
+    `rejected_call`: the call that is rejected since `rejected_since`."""
 
     id: int
     kind: Kind
@@ -48,6 +49,7 @@ class Entry:
     ref: Ref | None
     digest: str
     edits: int
+    simplified: bool
 
     @property
     def over(self) -> bool:
@@ -98,13 +100,16 @@ async def pending(connection: Async, kind: Kind, deployment_id: int) -> list[Ent
     return await _read(connection, where, [kind, deployment_id])
 
 
-async def deployments_with_pending(connection: Async, installation_id: int) -> list[int]:
-    """Those whose statuses GitHub does not have yet."""
+async def deployments_with_pending(
+    connection: Async, installation_id: int, account: str
+) -> list[int]:
+    """Those whose statuses GitHub does not have yet, of the installation or of its account: it may
+    have been another installation's."""
     cursor = await connection.execute(
         "select distinct deployment_id from outbox join deployments on deployments.id ="
         " deployment_id where kind = 'status' and state in ('waiting', 'claimed')"
-        " and installation_id = %s",
-        [installation_id],
+        " and (installation_id = %s or lower(split_part(repo, '/', 1)) = lower(%s))",
+        [installation_id, account],
     )
     return [row["deployment_id"] async for row in cursor]
 
@@ -164,7 +169,9 @@ async def keep_rejection(connection: Async, entry: Entry, call: str, since: date
 
 
 async def keep_error(connection: Async, entry: Entry, error: str) -> None:
-    await connection.execute("update outbox set error = %s where id = %s", [error, entry.id])
+    await connection.execute(
+        "update outbox set error = %s, simplified = false where id = %s", [error, entry.id]
+    )
 
 
 async def skip(connection: Async, entry: Entry) -> None:
@@ -182,7 +189,7 @@ async def sent(connection: Async, entry: Entry, ref: Ref, digest: str = "") -> E
     try:
         await cursor.execute(
             "update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
-            " error = '', rejected_call = '', rejected_since = null"
+            " error = '', simplified = false, rejected_call = '', rejected_since = null"
             f" where id = %s returning {_COLUMNS}",
             [Jsonb(dict(ref)), digest, entry.id],
         )
@@ -314,17 +321,26 @@ def lately_failed(connection: Sync) -> list[FailedMessage]:
 
 
 async def extend_to(connection: Async, entry: Entry, position: int) -> None:
-    """A reply that was never attempted covers more entries."""
+    """A reply that is not there, and is not being sent, covers more entries."""
     await connection.execute(
-        "update outbox set position = %s where id = %s and attempts = 0", [position, entry.id]
+        "update outbox set position = %s where id = %s and state in ('waiting', 'rejected')",
+        [position, entry.id],
     )
 
 
-async def edited(connection: Async, entry: Entry, digest: str) -> None:
+async def edited(connection: Async, entry: Entry, digest: str, error: str = "") -> None:
+    """`error`: why it was edited in a simpler form."""
     await connection.execute(
-        "update outbox set digest = %s, edits = edits + 1, error = '', rejected_call = '',"
-        " rejected_since = null where id = %s",
-        [digest, entry.id],
+        "update outbox set digest = %s, edits = edits + 1, error = %s, simplified = %s,"
+        " rejected_call = '', rejected_since = null where id = %s",
+        [digest, error, bool(error), entry.id],
+    )
+
+
+async def keep_simplified(connection: Async, entry: Entry, error: str) -> None:
+    """It was sent in a simpler form, and why."""
+    await connection.execute(
+        "update outbox set simplified = true, error = %s where id = %s", [error, entry.id]
     )
 
 

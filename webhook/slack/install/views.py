@@ -9,6 +9,7 @@ store does not respond.
 """
 
 import hmac
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from werkzeug.wrappers import Response as Redirect
 
 from webhook.config.environments import Config
 from webhook.errors import HttpError, Rejected, RetryAt, UnknownOutcome
-from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
+from webhook.http import PAGE_HEADERS, PAGE_POLICY, BodyRule, ErrorHandling, as_page
 from webhook.invocation import COMMAND
 from webhook.security.cipher import Cipher
 from webhook.settings import SlackSettings
@@ -200,6 +201,7 @@ LINK_SECONDS = 3600
 # As long as Slack's code is valid.
 STATE_SECONDS = 600
 _LARGEST_FORM = 4096
+BODY_RULE = BodyRule(re.compile(INSTALL_PATH), _LARGEST_FORM)
 
 
 @dataclass(frozen=True, slots=True)
