@@ -244,6 +244,7 @@ create table actions (
     environment text not null default '',
     ref text not null default '',               -- as GitHub gets it
     ref_name text not null default '',          -- the branch or tag, where GitHub gets a commit
+    inputs jsonb not null default '{}',         -- of a dynamic payload, as they were typed
 
     -- refused: not allowed, or not possible; failed: GitHub rejected it.
     outcome text not null default 'waiting'
