@@ -55,6 +55,11 @@ async def _find(services: Services, row: DeploymentRow, since: str) -> Changelog
             return None
         except Rejected as error:
             log.info("no changelog from GitHub", error=str(error))
+    known_everywhere_at = row.created_at + services.timing.rejection_counts_after
+    if found is None and services.clock() < known_everywhere_at:
+        # GitHub may know the commit, but not everywhere yet.
+        services.comparisons.failed[row.repo_id] = row.sha
+        return None
     async with services.pool.connection() as connection:
         await deployments.save_changelog(connection, row.id, since, found)
     return found

@@ -22,11 +22,11 @@ from webhook.deployments.phases import Phase, phase_of
 from webhook.engine.changelogs import changelog_of
 from webhook.engine.messages import Form, MessageWrite, Rejections
 from webhook.engine.outbox import Outbox, Policy
-from webhook.engine.rejections import rejected_since
 from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.jobs.queue import notify_lock
 from webhook.notifiers.contract import Message, Notifier, Purpose, Ref
+from webhook.rejections import rejected_since
 from webhook.store import actions, deployments, jobs, outbox, timeline
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async

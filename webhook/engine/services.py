@@ -92,6 +92,7 @@ class Services:
             timeout=environment.timeout,
             deadline=deadline,
             report=self.report_tokens.credentials(row.repo, row.id, row.environment, deadline),
+            ref_name=row.ref_name,
         )
 
     def notifier(self, target: Target) -> Notifier:

@@ -73,6 +73,7 @@ class Status:
 class Installation:
     """The App at one account. `permissions`: those that its owner has accepted."""
 
+    id: int
     account: str
     page: str
     permissions: Mapping[str, str]
@@ -82,6 +83,7 @@ class Installation:
     def read(cls, document: Mapping[str, Any]) -> Self:
         account = dict(document.get("account") or {})  # an enterprise has no login
         return cls(
+            id=int(document["id"]),
             account=str(account.get("login") or account.get("slug") or document["id"]),
             page=str(document.get("html_url") or ""),
             permissions=dict(document["permissions"]),

@@ -31,11 +31,13 @@ class NewDeployment:
     description: str = ""
     production: bool
     transient: bool = False
+    auto_merge: bool = False
+    required_contexts: tuple[str, ...] = ()
     marker: str = ""
 
     def as_request(self) -> dict[str, Any]:
-        """For exactly this ref: nothing is merged into it, and no commit status prevents what
-        a person requested."""
+        """By default for exactly this ref: nothing is merged into it, and no commit status prevents
+        what a person requested."""
         return {
             "ref": self.ref,
             "environment": self.environment,
@@ -44,8 +46,8 @@ class NewDeployment:
             "description": self._text(),
             "production_environment": self.production,
             "transient_environment": self.transient,
-            "auto_merge": False,
-            "required_contexts": [],
+            "auto_merge": self.auto_merge,
+            "required_contexts": list(self.required_contexts),
         }
 
     def _text(self) -> str:
@@ -64,7 +66,8 @@ async def create_deployment(github: GitHub, scope: Scope, new: NewDeployment) ->
 def _id(response: Mapping[str, Any]) -> int:
     message = str(response.get("message", ""))
     if "id" not in response and "merged" in message:
-        message = f"GitHub merged a branch instead of deploying: {message}"
+        message = f"GitHub merged a branch instead of deploying: {message.rstrip('.')}"
+        message += "; deploy it now, once more"
         raise Rejected(message, HTTPStatus.ACCEPTED)
     return int(response["id"])
 

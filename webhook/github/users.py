@@ -27,6 +27,20 @@ def is_login(text: str) -> bool:
     return _LOGIN.fullmatch(text) is not None
 
 
+async def exists(github: GitHub, scope: Scope, login: str) -> bool:
+    """Whether an account has this login now; an earlier one of a renamed account leads nowhere."""
+    if not is_login(login):
+        return False
+    try:
+        return await github.request(
+            scope.only(metadata="read"), "GET", f"/users/{login}", lambda profile: "id" in profile
+        )
+    except Rejected as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return False
+        raise
+
+
 async def email_of(github: GitHub, scope: Scope, login: str) -> str:
     """The address on the profile, or an empty text."""
     if not is_login(login):
