@@ -256,6 +256,12 @@ async def test_what_github_rejects_once_is_deployed(relay: ActionWorld, status: 
     assert len(relay.created(environment)) == 1
 
 
+async def test_a_retry_finds_the_installation_of_today(relay: ActionWorld) -> None:
+    failed = relay.past_deployment("broken/moved", installation_id=1)
+    assert "was requested" in await relay.press("retry", failed, relay.ada)
+    assert len(relay.created("broken/moved")) == 1
+
+
 @pytest.mark.slow
 async def test_a_call_without_a_clear_response_is_searched_for_and_not_repeated(
     relay: ActionWorld,
