@@ -171,8 +171,7 @@ class Handler(Protocol):
     async def find(self, deployment: Deployment) -> Run | None:
         """The run of an earlier start that succeeded, even if nobody recorded it.
 
-        None if there is none, and for a tool that cannot be searched: a second `start` must then
-        do nothing.
+        None if there is none, and for a tool that cannot be searched (`StartsBlindly`).
         """
         ...
 
@@ -220,6 +219,16 @@ class ToolEvent:
 
     name: str
     document: Any
+
+
+@runtime_checkable
+class StartsBlindly(Protocol):
+    """A handler whose tool cannot be searched, so that nobody knows whether a start got through
+    whose outcome is unknown."""
+
+    # Whether a second `start` does nothing then. Otherwise it is repeated only a few times, and
+    # then waits for a person.
+    restart_is_safe: bool
 
 
 @runtime_checkable

@@ -25,10 +25,11 @@ from handlers.github_actions.status import (
     quoted,
 )
 from handlers.options import fill
-from handlers.text import web_url
+from handlers.text import one_line, web_url
 
 EVENT = "workflow_dispatch"
 WRITE = {"actions": "write"}
+MAX_FAULT = 80
 WAITING = "Waiting for the workflow to start on GitHub"
 # A run's id is `dispatched_at=` and the time until GitHub has named the run.
 _DISPATCHED_AT = "dispatched_at"
@@ -37,10 +38,13 @@ _REASONS = {
     "unknown_key": re.compile("return_run_details"),
     "unexpected_inputs": re.compile(r"^Unexpected inputs"),
     "unknown_ref": re.compile(r"^No ref found"),
-    "no_dispatch_trigger": re.compile("workflow_dispatch"),
+    "disabled_workflow": re.compile("on a disabled workflow"),
+    "invalid_workflow": re.compile(r"failed to parse workflow:?\s*(?P<fault>.*)", re.DOTALL),
+    "no_dispatch_trigger": re.compile(r"does not have '?workflow_dispatch"),
 }
-# About the request itself: GitHub has read it, and would say so again.
-_CERTAIN = ("unexpected_inputs", "unknown_ref")
+# GitHub has read the request and the workflow, and would say so again. Of a workflow that was just
+# pushed it says at times that it has no trigger.
+_CERTAIN = ("unexpected_inputs", "unknown_ref", "disabled_workflow", "invalid_workflow")
 
 
 class Dispatch:
@@ -181,6 +185,13 @@ class Dispatch:
                     f"GitHub dispatches workflows on branches and tags only, and {at} is none; set"
                     " `ref` in deploy.yml"
                 )
+            case "disabled_workflow":
+                message = (
+                    f"{file} is disabled in {deployment.repo}; enable it there: Actions, {file},"
+                    ' "Enable workflow"'
+                )
+            case "invalid_workflow":
+                message = f"GitHub cannot read {file} at {at}; correct it: {_fault(error.reason)}"
             case "no_dispatch_trigger":
                 message = f"{file} at {at} has no `on: workflow_dispatch`; add it there"
             case "invalid_dispatch":
@@ -192,7 +203,7 @@ class Dispatch:
             code=code,
             status=error.status,
             reason=error.reason,
-            certain=error.certain or code in _CERTAIN,
+            certain=code in _CERTAIN,
         )
 
 
@@ -207,6 +218,12 @@ def _rejection_code(error: Rejected) -> str:
         return error.code
     found = (code for code, pattern in _REASONS.items() if pattern.search(error.reason))
     return next(found, "invalid_dispatch")
+
+
+def _fault(reason: str) -> str:
+    """Of `Invalid Argument - failed to parse workflow: (Line: 5, Col: 7): Unexpected value`."""
+    found = _REASONS["invalid_workflow"].search(reason)
+    return one_line(found["fault"] if found else "", MAX_FAULT) or "its YAML is invalid"
 
 
 def _dispatched_at(deployment: Deployment, run: Run) -> datetime:

@@ -259,6 +259,16 @@ async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str
     assert "note  Slack scopes: has chat:write, commands; with channels:history" in text
 
 
+async def test_scopes_that_slack_does_not_name_are_not_lacking(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    sandbox.slack.scopes = set()
+    passed, text = await checked(environ)
+    assert passed
+    assert "note  Slack scopes: Slack does not name those of the token" in text
+    assert "lacks" not in text.replace("whether one lacks", "")
+
+
 async def test_the_ways_in_which_actions_arrive_are_checked(
     sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
@@ -337,3 +347,25 @@ async def test_a_login_that_github_does_not_know_is_named(
     assert "write its new login" in line
     sandbox.github.add_user("renamed")
     assert "slack_users: mona, octocat, renamed" in (await checked(environ))[1]
+
+
+async def test_a_message_in_doubt_is_a_note_and_a_destination_that_is_gone_is_not_named(
+    environ: dict[str, str],
+) -> None:
+    with psycopg.connect(environ["GITPLOY_STORE_SOURCE"]) as connection:
+        connection.execute(
+            "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment,"
+            " ref, sha, task, description, creator, production, production_on_github,"
+            " transient, created_at, phase) values"
+            " (1, 'a/b', 1, '', 1, 'x', 'r', 's', 't', '', '', false, false, false, now(), 'error')"
+        )
+        connection.execute(
+            "insert into outbox (kind, deployment_id, purpose, destination, state, error) values"
+            " ('message', 1, 'main', 'slack:#deploys', 'claimed', 'Slack gave no clear response'),"
+            " ('message', 1, 'main', 'slack:#former', 'rejected', 'Slack says is_archived')"
+        )
+    passed, text = await checked(environ)
+    assert passed
+    message = "whether the newest message is there is not known: Slack gave no clear response"
+    assert f"note  Slack #deploys: {message}" in text
+    assert "former" not in text

@@ -18,6 +18,7 @@ from tests.handlers.github_actions_runs import OnGitHub, ended, followed, opened
 from tests.handlers.runs import eventually
 
 DISPATCH = "POST *dispatches"
+CERTAIN = ("unexpected_inputs", "unknown_ref", "disabled_workflow", "invalid_workflow")
 EVENTS = ["deployment", "workflow_dispatch"]
 
 
@@ -166,6 +167,20 @@ async def test_nothing_is_found_where_nothing_was_started(held: OnGitHub) -> Non
             "'deploy.yml' at 'main' has no `on: workflow_dispatch`; add it there",
         ),
         (
+            "disabled_workflow",
+            "main",
+            {"state": "disabled_manually"},
+            "'deploy.yml' is disabled in acme/site; enable it there: Actions, 'deploy.yml',"
+            ' "Enable workflow"',
+        ),
+        (
+            "invalid_workflow",
+            "main",
+            {"fault": "(Line: 65, Col: 26): Unexpected symbol: '??'"},
+            "GitHub cannot read 'deploy.yml' at 'main'; correct it: (Line: 65, Col: 26):"
+            " Unexpected symbol: '??'",
+        ),
+        (
             "invalid_dispatch",
             "main",
             {"inputs": {"deployment_id": True, "size": True}},
@@ -182,7 +197,7 @@ async def test_a_rejected_dispatch_names_what_the_workflow_lacks(
     assert str(caught.value) == message
     assert len(message) <= 140
     assert (caught.value.code, caught.value.status) == (code, 422)
-    assert caught.value.certain == (code in ("unexpected_inputs", "unknown_ref"))
+    assert caught.value.certain == (code in CERTAIN)
     assert not held.actions.runs.by_id
 
 

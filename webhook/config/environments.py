@@ -135,12 +135,14 @@ class File(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`secrets`: values that came from the process environment; never shown, never stored."""
+    """`secrets`: values that came from the process environment; never shown, never stored.
+    `digest`: of the file's text."""
 
     envs: tuple[Environment, ...]
     unrouted: Literal["error", "ignore"] = "error"
     slack_users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    digest: str = ""
 
 
 def file_model(handler_options: HandlerOptions, notifiers: Notifiers) -> type[File]:

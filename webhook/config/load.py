@@ -3,6 +3,7 @@
 Errors: `ConfigErrors`, with all errors in the file, each with line, column and remedy.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -68,7 +69,8 @@ def load(
     if errors := list(_incomplete(envs, read)):
         raise _located(errors, source, read)
     users = {login.lower(): ids for login, ids in file.slack_users.items()}
-    return Config(envs, file.unrouted, users, frozenset(read.secrets))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Config(envs, file.unrouted, users, frozenset(read.secrets), digest)
 
 
 def _add_options(read: Source) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 
 import structlog
 
@@ -11,7 +12,7 @@ from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import transitions
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
-from webhook.errors import UserError
+from webhook.errors import RetryAt, UserError
 from webhook.github import events
 from webhook.github.events import (
     DeploymentCreated,
@@ -69,19 +70,19 @@ async def _process(
         event = events.parse(delivery.event, delivery.body)
     except UserError as error:
         return "failed", str(error), None
-    return await _act(services, connection, event, delivery.guid)
+    return await _act(services, connection, event, delivery)
 
 
 async def _act(
-    services: Services, connection: Async, event: Event, guid: str
+    services: Services, connection: Async, event: Event, delivery: Delivery
 ) -> tuple[Outcome, str, int | None]:
     match event:
         case DeploymentCreated():
-            return await _deployment_created(services, connection, event, guid)
+            return await _deployment_created(services, connection, event, delivery.guid)
         case StatusCreated():
             return await _status_created(services, connection, event)
         case WorkflowRunUpdated():
-            return await _workflow_run_updated(services, connection, event)
+            return await _workflow_run_updated(services, connection, event, delivery.received_at)
         case InstallationChanged():
             return await _installation_changed(services, connection, event)
         case Ping():
@@ -200,7 +201,7 @@ async def _is_requested(connection: Async, event: StatusCreated) -> bool:
 
 
 async def _workflow_run_updated(
-    services: Services, connection: Async, event: WorkflowRunUpdated
+    services: Services, connection: Async, event: WorkflowRunUpdated, received_at: datetime
 ) -> tuple[Outcome, str, None]:
     """Keep the document for the deployments that the run may belong to; their handler knows whether
     it does.
@@ -209,6 +210,8 @@ async def _workflow_run_updated(
     person changes what is shown before the run has ended.
     """
     ours = event.event in ("deployment", "workflow_dispatch")
+    if event.event == "deployment":
+        await _wait_for_deployment(services, connection, event, received_at)
     followed = await deployments.followed(
         connection,
         event.repository.id,
@@ -227,6 +230,18 @@ async def _workflow_run_updated(
     if not followed:
         return "ignored", "no open deployment belongs to this workflow run", None
     return "done", f"run {event.run_id} of GitHub Actions", None
+
+
+async def _wait_for_deployment(
+    services: Services, connection: Async, event: WorkflowRunUpdated, received_at: datetime
+) -> None:
+    """The event of the deployment that started the run may come after the run's."""
+    waits_until = received_at + services.timing.deployment_event_within
+    if services.clock() >= waits_until:
+        return
+    if not await deployments.is_known(connection, event.repository.id, event.head_sha):
+        again = services.clock() + services.timing.deployment_event_recheck
+        raise RetryAt("the deployment that started this run is not known yet", again)
 
 
 async def _installation_changed(

@@ -82,7 +82,8 @@ async def find_deployment(
     app_id = await github.app_id()
 
     def read(deployments: Any) -> int | None:
-        ours = (d for d in deployments if _is_by(d, app_id) and marker in (d["description"] or ""))
+        marked = (d for d in deployments if marker in (d.get("description") or ""))
+        ours = (d for d in marked if _is_by(d, app_id))
         return next((int(d["id"]) for d in ours), None)
 
     what = "sha" if _SHA.fullmatch(sha_or_ref) else "ref"
@@ -92,5 +93,8 @@ async def find_deployment(
 
 
 def _is_by(deployment: Mapping[str, Any], app_id: int) -> bool:
+    """An older Enterprise Server does not say so; the marker is nobody else's."""
+    if "performed_via_github_app" not in deployment:
+        return True
     app = deployment["performed_via_github_app"]
     return app is not None and int(app["id"]) == app_id

@@ -47,7 +47,7 @@ async def email_of(github: GitHub, scope: Scope, login: str) -> str:
         return ""
 
     def read(profile: Any) -> str:
-        return profile["email"] or "" if profile["type"] == "User" else ""
+        return profile.get("email") or "" if profile["type"] == "User" else ""
 
     try:
         return await github.request(scope.only(metadata="read"), "GET", f"/users/{login}", read)
@@ -73,7 +73,7 @@ async def _hits(github: GitHub, scope: Scope, email: str) -> list[str]:
     query = urlencode({"q": f"{email} in:email type:user", "per_page": MOST_HITS})
 
     def read(response: Any) -> list[str]:
-        if response["total_count"] > MOST_HITS or response["incomplete_results"]:
+        if response["total_count"] > MOST_HITS or response.get("incomplete_results"):
             return []
         return [str(item["login"]) for item in response["items"]]
 

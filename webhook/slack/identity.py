@@ -177,7 +177,8 @@ async def _login_by_profile(people: People, scope: Scope, team: str, user: str) 
 
 async def _profile(slack: Slack, user: str) -> Mapping[str, Any]:
     """Empty where the scope for it is not granted."""
-    if "users:read" not in (await slack.bot()).scopes:
+    scopes = (await slack.bot()).scopes
+    if scopes is not None and "users:read" not in scopes:
         return {}
     response = await slack.call(lambda: slack.client.users_info(user=user))
     found: Mapping[str, Any] = response["user"]
@@ -211,7 +212,7 @@ def _is_foreign(user: str) -> bool:
 
 
 async def _shows_emails(slack: Slack) -> bool:
-    return (await slack.bot()).scopes >= EMAIL
+    return ((await slack.bot()).scopes or frozenset()) >= EMAIL
 
 
 def _is_member(user: Mapping[str, Any], team: str) -> bool:

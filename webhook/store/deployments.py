@@ -25,7 +25,8 @@ class DeploymentRow:
     `requested_at`: None while only its statuses are known. `watched`: GitHub Actions runs it.
     `delivery`: GUID of the delivery that requested it. `production`: as deploy.yml says, else
     GitHub. `started_on`: the machine of the first start. `start_claimed_until`: until then a start
-    whose response was lost may have worked although the tool does not show it. `reported_at`: when
+    whose response was lost may have worked although the tool does not show it. `possible_starts`:
+    how many may have run, of a tool that would run each of them. `reported_at`: when
     the tool last reported a status. `polled_at`: when a tool that sends events was last asked all
     the same. `tool_error`: why the tool is unavailable now; `outage_announced`: the status says so.
     `rejected_call`: the call that is rejected in a way that does not count yet. `changelog`:
@@ -64,6 +65,7 @@ class DeploymentRow:
     deadline: datetime | None
     ended_at: datetime | None
     start_claimed_until: datetime | None
+    possible_starts: int
     reported_at: datetime | None
     polled_at: datetime | None
     tool_error: str
@@ -112,6 +114,7 @@ class Columns(TypedDict, total=False):
     started_on: str
     deadline: datetime
     start_claimed_until: datetime | None
+    possible_starts: int
     reported_at: datetime
     polled_at: datetime
     tool_error: str
@@ -302,6 +305,19 @@ async def ended_before(connection: Async, row: DeploymentRow) -> Phase | None:
     return Phase(values["phase"]) if values else None
 
 
+async def known_changelog(
+    connection: Async, repo_id: int, since: str, sha: str
+) -> Changelog | None:
+    """Of the same two commits, by another deployment of the repository."""
+    cursor = await connection.execute(
+        "select changelog from deployments where repo_id = %s and sha = %s"
+        " and changelog->>'since' = %s and changelog ? 'total' limit 1",
+        [repo_id, sha, since],
+    )
+    row = await cursor.fetchone()
+    return Changelog.from_json(row["changelog"]) if row else None
+
+
 async def save_changelog(
     connection: Async, deployment_id: int, since: str, changelog: Changelog | None
 ) -> None:
@@ -316,11 +332,13 @@ async def save_changelog(
 async def followed(
     connection: Async, repo_id: int, handler: str, *, sha: str, run_id: str, title: str
 ) -> dict[int, bool]:
-    """Open deployments of that handler to which this run belongs, or may belong, each with whether
-    its run waits for a person. `sha` and `title` are empty where they say nothing."""
+    """Deployments of that handler to which this run belongs, or may belong, and whose run has not
+    ended, each with whether it waits for a person. `sha` and `title` are empty where they say
+    nothing."""
     cursor = await connection.execute(
         "select id, coalesce((run->>'held')::boolean, false) as held from deployments"
-        " where repo_id = %s and handler = %s and ended_at is null"
+        " where repo_id = %s and handler = %s"
+        " and (ended_at is null or run->>'state' in ('queued', 'in_progress'))"
         " and (sha = %s or %s = any(string_to_array(run->>'id', ' '))"
         " or position(id::text in %s) > 0)",
         [repo_id, handler, sha, run_id, title],
@@ -337,6 +355,14 @@ async def open_in(connection: Async, installation_id: int, account: str) -> list
         [installation_id, account],
     )
     return [values["id"] async for values in cursor]
+
+
+async def is_known(connection: Async, repo_id: int, sha: str) -> bool:
+    """Whether there is any deployment of that commit."""
+    cursor = await connection.execute(
+        "select 1 from deployments where repo_id = %s and sha = %s limit 1", [repo_id, sha]
+    )
+    return await cursor.fetchone() is not None
 
 
 async def without_job(connection: Async) -> list[int]:

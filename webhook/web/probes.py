@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 import psycopg
 from flask import Blueprint, Response, jsonify, request
 
-from webhook.store import jobs, schema
+from webhook.invocation import COMMAND
+from webhook.store import jobs, outbox, schema
 from webhook.store.database import Sync, SyncPool
 
 # Seconds without a heartbeat after which a worker counts as dead.
@@ -75,15 +76,15 @@ def _migrations(connection: Sync) -> str:
     found = schema.revision(connection)
     if found == schema.NEWEST_REVISION:
         return OK
-    return f"at {found or 'none'}, not {schema.NEWEST_REVISION}; run: python -m webhook migrate"
+    return f"at {found or 'none'}, not {schema.NEWEST_REVISION}; run: {COMMAND} migrate"
 
 
 def _worker(connection: Sync) -> str:
     seconds = jobs.seconds_since_heartbeat(connection)
     if seconds is None:
-        return "none is running; start one: python -m webhook worker"
+        return f"none is running; start one: {COMMAND} worker"
     if seconds > HEARTBEAT_LIMIT:
-        return f"last heartbeat {seconds:.0f} s ago; start one: python -m webhook worker"
+        return f"last heartbeat {seconds:.0f} s ago; start one: {COMMAND} worker"
     return OK
 
 
@@ -94,7 +95,15 @@ def _queue(connection: Sync) -> str:
     return f"a job has waited for {seconds:.0f} s; read the workers' log, or start another worker"
 
 
+def _github(connection: Sync) -> str:
+    return "; ".join(str(one) for one in outbox.unsent_statuses(connection)) or OK
+
+
 # Whether deliveries can be stored, in this order: a balancer sends them elsewhere if not.
 READINESS: Mapping[str, Check] = {"store": _store, "migrations": _migrations}
 # Whether what was stored is worked on, and reaches GitHub: for people and their alarms.
-WORK: Mapping[str, Check] = {"worker": _worker, "queue": _queue}
+WORK: Mapping[str, Check] = {
+    "worker": _worker,
+    "queue": _queue,
+    "github": _github,
+}

@@ -83,12 +83,14 @@ create table deployments (
     deadline timestamptz,                       -- when the run times out
     start_claimed_until timestamptz,            -- until then, a start whose response was lost may
                                                 -- have worked although the tool does not show it
+    possible_starts integer not null default 0, -- starts that may have run, where a repeated one
+                                                -- would run once more
     reported_at timestamptz,                    -- when the tool last reported a status by itself
     polled_at timestamptz,                      -- when a tool that sends events was last polled
     tool_error text not null default '',        -- why the tool cannot be queried at the moment
     tool_error_since timestamptz,
     rejected_call text not null default '',     -- the call that is rejected in a way that does not
-                                                -- count yet (webhook.engine.rejections)
+                                                -- count yet (webhook.rejections)
     rejected_since timestamptz,
     outage_announced boolean not null default false,  -- whether the status says so
 
@@ -100,7 +102,7 @@ create table deployments (
 );
 create index deployments_environment on deployments (repo_id, lower(environment), id desc);
 create index deployments_open on deployments (requested_at) where ended_at is null;
-create index deployments_followed on deployments (repo_id, sha) where ended_at is null;
+create index deployments_followed on deployments (repo_id, sha);
 """
 
 TIMELINE = """
@@ -161,6 +163,18 @@ create table machines (
 );
 """
 
+WORKERS = """
+-- Worker processes, and what they read when they started.
+create table workers (
+    id text primary key,                        -- new with each start
+    machine_id text not null,                   -- as in machines
+    config_digest text not null,                -- of deploy.yml
+    version text not null,                      -- of the relay
+    started_at timestamptz not null default now(),
+    seen_at timestamptz not null default now()
+);
+"""
+
 RATE_LIMITS = """
 -- When the next call may be made, of calls to another service that are limited together.
 create table rate_limits (
@@ -194,7 +208,8 @@ create table slack_installations (
     expires_at timestamptz,                     -- null: the token does not expire
     installed_at timestamptz not null default now(),
     installed_by text not null,
-    error text not null default ''              -- why the token is not used any more
+    error text not null default '',             -- why the token is not used any more
+    rejected_since timestamptz                  -- since when Slack rejects it, before that counts
 );
 
 -- Single-use values of the installation. Only digests are stored.
@@ -279,6 +294,7 @@ create table outbox (
     -- Of a message.
     digest text not null default '',            -- of its content, to skip empty edits
     edits integer not null default 0,
+    simplified boolean not null default false,  -- sent in a simpler form; error is why
 
     unique nulls not distinct (kind, deployment_id, action_id, destination, purpose, position)
 );
@@ -300,6 +316,7 @@ SCHEMA = (
     TOOL_EVENTS,
     OUTPUT,
     MACHINES,
+    WORKERS,
     RATE_LIMITS,
     SLACK_INSTALLATIONS,
     ACTIONS,
