@@ -36,6 +36,9 @@ envs:
   - name: "slow*"
     handler: command
     with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
+  - name: "workflow*"
+    handler: github-actions
+    with: {mode: dispatch, workflow: deploy.yml, inputs: {sha: "{sha}"}}
   - name: "stage*"
     handler: command
     with: {run: ["true"]}
