@@ -354,7 +354,8 @@ class ToolsGitHub:
         except Rejected as error:
             raise tool_errors.Rejected(
                 str(error),
-                status=error.status,
+                # Without a token it is not about what the handler called.
+                status=None if isinstance(error, Forbidden) else error.status,
                 reason=str(error.__cause__ or ""),
                 certain=error.certain,
             ) from error
