@@ -7,7 +7,7 @@ from datetime import datetime
 import structlog
 
 from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
-from webhook.config.routing import no_route_message, route
+from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import transitions
 from webhook.engine.services import Services
@@ -236,6 +236,9 @@ async def _wait_for_deployment(
     services: Services, connection: Async, event: WorkflowRunUpdated, received_at: datetime
 ) -> None:
     """The event of the deployment that started the run may come after the run's."""
+    envs, repo = services.config.envs, event.repository.full_name
+    if not any(one.handler == ACTIONS and matches_any(one.repos, repo) for one in envs):
+        return
     waits_until = received_at + services.timing.deployment_event_within
     if services.clock() >= waits_until:
         return
