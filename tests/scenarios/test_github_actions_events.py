@@ -41,6 +41,10 @@ NEXT_POLL_IS_FAR = (
     "select 1 from procrastinate_jobs where task_name = 'advance' and status = 'todo'"
     " and (args->>'deployment_id')::bigint = %s and scheduled_at > now() + interval '15 seconds'"
 )
+WAITS_FOR_DEPLOYMENT = (
+    "select 1 from procrastinate_jobs where task_name = 'receive' and status = 'todo'"
+    " and attempts > 0"
+)
 SOON = (
     "select 1 from procrastinate_jobs where status in ('todo', 'doing')"
     " and coalesce(scheduled_at, now()) < now() + interval '15 seconds'"
@@ -156,6 +160,25 @@ async def test_a_wait_for_approval_is_shown_by_the_event_of_its_job(world: World
 def _run_of(world: World, deployment: Deployment) -> dict[str, Any]:
     rows = world.rows("select run from deployments where id = %s", deployment.id)
     return rows[0]["run"] or {} if rows else {}
+
+
+async def test_the_event_of_a_run_may_come_before_that_of_its_deployment(world: World) -> None:
+    async with world.timed(first_event_within=timedelta(minutes=1)):  # no poll finds it
+        url, world.github.webhook_url = world.github.webhook_url, ""
+        deployment = await world.deploy("watched")
+        world.github.webhook_url = url
+        run = _watched_run(world, deployment)
+        assert run is not None
+        body = {
+            "action": "requested",
+            "workflow_run": world.github.actions.documents.run(run),
+            **world.github.events.common_fields(run.repository, run.actor),
+        }
+        await world.github.deliver("workflow_run", body)
+        await world.github.settled()
+        await until(lambda: world.rows(WAITS_FOR_DEPLOYMENT) or None)
+        await world.github.deliver("deployment", world.github.events.deployment(deployment))
+        await until(lambda: _run_of(world, deployment).get("id") == str(run.id) or None)
 
 
 @pytest.mark.parametrize("environment", ["watched", "dispatched"])
