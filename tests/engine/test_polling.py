@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from webhook.engine.polling import Polling
 from webhook.timing import DEFAULT_TIMING
 
@@ -39,13 +37,3 @@ def test_after_an_event_it_is_left_alone_and_then_polled_less_and_less_often() -
 def test_a_new_worker_polls_once_what_may_have_been_missed() -> None:
     assert polling(5, worker=60).due <= at(60)
     assert polling(5, polled=61, worker=60).due > at(120)
-
-
-@pytest.mark.parametrize(
-    ("event", "polled", "news"),
-    [(None, None, False), (5, None, True), (5, 4, True), (5, 6, False)],
-)
-def test_only_events_after_the_last_poll_are_news(
-    event: float | None, polled: float | None, news: bool
-) -> None:
-    assert polling(event, polled).has_news == news
