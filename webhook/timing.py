@@ -87,9 +87,6 @@ class Timing:
     outage_announced_after: timedelta = timedelta(minutes=1)
     # A tool that reports is not polled as well, unless it was silent for so long.
     reports_silent_after: timedelta = timedelta(minutes=2)
-    # The event of a run may come so long before that of the deployment that started it.
-    deployment_event_within: timedelta = timedelta(seconds=10)
-    deployment_event_recheck: timedelta = timedelta(seconds=0.5)
     # A tool that sends events is polled if there was none for so long after the start, and later
     # only after so long a silence, which grows from one poll to the next.
     first_event_within: timedelta = timedelta(seconds=10)

@@ -40,6 +40,7 @@ _DISPATCHED_AT = "dispatched_at"
 # What GitHub's text for a 422 means; the first one on GitHub Enterprise Server up to 3.19.
 _REASONS = {
     "unknown_key": re.compile("return_run_details"),
+    "too_many_inputs": re.compile(r"No more than (?P<most>\d+) properties are allowed"),
     "unexpected_inputs": re.compile(r"^Unexpected inputs"),
     "unknown_ref": re.compile(r"^No ref found"),
     "disabled_workflow": re.compile("on a disabled workflow"),
@@ -48,7 +49,13 @@ _REASONS = {
 }
 # GitHub has read the request and the workflow, and would say so again. Of a workflow that was just
 # pushed it says at times that it has no trigger.
-_CERTAIN = ("unexpected_inputs", "unknown_ref", "disabled_workflow", "invalid_workflow")
+_CERTAIN = (
+    "too_many_inputs",
+    "unexpected_inputs",
+    "unknown_ref",
+    "disabled_workflow",
+    "invalid_workflow",
+)
 
 
 class Dispatch:
@@ -197,6 +204,11 @@ class Dispatch:
                     f"{deployment.repo} has no workflow {file} on its default branch that the App"
                     " can see; check `workflow` in deploy.yml"
                 )
+            case "too_many_inputs":
+                # 10 on GitHub Enterprise Server 3.17 to 3.19.
+                most = _found(code, error.reason, "most")
+                given = len(self._options.inputs) + 1
+                message = f"this GitHub takes {most} inputs, and deploy.yml gives {file} {given}"
             case "unexpected_inputs":
                 names = _input_names(error.reason)
                 message = f"{file} at {at} does not declare the input {names}; add it to its inputs"
@@ -211,7 +223,8 @@ class Dispatch:
                     ' "Enable workflow"'
                 )
             case "invalid_workflow":
-                message = f"GitHub cannot read {file} at {at}; correct it: {_fault(error.reason)}"
+                fault = one_line(_found(code, error.reason, "fault"), MAX_FAULT)
+                message = f"GitHub cannot read {file} at {at}; correct it: {fault}"
             case "no_dispatch_trigger":
                 message = f"{file} at {at} has no `on: workflow_dispatch`; add it there"
             case "invalid_dispatch":
@@ -240,10 +253,10 @@ def _rejection_code(error: Rejected) -> str:
     return next(found, "invalid_dispatch")
 
 
-def _fault(reason: str) -> str:
-    """Of `Invalid Argument - failed to parse workflow: (Line: 5, Col: 7): Unexpected value`."""
-    found = _REASONS["invalid_workflow"].search(reason)
-    return one_line(found["fault"] if found else "", MAX_FAULT) or "its YAML is invalid"
+def _found(code: str, reason: str, name: str) -> str:
+    """What the pattern of `code` names in GitHub's text."""
+    found = _REASONS[code].search(reason)
+    return found[name] if found else ""
 
 
 def _since(deployment: Deployment, run: Run) -> datetime:

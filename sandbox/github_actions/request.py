@@ -24,15 +24,15 @@ class Dispatch:
     run_details: bool
 
 
-def dispatch_of(body: Json, *, rejects_run_details: bool) -> Dispatch:
+def dispatch_of(body: Json, *, rejects_run_details: bool, max_inputs: int = MAX_INPUTS) -> Dispatch:
     """`rejects_run_details`: a server that does not know `return_run_details` yet."""
     known = {"ref", "inputs"} if rejects_run_details else {"ref", "inputs", "return_run_details"}
     for name in body:
         if name not in known:
             raise ErrorResponse(422, f'Invalid request.\n\n"{name}" is not a permitted key.')
     ref, inputs = required(body, "ref"), field(body, "inputs", {}, dict)
-    if len(inputs) > MAX_INPUTS:
-        supplied = f"No more than {MAX_INPUTS} properties are allowed; {len(inputs)} were supplied."
+    if len(inputs) > max_inputs:
+        supplied = f"No more than {max_inputs} properties are allowed; {len(inputs)} were supplied."
         raise ErrorResponse(422, f"Invalid request.\n\n{supplied}")
     for name in inputs:
         field(inputs, name, "", str)

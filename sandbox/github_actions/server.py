@@ -25,7 +25,7 @@ from sandbox.github.request import body_of, page
 from sandbox.github.webhooks import Webhooks
 from sandbox.github_actions.documents import ActionsDocuments
 from sandbox.github_actions.model import BOT, Job, Workflow, WorkflowRun, evaluate
-from sandbox.github_actions.request import check_dispatch, dispatch_of, filtered
+from sandbox.github_actions.request import MAX_INPUTS, check_dispatch, dispatch_of, filtered
 from sandbox.github_actions.runs import Runs, is_by_actions
 
 ACTIONS = "/repos/{owner}/{repo}/actions"
@@ -49,6 +49,7 @@ class Actions:
         self.runs = Runs(world, self.documents, events, hooks)
         self.workflows: list[Workflow] = []
         self.deleted_refs: set[str] = set()
+        self.max_inputs = MAX_INPUTS  # 10 on GitHub Enterprise Server 3.17 to 3.19
         self.index_lag = 0.0
         self.run_details: Literal["returned", "ignored", "rejected"] = "returned"
         self._world = world
@@ -164,7 +165,9 @@ class Actions:
     async def _dispatch(self, request: web.Request) -> web.Response:
         caller, workflow = self._workflow(request, "write")
         dispatch = dispatch_of(
-            await body_of(request), rejects_run_details=self.run_details == "rejected"
+            await body_of(request),
+            rejects_run_details=self.run_details == "rejected",
+            max_inputs=self.max_inputs,
         )
         check_dispatch(dispatch, workflow, self.deleted_refs)
         inputs: Json = dispatch.inputs

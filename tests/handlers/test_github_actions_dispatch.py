@@ -229,6 +229,17 @@ async def test_a_commit_is_not_deployed_by_a_workflow_that_is_not_given_it(held:
     assert not held.actions.runs.by_id
 
 
+async def test_a_server_that_takes_fewer_inputs_is_named(held: OnGitHub) -> None:
+    held.actions.max_inputs = 10
+    names = [f"input_{number}" for number in range(10)]
+    held.dispatched(inputs=dict.fromkeys(["deployment_id", *names], False))
+    handler = dispatcher(held, inputs=dict.fromkeys(names, "x"))
+    with pytest.raises(Rejected) as caught:
+        await handler.start(await held.deployment())
+    assert str(caught.value) == "this GitHub takes 10 inputs, and deploy.yml gives 'deploy.yml' 11"
+    assert caught.value.certain
+
+
 async def test_a_branch_without_the_workflow_is_named(held: OnGitHub) -> None:
     held.dispatched().missing_at.add("old")
     with pytest.raises(Rejected, match=r"'deploy.yml' at 'old' has no"):

@@ -205,15 +205,18 @@ class Runner:
         if not isinstance(handler, Observes):
             return await handler.check(self.deployment, run)
         async with self.services.pool.connection() as connection:
-            received = await tool_events.received(connection, self.row.id)
+            received = await tool_events.received(connection, self.row)
         now, polling = self.now(), self._polling(received.last_at)
         if now < polling.due:
-            if not polling.has_news:
+            # A poll says more than the events that came before it.
+            if not received.events or received.digest == self.row.polled_events:
                 return run
             return await handler.observe(self.deployment, run, received.events)
         checked = await self.handler.check(self.deployment, run)
         async with self.services.pool.connection() as connection:
-            self.row = await deployments.change(connection, self.row, polled_at=now)
+            self.row = await deployments.change(
+                connection, self.row, polled_at=now, polled_events=received.digest
+            )
         return checked
 
     def _polling(self, last_event: datetime | None) -> Polling:

@@ -28,11 +28,11 @@ class DeploymentRow:
     whose response was lost may have worked although the tool does not show it. `possible_starts`:
     how many may have run, of a tool that would run each of them. `reported_at`: when
     the tool last reported a status. `polled_at`: when a tool that sends events was last asked all
-    the same. `tool_error`: why the tool is unavailable now; `outage_announced`: the status says so.
-    `rejected_call`: the call that is rejected in a way that does not count yet. `changelog`:
-    commits since the last success, as JSON. `cancel_requested_by`: a login on GitHub. `ref_name`:
-    the branch or tag of which a person requested this commit in Slack; GitHub knows only the commit
-    then.
+    the same; `polled_events`: digest of those that were known then. `tool_error`: why the tool is
+    unavailable now; `outage_announced`: the status says so. `rejected_call`: the call that is
+    rejected in a way that does not count yet. `changelog`: commits since the last success, as JSON.
+    `cancel_requested_by`: a login on GitHub. `ref_name`: the branch or tag of which a person
+    requested this commit in Slack; GitHub knows only the commit then.
     """
 
     id: int
@@ -68,6 +68,7 @@ class DeploymentRow:
     possible_starts: int
     reported_at: datetime | None
     polled_at: datetime | None
+    polled_events: str
     tool_error: str
     tool_error_since: datetime | None
     rejected_call: str
@@ -117,6 +118,7 @@ class Columns(TypedDict, total=False):
     possible_starts: int
     reported_at: datetime
     polled_at: datetime
+    polled_events: str
     tool_error: str
     tool_error_since: datetime | None
     rejected_call: str
@@ -357,14 +359,6 @@ async def open_in(connection: Async, installation_id: int, account: str) -> list
         [installation_id, account],
     )
     return [values["id"] async for values in cursor]
-
-
-async def is_known(connection: Async, repo_id: int, sha: str) -> bool:
-    """Whether there is any deployment of that commit."""
-    cursor = await connection.execute(
-        "select 1 from deployments where repo_id = %s and sha = %s limit 1", [repo_id, sha]
-    )
-    return await cursor.fetchone() is not None
 
 
 async def without_job(connection: Async) -> list[int]:
