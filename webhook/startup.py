@@ -17,6 +17,7 @@ from webhook.config.environments import Config
 from webhook.errors import ConfigErrors
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import Settings, config_path
+from webhook.store.unavailable import disk_reason, is_of_disk
 from webhook.values import names_secret, shown
 
 log = structlog.get_logger()
@@ -90,6 +91,8 @@ def _data_dir_errors(path: Path) -> list[str]:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
+        if is_of_disk(error):
+            return [f"GITPLOY_DATA_DIR: {disk_reason(error.errno, path)}"]
         message = f"{shown(str(path))} cannot be written to: {error.strerror}"
         return [f"GITPLOY_DATA_DIR {message}; set a directory that the relay may write to"]
     return []

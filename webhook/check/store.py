@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import psycopg
 
 from webhook.check import Finding
+from webhook.errors import UserError
 from webhook.notifiers import title_of
 from webhook.settings import Settings
 from webhook.store import database, jobs, outbox, schema, slack_installations
@@ -32,6 +33,8 @@ def check_store(settings: Settings, installed: list[Installation]) -> Iterator[F
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()[0]
         yield Finding("error", "store", f"{reason}; check GITPLOY_STORE_SOURCE or DATABASE_URL")
+    except UserError as error:
+        yield Finding("error", "store", str(error))
     except OSError as error:
         message = f"the embedded PostgreSQL cannot be started: {error.strerror}"
         yield Finding("error", "store", f"{message}; check GITPLOY_DATA_DIR")

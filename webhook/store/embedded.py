@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from webhook.settings import Settings
+from webhook.store.unavailable import start_explained
 
 # Lines of postmaster.pid once the server is up. Source: PostgreSQL, miscadmin.h.
 LINES_OF_PID_FILE = 8
@@ -47,7 +48,8 @@ class EmbeddedPostgres:
             # Its own lock is one file in /tmp for all users, which only the first of them may open.
             self._server._lock = InterProcessLock(self._path.with_suffix(".lock"))
             self._remove_incomplete_pid_file()
-            self._server.start()
+            with start_explained(self._path):
+                self._server.start()
         return self.url
 
     @property
@@ -65,7 +67,8 @@ class EmbeddedPostgres:
         """Start it again after it died; it recovers from its write-ahead log."""
         with self._server._lock:
             self._remove_incomplete_pid_file()
-            self._server.ensure_postgres_running()
+            with start_explained(self._path):
+                self._server.ensure_postgres_running()
 
     def _remove_incomplete_pid_file(self) -> None:
         """A server that is killed while it starts leaves a file that pgserver cannot read."""
