@@ -20,6 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import structlog
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -27,10 +28,13 @@ from handlers import contract
 from handlers.contract import Deployment, HandlerContext, Pace, Run, State
 from handlers.errors import Rejected, Unavailable
 from handlers.inline_code import Code, code_in
-from handlers.options import Template, fill, fill_argument, payload, placeholders, plain
+from handlers.links import check_link, fill_link
+from handlers.options import Template, fill_argument, payload, placeholders, plain
 from handlers.supervision import rundir
 from handlers.supervision.handover import hand_over, reap
-from handlers.text import one_line, web_url
+from handlers.text import one_line
+
+log = structlog.get_logger()
 
 ALWAYS_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
 LOST = "lost: the machine running it restarted or its process was killed; it is not started again"
@@ -103,12 +107,6 @@ def _value_in_code(code: Code, argument: str) -> str:
     )
 
 
-def _web(url: str) -> str:
-    if not url.startswith(("https://", "http://", "{")):
-        raise ValueError(f"'{url}' must begin with https:// or http://")
-    return url
-
-
 def _set(names: list[str], info: ValidationInfo) -> list[str]:
     ours = ", ".join(f"'{n}'" for n in names if n.startswith(("GITPLOY_", "DEPLOYMENT_")))
     if ours:
@@ -131,7 +129,7 @@ class CommandOptions(contract.Options):
     ]
     cwd: Annotated[str, AfterValidator(_absolute)] | None = None
     env: Annotated[list[str], AfterValidator(_set)] = Field(default_factory=list)
-    environment_url: Annotated[Template, AfterValidator(_web)] | None = None
+    environment_url: Annotated[Template, AfterValidator(check_link)] | None = None
     output_limit: int = Field(default=1024 * 1024, ge=1024, le=64 * 1024 * 1024)
 
 
@@ -230,7 +228,7 @@ class Command:
             grace=self.grace.total_seconds(),
             output_limit=options.output_limit,
             secrets=sorted(self._context.secrets | {deployment.report.token}),
-            environment_url=_filled_url(options.environment_url, deployment),
+            environment_url=_link(options.environment_url, deployment),
             payload=json.dumps(payload(deployment)),
         )
 
@@ -273,8 +271,10 @@ def _facts(deployment: Deployment) -> dict[str, str]:
     }
 
 
-def _filled_url(template: str | None, deployment: Deployment) -> str:
-    url = fill(template, deployment) if template else ""
-    if url != web_url(url):
-        raise Rejected(f"the environment_url '{url}' is not an http address")
-    return url
+def _link(template: str | None, deployment: Deployment) -> str:
+    """No deployment is refused for a link: where its values make no address, it gets none."""
+    try:
+        return fill_link(template, deployment) if template else ""
+    except Rejected as error:
+        log.warning("environment_url left out", reason=str(error))
+        return ""

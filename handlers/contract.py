@@ -52,7 +52,8 @@ class Deployment:
 
     `id` is GitHub's, unique on its server; `repo` is `owner/name`; `payload` is GitHub's, parsed:
     null, a string or an object. `created_at` is GitHub's. The run must have ended by `deadline`
-    (timezone-aware), which is `timeout` after it was first started.
+    (timezone-aware), which is `timeout` after it was first started. `ref_name` is the branch or tag
+    that people named, where `ref` is a commit; empty if nobody named one.
     """
 
     id: int
@@ -69,6 +70,7 @@ class Deployment:
     timeout: timedelta
     deadline: datetime
     report: ReportCredentials
+    ref_name: str = ""
 
     @property
     def started_at(self) -> datetime:
@@ -171,8 +173,7 @@ class Handler(Protocol):
     async def find(self, deployment: Deployment) -> Run | None:
         """The run of an earlier start that succeeded, even if nobody recorded it.
 
-        None if there is none, and for a tool that cannot be searched: a second `start` must then
-        do nothing.
+        None if there is none, and for a tool that cannot be searched (`StartsBlindly`).
         """
         ...
 
@@ -220,6 +221,16 @@ class ToolEvent:
 
     name: str
     document: Any
+
+
+@runtime_checkable
+class StartsBlindly(Protocol):
+    """A handler whose tool cannot be searched, so that nobody knows whether a start got through
+    whose outcome is unknown."""
+
+    # Whether a second `start` does nothing then. Otherwise it is repeated only a few times, and
+    # then waits for a person.
+    restart_is_safe: bool
 
 
 @runtime_checkable

@@ -63,11 +63,12 @@ class Webhook:
 
 
 class Discord(Server):
-    """`limited`: whether there is a rate limit for each webhook."""
+    """`limited`: whether there is a rate limit for each webhook. `max_fields`: of an embed."""
 
     def __init__(self, *, limited: bool = False, port: int = 0) -> None:
         super().__init__(port=port)
         self.limited = limited
+        self.max_fields = _MAX_FIELDS
         self.webhooks: dict[str, Webhook] = {}
         self.threads: dict[str, str] = {}
         self.messages: dict[str, Message] = {}
@@ -115,7 +116,7 @@ class Discord(Server):
         self._count_call(webhook)
         document = await _document(request)
         thread = self._thread(request, webhook)
-        _validate(document)
+        _validate(document, self.max_fields)
         content, embeds = document.get("content") or "", document.get("embeds") or []
         if not content and not embeds:
             raise _rejected(400, 50006, "Cannot send an empty message")
@@ -138,7 +139,7 @@ class Discord(Server):
         self._count_call(webhook)
         document = await _document(request)
         message = self._message(request, webhook)
-        _validate(document)
+        _validate(document, self.max_fields)
         content = document.get("content", message.content) or ""
         embeds = document.get("embeds", message.embeds) or []
         if not content and not embeds:
@@ -203,13 +204,13 @@ async def _document(request: web.Request) -> dict[str, Any]:
     return document
 
 
-def _validate(document: dict[str, Any]) -> None:
-    errors = dict(_errors(document))
+def _validate(document: dict[str, Any], max_fields: int) -> None:
+    errors = dict(_errors(document, max_fields))
     if errors:
         raise _error(400, {"message": "Invalid Form Body", "code": 50035, "errors": errors})
 
 
-def _errors(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _errors(document: dict[str, Any], max_fields: int) -> Iterator[tuple[str, str]]:
     """Field and error code."""
     yield from _text(document, "content", 2000)
     yield from _text(document, "username", 80)
@@ -224,10 +225,10 @@ def _errors(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if sum(map(_size, embeds or ())) > _MAX_TOTAL_TEXT:
         yield "embeds", "MAX_EMBED_SIZE_EXCEEDED"
     for embed in embeds or ():
-        yield from _embed_errors(embed)
+        yield from _embed_errors(embed, max_fields)
 
 
-def _embed_errors(embed: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _embed_errors(embed: dict[str, Any], max_fields: int) -> Iterator[tuple[str, str]]:
     yield from _text(embed, "title", 256)
     yield from _text(embed, "description", 4096)
     colour = embed.get("color", 0)
@@ -241,7 +242,7 @@ def _embed_errors(embed: dict[str, Any]) -> Iterator[tuple[str, str]]:
         except (TypeError, ValueError):
             yield "timestamp", "DATE_TIME_TYPE_PARSE"
     fields = embed.get("fields", [])
-    if len(fields) > _MAX_FIELDS:
+    if len(fields) > max_fields:
         yield "fields", "BASE_TYPE_MAX_LENGTH"
     for one in fields:
         yield from _text(one, "name", 256, required=True)

@@ -45,7 +45,9 @@ def create_app(
     reports = status_api.blueprint(pool, settings.server_url, keys, setup.secrets, clock)
     http.serve(app, reports, status_api.ERRORS)
     links = Links(settings.server_url, keys, clock)
-    http.serve(app, pages.blueprint(pool, links, clock=clock), pages.ERRORS)
+    origins = {name: action.origin for name, action in actions.items()}
+    deployment_pages = pages.blueprint(pool, links, clock=clock, origins=origins)
+    http.serve(app, deployment_pages, pages.ERRORS)
     install = slack_install.blueprint(
         pool,
         settings.slack,

@@ -17,8 +17,10 @@ MALFORMED = "malformed"
 RATE_LIMITED = "rate_limited"
 # `UnknownOutcome`: no response from the store, which may have committed it.
 STORE_UNAVAILABLE = "store_unavailable"
-# `Rejected`: what was sent is not valid for the other side (422).
+# `Rejected`: what was sent is not valid for the other side (422), or a message's form is not.
 INVALID = "invalid"
+# `Rejected`: no reply can be sent in that thread.
+THREAD_CLOSED = "thread_closed"
 # `Rejected`, `Forbidden`: why GitHub does not let the App do it.
 BAD_APP_KEY = "bad_app_key"
 LACKS_PERMISSION = "lacks_permission"

@@ -14,7 +14,9 @@ from webhook.errors import HttpError
 
 log = structlog.get_logger()
 
-PAGE_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 PAGE_HEADERS = {
     # Keys, codes and states are in the URLs.
     "Referrer-Policy": "no-referrer",

@@ -82,10 +82,16 @@ class Timing:
     recheck_at_most: timedelta = timedelta(seconds=60)
     # GitHub gave no clear response whether the App has access.
     access_recheck: timedelta = timedelta(seconds=5)
+    # A start that may have run, of a tool that cannot be searched and does not know it again, is
+    # repeated after these pauses only. Then it waits for a person.
+    restarts_after: tuple[timedelta, ...] = _seconds(20, 120)
     # An outage of a tool that lasts so long is announced.
     outage_announced_after: timedelta = timedelta(minutes=1)
     # A tool that reports is not polled as well, unless it was silent for so long.
     reports_silent_after: timedelta = timedelta(minutes=2)
+    # The event of a run may come so long before that of the deployment that started it.
+    deployment_event_within: timedelta = timedelta(seconds=10)
+    deployment_event_recheck: timedelta = timedelta(seconds=0.5)
     # A tool that sends events is polled if there was none for so long after the start, and later
     # only after so long a silence, which grows from one poll to the next.
     first_event_within: timedelta = timedelta(seconds=10)

@@ -1,9 +1,9 @@
 """The operator's own tooling over HTTP: started by a request, then polled or waited for.
 
 The request carries the deployment's id as its `Idempotency-Key`. A run that the tool has started
-cannot be searched for, so a start whose response got lost is repeated, and the tool knows it by the
-key. A run's id is the path at which its state is polled, from `202` and `Location`; any other run
-reports by itself.
+cannot be searched for, so a start whose response got lost is repeated: as often as needed if the
+tool knows it by the key, which `restart: safe` says. A run's id is the path at which its state is
+polled, from `202` and `Location`; any other run reports by itself.
 
 Source: RFC 9110, sections 15.3.3 (202), 15.4 (redirects) and 10.2.2 (Location).
 Errors: those of http.py; `Rejected` if the tool rejects the start.
@@ -50,6 +50,7 @@ class Endpoint:
     appears_within: ClassVar[timedelta] = timedelta(0)
 
     def __init__(self, options: EndpointOptions, context: HandlerContext) -> None:
+        self.restart_is_safe = options.restart == "safe"
         self._options = options
         self._http = context.http
 
@@ -70,8 +71,7 @@ class Endpoint:
 
     def _unfinished(self, run: Run, response: Response, url: URL) -> Run:
         if response.status not in (202, 409) or not response.headers.get("Location"):
-            waiting = WEB_PAGE if response.is_page else WAITING
-            return run if run.description else replace(run, description=waiting)
+            return run if run.description else replace(run, description=_waiting(response))
         location = self._location(response, url)
         if location is None:
             description = ": ".join(filter(None, (_why_not_polled(response), run.description)))
@@ -149,6 +149,14 @@ class Endpoint:
         if not given or is_elsewhere or len(location.raw_path_qs) > MAX_URL:
             return None
         return at(location.origin(), location.raw_path_qs)
+
+
+def _waiting(response: Response) -> str:
+    """Some tools say no with a 200: "Hook rules were not satisfied."."""
+    if response.is_page:
+        return WEB_PAGE
+    said = response.reason()
+    return f"{TOOL} says '{said}'; {WAITING_ANYWAY}" if said else WAITING
 
 
 def _is_known_run(response: Response, update: RunUpdate) -> bool:

@@ -5,7 +5,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
 from sandbox.github.git import FULL_SHA, Commit, Git
@@ -222,10 +222,11 @@ class Delivery:
 @dataclass(slots=True)
 class World:
     """All data of the server. `url` is its address once it listens. `former_names`: of renamed
-    repositories, until another takes the name."""
+    repositories, until another takes the name. `ahead`: by how much its clock is ahead of ours."""
 
     app: App
     url: str = ""
+    ahead: timedelta = timedelta(0)
     installations: dict[int, Installation] = field(default_factory=dict)
     repositories: dict[str, Repository] = field(default_factory=dict)
     former_names: dict[str, Repository] = field(default_factory=dict)
@@ -237,6 +238,9 @@ class World:
 
     def id(self) -> int:
         return next(self.ids)
+
+    def now(self) -> datetime:
+        return now() + self.ahead
 
     def repository(self, full_name: str) -> Repository:
         """Raises `Renamed` for an earlier name."""

@@ -7,6 +7,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
+from email.utils import format_datetime
 from functools import cache
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ from sandbox.github.model import (
 )
 from sandbox.github.rate_limits import RateLimits
 from sandbox.github.repositories import Repositories
+from sandbox.github.request import check_headers
 from sandbox.github.users import Users
 from sandbox.github.webhooks import HOOK_ID, Webhooks, delivery_headers
 from sandbox.github_actions.server import Actions, ActionsDeployments
@@ -51,6 +53,10 @@ NO_USER_AGENT = (
 
 
 class GitHub(Server):
+    """`strict`: headers that are not as GitHub recommends are rejected."""
+
+    strict = False
+
     def __init__(
         self,
         *,
@@ -111,6 +117,8 @@ class GitHub(Server):
         """A repository has an address by its ID too, and is recorded by its name."""
         number = request.match_info.get("repository_id")
         found = self.world.repository_by_id(int(number)) if number else None
+        if number and found is None:
+            request.match_info.update(owner="", repo="")
         if found is None:
             return request
         owner, name = found.owner.login, found.name
@@ -119,7 +127,25 @@ class GitHub(Server):
         return request.clone(rel_url=path)
 
     def middlewares(self) -> Sequence[Middleware]:
-        return [self.rate_limits.middleware, self.faults.middleware, _check_request]
+        return [
+            self._dated,
+            self.rate_limits.middleware,
+            self.faults.middleware,
+            _check_request,
+            self._check_headers,
+        ]
+
+    @web.middleware
+    async def _check_headers(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self.strict:
+            check_headers(request)
+        return await handler(request)
+
+    @web.middleware
+    async def _dated(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        response.headers["Date"] = format_datetime(self.world.now(), usegmt=True)
+        return response
 
     async def start(self) -> None:
         await super().start()
@@ -150,8 +176,8 @@ class GitHub(Server):
         email: str | None = None,
     ) -> User:
         """A user with a personal token that has all permissions in every repository. `name` and
-        `email` are in the public profile."""
-        account = Account(login, self.world.id())
+        `email` are in the public profile. `vercel[bot]` is the App vercel."""
+        account = Account(login, self.world.id(), "Bot" if login.endswith("[bot]") else "User")
         user = User(account, token or "ghp_" + secrets.token_urlsafe(27), name, email)
         self.world.users[user.token] = user
         return user
@@ -364,8 +390,6 @@ async def _check_request(request: web.Request, handler: Handler) -> web.StreamRe
     if not request.headers.get("User-Agent"):
         return web.Response(status=403, text=NO_USER_AGENT)
     try:
-        if "repository_id" in request.match_info and "repo" not in request.match_info:
-            raise ErrorResponse(404, "Not Found")
         return await handler(request)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
         response = ErrorResponse(404, "Not Found")

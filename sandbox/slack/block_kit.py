@@ -7,7 +7,7 @@ Source: https://docs.slack.dev/reference/block-kit/blocks
 Errors: Slack's own text, `[ERROR] must be less than ... [json-pointer:/blocks/0/text]`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 
@@ -220,10 +220,14 @@ VIEW = (
 )
 
 
-def block_errors(blocks: Any) -> list[str]:
-    """What Slack would reject in the blocks of a message; empty if it accepts them."""
+def block_errors(blocks: Any, unsupported: Collection[str] = ()) -> list[str]:
+    """What Slack would reject in the blocks of a message; empty if it accepts them. `unsupported`:
+    types that it accepts no more."""
     errors = Errors()
     _blocks(errors, blocks, MAX_BLOCKS, "/blocks")
+    for number, block in enumerate(blocks if unsupported and not errors.messages else ()):
+        if block["type"] in unsupported:
+            errors.add(f"unsupported type: {block['type']}", f"/blocks/{number}/type")
     return errors.messages
 
 

@@ -11,15 +11,19 @@ from sandbox.slack.model import Channel, EphemeralMessage, Json, Message, SlackE
 from sandbox.slack.request import MethodCall, Methods, between, content_of, metadata_of
 
 MAX_POST_LENGTH, MAX_UPDATE_LENGTH = 40_000, 4_000
+# Of channels: those in which there can be no message, and no reply.
+RESTRICTIONS = (
+    {"read_only_channel", "thread_only_channel"},
+    {"read_only_channel", "non_threadable_channel"},
+)
 
 
 def post(call: MethodCall) -> Json:
     workspace, arguments = call.workspace, call.arguments
     channel = _channel_to_post_to(call)
-    text, blocks = content_of(arguments, MAX_POST_LENGTH)
+    text, blocks = content_of(arguments, MAX_POST_LENGTH, workspace.site.unsupported_blocks)
     thread_ts = arguments.text("thread_ts") or None
-    if thread_ts:
-        channel.parent(thread_ts)
+    _require_allowed(channel, thread_ts)
     metadata = metadata_of(arguments)
     workspace.site.count_call(("chat.postMessage", channel.id), workspace.site.post_interval)
     message = Message(
@@ -47,7 +51,7 @@ def update(call: MethodCall) -> Json:
         raise SlackError("cant_update_message")
     if channel.archived:
         raise SlackError("is_archived")
-    text, blocks = content_of(arguments, MAX_UPDATE_LENGTH)
+    text, blocks = content_of(arguments, MAX_UPDATE_LENGTH, workspace.site.unsupported_blocks)
     metadata = metadata_of(arguments)
     edit(message, text, blocks, workspace.site.clock.ts())
     message.metadata = metadata or message.metadata
@@ -107,6 +111,17 @@ def _channel_to_post_to(call: MethodCall) -> Channel:
     if channel.archived:
         raise SlackError("is_archived")
     return channel
+
+
+def _require_allowed(channel: Channel, thread_ts: str | None) -> None:
+    """As admins have set up the channel, and the thread in it."""
+    if channel.restriction in RESTRICTIONS[thread_ts is not None]:
+        raise SlackError(f"restricted_action_{channel.restriction}")
+    thread = channel.parent(thread_ts).thread if thread_ts else ""
+    if thread == "locked":
+        raise SlackError("restricted_action_thread_locked")
+    if thread == "impossible":
+        raise SlackError("cannot_reply_to_message")
 
 
 def auth_test(call: MethodCall) -> Json:

@@ -2,9 +2,14 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 Json = dict[str, Any]
+# What an admin forbids in a channel.
+Restriction = Literal["", "read_only_channel", "thread_only_channel", "non_threadable_channel"]
+
+# The organization of all workspaces that are in one.
+ENTERPRISE = {"id": "E0SANDBOX", "name": "Sandbox Organization"}
 
 
 class SlackError(Exception):
@@ -29,7 +34,8 @@ class Bot:
 
 @dataclass(slots=True)
 class User:
-    """A user of one workspace."""
+    """A user of one workspace. `home`: their own one, where it is another of the same Enterprise
+    Grid organization."""
 
     id: str
     team_id: str
@@ -38,6 +44,7 @@ class User:
     confirmed: bool = True
     deleted: bool = False
     is_bot: bool = False
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,7 @@ class Message:
     metadata: Json | None = None
     versions: list[Version] = field(default_factory=list)
     edited_ts: str = ""
+    thread: Literal["open", "locked", "impossible"] = "open"
 
     @property
     def edits(self) -> int:
@@ -88,6 +96,7 @@ class Channel:
     member: bool = True
     archived: bool = False
     private: bool = False
+    restriction: Restriction = ""
     messages: dict[str, Message] = field(default_factory=dict)
     ephemeral_messages: list[EphemeralMessage] = field(default_factory=list)
 

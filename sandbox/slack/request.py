@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +75,10 @@ async def arguments_of(request: web.Request) -> Arguments:
     return Arguments(fields | dict(await request.post()))
 
 
-def content_of(arguments: Arguments, max_length: int) -> tuple[str, list[Json] | None]:
-    """Text and blocks, if Slack accepts them."""
+def content_of(
+    arguments: Arguments, max_length: int, unsupported: Collection[str] = ()
+) -> tuple[str, list[Json] | None]:
+    """Text and blocks, if Slack accepts them; `unsupported` types of blocks it does not."""
     text = arguments.text("text")
     blocks: Any = arguments.parsed("blocks", "invalid_blocks_format")
     if not text.strip() and not blocks:
@@ -85,7 +87,7 @@ def content_of(arguments: Arguments, max_length: int) -> tuple[str, list[Json] |
         raise SlackError("msg_too_long")
     if not blocks:
         return text, None
-    if errors := block_errors(blocks):
+    if errors := block_errors(blocks, unsupported):
         raise SlackError("invalid_blocks", errors=errors, response_metadata={"messages": errors})
     if total_text_length(blocks) > MAX_TOTAL_TEXT:
         raise SlackError("msg_blocks_too_long")

@@ -101,7 +101,7 @@ class ResponseUrls:
         if arguments.flag("delete_original"):
             self._delete(url)
             return
-        text, blocks = content_of(arguments, MAX_POST_LENGTH)
+        text, blocks = content_of(arguments, MAX_POST_LENGTH, self._site.unsupported_blocks)
         if arguments.flag("replace_original") and url.original is not None:
             self._replace(url, url.original, text, blocks)
         else:
@@ -109,7 +109,7 @@ class ResponseUrls:
 
     def show(self, workspace: Workspace, user: User, channel: str, arguments: Arguments) -> None:
         """A new message, which only the user sees unless `response_type` is `in_channel`."""
-        text, blocks = content_of(arguments, MAX_POST_LENGTH)
+        text, blocks = content_of(arguments, MAX_POST_LENGTH, self._site.unsupported_blocks)
         thread_ts = arguments.text("thread_ts") or None
         if arguments.text("response_type") != "in_channel":
             ephemeral = EphemeralMessage(user.id, channel, text, blocks or [], thread_ts=thread_ts)

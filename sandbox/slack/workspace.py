@@ -64,6 +64,8 @@ class Site(RateLimits):
         self.tokens: dict[str, Token] = {}
         self.ephemeral_messages: list[EphemeralMessage] = []
         self.on_change: list[OnChange] = []
+        # Types of blocks that Slack accepts no more.
+        self.unsupported_blocks: set[str] = set()
         self.interactions_url = ""
         self.commands_url = ""
         self.events_url = ""

@@ -80,6 +80,21 @@ async def test_it_is_edited_while_the_deployment_is_in_progress(
     assert embed(shown)["color"] != before
 
 
+async def test_plain_text_becomes_an_embed_again(server: Server, discord: Discord) -> None:
+    text = "@everyone **b** " + "🚀" * 3000
+    plain = message(replace(FAILED, description=text), plain=True)
+    ref = await discord.send(plain, "7:main")
+    [shown] = server.posted("deploys")
+    assert (shown.embeds, shown.pings) == ([], [])
+    assert shown.content.startswith(
+        "❌ acme/site to production failed after 3m12s\n\\@everyone \\*"
+    )
+    assert shown.content.endswith(PAGE)
+    await discord.edit(ref, message(FAILED), "7:main")
+    assert shown.content == ""
+    assert embed(shown)["description"] == "exit code 1"
+
+
 async def test_a_failure_goes_to_the_webhook_for_failures(
     server: Server, url: str, context: NotifierContext
 ) -> None:

@@ -10,6 +10,7 @@ from slack_sdk.models.blocks import HeaderBlock, SectionBlock
 from slack_sdk.models.metadata import Metadata
 from slack_sdk.web.async_client import AsyncWebClient
 
+from sandbox.slack.model import Restriction
 from sandbox.slack.server import Slack
 
 SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "hello"}}
@@ -204,6 +205,49 @@ async def test_wrong_blocks_are_rejected_with_a_json_pointer(bot: AsyncWebClient
     assert response["error"] == "invalid_blocks"
     [text] = response["response_metadata"]["messages"]
     assert text == "[ERROR] unsupported type: mrkdwn [json-pointer:/blocks/1/text]"
+
+
+async def test_blocks_can_become_unsupported(slack: Slack, bot: AsyncWebClient) -> None:
+    slack.unsupported_blocks = {"section"}
+    response = await rejected(bot.chat_postMessage(channel="deploys", text="a", blocks=[SECTION]))
+    [text] = response["response_metadata"]["messages"]
+    assert text == "[ERROR] unsupported type: section [json-pointer:/blocks/0/type]"
+    await bot.chat_postMessage(channel="deploys", text="a")
+
+
+@pytest.mark.parametrize(
+    ("restriction", "rejects_messages", "rejects_replies"),
+    [
+        ("read_only_channel", True, True),
+        ("thread_only_channel", True, False),
+        ("non_threadable_channel", False, True),
+    ],
+)
+async def test_admins_restrict_a_channel(
+    slack: Slack,
+    bot: AsyncWebClient,
+    restriction: Restriction,
+    rejects_messages: bool,
+    rejects_replies: bool,
+) -> None:
+    parent = slack.add_message("deploys", "a").ts
+    slack.channel("deploys").restriction = restriction
+    for thread_ts, rejects in ((None, rejects_messages), (parent, rejects_replies)):
+        call = bot.chat_postMessage(channel="deploys", text="b", thread_ts=thread_ts)
+        if rejects:
+            assert (await rejected(call))["error"] == f"restricted_action_{restriction}"
+        else:
+            await call
+
+
+async def test_a_thread_may_be_locked_or_impossible(slack: Slack, bot: AsyncWebClient) -> None:
+    parent = slack.add_message("deploys", "a")
+    parent.thread = "locked"
+    reply = bot.chat_postMessage(channel="deploys", text="b", thread_ts=parent.ts)
+    assert (await rejected(reply))["error"] == "restricted_action_thread_locked"
+    parent.thread = "impossible"
+    reply = bot.chat_postMessage(channel="deploys", text="b", thread_ts=parent.ts)
+    assert (await rejected(reply))["error"] == "cannot_reply_to_message"
 
 
 async def test_a_public_channel_needs_no_invitation_with_the_scope(

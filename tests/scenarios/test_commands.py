@@ -24,6 +24,17 @@ envs:
     handler: command
     with: {run: ["sh", "-c", 'echo "$(wc -c < "$DEPLOYMENT_PAYLOAD_FILE") bytes"; false']}
 """
+LINKS_YML = """
+envs:
+  - name: "prod*"
+    handler: command
+    with:
+      run: ["true"]
+      environment_url: "https://shop.example.com/{environment}/{ref}?ref={ref}"
+  - name: "preview/*"
+    handler: command
+    with: {run: ["true"], environment_url: "https://{environment}.example.com"}
+"""
 SERVICE_YML = """
 envs:
   - {name: service, handler: command, with: {run: ["./deploy"], cwd: "${SERVICE}"}}
@@ -53,6 +64,21 @@ async def test_a_missing_command_is_an_error_that_names_it(store_url: str, tmp_p
         deployment = await world.deploy("missing")
         status = await world.github.wait_for(deployment.id, "error", within=20)
         assert status.description == "the command './not-there' is not there"
+
+
+async def test_no_deployment_is_refused_for_its_link(store_url: str, tmp_path: Path) -> None:
+    links = {
+        ("Prod EU", "a&b=c#d"): "/Prod%20EU/a&b=c%23d?ref=a%26b%3Dc%23d",
+        ("prod ü", "feature/ünï"): "/prod%20%C3%BC/feature/%C3%BCn%C3%AF?ref=feature/%C3%BCn%C3%AF",
+    }
+    async with live(store_url, tmp_path, LINKS_YML) as world:
+        for (environment, ref), link in links.items():
+            deployment = await world.deploy(environment, ref=ref)
+            status = await world.github.wait_for(deployment.id, "success", within=20)
+            assert status.environment_url == f"https://shop.example.com{link}"
+        deployment = await world.deploy("preview/ünï")
+        status = await world.github.wait_for(deployment.id, "success", within=20)
+        assert status.environment_url == ""
 
 
 async def test_a_large_payload_is_handed_over_in_a_file(store_url: str, tmp_path: Path) -> None:

@@ -110,6 +110,17 @@ async def test_a_failure_goes_to_the_destination_for_failures(everywhere: Everyw
     assert "the disk is full" in render(slack)
 
 
+async def test_a_form_that_discord_rejects_becomes_text(everywhere: Everywhere) -> None:
+    everywhere.discord.max_fields = 1
+    deployment = await everywhere.world.deployed("broken")
+    [message] = everywhere.posted()
+    assert (message.embeds, "❌ acme/site to broken failed" in message.text) == ([], True)
+    assert "/deployments/acme/site/" in message.text
+    [alert] = everywhere.posted("oncall")
+    assert "the disk is full" in alert.text
+    assert "BASE_TYPE_MAX_LENGTH" in await everywhere.page(deployment.id)
+
+
 @pytest.mark.slow
 async def test_each_destination_gets_only_what_its_filters_match(everywhere: Everywhere) -> None:
     await everywhere.world.deployed("quiet")

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from slack_sdk.models.blocks import MarkdownTextObject, SectionBlock
 
 from webhook.errors import RetryAt, UnknownOutcome
 from webhook.slack.blocks.mrkdwn import BlockMessage
@@ -74,6 +75,13 @@ async def test_redirects_are_not_followed(hook: Hook) -> None:
     hook.response |= {"status": 307, "headers": {"Location": f"{hook.url}/elsewhere"}}
     assert not await hook.send()
     assert [path for path, _ in hook.received] == ["/hook"]
+
+
+async def test_a_reply_whose_blocks_slack_rejects_is_sent_as_text(hook: Hook) -> None:
+    hook.response |= {"status": 400, "text": '{"ok":false,"error":"invalid_blocks"}'}
+    blocks = [SectionBlock(text=MarkdownTextObject(text="done"))]
+    assert not await hook.replies.send(f"{hook.url}/hook", BlockMessage("done", blocks))
+    assert ["blocks" in sent for _, sent in hook.received] == [True, False]
 
 
 async def test_a_temporary_error_is_one_to_retry(hook: Hook) -> None:

@@ -167,6 +167,34 @@ def test_what_a_person_requested_is_not_marked_as_late(rows: Rows, browser: Flas
     assert "late or repeated" not in page.text
 
 
+def test_only_what_is_in_progress_looks_so(rows: Rows, browser: FlaskClient) -> None:
+    rows.deployment()
+    rows.change(phase="in_progress", run=Run("5", State.IN_PROGRESS))
+    rows.new_entry(state="in_progress", description="1 of 2")
+    rows.new_entry(state="in_progress", description="2 of 2")
+    assert signs(browser) == ["running", "begun", "running"]
+    rows.end()
+    assert signs(browser) == ["good", "begun", "begun"]
+
+
+def signs(browser: FlaskClient) -> list[str]:
+    """Of the state and of the entries."""
+    found = [svg["class"] for svg in open_page(browser).all("svg")]
+    return [name.removeprefix("sign sign-") for name in found]
+
+
+def test_a_rollback_shows_no_commit_as_its_ref(rows: Rows, browser: FlaskClient) -> None:
+    rows.deployment(ref=SHA)
+    assert f"Version {SHA[:7]} Requested by" in open_page(browser).text
+
+
+def test_it_has_an_icon(rows: Rows, browser: FlaskClient) -> None:
+    rows.deployment()
+    [icon] = [link for link in open_page(browser).all("link") if link["rel"] == "icon"]
+    response = browser.get(icon["href"])
+    assert (response.status_code, response.mimetype) == (200, "image/svg+xml")
+
+
 def test_it_shows_what_was_sent_to_slack(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
     rows.slack("main", "#deploys", ts="1.1")

@@ -24,7 +24,7 @@ async def test_a_relay_with_a_worker_is_ready_and_works(store_url: str, tmp_path
         beats = "select 1 from procrastinate_workers"
         await until(lambda: world.rows(beats) or None)
         ready = {"store": "ok", "migrations": "ok"}
-        work = {"worker": "ok", "queue": "ok"}
+        work = {"worker": "ok", "queue": "ok", "github": "ok"}
         assert await get(world, "/readyz") == (200, {"ready": True, **ready})
         assert await get(world, "/readyz?verbose") == (200, {"ready": True, **ready, **work})
         assert await get(world, "/workz") == (200, {"working": True, **ready, **work})

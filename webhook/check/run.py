@@ -3,18 +3,18 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-import aiohttp
-
 from handlers.contract import HandlerContext
 from handlers.http import Http
 from webhook import logs, startup
 from webhook.check import Finding
 from webhook.check.github import check_github
+from webhook.check.people import check_people
 from webhook.check.slack import check_slack
 from webhook.check.store import check_store
 from webhook.check.tools import check_tools
 from webhook.config.environments import Config
-from webhook.github.client import TIMEOUT, GitHub, ToolsGitHub
+from webhook.github.client import GitHub, ToolsGitHub
+from webhook.sessions import open_session
 from webhook.settings import Settings
 from webhook.store.slack_installations import Installation
 
@@ -31,7 +31,7 @@ async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bo
         if config is not None:
             findings.append(_routes(config))
         installed: list[Installation] = []
-        findings += await asyncio.to_thread(lambda: list(check_store(settings, installed)))
+        findings += await asyncio.to_thread(lambda: list(check_store(settings, config, installed)))
         findings += await _check_others(settings, config, environ, installed)
     redactor = logs.Redactor(secrets)
     for finding in findings:
@@ -50,9 +50,7 @@ async def _check_others(
     environ: Mapping[str, str],
     installed: Sequence[Installation],
 ) -> list[Finding]:
-    async with aiohttp.ClientSession(
-        timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
+    async with open_session() as session:
         github = GitHub(settings, session)
         context = HandlerContext(
             data_dir=settings.data_dir,
@@ -63,6 +61,7 @@ async def _check_others(
         parts = await asyncio.gather(
             check_github(github, config),
             check_slack(settings, config, installed, session),
+            check_people(github, config),
             check_tools(config.envs if config else (), context),
         )
     return [finding for part in parts for finding in part]

@@ -9,6 +9,7 @@ import psycopg
 
 from webhook import startup
 from webhook.cli import demo, server, show
+from webhook.cli.deliveries import deliveries
 from webhook.cli.slack import slack
 from webhook.errors import UserError
 from webhook.logs import Redactor
@@ -54,7 +55,7 @@ for command in (
     server.migrate,
     show.check,
     show.schema,
-    show.deliveries,
+    deliveries,
     demo.demo,
     slack,
 ):

@@ -17,7 +17,9 @@ from typing import Any
 import click
 import structlog
 
+from webhook import invocation
 from webhook.errors import UserError
+from webhook.invocation import COMMAND
 from webhook.startup import set_up_command
 from webhook.store import database, schema
 from webhook.store.embedded import EmbeddedPostgres, store_url
@@ -70,7 +72,8 @@ def up(workers: int) -> None:
         store="embedded PostgreSQL" if postgres else "PostgreSQL",
     )
     with locked:
-        asyncio.run(run_processes({**os.environ, "GITPLOY_STORE_SOURCE": url}, workers, postgres))
+        environ = {**os.environ, "GITPLOY_STORE_SOURCE": url, invocation.VARIABLE: COMMAND}
+        asyncio.run(run_processes(environ, workers, postgres))
 
 
 @click.command()
@@ -96,7 +99,8 @@ def worker() -> None:
 
     async def run(url: str) -> None:
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup leaves it
+        for number in (signal.SIGTERM, signal.SIGINT, *([] if ignored else [signal.SIGHUP])):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with (
             open_services(setup, url, actions=ACTIONS) as services,

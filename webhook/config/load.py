@@ -3,6 +3,7 @@
 Errors: `ConfigErrors`, with all errors in the file, each with line, column and remedy.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from types import MappingProxyType
 from pydantic import ValidationError
 
 from webhook.config import source as yaml_source
+from webhook.config.creation import errors_of_secrets
 from webhook.config.destinations import Notifiers, filled_in, unreachable_destinations
 from webhook.config.environments import (
     Config,
@@ -51,6 +53,7 @@ def load(
         *unreachable_environments(read),
         *unreachable_destinations(read, notifiers),
         *slack_user_errors(read),
+        *errors_of_secrets(read),
     ]
     try:
         file = file_model(handler_options, notifiers).model_validate_json(
@@ -66,7 +69,8 @@ def load(
     if errors := list(_incomplete(envs, read)):
         raise _located(errors, source, read)
     users = {login.lower(): ids for login, ids in file.slack_users.items()}
-    return Config(envs, file.unrouted, users, frozenset(read.secrets))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Config(envs, file.unrouted, users, frozenset(read.secrets), digest)
 
 
 def _add_options(read: Source) -> None:

@@ -6,10 +6,10 @@ Units: `seconds` are seconds; times carry their zone.
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-from urllib.parse import quote
 
 from handlers import durations
-from webhook.deployments.changelog import MOST_COMMITS, Changelog, Commit
+from webhook.deployments.changelog import Changelog, Commit
+from webhook.deployments.difference import Difference, on_github
 from webhook.deployments.labels import Label, entry_label, phase_label
 from webhook.deployments.phases import Phase
 
@@ -112,41 +112,36 @@ class DeploymentNotice:
         return f"{text}, back to green" if green else text
 
     @property
+    def difference(self) -> Difference:
+        return Difference(
+            repo_url=self.repo_url,
+            sha=self.sha,
+            previous_sha=self.previous_sha,
+            changelog=self.changelog,
+            ran=self.phase is not Phase.ERROR or self.started,
+            rolls_back=self.origin == "rollback",
+        )
+
+    @property
     def changes(self) -> str:
         """What it changes, in short; "" if unknown, or if nothing ran."""
-        if self.phase is Phase.ERROR and not self.started:
-            return ""
-        if self.previous_sha and self.previous_sha == self.sha:
-            # To roll back to that very success, which failed ones had followed, says enough.
-            same = "Nothing new: the same commit as the last success"
-            return "" if self.origin == "rollback" else same
-        return self.changelog.summary if self.changelog else ""
+        return self.difference.summary
 
     @property
     def new_commits(self) -> tuple[Commit, ...]:
         """Those that are shown, of those that `changes` counts."""
-        counted = self.changelog is not None and self.changes == self.changelog.summary
-        if self.changelog is None or not counted or self.changelog.total <= 0:
-            return ()
-        return self.changelog.commits[:MOST_COMMITS]
+        return self.difference.new_commits
 
     @property
     def since_sha(self) -> str:
-        """What it is compared with; "" where there is nothing, or nothing else."""
-        since = (self.changelog.since if self.changelog else "") or self.previous_sha
-        return "" if since == self.sha else since
+        return self.difference.since_sha
 
     @property
     def compare_url(self) -> str:
-        """GitHub shows what the second commit has and the first has not; so, from the newer."""
-        if not self.since_sha:
-            return ""
-        back = self.changelog is not None and self.changelog.total <= 0 < self.changelog.behind
-        pair = (self.sha, self.since_sha) if back else (self.since_sha, self.sha)
-        return self.on_github("compare", "...".join(pair))
+        return self.difference.compare_url
 
     def on_github(self, kind: str, name: str) -> str:
-        return f"{self.repo_url}/{kind}/{quote(name, errors='replace')}"
+        return on_github(self.repo_url, kind, name)
 
     def entry_label(self, entry: NoticeEntry) -> Label:
         return entry_label(entry.state, held=entry.held, started=self.started)

@@ -1,8 +1,9 @@
 """Advance a deployment: find, start or check its run, at most one of which acts; then record it.
 
 A start is recorded before it is made. While one may have got through although the tool does not
-show it yet, nothing is started again. A rejection ends the deployment once it counts
-(webhook.engine.rejections).
+show it yet, nothing is started again; how often it is started where the tool cannot show it, says
+webhook.engine.restarts. A rejection ends the deployment once it counts
+(webhook.rejections).
 """
 
 from dataclasses import dataclass, replace
@@ -19,10 +20,11 @@ from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import transitions
 from webhook.engine.polling import Polling
-from webhook.engine.rejections import RejectionPolicy, rejected_since
+from webhook.engine.restarts import Restarts, is_risky
 from webhook.engine.services import Services, log_about, scope
 from webhook.engine.transitions import take_reports
 from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
+from webhook.rejections import RejectionPolicy, rejected_since
 from webhook.store import deployments, machines, output, tool_events
 from webhook.store.deployments import DeploymentRow
 from webhook.timing import Timing
@@ -177,15 +179,26 @@ class Runner:
             return found
         if self.row.ended_at is not None:
             return None
-        if self.row.start_claimed_until and self.now() < self.row.start_claimed_until:
-            again = self.now() + self.timing.recheck_at_least
-            raise RetryAt("an earlier start may have got through", again)
+        risky = is_risky(self.handler)
+        if risky and self.row.possible_starts and self.row.reported_at is not None:
+            return Run(str(self.row.id), State.IN_PROGRESS)  # the report shows that it runs
+        if self.row.cancel_requested_by is None or not risky:
+            self._require_no_claim(risky=risky)
         if self.row.cancel_requested_by is not None:
             await self._end_unstarted()
             return None
         if self.now() >= self.due:
-            raise tool_errors.Rejected(self._given_up(self.row.tool_error))
-        return await self._start()
+            held = self.row.status_description if self._restarts.are_over else ""
+            raise tool_errors.Rejected(self._given_up(self.row.tool_error or held))
+        return await (self._start_risky() if risky else self._start())
+
+    def _require_no_claim(self, *, risky: bool) -> None:
+        """Nothing is started while an earlier start may get through; only where the tool can be
+        searched, that may show before."""
+        until = self.row.start_claimed_until
+        if until and self.now() < until:
+            again = until if risky else self.now() + self.timing.recheck_at_least
+            raise RetryAt("an earlier start may have got through", again)
 
     async def _check(self, run: Run) -> Run:
         handler = self.handler
@@ -237,15 +250,54 @@ class Runner:
         log.info("run started", run=run.id, handler=self.row.handler)
         return run
 
-    async def _claim_start(self, until: datetime | None) -> None:
-        async with self.services.pool.connection() as connection:
-            self.row = await deployments.change(connection, self.row, start_claimed_until=until)
+    @property
+    def _restarts(self) -> Restarts:
+        return Restarts.of(self.row, self.timing)
 
-    async def _end_claim(self, until: datetime | None) -> None:
+    async def _start_risky(self) -> Run:
+        """Each start counts before it is made, and until the tool says that nothing was done."""
+        before = self.row
+        if self._restarts.are_over:  # and the process ended before it could record that
+            raise await self._hold(before.tool_error or "no response was recorded")
+        starts = before.possible_starts + 1
+        pause = replace(self._restarts, starts=starts).pause
+        await self._claim_start(self.now() + self.timing.claim_lasts + pause, starts)
+        self.call = "start"
+        try:
+            run = await self.handler.start(self.deployment)
+        except tool_errors.UnknownOutcome as error:
+            if self._restarts.are_over:
+                raise await self._hold(str(error)) from error
+            await self._end_claim(max(self.now() + pause, error.retry_at or self.now()), starts)
+            raise
+        except (tool_errors.Unavailable, tool_errors.Rejected) as error:
+            await self._end_claim(before.start_claimed_until, before.possible_starts)
+            if before.possible_starts and self._counts(error):
+                raise await self._hold(str(error)) from error
+            raise
+        log.info("run started", run=run.id, handler=self.row.handler)
+        return run
+
+    def _counts(self, error: tool_errors.HandlerError) -> bool:
+        return isinstance(error, tool_errors.Rejected) and self._retry_rejected_at(error) is None
+
+    async def _hold(self, error: str) -> tool_errors.NotReady:
+        """A person decides, or the deadline."""
+        log.warning("not started again", error=error, starts=self.row.possible_starts)
+        await self._end_claim(self.due, self.row.possible_starts)
+        return self._restarts.held(error, self.due)
+
+    async def _claim_start(self, until: datetime | None, starts: int = 0) -> None:
+        async with self.services.pool.connection() as connection:
+            self.row = await deployments.change(
+                connection, self.row, start_claimed_until=until, possible_starts=starts
+            )
+
+    async def _end_claim(self, until: datetime | None, starts: int = 0) -> None:
         """Even if the deployment has changed meanwhile."""
         while True:
             try:
-                return await self._claim_start(until)
+                return await self._claim_start(until, starts)
             except Conflict:
                 self.row = await self.services.read(self.row.id) or self.row
 
@@ -329,7 +381,8 @@ class Runner:
 
     def _given_up(self, error: str) -> str:
         timeout = durations.write(self.environment.timeout.total_seconds())
-        started = "an earlier start may have got through; " if self._may_run() else ""
+        unclear = self._may_run() and not self._restarts.are_over
+        started = "an earlier start may have got through; " if unclear else ""
         return f"Gave up after {timeout}: {started}{error or 'there was no time left to start it'}"
 
     def _may_run(self) -> bool:

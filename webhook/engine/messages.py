@@ -1,14 +1,20 @@
-"""A message to people as a write of the outbox."""
+"""A message to people: its write, and the form in which the other side accepts it."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
+from typing import TypeVar
+
+import structlog
 
 from webhook.engine.outbox import Write
-from webhook.engine.rejections import RejectionPolicy
-from webhook.errors import Gone, Rejected
-from webhook.notifiers.contract import Message, Notifier
+from webhook.engine.services import Services
+from webhook.errors import INVALID, THREAD_CLOSED, Gone, Rejected
+from webhook.notifiers.contract import Message, Notifier, Ref
+from webhook.rejections import RejectionPolicy
 from webhook.store import outbox
+from webhook.store.database import Async
 from webhook.store.outbox import Entry, State
 from webhook.timing import Timing
 
@@ -30,33 +36,79 @@ class Rejections:
         return policy(self.timing).retry_at(max(since, self.phase_at), now)
 
 
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Form:
+    """`message`: as it is sent; a simpler one, once a fuller one was rejected. `error`: why."""
+
+    message: Message
+    error: str = ""
+
+    async def accepted(self, send: Callable[[Message], Awaitable[T]]) -> T:
+        """What people must see is not lost because of how it looks, or of its thread."""
+        while True:
+            try:
+                return await send(self.message)
+            except Rejected as error:
+                simpler = _simpler(self.message, error)
+                if simpler is None:
+                    raise
+                log.error("message rejected; a simpler one is sent", error=str(error))
+                self.message, self.error = simpler, self.error or str(error)
+
+
+def _simpler(message: Message, error: Rejected) -> Message | None:
+    if error.code == INVALID and not message.plain:
+        return replace(message, plain=True)
+    if error.code == THREAD_CLOSED and message.parent and message.urgent:
+        return replace(message, parent=None)
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class MessageWrite(Write):
     """`key`: by which it is found again."""
 
+    services: Services
+    entry: Entry
     notifier: Notifier
-    message: Message
+    form: Form
     key: str
     rejections: Rejections
 
     async def prepare(self) -> bool:
-        await self.notifier.prepare(self.message, self.key, None)
+        await self.notifier.prepare(self.form.message, self.key, None)
         return True
 
     async def find(self, entry: Entry) -> outbox.Ref | None:
         assert entry.first_claimed_at is not None
-        found = await self.notifier.find(self.message, self.key, entry.first_claimed_at)
+        found = await self.notifier.find(self.form.message, self.key, entry.first_claimed_at)
         return None if found is None else found.to_json()
 
     async def findable(self) -> bool:
-        return await self.notifier.findable(self.message)
+        return await self.notifier.findable(self.form.message)
 
     async def send(self) -> outbox.Ref:
-        return (await self.notifier.send(self.message, self.key)).to_json()
+        return (await self.form.accepted(self._send)).to_json()
+
+    async def _send(self, message: Message) -> Ref:
+        if self.form.error:
+            async with self.services.pool.connection() as connection:
+                await outbox.extend(connection, self.entry.id, self.services.timing.claim_lasts)
+        return await self.notifier.send(message, self.key)
+
+    async def record(self, connection: Async, ref: outbox.Ref) -> None:
+        if self.form.error:
+            await outbox.keep_simplified(connection, self.entry, self.form.error)
 
     @property
     def digest(self) -> str:
-        return self.notifier.digest(self.message)
+        """Of the full form: what is sent in a simpler one is not sent again until it changes."""
+        return self.notifier.digest(replace(self.form.message, plain=False))
 
     def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
         return self.rejections.retry_at(error, since, now)

@@ -6,7 +6,6 @@ a success after a failure are urgent, because nobody is notified of an edit. Whe
 be edited, each change is a message of its own.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,17 +17,16 @@ import structlog
 from handlers import TITLES
 from webhook.config.destinations import Target
 from webhook.deployments.actions import Snapshot, offered_buttons
-from webhook.deployments.changelog import Changelog
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
-from webhook.engine.messages import MessageWrite, Rejections
+from webhook.engine.changelogs import changelog_of
+from webhook.engine.messages import Form, MessageWrite, Rejections
 from webhook.engine.outbox import Outbox, Policy
-from webhook.engine.rejections import rejected_since
-from webhook.engine.services import Services, log_about, scope
+from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
-from webhook.github.compare import compare
 from webhook.jobs.queue import notify_lock
 from webhook.notifiers.contract import Message, Notifier, Purpose, Ref
+from webhook.rejections import rejected_since
 from webhook.store import actions, deployments, jobs, outbox, timeline
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
@@ -132,10 +130,10 @@ class Notification:
         digest = self.notifier.digest(message)
         if entry.ref is None or entry.digest == digest:
             return entry
-        key, ref = self._key("main", 0), Ref.from_json(entry.ref)
+        key, ref, form = self._key("main", 0), Ref.from_json(entry.ref), Form(message)
         try:
             await self.notifier.prepare(message, key, ref)
-            await self.notifier.edit(ref, message, key)
+            await form.accepted(lambda one: self.notifier.edit(ref, one, key))
         except Gone:
             async with self.services.pool.connection() as connection:
                 await outbox.forget(connection, entry)
@@ -147,7 +145,7 @@ class Notification:
             await self._edit_rejected(entry, error)
             return entry
         async with self.services.pool.connection() as connection:
-            await outbox.edited(connection, entry, digest)
+            await outbox.edited(connection, entry, digest, form.error)
         return entry
 
     async def _keep_row(self, purpose: Purpose, parent: Entry | None) -> None:
@@ -159,7 +157,9 @@ class Notification:
         # Checked after reading the entries: the row that decides about them knows all of them.
         await require_newest(self.services, self.row)
         waiting = next((one for one in sent if not one.over), None)
-        attempted = waiting.position if waiting and waiting.attempts else None
+        # It may be there: what it covers is settled. What was rejected may cover more next time,
+        # or it would hold back what people must see.
+        attempted = waiting.position if waiting and waiting.state == "claimed" else None
         covered = [one for one in new if attempted is None or one.position <= attempted]
         included = self._included(covered)
         if not included:
@@ -219,7 +219,9 @@ class Notification:
         after = timing.message_lookups_after
         policy = Policy(call=timing.claim_lasts, lookups=after[:1], unfindable=after)
         key = self._key(message.purpose, position)
-        write = MessageWrite(self.notifier, message, key, self._rejections)
+        write = MessageWrite(
+            self.services, entry, self.notifier, Form(message), key, self._rejections
+        )
         try:
             sent = await Outbox(self.services.pool, self.services.clock).deliver(
                 entry, write, policy
@@ -324,7 +326,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         repo_url=row.repo_url,
         environment=row.environment,
         production=row.production,
-        ref=row.ref,
+        ref=row.shown_ref,
         sha=row.sha,
         task=row.task,
         requested_by=_requested_by(row, creator),
@@ -339,11 +341,11 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         run_url=row.run.url if row.run else "",
         tool="GitHub Actions" if row.watched else TITLES.get(row.handler, row.handler),
         environment_url=row.environment_url,
-        changelog=await _changelog(services, row, last),
+        changelog=await changelog_of(services, row, last),
         previous_sha=last.sha if last else "",
         **_origin(services, row, creator),
         actions=(),
-        rollback_to=f"{back.ref} @ {back.sha[:7]}" if back else "",
+        rollback_to=f"{back.shown_ref} @ {back.sha[:7]}" if back else "",
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice
@@ -387,32 +389,3 @@ async def _snapshot(connection: Async, row: DeploymentRow, back: DeploymentRow |
         newest=await deployments.is_newest(connection, row),
         rollback_target=back is not None,
     )
-
-
-async def _changelog(
-    services: Services, row: DeploymentRow, last: DeploymentRow | None
-) -> Changelog | None:
-    """GitHub is called once; a message does not wait for it for long."""
-    if last is None or last.sha == row.sha:
-        return None
-    if row.changelog and row.changelog["since"] == last.sha:
-        return Changelog.from_json(row.changelog) if "total" in row.changelog else None
-    comparisons = services.comparisons
-    if comparisons.slots.locked() or row.repo in comparisons.failed:
-        return None
-    found = None
-    try:
-        async with (
-            comparisons.slots,
-            asyncio.timeout(services.timing.details_within.total_seconds()),
-        ):
-            found = await compare(services.github, scope(row), last.sha, row.sha)
-    except (RetryAt, UnknownOutcome, TimeoutError) as error:
-        log.warning("no changelog from GitHub now", error=str(error))
-        comparisons.failed[row.repo] = row.sha
-        return None
-    except Rejected as error:
-        log.info("no changelog from GitHub", error=str(error))
-    async with services.pool.connection() as connection:
-        await deployments.save_changelog(connection, row.id, last.sha, found)
-    return found

@@ -14,6 +14,7 @@ from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import (
+    AliasChoices,
     AliasPath,
     AwareDatetime,
     BeforeValidator,
@@ -37,6 +38,20 @@ _InstallationId = Annotated[GitHubId, Field(validation_alias=AliasPath("installa
 _Sender = Annotated[Login, Field(validation_alias="sender")]
 _Watched = Annotated[
     bool, BeforeValidator(lambda run: run is not None), Field(validation_alias="workflow_run")
+]
+
+
+def _ids(repositories: Any) -> tuple[Any, ...]:
+    """Without what is malformed: it only tells what is found out anyway."""
+    listed = repositories if isinstance(repositories, list) else ()
+    ids = (one.get("id") for one in listed if isinstance(one, dict))
+    return tuple(one for one in ids if isinstance(one, int) and 0 < one < 2**63)
+
+
+_RepositoryIds = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_ids),
+    Field(validation_alias=AliasChoices("repositories", "repositories_added")),
 ]
 
 
@@ -94,10 +109,13 @@ class DeploymentCreated:
 
 @dataclass(frozen=True, slots=True)
 class StatusCreated:
+    """`watched`: as that of the deployment."""
+
     deployment: GitHubDeployment
     repository: Repository
     installation_id: _InstallationId
     status: Annotated[DeploymentStatus, Field(validation_alias="deployment_status")]
+    watched: _Watched = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +165,17 @@ class WorkflowJobUpdated(WorkflowRunUpdated):
 
 @dataclass(frozen=True, slots=True)
 class InstallationChanged:
+    """`account`: where the App is installed. `repository_ids`: those that the event names, which
+    need not be all."""
+
     installation_id: _InstallationId
     action: str
+    account: Annotated[Login, Field(validation_alias=AliasPath("installation", "account"))] = ""
+    repository_ids: _RepositoryIds = ()
+
+    @property
+    def gives_access(self) -> bool:
+        return self.action not in ("suspend", "deleted", "removed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +198,7 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "deployment": ("created",),
     "deployment_status": ("created",),
     "installation": ("created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"),
+    "installation_repositories": ("added", "removed"),
     "ping": (),
     "workflow_run": ("requested", "in_progress", "completed"),
     "workflow_job": ("queued", "waiting", "in_progress", "completed"),
@@ -179,6 +207,7 @@ _SHAPES: dict[str, TypeAdapter[Event]] = {
     "deployment": TypeAdapter(DeploymentCreated),
     "deployment_status": TypeAdapter(StatusCreated),
     "installation": TypeAdapter(InstallationChanged),
+    "installation_repositories": TypeAdapter(InstallationChanged),
     "ping": TypeAdapter(Ping),
     "workflow_run": TypeAdapter(WorkflowRunUpdated),
     "workflow_job": TypeAdapter(WorkflowJobUpdated),

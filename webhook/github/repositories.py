@@ -1,7 +1,7 @@
 """A repository on GitHub: the App's installation in it, its name and branch, people's permissions.
 
 Source: docs.github.com/rest/apps/apps#get-a-repository-installation-for-the-authenticated-app,
-docs.github.com/rest/collaborators/collaborators.
+docs.github.com/rest/collaborators/collaborators, docs.github.com/rest/commits/commits#get-a-commit.
 Errors: those of `GitHub`. Needs the permission metadata: read, which every App has.
 """
 
@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from webhook.errors import NOT_INSTALLED, Forbidden, Rejected
 from webhook.github.client import GitHub
@@ -84,6 +85,15 @@ async def permission(github: GitHub, scope: Scope, login: str) -> str:
         if error.status == HTTPStatus.NOT_FOUND:
             return "none"
         raise
+
+
+async def commit_of(github: GitHub, scope: Scope, ref: str) -> str:
+    """The sha of a branch, tag or commit; `Rejected` with code `INVALID` if there is none. Needs
+    the permission contents: read."""
+    # Its files come too, so as few as possible.
+    path = f"/repos/{scope.repo}/commits/{quote(ref, safe='')}?per_page=1"
+    reading = scope.only(contents="read")
+    return await github.request(reading, "GET", path, lambda commit: str(commit["sha"]))
 
 
 def _read(document: Any) -> Repository:

@@ -7,7 +7,9 @@ It does not sleep, retry, touch the store or decide what is sent.
 Errors: `RetryAt` (nothing was done; retried at that time), `UnknownOutcome` (it may have been done:
 `find` is called before it is sent again), `Rejected` (it would be rejected again; with the remedy;
 with status 410 it is not retried at all), `Gone` (the message, or the one whose thread it is in,
-was deleted). Their text is shown to people and stored: no secrets, and no address that is one.
+was deleted). A `Rejected` with the code `INVALID` is about the message's form: it is sent `plain`.
+One with `THREAD_CLOSED` is about its thread: what is urgent is sent outside of it.
+The text of errors is shown to people and stored: no secrets, and no address that is one.
 """
 
 from collections.abc import Mapping
@@ -19,10 +21,10 @@ import aiohttp
 
 from webhook.config.destinations import Destination
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
-from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.errors import INVALID, THREAD_CLOSED, Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.timing import Clock, utc_now
 
-__all__ = ["Gone", "Rejected", "RetryAt", "UnknownOutcome"]
+__all__ = ["INVALID", "THREAD_CLOSED", "Gone", "Rejected", "RetryAt", "UnknownOutcome"]
 
 # main: the one message of a deployment, kept up to date; reply: what has happened since, in its
 # thread; alert: a failure, at the destination for failures.
@@ -50,13 +52,15 @@ class Ref:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """What is to be sent. `entries`: what has happened, of a reply. `parent`: the main message, of
-    a reply. `urgent`: somebody has to act now."""
+    a reply; an urgent one is also sent without, outside of its thread. `urgent`: somebody has to
+    act now. `plain`: in the simplest form that says what happened."""
 
     purpose: Purpose
     notice: DeploymentNotice
     entries: tuple[NoticeEntry, ...] = ()
     parent: Ref | None = None
     urgent: bool = False
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,15 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from webhook.config import destinations
 from webhook.config.errors import invalid
 from webhook.deployments.notice import DeploymentNotice
-from webhook.notifiers.contract import Gone, Message, NotifierContext, Ref, Rejected, UnknownOutcome
+from webhook.notifiers.contract import (
+    INVALID,
+    Gone,
+    Message,
+    NotifierContext,
+    Ref,
+    Rejected,
+    UnknownOutcome,
+)
 from webhook.notifiers.http import Response, call, digest_of
 from webhook.text import link_url, one_line
 
@@ -38,12 +46,15 @@ _COLOURS = {
     "bad": 0xCF222E,
     "error": 0xA40E26,
 }
-# Characters, by the strictest way to count; Discord takes 256, 4096 and 1024, 6000 in all.
-_TITLE, _DESCRIPTION, _FIELD, _SHORT = 256, 1500, 1024, 100
+# Characters, by the strictest way to count; Discord takes 256, 4096 and 1024, 6000 in all;
+# 2000 in a message without an embed.
+_TITLE, _DESCRIPTION, _FIELD, _SHORT, _CONTENT = 256, 1500, 1024, 100, 2000
 # Two links fit into a field.
 _LONGEST_URL = 400
 _MARKDOWN = re.compile(r"[\\*_~`|\[\]<:@]|^[->#+]")
 _UNKNOWN_MESSAGE = 10008
+# An invalid body, an empty message.
+_FORM_CODES = {50035, 50006}
 _REMEDIES = {
     10003: "`thread_id` is no thread of the webhook's channel; correct it in deploy.yml",
     10015: "the webhook was deleted; copy the URL of another one into deploy.yml's variable",
@@ -51,6 +62,8 @@ _REMEDIES = {
     50083: "the thread is archived; open it again, or correct `thread_id` in deploy.yml",
     220001: "the channel is a forum; put the ID of a post into deploy.yml as `thread_id`",
 }
+
+_FORM = "Discord does not accept the form of the relay's message; please report that as a bug"
 
 
 def _thread(value: str) -> str:
@@ -100,7 +113,7 @@ class Discord:
         """Nothing can be known beforehand."""
 
     def digest(self, message: Message) -> str:
-        return digest_of(_document(message.notice))
+        return digest_of(_document(message))
 
     async def find(self, message: Message, key: str, since: datetime) -> Ref | None:
         return None
@@ -110,7 +123,7 @@ class Discord:
 
     async def send(self, message: Message, key: str) -> Ref:
         thread = self._destination.thread_id if message.purpose == "main" else None
-        document = _document(message.notice)
+        document = _document(message)
         if self._destination.username:
             document["username"] = self._destination.username
         response = await self._call("POST", message, "", thread, document)
@@ -122,7 +135,7 @@ class Discord:
     async def edit(self, ref: Ref, message: Message, key: str) -> None:
         path = f"/messages/{quote(ref['message_id'], safe='')}"
         thread = ref.fields.get("thread_id")
-        await self._call("PATCH", message, path, thread, _document(message.notice))
+        await self._call("PATCH", message, path, thread, _document(message))
 
     async def _call(
         self, method: str, message: Message, path: str, thread: str | None, document: Any
@@ -151,13 +164,30 @@ def _rejected(response: Response) -> Rejected:
     if code == _UNKNOWN_MESSAGE:
         return Gone("the message was deleted in Discord", response.status)
     text = one_line(str(document.get("message") or f"HTTP {response.status}"), 200)
+    if code in _FORM_CODES:
+        detail = one_line(json.dumps(document.get("errors", {})), 300)
+        return Rejected(f"Discord returned {text} {detail}: {_FORM}", response.status, code=INVALID)
     remedy = _REMEDIES.get(code) if isinstance(code, int) else None
     if remedy is None and response.status in (401, 403, 404):
         remedy = _REMEDIES[50027]
     return Rejected(f"Discord returned {text}" + (f": {remedy}" if remedy else ""), response.status)
 
 
-def _document(notice: DeploymentNotice) -> dict[str, Any]:
+def _document(message: Message) -> dict[str, Any]:
+    """An edit replaces both, content and embeds."""
+    notice = message.notice
+    shown = {"content": _plain(notice)} if message.plain else {"embeds": [_embed(notice)]}
+    # So that no text from outside can ping anybody.
+    return {"content": "", "embeds": [], **shown, "allowed_mentions": {"parse": []}}
+
+
+def _plain(notice: DeploymentNotice) -> str:
+    lines = [_headline(notice), _escape(notice.description)]
+    text = _fit("\n".join(line for line in lines if line), _CONTENT - _LONGEST_URL - 1)
+    return f"{text}\n{_short_url(notice.page_url)}".rstrip()
+
+
+def _embed(notice: DeploymentNotice) -> dict[str, Any]:
     embed = {
         "title": _fit(_headline(notice), _TITLE),
         "description": _fit(_escape(notice.description), _DESCRIPTION),
@@ -170,9 +200,7 @@ def _document(notice: DeploymentNotice) -> dict[str, Any]:
         ],
         "timestamp": notice.changed_at.isoformat(),
     }
-    shown = {name: value for name, value in embed.items() if value}
-    # So that no text from outside can ping anybody.
-    return {"embeds": [shown], "allowed_mentions": {"parse": []}}
+    return {name: value for name, value in embed.items() if value}
 
 
 def _headline(notice: DeploymentNotice) -> str:

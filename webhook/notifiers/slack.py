@@ -62,19 +62,21 @@ class SlackNotifier:
 
     async def findable(self, message: Message) -> bool:
         """Not where the bot may not read the history, or the channel's id is not known yet."""
-        if not await self._channel_id(message):
+        if message.plain or not await self._channel_id(message):
             return False
         return await self._using(message, message.parent, "post", lambda slack: slack.may_search())
 
     async def find(self, message: Message, key: str, since: datetime) -> Ref | None:
         channel_id = await self._channel_id(message)
-        thread = message.parent["ts"] if message.parent else ""
-        posted = await self._using(
-            message,
-            message.parent,
-            "post",
-            lambda slack: slack.find(channel_id, key, since, thread),
-        )
+
+        async def search(slack: Slack) -> Posted | None:
+            thread = message.parent["ts"] if message.parent else ""
+            found = await slack.find(channel_id, key, since, thread)
+            if found is None and thread and message.urgent:  # the thread may have been closed
+                found = await slack.find(channel_id, key, since)
+            return found
+
+        posted = await self._using(message, message.parent, "post", search)
         if posted is None:
             return None
         await self._room.rate_limit.release(self._channel(message), "post", key)
@@ -129,13 +131,14 @@ class SlackNotifier:
     def _blocks(self, message: Message, mention: str) -> BlockMessage:
         match message.purpose:
             case "main":
-                return blocks.main_message(message.notice)
+                full = blocks.main_message(message.notice)
             case "alert":
-                return blocks.alert(message.notice, mention)
+                full = blocks.alert(message.notice, mention)
             case "reply":
-                return blocks.thread_reply(
+                full = blocks.thread_reply(
                     message.notice, message.entries, broadcast=message.urgent, mention=mention
                 )
+        return blocks.plain(full, message.notice) if message.plain else full
 
     def _address(self, message: Message) -> str:
         """The channel, as deploy.yml names it."""

@@ -1,9 +1,8 @@
 """Slack's Web API, as far as the relay needs it.
 
 Source: docs.slack.dev/reference/methods (chat.postMessage, chat.update, conversations.history,
-auth.test). Errors: `RetryAt` (429 and the like: not done), `UnknownOutcome` (may have been done),
-`Gone` (the message was deleted), `Rejected` (with a remedy). Nothing here
-sleeps.
+auth.test). Errors: those of `webhook.slack.errors`, and `RetryAt` and `UnknownOutcome` where there
+was no response. Nothing here sleeps.
 """
 
 import asyncio
@@ -22,8 +21,9 @@ from slack_sdk.models.metadata import Metadata
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from webhook.errors import RATE_LIMITED, Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.slack.blocks.mrkdwn import BlockMessage
+from webhook.slack.errors import Names, as_error, token_is_invalid
 from webhook.slack.manifest import HISTORY
 from webhook.timing import Clock, utc_now
 
@@ -31,41 +31,12 @@ from webhook.timing import Clock, utc_now
 TIMEOUT = 10
 METADATA_EVENT = "gitploy_relay_deployment"
 
-REINSTALL = (
-    "install the Slack app again (python -m webhook slack install-link),"
-    " or set GITPLOY_SLACK_BOT_TOKEN anew"
-)
-
-_RETRY_CODES = {"ratelimited", "rate_limited", "service_unavailable", "request_timeout"}
-_UNCLEAR_CODES = {"internal_error", "fatal_error"}
-_GONE_CODES = {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
-# `RetryAt`: Slack requests a wait for another reason than its rate limits.
-SLACK_UNAVAILABLE = "slack_unavailable"
-# The token has expired; another one may be had for its refresh token.
-EXPIRED = "token_expired"
-_INVALID_TOKEN_CODES = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", EXPIRED}
-_REMEDIES = {
-    "not_in_channel": "type /invite @{bot} in {channel}",
-    "channel_not_found": "there is no channel {channel} that the bot can see; if it is private,"
-    " type /invite @{bot} in it",
-    "is_archived": "{channel} is archived; unarchive it, or choose another one in deploy.yml and"
-    " restart the relay",
-    "restricted_action": "the workspace does not let the bot post in {channel}",
-    "invalid_auth": f"the bot token is not valid; {REINSTALL}",
-    "not_authed": f"the bot token is not valid; {REINSTALL}",
-    "account_inactive": f"the bot's account or workspace is gone; {REINSTALL}",
-    "token_revoked": f"the bot token was revoked; {REINSTALL}",
-    "token_expired": f"the bot token has expired; {REINSTALL}",
-    "missing_scope": "the Slack app lacks the scope {needed}; add it and install the app again",
-}
 # At once, in one process: a Slack that hangs must not use up the jobs that a worker can do.
 MOST_CALLS = 8
 MOST_IN_A_CHANNEL = 3
 # Of a channel's history that is searched for a post.
 MOST_PAGES, ON_A_PAGE = 20, 200
 _CHANNEL_ID = re.compile(r"[CG][A-Z0-9]{6,}")
-# Seconds to wait where Slack limits without saying for how long.
-DEFAULT_WAIT = 30
 # AttributeError: slack_sdk raises it for a 200 whose body is not JSON, a proxy's page for example.
 _UNCLEAR_RESPONSE = (
     SlackClientError,
@@ -80,11 +51,6 @@ def is_channel_id(channel: str) -> bool:
     return bool(_CHANNEL_ID.fullmatch(channel))
 
 
-def token_is_invalid(error: Rejected) -> bool:
-    """Slack does not accept the token any more; with the code `EXPIRED` it can be refreshed."""
-    return error.code in _INVALID_TOKEN_CODES
-
-
 @dataclass(frozen=True, slots=True)
 class Posted:
     team: str
@@ -94,12 +60,13 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """The workspace and user of the token, and its scopes."""
+    """The workspace and user of the token, and its scopes; None where Slack, or a proxy in between,
+    does not name them."""
 
     team: str
     team_name: str
     name: str
-    scopes: frozenset[str]
+    scopes: frozenset[str] | None
 
 
 class Calls:
@@ -144,16 +111,19 @@ class Slack:
         self.client.proxy = None
         self._bot: Bot | None = None
         self._calls = calls or Calls()
+        # When Slack last accepted the token.
+        self.accepted_at: datetime | None = None
 
     async def bot(self) -> Bot:
         if self._bot is None:
             response = await self.call(self.client.auth_test)
-            scopes = {k.lower(): v for k, v in response.headers.items()}.get("x-oauth-scopes", "")
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            scopes = headers.get("x-oauth-scopes")
             self._bot = Bot(
                 team=response["team_id"],
                 team_name=response["team"],
                 name=response["user"],
-                scopes=frozenset(s.strip() for s in scopes.split(",") if s.strip()),
+                scopes=None if scopes is None else frozenset(scopes.replace(",", " ").split()),
             )
         return self._bot
 
@@ -167,14 +137,15 @@ class Slack:
         broadcast: bool = False,
         link_names: bool = False,
     ) -> Posted:
-        """`key` finds the message again. `link_names` makes a mention of a plain @group."""
+        """`key` finds the message again, unless it is text alone: then there is nothing else that
+        Slack could reject. `link_names` makes a mention of a plain @group."""
         bot = await self.bot()
         response = await self.call(
             lambda: self.client.chat_postMessage(
                 channel=channel,
                 text=message.text,
-                blocks=message.blocks,
-                metadata=Metadata(METADATA_EVENT, {"key": key}),
+                blocks=message.blocks or None,
+                metadata=_metadata(message, key),
                 thread_ts=thread_ts or None,
                 reply_broadcast=broadcast or None,
                 link_names=link_names or None,
@@ -191,15 +162,15 @@ class Slack:
                 channel=posted.channel_id,
                 ts=posted.ts,
                 text=message.text,
-                blocks=message.blocks,
-                metadata=Metadata(METADATA_EVENT, {"key": key}),
+                blocks=message.blocks,  # an empty list removes those that are there
+                metadata=_metadata(message, key),
             ),
             posted.channel_id,
         )
 
     async def may_search(self) -> bool:
         """Whether the token has a scope by which `find` can search."""
-        return bool((await self.bot()).scopes & HISTORY)
+        return bool(((await self.bot()).scopes or frozenset()) & HISTORY)
 
     async def find(
         self, channel_id: str, key: str, since: datetime, thread_ts: str = ""
@@ -249,9 +220,11 @@ class Slack:
         team = self._bot.team if self._bot else ""
         try:
             async with self._calls.slot(f"{team}/{channel}" if channel else ""):
-                return await call()
+                response = await call()
+            self.accepted_at = self._calls.clock()
         except SlackApiError as error:
-            raise self._as_error(channel, error) from error
+            names = Names(self._bot.name if self._bot else "the bot", channel or "the channel")
+            raise as_error(error, names, self._calls.clock()) from error
         except aiohttp.ClientConnectorError as error:  # it never got there
             message = f"Slack cannot be reached ({error.strerror})"
             raise RetryAt.in_seconds(message, 5, self._calls.clock()) from error
@@ -259,25 +232,8 @@ class Slack:
             raise UnknownOutcome(
                 f"Slack gave no clear response ({type(error).__name__})"
             ) from error
+        return response
 
-    def _as_error(self, channel: str, error: SlackApiError) -> RetryAt | UnknownOutcome | Rejected:
-        response = error.response
-        document = response.data if isinstance(getattr(response, "data", None), dict) else {}
-        code = str(document.get("error", ""))
-        status = getattr(response, "status_code", 200)
-        if status == 429 or code in _RETRY_CODES:
-            wait = response.headers.get("Retry-After", "")
-            seconds = int(wait) if wait.isdigit() else DEFAULT_WAIT
-            message = f"Slack: {code or 'rate limited'}"
-            limited = RATE_LIMITED if status == 429 else SLACK_UNAVAILABLE
-            return RetryAt.in_seconds(message, seconds, self._calls.clock(), code=limited)
-        if status >= 500 or code in _UNCLEAR_CODES or not code:
-            return UnknownOutcome(f"Slack gave no clear response (HTTP {status})")
-        if code in _GONE_CODES:
-            return Gone(code)
-        remedy = _REMEDIES.get(code, "see docs.slack.dev for this error").format(
-            bot=self._bot.name if self._bot else "the bot",
-            channel=channel or "the channel",
-            needed=document.get("needed", "chat:write"),
-        )
-        return Rejected(f"Slack returned {code}: {remedy}", code=code)
+
+def _metadata(message: BlockMessage, key: str) -> Metadata | None:
+    return Metadata(METADATA_EVENT, {"key": key}) if message.blocks else None

@@ -12,6 +12,7 @@ elsewhere, and in a session that is shared it has no timeout of its own.
 import re
 from datetime import datetime
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -74,18 +75,23 @@ class Replies:
         }
         if not message.blocks:
             del document["blocks"]
+        status = await self._post(url, document)
+        if status == HTTPStatus.BAD_REQUEST and document.pop("blocks", None):
+            status = await self._post(url, document)  # it rejects their form
+        return status == HTTPStatus.OK
+
+    async def _post(self, url: str, document: dict[str, Any]) -> int:
         try:
             async with self._session.post(
                 url, json=document, allow_redirects=False, timeout=TIMEOUT
             ) as response:
-                if response.status == 200:
-                    return True
                 _require_final(response, self._clock())
-                log.warning("Slack rejected a reply", status=response.status)
+                if response.status != HTTPStatus.OK:
+                    log.warning("Slack rejected a reply", status=response.status)
+                return response.status
         except (aiohttp.ClientError, TimeoutError) as error:
             # Without its text, which may hold the URL.
             raise UnknownOutcome(f"a reply did not reach Slack: {type(error).__name__}") from None
-        return False
 
 
 def _require_final(response: aiohttp.ClientResponse, now: datetime) -> None:

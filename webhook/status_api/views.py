@@ -49,7 +49,7 @@ def authorize(
 ) -> DeploymentRow:
     """The token's deployment; for a write it is locked until the transaction ends."""
     row = deployments.read_sync(connection, claims.deployment_id, lock=for_write)
-    if row is None or row.repo.casefold() != repo.casefold():
+    if row is None or not deployments.is_in(connection, row, repo):
         raise not_found()
     if row.environment.lower() != claims.environment:
         raise not_found()

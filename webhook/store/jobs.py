@@ -34,15 +34,25 @@ def retry_now(connection: Sync, task: str) -> None:
     )
 
 
-async def waits(connection: Async, task: str, deployment_id: int) -> bool:
-    """Whether such a job of the deployment has yet to begin, which it does not do before this
-    transaction ends."""
+async def bring_forward(connection: Async, task: str, lock: str, priority: int) -> bool:
+    """What waits of that task and lock, for its retry or its turn, is due now with that priority at
+    least, and does not begin before this transaction ends. False: nothing waits."""
     cursor = await connection.execute(
-        "select 1 from procrastinate_jobs where status = 'todo' and task_name = %s"
-        " and (args->>'deployment_id')::bigint = %s limit 1 for share",
-        [task, deployment_id],
+        "with waiting as (select id from procrastinate_jobs"
+        " where status = 'todo' and task_name = %(task)s and lock = %(lock)s for update),"
+        " moved as (update procrastinate_jobs"
+        " set scheduled_at = now(), priority = greatest(priority, %(priority)s)"
+        " where id in (select id from waiting)"
+        " and (scheduled_at > now() or priority < %(priority)s))"
+        " select 1 from waiting limit 1",
+        {"task": task, "lock": lock, "priority": priority},
     )
     return await cursor.fetchone() is not None
+
+
+async def serialize(connection: Async, key: str) -> None:
+    """Only one transaction at a time comes past this with that key."""
+    await connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
 
 
 async def drop_waiting(connection: Async, lock: str) -> None:

@@ -12,7 +12,8 @@ import psycopg
 from flask import Blueprint, Response, jsonify, request
 from psycopg.errors import UndefinedTable
 
-from webhook.store import deliveries, jobs, schema
+from webhook.invocation import COMMAND
+from webhook.store import deliveries, jobs, outbox, schema
 from webhook.store.database import Sync, SyncPool
 from webhook.store.unavailable import store_reason
 from webhook.timing import DEFAULT_TIMING, Timing
@@ -103,15 +104,15 @@ def _migrations(connection: Sync) -> str:
     found = schema.revision(connection)
     if found == schema.NEWEST_REVISION:
         return OK
-    return f"at {found or 'none'}, not {schema.NEWEST_REVISION}; run: python -m webhook migrate"
+    return f"at {found or 'none'}, not {schema.NEWEST_REVISION}; run: {COMMAND} migrate"
 
 
 def _worker(connection: Sync) -> str:
     seconds = jobs.seconds_since_heartbeat(connection)
     if seconds is None:
-        return "none is running; start one: python -m webhook worker"
+        return f"none is running; start one: {COMMAND} worker"
     if seconds > HEARTBEAT_LIMIT:
-        return f"last heartbeat {seconds:.0f} s ago; start one: python -m webhook worker"
+        return f"last heartbeat {seconds:.0f} s ago; start one: {COMMAND} worker"
     return OK
 
 
@@ -122,5 +123,13 @@ def _queue(connection: Sync) -> str:
     return f"a job has waited for {seconds:.0f} s; read the workers' log, or start another worker"
 
 
+def _github(connection: Sync) -> str:
+    return "; ".join(str(one) for one in outbox.unsent_statuses(connection)) or OK
+
+
 # Whether what was stored is worked on, and reaches GitHub: for people and their alarms.
-WORK: Mapping[str, Check] = {"worker": _worker, "queue": _queue}
+WORK: Mapping[str, Check] = {
+    "worker": _worker,
+    "queue": _queue,
+    "github": _github,
+}

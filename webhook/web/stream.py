@@ -20,6 +20,7 @@ import structlog
 from webhook.store import deployments, outbox, timeline
 from webhook.store import output as store_output
 from webhook.store.database import Sync, SyncPool
+from webhook.store.lineage import lineage_of
 from webhook.timing import Clock
 from webhook.web.pages.deployment import PageData
 from webhook.web.pages.terminal_text import take
@@ -111,7 +112,7 @@ class _Viewer:
 
     def poll(self) -> list[str]:
         with self._pool.connection() as connection:
-            data = read(connection, self._id)
+            data = read(connection, self._id, self._shown)
             if data is None:
                 self.done = True
                 return []
@@ -135,12 +136,18 @@ class _Viewer:
             yield _event("end", {"state": data.row.phase})
 
 
-def read(connection: Sync, deployment_id: int) -> PageData | None:
+def read(connection: Sync, deployment_id: int, known: PageData | None = None) -> PageData | None:
+    """`known`: what was read before."""
     row = deployments.read_sync(connection, deployment_id)
     if row is None:
         return None
+    if known is not None and known.row.version == row.version:
+        lineage = known.lineage
+    else:
+        lineage = lineage_of(connection, deployment_id)
     return PageData(
         row,
+        lineage,
         timeline.of_deployment(connection, deployment_id),
         outbox.messages_of(connection, deployment_id),
     )

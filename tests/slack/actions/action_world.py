@@ -36,6 +36,9 @@ envs:
   - name: "slow*"
     handler: command
     with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
+  - name: "workflow*"
+    handler: github-actions
+    with: {mode: dispatch, workflow: deploy.yml, inputs: {sha: "{sha}"}}
   - name: "stage*"
     handler: command
     with: {run: ["true"]}
@@ -68,13 +71,13 @@ class ActionWorld:
 
     def past_deployment(self, environment: str, phase: str = "failure", **columns: Any) -> int:
         """The id of a deployment that ended so some time ago."""
-        repository = self.github.repository(REPOSITORY)
+        repository = self.github.repository(columns.get("repo", REPOSITORY))
         values = {
             "id": self.github.world.id(),
             "repo": REPOSITORY,
             "repo_id": repository.id,
             "repo_url": f"https://github.test/{REPOSITORY}",
-            "installation_id": self.world.sandbox.installation.id,
+            "installation_id": self.github.world.installation_of(repository).id,
             "environment": environment,
             "ref": "main",
             "sha": self.sha(),
@@ -171,13 +174,13 @@ async def relay(
 
 @contextlib.asynccontextmanager
 async def action_world(
-    postgres: str, folder: Path, actions: Actions = ACTIONS
+    postgres: str, folder: Path, actions: Actions = ACTIONS, *, environments: str = ""
 ) -> AsyncIterator[ActionWorld]:
     name = f"actions_{next(_numbers)}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {name} template template")
         sandbox, ada, bob, rob, eve = _people()
-        deploy_yml = f"{ENVIRONMENTS}slack_users:\n"
+        deploy_yml = f"{ENVIRONMENTS}{environments}slack_users:\n"
         deploy_yml += (
             f"  Octocat: {ada.id}\n  hubot: [{bob.team_id}/{bob.id}]\n  reader: {rob.id}\n"
         )

@@ -13,7 +13,7 @@ from webhook.slack.actions.contract import action_of
 from webhook.slack.actions.permissions import EXPIRED
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage
-from webhook.slack.client import SLACK_UNAVAILABLE
+from webhook.slack.errors import SLACK_UNAVAILABLE
 from webhook.store import actions
 from webhook.store.actions import ActionRow
 

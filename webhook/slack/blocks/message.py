@@ -82,6 +82,12 @@ def thread_reply(
     return BlockMessage(_calling(_sentence(notice), called), blocks)
 
 
+def plain(message: BlockMessage, notice: DeploymentNotice) -> BlockMessage:
+    """Its text alone, where Slack rejects the blocks."""
+    logs = link_only(notice.page_url, "Logs")
+    return BlockMessage("\n".join(part for part in (message.text, logs) if part), [])
+
+
 def digest(message: BlockMessage) -> str:
     """Equal for messages that read the same."""
     blocks = [block.to_dict() for block in message.blocks]
@@ -161,8 +167,7 @@ def _changes(notice: DeploymentNotice) -> list[SectionBlock]:
         return []
     named = notice.new_commits
     lines = [f"{notice.changes}:" if named else notice.changes, *map(_commit_line, named)]
-    more = notice.changelog.total - len(named) if notice.changelog and named else 0
-    if more > 0:
+    if more := notice.difference.more_commits:
         lines.append(link(notice.compare_url, f"and {more} more"))
     return [section("\n".join(lines))]
 

@@ -60,7 +60,8 @@ _GROUP = re.compile(r"@[a-z0-9][a-z0-9._-]{0,79}")
 
 @dataclass(frozen=True, slots=True)
 class BlockMessage:
-    """A message in Slack's form; `text` is the notification and what a screen reader says."""
+    """A message in Slack's form; `text` is the notification and what a screen reader says, and all
+    there is without blocks."""
 
     text: str
     blocks: Sequence[Block]

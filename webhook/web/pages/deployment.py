@@ -12,10 +12,13 @@ from typing import Any
 from urllib.parse import quote
 
 from handlers import durations
+from webhook.deployments.changelog import Changelog, Commit
+from webhook.deployments.difference import Difference
 from webhook.deployments.labels import Label, entry_label, phase_label
 from webhook.deployments.phases import Phase
 from webhook.notifiers import title_of
 from webhook.store.deployments import DeploymentRow
+from webhook.store.lineage import Lineage
 from webhook.store.outbox import Entry
 from webhook.store.timeline import REQUESTED, TimelineEntry
 from webhook.text import one_line, web_url
@@ -40,6 +43,7 @@ class PageData:
     """All that the store knows of a deployment but its output; equal while nothing changes."""
 
     row: DeploymentRow
+    lineage: Lineage
     timeline: list[TimelineEntry]
     messages: list[Entry]
 
@@ -54,6 +58,12 @@ class PageData:
         """It waits for a person now."""
         counted = [entry for entry in self.timeline if entry.counted]
         return bool(counted) and self.row.ended_at is None and counted[-1].held
+
+    @property
+    def current_entry(self) -> int:
+        """The id of the entry that says what happens now; 0 where all of them are history."""
+        counted = [entry.id for entry in self.timeline if entry.counted]
+        return counted[-1] if counted and self.row.ended_at is None else 0
 
     def settled(self, now: datetime) -> bool:
         """Over, and nothing is on its way to GitHub or a notifier, or it takes too long."""
@@ -111,13 +121,32 @@ class EntryView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommitView:
+    sha: Link
+    title: str
+    author: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesView:
+    """What it deploys: `commits` are the newest, `more` leads to all of them."""
+
+    summary: str
+    commits: tuple[CommitView, ...]
+    more: Link | None
+    diff: Link | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """`status` is what the last report said. `running` is set while it runs, `took` when it has
-    ended."""
+    """`status` is what the last report said. `unsent`: GitHub does not show it. `running` is set
+    while it runs, `took` when it has ended. `origin` is the deployment from which an action created
+    it."""
 
     title: str
     label: Label
     status: str
+    unsent: Sending | None
     hint: str
     running: Span | None
     took: Span | None
@@ -126,22 +155,24 @@ class Page:
     environment: str
     production: bool
     description: str
-    ref: Link
+    ref: Link | None
     sha: Link
     task: str
-    creator: str
+    origin: Link | None
+    requested_by: str
     handler: str
     requested_at: Moment
     run: Link | None
     environment_link: Link | None
     payload: str
+    changes: ChangesView | None
     timeline: tuple[EntryView, ...]
     messages: tuple[Sending, ...]
     over: bool
     live: bool
 
 
-def build_page(data: PageData, now: datetime) -> Page:
+def build_page(data: PageData, now: datetime, origin: Link | None = None) -> Page:
     row = data.row
     label = phase_label(row.phase, held=data.held, started=row.run is not None)
     start = row.started_at or row.requested_at
@@ -149,6 +180,7 @@ def build_page(data: PageData, now: datetime) -> Page:
         title=f"{label.text.capitalize()}: {_line(row.repo)} to {_line(row.environment)}",
         label=label,
         status=_line(row.status_description),
+        unsent=_unsent(data.timeline),
         hint=_hint(data),
         running=_span(start, now) if not row.ended_at else None,
         took=_span(start, row.ended_at),
@@ -157,16 +189,20 @@ def build_page(data: PageData, now: datetime) -> Page:
         environment=_line(row.environment),
         production=row.production,
         description=_line(row.description),
-        ref=_on_github(row, "tree", row.ref, _line(row.ref)),
+        ref=_on_github(row, "tree", row.shown_ref, _line(row.shown_ref))
+        if row.shown_ref != row.sha
+        else None,
         sha=_on_github(row, "commit", row.sha, _line(row.sha[:7])),
-        task="" if row.task == "deploy" else _line(row.task),
-        creator=_line(row.creator) or "somebody",
+        task="" if row.task in ("deploy", f"deploy:{data.lineage.origin}") else _line(row.task),
+        origin=origin,
+        requested_by=_line(data.lineage.login or row.creator) or "somebody",
         handler="GitHub Actions, watched" if row.watched else _line(row.handler),
         requested_at=_moment(row.created_at, "%d %b %Y, %H:%M:%S"),
         run=_link(_run_url(data), _run_text(row)),
         environment_link=_link(row.environment_url, _line(row.environment_url)),
         payload=_payload(row.payload),
-        timeline=tuple(_entry(entry, row) for entry in data.timeline),
+        changes=_changes(data),
+        timeline=tuple(_entry(entry, row, data.current_entry) for entry in data.timeline),
         messages=_messages(data.messages),
         over=data.over,
         live=not data.settled(now),
@@ -206,7 +242,8 @@ def _hint(data: PageData) -> str:
     if data.row.phase is Phase.INACTIVE:
         return "It was replaced by a later deployment, or taken down."
     if data.row.tool_error and not data.over:
-        return f"It is retried until its deadline: {_line(data.row.tool_error)}"
+        until = "for some minutes" if data.row.rejected_since else "until its deadline"
+        return f"It is retried {until}: {_line(data.row.tool_error)}"
     if data.row.ended_at and not data.over:
         return "Its run continues and is followed to its end."
     return ""
@@ -237,11 +274,51 @@ def _decoded(text: str) -> Any:
     return found if isinstance(found, dict | list) else text
 
 
-def _entry(entry: TimelineEntry, row: DeploymentRow) -> EntryView:
-    links = [_link(entry.log_url, "log"), _link(entry.environment_url, "environment")]
+def _changes(data: PageData) -> ChangesView | None:
+    difference = _difference(data)
+    url, more = difference.compare_url, difference.more_commits
+    diff = _link(url, f"Diff to {_line(difference.since_sha[:7])}")
+    if not difference.summary and not diff:
+        return None
+    return ChangesView(
+        summary=difference.summary,
+        commits=tuple(_commit(one) for one in difference.new_commits),
+        more=Link(web_url(url), f"and {more} more") if more else None,
+        diff=diff,
+    )
+
+
+def _difference(data: PageData) -> Difference:
+    row, since = data.row, data.lineage.previous_sha
+    known = row.changelog or {}
+    compared = known.get("since") == since and "total" in known
+    return Difference(
+        repo_url=web_url(row.repo_url),
+        sha=row.sha,
+        previous_sha=since,
+        changelog=Changelog.from_json(known) if compared else None,
+        ran=row.phase is not Phase.ERROR or row.run is not None,
+        rolls_back=data.lineage.origin == "rollback",
+    )
+
+
+def _commit(commit: Commit) -> CommitView:
+    return CommitView(
+        sha=Link(web_url(commit.url), _line(commit.sha[:7])),
+        title=_line(commit.title),
+        author=_line(commit.author),
+    )
+
+
+def _entry(entry: TimelineEntry, row: DeploymentRow, current: int) -> EntryView:
+    page_or_log = "its page" if entry.state == REQUESTED else "log"
+    links = [_link(entry.log_url, page_or_log), _link(entry.environment_url, "environment")]
+    label = _entry_label(entry, row)
+    if label.kind == "running" and entry.id != current:
+        label = label._replace(kind="begun")
     return EntryView(
         id=entry.id,
-        label=_entry_label(entry, row),
+        label=label,
         at=_moment(entry.at),
         description=_line(entry.description),
         actor=_line(entry.actor) or "somebody",
@@ -251,6 +328,23 @@ def _entry(entry: TimelineEntry, row: DeploymentRow) -> EntryView:
         late=not entry.counted and entry.state != REQUESTED,
         github=_github(entry),
     )
+
+
+def _unsent(entries: Iterable[TimelineEntry]) -> Sending | None:
+    """GitHub shows an older state, because it rejects the newest ones, or cannot be reached."""
+    failing: list[TimelineEntry] = []
+    for entry in entries:
+        if entry.outbox == "sent":
+            failing.clear()
+        elif entry.outbox not in (None, "skipped") and (entry.error or failing):
+            failing.append(entry)
+    if not failing:
+        return None
+    since = _moment(failing[0].at).text
+    error = next(entry.error for entry in reversed(failing) if entry.error)
+    if all(entry.outbox == "rejected" for entry in failing):
+        return Sending("bad", f"GitHub does not show this, since {since}: {_line(error)}")
+    return Sending("waiting", f"GitHub does not show this yet, since {since}: {_line(error)}")
 
 
 def _entry_label(entry: TimelineEntry, row: DeploymentRow) -> Label:
@@ -293,5 +387,7 @@ def _message(message: Entry) -> Sending:
         return Sending("waiting", f"on its way to {where}")
     if message.state in ("waiting", "claimed"):
         return Sending("waiting", f"on its way to {where}: {error}")
+    if message.over and message.simplified:
+        return Sending("waiting", f"{title}: sent to {place} in a simpler form: {error}")
     what = "latest change not sent" if message.over else "not sent"
     return Sending("bad", f"{title}: {what} to {place}: {error}")

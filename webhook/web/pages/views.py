@@ -5,6 +5,7 @@ says what to do.
 """
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Blueprint, Response, current_app, render_template, request, url_for
@@ -14,25 +15,32 @@ from webhook import __version__
 from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.security.signing import LINK_DAYS, Links
+from webhook.store import deployments
 from webhook.store.database import Sync, SyncPool
+from webhook.store.lineage import Lineage
 from webhook.timing import Clock, utc_now
 from webhook.web import stream
-from webhook.web.pages.deployment import PageData, build_page
+from webhook.web.pages.deployment import Link, Page, PageData, build_page
 from webhook.web.stream import Render, Streams, StreamTiming
 
 # No account on GitHub begins with a hyphen, so no repository's pages are in the way.
 STATIC_PATH = "/deployments/-/static"
 STATIC_MAX_AGE = 300
 # The parts of the page that change while it is open: macros of parts.html, ids in the page.
-PARTS = ("state", "timing", "facts", "timeline", "messages", "no_output")
+PARTS = ("state", "timing", "facts", "changes", "timeline", "messages", "no_output")
 
 _POLICY = f"{PAGE_POLICY}; script-src 'self'; connect-src 'self'; form-action 'none'"
 _OFFSET = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 def blueprint(
-    pool: SyncPool, links: Links, timing: StreamTiming | None = None, clock: Clock = utc_now
+    pool: SyncPool,
+    links: Links,
+    timing: StreamTiming | None = None,
+    clock: Clock = utc_now,
+    origins: Mapping[str, str] | None = None,
 ) -> Blueprint:
+    """`origins`: how the deployment is called that an action of that name has created."""
     bp = Blueprint(
         "pages",
         __name__,
@@ -45,21 +53,25 @@ def blueprint(
     bp.after_request(_with_headers)
     bp.add_app_template_global(_asset, "asset")
 
+    def page_of(data: PageData) -> Page:
+        return build_page(data, clock(), _origin(links, origins or {}, data.lineage))
+
     @bp.get("/deployments/<owner>/<name>/<int:deployment_id>")
     def deployment(owner: str, name: str, deployment_id: int) -> str:
         _require_key(links, deployment_id)
         with pool.connection() as connection:
             data = _read(connection, f"{owner}/{name}", deployment_id)
             output = stream.output_so_far(connection, data)
-        page = build_page(data, clock())
-        return render_template("deployment.html", page=page, output=output, link_days=LINK_DAYS)
+        return render_template(
+            "deployment.html", page=page_of(data), output=output, link_days=LINK_DAYS
+        )
 
     @bp.get("/deployments/<owner>/<name>/<int:deployment_id>/events")
     def live(owner: str, name: str, deployment_id: int) -> Response:
         _require_key(links, deployment_id)
         with pool.connection() as connection:
             _read(connection, f"{owner}/{name}", deployment_id)
-        events = streams.events(deployment_id, _offset(), _render(current_app.jinja_env, clock))
+        events = streams.events(deployment_id, _offset(), _render(current_app.jinja_env, page_of))
         # Proxies must not collect what is to be seen at once. Source: nginx, X-Accel-Buffering.
         headers = {"X-Accel-Buffering": "no"}
         return Response(events, mimetype="text/event-stream", headers=headers)
@@ -85,13 +97,12 @@ def _require_key(links: Links, deployment_id: int) -> None:
 
 def _read(connection: Sync, repo: str, deployment_id: int) -> PageData:
     data = stream.read(connection, deployment_id)
-    if data is None or data.row.repo.casefold() != repo.casefold():
+    if data is None or not deployments.is_in(connection, data.row, repo):
         raise HttpError(
             404,
             "There is no such deployment",
             detail=f"This relay knows no deployment {deployment_id} of {repo}.",
-            remedy="Open the newest link from GitHub's deployment status or from Slack. If the"
-            " repository was renamed, the link carries its old name.",
+            remedy="Open the newest link from GitHub's deployment status or from Slack.",
         )
     return data
 
@@ -102,11 +113,17 @@ def _offset() -> int:
     return int(given) if _OFFSET.fullmatch(given) else 0
 
 
-def _render(templates: Environment, clock: Clock) -> Render:
+def _origin(links: Links, origins: Mapping[str, str], lineage: Lineage) -> Link | None:
+    """The deployment from which an action created this one."""
+    label = origins.get(lineage.origin)
+    return Link(links.page(lineage.origin_repo, lineage.origin_id), label) if label else None
+
+
+def _render(templates: Environment, page_of: Callable[[PageData], Page]) -> Render:
     parts = templates.get_template("parts.html").module
 
     def render(data: PageData) -> dict[str, Any]:
-        page = build_page(data, clock())
+        page = page_of(data)
         changed = {name: str(getattr(parts, name)(page)) for name in PARTS}
         return {"title": page.title, "tone": page.label.kind, "parts": changed}
 

@@ -29,12 +29,24 @@ alter table deliveries alter column body set storage external;
 create index deliveries_received_at on deliveries (received_at);
 """
 
+REPOSITORIES = """
+-- The names that repositories had in GitHub's events; the one that was seen last is current.
+create table repository_names (
+    repo_id bigint not null,
+    full_name text not null,
+    html_url text not null,
+    seen_at timestamptz not null,               -- when GitHub made the newest event with it
+    recorded_at timestamptz not null default clock_timestamp(),
+    primary key (repo_id, full_name)
+);
+"""
+
 DEPLOYMENTS = """
 -- One row for each deployment; every decision is made from this row.
 create table deployments (
     -- As GitHub describes it.
     id bigint primary key,
-    repo text not null,
+    repo text not null,                         -- its current name; repo_id never changes
     repo_id bigint not null,
     repo_url text not null,
     installation_id bigint not null,
@@ -71,12 +83,14 @@ create table deployments (
     deadline timestamptz,                       -- when the run times out
     start_claimed_until timestamptz,            -- until then, a start whose response was lost may
                                                 -- have worked although the tool does not show it
+    possible_starts integer not null default 0, -- starts that may have run, where a repeated one
+                                                -- would run once more
     reported_at timestamptz,                    -- when the tool last reported a status by itself
     polled_at timestamptz,                      -- when a tool that sends events was last polled
     tool_error text not null default '',        -- why the tool cannot be queried at the moment
     tool_error_since timestamptz,
     rejected_call text not null default '',     -- the call that is rejected in a way that does not
-                                                -- count yet (webhook.engine.rejections)
+                                                -- count yet (webhook.rejections)
     rejected_since timestamptz,
     outage_announced boolean not null default false,  -- whether the status says so
 
@@ -86,9 +100,9 @@ create table deployments (
     -- Counts the changes, so that no process overwrites a change that it has not read.
     version integer not null default 0
 );
-create index deployments_environment on deployments (lower(repo), lower(environment), id desc);
+create index deployments_environment on deployments (repo_id, lower(environment), id desc);
 create index deployments_open on deployments (requested_at) where ended_at is null;
-create index deployments_followed on deployments (repo_id, sha) where ended_at is null;
+create index deployments_followed on deployments (repo_id, sha);
 """
 
 TIMELINE = """
@@ -149,6 +163,18 @@ create table machines (
 );
 """
 
+WORKERS = """
+-- Worker processes, and what they read when they started.
+create table workers (
+    id text primary key,                        -- new with each start
+    machine_id text not null,                   -- as in machines
+    config_digest text not null,                -- of deploy.yml
+    version text not null,                      -- of the relay
+    started_at timestamptz not null default now(),
+    seen_at timestamptz not null default now()
+);
+"""
+
 RATE_LIMITS = """
 -- When the next call may be made, of calls to another service that are limited together.
 create table rate_limits (
@@ -182,7 +208,8 @@ create table slack_installations (
     expires_at timestamptz,                     -- null: the token does not expire
     installed_at timestamptz not null default now(),
     installed_by text not null,
-    error text not null default ''              -- why the token is not used any more
+    error text not null default '',             -- why the token is not used any more
+    rejected_since timestamptz                  -- since when Slack rejects it, before that counts
 );
 
 -- Single-use values of the installation. Only digests are stored.
@@ -213,8 +240,11 @@ create table actions (
     -- What for: a deployment, or a ref for an environment.
     deployment_id bigint references deployments on delete cascade,
     repo text not null default '',
+    repo_id bigint not null default 0,          -- 0: only the name was typed
     environment text not null default '',
-    ref text not null default '',
+    ref text not null default '',               -- as GitHub gets it
+    ref_name text not null default '',          -- the branch or tag, where GitHub gets a commit
+    inputs jsonb not null default '{}',         -- of a dynamic payload, as they were typed
 
     -- refused: not allowed, or not possible; failed: GitHub rejected it.
     outcome text not null default 'waiting'
@@ -264,6 +294,7 @@ create table outbox (
     -- Of a message.
     digest text not null default '',            -- of its content, to skip empty edits
     edits integer not null default 0,
+    simplified boolean not null default false,  -- sent in a simpler form; error is why
 
     unique nulls not distinct (kind, deployment_id, action_id, destination, purpose, position)
 );
@@ -279,11 +310,13 @@ create unique index outbox_exclusive on outbox (deployment_id, purpose)
 
 SCHEMA = (
     DELIVERIES,
+    REPOSITORIES,
     DEPLOYMENTS,
     TIMELINE,
     TOOL_EVENTS,
     OUTPUT,
     MACHINES,
+    WORKERS,
     RATE_LIMITS,
     SLACK_INSTALLATIONS,
     ACTIONS,
