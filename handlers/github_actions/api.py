@@ -147,12 +147,17 @@ class JobOfRun(Job):
     run_attempt: int = 1
 
 
+class _Repository(_Document):
+    default_branch: str
+
+
 class _Runs(_Document):
     workflow_runs: list[WorkflowRun]
 
 
 _RUN, _JOBS, _RUNS = TypeAdapter(WorkflowRun), TypeAdapter(Jobs), TypeAdapter(_Runs)
 _JOB = TypeAdapter(JobOfRun)
+_REPOSITORY = TypeAdapter(_Repository)
 _DEPLOYMENTS = TypeAdapter(list[DeploymentDocument])
 
 
@@ -218,6 +223,9 @@ class Actions:
 
     async def deployments(self, sha: str) -> list[DeploymentDocument]:
         return deployments_of(await self._list("/deployments", sha=sha))
+
+    async def default_branch(self) -> str:
+        return _read(_REPOSITORY, await self._get(""), "a repository").default_branch
 
     async def dispatch(self, file: str, body: Mapping[str, Any]) -> Any:
         return await self._post(f"/actions/workflows/{quote(file)}/dispatches", body)

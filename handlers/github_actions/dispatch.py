@@ -31,6 +31,10 @@ EVENT = "workflow_dispatch"
 WRITE = {"actions": "write"}
 MAX_FAULT = 80
 WAITING = "Waiting for the workflow to start on GitHub"
+NO_SHA = (
+    "GitHub runs workflows of branches and tags, not of a commit; give it the commit in deploy.yml:"
+    ' inputs: {sha: "{sha}"}'
+)
 # A run's id is `dispatched_at=` and the time until GitHub has named the run.
 _DISPATCHED_AT = "dispatched_at"
 # What GitHub's text for a 422 means; the first one on GitHub Enterprise Server up to 3.19.
@@ -65,13 +69,7 @@ class Dispatch:
         return await self._run_of(deployment, found, Run("", State.QUEUED), Seen({}, {}))
 
     async def start(self, deployment: Deployment) -> Run:
-        ref, inputs = fill(self._options.ref, deployment), self._inputs(deployment)
-        body: dict[str, Any] = {"ref": ref, "inputs": inputs}
-        actions = self._actions(deployment)
-        try:
-            response = await self._dispatched(actions, body)
-        except Rejected as error:
-            raise self._explained(error, deployment, ref) from error
+        response = await self._dispatched(deployment)
         details = response if isinstance(response, dict) else {}
         run_id, url = details.get("workflow_run_id"), web_url(details.get("html_url"))
         if isinstance(run_id, int):
@@ -115,13 +113,35 @@ class Dispatch:
         given = {name: fill(text, deployment) for name, text in self._options.inputs.items()}
         return {**given, self._options.correlation: str(deployment.id)}
 
-    async def _dispatched(self, actions: Actions, body: dict[str, Any]) -> Any:
+    async def _dispatched(self, deployment: Deployment) -> Any:
+        """GitHub's response. Of a commit, which has no workflow of its own, a branch's is run; it
+        gets the commit as an input."""
+        ref = fill(self._options.ref, deployment)
+        if ref != deployment.sha:
+            return await self._dispatched_at(deployment, ref)
+        if not self._options.passes_sha:
+            raise Rejected(NO_SHA, code="no_sha_input", certain=True)
+        if deployment.ref_name:
+            try:
+                return await self._dispatched_at(deployment, deployment.ref_name)
+            except Rejected as error:
+                if error.code != "unknown_ref":  # the branch is gone
+                    raise
+        return await self._dispatched_at(
+            deployment, await self._actions(deployment).default_branch()
+        )
+
+    async def _dispatched_at(self, deployment: Deployment, ref: str) -> Any:
+        actions, body = self._actions(deployment), {"ref": ref, "inputs": self._inputs(deployment)}
         try:
-            return await actions.dispatch(self._file, {**body, "return_run_details": True})
+            try:
+                return await actions.dispatch(self._file, {**body, "return_run_details": True})
+            except Rejected as error:
+                if _rejection_code(error) != "unknown_key":
+                    raise
+            return await actions.dispatch(self._file, body)
         except Rejected as error:
-            if _rejection_code(error) != "unknown_key":
-                raise
-        return await actions.dispatch(self._file, body)
+            raise self._explained(error, deployment, ref) from error
 
     async def _find_run(
         self, actions: Actions, deployment: Deployment, run: Run
@@ -161,7 +181,7 @@ class Dispatch:
         return deployment_run(runs, previous, deployment.environment, now=self._clock())
 
     def _not_found(self, deployment: Deployment, run: Run) -> Run:
-        if self._clock() <= _dispatched_at(deployment, run) + self._options.start_within:
+        if self._clock() <= _since(deployment, run) + self._options.start_within:
             return run
         expected = "${{ inputs." + self._options.correlation + " }}"
         file = quoted(self._file)
@@ -226,7 +246,7 @@ def _fault(reason: str) -> str:
     return one_line(found["fault"] if found else "", MAX_FAULT) or "its YAML is invalid"
 
 
-def _dispatched_at(deployment: Deployment, run: Run) -> datetime:
+def _since(deployment: Deployment, run: Run) -> datetime:
     name, _, time = run.id.partition("=")
     # Any other id is from a time when the environment had another mode.
     return datetime.fromisoformat(time) if name == _DISPATCHED_AT else deployment.started_at

@@ -5,6 +5,7 @@ Units: seconds.
 """
 
 import asyncio
+import io
 import json
 import shutil
 import signal
@@ -17,16 +18,18 @@ from typing import Any
 
 import aiohttp
 
-from sandbox.demo.output import Output
-from sandbox.demo.processes import get, relay, site
+from sandbox.demo.failure import DemoError, expected, explanation
+from sandbox.demo.output import FINAL_TEXTS, Output
+from sandbox.demo.processes import LOG, get, relay, site
 from sandbox.demo.tools import SECRETS, Tools
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.model import Message, User
 from sandbox.slack.screen import render
 
 DEPLOY = Path(__file__).with_name("site") / "deploy"
-TIMEOUT = 15
-FINAL_TEXTS = ("succeeded", "failed", "could not run")
+TIMEOUT = 30
+# The exit code of a demo that was stopped.
+STOPPED = 130
 
 DEPLOY_YML = """\
 slack: {{channel: "#deploys"}}
@@ -94,20 +97,30 @@ async def demo(*, keep: bool, as_json: bool, every_tool: bool) -> int:
     if task is not None:  # SIGTERM stops the relay and the stand-ins too
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
-        async with Sandbox(interactive=True) as sandbox, site(folder / "site") as site_url:
-            tools = Tools(sandbox, TOOLS) if every_tool else None
-            async with tools or nullcontext():
-                octocat = sandbox.slack.add_user("octocat")
-                deploy_yml = DEPLOY_YML.format(
-                    deploy=DEPLOY, site=folder / "site", url=site_url, octocat=octocat.id
-                )
-                deploy_yml += tools.deploy_yml() if tools else ""
-                async with relay(sandbox, folder, deploy_yml, SECRETS) as relay_url:
-                    output = Output(sandbox, silent=as_json)
-                    running = Demo(sandbox, tools, output, relay_url, site_url, octocat)
-                    return await running.run(keep=keep, as_json=as_json)
+        return await _demo(folder, keep=keep, as_json=as_json, every_tool=every_tool)
+    except asyncio.CancelledError:
+        return STOPPED
+    except (DemoError, aiohttp.ClientError, OSError) as error:
+        sys.stderr.write(explanation(error, folder / LOG) + "\n")
+        return 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _demo(folder: Path, *, keep: bool, as_json: bool, every_tool: bool) -> int:
+    async with Sandbox(interactive=True) as sandbox, site(folder / "site") as site_url:
+        tools = Tools(sandbox, TOOLS) if every_tool else None
+        async with tools or nullcontext():
+            octocat = sandbox.slack.add_user("octocat")
+            deploy_yml = DEPLOY_YML.format(
+                deploy=DEPLOY, site=folder / "site", url=site_url, octocat=octocat.id
+            )
+            deploy_yml += tools.deploy_yml() if tools else ""
+            output = Output(sandbox, io.StringIO() if as_json else None)
+            output.print_starting()
+            async with relay(sandbox, folder, deploy_yml, SECRETS) as relay_url:
+                running = Demo(sandbox, tools, output, relay_url, site_url, octocat)
+                return await running.run(keep=keep, as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,52 +135,56 @@ class Demo:
     async def run(self, *, keep: bool, as_json: bool) -> int:
         all_planned = (*DEPLOYMENTS, ROLLBACK, *(TOOL_DEPLOYMENTS if self.tools else ()))
         _push_commits(self.sandbox)
-        github, slack = self.sandbox.github.url, self.sandbox.slack.url
-        stand_ins = f"{'GitHub':10} {github}\n{'Slack':10} {slack}"
-        stand_ins += self.tools.addresses() if self.tools else ""
-        self.output.print_start(self.relay_url, stand_ins)
+        self.output.print_start("GitHub, Slack and the tools" if self.tools else "GitHub and Slack")
         if self.tools:
             self.tools.build(TOOL_DEPLOYMENTS[0].ref)
-        succeeded = all([await self._deploy(planned) for planned in all_planned])
+        results = [await self._deploy(planned) for planned in all_planned]
+        unexpected = [result for result in results if result]
         if as_json:
             sys.stdout.write(json.dumps(_result(self.sandbox), indent=2) + "\n")
         else:
-            expected_failures = ", ".join(
-                f"{planned.ref} to {planned.environment}"
-                for planned in all_planned
-                if planned.ends != "success"
-            )
+            failures = (planned for planned in all_planned if planned.ends != "success")
             self.output.print_summary(
-                [planned.tool for planned in all_planned], succeeded, expected_failures
+                [planned.tool for planned in all_planned],
+                unexpected,
+                ", ".join(f"{planned.ref} to {planned.environment}" for planned in failures),
             )
         if keep:
             await self._keep_running()
-        return 0 if succeeded else 1
+        return 1 if unexpected else 0
 
-    async def _deploy(self, planned: PlannedDeployment) -> bool:
-        """Whether it ended as expected."""
+    async def _deploy(self, planned: PlannedDeployment) -> str:
+        """What was not as expected; "" if all was."""
         deployment_id = await (
             self._press_rollback() if planned is ROLLBACK else self._create(planned)
         )
-        status = await self.sandbox.github.wait_for(
-            deployment_id, "success", "failure", "error", within=TIMEOUT
-        )
-        await _wait_for_slack(self.sandbox, deployment_id, planned)
+        title = f"{planned.ref} to {planned.environment}"
+        async with expected(f"the end of {title} on GitHub", TIMEOUT):
+            status = await self.sandbox.github.wait_for(
+                deployment_id, "success", "failure", "error", within=TIMEOUT
+            )
+        async with expected(f"the last message about {title} in Slack", TIMEOUT):
+            await _slack_shows_the_end(self.sandbox, deployment_id, planned)
+        if status.state != planned.ends:
+            return f"{title} ended as {status.state} ({status.description})"
         if self.tools and planned in TOOL_DEPLOYMENTS:
             deployment = self.sandbox.github.deployments[deployment_id]
             self.output.print_tool(self.tools.result(deployment))
-            return status.state == planned.ends
+            return ""
         page = await get(f"{self.site_url}/{planned.environment}/")
         self.output.print_site(f"{self.site_url}/{planned.environment}/", page)
         deployed = str(deployment_id) in page
-        return status.state == planned.ends and deployed == (planned.ends == "success")
+        return "" if deployed == (planned.ends == "success") else f"the site of {title}"
 
     async def _create(self, planned: PlannedDeployment) -> int:
         """Through GitHub's REST API, as a user or a workflow does it."""
         url = f"{self.sandbox.github.api_url}/repos/{REPOSITORY}/deployments"
         body = {"ref": planned.ref, "environment": planned.environment, "required_contexts": []}
         headers = {"Authorization": f"Bearer {self.sandbox.user.token}"}
-        self.output.print_request(f"{planned.ref} to {planned.environment} ({planned.tool})", url)
+        self.output.print_deployment(
+            f"{planned.ref} to {planned.environment} ({planned.tool})",
+            brief=planned in TOOL_DEPLOYMENTS,
+        )
         async with (
             aiohttp.ClientSession(headers=headers) as session,
             session.post(url, json=body) as response,
@@ -181,7 +198,7 @@ class Demo:
         message = [m for m in self.sandbox.slack.messages("#deploys") if not m.is_reply][-1]
         self.output.print_press("Roll back", self.octocat.name)
         await self.sandbox.slack.press(message, "rollback", self.octocat)
-        async with asyncio.timeout(TIMEOUT):
+        async with expected("the deployment of the rollback", TIMEOUT):
             while not (new := set(self.sandbox.github.deployments) - known):
                 await asyncio.sleep(0.05)
         return new.pop()
@@ -192,12 +209,14 @@ class Demo:
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         sandbox = self.sandbox
         repository = f"{sandbox.github.api_url}/repos/{REPOSITORY}/deployments"
+        servers = self.tools.servers if self.tools else {}
         self.output.print_addresses(
             {
-                "relay": f"{self.relay_url}/readyz",
-                "site": f"{self.site_url}/staging/ and {self.site_url}/production/",
+                "the site": f"{self.site_url}/production/",
                 "Slack": sandbox.slack.url,
                 "GitHub's API": repository,
+                "the relay": f"{self.relay_url}/readyz",
+                **{name: server.url for name, server in servers.items()},
             },
             f"curl -X POST -H 'Authorization: Bearer {sandbox.user.token}' {repository}"
             """ -d '{"ref": "v1.2", "environment": "staging", "required_contexts": []}'""",
@@ -205,19 +224,19 @@ class Demo:
         await stopped.wait()
 
 
-async def _wait_for_slack(sandbox: Sandbox, deployment_id: int, planned: PlannedDeployment) -> None:
-    """Wait for the final messages in Slack: in the channel, in the thread, and about a failure."""
+async def _slack_shows_the_end(
+    sandbox: Sandbox, deployment_id: int, planned: PlannedDeployment
+) -> None:
+    """In the channel, in the thread, and a failure in the channel for failures."""
     failed = planned.ends != "success"
     purposes = {"main", "reply", *(["alert"] if failed and planned in DEPLOYMENTS else [])}
-    async with asyncio.timeout(TIMEOUT):
-        while not purposes <= {
-            key.split(":")[1]
-            for channel in ("#deploys", "#oncall")
-            for key, message in _slack_messages(sandbox, channel)
-            if key.startswith(f"{deployment_id}:")
-            and any(text in message.text for text in FINAL_TEXTS)
-        }:
-            await asyncio.sleep(0.05)
+    while not purposes <= {
+        key.split(":")[1]
+        for channel in ("#deploys", "#oncall")
+        for key, message in _slack_messages(sandbox, channel)
+        if key.startswith(f"{deployment_id}:") and any(text in message.text for text in FINAL_TEXTS)
+    }:
+        await asyncio.sleep(0.05)
 
 
 def _push_commits(sandbox: Sandbox) -> None:

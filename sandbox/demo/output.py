@@ -1,9 +1,9 @@
-"""What the demo prints in a terminal, with or without colors."""
+"""What the demo prints in a terminal, with or without colors: each event in a line or a few."""
 
-import io
+import re
 import time
 from collections.abc import Mapping, Sequence
-from textwrap import indent
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -16,103 +16,133 @@ from sandbox.slack.screen import render
 
 # Enough for the table at the end: in a pipe the console would be too narrow for it.
 WIDTH = 112
+# In the text of a message about a deployment that has ended.
+FINAL_TEXTS = ("succeeded", "failed", "could not run")
 _COLORS = {"success": "green", "failure": "red", "error": "red", "in_progress": "cyan"}
+_TIME = re.compile(r"^[0-9:]{8} UTC +")
+_INDENT = " " * 27
 
 
 class Output:
-    """Prints each status on GitHub and each message in Slack as it is created."""
+    """Prints each status on GitHub and each message in Slack as it is created. Of a message it
+    prints its headline and the lines that no message had before, of an edit only those."""
 
-    def __init__(self, sandbox: Sandbox, *, silent: bool) -> None:
+    def __init__(self, sandbox: Sandbox, file: TextIO | None = None) -> None:
         self._sandbox = sandbox
         self._console = Console(
             highlight=False,
             soft_wrap=True,
-            file=io.StringIO() if silent else None,
+            file=file,
             width=max(Console().width, WIDTH),
         )
         self._started = time.monotonic()
+        self._brief = False
+        # By the timestamp of a message.
+        self._shown: set[str] = set()
+        self._seen: set[str] = set()
         sandbox.github.on_status.append(self._print_status)
         sandbox.slack.on_change.append(self._print_message)
 
-    def print_start(self, relay_url: str, stand_ins: str) -> None:
-        self._console.print(
-            f"The relay runs at {relay_url} with its own PostgreSQL. The stand-ins:\n{stand_ins}"
-        )
+    def print_starting(self) -> None:
+        self._console.print("Starting a relay with its own PostgreSQL ...")
 
-    def print_request(self, title: str, url: str) -> None:
-        self._console.print()
+    def print_start(self, stand_ins: str) -> None:
+        self._started = time.monotonic()
+        self._console.print(f"It runs. {stand_ins} are stand-ins; the relay is the real one.")
+
+    def print_deployment(self, title: str, *, brief: bool) -> None:
+        """What follows belongs to it. `brief`: how it ends is enough."""
+        self._brief = brief
         self._console.rule(title, align="left")
-        self._print_line("request", f"POST {url}")
 
     def print_press(self, label: str, who: str) -> None:
-        self._console.print()
         self._console.rule(f"{who} presses [{label}] in Slack", align="left")
 
     def print_site(self, url: str, page: str) -> None:
         heading = page.partition("<h1>")[2].partition("</h1>")[0]
-        self._print_line("site", f"GET {url} shows: {heading or 'nothing yet'}")
+        self._print_line("site", f"{url} shows: {heading or 'nothing yet'}")
 
     def print_tool(self, result: str) -> None:
         self._print_line("tool", result)
 
-    def print_summary(self, tools: Sequence[str], succeeded: bool, expected_failures: str) -> None:
+    def print_summary(
+        self, tools: Sequence[str], unexpected: Sequence[str], expected_failures: str
+    ) -> None:
         """`tools`: the tool of each deployment, in their order."""
         table = Table(box=None, pad_edge=False)
-        for column in ("environment", "tool", "ref", "states on GitHub", "Slack"):
+        for column in ("environment", "tool", "ref", "states on GitHub"):
             table.add_column(column, no_wrap=True)
         for tool, deployment in zip(tools, self._sandbox.github.deployments.values(), strict=True):
-            table.add_row(*self._row(tool, deployment))
-        self._console.print()
+            states = " > ".join(self._sandbox.github.states(deployment.id))
+            table.add_row(deployment.environment, tool, _ref(deployment), states)
         self._console.rule("What happened", align="left")
         self._console.print(table)
         result = (
-            f"All deployments ended as expected, with these failures: {expected_failures}."
-            if succeeded
-            else "Not all deployments ended as expected."
+            f"Not as expected: {'; '.join(unexpected)}. Run it again; if it repeats, report it."
+            if unexpected
+            else f"All as expected, also what failed: {expected_failures}."
+            " To open the pages: script/demo --keep"
         )
-        self._console.print(f"\n{result} {time.monotonic() - self._started:.1f} s.")
+        self._console.print(result)
 
     def print_addresses(self, addresses: Mapping[str, str], command: str) -> None:
-        self._console.print("\nEverything keeps running until Ctrl-C:")
-        for name, address in addresses.items():
-            self._console.print(f"  {name:13} {address}")
-        self._console.print("The pages to which the statuses link:")
-        for deployment in self._sandbox.github.deployments.values():
-            log_url = self._sandbox.github.statuses(deployment.id)[-1].log_url
-            self._console.print(f"  {log_url}")
-        self._console.print(f"Create another deployment:\n  {command}")
+        self._console.print(f"\nCreate another deployment:\n  {command}")
+        self._console.print("\nEverything keeps running until Ctrl-C. Open in a browser:")
+        pages = {
+            f"{deployment.environment} {_ref(deployment)}": self._page(deployment)
+            for deployment in self._sandbox.github.deployments.values()
+        }
+        width = max(map(len, (*pages, *addresses)))
+        for name, address in (pages | dict(addresses)).items():
+            self._console.print(f"  {name:{width}}  {address}")
 
-    def _row(self, tool: str, deployment: Deployment) -> tuple[str, ...]:
-        slack = [
-            f"#{channel.name}, {'reply' if message.is_reply else _edits(message.edits)}"
-            for channel in self._sandbox.slack.channels.values()
-            for message in channel.messages.values()
-            if (message.metadata or {})["event_payload"]["key"].startswith(f"{deployment.id}:")
-        ]
-        states = " > ".join(self._sandbox.github.states(deployment.id))
-        ref = deployment.ref if deployment.ref != deployment.sha else deployment.sha[:7]
-        return (deployment.environment, tool, ref, states, "\n".join(slack))
+    def _page(self, deployment: Deployment) -> str:
+        log_url: str = self._sandbox.github.statuses(deployment.id)[-1].log_url
+        return log_url.partition("#")[0]
 
     def _print_status(self, deployment: Deployment, status: Status) -> None:
+        if self._brief and status.state == "queued":
+            return
         state = Text(f"{status.state:12}", style=_COLORS.get(status.state, "yellow"))
         self._print_line("GitHub", Text.assemble(state, status.description))
 
     def _print_message(self, channel: Channel, message: Message) -> None:
-        self._print_line("Slack", f"#{channel.name}, {_kind(message)}:")
-        names = self._sandbox.slack.workspace.names
-        self._console.print(Text(indent(render(message, names), " " * 16)))
+        lines = render(message, self._sandbox.slack.workspace.names).splitlines()
+        lines = _reply(message, lines) if message.is_reply else lines
+        fresh = [line for line in lines if line not in self._seen]
+        if message.ts not in self._shown and (message.broadcast or not message.is_reply):
+            fresh = [lines[0], *(line for line in fresh if line != lines[0])]
+        if not fresh or self._skips(message, fresh[0]):
+            return
+        self._shown.add(message.ts)
+        self._seen |= set(fresh)
+        note = _note(message)
+        head = Text.assemble(
+            f"#{channel.name:8} {fresh[0]}", (f"  ({note})" if note else "", "dim")
+        )
+        self._print_line("Slack", head)
+        for line in fresh[1:]:
+            self._console.print(Text(_INDENT + line))
+
+    def _skips(self, message: Message, headline: str) -> bool:
+        ended = any(text in headline for text in FINAL_TEXTS)
+        return self._brief and (not ended or (message.is_reply and not message.broadcast))
 
     def _print_line(self, source: str, text: str | Text) -> None:
         seconds = time.monotonic() - self._started
         self._console.print(Text.assemble((f"{seconds:5.1f}s  ", "dim"), f"{source:8} ", text))
 
 
-def _edits(count: int) -> str:
-    return f"{count} edit" if count == 1 else f"{count} edits"
+def _ref(deployment: Deployment) -> str:
+    return deployment.ref if deployment.ref != deployment.sha else deployment.sha[:7]
 
 
-def _kind(message: Message) -> str:
+def _reply(message: Message, lines: Sequence[str]) -> list[str]:
+    """Of a reply in the thread, its newest entry; of one that the channel sees, its headline."""
+    return [lines[0] if message.broadcast else _TIME.sub("", lines[-1])]
+
+
+def _note(message: Message) -> str:
     if message.is_reply:
-        also = ", shown in the channel" if message.broadcast else ""
-        return f"reply in its thread{also}"
-    return f"message, edit {message.edits}" if message.edits else "message"
+        return "in its thread, shown in the channel" if message.broadcast else "in its thread"
+    return f"edit {message.edits}" if message.edits else ""

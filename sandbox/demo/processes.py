@@ -11,10 +11,13 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from sandbox.demo.failure import DemoError, expected
 from sandbox.sandbox import Sandbox, free_ports
 from sandbox.server import HOST
 
 READY_TIMEOUT = 20  # seconds
+# The relay's, in the folder of the demo.
+LOG = "relay.log"
 
 
 @asynccontextmanager
@@ -52,7 +55,7 @@ async def relay(
         and not name.lower().endswith("_proxy")
         and name != "DATABASE_URL"
     }
-    log = folder / "relay.log"
+    log = folder / LOG
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -65,7 +68,7 @@ async def relay(
             start_new_session=True,
         )
     try:
-        await _ready(f"http://{HOST}:{port}/workz", process, log)
+        await _ready(f"http://{HOST}:{port}/workz", process)
         yield f"http://{HOST}:{port}"
     finally:
         if process.returncode is None:
@@ -73,16 +76,12 @@ async def relay(
             await process.wait()
 
 
-async def _ready(url: str, process: Process, log: Path) -> None:
-    try:
-        async with asyncio.timeout(READY_TIMEOUT):
-            while process.returncode is None and not await get(url):
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        process.kill()
+async def _ready(url: str, process: Process) -> None:
+    async with expected("the start of the relay", READY_TIMEOUT):
+        while process.returncode is None and not await get(url):
+            await asyncio.sleep(0.1)
     if process.returncode is not None:
-        sys.stderr.write(await asyncio.to_thread(log.read_text))
-        raise RuntimeError("the relay did not become ready")
+        raise DemoError("the relay did not start")
 
 
 async def get(url: str) -> str:

@@ -6,7 +6,7 @@ https://docs.github.com/rest/actions/workflow-runs#list-workflow-runs-for-a-repo
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -39,11 +39,15 @@ def dispatch_of(body: Json, *, rejects_run_details: bool) -> Dispatch:
     return Dispatch(ref, inputs, field(body, "return_run_details", False, bool))
 
 
-def check_dispatch(dispatch: Dispatch, workflow: Workflow) -> None:
+def check_dispatch(dispatch: Dispatch, workflow: Workflow, deleted_refs: Set[str]) -> None:
     """A commit is not accepted as a ref here."""
     if workflow.state != "active":
         raise ErrorResponse(422, "Cannot trigger a 'workflow_dispatch' on a disabled workflow")
-    if not dispatch.ref or re.fullmatch("[0-9a-f]{40}", dispatch.ref):
+    if (
+        not dispatch.ref
+        or dispatch.ref in deleted_refs
+        or re.fullmatch("[0-9a-f]{40}", dispatch.ref)
+    ):
         raise ErrorResponse(422, f"No ref found for: {dispatch.ref}")
     if workflow.fault:
         fault = f"Invalid Argument - failed to parse workflow: {workflow.fault}"

@@ -135,6 +135,7 @@ async def test_the_deployment_and_its_repository_can_be_read(tool: Tool) -> None
     assert repository["full_name"] == "acme/site"
     assert repository["url"] == deployment["repository_url"]
     shaped("SimpleUser", repository["owner"])
+    shaped("FullRepository", repository)
 
 
 async def test_only_the_deployment_of_the_token_is_listed(tool: Tool, tmp_path: Path) -> None:

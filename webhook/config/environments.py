@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from handlers import durations
+from webhook.config.creation import Creation
 from webhook.config.creators import DEFAULT_CREATORS, CreatorName
 from webhook.config.destinations import (
     Destination,
@@ -88,7 +89,7 @@ _Users = Annotated[
 SlackUsers = dict[str, _Users]
 
 
-class Environment(Strict):
+class Environment(Creation):
     """Which tool deploys an environment, and who is notified. After the file is read, destinations
     have their defaults filled in and are never None."""
 

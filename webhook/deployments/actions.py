@@ -38,7 +38,7 @@ class Reply:
 class ActionRequest:
     """`key` is the same however often Slack delivers the same press. `kind` is the action's name.
     Of one deployment, one action of an `exclusive_group` is done. For a form, `repo` is what it
-    begins with."""
+    begins with. `inputs`: of the environment's dynamic payload, as they were typed."""
 
     key: str
     kind: str
@@ -49,6 +49,7 @@ class ActionRequest:
     repo: str = ""
     environment: str = ""
     ref: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

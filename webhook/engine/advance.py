@@ -3,7 +3,7 @@
 A start is recorded before it is made. While one may have got through although the tool does not
 show it yet, nothing is started again; how often it is started where the tool cannot show it, says
 webhook.engine.restarts. A rejection ends the deployment once it counts
-(webhook.engine.rejections).
+(webhook.rejections).
 """
 
 from dataclasses import dataclass, replace
@@ -20,11 +20,11 @@ from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import transitions
 from webhook.engine.polling import Polling
-from webhook.engine.rejections import RejectionPolicy, rejected_since
 from webhook.engine.restarts import Restarts, is_risky
 from webhook.engine.services import Services, log_about, scope
 from webhook.engine.transitions import take_reports
 from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
+from webhook.rejections import RejectionPolicy, rejected_since
 from webhook.store import deployments, machines, output, tool_events
 from webhook.store.deployments import DeploymentRow
 from webhook.timing import Timing

@@ -14,6 +14,7 @@ from webhook.config.destinations import Target, targets_of
 from webhook.config.environments import Config, Environment
 from webhook.config.routing import route
 from webhook.deployments.actions import OfferedAction
+from webhook.deployments.changelog import Changelog
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 from webhook.jobs.queue import Queue
@@ -32,10 +33,14 @@ MOST_COMPARISONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Comparisons:
-    """Of commits on GitHub. `failed`: by repository, those that are not compared again for now."""
+    """Of commits on GitHub. `failed`: by repository, those that are not compared again for now.
+    `running`: by repository and the two commits."""
 
     failed: TTLCache[int, str, datetime]
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_COMPARISONS))
+    running: dict[tuple[int, str, str], "asyncio.Task[Changelog | None]"] = field(
+        default_factory=dict
+    )
 
     @classmethod
     def none_failed(cls, timing: Timing, clock: Clock) -> Self:
@@ -87,6 +92,7 @@ class Services:
             timeout=environment.timeout,
             deadline=deadline,
             report=self.report_tokens.credentials(row.repo, row.id, row.environment, deadline),
+            ref_name=row.ref_name,
         )
 
     def notifier(self, target: Target) -> Notifier:

@@ -14,6 +14,7 @@ import structlog
 
 from webhook.errors import Rejected, RetryAt
 from webhook.invocation import COMMAND
+from webhook.rejections import RejectionPolicy
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import SlackSettings
 from webhook.slack.client import Calls, Slack
@@ -136,19 +137,33 @@ class Workspaces:
         for team, installed in list(self._installed.items()):
             if installed.slack is slack:
                 del self._installed[team]
-                await self._stop(team, installed.token, error)
+                if again := await self._stop(team, installed, error):
+                    raise again from error
 
-    async def _stop(self, team: str, token: str, error: Rejected) -> None:
-        """Unless it has another token already, or can be refreshed."""
+    async def _stop(self, team: str, installed: _Installed, error: Rejected) -> RetryAt | None:
+        """Unless it has another token already, can be refreshed, or was not rejected for long."""
+        now = self._clock()
         async with self._pool.connection() as connection, connection.transaction():
             known = await slack_installations.lock(connection, team)
-            if known is None or self._cipher.decrypt(known.token) != token:
-                return
-            if not (error.code == EXPIRED and known.refresh_token):
+            if known is None or self._cipher.decrypt(known.token) != installed.token:
+                return None
+            if error.code == EXPIRED and known.refresh_token:
+                await slack_installations.expire(connection, team)
+                return RetryAt("the token is refreshed first", now)
+            since = self._rejected_since(known, installed.slack, now)
+            again = RejectionPolicy.doubtful(self._timing).retry_at(since, now)
+            if again is None:
                 await slack_installations.stop_async(connection, team, str(error))
-                return
-            await slack_installations.expire(connection, team)
-        raise RetryAt("the token is refreshed first", self._clock())
+                return None
+            await slack_installations.rejected(connection, team, since)
+            return RetryAt(str(error), again)
+
+    def _rejected_since(self, known: Installation, slack: Slack, now: datetime) -> datetime:
+        """A call that Slack has accepted since then, or a long silence, ends an earlier doubt."""
+        since, accepted = known.rejected_since, slack.accepted_at
+        if since is None or (accepted is not None and accepted > since):
+            return now
+        return since if now - since < 2 * self._timing.rejection_counts_after else now
 
     def _pause(self, error: Rejected) -> None:
         assert self._configured is not None

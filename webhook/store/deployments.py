@@ -305,6 +305,19 @@ async def ended_before(connection: Async, row: DeploymentRow) -> Phase | None:
     return Phase(values["phase"]) if values else None
 
 
+async def known_changelog(
+    connection: Async, repo_id: int, since: str, sha: str
+) -> Changelog | None:
+    """Of the same two commits, by another deployment of the repository."""
+    cursor = await connection.execute(
+        "select changelog from deployments where repo_id = %s and sha = %s"
+        " and changelog->>'since' = %s and changelog ? 'total' limit 1",
+        [repo_id, sha, since],
+    )
+    row = await cursor.fetchone()
+    return Changelog.from_json(row["changelog"]) if row else None
+
+
 async def save_changelog(
     connection: Async, deployment_id: int, since: str, changelog: Changelog | None
 ) -> None:

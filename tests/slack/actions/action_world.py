@@ -36,6 +36,9 @@ envs:
   - name: "slow*"
     handler: command
     with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
+  - name: "workflow*"
+    handler: github-actions
+    with: {mode: dispatch, workflow: deploy.yml, inputs: {sha: "{sha}"}}
   - name: "stage*"
     handler: command
     with: {run: ["true"]}
@@ -171,13 +174,13 @@ async def relay(
 
 @contextlib.asynccontextmanager
 async def action_world(
-    postgres: str, folder: Path, actions: Actions = ACTIONS
+    postgres: str, folder: Path, actions: Actions = ACTIONS, *, environments: str = ""
 ) -> AsyncIterator[ActionWorld]:
     name = f"actions_{next(_numbers)}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {name} template template")
         sandbox, ada, bob, rob, eve = _people()
-        deploy_yml = f"{ENVIRONMENTS}slack_users:\n"
+        deploy_yml = f"{ENVIRONMENTS}{environments}slack_users:\n"
         deploy_yml += (
             f"  Octocat: {ada.id}\n  hubot: [{bob.team_id}/{bob.id}]\n  reader: {rob.id}\n"
         )

@@ -122,6 +122,26 @@ async def test_a_rollback_brings_back_the_last_success_of_another_commit(
     assert f"Roll back deployment {again} to {sha[:7]} by hubot" in (new.description or "")
 
 
+async def test_a_retry_and_a_rollback_run_the_workflow_of_the_branch_that_was_deployed(
+    relay: ActionWorld,
+) -> None:
+    """They deploy a commit, and GitHub dispatches workflows on branches and tags only."""
+    actions = relay.github.actions
+    inputs = {"deployment_id": True, "sha": True}
+    actions.add_workflow("acme/site", on=["workflow_dispatch"], inputs=inputs)
+    for number, (action, ref) in enumerate([("retry", "main"), ("rollback", "v1")]):
+        environment = f"workflow/{number}"
+        first = relay.past_deployment(environment, "success", ref="v1")
+        ended = relay.past_deployment(environment, "failure")
+        deployed = ended if action == "retry" else first
+        await relay.press(action, ended, relay.bob)
+        [new] = relay.created(environment)
+        await relay.github.wait_for(new.id, "success", within=10)
+        [run] = actions.runs_of(new)
+        [row] = relay.world.rows("select sha from deployments where id = %s", deployed)
+        assert (run.head_branch, run.inputs["sha"]) == (ref, row["sha"])
+
+
 async def test_cancel_is_left_to_the_job_that_advances_the_deployment(
     relay: ActionWorld, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from webhook.slack.actions.create import (
     plan_like,
     require_newest,
 )
-from webhook.slack.actions.permissions import Authorized, Declined
+from webhook.slack.actions.permissions import Authorized, Declined, routed
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import plain
 from webhook.store import deployments
@@ -54,7 +54,8 @@ class Rollback(CreateDeployment):
             message = f"There is nothing to roll back to: {row.environment} has no earlier success"
             raise Declined("not_possible", f"{message} of another commit")
         description = f"Roll back deployment {row.id} to {old.sha[:7]} by {by.login}"
-        request = plan_like(row, old, action, task=TASK, description=description)
+        task = routed(services, row.repo, row.environment).task or TASK
+        request = plan_like(row, old, action, task=task, description=description)
         name = name_of(old)
         target = f"{name} @ {old.sha[:7]}" if name else old.sha[:7]
         return Plan(by.repository, request, f"Rollback to {target}, requested in Slack", name)

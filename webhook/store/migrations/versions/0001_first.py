@@ -90,7 +90,7 @@ create table deployments (
     tool_error text not null default '',        -- why the tool cannot be queried at the moment
     tool_error_since timestamptz,
     rejected_call text not null default '',     -- the call that is rejected in a way that does not
-                                                -- count yet (webhook.engine.rejections)
+                                                -- count yet (webhook.rejections)
     rejected_since timestamptz,
     outage_announced boolean not null default false,  -- whether the status says so
 
@@ -208,7 +208,8 @@ create table slack_installations (
     expires_at timestamptz,                     -- null: the token does not expire
     installed_at timestamptz not null default now(),
     installed_by text not null,
-    error text not null default ''              -- why the token is not used any more
+    error text not null default '',             -- why the token is not used any more
+    rejected_since timestamptz                  -- since when Slack rejects it, before that counts
 );
 
 -- Single-use values of the installation. Only digests are stored.
@@ -243,6 +244,7 @@ create table actions (
     environment text not null default '',
     ref text not null default '',               -- as GitHub gets it
     ref_name text not null default '',          -- the branch or tag, where GitHub gets a commit
+    inputs jsonb not null default '{}',         -- of a dynamic payload, as they were typed
 
     -- refused: not allowed, or not possible; failed: GitHub rejected it.
     outcome text not null default 'waiting'

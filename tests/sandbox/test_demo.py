@@ -1,0 +1,70 @@
+"""What the demo prints: news only, and where it cannot go on, a sentence."""
+
+import asyncio
+import io
+import json
+import os
+import resource
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import pytest
+
+from sandbox.demo.failure import DemoError, explanation
+from sandbox.demo.output import Output
+from sandbox.sandbox import Sandbox
+from tests.world import live
+
+ROOT = Path(__file__).parents[2]
+
+
+async def test_of_an_edit_it_prints_what_has_changed(store_url: str, tmp_path: Path) -> None:
+    sandbox, printed = Sandbox(interactive=True), io.StringIO()
+    output = Output(sandbox, printed)
+    async with live(store_url, tmp_path, sandbox=sandbox) as world:
+        await world.deployed(ref="v1.0")
+        output.print_deployment("another one", brief=True)
+        await world.deployed(ref="v1.0")
+    first, _, second = printed.getvalue().partition("another one")
+    assert first.count("by octocat") == first.count("[Logs]") == 1
+    assert first.count("✅ acme/site to production succeeded") == 1
+    assert "(in its thread)" in first
+    assert "queued" not in second
+    assert second.count("Slack") == second.count("succeeded") == 1
+
+
+def test_it_names_the_lines_of_the_log_that_matter(tmp_path: Path) -> None:
+    log = tmp_path / "relay.log"
+    records = [
+        {"level": "info", "event": "status written"},
+        {"level": "warning", "event": "request rejected", "error": "wrong signature"},
+        {"level": "warning", "event": "request rejected", "error": "wrong signature"},
+    ]
+    traceback = (
+        'Traceback (most recent call last):\n  File "a.py", line 1, in b\nOSError: no space\n'
+    )
+    log.write_text("\n".join(map(json.dumps, records)) + "\n" + traceback)
+    sentence, *lines = explanation(DemoError("the end did not happen"), log).splitlines()
+    assert sentence.startswith("The demo stopped: the end did not happen. Run it again")
+    assert lines == ["  request rejected: wrong signature", "  OSError: no space"]
+    assert "log" not in explanation(DemoError("it"), tmp_path / "none")
+
+
+@pytest.mark.slow
+async def test_a_demo_that_cannot_go_on_says_so_in_a_sentence(tmp_path: Path) -> None:
+    """No file may become larger than 1 MB, as on a full disk."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "webhook", "demo"),
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
+        cwd=ROOT,
+        stdout=PIPE,
+        stderr=PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
+    )
+    async with asyncio.timeout(60):
+        _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert errors.decode().startswith("The demo stopped: the relay did not start. Run it again")
+    assert b"Traceback" not in errors
+    assert list(tmp_path.glob("gitploy-relay-demo-*")) == []
