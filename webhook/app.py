@@ -38,7 +38,7 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = webhook.LARGEST_BODY + 1
     pool = sync_pool(store_url, POOL_SIZE, timing)
-    app.register_blueprint(probes.blueprint(pool))
+    app.register_blueprint(probes.blueprint(pool, timing))
     deliveries = webhook.blueprint(Inbox(store_url, timing), settings.webhook_secrets, timing)
     http.serve(app, deliveries, http.JSON_ERRORS)
     reports = status_api.blueprint(pool, settings.server_url, keys, setup.secrets, clock)

@@ -18,6 +18,7 @@ from webhook.errors import ConfigErrors
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import Settings, config_path
 from webhook.store.owner import foreign_owner, owner, remedy
+from webhook.store.unavailable import disk_reason, is_of_disk
 from webhook.values import names_secret, shown
 
 log = structlog.get_logger()
@@ -100,6 +101,8 @@ def _data_dir_errors(settings: Settings) -> list[str]:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
+        if is_of_disk(error):
+            return [f"GITPLOY_DATA_DIR: {disk_reason(error.errno, path)}"]
         message = f"{shown(str(path))} cannot be written to: {error.strerror}"
         user = owner(path) if isinstance(error, PermissionError) else None
         other = "" if user is None else f"; or {remedy(user)}"
