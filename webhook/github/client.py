@@ -354,7 +354,9 @@ class ToolsGitHub:
         except Rejected as error:
             raise tool_errors.Rejected(
                 str(error),
-                status=error.status,
+                code=error.code,
+                # The App's access is no response to the call itself.
+                status=None if isinstance(error, Forbidden) else error.status,
                 reason=str(error.__cause__ or ""),
                 certain=error.certain,
             ) from error
