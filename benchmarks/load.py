@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sandbox.github.webhooks import delivery_headers
 
-SECRET = "a secret of the benchmark"
+SECRET = "a-secret-of-the-benchmark"
 _FILLER = {"key": "x" * 60}
 
 

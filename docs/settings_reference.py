@@ -26,6 +26,21 @@ Settings are environment variables. Where Gitploy has a name for one, the name i
 An empty variable counts as not set. A misspelled name, such as `GITPLOY_SERVER_HOSTS`, produces a
 warning. The values of variables whose names contain TOKEN, SECRET, PASSW, CREDENTIAL, API_KEY or
 PRIVATE_KEY are hidden in logs and in the output of commands.
+
+White space at both ends of a value is left out, so a line break at a file's end does no harm. These
+are errors at the start, because the value would be another one than was meant:
+
+- quotes around a value (of `docker run --env-file`, for example, where they count); a private key
+  is taken with them
+- `${{NAME}}` or `$(command)` that nothing has filled in
+- a line break or an invisible character inside a value; white space inside a secret
+- a secret of less than 16 characters in `GITPLOY_WEBHOOK_SECRET`, `GITPLOY_SECRET_KEY`,
+  `GITPLOY_SLACK_CLIENT_SECRET` or `GITPLOY_SLACK_SIGNING_SECRET`. A comma separates secrets, so
+  none can contain one.
+- a private key, or its path, in a variable for something else
+
+An error shows a value only where that cannot be a secret. The same holds for what `${{NAME}}` fills
+in in `deploy.yml`; quotes and what was not filled in are errors there for the names above.
 """
 
 

@@ -5,6 +5,7 @@ to `data_dir/runs/{deployment id}`; this handler starts supervisors and reads th
 workers, or one that came back after a crash, may start several supervisors for one run; these
 settle among themselves which one runs the command, once.
 
+Source: execve(2), "Limits on size of arguments and environment".
 Units: `output_limit` in bytes.
 Errors: `Rejected` for values that cannot be passed to a command and for a missing `cwd`;
 `Unavailable` if no supervisor could be started.
@@ -19,19 +20,29 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field, ValidationInfo
+import structlog
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from handlers import contract
 from handlers.contract import Deployment, HandlerContext, Pace, Run, State
 from handlers.errors import Rejected, Unavailable
-from handlers.options import Template, fill, fill_argument, payload, plain
+from handlers.inline_code import Code, code_in
+from handlers.links import check_link, fill_link
+from handlers.options import Template, fill_argument, payload, placeholders, plain
 from handlers.supervision import rundir
 from handlers.supervision.handover import hand_over, reap
-from handlers.text import web_url
+from handlers.text import one_line
+
+log = structlog.get_logger()
 
 ALWAYS_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
 LOST = "lost: the machine running it restarted or its process was killed; it is not started again"
+# GitHub makes these up, of hexadecimal and of decimal digits.
+SAFE_ANYWHERE = ("sha", "id")
 MAX_READ = 256 * 1024  # bytes
+# Linux accepts no longer argument, and no longer variable with its name; with a NUL at its end.
+MAX_STRING = 128 * 1024
 
 
 def _absolute(path: str) -> str:
@@ -57,10 +68,43 @@ def _program(argv: list[str]) -> list[str]:
     return argv
 
 
-def _web(url: str) -> str:
-    if not url.startswith(("https://", "http://", "{")):
-        raise ValueError(f"'{url}' must begin with https:// or http://")
-    return url
+def _without_values_in_code(argv: list[str]) -> list[str]:
+    """Each error is at its argument."""
+    errors = [
+        InitErrorDetails(
+            type=PydanticCustomError("value_error", "{error}", {"error": message}),
+            loc=(code.position,),
+            input=argv[code.position],
+        )
+        for code in code_in(argv)
+        if (message := _value_in_code(code, argv[code.position]))
+    ]
+    if errors:
+        raise ValidationError.from_exception_data("run", errors)
+    return argv
+
+
+def _value_in_code(code: Code, argument: str) -> str:
+    names = placeholders(argument)
+    name = next((it for it in names if not code.is_remote or it not in SAFE_ANYWHERE), None)
+    if name is None:
+        return ""
+    error = f"{{{name}}} would be run as code by {code.program}, whatever somebody puts into it"
+    if code.is_remote:
+        return (
+            f"{error}: a shell over there reads all that follows the host. Only {{sha}} and {{id}}"
+            " may stand there; call a script that quotes the rest"
+        )
+    variable = "PAYLOAD_FILE" if name.startswith("payload.") else name.upper()
+    if not code.is_shell:
+        return (
+            f"{error}; read it from the variable DEPLOYMENT_{variable}, or hand it over as an"
+            " argument after the code"
+        )
+    return (
+        f'{error}; write "$DEPLOYMENT_{variable}" there, or hand it over as an argument:'
+        f""" [sh, -c, 'echo "$1"', sh, "{{{name}}}"]"""
+    )
 
 
 def _set(names: list[str], info: ValidationInfo) -> list[str]:
@@ -81,10 +125,11 @@ class CommandOptions(contract.Options):
         list[Annotated[Template, AfterValidator(_printable)]],
         Field(min_length=1),
         AfterValidator(_program),
+        AfterValidator(_without_values_in_code),
     ]
     cwd: Annotated[str, AfterValidator(_absolute)] | None = None
     env: Annotated[list[str], AfterValidator(_set)] = Field(default_factory=list)
-    environment_url: Annotated[Template, AfterValidator(_web)] | None = None
+    environment_url: Annotated[Template, AfterValidator(check_link)] | None = None
     output_limit: int = Field(default=1024 * 1024, ge=1024, le=64 * 1024 * 1024)
 
 
@@ -172,23 +217,42 @@ class Command:
 
     def _order(self, deployment: Deployment) -> rundir.Order:
         options = self._options
+        directory = self._directory(deployment).absolute()
         return rundir.Order(
-            directory=str(self._directory(deployment).absolute()),
-            env=self._environment(deployment),
-            argv=[fill_argument(argument, deployment) for argument in options.run],
+            directory=str(directory),
+            env=self._environment(deployment, directory),
+            argv=[_argument(argument, deployment) for argument in options.run],
             cwd=options.cwd,
             deadline=deployment.deadline.timestamp(),
             timeout=deployment.timeout.total_seconds(),
             grace=self.grace.total_seconds(),
             output_limit=options.output_limit,
             secrets=sorted(self._context.secrets | {deployment.report.token}),
-            environment_url=_filled_url(options.environment_url, deployment),
+            environment_url=_link(options.environment_url, deployment),
+            payload=json.dumps(payload(deployment)),
         )
 
-    def _environment(self, deployment: Deployment) -> dict[str, str]:
+    def _environment(self, deployment: Deployment, directory: Path) -> dict[str, str]:
         relay = self._context.environ
         passed = {n: relay[n] for n in (*ALWAYS_PASSED, *self._options.env) if n in relay}
-        return passed | {f"DEPLOYMENT_{name}": value for name, value in _facts(deployment).items()}
+        facts = _facts(deployment) | {"PAYLOAD_FILE": str(directory / "payload")}
+        given = {f"DEPLOYMENT_{name}": value for name, value in facts.items()}
+        # Only the payload can be so long; the command finds it in its file.
+        return passed | {n: value for n, value in given.items() if _fits(f"{n}={value}")}
+
+
+def _fits(text: str) -> bool:
+    return len(text.encode()) < MAX_STRING
+
+
+def _argument(template: str, deployment: Deployment) -> str:
+    argument = fill_argument(template, deployment)
+    if not _fits(argument):
+        raise Rejected(
+            f"'{one_line(template, 30)}' is too long for a command's argument; read the payload"
+            " from the file that DEPLOYMENT_PAYLOAD_FILE names"
+        )
+    return argument
 
 
 def _facts(deployment: Deployment) -> dict[str, str]:
@@ -207,8 +271,10 @@ def _facts(deployment: Deployment) -> dict[str, str]:
     }
 
 
-def _filled_url(template: str | None, deployment: Deployment) -> str:
-    url = fill(template, deployment) if template else ""
-    if url != web_url(url):
-        raise Rejected(f"the environment_url '{url}' is not an http address")
-    return url
+def _link(template: str | None, deployment: Deployment) -> str:
+    """No deployment is refused for a link: where its values make no address, it gets none."""
+    try:
+        return fill_link(template, deployment) if template else ""
+    except Rejected as error:
+        log.warning("environment_url left out", reason=str(error))
+        return ""

@@ -171,8 +171,7 @@ class Handler(Protocol):
     async def find(self, deployment: Deployment) -> Run | None:
         """The run of an earlier start that succeeded, even if nobody recorded it.
 
-        None if there is none, and for a tool that cannot be searched: a second `start` must then
-        do nothing.
+        None if there is none, and for a tool that cannot be searched (`StartsBlindly`).
         """
         ...
 
@@ -181,7 +180,10 @@ class Handler(Protocol):
         ...
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
-        """The run now; `run` is what `start`, `find` or the last `check` returned."""
+        """The run now; `run` is what `start`, `find` or the last `check` returned.
+
+        `Rejected` with the tool's status where it does not know the run any more.
+        """
         ...
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
@@ -207,4 +209,36 @@ class VerifiesAccess(Protocol):
 
         Errors: `Unavailable` and `Rejected`, as elsewhere.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEvent:
+    """What the tool itself sent to the relay: the event's name, and the document that it is
+    about."""
+
+    name: str
+    document: Any
+
+
+@runtime_checkable
+class StartsBlindly(Protocol):
+    """A handler whose tool cannot be searched, so that nobody knows whether a start got through
+    whose outcome is unknown."""
+
+    # Whether a second `start` does nothing then. Otherwise it is repeated only a few times, and
+    # then waits for a person.
+    restart_is_safe: bool
+
+
+@runtime_checkable
+class Observes(Protocol):
+    """A handler whose tool sends events to the relay, so that it need not be polled often."""
+
+    # Whether the tool starts by itself, so that there is no earlier start to find.
+    starts_nothing: bool
+
+    async def observe(self, deployment: Deployment, run: Run, events: Sequence[ToolEvent]) -> Run:
+        """As `check`, from the newest event about each of the tool's documents. Events may be late
+        or missing, and some may belong to other deployments."""
         ...

@@ -39,8 +39,10 @@ class NotReady(Unavailable):
 
     default_code = "not_ready"
 
-    def __init__(self, message: str, *, held: bool = False) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, held: bool = False, retry_at: datetime | None = None
+    ) -> None:
+        super().__init__(message, retry_at=retry_at)
         self.held = held
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import unicodedata
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -123,6 +124,21 @@ def _checked(text: str) -> str:
 
 Template = Annotated[str, AfterValidator(_checked)]
 """A string with placeholders, for a handler's options."""
+
+
+def pieces(template: str) -> Iterator[tuple[str, bool]]:
+    """Its texts, and its placeholders with their braces; whether it is a placeholder."""
+    end = 0
+    for token in _TOKEN.finditer(template):
+        yield template[end : token.start()], False
+        yield (token[0][0], False) if token[1] is None else (token[0], True)
+        end = token.end()
+    yield template[end:], False
+
+
+def placeholders(template: str) -> list[str]:
+    """Their names, without braces."""
+    return [text[1:-1] for text, is_value in pieces(template) if is_value]
 
 
 def fill(template: str, deployment: Deployment) -> str:

@@ -43,7 +43,7 @@ def main() -> None:
     except ValueError:
         return  # the worker died before it had sent everything
     try:
-        directory = claim(Path(order.directory))
+        directory = claim(Path(order.directory), order.payload)
     except OSError as error:
         reply("failed", str(error))
         return
@@ -53,7 +53,7 @@ def main() -> None:
         reply("taken")
 
 
-def claim(directory: Path) -> Path | None:
+def claim(directory: Path, payload: str) -> Path | None:
     """The run's directory; None if another supervisor was first.
 
     Everything in it is in place before it gets its name, and a directory cannot be renamed to one
@@ -64,6 +64,7 @@ def claim(directory: Path) -> Path | None:
     try:
         rundir.lock(draft)
         rundir.write(draft, "supervisor", {"pid": os.getpid()})
+        (draft / "payload").write_text(payload)
         (draft / "output").touch()
         draft.rename(directory)
     except OSError as error:
@@ -96,6 +97,7 @@ def run(order: rundir.Order, directory: Path, wake: int) -> None:
     if watch.stopped:
         state, description = "error", watch.stopped
     record(directory, order, state, description, output.environment_url)
+    watch.drop_output()
 
 
 def launch(order: rundir.Order, directory: Path) -> subprocess.Popen[bytes]:
@@ -127,9 +129,12 @@ def start_failure(order: rundir.Order, error: Exception) -> str:
         return f"the interpreter that {command} names is not there"
     if missing:
         return f"{command} is not there"
-    if error.errno == errno.EACCES:
-        return f"{command} is not executable"
-    return f"{command} could not be started: {error.strerror}"
+    reason = {
+        errno.EACCES: "is not executable",
+        errno.E2BIG: "has too long arguments; is it the payload? Read it from the file in"
+        " DEPLOYMENT_PAYLOAD_FILE",
+    }.get(error.errno or 0, f"could not be started: {error.strerror}")
+    return f"{command} {reason}"
 
 
 def outcome(code: int, last_line: str) -> tuple[str, str]:

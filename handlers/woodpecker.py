@@ -106,7 +106,7 @@ class Woodpecker:
         repo = run.id.partition("/")[0]
         # It responds with 404 to a token without rights, too, but then for the repository as well.
         if response.status == 404 and (await self._call("GET", repo)).ok:
-            return replace(run, state=State.ERROR, description="it is gone from Woodpecker")
+            raise Rejected("it is gone from Woodpecker", status=404)
         if not response.ok:
             raise response.unavailable()
         return _updated(run, response.read(Pipeline))
@@ -131,7 +131,8 @@ class Woodpecker:
         query = {"event": "push,tag,manual", "status": "success"}
         built = await self._newest(repo, query, lambda p: p.commit == deployment.sha)
         if not built:
-            raise Rejected(f"Woodpecker has no successful pipeline of {deployment.sha[:7]} yet")
+            message = f"Woodpecker has no successful pipeline of {deployment.sha[:7]} yet"
+            raise Rejected(message, certain=False)
         return repo, built[0].number
 
     async def _newest(self, repo: int, query: dict[str, str], matches: Matches) -> list[Pipeline]:

@@ -26,6 +26,7 @@ class Sandbox:
         oauth: bool = False,
     ) -> None:
         self.github = github or GitHub()
+        self.github.strict = True
         scopes = ("chat:write", "channels:history")
         self.slack = slack or Slack(scopes=scopes, installed=not oauth)
         self.interactive = interactive

@@ -38,6 +38,10 @@ class Server:
     def routes(self) -> Sequence[web.RouteDef]:
         raise NotImplementedError
 
+    def canonical(self, request: web.Request) -> web.Request:
+        """The request as it is recorded, where one thing has several addresses."""
+        return request
+
     def middlewares(self) -> Sequence[Middleware]:
         """Outermost first; the one that records calls comes before them."""
         return []
@@ -72,6 +76,7 @@ class Server:
 
     @web.middleware
     async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        request = self.canonical(request)
         call = Call(request.method, without_api_prefix(request.path))
         self.calls.append(call)
         try:

@@ -1,11 +1,14 @@
 """The settings: every error at once, with the variable's name and the remedy."""
 
 import base64
+import os
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -15,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from webhook.__main__ import main
 from webhook.errors import ConfigErrors
 from webhook.settings import VARIABLES, Settings, Variables, config_path, variable
 from webhook.startup import read, read_config
@@ -53,7 +57,7 @@ def settings(**variables: str) -> Settings:
 def environ(**variables: str) -> Mapping[str, str]:
     return {
         "GITPLOY_SERVER_HOST": "relay.example.com",
-        "GITPLOY_WEBHOOK_SECRET": "whsec-one",
+        "GITPLOY_WEBHOOK_SECRET": "0123456789-whsec-one",
         "GITPLOY_GITHUB_APP_ID": "12345",
         "GITPLOY_GITHUB_PRIVATE_KEY": pem(),
     } | variables
@@ -103,6 +107,22 @@ def test_an_empty_environment_names_all_required_variables_at_once() -> None:
         ("GITPLOY_WEBHOOK_SECRET", "", "is not set"),
         ("GITPLOY_WEBHOOK_SECRET", "a,,b", "has an empty item"),
         ("GITPLOY_WEBHOOK_SECRET", "a, ", "has an empty item"),
+        ("GITPLOY_WEBHOOK_SECRET", "Zk7%,q9Lr2-long-enough-2", "a comma separates several"),
+        ("GITPLOY_WEBHOOK_SECRET", "x", "has a secret of less than 16 characters; make one"),
+        ("GITPLOY_WEBHOOK_SECRET", "two words, of a secret", "has white space inside"),
+        ("GITPLOY_WEBHOOK_SECRET", '"0123456789abcdef"', "is in quotes"),
+        ("GITPLOY_WEBHOOK_SECRET", "0123456789abcdef,'0123456789abcdef'", "is in quotes"),
+        ("GITPLOY_WEBHOOK_SECRET", "0123456789\u200babcdef", "an invisible character"),
+        ("GITPLOY_WEBHOOK_SECRET", "${WEBHOOK_SECRET}", "was not filled in"),
+        ("GITPLOY_WEBHOOK_SECRET", "$(cat /run/secrets/webhook)", "was not filled in"),
+        ("GITPLOY_SLACK_SIGNING_SECRET", "8f742231b10e", "has less than 16 characters"),
+        ("GITPLOY_SLACK_SIGNING_SECRET", "8f742231b10e 8888abcd99", "has white space inside"),
+        ("GITPLOY_SLACK_BOT_TOKEN", "xoxb-1 2", "has white space inside"),
+        ("GITPLOY_SLACK_APP_TOKEN", "'xapp-1'", "is in quotes"),
+        ("GITPLOY_CONFIG", '"deploy.yml"', "is in quotes"),
+        ("GITPLOY_DATA_DIR", "${HOME}/data", "was not filled in"),
+        ("GITPLOY_DATA_DIR", "/data\n/other", "has a line break"),
+        ("DATABASE_URL", "postgresql://u:50%zz@h/d", "write a % in user or password as %25"),
         ("GITPLOY_GITHUB_BASE_URL", "api.github.com", "is not a URL"),
         ("GITPLOY_GITHUB_BASE_URL", "https://github.com", "write https://api.github.com"),
         ("GITPLOY_GITHUB_BASE_URL", "https://ghe:pass@h/api/v3", "must not hold user"),
@@ -178,6 +198,19 @@ def test_the_private_key_comes_in_four_ways_and_is_the_same(tmp_path: Path) -> N
         assert settings(GITPLOY_GITHUB_PRIVATE_KEY=form).github_private_key == pem()
 
 
+def test_a_private_key_in_quotes_is_taken_and_a_path_is_sent_where_it_belongs(
+    tmp_path: Path,
+) -> None:
+    for quoted in (f'"{pem()}"', f"'{pem()}'", '"' + pem().replace("\n", "\\n") + '"'):
+        assert settings(GITPLOY_GITHUB_PRIVATE_KEY=quoted).github_private_key == pem()
+    (tmp_path / "app").touch()
+    for path in ("/run/secrets/app.pem", "./app", "app.pem", str(tmp_path / "app")):
+        (error,) = errors(GITPLOY_GITHUB_PRIVATE_KEY=path)
+        assert error.endswith(
+            "is the path of a file; set GITPLOY_GITHUB_PRIVATE_KEY_PATH to it instead"
+        )
+
+
 def test_the_client_id_is_used_before_the_app_id() -> None:
     assert settings(GITPLOY_GITHUB_CLIENT_ID="Iv23li").github_issuer == "Iv23li"
     both_missing = errors(GITPLOY_GITHUB_APP_ID="")
@@ -188,14 +221,17 @@ def test_values_are_stripped_and_split() -> None:
     several = settings(
         GITPLOY_SERVER_HOST=" localhost:8080 ",
         GITPLOY_SERVER_PROTO="http",
-        GITPLOY_WEBHOOK_SECRET="new, old",
+        GITPLOY_WEBHOOK_SECRET="the-new-secret-16, the-old-secret-16",
         GITPLOY_SECRET_KEY="0123456789abcdef, fedcba9876543210",
         GITPLOY_GITHUB_BASE_URL="https://ghe.acme.io/api/v3/",
         GITPLOY_SLACK_BASE_URL="http://127.0.0.1:9/api",
         PORT="0",
     )
     assert several.server_url == "http://localhost:8080"
-    assert several.webhook_secrets == ("new", "old")
+    assert several.webhook_secrets == (
+        "the-new-secret-16",
+        "the-old-secret-16",
+    )
     assert several.secret_keys == ("0123456789abcdef", "fedcba9876543210")
     assert several.github_base_url == "https://ghe.acme.io/api/v3"
     assert several.slack.base_url == "http://127.0.0.1:9/api/"
@@ -211,13 +247,13 @@ def test_the_store_falls_back_to_the_platforms_database() -> None:
 
 def test_secrets_are_known_and_do_not_show_in_repr() -> None:
     full = settings(
-        GITPLOY_WEBHOOK_SECRET="hook-one,hook-two",
+        GITPLOY_WEBHOOK_SECRET="hook-secret-one-,hook-secret-two-",
         GITPLOY_SLACK_BOT_TOKEN="xoxb-token",
         GITPLOY_SECRET_KEY="0123456789abcdef",
         GITPLOY_STORE_SOURCE="postgresql://user:p%40ssword@db/relay",
     )
     url = "postgresql://user:p%40ssword@db/relay"
-    named = {"hook-one", "hook-two", "xoxb-token", "0123456789abcdef", url}
+    named = {"hook-secret-one-", "hook-secret-two-", "xoxb-token", "0123456789abcdef", url}
     assert named | {"p%40ssword", "p@ssword", pem()} <= full.secrets
     assert pem().replace("\n", "\\n") in full.secrets
     assert set(pem().splitlines()[1:-2]) <= full.secrets
@@ -281,6 +317,47 @@ def test_no_error_quotes_a_secret() -> None:
     found = errors(**dict.fromkeys(secrets, "hunter2,"))
     assert len(found) > 5
     assert not [error for error in found if "hunter2" in error]
+
+
+# As people paste them where something else belongs.
+PASTED: dict[str, Callable[[], str]] = {
+    "a PEM": pem,
+    "a PEM in base64": lambda: base64.b64encode(pem().encode()).decode(),
+    "a PEM without line ends": lambda: pem().replace("\n", " "),
+    "two lines": lambda: "recognisable-one-1\nrecognisable-two-2",
+    "a token": lambda: "xoxb-1234567890-recognisable",
+    "a digest": lambda: "5d41402abc4b2a76b9719d911017c592",
+    "an address": lambda: "https://user:recognisable@host/path",
+    "a store": lambda: "postgresql://user:recog%nisable@host/db?recognisable",
+}
+COMMANDS = (["check"], ["up"], ["web"], ["worker"], ["migrate"], ["deliveries"])
+
+
+@pytest.mark.parametrize("name", [variable.name for variable in VARIABLES])
+def test_no_process_prints_what_was_pasted_into_the_wrong_variable(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "deploy.yml").write_text("envs: [{name: x, handler: command, with: {run: [a]}}]")
+    for pasted in PASTED.values():
+        # Another variable is wrong too, so that no process begins to work.
+        wrong = {"PORT": "none", "WEB_CONCURRENCY": "none", name: pasted()}
+        paths = {"GITPLOY_CONFIG": str(tmp_path / "deploy.yml"), "GITPLOY_DATA_DIR": str(tmp_path)}
+        given = {**dict.fromkeys(os.environ), **environ(**paths | wrong)}
+        for command in COMMANDS:
+            result = CliRunner().invoke(main, command, env=given)
+            assert isinstance(result.exception, SystemExit), result.exception
+            assert result.exit_code == 1, result.output
+            parts = [part for part in re.split(r"[\s@:?]+", pasted()) if len(part) > 11]
+            assert not [part for part in parts if part in result.output], result.output
+
+
+def test_what_the_shell_fills_into_a_command_is_not_printed() -> None:
+    given = {**dict.fromkeys(os.environ), **environ(DEPLOY_TOKEN="recognisable-token")}
+    for command in (["recognisable-token"], ["deliveries", "--limit", "recognisable-token"]):
+        result = CliRunner().invoke(main, command, env=given)
+        assert result.exit_code == 2
+        assert "***" in result.output
+        assert "recognisable" not in result.output
 
 
 def test_a_missing_deploy_yml_is_explained(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from handlers import HANDLERS, http
-from webhook.github import client
+from webhook import sessions
 from webhook.slack import client as slack
 from webhook.timing import DEFAULT_TIMING
 
@@ -11,7 +11,7 @@ from webhook.timing import DEFAULT_TIMING
 def test_a_claim_outlasts_the_call_that_it_is_for() -> None:
     lasts = DEFAULT_TIMING.claim_lasts.total_seconds()
     assert lasts > http.TIMEOUT
-    assert lasts > (client.TIMEOUT.total or 0)
+    assert lasts > (sessions.TIMEOUT.total or 0)
     assert lasts > slack.TIMEOUT
 
 

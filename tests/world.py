@@ -17,19 +17,20 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
-from werkzeug.serving import make_server
 
 from handlers import HANDLERS
 from handlers.contract import Handler
 from sandbox.github.model import Deployment
-from sandbox.sandbox import REPOSITORY, Sandbox
+from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
 from sandbox.slack.model import Message
+from tests.web_server import serving
 from webhook import logs, startup
 from webhook.app import create_app
 from webhook.slack.actions import ACTIONS, Actions
 from webhook.slack.socket_mode import listening
 from webhook.startup import Setup
 from webhook.timing import Timing, utc_now
+from webhook.web.bodies import DEFAULT_BOUNDS, BodyBounds
 from webhook.worker import open_services, work
 
 DEPLOY_YML = """
@@ -45,7 +46,7 @@ envs:
     slack: {channel: "#deploys", failures: "#oncall"}
   - name: "slow*"
     handler: command
-    with: {run: ["sh", "-c", "while ! test -e {payload.gate}; do sleep 0.05; done"]}
+    with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
 """
 
 
@@ -59,12 +60,19 @@ QUICK = replace(
     rescue_interval=timedelta(seconds=1),
     step_retry=_SOON,
     first_poll_at_most=timedelta(seconds=0.2),
+    first_event_within=timedelta(0),
     recheck_at_least=_SOON,
+    restarts_after=(_SOON, _SOON),
     status_lookup_after=_SOON,
     message_lookups_after=(_SOON, *_PRODUCT.message_lookups_after[1:]),
     deployment_lookups_after=(_SOON, *_PRODUCT.deployment_lookups_after[1:]),
     channel_interval=timedelta(milliseconds=10),
     replies_gathered_for=timedelta(milliseconds=50),
+    rejection_retry_at_least=timedelta(seconds=0.1),
+    rejection_counts_after=timedelta(seconds=0.5),
+    # Not at all soon, or no relay would be idle where GitHub or Slack rejects something.
+    installation_retry_at_least=_PRODUCT.installation_retry,
+    rejected_retry_at_least=timedelta(minutes=1),
 )
 
 
@@ -277,30 +285,29 @@ async def live(
     timing: Timing = QUICK,
     handlers: Mapping[str, type[Handler]] = HANDLERS,
     actions: Actions = ACTIONS,
+    bounds: BodyBounds = DEFAULT_BOUNDS,
 ) -> AsyncIterator[World]:
     """A relay that works, until the block ends."""
     config = data_dir / "deploy.yml"
     config.write_text(deploy_yml)
     async with sandbox or Sandbox() as started:
-        server = make_server("127.0.0.1", 0, _not_yet, threaded=True)
-        setup = _set_up(started, data_dir, config, environ or {}, server.port)
+        [port] = free_ports(1)
+        setup = _set_up(started, data_dir, config, environ or {}, port)
         url = setup.settings.server_url
         world = World(started, setup, store_url, url, timing, MovableClock(), handlers, actions)
-        server.app = create_app(setup, store_url, timing, world.clock, actions)
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         log = io.StringIO()
         logs.set_up(setup.secrets, log)
-        for _ in range(workers):
-            world.start_worker()
-        try:
-            yield world
-        finally:
-            await started.github.settled()
-            await world.stop_workers()
-            await asyncio.to_thread(server.shutdown)
-            server.server_close()
-            world.disconnect()
-            sys.stderr.write(log.getvalue())  # shown where a test fails
+        app = create_app(setup, store_url, timing, world.clock, actions)
+        with serving(app, port, bounds):
+            for _ in range(workers):
+                world.start_worker()
+            try:
+                yield world
+            finally:
+                await started.github.settled()
+                await world.stop_workers()
+                world.disconnect()
+                sys.stderr.write(log.getvalue())  # shown where a test fails
         no_secret_in(log.getvalue(), world.secrets())
 
 
@@ -309,7 +316,3 @@ def _set_up(
 ) -> Setup:
     variables = sandbox.environ(data_dir, config, port) | environ
     return startup.set_up({"PATH": os.environ["PATH"], **variables})
-
-
-def _not_yet(*_: object) -> list[bytes]:
-    raise AssertionError("called before the app was there")

@@ -19,6 +19,7 @@ from webhook.store import jobs
 from webhook.store.database import Sync, sync_pool
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.web import probes
+from webhook.web.gateway import Gateway
 from webhook.web.pages import views as pages
 
 # Connections for pages, the status API and probes; the inbox has one of its own.
@@ -38,7 +39,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = webhook.LARGEST_BODY + 1
     pool = sync_pool(store_url, POOL_SIZE, timing)
     app.register_blueprint(probes.blueprint(pool))
-    deliveries = webhook.blueprint(Inbox(store_url), settings.webhook_secrets, timing)
+    deliveries = webhook.blueprint(Inbox(store_url, timing), settings.webhook_secrets, timing)
     http.serve(app, deliveries, http.JSON_ERRORS)
     reports = status_api.blueprint(pool, settings.server_url, keys, setup.secrets, clock)
     http.serve(app, reports, status_api.ERRORS)
@@ -62,13 +63,22 @@ def create_app(
     return app
 
 
+# What views take as a body; nothing else is read.
+BODY_RULES = (
+    webhook.BODY_RULE,
+    slack_actions.BODY_RULE,
+    status_api.BODY_RULE,
+    slack_install.BODY_RULE,
+)
+
+
 def _notify_again(connection: Sync, _team: str) -> None:
     """A workspace that is installed again gets what it has missed."""
     jobs.retry_now(connection, "notify")
 
 
-def from_environ() -> Flask:
+def from_environ() -> Gateway:
     """What each process of the web server loads; `python -m webhook web` has set the store."""
     setup = startup.set_up(os.environ)
     assert setup.settings.store_source
-    return create_app(setup, setup.settings.store_source)
+    return Gateway(create_app(setup, setup.settings.store_source), BODY_RULES)

@@ -1,7 +1,9 @@
 """What all views share: how an error is written, how much of a body is read, headers of pages."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 import structlog
@@ -21,6 +23,26 @@ PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+
+
+# In the environ: a body that was read before the view was called (webhook.web.gateway).
+BODY = "relay.body"
+
+
+@dataclass(frozen=True, slots=True)
+class BodyRule:
+    """Where views take a body, of `largest` bytes at most. Without headers of this form its sender
+    cannot be verified, so that it need not be read."""
+
+    path: re.Pattern[str]
+    largest: int
+    headers: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+
+    def applies(self, environ: Mapping[str, Any]) -> bool:
+        return self.path.fullmatch(environ["PATH_INFO"]) is not None and all(
+            form.fullmatch(environ.get("HTTP_" + name.upper().replace("-", "_"), ""))
+            for name, form in self.headers.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +112,11 @@ def log_rejection(error: HttpError) -> None:
 def read_body(limit: int) -> bytes | None:
     """None where it is longer than `limit` bytes. Read before anything is locked: it may come
     slowly."""
+    if request.content_length is not None and request.content_length > limit:
+        return None
     request.max_content_length = limit + 1
     try:
-        body = request.get_data(cache=False)
+        body = request.environ.get(BODY) or request.get_data(cache=False)
     except RequestEntityTooLarge:
         return None
     # A body without a length is cut off by Werkzeug, at one byte more than we take.

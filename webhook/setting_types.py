@@ -16,6 +16,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -25,21 +27,26 @@ from pydantic import (
     WrapValidator,
 )
 
+from webhook.values import misread, shown, unquoted
+
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?", re.ASCII)
-_SHORTEST_KEY = 16
+_SHORTEST_SECRET = 16
+_LONGEST_NAME = 100
+# What is the name of a file rather than a key.
+_PATH = re.compile(r"(?:~|\.{1,2})?/[^\n]*|[^\n]*\.(?:pem|key|crt|der|txt)", re.I)
 # Hiding shorter lines of a PEM would garble any text.
 _SHORTEST_LINE = 16
 _KEY_REMEDY = "use the .pem file that GitHub makes under the App's settings, Private keys"
 
 
 def _error(message: str) -> WrapValidator:
-    """Replaces pydantic's own error; `{}` stands for the value, which must not be a secret."""
+    """Replaces pydantic's own error; `{}` stands for the value, if it may be shown."""
 
     def validate(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
         try:
             return check(value)
         except ValidationError:
-            raise ValueError(message.format(value)) from None
+            raise ValueError(message.format(shown(str(value)))) from None
 
     return WrapValidator(validate)
 
@@ -64,12 +71,12 @@ def _host(text: str) -> str:
     scheme, separator, _ = text.partition("://")
     if separator:
         raise ValueError(
-            f"must not begin with '{scheme}://'; write the host alone, and the scheme into "
-            "GITPLOY_SERVER_PROTO"
+            f"must not begin with {shown(f'{scheme}://')}; write the host alone, and the scheme"
+            " into GITPLOY_SERVER_PROTO"
         )
     match = _HOST.fullmatch(text)
     if not match or int(match[1] or 0) > 65535:
-        raise ValueError(f"'{text}' is not host or host:port; write it like relay.example.com")
+        raise ValueError(f"{shown(text)} is not host or host:port; write it like relay.example.com")
     return text
 
 
@@ -78,7 +85,7 @@ def _base_url(text: str) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must not hold user, password, ? or #; write scheme, host and path")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"'{text}' is not a URL; write it like https://HOST/PATH")
+        raise ValueError(f"{shown(text)} is not a URL; write it like https://HOST/PATH")
     if parts.hostname == "github.com":
         raise ValueError("is GitHub's website; write https://api.github.com, its API")
     return text.rstrip("/")
@@ -88,7 +95,15 @@ def _store_url(text: str) -> str:
     parts = _split(text)
     if parts.scheme not in ("postgres", "postgresql"):
         raise ValueError("is not a PostgreSQL URL; write postgresql://USER:PASSWORD@HOST/DATABASE")
-    return "postgresql" + text[text.index(":") :]
+    url = "postgresql" + text[text.index(":") :]
+    try:
+        conninfo_to_dict(url)
+    except ProgrammingError:  # its message quotes the part
+        raise ValueError(
+            "cannot be read as a PostgreSQL URL; write a % in user or password as %25, and other"
+            " characters but letters and digits likewise; options are NAME=VALUE after ?"
+        ) from None
+    return url
 
 
 def _split(text: str) -> SplitResult:
@@ -102,13 +117,38 @@ def _split(text: str) -> SplitResult:
     return parts
 
 
-def _secret_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
-    if any(len(key) < _SHORTEST_KEY for key in keys):
+def _unbroken(text: Any) -> Any:
+    if isinstance(text, str) and any(character.isspace() for character in text):
+        raise ValueError("has white space inside; remove it, or make a new one without")
+    return text
+
+
+def _long_enough(text: str) -> str:
+    if len(text) < _SHORTEST_SECRET:
         raise ValueError(
-            f"has a key of less than {_SHORTEST_KEY} characters; make one with "
-            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            f"has less than {_SHORTEST_SECRET} characters; copy it again, as a whole, from the"
+            " Slack app's Basic Information, App Credentials"
         )
-    return keys
+    return text
+
+
+def _several(kind: str, where: str = "") -> AfterValidator:
+    """Of secrets that a comma separates: each by itself, since another one may hold a comma."""
+
+    def validate(items: tuple[str, ...]) -> tuple[str, ...]:
+        for item in items:
+            if error := misread(item):
+                raise ValueError(error)
+            _unbroken(item)
+        if any(len(item) < _SHORTEST_SECRET for item in items):
+            separated = "; a comma separates several, so none can contain one" * (len(items) > 1)
+            raise ValueError(
+                f"has a {kind} of less than {_SHORTEST_SECRET} characters{separated}; make one"
+                f" with python -c 'import secrets; print(secrets.token_urlsafe(32))'{where}"
+            )
+        return items
+
+    return AfterValidator(validate)
 
 
 def _scopes(value: Any) -> Any:
@@ -124,14 +164,17 @@ def _private_key_file(text: str) -> str:
     try:
         return _private_key(Path(text).read_text("ascii").strip())
     except OSError as error:
-        raise ValueError(f"'{text}' cannot be read: {error.strerror}; {_KEY_REMEDY}") from None
+        reason = f"{shown(text)} cannot be read: {error.strerror}"
+        raise ValueError(f"{reason}; {_KEY_REMEDY}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"'{text}' is not a PEM file; {_KEY_REMEDY}") from None
+        raise ValueError(f"{shown(text)} is not a PEM file; {_KEY_REMEDY}") from None
 
 
 def _private_key(text: str) -> str:
-    """The PEM; `\\n` may stand for line ends, and it may be in base64."""
-    pem = _pem(text.replace("\\n", "\n"))
+    """The PEM; `\\n` may stand for line ends, and it may be in base64, or in quotes."""
+    if _PATH.fullmatch(text) or (len(text) < _LONGEST_NAME and Path(text).is_file()):
+        raise ValueError("is the path of a file; set GITPLOY_GITHUB_PRIVATE_KEY_PATH to it instead")
+    pem = _pem(unquoted(text).replace("\\n", "\n"))
     try:
         key = load_private_key(pem)
     except TypeError:
@@ -160,7 +203,7 @@ def _pem(text: str) -> str:
 
 
 Host = Annotated[str, AfterValidator(_host)]
-Proto = Annotated[Literal["http", "https"], _error("'{}' is not http or https; write one of them")]
+Proto = Annotated[Literal["http", "https"], _error("{} is not http or https; write one of them")]
 # Without a slash at its end.
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 # With a slash at its end, as slack-sdk needs it.
@@ -168,12 +211,14 @@ SlackUrl = Annotated[str, AfterValidator(lambda text: _base_url(text) + "/")]
 StoreUrl = Annotated[str, AfterValidator(_store_url)]
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 Items = Annotated[tuple[str, ...], BeforeValidator(_items)]
-SecretKeys = Annotated[Items, AfterValidator(_secret_keys)]
+WebhookSecrets = Annotated[Items, _several("secret", ", and set it in the GitHub App too")]
+SecretKeys = Annotated[Items, _several("key")]
+SlackSecret = Annotated[str, AfterValidator(_unbroken), AfterValidator(_long_enough)]
 SlackScopes = Annotated[tuple[str, ...], BeforeValidator(_scopes)]
 AppId = Annotated[
     str,
     Field(pattern=r"^[0-9]+$"),
-    _error("'{}' is not a number; take the App ID from the App's settings"),
+    _error("{} is not a number; take the App ID from the App's settings"),
 ]
 PrivateKey = Annotated[str, AfterValidator(_private_key)]
 PrivateKeyFile = Annotated[str, AfterValidator(_private_key_file)]
@@ -181,6 +226,7 @@ BotToken = Annotated[
     str,
     Field(pattern=r"^xoxb-"),
     _error("does not begin with xoxb-; take the Bot User OAuth Token of the Slack app"),
+    BeforeValidator(_unbroken),
 ]
 AppToken = Annotated[
     str,
@@ -189,18 +235,19 @@ AppToken = Annotated[
         "does not begin with xapp-; make one at the Slack app's Basic Information,"
         " App-Level Tokens, with the scope connections:write"
     ),
+    BeforeValidator(_unbroken),
 ]
 Port = Annotated[
     int,
     Field(ge=0, le=65535),
     BeforeValidator(_digits),
-    _error("'{}' is not a port; write a number from 0 to 65535"),
+    _error("{} is not a port; write a number from 0 to 65535"),
 ]
 Processes = Annotated[
     int,
     Field(ge=1, le=99),
     BeforeValidator(_digits),
-    _error("'{}' is not a number of processes; write one from 1 to 99"),
+    _error("{} is not a number of processes; write one from 1 to 99"),
 ]
 
 

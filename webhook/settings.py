@@ -10,7 +10,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self, cast
 
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -20,6 +27,7 @@ from pydantic_settings import (
 
 from webhook import setting_types as types
 from webhook.errors import ConfigErrors
+from webhook.values import is_pem, misread
 
 Forms = Callable[[str], Iterable[str]]
 
@@ -30,7 +38,8 @@ _CONFIG = "deploy.yml"
 class Variable:
     """A setting as documented. `help` is Markdown; `default` None: not set. `forms`, of a secret:
     the texts in which its value could appear. `heroku`: more keys for app.json; None if Heroku
-    sets it itself. If one of two is needed, neither is `required` by itself."""
+    sets it itself. `pem`: it holds a key itself. If one of two is needed, neither is `required` by
+    itself."""
 
     name: str
     help: str
@@ -38,6 +47,7 @@ class Variable:
     required: bool
     forms: Forms | None
     heroku: Mapping[str, Any] | None
+    pem: bool
 
     @property
     def secret(self) -> bool:
@@ -64,10 +74,17 @@ def variable(
     required: bool = False,
     secret: bool | Forms = False,
     heroku: Mapping[str, Any] | None = _NO_EXTRAS,
+    pem: bool = False,
 ) -> Any:
     forms = _itself if secret is True else secret or None
     about = Variable(
-        name=name, help=help, default=default, required=required, forms=forms, heroku=heroku
+        name=name,
+        help=help,
+        default=default,
+        required=required,
+        forms=forms,
+        heroku=heroku,
+        pem=pem,
     )
     return Field(
         ... if required else default,
@@ -88,6 +105,20 @@ class Variables(BaseSettings):
         populate_by_name=True,
         hide_input_in_errors=True,
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_misread(cls, value: Any, info: ValidationInfo) -> Any:
+        about = dict(_fields(cls))[info.field_name or ""]
+        if not isinstance(value, str) or not isinstance(about, Variable) or about.pem:
+            return value
+        if is_pem(value):
+            raise ValueError(
+                "holds a private key; set GITPLOY_GITHUB_PRIVATE_KEY to it, if it is the App's"
+            )
+        if error := misread(value):
+            raise ValueError(error)
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -160,7 +191,7 @@ class SlackSettings(SlackApp):
     client_id: str | None = variable(
         "GITPLOY_SLACK_CLIENT_ID", "The Slack app's client ID, to install it by OAuth"
     )
-    client_secret: str | None = variable(
+    client_secret: types.SlackSecret | None = variable(
         "GITPLOY_SLACK_CLIENT_SECRET", "The Slack app's client secret", secret=True
     )
     bot_token: types.BotToken | None = variable(
@@ -168,7 +199,7 @@ class SlackSettings(SlackApp):
         "Slack's bot token, `xoxb-…`, of one workspace, in place of OAuth",
         secret=True,
     )
-    signing_secret: str | None = variable(
+    signing_secret: types.SlackSecret | None = variable(
         "GITPLOY_SLACK_SIGNING_SECRET",
         "The Slack app's signing secret; with it, Slack shows buttons and /deploy",
         secret=True,
@@ -188,10 +219,10 @@ class SlackSettings(SlackApp):
 
 
 class Settings(Address):
-    webhook_secrets: types.Items = variable(
+    webhook_secrets: types.WebhookSecrets = variable(
         "GITPLOY_WEBHOOK_SECRET",
-        "The App's webhook secret, the same as in the GitHub App's settings; several,"
-        " comma-separated, while it is rotated",
+        "The App's webhook secret, the same as in the GitHub App's settings, 16 characters or more"
+        " without comma and white space; several, comma-separated, while it is rotated",
         required=True,
         secret=True,
         heroku={"generator": "secret"},
@@ -214,6 +245,7 @@ class Settings(Address):
         "The App's private key: the PEM file's text, with `\\n` for line ends or in base64 if need"
         " be; it or its path is needed",
         secret=types.private_key_forms,
+        pem=True,
         heroku={"required": True},
     )
     private_key_file: types.PrivateKeyFile | None = variable(

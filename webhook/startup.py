@@ -2,7 +2,6 @@
 create the machine's own files in the data directory."""
 
 import os
-import re
 import secrets
 import tempfile
 from collections.abc import Mapping
@@ -18,11 +17,11 @@ from webhook.config.environments import Config
 from webhook.errors import ConfigErrors
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import Settings, config_path
+from webhook.store.owner import foreign_owner, owner, remedy
+from webhook.values import names_secret, shown
 
 log = structlog.get_logger()
 
-# The values of these variables count as secrets, in the output of commands too.
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY")
 _SHORTEST_SECRET = 8
 
 
@@ -44,7 +43,7 @@ def set_up(environ: Mapping[str, str]) -> Setup:
     if settings is None or deploy is None or errors:
         raise ConfigErrors(errors)
     keys = secret_keys(settings)
-    secret = settings.secrets | deploy.secrets | {*keys} | _secret_values(environ)
+    secret = settings.secrets | deploy.secrets | {*keys} | secret_values(environ)
     logs.set_up(secret)
     return Setup(
         settings=settings,
@@ -77,7 +76,7 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, li
     except ConfigErrors as found:
         errors += found.errors
     if settings is not None:
-        errors += _data_dir_errors(settings.data_dir)
+        errors += _data_dir_errors(settings.data_dir, embedded=settings.store_source is None)
     return settings, deploy, errors
 
 
@@ -86,14 +85,19 @@ def secret_keys(settings: Settings) -> tuple[str, ...]:
     return settings.secret_keys or (_created_once(settings.data_dir / "secret_key"),)
 
 
-def _data_dir_errors(path: Path) -> list[str]:
+def _data_dir_errors(path: Path, *, embedded: bool) -> list[str]:
     """Creates the directory if it is missing, readable by its owner only."""
+    user = foreign_owner(path, os.geteuid(), embedded=embedded)
+    if user is not None:
+        return [f"GITPLOY_DATA_DIR {shown(str(path))} is another user's; {remedy(user)}"]
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
-        message = f"'{path}' cannot be written to: {error.strerror}"
-        return [f"GITPLOY_DATA_DIR {message}; set a directory that the relay may write to"]
+        message = f"{shown(str(path))} cannot be written to: {error.strerror}"
+        user = owner(path) if isinstance(error, PermissionError) else None
+        other = "" if user is None else f"; or {remedy(user)}"
+        return [f"GITPLOY_DATA_DIR {message}; set a directory that the relay may write to{other}"]
     return []
 
 
@@ -102,7 +106,8 @@ def read_config(environ: Mapping[str, str]) -> Config:
     try:
         text = path.read_bytes()
     except OSError as error:
-        message = f"{path} cannot be read: {error.strerror}; write it, or set GITPLOY_CONFIG"
+        name = shown(str(path)).strip("'")
+        message = f"{name} cannot be read: {error.strerror}; write it, or set GITPLOY_CONFIG"
         raise ConfigErrors([message]) from None
     return config.load(
         text,
@@ -113,11 +118,12 @@ def read_config(environ: Mapping[str, str]) -> Config:
     )
 
 
-def _secret_values(environ: Mapping[str, str]) -> set[str]:
+def secret_values(environ: Mapping[str, str]) -> set[str]:
+    """What counts as secret by the variable's name, in the output of commands too."""
     return {
         value
         for name, value in environ.items()
-        if _SECRET_NAME.search(name.upper()) and len(value) >= _SHORTEST_SECRET
+        if names_secret(name) and len(value) >= _SHORTEST_SECRET
     }
 
 

@@ -26,6 +26,12 @@ class Timing:
     # PostgreSQL ends a statement after so long, and one that waits for a row's lock.
     statement_within: timedelta = timedelta(seconds=30)
     lock_within: timedelta = timedelta(seconds=3)
+    # A connection on which PostgreSQL has not responded for so long is replaced: longer than a
+    # statement may take; of one that was idle, which is checked before it is used.
+    exchange_within: timedelta = timedelta(seconds=35)
+    connection_check_within: timedelta = timedelta(seconds=1)
+    # The connection that listens for jobs is checked so often.
+    listen_check_interval: timedelta = timedelta(seconds=10)
     # Slack's requests wait so long for one, which leaves time for an error response.
     slack_connection_within: timedelta = timedelta(seconds=2)
 
@@ -53,7 +59,14 @@ class Timing:
     status_lookup_after: timedelta = timedelta(seconds=3)
     message_lookups_after: tuple[timedelta, ...] = _seconds(3, 60, 300, 1800, 3600)
     deployment_lookups_after: tuple[timedelta, ...] = _seconds(5, 15, 45)
+    # What is rejected with a response that can mean several things is tried again, after pauses
+    # that grow with the time for which it lasts, until it counts. People see it after a while.
+    rejection_retry_at_least: timedelta = timedelta(seconds=2)
+    rejection_retry_at_most: timedelta = timedelta(minutes=1)
+    rejection_counts_after: timedelta = timedelta(minutes=5)
+    rejection_announced_after: timedelta = timedelta(seconds=2)
     # An installation that is gone or suspended may come back.
+    installation_retry_at_least: timedelta = timedelta(seconds=2)
     installation_retry: timedelta = timedelta(hours=1)
     installation_given_up_after: timedelta = timedelta(days=3)
 
@@ -67,10 +80,21 @@ class Timing:
     recheck_at_most: timedelta = timedelta(seconds=60)
     # GitHub gave no clear response whether the App has access.
     access_recheck: timedelta = timedelta(seconds=5)
+    # A start that may have run, of a tool that cannot be searched and does not know it again, is
+    # repeated after these pauses only. Then it waits for a person.
+    restarts_after: tuple[timedelta, ...] = _seconds(20, 120)
     # An outage of a tool that lasts so long is announced.
     outage_announced_after: timedelta = timedelta(minutes=1)
     # A tool that reports is not polled as well, unless it was silent for so long.
     reports_silent_after: timedelta = timedelta(minutes=2)
+    # The event of a run may come so long before that of the deployment that started it.
+    deployment_event_within: timedelta = timedelta(seconds=10)
+    deployment_event_recheck: timedelta = timedelta(seconds=0.5)
+    # A tool that sends events is polled if there was none for so long after the start, and later
+    # only after so long a silence, which grows from one poll to the next.
+    first_event_within: timedelta = timedelta(seconds=10)
+    event_polls_at_least: timedelta = timedelta(minutes=2)
+    event_polls_at_most: timedelta = timedelta(minutes=5)
     # A command's supervisor ends it at its deadline by itself, and may take so long for that.
     command_grace: timedelta = timedelta(seconds=15)
 
@@ -91,7 +115,7 @@ class Timing:
     # The longer an error lasts, the longer the wait: of an edit, and of what Slack rejects.
     edit_retry_at_least: timedelta = timedelta(seconds=3)
     edit_retry_at_most: timedelta = timedelta(minutes=1)
-    rejected_retry_at_least: timedelta = timedelta(minutes=1)
+    rejected_retry_at_least: timedelta = timedelta(seconds=2)
     rejected_retry_at_most: timedelta = timedelta(minutes=30)
     # The bot may be invited, or installed again.
     rejected_given_up_after: timedelta = timedelta(days=1)

@@ -5,6 +5,7 @@ them (webhook.jobs.rescue) when its heartbeat is older than `Timing.worker_stall
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,15 +19,17 @@ from procrastinate.worker import Worker
 from handlers import HANDLERS
 from handlers.contract import Handler, HandlerContext
 from handlers.http import Http
+from webhook import __version__
 from webhook.deployments.actions import OfferedAction
 from webhook.engine.advance import advance
+from webhook.engine.installations import resume_installation
 from webhook.engine.notify import notify
 from webhook.engine.receive import receive
 from webhook.engine.services import Comparisons, Services
 from webhook.engine.statuses import send_statuses
 from webhook.engine.transitions import take_reports
 from webhook.errors import Conflict, RetryAt
-from webhook.github.client import TIMEOUT, GitHub, ToolsGitHub
+from webhook.github.client import GitHub, ToolsGitHub
 from webhook.jobs.queue import Queue, RetryPolicy
 from webhook.jobs.rescue import Rescue
 from webhook.logs import Redactor
@@ -35,6 +38,7 @@ from webhook.notifiers.contract import NotifierContext
 from webhook.notifiers.slack import SlackRoom
 from webhook.security.cipher import Cipher
 from webhook.security.signing import Links, ReportTokens
+from webhook.sessions import open_session
 from webhook.slack.actions.run import run_action
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import Caches, People
@@ -42,9 +46,10 @@ from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup
-from webhook.store import database, deliveries
+from webhook.store import database, deliveries, deployments, tool_events
 from webhook.store.database import AsyncPool
 from webhook.store.machines import DEFAULT_QUEUE, machine_queue
+from webhook.store.workers import WorkerProcess
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
 log = structlog.get_logger()
@@ -71,7 +76,7 @@ class _Parts:
     ) -> ActionServices:
         setup, timing, clock = self.setup, self.timing, self.clock
         settings, keys = setup.settings, setup.secret_keys
-        github = GitHub(settings, self.http, clock)
+        github = GitHub(settings, self.http, clock, self._set_installation)
         people = self._people(github)
         return ActionServices(
             config=setup.config,
@@ -96,9 +101,14 @@ class _Parts:
             machine_id=setup.machine_id,
             timing=timing,
             clock=clock,
+            opened_at=clock(),
             handlers=handlers,
             comparisons=Comparisons.none_failed(timing, clock),
         )
+
+    async def _set_installation(self, repo_id: int, installation_id: int) -> None:
+        async with self.pool.connection() as connection:
+            await deployments.set_installation(connection, [repo_id], installation_id)
 
     def _people(self, github: GitHub) -> People:
         timing, clock, settings = self.timing, self.clock, self.setup.settings.slack
@@ -150,15 +160,13 @@ async def open_services(
 ) -> AsyncIterator[ActionServices]:
     """What the jobs work with, for as long as the block lasts."""
     connector = PsycopgConnector(
-        conninfo=url, kwargs=database.LIVENESS, min_size=1, max_size=QUEUE_CONNECTIONS
+        conninfo=url, min_size=1, max_size=QUEUE_CONNECTIONS, **database.queue_pool(timing)
     )
     queue = Queue(connector)
     async with (
         database.async_pool(url, CONNECTIONS, timing) as pool,
         queue.app.open_async(),
-        aiohttp.ClientSession(
-            timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
-        ) as http,
+        open_session() as http,
     ):
         yield _Parts(setup, pool, queue, http, timing, clock).services(handlers, actions)
 
@@ -176,6 +184,7 @@ async def check_once(services: Services, deployment_id: int) -> None:
 async def prune(services: Services, timestamp: int) -> None:
     async with services.pool.connection() as connection:
         count = await deliveries.delete_old_bodies(connection)
+        await tool_events.delete_old(connection)
     log.info("bodies of old deliveries deleted", count=count)
 
 
@@ -185,6 +194,7 @@ TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "nudge": check_once,
     "take_reports": take_reports,
     "send_statuses": send_statuses,
+    "resume_installation": resume_installation,
     "notify": notify,
     "run_action": run_action,
 }
@@ -211,9 +221,13 @@ async def work(services: ActionServices, stop: asyncio.Event) -> None:
     If the store goes away, Procrastinate's worker ends; it is started again until it is back.
     """
     register_tasks(services.queue.app, services.timing, services.clock)
-    rescue = Rescue(
-        services.pool, services.queue, services.machine_id, services.timing, services.clock
+    process = WorkerProcess(
+        id=secrets.token_hex(8),
+        machine_id=services.machine_id,
+        config_digest=services.config.digest,
+        version=__version__,
     )
+    rescue = Rescue(services.pool, services.queue, process, services.timing, services.clock)
     rescuing = asyncio.create_task(rescue.run_forever())
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -229,6 +243,7 @@ async def work(services: ActionServices, stop: asyncio.Event) -> None:
     finally:
         rescuing.cancel()
         stopping.cancel()
+        await rescue.end()
 
 
 async def _work(services: ActionServices, rescue: Rescue) -> None:

@@ -7,11 +7,10 @@ found again.
 
 Source: https://docs.drone.io/promote, https://github.com/harness/drone (Drone 2)
 Errors: those of http.py; `NotReady` until there is a green build; `Rejected` for what Drone does
-not have, allow or trigger.
+not have, allow or trigger, and for a build that is gone (404).
 """
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 from typing import ClassVar, NoReturn
 
@@ -80,8 +79,7 @@ class Drone:
             build = await builds.one(number)
         except Rejected as error:
             if error.status == 404 and await builds.are_visible():
-                description = f"Build #{number} is gone from Drone"
-                return replace(run, state=State.ERROR, description=description)
+                raise Rejected(f"Build #{number} is gone from Drone", status=404) from error
             raise Unavailable(str(error), code=error.code) from error
         return run_of(build, run.url, run.state)
 

@@ -1,9 +1,9 @@
 """The operator's own tooling over HTTP: started by a request, then polled or waited for.
 
 The request carries the deployment's id as its `Idempotency-Key`. A run that the tool has started
-cannot be searched for, so a start whose response got lost is repeated, and the tool knows it by the
-key. A run's id is the path at which its state is polled, from `202` and `Location`; any other run
-reports by itself.
+cannot be searched for, so a start whose response got lost is repeated: as often as needed if the
+tool knows it by the key, which `restart: safe` says. A run's id is the path at which its state is
+polled, from `202` and `Location`; any other run reports by itself.
 
 Source: RFC 9110, sections 15.3.3 (202), 15.4 (redirects) and 10.2.2 (Location).
 Errors: those of http.py; `Rejected` if the tool rejects the start.
@@ -50,6 +50,7 @@ class Endpoint:
     appears_within: ClassVar[timedelta] = timedelta(0)
 
     def __init__(self, options: EndpointOptions, context: HandlerContext) -> None:
+        self.restart_is_safe = options.restart == "safe"
         self._options = options
         self._http = context.http
 
@@ -64,14 +65,13 @@ class Endpoint:
             raise Unavailable(_message(response))
         update = RunUpdate.parse(response)
         if not response.ok and not _is_known_run(response, update):
-            raise Rejected(_message(response), status=response.status, reason=response.reason())
+            raise _rejected(response)
         run = update.apply_to(Run(str(deployment.id), update.state or State.IN_PROGRESS))
         return run if run.state.final else self._unfinished(run, response, url)
 
     def _unfinished(self, run: Run, response: Response, url: URL) -> Run:
         if response.status not in (202, 409) or not response.headers.get("Location"):
-            waiting = WEB_PAGE if response.is_page else WAITING
-            return run if run.description else replace(run, description=waiting)
+            return run if run.description else replace(run, description=_waiting(response))
         location = self._location(response, url)
         if location is None:
             description = ": ".join(filter(None, (_why_not_polled(response), run.description)))
@@ -84,8 +84,8 @@ class Endpoint:
         url = at(origin(self._options.url), run.id)
         response, _ = await self._call(to_poll(self._options, deployment, url), FOLLOWED_BY_GET)
         if response.status in GONE:
-            description = f"{TOOL} at {response.origin} no longer knows its run ({response.status})"
-            return replace(run, state=State.ERROR, description=description)
+            message = f"{TOOL} at {response.origin} no longer knows its run ({response.status})"
+            raise Rejected(message, status=response.status)
         if not response.ok:
             raise Unavailable(_message(response))
         update = RunUpdate.parse(response)
@@ -151,9 +151,24 @@ class Endpoint:
         return at(location.origin(), location.raw_path_qs)
 
 
+def _waiting(response: Response) -> str:
+    """Some tools say no with a 200: "Hook rules were not satisfied."."""
+    if response.is_page:
+        return WEB_PAGE
+    said = response.reason()
+    return f"{TOOL} says '{said}'; {WAITING_ANYWAY}" if said else WAITING
+
+
 def _is_known_run(response: Response, update: RunUpdate) -> bool:
     """Whether the tool knows the run already, and gives its state."""
     return response.status == 409 and update.state is not None
+
+
+def _rejected(response: Response) -> Rejected:
+    """A tool that says why it does not deploy means it; what a proxy returns may be over soon."""
+    reason = response.reason()
+    certain = True if response.status == 422 or (response.status == 403 and reason) else None
+    return Rejected(_message(response), status=response.status, reason=reason, certain=certain)
 
 
 def _why_not_polled(response: Response) -> str:

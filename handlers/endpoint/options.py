@@ -171,6 +171,10 @@ class EndpointOptions(contract.Options):
     """Instead of the standard document: keys and lists, with placeholders in their texts."""
     secret: Text | None = Field(default=None, repr=False)
     """Signs the body, as GitHub signs its webhooks."""
+    restart: Literal["held", "safe"] = "held"
+    """After a start that may have run although there was no clear response. `safe`: it is repeated
+    until the timeout, because the tool knows the Idempotency-Key. `held`: it is repeated twice, and
+    then waits for a person."""
     cancel: Cancel | None = None
     """Called when a run has timed out or is cancelled."""
     ca: File | None = None

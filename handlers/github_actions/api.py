@@ -8,7 +8,7 @@ Errors: those of `GitHubApi`; `UnknownOutcome` for JSON of another shape.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -64,6 +64,7 @@ class WorkflowRun(_Document):
     conclusion: _Text = ""
     created_at: AwareDatetime
     updated_at: AwareDatetime
+    run_attempt: int = 1
     html_url: _WebUrl = ""
 
     @property
@@ -80,6 +81,11 @@ class WorkflowRun(_Document):
         """For sorting: oldest first."""
         return self.created_at, self.id
 
+    @property
+    def revision(self) -> tuple[int, bool, datetime]:
+        """For comparing two documents of one run: GitHub's lists and events may be out of date."""
+        return self.run_attempt, self.ended, self.updated_at
+
     def mentions(self, deployment_id: int) -> bool:
         """Whether its title has that number in it."""
         return re.search(rf"(?<!\d){deployment_id}(?!\d)", self.display_title) is not None
@@ -92,6 +98,7 @@ class Step(_Document):
 
 class Job(_Document):
     name: _Text = ""
+    status: _Text = ""
     conclusion: _Text = ""
     steps: Annotated[list[Step], BeforeValidator(lambda steps: steps or [])] = []
 
@@ -132,11 +139,20 @@ class DeploymentDocument(_Document):
         return creator.login == ACTIONS_BOT or app.slug == ACTIONS_APP
 
 
+class JobOfRun(Job):
+    """As an event has it."""
+
+    id: Id
+    run_id: Id
+    run_attempt: int = 1
+
+
 class _Runs(_Document):
     workflow_runs: list[WorkflowRun]
 
 
 _RUN, _JOBS, _RUNS = TypeAdapter(WorkflowRun), TypeAdapter(Jobs), TypeAdapter(_Runs)
+_JOB = TypeAdapter(JobOfRun)
 _DEPLOYMENTS = TypeAdapter(list[DeploymentDocument])
 
 
@@ -150,6 +166,10 @@ def runs_of(document: Any) -> list[WorkflowRun]:
 
 def jobs_of(document: Any) -> Jobs:
     return _read(_JOBS, document, "jobs")
+
+
+def job_of(document: Any) -> JobOfRun:
+    return _read(_JOB, document, "a job")
 
 
 def deployments_of(document: Any) -> list[DeploymentDocument]:
@@ -175,14 +195,14 @@ class Actions:
         self._path = f"/repos/{deployment.repo}"
 
     async def newest_runs(self) -> list[WorkflowRun]:
-        return runs_of(await self._get("/actions/runs"))
+        return runs_of(await self._list("/actions/runs"))
 
     async def runs_of_commit(self, sha: str, event: str) -> list[WorkflowRun]:
-        return runs_of(await self._get("/actions/runs", head_sha=sha, event=event))
+        return runs_of(await self._list("/actions/runs", head_sha=sha, event=event))
 
     async def runs_of_workflow(self, file: str, event: str, created: str) -> list[WorkflowRun]:
         path = f"/actions/workflows/{quote(file)}/runs"
-        return runs_of(await self._get(path, event=event, created=created))
+        return runs_of(await self._list(path, event=event, created=created))
 
     async def run(self, run_id: int) -> WorkflowRun | None:
         """None: GitHub does not know it, or not any more."""
@@ -194,10 +214,10 @@ class Actions:
             raise
 
     async def jobs(self, run_id: int) -> Jobs:
-        return jobs_of(await self._get(f"/actions/runs/{run_id}/jobs"))
+        return jobs_of(await self._list(f"/actions/runs/{run_id}/jobs"))
 
     async def deployments(self, sha: str) -> list[DeploymentDocument]:
-        return deployments_of(await self._get("/deployments", sha=sha))
+        return deployments_of(await self._list("/deployments", sha=sha))
 
     async def dispatch(self, file: str, body: Mapping[str, Any]) -> Any:
         return await self._post(f"/actions/workflows/{quote(file)}/dispatches", body)
@@ -210,13 +230,20 @@ class Actions:
             if error.status not in (404, 409):
                 raise
 
-    async def _get(self, path: str, **query: str) -> Any:
-        whole = f"{self._path}{path}?{urlencode({**query, 'per_page': PAGE})}"
-        return await self._github.get(self._deployment, self._permissions, whole)
+    async def _list(self, path: str, **query: str) -> Any:
+        return await self._get(f"{path}?{urlencode({**query, 'per_page': PAGE})}")
+
+    async def _get(self, path: str) -> Any:
+        return await self._github.get(self._deployment, self._permissions, f"{self._path}{path}")
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         whole = f"{self._path}{path}"
         return await self._github.post(self._deployment, self._permissions, whole, body)
+
+
+def reaches_back(newest: Sequence[WorkflowRun], since: datetime) -> bool:
+    """Whether the newest runs of a repository are all that it has since then."""
+    return len(newest) < PAGE or min(run.created_at for run in newest) <= since
 
 
 @contextmanager

@@ -9,26 +9,27 @@ Errors: `Rejected` with a message for whoever wrote the workflow.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from handlers.contract import Clock, Deployment, GitHubApi, Run, State
+from handlers.contract import Clock, Deployment, GitHubApi, Run, State, ToolEvent
 from handlers.errors import Rejected, Unavailable
-from handlers.github_actions.api import Actions, WorkflowRun, retry_rejections
+from handlers.github_actions.api import Actions, WorkflowRun, reaches_back, retry_rejections
+from handlers.github_actions.events import Seen
 from handlers.github_actions.options import GitHubActionsOptions
 from handlers.github_actions.status import (
     DELETED,
     RunWithJobs,
     deployment_run,
-    has_useful_jobs,
     quoted,
 )
 from handlers.options import fill
-from handlers.text import web_url
+from handlers.text import one_line, web_url
 
 EVENT = "workflow_dispatch"
 WRITE = {"actions": "write"}
+MAX_FAULT = 80
 WAITING = "Waiting for the workflow to start on GitHub"
 # A run's id is `dispatched_at=` and the time until GitHub has named the run.
 _DISPATCHED_AT = "dispatched_at"
@@ -37,8 +38,13 @@ _REASONS = {
     "unknown_key": re.compile("return_run_details"),
     "unexpected_inputs": re.compile(r"^Unexpected inputs"),
     "unknown_ref": re.compile(r"^No ref found"),
-    "no_dispatch_trigger": re.compile("workflow_dispatch"),
+    "disabled_workflow": re.compile("on a disabled workflow"),
+    "invalid_workflow": re.compile(r"failed to parse workflow:?\s*(?P<fault>.*)", re.DOTALL),
+    "no_dispatch_trigger": re.compile(r"does not have '?workflow_dispatch"),
 }
+# GitHub has read the request and the workflow, and would say so again. Of a workflow that was just
+# pushed it says at times that it has no trigger.
+_CERTAIN = ("unexpected_inputs", "unknown_ref", "disabled_workflow", "invalid_workflow")
 
 
 class Dispatch:
@@ -54,8 +60,9 @@ class Dispatch:
             found = await self._find_by_title(actions, deployment)
         except Rejected as error:
             raise self._explained(error, deployment) from error
-        previous = Run("", State.QUEUED)
-        return await self._run_of(actions, deployment, found, previous) if found else None
+        if found is None:
+            return None
+        return await self._run_of(deployment, found, Run("", State.QUEUED), Seen({}, {}))
 
     async def start(self, deployment: Deployment) -> Run:
         ref, inputs = fill(self._options.ref, deployment), self._inputs(deployment)
@@ -77,12 +84,23 @@ class Dispatch:
             actions = self._actions(deployment)
             found = await self._find_run(actions, deployment, run)
             if found is not None:
-                return await self._run_of(actions, deployment, found, run)
+                return await self._run_of(deployment, found, run, Seen({}, {}))
         if not run.id.isdecimal():
             return self._not_found(deployment, run)
         if run.state is State.QUEUED:
             raise Unavailable(f"GitHub does not know workflow run {run.id} yet")
-        return Run(run.id, State.ERROR, run.url, DELETED)
+        raise Rejected(DELETED, status=404)
+
+    async def observe(self, deployment: Deployment, run: Run, events: Sequence[ToolEvent]) -> Run:
+        seen = Seen.in_events(events)
+        if run.id.isdecimal():
+            found = seen.runs.get(int(run.id))
+        else:
+            found = self._first_with_title(seen.runs.values(), deployment)
+        if found is None:
+            return run
+        with retry_rejections():
+            return await self._run_of(deployment, found, run, seen)
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         actions = self._actions(deployment)
@@ -114,10 +132,13 @@ class Dispatch:
 
     async def _find_by_title(self, actions: Actions, deployment: Deployment) -> WorkflowRun | None:
         """The run whose title names this deployment."""
+        newest = await actions.newest_runs()
+        found = self._first_with_title(newest, deployment)
+        if found is not None or reaches_back(newest, deployment.created_at):
+            return found
         since = deployment.created_at.astimezone(UTC).strftime(">=%Y-%m-%dT%H:%M:%SZ")
         indexed = await actions.runs_of_workflow(self._file, EVENT, since)
-        found = self._first_with_title(indexed, deployment)
-        return found or self._first_with_title(await actions.newest_runs(), deployment)
+        return self._first_with_title(indexed, deployment)
 
     def _first_with_title(
         self, runs: Iterable[WorkflowRun], deployment: Deployment
@@ -133,9 +154,9 @@ class Dispatch:
         return min(ours, key=lambda run: run.age, default=None)
 
     async def _run_of(
-        self, actions: Actions, deployment: Deployment, run: WorkflowRun, previous: Run
+        self, deployment: Deployment, run: WorkflowRun, previous: Run, seen: Seen
     ) -> Run:
-        jobs = await actions.jobs(run.id) if has_useful_jobs(run) else None
+        jobs = await seen.jobs_of(self._actions(deployment), run)
         runs = [RunWithJobs(run, jobs)]
         return deployment_run(runs, previous, deployment.environment, now=self._clock())
 
@@ -164,13 +185,26 @@ class Dispatch:
                     f"GitHub dispatches workflows on branches and tags only, and {at} is none; set"
                     " `ref` in deploy.yml"
                 )
+            case "disabled_workflow":
+                message = (
+                    f"{file} is disabled in {deployment.repo}; enable it there: Actions, {file},"
+                    ' "Enable workflow"'
+                )
+            case "invalid_workflow":
+                message = f"GitHub cannot read {file} at {at}; correct it: {_fault(error.reason)}"
             case "no_dispatch_trigger":
                 message = f"{file} at {at} has no `on: workflow_dispatch`; add it there"
             case "invalid_dispatch":
                 message = f"GitHub refuses to start {file}: {error.reason or error}"
             case _:
                 return error
-        return Rejected(message, code=code, status=error.status, reason=error.reason)
+        return Rejected(
+            message,
+            code=code,
+            status=error.status,
+            reason=error.reason,
+            certain=code in _CERTAIN,
+        )
 
 
 def _rejection_code(error: Rejected) -> str:
@@ -184,6 +218,12 @@ def _rejection_code(error: Rejected) -> str:
         return error.code
     found = (code for code, pattern in _REASONS.items() if pattern.search(error.reason))
     return next(found, "invalid_dispatch")
+
+
+def _fault(reason: str) -> str:
+    """Of `Invalid Argument - failed to parse workflow: (Line: 5, Col: 7): Unexpected value`."""
+    found = _REASONS["invalid_workflow"].search(reason)
+    return one_line(found["fault"] if found else "", MAX_FAULT) or "its YAML is invalid"
 
 
 def _dispatched_at(deployment: Deployment, run: Run) -> datetime:

@@ -20,7 +20,9 @@ _QUEUED = {
     "waiting": "Waiting for approval on GitHub (workflow {name})",
     "action_required": "Waiting for approval on GitHub (workflow {name})",
 }
-_HELD = ("waiting", "action_required")
+WAITING_FOR_APPROVAL = "waiting"
+_HELD = (WAITING_FOR_APPROVAL, "action_required")
+FAILED = ("failure", "timed_out")
 _RUNNING = {
     "in_progress": "Workflow {name} is running on GitHub",
     "completed": "Workflow {name} has ended; GitHub does not say yet how",
@@ -56,7 +58,7 @@ class RunWithJobs:
 
 
 def has_useful_jobs(run: WorkflowRun) -> bool:
-    return run.ended and run.conclusion in ("success", "failure", "timed_out")
+    return run.ended and run.conclusion in ("success", *FAILED)
 
 
 def deployment_run(
@@ -85,6 +87,12 @@ def deployment_run(
     ids = " ".join(str(one.run.id) for one in runs)
     held = not shown.run.ended and shown.run.status in _HELD
     return Run(ids, state, shown.run.html_url, description, held=held)
+
+
+def agree(runs: Sequence[RunWithJobs], environment: str) -> bool:
+    """Whether those of each workflow ended in the same state."""
+    ends = {(one.run.workflow_id, _end(one, environment)[0]) for one in runs}
+    return len(ends) == len({workflow_id for workflow_id, _ in ends})
 
 
 def _open(run: WorkflowRun, previous: Run, counting: Sequence[RunWithJobs]) -> tuple[State, str]:

@@ -1,23 +1,26 @@
 """`mode: watch`: GitHub itself starts the workflows `on: deployment`; the handler follows them.
 
 Nothing is started, so nothing can be started twice. GitHub does not say which run belongs to which
-deployment. A title that contains the deployment's id does (`run-name`). Of the other runs GitHub
-starts one for each deployment and workflow, so the oldest run belongs to the oldest deployment of
-the same commit that has no run of that workflow yet. This is computed again for each check,
-because a run that GitHub lists late changes which others belong to which deployment.
+deployment (see matching.py); this is computed again before a run's end counts, because a run that
+GitHub lists late changes which others belong to which deployment.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import groupby
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
-from handlers.contract import Clock, Deployment, GitHubApi, Run, State
+from handlers.contract import Clock, Deployment, GitHubApi, Run, State, ToolEvent
 from handlers.errors import Rejected
-from handlers.github_actions.api import ACTIONS_BOT, Actions, WorkflowRun, retry_rejections
+from handlers.github_actions.api import (
+    ACTIONS_BOT,
+    Actions,
+    WorkflowRun,
+    reaches_back,
+    retry_rejections,
+)
+from handlers.github_actions.events import Seen
+from handlers.github_actions.matching import DeploymentKey, Match, by_workflow, match_runs
 from handlers.github_actions.options import GitHubActionsOptions
-from handlers.github_actions.status import DELETED, RunWithJobs, deployment_run, has_useful_jobs
+from handlers.github_actions.status import DELETED, RunWithJobs, agree, deployment_run
 
 EVENT = "deployment"
 READ = {"actions": "read", "deployments": "read"}
@@ -27,67 +30,11 @@ BY_ACTIONS = (
     "GitHub starts no workflow for a deployment made with a workflow's GITHUB_TOKEN; make it with"
     " an App's or a person's"
 )
+UNCLEAR = (
+    "Deployments of this commit began at once, and whose run is whose is unclear; put"
+    " ${{ github.event.deployment.id }} into run-name"
+)
 Pool = dict[int, WorkflowRun]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class DeploymentKey:
-    """A deployment whose creator's deployments start workflows. Sorted: oldest first."""
-
-    created_at: datetime
-    id: int
-
-
-def match_runs(
-    key: DeploymentKey,
-    runs: Iterable[WorkflowRun],
-    others: Iterable[DeploymentKey],
-    start_within: timedelta,
-) -> list[WorkflowRun]:
-    """The runs of `key`, oldest first, out of those of its commit.
-
-    `others` are the deployments of that commit; `key` may be among them.
-    """
-    every = sorted({key, *others})
-    found: list[WorkflowRun] = []
-    by_workflow = sorted(set(runs), key=lambda run: (run.workflow_id, run.age))
-    for _, group in groupby(by_workflow, key=lambda run: run.workflow_id):
-        of_workflow = list(group)
-        owners = _owners(of_workflow, every, start_within)
-        found += [run for run in of_workflow if owners.get(run.id) == key.id]
-    return sorted(found, key=lambda run: run.age)
-
-
-def _owners(
-    runs: Sequence[WorkflowRun], every: Sequence[DeploymentKey], start_within: timedelta
-) -> dict[int, int]:
-    """The run's id -> its deployment's, of one workflow."""
-    owners = _by_title(runs, every)
-    for run in runs:
-        if run.id in owners:
-            continue
-        claimed = set(owners.values())
-        for key in every:
-            in_time = key.created_at <= run.created_at <= key.created_at + start_within
-            if in_time and key.id not in claimed:
-                owners[run.id] = key.id
-                break
-    return owners
-
-
-def _by_title(runs: Sequence[WorkflowRun], every: Sequence[DeploymentKey]) -> dict[int, int]:
-    """Runs whose title names exactly one deployment, and are the only ones to name it.
-
-    Without `run-name` the title may be the commit's, whose numbers mean something else: then all
-    runs of that commit have the same title.
-    """
-    named: dict[int, int] = {}
-    for run in runs:
-        ids = [a.id for a in every if a.created_at <= run.created_at and run.mentions(a.id)]
-        if len(ids) == 1:
-            named[run.id] = ids[0]
-    times = Counter(named.values())
-    return {run_id: owner for run_id, owner in named.items() if times[owner] == 1}
 
 
 class Watch:
@@ -97,8 +44,7 @@ class Watch:
         self._github = github
 
     async def find(self, deployment: Deployment) -> Run | None:
-        found = await self._runs(deployment, await self._runs_of_commit(deployment))
-        return self._run(found, WAITING, deployment) if found else None
+        return await self._shown(deployment, WAITING, Seen({}, {}))
 
     async def start(self, deployment: Deployment) -> Run:
         if deployment.creator == ACTIONS_BOT:
@@ -107,101 +53,161 @@ class Watch:
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
         with retry_rejections():
-            listed = await self._runs_of_commit(deployment)
-            gone = await self._refresh(listed, deployment, run)
-            found = await self._runs(deployment, listed)
-        if found:
-            return self._run(found, run, deployment)
+            known, gone = await self._read_known(deployment, run)
+            shown = await self._shown(deployment, run, Seen(known, {}), gone)
+        if shown is not None:
+            return shown
         if gone:
-            return Run(run.id, State.ERROR, run.url, DELETED)
+            raise Rejected(DELETED, status=404)
         if self._clock() > deployment.started_at + self._options.start_within:
             return Run("", State.ERROR, description=_none_started(deployment))
         begun = run.state is State.IN_PROGRESS
         state = State.IN_PROGRESS if begun else State.QUEUED
         return Run("", state, description=WAITING.description)
 
+    async def observe(self, deployment: Deployment, run: Run, events: Sequence[ToolEvent]) -> Run:
+        seen = Seen.in_events(events)
+        ours = {id_: one for id_, one in seen.runs.items() if self._may_be_ours(one, deployment)}
+        if not ours:
+            return run
+        with retry_rejections():
+            return await self._shown(deployment, run, Seen(ours, seen.jobs)) or run
+
     async def cancel(self, deployment: Deployment, run: Run) -> None:
-        listed = await self._runs_of_commit(deployment)
-        await self._refresh(listed, deployment, run)
+        known, gone = await self._read_known(deployment, run)
+        match = await self._match(deployment, await self._listed(deployment, known, gone))
+        open_ = [one for one in match.runs if not one.ended]
+        if not open_ and any(not one.ended for one in match.unclear):
+            raise Rejected(UNCLEAR)
         writer = Actions(self._github, deployment, CANCEL)
-        for one in await self._runs(deployment, listed):
-            if not one.run.ended:
-                await writer.cancel(one.run.id)
+        for one in open_:
+            await writer.cancel(one.id)
 
-    async def _runs_of_commit(self, deployment: Deployment) -> Pool:
+    async def _shown(
+        self, deployment: Deployment, run: Run, seen: Seen, gone: frozenset[int] = frozenset()
+    ) -> Run | None:
+        """The deployment's run, with no more calls than are needed to be sure that it has ended.
+
+        None: it has none.
+        """
+        pool = seen.runs
+        open_ = self._open_run(deployment, run, pool)
+        if open_ is None and not _is_titled(deployment, pool):
+            pool = await self._listed(deployment, pool, gone)
+            open_ = self._open_run(deployment, run, pool)
+        if open_ is not None:
+            return open_
+        match = await self._match(deployment, pool)
+        if not match.every:
+            return None
         reader = self._reader(deployment)
-        return {run.id: run for run in await reader.runs_of_commit(deployment.sha, EVENT)}
+        found = [RunWithJobs(one, await seen.jobs_of(reader, one)) for one in match.every]
+        return self._judged(deployment, run, match, found)
 
-    async def _refresh(self, pool: Pool, deployment: Deployment, run: Run) -> bool:
-        """Read known runs again, as the list may be behind; whether one of them is gone."""
-        gone = False
-        for run_id in (int(id_) for id_ in run.id.split() if id_.isdecimal()):
-            if run_id in pool and pool[run_id].ended:
-                continue
-            fresh = await self._reader(deployment).run(run_id)
-            gone = gone or fresh is None
-            pool.pop(run_id, None)
-            if fresh is not None:
-                pool[run_id] = fresh
-        return gone
+    def _open_run(self, deployment: Deployment, run: Run, pool: Pool) -> Run | None:
+        """What is clear without knowing which of these runs are the deployment's: that it has not
+        ended, or not long enough ago for the last status of the workflow's own."""
+        groups = [_titled(deployment, group) or group for group in by_workflow(pool.values())]
+        every = sorted((one for group in groups for one in group), key=lambda one: one.age)
+        shown = [RunWithJobs(one) for one in every]
+        if any(all(not one.ended for one in group) for group in groups):
+            is_clear = all(len(group) == 1 for group in groups)
+            return self._as_run(deployment, run, shown, is_clear=is_clear)
+        ends = [one.updated_at for one in every if one.ended]
+        if not ends or self._clock() >= max(ends) + self._options.status_within:
+            return None
+        ids = " ".join(str(one.id) for one in every)
+        return Run(ids, run.state, every[-1].html_url)
 
-    async def _runs(self, deployment: Deployment, pool: Pool) -> list[RunWithJobs]:
-        """The runs of this deployment, oldest first."""
-        found = await self._matched(deployment, pool.values())
-        if _may_be_incomplete(found, deployment):
-            newest = {run.id: run for run in await self._reader(deployment).newest_runs()}
-            if newest.keys() - pool.keys():
-                found = await self._matched(deployment, (pool | newest).values())
-        return found
+    def _judged(
+        self, deployment: Deployment, run: Run, match: Match, found: list[RunWithJobs]
+    ) -> Run:
+        """Where it is unclear which runs are the deployment's, they count if all ended alike."""
+        shown = self._as_run(deployment, run, found, is_clear=not match.unclear)
+        if not match.unclear or not shown.state.final:
+            return shown
+        unclear = [one for one in found if one.run in match.unclear]
+        if match.complete and agree(unclear, deployment.environment):
+            return shown
+        until = deployment.started_at + self._options.start_within
+        if not match.complete and self._clock() <= until:  # more runs may follow
+            return replace(shown, state=run.state, description="")
+        return replace(shown, state=State.ERROR, description=UNCLEAR)
 
-    async def _matched(
-        self, deployment: Deployment, pool: Iterable[WorkflowRun]
-    ) -> list[RunWithJobs]:
-        reader = self._reader(deployment)
-        ours = await self._select(
-            deployment, [run for run in pool if self._is_candidate(run, deployment)]
-        )
-        return [
-            RunWithJobs(run, await reader.jobs(run.id) if has_useful_jobs(run) else None)
-            for run in ours
-        ]
-
-    async def _select(self, deployment: Deployment, runs: list[WorkflowRun]) -> list[WorkflowRun]:
-        key = DeploymentKey(deployment.created_at, deployment.id)
-        new = [run for run in runs if run.created_at >= deployment.created_at]
-        each_its_workflow = len({run.workflow_id for run in new}) == len(new)
-        if each_its_workflow and all(run.mentions(deployment.id) for run in new):
-            return sorted(new, key=lambda run: run.age)
-        every = await self._reader(deployment).deployments(deployment.sha)
-        others = [
-            DeploymentKey(other.created_at, other.id) for other in every if not other.by_actions
-        ]
-        return match_runs(key, runs, others, self._options.start_within)
-
-    def _is_candidate(self, run: WorkflowRun, deployment: Deployment) -> bool:
-        configured = self._options.workflow
-        ours = run.event == EVENT and run.head_sha == deployment.sha
-        return ours and (configured is None or run.file == configured)
-
-    def _run(self, found: list[RunWithJobs], previous: Run, deployment: Deployment) -> Run:
-        return deployment_run(
+    def _as_run(
+        self, deployment: Deployment, run: Run, found: list[RunWithJobs], *, is_clear: bool
+    ) -> Run:
+        shown = deployment_run(
             found,
-            previous,
+            run,
             deployment.environment,
             now=self._clock(),
             status_within=self._options.status_within,
         )
+        return shown if is_clear else replace(shown, url="")
+
+    async def _read_known(self, deployment: Deployment, run: Run) -> tuple[Pool, frozenset[int]]:
+        """The runs that are known, as they are now, and the ids of those that are gone."""
+        reader, known, gone = self._reader(deployment), Pool(), set[int]()
+        for run_id in (int(id_) for id_ in run.id.split() if id_.isdecimal()):
+            fresh = await reader.run(run_id)
+            if fresh is None:
+                gone.add(run_id)
+            elif self._may_be_ours(fresh, deployment):
+                known[run_id] = fresh
+        return known, frozenset(gone)
+
+    async def _listed(self, deployment: Deployment, known: Pool, gone: Collection[int]) -> Pool:
+        """Also the runs that GitHub lists; each as the newest document has it."""
+        reader = self._reader(deployment)
+        listed = await reader.newest_runs()
+        if not reaches_back(listed, deployment.created_at):
+            listed += await reader.runs_of_commit(deployment.sha, EVENT)
+        pool = dict(known)
+        for one in listed:
+            newer = one.id not in pool or pool[one.id].revision < one.revision
+            if newer and one.id not in gone and self._may_be_ours(one, deployment):
+                pool[one.id] = one
+        return pool
+
+    async def _match(self, deployment: Deployment, pool: Pool) -> Match:
+        groups = by_workflow(pool.values())
+        if _is_titled(deployment, pool):
+            ours = [one for group in groups for one in _titled(deployment, group)]
+            return Match(sorted(ours, key=lambda one: one.age), [])
+        if not pool:
+            return Match([], [])
+        every = await self._reader(deployment).deployments(deployment.sha)
+        others = [
+            DeploymentKey(other.created_at, other.id) for other in every if not other.by_actions
+        ]
+        key = DeploymentKey(deployment.created_at, deployment.id)
+        return match_runs(key, pool.values(), others, self._options.start_within)
+
+    def _may_be_ours(self, run: WorkflowRun, deployment: Deployment) -> bool:
+        named = self._options.workflow
+        if run.event != EVENT or run.head_sha != deployment.sha:
+            return False
+        if named is not None and run.file != named:
+            return False
+        since, until = deployment.created_at, deployment.created_at + self._options.start_within
+        return run.created_at >= since and (run.created_at <= until or run.mentions(deployment.id))
 
     def _reader(self, deployment: Deployment) -> Actions:
         return Actions(self._github, deployment, READ)
 
 
-def _may_be_incomplete(found: list[RunWithJobs], deployment: Deployment) -> bool:
-    """Whether a run that only the unfiltered list contains so far could change the state."""
-    if all(one.skipped for one in found):
-        return True
-    ended = all(one.run.ended for one in found)
-    return ended and not all(one.run.mentions(deployment.id) for one in found)
+def _titled(deployment: Deployment, group: Iterable[WorkflowRun]) -> list[WorkflowRun]:
+    """The run of a workflow whose title has the deployment's id, unless several have it: then it is
+    a number of the commit's."""
+    named = [run for run in group if run.mentions(deployment.id)]
+    return named if len(named) == 1 else []
+
+
+def _is_titled(deployment: Deployment, pool: Pool) -> bool:
+    """Whether the titles say of each workflow which run is the deployment's."""
+    groups = by_workflow(pool.values())
+    return bool(groups) and all(_titled(deployment, group) for group in groups)
 
 
 def _none_started(deployment: Deployment) -> str:

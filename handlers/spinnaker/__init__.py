@@ -5,7 +5,8 @@ executions of that event for as long as `start_within`. After a crash it searche
 sent.
 
 Source: https://spinnaker.io/docs/guides/user/pipeline/triggers/webhooks
-Errors: those of http.py and gate.py; while a run is under way all of them are tried again.
+Errors: those of http.py and gate.py, which are all tried again while a run is under way; `Rejected`
+(404) where Spinnaker does not know the execution.
 """
 
 import re
@@ -27,10 +28,19 @@ from handlers.spinnaker.gate import (
     trigger_subset,
 )
 from handlers.spinnaker.options import SpinnakerOptions
-from handlers.spinnaker.states import ExecutionState, combined, execution_state, page, vanished
+from handlers.spinnaker.states import (
+    ExecutionState,
+    combined,
+    decisive,
+    execution_state,
+    page,
+    vanished,
+)
 
 WAITING = "waiting for a Spinnaker pipeline to start"
 NOTHING_TO_STOP = "none of its Spinnaker pipelines is known yet, so none could be stopped"
+# `Rejected`: Spinnaker does not know the execution now, right after the trigger for example.
+GONE = "gone"
 REASON = "requested by the relay of the GitHub deployment"
 
 
@@ -106,6 +116,8 @@ class Spinnaker:
                 return self._no_execution_yet(deployment, run, tracked)
             return await self._run(deployment, run, tracked, read)
         except Rejected as error:
+            if error.code == GONE:
+                raise
             # It may be fixed while the pipeline runs.
             raise Unavailable(str(error), code=error.code) from error
 
@@ -188,6 +200,8 @@ class Spinnaker:
             await self._execution_state(deployment, run, id_, by_id.get(id_))
             for id_ in tracked.executions
         ]
+        if gone := decisive(states):
+            raise Rejected(gone.description, code=GONE, status=404)
         return combined(states, run, str(tracked))
 
     async def _execution_state(

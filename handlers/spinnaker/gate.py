@@ -186,7 +186,7 @@ def _checked(response: Response) -> Response:
         # Gate redirects unknown users to its page for signing in.
         case 401 | 301 | 302 | 303 | 307 | 308 if not _has_moved(response):
             remedy = "check the credentials in deploy.yml, and that `url` is Gate's own address"
-            raise Rejected(f"{start}: {remedy}", status=response.status)
+            raise Rejected(f"{start}: {remedy}", status=response.status, certain=False)
         case 403:
             remedy = "its user may not do this; check its permissions in Spinnaker"
             raise Rejected(f"{start}: {remedy}", status=403)

@@ -33,13 +33,14 @@ _PRECEDENCE = (State.IN_PROGRESS, State.QUEUED, State.FAILURE, State.ERROR, Stat
 
 @dataclass(frozen=True, slots=True)
 class ExecutionState:
-    """One execution, as people should see it."""
+    """One execution, as people should see it. `gone`: Spinnaker does not know it now."""
 
     state: State
     description: str = ""
     name: str = ""
     url: str = ""
     held: bool = False
+    gone: bool = False
 
 
 def execution_state(execution: Execution, previous: State, url: str, secret: str) -> ExecutionState:
@@ -52,7 +53,14 @@ def execution_state(execution: Execution, previous: State, url: str, secret: str
 
 
 def vanished(id_: str) -> ExecutionState:
-    return ExecutionState(State.ERROR, f"vanished: Spinnaker has no execution {id_} any more")
+    message = f"vanished: Spinnaker has no execution {id_} any more"
+    return ExecutionState(State.ERROR, message, gone=True)
+
+
+def decisive(states: Sequence[ExecutionState]) -> ExecutionState | None:
+    """The execution that is gone, if the state of the deployment depends on how it ended."""
+    known = all(one.state is State.SUCCESS for one in states if not one.gone)
+    return next((one for one in states if one.gone and known), None)
 
 
 def combined(states: Sequence[ExecutionState], previous: Run, id_: str) -> Run:

@@ -3,6 +3,7 @@
     lock        held (flock) while the supervisor lives; the kernel releases it at any death
     supervisor  {"pid"}
     command     {"pid", "started"} of the leader of the command's process group
+    payload     the deployment's, as JSON, for the command
     output      see output.py
     end         {"state", "description", "environment_url"}, written before the lock is released
 
@@ -62,7 +63,8 @@ class Order(NamedTuple):
     """What a supervisor is to run. It is sent through a socket, as it holds secrets.
 
     `deadline` is in seconds since 1970, `timeout` and `grace` are in seconds, `output_limit` in
-    bytes; `environment_url` is the one to report unless the command names another.
+    bytes; `environment_url` is the one to report unless the command names another; `payload` is
+    the content of the file of that name.
     """
 
     directory: str
@@ -75,6 +77,7 @@ class Order(NamedTuple):
     output_limit: int
     secrets: list[str]
     environment_url: str
+    payload: str
 
 
 def write(directory: Path, name: str, content: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Follows a command until it and its output have ended, and stops it where it must.
 
 A command that ends by itself may leave others of its group behind: a deployment starts services
-that stay. Stopping one stops its whole group.
+that stay. What they print is dropped. Stopping a command stops its whole group.
 
 Units: seconds of the monotonic clock.
 """
@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -22,20 +23,27 @@ DRAIN = 2.0  # others may hold the command's output open for as long as they liv
 GROUP_POLL = 0.05  # nothing signals that the last process of a group is gone
 
 
-# SIGINT and SIGQUIT come here ignored where a script started the relay in the background.
 _SIGNALS = (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+# Python itself ignores these; subprocess restores them for the command.
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def wake_on_signals() -> int:
     """A pipe that can be read once a signal has come, with the signals' numbers.
 
-    Handlers rather than SIG_IGN, which the command would inherit.
+    The command inherits what is ignored or blocked here, and so would inherit how the relay was
+    started: `nohup` ignores SIGHUP, a script's `&` SIGINT and SIGQUIT. So nothing is: ours have
+    handlers, which the command does not inherit.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in _SIGNALS:
         signal.signal(number, lambda *_: None)
+    for number in signal.valid_signals() - {*_SIGNALS, *_RESTORED}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return reader
 
 
@@ -61,6 +69,18 @@ class Watch:
                 self._read()
             self._act(cancelled=self._wake in ready and signal.SIGTERM in os.read(self._wake, 4096))
         return self._process.returncode
+
+    def drop_output(self) -> None:
+        """Read what is left of it, for as long as anybody may print something: a service without a
+        reader is killed by SIGPIPE at its next line. As a small program without our secrets."""
+        if self._pipe < 0:
+            return
+        os.dup2(self._pipe, 0)
+        os.chdir("/")
+        with contextlib.suppress(OSError):
+            os.execve(shutil.which("cat", path=os.defpath) or "", ["cat"], {})  # noqa: S606
+        while os.read(0, 1 << 16):
+            pass
 
     def _over(self) -> bool:
         if self._process.returncode is None or self._group_is_stopping():

@@ -68,7 +68,7 @@ async def relay(
             start_new_session=True,
         )
     try:
-        await _ready(f"http://{HOST}:{port}/readyz", process)
+        await _ready(f"http://{HOST}:{port}/workz", process)
         yield f"http://{HOST}:{port}"
     finally:
         if process.returncode is None:

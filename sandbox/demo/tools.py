@@ -105,7 +105,11 @@ class Tools:
     def _options(self, handler: str) -> dict[str, Any]:
         return {
             "drone": {"url": self.drone.url, "token": "${DRONE_TOKEN}"},
-            "endpoint": {"url": f"{self.tooling.url}/deploy", "secret": "${TOOLING_SECRET}"},
+            "endpoint": {
+                "url": f"{self.tooling.url}/deploy",
+                "secret": "${TOOLING_SECRET}",
+                "restart": "safe",
+            },
             "github-actions": {"status_within": "2s"},
             "spinnaker": {
                 "url": self.spinnaker.url,

@@ -4,7 +4,6 @@ Source: https://docs.github.com/apps/creating-github-apps/authenticating-with-a-
 """
 
 import secrets
-import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -19,11 +18,11 @@ from sandbox.github.model import (
     ErrorResponse,
     Installation,
     Json,
+    Renamed,
     Repository,
     Token,
     World,
     covers,
-    now,
 )
 from sandbox.github.request import body_of, field, page
 
@@ -51,8 +50,11 @@ class Caller:
 
 
 class Auth:
+    """`claims`: of each JWT that was good, oldest first."""
+
     def __init__(self, world: World, documents: Documents, token_life: timedelta) -> None:
         self.token_life = token_life
+        self.claims: list[Json] = []
         self._world = world
         self._documents = documents
         # Validating the key takes longer than the rest of the start, and the key is our own.
@@ -76,7 +78,7 @@ class Auth:
         if user := self._world.users.get(credential):
             return Caller(user.account)
         token = self._world.tokens.get(credential)
-        if token is None or token.expires_at <= now():
+        if token is None or token.expires_at <= self._world.now():
             raise ErrorResponse(401, "Bad credentials")
         if token.installation.id not in self._world.installations:
             raise ErrorResponse(401, "Bad credentials")
@@ -89,7 +91,12 @@ class Auth:
         """The caller and the repository of the path, if the caller has that permission there."""
         caller = self.caller(request)
         names = request.match_info
-        repository = self._world.repository(f"{names['owner']}/{names['repo']}")
+        try:
+            repository = self._world.repository(f"{names['owner']}/{names['repo']}")
+        except Renamed as renamed:
+            if caller.can_access(renamed.repository):
+                raise
+            raise ErrorResponse(404, "Not Found") from None
         if not caller.can_access(repository):
             raise ErrorResponse(404, "Not Found")
         if not caller.has_permission(permission, level):
@@ -100,24 +107,26 @@ class Auth:
         """By GitHub's clock: iat is not in the future, exp at most ten minutes away."""
         claims = self._decode(credential_of(request))
         issuer, issued, expires = claims.get("iss"), claims.get("iat"), claims.get("exp")
+        at = self._world.now().timestamp()
         if issuer is None:
             raise ErrorResponse(401, "Missing 'issuer' claim ('iss') in assertion")
         if str(issuer) not in (str(self._world.app.id), self._world.app.client_id):
             raise ErrorResponse(404, "Integration not found")
-        if not isinstance(issued, int | float) or issued > time.time():
+        if not isinstance(issued, int | float) or issued > at:
             raise ErrorResponse(
                 401,
                 "'Issued at' claim ('iat') must be an Integer representing the time that the "
                 "assertion was issued",
             )
-        if not isinstance(expires, int | float) or expires <= time.time():
+        if not isinstance(expires, int | float) or expires <= at:
             raise ErrorResponse(
                 401,
                 "'Expiration time' claim ('exp') must be a numeric value representing the future "
                 "time at which the assertion expires",
             )
-        if expires > time.time() + MAX_JWT_LIFE:
+        if expires > at + MAX_JWT_LIFE:
             raise ErrorResponse(401, "'Expiration time' claim ('exp') is too far in the future")
+        self.claims.append(claims)
 
     def _decode(self, credential: str) -> Json:
         unchecked = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}
@@ -160,7 +169,7 @@ class Auth:
         body = await body_of(request)
         selected = _selected(installation, body)
         permissions = _permissions(installation, body)
-        expires_at = now() + self.token_life
+        expires_at = self._world.now() + self.token_life
         ids = None if selected is None else frozenset(r.id for r in selected)
         secret = "ghs_" + secrets.token_urlsafe(27)
         self._world.tokens[secret] = Token(installation, ids, permissions, expires_at)

@@ -107,6 +107,16 @@ class Documents:
             "events": list(app.events),
         }
 
+    def _via(self, creator: Account, *, by_app: bool) -> Json | None:
+        """The App that did it: this one, or another one whose bot is the creator."""
+        if by_app:
+            return self.app()
+        if creator.type != "Bot":
+            return None
+        slug = creator.login.removesuffix("[bot]")
+        other = {"id": creator.id - 1, "client_id": f"Iv1.{creator.id}", "slug": slug, "name": slug}
+        return {**self.app(), **other}
+
     def installation(self, installation: Installation) -> Json:
         account, app = installation.account, self._world.app
         url = f"{self.api}/app/installations/{installation.id}"
@@ -180,7 +190,7 @@ class Documents:
             "payload": deployment.payload,
             "transient_environment": deployment.transient,
             "production_environment": deployment.production,
-            "performed_via_github_app": self.app() if deployment.by_app else None,
+            "performed_via_github_app": self._via(deployment.creator, by_app=deployment.by_app),
         }
 
     def status(self, deployment: Deployment, status: Status) -> Json:
@@ -201,7 +211,7 @@ class Documents:
             "repository_url": repository_url,
             "environment_url": status.environment_url,
             "log_url": status.log_url,
-            "performed_via_github_app": self.app() if status.by_app else None,
+            "performed_via_github_app": self._via(status.creator, by_app=status.by_app),
         }
 
     def delivery(self, delivery: Delivery) -> Json:

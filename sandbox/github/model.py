@@ -5,7 +5,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
 from sandbox.github.git import FULL_SHA, Commit, Git
@@ -28,6 +28,14 @@ class ErrorResponse(Exception):
         if errors is not None:
             self.document["errors"] = errors
         self.document |= {"documentation_url": DOCS, "status": str(status)}
+
+
+class Renamed(Exception):
+    """The name in the path is an earlier one of this repository."""
+
+    def __init__(self, repository: "Repository") -> None:
+        super().__init__(repository.full_name)
+        self.repository = repository
 
 
 def now() -> datetime:
@@ -213,12 +221,15 @@ class Delivery:
 
 @dataclass(slots=True)
 class World:
-    """All data of the server. `url` is its address once it listens."""
+    """All data of the server. `url` is its address once it listens. `former_names`: of renamed
+    repositories, until another takes the name. `ahead`: by how much its clock is ahead of ours."""
 
     app: App
     url: str = ""
+    ahead: timedelta = timedelta(0)
     installations: dict[int, Installation] = field(default_factory=dict)
     repositories: dict[str, Repository] = field(default_factory=dict)
+    former_names: dict[str, Repository] = field(default_factory=dict)
     users: dict[str, User] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     deployments: dict[int, Deployment] = field(default_factory=dict)
@@ -228,11 +239,21 @@ class World:
     def id(self) -> int:
         return next(self.ids)
 
+    def now(self) -> datetime:
+        return now() + self.ahead
+
     def repository(self, full_name: str) -> Repository:
+        """Raises `Renamed` for an earlier name."""
         found = self.repositories.get(full_name.lower())
+        if found is None and (renamed := self.former_names.get(full_name.lower())):
+            raise Renamed(renamed)
         if found is None:
             raise ErrorResponse(404, "Not Found")
         return found
+
+    def repository_by_id(self, repository_id: int) -> Repository | None:
+        found = (r for r in self.repositories.values() if r.id == repository_id)
+        return next(found, None)
 
     def user(self, login: str) -> User | None:
         users = self.users.values()

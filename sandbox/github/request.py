@@ -11,7 +11,20 @@ from sandbox.faults import without_api_prefix
 from sandbox.github.model import ErrorResponse, Json
 
 T = TypeVar("T")
+API_VERSION = "2022-11-28"
 KINDS = {str: "a string", bool: "a boolean", list: "an array", dict: "an object"}
+
+
+def check_headers(request: web.Request) -> None:
+    """Stricter than GitHub, which accepts what it need not be sent."""
+    version = request.headers.get("X-GitHub-Api-Version")
+    if version != API_VERSION:
+        raise ErrorResponse(400, f"{version} is not a supported API version")
+    content_type = request.headers.get("Content-Type", "")
+    if request.body_exists and not content_type.startswith("application/json"):
+        raise ErrorResponse(400, f"the body is not JSON but '{content_type}'")
+    if content_type and not request.body_exists:
+        raise ErrorResponse(400, f"there is a Content-Type, {content_type}, without a body")
 
 
 async def body_of(request: web.Request) -> Json:

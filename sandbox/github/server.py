@@ -7,6 +7,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
+from email.utils import format_datetime
 from functools import cache
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from sandbox.github.deployments import OnStatus
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
 from sandbox.github.model import (
+    DOCS,
     Account,
     App,
     Delivery,
@@ -27,6 +29,7 @@ from sandbox.github.model import (
     ErrorResponse,
     Installation,
     Json,
+    Renamed,
     Repository,
     Role,
     Status,
@@ -35,6 +38,7 @@ from sandbox.github.model import (
 )
 from sandbox.github.rate_limits import RateLimits
 from sandbox.github.repositories import Repositories
+from sandbox.github.request import check_headers
 from sandbox.github.users import Users
 from sandbox.github.webhooks import HOOK_ID, Webhooks, delivery_headers
 from sandbox.github_actions.server import Actions, ActionsDeployments
@@ -49,13 +53,17 @@ NO_USER_AGENT = (
 
 
 class GitHub(Server):
+    """`strict`: headers that are not as GitHub recommends are rejected."""
+
+    strict = False
+
     def __init__(
         self,
         *,
         app_id: int = 4242,
         client_id: str = "Iv23liSandboxRelay00",
         slug: str = "gitploy-relay",
-        webhook_secret: str = "It's a Secret to Everybody",
+        webhook_secret: str = "a-secret-of-the-sandbox",
         webhook_url: str = "",
         private_key_pem: str | None = None,
         permissions: dict[str, str] | None = None,
@@ -101,11 +109,43 @@ class GitHub(Server):
             self.webhooks,
         )
         routes = [route for part in parts for route in part.routes()]
+        routes += [_by_id(route) for route in routes if route.path.startswith(_BY_NAME)]
         ghes = [web.route(r.method, "/api/v3" + r.path, r.handler, **r.kwargs) for r in routes]
         return [*routes, *ghes]
 
+    def canonical(self, request: web.Request) -> web.Request:
+        """A repository has an address by its ID too, and is recorded by its name."""
+        number = request.match_info.get("repository_id")
+        found = self.world.repository_by_id(int(number)) if number else None
+        if number and found is None:
+            request.match_info.update(owner="", repo="")
+        if found is None:
+            return request
+        owner, name = found.owner.login, found.name
+        request.match_info.update(owner=owner, repo=name)
+        path = request.raw_path.replace(f"/repositories/{number}", f"/repos/{owner}/{name}", 1)
+        return request.clone(rel_url=path)
+
     def middlewares(self) -> Sequence[Middleware]:
-        return [self.rate_limits.middleware, self.faults.middleware, _check_request]
+        return [
+            self._dated,
+            self.rate_limits.middleware,
+            self.faults.middleware,
+            _check_request,
+            self._check_headers,
+        ]
+
+    @web.middleware
+    async def _check_headers(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self.strict:
+            check_headers(request)
+        return await handler(request)
+
+    @web.middleware
+    async def _dated(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        response.headers["Date"] = format_datetime(self.world.now(), usegmt=True)
+        return response
 
     async def start(self) -> None:
         await super().start()
@@ -136,8 +176,8 @@ class GitHub(Server):
         email: str | None = None,
     ) -> User:
         """A user with a personal token that has all permissions in every repository. `name` and
-        `email` are in the public profile."""
-        account = Account(login, self.world.id())
+        `email` are in the public profile. `vercel[bot]` is the App vercel."""
+        account = Account(login, self.world.id(), "Bot" if login.endswith("[bot]") else "User")
         user = User(account, token or "ghp_" + secrets.token_urlsafe(27), name, email)
         self.world.users[user.token] = user
         return user
@@ -146,8 +186,21 @@ class GitHub(Server):
         login, _, name = full_name.partition("/")
         owner = self._owner(login)
         repository = Repository(self.world.id(), owner, name, private)
-        self.world.repositories[full_name.lower()] = repository
+        self._name(full_name, repository)
         return repository
+
+    def rename_repository(self, full_name: str, to: str) -> Repository:
+        """Also to another owner. The old name redirects until a new repository takes it."""
+        repository = self.world.repositories.pop(full_name.lower())
+        login, _, name = to.partition("/")
+        repository.owner, repository.name = self._owner(login), name
+        self.world.former_names[full_name.lower()] = repository
+        self._name(to, repository)
+        return repository
+
+    def _name(self, full_name: str, repository: Repository) -> None:
+        self.world.former_names.pop(full_name.lower(), None)
+        self.world.repositories[full_name.lower()] = repository
 
     def repository(self, full_name: str) -> Repository:
         return self.world.repository(full_name)
@@ -301,6 +354,28 @@ class GitHub(Server):
         created.set()
 
 
+_BY_NAME = "/repos/{owner}/{repo}"
+
+
+def _by_id(route: web.RouteDef) -> web.RouteDef:
+    """The address to which GitHub redirects after a rename."""
+    path = route.path.replace(_BY_NAME, "/repositories/{repository_id:\\d+}", 1)
+    return web.route(route.method, path, route.handler, **route.kwargs)
+
+
+def _redirect(request: web.Request, repository: Repository) -> web.Response:
+    """Source: docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api,
+    "Follow redirects"."""
+    names = request.match_info
+    old = f"/repos/{names['owner']}/{names['repo']}"
+    url = str(request.url).replace(old, f"/repositories/{repository.id}", 1)
+    status, message = (301, "Moved Permanently")
+    if request.method != "GET":
+        status, message = (307, "Temporary Redirect")
+    document = {"message": message, "url": url, "documentation_url": DOCS}
+    return web.json_response(document, status=status, headers={"Location": url})
+
+
 @cache
 def _new_key() -> str:
     """One for the whole process: a key takes 0.1 s, and tests start many stand-ins."""
@@ -318,6 +393,8 @@ async def _check_request(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
         response = ErrorResponse(404, "Not Found")
+    except Renamed as renamed:
+        return _redirect(request, renamed.repository)
     except ErrorResponse as error:
         response = error
     return web.json_response(response.document, status=response.status)

@@ -29,7 +29,7 @@ class ActionsDocuments:
             "node_id": node("W", workflow.id),
             "name": workflow.name,
             "path": workflow.path,
-            "state": "active",
+            "state": workflow.state,
             "created_at": CREATED_AT,
             "updated_at": CREATED_AT,
             "url": url,

@@ -36,6 +36,7 @@ class Job:
 @dataclass(slots=True)
 class Workflow:
     """A file in .github/workflows. `inputs` are those of workflow_dispatch: name -> required.
+    `state`: somebody may have disabled it. `fault`: why it cannot be read.
 
     `missing_at` are refs and commits without the file. `skipped_as` is the conclusion of a run in
     which all jobs were skipped.
@@ -51,6 +52,8 @@ class Workflow:
     jobs: tuple[Job, ...]
     missing_at: set[str] = field(default_factory=set)
     skipped_as: str = "skipped"
+    state: str = "active"
+    fault: str = ""
 
     @property
     def path(self) -> str:

@@ -41,8 +41,13 @@ def dispatch_of(body: Json, *, rejects_run_details: bool) -> Dispatch:
 
 def check_dispatch(dispatch: Dispatch, workflow: Workflow) -> None:
     """A commit is not accepted as a ref here."""
+    if workflow.state != "active":
+        raise ErrorResponse(422, "Cannot trigger a 'workflow_dispatch' on a disabled workflow")
     if not dispatch.ref or re.fullmatch("[0-9a-f]{40}", dispatch.ref):
         raise ErrorResponse(422, f"No ref found for: {dispatch.ref}")
+    if workflow.fault:
+        fault = f"Invalid Argument - failed to parse workflow: {workflow.fault}"
+        raise ErrorResponse(422, fault)
     if "workflow_dispatch" not in workflow.on or dispatch.ref in workflow.missing_at:
         raise ErrorResponse(422, "Workflow does not have 'workflow_dispatch' trigger")
     unexpected = [name for name in dispatch.inputs if name not in workflow.inputs]

@@ -74,6 +74,8 @@ class Actions:
         inputs: Mapping[str, bool] | None = None,
         run_name: str = "",
         jobs: Sequence[Job] = (Job(),),
+        state: str = "active",
+        fault: str = "",
     ) -> Workflow:
         """`inputs` are those of workflow_dispatch: name -> whether it is required."""
         workflow = Workflow(
@@ -85,6 +87,8 @@ class Actions:
             inputs=dict(inputs or {}),
             run_name=run_name,
             jobs=tuple(jobs),
+            state=state,
+            fault=fault,
         )
         self.workflows.append(workflow)
         return workflow
@@ -235,4 +239,5 @@ def _title(workflow: Workflow, context: Json) -> str:
 def _is_started_by(deployment: Deployment, workflow: Workflow) -> bool:
     missing = workflow.missing_at & {deployment.ref, deployment.sha}
     same_repository = workflow.repository is deployment.repository
-    return same_repository and "deployment" in workflow.on and not missing
+    runs = workflow.state == "active" and "deployment" in workflow.on
+    return same_repository and runs and not missing

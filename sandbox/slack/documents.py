@@ -1,6 +1,6 @@
 """Slack's documents: messages, channels and users as the API returns them."""
 
-from sandbox.slack.model import Bot, Channel, Json, Message, User
+from sandbox.slack.model import ENTERPRISE, Bot, Channel, Json, Message, User
 
 
 def message_document(
@@ -41,12 +41,13 @@ def _thread(message: Message, channel: Channel) -> Json:
 
 
 def user_document(user: User, *, with_email: bool) -> Json:
-    profile: Json = {"real_name": user.name, "display_name": user.name, "team": user.team_id}
+    home = user.home or user.team_id
+    profile: Json = {"real_name": user.name, "display_name": user.name, "team": home}
     if with_email and user.email:
         profile["email"] = user.email
     document: Json = {
         "id": user.id,
-        "team_id": user.team_id,
+        "team_id": home,
         "name": user.name,
         "deleted": user.deleted,
         "real_name": user.name,
@@ -54,6 +55,14 @@ def user_document(user: User, *, with_email: bool) -> Json:
         "is_bot": user.is_bot,
         "is_app_user": False,
     }
+    if user.home:
+        document["enterprise_user"] = {
+            "id": user.id,
+            **{f"enterprise_{name}": text for name, text in ENTERPRISE.items()},
+            "is_admin": False,
+            "is_owner": False,
+            "teams": [user.home, user.team_id],
+        }
     # Slack leaves the field out for bots and deactivated users.
     return (
         document

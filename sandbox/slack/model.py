@@ -8,6 +8,9 @@ Json = dict[str, Any]
 # What an admin forbids in a channel.
 Restriction = Literal["", "read_only_channel", "thread_only_channel", "non_threadable_channel"]
 
+# The organization of all workspaces that are in one.
+ENTERPRISE = {"id": "E0SANDBOX", "name": "Sandbox Organization"}
+
 
 class SlackError(Exception):
     """`{"ok": false, "error": ...}` and further fields of the response."""
@@ -31,7 +34,8 @@ class Bot:
 
 @dataclass(slots=True)
 class User:
-    """A user of one workspace."""
+    """A user of one workspace. `home`: their own one, where it is another of the same Enterprise
+    Grid organization."""
 
     id: str
     team_id: str
@@ -40,6 +44,7 @@ class User:
     confirmed: bool = True
     deleted: bool = False
     is_bot: bool = False
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import secrets
 import time
 
 from sandbox.slack.documents import message_document
-from sandbox.slack.model import Channel, EphemeralMessage, Json, Message, User
+from sandbox.slack.model import ENTERPRISE, Channel, EphemeralMessage, Json, Message, User
 from sandbox.slack.workspace import Workspace
 
 # Deprecated: apps verify the signature instead.
@@ -73,7 +73,12 @@ def command(workspace: Workspace, user: User, channel: Channel, name: str, text:
         "text": text,
         "api_app_id": workspace.bot.app_id,
         "is_enterprise_install": "false",
+        **_enterprise_of(user),
     }
+
+
+def _enterprise_of(user: User) -> Json:
+    return {f"enterprise_{name}": text for name, text in ENTERPRISE.items() if user.home}
 
 
 def event(workspace: Workspace, body: Json) -> Json:
@@ -113,11 +118,11 @@ def _common(workspace: Workspace, user: User, kind: str) -> Json:
             "id": user.id,
             "username": user.name,
             "name": user.name,
-            "team_id": user.team_id,
+            "team_id": user.home or user.team_id,
         },
         "api_app_id": workspace.bot.app_id,
         "token": VERIFICATION_TOKEN,
-        "team": {"id": workspace.id, "domain": workspace.domain},
-        "enterprise": None,
+        "team": {"id": workspace.id, "domain": workspace.domain, **_enterprise_of(user)},
+        "enterprise": dict(ENTERPRISE) if user.home else None,
         "is_enterprise_install": False,
     }

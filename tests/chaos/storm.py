@@ -38,7 +38,7 @@ envs:
 ENVIRONMENT = """
   - name: "{name}"
     handler: command
-    with: {{run: ["sh", "-c", "echo {{id}} >> {runs}; sleep 0.$(({{id}} % 9))"]}}
+    with: {{run: ["sh", "-c", "echo $DEPLOYMENT_ID >> {runs}; sleep 0.$(($DEPLOYMENT_ID % 9))"]}}
     timeout: 5m
     slack: {{channel: "{channel}"}}
 """
@@ -140,7 +140,7 @@ class Storm:
         async with asyncio.timeout(60), aiohttp.ClientSession() as session:
             while True:
                 with contextlib.suppress(aiohttp.ClientError):
-                    async with session.get(f"http://127.0.0.1:{port}/readyz") as response:
+                    async with session.get(f"http://127.0.0.1:{port}/workz") as response:
                         if response.status == 200:
                             return
                 await asyncio.sleep(0.2)

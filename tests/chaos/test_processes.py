@@ -21,7 +21,7 @@ from click.testing import CliRunner
 
 from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
 from tests.chaos import storm
-from tests.world import DEPLOY_YML, no_secret_in
+from tests.world import DEPLOY_YML, no_secret_in, until
 from webhook.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ async def started(
 
 
 async def ready(environ: Mapping[str, str], log: Path) -> None:
-    url = f"http://127.0.0.1:{environ['PORT']}/readyz"
+    url = f"http://127.0.0.1:{environ['PORT']}/workz"
     try:
         async with asyncio.timeout(60), aiohttp.ClientSession() as session:
             while True:
@@ -162,6 +162,69 @@ async def test_a_running_command_survives_a_second_server_and_a_restart_of_every
     }
     assert all(line["delivery"] and line["environment"] and line["deployment"] for line in about)
     no_secret_in(log.read_text(), [variables["GITPLOY_SLACK_BOT_TOKEN"], sandbox.user.token])
+
+
+async def check_finds_another_file(variables: Mapping[str, str], *, found: bool) -> None:
+    """Wait until `check` says, or does not, that the workers have another deploy.yml."""
+    async with asyncio.timeout(20):
+        while True:
+            _, output = await run_here("check", variables)
+            if ("with another deploy.yml than this" in output) == found:
+                return
+            await asyncio.sleep(0.2)
+
+
+async def test_sighup_reads_an_edited_deploy_yml_and_a_wrong_one_changes_nothing(
+    sandbox: Sandbox, folder: Path, store_url: str
+) -> None:
+    variables = environ(sandbox, folder) | {"GITPLOY_STORE_SOURCE": store_url}
+    log, config = folder / "log", folder / "deploy.yml"
+    async with started(UP, variables, log) as process:
+        await ready(variables, log)
+        config.write_text("envs: 1")
+        process.send_signal(signal.SIGHUP)
+        await until(lambda: "the older one stays in use" in log.read_text() or None)
+        config.write_text(DEPLOY_YML + "  - {name: canary, handler: command, with: {run: [ls]}}\n")
+        await check_finds_another_file(variables, found=True)
+        process.send_signal(signal.SIGHUP)
+        deployment = await sandbox.github.create_deployment(
+            REPOSITORY, environment="canary", required_contexts=[]
+        )
+        await sandbox.github.wait_for(deployment.id, "success", within=20)
+        await sandbox.github.settled()
+        await check_finds_another_file(variables, found=False)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    events = [line["event"] for line in lines]
+    assert "SIGHUP: reading deploy.yml again" in events
+    [refused] = [line for line in lines if "the older one stays in use" in line["event"]]
+    assert "deploy.yml:1:7" in refused["errors"]
+    assert "process ended, restarting it" not in events
+    assert events[-1] == "stopped"
+
+
+async def test_a_closed_terminal_ends_everything_with_postgresql(
+    sandbox: Sandbox, folder: Path
+) -> None:
+    variables, log = environ(sandbox, folder), folder / "log"
+    terminal, of_relay = os.openpty()
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_shell(
+            f"exec {UP}", env=variables, cwd=ROOT, stdin=of_relay, stdout=output, stderr=STDOUT
+        )
+    os.close(of_relay)
+    try:
+        await ready(variables, log)
+        os.close(terminal)
+        process.send_signal(signal.SIGHUP)  # as the kernel does to a terminal's own processes
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0, log.read_text()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert "the terminal was closed (SIGHUP)" in events
+    assert events[-1] == "stopped"
+    assert not (folder / "data" / "postgres" / "postmaster.pid").exists()
 
 
 async def test_nothing_is_lost_or_done_twice_while_everything_is_killed() -> None:

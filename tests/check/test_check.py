@@ -1,6 +1,8 @@
 """`python -m webhook check`: each thing that can be wrong, and its remedy."""
 
+import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,20 @@ async def test_errors_of_settings_and_config_are_listed_with_the_rest(
     assert "GitHub: the App is" in text
 
 
+async def test_a_value_that_a_shell_would_run_is_an_error_with_the_safe_forms(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "deploy.yml").write_text(
+        "envs:\n- name: production\n  handler: command\n"
+        '  with: {run: [sh, -c, "echo {ref}; date"]}\n'
+    )
+    passed, text = await checked(environ)
+    assert not passed
+    assert "deploy.yml:4:24: envs[0].with.run[2]: {ref} would be run as code by sh" in text
+    assert '"$DEPLOYMENT_REF"' in text
+    assert """[sh, -c, 'echo "$1"', sh, "{ref}"]""" in text
+
+
 async def test_a_missing_variable_is_named(environ: dict[str, str]) -> None:
     del environ["GITPLOY_WEBHOOK_SECRET"]
     passed, text = await checked(environ)
@@ -79,6 +95,14 @@ async def test_missing_events_and_permissions_are_named(
     assert not passed
     assert "subscribe to deployment_status" in text
     assert "give deployments: write" in text
+
+
+async def test_a_wrong_clock_is_named(sandbox: Sandbox, environ: dict[str, str]) -> None:
+    sandbox.github.world.ahead = timedelta(seconds=500)
+    passed, text = await checked(environ)
+    assert not passed
+    assert re.search(r"clock: this machine's clock is (499|500) s slow; .*: set it", text)
+    assert "GitHub: the App is gitploy-relay" in text
 
 
 ACTIONS = "envs: [{name: production, handler: github-actions, with: {mode: %s}, repos: ['%s']}]"
@@ -225,7 +249,7 @@ async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str
     assert not passed
     assert "error Slack scopes: lacks chat:write; add it under OAuth & Permissions" in text
     sandbox.slack.scopes = {"chat:write", "channels:history"}
-    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a signing secret"
+    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a-signing-secret"
     passed, text = await checked(environ)
     assert not passed
     assert "error Slack scopes: lacks commands; add it" in text
@@ -235,10 +259,20 @@ async def test_a_missing_scope_is_named(sandbox: Sandbox, environ: dict[str, str
     assert "note  Slack scopes: has chat:write, commands; with channels:history" in text
 
 
+async def test_scopes_that_slack_does_not_name_are_not_lacking(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    sandbox.slack.scopes = set()
+    passed, text = await checked(environ)
+    assert passed
+    assert "note  Slack scopes: Slack does not name those of the token" in text
+    assert "lacks" not in text.replace("whether one lacks", "")
+
+
 async def test_the_ways_in_which_actions_arrive_are_checked(
     sandbox: Sandbox, environ: dict[str, str]
 ) -> None:
-    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a signing secret"
+    environ["GITPLOY_SLACK_SIGNING_SECRET"] = "a-signing-secret"
     environ["GITPLOY_SLACK_APP_TOKEN"] = sandbox.slack.app.app_token
     sandbox.slack.scopes = {"chat:write", "commands"}
     passed, text = await checked(environ)
@@ -297,3 +331,25 @@ async def test_recent_rejections_of_slack_are_errors(environ: dict[str, str]) ->
     passed, text = await checked(environ)
     assert not passed
     assert "Slack #deploys: Slack says not_in_channel: type /invite @relay" in text
+
+
+async def test_a_message_in_doubt_is_a_note_and_a_destination_that_is_gone_is_not_named(
+    environ: dict[str, str],
+) -> None:
+    with psycopg.connect(environ["GITPLOY_STORE_SOURCE"]) as connection:
+        connection.execute(
+            "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment,"
+            " ref, sha, task, description, creator, production, production_on_github,"
+            " transient, created_at, phase) values"
+            " (1, 'a/b', 1, '', 1, 'x', 'r', 's', 't', '', '', false, false, false, now(), 'error')"
+        )
+        connection.execute(
+            "insert into outbox (kind, deployment_id, purpose, destination, state, error) values"
+            " ('message', 1, 'main', 'slack:#deploys', 'claimed', 'Slack gave no clear response'),"
+            " ('message', 1, 'main', 'slack:#former', 'rejected', 'Slack says is_archived')"
+        )
+    passed, text = await checked(environ)
+    assert passed
+    message = "whether the newest message is there is not known: Slack gave no clear response"
+    assert f"note  Slack #deploys: {message}" in text
+    assert "former" not in text

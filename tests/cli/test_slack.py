@@ -17,7 +17,7 @@ from tests.world import World
 from webhook.__main__ import main
 from webhook.security.cipher import Cipher
 
-OLD, NEW = "an old key that is long enough", "a new key that is long enough"
+OLD, NEW = "an-old-key-of-16-characters", "a-new-key-of-16-characters"
 NAME = re.compile(r"[a-z0-9_.-]{1,80}")
 
 
@@ -44,7 +44,7 @@ def environ(tmp_path: Path, private_key: str) -> dict[str, str]:
     config.write_text("envs:\n  - {name: a, handler: command, with: {run: [x]}}\n")
     return {
         "GITPLOY_SERVER_HOST": "relay.acme.io",
-        "GITPLOY_WEBHOOK_SECRET": "a secret",
+        "GITPLOY_WEBHOOK_SECRET": "0123456789-a-secret",
         "GITPLOY_GITHUB_APP_ID": "1",
         "GITPLOY_GITHUB_PRIVATE_KEY": private_key,
         "GITPLOY_CONFIG": str(config),

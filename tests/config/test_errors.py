@@ -71,9 +71,9 @@ def test_a_file_that_is_no_list_of_environments_is_an_error(text: str | bytes, e
          "false, not 'yes'"),
         ("  slack: {chanel: x}", "4:11: envs[0].slack.chanel: is not a key; known here: channel, "
          "failures, mentions, only, repos, states, workspace; did you mean 'channel'?"),
-        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: description, discord, "
-         "handler, name, production_environment, repos, slack, timeout, webhook, with; did you "
-         "mean 'timeout'?"),
+        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: creators, description, "
+         "discord, handler, name, production_environment, repos, slack, timeout, webhook, with; "
+         "did you mean 'timeout'?"),
         ("  review: {enabled: true}", "4:3: envs[0].review: is a key of Gitploy's that this relay "
          "does not act on yet; remove it"),
         ("  handler: command", "4:3: envs[0].handler: is there twice, first in line 3; remove one"),

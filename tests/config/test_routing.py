@@ -77,6 +77,21 @@ def test_the_message_mentions_a_repository_without_environments() -> None:
     )
 
 
+def test_an_environment_whose_repositories_leave_it_out_is_named() -> None:
+    elsewhere = Config((env("production", "other/*"), env("a", "acme/web")))
+    assert no_route_message(elsewhere, "acme/web", "Production") == (
+        "No route for environment 'Production' in this relay; its repos leave out acme/web;"
+        " known here: a"
+    )
+    alone = Config((env("prod*", "other/*"),))
+    assert no_route_message(alone, "acme/web", "production") == (
+        "No route for environment 'production' in this relay; its repos leave out acme/web"
+    )
+    long = Config((env("x" * 40, "other/*"), env("y" * 40, "a/*")))
+    message = no_route_message(long, f"a/{'r' * 40}", "x" * 40)
+    assert message.endswith("; its repos leave out a/rrrrrrrrrrrrrrrrrrrrrrrrrrr…")
+
+
 def test_many_names_are_counted_rather_than_cut() -> None:
     message = no_route_message(Config(tuple(env(f"environment-{n}") for n in range(9))), "a/b", "x")
     assert message == (
@@ -98,6 +113,7 @@ def test_the_message_fits_a_status_whatever_the_names(
     for config in (
         Config(tuple(env(name) for name in names)),
         Config(tuple(env(name, "no/match") for name in names)),
+        Config((env("*", "no/match"), *(env(name) for name in names))),
     ):
         message = no_route_message(config, repo, environment)
         assert len(message) <= 140

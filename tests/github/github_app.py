@@ -58,6 +58,7 @@ class OnGitHub:
 @asynccontextmanager
 async def on_github() -> AsyncIterator[OnGitHub]:
     async with StandIn() as there:
+        there.strict = True
         installation = there.add_installation("acme", [REPO])
         environ = {
             "GITPLOY_SERVER_HOST": "relay.example.com",

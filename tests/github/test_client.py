@@ -1,12 +1,12 @@
 """The App's tokens and statuses, against the sandbox's GitHub."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
-import jwt
 import pytest
 
 from sandbox.faults import Fault
@@ -77,9 +77,43 @@ async def test_the_jwt_begins_a_minute_ago_and_ends_within_nine(
     sandbox: Sandbox, github: GitHub
 ) -> None:
     await github.app()
-    claims = jwt.decode(github._api._get_app_jwt() or "", options={"verify_signature": False})
+    [claims] = sandbox.github.auth.claims
     assert claims["exp"] - claims["iat"] <= 9 * 60
     assert claims["iss"] == str(sandbox.github.app.id)
+
+
+@pytest.mark.parametrize(("ahead", "named"), [(-90, "9[01] s fast"), (500, "(499|500) s slow")])
+async def test_after_a_rejected_jwt_githubs_clock_counts(
+    sandbox: Sandbox, github: GitHub, scope: Scope, ahead: float, named: str
+) -> None:
+    sandbox.github.world.ahead = timedelta(seconds=ahead)
+    await github.require_access(scope)
+    assert re.fullmatch(f"this machine's clock is {named}", github.clock_error)
+    await github.app()
+    assert len(sandbox.github.called("GET", "/app")) == 1, "GitHub's clock is kept"
+    sandbox.github.world.ahead = timedelta(0)  # as if this machine's clock had been set
+    await github.app()
+    assert len(sandbox.github.called("GET", "/app")) <= 3
+
+
+async def test_a_key_that_is_rejected_twice_may_be_accepted_later(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    sandbox.github.world.ahead = timedelta(seconds=-90)
+    sandbox.github.faults.add(TOKENS, Fault.status(401, {"message": "no"}), times=2)
+    with pytest.raises(Forbidden, match=r"App's key: no .*clock is 9[01] s fast") as raised:
+        await github.require_access(scope)
+    assert not raised.value.certain
+    await github.require_access(scope)
+
+
+async def test_an_enterprise_servers_limit_in_old_words_is_one(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    message = "You have triggered an abuse detection mechanism. Please wait a few minutes."
+    sandbox.github.faults.add("POST *statuses", Fault.status(403, {"message": message}))
+    with pytest.raises(RetryAt):
+        await github.create_status(scope, 1, STATUS)
 
 
 async def test_the_error_names_the_permission_that_the_app_lacks(
@@ -129,3 +163,11 @@ async def test_a_status_is_found_by_its_entry(
     written = await github.create_status(scope, deployment.id, STATUS)
     assert await github.find_status(scope, deployment.id, "#entry-1") == written
     assert await github.find_status(scope, deployment.id, "#entry-11") is None
+
+
+async def test_a_status_is_found_among_others_that_lack_optional_fields(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    statuses = [{"id": 1}, {"id": 2, "log_url": None}, {"id": 3, "log_url": STATUS.log_url}]
+    sandbox.github.faults.add("GET *statuses", Fault(status_code=200, body=statuses))
+    assert await github.find_status(scope, 1, "#entry-1") == 3

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webhook.deployments.models import GitHubDeployment, Repository
+from webhook.deployments.models import GitHubApp, GitHubDeployment, Repository
 from webhook.errors import MALFORMED, UserError
 from webhook.github.events import (
     DeploymentCreated,
@@ -98,6 +98,7 @@ def test_a_created_deployment_is_parsed() -> None:
             creator="octocat",
             production_environment=True,
             transient_environment=False,
+            creator_type="User",
         ),
         repository=Repository(id=9, full_name="acme/web", html_url="https://github.com/acme/web"),
         installation_id=77,
@@ -115,6 +116,27 @@ def test_events_of_an_enterprise_server_need_no_action() -> None:
     for key in ("action", "workflow", "workflow_run"):
         del body[key]
     assert isinstance(parsed("deployment", body), DeploymentCreated)
+
+
+def test_the_app_that_created_a_deployment_is_read_as_far_as_it_is_there() -> None:
+    body = deployment_body()
+    body["deployment"]["performed_via_github_app"] = {"id": 8329, "slug": "vercel", "name": None}
+    app = GitHubApp(id="8329", client_id="", slug="vercel")
+    assert parsed("deployment", body).deployment.app == app
+    body["deployment"]["performed_via_github_app"] = "vercel"
+    assert parsed("deployment", body).deployment.app is None
+
+
+def test_a_changed_list_of_repositories_is_parsed() -> None:
+    account = {"login": "acme"}
+    body = {
+        "action": "added",
+        "installation": {"id": 77, "account": account},
+        "repositories_added": [{"id": 9, "full_name": "acme/web"}, {"id": "10"}, None],
+    }
+    assert parsed("installation_repositories", body) == InstallationChanged(
+        installation_id=77, action="added", account="acme", repository_ids=(9,)
+    )
 
 
 def test_a_deleted_creator_has_no_name() -> None:

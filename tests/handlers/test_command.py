@@ -1,12 +1,13 @@
 import asyncio
 import json
 import os
-import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from handlers.contract import State
+from handlers.errors import Rejected
 from tests.handlers.runs import (
     a_command,
     a_deployment,
@@ -137,6 +138,7 @@ async def test_the_command_sees_only_the_environment_it_was_given(data_dir: Path
     lines = (await output_of(handler)).decode().removesuffix("\0").split("\0")
     found = dict(line.split("=", 1) for line in lines)
     assert json.loads(found.pop("DEPLOYMENT_PAYLOAD")) == {"né": 'a"\nb'}
+    assert found.pop("DEPLOYMENT_PAYLOAD_FILE") == str(run_directory(data_dir) / "payload")
     assert found.pop("DEPLOYMENT_REPORT_URL").endswith("/deployments/1234567890/statuses")
     assert found.pop("DEPLOYMENT_REPORT_API") == "https://relay.example/api/v3"
     assert found.pop("DEPLOYMENT_REPORT_TOKEN") == "***"  # hidden in the output
@@ -178,19 +180,6 @@ async def test_the_command_runs_in_its_directory_and_group(data_dir: Path) -> No
 async def test_ordinary_signals_reach_the_command(data_dir: Path) -> None:
     handler = a_command(data_dir, "grep SigIgn /proc/$$/status")
     await done(handler)
-    assert (await output_of(handler)).split() == [b"SigIgn:", b"0" * 16]
-
-
-async def test_signals_that_the_relay_ignores_reach_the_command(data_dir: Path) -> None:
-    """As they are where a script starts the relay in the background."""
-    ignored = (signal.SIGINT, signal.SIGQUIT)
-    before = [signal.signal(number, signal.SIG_IGN) for number in ignored]
-    try:
-        handler = a_command(data_dir, "grep SigIgn /proc/$$/status")
-        await done(handler)
-    finally:
-        for number, action in zip(ignored, before, strict=True):
-            signal.signal(number, action)
     assert (await output_of(handler)).split() == [b"SigIgn:", b"0" * 16]
 
 
@@ -242,6 +231,32 @@ async def test_a_command_that_cannot_be_started_is_an_error(
     assert await handler.find(a_deployment()) == run
 
 
-async def test_a_payload_that_is_too_large_for_a_command_is_an_error(data_dir: Path) -> None:
-    run = await a_command(data_dir, ["true"]).start(a_deployment(payload={"x": "y" * 200_000}))
-    assert run.description == "the command 'true' could not be started: Argument list too long"
+READS_THE_PAYLOAD = """
+import json, os, sys
+[name] = json.load(open(os.environ["DEPLOYMENT_PAYLOAD_FILE"]))
+print(name, "DEPLOYMENT_PAYLOAD" in os.environ)
+"""
+
+
+@pytest.mark.parametrize(("size", "in_variable"), [(10, True), (200_000, False), (20**6, False)])
+async def test_a_payload_of_any_size_is_in_a_file(
+    data_dir: Path, size: int, in_variable: bool
+) -> None:
+    handler = a_command(data_dir, [sys.executable, "-c", READS_THE_PAYLOAD])
+    run = await done(handler, a_deployment(payload={"né": "y" * size}))
+    assert (run.state, await output_of(handler)) == (
+        State.SUCCESS,
+        f"né {in_variable}\n".encode(),
+    )
+
+
+async def test_a_payload_that_is_too_large_for_an_argument_is_named(data_dir: Path) -> None:
+    handler = a_command(data_dir, ["true", "--notes={payload.notes}"])
+    message = (
+        "'--notes={payload.notes}' is too long for a command's argument; read the payload from"
+    )
+    with pytest.raises(Rejected, match=message):
+        await handler.start(a_deployment(payload={"notes": "y" * 200_000}))
+    many = a_command(data_dir, ["true", *["{payload.notes}"] * 100])
+    run = await many.start(a_deployment(payload={"notes": "y" * 100_000}))
+    assert run.description.endswith("Read it from the file in DEPLOYMENT_PAYLOAD_FILE")

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from handlers import HANDLERS
 from handlers.command import Command
-from handlers.contract import Handler, KeepsOutput
+from handlers.contract import Handler, KeepsOutput, State
 from handlers.errors import Rejected
-from tests.handlers.runs import a_command, a_context, a_deployment
+from tests.handlers.runs import a_command, a_context, a_deployment, done
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,10 @@ from tests.handlers.runs import a_command, a_context, a_deployment
         ({"run": ["x"], "cwd": "bin"}, "'bin' must be an absolute path"),
         ({"run": ["x"], "env": ["A", "B", "HOME"]}, "not set in the relay's environment: 'A', 'B'"),
         ({"run": ["x"], "environment_url": "https://{host}"}, "unknown placeholder '{host}'"),
+        ({"run": ["x"], "environment_url": "shop.example.com"}, "must begin with https://"),
+        ({"run": ["x"], "environment_url": "https://a b/{ref}"}, "'https://a b' is not an address"),
+        ({"run": ["x"], "environment_url": "https://u:p@a/"}, "no user or password"),
+        ({"run": ["x"], "environment_url": "https://a?{report_token}"}, "shown to everybody"),
         ({"run": ["x"], "output_limit": 1023}, "greater than or equal to 1024"),
         ({"run": ["x"], "output_limit": "1MB"}, "valid integer"),
         ({"run": ["x"], "shell": True}, "Extra inputs are not permitted"),
@@ -56,10 +60,11 @@ async def test_a_missing_payload_key_is_rejected(data_dir: Path) -> None:
         await a_command(data_dir, ["true", "{payload.region}"]).start(a_deployment())
 
 
-async def test_an_address_that_is_none_is_rejected(data_dir: Path) -> None:
+@pytest.mark.parametrize("payload", [None, {"url": "javascript:alert"}, {"url": "https://a\nb"}])
+async def test_a_link_that_is_none_is_left_out(data_dir: Path, payload: Any) -> None:
     handler = a_command(data_dir, ["true"], environment_url="{payload.url}")
-    with pytest.raises(Rejected, match="'javascript:alert' is not an http address"):
-        await handler.start(a_deployment(payload={"url": "javascript:alert"}))
+    run = await done(handler, a_deployment(payload=payload))
+    assert (run.state, run.environment_url) == (State.SUCCESS, "")
 
 
 async def test_a_missing_directory_is_named(data_dir: Path) -> None:

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from handlers.contract import State
+from handlers.contract import Run, State
 from handlers.errors import Unavailable
 from handlers.supervision import rundir
 from tests.handlers.runs import (
@@ -35,12 +35,21 @@ LOST = "lost: the machine running it restarted"
 
 
 @contextmanager
-def a_worker(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Killed, at the latest when the test leaves it."""
+def a_worker(
+    *arguments: str, before: Callable[[], object] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Killed, at the latest when the test leaves it. `before` is called in it first of all."""
     command = [sys.executable, str(HERE / "worker.py"), *arguments]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environ, stdin=pipe, stdout=pipe, text=True) as worker:
+    with subprocess.Popen(
+        command,
+        env=environ,
+        stdin=pipe,
+        stdout=pipe,
+        text=True,
+        preexec_fn=before,  # noqa: PLW1509 - no threads here
+    ) as worker:
         yield worker
         worker.kill()
 
@@ -83,6 +92,29 @@ async def test_a_command_that_ends_between_two_checks_is_found_as_ended(data_dir
     run = await a_command(data_dir, ["true"]).find(a_deployment())
     assert run
     assert (run.state, run.description) == (State.FAILURE, "exit code 4")
+
+
+def _ignore_and_block_signals() -> None:
+    """As `nohup` ignores SIGHUP and a script's `&` ignores SIGINT and SIGQUIT."""
+    ignored = ("HUP", "INT", "QUIT", "PIPE", "TERM", "CHLD", "USR1", "TSTP", "WINCH")
+    for name in ignored:
+        signal.signal(signal.Signals[f"SIG{name}"], signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR2, signal.SIGCHLD))
+
+
+async def test_a_command_inherits_no_signals_that_the_relay_ignores_or_blocks(
+    data_dir: Path,
+) -> None:
+    script = "grep -E 'Sig(Ign|Blk)' /proc/$$/status; while :; do sleep 0.02; done"
+    with a_worker("start", str(data_dir), script, before=_ignore_and_block_signals) as worker:
+        write_line(worker, "go")
+        assert [await response(worker), await response(worker)] == ["prepared", "in_progress"]
+    handler = a_command(data_dir, ["true"])
+    output = run_directory(data_dir) / "output"
+    await eventually(lambda: output.read_bytes().count(b"\n") == 2)
+    assert output.read_text().split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+    await handler.cancel(a_deployment(), Run("1234567890", State.IN_PROGRESS))
+    assert (await ended(handler, a_deployment())).description == "cancelled"
 
 
 @pytest.mark.slow

@@ -214,9 +214,10 @@ async def test_a_run_that_the_token_may_not_see_any_more_is_not_given_up(world: 
         await world.handler().check(a_deployment(), RUNS)
 
 
-async def test_a_run_that_vanishes_is_an_error(world: World) -> None:
-    run = await world.handler().check(a_deployment(), RUNS)
-    assert (run.state, run.description) == (State.ERROR, "Build #2 is gone from Drone")
+async def test_a_run_that_vanishes_is_rejected(world: World) -> None:
+    with pytest.raises(Rejected, match="Build #2 is gone from Drone") as gone:
+        await world.handler().check(a_deployment(), RUNS)
+    assert (gone.value.status, gone.value.certain) == (404, False)
 
 
 @pytest.mark.parametrize("status", [401, 403, 409, 500, 501])

@@ -8,7 +8,7 @@ import pytest
 
 from handlers.contract import Run, State
 from handlers.endpoint import Endpoint
-from handlers.errors import Unavailable, UnknownOutcome
+from handlers.errors import Rejected, Unavailable, UnknownOutcome
 from handlers.http import Http
 from tests.handlers.endpoints import POLLED, an_endpoint
 from tests.handlers.runs import a_deployment
@@ -74,13 +74,14 @@ async def test_what_ran_does_not_go_back_into_the_queue(endpoint: Endpoint, tool
 
 
 @pytest.mark.parametrize("status", [404, 410])
-async def test_a_run_that_vanishes_is_an_error(
+async def test_a_run_that_vanishes_is_rejected(
     endpoint: Endpoint, tool: FakeTool, status: int
 ) -> None:
     tool.responds(status, {"error": "no such job"})
-    run = await endpoint.check(a_deployment(), Run("/jobs/1", State.IN_PROGRESS))
-    assert run.state is State.ERROR
-    assert run.description == f"the tool at {tool.host} no longer knows its run ({status})"
+    with pytest.raises(Rejected) as gone:
+        await endpoint.check(a_deployment(), Run("/jobs/1", State.IN_PROGRESS))
+    assert str(gone.value) == f"the tool at {tool.host} no longer knows its run ({status})"
+    assert (gone.value.status, gone.value.certain) == (status, False)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 405, 409, 418])

@@ -57,7 +57,6 @@ async def test_a_state_is_one_of_githubs(
         b"null",
         b"7",
         b"[]",
-        b'"success"',
         {},
         {"state": None},
         MONSTER,
@@ -71,6 +70,25 @@ async def test_accepted_without_a_state_waits_for_reports(
     tool.responds(status, body)
     run = await endpoint.start(a_deployment())
     assert run == Run("1234567890", State.IN_PROGRESS, description=WAITING)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"Hook rules were not satisfied.\n", "Hook rules were not satisfied."),
+        ({"message": "queued behind 3 others"}, "queued behind 3 others"),
+        (b'"success"', "success"),
+    ],
+)
+async def test_what_it_says_without_a_state_is_shown(
+    endpoint: Endpoint, tool: FakeTool, body: Any, said: str
+) -> None:
+    tool.responds(200, body)
+    if isinstance(body, bytes):
+        tool.headers = {"Content-Type": "text/plain; charset=utf-8"}
+    run = await endpoint.start(a_deployment())
+    assert run.state is State.IN_PROGRESS
+    assert run.description == f"the tool says '{said}'; waiting for its reports"
 
 
 @pytest.mark.parametrize(

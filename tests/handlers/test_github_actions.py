@@ -208,21 +208,22 @@ async def test_githubs_index_of_runs_may_be_out_of_date(held: OnGitHub) -> None:
     assert (await handler.check(deployment, run)).state is State.SUCCESS
     held.actions.runs.delete(started)
     held.sandbox.github.faults.add("GET */actions/runs", stale)
-    assert "was deleted" in (await handler.check(deployment, run)).description
+    with pytest.raises(Rejected, match="was deleted"):
+        await handler.check(deployment, run)
 
 
-async def test_a_run_that_is_deleted_is_an_error(held: OnGitHub) -> None:
+async def test_a_run_that_is_deleted_is_rejected_which_counts_once_it_lasts(held: OnGitHub) -> None:
     held.workflow()
     handler, deployment = held.handler(), await held.deployment()
     run = await handler.find(deployment)
     assert run is not None
     held.actions.runs.delete(held.runs_of(deployment)[0])
-    gone = await handler.check(deployment, run)
-    assert gone == Run(
-        run.id,
-        State.ERROR,
-        run.url,
+    with pytest.raises(Rejected) as gone:
+        await handler.check(deployment, run)
+    assert (str(gone.value), gone.value.status, gone.value.certain) == (
         "The workflow run was deleted on GitHub before the relay saw how it ended",
+        404,
+        False,
     )
 
 

@@ -18,6 +18,7 @@ from tests.handlers.github_actions_runs import OnGitHub, ended, followed, opened
 from tests.handlers.runs import eventually
 
 DISPATCH = "POST *dispatches"
+CERTAIN = ("unexpected_inputs", "unknown_ref", "disabled_workflow", "invalid_workflow")
 EVENTS = ["deployment", "workflow_dispatch"]
 
 
@@ -166,6 +167,20 @@ async def test_nothing_is_found_where_nothing_was_started(held: OnGitHub) -> Non
             "'deploy.yml' at 'main' has no `on: workflow_dispatch`; add it there",
         ),
         (
+            "disabled_workflow",
+            "main",
+            {"state": "disabled_manually"},
+            "'deploy.yml' is disabled in acme/site; enable it there: Actions, 'deploy.yml',"
+            ' "Enable workflow"',
+        ),
+        (
+            "invalid_workflow",
+            "main",
+            {"fault": "(Line: 65, Col: 26): Unexpected symbol: '??'"},
+            "GitHub cannot read 'deploy.yml' at 'main'; correct it: (Line: 65, Col: 26):"
+            " Unexpected symbol: '??'",
+        ),
+        (
             "invalid_dispatch",
             "main",
             {"inputs": {"deployment_id": True, "size": True}},
@@ -182,6 +197,7 @@ async def test_a_rejected_dispatch_names_what_the_workflow_lacks(
     assert str(caught.value) == message
     assert len(message) <= 140
     assert (caught.value.code, caught.value.status) == (code, 422)
+    assert caught.value.certain == (code in CERTAIN)
     assert not held.actions.runs.by_id
 
 
@@ -191,12 +207,11 @@ async def test_a_branch_without_the_workflow_is_named(held: OnGitHub) -> None:
         await dispatcher(held).start(await held.deployment(ref="old"))
 
 
-@pytest.mark.parametrize("method", ["find", "start"])
-async def test_a_workflow_that_is_not_there_is_named(held: OnGitHub, method: str) -> None:
+async def test_a_workflow_that_is_not_there_is_named(held: OnGitHub) -> None:
     held.dispatched()
     handler, deployment = dispatcher(held, workflow="deplyo.yml"), await held.deployment()
     with pytest.raises(Rejected) as caught:
-        await getattr(handler, method)(deployment)
+        await handler.start(deployment)
     assert str(caught.value) == (
         f"{REPOSITORY} has no workflow 'deplyo.yml' on its default branch that the App can see;"
         " check `workflow` in deploy.yml"
@@ -241,7 +256,7 @@ async def test_a_run_that_github_did_not_name_is_cancelled_too(held: OnGitHub) -
     await eventually(lambda: started.conclusion == "cancelled")
 
 
-async def test_a_run_that_vanishes_is_an_error_once_it_has_begun(held: OnGitHub) -> None:
+async def test_a_run_that_vanishes_is_rejected_once_it_has_begun(held: OnGitHub) -> None:
     held.dispatched()
     handler, deployment = dispatcher(held), await held.deployment()
     received = await handler.start(deployment)
@@ -252,10 +267,12 @@ async def test_a_run_that_vanishes_is_an_error_once_it_has_begun(held: OnGitHub)
     held.actions.runs.delete(started)
     with pytest.raises(Unavailable, match="does not know workflow run"):
         await handler.check(deployment, received)
-    run = await handler.check(deployment, begun)
-    assert (run.state, run.description) == (
-        State.ERROR,
+    with pytest.raises(Rejected) as gone:
+        await handler.check(deployment, begun)
+    assert (str(gone.value), gone.value.status, gone.value.certain) == (
         "The workflow run was deleted on GitHub before the relay saw how it ended",
+        404,
+        False,
     )
 
 

@@ -50,7 +50,7 @@ async def case(on_github: OnGitHub, request: pytest.FixtureRequest) -> Case:
         handler, deployment = on_github.handler(), await on_github.deployment()
         run = await handler.find(deployment)
         assert run is not None
-        return Case(on_github, handler, deployment, run, "GET */actions/runs")
+        return Case(on_github, handler, deployment, run, f"GET */actions/runs/{run.id}")
     on_github.dispatched()
     handler = on_github.handler(mode="dispatch", workflow="deploy.yml")
     deployment = await on_github.deployment()

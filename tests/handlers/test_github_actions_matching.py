@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.github_actions.api import WorkflowRun
-from handlers.github_actions.watch import DeploymentKey, match_runs
+from handlers.github_actions.matching import DeploymentKey, match_runs
 
 SHA = "f95f852bd8fca8fcc58a9a2d6c842781e32a215e"
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -36,7 +36,12 @@ def run(id_: int, seconds: float = 0, title: str = "Deploy", workflow: int = 1) 
 
 def owned(every: list[DeploymentKey], runs: list[WorkflowRun]) -> dict[int, list[int]]:
     """Each deployment's runs, in the order they are listed."""
-    return {one.id: [r.id for r in match_runs(one, runs, every, WITHIN)] for one in every}
+    return {one.id: [r.id for r in match_runs(one, runs, every, WITHIN).runs] for one in every}
+
+
+def contested(every: list[DeploymentKey], runs: list[WorkflowRun]) -> dict[int, list[int]]:
+    """The runs that may be each deployment's, and may not."""
+    return {one.id: [r.id for r in match_runs(one, runs, every, WITHIN).unclear] for one in every}
 
 
 def test_a_run_belongs_to_the_only_deployment() -> None:
@@ -48,9 +53,19 @@ def test_without_titles_order_decides() -> None:
     assert owned(every, [run(11, 6), run(10, 1)]) == {1: [10], 2: [11]}
 
 
-def test_two_deployments_in_one_second_each_get_one() -> None:
-    every = [key(1), key(2)]
-    assert owned(every, [run(10), run(11)]) == {1: [10], 2: [11]}
+def test_of_two_deployments_in_one_second_it_is_unclear_which_run_is_whose() -> None:
+    every, runs = [key(1), key(2)], [run(10), run(11)]
+    assert owned(every, runs) == {1: [], 2: []}
+    assert contested(every, runs) == {1: [10, 11], 2: [10, 11]}
+    assert match_runs(key(1), runs, every, WITHIN).complete
+    assert not match_runs(key(1), runs[:1], every, WITHIN).complete
+
+
+def test_what_is_unclear_for_two_deployments_is_clear_for_a_third() -> None:
+    every = [key(1), key(2), key(3, 20)]
+    runs = [run(10, 1), run(11, 2), run(12, 21)]
+    assert owned(every, runs) == {1: [], 2: [], 3: []}  # a run of theirs may be late
+    assert owned(every[1:], runs[1:]) == {2: [11], 3: [12]}
 
 
 def test_a_title_decides_against_the_order() -> None:
@@ -74,20 +89,23 @@ def test_a_workflow_with_titles_and_one_without_do_not_disturb_each_other() -> N
         run(12, 1, "Notify", workflow=2),
         run(13, 1, "Notify", workflow=2),
     ]
-    assert owned(every, runs) == {1: [11, 12], 2: [10, 13]}
+    assert owned(every, runs) == {1: [11], 2: [10]}
+    assert contested(every, runs) == {1: [12, 13], 2: [12, 13]}
 
 
 def test_a_titled_run_leaves_the_untitled_ones_of_its_workflow_to_the_others() -> None:
     """The commit's file is the same, but a title may fail to be filled in."""
-    every = [key(1), key(2), key(3)]
-    assert owned(every, [run(10, 1, "#1"), run(11, 2), run(12, 2)]) == {1: [10], 2: [11], 3: [12]}
+    every, runs = [key(1), key(2), key(3)], [run(10, 1, "#1"), run(11, 2), run(12, 2)]
+    assert owned(every, runs) == {1: [10], 2: [], 3: []}
+    assert contested(every, runs) == {1: [], 2: [11, 12], 3: [11, 12]}
 
 
 def test_a_number_that_all_titles_have_is_the_commits() -> None:
     """ "Merge pull request #2" is the title of each run, and deployment 2 is there by chance."""
     every = [key(1), key(2)]
     runs = [run(10, 1, "Merge #2"), run(11, 2, "Merge #2")]
-    assert owned(every, runs) == {1: [10], 2: [11]}
+    assert owned(every, runs) == {1: [], 2: []}
+    assert contested(every, runs) == {1: [10, 11], 2: [10, 11]}
 
 
 def test_a_title_with_two_ids_decides_nothing() -> None:
@@ -118,7 +136,8 @@ def test_a_run_done_again_keeps_its_deployment() -> None:
 
 
 def test_the_deployment_counts_even_if_github_does_not_list_it_yet() -> None:
-    assert [r.id for r in match_runs(key(2), [run(10), run(11)], [key(1)], WITHIN)] == [11]
+    match = match_runs(key(2, 5), [run(10), run(11, 6)], [key(1)], WITHIN)
+    assert [r.id for r in match.runs] == [11]
 
 
 moments = st.integers(0, 200)

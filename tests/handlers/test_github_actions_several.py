@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from handlers.contract import State
+from handlers.contract import Deployment, State
+from handlers.errors import Rejected
+from handlers.github_actions.watch import UNCLEAR
 from sandbox.github_actions.model import Job
 from sandbox.sandbox import REPOSITORY
-from tests.handlers.github_actions_runs import OnGitHub, ended, opened
+from tests.handlers.github_actions_runs import OnGitHub, earlier, ended, opened
 from tests.handlers.runs import eventually
 
 UNTITLED = {"run_name": ""}
@@ -71,26 +73,71 @@ async def test_only_the_workflow_that_is_named_is_followed(on_github: OnGitHub) 
     assert (await ended(on_github.handler(), deployment)).state is State.FAILURE
 
 
-async def test_two_deployments_of_one_commit_each_get_their_own_run(held: OnGitHub) -> None:
+async def two_at_once(held: OnGitHub) -> list[Deployment]:
+    """Of one commit, in one second: without titles it is unclear whose run is whose."""
+    return [await held.deployment(name) for name in ("staging", "production")]
+
+
+@pytest.mark.parametrize("title", ["Deploy", "Merge pull request #{}"])
+async def test_where_it_is_unclear_whose_run_is_whose_nothing_is_guessed(
+    held: OnGitHub, title: str
+) -> None:
+    """Without `run-name` a run has the title of its commit, and so have all others of it."""
     held.workflow(**UNTITLED)
-    handler = held.handler()
-    deployments = [await held.deployment(name) for name in ("staging", "production")]
+    handler, deployments = held.handler(), await two_at_once(held)
+    runs = [held.runs_of(deployment)[0] for deployment in deployments]
+    shown = {}
+    for run in runs:
+        run.title = title.format(deployments[0].id)
     for deployment in deployments:
         found = await handler.find(deployment)
         assert found is not None
-        assert found.id == str(held.runs_of(deployment)[0].id)
+        assert (found.state, found.url) == (State.QUEUED, "")
+        shown[deployment.id] = found
+    held.actions.runs.finish(runs[0], "success")
+    for deployment in deployments:
+        now = await handler.check(deployment, shown[deployment.id])
+        assert not now.state.final
+    held.actions.runs.finish(runs[1], "failure")
+    for deployment in deployments:
+        now = await handler.check(deployment, shown[deployment.id])
+        assert (now.state, now.description) == (State.ERROR, UNCLEAR)
+        assert len(UNCLEAR) <= 140
 
 
-async def test_a_number_in_a_commits_title_is_no_deployments_id(held: OnGitHub) -> None:
-    """Without `run-name` a run has the title of its commit, and so have all others of it."""
+async def test_runs_that_are_unclear_but_ended_alike_count(held: OnGitHub) -> None:
     held.workflow(**UNTITLED)
-    first, second = await held.deployment("staging"), await held.deployment("production")
-    for run in (*held.runs_of(first), *held.runs_of(second)):
-        run.title = f"Merge pull request #{first.id}"
-    for deployment in (first, second):
-        found = await held.handler().find(deployment)
-        assert found is not None
-        assert found.id == str(held.runs_of(deployment)[0].id)
+    handler, deployments = held.handler(), await two_at_once(held)
+    for deployment in deployments:
+        held.actions.runs.finish(held.runs_of(deployment)[0], "success")
+    for deployment in deployments:
+        run = await handler.find(deployment)
+        assert run is not None
+        assert (run.state, run.url) == (State.SUCCESS, "")
+
+
+async def test_a_success_does_not_count_while_another_deployments_run_may_be_it(
+    held: OnGitHub,
+) -> None:
+    held.workflow(**UNTITLED)
+    deployments = await two_at_once(held)
+    mine, other = (held.runs_of(deployment)[0] for deployment in deployments)
+    held.actions.runs.finish(mine, "success")
+    held.actions.runs.delete(other)  # or it has not begun yet
+    run = await held.handler().find(deployments[1])
+    assert run is not None
+    assert run.state is State.QUEUED
+    run = await held.handler(start_within="59s").check(earlier(deployments[1], 60), run)
+    assert (run.state, run.description) == (State.ERROR, UNCLEAR)
+
+
+async def test_runs_that_are_unclear_are_not_cancelled(held: OnGitHub) -> None:
+    held.workflow(**UNTITLED)
+    handler, [deployment, _] = held.handler(), await two_at_once(held)
+    run = await handler.find(deployment)
+    assert run is not None
+    with pytest.raises(Rejected, match="whose run is whose is unclear"):
+        await handler.cancel(deployment, run)
 
 
 async def test_deployments_created_by_a_workflow_claim_no_run(held: OnGitHub) -> None:

@@ -7,8 +7,16 @@ from typing import Any
 import pytest
 
 from handlers.contract import Run, State
+from handlers.errors import Rejected
 from handlers.spinnaker.gate import Execution
-from handlers.spinnaker.states import STATUSES, ExecutionState, combined, execution_state
+from handlers.spinnaker.states import (
+    STATUSES,
+    ExecutionState,
+    combined,
+    decisive,
+    execution_state,
+    vanished,
+)
 from sandbox.faults import Fault
 from tests.handlers.runs import a_deployment
 from tests.handlers.spinnaker_runs import World, a_pipeline, a_world, an_hour_later
@@ -137,15 +145,26 @@ async def test_who_canceled_it_and_why_is_described(world: World) -> None:
     assert run.description == "canceled in Spinnaker by alice: wrong version"
 
 
-async def test_a_pipeline_that_vanishes_is_an_error(world: World) -> None:
+async def test_a_pipeline_that_vanishes_is_rejected(world: World) -> None:
     world.spinnaker.hold("Roll out")
     handler = world.handler()
     run, [execution] = await world.started(handler)
     run = await handler.check(a_deployment(), run)
     world.spinnaker.forget(execution)
-    run = await handler.check(a_deployment(), run)
-    assert run.state is State.ERROR
-    assert run.description == f"vanished: Spinnaker has no execution {execution.id} any more"
+    with pytest.raises(Rejected) as gone:
+        await handler.check(a_deployment(), run)
+    assert str(gone.value) == f"vanished: Spinnaker has no execution {execution.id} any more"
+    assert (gone.value.status, gone.value.certain) == (404, False)
+
+
+@pytest.mark.parametrize(
+    ("other", "depends"), [(State.SUCCESS, True), (State.FAILURE, False), (State.QUEUED, False)]
+)
+def test_a_pipeline_that_vanishes_counts_where_the_others_do_not_decide(
+    other: State, depends: bool
+) -> None:
+    gone = vanished("01J")
+    assert decisive([ExecutionState(other), gone]) == (gone if depends else None)
 
 
 async def test_a_pipeline_that_cannot_be_searched_for_has_not_vanished(world: World) -> None:

@@ -240,14 +240,14 @@ async def test_what_has_begun_does_not_wait_again(repo: sandbox.Repo, handler: W
     assert run.state is State.IN_PROGRESS
 
 
-async def test_a_pipeline_that_vanishes_is_an_error(
+async def test_a_pipeline_that_vanishes_is_rejected(
     repo: sandbox.Repo, handler: Woodpecker
 ) -> None:
     run = await handler.start(a_deployment())
     repo.pipelines.pop()
-    gone = await handler.check(a_deployment(), run)
-    assert (gone.state, gone.description) == (State.ERROR, "it is gone from Woodpecker")
-    assert gone.url == run.url
+    with pytest.raises(Rejected, match="it is gone from Woodpecker") as gone:
+        await handler.check(a_deployment(), run)
+    assert (gone.value.status, gone.value.certain) == (404, False)
     await handler.cancel(a_deployment(), run)
 
 

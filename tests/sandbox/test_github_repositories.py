@@ -155,3 +155,29 @@ async def test_an_owner_is_an_admin(github: GitHub, send: Send) -> None:
     github.add_repository("Alice/web")
     path = "/repos/alice/web/collaborators/alice/permission"
     assert (await send("GET", path, alice.token))[1]["permission"] == "admin"
+
+
+async def test_a_renamed_repository_redirects_until_another_takes_its_name(
+    github: GitHub, installation: Installation, send: Send, token: str
+) -> None:
+    web = github.repository("acme/web")
+    github.rename_repository("acme/web", "acme/shop")
+    _, document = await send("GET", PATH, token)
+    assert (document["id"], document["full_name"]) == (web.id, "acme/shop")
+    status, created = await send("POST", f"{PATH}/deployments", token, {"ref": "main"})
+    assert (status, created["url"].rpartition("/repos/")[2]) == (
+        201,
+        f"acme/shop/deployments/{created['id']}",
+    )
+    by_id = f"/repositories/{web.id}/deployments/{created['id']}"
+    assert (await send("GET", by_id, token))[1]["id"] == created["id"]
+    assert [(c.path, c.status) for c in github.calls[-2:]] == [
+        ("/repos/acme/shop/deployments", 201),
+        (f"/repos/acme/shop/deployments/{created['id']}", 200),
+    ]
+    assert github.called("POST", f"{PATH}/deployments")[0].status == 307
+    other = github.add_repository("acme/web")
+    assert (await send("GET", PATH, token))[0] == 404
+    installation.repositories.append(other)
+    assert (await send("GET", PATH, token))[1]["id"] == other.id
+    assert (await send("GET", "/repositories/1", token))[0] == 404

@@ -19,6 +19,36 @@ envs:
   - {name: missing, handler: command, with: {run: ["./not-there"]}}
   - {name: loud, handler: command, with: {run: ["head", "-c", "100000000", "/dev/zero"]}}
   - {name: endless, handler: command, with: {run: ["sleep", "60"]}, timeout: 10s}
+  - {name: notes, handler: command, with: {run: ["true", "{payload.notes}"]}}
+  - name: files
+    handler: command
+    with: {run: ["sh", "-c", 'echo "$(wc -c < "$DEPLOYMENT_PAYLOAD_FILE") bytes"; false']}
+"""
+LINKS_YML = """
+envs:
+  - name: "prod*"
+    handler: command
+    with:
+      run: ["true"]
+      environment_url: "https://shop.example.com/{environment}/{ref}?ref={ref}"
+  - name: "preview/*"
+    handler: command
+    with: {run: ["true"], environment_url: "https://{environment}.example.com"}
+"""
+SERVICE_YML = """
+envs:
+  - {name: service, handler: command, with: {run: ["./deploy"], cwd: "${SERVICE}"}}
+"""
+DEPLOYS_A_SERVICE = """#!/bin/sh
+./service &
+echo started
+"""
+# It prints a line each 0.1 s, for longer than its output is read after the command's end.
+SERVICE = """#!/bin/sh
+for second in 1 2 3; do
+  for line in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; echo "serving at $second.$line s"; done
+done
+touch survived
 """
 
 
@@ -34,6 +64,34 @@ async def test_a_missing_command_is_an_error_that_names_it(store_url: str, tmp_p
         deployment = await world.deploy("missing")
         status = await world.github.wait_for(deployment.id, "error", within=20)
         assert status.description == "the command './not-there' is not there"
+
+
+async def test_no_deployment_is_refused_for_its_link(store_url: str, tmp_path: Path) -> None:
+    links = {
+        ("Prod EU", "a&b=c#d"): "/Prod%20EU/a&b=c%23d?ref=a%26b%3Dc%23d",
+        ("prod ü", "feature/ünï"): "/prod%20%C3%BC/feature/%C3%BCn%C3%AF?ref=feature/%C3%BCn%C3%AF",
+    }
+    async with live(store_url, tmp_path, LINKS_YML) as world:
+        for (environment, ref), link in links.items():
+            deployment = await world.deploy(environment, ref=ref)
+            status = await world.github.wait_for(deployment.id, "success", within=20)
+            assert status.environment_url == f"https://shop.example.com{link}"
+        deployment = await world.deploy("preview/ünï")
+        status = await world.github.wait_for(deployment.id, "success", within=20)
+        assert status.environment_url == ""
+
+
+async def test_a_large_payload_is_handed_over_in_a_file(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path, COMMANDS_YML) as world:
+        payload = {"notes": "x" * 200_000}
+        in_file, as_argument = [
+            await world.deploy(it, payload=payload) for it in ("files", "notes")
+        ]
+        status = await world.github.wait_for(in_file.id, "failure", within=20)
+        assert status.description == "exit code 1: 200013 bytes"
+        status = await world.github.wait_for(as_argument.id, "error", within=20)
+        assert "'{payload.notes}' is too long" in status.description
+        assert "DEPLOYMENT_PAYLOAD_FILE" in status.description
 
 
 @pytest.mark.slow
@@ -58,6 +116,21 @@ async def test_output_that_cannot_be_read_does_not_hide_how_the_run_ended(
     async with live(store_url, tmp_path, handlers={"command": Unreadable}) as world:
         deployment = await world.deploy()
         await world.github.wait_for(deployment.id, "success", within=20)
+
+
+@pytest.mark.slow
+async def test_a_service_that_a_command_leaves_behind_may_go_on_printing(
+    store_url: str, tmp_path: Path
+) -> None:
+    for name, script in (("deploy", DEPLOYS_A_SERVICE), ("service", SERVICE)):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    environ = {"SERVICE": str(tmp_path)}
+    async with live(store_url, tmp_path, SERVICE_YML, environ=environ) as world:
+        deployment = await world.deploy("service")
+        await world.github.wait_for(deployment.id, "success", within=20)
+        assert not (tmp_path / "survived").exists()
+        await until(lambda: (tmp_path / "survived").exists() or None, within=5)
 
 
 @pytest.mark.slow

@@ -1,15 +1,19 @@
 """GitHub Actions is followed by the events that GitHub sends, and seldom polled."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from handlers.github_actions.watch import UNCLEAR
 from sandbox.github.model import Deployment
-from sandbox.github_actions.model import WorkflowRun
+from sandbox.github_actions.model import Job, WorkflowRun
 from sandbox.sandbox import REPOSITORY
 from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
 from tests.world import World, live, until
@@ -19,6 +23,9 @@ envs:
   - name: watched
     handler: github-actions
     with: {workflow: deploy.yml, status_within: 0s}
+  - name: guarded
+    handler: github-actions
+    with: {workflow: guarded.yml}
   - name: dispatched
     handler: github-actions
     with: {mode: dispatch, workflow: release.yml}
@@ -106,6 +113,123 @@ async def test_without_events_nothing_is_polled_and_with_them_little(
     await world.github.settled()
     # Four events, and at most the lists, the run and its jobs for each.
     assert polls(world) - before <= 4 * 3
+
+
+async def delivered_again(world: World, run: WorkflowRun, action: str) -> None:
+    """GitHub's event with that action, once more and late, as a delivery of its own."""
+    bodies = [json.loads(d.body) for d in world.github.deliveries if d.event == "workflow_run"]
+    [first] = [
+        body for body in bodies if (body["action"], body["workflow_run"]["id"]) == (action, run.id)
+    ]
+    await world.github.deliver("workflow_run", first)
+    await world.github.settled()
+    await until(lambda: not world.rows(SOON) or None)
+
+
+@pytest.mark.parametrize("environment", ["watched", "dispatched"])
+async def test_an_event_that_comes_late_changes_nothing_back(
+    world: World, environment: str
+) -> None:
+    deployment, run = await under_way(world, environment)
+    world.github.actions.runs.begin(run)
+    await world.github.wait_for(deployment.id, "in_progress", within=6)
+    before = world.rows("select run from deployments where id = %s", deployment.id)
+    await delivered_again(world, run, "requested")
+    assert world.rows("select run from deployments where id = %s", deployment.id) == before
+    world.github.actions.runs.finish(run)
+    await world.github.wait_for(deployment.id, "success", within=6)
+
+
+async def test_a_wait_for_approval_is_shown_by_the_event_of_its_job(world: World) -> None:
+    actions = world.github.actions
+    actions.add_workflow(REPOSITORY, "guarded.yml", jobs=[Job(approval=True)])
+    deployment = await world.deploy("guarded")
+    [run] = [one for one in actions.runs_of(deployment) if one.workflow.file == "guarded.yml"]
+    await until(lambda: _run_of(world, deployment).get("id") or None)
+    actions.runs.begin(run)
+    await until(lambda: _run_of(world, deployment).get("held") or None)
+    actions.runs.approve(run)
+    await world.github.wait_for(deployment.id, "in_progress", within=6)
+    assert not _run_of(world, deployment)["held"]
+
+
+def _run_of(world: World, deployment: Deployment) -> dict[str, Any]:
+    rows = world.rows("select run from deployments where id = %s", deployment.id)
+    return rows[0]["run"] or {} if rows else {}
+
+
+@pytest.mark.parametrize("environment", ["watched", "dispatched"])
+async def test_where_events_are_lost_the_run_is_polled_after_a_silence(
+    world: World, environment: str
+) -> None:
+    soon = timedelta(seconds=0.5)
+    async with world.timed(event_polls_at_least=soon, event_polls_at_most=soon):
+        deployment, run = await started(world, environment)
+        world.github.webhook_url = ""  # as if the relay had not taken what GitHub sends from now on
+        world.github.actions.runs.begin(run)
+        world.github.actions.runs.finish(run)
+        await world.github.wait_for(deployment.id, "success", within=6)
+
+
+async def test_a_new_worker_polls_what_it_may_have_missed(world: World) -> None:
+    deployment, run = await started(world, "watched")
+    world.github.webhook_url = ""
+    world.github.actions.runs.begin(run)
+    world.github.actions.runs.finish(run)
+    await world.stop_workers()
+    world.start_worker()
+    await world.github.wait_for(deployment.id, "success", within=6)
+
+
+async def test_results_are_not_swapped_where_it_is_unclear_whose_run_is_whose(
+    world: World,
+) -> None:
+    """Two environments, one commit, at once, and no ID in `run-name`."""
+    runs = world.github.actions.runs
+    one, other = [await world.deploy("watched") for _ in range(2)]
+    ours = [await until(partial(_watched_run, world, each)) for each in (one, other)]
+    for run in ours:
+        runs.begin(run)
+    for deployment in (one, other):
+        await world.github.wait_for(deployment.id, "in_progress", within=6)
+    runs.finish(ours[0], "success")
+    runs.finish(ours[1], "failure")
+    for deployment in (one, other):
+        status = await world.github.wait_for(deployment.id, "success", "failure", "error", within=6)
+        assert (status.state, status.description) == ("error", UNCLEAR)
+
+
+def _watched_run(world: World, deployment: Deployment) -> WorkflowRun | None:
+    runs = world.github.actions.runs_of(deployment)
+    return next((run for run in runs if run.event == "deployment"), None)
+
+
+async def started(world: World, environment: str) -> tuple[Deployment, WorkflowRun]:
+    """The relay knows its run, from an event."""
+    deployment = await world.deploy(environment)
+    event = "deployment" if environment == "watched" else "workflow_dispatch"
+
+    def known() -> WorkflowRun | None:
+        runs = world.github.actions.runs.by_id.values()
+        run = next((run for run in runs if run.event == event), None)
+        seen = "select 1 from tool_events where deployment_id = %s and subject = %s"
+        return run if run and world.rows(seen, deployment.id, run.id) else None
+
+    run: WorkflowRun = await until(known)
+    await until(lambda: str(run.id) in _run_of(world, deployment).get("id", "") or None)
+    return deployment, run
+
+
+async def test_a_workflow_that_is_disabled_is_named_as_such(world: World) -> None:
+    [workflow] = [one for one in world.github.actions.workflows if one.file == "release.yml"]
+    workflow.state = "disabled_manually"
+    deployment = await world.deployed("dispatched")
+    status = world.github.statuses(deployment.id)[-1]
+    assert (status.state, status.description) == (
+        "error",
+        "'release.yml' is disabled in acme/site; enable it there: Actions, 'release.yml',"
+        ' "Enable workflow"',
+    )
 
 
 def outcome_of(world: World, guid: str | None) -> str | None:

@@ -3,6 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from sandbox.github.model import Json
+from sandbox.sandbox import REPOSITORY
 from sandbox.slack.screen import render
 from tests.world import World, live, until
 
@@ -80,3 +84,82 @@ async def test_a_suspension_without_an_event_loses_no_status(
         await until(lambda: unsent(world))
         await suspended(world, "unsuspend")
         await world.github.wait_for(deployment.id, "success", within=20)
+
+
+WAITING = 30
+
+
+async def test_all_that_waits_goes_on_at_once_however_many_events_say_so(
+    idle_world: World,
+) -> None:
+    world = idle_world
+    for _ in range(WAITING):
+        await world.deploy("nowhere")
+    await world.github.settled()
+    world.sandbox.installation.suspended = True
+    world.start_worker()
+    refused = "select 1 from outbox where state = 'waiting' and error <> '' having count(*) = %s"
+    await until(lambda: world.rows(refused, WAITING) or None)
+    await world.idle()
+    before = jobs_so_far(world)
+    for _ in range(20):
+        await suspended(world, "unsuspend")
+    for id_ in world.github.deployments:
+        await world.github.wait_for(id_, "error", within=5)
+    await world.idle()
+    # For each event the one that receives it, and at most one that resumes the installation.
+    assert jobs_so_far(world) - before <= 20 + 20
+
+
+def jobs_so_far(world: World) -> int:
+    [row] = world.rows("select last_value from procrastinate_jobs_id_seq")
+    return int(row["last_value"])
+
+
+@pytest.mark.parametrize(
+    ("event", "action", "listed"),
+    [
+        ("installation", "created", "repositories"),
+        ("installation_repositories", "added", "repositories_added"),
+        ("installation", "created", None),  # in all repositories of the account
+    ],
+)
+async def test_what_waits_goes_on_when_the_app_is_installed_again(
+    idle_world: World, event: str, action: str, listed: str | None
+) -> None:
+    world = idle_world
+    deployment = await world.deploy("nowhere")
+    await world.github.settled()
+    world.github.world.installations.clear()
+    world.start_worker()
+    await until(lambda: unsent(world))
+    new = world.github.add_installation("acme", [REPOSITORY])
+    body: Json = {"action": action, "installation": world.github.documents.installation(new)}
+    if listed:
+        [repository] = new.repositories
+        body[listed] = [{"id": repository.id, "full_name": repository.full_name}]
+    await world.github.deliver(event, body)
+    await world.github.wait_for(deployment.id, "error")
+
+
+async def test_a_run_goes_on_when_the_app_is_installed_again(world: World, tmp_path: Path) -> None:
+    deployment = await world.begin_slow(tmp_path / "gate")
+    world.github.world.installations.clear()
+    new = world.github.add_installation("acme", [REPOSITORY])
+    (tmp_path / "gate").touch()
+    await world.github.wait_for(deployment.id, "success")
+    rows = world.rows("select installation_id from deployments")
+    assert [row["installation_id"] for row in rows] == [new.id]
+
+
+async def test_a_run_goes_on_in_another_organization(world: World, tmp_path: Path) -> None:
+    """The App is installed in both; the old installation gives no token for the repository."""
+    deployment = await world.begin_slow(tmp_path / "gate")
+    moved = world.github.rename_repository(REPOSITORY, "newco/shop")
+    world.sandbox.installation.repositories.clear()
+    world.github.add_installation("newco", ["newco/shop"])
+    impostor = world.github.add_repository(REPOSITORY)
+    world.sandbox.installation.repositories.append(impostor)
+    (tmp_path / "gate").touch()
+    await world.github.wait_for(deployment.id, "success")
+    assert moved.full_name == "newco/shop"

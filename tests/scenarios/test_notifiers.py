@@ -37,7 +37,7 @@ envs:
     webhook: []
   - name: "slow*"
     handler: command
-    with: {run: ["sh", "-c", "while ! test -e {payload.gate}; do sleep 0.05; done"]}
+    with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
 """
 
 

@@ -16,7 +16,7 @@ slack_users: {octocat: U00000001}
 envs:
   - name: production
     handler: command
-    with: {run: ["sh", "-c", "test {ref} != broken"]}
+    with: {run: [sh, -c, 'test "$DEPLOYMENT_REF" != broken']}
   - name: "slow*"
     handler: command
     with: {run: ["sh", "-c", "while ! test -e {payload.gate}; do sleep 0.05; done"]}

@@ -50,6 +50,9 @@ async def test_a_repository_of_another_owner_has_routes_of_its_own(
     async with live(store_url, tmp_path, deploy_yml) as world:
         deployment = await world.deployed("production")
         assert "known here: broken" in world.github.statuses(deployment.id)[0].description
+        assert (
+            "its repos leave out acme/site" in world.github.statuses(deployment.id)[0].description
+        )
 
 
 async def test_a_removed_route_ends_its_deployments_once(idle_world: World, tmp_path: Path) -> None:

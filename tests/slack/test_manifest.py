@@ -19,8 +19,8 @@ def _environ(scopes: tuple[str, ...] | None) -> dict[str, str]:
 def by_oauth(scopes: tuple[str, ...] | None, *, actions_enabled: bool) -> list[str]:
     slack = SlackSettings.from_environ(
         _environ(scopes)
-        | {"GITPLOY_SLACK_CLIENT_ID": "1.2", "GITPLOY_SLACK_CLIENT_SECRET": "a secret"}
-        | ({"GITPLOY_SLACK_SIGNING_SECRET": "a signing secret"} if actions_enabled else {})
+        | {"GITPLOY_SLACK_CLIENT_ID": "1.2", "GITPLOY_SLACK_CLIENT_SECRET": "0123456789-a-secret"}
+        | ({"GITPLOY_SLACK_SIGNING_SECRET": "a-signing-secret"} if actions_enabled else {})
     )
     url = authorize_url(slack, "https://relay.acme.io/slack/signin", "a state")
     return parse_qs(urlsplit(url).query)["scope"][0].split(",")

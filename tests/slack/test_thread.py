@@ -17,14 +17,14 @@ slack_users: {octocat: U0OCTO}
 envs:
   - name: production
     handler: command
-    with: {run: ["sh", "-c", "test {ref} != broken"]}
+    with: {run: ["sh", "-c", 'test "$DEPLOYMENT_REF" != broken']}
   - name: quiet
     handler: command
-    with: {run: ["sh", "-c", "test {ref} != broken"]}
+    with: {run: ["sh", "-c", 'test "$DEPLOYMENT_REF" != broken']}
     slack: {channel: "#quiet", only: failures, mentions: "@here"}
   - name: several
     handler: command
-    with: {run: ["sh", "-c", "test {ref} != broken"]}
+    with: {run: ["sh", "-c", 'test "$DEPLOYMENT_REF" != broken']}
     slack:
       - {channel: "#deploys", states: [success, failure], mentions: none}
       - {channel: "#quiet", repos: ["acme/other"]}

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from flask import Flask
-from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool
 
 from tests.status_api.reporting import Response, Tool, at_work, shared_world
 from tests.world import World, until
@@ -18,7 +16,6 @@ from webhook.http import serve
 from webhook.security.signing import ReportTokens
 from webhook.status_api import views
 from webhook.store import database
-from webhook.store.database import Sync
 from webhook.timing import DEFAULT_TIMING, Timing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -332,9 +329,8 @@ async def test_a_tool_in_a_loop_cannot_fill_the_store_and_can_still_end(own_tool
 async def test_without_a_store_the_response_is_503_with_retry_after() -> None:
     app = Flask(__name__)
     gone = "postgresql:///nothing?host=/nowhere"
-    with ConnectionPool[Sync](
-        gone, kwargs={"row_factory": dict_row}, min_size=0, max_size=1, timeout=0.1
-    ) as pool:
+    impatient = Timing(connection_within=timedelta(milliseconds=100))
+    with database.sync_pool(gone, 1, impatient) as pool:
         serve(app, views.blueprint(pool, "http://relay", ["a key"], frozenset()), views.ERRORS)
         later = datetime.now(UTC) + timedelta(hours=1)
         report = ReportTokens("http://relay", ["a key"]).credentials("acme/site", 7, "slow", later)

@@ -265,3 +265,20 @@ async def test_inactive_with_a_description_ends_the_deployment(tool: Tool) -> No
     assert (await tool.report_state("inactive", description="called off")).status == 201
     await tool.until_newest("inactive", "called off")
     assert (await tool.report_state("success")).status == 403
+
+
+async def test_a_report_by_the_name_before_a_rename_is_accepted(tool: Tool) -> None:
+    github = tool.world.github
+    github.rename_repository("acme/site", "acme/renamed")
+    other = await github.create_deployment("acme/renamed", environment="broken")
+    await tool.world.phase(other.id, "failure")
+    for path in (tool.path, tool.path.replace("/site/", "/renamed/")):
+        response = await tool.call("GET", path)
+        assert response.document["repository_url"].endswith("/repos/acme/renamed")
+    assert (await tool.report_state("in_progress", description="Half")).status == 201
+    await tool.until_newest("in_progress", "Half")
+    github.rename_repository("acme/renamed", "acme/site")
+    other = await github.create_deployment("acme/site", environment="broken")
+    await tool.world.phase(other.id, "failure")
+    response = await tool.call("GET", tool.path)
+    assert response.document["repository_url"].endswith("/repos/acme/site")

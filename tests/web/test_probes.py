@@ -19,21 +19,28 @@ async def get(world: World, path: str) -> tuple[int, Any]:
         return response.status, await response.json()
 
 
-async def test_a_relay_with_a_worker_is_ready(store_url: str, tmp_path: Path) -> None:
+async def test_a_relay_with_a_worker_is_ready_and_works(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path) as world:
         beats = "select 1 from procrastinate_workers"
         await until(lambda: world.rows(beats) or None)
-        assert await get(world, "/readyz") == (
-            200,
-            {"ready": True, "store": "ok", "migrations": "ok", "worker": "ok"},
-        )
+        ready = {"store": "ok", "migrations": "ok"}
+        work = {"worker": "ok", "queue": "ok", "github": "ok"}
+        assert await get(world, "/readyz") == (200, {"ready": True, **ready})
+        assert await get(world, "/readyz?verbose") == (200, {"ready": True, **ready, **work})
+        assert await get(world, "/workz") == (200, {"working": True, **ready, **work})
         assert await get(world, "/healthz") == (200, {"status": "ok"})
 
 
-async def test_without_a_worker_it_is_alive_but_not_ready(store_url: str, tmp_path: Path) -> None:
+async def test_without_a_worker_it_is_ready_for_deliveries_but_does_not_work(
+    store_url: str, tmp_path: Path
+) -> None:
     async with live(store_url, tmp_path, workers=0) as world:
-        status, body = await get(world, "/readyz")
-        assert (status, body["store"]) == (503, "ok")
+        assert (await get(world, "/readyz"))[0] == 200
+        status, body = await get(world, "/readyz?verbose")
+        assert (status, body["ready"]) == (200, True)
+        assert "python -m webhook worker" in body["worker"]
+        status, body = await get(world, "/workz")
+        assert (status, body["working"], body["store"]) == (503, False, "ok")
         assert "python -m webhook worker" in body["worker"]
         assert (await get(world, "/healthz"))[0] == 200
 
@@ -47,9 +54,20 @@ async def test_a_silent_worker_is_distinguished_from_a_live_one(
                 "insert into procrastinate_workers (last_heartbeat)"
                 " values (now() - interval '2 minutes')"
             )
-        status, body = await get(world, "/readyz")
+        status, body = await get(world, "/workz")
         assert status == 503
         assert "120 s ago" in body["worker"]
+
+
+async def test_a_job_that_no_worker_takes_is_named(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path, workers=0) as world:
+        await world.deploy()
+        await world.github.settled()
+        assert (await get(world, "/workz"))[1]["queue"] == "ok"
+        world.execute("update procrastinate_events set at = at - interval '5 minutes'")
+        status, body = await get(world, "/workz")
+        assert status == 503
+        assert "a job has waited for 300 s" in body["queue"]
 
 
 async def test_old_tables_are_named(store_url: str, tmp_path: Path) -> None:

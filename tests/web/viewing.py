@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
-from werkzeug.serving import make_server
 
+from tests.web_server import serving
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.http import serve
 from webhook.notifiers.contract import Purpose
@@ -158,14 +157,8 @@ def app(
 @contextmanager
 def served(store_url: str, timing: StreamTiming = QUICK, pool_size: int = 4) -> Iterator[str]:
     """Over real HTTP; the base URL."""
-    with app(store_url, timing, pool_size) as created:
-        server = make_server("127.0.0.1", 0, created, threaded=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with app(store_url, timing, pool_size) as created, serving(created) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def page_url(deployment_id: int = 1, repo: str = "acme/web") -> str:

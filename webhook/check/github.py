@@ -29,7 +29,7 @@ async def check_github(github: GitHub, config: Config | None) -> list[Finding]:
     envs = config.envs if config else ()
     try:
         app = await github.app()
-        found = list(_app(app, envs))
+        found = [*_clock(github.clock_error), *_app(app, envs)]
     except RelayError as error:
         remedy = (
             "check GITPLOY_GITHUB_APP_ID, the private key and GITPLOY_GITHUB_BASE_URL"
@@ -44,6 +44,12 @@ async def check_github(github: GitHub, config: Config | None) -> list[Finding]:
     except RelayError as error:
         return [*found, Finding("error", "installations", str(error))]
     return [*found, *_installations(installations, app, envs)]
+
+
+def _clock(error: str) -> Iterator[Finding]:
+    if error:
+        message = f"{error}; GitHub rejected the App's key for that until the relay went by"
+        yield Finding("error", "clock", f"{message} GitHub's own clock: set it, or let NTP do so")
 
 
 def _app(app: Mapping[str, Any], envs: Sequence[Environment]) -> Iterator[Finding]:

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-import aiohttp
-
 from handlers.contract import HandlerContext
 from handlers.http import Http
 from webhook import logs, startup
@@ -14,7 +12,8 @@ from webhook.check.slack import check_slack
 from webhook.check.store import check_store
 from webhook.check.tools import check_tools
 from webhook.config.environments import Config
-from webhook.github.client import TIMEOUT, GitHub, ToolsGitHub
+from webhook.github.client import GitHub, ToolsGitHub
+from webhook.sessions import open_session
 from webhook.settings import Settings
 from webhook.store.slack_installations import Installation
 
@@ -22,7 +21,8 @@ from webhook.store.slack_installations import Installation
 async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bool:
     """Print the findings; True if none is an error."""
     settings, config, errors = startup.read(environ)
-    secrets = {*(settings.secrets if settings else ()), *(config.secrets if config else ())}
+    secrets = startup.secret_values(environ)
+    secrets |= {*(settings.secrets if settings else ()), *(config.secrets if config else ())}
     findings = [Finding("error", "configuration", message) for message in errors]
     if settings is not None:
         logs.set_up(secrets)
@@ -30,7 +30,7 @@ async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bo
         if config is not None:
             findings.append(_routes(config))
         installed: list[Installation] = []
-        findings += await asyncio.to_thread(lambda: list(check_store(settings, installed)))
+        findings += await asyncio.to_thread(lambda: list(check_store(settings, config, installed)))
         findings += await _check_others(settings, config, environ, installed)
     redactor = logs.Redactor(secrets)
     for finding in findings:
@@ -49,9 +49,7 @@ async def _check_others(
     environ: Mapping[str, str],
     installed: Sequence[Installation],
 ) -> list[Finding]:
-    async with aiohttp.ClientSession(
-        timeout=TIMEOUT, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
+    async with open_session() as session:
         github = GitHub(settings, session)
         context = HandlerContext(
             data_dir=settings.data_dir,

@@ -13,6 +13,7 @@ from webhook import startup
 from webhook.check import Finding, Level
 from webhook.config.environments import Config
 from webhook.errors import RelayError
+from webhook.invocation import COMMAND
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import Settings, SlackSettings
 from webhook.slack.client import Slack
@@ -20,7 +21,7 @@ from webhook.slack.destination import Destination, destinations_of
 from webhook.slack.manifest import HISTORY, INTERACTIONS_PATH, required_scopes
 from webhook.store.slack_installations import Installation
 
-INSTALL = "run: python -m webhook slack install-link"
+INSTALL = f"run: {COMMAND} slack install-link"
 BY_HAND = "add it under OAuth & Permissions of the Slack app, and install the app there again"
 _SET_AGAIN = (
     "set GITPLOY_SLACK_APP_TOKEN again: the Slack app's Basic Information, App-Level Tokens"
@@ -93,6 +94,9 @@ async def _workspace(
     except RelayError as error:
         return [Finding("error", "Slack", str(error))]
     found = [Finding("ok", "Slack", f"the bot is @{bot.name} in {bot.team_name} ({bot.team})")]
+    if bot.scopes is None:
+        message = "Slack does not name those of the token, so whether one lacks is not known"
+        return [*found, Finding("note", "Slack scopes", message), *_channels(destinations)]
     has = ", ".join(sorted(bot.scopes))
     required = required_scopes(slack.scopes, actions_enabled=slack.actions_enabled)
     if missing := ", ".join(sorted(required - bot.scopes)):

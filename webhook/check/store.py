@@ -1,34 +1,42 @@
 """The store: whether it responds, its migrations, workers, and messages that were rejected."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC
 
 import psycopg
 
-from webhook.check import Finding
+from webhook import __version__
+from webhook.check import Finding, Level
+from webhook.config.environments import Config
+from webhook.invocation import COMMAND
 from webhook.notifiers import title_of
 from webhook.settings import Settings
-from webhook.store import database, jobs, outbox, schema, slack_installations
+from webhook.store import database, jobs, outbox, schema, slack_installations, workers
 from webhook.store.database import Sync
 from webhook.store.embedded import store_url
 from webhook.store.slack_installations import Installation
+from webhook.store.workers import RunningWorker
+
+_RESTART = "it is read again at a restart, or when `up` gets SIGHUP (kill -HUP)"
 
 
-def check_store(settings: Settings, installed: list[Installation]) -> Iterator[Finding]:
+def check_store(
+    settings: Settings, config: Config | None, installed: list[Installation]
+) -> Iterator[Finding]:
     """Fills `installed` with the workspaces in which the Slack app is installed."""
     try:
         with store_url(settings) as url, database.connect(url) as connection:
             found = schema.revision(connection)
             if found != schema.NEWEST_REVISION:
-                yield Finding(
-                    "error" if settings.store_source else "note", "store", _outdated(found)
-                )
+                level: Level = "error" if found and settings.store_source else "note"
+                yield Finding(level, "store", _outdated(found))
                 return
             kind = "PostgreSQL" if settings.store_source else "the embedded PostgreSQL"
             yield Finding("ok", "store", f"{kind} responds, its tables are up to date")
-            yield _worker(connection)
+            yield from _workers(connection, config)
             installed += slack_installations.every_sync(connection)
-            for destination, error in outbox.lately_rejected(connection):
-                yield Finding("error", " ".join(title_of(destination)), error)
+            yield from _unsent(connection)
+            yield from _messages(connection, config)
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()[0]
         yield Finding("error", "store", f"{reason}; check GITPLOY_STORE_SOURCE or DATABASE_URL")
@@ -37,14 +45,58 @@ def check_store(settings: Settings, installed: list[Installation]) -> Iterator[F
         yield Finding("error", "store", f"{message}; check GITPLOY_DATA_DIR")
 
 
+def _unsent(connection: Sync) -> Iterator[Finding]:
+    for one in outbox.unsent_statuses(connection):
+        yield Finding("error", "GitHub statuses", str(one))
+
+
 def _outdated(found: str | None) -> str:
+    by_itself = f"{COMMAND} up does that at its start; before web and worker by themselves, run"
     if found is None:
-        return "has no tables yet; script/server creates them, or: python -m webhook migrate"
-    return f"is at migration {found}; run: python -m webhook migrate"
+        return f"has no tables yet, which are to be created: {by_itself}: {COMMAND} migrate"
+    return f"is at migration {found}, not {schema.NEWEST_REVISION}: {by_itself}: {COMMAND} migrate"
 
 
-def _worker(connection: Sync) -> Finding:
+def _workers(connection: Sync, config: Config | None) -> Iterator[Finding]:
     seconds = jobs.seconds_since_heartbeat(connection)
     if seconds is None:
-        return Finding("note", "worker", "none runs now")
-    return Finding("ok", "worker", f"last heartbeat {seconds:.0f} s ago")
+        yield Finding("note", "worker", "none runs now")
+        return
+    yield Finding("ok", "worker", f"last heartbeat {seconds:.0f} s ago")
+    running = workers.running(connection)
+    if others := [one for one in running if config and one.config_digest != config.digest]:
+        since = f"{others[0].started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        message = f"{_count(others)} since {since} with another deploy.yml than this; {_RESTART}"
+        yield Finding("note", "worker", message)
+    if others := [one for one in running if one.version != __version__]:
+        versions = ", ".join(sorted({one.version for one in others}))
+        message = f"{_count(others)} with version {versions}, not {__version__}; {_RESTART}"
+        yield Finding("note", "worker", message)
+
+
+def _count(running: Sequence[RunningWorker]) -> str:
+    return "1 runs" if len(running) == 1 else f"{len(running)} run"
+
+
+def _messages(connection: Sync, config: Config | None) -> Iterator[Finding]:
+    named = _named(config) if config else None
+    for one in outbox.lately_failed(connection):
+        subject = " ".join(title_of(one.destination))
+        if named is not None and one.destination not in named:
+            continue  # deploy.yml has another one by now
+        if one.state == "claimed":
+            message = f"whether the newest message is there is not known: {one.error}"
+            yield Finding("note", subject, message)
+        else:
+            yield Finding("error", subject, one.error)
+
+
+def _named(config: Config) -> set[str]:
+    """The destinations in deploy.yml, as the outbox names them."""
+    return {
+        f"{notifier}:{one.name(address)}"
+        for env in config.envs
+        for notifier, one in env.destinations()
+        for main in (True, False)
+        if (address := one.address(main=main))
+    }

@@ -1,26 +1,33 @@
 """The command line: one file a group of commands; it may import every other room."""
 
+import os
 import sys
 from typing import Any
 
 import click
 import psycopg
 
+from webhook import startup
 from webhook.cli import demo, server, show
 from webhook.cli.slack import slack
 from webhook.errors import UserError
+from webhook.logs import Redactor
 
 
 class ReadableErrors(click.Group):
     """What an operator can fix is printed as a sentence, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        redact = Redactor(startup.secret_values(os.environ)).text
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            # It quotes what was typed, and with it what a shell filled in for $TOKEN.
+            raise click.UsageError(redact(error.format_message()), error.ctx) from None
         except UserError as error:
-            click.echo(str(error), err=True)
+            click.echo(redact(str(error)), err=True)
         except psycopg.OperationalError as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = redact(str(error).strip().splitlines()[0])
             variables = "GITPLOY_STORE_SOURCE or DATABASE_URL"
             click.echo(f"The store does not respond: {reason}; check {variables}", err=True)
         sys.exit(1)

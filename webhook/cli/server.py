@@ -1,11 +1,12 @@
 """The processes of the relay: web, workers, all in one, and the store's migrations.
 
-Source: granian 2.8, `granian.server.Server`. A request waits for the commit of its batch, so
-there are many threads, most of them waiting; WEB_CONCURRENCY sets the number of processes.
+Source: granian 2.8, `granian.server.Server`. WEB_CONCURRENCY sets the number of processes; what one
+of them holds is bounded here and in `webhook.web.bodies`.
 """
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import threading
@@ -16,14 +17,21 @@ from typing import Any
 import click
 import structlog
 
+from webhook import invocation
 from webhook.errors import UserError
+from webhook.invocation import COMMAND
 from webhook.startup import set_up_command
 from webhook.store import database, schema
 from webhook.store.embedded import EmbeddedPostgres, store_url
 
 log = structlog.get_logger()
 
-THREADS = 64
+# Connections of one process; further ones wait until one ends.
+CONNECTIONS = 2048
+# Milliseconds for the head of a request.
+HEAD_WITHIN = 10_000
+# Bytes that one connection buffers: of a head, or of a body that is being read.
+BUFFER = 64 * 1024
 
 
 def _until_stdin_closes(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,7 +72,8 @@ def up(workers: int) -> None:
         store="embedded PostgreSQL" if postgres else "PostgreSQL",
     )
     with locked:
-        asyncio.run(run_processes({**os.environ, "GITPLOY_STORE_SOURCE": url}, workers, postgres))
+        environ = {**os.environ, "GITPLOY_STORE_SOURCE": url, invocation.VARIABLE: COMMAND}
+        asyncio.run(run_processes(environ, workers, postgres))
 
 
 @click.command()
@@ -90,7 +99,8 @@ def worker() -> None:
 
     async def run(url: str) -> None:
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup leaves it
+        for number in (signal.SIGTERM, signal.SIGINT, *([] if ignored else [signal.SIGHUP])):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with (
             open_services(setup, url, actions=ACTIONS) as services,
@@ -122,21 +132,34 @@ def require_port(port: int) -> None:
         raise UserError(f"PORT {port} cannot be used: {error.strerror}; set another") from None
 
 
+def _allow_files(count: int) -> None:
+    """Many systems allow 1,024 open files unless a process asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _serve(port: int, processes: int) -> None:
     """Serve until SIGTERM or SIGINT."""
     from granian import Granian
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
     from granian.log import LogLevels
 
+    _allow_files(2 * CONNECTIONS)
     import_module("webhook.app")  # once, for all the processes that are forked from this one
     Granian(
         "webhook.app:from_environ",
         factory=True,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
+        # One connection of HTTP/2 could hold hundreds of requests; proxies speak HTTP/1.1.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_WITHIN, max_buffer_size=BUFFER),
+        backpressure=CONNECTIONS,
         address="0.0.0.0",  # noqa: S104 - it is a server
         port=port,
         workers=processes,
-        blocking_threads=THREADS,
         respawn_failed_workers=True,
         workers_kill_timeout=5,
         websockets=False,

@@ -13,6 +13,7 @@ from webhook.config.routing import route
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
 from webhook.errors import UserError
+from webhook.invocation import COMMAND
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.startup import Setup
 from webhook.store import actions, slack_installations, timeline
@@ -78,7 +79,7 @@ def install_link() -> None:
         raise UserError(
             "GITPLOY_SLACK_CLIENT_ID and GITPLOY_SLACK_CLIENT_SECRET are not set; take both from"
             " the Slack app's Basic Information > App Credentials at api.slack.com/apps, set them"
-            " and restart the relay. To make the app: python -m webhook slack manifest"
+            f" and restart the relay. To make the app: {COMMAND} slack manifest"
         )
     with migrated_store(settings) as (_, connection):
         until = datetime.now().astimezone() + timedelta(seconds=LINK_SECONDS)

@@ -2,7 +2,8 @@
 
 It restarts processes that died. At SIGTERM or Ctrl-C it stops everything in order: the web process
 finishes the open requests, the workers finish their jobs, PostgreSQL stops last. Runs of commands
-continue by themselves and are found again at the next start.
+continue by themselves and are found again at the next start. At SIGHUP the processes read
+deploy.yml again, unless a closed terminal sent it: then everything stops.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from typing import TextIO
 
 import structlog
 
+from webhook import startup
 from webhook.errors import UserError
 from webhook.store.embedded import EmbeddedPostgres
 
@@ -53,6 +55,7 @@ class Child:
         self._environ = environ
         self._process: Process | None = None
         self._stopping = False
+        self._reloading = False
 
     async def keep_running(self) -> None:
         pause = _SHORTEST_PAUSE
@@ -64,6 +67,9 @@ class Child:
                 code = error.errno or 1
             if self._stopping:
                 return
+            if self._reloading:
+                self._reloading = False
+                continue
             if time.monotonic() - started > _HEALTHY_AFTER:
                 pause = _SHORTEST_PAUSE
             log.error("process ended, restarting it", process=self.name, exit_code=code)
@@ -93,6 +99,16 @@ class Child:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
 
+    def reload(self) -> None:
+        """Read deploy.yml again: web does so by itself, without closing its port, others end."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        if self.name == "web":
+            self._process.send_signal(signal.SIGHUP)
+        else:
+            self._reloading = True
+            self._process.terminate()
+
     async def stop(self) -> None:
         self._stopping = True
         process = self._process
@@ -116,6 +132,11 @@ async def run_processes(
         loop.add_signal_handler(number, stopped.set)
     children = [Child("web", ["web"], environ)]
     children += [Child(f"worker-{i + 1}", ["worker"], environ) for i in range(workers)]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
+        terminals = [fd for fd in range(3) if os.isatty(fd)]
+        loop.add_signal_handler(
+            signal.SIGHUP, lambda: _hang_up(terminals, stopped, environ, children)
+        )
     tasks = [asyncio.create_task(child.keep_running()) for child in children]
     if postgres is not None:
         tasks.append(asyncio.create_task(_keep_postgres(postgres)))
@@ -127,6 +148,26 @@ async def run_processes(
     if postgres is not None:
         await asyncio.to_thread(postgres.stop)
     log.info("stopped")
+
+
+def _hang_up(
+    terminals: Sequence[int],
+    stopped: asyncio.Event,
+    environ: Mapping[str, str],
+    children: Sequence[Child],
+) -> None:
+    """SIGHUP: the terminal was closed, or somebody wants deploy.yml to be read again."""
+    if not all(os.isatty(fd) for fd in terminals):
+        log.info("the terminal was closed (SIGHUP)")
+        stopped.set()
+        return
+    *_, errors = startup.read(environ)
+    if errors:
+        log.error("SIGHUP: deploy.yml has errors, the older one stays in use", errors=errors)
+        return
+    log.info("SIGHUP: reading deploy.yml again")
+    for child in children:
+        child.reload()
 
 
 async def _keep_postgres(postgres: EmbeddedPostgres) -> None:

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from handlers import durations
+from webhook.config.creators import DEFAULT_CREATORS, CreatorName
 from webhook.config.destinations import (
     Destination,
     Notifiers,
@@ -95,6 +96,11 @@ class Environment(Strict):
     """GitHub's environment, upper and lower case alike; `*` stands for anything."""
     repos: tuple[Repo, ...] = Field(default=("*",), min_length=1)
     """owner/name each; `*` stands for anything."""
+    creators: Annotated[
+        tuple[CreatorName, ...], BeforeValidator(as_tuple), OneOrSeveral, Field(min_length=1)
+    ] = DEFAULT_CREATORS
+    """Whose deployments it takes, besides those that the relay itself creates: logins, Apps by the
+    name in their URL (vercel), `people` for all people, `*` for anybody."""
     handler: str
     """The tool."""
     options: BaseModel = Field(alias="with", repr=False)
@@ -128,12 +134,14 @@ class File(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`secrets`: values that came from the process environment; never shown, never stored."""
+    """`secrets`: values that came from the process environment; never shown, never stored.
+    `digest`: of the file's text."""
 
     envs: tuple[Environment, ...]
     unrouted: Literal["error", "ignore"] = "error"
     slack_users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    digest: str = ""
 
 
 def file_model(handler_options: HandlerOptions, notifiers: Notifiers) -> type[File]:

@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from handlers.text import redacted
 from webhook.config.source import ConfigError, Path, Source
 from webhook.text import one_line
 
@@ -146,10 +145,7 @@ def _message(details: ErrorDetails, path: Path, source: Source, known: Known) ->
         return f"must be true or false, not {written}"
     if kind == "literal_error":
         return _not_of(context["expected"], written)
-    # Other messages may quote the value, and with it a secret that was filled in.
-    message = _MESSAGES.get(kind) or redacted(
-        str(context.get("error", details["msg"])), source.secrets
-    )
+    message = _MESSAGES.get(kind) or str(context.get("error", details["msg"]))
     examples = [known.examples[str(key)] for key in path[-2:] if key in known.examples]
     return f"{message}, as in {examples[0]}" if kind in _MAPPINGS and examples else message
 

@@ -3,8 +3,10 @@
 Errors: `ConfigErrors`, with all errors in the file, each with line, column and remedy.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from pydantic import ValidationError
@@ -23,6 +25,7 @@ from webhook.config.environments import (
 from webhook.config.errors import errors_of, unreachable_environments
 from webhook.config.source import ConfigError, Path, Source
 from webhook.errors import ConfigErrors
+from webhook.values import without
 
 
 def load(
@@ -42,7 +45,7 @@ def load(
     read = yaml_source.read(text, environ)
     if read.value is None:
         errors = read.errors or [ConfigError(1, 1, (), "is empty; it needs 'envs:'")]
-        raise _located(errors, source)
+        raise _located(errors, source, read)
     _add_options(read)
     errors = [
         *read.errors,
@@ -57,14 +60,15 @@ def load(
         )
     except ValidationError as error:
         known = known_keys(handler_options, notifiers)
-        raise _located([*errors, *errors_of(error, read, known)], source) from None
+        raise _located([*errors, *errors_of(error, read, known)], source, read) from None
     if errors:
-        raise _located(errors, source)
+        raise _located(errors, source, read)
     envs = tuple(_with_defaults(env, file, notifiers) for env in file.envs)
     if errors := list(_incomplete(envs, read)):
-        raise _located(errors, source)
+        raise _located(errors, source, read)
     users = {login.lower(): ids for login, ids in file.slack_users.items()}
-    return Config(envs, file.unrouted, users, frozenset(read.secrets))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Config(envs, file.unrouted, users, frozenset(read.secrets), digest)
 
 
 def _add_options(read: Source) -> None:
@@ -93,5 +97,7 @@ def _incomplete(envs: Iterable[Environment], read: Source) -> Iterator[ConfigErr
                 yield ConfigError(*read.positions[path], path, message)
 
 
-def _located(errors: list[ConfigError], source: str) -> ConfigErrors:
-    return ConfigErrors(f"{source}:{error}" for error in sorted(errors))
+def _located(errors: list[ConfigError], source: str, read: Source) -> ConfigErrors:
+    """Messages of validators may quote the value, and with it a secret that was filled in."""
+    safe = (replace(one, message=without(read.secrets, one.message)) for one in sorted(errors))
+    return ConfigErrors(f"{source}:{error}" for error in safe)

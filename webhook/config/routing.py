@@ -22,12 +22,16 @@ def route(config: Config, repo: str, environment: str) -> Environment | None:
 def no_route_message(config: Config, repo: str, environment: str) -> str:
     """The description of the `error` status; fits GitHub's 140 characters."""
     start = f"No route for environment '{one_line(environment, 40)}' in this relay; "
+    elsewhere = any(_matches(environment, env.name) for env in config.envs)
+    if elsewhere:
+        start += f"its repos leave out {one_line(repo, 30)}; "
     known = list(dict.fromkeys(env.name for env in config.envs if matches_any(env.repos, repo)))
     if not known:
-        return one_line(f"{start}it has none for {one_line(repo, 60)}")
-    start += "known here: "
+        return start[:-2] if elsewhere else one_line(f"{start}it has none for {one_line(repo, 60)}")
     names = [one_line(name, 28) for name in known]
-    return start + and_more(names, limit=LONGEST_DESCRIPTION - len(start))
+    rest = and_more(names, limit=LONGEST_DESCRIPTION - len(f"{start}known here: "))
+    message = f"{start}known here: {rest}"
+    return start[:-2] if elsewhere and len(message) > LONGEST_DESCRIPTION else message
 
 
 def matches_any(patterns: Iterable[str], repo: str) -> bool:

@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from webhook.values import misread, names_secret
+
 Path = tuple[str | int, ...]
 # Secrets are hidden in all text; hiding short ones like "1" or "no" would garble it.
 _SHORTEST_SECRET = 4
@@ -180,6 +182,8 @@ class _Reader:
             found = self.environ.get(name, "")
             if not found:
                 self.error(node, path, f"needs ${{{name}}}, but {name} is not set; set it")
+            elif names_secret(name) and (wrong := misread(found.strip())) and "\n" not in found:
+                self.error(node, path, f"needs ${{{name}}}, which {wrong}")
             if len(found) >= _SHORTEST_SECRET:
                 self.source.secrets.add(found)
             return found

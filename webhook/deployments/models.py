@@ -6,7 +6,7 @@ Source: https://docs.github.com/en/webhooks/webhook-events-and-payloads#deployme
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BeforeValidator, Field, StrictBool
+from pydantic import AliasPath, AwareDatetime, BeforeValidator, Field, StrictBool
 
 from webhook.text import web_url
 
@@ -14,6 +14,14 @@ from webhook.text import web_url
 def _login(value: Any) -> Any:
     """GitHub sends null for an account that was deleted."""
     return value.get("login") or "" if isinstance(value, dict) else ""
+
+
+def _app(value: Any) -> Any:
+    """Only what identifies it; an older server sends less."""
+    if not isinstance(value, dict):
+        return None
+    texts = {key: str(value.get(key) or "") for key in ("client_id", "slug")}
+    return {"id": str(value.get("id") or ""), **texts}
 
 
 # PostgreSQL's bigint.
@@ -26,6 +34,13 @@ WebUrl = Annotated[str, BeforeValidator(web_url)]
 
 
 @dataclass(frozen=True, slots=True)
+class GitHubApp:
+    id: str
+    client_id: str
+    slug: str
+
+
+@dataclass(frozen=True, slots=True)
 class Repository:
     id: GitHubId
     full_name: str
@@ -34,7 +49,8 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class GitHubDeployment:
-    """`payload` is GitHub's, parsed: null, a string or an object."""
+    """`payload` is GitHub's, parsed: null, a string or an object. `app`: the one that created it,
+    by itself or for a person."""
 
     id: GitHubId
     environment: str
@@ -47,6 +63,16 @@ class GitHubDeployment:
     creator: Login = ""
     production_environment: StrictBool | None = None
     transient_environment: StrictBool | None = None
+    creator_type: Annotated[
+        str,
+        BeforeValidator(lambda value: value if isinstance(value, str) else ""),
+        Field(validation_alias=AliasPath("creator", "type")),
+    ] = ""
+    app: Annotated[
+        GitHubApp | None,
+        BeforeValidator(_app),
+        Field(validation_alias="performed_via_github_app"),
+    ] = None
 
 
 def is_production(environment: str, configured: bool | None) -> bool:

@@ -1,7 +1,9 @@
 """Advance a deployment: find, start or check its run, at most one of which acts; then record it.
 
 A start is recorded before it is made. While one may have got through although the tool does not
-show it yet, nothing is started again.
+show it yet, nothing is started again; how often it is started where the tool cannot show it, says
+webhook.engine.restarts. A rejection ends the deployment once it counts
+(webhook.engine.rejections).
 """
 
 from dataclasses import dataclass, replace
@@ -13,14 +15,17 @@ from procrastinate.exceptions import ConnectorException
 
 from handlers import durations
 from handlers import errors as tool_errors
-from handlers.contract import Deployment, Handler, KeepsOutput, Run, State
+from handlers.contract import Deployment, Handler, KeepsOutput, Observes, Run, State
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import transitions
+from webhook.engine.polling import Polling
+from webhook.engine.rejections import RejectionPolicy, rejected_since
+from webhook.engine.restarts import Restarts, is_risky
 from webhook.engine.services import Services, log_about, scope
 from webhook.engine.transitions import take_reports
-from webhook.errors import Conflict, Forbidden, RetryAt, UnknownOutcome
-from webhook.store import deployments, machines, output
+from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
+from webhook.store import deployments, machines, output, tool_events
 from webhook.store.deployments import DeploymentRow
 from webhook.timing import Timing
 
@@ -49,9 +54,8 @@ async def advance(services: Services, deployment_id: int) -> datetime | None:
     runner = Runner(services, row, environment, services.handler(environment))
     try:
         return await runner.step()
-    except (tool_errors.Rejected, Forbidden) as error:
-        await transitions.end(services, runner.row, str(error))
-        return None
+    except (tool_errors.Rejected, Rejected) as error:
+        return await runner.end_if_it_counts(error)
     except (RetryAt, Conflict, psycopg.OperationalError, ConnectorException):
         raise
     except Exception:
@@ -73,12 +77,14 @@ def _is_over(row: DeploymentRow) -> bool:
 
 @dataclass(slots=True)
 class Runner:
-    """One step of a deployment's run with its handler; `row` is kept as the store has it."""
+    """One step of a deployment's run with its handler; `row` is kept as the store has it. `call`:
+    the last one of this step."""
 
     services: Services
     row: DeploymentRow
     environment: Environment
     handler: Handler
+    call: str = ""
 
     @property
     def timing(self) -> Timing:
@@ -139,6 +145,7 @@ class Runner:
 
     async def _require_access(self) -> None:
         """Start nothing of which GitHub could get no status: the App may have been removed."""
+        self.call = "access"
         try:
             await self.services.github.require_access(scope(self.row))
         except UnknownOutcome as error:
@@ -163,25 +170,64 @@ class Runner:
     async def _run(self) -> Run | None:
         """The run as it is now, started if it was not; None where it must not start any more."""
         if self.row.run is not None:
-            return await self.handler.check(self.deployment, self.row.run)
-        found = await self._find()
+            self.call = "check"
+            return await self._check(self.row.run)
+        starts_nothing = isinstance(self.handler, Observes) and self.handler.starts_nothing
+        found = None if starts_nothing else await self._find()
         if found is not None:
             log.info("run found again", run=found.id)
             return found
         if self.row.ended_at is not None:
             return None
-        if self.row.start_claimed_until and self.now() < self.row.start_claimed_until:
-            again = self.now() + self.timing.recheck_at_least
-            raise RetryAt("an earlier start may have got through", again)
+        risky = is_risky(self.handler)
+        if risky and self.row.possible_starts and self.row.reported_at is not None:
+            return Run(str(self.row.id), State.IN_PROGRESS)  # the report shows that it runs
+        if self.row.cancel_requested_by is None or not risky:
+            self._require_no_claim(risky=risky)
         if self.row.cancel_requested_by is not None:
             await self._end_unstarted()
             return None
         if self.now() >= self.due:
-            raise tool_errors.Rejected(self._given_up(self.row.tool_error))
-        return await self._start()
+            held = self.row.status_description if self._restarts.are_over else ""
+            raise tool_errors.Rejected(self._given_up(self.row.tool_error or held))
+        return await (self._start_risky() if risky else self._start())
+
+    def _require_no_claim(self, *, risky: bool) -> None:
+        """Nothing is started while an earlier start may get through; only where the tool can be
+        searched, that may show before."""
+        until = self.row.start_claimed_until
+        if until and self.now() < until:
+            again = until if risky else self.now() + self.timing.recheck_at_least
+            raise RetryAt("an earlier start may have got through", again)
+
+    async def _check(self, run: Run) -> Run:
+        handler = self.handler
+        if not isinstance(handler, Observes):
+            return await handler.check(self.deployment, run)
+        async with self.services.pool.connection() as connection:
+            received = await tool_events.received(connection, self.row.id)
+        now, polling = self.now(), self._polling(received.last_at)
+        if now < polling.due:
+            if not polling.has_news:
+                return run
+            return await handler.observe(self.deployment, run, received.events)
+        checked = await self.handler.check(self.deployment, run)
+        async with self.services.pool.connection() as connection:
+            self.row = await deployments.change(connection, self.row, polled_at=now)
+        return checked
+
+    def _polling(self, last_event: datetime | None) -> Polling:
+        return Polling(
+            started_at=self.row.started_at or self.now(),
+            worker_since=self.services.opened_at,
+            last_event=last_event,
+            polled_at=self.row.polled_at,
+            timing=self.timing,
+        )
 
     async def _find(self) -> Run | None:
         """While a start may have got through, a rejection does not end the deployment."""
+        self.call = "find"
         try:
             return await self.handler.find(self.deployment)
         except tool_errors.Rejected as error:
@@ -193,9 +239,10 @@ class Runner:
         appears_within = self.handler.appears_within
         if appears_within:
             await self._claim_start(self.now() + self.timing.claim_lasts + appears_within)
+        self.call = "start"
         try:
             run = await self.handler.start(self.deployment)
-        except tool_errors.Unavailable as error:
+        except (tool_errors.Unavailable, tool_errors.Rejected) as error:
             if appears_within:
                 may_run = isinstance(error, tool_errors.UnknownOutcome)
                 await self._end_claim(self.now() + appears_within if may_run else None)
@@ -203,15 +250,54 @@ class Runner:
         log.info("run started", run=run.id, handler=self.row.handler)
         return run
 
-    async def _claim_start(self, until: datetime | None) -> None:
-        async with self.services.pool.connection() as connection:
-            self.row = await deployments.change(connection, self.row, start_claimed_until=until)
+    @property
+    def _restarts(self) -> Restarts:
+        return Restarts.of(self.row, self.timing)
 
-    async def _end_claim(self, until: datetime | None) -> None:
+    async def _start_risky(self) -> Run:
+        """Each start counts before it is made, and until the tool says that nothing was done."""
+        before = self.row
+        if self._restarts.are_over:  # and the process ended before it could record that
+            raise await self._hold(before.tool_error or "no response was recorded")
+        starts = before.possible_starts + 1
+        pause = replace(self._restarts, starts=starts).pause
+        await self._claim_start(self.now() + self.timing.claim_lasts + pause, starts)
+        self.call = "start"
+        try:
+            run = await self.handler.start(self.deployment)
+        except tool_errors.UnknownOutcome as error:
+            if self._restarts.are_over:
+                raise await self._hold(str(error)) from error
+            await self._end_claim(max(self.now() + pause, error.retry_at or self.now()), starts)
+            raise
+        except (tool_errors.Unavailable, tool_errors.Rejected) as error:
+            await self._end_claim(before.start_claimed_until, before.possible_starts)
+            if before.possible_starts and self._counts(error):
+                raise await self._hold(str(error)) from error
+            raise
+        log.info("run started", run=run.id, handler=self.row.handler)
+        return run
+
+    def _counts(self, error: tool_errors.HandlerError) -> bool:
+        return isinstance(error, tool_errors.Rejected) and self._retry_rejected_at(error) is None
+
+    async def _hold(self, error: str) -> tool_errors.NotReady:
+        """A person decides, or the deadline."""
+        log.warning("not started again", error=error, starts=self.row.possible_starts)
+        await self._end_claim(self.due, self.row.possible_starts)
+        return self._restarts.held(error, self.due)
+
+    async def _claim_start(self, until: datetime | None, starts: int = 0) -> None:
+        async with self.services.pool.connection() as connection:
+            self.row = await deployments.change(
+                connection, self.row, start_claimed_until=until, possible_starts=starts
+            )
+
+    async def _end_claim(self, until: datetime | None, starts: int = 0) -> None:
         """Even if the deployment has changed meanwhile."""
         while True:
             try:
-                return await self._claim_start(until)
+                return await self._claim_start(until, starts)
             except Conflict:
                 self.row = await self.services.read(self.row.id) or self.row
 
@@ -234,6 +320,35 @@ class Runner:
         )
         return min(error.retry_at or self._recheck(self.timing.recheck_at_most), self.due)
 
+    async def end_if_it_counts(self, error: tool_errors.Rejected | Rejected) -> datetime | None:
+        """When to try again; None: the rejection counts, and the deployment has ended with it."""
+        again = self._retry_rejected_at(error)
+        if again is None:
+            await transitions.end(self.services, self.row, str(error))
+            return None
+        return await self._wait_rejected(str(error), again)
+
+    def _retry_rejected_at(self, error: tool_errors.Rejected | Rejected) -> datetime | None:
+        """None: it counts."""
+        now = self.now()
+        if error.certain or now >= self.due:
+            return None
+        since = rejected_since(self.row, self.call, now)
+        again = RejectionPolicy.doubtful(self.timing).retry_at(since, now)
+        return again and min(again, self.due)
+
+    async def _wait_rejected(self, error: str, again: datetime) -> datetime:
+        since = rejected_since(self.row, self.call, self.now())
+        log.warning("tool rejects a call", call=self.call, error=error, since=since.isoformat())
+        self.row = await transitions.wait_for_tool(
+            self.services,
+            self.row,
+            error,
+            announced=self.now() - since >= self.timing.rejection_announced_after,
+            rejection={"rejected_call": self.call, "rejected_since": since},
+        )
+        return again
+
     async def _end_unstarted(self) -> None:
         """Unless its tool cannot say whether an earlier start got through."""
         cancelled = f"Cancelled by {self.row.cancel_requested_by}"
@@ -248,11 +363,14 @@ class Runner:
         """Where the tool does not cancel it, it is followed as before."""
         async with self.services.pool.connection() as connection:
             await transitions.require_reports_judged(connection, self.row)
+        self.call = "cancel"
         try:
             await self.handler.cancel(self.deployment, run)
         except tool_errors.Unavailable as error:
             return await self._try_later(error)
         except tool_errors.Rejected as error:
+            if again := self._retry_rejected_at(error):
+                return await self._wait_rejected(f"could not be cancelled yet: {error}", again)
             self.row = await transitions.not_cancelled(self.services, self.row, str(error))
             return await self._record(run)
         message = f"Cancelled by {self.row.cancel_requested_by}"
@@ -263,7 +381,8 @@ class Runner:
 
     def _given_up(self, error: str) -> str:
         timeout = durations.write(self.environment.timeout.total_seconds())
-        started = "an earlier start may have got through; " if self._may_run() else ""
+        unclear = self._may_run() and not self._restarts.are_over
+        started = "an earlier start may have got through; " if unclear else ""
         return f"Gave up after {timeout}: {started}{error or 'there was no time left to start it'}"
 
     def _may_run(self) -> bool:

@@ -2,17 +2,39 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
+from http import HTTPStatus
 from typing import TypeVar
 
 import structlog
 
 from webhook.engine.outbox import Write
+from webhook.engine.rejections import RejectionPolicy
 from webhook.engine.services import Services
 from webhook.errors import INVALID, THREAD_CLOSED, Gone, Rejected
 from webhook.notifiers.contract import Message, Notifier, Ref
 from webhook.store import outbox
 from webhook.store.database import Async
 from webhook.store.outbox import Entry, State
+from webhook.timing import Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Rejections:
+    """Of the messages of one deployment: no longer than its phase may be news."""
+
+    timing: Timing
+    phase_at: datetime
+
+    def retry_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
+        """None: it counts. The bot may be invited, or its address be back."""
+        late = now - self.phase_at > self.timing.rejected_given_up_after
+        if late or isinstance(error, Gone):
+            return None
+        ended = error.status == HTTPStatus.GONE
+        policy = RejectionPolicy.doubtful if ended else RejectionPolicy.message
+        return policy(self.timing).retry_at(max(since, self.phase_at), now)
+
 
 log = structlog.get_logger()
 
@@ -56,6 +78,7 @@ class MessageWrite(Write):
     notifier: Notifier
     form: Form
     key: str
+    rejections: Rejections
 
     async def prepare(self) -> bool:
         await self.notifier.prepare(self.form.message, self.key, None)
@@ -87,7 +110,10 @@ class MessageWrite(Write):
         """Of the full form: what is sent in a simpler one is not sent again until it changes."""
         return self.notifier.digest(replace(self.form.message, plain=False))
 
-    def state_after(self, error: Rejected, *, in_doubt: bool) -> State:
+    def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
+        return self.rejections.retry_at(error, since, now)
+
+    def state_after(self, error: Rejected, *, in_doubt: bool, retried: bool) -> State:
         if in_doubt:
             return "claimed"
         # The parent of its thread is gone: that is sent again, and this one after it.

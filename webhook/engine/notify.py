@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from itertools import pairwise
 from typing import TypedDict
 
@@ -22,8 +21,9 @@ from webhook.deployments.actions import Snapshot, offered_buttons
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
-from webhook.engine.messages import Form, MessageWrite
+from webhook.engine.messages import Form, MessageWrite, Rejections
 from webhook.engine.outbox import Outbox, Policy
+from webhook.engine.rejections import rejected_since
 from webhook.engine.services import Services, log_about, scope
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.github.compare import compare
@@ -144,9 +144,8 @@ class Notification:
             rest = self._rest(self.services.timing.edit_retry_at_most)
             raise RetryAt(str(error), self._now() + rest) from error
         except Rejected as error:
-            async with self.services.pool.connection() as connection:
-                await outbox.keep_error(connection, entry, str(error))
-            return self._rejected(entry, error)
+            await self._edit_rejected(entry, error)
+            return entry
         async with self.services.pool.connection() as connection:
             await outbox.edited(connection, entry, digest, form.error)
         return entry
@@ -222,7 +221,9 @@ class Notification:
         after = timing.message_lookups_after
         policy = Policy(call=timing.claim_lasts, lookups=after[:1], unfindable=after)
         key = self._key(message.purpose, position)
-        write = MessageWrite(self.services, entry, self.notifier, Form(message), key)
+        write = MessageWrite(
+            self.services, entry, self.notifier, Form(message), key, self._rejections
+        )
         try:
             sent = await Outbox(self.services.pool, self.services.clock).deliver(
                 entry, write, policy
@@ -231,21 +232,26 @@ class Notification:
             raise RetryAt(str(error), self._now() + after[0]) from error
         except Gone:
             raise  # of its parent
-        except Rejected as error:
-            return self._rejected(entry, error)
+        except Rejected:
+            return entry
         log.info("message sent", destination=self.target.name, purpose=message.purpose)
         return sent
 
-    def _rejected(self, entry: Entry, error: Rejected) -> Entry:
+    async def _edit_rejected(self, entry: Entry, error: Rejected) -> None:
         """The error is kept for the page and for `check`; it is retried now and then."""
         if entry.error != str(error):
-            log.error("message rejected", destination=self.target.name, error=str(error))
-        timing = self.services.timing
-        late = self._now() - self.row.phase_at > timing.rejected_given_up_after
-        if late or error.status == HTTPStatus.GONE:
-            return entry
-        rest = max(timing.rejected_retry_at_least, self._rest(timing.rejected_retry_at_most))
-        raise RetryAt(str(error), self._now() + rest)
+            log.error("edit rejected", destination=self.target.name, error=str(error))
+        now = self._now()
+        since = rejected_since(entry, "edit", now)
+        async with self.services.pool.connection() as connection, connection.transaction():
+            await outbox.keep_error(connection, entry, str(error))
+            await outbox.keep_rejection(connection, entry, "edit", since)
+        if again := self._rejections.retry_at(error, since, now):
+            raise RetryAt(str(error), again) from error
+
+    @property
+    def _rejections(self) -> Rejections:
+        return Rejections(self.services.timing, self.row.phase_at)
 
     def _included(self, entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
         """Those that the destination's filters match, and none twice in a row."""
@@ -322,7 +328,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         repo_url=row.repo_url,
         environment=row.environment,
         production=row.production,
-        ref=row.ref,
+        ref=row.shown_ref,
         sha=row.sha,
         task=row.task,
         requested_by=_requested_by(row, creator),
@@ -341,7 +347,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         previous_sha=last.sha if last else "",
         **_origin(services, row, creator),
         actions=(),
-        rollback_to=f"{back.ref} @ {back.sha[:7]}" if back else "",
+        rollback_to=f"{back.shown_ref} @ {back.sha[:7]}" if back else "",
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice
@@ -396,7 +402,7 @@ async def _changelog(
     if row.changelog and row.changelog["since"] == last.sha:
         return Changelog.from_json(row.changelog) if "total" in row.changelog else None
     comparisons = services.comparisons
-    if comparisons.slots.locked() or row.repo in comparisons.failed:
+    if comparisons.slots.locked() or row.repo_id in comparisons.failed:
         return None
     found = None
     try:
@@ -407,7 +413,7 @@ async def _changelog(
             found = await compare(services.github, scope(row), last.sha, row.sha)
     except (RetryAt, UnknownOutcome, TimeoutError) as error:
         log.warning("no changelog from GitHub now", error=str(error))
-        comparisons.failed[row.repo] = row.sha
+        comparisons.failed[row.repo_id] = row.sha
         return None
     except Rejected as error:
         log.info("no changelog from GitHub", error=str(error))

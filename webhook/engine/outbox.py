@@ -4,20 +4,30 @@ An entry of the outbox is claimed before its call. Where it is found so, an earl
 known end (a crash, a time-out), and its result is searched on the other side before anything is
 sent again. Killing a worker at any line is harmless.
 
-Errors: `RetryAt` says when to try again. `Rejected` comes through, and so does `UnknownOutcome`
-from what precedes the call. The error stays with the entry until an attempt succeeds.
+Errors: `RetryAt` says when to try again. `Rejected` comes through once it counts, and so does
+`UnknownOutcome` from what precedes the call. The error stays with the entry until an attempt
+succeeds.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Literal, NoReturn
 
+import structlog
+
+from webhook.engine.rejections import rejected_since
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.store import outbox
 from webhook.store.database import Async, AsyncPool
 from webhook.store.outbox import Entry, Ref, State
 from webhook.timing import Clock
+
+log = structlog.get_logger()
+
+
+Call = Literal["prepare", "find", "send"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +72,15 @@ class Write(ABC):
         """Of what is sent, where that may be changed later."""
         return ""
 
-    def state_after(self, error: Rejected, *, in_doubt: bool) -> State:
-        """`in_doubt`: an earlier call may have got through."""
-        return "claimed" if in_doubt else "rejected"
+    def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
+        """When to try again what has been rejected since then; None: the rejection counts."""
+        return None
+
+    def state_after(self, error: Rejected, *, in_doubt: bool, retried: bool) -> State:
+        """`in_doubt`: an earlier call may have got through. `retried`: it does not count yet."""
+        if in_doubt:
+            return "claimed"
+        return "waiting" if retried else "rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +114,7 @@ class Outbox:
             await self._keep_error(entry, error)
             raise
         except Rejected as error:
-            await self._release(entry, write.state_after(error, in_doubt=True), error)
-            raise
+            await self._rejected("find", entry, write, error, in_doubt=True)
         if found is None and entry.lookups < len(policy.lookups):
             await self._search_again(entry, policy)
         return found
@@ -122,9 +137,8 @@ class Outbox:
             await self._keep_error(entry, error)
             raise
         except Rejected as error:
-            state = write.state_after(error, in_doubt=entry.state == "claimed")
-            await self._release(entry, state, error)
-            raise
+            in_doubt = entry.state == "claimed"
+            await self._rejected("prepare", entry, write, error, in_doubt=in_doubt)
 
     async def _claimed(self, entry: Entry, write: Write, policy: Policy) -> Entry:
         async with self.pool.connection() as connection, connection.transaction():
@@ -145,8 +159,25 @@ class Outbox:
             await self._release(entry, "waiting", error)
             raise
         except Rejected as error:
-            await self._release(entry, write.state_after(error, in_doubt=False), error)
-            raise
+            await self._rejected("send", entry, write, error, in_doubt=False)
+
+    async def _rejected(
+        self, call: Call, entry: Entry, write: Write, error: Rejected, *, in_doubt: bool
+    ) -> NoReturn:
+        """Raise `RetryAt` until the rejection counts, then the rejection itself."""
+        if entry.error != str(error):
+            where = entry.destination
+            log.error("rejected", kind=entry.kind, destination=where, call=call, error=str(error))
+        now = self.clock()
+        since = rejected_since(entry, call, now)
+        again = write.retry_rejected_at(error, since, now)
+        state = write.state_after(error, in_doubt=in_doubt, retried=again is not None)
+        async with self.pool.connection() as connection, connection.transaction():
+            await outbox.release(connection, entry, state, str(error))
+            await outbox.keep_rejection(connection, entry, call, since)
+        if again is None:
+            raise error
+        raise RetryAt(str(error), again) from error
 
     async def _rest(self, entry: Entry, write: Write, policy: Policy) -> timedelta:
         if not policy.unfindable or await write.findable():

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 
 import structlog
 
+from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import transitions
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
-from webhook.errors import UserError
+from webhook.errors import RetryAt, UserError
 from webhook.github import events
 from webhook.github.events import (
     DeploymentCreated,
@@ -19,10 +21,10 @@ from webhook.github.events import (
     InstallationChanged,
     Ping,
     StatusCreated,
+    WorkflowJobUpdated,
     WorkflowRunUpdated,
 )
-from webhook.jobs.queue import PRIORITY_NEW
-from webhook.store import deliveries, deployments, outbox, timeline
+from webhook.store import deliveries, deployments, timeline, tool_events
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import DeploymentRow
@@ -68,19 +70,19 @@ async def _process(
         event = events.parse(delivery.event, delivery.body)
     except UserError as error:
         return "failed", str(error), None
-    return await _act(services, connection, event, delivery.guid)
+    return await _act(services, connection, event, delivery)
 
 
 async def _act(
-    services: Services, connection: Async, event: Event, guid: str
+    services: Services, connection: Async, event: Event, delivery: Delivery
 ) -> tuple[Outcome, str, int | None]:
     match event:
         case DeploymentCreated():
-            return await _deployment_created(services, connection, event, guid)
+            return await _deployment_created(services, connection, event, delivery.guid)
         case StatusCreated():
             return await _status_created(services, connection, event)
         case WorkflowRunUpdated():
-            return await _workflow_run_updated(services, connection, event)
+            return await _workflow_run_updated(services, connection, event, delivery.received_at)
         case InstallationChanged():
             return await _installation_changed(services, connection, event)
         case Ping():
@@ -92,6 +94,8 @@ async def _act(
 async def _deployment_created(
     services: Services, connection: Async, event: DeploymentCreated, guid: str
 ) -> tuple[Outcome, str, int]:
+    if _is_left_alone(services, event):
+        return "ignored", left_alone_message(event.deployment), event.deployment.id
     row = await deployments.get_or_create(
         connection, event.deployment, event.repository, event.installation_id
     )
@@ -125,6 +129,15 @@ async def _deployment_created(
     return "done", "", row.id
 
 
+def _is_left_alone(services: Services, event: DeploymentCreated | StatusCreated) -> bool:
+    """Its creator deploys it, too. A job of GitHub Actions does as well, and is watched."""
+    deployment = event.deployment
+    if event.watched or services.github.is_this_app(deployment.app):
+        return False
+    environment = route(services.config, event.repository.full_name, deployment.environment)
+    return not takes(environment.creators if environment else DEFAULT_CREATORS, deployment)
+
+
 def _log_about(row: DeploymentRow) -> None:
     """Besides the delivery at hand, which need not be the one that created the deployment."""
     structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
@@ -147,11 +160,13 @@ async def _status_created(
     services: Services, connection: Async, event: StatusCreated
 ) -> tuple[Outcome, str, int]:
     status = event.status
+    if _is_left_alone(services, event) and not await _is_requested(connection, event):
+        return "ignored", left_alone_message(event.deployment), event.deployment.id
     row = await deployments.get_or_create(
-        connection, event.deployment, event.repository, event.installation_id
+        connection, event.deployment, event.repository, event.installation_id, status.created_at
     )
     _log_about(row)
-    if services.links.is_entry_url(status.log_url, row.repo, row.id):
+    if services.links.is_entry_url(status.log_url, row.id):
         return "ignored", "a status of our own", row.id
     phase = phase_of(status.state)
     counted = phase is not None and follows(row.phase, phase)
@@ -179,15 +194,25 @@ async def _status_created(
     return "done", "", row.id
 
 
-async def _workflow_run_updated(
-    services: Services, connection: Async, event: WorkflowRunUpdated
-) -> tuple[Outcome, str, None]:
-    """Check now the deployments that the run may belong to; their handler knows whether it does.
+async def _is_requested(connection: Async, event: StatusCreated) -> bool:
+    """It was, when deploy.yml said something else."""
+    row = await deployments.read(connection, event.deployment.id)
+    return row is not None and row.requested_at is not None
 
-    A commit has many other runs, each with many jobs: checks of all would use up GitHub's limit.
+
+async def _workflow_run_updated(
+    services: Services, connection: Async, event: WorkflowRunUpdated, received_at: datetime
+) -> tuple[Outcome, str, None]:
+    """Keep the document for the deployments that the run may belong to; their handler knows whether
+    it does.
+
+    A commit has many other runs, each with many jobs. Of a job, only that it waits or waited for a
+    person changes what is shown before the run has ended.
     """
     ours = event.event in ("deployment", "workflow_dispatch")
-    ids = await deployments.followed(
+    if event.event == "deployment":
+        await _wait_for_deployment(services, connection, event, received_at)
+    followed = await deployments.followed(
         connection,
         event.repository.id,
         ACTIONS,
@@ -195,20 +220,37 @@ async def _workflow_run_updated(
         run_id=str(event.run_id),
         title=event.title if ours else "",
     )
-    for deployment_id in ids:
-        await services.queue.nudge(connection, deployment_id)
-    if not ids:
+    for deployment_id, held in followed.items():
+        newer = await tool_events.keep(
+            connection, deployment_id, event.subject, event.document, services.clock()
+        )
+        is_shown = not isinstance(event, WorkflowJobUpdated) or event.waits or held
+        if newer and is_shown:
+            await services.queue.nudge(connection, deployment_id)
+    if not followed:
         return "ignored", "no open deployment belongs to this workflow run", None
     return "done", f"run {event.run_id} of GitHub Actions", None
+
+
+async def _wait_for_deployment(
+    services: Services, connection: Async, event: WorkflowRunUpdated, received_at: datetime
+) -> None:
+    """The event of the deployment that started the run may come after the run's."""
+    waits_until = received_at + services.timing.deployment_event_within
+    if services.clock() >= waits_until:
+        return
+    if not await deployments.is_known(connection, event.repository.id, event.head_sha):
+        again = services.clock() + services.timing.deployment_event_recheck
+        raise RetryAt("the deployment that started this run is not known yet", again)
 
 
 async def _installation_changed(
     services: Services, connection: Async, event: InstallationChanged
 ) -> tuple[Outcome, str, None]:
-    """Statuses that could not be written before may be written now."""
+    """What could not be done before may be done now."""
     services.github.tokens.drop_installation(event.installation_id)
-    if event.action not in ("suspend", "deleted"):
-        pending = await outbox.deployments_with_pending(connection, event.installation_id)
-        for deployment_id in pending:
-            await services.queue.send_statuses(connection, deployment_id, priority=PRIORITY_NEW)
+    if event.gives_access:
+        repo_ids = event.repository_ids
+        await deployments.set_installation(connection, repo_ids, event.installation_id)
+        await services.queue.resume_installation(connection, event.installation_id, event.account)
     return "done", f"installation {event.installation_id}: {event.action}", None

@@ -34,7 +34,7 @@ MOST_COMPARISONS = 3
 class Comparisons:
     """Of commits on GitHub. `failed`: by repository, those that are not compared again for now."""
 
-    failed: TTLCache[str, str, datetime]
+    failed: TTLCache[int, str, datetime]
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_COMPARISONS))
 
     @classmethod
@@ -62,6 +62,7 @@ class Services:
     machine_id: str
     timing: Timing
     clock: Clock
+    opened_at: datetime
     handlers: Mapping[str, type[Handler]]
     comparisons: Comparisons
 

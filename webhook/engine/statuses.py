@@ -4,17 +4,20 @@ Our log_url ends in the entry's number, by which a status is recognised.
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import zip_longest
 
 import structlog
 
 from webhook.deployments.phases import Phase, follows
 from webhook.engine.outbox import Outbox, Policy, Write
+from webhook.engine.rejections import RejectionPolicy
 from webhook.engine.services import Services, log_about, scope
 from webhook.errors import INVALID, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import Status
+from webhook.jobs.queue import statuses_lock
 from webhook.security.signing import ENTRY_ANCHOR
-from webhook.store import outbox, timeline
+from webhook.store import jobs, outbox, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry, Ref, State
@@ -34,6 +37,8 @@ async def send_statuses(services: Services, deployment_id: int) -> None:
         return
     log_about(row)
     async with services.pool.connection() as connection:
+        # They would hold this one back where its own wait is shorter than theirs.
+        await jobs.drop_waiting(connection, statuses_lock(row.id))
         waiting = await outbox.pending(connection, "status", row.id)
         known = await timeline.of_positions(connection, row.id, [one.position for one in waiting])
     too_many = len(waiting) > MOST_WAITING
@@ -56,8 +61,6 @@ async def _send(services: Services, entry: Entry, write: "StatusWrite") -> None:
         raise RetryAt(str(error), services.clock() + timing.status_lookup_after) from error
     except Rejected as error:
         log.error("GitHub rejects the status", state=reported.state, error=str(error))
-        if write.may_be_accepted_later(error):
-            raise RetryAt(str(error), services.clock() + timing.installation_retry) from error
     else:
         if sent.state == "sent":
             log.info("status written", state=reported.state, description=reported.description)
@@ -101,7 +104,7 @@ class StatusWrite(Write):
         try:
             return await self._create(status)
         except Rejected as error:
-            if error.code != INVALID or not status.environment_url:
+            if not self._may_be_for_its_address(error) or not status.environment_url:
                 raise
         # The command or the tool named it; that the deployment ended matters more.
         log.warning("GitHub rejects the environment_url", environment_url=status.environment_url)
@@ -115,15 +118,22 @@ class StatusWrite(Write):
     async def record(self, connection: Async, ref: Ref) -> None:
         await timeline.record_status(connection, self.reported.id, int(ref["id"]))
 
-    def state_after(self, error: Rejected, *, in_doubt: bool) -> State:
-        if not self.may_be_accepted_later(error):
+    def _may_be_for_its_address(self, error: Rejected) -> bool:
+        """A single 422 that does not say so may have another reason."""
+        return error.code == INVALID and (error.certain or self.entry.attempts > 0)
+
+    def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
+        timing = self.services.timing
+        if isinstance(error, Forbidden):
+            return RejectionPolicy.access(timing).retry_at(since, now)
+        if error.certain:
+            return None
+        return RejectionPolicy.doubtful(timing).retry_at(since, now)
+
+    def state_after(self, error: Rejected, *, in_doubt: bool, retried: bool) -> State:
+        if not retried:
             return "rejected"
         return "claimed" if in_doubt else "waiting"
-
-    def may_be_accepted_later(self, error: Rejected) -> bool:
-        """The App's access, or the repository's."""
-        given_up_at = self.reported.at + self.services.timing.installation_given_up_after
-        return isinstance(error, Forbidden) and self.services.clock() <= given_up_at
 
     @property
     def _mark(self) -> str:

@@ -21,6 +21,12 @@ from webhook.store.timeline import TimelineEntry
 from webhook.text import LONGEST_KEPT, one_line
 
 LONGEST_URL = 2000
+_TOOL_RESPONDS: deployments.Columns = {
+    "tool_error": "",
+    "tool_error_since": None,
+    "rejected_call": "",
+    "rejected_since": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +68,23 @@ async def require_reports_judged(connection: Async, row: DeploymentRow) -> None:
 
 
 async def wait_for_tool(
-    services: Services, row: DeploymentRow, error: str, *, announced: bool
+    services: Services,
+    row: DeploymentRow,
+    error: str,
+    *,
+    announced: bool,
+    rejection: deployments.Columns | None = None,
 ) -> DeploymentRow:
-    """The tool is unavailable: kept for the page, and announced where that lasts."""
-    error = services.redactor.text(error)
+    """The tool is unavailable, or rejects a call in a way that does not count yet: kept for the
+    page, and announced where that lasts."""
+    columns: deployments.Columns = {
+        "tool_error": services.redactor.text(error),
+        "tool_error_since": row.tool_error_since or services.clock(),
+        **(rejection or {}),
+    }
+    error = columns["tool_error"]
     async with services.pool.connection() as connection, connection.transaction():
-        since = row.tool_error_since or services.clock()
-        row = await deployments.change(connection, row, tool_error=error, tool_error_since=since)
+        row = await deployments.change(connection, row, **columns)
         description = one_line(f"Waiting: {error}", LONGEST_KEPT)
         if announced and row.ended_at is None and description != row.status_description:
             transition = Transition(row.phase, description, outage=True)
@@ -82,7 +98,7 @@ async def not_ready(services: Services, row: DeploymentRow, reason: str, *, held
     if description == row.status_description and not row.tool_error:
         return
     async with services.pool.connection() as connection, connection.transaction():
-        row = await deployments.change(connection, row, tool_error="", tool_error_since=None)
+        row = await deployments.change(connection, row, **_TOOL_RESPONDS)
         if row.ended_at is None and description != row.status_description:
             transition = Transition(row.phase, description, held=held)
             await announce(services, connection, row, transition)
@@ -144,9 +160,8 @@ def _clean(redactor: Redactor, run: Run) -> Run:
 async def _record_run(services: Services, row: DeploymentRow, run: Run) -> None:
     is_news = _is_news(row, run)
     async with services.pool.connection() as connection, connection.transaction():
-        row = await deployments.change(
-            connection, row, run=run, tool_error="", tool_error_since=None
-        )
+        columns: deployments.Columns = {**_TOOL_RESPONDS, "run": run}
+        row = await deployments.change(connection, row, **columns)
         if run.state.final:
             await require_reports_judged(connection, row)
         if is_news:
@@ -278,11 +293,7 @@ async def _take_report(
 def _reported(row: DeploymentRow, phase: Phase, at: datetime) -> deployments.Columns:
     """After a report the tool is not polled for a while, after its end not at all. A command is
     followed anyway."""
-    columns: deployments.Columns = {
-        "reported_at": at,
-        "tool_error": "",
-        "tool_error_since": None,
-    }
+    columns: deployments.Columns = {**_TOOL_RESPONDS, "reported_at": at}
     remote = row.handler in HANDLERS and not HANDLERS[row.handler].local
     if remote and phase.final and row.run is not None:
         ended = State(phase) if phase is not Phase.INACTIVE else State.ERROR

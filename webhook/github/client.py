@@ -9,19 +9,28 @@ here sleeps: `RetryAt` says when a job is to be retried.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Self, TypeVar, cast
 
 import aiohttp
-from gidgethub import BadRequest, GitHubBroken, HTTPException, RedirectionException
-from gidgethub.aiohttp import GitHubAPI
+import structlog
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from gidgethub import (
+    BadRequest,
+    GitHubBroken,
+    HTTPException,
+    InvalidField,
+    RedirectionException,
+    ValidationError,
+)
 
 from handlers import errors as tool_errors
 from handlers.contract import Deployment
 from webhook import __version__
+from webhook.deployments.models import GitHubApp
 from webhook.errors import (
     BAD_APP_KEY,
     INVALID,
@@ -33,13 +42,22 @@ from webhook.errors import (
     RetryAt,
     UnknownOutcome,
 )
+from webhook.github.app_jwt import AppJwt
 from webhook.github.tokens import AppTokens, Scope
+from webhook.github.transport import Transport
 from webhook.setting_types import load_private_key
 from webhook.settings import Settings
 from webhook.timing import Clock, utc_now
 
+log = structlog.get_logger()
+
 # GitHub: "wait for at least one minute" at a secondary limit without Retry-After.
 SECONDARY_LIMIT = 60.0
+# Its messages then; the second is an Enterprise Server's.
+SECONDARY_LIMIT_MESSAGES = ("secondary rate limit", "abuse detection mechanism")
+
+# A 422 without a list of errors that is about the request itself nevertheless.
+UNKNOWN_REF = "No ref found"
 
 # The last four: a response that is not GitHub's, a proxy's page for example.
 UNCLEAR_RESPONSE = (
@@ -62,11 +80,15 @@ def from_response(error: HTTPException, now: datetime) -> RetryAt | Rejected:
     message = f"GitHub returned {status.value}: {reason}"
     match status:
         case HTTPStatus.FORBIDDEN if "suspended" in reason:
-            return Forbidden(message, code=SUSPENDED)
+            return Forbidden(message, status, code=SUSPENDED, certain=True)
         case HTTPStatus.FORBIDDEN if "not accessible" in reason:
             return Rejected(message, status, code=LACKS_PERMISSION)
+        case HTTPStatus.UNPROCESSABLE_ENTITY if "permissions requested" in reason:
+            return Rejected(message, status, code=LACKS_PERMISSION)
         case HTTPStatus.UNPROCESSABLE_ENTITY:
-            return Rejected(message, status, code=INVALID)
+            listed = isinstance(error, InvalidField | ValidationError) and bool(error.errors)
+            certain = listed or reason.startswith(UNKNOWN_REF)
+            return Rejected(message, status, code=INVALID, certain=certain)
     return Rejected(message, status)
 
 
@@ -75,12 +97,14 @@ def _retry_at(error: HTTPException, now: datetime) -> datetime | None:
     if error.status_code not in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
         return None
     headers = error.headers
-    if headers.get("retry-after", "").isdigit():
+    if headers.get("retry-after", "").isdecimal():
         return now + timedelta(seconds=int(headers["retry-after"]))
-    if headers.get("x-ratelimit-remaining") == "0" and headers.get("x-ratelimit-reset"):
+    if headers.get("x-ratelimit-remaining") == "0" and (
+        headers.get("x-ratelimit-reset", "").isdecimal()
+    ):
         return datetime.fromtimestamp(int(headers["x-ratelimit-reset"]), UTC)
     limited = error.status_code == HTTPStatus.TOO_MANY_REQUESTS
-    if limited or "secondary rate limit" in str(error):
+    if limited or any(words in str(error).lower() for words in SECONDARY_LIMIT_MESSAGES):
         return now + timedelta(seconds=SECONDARY_LIMIT)
     return None
 
@@ -90,30 +114,37 @@ def unclear(error: Exception) -> UnknownOutcome:
     return UnknownOutcome(f"GitHub gave no clear response ({reason})")
 
 
-def bad_app_key(error: HTTPException) -> Forbidden:
-    return Forbidden(f"GitHub rejects the App's key: {error}", code=BAD_APP_KEY)
+def bad_app_key(error: HTTPException, clock_error: str) -> Forbidden:
+    message = f"GitHub rejects the App's key: {error}"
+    if clock_error:
+        message += f" ({clock_error}: set it, or let NTP do so)"
+    return Forbidden(message, error.status_code, code=BAD_APP_KEY)
 
 
 def no_token(scope: Scope, error: Rejected) -> Forbidden:
     """Why GitHub gives the App no token for `scope`."""
     if error.status == HTTPStatus.NOT_FOUND:
         message = f"GitHub does not know installation {scope.installation_id} of this App"
-        return Forbidden(message, code=NOT_INSTALLED)
+        return Forbidden(message, error.status, code=NOT_INSTALLED)
     if error.code == SUSPENDED:
         message = f"installation {scope.installation_id} of this App is suspended on GitHub"
-        return Forbidden(message, code=SUSPENDED)
-    if error.code == INVALID:
+        return Forbidden(message, error.status, code=SUSPENDED, certain=True)
+    if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
         missing = ", ".join(f"{name}: {level}" for name, level in scope.permissions)
         message = (
             f"the App lacks a permission for {scope.repo}: give it {missing}, accept that where it"
             " is installed, and install it there"
         )
-        return Forbidden(message, code=LACKS_PERMISSION)
-    return Forbidden(str(error), code=error.code)
+        return Forbidden(message, error.status, code=LACKS_PERMISSION)
+    return Forbidden(str(error), error.status, code=error.code)
 
 
-# Seconds for a whole call. A call of a process that died is over after that, too.
-TIMEOUT = aiohttp.ClientTimeout(total=10)
+def _may_have_moved(scope: Scope, error: Rejected) -> bool:
+    """Only where the repository is known by its ID: another may have taken its name."""
+    doubtful = error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+    return bool(scope.repo_id) and doubtful and error.code != LACKS_PERMISSION
+
+
 # Calls at once in one process: a GitHub that hangs must not block all jobs of a worker.
 MOST_CALLS = 8
 # Pages of a hundred, which is the most that GitHub lists at once.
@@ -153,38 +184,58 @@ class Installation:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Self:
-        account = dict(document["account"] or {})  # an enterprise has no login
+        account = dict(document.get("account") or {})  # an enterprise has no login
         return cls(
             account=str(account.get("login") or account.get("slug") or document["id"]),
-            page=str(document["html_url"]),
+            page=str(document.get("html_url") or ""),
             permissions=dict(document["permissions"]),
             suspended=document.get("suspended_at") is not None,
         )
 
 
+# Called with a repository's ID and the installation that it is in now.
+OnMoved = Callable[[int, int], Awaitable[None]]
+
+
+async def _forget(_repo_id: int, _installation_id: int) -> None:
+    """Where nothing is kept, GitHub is asked again by the next process."""
+
+
 class GitHub:
+    """`on_moved`: a repository is in another installation than a scope says: the App was installed
+    again, or the repository has another owner."""
+
     def __init__(
-        self, settings: Settings, session: aiohttp.ClientSession, clock: Clock = utc_now
+        self,
+        settings: Settings,
+        session: aiohttp.ClientSession,
+        clock: Clock = utc_now,
+        on_moved: OnMoved = _forget,
     ) -> None:
         self._clock = clock
-        self._api = GitHubAPI(
-            session,
-            f"gitploy-relay/{__version__}",
-            app_id=settings.github_issuer,
-            # PyJWT takes it as text too, and would load it for every token.
-            private_key=cast("Any", load_private_key(settings.github_private_key)),
-            base_url=settings.github_base_url,
-        )
+        self._on_moved = on_moved
+        self._api = Transport(session, f"gitploy-relay/{__version__}", settings.github_base_url)
+        # PyJWT takes it as text too, and would load it for every token.
+        key = cast("RSAPrivateKey", load_private_key(settings.github_private_key))
+        self._jwt = AppJwt(settings.github_issuer, key, clock)
         # The search has a rate limit of its own; statuses can be written when it is reached.
         self._retry_at: dict[tuple[int, str], datetime] = {}
         self._app_id: int | None = None
+        self._issuer = settings.github_issuer
         self._calls = asyncio.Semaphore(MOST_CALLS)
+        # By the installation that a scope names and its repository.
+        self._moved: dict[tuple[int, int], int] = {}
         self.tokens = AppTokens(self._fetch_token, clock)
 
     async def app(self) -> dict[str, Any]:
         """GitHub's description of the App: id, client_id, permissions, events, ..."""
-        app: dict[str, Any] = await self._as_app(lambda: self._api.getitem("/app"))
+        app: dict[str, Any] = await self._as_app(lambda jwt: self._api.getitem("/app", jwt=jwt))
         return app
+
+    @property
+    def clock_error(self) -> str:
+        """How wrong this machine's clock is, if GitHub has rejected the App's key for that."""
+        return self._jwt.clock_error
 
     async def installations(self) -> list[Installation]:
         """At most `MOST_INSTALLATIONS`."""
@@ -197,9 +248,9 @@ class GitHub:
                 break
         return found
 
-    async def _installations(self, page: int) -> list[Installation]:
+    async def _installations(self, page: int, jwt: str) -> list[Installation]:
         url = f"/app/installations?per_page={INSTALLATIONS_ON_A_PAGE}&page={page}"
-        return [Installation.read(document) for document in await self._api.getitem(url)]
+        return [Installation.read(one) for one in await self._api.getitem(url, jwt=jwt)]
 
     async def require_access(self, scope: Scope) -> None:
         """Raise `Forbidden` if statuses cannot be written."""
@@ -217,7 +268,8 @@ class GitHub:
         path = f"/repos/{scope.repo}/deployments/{deployment_id}/statuses?per_page=100"
 
         def found(statuses: Any) -> int | None:
-            return next((int(s["id"]) for s in statuses if s["log_url"].endswith(ending)), None)
+            ours = (s for s in statuses if str(s.get("log_url") or "").endswith(ending))
+            return next((int(s["id"]) for s in ours), None)
 
         return await self.request(scope, "GET", path, found)
 
@@ -230,21 +282,24 @@ class GitHub:
     ) -> T:
         """A call as the installation. `read` takes the result from the response; if it fails
         (KeyError, ValueError, ...) the response was unclear."""
+        path = scope.address(path)
 
         async def one(token: str) -> T:
             if method == "GET":
                 return read(await self._api.getitem(path, oauth_token=token))
-            return read(await self._api.post(path, data=body, oauth_token=token))
+            data = b"" if body is None else body
+            return read(await self._api.post(path, data=data, oauth_token=token))
 
         limit = "search" if path.startswith("/search/") else "core"
+        about_deployments = "/deployments" in path
         async with self._slot():
-            return await self._as_installation(scope, one, limit)
+            return await self._as_installation(scope, one, limit, renews_at_404=about_deployments)
 
     async def request_as_app(self, path: str, read: Callable[[Any], T]) -> T:
         """A call with the App's own key, for what is needed before the installation is known."""
 
-        async def one() -> T:
-            return read(await self._api.getitem(path))
+        async def one(jwt: str) -> T:
+            return read(await self._api.getitem(path, jwt=jwt))
 
         async with self._slot():
             return await self._as_app(one)
@@ -255,36 +310,87 @@ class GitHub:
             self._app_id = await self.request_as_app("/app", lambda app: int(app["id"]))
         return self._app_id
 
+    def is_this_app(self, app: GitHubApp | None) -> bool:
+        return app is not None and self._issuer in (app.id, app.client_id)
+
     async def _fetch_token(self, scope: Scope) -> dict[str, Any]:
-        url = f"/app/installations/{scope.installation_id}/access_tokens"
+        """If GitHub does not know the repository in this installation, from the one it is in."""
+        named = scope.installation_id, scope.repo_id
+        known = replace(scope, installation_id=self._moved.get(named, scope.installation_id))
         try:
-            response: dict[str, Any] = await self._as_app(
-                lambda: self._api.post(url, data=scope.as_request())
-            )
+            return await self._token_of(known)
         except Rejected as error:
-            raise no_token(scope, error) from error
+            if not _may_have_moved(scope, error):
+                raise no_token(known, error) from error
+        current = replace(scope, installation_id=await self._installation_of(scope))
+        try:
+            response = await self._token_of(current)
+        except Rejected as error:
+            raise no_token(current, error) from error
+        if current != known:
+            await self._keep_moved(scope, current.installation_id)
         return response
 
-    async def _as_app(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _token_of(self, scope: Scope) -> dict[str, Any]:
+        url = f"/app/installations/{scope.installation_id}/access_tokens"
+        response: dict[str, Any] = await self._as_app(
+            lambda jwt: self._api.post(url, data=scope.as_request(), jwt=jwt)
+        )
+        return response
+
+    async def _installation_of(self, scope: Scope) -> int:
+        """The App's installation that has the repository now."""
+        url = scope.address(f"/repos/{scope.repo}/installation")
         try:
-            return await call()
+            return await self._as_app(partial(self._installation_at, url))
+        except Rejected as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            message = (
+                f"GitHub does not know installation {scope.installation_id} of this App in"
+                f" {scope.repo}, nor another one; install the App there"
+            )
+            raise Forbidden(message, error.status, code=NOT_INSTALLED) from error
+
+    async def _installation_at(self, url: str, jwt: str) -> int:
+        return int((await self._api.getitem(url, jwt=jwt))["id"])
+
+    async def _keep_moved(self, scope: Scope, installation_id: int) -> None:
+        log.info("in another installation", repo=scope.repo, installation=installation_id)
+        await self._on_moved(scope.repo_id, installation_id)
+        self._moved[scope.installation_id, scope.repo_id] = installation_id
+
+    async def _as_app(self, call: Callable[[str], Awaitable[T]]) -> T:
+        try:
+            try:
+                return await call(self._jwt.new())
+            except BadRequest as error:
+                if error.status_code != HTTPStatus.UNAUTHORIZED:
+                    raise
+                self._jwt.learn(error.headers.get("date", ""))
+                log.warning(
+                    "GitHub rejects the App's key", error=f"{error}", clock=self.clock_error
+                )
+                return await call(self._jwt.new())
         except BadRequest as error:
             if error.status_code == HTTPStatus.UNAUTHORIZED:
-                raise bad_app_key(error) from error
+                raise bad_app_key(error, self.clock_error) from error
             raise from_response(error, self._clock()) from error
         except UNCLEAR_RESPONSE as error:
             raise unclear(error) from error
 
     async def _as_installation(
-        self, scope: Scope, call: Callable[[str], Awaitable[T]], limit: str
+        self, scope: Scope, call: Callable[[str], Awaitable[T]], limit: str, *, renews_at_404: bool
     ) -> T:
+        """`renews_at_404`: the token may be of an installation that the repository has left."""
         self._check_limit(scope, limit)
         token = await self.tokens.get(scope)
+        renewing = {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND if renews_at_404 else None}
         try:
             try:
                 return await call(token)
             except BadRequest as error:
-                if error.status_code != HTTPStatus.UNAUTHORIZED:
+                if error.status_code not in renewing:
                     raise
                 self.tokens.drop(scope, token)
                 return await call(await self.tokens.get(scope))
@@ -348,5 +454,8 @@ class ToolsGitHub:
             raise tool_errors.UnknownOutcome(str(error)) from error
         except Rejected as error:
             raise tool_errors.Rejected(
-                str(error), status=error.status, reason=str(error.__cause__ or "")
+                str(error),
+                status=error.status,
+                reason=str(error.__cause__ or ""),
+                certain=error.certain,
             ) from error

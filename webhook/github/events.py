@@ -8,11 +8,13 @@ be missing, new or malformed.
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import (
+    AliasChoices,
     AliasPath,
     AwareDatetime,
     BeforeValidator,
@@ -30,11 +32,26 @@ from webhook.deployments.models import (
     WebUrl,
 )
 from webhook.errors import MALFORMED, UserError
+from webhook.store.tool_events import Subject
 
 _InstallationId = Annotated[GitHubId, Field(validation_alias=AliasPath("installation", "id"))]
 _Sender = Annotated[Login, Field(validation_alias="sender")]
 _Watched = Annotated[
     bool, BeforeValidator(lambda run: run is not None), Field(validation_alias="workflow_run")
+]
+
+
+def _ids(repositories: Any) -> tuple[Any, ...]:
+    """Without what is malformed: it only tells what is found out anyway."""
+    listed = repositories if isinstance(repositories, list) else ()
+    ids = (one.get("id") for one in listed if isinstance(one, dict))
+    return tuple(one for one in ids if isinstance(one, int) and 0 < one < 2**63)
+
+
+_RepositoryIds = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_ids),
+    Field(validation_alias=AliasChoices("repositories", "repositories_added")),
 ]
 
 
@@ -44,6 +61,26 @@ def _of_run(key: str) -> Any:
 
 def _of_job(key: str) -> Any:
     return Field(validation_alias=AliasPath("workflow_job", key))
+
+
+def _own(document: Any) -> Any:
+    """Without what it says of other things: the repository, the commit, people."""
+    if not isinstance(document, dict):
+        return {}
+    return {key: value for key, value in document.items() if not isinstance(value, dict)}
+
+
+_Document = Annotated[Mapping[str, Any], BeforeValidator(_own)]
+# Of a run or a job, in this order.
+_STATUSES = ("queued", "waiting", "in_progress", "completed")
+
+
+def _revision(document: Mapping[str, Any], updated_at: str) -> str:
+    """Sorts later where the document is newer. A run that is done again has a new attempt."""
+    attempt, status = document.get("run_attempt"), document.get("status")
+    number = attempt if isinstance(attempt, int) else 1
+    rank = _STATUSES.index(status) if status in _STATUSES else 0
+    return f"{number:08} {rank == len(_STATUSES) - 1:d} {updated_at:.40} {rank}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +109,18 @@ class DeploymentCreated:
 
 @dataclass(frozen=True, slots=True)
 class StatusCreated:
+    """`watched`: as that of the deployment."""
+
     deployment: GitHubDeployment
     repository: Repository
     installation_id: _InstallationId
     status: Annotated[DeploymentStatus, Field(validation_alias="deployment_status")]
+    watched: _Watched = False
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowRunUpdated:
-    """A run of GitHub Actions began, waits or ended.
+    """A run of GitHub Actions began or ended.
 
     `event` started the run (deployment, workflow_dispatch, push, ...); `title` is its display
     title. `head_sha` of a dispatched run is that of the branch, which need not be the deployment's.
@@ -92,6 +132,14 @@ class WorkflowRunUpdated:
     head_sha: Annotated[str, _of_run("head_sha")]
     event: Annotated[Text, _of_run("event")] = ""
     title: Annotated[Text, _of_run("display_title")] = ""
+    document: Annotated[_Document, Field(validation_alias="workflow_run")] = field(
+        default_factory=dict, compare=False
+    )
+
+    @property
+    def subject(self) -> Subject:
+        updated_at = str(self.document.get("updated_at", ""))
+        return Subject("workflow_run", self.run_id, _revision(self.document, updated_at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +148,34 @@ class WorkflowJobUpdated(WorkflowRunUpdated):
 
     run_id: Annotated[GitHubId, _of_job("run_id")]
     head_sha: Annotated[str, _of_job("head_sha")]
+    job_id: Annotated[GitHubId, _of_job("id")] = field(default=0, compare=False)
+    document: Annotated[_Document, Field(validation_alias="workflow_job")] = field(
+        default_factory=dict, compare=False
+    )
+
+    @property
+    def subject(self) -> Subject:
+        return Subject("workflow_job", self.job_id, _revision(self.document, ""))
+
+    @property
+    def waits(self) -> bool:
+        """For an approval; GitHub has no such event of the run."""
+        return self.document.get("status") == "waiting"
 
 
 @dataclass(frozen=True, slots=True)
 class InstallationChanged:
+    """`account`: where the App is installed. `repository_ids`: those that the event names, which
+    need not be all."""
+
     installation_id: _InstallationId
     action: str
+    account: Annotated[Login, Field(validation_alias=AliasPath("installation", "account"))] = ""
+    repository_ids: _RepositoryIds = ()
+
+    @property
+    def gives_access(self) -> bool:
+        return self.action not in ("suspend", "deleted", "removed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +198,7 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "deployment": ("created",),
     "deployment_status": ("created",),
     "installation": ("created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"),
+    "installation_repositories": ("added", "removed"),
     "ping": (),
     "workflow_run": ("requested", "in_progress", "completed"),
     "workflow_job": ("queued", "waiting", "in_progress", "completed"),
@@ -136,6 +207,7 @@ _SHAPES: dict[str, TypeAdapter[Event]] = {
     "deployment": TypeAdapter(DeploymentCreated),
     "deployment_status": TypeAdapter(StatusCreated),
     "installation": TypeAdapter(InstallationChanged),
+    "installation_repositories": TypeAdapter(InstallationChanged),
     "ping": TypeAdapter(Ping),
     "workflow_run": TypeAdapter(WorkflowRunUpdated),
     "workflow_job": TypeAdapter(WorkflowJobUpdated),

@@ -1,7 +1,7 @@
 """A repository on GitHub: the App's installation in it, its name and branch, people's permissions.
 
 Source: docs.github.com/rest/apps/apps#get-a-repository-installation-for-the-authenticated-app,
-docs.github.com/rest/collaborators/collaborators.
+docs.github.com/rest/collaborators/collaborators, docs.github.com/rest/commits/commits#get-a-commit.
 Errors: those of `GitHub`. Needs the permission metadata: read, which every App has.
 """
 
@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from webhook.errors import NOT_INSTALLED, Forbidden, Rejected
 from webhook.github.client import GitHub
@@ -31,12 +32,24 @@ class Repository:
     url: str
 
 
-async def installed_at(github: GitHub, repo: str) -> int:
-    """The id of the installation that `repo` is in; `Forbidden` if there is none."""
+async def resolve(github: GitHub, repo: str) -> tuple[Scope, Repository]:
+    """What that name stands for now; it may be an earlier name. `Forbidden` if the App is not
+    installed there."""
+    installation = await installed_at(github, repo)
+    # GitHub gives no token for an earlier name.
+    anywhere = Scope(installation, "", 0).only(metadata="read")
+    found = await _get(github, anywhere, repo)
+    return Scope(installation, found.full_name, found.id), found
+
+
+async def installed_at(github: GitHub, repo: str, repo_id: int = 0) -> int:
+    """The id of the installation that the repository is in, by its ID where that is known;
+    `Forbidden` if there is none."""
     if not _FULL_NAME.fullmatch(repo):
         raise _not_installed(repo)
+    path = Scope(0, repo, repo_id).address(f"/repos/{repo}/installation")
     try:
-        return await github.request_as_app(f"/repos/{repo}/installation", lambda a: int(a["id"]))
+        return await github.request_as_app(path, lambda a: int(a["id"]))
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
             raise _not_installed(repo) from error
@@ -44,12 +57,15 @@ async def installed_at(github: GitHub, repo: str) -> int:
 
 
 async def repository(github: GitHub, scope: Scope) -> Repository:
+    return await _get(github, scope.only(metadata="read"), scope.repo)
+
+
+async def _get(github: GitHub, scope: Scope, repo: str) -> Repository:
     try:
-        path = f"/repos/{scope.repo}"
-        return await github.request(scope.only(metadata="read"), "GET", path, _read)
+        return await github.request(scope, "GET", f"/repos/{repo}", _read)
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
-            raise _not_installed(scope.repo) from error
+            raise _not_installed(repo) from error
         raise
 
 
@@ -69,6 +85,15 @@ async def permission(github: GitHub, scope: Scope, login: str) -> str:
         if error.status == HTTPStatus.NOT_FOUND:
             return "none"
         raise
+
+
+async def commit_of(github: GitHub, scope: Scope, ref: str) -> str:
+    """The sha of a branch, tag or commit; `Rejected` with code `INVALID` if there is none. Needs
+    the permission contents: read."""
+    # Its files come too, so as few as possible.
+    path = f"/repos/{scope.repo}/commits/{quote(ref, safe='')}?per_page=1"
+    reading = scope.only(contents="read")
+    return await github.request(reading, "GET", path, lambda commit: str(commit["sha"]))
 
 
 def _read(document: Any) -> Repository:

@@ -18,7 +18,7 @@ RENEW_BEFORE = timedelta(minutes=5)
 @dataclass(frozen=True, slots=True)
 class Scope:
     """The repository and permissions of a token, as sorted (name, level) pairs. `repo_id` is 0 if
-    only the name is known, which a rename changes."""
+    only the name is known, which a rename changes. Without a name too: all of the installation."""
 
     installation_id: int
     repo: str
@@ -30,10 +30,23 @@ class Scope:
         return replace(self, permissions=tuple(sorted(permissions.items())))
 
     def as_request(self) -> dict[str, Any]:
-        where: dict[str, Any] = {"repository_ids": [self.repo_id]}
-        if not self.repo_id:
+        where: dict[str, Any] = {}
+        if self.repo_id:
+            where = {"repository_ids": [self.repo_id]}
+        elif self.repo:
             where = {"repositories": [self.repo.rpartition("/")[2]]}
         return {**where, "permissions": dict(self.permissions)}
+
+    def address(self, path: str) -> str:
+        """The path by the repository's ID: its name may be another repository's by now.
+
+        It is where GitHub itself redirects after a rename; see docs.github.com/rest,
+        "Best practices for using the REST API", "Follow redirects".
+        """
+        named = f"/repos/{self.repo}"
+        if not self.repo_id or not (path + "/").startswith((f"{named}/", f"{named}?")):
+            return path
+        return f"/repositories/{self.repo_id}{path.removeprefix(named)}"
 
 
 class AppTokens:

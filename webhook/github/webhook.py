@@ -15,13 +15,18 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import Headers
 
 from webhook.errors import HttpError, UnknownOutcome
-from webhook.http import read_body
+from webhook.http import BodyRule, read_body
 from webhook.jobs.inbox import Inbox
 from webhook.store.deliveries import Received
 from webhook.timing import DEFAULT_TIMING, Timing
 
 # GitHub caps payloads at 25 MB.
 LARGEST_BODY = 25 * 1024 * 1024
+BODY_RULE = BodyRule(
+    re.compile("/webhook"),
+    LARGEST_BODY,
+    {"X-Hub-Signature-256": re.compile(r"sha256=[0-9a-f]{64}", re.ASCII)},
+)
 _NAME = re.compile(r"[\x21-\x7e]{1,100}")
 _HOOK_ID = re.compile(r"[0-9]{1,18}")
 

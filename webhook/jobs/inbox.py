@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 import psycopg
 import structlog
@@ -16,8 +17,9 @@ from procrastinate.exceptions import ConnectorException
 from webhook.errors import STORE_UNAVAILABLE, UnknownOutcome
 from webhook.jobs.queue import Queue
 from webhook.store import database, deliveries
-from webhook.store.database import Sync
+from webhook.store.connection import BoundedConnection
 from webhook.store.deliveries import Received
+from webhook.timing import DEFAULT_TIMING, Timing
 
 log = structlog.get_logger()
 
@@ -28,11 +30,13 @@ _Waiting = tuple[Received, "Future[None]"]
 
 
 class Inbox:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timing: Timing = DEFAULT_TIMING) -> None:
         self._url = url
+        # So that a second try fits into the time that a request waits.
+        self._timing = replace(timing, exchange_within=timing.connection_within / 2)
         self._jobs = Queue()
         self._waiting: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
-        self._connection: Sync | None = None
+        self._connection: BoundedConnection | None = None
         threading.Thread(target=self._write_forever, name="inbox", daemon=True).start()
 
     def put(self, received: Received) -> "Future[None]":
@@ -71,7 +75,7 @@ class Inbox:
                 return self._commit(self._connection, batch)
             except (psycopg.Error, ConnectorException):
                 self._drop_connection()
-        self._connection = database.connect(self._url)
+        self._connection = database.connect(self._url, self._timing)
         return self._commit(self._connection, batch)
 
     def _drop_connection(self) -> None:
@@ -79,7 +83,7 @@ class Inbox:
             self._connection.close()
             self._connection = None
 
-    def _commit(self, connection: Sync, batch: Sequence[Received]) -> None:
+    def _commit(self, connection: BoundedConnection, batch: Sequence[Received]) -> None:
         unique = {(received.hook_id, received.guid): received for received in batch}
         with connection.transaction():
             to_process = deliveries.insert(connection, list(unique.values()))

@@ -4,7 +4,8 @@ tried again as the exception says.
 
 Source: procrastinate.readthedocs.io, "Locks" and "Retry". A lock lets one job of a deployment run
 at a time. A job that waits for its retry holds back the jobs behind it that have the same lock, but
-not those of a higher priority.
+not those of a higher priority. So where one job does all that is to be done, no second one is
+deferred while the first waits: that one is brought forward.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, 
 from procrastinate.jobs import Job
 
 from webhook.errors import Conflict, RetryAt
+from webhook.store import jobs
 from webhook.store.database import Async, Sync
 from webhook.store.machines import machine_queue
 from webhook.timing import Clock, Timing
@@ -28,6 +30,10 @@ PRIORITY_NOTIFY_RETRY = -1
 
 def notify_lock(deployment_id: int, destination: str) -> str:
     return f"notify-{deployment_id}-{destination}"
+
+
+def statuses_lock(deployment_id: int) -> str:
+    return f"github-{deployment_id}"
 
 
 class Queue:
@@ -56,13 +62,29 @@ class Queue:
         await self._defer(connection, "advance", "deployment", deployment_id)
 
     async def nudge(self, connection: Async, deployment_id: int) -> None:
-        """Check it once, because something happened."""
-        await self._defer(connection, "nudge", "deployment", deployment_id, PRIORITY_NEW)
+        """Check it once, because something happened; one check is enough for all that has."""
+        if not await jobs.bring_forward(connection, "nudge", f"deployment-{deployment_id}"):
+            await self._defer(connection, "nudge", "deployment", deployment_id, PRIORITY_NEW)
 
-    async def send_statuses(
-        self, connection: Async, deployment_id: int, *, priority: int = 0
+    async def send_statuses(self, connection: Async, deployment_id: int) -> None:
+        """Send all that wait, now: one job at most waits for that."""
+        if not await jobs.bring_forward(connection, "send_statuses", statuses_lock(deployment_id)):
+            await self._defer(connection, "send_statuses", "github", deployment_id, PRIORITY_NEW)
+
+    async def recheck(self, connection: Async, deployment_id: int) -> None:
+        """If it waits for its next check, that is due now."""
+        await jobs.bring_forward(connection, "advance", f"deployment-{deployment_id}")
+
+    async def resume_installation(
+        self, connection: Async, installation_id: int, account: str
     ) -> None:
-        await self._defer(connection, "send_statuses", "github", deployment_id, priority)
+        """Go on with all that waited for the installation; one job for all events that say so."""
+        lock = f"installation-{installation_id}"
+        await jobs.serialize(connection, lock)
+        if not await jobs.bring_forward(connection, "resume_installation", lock):
+            await self.app.configure_task(
+                "resume_installation", connection=connection, lock=lock, priority=PRIORITY_NEW
+            ).defer_async(installation_id=installation_id, account=account)
 
     async def notify(self, connection: Async, deployment_id: int, destination: str) -> None:
         """One job at a time for a message; other destinations do not wait for it."""

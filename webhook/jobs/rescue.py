@@ -7,6 +7,7 @@ runs.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -14,22 +15,24 @@ from procrastinate import JobContext
 from procrastinate.worker import Worker
 
 from webhook.jobs.queue import Queue
-from webhook.store import deployments, jobs, machines
+from webhook.store import deployments, jobs, machines, workers
 from webhook.store.database import Async, AsyncPool
+from webhook.store.workers import WorkerProcess
 from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
 
 
 class Rescue:
-    """Of one worker process, on the machine `machine_id`."""
+    """Of one worker process."""
 
     def __init__(
-        self, pool: AsyncPool, queue: Queue, machine_id: str, timing: Timing, clock: Clock
+        self, pool: AsyncPool, queue: Queue, worker: WorkerProcess, timing: Timing, clock: Clock
     ) -> None:
         self._pool = pool
         self._queue = queue
-        self._machine_id = machine_id
+        self._worker = worker
+        self._machine_id = worker.machine_id
         self._timing = timing
         self._clock = clock
         # A job keeps its id when it is tried again: (id, attempts) is one execution of it.
@@ -58,9 +61,16 @@ class Rescue:
                 log.warning("rescue of jobs failed", error=str(error))
             await asyncio.sleep(self._timing.rescue_interval.total_seconds())
 
+    async def end(self) -> None:
+        """Of the process: nobody waits for it any more."""
+        with suppress(Exception):  # the store may be away; a silent one does not count either
+            async with self._pool.connection() as connection:
+                await workers.ended(connection, self._worker)
+
     async def _run(self) -> None:
         async with self._pool.connection() as connection:
             await machines.seen(connection, self._machine_id)
+            await workers.seen(connection, self._worker)
             async with connection.transaction():
                 if await jobs.lock_rescue(connection):
                     await self._retry_stalled()

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from webhook.errors import UserError
+from webhook.invocation import COMMAND
 
 # Another label gives other keys: changing it would lose all encrypted tokens.
 _LABEL = b"gitploy-relay: slack tokens at rest"
@@ -26,7 +27,7 @@ class DecryptionError(UserError):
             " encrypted it. Set the same one in all processes; after a change set the old one after"
             " the new one, comma-separated (where it was never set, it is in"
             " GITPLOY_DATA_DIR/secret_key). Or install the Slack app again:"
-            " python -m webhook slack install-link"
+            f" {COMMAND} slack install-link"
         )
 
 

@@ -45,11 +45,13 @@ class Links:
         key = self._serializer.dumps([deployment_id, expires])
         return f"{self._server_url}/deployments/{repo}/{deployment_id}?key={key}"
 
-    def is_entry_url(self, url: str, repo: str, deployment_id: int) -> bool:
-        """Whether a status with this log_url is one that the relay wrote for this deployment."""
-        start = f"{self._server_url}/deployments/{repo}/{deployment_id}?key="
-        key, entry_id, _ = url.removeprefix(start).partition(ENTRY_ANCHOR)
-        return url.startswith(start) and bool(entry_id) and self.opens(key, deployment_id)
+    def is_entry_url(self, url: str, deployment_id: int) -> bool:
+        """Whether a status with this log_url is one that the relay wrote for this deployment,
+        whatever its repository was called then."""
+        start, _, rest = url.partition(f"/{deployment_id}?key=")
+        key, entry_id, _ = rest.partition(ENTRY_ANCHOR)
+        ours = start.startswith(f"{self._server_url}/deployments/")
+        return ours and bool(entry_id) and self.opens(key, deployment_id)
 
     def opens(self, key: str, deployment_id: int) -> bool:
         try:

@@ -60,12 +60,13 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """The workspace and user of the token, and its scopes."""
+    """The workspace and user of the token, and its scopes; None where Slack, or a proxy in between,
+    does not name them."""
 
     team: str
     team_name: str
     name: str
-    scopes: frozenset[str]
+    scopes: frozenset[str] | None
 
 
 class Calls:
@@ -114,12 +115,13 @@ class Slack:
     async def bot(self) -> Bot:
         if self._bot is None:
             response = await self.call(self.client.auth_test)
-            scopes = {k.lower(): v for k, v in response.headers.items()}.get("x-oauth-scopes", "")
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            scopes = headers.get("x-oauth-scopes")
             self._bot = Bot(
                 team=response["team_id"],
                 team_name=response["team"],
                 name=response["user"],
-                scopes=frozenset(s.strip() for s in scopes.split(",") if s.strip()),
+                scopes=None if scopes is None else frozenset(scopes.replace(",", " ").split()),
             )
         return self._bot
 
@@ -166,7 +168,7 @@ class Slack:
 
     async def may_search(self) -> bool:
         """Whether the token has a scope by which `find` can search."""
-        return bool((await self.bot()).scopes & HISTORY)
+        return bool(((await self.bot()).scopes or frozenset()) & HISTORY)
 
     async def find(
         self, channel_id: str, key: str, since: datetime, thread_ts: str = ""

@@ -22,6 +22,7 @@ from webhook.errors import (
     RetryAt,
     UnknownOutcome,
 )
+from webhook.invocation import COMMAND
 from webhook.text import one_line
 
 # `RetryAt`: Slack requests a wait for another reason than its rate limits.
@@ -29,7 +30,7 @@ SLACK_UNAVAILABLE = "slack_unavailable"
 # The token has expired; another one may be had for its refresh token.
 EXPIRED = "token_expired"
 REINSTALL = (
-    "install the Slack app again (python -m webhook slack install-link),"
+    f"install the Slack app again ({COMMAND} slack install-link),"
     " or set GITPLOY_SLACK_BOT_TOKEN anew"
 )
 # Seconds to wait where Slack limits without saying for how long.

@@ -41,15 +41,17 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Caches:
-    """Of one process. `logins`: (team, user) -> GitHub login; `mentions`: (team, login) -> how
-    Slack mentions that person, empty for nobody; `permissions`: (repo, login) -> its name on
-    GitHub. `unknown_…`: not looked up again for a while."""
+    """Of one process. `members`: (team, T…/U…) -> the same person in that workspace; `logins`:
+    (team, user) -> GitHub login; `mentions`: (team, login) -> how Slack mentions that person, empty
+    for nobody; `permissions`: (repo_id, login) -> its name on GitHub. `unknown_…`: not looked up
+    again for a while."""
 
+    members: TTLCache[Pair, str, datetime]
     logins: TTLCache[Pair, str, datetime]
     unknown_logins: TTLCache[Pair, str, datetime]
     mentions: TTLCache[Pair, str, datetime]
     unknown_mentions: TTLCache[Pair, str, datetime]
-    permissions: TTLCache[Pair, str, datetime]
+    permissions: TTLCache[tuple[int, str], str, datetime]
 
     @classmethod
     def empty(cls, timing: Timing, clock: Clock) -> Self:
@@ -57,11 +59,12 @@ class Caches:
             return TTLCache(MOST, during, clock)
 
         return cls(
+            members=pairs(timing.person_cached),
             logins=pairs(timing.person_cached),
             unknown_logins=pairs(timing.nobody_cached),
             mentions=pairs(timing.person_cached),
             unknown_mentions=pairs(timing.nobody_cached),
-            permissions=pairs(timing.permission_cached),
+            permissions=TTLCache(MOST, timing.permission_cached, clock),
         )
 
 
@@ -76,6 +79,30 @@ class People:
     timing: Timing
 
 
+async def known_as(people: People, team: str, user: str) -> str:
+    """How that workspace itself knows a user: U… of its members, T…/U… of people of another
+    organization.
+
+    In Enterprise Grid a press names the workspace that is the person's own, a command the one in
+    which it was typed. Source: docs.slack.dev/enterprise/enterprise-grid, "User IDs".
+    """
+    if people.slack is None or not _is_foreign(user):
+        return user
+    known = people.caches.members.get((team, user))
+    if known is not None:
+        return known
+    home, _, plain = user.rpartition("/")
+    try:
+        profile = await people.slack.using(team, lambda slack: _profile(slack, plain))
+    except Rejected as rejection:
+        log.info("a person of another workspace in Slack", error=str(rejection))
+        return user
+    # Their own workspace must agree: others may have another person with that ID.
+    is_theirs = _is_member(profile, team) and home in _teams(profile)
+    people.caches.members[team, user] = plain if is_theirs else user
+    return people.caches.members[team, user]
+
+
 async def login_of(people: People, scope: Scope, team: str, user: str) -> str:
     """The GitHub login of a Slack user: U… in that workspace, or T…/U… of another one."""
     if login := mapped_login(people, team, user):
@@ -85,7 +112,7 @@ async def login_of(people: People, scope: Scope, team: str, user: str) -> str:
     if known is not None:
         return known
     try:
-        login = await _login_by_email(people, scope, team, user)
+        login = await _login_by_profile(people, scope, team, user)
     except Rejected as rejection:
         log.warning("a person in Slack cannot be looked up", error=str(rejection))
         return ""
@@ -135,22 +162,34 @@ async def mention_of(
     return mention
 
 
-async def _login_by_email(people: People, scope: Scope, team: str, user: str) -> str:
+async def _login_by_profile(people: People, scope: Scope, team: str, user: str) -> str:
     if people.slack is None or _is_foreign(user):
         return ""
-    email = await people.slack.using(team, lambda slack: _email_of(slack, team, user))
+    profile = await people.slack.using(team, lambda slack: _profile(slack, user))
+    if not _is_member(profile, team):
+        return ""
+    for other in _teams(profile):  # deploy.yml may have their own workspace
+        if login := mapped_login(people, other, user):
+            return login
+    email = _email_of(profile)
     return await github_people.login_of(people.github, scope, email) if email else ""
 
 
-async def _email_of(slack: Slack, team: str, user: str) -> str:
-    """Only one that is known to be theirs."""
-    if not await _shows_emails(slack):
-        return ""
+async def _profile(slack: Slack, user: str) -> Mapping[str, Any]:
+    """Empty where the scope for it is not granted."""
+    scopes = (await slack.bot()).scopes
+    if scopes is not None and "users:read" not in scopes:
+        return {}
     response = await slack.call(lambda: slack.client.users_info(user=user))
-    found = response["user"]
-    if not _is_member(found, team) or found.get("is_email_confirmed") is not True:
+    found: Mapping[str, Any] = response["user"]
+    return found
+
+
+def _email_of(profile: Mapping[str, Any]) -> str:
+    """Only one that is known to be theirs."""
+    if profile.get("is_email_confirmed") is not True:
         return ""
-    return str(found.get("profile", {}).get("email") or "")
+    return str(profile.get("profile", {}).get("email") or "")
 
 
 async def _mention_by_email(
@@ -173,13 +212,19 @@ def _is_foreign(user: str) -> bool:
 
 
 async def _shows_emails(slack: Slack) -> bool:
-    return (await slack.bot()).scopes >= EMAIL
+    return ((await slack.bot()).scopes or frozenset()) >= EMAIL
 
 
 def _is_member(user: Mapping[str, Any], team: str) -> bool:
     """An active person of this workspace."""
     others = ("deleted", "is_bot", "is_stranger", "is_workflow_bot", "is_connector_bot")
-    return user.get("team_id") == team and not any(user.get(name) for name in others)
+    return team in _teams(user) and not any(user.get(name) for name in others)
+
+
+def _teams(user: Mapping[str, Any]) -> set[str]:
+    """The workspaces of a user: in Enterprise Grid there may be several."""
+    grid = user.get("enterprise_user") or {}
+    return {str(user.get("team_id")), *grid.get("teams", ())}
 
 
 _GROUP_ID = re.compile(r"S[A-Z0-9]{6,}")

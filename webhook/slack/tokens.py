@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.invocation import COMMAND
 from webhook.security.cipher import Cipher
 from webhook.slack.oauth import SlackOAuth, Tokens
 from webhook.store import slack_installations
@@ -26,7 +27,7 @@ from webhook.timing import DEFAULT_TIMING, Timing
 
 log = structlog.get_logger()
 
-_REINSTALL = "install the Slack app again: python -m webhook slack install-link"
+_REINSTALL = f"install the Slack app again: {COMMAND} slack install-link"
 _FINAL_CODES = {
     "invalid_refresh_token": "Slack does not accept the refresh token any more",
     "invalid_grant": "Slack does not accept the refresh token any more",

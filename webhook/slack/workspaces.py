@@ -13,6 +13,7 @@ import aiohttp
 import structlog
 
 from webhook.errors import Rejected, RetryAt
+from webhook.invocation import COMMAND
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import SlackSettings
 from webhook.slack.client import Calls, Slack
@@ -26,7 +27,7 @@ from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
 
-INSTALL = "python -m webhook slack install-link"
+INSTALL = f"{COMMAND} slack install-link"
 
 T = TypeVar("T")
 

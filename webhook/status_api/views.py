@@ -10,6 +10,7 @@ A token is good for one deployment in one environment, until its end. It comes a
 `Bearer T`, or as the password (or, as GitHub had it, the user's name) of basic authentication.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ import structlog
 from flask import Blueprint, Request, Response, jsonify, request
 
 from webhook.errors import HttpError
-from webhook.http import ErrorHandling, log_rejection, read_body, with_status
+from webhook.http import BodyRule, ErrorHandling, log_rejection, read_body, with_status
 from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
 from webhook.security.signing import REPORT_PREFIX, ReportClaims, ReportTokens
@@ -48,7 +49,7 @@ def authorize(
 ) -> DeploymentRow:
     """The token's deployment; for a write it is locked until the transaction ends."""
     row = deployments.read_sync(connection, claims.deployment_id, lock=for_write)
-    if row is None or row.repo.casefold() != repo.casefold():
+    if row is None or not deployments.is_in(connection, row, repo):
         raise not_found()
     if row.environment.lower() != claims.environment:
         raise not_found()
@@ -81,6 +82,11 @@ def _token(request: Request) -> str:
 log = structlog.get_logger()
 
 MAX_BODY = 64 * 1024
+BODY_RULE = BodyRule(
+    re.compile(r"/?(/api/v3)?/?/repos/.*", re.DOTALL),
+    MAX_BODY,
+    {"Authorization": re.compile(r"(token|bearer|basic) .+", re.IGNORECASE)},
+)
 # So that a tool in a loop cannot fill the store; its end can still be reported.
 MAX_ENTRIES = 1000
 

@@ -5,7 +5,7 @@ or `failed` (GitHub rejected it). The deployment that it creates on GitHub is an
 outbox. Of each deployment one action at most of an `exclusive_group` is `done`, or being done.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ class ActionRow:
     """`kind` is the action's name. `slack_user` is U…, of another workspace than `team` T…/U…;
     `login` is empty until known. `reply` is None once that was sent. `claimed`: a call to GitHub
     was begun whose end nobody knows; `lookups`: how often its result was searched in vain.
+    `repo_id`: 0 where only a name was typed. `ref_name`: the branch or tag where `ref` is a commit.
     `code`: why it was not done. `reply_attempts`: how often Slack did not take the reply."""
 
     id: int
@@ -42,8 +43,10 @@ class ActionRow:
     login: str
     deployment_id: int | None
     repo: str
+    repo_id: int
     environment: str
     ref: str
+    ref_name: str
     reply: Reply | None
     outcome: Outcome
     code: str
@@ -61,9 +64,10 @@ class ActionRow:
 _CLAIMED = "exists (select from outbox where action_id = actions.id and state = 'claimed')"
 _SELECT = (
     "select id, key, at, kind, exclusive_group, team, slack_user, slack_name, login, deployment_id,"
-    f" repo, environment, ref, reply, outcome, code, message, created_deployment_id, {_CLAIMED}"
-    " as claimed, reply_attempts, coalesce((select lookups from outbox where"
-    " action_id = actions.id), 0) as lookups from actions "
+    " repo, repo_id, environment, ref, ref_name, reply, outcome, code, message,"
+    f" created_deployment_id, {_CLAIMED} as claimed, reply_attempts,"
+    " coalesce((select lookups from outbox where action_id = actions.id), 0) as lookups"
+    " from actions "
 )
 _OPEN = "outcome = 'waiting'"
 _NOT_BEGUN = f"{_OPEN} and not {_CLAIMED}"
@@ -79,9 +83,10 @@ def keep(connection: Sync, request: ActionRequest) -> int | None:
     know is left out."""
     row = connection.execute(
         "insert into actions (key, kind, exclusive_group, team, slack_user, slack_name,"
-        " deployment_id, repo, environment, ref, reply) select %s, %s, %s, %s, %s, %s,"
-        " deployments.id, coalesce(deployments.repo, %s), coalesce(deployments.environment, %s),"
-        " %s, %s from (select %s::bigint as id) pressed left join deployments using (id)"
+        " deployment_id, repo, repo_id, environment, ref, reply) select %s, %s, %s, %s, %s, %s,"
+        " deployments.id, coalesce(deployments.repo, %s), coalesce(repo_id, 0),"
+        " coalesce(deployments.environment, %s), %s, %s"
+        " from (select %s::bigint as id) pressed left join deployments using (id)"
         " on conflict (key) do nothing returning id",
         [
             request.key,
@@ -136,23 +141,38 @@ async def outbox_entry(connection: Async, action: ActionRow) -> Entry:
     )
 
 
+async def set_user(connection: Async, action_id: int, user: str) -> None:
+    await _update(connection, action_id, "slack_user = %s", [user])
+
+
 async def set_login(connection: Async, action_id: int, login: str) -> None:
     await _update(connection, action_id, "login = %s", [login])
 
 
-async def plan(
-    connection: Async, action_id: int, *, repo: str, environment: str, ref: str, message: str
-) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What an action deploys, and where."""
+
+    repo: str
+    repo_id: int
+    environment: str
+    ref: str
+    ref_name: str = ""
+
+
+async def plan(connection: Async, action_id: int, what: Subject, message: str) -> bool:
     """Keep what it creates, to be found again; whether it is still to be created."""
-    columns = "repo = %s, environment = %s, ref = %s, message = %s"
-    values = [repo, environment, ref, message]
-    return await _update(connection, action_id, columns, values, f"and {_OPEN}")
+    return await _describe(connection, action_id, what, message, f"and {_OPEN}")
 
 
-async def hold(connection: Async, action_id: int, message: str, ref: str) -> None:
-    """It waits until its requester confirms exactly this ref."""
-    columns = "message = %s, ref = %s"
-    await _update(connection, action_id, columns, [message, ref], f"and {_NOT_BEGUN}")
+async def hold(connection: Async, action_id: int, what: Subject, message: str) -> None:
+    """It waits until its requester confirms exactly this."""
+    await _describe(connection, action_id, what, message, f"and {_NOT_BEGUN}")
+
+
+async def set_repository(connection: Async, action_id: int, repo: str, repo_id: int) -> None:
+    """What the name that was typed stands for."""
+    await _update(connection, action_id, "repo = %s, repo_id = %s", [repo, repo_id])
 
 
 async def confirm(connection: Async, press: ActionRow, confirms: int) -> bool:
@@ -161,9 +181,10 @@ async def confirm(connection: Async, press: ActionRow, confirms: int) -> bool:
         "with confirmed as (update actions set outcome = 'done', message = 'Confirmed'"
         " where id = %s and kind = %s and outcome = 'waiting' and team = %s"
         f" and slack_user = %s and at > now() - interval '{CONFIRM_WITHIN}'"
-        " returning repo, environment, ref)"
-        " update actions set repo = confirmed.repo, environment = confirmed.environment,"
-        " ref = confirmed.ref from confirmed where actions.id = %s",
+        " returning repo, repo_id, environment, ref, ref_name)"
+        " update actions set repo = confirmed.repo, repo_id = confirmed.repo_id,"
+        " environment = confirmed.environment, ref = confirmed.ref,"
+        " ref_name = confirmed.ref_name from confirmed where actions.id = %s",
         [confirms, press.kind, press.team, press.slack_user, press.id],
     )
     return cursor.rowcount == 1
@@ -229,6 +250,14 @@ async def reply_failed(connection: Async, action_id: int) -> None:
 async def replied(connection: Async, action_id: int) -> None:
     """The address of the reply is forgotten: it allows posting as the relay."""
     await _update(connection, action_id, "reply = null", [])
+
+
+async def _describe(
+    connection: Async, action_id: int, what: Subject, message: str, condition: str
+) -> bool:
+    values = {**asdict(what), "message": message}
+    columns = ", ".join(f"{name} = %s" for name in values)
+    return await _update(connection, action_id, columns, list(values.values()), condition)
 
 
 async def _one(connection: Async, where: str, values: list[Any]) -> ActionRow | None:

@@ -9,15 +9,16 @@ from psycopg import AsyncConnection, Connection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from webhook.store.connection import BoundedAsyncConnection, BoundedConnection, Deadlines
 from webhook.timing import DEFAULT_TIMING, Timing
 
 Sync: TypeAlias = Connection[DictRow]
 Async: TypeAlias = AsyncConnection[DictRow]
-SyncPool: TypeAlias = ConnectionPool[Sync]
-AsyncPool: TypeAlias = AsyncConnectionPool[Async]
+SyncPool: TypeAlias = ConnectionPool[BoundedConnection]
+AsyncPool: TypeAlias = AsyncConnectionPool[BoundedAsyncConnection]
 
 # A server that disappears is noticed in seconds rather than minutes.
-LIVENESS = {
+_LIVENESS = {
     "connect_timeout": 4,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -26,32 +27,42 @@ LIVENESS = {
 }
 
 
+def _liveness(timing: Timing) -> dict[str, Any]:
+    deadlines = Deadlines(
+        exchange=timing.exchange_within.total_seconds(),
+        check=timing.connection_check_within.total_seconds(),
+        listen=timing.listen_check_interval.total_seconds(),
+    )
+    return {**_LIVENESS, "deadlines": deadlines}
+
+
 def _connection(timing: Timing) -> dict[str, Any]:
     """Locks of rows are short; waiting for one fails rather than hangs."""
     statement, lock = (
         int(span.total_seconds() * 1000) for span in (timing.statement_within, timing.lock_within)
     )
     return {
-        **LIVENESS,
+        **_liveness(timing),
         "autocommit": True,
         "row_factory": dict_row,
         "options": f"-c statement_timeout={statement} -c lock_timeout={lock} -c timezone=UTC",
     }
 
 
-def connect(url: str, timing: Timing = DEFAULT_TIMING) -> Sync:
+def connect(url: str, timing: Timing = DEFAULT_TIMING) -> BoundedConnection:
     """One connection; `psycopg.OperationalError` if the store does not respond."""
-    return Connection[DictRow].connect(url, **_connection(timing))
+    return BoundedConnection.connect(url, **_connection(timing))
 
 
 def sync_pool(url: str, size: int, timing: Timing = DEFAULT_TIMING) -> SyncPool:
     return ConnectionPool(
         url,
+        connection_class=BoundedConnection,
         kwargs=_connection(timing),
         min_size=0,
         max_size=size,
         timeout=timing.connection_within.total_seconds(),
-        check=ConnectionPool.check_connection,
+        check=BoundedConnection.check,
         open=True,
     )
 
@@ -59,10 +70,24 @@ def sync_pool(url: str, size: int, timing: Timing = DEFAULT_TIMING) -> SyncPool:
 def async_pool(url: str, size: int, timing: Timing = DEFAULT_TIMING) -> AsyncPool:
     return AsyncConnectionPool(
         url,
+        connection_class=BoundedAsyncConnection,
         kwargs=_connection(timing),
         min_size=1,
         max_size=size,
         timeout=timing.connection_within.total_seconds(),
-        check=AsyncConnectionPool.check_connection,
+        check=BoundedAsyncConnection.check,
         open=False,
     )
+
+
+def queue_pool(timing: Timing) -> dict[str, Any]:
+    """Arguments of Procrastinate's connector, whose connections set their own options."""
+    return {
+        "kwargs": _liveness(timing),
+        "connection_class": BoundedAsyncConnection,
+        "pool_factory": _queue_pool,
+    }
+
+
+def _queue_pool(**arguments: Any) -> AsyncConnectionPool[Any]:
+    return AsyncConnectionPool(**{**arguments, "check": BoundedAsyncConnection.check})

@@ -29,6 +29,7 @@ class Delivery:
     guid: str
     event: str
     body: bytes
+    received_at: datetime
     outcome: Outcome | None
 
 
@@ -71,7 +72,8 @@ async def read(connection: Async, delivery_id: int) -> Delivery | None:
     """Locked until the transaction ends."""
     cursor = connection.cursor(row_factory=class_row(Delivery), binary=True)
     await cursor.execute(
-        "select id, hook_id, guid, event, body, outcome from deliveries where id = %s for update",
+        "select id, hook_id, guid, event, body, received_at, outcome from deliveries"
+        " where id = %s for update",
         [delivery_id],
     )
     return await cursor.fetchone()

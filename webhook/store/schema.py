@@ -8,6 +8,7 @@ import psycopg
 from psycopg.errors import UndefinedTable
 
 from webhook.errors import UserError
+from webhook.invocation import COMMAND
 from webhook.settings import Settings
 from webhook.store import database
 from webhook.store.database import Sync
@@ -31,9 +32,9 @@ def revision(connection: Sync) -> str | None:
 def require_newest(connection: Sync) -> None:
     found = revision(connection)
     if found != NEWEST_REVISION:
+        state = f"is at migration {found}, not {NEWEST_REVISION}" if found else "has no tables yet"
         raise UserError(
-            f"The store is at migration {found or 'none'}, not {NEWEST_REVISION};"
-            " run: python -m webhook migrate"
+            f"The store {state}; {COMMAND} up migrates it at its start, or run: {COMMAND} migrate"
         )
 
 

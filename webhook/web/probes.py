@@ -1,14 +1,28 @@
-"""/healthz: the process responds. /readyz: deliveries can be stored, and a worker is running."""
+"""Whether the relay works, for whoever monitors it.
+
+/healthz: this process responds. /readyz: it can store deliveries. /readyz?verbose shows all
+findings beside it; /workz responds with 503 where one of them is not `ok`.
+"""
+
+from collections.abc import Callable, Mapping
 
 import psycopg
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
 
-from webhook.store import jobs, schema
-from webhook.store.database import SyncPool
+from webhook.invocation import COMMAND
+from webhook.store import jobs, outbox, schema
+from webhook.store.database import Sync, SyncPool
 
 # Seconds without a heartbeat after which a worker counts as dead.
 HEARTBEAT_LIMIT = 30.0
+# Seconds that a job may wait before the workers count as too few, or as stuck.
+QUEUE_LIMIT = 60.0
 OK = "ok"
+UNKNOWN = "unknown"
+
+# `ok`, or what is wrong and what to do about it.
+Check = Callable[[Sync], str]
+Findings = dict[str, str]
 
 
 def blueprint(pool: SyncPool) -> Blueprint:
@@ -20,37 +34,76 @@ def blueprint(pool: SyncPool) -> Blueprint:
 
     @bp.get("/readyz")
     def readyz() -> Response:
-        checks = _checks(pool)
-        ready = all(result == OK for result in checks.values())
-        response = jsonify(ready=ready, **checks)
-        response.status_code = 200 if ready else 503
-        return response
+        ready = _findings(pool, READINESS)
+        rest = _findings(pool, WORK) if "verbose" in request.args else {}
+        return _response("ready", ready, rest)
+
+    @bp.get("/workz")
+    def workz() -> Response:
+        return _response("working", _findings(pool, {**READINESS, **WORK}), {})
 
     return bp
 
 
-def _checks(pool: SyncPool) -> dict[str, str]:
+def _findings(pool: SyncPool, checks: Mapping[str, Check]) -> Findings:
+    """What cannot be asked is `unknown`: the first finding says why."""
+    findings = dict.fromkeys(checks, UNKNOWN)
     try:
         with pool.connection() as connection:
-            migrations = _migrations(schema.revision(connection))
-            if migrations != OK:
-                return {"store": OK, "migrations": migrations, "worker": "unknown"}
-            worker = _worker(jobs.seconds_since_heartbeat(connection))
-            return {"store": OK, "migrations": OK, "worker": worker}
+            for name, check in checks.items():
+                findings[name] = check(connection)
+                if findings[name] != OK and name in READINESS:
+                    break
     except psycopg.Error:
-        error = "does not respond; check GITPLOY_STORE_SOURCE and PostgreSQL"
-        return {"store": error, "migrations": "unknown", "worker": "unknown"}
+        findings["store"] = "does not respond; check GITPLOY_STORE_SOURCE and PostgreSQL"
+    return findings
 
 
-def _migrations(found: str | None) -> str:
+def _response(title: str, counted: Findings, shown: Findings) -> Response:
+    """The status depends on what is counted; the rest is only shown."""
+    good = all(finding == OK for finding in counted.values())
+    response = jsonify({title: good, **shown, **counted})
+    response.status_code = 200 if good else 503
+    return response
+
+
+def _store(connection: Sync) -> str:
+    connection.execute("select 1")
+    return OK
+
+
+def _migrations(connection: Sync) -> str:
+    found = schema.revision(connection)
     if found == schema.NEWEST_REVISION:
         return OK
-    return f"at {found or 'none'}, not {schema.NEWEST_REVISION}; run: python -m webhook migrate"
+    return f"at {found or 'none'}, not {schema.NEWEST_REVISION}; run: {COMMAND} migrate"
 
 
-def _worker(seconds: float | None) -> str:
+def _worker(connection: Sync) -> str:
+    seconds = jobs.seconds_since_heartbeat(connection)
     if seconds is None:
-        return "none is running; start one: python -m webhook worker"
+        return f"none is running; start one: {COMMAND} worker"
     if seconds > HEARTBEAT_LIMIT:
-        return f"last heartbeat {seconds:.0f} s ago; start one: python -m webhook worker"
+        return f"last heartbeat {seconds:.0f} s ago; start one: {COMMAND} worker"
     return OK
+
+
+def _queue(connection: Sync) -> str:
+    seconds = jobs.longest_wait(connection)
+    if seconds <= QUEUE_LIMIT:
+        return OK
+    return f"a job has waited for {seconds:.0f} s; read the workers' log, or start another worker"
+
+
+def _github(connection: Sync) -> str:
+    return "; ".join(str(one) for one in outbox.unsent_statuses(connection)) or OK
+
+
+# Whether deliveries can be stored, in this order: a balancer sends them elsewhere if not.
+READINESS: Mapping[str, Check] = {"store": _store, "migrations": _migrations}
+# Whether what was stored is worked on, and reaches GitHub: for people and their alarms.
+WORK: Mapping[str, Check] = {
+    "worker": _worker,
+    "queue": _queue,
+    "github": _github,
+}

@@ -35,7 +35,7 @@ envs:
     with: {run: ["false"]}
   - name: "slow*"
     handler: command
-    with: {run: ["sh", "-c", "while ! test -e {payload.gate}; do sleep 0.05; done"]}
+    with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
   - name: "stage*"
     handler: command
     with: {run: ["true"]}
@@ -68,13 +68,13 @@ class ActionWorld:
 
     def past_deployment(self, environment: str, phase: str = "failure", **columns: Any) -> int:
         """The id of a deployment that ended so some time ago."""
-        repository = self.github.repository(REPOSITORY)
+        repository = self.github.repository(columns.get("repo", REPOSITORY))
         values = {
             "id": self.github.world.id(),
             "repo": REPOSITORY,
             "repo_id": repository.id,
             "repo_url": f"https://github.test/{REPOSITORY}",
-            "installation_id": self.world.sandbox.installation.id,
+            "installation_id": self.github.world.installation_of(repository).id,
             "environment": environment,
             "ref": "main",
             "sha": self.sha(),

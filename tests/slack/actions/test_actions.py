@@ -227,6 +227,15 @@ async def test_what_github_rejects_can_be_pressed_again(
     assert len(relay.created(environment)) == 1
 
 
+@pytest.mark.parametrize("status", [403, 404, 422])
+async def test_what_github_rejects_once_is_deployed(relay: ActionWorld, status: int) -> None:
+    environment = f"broken/once/{status}"
+    failed = relay.past_deployment(environment)
+    relay.github.faults.add(CREATE, Fault.status(status, {"message": "Odd"}))
+    assert "was requested" in await relay.press("retry", failed, relay.ada)
+    assert len(relay.created(environment)) == 1
+
+
 @pytest.mark.slow
 async def test_a_call_without_a_clear_response_is_searched_for_and_not_repeated(
     relay: ActionWorld,

@@ -103,6 +103,19 @@ async def _what_waits_never_begins(world: World, tools: Tools) -> None:
     assert tools.started("drone") == started
 
 
+async def test_a_rejection_that_comes_once_does_not_keep_the_run_from_being_cancelled(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with relay_with_tools(store_url, tmp_path, takes=60, interactive=True) as (world, tools):
+        deployment = await world.deploy(ENVIRONMENTS["spinnaker"], ref="v1")
+        await until(lambda: tools.started("spinnaker") or None)
+        tools.spinnaker.faults.add("PUT /pipelines/*/cancel", Fault.status(403))
+        await cancel(world)
+        assert await description(world, deployment.id) == "Cancelled by octocat"
+        assert tools.spinnaker.executions[0].status == "CANCELED"
+        assert len(tools.spinnaker.faults.fired) == 1
+
+
 async def test_a_command_is_killed(store_url: str, tmp_path: Path) -> None:
     sandbox = Sandbox(interactive=True)
     octocat = sandbox.slack.add_user("octocat")

@@ -5,10 +5,12 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import aiohttp
 import pytest
 
 from sandbox.faults import Fault
 from sandbox.slack.model import User
+from sandbox.slack.screen import render
 from sandbox.slack.views import View
 from tests.slack.actions.action_world import CREATE, ActionWorld, relay
 from webhook.store import actions
@@ -41,6 +43,11 @@ async def confirmed(relay: ActionWorld, asking: Any, user: User) -> dict[str, An
     return await relay.until_action(lambda row: row["id"] > last and row["reply"] is None)
 
 
+async def page_of(url: str) -> str:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return await response.text()
+
+
 async def test_a_command_deploys_what_it_names(relay: ActionWorld) -> None:
     reply = await relay.typed("acme/site STAGE/typed v2", relay.ada)
     [new] = relay.created("STAGE/typed")
@@ -58,8 +65,9 @@ async def test_a_command_deploys_what_it_names(relay: ActionWorld) -> None:
 
 
 async def test_production_waits_until_the_same_person_is_sure(relay: ActionWorld) -> None:
+    sha = relay.github.repository("acme/site").push("Three", ref="v3")
     question = await relay.typed("acme/site Production v3", relay.ada)
-    assert question.text == "Deploy *v3* of acme/site to *production*?"
+    assert question.text == f"Deploy *v3* @ {sha[:7]} of acme/site to *production*?"
     assert not relay.created("production")
     assert "confirm" not in relay.slack.button(question, "deploy")  # one confirmation is enough
     waiting = await relay.until_action(lambda row: row["reply"] is None)
@@ -78,10 +86,10 @@ async def test_production_waits_until_the_same_person_is_sure(relay: ActionWorld
         new.id,
         "octocat",
     )
-    assert (done["repo"], done["environment"], done["ref"]) == ("acme/site", "production", "v3")
-    assert (new.ref, new.production) == ("v3", True)
+    assert (done["repo"], done["environment"], done["ref"]) == ("acme/site", "production", sha)
+    assert (new.ref, new.sha, new.production) == (sha, sha, True)
     # The question is replaced, so that it cannot be confirmed twice.
-    assert question.text.startswith("Deploying v3 of acme/site to production")
+    assert question.text.startswith(f"Deploying v3 @ {sha[:7]} of acme/site to production")
     assert not question.blocks
     there = relay.button("deploy", waiting["id"])
     again = await confirmed(relay, there, relay.ada)
@@ -91,10 +99,66 @@ async def test_production_waits_until_the_same_person_is_sure(relay: ActionWorld
     assert len(relay.created("production")) == 1
 
 
+async def test_a_branch_that_moves_is_deployed_as_it_was_confirmed(relay: ActionWorld) -> None:
+    site = relay.github.repository("acme/site")
+    sha = site.push("One", ref="moves")
+    question = await relay.typed("acme/site production moves", relay.ada)
+    site.push("Two", ref="moves")
+    done = await confirmed(relay, question, relay.ada)
+    new = relay.github.deployments[done["created_deployment_id"]]
+    assert (new.ref, new.sha) == (sha, sha)
+    await relay.github.wait_for(new.id, "success", within=20)
+    await relay.world.idle()
+    # People still read what they have typed, after a rollback too.
+    later = await relay.world.deployed(ref="v9")
+    assert "was requested" in await relay.press("rollback", later.id, relay.ada)
+    back = relay.created("production")[-1]
+    await relay.github.wait_for(back.id, "success", within=20)
+    await relay.world.idle()
+    for one in (new, back):
+        [message] = [m for m in relay.world.messages() if f"/{one.id}?" in str(m.blocks)]
+        assert re.search(rf"moves\S* @ \S*{sha[:7]}", render(message))
+        assert (one.ref, one.sha) == (sha, sha)
+    page = await page_of(relay.github.statuses(back.id)[0].log_url)
+    assert ">moves</a>" in page
+    assert f"moves @ {sha[:7]}" in (await relay.typed("status acme/site", relay.ada)).text
+
+
+async def test_a_person_of_an_enterprise_grid_is_one_person(relay: ActionWorld) -> None:
+    """A press names their own workspace, a command the one where it was typed."""
+    relay.github.repository("acme/site").push("One", ref="grid")
+    for home in ("", "T0HOME"):
+        relay.ada.home = home
+        question = await relay.typed("acme/site production grid", relay.ada)
+        done = await confirmed(relay, question, relay.ada)
+        assert (done["outcome"], done["login"]) == ("done", "octocat")
+        assert done["slack_user"] == relay.ada.id
+    failed = relay.past_deployment("broken/grid")
+    assert "was requested" in await relay.press("retry", failed, relay.ada)
+    assert "You have requested that already" in await relay.press("retry", failed, relay.ada)
+    relay.ada.home = ""
+
+
+async def test_a_confirmation_without_a_commit_says_so(relay: ActionWorld) -> None:
+    reply = await relay.typed("acme/site production nowhere", relay.ada)
+    assert reply.text.startswith("GitHub knows no branch, tag or commit 'nowhere' of acme/site")
+    [repository] = relay.github.add_installation(
+        "acme", ["acme/narrow"], permissions={"deployments": "write", "metadata": "read"}
+    ).repositories
+    relay.github.add_collaborator("acme/narrow", "octocat", "write")
+    repository.push("One")
+    question = await relay.typed("acme/narrow production", relay.ada)
+    assert question.text.startswith("Deploy *main* of acme/narrow to *production*? It will be the")
+    assert "contents: read" in question.text
+    done = await confirmed(relay, question, relay.ada)
+    assert relay.github.deployments[done["created_deployment_id"]].ref == "main"
+
+
 async def test_a_confirmation_expires(relay: ActionWorld) -> None:
     retries = (timedelta(seconds=0.1), timedelta(seconds=0.2))
     async with relay.world.timed(reply_retries_after=retries):
         relay.slack.faults.add("POST /response/*", Fault.status(500))  # the call is repeated
+        relay.github.repository("acme/site").push("Four", ref="v4")
         question = await relay.typed("acme/site production v4", relay.ada)
         late = "update actions set at = at - interval '61 minutes' where id = %s returning 1"
         await asyncio.to_thread(relay.world.rows, late, relay.action()["id"])
@@ -214,8 +278,9 @@ async def test_the_reply_has_githubs_reason_and_the_remedy(relay: ActionWorld) -
         (404, "Not Found", "Either the App is not installed in acme/site"),
         (410, "Gone", "takes no deployments any more"),
     ):
-        relay.github.faults.add(CREATE, Fault.status(status, {"message": message}))
+        relay.github.faults.add(CREATE, Fault.status(status, {"message": message}), times=99)
         reply = await relay.typed("acme/site stage/x v9", relay.ada)
+        relay.github.faults.clear()
         assert reply.text.startswith("Nothing was deployed. ")
         assert expected in reply.text
         assert ".." not in reply.text
@@ -242,9 +307,10 @@ async def test_the_form_shows_errors_and_then_deploys(relay: ActionWorld) -> Non
 async def test_production_in_the_form_needs_a_confirmation(relay: ActionWorld) -> None:
     view = await opened(relay, "", relay.bob)
     relay.github.repository("acme/site").default_branch = "trunk"
+    sha = relay.github.repository("acme/site").push("Newest", ref="trunk")
     values = {"repository": "acme/site", "environment": "production"}
     reply = await submitted(relay, view, relay.bob, **values)
-    assert reply == "Deploy *trunk* of acme/site to *production*?"
+    assert reply == f"Deploy *trunk* @ {sha[:7]} of acme/site to *production*?"
 
 
 async def test_without_a_form_the_reply_has_the_command(

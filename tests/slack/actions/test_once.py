@@ -11,11 +11,12 @@ from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.errors import Excluded
 from webhook.slack.actions import ACTIONS
 from webhook.store import actions, deployments, outbox
-from webhook.store.actions import ActionRow
+from webhook.store.actions import ActionRow, Subject
 from webhook.store.database import Async, AsyncPool, async_pool, connect
 
 DEPLOYMENT = 7
 ADA = Requester("T1", "U1", "ada")
+WHAT = Subject(repo="acme/site", repo_id=1, environment="production", ref="main")
 
 
 @pytest.fixture
@@ -66,14 +67,7 @@ async def claimed(pool: AsyncPool, action_id: int, lasts: timedelta = timedelta(
         entry = await actions.outbox_entry(connection, action)
         if await outbox.claim(connection, entry, lasts) is None:
             return False
-        return await actions.plan(
-            connection,
-            action_id,
-            repo="acme/site",
-            environment="production",
-            ref="main",
-            message="Retry",
-        )
+        return await actions.plan(connection, action_id, WHAT, "Retry")
 
 
 async def test_of_two_that_try_at_the_same_moment_one_may(store_url: str, pool: AsyncPool) -> None:
@@ -144,7 +138,7 @@ async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> 
         assert not await actions.reject(connection, action_id, "a late job")
         await outbox.release(connection, entry, "waiting", "a late job")
         assert not await claimed(pool, action_id)
-        await actions.hold(connection, action_id, "a late job", "main")
+        await actions.hold(connection, action_id, WHAT, "a late job")
         ended = await read(connection, action_id)
         assert (ended.outcome, ended.message, ended.created_deployment_id) == ("done", "Retry", 8)
         origin = await actions.creator_of(connection, 8)

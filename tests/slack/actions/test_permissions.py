@@ -16,7 +16,7 @@ from webhook.errors import RetryAt, UnknownOutcome
 from webhook.github.tokens import Scope
 from webhook.slack.actions import ACTIONS
 from webhook.slack.actions.services import ActionServices
-from webhook.slack.identity import login_of, mention_of, shows_emails
+from webhook.slack.identity import known_as, login_of, mention_of, shows_emails
 from webhook.worker import open_services
 
 DEPLOY_YML = """
@@ -82,6 +82,25 @@ async def test_the_map_of_deploy_yml_comes_first(known: Known) -> None:
     assert await known.mention("hubot") == "<@U0HERE>"
     assert await known.mention("monalisa") == ""
     assert await known.mention("") == ""
+
+
+async def test_a_member_by_another_workspace_of_the_organization_is_one_person(
+    known: Known,
+) -> None:
+    people, team = known.services.people, known.slack.workspace.id
+    ada = known.both("ada")
+    mapped = known.slack.add_user("hubot")
+    mapped.id, mapped.home = "U0HUBOT", "T0ELSEWHERE"
+    known.slack.workspace.users["U0HUBOT"] = mapped
+    ada.home = "T0HOME"
+    assert await known_as(people, team, f"T0HOME/{ada.id}") == ada.id
+    assert await known.login(ada.id) == "ada-gh"
+    # Also where deploy.yml names their own workspace.
+    assert await known_as(people, team, "T0ELSEWHERE/U0HUBOT") == "U0HUBOT"
+    assert await known.login("U0HUBOT") == "hubot"
+    # Somebody else's workspace may have another person with that ID.
+    for stranger in (f"T0OTHER/{ada.id}", "T0OTHER/U0NOBODY"):
+        assert await known_as(people, team, stranger) == stranger
 
 
 async def test_an_address_that_both_have_verified_identifies_the_person(known: Known) -> None:

@@ -116,14 +116,14 @@ async def test_what_slack_gives_must_be_of_use(store_url: str, tmp_path: Path) -
 async def test_a_wrong_secret_or_address_is_seen_by_slack_itself(
     store_url: str, tmp_path: Path
 ) -> None:
-    wrong = {"GITPLOY_SLACK_CLIENT_SECRET": "not the one of the app"}
+    wrong = {"GITPLOY_SLACK_CLIENT_SECRET": "not-the-one-of-the-app"}
     async with installable(store_url, tmp_path, wrong) as world, browser() as person:
         page = await person.install(world)
         assert page.status == 502
         assert "GITPLOY_SLACK_CLIENT_SECRET is not the client secret of the app 1000.2000" in (
             page.text
         )
-        assert "not the one of the app" not in page.text
+        assert "not-the-one-of-the-app" not in page.text
         back = await person.allowed(world)
         error = back.partition("?")[0] + "?error=bad_redirect_uri&state=" + person_state(back)
         page = await person.get(error)

@@ -224,7 +224,7 @@ async def test_with_a_signing_secret_the_scope_commands_is_requested(
     store_url: str, tmp_path: Path
 ) -> None:
     environ = {
-        "GITPLOY_SLACK_SIGNING_SECRET": "a signing secret",
+        "GITPLOY_SLACK_SIGNING_SECRET": "a-signing-secret",
         "GITPLOY_SLACK_BOT_SCOPES": "chat:write,users:read.email,users:read",
     }
     async with installable(store_url, tmp_path, environ) as world, browser() as person:

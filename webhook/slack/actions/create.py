@@ -6,10 +6,12 @@ once, because GitHub may complete late what it was sent.
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
 from webhook.engine.outbox import Outbox, Policy, Write
+from webhook.engine.rejections import RejectionPolicy
 from webhook.errors import Excluded, Rejected, RetryAt
 from webhook.github.deployments import NewDeployment, create_deployment, find_deployment
 from webhook.github.tokens import Scope
@@ -24,7 +26,7 @@ from webhook.slack.actions.permissions import (
 )
 from webhook.slack.actions.services import ActionServices
 from webhook.store import actions, deployments
-from webhook.store.actions import ActionRow
+from webhook.store.actions import ActionRow, Subject
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry, Ref
@@ -34,11 +36,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The deployment to create, and its text in the timeline of the one that was pressed."""
+    """The deployment to create, and its text in the timeline of the one that was pressed.
+    `ref_name`: the branch or tag where a commit of it is created."""
 
     scope: Scope
     request: NewDeployment
     message: str = ""
+    ref_name: str = ""
 
 
 class CreateDeployment(Action):
@@ -98,10 +102,14 @@ class DeploymentWrite(Write):
         if not await actions.plan(
             connection,
             self.action.id,
-            repo=self.planned.scope.repo,
-            environment=self.planned.request.environment,
-            ref=self.planned.request.ref,
-            message=self.planned.message,
+            Subject(
+                repo=self.planned.scope.repo,
+                repo_id=self.planned.scope.repo_id,
+                environment=self.planned.request.environment,
+                ref=self.planned.request.ref,
+                ref_name=self.planned.ref_name,
+            ),
+            self.planned.message,
         ):
             raise RetryAt("somebody else has ended this action", self.services.clock())
 
@@ -112,6 +120,11 @@ class DeploymentWrite(Write):
             self.services.github, self.planned.scope, self.planned.request
         )
         return {"id": str(created)}
+
+    def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
+        if error.certain:
+            return None
+        return RejectionPolicy.doubtful(self.services.timing).retry_at(since, now)
 
     async def record(self, connection: Async, ref: Ref) -> None:
         created = int(ref["id"])
@@ -146,6 +159,11 @@ def plan_like(
         transient=row.transient,
         marker=marker(action),
     )
+
+
+def name_of(row: DeploymentRow) -> str:
+    """The branch or tag that its commit was deployed as; "" where nobody named one."""
+    return "" if row.shown_ref == row.sha else row.shown_ref
 
 
 async def require_newest(services: ActionServices, action: ActionRow, row: DeploymentRow) -> None:

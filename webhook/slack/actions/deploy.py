@@ -1,19 +1,36 @@
-"""`/deploy`: what was typed or chosen; production only once its requester has confirmed it."""
+"""`/deploy`: what was typed or chosen; production only once its requester has confirmed it.
 
+What is confirmed is a commit: a branch may have another one by the time of the press.
+"""
+
+import re
 from collections.abc import Callable
 
+import structlog
+
 from webhook.deployments.models import is_production
+from webhook.errors import INVALID, LACKS_PERMISSION, Rejected
 from webhook.github import repositories
 from webhook.github.deployments import NewDeployment
 from webhook.github.tokens import Scope
 from webhook.slack.actions.create import CreateDeployment, Plan, marker
-from webhook.slack.actions.permissions import EXPIRED, Authorized, Declined, authorize, routed
+from webhook.slack.actions.permissions import (
+    EXPIRED,
+    Authorized,
+    Declined,
+    authorize,
+    rejected,
+    routed,
+)
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage, bold, escape
 from webhook.slack.response_url import question
 from webhook.store import actions
-from webhook.store.actions import ActionRow
+from webhook.store.actions import ActionRow, Subject
 
+log = structlog.get_logger()
+
+_SHA = re.compile("[0-9a-f]{40}")
 _TOO_LATE = "This waited for too long, and nothing was done; please try again"
 
 
@@ -31,17 +48,20 @@ class Deploy(CreateDeployment):
 
     async def plan(self, services: ActionServices, action: ActionRow, by: Authorized) -> Plan:
         request = NewDeployment(
-            ref=await _ref(services, action, by.repository),
+            ref=await _ref(services, action, by),
             environment=action.environment,
             description=f"Requested in Slack by {by.login}",
-            production=_is_production(services, action),
+            production=_is_production(services, action, by.repository.repo),
             marker=marker(action),
         )
-        return Plan(by.repository, request)
+        if request.production and not (action.reply and action.reply.confirms):
+            renamed = f"{action.repo} is now {by.repository.repo}, where this is production"
+            raise Declined("not_possible", f"{renamed}; please type the new name")
+        return Plan(by.repository, request, ref_name=action.ref_name)
 
     async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
         if action.outcome == "waiting":
-            text = f"Deploy {_target(action, bold)}?"
+            text = f"Deploy {_target(action, bold)}?{_unless_pinned(action)}"
             return question(text, action.id, action=self.name, button="Deploy to production")
         return await super().reply(services, action)
 
@@ -52,13 +72,24 @@ class Deploy(CreateDeployment):
 
     async def _hold(self, services: ActionServices, action: ActionRow) -> None:
         by = await authorize(services, action, self.permission)
-        ref = await _ref(services, action, by.repository)
+        repository = by.repository
+        routed(services, repository.repo, action.environment)
+        name = await _ref(services, action, by)
+        sha = await _commit(services, repository, name)
+        what = Subject(
+            repo=repository.repo,
+            repo_id=repository.repo_id,
+            environment=action.environment,
+            ref=sha or name,
+            ref_name="" if not sha or sha.startswith(name) else name,
+        )
         async with services.pool.connection() as connection:
-            await actions.hold(connection, action.id, "Waits until it is confirmed", ref)
+            await actions.hold(connection, action.id, what, "Waits until it is confirmed")
 
 
-def _is_production(services: ActionServices, action: ActionRow) -> bool:
-    environment = routed(services, action.repo, action.environment)
+def _is_production(services: ActionServices, action: ActionRow, repo: str = "") -> bool:
+    """`repo`: its name now, if it is known."""
+    environment = routed(services, repo or action.repo, action.environment)
     return is_production(action.environment, environment.production_environment)
 
 
@@ -75,13 +106,36 @@ async def _confirmed(services: ActionServices, press: ActionRow, confirms: int) 
     raise Declined("not_possible", "You have confirmed this already; the deployment is on its way")
 
 
-async def _ref(services: ActionServices, action: ActionRow, repository: Scope) -> str:
+async def _ref(services: ActionServices, action: ActionRow, by: Authorized) -> str:
     """The default branch, where none was typed."""
-    if action.ref:
-        return action.ref
-    return (await repositories.repository(services.github, repository)).default_branch
+    if action.ref or by.default_branch:
+        return action.ref or by.default_branch
+    return (await repositories.repository(services.github, by.repository)).default_branch
+
+
+async def _commit(services: ActionServices, repository: Scope, ref: str) -> str:
+    """Of the ref now; "" where the App may not read it."""
+    try:
+        return await repositories.commit_of(services.github, repository, ref)
+    except Rejected as error:
+        if error.code == LACKS_PERMISSION:
+            log.info("a confirmation without a commit", error=str(error))
+            return ""
+        if error.code == INVALID:
+            message = f"GitHub knows no branch, tag or commit '{ref}' of {repository.repo}"
+            raise Declined("not_possible", message) from error
+        raise rejected(error, repository.repo, "Nothing was deployed.") from error
+
+
+def _unless_pinned(action: ActionRow) -> str:
+    if _SHA.fullmatch(action.ref):
+        return ""
+    permission = "with the permission contents: read, the App would keep to the commit of now"
+    return f" It will be the newest commit of {escape(action.ref, 255)} then; {permission}."
 
 
 def _target(action: ActionRow, shown: Callable[[str], str] = str) -> str:
-    ref, environment = escape(action.ref, 255), escape(action.environment, 255)
-    return f"{shown(ref)} of {escape(action.repo, 200)} to {shown(environment)}"
+    environment, repo = escape(action.environment, 255), escape(action.repo, 200)
+    ref = action.ref[:7] if _SHA.fullmatch(action.ref) else escape(action.ref, 255)
+    ref = f"{shown(escape(action.ref_name, 255))} @ {ref}" if action.ref_name else shown(ref)
+    return f"{ref} of {repo} to {shown(environment)}"

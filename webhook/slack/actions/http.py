@@ -10,6 +10,7 @@ the store does not respond; each a JSON object with `error` and `remedy`.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -24,7 +25,7 @@ from slack_sdk.signature import SignatureVerifier
 from webhook.config.environments import Config
 from webhook.deployments.actions import ActionRequest
 from webhook.errors import MALFORMED, STORE_UNAVAILABLE, HttpError, UnknownOutcome, UserError
-from webhook.http import read_body
+from webhook.http import BodyRule, read_body
 from webhook.jobs.queue import Queue
 from webhook.settings import SlackSettings
 from webhook.slack.actions import payloads
@@ -40,6 +41,14 @@ log = structlog.get_logger()
 
 # A payload may hold the whole message, of which 50 blocks and their texts are the most.
 LARGEST_BODY = 1024 * 1024
+BODY_RULE = BodyRule(
+    re.compile("/slack/(interactions|commands|events)"),
+    LARGEST_BODY,
+    {
+        "X-Slack-Signature": re.compile(r"v0=[0-9a-f]{64}", re.ASCII),
+        "X-Slack-Request-Timestamp": re.compile(r"[0-9]{1,12}", re.ASCII),
+    },
+)
 _MOST_FIELDS = 100
 _FORM, _JSON = "application/x-www-form-urlencoded", "application/json"
 

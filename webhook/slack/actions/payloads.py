@@ -21,6 +21,7 @@ from pydantic import ValidationError as PayloadError
 from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.errors import MALFORMED, UserError
 from webhook.github.events import storable
+from webhook.invocation import COMMAND
 from webhook.slack.actions.contract import Actions
 
 _LONGEST_NAME = 80
@@ -216,7 +217,7 @@ def parse_event(document: Any) -> Parsed:
         reason = "the Slack app's token was revoked in this workspace"
     else:
         return Response()
-    remedy = "install it again (python -m webhook slack install-link)"
+    remedy = f"install it again ({COMMAND} slack install-link)"
     team = _valid_id(callback.team_id)
     return TokenRevoked(team, f"{reason}; {remedy}", _time(callback.event_time))
 

@@ -4,7 +4,7 @@ Errors: `Declined`, with a message for that person; `RetryAt` and `UnknownOutcom
 be found out now. Where GitHub cannot say whether somebody may do it, they may not.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final, Literal
 
@@ -12,6 +12,7 @@ import structlog
 
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
+from webhook.deployments.models import Repository
 from webhook.engine.services import scope
 from webhook.errors import BAD_APP_KEY, LACKS_PERMISSION, Rejected, RelayError, UnknownOutcome
 from webhook.github import repositories
@@ -19,7 +20,8 @@ from webhook.github.repositories import PERMISSIONS
 from webhook.github.tokens import Scope
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import login_of, mapped_login, shows_emails
-from webhook.store import actions
+from webhook.store import actions, deployments
+from webhook.store import repositories as repository_names
 from webhook.store.actions import ActionRow
 from webhook.store.deployments import DeploymentRow
 
@@ -62,11 +64,13 @@ class Declined(RelayError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorized:
-    """`login` has the permission on GitHub. `deployment`: the one whose button was pressed."""
+    """`login` has the permission on GitHub. `deployment`: the one whose button was pressed.
+    `default_branch`: "" where GitHub was not asked for it."""
 
     login: str
     repository: Scope
     deployment: DeploymentRow | None
+    default_branch: str = ""
 
     @property
     def pressed_on(self) -> DeploymentRow:
@@ -77,7 +81,7 @@ class Authorized:
 async def authorize(services: ActionServices, action: ActionRow, needed: Permission) -> Authorized:
     require_in_time(services, action)
     deployment = await _deployment_of(services, action)
-    repository = scope(deployment) if deployment else await _installed(services, action)
+    repository, branch = await _repository(services, action, deployment)
     await _require_workspace(services, action.team)
     login = await login_of(services.people, repository, action.team, action.slack_user)
     if not login:
@@ -86,11 +90,17 @@ async def authorize(services: ActionServices, action: ActionRow, needed: Permiss
     await _set_login(services, action, login)
     permission = await _permission(services, repository, login)
     if permission == "none":
-        raise Declined("no_access", no_access(repository.repo))
+        raise Declined("no_access", no_access(action.repo or repository.repo))
     if PERMISSIONS.index(permission) > PERMISSIONS.index(needed):
         message = f"{login} may only {_MAY[permission]} {repository.repo}"
         raise Declined("lacks_permission", f"{message}; this needs {needed} permission on GitHub")
-    return Authorized(login=login, repository=repository, deployment=deployment)
+    if deployment is not None:
+        deployment = await _as_called_now(services, deployment)
+        repository = scope(deployment)
+    await _set_repository(services, action, repository)
+    return Authorized(
+        login=login, repository=repository, deployment=deployment, default_branch=branch
+    )
 
 
 def require_in_time(services: ActionServices, action: ActionRow) -> None:
@@ -104,7 +114,7 @@ def require_in_time(services: ActionServices, action: ActionRow) -> None:
 async def scope_of(services: ActionServices, action: ActionRow) -> Scope:
     """The repository that the action is about."""
     deployment = await _deployment_of(services, action)
-    return scope(deployment) if deployment else await _installed(services, action)
+    return (await _repository(services, action, deployment))[0]
 
 
 def routed(services: ActionServices, repo: str, environment: str) -> Environment:
@@ -149,9 +159,17 @@ async def _deployment_of(services: ActionServices, action: ActionRow) -> Deploym
     return row
 
 
-async def _installed(services: ActionServices, action: ActionRow) -> Scope:
+async def _repository(
+    services: ActionServices, action: ActionRow, deployment: DeploymentRow | None
+) -> tuple[Scope, str]:
+    """With its default branch, where GitHub had to be asked for the repository."""
+    if deployment is not None:
+        return scope(deployment), ""
+    github, repo, repo_id = services.github, action.repo, action.repo_id
     try:
-        installation = await repositories.installed_at(services.github, action.repo)
+        if repo_id:  # whatever has that name now
+            return Scope(await repositories.installed_at(github, repo, repo_id), repo, repo_id), ""
+        found_scope, found = await repositories.resolve(github, repo)
     except Rejected as error:
         if action.claimed:
             raise  # it may have been done
@@ -160,7 +178,30 @@ async def _installed(services: ActionServices, action: ActionRow) -> Scope:
         if error.status == HTTPStatus.NOT_FOUND:
             raise Declined("no_access", no_access(action.repo)) from error
         raise rejected(error, action.repo, "Nothing was done.") from error
-    return Scope(installation, action.repo, 0)
+    same = found.full_name.lower() == repo.lower()
+    return replace(found_scope, repo=repo) if same else found_scope, found.default_branch
+
+
+async def _as_called_now(services: ActionServices, row: DeploymentRow) -> DeploymentRow:
+    """GitHub's events bring a new name only with the next deployment, and deploy.yml may have it
+    already."""
+    try:
+        found = await repositories.repository(services.github, scope(row))
+    except Rejected as error:
+        raise rejected(error, row.repo, "Nothing was done.") from error
+    if found.full_name == row.repo:
+        return row
+    named = Repository(row.repo_id, found.full_name, found.url)
+    async with services.pool.connection() as connection, connection.transaction():
+        await repository_names.current(connection, named, services.clock())
+        return await deployments.read(connection, row.id) or row
+
+
+async def _set_repository(services: ActionServices, action: ActionRow, found: Scope) -> None:
+    if (action.repo, action.repo_id) == (found.repo, found.repo_id):
+        return
+    async with services.pool.connection() as connection:
+        await actions.set_repository(connection, action.id, found.repo, found.repo_id)
 
 
 async def _require_workspace(services: ActionServices, team: str) -> None:
@@ -182,7 +223,7 @@ async def _set_login(services: ActionServices, action: ActionRow, login: str) ->
 
 
 async def _permission(services: ActionServices, repository: Scope, login: str) -> str:
-    key = (repository.repo.lower(), login.lower())
+    key = (repository.repo_id, login.lower())
     known = services.people.caches.permissions.get(key)
     if known is not None:
         return known

@@ -4,7 +4,13 @@ from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Confirmation, DeploymentNotice
 from webhook.deployments.phases import Phase
 from webhook.slack.actions.contract import commit_of, target_of
-from webhook.slack.actions.create import CreateDeployment, Plan, plan_like, require_newest
+from webhook.slack.actions.create import (
+    CreateDeployment,
+    Plan,
+    name_of,
+    plan_like,
+    require_newest,
+)
 from webhook.slack.actions.permissions import Authorized, Declined
 from webhook.slack.actions.services import ActionServices
 from webhook.store.actions import ActionRow
@@ -42,4 +48,4 @@ class Retry(CreateDeployment):
             raise Declined("not_possible", message)
         description = f"Retry of deployment {row.id} by {by.login}"
         request = plan_like(row, row, action, task=row.task, description=description)
-        return Plan(by.repository, request, "Retry, requested in Slack")
+        return Plan(by.repository, request, "Retry, requested in Slack", name_of(row))

@@ -3,7 +3,13 @@
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Confirmation, DeploymentNotice
 from webhook.slack.actions.contract import environment_of
-from webhook.slack.actions.create import CreateDeployment, Plan, plan_like, require_newest
+from webhook.slack.actions.create import (
+    CreateDeployment,
+    Plan,
+    name_of,
+    plan_like,
+    require_newest,
+)
 from webhook.slack.actions.permissions import Authorized, Declined
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import plain
@@ -49,5 +55,6 @@ class Rollback(CreateDeployment):
             raise Declined("not_possible", f"{message} of another commit")
         description = f"Roll back deployment {row.id} to {old.sha[:7]} by {by.login}"
         request = plan_like(row, old, action, task=TASK, description=description)
-        target = old.sha[:7] if old.ref == old.sha else f"{old.ref} @ {old.sha[:7]}"
-        return Plan(by.repository, request, f"Rollback to {target}, requested in Slack")
+        name = name_of(old)
+        target = f"{name} @ {old.sha[:7]}" if name else old.sha[:7]
+        return Plan(by.repository, request, f"Rollback to {target}, requested in Slack", name)

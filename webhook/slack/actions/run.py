@@ -5,6 +5,8 @@ stands in its row (webhook.store.actions). Only what creates something on GitHub
 after a crash (webhook.slack.actions.create).
 """
 
+from dataclasses import replace
+
 import structlog
 
 from webhook.errors import Excluded, Rejected, RetryAt, UnknownOutcome
@@ -12,6 +14,7 @@ from webhook.slack.actions.contract import action_of
 from webhook.slack.actions.permissions import Code, Declined, rejection
 from webhook.slack.actions.respond import announce_wait, send_reply
 from webhook.slack.actions.services import ActionServices
+from webhook.slack.identity import known_as
 from webhook.store import actions
 from webhook.store.actions import ActionRow
 
@@ -44,6 +47,16 @@ async def run_action(services: ActionServices, action_id: int) -> None:
     await send_reply(services, action)
 
 
+async def _as_known(services: ActionServices, action: ActionRow) -> ActionRow:
+    """Of the same person, however Slack's payload names them."""
+    user = await known_as(services.people, action.team, action.slack_user)
+    if user == action.slack_user:
+        return action
+    async with services.pool.connection() as connection:
+        await actions.set_user(connection, action.id, user)
+    return replace(action, slack_user=user)
+
+
 def _leave_to_others(services: ActionServices, action: ActionRow) -> None:
     """A newer worker may know it."""
     log.error("an action that this worker does not know")
@@ -64,7 +77,8 @@ async def _attempt(services: ActionServices, action: ActionRow) -> None:
     except Excluded:
         async with services.pool.connection() as connection:
             other = await actions.excluded_by(connection, action)
-            message = _requested_before(services, action, other)
+            known = await actions.read(connection, action.id) or action
+            message = _requested_before(services, known, other)
             await actions.reject(connection, action.id, message, "excluded")
 
 
@@ -74,6 +88,7 @@ async def _run(services: ActionServices, action: ActionRow) -> None:
         raise Declined("github_unclear", f"{_IN_DOUBT}, for a day; {_CHECK_THERE}", "failed")
     latest = action.at + services.timing.action_begins_within
     try:
+        action = await _as_known(services, action)
         await action_of(services, action).run(services, action)
     except (RetryAt, UnknownOutcome, Rejected) as error:
         known = await _read(services, action.id) or action

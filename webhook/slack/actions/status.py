@@ -22,27 +22,32 @@ class Status(StoreAction):
     async def perform(
         self, services: ActionServices, connection: Async, action: ActionRow, by: Authorized
     ) -> str:
-        return ""  # the reply is all
+        # The reply is all; it goes by the repository that has, or had, this name.
+        now = by.repository.repo
+        return "" if now.lower() == action.repo.lower() else f"{action.repo} is now {now}"
 
     async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
         if action.outcome != "done":
             return await super().reply(services, action)
-        return BlockMessage(await _summary(services, action.repo), [])
+        return BlockMessage(await _summary(services, action), [])
 
 
-async def _summary(services: ActionServices, repo: str) -> str:
+async def _summary(services: ActionServices, action: ActionRow) -> str:
     async with services.pool.connection() as connection:
-        found = await deployments.newest_of_repository(connection, repo, MOST_ENVIRONMENTS + 1)
+        most = MOST_ENVIRONMENTS + 1
+        found = await deployments.newest_of_repository(connection, action.repo_id, most)
+    repo = escape(action.repo, 200)
     if not found:
-        return f"The relay has seen no deployment of {escape(repo, 200)}"
+        renamed = f"{escape(action.message, 400)}. " if action.message else ""
+        return f"{renamed}The relay has seen no deployment of {repo}"
     lines = [_line(services, one) for one in found[:MOST_ENVIRONMENTS]]
     if len(found) > MOST_ENVIRONMENTS:
         lines.append("and others, which were deployed to before these")
-    return f"{escape(repo, 200)}:\n" + "\n".join(lines)
+    return f"{escape(action.message, 400) or repo}:\n" + "\n".join(lines)
 
 
 def _line(services: ActionServices, one: CurrentDeployment) -> str:
-    ref = "" if one.ref == one.sha else f"{escape(one.ref, 60)} @ "
+    ref = "" if one.shown_ref == one.sha else f"{escape(one.shown_ref, 60)} @ "
     page = link(services.links.page(one.repo, one.deployment_id), str(one.deployment_id))
     label = phase_label(one.phase, held=one.held, started=one.started)
     about = f"{label.text}, {ref}{one.sha[:7]}, {_age(one, services.clock())} ({page})"

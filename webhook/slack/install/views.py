@@ -9,6 +9,7 @@ store does not respond.
 """
 
 import hmac
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from werkzeug.wrappers import Response as Redirect
 
 from webhook.config.environments import Config
 from webhook.errors import HttpError, Rejected, RetryAt, UnknownOutcome
-from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
+from webhook.http import PAGE_HEADERS, PAGE_POLICY, BodyRule, ErrorHandling, as_page
+from webhook.invocation import COMMAND
 from webhook.security.cipher import Cipher
 from webhook.settings import SlackSettings
 from webhook.slack import oauth
@@ -36,7 +38,7 @@ from webhook.store.slack_installations import NewInstallation
 
 # Seconds.
 RETRY_AFTER = 60
-AGAIN = "ask for a new link with python -m webhook slack install-link"
+AGAIN = f"ask for a new link with {COMMAND} slack install-link"
 _FROM_THE_START = AGAIN.capitalize()
 _OPERATOR = "Whoever runs the relay"
 
@@ -47,7 +49,7 @@ NOT_CONFIGURED = partial(
     detail="It knows no Slack app: GITPLOY_SLACK_CLIENT_ID and GITPLOY_SLACK_CLIENT_SECRET are not"
     " set.",
     remedy=f"{_OPERATOR} copies both from the Slack app's Basic Information, sets them and restarts"
-    " the relay. If there is no app yet, create it with python -m webhook slack manifest.",
+    f" the relay. If there is no app yet, create it with {COMMAND} slack manifest.",
 )
 INVALID_LINK = partial(
     HttpError,
@@ -199,6 +201,7 @@ LINK_SECONDS = 3600
 # As long as Slack's code is valid.
 STATE_SECONDS = 600
 _LARGEST_FORM = 4096
+BODY_RULE = BodyRule(re.compile(INSTALL_PATH), _LARGEST_FORM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +295,7 @@ class Install:
         log.info("installed in Slack", team=granted.team, name=granted.team_name, by=granted.by)
         page = render_template(
             "slack_installed.html",
+            command=COMMAND,
             team=granted.team,
             team_name=granted.team_name,
             bot=oauth.name_of_bot(slack, granted.token),

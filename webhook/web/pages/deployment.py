@@ -139,12 +139,14 @@ class ChangesView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """`status` is what the last report said. `running` is set while it runs, `took` when it has
-    ended. `origin` is the deployment from which an action created it."""
+    """`status` is what the last report said. `unsent`: GitHub does not show it. `running` is set
+    while it runs, `took` when it has ended. `origin` is the deployment from which an action created
+    it."""
 
     title: str
     label: Label
     status: str
+    unsent: Sending | None
     hint: str
     running: Span | None
     took: Span | None
@@ -178,6 +180,7 @@ def build_page(data: PageData, now: datetime, origin: Link | None = None) -> Pag
         title=f"{label.text.capitalize()}: {_line(row.repo)} to {_line(row.environment)}",
         label=label,
         status=_line(row.status_description),
+        unsent=_unsent(data.timeline),
         hint=_hint(data),
         running=_span(start, now) if not row.ended_at else None,
         took=_span(start, row.ended_at),
@@ -186,7 +189,9 @@ def build_page(data: PageData, now: datetime, origin: Link | None = None) -> Pag
         environment=_line(row.environment),
         production=row.production,
         description=_line(row.description),
-        ref=_on_github(row, "tree", row.ref, _line(row.ref)) if row.ref != row.sha else None,
+        ref=_on_github(row, "tree", row.shown_ref, _line(row.shown_ref))
+        if row.shown_ref != row.sha
+        else None,
         sha=_on_github(row, "commit", row.sha, _line(row.sha[:7])),
         task="" if row.task in ("deploy", f"deploy:{data.lineage.origin}") else _line(row.task),
         origin=origin,
@@ -237,7 +242,8 @@ def _hint(data: PageData) -> str:
     if data.row.phase is Phase.INACTIVE:
         return "It was replaced by a later deployment, or taken down."
     if data.row.tool_error and not data.over:
-        return f"It is retried until its deadline: {_line(data.row.tool_error)}"
+        until = "for some minutes" if data.row.rejected_since else "until its deadline"
+        return f"It is retried {until}: {_line(data.row.tool_error)}"
     if data.row.ended_at and not data.over:
         return "Its run continues and is followed to its end."
     return ""
@@ -322,6 +328,23 @@ def _entry(entry: TimelineEntry, row: DeploymentRow, current: int) -> EntryView:
         late=not entry.counted and entry.state != REQUESTED,
         github=_github(entry),
     )
+
+
+def _unsent(entries: Iterable[TimelineEntry]) -> Sending | None:
+    """GitHub shows an older state, because it rejects the newest ones, or cannot be reached."""
+    failing: list[TimelineEntry] = []
+    for entry in entries:
+        if entry.outbox == "sent":
+            failing.clear()
+        elif entry.outbox not in (None, "skipped") and (entry.error or failing):
+            failing.append(entry)
+    if not failing:
+        return None
+    since = _moment(failing[0].at).text
+    error = next(entry.error for entry in reversed(failing) if entry.error)
+    if all(entry.outbox == "rejected" for entry in failing):
+        return Sending("bad", f"GitHub does not show this, since {since}: {_line(error)}")
+    return Sending("waiting", f"GitHub does not show this yet, since {since}: {_line(error)}")
 
 
 def _entry_label(entry: TimelineEntry, row: DeploymentRow) -> Label:

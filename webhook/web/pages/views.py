@@ -15,6 +15,7 @@ from webhook import __version__
 from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.security.signing import LINK_DAYS, Links
+from webhook.store import deployments
 from webhook.store.database import Sync, SyncPool
 from webhook.store.lineage import Lineage
 from webhook.timing import Clock, utc_now
@@ -96,13 +97,12 @@ def _require_key(links: Links, deployment_id: int) -> None:
 
 def _read(connection: Sync, repo: str, deployment_id: int) -> PageData:
     data = stream.read(connection, deployment_id)
-    if data is None or data.row.repo.casefold() != repo.casefold():
+    if data is None or not deployments.is_in(connection, data.row, repo):
         raise HttpError(
             404,
             "There is no such deployment",
             detail=f"This relay knows no deployment {deployment_id} of {repo}.",
-            remedy="Open the newest link from GitHub's deployment status or from Slack. If the"
-            " repository was renamed, the link carries its old name.",
+            remedy="Open the newest link from GitHub's deployment status or from Slack.",
         )
     return data
 

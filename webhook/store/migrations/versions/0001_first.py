@@ -29,12 +29,24 @@ alter table deliveries alter column body set storage external;
 create index deliveries_received_at on deliveries (received_at);
 """
 
+REPOSITORIES = """
+-- The names that repositories had in GitHub's events; the one that was seen last is current.
+create table repository_names (
+    repo_id bigint not null,
+    full_name text not null,
+    html_url text not null,
+    seen_at timestamptz not null,               -- when GitHub made the newest event with it
+    recorded_at timestamptz not null default clock_timestamp(),
+    primary key (repo_id, full_name)
+);
+"""
+
 DEPLOYMENTS = """
 -- One row for each deployment; every decision is made from this row.
 create table deployments (
     -- As GitHub describes it.
     id bigint primary key,
-    repo text not null,
+    repo text not null,                         -- its current name; repo_id never changes
     repo_id bigint not null,
     repo_url text not null,
     installation_id bigint not null,
@@ -71,9 +83,15 @@ create table deployments (
     deadline timestamptz,                       -- when the run times out
     start_claimed_until timestamptz,            -- until then, a start whose response was lost may
                                                 -- have worked although the tool does not show it
+    possible_starts integer not null default 0, -- starts that may have run, where a repeated one
+                                                -- would run once more
     reported_at timestamptz,                    -- when the tool last reported a status by itself
+    polled_at timestamptz,                      -- when a tool that sends events was last polled
     tool_error text not null default '',        -- why the tool cannot be queried at the moment
     tool_error_since timestamptz,
+    rejected_call text not null default '',     -- the call that is rejected in a way that does not
+                                                -- count yet (webhook.engine.rejections)
+    rejected_since timestamptz,
     outage_announced boolean not null default false,  -- whether the status says so
 
     -- Commits since the last success, as JSON; null: GitHub has not been queried for them.
@@ -82,9 +100,9 @@ create table deployments (
     -- Counts the changes, so that no process overwrites a change that it has not read.
     version integer not null default 0
 );
-create index deployments_environment on deployments (lower(repo), lower(environment), id desc);
+create index deployments_environment on deployments (repo_id, lower(environment), id desc);
 create index deployments_open on deployments (requested_at) where ended_at is null;
-create index deployments_followed on deployments (repo_id, sha) where ended_at is null;
+create index deployments_followed on deployments (repo_id, sha);
 """
 
 TIMELINE = """
@@ -113,6 +131,19 @@ create index timeline_of_deployment on timeline (deployment_id, position);
 create index timeline_unjudged on timeline (deployment_id, id) where not judged;
 """
 
+TOOL_EVENTS = """
+-- What tools sent about the runs of open deployments, the newest of each thing it is about.
+create table tool_events (
+    deployment_id bigint not null references deployments on delete cascade,
+    name text not null,                         -- of the event
+    subject bigint not null,                    -- the tool's id of what it is about
+    revision text not null,                     -- sorts later where the document is newer
+    document jsonb not null,
+    received_at timestamptz not null default now(),
+    primary key (deployment_id, name, subject)
+);
+"""
+
 OUTPUT = """
 -- What runs print, in chunks.
 create table output (
@@ -128,6 +159,18 @@ MACHINES = """
 create table machines (
     id text primary key,                        -- name of the machine's data directory
     since timestamptz not null default now(),   -- alive without interruption since
+    seen_at timestamptz not null default now()
+);
+"""
+
+WORKERS = """
+-- Worker processes, and what they read when they started.
+create table workers (
+    id text primary key,                        -- new with each start
+    machine_id text not null,                   -- as in machines
+    config_digest text not null,                -- of deploy.yml
+    version text not null,                      -- of the relay
+    started_at timestamptz not null default now(),
     seen_at timestamptz not null default now()
 );
 """
@@ -196,8 +239,10 @@ create table actions (
     -- What for: a deployment, or a ref for an environment.
     deployment_id bigint references deployments on delete cascade,
     repo text not null default '',
+    repo_id bigint not null default 0,          -- 0: only the name was typed
     environment text not null default '',
-    ref text not null default '',
+    ref text not null default '',               -- as GitHub gets it
+    ref_name text not null default '',          -- the branch or tag, where GitHub gets a commit
 
     -- refused: not allowed, or not possible; failed: GitHub rejected it.
     outcome text not null default 'waiting'
@@ -240,6 +285,8 @@ create table outbox (
     attempts integer not null default 0,        -- how often the call was begun
     lookups integer not null default 0,         -- how often its result was searched in vain since
     error text not null default '',             -- of the last attempt, until one succeeds
+    rejected_call text not null default '',     -- the call that is rejected for some time now
+    rejected_since timestamptz,
     ref jsonb,                                  -- where it is on the other side
 
     -- Of a message.
@@ -261,10 +308,13 @@ create unique index outbox_exclusive on outbox (deployment_id, purpose)
 
 SCHEMA = (
     DELIVERIES,
+    REPOSITORIES,
     DEPLOYMENTS,
     TIMELINE,
+    TOOL_EVENTS,
     OUTPUT,
     MACHINES,
+    WORKERS,
     RATE_LIMITS,
     SLACK_INSTALLATIONS,
     ACTIONS,

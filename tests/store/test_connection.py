@@ -1,0 +1,80 @@
+"""A proxy that answers TCP while PostgreSQL is gone: connections are given up, and replaced."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.github.test_webhook import post
+from tests.store_proxy import StoreProxy
+from tests.world import QUICK, World, live
+from webhook.store import database
+
+SOON = timedelta(seconds=0.3)
+TIMING = replace(
+    QUICK,
+    connection_within=timedelta(seconds=1),
+    exchange_within=timedelta(seconds=0.5),
+    connection_check_within=SOON,
+    listen_check_interval=SOON,
+)
+
+
+@pytest.fixture
+async def through_proxy(store_url: str, tmp_path: Path) -> AsyncIterator[tuple[World, StoreProxy]]:
+    with StoreProxy(store_url).running() as proxy:
+        async with live(proxy.url, tmp_path, timing=TIMING) as world:
+            yield world, proxy
+
+
+async def test_when_connections_are_half_open_deliveries_and_deployments_go_on(
+    through_proxy: tuple[World, StoreProxy],
+) -> None:
+    world, proxy = through_proxy
+    await world.deployed()
+    proxy.lose()
+    world.disconnect()
+    assert (await post(world))[0] == 202
+    deployment = await world.deploy()
+    await world.github.wait_for(deployment.id, "success", within=10)
+    await world.idle()
+
+
+@pytest.mark.slow
+async def test_what_is_under_way_when_the_connection_is_lost_is_done_again(
+    through_proxy: tuple[World, StoreProxy], tmp_path: Path
+) -> None:
+    world, proxy = through_proxy
+    deployment = await world.begin_slow(tmp_path / "gate")
+    for _ in range(3):
+        proxy.lose()
+        await proxy.connected_again()
+    world.disconnect()
+    (tmp_path / "gate").touch()
+    await world.github.wait_for(deployment.id, "success", within=15)
+    await world.idle()
+
+
+def test_a_statement_without_a_response_ends_with_its_connection(store_url: str) -> None:
+    with StoreProxy(store_url).running() as proxy:
+        connection = database.connect(proxy.url, TIMING)
+        connection.execute("select 1")
+        proxy.lose()
+        with pytest.raises(psycopg.OperationalError, match=r"has not responded for 0\.5 s"):
+            connection.execute("select 1")
+        assert connection.closed
+
+
+def test_a_pool_replaces_what_does_not_respond(store_url: str) -> None:
+    with (
+        StoreProxy(store_url).running() as proxy,
+        database.sync_pool(proxy.url, 1, TIMING) as pool,
+    ):
+        with pool.connection() as connection:
+            connection.execute("select 1")
+        proxy.lose()
+        with pool.connection() as connection:
+            assert connection.execute("select 1 as one").fetchone() == {"one": 1}

@@ -1,0 +1,61 @@
+"""The web server as it is in production, granian with the gateway, but in this process."""
+
+import asyncio
+import atexit
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from flask import Flask
+from granian.constants import HTTPModes
+from granian.server.embed import Server
+
+from sandbox.sandbox import free_ports
+from webhook.app import BODY_RULES
+from webhook.cli.server import CONNECTIONS
+from webhook.http import BodyRule
+from webhook.web.bodies import DEFAULT_BOUNDS, BodyBounds
+from webhook.web.gateway import Gateway
+
+# Granian's own threads end a moment after the server; the interpreter must still be there.
+atexit.register(time.sleep, 0.1)
+
+
+@contextmanager
+def serving(
+    app: Flask,
+    port: int = 0,
+    bounds: BodyBounds = DEFAULT_BOUNDS,
+    rules: Sequence[BodyRule] = BODY_RULES,
+) -> Iterator[int]:
+    """The port, as long as it is served."""
+    port = port or free_ports(1)[0]
+    began = threading.Event()
+    loop = asyncio.new_event_loop()
+    stop: list[Server] = []
+
+    async def serve() -> None:
+        server = Server(
+            Gateway(app, rules, bounds),
+            port=port,
+            http=HTTPModes.http1,
+            log_enabled=False,
+            websockets=False,
+            backpressure=CONNECTIONS,
+        )
+        server.workers_kill_timeout = 1  # where a test leaves a stream open
+        stop.append(server)
+        loop.call_soon(began.set)
+        with suppress(TimeoutError):
+            await server.serve()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    began.wait()
+    try:
+        yield port
+    finally:
+        loop.call_soon_threadsafe(stop[0].stop)
+        thread.join()
+        loop.close()

@@ -1,0 +1,20 @@
+"""What waited for an installation of the App goes on once GitHub reports that it is back."""
+
+import structlog
+
+from webhook.engine.services import Services
+from webhook.store import deployments, outbox
+
+log = structlog.get_logger()
+
+
+async def resume_installation(services: Services, installation_id: int, account: str) -> None:
+    """Send the statuses that GitHub does not have, and check what has not ended."""
+    async with services.pool.connection() as connection, connection.transaction():
+        pending = await outbox.deployments_with_pending(connection, installation_id, account)
+        for deployment_id in pending:
+            await services.queue.send_statuses(connection, deployment_id)
+        waiting = await deployments.open_in(connection, installation_id, account)
+        for deployment_id in waiting:
+            await services.queue.recheck(connection, deployment_id)
+    log.info("installation is back", installation=installation_id, unsent=len(pending))

@@ -1,0 +1,70 @@
+"""When a rejection counts. One odd response is not the truth: real servers say once what is wrong.
+
+A rejection that can mean several things is tried again, after pauses that grow with the time for
+which it has lasted, until it counts; any other response of that call ends it.
+docs/reference/responses.md lists what each response leads to.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol, Self
+
+from webhook.timing import Timing
+
+
+class Rejected(Protocol):
+    """A row: its call that is rejected now, and since when; empty and None if none is."""
+
+    @property
+    def rejected_call(self) -> str: ...
+    @property
+    def rejected_since(self) -> datetime | None: ...
+
+
+def rejected_since(row: Rejected, call: str, now: datetime) -> datetime:
+    """Since when this call of the row has been rejected, which it is now."""
+    same = row.rejected_call == call and row.rejected_since is not None
+    return row.rejected_since or now if same else now
+
+
+@dataclass(frozen=True, slots=True)
+class RejectionPolicy:
+    """Pauses from `at_least` to `at_most`; it counts once it has lasted for `counts_after`."""
+
+    at_least: timedelta
+    at_most: timedelta
+    counts_after: timedelta
+
+    @classmethod
+    def doubtful(cls, timing: Timing) -> Self:
+        """What can mean several things (`certain` is False)."""
+        return cls(
+            timing.rejection_retry_at_least,
+            timing.rejection_retry_at_most,
+            timing.rejection_counts_after,
+        )
+
+    @classmethod
+    def access(cls, timing: Timing) -> Self:
+        """The App's installation is gone or suspended, and may come back."""
+        return cls(
+            timing.installation_retry_at_least,
+            timing.installation_retry,
+            timing.installation_given_up_after,
+        )
+
+    @classmethod
+    def message(cls, timing: Timing) -> Self:
+        """The bot may be invited, or installed again."""
+        return cls(
+            timing.rejected_retry_at_least,
+            timing.rejected_retry_at_most,
+            timing.rejected_given_up_after,
+        )
+
+    def retry_at(self, since: datetime, now: datetime) -> datetime | None:
+        """When to try again what has been rejected since then; None: it counts."""
+        counts_at = since + self.counts_after
+        if now >= counts_at:
+            return None
+        return min(now + max(self.at_least, min(now - since, self.at_most)), counts_at)

@@ -1,0 +1,53 @@
+"""Worker processes, and what each read when it started: an edited deploy.yml counts after that."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.rows import class_row
+
+from webhook.store.database import Async, Sync
+
+# Seconds of silence after which one is not running any more, and after which its row is deleted.
+SILENT_AFTER = 20
+DELETED_AFTER = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerProcess:
+    """`id` is new with each start. `config_digest`: of its deploy.yml. `version`: the relay's."""
+
+    id: str
+    machine_id: str
+    config_digest: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningWorker(WorkerProcess):
+    started_at: datetime
+
+
+async def seen(connection: Async, worker: WorkerProcess) -> None:
+    """Record that it runs."""
+    await connection.execute(
+        "insert into workers (id, machine_id, config_digest, version) values (%s, %s, %s, %s)"
+        " on conflict (id) do update set seen_at = now()",
+        [worker.id, worker.machine_id, worker.config_digest, worker.version],
+    )
+    await connection.execute(
+        "delete from workers where seen_at < now() - %s * interval '1 second'", [DELETED_AFTER]
+    )
+
+
+async def ended(connection: Async, worker: WorkerProcess) -> None:
+    await connection.execute("delete from workers where id = %s", [worker.id])
+
+
+def running(connection: Sync) -> list[RunningWorker]:
+    cursor = connection.cursor(row_factory=class_row(RunningWorker))
+    cursor.execute(
+        "select id, machine_id, config_digest, version, started_at from workers"
+        " where seen_at > now() - %s * interval '1 second' order by started_at",
+        [SILENT_AFTER],
+    )
+    return cursor.fetchall()

@@ -1,0 +1,182 @@
+"""Flask behind granian's event loop (RSGI): what arrives is read there, and only a request that is
+complete gets a thread. The views know nothing of it.
+
+A body is read only where a view takes one (`BodyRule`), and where the headers are there without
+which it cannot be verified; otherwise the view rejects the request without it.
+
+Source: github.com/emmett-framework/granian, "RSGI specification"; PEP 3333.
+"""
+
+import asyncio
+import io
+import sys
+from collections.abc import Awaitable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+from flask import Flask
+
+from webhook.errors import HttpError
+from webhook.http import BODY, BodyRule
+from webhook.web.bodies import DEFAULT_BOUNDS, Bodies, BodyBounds
+
+# A request holds one until its response is there; most of them wait for the store.
+THREADS = 64
+# Served on the loop itself, so that they respond however busy the threads are.
+_IMMEDIATE = frozenset({"/healthz"})
+_ENVIRON = {
+    "SCRIPT_NAME": "",
+    "SERVER_SOFTWARE": "granian",
+    "wsgi.version": (1, 0),
+    "wsgi.errors": sys.stderr,
+    "wsgi.input_terminated": True,  # no view waits for more than there is
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": True,
+    "wsgi.run_once": False,
+}
+_WITHOUT_PREFIX = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
+
+
+class Gateway:
+    """What a process of the web server runs. `app` is not called before its body is complete."""
+
+    def __init__(
+        self, app: Flask, rules: Sequence[BodyRule], bounds: BodyBounds = DEFAULT_BOUNDS
+    ) -> None:
+        self._app = app
+        self._rules = rules
+        self._bodies = Bodies(bounds)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="view")
+
+    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        environ = _environ(scope)
+        if scope.path in _IMMEDIATE:
+            self._respond(environ, protocol)
+            return
+        length = _length(environ)
+        if length == 0:
+            await self._in_thread(environ, protocol)
+        elif (rule := self._rule(environ, length)) is not None:
+            await self._with_body(environ, protocol, length, rule)
+        else:
+            await self._in_thread(environ, protocol)
+            # A client that waits for `100 Continue` sends nothing now.
+            if "HTTP_EXPECT" not in environ:
+                await self._bodies.discard(protocol)
+
+    def _rule(self, environ: dict[str, Any], length: int | None) -> BodyRule | None:
+        """None: the body is not read."""
+        for rule in self._rules:
+            if rule.applies(environ):
+                too_large = length is not None and length > rule.largest
+                return None if too_large else rule
+        return None
+
+    async def _with_body(
+        self, environ: dict[str, Any], protocol: Any, length: int | None, rule: BodyRule
+    ) -> None:
+        try:
+            async with self._bodies.read(protocol, length, rule.largest) as body:
+                environ[BODY] = body
+                environ["wsgi.input"] = io.BytesIO(body)
+                await self._in_thread(environ, protocol)
+        except HttpError as error:
+            environ["wsgi.input"] = _Unreadable(error)
+            await self._in_thread(environ, protocol)
+
+    async def _in_thread(self, environ: dict[str, Any], protocol: Any) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._threads, self._respond, environ, protocol)
+
+    def _respond(self, environ: dict[str, Any], protocol: Any) -> None:
+        status, headers = 500, list[tuple[str, str]]()
+
+        def start_response(line: str, given: list[tuple[str, str]], _exc_info: Any = None) -> Any:
+            nonlocal status, headers
+            status, headers = int(line[:3]), given
+
+        chunks = self._app.wsgi_app(environ, start_response)
+        try:
+            if environ["REQUEST_METHOD"] == "HEAD" or any(
+                name.lower() == "content-length" for name, _ in headers
+            ):
+                protocol.response_bytes(status, headers, b"".join(chunks))
+            else:
+                _send(chunks, protocol.response_stream(status, headers))
+        finally:
+            if close := getattr(chunks, "close", None):
+                close()
+
+
+def _send(chunks: Iterable[bytes], stream: Any) -> None:
+    """Ends where the client is gone, which shows when something is to be sent."""
+    for chunk in chunks:
+        try:
+            _done(stream.send_bytes(chunk))
+        except RuntimeError:  # granian's
+            return
+
+
+def _done(sent: Awaitable[None]) -> None:
+    """Nothing is waited for: what is sent is queued. Raises where that failed."""
+    for _ in sent.__await__():
+        raise AssertionError("sending waits")
+
+
+class _Unreadable(io.RawIOBase):
+    """A body that did not come. The view that reads it responds with the error, in its own form."""
+
+    def __init__(self, error: HttpError) -> None:
+        self._error = error
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _buffer: Any) -> int:
+        raise self._error
+
+    def read(self, _size: int = -1) -> bytes:
+        raise self._error
+
+
+def _length(environ: dict[str, Any]) -> int | None:
+    """Of the body; None if it is not announced."""
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        return None
+    # granian rejects what is no number, and lengths that differ.
+    return int(environ.get("CONTENT_LENGTH", "").partition(",")[0] or 0)
+
+
+def _environ(scope: Any) -> dict[str, Any]:
+    """As granian itself builds it for WSGI. It hands over no header that is not ASCII."""
+    server, _, port = scope.server.rpartition(":")
+    headers = scope.headers
+    environ: dict[str, Any] = {
+        **_ENVIRON,
+        "REQUEST_METHOD": scope.method,
+        # PEP 3333 wants bytes as Latin-1 characters.
+        "PATH_INFO": scope.path.encode().decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": server.strip("[]"),
+        "SERVER_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": io.BytesIO(),
+    }
+    environ["HTTP_HOST"] = scope.authority or ""
+    found = set()
+    for name, value in headers.items():
+        key = _key(name)
+        separator = ";" if name == "cookie" else ","
+        environ[key] = f"{environ[key]}{separator}{value}" if name in found else value
+        found.add(name)
+    if len(found) < len(headers):
+        environ |= {_key(name): "?" for name in headers if name not in found}
+    return environ
+
+
+@lru_cache(maxsize=1000)
+def _key(header: str) -> str:
+    return _WITHOUT_PREFIX.get(header) or "HTTP_" + header.upper().replace("-", "_")
