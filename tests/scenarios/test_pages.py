@@ -19,7 +19,7 @@ envs:
     with: {run: [sh, -c, 'test "$DEPLOYMENT_REF" != broken']}
   - name: "slow*"
     handler: command
-    with: {run: ["sh", "-c", "while ! test -e {payload.gate}; do sleep 0.05; done"]}
+    with: {run: [sh, -c, 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
 """
 
 
