@@ -393,6 +393,9 @@ def _message(message: Entry) -> Sending:
     if message.state in ("waiting", "claimed"):
         return Sending("waiting", f"on its way to {where}: {error}")
     if message.over and message.simplified:
-        return Sending("error", f"{title}: sent to {place} in a simpler form: {error}")
+        form = "another form or place" if message.purpose == "reply" else "a simpler form"
+        return Sending("error", f"{title}: sent to {place} in {form}: {error}")
+    if message.purpose == "reply":
+        place = f"the thread in {place}"
     what = "latest change not sent" if message.over else "not sent"
     return Sending("bad", f"{title}: {what} to {place}: {error}")
