@@ -1,6 +1,6 @@
 """How the relay creates deployments of an environment: Gitploy's keys, with their meaning.
 
-Source: gitploy-io/website, docs/references/deploy.yml.md. GitHub's own side of them:
+Source: gitploy-io/website, its reference of deploy.yml. GitHub's own side of them:
 docs.github.com/rest/deployments/deployments#create-a-deployment.
 """
 

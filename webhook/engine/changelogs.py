@@ -24,9 +24,9 @@ async def changelog_of(
     if row.changelog and row.changelog["since"] == last.sha:
         return Changelog.from_json(row.changelog) if "total" in row.changelog else None
     comparisons = services.comparisons
-    if row.repo_id in comparisons.failed:
-        return None
     key = row.repo_id, last.sha, row.sha
+    if row.repo_id in comparisons.failed or key in comparisons.unknown:
+        return None
     running = comparisons.running.get(key)
     if running is None:
         if comparisons.slots.locked():
@@ -37,7 +37,7 @@ async def changelog_of(
     done, _ = await asyncio.wait({running}, timeout=services.timing.details_within.total_seconds())
     if not done:
         log.warning("no changelog from GitHub in time")
-        comparisons.failed[row.repo_id] = row.sha
+        comparisons.failed[row.repo_id] = True
         return None
     return running.result()
 
@@ -51,14 +51,14 @@ async def _find(services: Services, row: DeploymentRow, since: str) -> Changelog
                 found = await compare(services.github, scope(row), since, row.sha)
         except (RetryAt, UnknownOutcome) as error:
             log.warning("no changelog from GitHub now", error=str(error))
-            services.comparisons.failed[row.repo_id] = row.sha
+            services.comparisons.failed[row.repo_id] = True
             return None
         except Rejected as error:
             log.info("no changelog from GitHub", error=str(error))
     known_everywhere_at = row.created_at + services.timing.rejection_counts_after
     if found is None and services.clock() < known_everywhere_at:
         # GitHub may know the commit, but not everywhere yet.
-        services.comparisons.failed[row.repo_id] = row.sha
+        services.comparisons.unknown[row.repo_id, since, row.sha] = True
         return None
     async with services.pool.connection() as connection:
         await deployments.save_changelog(connection, row.id, since, found)

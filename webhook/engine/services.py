@@ -26,17 +26,18 @@ from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.timing import Clock, Timing
 
-# Repositories whose comparison failed lately, and comparisons at once, of one process.
+# What could not be compared lately, and comparisons at once, of one process.
 MOST_CACHED = 10_000
 MOST_COMPARISONS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Comparisons:
-    """Of commits on GitHub. `failed`: by repository, those that are not compared again for now.
-    `running`: by repository and the two commits."""
+    """Of two commits of a repository on GitHub. `failed` and `unknown` are not compared again for
+    now: all of a repository, as GitHub is away; those of which GitHub does not know a commit."""
 
-    failed: TTLCache[int, str, datetime]
+    failed: TTLCache[int, bool, datetime]
+    unknown: TTLCache[tuple[int, str, str], bool, datetime]
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_COMPARISONS))
     running: dict[tuple[int, str, str], "asyncio.Task[Changelog | None]"] = field(
         default_factory=dict
@@ -44,7 +45,8 @@ class Comparisons:
 
     @classmethod
     def none_failed(cls, timing: Timing, clock: Clock) -> Self:
-        return cls(TTLCache(MOST_CACHED, timing.changelog_error_cached, clock))
+        cached = timing.changelog_error_cached
+        return cls(TTLCache(MOST_CACHED, cached, clock), TTLCache(MOST_CACHED, cached, clock))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

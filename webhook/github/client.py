@@ -354,7 +354,8 @@ class ToolsGitHub:
         except Rejected as error:
             raise tool_errors.Rejected(
                 str(error),
-                # Without a token it is not about what the handler called.
+                code=error.code,
+                # The App's access is no response to the call itself.
                 status=None if isinstance(error, Forbidden) else error.status,
                 reason=str(error.__cause__ or ""),
                 certain=error.certain,
