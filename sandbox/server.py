@@ -22,6 +22,7 @@ class Call:
     path: str
     time: float = field(default_factory=time.time)
     status: int | None = None
+    query: str = ""
 
 
 class Server:
@@ -77,7 +78,7 @@ class Server:
     @web.middleware
     async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         request = self.canonical(request)
-        call = Call(request.method, without_api_prefix(request.path))
+        call = Call(request.method, without_api_prefix(request.path), query=request.query_string)
         self.calls.append(call)
         try:
             response = await handler(request)

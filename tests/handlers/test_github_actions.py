@@ -190,6 +190,23 @@ async def test_a_run_that_githubs_index_does_not_have_yet_is_found_all_the_same(
     assert (await handler.check(deployment, run)).state is State.SUCCESS
 
 
+async def test_only_lists_are_requested_in_pages(held: OnGitHub) -> None:
+    held.workflow(**UNTITLED)
+    handler, deployment = held.handler(), await held.deployment()
+    run = await handler.find(deployment)
+    assert run is not None
+    held.actions.runs.finish(held.runs_of(deployment)[0])
+    await handler.check(deployment, run)
+    requested = {
+        call.path.rpartition("/")[2]: call.query
+        for call in held.sandbox.github.calls
+        if call.method == "GET"
+    }
+    assert requested[run.id] == ""
+    assert {"runs", "jobs", "deployments"} <= requested.keys()
+    assert requested["jobs"] == requested["runs"] == "per_page=100"
+
+
 async def as_listed(held: OnGitHub, deployment: Deployment) -> Fault:
     """A snapshot of GitHub's lists, to return it later."""
     path = f"/repos/{REPOSITORY}/actions/runs"
