@@ -52,7 +52,8 @@ class Deployment:
 
     `id` is GitHub's, unique on its server; `repo` is `owner/name`; `payload` is GitHub's, parsed:
     null, a string or an object. `created_at` is GitHub's. The run must have ended by `deadline`
-    (timezone-aware), which is `timeout` after it was first started.
+    (timezone-aware), which is `timeout` after it was first started. `ref_name` is the branch or tag
+    that people named, where `ref` is a commit; empty if nobody named one.
     """
 
     id: int
@@ -69,6 +70,7 @@ class Deployment:
     timeout: timedelta
     deadline: datetime
     report: ReportCredentials
+    ref_name: str = ""
 
     @property
     def started_at(self) -> datetime:

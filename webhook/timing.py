@@ -32,6 +32,8 @@ class Timing:
     connection_check_within: timedelta = timedelta(seconds=1)
     # The connection that listens for jobs is checked so often.
     listen_check_interval: timedelta = timedelta(seconds=10)
+    # /readyz stores a small delivery for a try no more often.
+    write_check_interval: timedelta = timedelta(seconds=15)
     # Slack's requests wait so long for one, which leaves time for an error response.
     slack_connection_within: timedelta = timedelta(seconds=2)
 
@@ -87,9 +89,6 @@ class Timing:
     outage_announced_after: timedelta = timedelta(minutes=1)
     # A tool that reports is not polled as well, unless it was silent for so long.
     reports_silent_after: timedelta = timedelta(minutes=2)
-    # The event of a run may come so long before that of the deployment that started it.
-    deployment_event_within: timedelta = timedelta(seconds=10)
-    deployment_event_recheck: timedelta = timedelta(seconds=0.5)
     # A tool that sends events is polled if there was none for so long after the start, and later
     # only after so long a silence, which grows from one poll to the next.
     first_event_within: timedelta = timedelta(seconds=10)

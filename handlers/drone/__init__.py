@@ -32,6 +32,8 @@ from handlers.http import read_only, tls_context
 from handlers.options import fill
 
 ROLLBACKS = ("rollback", "deploy:rollback")
+# Drone returns `null` then, too. Source: trigger/trigger.go in harness/drone.
+OR_SKIPPED = ", or the repository's owner is inactive in Drone, or an extension skips it"
 
 _REPO = re.compile(r"(?!\.+/)[\w.-]+/(?!\.+$)[\w.-]+", re.ASCII)
 
@@ -125,7 +127,8 @@ class Drone:
         created = await builds.promote(source.number, verb, query)
         if created is None:
             by = "a rollback to" if verb == "rollback" else "target"
-            raise Rejected(f"no Drone pipeline is triggered by {by} '{query['target']}'")
+            message = f"no Drone pipeline is triggered by {by} '{query['target']}'"
+            raise Rejected(message + OR_SKIPPED)
         return _run(builds, created)
 
     def _query(self, deployment: Deployment) -> dict[str, str]:
@@ -139,7 +142,7 @@ class Drone:
             query["branch"] = fill(self._options.branch, deployment)
         created = await builds.create(query)
         if created is None:
-            raise Rejected("no Drone pipeline is triggered by the event 'custom'")
+            raise Rejected(f"no Drone pipeline is triggered by the event 'custom'{OR_SKIPPED}")
         return created
 
     def _wait_for_drone(self, deployment: Deployment) -> NoReturn:

@@ -147,12 +147,17 @@ class JobOfRun(Job):
     run_attempt: int = 1
 
 
+class _Repository(_Document):
+    default_branch: str
+
+
 class _Runs(_Document):
     workflow_runs: list[WorkflowRun]
 
 
 _RUN, _JOBS, _RUNS = TypeAdapter(WorkflowRun), TypeAdapter(Jobs), TypeAdapter(_Runs)
 _JOB = TypeAdapter(JobOfRun)
+_REPOSITORY = TypeAdapter(_Repository)
 _DEPLOYMENTS = TypeAdapter(list[DeploymentDocument])
 
 
@@ -219,6 +224,9 @@ class Actions:
     async def deployments(self, sha: str) -> list[DeploymentDocument]:
         return deployments_of(await self._list("/deployments", sha=sha))
 
+    async def default_branch(self) -> str:
+        return _read(_REPOSITORY, await self._get(""), "a repository").default_branch
+
     async def dispatch(self, file: str, body: Mapping[str, Any]) -> Any:
         return await self._post(f"/actions/workflows/{quote(file)}/dispatches", body)
 
@@ -227,7 +235,8 @@ class Actions:
         try:
             await self._post(f"/actions/runs/{run_id}/cancel", {})
         except Rejected as error:
-            if error.status not in (404, 409):
+            is_gone = error.status == 404 and await self.run(run_id) is None
+            if not is_gone and error.status != 409:
                 raise
 
     async def _list(self, path: str, **query: str) -> Any:

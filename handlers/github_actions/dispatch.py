@@ -31,11 +31,16 @@ EVENT = "workflow_dispatch"
 WRITE = {"actions": "write"}
 MAX_FAULT = 80
 WAITING = "Waiting for the workflow to start on GitHub"
+NO_SHA = (
+    "GitHub runs workflows of branches and tags, not of a commit; give it the commit in deploy.yml:"
+    ' inputs: {sha: "{sha}"}'
+)
 # A run's id is `dispatched_at=` and the time until GitHub has named the run.
 _DISPATCHED_AT = "dispatched_at"
 # What GitHub's text for a 422 means; the first one on GitHub Enterprise Server up to 3.19.
 _REASONS = {
     "unknown_key": re.compile("return_run_details"),
+    "too_many_inputs": re.compile(r"No more than (?P<most>\d+) properties are allowed"),
     "unexpected_inputs": re.compile(r"^Unexpected inputs"),
     "unknown_ref": re.compile(r"^No ref found"),
     "disabled_workflow": re.compile("on a disabled workflow"),
@@ -44,7 +49,13 @@ _REASONS = {
 }
 # GitHub has read the request and the workflow, and would say so again. Of a workflow that was just
 # pushed it says at times that it has no trigger.
-_CERTAIN = ("unexpected_inputs", "unknown_ref", "disabled_workflow", "invalid_workflow")
+_CERTAIN = (
+    "too_many_inputs",
+    "unexpected_inputs",
+    "unknown_ref",
+    "disabled_workflow",
+    "invalid_workflow",
+)
 
 
 class Dispatch:
@@ -65,13 +76,7 @@ class Dispatch:
         return await self._run_of(deployment, found, Run("", State.QUEUED), Seen({}, {}))
 
     async def start(self, deployment: Deployment) -> Run:
-        ref, inputs = fill(self._options.ref, deployment), self._inputs(deployment)
-        body: dict[str, Any] = {"ref": ref, "inputs": inputs}
-        actions = self._actions(deployment)
-        try:
-            response = await self._dispatched(actions, body)
-        except Rejected as error:
-            raise self._explained(error, deployment, ref) from error
+        response = await self._dispatched(deployment)
         details = response if isinstance(response, dict) else {}
         run_id, url = details.get("workflow_run_id"), web_url(details.get("html_url"))
         if isinstance(run_id, int):
@@ -115,13 +120,35 @@ class Dispatch:
         given = {name: fill(text, deployment) for name, text in self._options.inputs.items()}
         return {**given, self._options.correlation: str(deployment.id)}
 
-    async def _dispatched(self, actions: Actions, body: dict[str, Any]) -> Any:
+    async def _dispatched(self, deployment: Deployment) -> Any:
+        """GitHub's response. Of a commit, which has no workflow of its own, a branch's is run; it
+        gets the commit as an input."""
+        ref = fill(self._options.ref, deployment)
+        if ref != deployment.sha:
+            return await self._dispatched_at(deployment, ref)
+        if not self._options.passes_sha:
+            raise Rejected(NO_SHA, code="no_sha_input", certain=True)
+        if deployment.ref_name:
+            try:
+                return await self._dispatched_at(deployment, deployment.ref_name)
+            except Rejected as error:
+                if error.code != "unknown_ref":  # the branch is gone
+                    raise
+        return await self._dispatched_at(
+            deployment, await self._actions(deployment).default_branch()
+        )
+
+    async def _dispatched_at(self, deployment: Deployment, ref: str) -> Any:
+        actions, body = self._actions(deployment), {"ref": ref, "inputs": self._inputs(deployment)}
         try:
-            return await actions.dispatch(self._file, {**body, "return_run_details": True})
+            try:
+                return await actions.dispatch(self._file, {**body, "return_run_details": True})
+            except Rejected as error:
+                if _rejection_code(error) != "unknown_key":
+                    raise
+            return await actions.dispatch(self._file, body)
         except Rejected as error:
-            if _rejection_code(error) != "unknown_key":
-                raise
-        return await actions.dispatch(self._file, body)
+            raise self._explained(error, deployment, ref) from error
 
     async def _find_run(
         self, actions: Actions, deployment: Deployment, run: Run
@@ -161,7 +188,7 @@ class Dispatch:
         return deployment_run(runs, previous, deployment.environment, now=self._clock())
 
     def _not_found(self, deployment: Deployment, run: Run) -> Run:
-        if self._clock() <= _dispatched_at(deployment, run) + self._options.start_within:
+        if self._clock() <= _since(deployment, run) + self._options.start_within:
             return run
         expected = "${{ inputs." + self._options.correlation + " }}"
         file = quoted(self._file)
@@ -177,6 +204,11 @@ class Dispatch:
                     f"{deployment.repo} has no workflow {file} on its default branch that the App"
                     " can see; check `workflow` in deploy.yml"
                 )
+            case "too_many_inputs":
+                # 10 on GitHub Enterprise Server 3.17 to 3.19.
+                most = _found(code, error.reason, "most")
+                given = len(self._options.inputs) + 1
+                message = f"this GitHub takes {most} inputs, and deploy.yml gives {file} {given}"
             case "unexpected_inputs":
                 names = _input_names(error.reason)
                 message = f"{file} at {at} does not declare the input {names}; add it to its inputs"
@@ -191,7 +223,8 @@ class Dispatch:
                     ' "Enable workflow"'
                 )
             case "invalid_workflow":
-                message = f"GitHub cannot read {file} at {at}; correct it: {_fault(error.reason)}"
+                fault = one_line(_found(code, error.reason, "fault"), MAX_FAULT)
+                message = f"GitHub cannot read {file} at {at}; correct it: {fault}"
             case "no_dispatch_trigger":
                 message = f"{file} at {at} has no `on: workflow_dispatch`; add it there"
             case "invalid_dispatch":
@@ -220,13 +253,13 @@ def _rejection_code(error: Rejected) -> str:
     return next(found, "invalid_dispatch")
 
 
-def _fault(reason: str) -> str:
-    """Of `Invalid Argument - failed to parse workflow: (Line: 5, Col: 7): Unexpected value`."""
-    found = _REASONS["invalid_workflow"].search(reason)
-    return one_line(found["fault"] if found else "", MAX_FAULT) or "its YAML is invalid"
+def _found(code: str, reason: str, name: str) -> str:
+    """What the pattern of `code` names in GitHub's text."""
+    found = _REASONS[code].search(reason)
+    return found[name] if found else ""
 
 
-def _dispatched_at(deployment: Deployment, run: Run) -> datetime:
+def _since(deployment: Deployment, run: Run) -> datetime:
     name, _, time = run.id.partition("=")
     # Any other id is from a time when the environment had another mode.
     return datetime.fromisoformat(time) if name == _DISPATCHED_AT else deployment.started_at

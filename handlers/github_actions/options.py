@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from handlers import contract
-from handlers.options import Duration, Template
+from handlers.options import Duration, Template, placeholders
 
 MAX_INPUTS = 25
 _DISPATCH_OPTIONS = ("ref", "inputs", "correlation")
@@ -81,6 +81,11 @@ class GitHubActionsOptions(contract.Options):
                 f" {len(self.inputs)} more"
             )
         return self
+
+    @property
+    def passes_sha(self) -> bool:
+        """Whether the workflow gets the commit, which need not be its branch's newest."""
+        return any("sha" in placeholders(text) for text in self.inputs.values())
 
     def permissions(self) -> Mapping[str, str]:
         return {"actions": "read" if self.mode == "watch" else "write"}

@@ -22,6 +22,7 @@ from sandbox.demo.failure import DemoError, expected, explanation
 from sandbox.demo.output import FINAL_TEXTS, Output
 from sandbox.demo.processes import LOG, get, relay, site
 from sandbox.demo.tools import SECRETS, Tools
+from sandbox.github.request import API_VERSION
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.model import Message, User
 from sandbox.slack.screen import render
@@ -181,7 +182,10 @@ class Demo:
         """Through GitHub's REST API, as a user or a workflow does it."""
         url = f"{self.sandbox.github.api_url}/repos/{REPOSITORY}/deployments"
         body = {"ref": planned.ref, "environment": planned.environment, "required_contexts": []}
-        headers = {"Authorization": f"Bearer {self.sandbox.user.token}"}
+        headers = {
+            "Authorization": f"Bearer {self.sandbox.user.token}",
+            "X-GitHub-Api-Version": API_VERSION,
+        }
         self.output.print_deployment(
             f"{planned.ref} to {planned.environment} ({planned.tool})",
             brief=planned in TOOL_DEPLOYMENTS,

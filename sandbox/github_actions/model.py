@@ -74,7 +74,8 @@ class JobRun:
 
 @dataclass(slots=True)
 class WorkflowRun:
-    """`deployment` is the one that started it, or whose id is in its inputs."""
+    """`deployment` is the one that started it, or whose id is in its inputs. `inputs` are those of
+    a dispatch."""
 
     id: int
     workflow: Workflow
@@ -86,6 +87,7 @@ class WorkflowRun:
     title: str
     deployment: Deployment | None
     environment: str
+    inputs: dict[str, str] = field(default_factory=dict)
     jobs: list[JobRun] = field(default_factory=list)
     attempt: int = 1
     status: str = "queued"

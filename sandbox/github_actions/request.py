@@ -6,7 +6,7 @@ https://docs.github.com/rest/actions/workflow-runs#list-workflow-runs-for-a-repo
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -24,26 +24,30 @@ class Dispatch:
     run_details: bool
 
 
-def dispatch_of(body: Json, *, rejects_run_details: bool) -> Dispatch:
+def dispatch_of(body: Json, *, rejects_run_details: bool, max_inputs: int = MAX_INPUTS) -> Dispatch:
     """`rejects_run_details`: a server that does not know `return_run_details` yet."""
     known = {"ref", "inputs"} if rejects_run_details else {"ref", "inputs", "return_run_details"}
     for name in body:
         if name not in known:
             raise ErrorResponse(422, f'Invalid request.\n\n"{name}" is not a permitted key.')
     ref, inputs = required(body, "ref"), field(body, "inputs", {}, dict)
-    if len(inputs) > MAX_INPUTS:
-        supplied = f"No more than {MAX_INPUTS} properties are allowed; {len(inputs)} were supplied."
+    if len(inputs) > max_inputs:
+        supplied = f"No more than {max_inputs} properties are allowed; {len(inputs)} were supplied."
         raise ErrorResponse(422, f"Invalid request.\n\n{supplied}")
     for name in inputs:
         field(inputs, name, "", str)
     return Dispatch(ref, inputs, field(body, "return_run_details", False, bool))
 
 
-def check_dispatch(dispatch: Dispatch, workflow: Workflow) -> None:
+def check_dispatch(dispatch: Dispatch, workflow: Workflow, deleted_refs: Set[str]) -> None:
     """A commit is not accepted as a ref here."""
     if workflow.state != "active":
         raise ErrorResponse(422, "Cannot trigger a 'workflow_dispatch' on a disabled workflow")
-    if not dispatch.ref or re.fullmatch("[0-9a-f]{40}", dispatch.ref):
+    if (
+        not dispatch.ref
+        or dispatch.ref in deleted_refs
+        or re.fullmatch("[0-9a-f]{40}", dispatch.ref)
+    ):
         raise ErrorResponse(422, f"No ref found for: {dispatch.ref}")
     if workflow.fault:
         fault = f"Invalid Argument - failed to parse workflow: {workflow.fault}"

@@ -49,6 +49,7 @@ class Runs:
         title: str,
         deployment: Deployment | None,
         environment: str,
+        inputs: Json | None = None,
     ) -> WorkflowRun:
         run = WorkflowRun(
             id=self._world.id(),
@@ -61,6 +62,7 @@ class Runs:
             title=title,
             deployment=deployment,
             environment=environment,
+            inputs=dict(inputs or {}),
         )
         self.by_id[run.id] = run
         self._queue(run)

@@ -2,8 +2,9 @@
 
 A deployment starts each workflow `on: deployment` of its repository, unless it was created with the
 GITHUB_TOKEN of a workflow. `index_lag` is how many seconds a filtered list lags behind, since
-GitHub takes it from a search index. `run_details` is how the server treats `return_run_details`,
-which GitHub Enterprise Server up to 3.19 rejects.
+GitHub takes it from a search index. `deleted_refs`: no workflow can be dispatched there.
+`run_details` is how the server treats `return_run_details`, which GitHub Enterprise Server up to
+3.19 rejects.
 
 Source: https://docs.github.com/rest/actions
 """
@@ -24,7 +25,7 @@ from sandbox.github.request import body_of, page
 from sandbox.github.webhooks import Webhooks
 from sandbox.github_actions.documents import ActionsDocuments
 from sandbox.github_actions.model import BOT, Job, Workflow, WorkflowRun, evaluate
-from sandbox.github_actions.request import check_dispatch, dispatch_of, filtered
+from sandbox.github_actions.request import MAX_INPUTS, check_dispatch, dispatch_of, filtered
 from sandbox.github_actions.runs import Runs, is_by_actions
 
 ACTIONS = "/repos/{owner}/{repo}/actions"
@@ -47,6 +48,8 @@ class Actions:
         self.documents = ActionsDocuments(documents)
         self.runs = Runs(world, self.documents, events, hooks)
         self.workflows: list[Workflow] = []
+        self.deleted_refs: set[str] = set()
+        self.max_inputs = MAX_INPUTS  # 10 on GitHub Enterprise Server 3.17 to 3.19
         self.index_lag = 0.0
         self.run_details: Literal["returned", "ignored", "rejected"] = "returned"
         self._world = world
@@ -162,9 +165,11 @@ class Actions:
     async def _dispatch(self, request: web.Request) -> web.Response:
         caller, workflow = self._workflow(request, "write")
         dispatch = dispatch_of(
-            await body_of(request), rejects_run_details=self.run_details == "rejected"
+            await body_of(request),
+            rejects_run_details=self.run_details == "rejected",
+            max_inputs=self.max_inputs,
         )
-        check_dispatch(dispatch, workflow)
+        check_dispatch(dispatch, workflow, self.deleted_refs)
         inputs: Json = dispatch.inputs
         by_input = [self._world.deployments.get(int(v)) for v in inputs.values() if v.isdecimal()]
         run = self.runs.start(
@@ -176,6 +181,7 @@ class Actions:
             title=_title(workflow, {"inputs": inputs, "github": {"event": {"inputs": inputs}}}),
             deployment=next((deployment for deployment in by_input if deployment), None),
             environment=inputs.get("environment", ""),
+            inputs=inputs,
         )
         if dispatch.run_details and self.run_details == "returned":
             return web.json_response(self.documents.details(run))

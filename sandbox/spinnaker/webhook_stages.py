@@ -30,9 +30,13 @@ _KEYS = {
     "method",
     "url",
     "customHeaders",
+    "sensitiveHeaders",
+    "failFastStatusCodes",
     "payload",
     "parameters",
 }
+# Of StageData in WebhookStage.java: other 5xx are tried again.
+FAIL_FAST = (504,)
 _PARAMETER_KEYS = {"label", "name", "type", "description", "defaultValue", "order"}
 
 
@@ -47,6 +51,8 @@ class Preconfigured:
     description: str = ""
     payload: str = ""
     headers: Mapping[str, list[str]] = field(default_factory=dict)
+    sensitive_headers: Mapping[str, list[str]] = field(default_factory=dict)
+    fail_fast: tuple[int, ...] = FAIL_FAST
     parameters: tuple[Json, ...] = ()
 
 
@@ -58,6 +64,7 @@ class Request:
     url: str
     payload: str
     headers: list[tuple[str, str]]
+    fail_fast: tuple[int, ...]
 
 
 def load(path: Path) -> dict[str, Preconfigured]:
@@ -84,6 +91,8 @@ def _read(entry: Json) -> Preconfigured:
         description=entry.get("description", ""),
         payload=entry.get("payload", ""),
         headers=headers,
+        sensitive_headers=entry.get("sensitiveHeaders", {}),
+        fail_fast=tuple(entry.get("failFastStatusCodes", FAIL_FAST)),
         parameters=tuple(entry.get("parameters", ())),
     )
 
@@ -109,10 +118,12 @@ def fill_in(webhook: Preconfigured, stage: Stage, context: Mapping[str, Any]) ->
     url, payload = (str(render(text, values)) for text in (webhook.url, webhook.payload))
     custom = render(dict(webhook.headers), values)
     stage.context |= {"url": url, "payload": payload, "customHeaders": custom}
-    headers = [(name, str(value)) for name, repeated in custom.items() for value in repeated]
+    # Expressions in sensitiveHeaders are not evaluated: they never become part of the stage.
+    every = {**custom, **webhook.sensitive_headers}
+    headers = [(name, str(value)) for name, repeated in every.items() for value in repeated]
     if not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(("Content-Type", PLAIN))
-    return Request(webhook.method, url, payload, headers)
+    return Request(webhook.method, url, payload, headers, webhook.fail_fast)
 
 
 async def call(
@@ -135,6 +146,6 @@ async def call(
         stage.context["webhook"] = {"statusCodeValue": status, "body": body}
         if status < 400:
             return ""
-        if status < 500 and status != 429:
+        if status in request.fail_fast or (status < 500 and status != 429):
             return f"Error submitting webhook to {request.url} with status code {status}."
         await asyncio.sleep(retry_delay)

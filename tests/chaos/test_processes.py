@@ -23,6 +23,7 @@ from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
 from tests.chaos import storm
 from tests.world import DEPLOY_YML, no_secret_in, until
 from webhook.__main__ import main
+from webhook.check.run import check
 
 ROOT = Path(__file__).parents[2]
 UP = f"{sys.executable} -m webhook up"
@@ -168,8 +169,9 @@ async def check_finds_another_file(variables: Mapping[str, str], *, found: bool)
     """Wait until `check` says, or does not, that the workers have another deploy.yml."""
     async with asyncio.timeout(20):
         while True:
-            _, output = await run_here("check", variables)
-            if ("with another deploy.yml than this" in output) == found:
+            lines: list[str] = []
+            await check(variables, lines.append)
+            if any("with another deploy.yml than this" in line for line in lines) == found:
                 return
             await asyncio.sleep(0.2)
 

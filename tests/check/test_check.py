@@ -353,3 +353,19 @@ async def test_a_message_in_doubt_is_a_note_and_a_destination_that_is_gone_is_no
     message = "whether the newest message is there is not known: Slack gave no clear response"
     assert f"note  Slack #deploys: {message}" in text
     assert "former" not in text
+
+
+async def test_a_login_that_github_does_not_know_is_named(
+    environ: dict[str, str], sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.github.add_user("mona")
+    people = "slack_users: {Mona: U0MONA, octocat: U0CAT, renamed: U0OLD}\n"
+    (tmp_path / "deploy.yml").write_text(DEPLOY_YML + people)
+    passed, text = await checked(environ)
+    assert passed
+    [line] = [line for line in text.splitlines() if "slack_users" in line]
+    assert line.startswith("note")
+    assert "GitHub has no account 'renamed' (any more)" in line
+    assert "write its new login" in line
+    sandbox.github.add_user("renamed")
+    assert "slack_users: mona, octocat, renamed" in (await checked(environ))[1]

@@ -52,6 +52,9 @@ def test_a_file_that_is_no_list_of_environments_is_an_error(text: str | bytes, e
         ("  timeout: 5s", "4:12: envs[0].timeout: '5s' is out of bounds; a timeout is 10s to 72h"),
         ("  timeout: 73h", "4:12: envs[0].timeout: '73h' is out of bounds; "
          "a timeout is 10s to 72h"),
+        ("  creators: []", "4:13: envs[0].creators: must not be empty"),
+        ("  creators: [vercel, a b]", "4:22: envs[0].creators[1]: 'a b' is neither a GitHub login "
+         "nor the name of an App in its URL (vercel); write people for all people, * for anybody"),
         ("  repos: acme/*", "4:10: envs[0].repos: must be a list, like [a, b]"),
         ("  repos: []", "4:10: envs[0].repos: must not be empty"),
         ("  repos: [acme]", "4:11: envs[0].repos[0]: 'acme' is not a repository; "
@@ -71,9 +74,9 @@ def test_a_file_that_is_no_list_of_environments_is_an_error(text: str | bytes, e
          "false, not 'yes'"),
         ("  slack: {chanel: x}", "4:11: envs[0].slack.chanel: is not a key; known here: channel, "
          "failures, mentions, only, repos, states, workspace; did you mean 'channel'?"),
-        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: creators, description, "
-         "discord, handler, name, production_environment, repos, slack, timeout, webhook, with; "
-         "did you mean 'timeout'?"),
+        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: auto_merge, creators, "
+         "description, discord, dynamic_payload, handler, name, payload, production_environment, "
+         "repos, required_contexts, slack, task, timeout, webhook, with; did you mean 'timeout'?"),
         ("  review: {enabled: true}", "4:3: envs[0].review: is a key of Gitploy's that this relay "
          "does not act on yet; remove it"),
         ("  handler: command", "4:3: envs[0].handler: is there twice, first in line 3; remove one"),
@@ -156,7 +159,7 @@ envs:
 - name: a
   handler: nope
   timeout: soon
-  task: deploy
+  review: deploy
 - name: b
   handler: drone
   with: {url: "${NOPE}", token: 5}

@@ -145,11 +145,6 @@ def test_bytes_with_a_byte_order_mark_are_read() -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "task",
-        "auto_merge",
-        "required_contexts",
-        "payload",
-        "dynamic_payload",
         "deployable_ref",
         "auto_deploy_on",
         "serialization",

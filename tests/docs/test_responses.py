@@ -7,8 +7,8 @@ from pathlib import Path
 from handlers import HANDLERS, durations
 from handlers.errors import DOUBTFUL_STATUSES
 from handlers.errors import Rejected as ToolRejected
-from webhook.engine.rejections import RejectionPolicy
 from webhook.errors import Rejected
+from webhook.rejections import RejectionPolicy
 from webhook.timing import DEFAULT_TIMING
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/responses.md").read_text()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
 import pytest
@@ -13,6 +13,7 @@ from psycopg import AsyncCursor
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.errors import Excluded, Rejected, RelayError, RetryAt, UnknownOutcome
+from webhook.rejections import RejectionPolicy
 from webhook.store import deployments, outbox, timeline
 from webhook.store.database import Async, AsyncPool, async_pool
 from webhook.store.outbox import Entry, Ref, State
@@ -51,6 +52,7 @@ class Sending(Write):
     current: bool = True
     unready: RelayError | None = None
     may_be_found: bool = True
+    rejections: RejectionPolicy | None = None
     kept: Ref | None = None
 
     async def prepare(self) -> bool:
@@ -82,6 +84,9 @@ class Sending(Write):
 
     async def record(self, connection: Async, ref: Ref) -> None:
         self.kept = ref
+
+    def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
+        return self.rejections.retry_at(since, now) if self.rejections else None
 
 
 @dataclass
@@ -232,6 +237,41 @@ async def test_what_is_rejected_keeps_why(store: Store, there: OtherSide) -> Non
         await store.deliver(Sending(there))
     entry = await store.entry()
     assert (entry.state, entry.error) == ("rejected", "not in channel")
+
+
+async def test_what_is_rejected_for_a_while_is_tried_again(store: Store, there: OtherSide) -> None:
+    policy = RejectionPolicy(MINUTE, MINUTE, 2 * MINUTE)
+    there.rejects = [Rejected("not yet")]
+    with pytest.raises(RetryAt) as waits:
+        await store.deliver(Sending(there, rejections=policy))
+    assert utc_now() < waits.value.at <= utc_now() + MINUTE
+    entry = await store.entry()
+    assert (entry.state, entry.error, entry.rejected_call) == ("waiting", "not yet", "send")
+    sent = await store.deliver(Sending(there, rejections=policy))
+    assert (sent.state, sent.error, sent.rejected_call, sent.rejected_since) == (
+        "sent",
+        "",
+        "",
+        None,
+    )
+
+
+async def test_a_rejection_counts_once_it_has_lasted(store: Store, there: OtherSide) -> None:
+    policy = RejectionPolicy(MINUTE, MINUTE, 2 * MINUTE)
+    there.rejects = [Rejected("no")] * 3
+    with pytest.raises(RetryAt):
+        await store.deliver(Sending(there, rejections=policy))
+    # Another call is in doubt by itself.
+    with pytest.raises(RetryAt):
+        await store.deliver(Sending(there, unready=Rejected("no token"), rejections=policy))
+    with pytest.raises(RetryAt):
+        await store.deliver(Sending(there, rejections=policy))
+    async with store.pool.connection() as connection:
+        earlier = "update outbox set rejected_since = rejected_since - %s"
+        await connection.execute(earlier, [2 * MINUTE])
+    with pytest.raises(Rejected):
+        await store.deliver(Sending(there, rejections=policy))
+    assert (await store.entry()).state == "rejected"
 
 
 async def test_a_rejected_search_leaves_the_outcome_unknown(store: Store, there: OtherSide) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY, Sandbox
+from tests.world import MovableClock
 from webhook.errors import Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import MOST_CALLS, GitHub, Status
 from webhook.github.tokens import Scope
@@ -61,7 +62,7 @@ async def test_a_token_is_renewed_five_minutes_before_its_end(
     assert sandbox.github.token_requests == 3
 
 
-async def test_a_token_is_good_for_one_repository_and_its_deployments_only(
+async def test_a_token_is_good_for_one_repository_and_what_the_relay_needs_only(
     sandbox: Sandbox, github: GitHub, scope: Scope
 ) -> None:
     sandbox.github.add_repository("acme/other")
@@ -70,7 +71,38 @@ async def test_a_token_is_good_for_one_repository_and_its_deployments_only(
     site = sandbox.github.world.repository(REPOSITORY)
     assert token.repositories == frozenset({site.id})
     assert token.permissions["deployments"] == "write"
-    assert set(token.permissions) <= {"deployments", "metadata"}
+    assert token.permissions["contents"] == "read"
+    assert set(token.permissions) <= {"deployments", "contents", "metadata"}
+
+
+async def test_without_a_permission_for_all_each_call_has_a_token_of_its_own(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    del sandbox.installation.permissions["contents"]
+    for _ in range(2):
+        await github.require_access(scope)
+    [token] = sandbox.github.world.tokens.values()
+    assert set(token.permissions) == {"deployments", "metadata"}
+    assert sandbox.github.token_requests == 2
+
+
+async def test_a_404_with_an_older_token_is_asked_again_with_a_new_one(
+    sandbox: Sandbox, tmp_path: Path, scope: Scope
+) -> None:
+    clock = MovableClock()
+    environ = sandbox.environ(tmp_path, tmp_path / "deploy.yml", 8080)
+    async with aiohttp.ClientSession() as session:
+        github = GitHub(Settings.from_environ(environ), session, clock)
+        reading = scope.only(actions="read")
+        runs = f"/repos/{REPOSITORY}/actions/runs"
+        await github.call(reading, "GET", runs, None)
+        sandbox.github.rename_repository(REPOSITORY, "newco/shop")
+        sandbox.installation.repositories.clear()
+        sandbox.github.add_installation("newco", ["newco/shop"])
+        with pytest.raises(Rejected):
+            await github.call(reading, "GET", runs, None)
+        with clock.moved(timedelta(minutes=2)):
+            assert (await github.call(reading, "GET", runs, None))["total_count"] == 0
 
 
 async def test_the_jwt_begins_a_minute_ago_and_ends_within_nine(

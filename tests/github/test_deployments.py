@@ -42,7 +42,7 @@ async def test_a_deployment_is_created_as_requested(world: OnGitHub) -> None:
     assert deployment.description == f"Rolled back {MARKER}"
     assert (deployment.production, deployment.transient) == (False, True)
     assert deployment.by_app
-    assert world.granted() == [{"deployments": "write", "metadata": "read"}]
+    assert world.granted() == [{"contents": "read", "deployments": "write", "metadata": "read"}]
 
 
 async def test_nothing_is_merged_and_no_commit_status_is_required(world: OnGitHub) -> None:

@@ -50,6 +50,47 @@ def test_a_job_of_a_workflow_run_is_parsed(action: str) -> None:
     )
 
 
+def test_the_document_is_kept_without_what_it_says_of_other_things() -> None:
+    run = {**RUN, "repository": {"id": 9}, "actor": {"login": "ada"}}
+    event = parsed("workflow_run", {"action": "completed", "workflow_run": run, **ABOUT})
+    assert event.document == RUN
+    job = {**JOB, "steps": [{"name": "Deploy", "conclusion": "failure"}]}
+    event = parsed("workflow_job", {"action": "completed", "workflow_job": job, **ABOUT})
+    assert event.document == job
+    assert (event.subject.name, event.subject.id) == ("workflow_job", 8)
+
+
+IN_ORDER: list[Body] = [
+    {"status": "requested", "updated_at": "2026-11-22T10:00:00Z"},
+    {"status": "in_progress", "updated_at": "2026-11-22T10:00:00Z"},
+    {"status": "waiting", "updated_at": "2026-11-22T10:00:09Z"},
+    {"status": "in_progress", "updated_at": "2026-11-22T10:01:00Z"},
+    # An end counts against whatever its own time says.
+    {"status": "completed", "updated_at": "2026-11-22T10:00:59Z"},
+    {"status": "queued", "updated_at": "2026-11-22T10:00:30Z", "run_attempt": 2},
+    {"status": "completed", "updated_at": "2026-11-22T10:00:30Z", "run_attempt": 10},
+]
+
+
+def test_a_newer_document_of_a_run_has_a_later_revision() -> None:
+    def revision(changes: Body) -> str:
+        body = {"action": "completed", "workflow_run": RUN | changes, **ABOUT}
+        return str(parsed("workflow_run", body).subject.revision)
+
+    found = [revision(changes) for changes in IN_ORDER]
+    assert found == sorted(found)
+    assert len(set(found)) == len(found)
+
+
+def test_a_newer_document_of_a_job_has_a_later_revision() -> None:
+    def revision(status: str) -> str:
+        body = {"action": "queued", "workflow_job": JOB | {"status": status}, **ABOUT}
+        return str(parsed("workflow_job", body).subject.revision)
+
+    found = [revision(status) for status in ("queued", "waiting", "in_progress", "completed")]
+    assert found == sorted(found)
+
+
 def test_a_run_needs_no_title() -> None:
     run = {"id": 3, "head_sha": SHA, "event": "push", "display_title": None}
     event = parsed("workflow_run", {"action": "completed", "workflow_run": run, **ABOUT})

@@ -193,12 +193,51 @@ async def test_a_rejected_dispatch_names_what_the_workflow_lacks(
 ) -> None:
     held.dispatched(**more)
     with pytest.raises(Rejected) as caught:
-        await dispatcher(held).start(await held.deployment(ref=ref))
+        await dispatcher(held, ref=ref).start(await held.deployment())
     assert str(caught.value) == message
     assert len(message) <= 140
     assert (caught.value.code, caught.value.status) == (code, 422)
     assert caught.value.certain == (code in CERTAIN)
     assert not held.actions.runs.by_id
+
+
+@pytest.mark.parametrize(
+    ("ref_name", "deleted", "branch"),
+    [("v1", set(), "v1"), ("v1", {"v1"}, "main"), ("", set(), "main")],
+    ids=["named", "named, and gone", "not named"],
+)
+async def test_a_commit_is_deployed_by_the_workflow_of_a_branch(
+    held: OnGitHub, ref_name: str, deleted: set[str], branch: str
+) -> None:
+    """Retry and Roll back deploy a commit."""
+    held.dispatched(inputs={"deployment_id": True, "sha": True})
+    held.actions.deleted_refs = deleted
+    deployment = replace(await held.deployment(ref="a" * 40), ref_name=ref_name)
+    handler = dispatcher(held, inputs={"sha": "{sha}"})
+    run = await handler.start(deployment)
+    [started] = held.runs_of(deployment)
+    assert (run.id, started.head_branch) == (str(started.id), branch)
+    assert started.inputs["sha"] == "a" * 40
+
+
+async def test_a_commit_is_not_deployed_by_a_workflow_that_is_not_given_it(held: OnGitHub) -> None:
+    held.dispatched()
+    with pytest.raises(Rejected, match=r'inputs: {sha: "{sha}"}') as caught:
+        await dispatcher(held).start(await held.deployment(ref="a" * 40))
+    assert caught.value.certain
+    assert len(str(caught.value)) <= 140
+    assert not held.actions.runs.by_id
+
+
+async def test_a_server_that_takes_fewer_inputs_is_named(held: OnGitHub) -> None:
+    held.actions.max_inputs = 10
+    names = [f"input_{number}" for number in range(10)]
+    held.dispatched(inputs=dict.fromkeys(["deployment_id", *names], False))
+    handler = dispatcher(held, inputs=dict.fromkeys(names, "x"))
+    with pytest.raises(Rejected) as caught:
+        await handler.start(await held.deployment())
+    assert str(caught.value) == "this GitHub takes 10 inputs, and deploy.yml gives 'deploy.yml' 11"
+    assert caught.value.certain
 
 
 async def test_a_branch_without_the_workflow_is_named(held: OnGitHub) -> None:

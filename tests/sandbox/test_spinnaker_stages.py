@@ -102,12 +102,25 @@ async def test_a_webhook_stage_tries_again_while_the_other_side_is_down(
     assert len(receiver.bodies) == 3
 
 
-async def test_an_error_response_fails_the_stage(tmp_path: Path, receiver: Receiver) -> None:
-    receiver.statuses = [403]
+@pytest.mark.parametrize("status", [403, 504])
+async def test_an_error_response_fails_the_stage(
+    tmp_path: Path, receiver: Receiver, status: int
+) -> None:
+    receiver.statuses = [status]
     execution = await run_webhook_stage(tmp_path, receiver)
     assert execution.status == "TERMINAL"
-    assert "with status code 403" in execution.stages[0].context["webhook"]["error"]
+    assert f"with status code {status}" in execution.stages[0].context["webhook"]["error"]
     assert len(receiver.bodies) == 1
+
+
+async def test_expressions_in_sensitive_headers_are_not_evaluated(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    text = "Bearer ${parameterValues['state']}"
+    headers = {"Authorization": [text]}
+    execution = await run_webhook_stage(tmp_path, receiver, sensitiveHeaders=headers)
+    assert receiver.headers[0]["Authorization"] == text
+    assert "Authorization" not in execution.stages[0].context["customHeaders"]
 
 
 async def test_a_url_that_is_not_evaluated_is_not_called(

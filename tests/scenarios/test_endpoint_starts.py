@@ -19,7 +19,7 @@ envs:
   - {name: hook, handler: endpoint, with: {url: "${HOOKS}/hooks/deploy"}}
   - {name: safe, handler: endpoint, with: {url: "${HOOKS}/hooks/deploy", restart: safe}}
 """
-HELD = "Started 3 times, may have run: check there, then Cancel or Retry. "
+HELD = "Started 3 times, may have run: check there, then Cancel and Retry. "
 
 
 @contextlib.asynccontextmanager
@@ -30,12 +30,12 @@ async def relay_with_hooks(store_url: str, folder: Path) -> AsyncIterator[tuple[
             yield world, hooks
 
 
-def held(world: World, deployment_id: int) -> str | None:
+def held(world: World, deployment_id: int, begins: str = HELD) -> str | None:
     """The description with which the deployment waits for a person, on GitHub too."""
     query = "select description from timeline where deployment_id = %s and held"
     rows = world.rows(query, deployment_id)
     written = [status.description for status in world.github.statuses(deployment_id)]
-    return rows[0]["description"] if rows and written[-1].startswith(HELD) else None
+    return rows[0]["description"] if rows and written[-1].startswith(begins) else None
 
 
 async def time_is_up(world: World) -> None:
@@ -60,7 +60,7 @@ async def test_a_start_that_may_have_run_is_repeated_twice_and_then_held(
         description = await until(lambda: held(world, deployment.id))
         assert description.startswith(f"{HELD}the tool at ")
         assert "returned 500: Error occurred while executing the hook's" in description
-        await until(lambda: [it for it in world.replies() if "Cancel or Retry" in it.text] or None)
+        await until(lambda: [it for it in world.replies() if "Cancel and Retry" in it.text] or None)
         cancelled = await world.deploy("hook")
         await until(lambda: held(world, cancelled.id))
         await asyncio.to_thread(
@@ -75,6 +75,24 @@ async def test_a_start_that_may_have_run_is_repeated_twice_and_then_held(
         status = await world.github.wait_for(deployment.id, "error")
         assert status.description.startswith(f"Gave up after 30m: {HELD}")
         assert len(hooks.executions) == 6
+
+
+async def test_a_last_start_of_a_worker_that_was_killed_is_held(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with relay_with_hooks(store_url, tmp_path) as (world, hooks):
+        hooks.output = None
+        async with world.timed(restarts_after=(timedelta(hours=1),)):
+            deployment = await world.deploy("hook")
+            failed = "select 1 from deployments where tool_error <> ''"
+            await until(lambda: world.rows(failed) or None)
+            # As a worker leaves it that claims the second start, calls the tool and is killed.
+            claim = "possible_starts = 2, start_claimed_until = now(), version = version + 1"
+            await asyncio.to_thread(world.execute, f"update deployments set {claim}")
+            await work_again(world)
+            description = await until(lambda: held(world, deployment.id, "Started 2 times, "))
+        assert "returned 500: Error occurred" in description
+        assert len(hooks.executions) == 1
 
 
 async def test_a_tool_that_knows_the_key_is_started_until_it_answers(

@@ -10,6 +10,8 @@ import pytest
 
 from sandbox.demo.tools import Tools
 from sandbox.faults import Fault
+from sandbox.sandbox import REPOSITORY
+from sandbox.slack.screen import render
 from sandbox.spinnaker.server import Spinnaker
 from sandbox.tooling import Mode
 from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
@@ -168,6 +170,29 @@ async def test_a_status_that_github_keeps_rejecting_is_given_up_and_says_why(
         [status] = await until(lambda: world.rows(query) or None)
         assert status["error"] == "GitHub returned 404: Not Found"
         assert status["attempts"] > 2
+
+
+async def test_commits_that_github_does_not_know_at_once_are_shown_later(
+    store_url: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    async with (
+        live(store_url, tmp_path) as world,
+        world.timed(rejection_counts_after=20 * SECOND, changelog_error_cached=timedelta(0)),
+    ):
+        repository = world.github.repository(REPOSITORY)
+        gate.touch()
+        first = repository.push("The first page")
+        await world.deploy("slow", ref=first, payload={"gate": str(gate)})
+        await world.idle()
+        gate.unlink()
+        world.github.faults.add("GET /repos/*/compare/*", NOT_FOUND)
+        second = repository.push("The second page")
+        await world.deploy("slow", ref=second, payload={"gate": str(gate)})
+        await until(lambda: world.github.faults.fired or None)
+        await until(lambda: world.messages()[1:] or None)
+        gate.touch()
+        await until(lambda: "Deploys 1 commit" in render(world.messages()[-1]) or None)
 
 
 async def test_a_message_that_slack_rejects_once_is_sent(store_url: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from sandbox.faults import Fault
 from sandbox.sandbox import Sandbox
 from sandbox.slack.screen import render
 from tests.slack.install.installing import browser
@@ -76,6 +77,22 @@ async def test_a_workspace_gets_the_missed_messages_after_reinstalling(
             calls = len(world.slack.calls)
             await world.deployed()
             assert len(world.slack.calls) == calls
+
+
+async def test_a_workspace_whose_token_slack_rejects_once_is_not_lost(
+    store_url: str, tmp_path: Path
+) -> None:
+    sandbox = Sandbox(oauth=True)
+    async with (
+        live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox) as world,
+        browser() as person,
+    ):
+        await person.install(world)
+        world.slack.faults.add("POST /chat.postMessage", Fault.slack("invalid_auth"))
+        await world.deploy()
+        await until(lambda: world.messages() or None)
+        assert len(world.slack.faults.fired) == 1
+        assert world.rows("select 1 from slack_installations where error <> ''") == []
 
 
 async def test_with_several_workspaces_deploy_yml_names_one(store_url: str, tmp_path: Path) -> None:

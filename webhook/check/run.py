@@ -8,6 +8,7 @@ from handlers.http import Http
 from webhook import logs, startup
 from webhook.check import Finding
 from webhook.check.github import check_github
+from webhook.check.people import check_people
 from webhook.check.slack import check_slack
 from webhook.check.store import check_store
 from webhook.check.tools import check_tools
@@ -24,7 +25,7 @@ async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bo
     secrets = startup.secret_values(environ)
     secrets |= {*(settings.secrets if settings else ()), *(config.secrets if config else ())}
     findings = [Finding("error", "configuration", message) for message in errors]
-    if settings is not None:
+    if settings is not None and startup.user_to_be(settings) is None:
         logs.set_up(secrets)
         findings += [Finding("note", "settings", message) for message in settings.warnings]
         if config is not None:
@@ -60,6 +61,7 @@ async def _check_others(
         parts = await asyncio.gather(
             check_github(github, config),
             check_slack(settings, config, installed, session),
+            check_people(github, config),
             check_tools(config.envs if config else (), context),
         )
     return [finding for part in parts for finding in part]

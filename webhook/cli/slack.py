@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 from datetime import datetime, timedelta
+from typing import Any
 
 import click
 
 from webhook import startup
+from webhook.cli.listing import print_rows
 from webhook.config.environments import Environment
 from webhook.config.routing import route
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
@@ -20,7 +22,6 @@ from webhook.store import actions, slack_installations, timeline
 from webhook.store.actions import ActionRow
 from webhook.store.schema import migrated_store
 from webhook.store.slack_installations import Installation
-from webhook.text import one_line
 
 STATES = [phase.value for phase in Phase if phase is not Phase.SEEN]
 
@@ -158,23 +159,45 @@ async def _stored(
 
 @slack.command("actions")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
-def audit(limit: int) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def audit(limit: int, as_json: bool) -> None:
     """List actions requested in Slack, with person and result."""
     with migrated_store(startup.set_up(os.environ).settings) as (_, connection):
-        for action in actions.newest(connection, limit):
-            click.echo(_line(action))
+        found = actions.newest(connection, limit)
+    print_rows(_COLUMNS, [_row(action) for action in found], as_json=as_json)
 
 
-def _line(action: ActionRow) -> str:
+_COLUMNS = {
+    "at": "at (UTC)",
+    "login": "login",
+    "slack_user": "Slack user",
+    "action": "action",
+    "deployment": "deployment",
+    "repository": "repository",
+    "environment": "environment",
+    "ref": "ref",
+    "result": "result",
+    "created": "created",
+    "message": "message",
+}
+
+
+def _row(action: ActionRow) -> dict[str, Any]:
     # The id of a person of another workspace already begins with that workspace.
     user = action.slack_user if "/" in action.slack_user else f"{action.team}/{action.slack_user}"
-    who = f"{action.login or 'unknown'} (@{action.slack_name}, {user})"
-    what = f"deployment {action.deployment_id}" if action.deployment_id else action.environment
-    created = action.created_deployment_id
-    result = f" -> deployment {created}" if created else ""
-    line = f"{action.at:%Y-%m-%d %H:%M:%S} {who} {action.kind} {action.repo} {what}{result}"
-    # Parts of it come from outside and must not control the terminal.
-    return one_line(f"{line} {action.outcome}: {action.message}", 1000)
+    return {
+        "at": action.at,
+        "login": action.login or "unknown",
+        "slack_user": f"@{action.slack_name} ({user})",
+        "action": action.kind,
+        "deployment": action.deployment_id,
+        "repository": action.repo,
+        "environment": action.environment,
+        "ref": action.ref,
+        "result": action.outcome,
+        "created": action.created_deployment_id,
+        "message": action.message,
+    }
 
 
 def _can_decrypt(cipher: Cipher, installation: Installation) -> bool:

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from handlers import durations
+from webhook.config.creation import Creation
 from webhook.config.creators import DEFAULT_CREATORS, CreatorName
 from webhook.config.destinations import (
     Destination,
@@ -88,7 +89,7 @@ _Users = Annotated[
 SlackUsers = dict[str, _Users]
 
 
-class Environment(Strict):
+class Environment(Creation):
     """Which tool deploys an environment, and who is notified. After the file is read, destinations
     have their defaults filled in and are never None."""
 
@@ -97,7 +98,7 @@ class Environment(Strict):
     repos: tuple[Repo, ...] = Field(default=("*",), min_length=1)
     """owner/name each; `*` stands for anything."""
     creators: Annotated[
-        tuple[CreatorName, ...], BeforeValidator(as_tuple), OneOrSeveral, Field(min_length=1)
+        tuple[CreatorName, ...], Field(min_length=1), BeforeValidator(as_tuple), OneOrSeveral
     ] = DEFAULT_CREATORS
     """Whose deployments it takes, besides those that the relay itself creates: logins, Apps by the
     name in their URL (vercel), `people` for all people, `*` for anybody."""

@@ -15,11 +15,6 @@ from webhook.text import one_line
 # Keys of Gitploy's deploy.yml that this relay does not support. Ignoring `review` would deploy
 # without a review.
 _GITPLOY_KEYS = {
-    "task",
-    "auto_merge",
-    "required_contexts",
-    "payload",
-    "dynamic_payload",
     "deployable_ref",
     "auto_deploy_on",
     "serialization",

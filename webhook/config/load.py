@@ -12,6 +12,7 @@ from types import MappingProxyType
 from pydantic import ValidationError
 
 from webhook.config import source as yaml_source
+from webhook.config.creation import errors_of_secrets
 from webhook.config.destinations import Notifiers, filled_in, unreachable_destinations
 from webhook.config.environments import (
     Config,
@@ -52,6 +53,7 @@ def load(
         *unreachable_environments(read),
         *unreachable_destinations(read, notifiers),
         *slack_user_errors(read),
+        *errors_of_secrets(read),
     ]
     try:
         file = file_model(handler_options, notifiers).model_validate_json(

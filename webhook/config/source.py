@@ -22,7 +22,7 @@ Path = tuple[str | int, ...]
 _SHORTEST_SECRET = 4
 _DEEPEST = 30
 _MOST_VALUES = 20_000
-_VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{", re.ASCII)
+VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{", re.ASCII)
 _CUT = re.compile(r"(?::\s+|[\[{,]\s*)#\S")
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
@@ -188,7 +188,7 @@ class _Reader:
                 self.source.secrets.add(found)
             return found
 
-        text = _VARIABLE.sub(fill, node.value)
+        text = VARIABLE.sub(fill, node.value)
         if _UNSTORABLE.search(text):
             self.error(node, path, "holds NUL or half a character; remove it")
             return ""

@@ -3,7 +3,7 @@
 A start is recorded before it is made. While one may have got through although the tool does not
 show it yet, nothing is started again; how often it is started where the tool cannot show it, says
 webhook.engine.restarts. A rejection ends the deployment once it counts
-(webhook.engine.rejections).
+(webhook.rejections).
 """
 
 from dataclasses import dataclass, replace
@@ -20,11 +20,11 @@ from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import transitions
 from webhook.engine.polling import Polling
-from webhook.engine.rejections import RejectionPolicy, rejected_since
 from webhook.engine.restarts import Restarts, is_risky
 from webhook.engine.services import Services, log_about, scope
 from webhook.engine.transitions import take_reports
 from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
+from webhook.rejections import RejectionPolicy, rejected_since
 from webhook.store import deployments, machines, output, tool_events
 from webhook.store.deployments import DeploymentRow
 from webhook.timing import Timing
@@ -205,15 +205,18 @@ class Runner:
         if not isinstance(handler, Observes):
             return await handler.check(self.deployment, run)
         async with self.services.pool.connection() as connection:
-            received = await tool_events.received(connection, self.row.id)
+            received = await tool_events.received(connection, self.row)
         now, polling = self.now(), self._polling(received.last_at)
         if now < polling.due:
-            if not polling.has_news:
+            # A poll says more than the events that came before it.
+            if not received.events or received.digest == self.row.polled_events:
                 return run
             return await handler.observe(self.deployment, run, received.events)
         checked = await self.handler.check(self.deployment, run)
         async with self.services.pool.connection() as connection:
-            self.row = await deployments.change(connection, self.row, polled_at=now)
+            self.row = await deployments.change(
+                connection, self.row, polled_at=now, polled_events=received.digest
+            )
         return checked
 
     def _polling(self, last_event: datetime | None) -> Polling:

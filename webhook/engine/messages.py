@@ -9,10 +9,10 @@ from typing import TypeVar
 import structlog
 
 from webhook.engine.outbox import Write
-from webhook.engine.rejections import RejectionPolicy
 from webhook.engine.services import Services
 from webhook.errors import INVALID, THREAD_CLOSED, Gone, Rejected
 from webhook.notifiers.contract import Message, Notifier, Ref
+from webhook.rejections import RejectionPolicy
 from webhook.store import outbox
 from webhook.store.database import Async
 from webhook.store.outbox import Entry, State

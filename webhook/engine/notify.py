@@ -6,7 +6,6 @@ a success after a failure are urgent, because nobody is notified of an edit. Whe
 be edited, each change is a message of its own.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,17 +17,16 @@ import structlog
 from handlers import TITLES
 from webhook.config.destinations import Target
 from webhook.deployments.actions import Snapshot, offered_buttons
-from webhook.deployments.changelog import Changelog
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase, phase_of
+from webhook.engine.changelogs import changelog_of
 from webhook.engine.messages import Form, MessageWrite, Rejections
 from webhook.engine.outbox import Outbox, Policy
-from webhook.engine.rejections import rejected_since
-from webhook.engine.services import Services, log_about, scope
+from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
-from webhook.github.compare import compare
 from webhook.jobs.queue import notify_lock
 from webhook.notifiers.contract import Message, Notifier, Purpose, Ref
+from webhook.rejections import rejected_since
 from webhook.store import actions, deployments, jobs, outbox, timeline
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
@@ -343,11 +341,12 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         run_url=row.run.url if row.run else "",
         tool="GitHub Actions" if row.watched else TITLES.get(row.handler, row.handler),
         environment_url=row.environment_url,
-        changelog=await _changelog(services, row, last),
+        changelog=await changelog_of(services, row, last),
         previous_sha=last.sha if last else "",
         **_origin(services, row, creator),
         actions=(),
         rollback_to=f"{back.shown_ref} @ {back.sha[:7]}" if back else "",
+        rollback_id=back.id if back else 0,
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice
@@ -391,32 +390,3 @@ async def _snapshot(connection: Async, row: DeploymentRow, back: DeploymentRow |
         newest=await deployments.is_newest(connection, row),
         rollback_target=back is not None,
     )
-
-
-async def _changelog(
-    services: Services, row: DeploymentRow, last: DeploymentRow | None
-) -> Changelog | None:
-    """GitHub is called once; a message does not wait for it for long."""
-    if last is None or last.sha == row.sha:
-        return None
-    if row.changelog and row.changelog["since"] == last.sha:
-        return Changelog.from_json(row.changelog) if "total" in row.changelog else None
-    comparisons = services.comparisons
-    if comparisons.slots.locked() or row.repo_id in comparisons.failed:
-        return None
-    found = None
-    try:
-        async with (
-            comparisons.slots,
-            asyncio.timeout(services.timing.details_within.total_seconds()),
-        ):
-            found = await compare(services.github, scope(row), last.sha, row.sha)
-    except (RetryAt, UnknownOutcome, TimeoutError) as error:
-        log.warning("no changelog from GitHub now", error=str(error))
-        comparisons.failed[row.repo_id] = row.sha
-        return None
-    except Rejected as error:
-        log.info("no changelog from GitHub", error=str(error))
-    async with services.pool.connection() as connection:
-        await deployments.save_changelog(connection, row.id, last.sha, found)
-    return found

@@ -17,8 +17,8 @@ from typing import Literal, NoReturn
 
 import structlog
 
-from webhook.engine.rejections import rejected_since
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.rejections import rejected_since
 from webhook.store import outbox
 from webhook.store.database import Async, AsyncPool
 from webhook.store.outbox import Entry, Ref, State

@@ -30,9 +30,3 @@ class Polling:
         silence = heard - self.last_event
         least, most = self.timing.event_polls_at_least, self.timing.event_polls_at_most
         return heard + max(least, min(most, 2 * silence))
-
-    @property
-    def has_news(self) -> bool:
-        """There are events that are newer than the last poll."""
-        last, polled = self.last_event, self.polled_at
-        return last is not None and (polled is None or polled < last)

@@ -2,17 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
 
 import structlog
 
 from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
-from webhook.config.routing import no_route_message, route
+from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import transitions
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
-from webhook.errors import RetryAt, UserError
+from webhook.errors import UserError
 from webhook.github import events
 from webhook.github.events import (
     DeploymentCreated,
@@ -70,19 +69,19 @@ async def _process(
         event = events.parse(delivery.event, delivery.body)
     except UserError as error:
         return "failed", str(error), None
-    return await _act(services, connection, event, delivery)
+    return await _act(services, connection, event, delivery.guid)
 
 
 async def _act(
-    services: Services, connection: Async, event: Event, delivery: Delivery
+    services: Services, connection: Async, event: Event, guid: str
 ) -> tuple[Outcome, str, int | None]:
     match event:
         case DeploymentCreated():
-            return await _deployment_created(services, connection, event, delivery.guid)
+            return await _deployment_created(services, connection, event, guid)
         case StatusCreated():
             return await _status_created(services, connection, event)
         case WorkflowRunUpdated():
-            return await _workflow_run_updated(services, connection, event, delivery.received_at)
+            return await _workflow_run_updated(services, connection, event)
         case InstallationChanged():
             return await _installation_changed(services, connection, event)
         case Ping():
@@ -201,47 +200,40 @@ async def _is_requested(connection: Async, event: StatusCreated) -> bool:
 
 
 async def _workflow_run_updated(
-    services: Services, connection: Async, event: WorkflowRunUpdated, received_at: datetime
+    services: Services, connection: Async, event: WorkflowRunUpdated
 ) -> tuple[Outcome, str, None]:
-    """Keep the document for the deployments that the run may belong to; their handler knows whether
-    it does.
+    """Keep the document of a run that may deploy, and of its jobs; their handler knows to which
+    deployment it belongs, whose own event may come later.
 
     A commit has many other runs, each with many jobs. Of a job, only that it waits or waited for a
     person changes what is shown before the run has ended.
     """
+    repository = event.repository
+    envs = services.config.envs
+    used = any(
+        one.handler == ACTIONS and matches_any(one.repos, repository.full_name) for one in envs
+    )
     ours = event.event in ("deployment", "workflow_dispatch")
-    if event.event == "deployment":
-        await _wait_for_deployment(services, connection, event, received_at)
+    if not used or not (
+        ours or await tool_events.knows_run(connection, repository.id, event.run_id)
+    ):
+        return "ignored", "this workflow run belongs to no deployment", None
+    newer = await tool_events.keep(
+        connection, repository.id, event.subject, event.document, services.clock()
+    )
     followed = await deployments.followed(
         connection,
-        event.repository.id,
+        repository.id,
         ACTIONS,
         sha=event.head_sha if ours else "",
         run_id=str(event.run_id),
         title=event.title if ours else "",
     )
     for deployment_id, held in followed.items():
-        newer = await tool_events.keep(
-            connection, deployment_id, event.subject, event.document, services.clock()
-        )
         is_shown = not isinstance(event, WorkflowJobUpdated) or event.waits or held
         if newer and is_shown:
             await services.queue.nudge(connection, deployment_id)
-    if not followed:
-        return "ignored", "no open deployment belongs to this workflow run", None
     return "done", f"run {event.run_id} of GitHub Actions", None
-
-
-async def _wait_for_deployment(
-    services: Services, connection: Async, event: WorkflowRunUpdated, received_at: datetime
-) -> None:
-    """The event of the deployment that started the run may come after the run's."""
-    waits_until = received_at + services.timing.deployment_event_within
-    if services.clock() >= waits_until:
-        return
-    if not await deployments.is_known(connection, event.repository.id, event.head_sha):
-        again = services.clock() + services.timing.deployment_event_recheck
-        raise RetryAt("the deployment that started this run is not known yet", again)
 
 
 async def _installation_changed(

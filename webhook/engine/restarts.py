@@ -42,5 +42,5 @@ class Restarts:
 
     def held(self, error: str, until: datetime) -> NotReady:
         times = "once" if self.starts == 1 else f"{self.starts} times"
-        message = f"Started {times}, may have run: check there, then Cancel or Retry. {error}"
+        message = f"Started {times}, may have run: check there, then Cancel and Retry. {error}"
         return NotReady(message, held=True, retry_at=until)

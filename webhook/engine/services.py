@@ -14,6 +14,7 @@ from webhook.config.destinations import Target, targets_of
 from webhook.config.environments import Config, Environment
 from webhook.config.routing import route
 from webhook.deployments.actions import OfferedAction
+from webhook.deployments.changelog import Changelog
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 from webhook.jobs.queue import Queue
@@ -25,21 +26,27 @@ from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.timing import Clock, Timing
 
-# Repositories whose comparison failed lately, and comparisons at once, of one process.
+# What could not be compared lately, and comparisons at once, of one process.
 MOST_CACHED = 10_000
 MOST_COMPARISONS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Comparisons:
-    """Of commits on GitHub. `failed`: by repository, those that are not compared again for now."""
+    """Of two commits of a repository on GitHub. `failed` and `unknown` are not compared again for
+    now: all of a repository, as GitHub is away; those of which GitHub does not know a commit."""
 
-    failed: TTLCache[int, str, datetime]
+    failed: TTLCache[int, bool, datetime]
+    unknown: TTLCache[tuple[int, str, str], bool, datetime]
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_COMPARISONS))
+    running: dict[tuple[int, str, str], "asyncio.Task[Changelog | None]"] = field(
+        default_factory=dict
+    )
 
     @classmethod
     def none_failed(cls, timing: Timing, clock: Clock) -> Self:
-        return cls(TTLCache(MOST_CACHED, timing.changelog_error_cached, clock))
+        cached = timing.changelog_error_cached
+        return cls(TTLCache(MOST_CACHED, cached, clock), TTLCache(MOST_CACHED, cached, clock))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +94,7 @@ class Services:
             timeout=environment.timeout,
             deadline=deadline,
             report=self.report_tokens.credentials(row.repo, row.id, row.environment, deadline),
+            ref_name=row.ref_name,
         )
 
     def notifier(self, target: Target) -> Notifier:

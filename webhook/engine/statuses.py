@@ -11,11 +11,11 @@ import structlog
 
 from webhook.deployments.phases import Phase, follows
 from webhook.engine.outbox import Outbox, Policy, Write
-from webhook.engine.rejections import RejectionPolicy
 from webhook.engine.services import Services, log_about, scope
 from webhook.errors import INVALID, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import Status
 from webhook.jobs.queue import statuses_lock
+from webhook.rejections import RejectionPolicy
 from webhook.security.signing import ENTRY_ANCHOR
 from webhook.store import jobs, outbox, timeline
 from webhook.store.database import Async

@@ -5,7 +5,7 @@ that was issued in its future, or that expires in more than ten minutes, so it i
 GitHub's own clock once this machine's has been found wrong. Units: seconds.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from math import floor
 
@@ -31,8 +31,12 @@ class AppJwt:
         self._clock = clock
         self._ahead = timedelta(0)
 
+    def now(self) -> datetime:
+        """By GitHub's clock, as far as that is known."""
+        return self._clock() - self._ahead
+
     def new(self) -> str:
-        issued = self._clock() - self._ahead - ISSUED_BEFORE
+        issued = self.now() - ISSUED_BEFORE
         claims = {
             "iat": int(issued.timestamp()),
             "exp": int((issued + LIFE).timestamp()),

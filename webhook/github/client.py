@@ -3,14 +3,13 @@
 Source: docs.github.com/rest/deployments/statuses, "Rate limits for the REST API" and
 "Troubleshooting the REST API". Units: seconds.
 Errors: `RetryAt` (a rate limit), `UnknownOutcome` (no clear response), `Rejected`, `Forbidden`.
-GitHub has no codes for some of its errors, so its messages are read here, and nowhere else. Nothing
-here sleeps: `RetryAt` says when a job is to be retried.
+Nothing here sleeps: `RetryAt` says when a job is to be retried.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Self, TypeVar, cast
@@ -18,31 +17,22 @@ from typing import Any, Self, TypeVar, cast
 import aiohttp
 import structlog
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from gidgethub import (
-    BadRequest,
-    GitHubBroken,
-    HTTPException,
-    InvalidField,
-    RedirectionException,
-    ValidationError,
-)
+from gidgethub import BadRequest
 
 from handlers import errors as tool_errors
 from handlers.contract import Deployment
 from webhook import __version__
 from webhook.deployments.models import GitHubApp
-from webhook.errors import (
-    BAD_APP_KEY,
-    INVALID,
-    LACKS_PERMISSION,
-    NOT_INSTALLED,
-    SUSPENDED,
-    Forbidden,
-    Rejected,
-    RetryAt,
-    UnknownOutcome,
-)
+from webhook.errors import NOT_INSTALLED, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.app_jwt import AppJwt
+from webhook.github.responses import (
+    UNCLEAR_RESPONSE,
+    bad_app_key,
+    from_response,
+    may_have_moved,
+    no_token,
+    unclear,
+)
 from webhook.github.tokens import AppTokens, Scope
 from webhook.github.transport import Transport
 from webhook.setting_types import load_private_key
@@ -50,100 +40,6 @@ from webhook.settings import Settings
 from webhook.timing import Clock, utc_now
 
 log = structlog.get_logger()
-
-# GitHub: "wait for at least one minute" at a secondary limit without Retry-After.
-SECONDARY_LIMIT = 60.0
-# Its messages then; the second is an Enterprise Server's.
-SECONDARY_LIMIT_MESSAGES = ("secondary rate limit", "abuse detection mechanism")
-
-# A 422 without a list of errors that is about the request itself nevertheless.
-UNKNOWN_REF = "No ref found"
-
-# The last four: a response that is not GitHub's, a proxy's page for example.
-UNCLEAR_RESPONSE = (
-    GitHubBroken,
-    RedirectionException,
-    aiohttp.ClientError,
-    TimeoutError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-)
-
-
-def from_response(error: HTTPException, now: datetime) -> RetryAt | Rejected:
-    retry_at = _retry_at(error, now)
-    if retry_at is not None:
-        return RetryAt(f"GitHub's rate limit: {error}", retry_at)
-    reason, status = str(error), error.status_code
-    message = f"GitHub returned {status.value}: {reason}"
-    match status:
-        case HTTPStatus.FORBIDDEN if "suspended" in reason:
-            return Forbidden(message, status, code=SUSPENDED, certain=True)
-        case HTTPStatus.FORBIDDEN if "not accessible" in reason:
-            return Rejected(message, status, code=LACKS_PERMISSION)
-        case HTTPStatus.UNPROCESSABLE_ENTITY if "permissions requested" in reason:
-            return Rejected(message, status, code=LACKS_PERMISSION)
-        case HTTPStatus.UNPROCESSABLE_ENTITY:
-            listed = isinstance(error, InvalidField | ValidationError) and bool(error.errors)
-            certain = listed or reason.startswith(UNKNOWN_REF)
-            return Rejected(message, status, code=INVALID, certain=certain)
-    return Rejected(message, status)
-
-
-def _retry_at(error: HTTPException, now: datetime) -> datetime | None:
-    """When to come back, if this response is one of GitHub's limits (403 or 429)."""
-    if error.status_code not in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
-        return None
-    headers = error.headers
-    if headers.get("retry-after", "").isdecimal():
-        return now + timedelta(seconds=int(headers["retry-after"]))
-    if headers.get("x-ratelimit-remaining") == "0" and (
-        headers.get("x-ratelimit-reset", "").isdecimal()
-    ):
-        return datetime.fromtimestamp(int(headers["x-ratelimit-reset"]), UTC)
-    limited = error.status_code == HTTPStatus.TOO_MANY_REQUESTS
-    if limited or any(words in str(error).lower() for words in SECONDARY_LIMIT_MESSAGES):
-        return now + timedelta(seconds=SECONDARY_LIMIT)
-    return None
-
-
-def unclear(error: Exception) -> UnknownOutcome:
-    reason = str(error) or type(error).__name__
-    return UnknownOutcome(f"GitHub gave no clear response ({reason})")
-
-
-def bad_app_key(error: HTTPException, clock_error: str) -> Forbidden:
-    message = f"GitHub rejects the App's key: {error}"
-    if clock_error:
-        message += f" ({clock_error}: set it, or let NTP do so)"
-    return Forbidden(message, error.status_code, code=BAD_APP_KEY)
-
-
-def no_token(scope: Scope, error: Rejected) -> Forbidden:
-    """Why GitHub gives the App no token for `scope`."""
-    if error.status == HTTPStatus.NOT_FOUND:
-        message = f"GitHub does not know installation {scope.installation_id} of this App"
-        return Forbidden(message, error.status, code=NOT_INSTALLED)
-    if error.code == SUSPENDED:
-        message = f"installation {scope.installation_id} of this App is suspended on GitHub"
-        return Forbidden(message, error.status, code=SUSPENDED, certain=True)
-    if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        missing = ", ".join(f"{name}: {level}" for name, level in scope.permissions)
-        message = (
-            f"the App lacks a permission for {scope.repo}: give it {missing}, accept that where it"
-            " is installed, and install it there"
-        )
-        return Forbidden(message, error.status, code=LACKS_PERMISSION)
-    return Forbidden(str(error), error.status, code=error.code)
-
-
-def _may_have_moved(scope: Scope, error: Rejected) -> bool:
-    """Only where the repository is known by its ID: another may have taken its name."""
-    doubtful = error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
-    return bool(scope.repo_id) and doubtful and error.code != LACKS_PERMISSION
-
 
 # Calls at once in one process: a GitHub that hangs must not block all jobs of a worker.
 MOST_CALLS = 8
@@ -177,6 +73,7 @@ class Status:
 class Installation:
     """The App at one account. `permissions`: those that its owner has accepted."""
 
+    id: int
     account: str
     page: str
     permissions: Mapping[str, str]
@@ -186,6 +83,7 @@ class Installation:
     def read(cls, document: Mapping[str, Any]) -> Self:
         account = dict(document.get("account") or {})  # an enterprise has no login
         return cls(
+            id=int(document["id"]),
             account=str(account.get("login") or account.get("slug") or document["id"]),
             page=str(document.get("html_url") or ""),
             permissions=dict(document["permissions"]),
@@ -221,11 +119,11 @@ class GitHub:
         # The search has a rate limit of its own; statuses can be written when it is reached.
         self._retry_at: dict[tuple[int, str], datetime] = {}
         self._app_id: int | None = None
-        self._issuer = settings.github_issuer
+        self._names_of_app = {name for name in (settings.app_id, settings.client_id) if name}
         self._calls = asyncio.Semaphore(MOST_CALLS)
         # By the installation that a scope names and its repository.
         self._moved: dict[tuple[int, int], int] = {}
-        self.tokens = AppTokens(self._fetch_token, clock)
+        self.tokens = AppTokens(self._fetch_token, self._jwt.now)
 
     async def app(self) -> dict[str, Any]:
         """GitHub's description of the App: id, client_id, permissions, events, ..."""
@@ -291,9 +189,8 @@ class GitHub:
             return read(await self._api.post(path, data=data, oauth_token=token))
 
         limit = "search" if path.startswith("/search/") else "core"
-        about_deployments = "/deployments" in path
         async with self._slot():
-            return await self._as_installation(scope, one, limit, renews_at_404=about_deployments)
+            return await self._as_installation(scope, one, limit, exists="/deployments" in path)
 
     async def request_as_app(self, path: str, read: Callable[[Any], T]) -> T:
         """A call with the App's own key, for what is needed before the installation is known."""
@@ -311,7 +208,7 @@ class GitHub:
         return self._app_id
 
     def is_this_app(self, app: GitHubApp | None) -> bool:
-        return app is not None and self._issuer in (app.id, app.client_id)
+        return app is not None and not self._names_of_app.isdisjoint((app.id, app.client_id))
 
     async def _fetch_token(self, scope: Scope) -> dict[str, Any]:
         """If GitHub does not know the repository in this installation, from the one it is in."""
@@ -320,7 +217,7 @@ class GitHub:
         try:
             return await self._token_of(known)
         except Rejected as error:
-            if not _may_have_moved(scope, error):
+            if not may_have_moved(scope, error):
                 raise no_token(known, error) from error
         current = replace(scope, installation_id=await self._installation_of(scope))
         try:
@@ -339,18 +236,20 @@ class GitHub:
         return response
 
     async def _installation_of(self, scope: Scope) -> int:
-        """The App's installation that has the repository now."""
-        url = scope.address(f"/repos/{scope.repo}/installation")
-        try:
-            return await self._as_app(partial(self._installation_at, url))
-        except Rejected as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            message = (
-                f"GitHub does not know installation {scope.installation_id} of this App in"
-                f" {scope.repo}, nor another one; install the App there"
-            )
-            raise Forbidden(message, error.status, code=NOT_INSTALLED) from error
+        """The App's installation that has the repository now. GitHub documents only the address by
+        name; by ID is where it redirects. The token is for that ID in any case."""
+        named = f"/repos/{scope.repo}/installation"
+        for url in (scope.address(named), named):
+            try:
+                return await self._as_app(partial(self._installation_at, url))
+            except Rejected as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+        message = (
+            f"GitHub does not know installation {scope.installation_id} of this App in"
+            f" {scope.repo}, nor another one; install the App there"
+        )
+        raise Forbidden(message, HTTPStatus.NOT_FOUND, code=NOT_INSTALLED)
 
     async def _installation_at(self, url: str, jwt: str) -> int:
         return int((await self._api.getitem(url, jwt=jwt))["id"])
@@ -380,17 +279,19 @@ class GitHub:
             raise unclear(error) from error
 
     async def _as_installation(
-        self, scope: Scope, call: Callable[[str], Awaitable[T]], limit: str, *, renews_at_404: bool
+        self, scope: Scope, call: Callable[[str], Awaitable[T]], limit: str, *, exists: bool
     ) -> T:
-        """`renews_at_404`: the token may be of an installation that the repository has left."""
+        """`exists`: what is called about does; a 404 means that the token is of an installation
+        that the repository has left."""
         self._check_limit(scope, limit)
         token = await self.tokens.get(scope)
-        renewing = {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND if renews_at_404 else None}
         try:
             try:
                 return await call(token)
             except BadRequest as error:
-                if error.status_code not in renewing:
+                moved = exists or self.tokens.is_old(scope, token)
+                not_found = error.status_code == HTTPStatus.NOT_FOUND
+                if error.status_code != HTTPStatus.UNAUTHORIZED and not (not_found and moved):
                     raise
                 self.tokens.drop(scope, token)
                 return await call(await self.tokens.get(scope))
@@ -455,7 +356,9 @@ class ToolsGitHub:
         except Rejected as error:
             raise tool_errors.Rejected(
                 str(error),
-                status=error.status,
+                code=error.code,
+                # The App's access is no response to the call itself.
+                status=None if isinstance(error, Forbidden) else error.status,
                 reason=str(error.__cause__ or ""),
                 certain=error.certain,
             ) from error

@@ -1,12 +1,12 @@
 """The changelog of a deployment, by GitHub's comparison of two commits.
 
-Source: docs.github.com/rest/commits/commits#compare-two-commits. Lists are oldest first, and the
-first page carries the changed files with their patches, which may be megabytes.
+Source: docs.github.com/rest/commits/commits#compare-two-commits. Without paging the list is oldest
+first, of the newest 250; so one call shows how many there are and the newest of them. It carries
+the changed files too, up to GitHub's limit of a megabyte of patches.
 Units: commits. Errors: those of `GitHub`. Needs the permission contents: read.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -19,16 +19,6 @@ from webhook.text import one_line
 
 # Of a title or an author. A first line may be a whole essay.
 LONGEST_NAME = 200
-MOST_ON_A_PAGE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One page of a comparison; `commits` are oldest first."""
-
-    total: int
-    behind: int
-    commits: tuple[Commit, ...]
 
 
 async def compare(github: GitHub, scope: Scope, base: str, head: str) -> Changelog | None:
@@ -36,54 +26,33 @@ async def compare(github: GitHub, scope: Scope, base: str, head: str) -> Changel
     if they have no common ancestor."""
     if base == head:
         return Changelog(since=base, total=0, behind=0, commits=())
+
+    def read(document: Mapping[str, Any]) -> Changelog:
+        newest = document["commits"][::-1][:MOST_COMMITS]
+        commits = tuple(_commit(commit) for commit in newest)
+        total, behind = int(document["total_commits"]), int(document["behind_by"])
+        return Changelog(since=base, total=total, behind=behind, commits=commits)
+
+    path = f"/repos/{scope.repo}/compare/{_quoted(base)}...{_quoted(head)}"
     try:
-        part = await _part(github, scope, f"{_quoted(base)}...{_quoted(head)}")
+        return await github.request(scope.only(contents="read"), "GET", path, read)
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return None
         raise
-    newest = part.commits[::-1][:MOST_COMMITS]
-    return Changelog(since=base, total=part.total, behind=part.behind, commits=newest)
-
-
-async def _part(github: GitHub, scope: Scope, between: str) -> _Part:
-    """The page with the newest commits. The second page has all numbers and no files."""
-
-    async def page(size: int, number: int) -> _Part:
-        path = f"/repos/{scope.repo}/compare/{between}?per_page={size}&page={number}"
-        return await github.request(scope.only(contents="read"), "GET", path, _read)
-
-    part = await page(MOST_COMMITS, 2)
-    if part.total in (0, 2 * MOST_COMMITS):
-        return part
-    size, number = _last(part.total)
-    return await page(size, number)
-
-
-def _last(total: int) -> tuple[int, int]:
-    """Size and number of a page that ends with the newest commit and has all commits to show."""
-    for size in range(MOST_COMMITS, MOST_ON_A_PAGE):
-        count = (total - 1) % size + 1
-        if count >= min(total, MOST_COMMITS):
-            break
-    return size, (total - 1) // size + 1
-
-
-def _read(document: Mapping[str, Any]) -> _Part:
-    commits = tuple(_commit(commit) for commit in document["commits"])
-    return _Part(int(document["total_commits"]), int(document["behind_by"]), commits)
 
 
 def _commit(document: Mapping[str, Any]) -> Commit:
     """`author` is null or empty if no account has the e-mail address of the commit."""
     commit = document["commit"]
-    name = (document["author"] or {}).get("login") or (commit["author"] or {}).get("name")
-    title = commit["message"].strip().partition("\n")[0]
+    account, author = document.get("author") or {}, commit.get("author") or {}
+    name = account.get("login") or author.get("name")
+    title = str(commit.get("message") or "").strip().partition("\n")[0]
     return Commit(
         sha=str(document["sha"]),
         title=one_line(title, LONGEST_NAME),
         author=one_line(str(name or ""), LONGEST_NAME),
-        url=str(document["html_url"]),
+        url=str(document.get("html_url") or ""),
     )
 
 

@@ -31,11 +31,13 @@ class NewDeployment:
     description: str = ""
     production: bool
     transient: bool = False
+    auto_merge: bool = False
+    required_contexts: tuple[str, ...] = ()
     marker: str = ""
 
     def as_request(self) -> dict[str, Any]:
-        """For exactly this ref: nothing is merged into it, and no commit status prevents what
-        a person requested."""
+        """By default for exactly this ref: nothing is merged into it, and no commit status prevents
+        what a person requested."""
         return {
             "ref": self.ref,
             "environment": self.environment,
@@ -44,8 +46,8 @@ class NewDeployment:
             "description": self._text(),
             "production_environment": self.production,
             "transient_environment": self.transient,
-            "auto_merge": False,
-            "required_contexts": [],
+            "auto_merge": self.auto_merge,
+            "required_contexts": list(self.required_contexts),
         }
 
     def _text(self) -> str:
@@ -64,7 +66,8 @@ async def create_deployment(github: GitHub, scope: Scope, new: NewDeployment) ->
 def _id(response: Mapping[str, Any]) -> int:
     message = str(response.get("message", ""))
     if "id" not in response and "merged" in message:
-        message = f"GitHub merged a branch instead of deploying: {message}"
+        message = f"GitHub merged a branch instead of deploying: {message.rstrip('.')}"
+        message += "; deploy it now, once more"
         raise Rejected(message, HTTPStatus.ACCEPTED)
     return int(response["id"])
 
@@ -79,7 +82,8 @@ async def find_deployment(
     app_id = await github.app_id()
 
     def read(deployments: Any) -> int | None:
-        ours = (d for d in deployments if _is_by(d, app_id) and marker in (d["description"] or ""))
+        marked = (d for d in deployments if marker in (d.get("description") or ""))
+        ours = (d for d in marked if _is_by(d, app_id))
         return next((int(d["id"]) for d in ours), None)
 
     what = "sha" if _SHA.fullmatch(sha_or_ref) else "ref"
@@ -89,5 +93,8 @@ async def find_deployment(
 
 
 def _is_by(deployment: Mapping[str, Any], app_id: int) -> bool:
+    """An older Enterprise Server does not say so; the marker is nobody else's."""
+    if "performed_via_github_app" not in deployment:
+        return True
     app = deployment["performed_via_github_app"]
     return app is not None and int(app["id"]) == app_id

@@ -139,7 +139,14 @@ class WorkflowRunUpdated:
     @property
     def subject(self) -> Subject:
         updated_at = str(self.document.get("updated_at", ""))
-        return Subject("workflow_run", self.run_id, _revision(self.document, updated_at))
+        return Subject(
+            "workflow_run",
+            self.run_id,
+            self.run_id,
+            self.head_sha,
+            self.title,
+            _revision(self.document, updated_at),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +162,8 @@ class WorkflowJobUpdated(WorkflowRunUpdated):
 
     @property
     def subject(self) -> Subject:
-        return Subject("workflow_job", self.job_id, _revision(self.document, ""))
+        revision = _revision(self.document, "")
+        return Subject("workflow_job", self.job_id, self.run_id, self.head_sha, "", revision)
 
     @property
     def waits(self) -> bool:

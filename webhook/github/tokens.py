@@ -10,9 +10,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from webhook.errors import LACKS_PERMISSION, Forbidden
 from webhook.timing import Clock
 
 RENEW_BEFORE = timedelta(minutes=5)
+# What the relay itself needs (statuses, the changelog): one token for all of it.
+OWN_PERMISSIONS = {"contents": "read", "deployments": "write"}
+# A 404 with a token that is older may mean that the repository has left the installation.
+MAY_HAVE_MOVED_AFTER = timedelta(minutes=1)
+# Where an installation does not grant them all, each call has a token of its own for so long.
+NOT_GRANTED_CACHED = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,15 @@ class Scope:
     def only(self, **permissions: str) -> "Scope":
         """The same repository with these permissions instead."""
         return replace(self, permissions=tuple(sorted(permissions.items())))
+
+    def shared(self) -> "Scope | None":
+        """The same with all that the relay itself needs, if this is a part of it."""
+        if not self.repo:
+            return None
+        for name, level in self.permissions:
+            if level not in ("read", OWN_PERMISSIONS.get(name)) or name not in OWN_PERMISSIONS:
+                return None
+        return self.only(**OWN_PERMISSIONS)
 
     def as_request(self) -> dict[str, Any]:
         where: dict[str, Any] = {}
@@ -49,20 +65,44 @@ class Scope:
         return f"/repositories/{self.repo_id}{path.removeprefix(named)}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Token:
+    value: str
+    at: datetime
+    renew_at: datetime
+
+
 class AppTokens:
     """A cache in front of `fetch`, which returns GitHub's response (token, expires_at)."""
 
     def __init__(self, fetch: Callable[[Scope], Awaitable[dict[str, Any]]], clock: Clock) -> None:
         self._clock = clock
         self._fetch = fetch
-        self._tokens: dict[Scope, tuple[str, datetime]] = {}
+        self._tokens: dict[Scope, _Token] = {}
         self._fetching: dict[Scope, asyncio.Task[str]] = {}
+        self._separate_until: dict[Scope, datetime] = {}
 
     async def get(self, scope: Scope) -> str:
         """Callers that wait for the same token share one call, and its error."""
-        token, renew_at = self._tokens.get(scope, ("", None))
-        if renew_at is not None and self._clock() < renew_at:
-            return token
+        shared = scope.shared()
+        if shared is None or self._is_separate(shared):
+            return await self._get(scope)
+        try:
+            return await self._get(shared)
+        except Forbidden as error:
+            if error.code != LACKS_PERMISSION or shared == scope:
+                raise
+        self._separate_until[shared] = self._clock() + NOT_GRANTED_CACHED
+        return await self._get(scope)
+
+    def _is_separate(self, shared: Scope) -> bool:
+        until = self._separate_until.get(shared)
+        return until is not None and self._clock() < until
+
+    async def _get(self, scope: Scope) -> str:
+        known = self._tokens.get(scope)
+        if known is not None and self._clock() < known.renew_at:
+            return known.value
         fetching = self._fetching.get(scope)
         if fetching is None:
             fetching = asyncio.create_task(self._renew(scope))
@@ -74,14 +114,25 @@ class AppTokens:
         response = await self._fetch(scope)
         token: str = response["token"]
         renew_at = datetime.fromisoformat(response["expires_at"]) - RENEW_BEFORE
-        self._tokens[scope] = (token, renew_at)
+        self._tokens[scope] = _Token(token, self._clock(), renew_at)
         return token
 
     def drop(self, scope: Scope, token: str) -> None:
         """Forget a token that GitHub rejected, unless there is a newer one already."""
-        if self._tokens.get(scope, ("",))[0] == token:
-            del self._tokens[scope]
+        for one in self._scopes_of(scope, token):
+            del self._tokens[one]
+
+    def is_old(self, scope: Scope, token: str) -> bool:
+        """Too old for that the repository could not have moved meanwhile."""
+        held = [self._tokens[one].at for one in self._scopes_of(scope, token)]
+        return bool(held) and self._clock() - held[0] > MAY_HAVE_MOVED_AFTER
+
+    def _scopes_of(self, scope: Scope, token: str) -> list[Scope]:
+        every = [one for one in (scope, scope.shared()) if one in self._tokens]
+        return [one for one in every if one is not None and self._tokens[one].value == token]
 
     def drop_installation(self, installation_id: int) -> None:
-        for scope in [s for s in self._tokens if s.installation_id == installation_id]:
-            del self._tokens[scope]
+        kept: tuple[dict[Scope, Any], ...] = (self._tokens, self._separate_until)
+        for by_scope in kept:
+            for scope in [s for s in by_scope if s.installation_id == installation_id]:
+                del by_scope[scope]

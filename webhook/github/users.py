@@ -27,13 +27,27 @@ def is_login(text: str) -> bool:
     return _LOGIN.fullmatch(text) is not None
 
 
+async def exists(github: GitHub, scope: Scope, login: str) -> bool:
+    """Whether an account has this login now; an earlier one of a renamed account leads nowhere."""
+    if not is_login(login):
+        return False
+    try:
+        return await github.request(
+            scope.only(metadata="read"), "GET", f"/users/{login}", lambda profile: "id" in profile
+        )
+    except Rejected as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return False
+        raise
+
+
 async def email_of(github: GitHub, scope: Scope, login: str) -> str:
     """The address on the profile, or an empty text."""
     if not is_login(login):
         return ""
 
     def read(profile: Any) -> str:
-        return profile["email"] or "" if profile["type"] == "User" else ""
+        return profile.get("email") or "" if profile["type"] == "User" else ""
 
     try:
         return await github.request(scope.only(metadata="read"), "GET", f"/users/{login}", read)
@@ -59,7 +73,7 @@ async def _hits(github: GitHub, scope: Scope, email: str) -> list[str]:
     query = urlencode({"q": f"{email} in:email type:user", "per_page": MOST_HITS})
 
     def read(response: Any) -> list[str]:
-        if response["total_count"] > MOST_HITS or response["incomplete_results"]:
+        if response["total_count"] > MOST_HITS or response.get("incomplete_results"):
             return []
         return [str(item["login"]) for item in response["items"]]
 

@@ -29,6 +29,12 @@ BODY_RULE = BodyRule(
 )
 _NAME = re.compile(r"[\x21-\x7e]{1,100}")
 _HOOK_ID = re.compile(r"[0-9]{1,18}")
+# What each of them is, for whoever sends a delivery by hand.
+_HEADERS = {
+    "X-GitHub-Event": "the event's name, such as ping",
+    "X-GitHub-Delivery": "a UUID, a new one for each delivery",
+    "X-GitHub-Hook-ID": "a number, the same for all deliveries of a webhook",
+}
 
 
 def blueprint(inbox: Inbox, secrets: Sequence[str], timing: Timing = DEFAULT_TIMING) -> Blueprint:
@@ -81,7 +87,8 @@ def _header(headers: Headers, name: str, shape: re.Pattern[str]) -> str:
         raise HttpError(
             400,
             f"the header {name} is {state}",
-            "this address takes GitHub's webhook deliveries only; check the proxy in between",
+            f"GitHub sends {name} ({_HEADERS[name]}) with each delivery: if this is one, a proxy or"
+            " a forwarder on its way dropped or changed it; if you send it by hand, add it",
         )
     return value
 
@@ -114,7 +121,9 @@ def _check_signature(headers: Headers, keys: Sequence[bytes], body: bytes) -> No
         raise HttpError(
             401,
             "the signature fits none of the secrets",
-            "make the webhook's secret in the GitHub App equal to one of GITPLOY_WEBHOOK_SECRET",
+            "make the webhook's secret in the GitHub App equal to one of GITPLOY_WEBHOOK_SECRET; if"
+            " they are equal: was the body changed on its way, by a forwarder or a proxy? It must"
+            " arrive byte for byte, which smee-client does not do",
         )
 
 

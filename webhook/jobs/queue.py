@@ -63,17 +63,16 @@ class Queue:
 
     async def nudge(self, connection: Async, deployment_id: int) -> None:
         """Check it once, because something happened; one check is enough for all that has."""
-        if not await jobs.bring_forward(connection, "nudge", f"deployment-{deployment_id}"):
-            await self._defer(connection, "nudge", "deployment", deployment_id, PRIORITY_NEW)
+        await self._defer_once(connection, "nudge", "deployment", deployment_id)
 
     async def send_statuses(self, connection: Async, deployment_id: int) -> None:
         """Send all that wait, now: one job at most waits for that."""
-        if not await jobs.bring_forward(connection, "send_statuses", statuses_lock(deployment_id)):
-            await self._defer(connection, "send_statuses", "github", deployment_id, PRIORITY_NEW)
+        await self._defer_once(connection, "send_statuses", "github", deployment_id)
 
     async def recheck(self, connection: Async, deployment_id: int) -> None:
         """If it waits for its next check, that is due now."""
-        await jobs.bring_forward(connection, "advance", f"deployment-{deployment_id}")
+        lock = f"deployment-{deployment_id}"
+        await jobs.bring_forward(connection, "advance", lock, PRIORITY_RETRY)
 
     async def resume_installation(
         self, connection: Async, installation_id: int, account: str
@@ -81,7 +80,7 @@ class Queue:
         """Go on with all that waited for the installation; one job for all events that say so."""
         lock = f"installation-{installation_id}"
         await jobs.serialize(connection, lock)
-        if not await jobs.bring_forward(connection, "resume_installation", lock):
+        if not await jobs.bring_forward(connection, "resume_installation", lock, PRIORITY_NEW):
             await self.app.configure_task(
                 "resume_installation", connection=connection, lock=lock, priority=PRIORITY_NEW
             ).defer_async(installation_id=installation_id, account=account)
@@ -99,6 +98,13 @@ class Queue:
         self.app.configure_task(
             "run_action", connection=connection, lock=f"action-{action_id}", priority=PRIORITY_NEW
         ).defer(action_id=action_id)
+
+    async def _defer_once(
+        self, connection: Async, task: str, lock: str, deployment_id: int
+    ) -> None:
+        """The one that waits already does it, and need not wait any longer."""
+        if not await jobs.bring_forward(connection, task, f"{lock}-{deployment_id}", PRIORITY_NEW):
+            await self._defer(connection, task, lock, deployment_id, PRIORITY_NEW)
 
     async def _defer(
         self, connection: Async, task: str, lock: str, deployment_id: int, priority: int = 0

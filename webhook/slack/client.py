@@ -111,6 +111,8 @@ class Slack:
         self.client.proxy = None
         self._bot: Bot | None = None
         self._calls = calls or Calls()
+        # When Slack last accepted the token.
+        self.accepted_at: datetime | None = None
 
     async def bot(self) -> Bot:
         if self._bot is None:
@@ -218,7 +220,8 @@ class Slack:
         team = self._bot.team if self._bot else ""
         try:
             async with self._calls.slot(f"{team}/{channel}" if channel else ""):
-                return await call()
+                response = await call()
+            self.accepted_at = self._calls.clock()
         except SlackApiError as error:
             names = Names(self._bot.name if self._bot else "the bot", channel or "the channel")
             raise as_error(error, names, self._calls.clock()) from error
@@ -229,6 +232,7 @@ class Slack:
             raise UnknownOutcome(
                 f"Slack gave no clear response ({type(error).__name__})"
             ) from error
+        return response
 
 
 def _metadata(message: BlockMessage, key: str) -> Metadata | None:

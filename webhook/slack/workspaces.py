@@ -14,12 +14,13 @@ import structlog
 
 from webhook.errors import Rejected, RetryAt
 from webhook.invocation import COMMAND
+from webhook.rejections import RejectionPolicy
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.settings import SlackSettings
 from webhook.slack.client import Calls, Slack
 from webhook.slack.errors import EXPIRED, token_is_invalid
 from webhook.slack.oauth import SlackOAuth
-from webhook.slack.tokens import token_of
+from webhook.slack.tokens import rejected_since, token_of
 from webhook.store import slack_installations
 from webhook.store.database import AsyncPool
 from webhook.store.slack_installations import Installation
@@ -136,19 +137,26 @@ class Workspaces:
         for team, installed in list(self._installed.items()):
             if installed.slack is slack:
                 del self._installed[team]
-                await self._stop(team, installed.token, error)
+                if again := await self._stop(team, installed, error):
+                    raise again from error
 
-    async def _stop(self, team: str, token: str, error: Rejected) -> None:
-        """Unless it has another token already, or can be refreshed."""
+    async def _stop(self, team: str, installed: _Installed, error: Rejected) -> RetryAt | None:
+        """Unless it has another token already, can be refreshed, or was not rejected for long."""
+        now = self._clock()
         async with self._pool.connection() as connection, connection.transaction():
             known = await slack_installations.lock(connection, team)
-            if known is None or self._cipher.decrypt(known.token) != token:
-                return
-            if not (error.code == EXPIRED and known.refresh_token):
+            if known is None or self._cipher.decrypt(known.token) != installed.token:
+                return None
+            if error.code == EXPIRED and known.refresh_token:
+                await slack_installations.expire(connection, team)
+                return RetryAt("the token is refreshed first", now)
+            since = rejected_since(known, installed.slack.accepted_at, now, self._timing)
+            again = RejectionPolicy.doubtful(self._timing).retry_at(since, now)
+            if again is None:
                 await slack_installations.stop_async(connection, team, str(error))
-                return
-            await slack_installations.expire(connection, team)
-        raise RetryAt("the token is refreshed first", self._clock())
+                return None
+            await slack_installations.rejected(connection, team, since)
+            return RetryAt(str(error), again)
 
     def _pause(self, error: Rejected) -> None:
         assert self._configured is not None

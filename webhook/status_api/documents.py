@@ -15,6 +15,22 @@ from webhook.text import one_line
 
 Document = dict[str, Any]
 
+# What GitHub's clients require of a repository, and the relay does not know.
+_REPOSITORY_LINKS = (
+    "archive assignees blobs branches collaborators comments commits compare contents contributors"
+    " deployments downloads events forks git_commits git_refs git_tags hooks issue_comment"
+    " issue_events issues keys labels languages merges milestones notifications pulls releases"
+    " stargazers subscribers subscription tags teams trees"
+)
+_REPOSITORY_COUNTS = (
+    "forks forks_count stargazers_count watchers watchers_count subscribers_count network_count"
+    " open_issues open_issues_count size"
+)
+_REPOSITORY_FLAGS = (
+    "fork archived disabled has_issues has_projects has_wiki has_pages has_discussions"
+    " has_downloads"
+)
+_REPOSITORY_BLANKS = "description homepage language license mirror_url"
 _ACCOUNT_LINKS = "followers following gists starred subscriptions organizations repos events"
 
 
@@ -29,20 +45,27 @@ class Documents:
         return f"{self.server_url}/api/v3"
 
     def repository(self, row: DeploymentRow) -> Document:
-        """Only what the relay knows of it, which is little."""
+        """The relay knows its names, its id and its page; the rest is there for clients only."""
         owner, _, name = row.repo.partition("/")
-        url = self._repository_url(row)
+        url, page, since = self._repository_url(row), row.repo_url, _iso(row.created_at)
         return {
             "id": row.repo_id,
             "node_id": _node("R", row.repo_id),
             "name": name,
             "full_name": row.repo,
             "owner": self._account(owner, "User"),
-            "html_url": row.repo_url,
-            "description": None,
+            "private": True,
+            "html_url": page,
             "url": url,
-            "deployments_url": f"{url}/deployments",
             "statuses_url": f"{url}/statuses/{{sha}}",
+            **{f"{link}_url": f"{url}/{link}" for link in _REPOSITORY_LINKS.split()},
+            **{f"{kind}_url": f"{page}.git" for kind in ("clone", "git", "ssh")},
+            "svn_url": page,
+            "default_branch": "",
+            **dict.fromkeys(_REPOSITORY_BLANKS.split()),
+            **dict.fromkeys(_REPOSITORY_COUNTS.split(), 0),
+            **dict.fromkeys(_REPOSITORY_FLAGS.split(), False),
+            **dict.fromkeys(("created_at", "updated_at", "pushed_at"), since),
         }
 
     def deployment(self, row: DeploymentRow) -> Document:

@@ -30,6 +30,8 @@ class ActionRow:
     `login` is empty until known. `reply` is None once that was sent. `claimed`: a call to GitHub
     was begun whose end nobody knows; `lookups`: how often its result was searched in vain.
     `repo_id`: 0 where only a name was typed. `ref_name`: the branch or tag where `ref` is a commit.
+    `inputs`: as they were typed.
+    `target`: the deployment that a rollback repeats, 0 where the button did not say.
     `code`: why it was not done. `reply_attempts`: how often Slack did not take the reply."""
 
     id: int
@@ -42,11 +44,13 @@ class ActionRow:
     slack_name: str
     login: str
     deployment_id: int | None
+    target: int
     repo: str
     repo_id: int
     environment: str
     ref: str
     ref_name: str
+    inputs: dict[str, str]
     reply: Reply | None
     outcome: Outcome
     code: str
@@ -64,7 +68,8 @@ class ActionRow:
 _CLAIMED = "exists (select from outbox where action_id = actions.id and state = 'claimed')"
 _SELECT = (
     "select id, key, at, kind, exclusive_group, team, slack_user, slack_name, login, deployment_id,"
-    " repo, repo_id, environment, ref, ref_name, reply, outcome, code, message,"
+    " target,"
+    " repo, repo_id, environment, ref, ref_name, inputs, reply, outcome, code, message,"
     f" created_deployment_id, {_CLAIMED} as claimed, reply_attempts,"
     " coalesce((select lookups from outbox where action_id = actions.id), 0) as lookups"
     " from actions "
@@ -83,9 +88,9 @@ def keep(connection: Sync, request: ActionRequest) -> int | None:
     know is left out."""
     row = connection.execute(
         "insert into actions (key, kind, exclusive_group, team, slack_user, slack_name,"
-        " deployment_id, repo, repo_id, environment, ref, reply) select %s, %s, %s, %s, %s, %s,"
-        " deployments.id, coalesce(deployments.repo, %s), coalesce(repo_id, 0),"
-        " coalesce(deployments.environment, %s), %s, %s"
+        " deployment_id, target, repo, repo_id, environment, ref, inputs, reply)"
+        " select %s, %s, %s, %s, %s, %s, deployments.id, %s, coalesce(deployments.repo, %s),"
+        " coalesce(repo_id, 0), coalesce(deployments.environment, %s), %s, %s, %s"
         " from (select %s::bigint as id) pressed left join deployments using (id)"
         " on conflict (key) do nothing returning id",
         [
@@ -95,9 +100,11 @@ def keep(connection: Sync, request: ActionRequest) -> int | None:
             request.requester.team,
             request.requester.user,
             request.requester.name,
+            request.target,
             request.repo,
             request.environment,
             request.ref,
+            Jsonb(dict(request.inputs)),
             Jsonb(request.reply.to_json()),
             request.deployment_id,
         ],
@@ -181,10 +188,11 @@ async def confirm(connection: Async, press: ActionRow, confirms: int) -> bool:
         "with confirmed as (update actions set outcome = 'done', message = 'Confirmed'"
         " where id = %s and kind = %s and outcome = 'waiting' and team = %s"
         f" and slack_user = %s and at > now() - interval '{CONFIRM_WITHIN}'"
-        " returning repo, repo_id, environment, ref, ref_name)"
+        " returning repo, repo_id, environment, ref, ref_name, inputs)"
         " update actions set repo = confirmed.repo, repo_id = confirmed.repo_id,"
         " environment = confirmed.environment, ref = confirmed.ref,"
-        " ref_name = confirmed.ref_name from confirmed where actions.id = %s",
+        " ref_name = confirmed.ref_name, inputs = confirmed.inputs"
+        " from confirmed where actions.id = %s",
         [confirms, press.kind, press.team, press.slack_user, press.id],
     )
     return cursor.rowcount == 1

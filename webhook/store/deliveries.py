@@ -1,5 +1,7 @@
 """Deliveries as GitHub sent them: stored first, processed later."""
 
+import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,13 +31,14 @@ class Delivery:
     guid: str
     event: str
     body: bytes
-    received_at: datetime
     outcome: Outcome | None
 
 
 @dataclass(frozen=True, slots=True)
 class DeliverySummary:
-    """A delivery without its body; `arrivals` counts how often GitHub sent it."""
+    """`arrivals` counts how often GitHub sent it. `repo` and what follows are the deployment's, as
+    it is now; `unsent` is why GitHub lacks its newest state. `body`: of one about no deployment,
+    unless it is long."""
 
     id: int
     guid: str
@@ -45,7 +48,18 @@ class DeliverySummary:
     outcome: Outcome | None
     reason: str
     deployment_id: int | None
+    repo: str | None
+    environment: str | None
+    ref: str | None
+    sha: str | None
+    phase: str | None
+    status_description: str | None
+    unsent: str | None
+    body: bytes
 
+
+# So that pages are needed as for a real one; it does not shrink.
+_PROBE_BYTES = 8 * 1024
 
 # %b sends the bodies in binary; as text they would be twice as long.
 _INSERT = """
@@ -68,12 +82,18 @@ def insert(connection: Sync, batch: Sequence[Received]) -> list[int]:
     return [row["id"] for row in rows if row["outcome"] is None]
 
 
+def check_insert(connection: Sync) -> None:
+    """Whether a delivery could be stored: a small one is, and taken back."""
+    probe = Received(0, secrets.token_urlsafe(), "probe", os.urandom(_PROBE_BYTES))
+    with connection.transaction(force_rollback=True):
+        insert(connection, [probe])
+
+
 async def read(connection: Async, delivery_id: int) -> Delivery | None:
     """Locked until the transaction ends."""
     cursor = connection.cursor(row_factory=class_row(Delivery), binary=True)
     await cursor.execute(
-        "select id, hook_id, guid, event, body, received_at, outcome from deliveries"
-        " where id = %s for update",
+        "select id, hook_id, guid, event, body, outcome from deliveries where id = %s for update",
         [delivery_id],
     )
     return await cursor.fetchone()
@@ -104,16 +124,31 @@ async def delete_old_bodies(connection: Async) -> int:
     return cursor.rowcount
 
 
+_LONGEST_READ = 1_000_000
+_NEWEST = f"""
+select found.id, guid, event, received_at, arrivals, outcome, reason, deployment_id, repo,
+    environment, ref, sha, phase, status_description,
+    case when unsent.state <> 'sent' then nullif(unsent.error, '') end as unsent,
+    case when repo is null and length(body) < {_LONGEST_READ} then body else '' end as body
+from (
+    select * from deliveries where (%(id)s::bigint is null or deployment_id = %(id)s)
+        and (%(ignored)s or outcome is distinct from 'ignored')
+    order by id desc limit %(limit)s
+) found
+left join deployments on deployments.id = deployment_id
+left join lateral (
+    select state, error from outbox where kind = 'status'
+        and outbox.deployment_id = found.deployment_id and state <> 'skipped'
+    order by position desc limit 1
+) unsent on true
+order by found.id desc
+"""
+
+
 def newest(
     connection: Sync, limit: int, *, deployment_id: int | None = None, ignored: bool = True
 ) -> list[DeliverySummary]:
     """Of one deployment if given; `ignored`: also those that the relay ignored."""
-    cursor = connection.cursor(row_factory=class_row(DeliverySummary))
-    cursor.execute(
-        "select id, guid, event, received_at, arrivals, outcome, reason, deployment_id"
-        " from deliveries where (%(id)s::bigint is null or deployment_id = %(id)s)"
-        " and (%(ignored)s or outcome is distinct from 'ignored')"
-        " order by id desc limit %(limit)s",
-        {"limit": limit, "id": deployment_id, "ignored": ignored},
-    )
+    cursor = connection.cursor(row_factory=class_row(DeliverySummary), binary=True)
+    cursor.execute(_NEWEST, {"id": deployment_id, "ignored": ignored, "limit": limit})
     return cursor.fetchall()

@@ -28,11 +28,11 @@ class DeploymentRow:
     whose response was lost may have worked although the tool does not show it. `possible_starts`:
     how many may have run, of a tool that would run each of them. `reported_at`: when
     the tool last reported a status. `polled_at`: when a tool that sends events was last asked all
-    the same. `tool_error`: why the tool is unavailable now; `outage_announced`: the status says so.
-    `rejected_call`: the call that is rejected in a way that does not count yet. `changelog`:
-    commits since the last success, as JSON. `cancel_requested_by`: a login on GitHub. `ref_name`:
-    the branch or tag of which a person requested this commit in Slack; GitHub knows only the commit
-    then.
+    the same; `polled_events`: digest of those that were known then. `tool_error`: why the tool is
+    unavailable now; `outage_announced`: the status says so. `rejected_call`: the call that is
+    rejected in a way that does not count yet. `changelog`: commits since the last success, as JSON.
+    `cancel_requested_by`: a login on GitHub. `ref_name`: the branch or tag of which a person
+    requested this commit in Slack; GitHub knows only the commit then.
     """
 
     id: int
@@ -68,6 +68,7 @@ class DeploymentRow:
     possible_starts: int
     reported_at: datetime | None
     polled_at: datetime | None
+    polled_events: str
     tool_error: str
     tool_error_since: datetime | None
     rejected_call: str
@@ -117,6 +118,7 @@ class Columns(TypedDict, total=False):
     possible_starts: int
     reported_at: datetime
     polled_at: datetime
+    polled_events: str
     tool_error: str
     tool_error_since: datetime | None
     rejected_call: str
@@ -261,13 +263,15 @@ async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow |
     return _row(values) if values else None
 
 
-async def success_of_another_commit(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
-    """The deployment to which a rollback of this one returns."""
+async def success_of_another_commit(
+    connection: Async, row: DeploymentRow, only: int = 0
+) -> DeploymentRow | None:
+    """The deployment to which a rollback of this one returns. `only`: this one, or none."""
     cursor = await connection.execute(
         f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s"
-        " and phase in ('success', 'inactive')"
+        " and phase in ('success', 'inactive') and %s in (0, id)"
         " order by id desc limit 1",
-        [row.repo_id, row.environment, row.id, row.sha],
+        [row.repo_id, row.environment, row.id, row.sha, only],
     )
     values = await cursor.fetchone()
     return _row(values) if values else None
@@ -303,6 +307,19 @@ async def ended_before(connection: Async, row: DeploymentRow) -> Phase | None:
     )
     values = await cursor.fetchone()
     return Phase(values["phase"]) if values else None
+
+
+async def known_changelog(
+    connection: Async, repo_id: int, since: str, sha: str
+) -> Changelog | None:
+    """Of the same two commits, by another deployment of the repository."""
+    cursor = await connection.execute(
+        "select changelog from deployments where repo_id = %s and sha = %s"
+        " and changelog->>'since' = %s and changelog ? 'total' limit 1",
+        [repo_id, sha, since],
+    )
+    row = await cursor.fetchone()
+    return Changelog.from_json(row["changelog"]) if row else None
 
 
 async def save_changelog(
@@ -342,14 +359,6 @@ async def open_in(connection: Async, installation_id: int, account: str) -> list
         [installation_id, account],
     )
     return [values["id"] async for values in cursor]
-
-
-async def is_known(connection: Async, repo_id: int, sha: str) -> bool:
-    """Whether there is any deployment of that commit."""
-    cursor = await connection.execute(
-        "select 1 from deployments where repo_id = %s and sha = %s limit 1", [repo_id, sha]
-    )
-    return await cursor.fetchone() is not None
 
 
 async def without_job(connection: Async) -> list[int]:

@@ -34,16 +34,18 @@ def retry_now(connection: Sync, task: str) -> None:
     )
 
 
-async def bring_forward(connection: Async, task: str, lock: str) -> bool:
-    """What waits of that task and lock, for its retry or its turn, is due now, and does not begin
-    before this transaction ends. False: nothing waits."""
+async def bring_forward(connection: Async, task: str, lock: str, priority: int) -> bool:
+    """What waits of that task and lock, for its retry or its turn, is due now with that priority at
+    least, and does not begin before this transaction ends. False: nothing waits."""
     cursor = await connection.execute(
         "with waiting as (select id from procrastinate_jobs"
-        " where status = 'todo' and task_name = %s and lock = %s for update),"
-        " moved as (update procrastinate_jobs set scheduled_at = now()"
-        " where id in (select id from waiting) and scheduled_at > now())"
+        " where status = 'todo' and task_name = %(task)s and lock = %(lock)s for update),"
+        " moved as (update procrastinate_jobs"
+        " set scheduled_at = now(), priority = greatest(priority, %(priority)s)"
+        " where id in (select id from waiting)"
+        " and (scheduled_at > now() or priority < %(priority)s))"
         " select 1 from waiting limit 1",
-        [task, lock],
+        {"task": task, "lock": lock, "priority": priority},
     )
     return await cursor.fetchone() is not None
 

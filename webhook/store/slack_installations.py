@@ -31,15 +31,17 @@ class NewInstallation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation(NewInstallation):
-    """`error`: why the token must not be used any more, or empty while it may."""
+    """`error`: why the token must not be used any more, or empty while it may. `rejected_since`:
+    when Slack began to reject it, at some time."""
 
     installed_at: datetime
     error: str
+    rejected_since: datetime | None
 
 
 _COLUMNS = (
     "team, team_name, app_id, bot_user, scopes, token, refresh_token, expires_at, installed_by,"
-    " installed_at, error"
+    " installed_at, error, rejected_since"
 )
 _READ = f"select {_COLUMNS} from slack_installations where team = %s"
 _EVERY = f"select {_COLUMNS} from slack_installations order by team_name, team"
@@ -65,7 +67,7 @@ def save(connection: Sync, new: NewInstallation) -> None:
             " app_id = excluded.app_id, bot_user = excluded.bot_user, scopes = excluded.scopes,"
             " token = excluded.token, refresh_token = excluded.refresh_token,"
             " expires_at = excluded.expires_at, installed_by = excluded.installed_by,"
-            " installed_at = now(), error = ''",
+            " installed_at = now(), error = '', rejected_since = null",
             asdict(new),
         )
 
@@ -124,6 +126,13 @@ async def lock(connection: Async, team: str) -> Installation | None:
     return await cursor.fetchone()
 
 
+async def rejected(connection: Async, team: str, since: datetime) -> None:
+    """Slack rejects its token since then, which does not count yet."""
+    await connection.execute(
+        "update slack_installations set rejected_since = %s where team = %s", [since, team]
+    )
+
+
 async def expire(connection: Async, team: str) -> None:
     """Its token must be refreshed before it is used again."""
     await connection.execute(
@@ -139,7 +148,7 @@ async def save_tokens(
     expires_at: datetime | None,
 ) -> None:
     await connection.execute(
-        "update slack_installations set token = %s, refresh_token = %s, expires_at = %s"
-        " where team = %s",
+        "update slack_installations set token = %s, refresh_token = %s, expires_at = %s,"
+        " rejected_since = null where team = %s",
         [token, refresh_token, expires_at, team],
     )

@@ -1,21 +1,30 @@
-"""What tools sent about the runs of deployments: the newest document of each subject."""
+"""What tools sent about their runs: the newest document of each subject."""
 
+import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from handlers.contract import ToolEvent
 from webhook.store.database import Async
+from webhook.store.deployments import DeploymentRow
+
+# Events of a run may come so long before that of the deployment that started it.
+EARLIEST = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`revision` sorts later where the document is newer: events come late and in any order."""
+    """What an event is about: a run, or what belongs to it. `revision` sorts later where the
+    document is newer: events come late and in any order."""
 
     name: str
     id: int
+    run_id: int
+    sha: str
+    title: str
     revision: str
 
 
@@ -25,38 +34,73 @@ class Received:
 
     events: list[ToolEvent]
     last_at: datetime | None
+    digest: str
 
 
 async def keep(
-    connection: Async, deployment_id: int, subject: Subject, document: Any, at: datetime
+    connection: Async, repo_id: int, subject: Subject, document: Any, at: datetime
 ) -> bool:
     """Whether it is newer than what is known."""
     cursor = await connection.execute(
-        "insert into tool_events (deployment_id, name, subject, revision, document, received_at)"
-        " values (%s, %s, %s, %s, %s, %s)"
-        " on conflict (deployment_id, name, subject) do update set revision = excluded.revision,"
-        " document = excluded.document, received_at = excluded.received_at"
+        "insert into tool_events"
+        " (repo_id, name, subject, run_id, sha, title, revision, document, received_at)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " on conflict (repo_id, name, subject) do update set title = excluded.title,"
+        " revision = excluded.revision, document = excluded.document,"
+        " received_at = excluded.received_at"
         " where excluded.revision > tool_events.revision",
-        [deployment_id, subject.name, subject.id, subject.revision, Jsonb(document), at],
+        [
+            repo_id,
+            subject.name,
+            subject.id,
+            subject.run_id,
+            subject.sha,
+            subject.title,
+            subject.revision,
+            Jsonb(document),
+            at,
+        ],
     )
     return cursor.rowcount > 0
 
 
-async def received(connection: Async, deployment_id: int) -> Received:
+async def knows_run(connection: Async, repo_id: int, run_id: int) -> bool:
     cursor = await connection.execute(
-        "select name, document, received_at from tool_events where deployment_id = %s"
-        " order by received_at, subject",
-        [deployment_id],
+        "select 1 from tool_events where repo_id = %s and run_id = %s limit 1", [repo_id, run_id]
+    )
+    return await cursor.fetchone() is not None
+
+
+async def received(connection: Async, row: DeploymentRow) -> Received:
+    """Of the runs that are the deployment's, or may be."""
+    known = [int(id_) for id_ in (row.run.id.split() if row.run else ()) if id_.isdecimal()]
+    since = (row.requested_at or row.created_at) - EARLIEST
+    cursor = await connection.execute(
+        "select name, subject, revision, document, received_at from tool_events"
+        " where repo_id = %(repo_id)s and received_at >= %(since)s and run_id in ("
+        "select run_id from tool_events where repo_id = %(repo_id)s"
+        " and (sha = %(sha)s or run_id = any(%(known)s) or position(%(id)s in title) > 0))"
+        " order by received_at, name, subject",
+        {
+            "repo_id": row.repo_id,
+            "since": since,
+            "sha": row.sha,
+            "known": known,
+            "id": str(row.id),
+        },
     )
     rows = await cursor.fetchall()
-    events = [ToolEvent(row["name"], row["document"]) for row in rows]
-    return Received(events, rows[-1]["received_at"] if rows else None)
+    state = "".join(f"{one['name']} {one['subject']} {one['revision']}," for one in rows)
+    return Received(
+        events=[ToolEvent(one["name"], one["document"]) for one in rows],
+        last_at=rows[-1]["received_at"] if rows else None,
+        digest=hashlib.sha256(state.encode()).hexdigest(),
+    )
 
 
 async def delete_old(connection: Async) -> int:
-    """Of deployments that ended long ago."""
+    """No run goes on for so long: GitHub ends one after 35 days at the latest."""
     cursor = await connection.execute(
-        "delete from tool_events using deployments where deployment_id = deployments.id"
-        " and ended_at < now() - interval '1 day'"
+        "delete from tool_events where received_at < now() - interval '35 days'"
     )
     return cursor.rowcount

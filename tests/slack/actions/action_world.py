@@ -36,6 +36,9 @@ envs:
   - name: "slow*"
     handler: command
     with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
+  - name: "workflow*"
+    handler: github-actions
+    with: {mode: dispatch, workflow: deploy.yml, inputs: {sha: "{sha}"}}
   - name: "stage*"
     handler: command
     with: {run: ["true"]}
@@ -95,7 +98,7 @@ class ActionWorld:
         insert = f"insert into deployments ({names}) values ({placeholders}) returning id"
         return int(self.world.rows(insert, *values.values())[0]["id"])
 
-    def button(self, action: str, value: int) -> Message:
+    def button(self, action: str, value: int | str) -> Message:
         """An earlier message with that button, whether or not the action is still offered."""
         text = {"type": "plain_text", "text": action}
         element = {"type": "button", "action_id": action, "value": str(value), "text": text}
@@ -104,7 +107,7 @@ class ActionWorld:
         message = Message(self.slack.clock.ts(), workspace.bot.user, action, blocks)
         return workspace.publish(workspace.channel("deploys"), message)
 
-    async def press(self, action: str, value: int, user: User, *, times: int = 1) -> str:
+    async def press(self, action: str, value: int | str, user: User, *, times: int = 1) -> str:
         """The reply to that user."""
         before = len(self.replies_to(user))
         response = await self.slack.press(self.button(action, value), action, user, times=times)
@@ -171,13 +174,13 @@ async def relay(
 
 @contextlib.asynccontextmanager
 async def action_world(
-    postgres: str, folder: Path, actions: Actions = ACTIONS
+    postgres: str, folder: Path, actions: Actions = ACTIONS, *, environments: str = ""
 ) -> AsyncIterator[ActionWorld]:
     name = f"actions_{next(_numbers)}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"create database {name} template template")
         sandbox, ada, bob, rob, eve = _people()
-        deploy_yml = f"{ENVIRONMENTS}slack_users:\n"
+        deploy_yml = f"{ENVIRONMENTS}{environments}slack_users:\n"
         deploy_yml += (
             f"  Octocat: {ada.id}\n  hubot: [{bob.team_id}/{bob.id}]\n  reader: {rob.id}\n"
         )

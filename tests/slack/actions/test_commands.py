@@ -124,6 +124,31 @@ async def test_a_branch_that_moves_is_deployed_as_it_was_confirmed(relay: Action
     assert f"moves @ {sha[:7]}" in (await relay.typed("status acme/site", relay.ada)).text
 
 
+async def test_a_login_from_before_a_rename_is_explained(relay: ActionWorld) -> None:
+    users = relay.github.world.users
+    token = next(token for token, user in users.items() if user.account.login == "hubot")
+    hubot = users.pop(token)
+    relay.github.add_installation("acme", ["acme/fresh"])  # nothing is cached of it
+    reply = await relay.typed("status acme/fresh", relay.bob)
+    assert "deploy.yml says that you are hubot on GitHub, which has no such account" in reply.text
+    assert "its new login in slack_users" in reply.text
+    users[token] = hubot
+
+
+async def test_spaces_that_nobody_sees_are_no_part_of_a_name(relay: ActionWorld) -> None:
+    text = "\u200bacme/site\u00a0stage/unseen\ufeff\u202fv2\u2060 "
+    reply = await relay.typed(text, relay.ada)
+    assert reply.text.startswith("Deploying v2 of acme/site to stage/unseen.")
+    view = await opened(relay, "", relay.ada)
+    values = {
+        "repository": "\u00a0acme/site\u200b",
+        "other_environment": "stage/unseen\u200e",
+        "ref": "\ufeffv3\u00a0",
+    }
+    reply_text = await submitted(relay, view, relay.ada, **values)
+    assert reply_text.startswith("Deploying v3 of acme/site to stage/unseen.")
+
+
 async def test_a_person_of_an_enterprise_grid_is_one_person(relay: ActionWorld) -> None:
     """A press names their own workspace, a command the one where it was typed."""
     relay.github.repository("acme/site").push("One", ref="grid")

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from webhook.config.creation import payload_of
 from webhook.config.environments import Config
 from webhook.config.routing import matches_any, route
 from webhook.deployments.actions import ActionRequest, Reply
@@ -28,7 +29,12 @@ _COMMAND = re.compile(r"/[\w-]{1,40}", re.ASCII)
 _REPO = re.compile(r"[\w-]{1,100}/(?!\.{1,2}$)[\w.-]{1,100}", re.ASCII)
 # What git allows in the name of a branch or tag, nearly.
 _REF = re.compile(r"(?!.*(?:\.\.|@\{|//))[^\s\x00-\x20\x7f~^:?*\[\\-][^\s\x00-\x20\x7f~^:?*\[\\]*")
+_INPUT = re.compile(r"[\w.-]+=")
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"'})
+# Nobody sees that a pasted text has them; the second are the marks of width and direction, without
+# the joiners that languages and emoji need.
+_SPACES = re.compile(r"[^\S\n]")
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 
 
 class _Typed(NamedTuple):
@@ -36,6 +42,7 @@ class _Typed(NamedTuple):
     repo: str = ""
     environment: str = ""
     ref: str = ""
+    inputs: tuple[tuple[str, str], ...] = ()
 
 
 def escape(text: str, limit: int = 300) -> str:
@@ -76,19 +83,49 @@ def _parse(command: str, arguments: list[str] | None, config: Config) -> _Typed 
             parsed = _explain(f"Name one repository, no more: `{command} status owner/repo`")
         case [repo]:
             parsed = _first_error([repo_error(repo)]) or _Typed(OPEN_FORM, repo)
-        case [repo, environment]:
-            parsed = _deploy(config, repo, environment)
-        case [repo, environment, ref]:
-            parsed = _first_error([ref_error(ref)]) or _deploy(config, repo, environment, ref)
-        case _:
-            parsed = _explain(f"These are too many arguments.\n{usage(command)}")
+        case [repo, environment, *rest]:
+            refs, inputs = _inputs(config, repo, environment, rest)
+            if len(refs) > 1:
+                return _explain(f"These are too many arguments.\n{usage(command)}")
+            ref = refs[0] if refs else ""
+            parsed = _deploy(config, repo, environment, ref, inputs)
     return parsed
 
 
-def _deploy(config: Config, repo: str, environment: str, ref: str = "") -> _Typed | Response:
-    errors = [repo_error(repo), environment_error(config, repo, environment)]
-    spelled = spelling(config, repo, environment)
-    return _first_error(errors) or _Typed(Deploy.name, repo, spelled, ref)
+def _inputs(
+    config: Config, repo: str, environment: str, rest: Iterable[str]
+) -> tuple[list[str], dict[str, str]]:
+    """What is `name=value`, where the environment has inputs; a branch may be called so too."""
+    found = route(config, repo, environment)
+    if found is None or not found.dynamic_payload.enabled:
+        return list(rest), {}
+    pairs = dict(one.split("=", 1) for one in rest if _INPUT.match(one))
+    return [one for one in rest if not _INPUT.match(one)], pairs
+
+
+def _deploy(
+    config: Config, repo: str, environment: str, ref: str, inputs: Mapping[str, str]
+) -> _Typed | Response:
+    errors = [
+        ref_error(ref) if ref else "",
+        repo_error(repo),
+        environment_error(config, repo, environment),
+        input_error(config, repo, environment, inputs),
+    ]
+    typed = _Typed(
+        Deploy.name, repo, spelling(config, repo, environment), ref, tuple(inputs.items())
+    )
+    return _first_error(errors) or typed
+
+
+def input_error(config: Config, repo: str, environment: str, inputs: Mapping[str, str]) -> str:
+    found = route(config, repo, environment)
+    try:
+        if found is not None:
+            payload_of(found, inputs)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def repo_error(repo: str) -> str:
@@ -123,9 +160,14 @@ def spelling(config: Config, repo: str, environment: str) -> str:
     return found.name if found and same else environment
 
 
+def visible(text: str) -> str:
+    """As a person reads it: each space is a plain one, and nothing is there that has no width."""
+    return _INVISIBLE.sub("", _SPACES.sub(" ", text))
+
+
 def _split(text: str) -> list[str] | None:
     """None: a quotation does not end. Phones turn quotation marks into typographic ones."""
-    lexer = shlex.shlex(text.translate(_QUOTES), posix=True, punctuation_chars=False)
+    lexer = shlex.shlex(visible(text).translate(_QUOTES), posix=True, punctuation_chars=False)
     lexer.whitespace_split = True
     lexer.commenters = lexer.escape = ""
     lexer.quotes = '"'
@@ -138,14 +180,16 @@ def _split(text: str) -> list[str] | None:
 def _request(slash: SlashCommand, typed: _Typed) -> ActionRequest:
     who = slash.requester
     url, trigger = slash.response_url, slash.trigger_id
+    parts = [*typed[:4], *(f"{name}={value}" for name, value in typed.inputs)]
     return ActionRequest(
-        key=key_of("command", who.team, who.user, *typed, trigger, url),
+        key=key_of("command", who.team, who.user, *parts, trigger, url),
         kind=typed.kind,
         requester=who,
         reply=Reply(url, trigger if typed.kind == OPEN_FORM else ""),
         repo=typed.repo,
         environment=typed.environment,
         ref=typed.ref,
+        inputs=dict(typed.inputs),
     )
 
 

@@ -11,10 +11,10 @@ from datetime import datetime
 import structlog
 
 from webhook.engine.outbox import Outbox, Policy, Write
-from webhook.engine.rejections import RejectionPolicy
 from webhook.errors import Excluded, Rejected, RetryAt
 from webhook.github.deployments import NewDeployment, create_deployment, find_deployment
 from webhook.github.tokens import Scope
+from webhook.rejections import RejectionPolicy
 from webhook.slack.actions.contract import Action, add_to_timeline
 from webhook.slack.actions.permissions import (
     Authorized,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
+from webhook.config.creation import payload_of
 from webhook.deployments.models import is_production
 from webhook.errors import INVALID, LACKS_PERMISSION, Rejected
 from webhook.github import repositories
@@ -47,9 +48,19 @@ class Deploy(CreateDeployment):
         return await super().run(services, action)
 
     async def plan(self, services: ActionServices, action: ActionRow, by: Authorized) -> Plan:
+        environment = routed(services, by.repository.repo, action.environment)
+        ref = await _ref(services, action, by)
+        try:
+            payload = payload_of(environment, action.inputs)
+        except ValueError as error:
+            raise Declined("not_possible", str(error)) from error
         request = NewDeployment(
-            ref=await _ref(services, action, by),
+            ref=ref,
             environment=action.environment,
+            task=environment.task or "deploy",
+            payload=payload,
+            auto_merge=environment.auto_merge and not _SHA.fullmatch(ref),
+            required_contexts=environment.required_contexts,
             description=f"Requested in Slack by {by.login}",
             production=_is_production(services, action, by.repository.repo),
             marker=marker(action),
@@ -61,7 +72,7 @@ class Deploy(CreateDeployment):
 
     async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
         if action.outcome == "waiting":
-            text = f"Deploy {_target(action, bold)}?{_unless_pinned(action)}"
+            text = f"Deploy {_target(action, bold)}{_inputs(action)}?{_unless_pinned(action)}"
             return question(text, action.id, action=self.name, button="Deploy to production")
         return await super().reply(services, action)
 
@@ -132,6 +143,11 @@ def _unless_pinned(action: ActionRow) -> str:
         return ""
     permission = "with the permission contents: read, the App would keep to the commit of now"
     return f" It will be the newest commit of {escape(action.ref, 255)} then; {permission}."
+
+
+def _inputs(action: ActionRow) -> str:
+    pairs = ", ".join(f"{name}={value}" for name, value in action.inputs.items())
+    return f" with {escape(pairs, 500)}" if pairs else ""
 
 
 def _target(action: ActionRow, shown: Callable[[str], str] = str) -> str:

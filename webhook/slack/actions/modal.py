@@ -29,9 +29,11 @@ from webhook.slack.actions.command import (
     OPEN_FORM,
     ROOM_IN_FORM,
     environment_error,
+    input_error,
     ref_error,
     repo_error,
     spelling,
+    visible,
 )
 from webhook.slack.actions.contract import Action
 from webhook.slack.actions.deploy import Deploy
@@ -44,6 +46,7 @@ from webhook.slack.actions.payloads import (
     key_of,
     read,
 )
+from webhook.slack.actions.payloads import View as Submitted
 from webhook.slack.actions.permissions import Declined
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage, plain
@@ -56,6 +59,7 @@ log = structlog.get_logger()
 # The blocks of the form; each holds one element, of the same name.
 FORM = "deploy_form"
 REPO, CHOSEN, TYPED, REF = "repository", "environment", "other_environment", "ref"
+INPUTS = "inputs"
 # Slack's limits of a menu.
 MOST_CHOICES, LONGEST_CHOICE = 100, 150
 LONGEST_OPTION = 75
@@ -63,6 +67,7 @@ LONGEST_OPTION = 75
 VALID_FOR = timedelta(minutes=29)
 _LONGEST_REPO = 201
 _LONGEST_REF = 255
+_LONGEST_INPUTS = 3000
 _WITHOUT = "type all of it instead: /deploy owner/repo environment [ref]"
 
 
@@ -78,7 +83,12 @@ class OpenForm(Action):
             raise Declined("too_late", message, "failed")
         names, typed = choices(services.config)
         view = deploy_form(
-            action.repo, names, typed=typed, url=reply.url, at=int(action.at.timestamp())
+            action.repo,
+            names,
+            typed=typed,
+            inputs=_takes_inputs(services.config),
+            url=reply.url,
+            at=int(action.at.timestamp()),
         )
         try:
             await services.slack.using(
@@ -112,11 +122,14 @@ def parse_submission(payload: Mapping[str, Any], config: Config, now: datetime) 
         return Response()
     submission = read(ViewSubmission, payload)
     view = submission.view
-    repo, typed, chosen, ref = (view.field(name).strip() for name in (REPO, TYPED, CHOSEN, REF))
+    repo, typed, chosen, ref = (_field(view, name) for name in (REPO, TYPED, CHOSEN, REF))
     url, at = _opened(view.private_metadata)
     if now.timestamp() > at + VALID_FOR.total_seconds():
         return _errors({REPO: "This form was open for too long; open it again: type /deploy"})
-    errors = _errors_in(config, repo, chosen, typed, ref)
+    inputs, errors = _inputs(view)
+    errors |= _errors_in(config, repo, chosen, typed, ref)
+    if not errors and (error := input_error(config, repo, typed or chosen, inputs)):
+        errors[INPUTS if INPUTS in view.state.values else REF] = error
     if errors:
         return _errors(errors)
     who = submission.requester
@@ -128,7 +141,26 @@ def parse_submission(payload: Mapping[str, Any], config: Config, now: datetime) 
         repo=repo,
         environment=spelling(config, repo, typed or chosen),
         ref=ref,
+        inputs=inputs,
     )
+
+
+def _inputs(view: Submitted) -> tuple[dict[str, str], dict[str, str]]:
+    """One in each line, and errors."""
+    lines = [line.strip() for line in visible(view.field(INPUTS)).splitlines() if line.strip()]
+    pairs = [line.partition("=") for line in lines]
+    if not all(equals and name.strip() for name, equals, _ in pairs):
+        return {}, {INPUTS: "Write name=value in each line"}
+    return {name.strip(): value.strip() for name, _, value in pairs}, {}
+
+
+def _takes_inputs(config: Config) -> bool:
+    return any(env.dynamic_payload.enabled for env in config.envs)
+
+
+def _field(view: Submitted, name: str) -> str:
+    text = view.field(name)
+    return text if name == CHOSEN else visible(text).strip()
 
 
 def _is_ours(payload: Mapping[str, Any]) -> bool:
@@ -173,9 +205,11 @@ def choices(config: Config) -> tuple[list[str], bool]:
     return shown, len(shown) < len(names)
 
 
-def deploy_form(repo: str, names: Sequence[str], *, typed: bool, url: str, at: int) -> View:
-    """`names` can be chosen; `typed`: others can be typed. `url` is where the reply goes,
-    which Slack gave out `at` (seconds since 1970)."""
+def deploy_form(
+    repo: str, names: Sequence[str], *, typed: bool, inputs: bool = False, url: str, at: int
+) -> View:
+    """`names` can be chosen; `typed`: others can be typed; `inputs`: some environment takes any.
+    `url` is where the reply goes, which Slack gave out `at` (seconds since 1970)."""
     blocks = [_text(REPO, "Repository", "owner/repo", _LONGEST_REPO, value=repo)]
     if names:
         blocks.append(_choice(names, optional=typed))
@@ -187,6 +221,9 @@ def deploy_form(repo: str, names: Sequence[str], *, typed: bool, url: str, at: i
         )
     hint = "A branch, tag or commit; the default branch if empty"
     blocks.append(_text(REF, "Ref", hint, _LONGEST_REF, optional=True))
+    if inputs:
+        hint = "name=value, one in each line"
+        blocks.append(_text(INPUTS, "Inputs", hint, _LONGEST_INPUTS, lines=True, optional=True))
     return View(
         type="modal",
         callback_id=FORM,
@@ -199,13 +236,21 @@ def deploy_form(repo: str, names: Sequence[str], *, typed: bool, url: str, at: i
 
 
 def _text(
-    name: str, label: str, hint: str, longest: int, *, value: str = "", optional: bool = False
+    name: str,
+    label: str,
+    hint: str,
+    longest: int,
+    *,
+    value: str = "",
+    optional: bool = False,
+    lines: bool = False,
 ) -> InputBlock:
     element = PlainTextInputElement(
         action_id=name,
         placeholder=PlainTextObject(text=hint) if hint else None,
         initial_value=value or None,
         max_length=longest,
+        multiline=lines or None,
     )
     return _input(name, label, element, optional=optional)
 

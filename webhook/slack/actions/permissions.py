@@ -16,6 +16,7 @@ from webhook.deployments.models import Repository
 from webhook.engine.services import scope
 from webhook.errors import BAD_APP_KEY, LACKS_PERMISSION, Rejected, RelayError, UnknownOutcome
 from webhook.github import repositories
+from webhook.github import users as github_people
 from webhook.github.repositories import PERMISSIONS
 from webhook.github.tokens import Scope
 from webhook.slack.actions.services import ActionServices
@@ -90,6 +91,7 @@ async def authorize(services: ActionServices, action: ActionRow, needed: Permiss
     await _set_login(services, action, login)
     permission = await _permission(services, repository, login)
     if permission == "none":
+        await _require_account(services, action, repository, login)
         raise Declined("no_access", no_access(action.repo or repository.repo))
     if PERMISSIONS.index(permission) > PERMISSIONS.index(needed):
         message = f"{login} may only {_MAY[permission]} {repository.repo}"
@@ -193,7 +195,8 @@ async def _as_called_now(services: ActionServices, row: DeploymentRow) -> Deploy
         return row
     named = Repository(row.repo_id, found.full_name, found.url)
     async with services.pool.connection() as connection, connection.transaction():
-        await repository_names.current(connection, named, services.clock())
+        current = await repository_names.current(connection, named, services.clock())
+        await repository_names.rename(connection, current)
         return await deployments.read(connection, row.id) or row
 
 
@@ -239,6 +242,24 @@ async def _permission(services: ActionServices, repository: Scope, login: str) -
         raise Declined("github_unclear", f"{message}, {advice}") from error
     services.people.caches.permissions[key] = found
     return found
+
+
+async def _require_account(
+    services: ActionServices, action: ActionRow, repository: Scope, login: str
+) -> None:
+    """deploy.yml may have the login from before a rename."""
+    people = services.people
+    if mapped_login(people, action.team, action.slack_user) != login:
+        return
+    try:
+        known = await github_people.exists(services.github, repository, login)
+    except Rejected as error:
+        log.info("an account could not be looked up", error=str(error))
+        return
+    if not known:
+        message = f"deploy.yml says that you are {login} on GitHub, which has no such account"
+        advice = "if yours was renamed, ask for its new login in slack_users, and a restart"
+        raise Declined("unknown_requester", f"{message} (any more); {advice}")
 
 
 def _how_to_be_known(action: ActionRow, *, by_email: bool) -> str:

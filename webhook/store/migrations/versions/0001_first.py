@@ -87,10 +87,11 @@ create table deployments (
                                                 -- would run once more
     reported_at timestamptz,                    -- when the tool last reported a status by itself
     polled_at timestamptz,                      -- when a tool that sends events was last polled
+    polled_events text not null default '',     -- digest of the events that were known then
     tool_error text not null default '',        -- why the tool cannot be queried at the moment
     tool_error_since timestamptz,
     rejected_call text not null default '',     -- the call that is rejected in a way that does not
-                                                -- count yet (webhook.engine.rejections)
+                                                -- count yet (webhook.rejections)
     rejected_since timestamptz,
     outage_announced boolean not null default false,  -- whether the status says so
 
@@ -132,16 +133,23 @@ create index timeline_unjudged on timeline (deployment_id, id) where not judged;
 """
 
 TOOL_EVENTS = """
--- What tools sent about the runs of open deployments, the newest of each thing it is about.
+-- What tools sent about their runs, the newest of each thing it is about. It may come before the
+-- event of the deployment.
 create table tool_events (
-    deployment_id bigint not null references deployments on delete cascade,
+    repo_id bigint not null,
     name text not null,                         -- of the event
     subject bigint not null,                    -- the tool's id of what it is about
+    run_id bigint not null,                     -- the run that it is or belongs to
+    sha text not null,                          -- the commit that the run is for
+    title text not null,                        -- of the run; it may name the deployment
     revision text not null,                     -- sorts later where the document is newer
     document jsonb not null,
     received_at timestamptz not null default now(),
-    primary key (deployment_id, name, subject)
+    primary key (repo_id, name, subject)
 );
+create index tool_events_run on tool_events (repo_id, run_id);
+create index tool_events_sha on tool_events (repo_id, sha);
+create index tool_events_received_at on tool_events (received_at);
 """
 
 OUTPUT = """
@@ -208,7 +216,8 @@ create table slack_installations (
     expires_at timestamptz,                     -- null: the token does not expire
     installed_at timestamptz not null default now(),
     installed_by text not null,
-    error text not null default ''              -- why the token is not used any more
+    error text not null default '',             -- why the token is not used any more
+    rejected_since timestamptz                  -- since when Slack rejects it, before that counts
 );
 
 -- Single-use values of the installation. Only digests are stored.
@@ -238,11 +247,13 @@ create table actions (
 
     -- What for: a deployment, or a ref for an environment.
     deployment_id bigint references deployments on delete cascade,
+    target bigint not null default 0,           -- the deployment that a rollback repeats
     repo text not null default '',
     repo_id bigint not null default 0,          -- 0: only the name was typed
     environment text not null default '',
     ref text not null default '',               -- as GitHub gets it
     ref_name text not null default '',          -- the branch or tag, where GitHub gets a commit
+    inputs jsonb not null default '{}',         -- of a dynamic payload, as they were typed
 
     -- refused: not allowed, or not possible; failed: GitHub rejected it.
     outcome text not null default 'waiting'

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from webhook.engine.rejections import RejectionPolicy, rejected_since
+from webhook.rejections import RejectionPolicy, rejected_since
 from webhook.timing import DEFAULT_TIMING
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,0 +1,114 @@
+"""`deliveries`: what arrived, and what became of it, for people and for programs."""
+
+import asyncio
+import json
+import os
+import pty
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from sandbox.faults import Fault
+from sandbox.sandbox import REPOSITORY
+from tests.world import World, live, until
+from webhook.__main__ import main
+
+UNREADABLE = ('{"repository": {"full_name": "acme/\\u001b[31msite"}}', "{", "[]", '{"a": 1}')
+
+
+def variables(world: World) -> dict[str, str]:
+    return {**world.setup.environ, "GITPLOY_STORE_SOURCE": world.store_url}
+
+
+async def listed(world: World, *options: str) -> list[str]:
+    runner = CliRunner(env={name: None for name in os.environ if name.startswith("GITPLOY_")})
+    command = ["deliveries", *options]
+    result = await asyncio.to_thread(runner.invoke, main, command, env=variables(world))
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+async def test_each_line_has_the_deployments_state_and_why(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path) as world:
+        good = await world.deployed()
+        bad = await world.deployed("broken")
+        await world.deployed("moon")
+        headers, *lines = await listed(world)
+        assert headers.split("  ")[0] == "RECEIVED (UTC)"
+        names = [name.strip() for name in headers.split("  ") if name.strip()]
+        assert names[1:] == [
+            *("DELIVERY", "EVENT", "RESULT", "DEPLOYMENT", "REPOSITORY", "ENVIRONMENT", "REF"),
+            *("STATE", "REASON"),
+        ]
+        [line] = [line for line in lines if f" {bad.id} " in line and " deployment " in line]
+        assert f" deployment processed {bad.id} {REPOSITORY} broken main failure " in (
+            " ".join(line.split())
+        )
+        assert line.endswith("the disk is full")
+        [line] = [line for line in lines if "moon" in line and " deployment " in line]
+        assert "error" in line
+        assert "No route for environment 'moon'" in line
+
+        rows: list[dict[str, Any]] = [json.loads(line) for line in await listed(world, "--json")]
+        [row] = [r for r in rows if r["deployment"] == good.id and r["event"] == "deployment"]
+        assert (row["result"], row["state"], row["reason"]) == ("processed", "success", "")
+        assert (row["repository"], row["environment"]) == (REPOSITORY, "production")
+        assert (row["ref"], row["sha"]) == ("main", good.sha)
+        only = await listed(world, "--json", "--deployment", str(bad.id))
+        assert {json.loads(line)["deployment"] for line in only} == {bad.id}
+
+
+async def test_a_state_that_github_lacks_is_named(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path) as world:
+        world.github.faults.add("POST /repos/*/deployments/*/statuses", Fault.status(403), 1000)
+        deployment = await world.deploy()
+        await world.phase(deployment.id, "success")
+        errors = "select error from outbox where kind = 'status' and error <> ''"
+        await until(lambda: world.rows(errors) or None)
+        await until(lambda: "GitHub does not show this: " in json_of(world, deployment.id) or None)
+        world.github.faults.clear()
+
+
+def json_of(world: World, deployment_id: int) -> str:
+    options = ["deliveries", "--json", "--deployment", str(deployment_id)]
+    return CliRunner().invoke(main, options, env=variables(world)).stdout
+
+
+async def test_what_is_about_no_deployment_is_listed_with_all(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, workers=0) as world:
+        for number, body in enumerate(UNREADABLE):
+            world.execute(
+                "insert into deliveries (hook_id, guid, event, body, outcome)"
+                " values (1, %s, 'push', %s, 'ignored')",
+                f"guid-{number}",
+                body.encode(),
+            )
+        assert len(await listed(world)) == 1
+        *_, line = await listed(world, "--all")
+        assert "guid-0" in line
+        assert "\x1b" not in line
+        assert "acme/" in line
+        assert len(await listed(world, "--all", "--json")) == len(UNREADABLE)
+
+
+@pytest.mark.slow
+async def test_a_terminal_gets_a_table(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path) as world:
+        await world.deployed()
+        terminal, of_command = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "webhook", "deliveries"),
+            env={**variables(world), "COLUMNS": "200", "TERM": "xterm-256color"},
+            stdout=of_command,
+        )
+        assert await process.wait() == 0
+        os.close(of_command)
+        shown = os.read(terminal, 100_000).decode()
+        os.close(terminal)
+        assert "environment" in shown
+        assert "\x1b[32msuccess" in shown
