@@ -105,6 +105,17 @@ async def test_a_404_with_an_older_token_is_asked_again_with_a_new_one(
             assert (await github.call(reading, "GET", runs, None))["total_count"] == 0
 
 
+async def test_a_search_for_the_installation_that_is_rejected_is_no_access(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    """So that statuses wait for days, not for minutes."""
+    sandbox.github.world.installations.clear()
+    blocked = Fault.status(403, {"message": "Repository access blocked"})
+    sandbox.github.faults.add("GET */installation", blocked)
+    with pytest.raises(Forbidden, match="Repository access blocked"):
+        await github.require_access(scope)
+
+
 async def test_the_jwt_begins_a_minute_ago_and_ends_within_nine(
     sandbox: Sandbox, github: GitHub
 ) -> None:
