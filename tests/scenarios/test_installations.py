@@ -186,6 +186,27 @@ async def test_what_waits_goes_on_when_the_app_is_installed_again(
     await world.github.wait_for(deployment.id, "error")
 
 
+async def test_what_waits_goes_on_when_the_app_is_in_the_repositorys_new_organization(
+    idle_world: World,
+) -> None:
+    world = idle_world
+    deployment = await world.deploy("nowhere")
+    await world.github.settled()
+    world.github.rename_repository(REPOSITORY, "newco/shop")
+    world.sandbox.installation.repositories.clear()
+    world.start_worker()
+    await until(lambda: unsent(world))
+    new = world.github.add_installation("newco", ["newco/shop"])
+    [repository] = new.repositories
+    body: Json = {
+        "action": "added",
+        "installation": world.github.documents.installation(new),
+        "repositories_added": [{"id": repository.id, "full_name": repository.full_name}],
+    }
+    await world.github.deliver("installation_repositories", body)
+    await world.github.wait_for(deployment.id, "error")
+
+
 async def test_a_run_goes_on_when_the_app_is_installed_again(world: World, tmp_path: Path) -> None:
     deployment = await world.begin_slow(tmp_path / "gate")
     world.github.world.installations.clear()
