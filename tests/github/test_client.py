@@ -149,6 +149,15 @@ async def test_after_a_rejected_jwt_githubs_clock_counts(
     assert len(sandbox.github.called("GET", "/app")) <= 3
 
 
+async def test_a_clock_that_is_a_little_wrong_is_not_why_a_key_is_rejected(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    sandbox.github.world.ahead = timedelta(seconds=20)
+    sandbox.github.faults.add(TOKENS, Fault.status(401, {"message": "no"}), times=2)
+    with pytest.raises(Forbidden, match="App's key: no$"):
+        await github.require_access(scope)
+
+
 @pytest.mark.parametrize(
     "date",
     [

@@ -59,8 +59,10 @@ class AppJwt:
 
     @property
     def clock_error(self) -> str:
-        """How wrong this machine's clock is, as far as GitHub's responses showed it."""
-        if not self._ahead:
+        """How wrong this machine's clock is, where that is why GitHub rejected a JWT: what is less
+        is no reason, and would hide that the key is another one."""
+        slow = -self._ahead
+        if self._ahead <= ISSUED_BEFORE - TOLERANCE and slow <= LIFE - ISSUED_BEFORE - TOLERANCE:
             return ""
         seconds = floor(self._ahead.total_seconds())  # the header's are cut off
         written = f"{abs(seconds)} s" if abs(seconds) < 600 else durations.write(abs(seconds))
