@@ -34,6 +34,8 @@ _WRAPPERS = frozenset(
 # another value follows.
 _WITH_COMMAND = frozenset({"su", "runuser", "script", "flock", "sg", "npx", "nix-shell"})
 _WITH_VALUE = "wEgGs"
+# docker(1): the program that the image runs.
+_ENTRYPOINT = "--entrypoint="
 _COMMAND_OPTIONS = ("--command", "--session-command", "--call", "--run")
 _VERSION = re.compile(r"[0-9.]+(\.exe)?$|\.exe$")
 
@@ -96,7 +98,7 @@ def code_in(argv: Sequence[str]) -> Iterator[Code]:
     wrapped = _name(argv[0]) in _WRAPPERS
     found: set[int] = set()
     for start, argument in enumerate(argv):
-        name = _name(argument)
+        name = _name(argument.removeprefix(_ENTRYPOINT))
         runs = start == 0 or wrapped or argv[start - 1] == "--"
         for index in _code_of(name, argv, start, runs=runs):
             if index < len(argv) and index not in found:
@@ -112,7 +114,9 @@ def _name(argument: str) -> str:
 def _code_of(name: str, argv: Sequence[str], start: int, *, runs: bool) -> Iterator[int]:
     """`runs`: a program of that name is run there; otherwise it may be a word like any other, which
     the names of shells are not."""
-    if name in _SHELLS:
+    if argv[start].startswith(_ENTRYPOINT) or argv[start - 1] == _ENTRYPOINT[:-1]:
+        yield from _of_entrypoint(argv, start + 1)
+    elif name in _SHELLS:
         yield from _of_shell(argv, start + 1)
     elif name in _POWERSHELLS:
         yield from _of_powershell(argv, start + 1)
@@ -145,6 +149,13 @@ def _of_shell(argv: Sequence[str], at: int) -> Iterator[int]:
         at += 1
     if given:
         yield at + (at < len(argv) and argv[at] in ("-", "--"))
+
+
+def _of_entrypoint(argv: Sequence[str], at: int) -> Iterator[int]:
+    """The program's own options come after those of docker and the image."""
+    for index in range(at, len(argv)):
+        if re.fullmatch(r"-[a-z]*c", argv[index]):
+            yield index + 1
 
 
 def _of_powershell(argv: Sequence[str], at: int) -> Iterator[int]:

@@ -31,6 +31,7 @@ STATES = {
     "declined": (State.ERROR, "declined in Woodpecker"),
     "skipped": (State.ERROR, "skipped by Woodpecker"),
 }
+NOT_BUILT = "Woodpecker has no successful pipeline of {} yet"
 NOT_VISIBLE = {404: "the repository is not in Woodpecker, or the token's user may not see it"}
 NOT_DEPLOYED = {
     403: "the repository's 'Allow Deployments' is off in Woodpecker",
@@ -113,7 +114,8 @@ class Woodpecker:
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         response = await self._call("POST", f"{run.id}/cancel")
-        if not response.ok and response.status not in (400, 404):  # it has ended, or is gone
+        is_gone = response.status == 404 and (await self._call("GET", run.id)).status == 404
+        if not (response.ok or response.status == 400 or is_gone):  # 400: it has ended
             raise response.unavailable()
 
     async def _call(self, method: str, path: str, query: dict[str, str] | None = None) -> Response:
@@ -131,8 +133,7 @@ class Woodpecker:
         query = {"event": "push,tag,manual", "status": "success"}
         built = await self._newest(repo, query, lambda p: p.commit == deployment.sha)
         if not built:
-            message = f"Woodpecker has no successful pipeline of {deployment.sha[:7]} yet"
-            raise Rejected(message, certain=False)
+            raise Rejected(NOT_BUILT.format(deployment.sha[:7]), certain=False)
         return repo, built[0].number
 
     async def _newest(self, repo: int, query: dict[str, str], matches: Matches) -> list[Pipeline]:

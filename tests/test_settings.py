@@ -327,6 +327,7 @@ PASTED: dict[str, Callable[[], str]] = {
     "two lines": lambda: "recognisable-one-1\nrecognisable-two-2",
     "a token": lambda: "xoxb-1234567890-recognisable",
     "a digest": lambda: "5d41402abc4b2a76b9719d911017c592",
+    "a random value": lambda: "Zk7-q9Lr2_recognisable",
     "an address": lambda: "https://user:recognisable@host/path",
     "a store": lambda: "postgresql://user:recog%nisable@host/db?recognisable",
 }

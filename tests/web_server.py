@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -53,9 +54,20 @@ def serving(
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
     began.wait()
+    _wait_until_it_listens(port)
     try:
         yield port
     finally:
         loop.call_soon_threadsafe(stop[0].stop)
         thread.join()
         loop.close()
+
+
+def _wait_until_it_listens(port: int) -> None:
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        time.sleep(0.001)
+    raise TimeoutError("the web server does not listen")

@@ -18,7 +18,7 @@ from webhook.status_api import views as status_api
 from webhook.store import jobs
 from webhook.store.database import Sync, sync_pool
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
-from webhook.web import probes
+from webhook.web import home, probes
 from webhook.web.gateway import Gateway
 from webhook.web.pages import views as pages
 
@@ -38,7 +38,8 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = webhook.LARGEST_BODY + 1
     pool = sync_pool(store_url, POOL_SIZE, timing)
-    app.register_blueprint(probes.blueprint(pool))
+    app.register_blueprint(probes.blueprint(pool, timing))
+    app.register_blueprint(home.blueprint(settings.server_url))
     deliveries = webhook.blueprint(Inbox(store_url, timing), settings.webhook_secrets, timing)
     http.serve(app, deliveries, http.JSON_ERRORS)
     reports = status_api.blueprint(pool, settings.server_url, keys, setup.secrets, clock)

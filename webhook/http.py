@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import structlog
 from flask import Blueprint, Flask, Response, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from webhook.errors import HttpError
+from webhook.errors import HttpError, UnknownOutcome
 
 log = structlog.get_logger()
 
@@ -25,8 +26,10 @@ PAGE_HEADERS = {
 }
 
 
-# In the environ: a body that was read before the view was called (webhook.web.gateway).
+# In the environ, of webhook.web.gateway: a body that was read before the view was called, and what
+# the response has to wait for.
 BODY = "relay.body"
+AWAITED = "relay.awaited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class BodyRule:
     path: re.Pattern[str]
     largest: int
     headers: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    # The view waits for nothing but with `wait_for`, so that it needs no thread.
+    immediate: bool = False
 
     def applies(self, environ: Mapping[str, Any]) -> bool:
         return self.path.fullmatch(environ["PATH_INFO"]) is not None and all(
@@ -107,6 +112,27 @@ def log_rejection(error: HttpError) -> None:
         about["delivery"] = guid[:100]
     messages = [str(error), *(field["message"] for field in error.fields)]
     log.warning("request rejected", error=": ".join(messages), **about)
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """`error` is the response if it is not done `within` seconds, or fails."""
+
+    future: "Future[None]"
+    within: float
+    error: HttpError
+
+
+def wait_for(awaited: Awaited) -> None:
+    """The response of this view is sent when that is done. Without a thread for the view the
+    gateway waits, after the view."""
+    if AWAITED in request.environ:
+        request.environ[AWAITED] = awaited
+        return
+    try:
+        awaited.future.result(awaited.within)
+    except (TimeoutError, UnknownOutcome):
+        raise awaited.error from None
 
 
 def read_body(limit: int) -> bytes | None:

@@ -27,7 +27,7 @@ from pydantic import (
     WrapValidator,
 )
 
-from webhook.values import misread, shown, unquoted
+from webhook.values import NOT_SHOWN, misread, shown, unquoted
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?", re.ASCII)
 _SHORTEST_SECRET = 16
@@ -161,13 +161,14 @@ def _scopes(value: Any) -> Any:
 
 
 def _private_key_file(text: str) -> str:
+    path = shown(text) if _PATH.fullmatch(text) else NOT_SHOWN
     try:
         return _private_key(Path(text).read_text("ascii").strip())
     except OSError as error:
-        reason = f"{shown(text)} cannot be read: {error.strerror}"
+        reason = f"{path} cannot be read: {error.strerror}"
         raise ValueError(f"{reason}; {_KEY_REMEDY}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{shown(text)} is not a PEM file; {_KEY_REMEDY}") from None
+        raise ValueError(f"{path} is not a PEM file; {_KEY_REMEDY}") from None
 
 
 def _private_key(text: str) -> str:

@@ -18,6 +18,7 @@ from webhook.errors import ConfigErrors
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import Settings, config_path
 from webhook.store.owner import foreign_owner, owner, remedy
+from webhook.store.unavailable import disk_reason, is_of_disk
 from webhook.values import names_secret, shown
 
 log = structlog.get_logger()
@@ -76,7 +77,7 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, li
     except ConfigErrors as found:
         errors += found.errors
     if settings is not None:
-        errors += _data_dir_errors(settings.data_dir, embedded=settings.store_source is None)
+        errors += _data_dir_errors(settings)
     return settings, deploy, errors
 
 
@@ -85,15 +86,23 @@ def secret_keys(settings: Settings) -> tuple[str, ...]:
     return settings.secret_keys or (_created_once(settings.data_dir / "secret_key"),)
 
 
-def _data_dir_errors(path: Path, *, embedded: bool) -> list[str]:
+def user_to_be(settings: Settings) -> int | None:
+    """Another user, to whom the data directory belongs: nothing is to be done with it then."""
+    embedded = settings.store_source is None
+    return foreign_owner(settings.data_dir, os.geteuid(), embedded=embedded)
+
+
+def _data_dir_errors(settings: Settings) -> list[str]:
     """Creates the directory if it is missing, readable by its owner only."""
-    user = foreign_owner(path, os.geteuid(), embedded=embedded)
+    path, user = settings.data_dir, user_to_be(settings)
     if user is not None:
         return [f"GITPLOY_DATA_DIR {shown(str(path))} is another user's; {remedy(user)}"]
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
+        if is_of_disk(error):
+            return [f"GITPLOY_DATA_DIR: {disk_reason(error.errno, path)}"]
         message = f"{shown(str(path))} cannot be written to: {error.strerror}"
         user = owner(path) if isinstance(error, PermissionError) else None
         other = "" if user is None else f"; or {remedy(user)}"

@@ -32,6 +32,8 @@ class Timing:
     connection_check_within: timedelta = timedelta(seconds=1)
     # The connection that listens for jobs is checked so often.
     listen_check_interval: timedelta = timedelta(seconds=10)
+    # /readyz stores a small delivery for a try no more often.
+    write_check_interval: timedelta = timedelta(seconds=15)
     # Slack's requests wait so long for one, which leaves time for an error response.
     slack_connection_within: timedelta = timedelta(seconds=2)
 

@@ -17,7 +17,11 @@ _PEM = ("-----BEGIN", "LS0tLS1CRUdJTi")
 _TOKEN = re.compile(r"xox[a-z]-|xapp-|gh[a-z]_|github_pat_|gpr_|whsec_|bearer ", re.I)
 _USER = re.compile(r":/{1,2}[^/?#\s]*@")
 # Random characters as in keys and digests; words in a path are shorter or have no digits.
-_RANDOM = re.compile(r"(?=[A-Za-z+]*\d)(?=\d*[A-Za-z])[A-Za-z0-9+]{20,}", re.ASCII)
+_RANDOM = re.compile(
+    r"(?=[A-Za-z+]*\d)(?=\d*[A-Za-z])[A-Za-z0-9+]{20,}"
+    r"|(?=[\w+-]*\d)(?=[\w+-]*[A-Z])(?=[\w+-]*[a-z])[\w+-]{20,}",
+    re.ASCII,
+)
 _QUOTED = re.compile(r"'[^']*'?")
 _LONGEST = 255
 # So many characters of a secret are a part that could be recognised.

@@ -235,7 +235,8 @@ class Actions:
         try:
             await self._post(f"/actions/runs/{run_id}/cancel", {})
         except Rejected as error:
-            if error.status not in (404, 409):
+            is_gone = error.status == 404 and await self.run(run_id) is None
+            if not is_gone and error.status != 409:
                 raise
 
     async def _list(self, path: str, **query: str) -> Any:

@@ -138,7 +138,9 @@ class Gate:
     async def cancel(self, id_: str, reason: str) -> None:
         query = {"reason": reason, "force": "false"}
         response = await self._call("PUT", f"pipelines/{id_}/cancel", query)
-        if response.status not in (400, 404, 409, 410):  # it has ended, or is gone
+        if response.status == 404 and await self.execution(id_) is None:
+            return
+        if response.status not in (400, 409, 410):  # it has ended
             _checked(response)
 
     async def _checked_call(

@@ -110,6 +110,7 @@ async def demo(*, keep: bool, as_json: bool, every_tool: bool) -> int:
 
 async def _demo(folder: Path, *, keep: bool, as_json: bool, every_tool: bool) -> int:
     async with Sandbox(interactive=True) as sandbox, site(folder / "site") as site_url:
+        sandbox.github.strict = False  # people call it too, with curl
         tools = Tools(sandbox, TOOLS) if every_tool else None
         async with tools or nullcontext():
             octocat = sandbox.slack.add_user("octocat")
@@ -219,7 +220,7 @@ class Demo:
                 "the site": f"{self.site_url}/production/",
                 "Slack": sandbox.slack.url,
                 "GitHub's API": repository,
-                "the relay": f"{self.relay_url}/readyz",
+                "the relay": f"{self.relay_url}/workz",
                 **{name: server.url for name, server in servers.items()},
             },
             f"curl -X POST -H 'Authorization: Bearer {sandbox.user.token}' {repository}"

@@ -108,10 +108,11 @@ class Documents:
         }
 
     def _via(self, creator: Account, *, by_app: bool) -> Json | None:
-        """The App that did it: this one, or another one whose bot is the creator."""
+        """The App that did it: this one, or another one whose bot is the creator. GitHub's own
+        Actions is not named."""
         if by_app:
             return self.app()
-        if creator.type != "Bot":
+        if creator.type != "Bot" or creator.login == "github-actions[bot]":
             return None
         slug = creator.login.removesuffix("[bot]")
         other = {"id": creator.id - 1, "client_id": f"Iv1.{creator.id}", "slug": slug, "name": slug}
@@ -209,8 +210,15 @@ class Documents:
             "updated_at": iso(status.created_at),
             "deployment_url": url,
             "repository_url": repository_url,
-            "environment_url": status.environment_url,
-            "log_url": status.log_url,
+            # Optional by GitHub's own description.
+            **{
+                name: url
+                for name, url in (
+                    ("environment_url", status.environment_url),
+                    ("log_url", status.log_url),
+                )
+                if url
+            },
             "performed_via_github_app": self._via(status.creator, by_app=status.by_app),
         }
 

@@ -22,7 +22,7 @@ CHUNK = b" " * 256 * 1024
 # What both processes may grow by: the memory for large bodies, and what is made of two of them.
 GROWTH = 320 * 1024 * 1024
 PING = b'{"zen": "Keep it logically awesome.", "hook_id": 7}'
-SECRET = "a secret for this test alone"
+SECRET = "a-secret-for-this-test-alone"
 
 
 @pytest.fixture

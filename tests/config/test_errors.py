@@ -52,6 +52,9 @@ def test_a_file_that_is_no_list_of_environments_is_an_error(text: str | bytes, e
         ("  timeout: 5s", "4:12: envs[0].timeout: '5s' is out of bounds; a timeout is 10s to 72h"),
         ("  timeout: 73h", "4:12: envs[0].timeout: '73h' is out of bounds; "
          "a timeout is 10s to 72h"),
+        ("  creators: []", "4:13: envs[0].creators: must not be empty"),
+        ("  creators: [vercel, a b]", "4:22: envs[0].creators[1]: 'a b' is neither a GitHub login "
+         "nor the name of an App in its URL (vercel); write people for all people, * for anybody"),
         ("  repos: acme/*", "4:10: envs[0].repos: must be a list, like [a, b]"),
         ("  repos: []", "4:10: envs[0].repos: must not be empty"),
         ("  repos: [acme]", "4:11: envs[0].repos[0]: 'acme' is not a repository; "

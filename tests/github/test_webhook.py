@@ -131,6 +131,32 @@ async def test_a_malformed_delivery_is_rejected_with_a_message_and_not_stored(wo
         assert kept(world) == [], case
 
 
+async def test_a_delivery_that_is_sent_by_hand_is_told_which_header_is_missing_and_what_it_is(
+    world: World,
+) -> None:
+    for header, example in (
+        ("X-GitHub-Event", "such as ping"),
+        ("X-GitHub-Delivery", "a UUID"),
+        ("X-GitHub-Hook-ID", "a number"),
+    ):
+        _, document = await post(world, without=header)
+        assert f"GitHub sends {header}" in document["remedy"]
+        assert example in document["remedy"]
+        assert "by hand, add it" in document["remedy"]
+
+
+async def test_a_body_that_a_forwarder_wrote_anew_is_rejected_with_that_question(
+    world: World,
+) -> None:
+    """As smee-client does: parsed and serialised again."""
+    original = b'{"zen": "caf\\u00e9", "ratio": 1.0}'
+    anew = json.dumps(json.loads(original), separators=(",", ":"), ensure_ascii=False).encode()
+    signature = sign(original, "It's a Secret to Everybody")["X-Hub-Signature-256"]
+    status, document = await post(world, body=anew, X_Hub_Signature_256=signature)
+    assert status == 401
+    assert "was the body changed on its way, by a forwarder or a proxy?" in document["remedy"]
+
+
 async def test_a_missing_signature_is_rejected(world: World) -> None:
     async with (
         aiohttp.ClientSession() as session,

@@ -16,10 +16,10 @@ slack_users: {octocat: U00000001}
 envs:
   - name: production
     handler: command
-    with: {run: ["sh", "-c", "test $DEPLOYMENT_REF != broken"]}
+    with: {run: [sh, -c, 'test "$DEPLOYMENT_REF" != broken']}
   - name: "slow*"
     handler: command
-    with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
+    with: {run: [sh, -c, 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
 """
 
 

@@ -104,3 +104,26 @@ async def test_a_status_is_written_without_an_environment_url_that_github_reject
         gate.touch()
         status = await world.github.wait_for(deployment.id, "success", within=20)
         assert status.environment_url == ""
+
+
+async def test_anothers_status_without_a_log_url_does_not_hide_ours(
+    world: World, tmp_path: Path
+) -> None:
+    deployment = await world.begin_slow(tmp_path / "gate")
+    await world.github.wait_for(deployment.id, "in_progress")
+    world.github.faults.add(STATUSES, Fault.drop_after())
+    (tmp_path / "gate").touch()
+    await world.github.create_status(deployment.id, "in_progress")
+    await world.github.wait_for(deployment.id, "success")
+    await world.idle()
+    assert world.github.states(deployment.id)[-2:].count("success") == 1
+    assert not world.rows("select 1 from outbox where kind = 'status' and state <> 'sent'")
+
+
+async def test_a_limit_in_an_older_servers_message_is_waited_for(world: World) -> None:
+    message = "You have triggered an abuse detection mechanism. Please wait a few minutes."
+    world.github.faults.add(STATUSES, Fault.status(403, {"message": message}))
+    await world.deploy()
+    query = "select error from outbox where kind = 'status' and state = 'waiting'"
+    rows = await until(lambda: [row for row in world.rows(query) if row["error"]] or None)
+    assert rows[0]["error"].startswith("GitHub's rate limit: You have triggered an abuse")

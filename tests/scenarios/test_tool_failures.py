@@ -13,6 +13,7 @@ from sandbox.demo.tools import SECRETS, Tools
 from sandbox.faults import Fault
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY
+from sandbox.slack.screen import render
 from tests.scenarios.all_tools import ENVIRONMENTS, relay_with_tools
 from tests.world import QUICK, World, until
 from webhook.security.signing import ReportTokens
@@ -107,6 +108,41 @@ async def test_a_tool_that_cannot_be_reached_is_announced_and_given_up_at_the_ti
             assert state == "error", name
             assert description.startswith("Gave up after 30m: "), description
             assert "cannot be reached" in description, description
+
+
+async def test_a_tool_that_is_away_for_long_is_announced_once_and_calls_nobody(
+    store_url: str, tmp_path: Path
+) -> None:
+    soon = timedelta(seconds=0.2)
+    often = replace(
+        QUICK, recheck_at_least=soon, recheck_at_most=soon, outage_announced_after=2 * soon
+    )
+    async with relay_with_tools(store_url, tmp_path, takes=600, timing=often) as (world, tools):
+        tools.build("v1")
+        faults = tools.woodpecker.faults
+        deployment = await world.deploy(ENVIRONMENTS["woodpecker"], ref="v1")
+        await until(lambda: tools.started("woodpecker") or None)
+        faults.add("GET *", Fault.status(503), times=1000)
+        [waiting] = await until(lambda: said(world, deployment, "Waiting: ") or None)
+        failed = len(faults.fired)
+        assert failed > 1
+        await until(lambda: True if len(faults.fired) > failed + 1 else None)
+        await until(lambda: True if waiting in render(world.messages()[-1]) else None)
+        faults.clear()
+        [back] = await until(lambda: said(world, deployment, "The tool responds") or None)
+        tools.woodpecker_repo.deployments[-1].status = "success"
+        await world.github.wait_for(deployment.id, "success")
+        await world.idle()
+        thread = "\n".join(map(render, world.replies()))
+        assert thread.count(waiting) == thread.count(back) == 1
+        assert said(world, deployment, "Waiting: ") == [waiting]
+        assert not any(reply.broadcast or "<@" in reply.text for reply in world.replies())
+
+
+def said(world: World, deployment: Deployment, prefix: str) -> list[str]:
+    """What the statuses on GitHub say that begins so."""
+    statuses = world.github.statuses(deployment.id)
+    return [one.description for one in statuses if one.description.startswith(prefix)]
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from webhook.slack.tokens import token_of
 from webhook.store import slack_installations
 from webhook.store.database import AsyncPool, async_pool, connect
 from webhook.store.slack_installations import NewInstallation
+from webhook.timing import DEFAULT_TIMING, Timing
 
 CIPHER = Cipher(["a key of the tests, long enough"])
 TEAM = "T0SANDBOX"
@@ -36,9 +37,10 @@ class Refreshing:
     oauth: SlackOAuth
     settings: SlackSettings
     session: aiohttp.ClientSession
+    timing: Timing = DEFAULT_TIMING
 
     async def token(self, oauth: SlackOAuth | None = None) -> str:
-        return await token_of(self.pool, CIPHER, oauth or self.oauth, TEAM)
+        return await token_of(self.pool, CIPHER, oauth or self.oauth, TEAM, self.timing)
 
     def row(self) -> dict[str, Any]:
         with psycopg.connect(self.store_url, row_factory=dict_row) as connection:

@@ -110,4 +110,6 @@ async def test_a_channel_without_threads_shows_failures_and_names_the_remedy(wor
     world.slack.channel("#deploys").restriction = "non_threadable_channel"
     deployment = await world.deployed("broken")
     assert len(world.messages()) == 2
-    assert "accepts no replies in threads; allow them" in await page(world, deployment.id)
+    shown = await page(world, deployment.id)
+    assert "Slack: sent to #deploys in another form or place" in shown
+    assert "accepts no replies in threads; allow them" in shown

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -15,6 +16,7 @@ from webhook.security.cipher import Cipher, DecryptionError
 from webhook.slack.oauth import SlackOAuth
 from webhook.slack.tokens import token_of
 from webhook.store.database import async_pool
+from webhook.timing import DEFAULT_TIMING
 
 ACCESS = "POST /oauth.v2.access"
 
@@ -100,10 +102,11 @@ async def test_who_comes_right_after_a_refresh_makes_no_other(workspace: Refresh
         ("account_inactive", "was removed from the workspace"),
     ],
 )
-async def test_a_rejection_ends_the_installation_with_a_message(
+async def test_a_rejection_that_counts_ends_the_installation_with_a_message(
     workspace: Refreshing, error: str, message: str
 ) -> None:
     await installed(workspace)
+    workspace.timing = replace(DEFAULT_TIMING, rejection_counts_after=timedelta(0))
     workspace.slack.faults.add(ACCESS, Fault.slack(error))
     for _ in range(2):  # the second time without a call
         with pytest.raises(Rejected, match=message) as caught:
@@ -114,6 +117,18 @@ async def test_a_rejection_ends_the_installation_with_a_message(
     again = await installed(workspace)  # which clears the error
     assert workspace.row()["error"] == ""
     assert await workspace.token() != again
+
+
+async def test_a_rejection_that_comes_once_ends_nothing(workspace: Refreshing) -> None:
+    old = await installed(workspace)
+    workspace.slack.faults.add(ACCESS, Fault.slack("invalid_refresh_token"), times=2)
+    assert await workspace.token() == old
+    workspace.expires(TOO_LATE)
+    with pytest.raises(RetryAt, match="invalid_refresh_token"):
+        await workspace.token()
+    assert workspace.row()["rejected_since"] is not None
+    assert await workspace.token() == workspace.slack.workspace.tokens[-1].value != old
+    assert workspace.row()["rejected_since"] is None
 
 
 async def test_a_failing_slack_costs_nothing_while_the_old_token_is_valid(

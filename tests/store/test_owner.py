@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_settings import environ
+from webhook.check.run import check
 from webhook.errors import ConfigErrors, UserError
 from webhook.startup import read, set_up
 from webhook.store.embedded import EmbeddedPostgres
@@ -35,23 +36,28 @@ def of_another(tmp_path: Path) -> Path:
     return data_dir
 
 
-def test_a_command_names_the_user_to_be_and_changes_nothing(
+async def test_a_command_names_the_user_to_be_and_changes_nothing(
     of_another: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "deploy.yml").write_text("envs: [{name: x, handler: command, with: {run: [a]}}]")
     variables = environ(
-        GITPLOY_CONFIG=str(tmp_path / "deploy.yml"), GITPLOY_DATA_DIR=str(of_another)
+        GITPLOY_CONFIG=str(tmp_path / "deploy.yml"),
+        GITPLOY_DATA_DIR=str(of_another),
+        GITPLOY_GITHUB_BASE_URL="http://127.0.0.1:9",
     )
     watched = of_another if of_another != Path("/") else tmp_path
     before = tree(watched)
     user = remedy(of_another.stat().st_uid)
-    for given in (variables, {**variables, "GITPLOY_STORE_SOURCE": "postgresql://h/d"}):
+    for given in (variables, {**variables, "GITPLOY_STORE_SOURCE": "postgresql://127.0.0.1:9/d"}):
         with pytest.raises(ConfigErrors) as caught:
             set_up(given)
         [error] = caught.value.errors
         assert error.startswith(f"GITPLOY_DATA_DIR '{of_another}' ")
         assert user in error
         assert read(given)[2] == [error]
+        lines: list[str] = []
+        assert not await check(given, lines.append)
+        assert error in "\n".join(lines)
     assert tree(watched) == before
 
 

@@ -94,7 +94,21 @@ async def test_an_unknown_address_explains_where_deployments_are(
     async with (
         live(store_url, tmp_path, workers=0) as world,
         aiohttp.ClientSession() as session,
-        session.get(f"{world.url}/") as response,
+        session.get(f"{world.url}/nothing") as response,
     ):
         assert response.status == 404
         assert "link in a deployment" in await response.text()
+
+
+async def test_the_address_itself_says_that_it_runs_and_what_to_do_next(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, workers=0) as world, aiohttp.ClientSession() as session:
+        for accepted, kind in (("*/*", "text/plain"), ("text/html,*/*", "text/html")):
+            headers = {"Accept": accepted}
+            async with session.get(f"{world.url}/", headers=headers) as response:
+                assert (response.status, response.content_type) == (200, kind)
+                text = await response.text()
+            assert "running" in text
+            assert f"{world.url}/webhook" in text
+            assert "/workz" in text

@@ -25,7 +25,7 @@ async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bo
     secrets = startup.secret_values(environ)
     secrets |= {*(settings.secrets if settings else ()), *(config.secrets if config else ())}
     findings = [Finding("error", "configuration", message) for message in errors]
-    if settings is not None:
+    if settings is not None and startup.user_to_be(settings) is None:
         logs.set_up(secrets)
         findings += [Finding("note", "settings", message) for message in settings.warnings]
         if config is not None:

@@ -8,6 +8,7 @@ import psycopg
 from webhook import __version__
 from webhook.check import Finding, Level
 from webhook.config.environments import Config
+from webhook.errors import UserError
 from webhook.invocation import COMMAND
 from webhook.notifiers import title_of
 from webhook.settings import Settings
@@ -40,6 +41,8 @@ def check_store(
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()[0]
         yield Finding("error", "store", f"{reason}; check GITPLOY_STORE_SOURCE or DATABASE_URL")
+    except UserError as error:
+        yield Finding("error", "store", str(error))
     except OSError as error:
         message = f"the embedded PostgreSQL cannot be started: {error.strerror}"
         yield Finding("error", "store", f"{message}; check GITPLOY_DATA_DIR")

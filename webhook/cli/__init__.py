@@ -13,6 +13,7 @@ from webhook.cli.deliveries import deliveries
 from webhook.cli.slack import slack
 from webhook.errors import UserError
 from webhook.logs import Redactor
+from webhook.store.unavailable import disk_reason, is_of_disk, store_reason
 
 
 class ReadableErrors(click.Group):
@@ -27,6 +28,13 @@ class ReadableErrors(click.Group):
             raise click.UsageError(redact(error.format_message()), error.ctx) from None
         except UserError as error:
             click.echo(redact(str(error)), err=True)
+        except OSError as error:
+            if not is_of_disk(error):
+                raise
+            place = error.filename or "GITPLOY_DATA_DIR"
+            click.echo(f"Not done: {disk_reason(error.errno, place)}", err=True)
+        except psycopg.errors.DiskFull as error:
+            click.echo(f"The store cannot be used: {store_reason(error)}", err=True)
         except psycopg.OperationalError as error:
             reason = redact(str(error).strip().splitlines()[0])
             variables = "GITPLOY_STORE_SOURCE or DATABASE_URL"

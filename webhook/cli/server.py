@@ -55,7 +55,10 @@ def _watch_stdin(_context: click.Context, _parameter: click.Parameter, watch: bo
 @click.command()
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 16))
 def up(workers: int) -> None:
-    """Run web processes, workers and, if no store is configured, PostgreSQL."""
+    """Run web processes, workers and, if no store is configured, PostgreSQL.
+
+    SIGHUP makes them read deploy.yml again.
+    """
     from webhook.cli.up import lock, run_processes
 
     settings = set_up_command().settings

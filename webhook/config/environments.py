@@ -98,7 +98,7 @@ class Environment(Creation):
     repos: tuple[Repo, ...] = Field(default=("*",), min_length=1)
     """owner/name each; `*` stands for anything."""
     creators: Annotated[
-        tuple[CreatorName, ...], BeforeValidator(as_tuple), OneOrSeveral, Field(min_length=1)
+        tuple[CreatorName, ...], Field(min_length=1), BeforeValidator(as_tuple), OneOrSeveral
     ] = DEFAULT_CREATORS
     """Whose deployments it takes, besides those that the relay itself creates: logins, Apps by the
     name in their URL (vercel), `people` for all people, `*` for anybody."""

@@ -38,7 +38,8 @@ class Reply:
 class ActionRequest:
     """`key` is the same however often Slack delivers the same press. `kind` is the action's name.
     Of one deployment, one action of an `exclusive_group` is done. For a form, `repo` is what it
-    begins with. `inputs`: of the environment's dynamic payload, as they were typed."""
+    begins with. `target`: the other deployment of which the press's confirmation spoke.
+    `inputs`: of the environment's dynamic payload, as they were typed."""
 
     key: str
     kind: str
@@ -46,6 +47,7 @@ class ActionRequest:
     reply: Reply
     exclusive_group: str = ""
     deployment_id: int | None = None
+    target: int = 0
     repo: str = ""
     environment: str = ""
     ref: str = ""

@@ -42,12 +42,14 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Button:
-    """`action` is the name of the action that a press on it requests."""
+    """`action` is the name of the action that a press on it requests; `target`: another deployment
+    that its confirmation speaks of."""
 
     action: str
     label: str
     style: Style | None = None
     confirmation: Confirmation | None = None
+    target: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,8 @@ class DeploymentNotice:
     rollback_to: str
     # How `origin` is shown: "retry of an earlier deployment" for example.
     origin_label: str = ""
+    # The deployment that a rollback would repeat, 0 if there is none.
+    rollback_id: int = 0
 
     @property
     def label(self) -> Label:

@@ -346,6 +346,7 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         **_origin(services, row, creator),
         actions=(),
         rollback_to=f"{back.shown_ref} @ {back.sha[:7]}" if back else "",
+        rollback_id=back.id if back else 0,
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice

@@ -119,7 +119,7 @@ class GitHub:
         # The search has a rate limit of its own; statuses can be written when it is reached.
         self._retry_at: dict[tuple[int, str], datetime] = {}
         self._app_id: int | None = None
-        self._issuer = settings.github_issuer
+        self._names_of_app = {name for name in (settings.app_id, settings.client_id) if name}
         self._calls = asyncio.Semaphore(MOST_CALLS)
         # By the installation that a scope names and its repository.
         self._moved: dict[tuple[int, int], int] = {}
@@ -208,7 +208,7 @@ class GitHub:
         return self._app_id
 
     def is_this_app(self, app: GitHubApp | None) -> bool:
-        return app is not None and self._issuer in (app.id, app.client_id)
+        return app is not None and not self._names_of_app.isdisjoint((app.id, app.client_id))
 
     async def _fetch_token(self, scope: Scope) -> dict[str, Any]:
         """If GitHub does not know the repository in this installation, from the one it is in."""
@@ -236,18 +236,20 @@ class GitHub:
         return response
 
     async def _installation_of(self, scope: Scope) -> int:
-        """The App's installation that has the repository now."""
-        url = scope.address(f"/repos/{scope.repo}/installation")
-        try:
-            return await self._as_app(partial(self._installation_at, url))
-        except Rejected as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            message = (
-                f"GitHub does not know installation {scope.installation_id} of this App in"
-                f" {scope.repo}, nor another one; install the App there"
-            )
-            raise Forbidden(message, error.status, code=NOT_INSTALLED) from error
+        """The App's installation that has the repository now. GitHub documents only the address by
+        name; by ID is where it redirects. The token is for that ID in any case."""
+        named = f"/repos/{scope.repo}/installation"
+        for url in (scope.address(named), named):
+            try:
+                return await self._as_app(partial(self._installation_at, url))
+            except Rejected as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+        message = (
+            f"GitHub does not know installation {scope.installation_id} of this App in"
+            f" {scope.repo}, nor another one; install the App there"
+        )
+        raise Forbidden(message, HTTPStatus.NOT_FOUND, code=NOT_INSTALLED)
 
     async def _installation_at(self, url: str, jwt: str) -> int:
         return int((await self._api.getitem(url, jwt=jwt))["id"])

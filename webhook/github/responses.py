@@ -83,7 +83,7 @@ def _retry_at(error: HTTPException, now: datetime) -> datetime | None:
     ):
         return datetime.fromtimestamp(int(headers["x-ratelimit-reset"]), UTC)
     limited = error.status_code == HTTPStatus.TOO_MANY_REQUESTS
-    if limited or any(words in str(error).lower() for words in SECONDARY_LIMIT_MESSAGES):
+    if limited or any(one in str(error).lower() for one in SECONDARY_LIMIT_MESSAGES):
         return now + timedelta(seconds=SECONDARY_LIMIT)
     return None
 

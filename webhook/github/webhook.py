@@ -9,13 +9,12 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
-from datetime import timedelta
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import Headers
 
-from webhook.errors import HttpError, UnknownOutcome
-from webhook.http import BodyRule, read_body
+from webhook.errors import HttpError
+from webhook.http import Awaited, BodyRule, read_body, wait_for
 from webhook.jobs.inbox import Inbox
 from webhook.store.deliveries import Received
 from webhook.timing import DEFAULT_TIMING, Timing
@@ -26,9 +25,16 @@ BODY_RULE = BodyRule(
     re.compile("/webhook"),
     LARGEST_BODY,
     {"X-Hub-Signature-256": re.compile(r"sha256=[0-9a-f]{64}", re.ASCII)},
+    immediate=True,
 )
 _NAME = re.compile(r"[\x21-\x7e]{1,100}")
 _HOOK_ID = re.compile(r"[0-9]{1,18}")
+# What each of them is, for whoever sends a delivery by hand.
+_HEADERS = {
+    "X-GitHub-Event": "the event's name, such as ping",
+    "X-GitHub-Delivery": "a UUID, a new one for each delivery",
+    "X-GitHub-Hook-ID": "a number, the same for all deliveries of a webhook",
+}
 
 
 def blueprint(inbox: Inbox, secrets: Sequence[str], timing: Timing = DEFAULT_TIMING) -> Blueprint:
@@ -38,7 +44,8 @@ def blueprint(inbox: Inbox, secrets: Sequence[str], timing: Timing = DEFAULT_TIM
     @bp.post("/webhook")
     def webhook() -> Response:
         received = _verified(request.headers, keys)
-        _store(inbox, received, timing.connection_within)
+        within = timing.connection_within.total_seconds()
+        wait_for(Awaited(inbox.put(received), within, _not_stored()))
         body = {"delivery": received.guid, "status": "accepted"}
         if received.event == "ping":
             body["message"] = "the webhook works"
@@ -81,7 +88,8 @@ def _header(headers: Headers, name: str, shape: re.Pattern[str]) -> str:
         raise HttpError(
             400,
             f"the header {name} is {state}",
-            "this address takes GitHub's webhook deliveries only; check the proxy in between",
+            f"GitHub sends {name} ({_HEADERS[name]}) with each delivery: if this is one, a proxy or"
+            " a forwarder on its way dropped or changed it; if you send it by hand, add it",
         )
     return value
 
@@ -114,7 +122,9 @@ def _check_signature(headers: Headers, keys: Sequence[bytes], body: bytes) -> No
         raise HttpError(
             401,
             "the signature fits none of the secrets",
-            "make the webhook's secret in the GitHub App equal to one of GITPLOY_WEBHOOK_SECRET",
+            "make the webhook's secret in the GitHub App equal to one of GITPLOY_WEBHOOK_SECRET; if"
+            " they are equal: was the body changed on its way, by a forwarder or a proxy? It must"
+            " arrive byte for byte, which smee-client does not do",
         )
 
 
@@ -122,12 +132,9 @@ def _signature(key: bytes, body: bytes) -> bytes:
     return b"sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest().encode()
 
 
-def _store(inbox: Inbox, received: Received, within: timedelta) -> None:
-    try:
-        inbox.put(received).result(timeout=within.total_seconds())
-    except (TimeoutError, UnknownOutcome):
-        raise HttpError(
-            503,
-            "the store could not keep the delivery in time",
-            "redeliver it later from the GitHub App's 'Advanced' page; see /readyz",
-        ) from None
+def _not_stored() -> HttpError:
+    return HttpError(
+        503,
+        "the store could not keep the delivery in time",
+        "redeliver it later from the GitHub App's 'Advanced' page; see /readyz",
+    )

@@ -63,7 +63,7 @@ _REMEDIES = {
     220001: "the channel is a forum; put the ID of a post into deploy.yml as `thread_id`",
 }
 
-_FORM = "Discord does not accept the form of the relay's message; please report that as a bug"
+_FORM = "the message's form is a fault of the relay; please report it"
 
 
 def _thread(value: str) -> str:

@@ -121,7 +121,7 @@ _REMEDIES = {
     "deprecated_endpoint": _UPDATE,
     "method_deprecated": _UPDATE,
 }
-_FORM_REMEDY = "Slack does not accept the form of the relay's message; please report that as a bug"
+_FORM_REMEDY = "the message's form is a fault of the relay; please report it"
 
 
 def token_is_invalid(error: Rejected) -> bool:

@@ -18,6 +18,7 @@ import structlog
 
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.invocation import COMMAND
+from webhook.rejections import RejectionPolicy
 from webhook.security.cipher import Cipher
 from webhook.slack.oauth import SlackOAuth, Tokens
 from webhook.store import slack_installations
@@ -52,6 +53,16 @@ class _Ended:
     """`error` was stored with the installation."""
 
     error: str
+
+
+def rejected_since(
+    known: Installation, accepted_at: datetime | None, now: datetime, timing: Timing
+) -> datetime:
+    """A call that Slack has accepted since then, or a long silence, ends an earlier doubt."""
+    since = known.rejected_since
+    if since is None or (accepted_at is not None and accepted_at > since):
+        return now
+    return since if now - since < 2 * timing.rejection_counts_after else now
 
 
 async def token_of(
@@ -108,7 +119,9 @@ async def _refreshed(
         soon = oauth.clock() + timing.token_refresh_before
         if not _expires_by(mine, soon):  # another process was faster
             return cipher.decrypt(mine.token)
-        outcome = await _refresh(connection, cipher, oauth, mine)
+        outcome = await _refresh(connection, cipher, oauth, mine, timing)
+    if isinstance(outcome, RetryAt):
+        raise outcome
     if isinstance(outcome, _Ended):
         log.error("a Slack workspace is lost", team=team, error=outcome.error)
         raise Rejected(outcome.error, code=_LOST)
@@ -117,8 +130,9 @@ async def _refreshed(
 
 
 async def _refresh(
-    connection: Async, cipher: Cipher, oauth: SlackOAuth, mine: Installation
-) -> Tokens | _Ended:
+    connection: Async, cipher: Cipher, oauth: SlackOAuth, mine: Installation, timing: Timing
+) -> Tokens | _Ended | RetryAt:
+    """Returned, since what it has written is committed."""
     if mine.refresh_token is None:
         return await _end(connection, mine, "invalid_refresh_token")
     try:
@@ -126,6 +140,11 @@ async def _refresh(
     except Rejected as rejected:
         if rejected.code not in _FINAL_CODES:
             raise
+        now = oauth.clock()
+        since = rejected_since(mine, None, now, timing)
+        if again := RejectionPolicy.doubtful(timing).retry_at(since, now):
+            await slack_installations.rejected(connection, mine.team, since)
+            return RetryAt(str(rejected), again)
         return await _end(connection, mine, rejected.code)
     await slack_installations.save_tokens(
         connection,

@@ -20,7 +20,7 @@ from webhook.settings import SlackSettings
 from webhook.slack.client import Calls, Slack
 from webhook.slack.errors import EXPIRED, token_is_invalid
 from webhook.slack.oauth import SlackOAuth
-from webhook.slack.tokens import token_of
+from webhook.slack.tokens import rejected_since, token_of
 from webhook.store import slack_installations
 from webhook.store.database import AsyncPool
 from webhook.store.slack_installations import Installation
@@ -150,20 +150,13 @@ class Workspaces:
             if error.code == EXPIRED and known.refresh_token:
                 await slack_installations.expire(connection, team)
                 return RetryAt("the token is refreshed first", now)
-            since = self._rejected_since(known, installed.slack, now)
+            since = rejected_since(known, installed.slack.accepted_at, now, self._timing)
             again = RejectionPolicy.doubtful(self._timing).retry_at(since, now)
             if again is None:
                 await slack_installations.stop_async(connection, team, str(error))
                 return None
             await slack_installations.rejected(connection, team, since)
             return RetryAt(str(error), again)
-
-    def _rejected_since(self, known: Installation, slack: Slack, now: datetime) -> datetime:
-        """A call that Slack has accepted since then, or a long silence, ends an earlier doubt."""
-        since, accepted = known.rejected_since, slack.accepted_at
-        if since is None or (accepted is not None and accepted > since):
-            return now
-        return since if now - since < 2 * self._timing.rejection_counts_after else now
 
     def _pause(self, error: Rejected) -> None:
         assert self._configured is not None

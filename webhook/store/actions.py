@@ -31,6 +31,7 @@ class ActionRow:
     was begun whose end nobody knows; `lookups`: how often its result was searched in vain.
     `repo_id`: 0 where only a name was typed. `ref_name`: the branch or tag where `ref` is a commit.
     `inputs`: as they were typed.
+    `target`: the deployment that a rollback repeats, 0 where the button did not say.
     `code`: why it was not done. `reply_attempts`: how often Slack did not take the reply."""
 
     id: int
@@ -43,6 +44,7 @@ class ActionRow:
     slack_name: str
     login: str
     deployment_id: int | None
+    target: int
     repo: str
     repo_id: int
     environment: str
@@ -66,6 +68,7 @@ class ActionRow:
 _CLAIMED = "exists (select from outbox where action_id = actions.id and state = 'claimed')"
 _SELECT = (
     "select id, key, at, kind, exclusive_group, team, slack_user, slack_name, login, deployment_id,"
+    " target,"
     " repo, repo_id, environment, ref, ref_name, inputs, reply, outcome, code, message,"
     f" created_deployment_id, {_CLAIMED} as claimed, reply_attempts,"
     " coalesce((select lookups from outbox where action_id = actions.id), 0) as lookups"
@@ -85,8 +88,8 @@ def keep(connection: Sync, request: ActionRequest) -> int | None:
     know is left out."""
     row = connection.execute(
         "insert into actions (key, kind, exclusive_group, team, slack_user, slack_name,"
-        " deployment_id, repo, repo_id, environment, ref, inputs, reply)"
-        " select %s, %s, %s, %s, %s, %s, deployments.id, coalesce(deployments.repo, %s),"
+        " deployment_id, target, repo, repo_id, environment, ref, inputs, reply)"
+        " select %s, %s, %s, %s, %s, %s, deployments.id, %s, coalesce(deployments.repo, %s),"
         " coalesce(repo_id, 0), coalesce(deployments.environment, %s), %s, %s, %s"
         " from (select %s::bigint as id) pressed left join deployments using (id)"
         " on conflict (key) do nothing returning id",
@@ -97,6 +100,7 @@ def keep(connection: Sync, request: ActionRequest) -> int | None:
             request.requester.team,
             request.requester.user,
             request.requester.name,
+            request.target,
             request.repo,
             request.environment,
             request.ref,

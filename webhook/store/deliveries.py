@@ -1,5 +1,7 @@
 """Deliveries as GitHub sent them: stored first, processed later."""
 
+import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,6 +58,9 @@ class DeliverySummary:
     body: bytes
 
 
+# So that pages are needed as for a real one; it does not shrink.
+_PROBE_BYTES = 8 * 1024
+
 # %b sends the bodies in binary; as text they would be twice as long.
 _INSERT = """
 insert into deliveries (hook_id, guid, event, body)
@@ -75,6 +80,13 @@ def insert(connection: Sync, batch: Sequence[Received]) -> list[int]:
     ]
     rows = connection.execute(_INSERT, columns).fetchall()
     return [row["id"] for row in rows if row["outcome"] is None]
+
+
+def check_insert(connection: Sync) -> None:
+    """Whether a delivery could be stored: a small one is, and taken back."""
+    probe = Received(0, secrets.token_urlsafe(), "probe", os.urandom(_PROBE_BYTES))
+    with connection.transaction(force_rollback=True):
+        insert(connection, [probe])
 
 
 async def read(connection: Async, delivery_id: int) -> Delivery | None:

@@ -263,13 +263,15 @@ async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow |
     return _row(values) if values else None
 
 
-async def success_of_another_commit(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
-    """The deployment to which a rollback of this one returns."""
+async def success_of_another_commit(
+    connection: Async, row: DeploymentRow, only: int = 0
+) -> DeploymentRow | None:
+    """The deployment to which a rollback of this one returns. `only`: this one, or none."""
     cursor = await connection.execute(
         f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s"
-        " and phase in ('success', 'inactive')"
+        " and phase in ('success', 'inactive') and %s in (0, id)"
         " order by id desc limit 1",
-        [row.repo_id, row.environment, row.id, row.sha],
+        [row.repo_id, row.environment, row.id, row.sha, only],
     )
     values = await cursor.fetchone()
     return _row(values) if values else None

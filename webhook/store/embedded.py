@@ -15,6 +15,7 @@ import psycopg
 from webhook.errors import UserError
 from webhook.settings import Settings
 from webhook.store.owner import foreign_owner, remedy
+from webhook.store.unavailable import start_explained
 
 # Lines of postmaster.pid once the server is up. Source: PostgreSQL, miscadmin.h.
 LINES_OF_PID_FILE = 8
@@ -50,7 +51,8 @@ class EmbeddedPostgres:
             # Its own lock is one file in /tmp for all users, which only the first of them may open.
             self._server._lock = InterProcessLock(self._path.with_suffix(".lock"))
             self._remove_incomplete_pid_file()
-            self._server.start()
+            with start_explained(self._path):
+                self._server.start()
         return self.url
 
     def _require_own(self) -> None:
@@ -74,7 +76,8 @@ class EmbeddedPostgres:
         """Start it again after it died; it recovers from its write-ahead log."""
         with self._server._lock:
             self._remove_incomplete_pid_file()
-            self._server.ensure_postgres_running()
+            with start_explained(self._path):
+                self._server.ensure_postgres_running()
 
     def _remove_incomplete_pid_file(self) -> None:
         """A server that is killed while it starts leaves a file that pgserver cannot read."""

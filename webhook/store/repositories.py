@@ -1,7 +1,8 @@
 """The names of repositories: a rename changes the name, and another repository may take it later.
 
-Each of GitHub's events has the name of its own time. The newest one known is that of all of the
-repository's rows; links and the addresses of reports with earlier names remain valid.
+Each of GitHub's events has the name of its own time. The newest one known is that of the
+repository's rows, except for what is under way: that goes on by the environment of its beginning.
+Links and the addresses of reports are valid with any name that the repository has had.
 """
 
 from datetime import datetime
@@ -32,11 +33,17 @@ async def current(connection: Async, repository: Repository, at: datetime) -> Re
     )
     before, newest = newest, await _newest(connection, repository.id) or repository
     if newest != before:
-        await connection.execute(
-            "update deployments set repo = %s, repo_url = %s where repo_id = %s",
-            [newest.full_name, newest.html_url, repository.id],
-        )
+        await rename(connection, newest)
     return newest
+
+
+async def rename(connection: Async, repository: Repository) -> None:
+    """Its deployments, but for those that are under way."""
+    await connection.execute(
+        "update deployments set repo = %(name)s, repo_url = %(url)s where repo_id = %(id)s"
+        " and repo <> %(name)s and (ended_at is not null or requested_at is null)",
+        {"name": repository.full_name, "url": repository.html_url, "id": repository.id},
+    )
 
 
 async def _newest(connection: Async, repo_id: int) -> Repository | None:

@@ -148,7 +148,7 @@ async def save_tokens(
     expires_at: datetime | None,
 ) -> None:
     await connection.execute(
-        "update slack_installations set token = %s, refresh_token = %s, expires_at = %s"
-        " where team = %s",
+        "update slack_installations set token = %s, refresh_token = %s, expires_at = %s,"
+        " rejected_since = null where team = %s",
         [token, refresh_token, expires_at, team],
     )

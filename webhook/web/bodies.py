@@ -12,13 +12,14 @@ Source: github.com/emmett-framework/granian, "RSGI specification".
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from webhook.errors import HttpError
 
+T = TypeVar("T")
 _SLOW = "send it again, faster; GitHub itself waits for ten seconds"
 _BUSY = "send it again in a few seconds"
 
@@ -56,6 +57,10 @@ class Bodies:
         self._readers: dict[asyncio.Timeout, None] = {}
         self._ended: set[asyncio.Timeout] = set()
 
+    @property
+    def small(self) -> int:
+        return self._bounds.small
+
     @asynccontextmanager
     async def read(
         self, incoming: Incoming, length: int | None, largest: int
@@ -63,54 +68,59 @@ class Bodies:
         """The body, cut off one byte after `largest`; its memory counts until the block ends.
         `length` is the announced one. Errors: `HttpError`."""
         with self._memory.share() as share:
-            try:
-                async with self._reader(self._bounds.within):
-                    if length is not None and length > self._bounds.small:
-                        await share.take(length)
-                    body = await self._collect(incoming, length, largest, share)
-            except TimeoutError:
-                raise HttpError(408, "the body did not arrive in time", _SLOW) from None
-            if length is not None and len(body) < min(length, largest + 1):
-                raise HttpError(400, "the connection ended before the body was complete", _BUSY)
+            body = await self._within(
+                self._bounds.within, self._collect(incoming, length, largest, share)
+            )
+            if length is not None and len(body) < length:
+                raise _incomplete()
             yield body
+
+    async def read_small(self, incoming: Incoming, length: int) -> bytes:
+        """A body of at most `small` bytes. Errors: `HttpError`."""
+        try:
+            body = await self._within(self._bounds.within, incoming())
+        except RuntimeError:  # granian's, where the client is gone
+            raise _incomplete() from None
+        if len(body) < length:
+            raise _incomplete()
+        return body
 
     async def _collect(
         self, incoming: Incoming, length: int | None, largest: int, share: "_Share"
     ) -> bytes:
-        if length is not None and length <= self._bounds.small:
-            with suppress(RuntimeError):  # granian's, where the client is gone
-                return await incoming()
-            return b""
+        if length is not None:
+            await share.take(length)
         chunks, size = [], 0
         async for chunk in incoming:
             chunks.append(chunk)
             size += len(chunk)
-            if length is None and size > self._bounds.small and not share.size:
+            if size > self._bounds.small and not share.size:
                 await share.take(largest + 1)
             if size > largest:
                 break
         return b"".join(chunks)[: largest + 1]
 
     async def discard(self, incoming: Incoming) -> None:
-        with suppress(TimeoutError, HttpError, RuntimeError):
-            async with self._reader(self._bounds.discarded_within):
-                async for _ in incoming:
-                    pass
+        async def read() -> None:
+            async for _ in incoming:
+                pass
 
-    @asynccontextmanager
-    async def _reader(self, within: float) -> AsyncIterator[None]:
+        with suppress(HttpError, RuntimeError):
+            await self._within(self._bounds.discarded_within, read())
+
+    async def _within(self, seconds: float, reading: Awaitable[T]) -> T:
         if len(self._readers) >= self._bounds.most:
             self._end_oldest()
-        timeout = asyncio.timeout(within)
+        timeout = asyncio.timeout(seconds)
         try:
             async with timeout:
                 self._readers[timeout] = None
-                yield
+                return await reading
         except TimeoutError:
             if timeout in self._ended:
                 message = "too many bodies arrive at once, and this one slowly"
                 raise HttpError(503, message, _BUSY) from None
-            raise
+            raise HttpError(408, "the body did not arrive in time", _SLOW) from None
         finally:
             self._readers.pop(timeout, None)
             self._ended.discard(timeout)
@@ -121,6 +131,10 @@ class Bodies:
         self._ended.add(oldest)
         with suppress(RuntimeError):  # it ends already
             oldest.reschedule(0)
+
+
+def _incomplete() -> HttpError:
+    return HttpError(400, "the connection ended before the body was complete", _BUSY)
 
 
 class _Memory:

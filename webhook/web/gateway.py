@@ -17,8 +17,8 @@ from typing import Any
 
 from flask import Flask
 
-from webhook.errors import HttpError
-from webhook.http import BODY, BodyRule
+from webhook.errors import HttpError, UnknownOutcome
+from webhook.http import AWAITED, BODY, Awaited, BodyRule
 from webhook.web.bodies import DEFAULT_BOUNDS, Bodies, BodyBounds
 
 # A request holds one until its response is there; most of them wait for the store.
@@ -77,35 +77,69 @@ class Gateway:
         self, environ: dict[str, Any], protocol: Any, length: int | None, rule: BodyRule
     ) -> None:
         try:
+            if length is not None and length <= self._bodies.small:
+                body = await self._bodies.read_small(protocol, length)
+                # A large one takes a while to verify.
+                serve = self._on_loop if rule.immediate else self._in_thread
+                await serve(_with_body(environ, body), protocol)
+                return
             async with self._bodies.read(protocol, length, rule.largest) as body:
-                environ[BODY] = body
-                environ["wsgi.input"] = io.BytesIO(body)
-                await self._in_thread(environ, protocol)
+                await self._in_thread(_with_body(environ, body), protocol)
         except HttpError as error:
-            environ["wsgi.input"] = _Unreadable(error)
-            await self._in_thread(environ, protocol)
+            await self._reject(environ, protocol, error)
+
+    async def _on_loop(self, environ: dict[str, Any], protocol: Any) -> None:
+        environ[AWAITED] = None
+        response = self._call(environ)
+        awaited: Awaited | None = environ[AWAITED]
+        if awaited is not None:
+            try:
+                await asyncio.wait_for(asyncio.wrap_future(awaited.future), awaited.within)
+            except (TimeoutError, UnknownOutcome):
+                raise awaited.error from None
+        response.send(protocol)
+
+    async def _reject(self, environ: dict[str, Any], protocol: Any, error: HttpError) -> None:
+        """The view that reads the body responds with the error, in its own form."""
+        environ.pop(BODY, None)
+        environ["wsgi.input"] = _Unreadable(error)
+        await self._in_thread(environ, protocol)
 
     async def _in_thread(self, environ: dict[str, Any], protocol: Any) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._threads, self._respond, environ, protocol)
 
     def _respond(self, environ: dict[str, Any], protocol: Any) -> None:
-        status, headers = 500, list[tuple[str, str]]()
+        self._call(environ).send(protocol)
 
-        def start_response(line: str, given: list[tuple[str, str]], _exc_info: Any = None) -> Any:
-            nonlocal status, headers
-            status, headers = int(line[:3]), given
+    def _call(self, environ: dict[str, Any]) -> "_Response":
+        response = _Response(whole=environ["REQUEST_METHOD"] == "HEAD")
+        response.chunks = self._app.wsgi_app(environ, response.start)
+        return response
 
-        chunks = self._app.wsgi_app(environ, start_response)
+
+class _Response:
+    """What the application returns, by PEP 3333."""
+
+    chunks: Iterable[bytes]
+
+    def __init__(self, *, whole: bool) -> None:
+        self._status = 500
+        self._headers: list[tuple[str, str]] = []
+        self._whole = whole
+
+    def start(self, status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Any:
+        self._status, self._headers = int(status[:3]), headers
+        self._whole |= any(name.lower() == "content-length" for name, _ in headers)
+
+    def send(self, protocol: Any) -> None:
         try:
-            if environ["REQUEST_METHOD"] == "HEAD" or any(
-                name.lower() == "content-length" for name, _ in headers
-            ):
-                protocol.response_bytes(status, headers, b"".join(chunks))
+            if self._whole:
+                protocol.response_bytes(self._status, self._headers, b"".join(self.chunks))
             else:
-                _send(chunks, protocol.response_stream(status, headers))
+                _send(self.chunks, protocol.response_stream(self._status, self._headers))
         finally:
-            if close := getattr(chunks, "close", None):
+            if close := getattr(self.chunks, "close", None):
                 close()
 
 
@@ -125,7 +159,7 @@ def _done(sent: Awaitable[None]) -> None:
 
 
 class _Unreadable(io.RawIOBase):
-    """A body that did not come. The view that reads it responds with the error, in its own form."""
+    """A body that did not come, or came to nothing."""
 
     def __init__(self, error: HttpError) -> None:
         self._error = error
@@ -138,6 +172,12 @@ class _Unreadable(io.RawIOBase):
 
     def read(self, _size: int = -1) -> bytes:
         raise self._error
+
+
+def _with_body(environ: dict[str, Any], body: bytes) -> dict[str, Any]:
+    environ[BODY] = body
+    environ["wsgi.input"] = io.BytesIO(body)
+    return environ
 
 
 def _length(environ: dict[str, Any]) -> int | None:

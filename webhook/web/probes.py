@@ -5,13 +5,18 @@ findings beside it; /workz responds with 503 where one of them is not `ok`.
 """
 
 from collections.abc import Callable, Mapping
+from threading import Lock
+from time import monotonic
 
 import psycopg
 from flask import Blueprint, Response, jsonify, request
+from psycopg.errors import UndefinedTable
 
 from webhook.invocation import COMMAND
-from webhook.store import jobs, outbox, schema
+from webhook.store import deliveries, jobs, outbox, schema
 from webhook.store.database import Sync, SyncPool
+from webhook.store.unavailable import store_reason
+from webhook.timing import DEFAULT_TIMING, Timing
 
 # Seconds without a heartbeat after which a worker counts as dead.
 HEARTBEAT_LIMIT = 30.0
@@ -25,8 +30,10 @@ Check = Callable[[Sync], str]
 Findings = dict[str, str]
 
 
-def blueprint(pool: SyncPool) -> Blueprint:
+def blueprint(pool: SyncPool, timing: Timing = DEFAULT_TIMING) -> Blueprint:
     bp = Blueprint("probes", __name__)
+    # In this order: what comes first is in the way of the rest.
+    readiness: Mapping[str, Check] = {"store": _Store(timing), "migrations": _migrations}
 
     @bp.get("/healthz")
     def healthz() -> Response:
@@ -34,13 +41,13 @@ def blueprint(pool: SyncPool) -> Blueprint:
 
     @bp.get("/readyz")
     def readyz() -> Response:
-        ready = _findings(pool, READINESS)
+        ready = _findings(pool, readiness)
         rest = _findings(pool, WORK) if "verbose" in request.args else {}
         return _response("ready", ready, rest)
 
     @bp.get("/workz")
     def workz() -> Response:
-        return _response("working", _findings(pool, {**READINESS, **WORK}), {})
+        return _response("working", _findings(pool, {**readiness, **WORK}), {})
 
     return bp
 
@@ -52,10 +59,10 @@ def _findings(pool: SyncPool, checks: Mapping[str, Check]) -> Findings:
         with pool.connection() as connection:
             for name, check in checks.items():
                 findings[name] = check(connection)
-                if findings[name] != OK and name in READINESS:
-                    break
-    except psycopg.Error:
-        findings["store"] = "does not respond; check GITPLOY_STORE_SOURCE and PostgreSQL"
+    except UndefinedTable:
+        pass  # `migrations` says so
+    except psycopg.Error as error:
+        findings["store"] = store_reason(error)
     return findings
 
 
@@ -67,9 +74,30 @@ def _response(title: str, counted: Findings, shown: Findings) -> Response:
     return response
 
 
-def _store(connection: Sync) -> str:
-    connection.execute("select 1")
-    return OK
+class _Store:
+    """Writes as a delivery does, since a full disk shows then only; now and then, whoever asks."""
+
+    def __init__(self, timing: Timing) -> None:
+        self._interval = timing.write_check_interval.total_seconds()
+        self._lock = Lock()
+        self._next = 0.0
+        self._found = OK
+
+    def __call__(self, connection: Sync) -> str:
+        with self._lock:
+            if monotonic() >= self._next:
+                self._found = self._write(connection)
+                self._next = monotonic() + self._interval
+            return self._found
+
+    def _write(self, connection: Sync) -> str:
+        try:
+            deliveries.check_insert(connection)
+        except UndefinedTable:
+            return OK  # `migrations` says so
+        except psycopg.Error as error:
+            return store_reason(error)
+        return OK
 
 
 def _migrations(connection: Sync) -> str:
@@ -99,8 +127,6 @@ def _github(connection: Sync) -> str:
     return "; ".join(str(one) for one in outbox.unsent_statuses(connection)) or OK
 
 
-# Whether deliveries can be stored, in this order: a balancer sends them elsewhere if not.
-READINESS: Mapping[str, Check] = {"store": _store, "migrations": _migrations}
 # Whether what was stored is worked on, and reaches GitHub: for people and their alarms.
 WORK: Mapping[str, Check] = {
     "worker": _worker,

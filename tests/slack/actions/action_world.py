@@ -98,7 +98,7 @@ class ActionWorld:
         insert = f"insert into deployments ({names}) values ({placeholders}) returning id"
         return int(self.world.rows(insert, *values.values())[0]["id"])
 
-    def button(self, action: str, value: int) -> Message:
+    def button(self, action: str, value: int | str) -> Message:
         """An earlier message with that button, whether or not the action is still offered."""
         text = {"type": "plain_text", "text": action}
         element = {"type": "button", "action_id": action, "value": str(value), "text": text}
@@ -107,7 +107,7 @@ class ActionWorld:
         message = Message(self.slack.clock.ts(), workspace.bot.user, action, blocks)
         return workspace.publish(workspace.channel("deploys"), message)
 
-    async def press(self, action: str, value: int, user: User, *, times: int = 1) -> str:
+    async def press(self, action: str, value: int | str, user: User, *, times: int = 1) -> str:
         """The reply to that user."""
         before = len(self.replies_to(user))
         response = await self.slack.press(self.button(action, value), action, user, times=times)

@@ -122,6 +122,29 @@ async def test_a_rollback_brings_back_the_last_success_of_another_commit(
     assert f"Roll back deployment {again} to {sha[:7]} by hubot" in (new.description or "")
 
 
+async def test_a_rollback_returns_to_what_was_confirmed(relay: ActionWorld) -> None:
+    """Another deployment may succeed between the question and the press."""
+    sha = relay.github.repository("acme/site").push("Confirmed")
+    old = relay.past_deployment("broken/pinned", "success", sha=sha)
+    late = relay.past_deployment("broken/pinned", "in_progress")
+    failed = await relay.world.deployed("broken/pinned", ref="v77")
+    [message] = [m for m in relay.world.messages() if f"/{failed.id}?" in json.dumps(m.blocks)]
+    button = relay.slack.button(message, "rollback")
+    assert f"to main @ {sha[:7]}?" in button["confirm"]["text"]["text"]
+    assert button["value"] == f"{failed.id}.{old}"
+    relay.world.execute("update deployments set phase = 'success' where id = %s", late)
+    before = len(relay.replies_to(relay.ada))
+    await relay.slack.press(message, "rollback", relay.ada)
+    await relay.until_replies(relay.ada, before)
+    [new] = relay.created("broken/pinned")
+    assert new.sha == sha
+    # A target of another environment is none.
+    elsewhere = relay.past_deployment("stage/pinned", "success")
+    failed_too = relay.past_deployment("broken/pinned")
+    text = await relay.press("rollback", f"{failed_too}.{elsewhere}", relay.ada)
+    assert "nothing to roll back to" in text
+
+
 async def test_a_retry_and_a_rollback_run_the_workflow_of_the_branch_that_was_deployed(
     relay: ActionWorld,
 ) -> None:
@@ -254,6 +277,12 @@ async def test_what_github_rejects_once_is_deployed(relay: ActionWorld, status: 
     relay.github.faults.add(CREATE, Fault.status(status, {"message": "Odd"}))
     assert "was requested" in await relay.press("retry", failed, relay.ada)
     assert len(relay.created(environment)) == 1
+
+
+async def test_a_retry_finds_the_installation_of_today(relay: ActionWorld) -> None:
+    failed = relay.past_deployment("broken/moved", installation_id=1)
+    assert "was requested" in await relay.press("retry", failed, relay.ada)
+    assert len(relay.created("broken/moved")) == 1
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Cancel in Slack: the run ends, and nothing more is started."""
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,17 +104,33 @@ async def _what_waits_never_begins(world: World, tools: Tools) -> None:
     assert tools.started("drone") == started
 
 
+@pytest.mark.slow
 async def test_a_rejection_that_comes_once_does_not_keep_the_run_from_being_cancelled(
     store_url: str, tmp_path: Path
 ) -> None:
     async with relay_with_tools(store_url, tmp_path, takes=60, interactive=True) as (world, tools):
-        deployment = await world.deploy(ENVIRONMENTS["spinnaker"], ref="v1")
-        await until(lambda: tools.started("spinnaker") or None)
-        tools.spinnaker.faults.add("PUT /pipelines/*/cancel", Fault.status(403))
-        await cancel(world)
-        assert await description(world, deployment.id) == "Cancelled by octocat"
+        tools.build("v1")
+        odd = {"spinnaker": 403, "woodpecker": 404, "github-actions": 404}
+        for count, (name, status) in enumerate(odd.items(), 1):
+            deployment = await world.deploy(ENVIRONMENTS[name], ref="v1")
+            known = "select 1 from deployments where id = %s and run->>'id' <> ''"
+            await until(partial(_row, world, known, deployment.id))
+            tools.servers[name].faults.add("* */cancel", Fault.status(status))
+            await until(partial(_posted, world, count))
+            await cancel(world)
+            assert await description(world, deployment.id) == "Cancelled by octocat", name
+            assert len(tools.servers[name].faults.fired) == 1, name
         assert tools.spinnaker.executions[0].status == "CANCELED"
-        assert len(tools.spinnaker.faults.fired) == 1
+        assert tools.woodpecker_repo.deployments[0].status in ("canceled", "killed")
+        assert len(world.github.called("POST", "/cancel")) == 2
+
+
+def _posted(world: World, count: int) -> Any:
+    return len(world.messages()) == count or None
+
+
+def _row(world: World, query: str, deployment_id: int) -> Any:
+    return world.rows(query, deployment_id) or None
 
 
 async def test_a_command_is_killed(store_url: str, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ SHAPED = """
       inputs:
         size: {type: number, required: true}
         color: {type: select, options: [blue, green], default: green}
+  - {name: gate, repos: [acme/plain], handler: command, with: {run: ["true"]}}
+  - {name: gate, handler: command, with: {run: ["true"]}, production_environment: true}
   - name: live
     handler: command
     with: {run: ["true"]}
@@ -83,6 +85,17 @@ async def test_a_command_and_the_form_take_inputs(relay: ActionWorld) -> None:
     await submitted(relay, view, relay.ada, **values)
     [new] = relay.created("asks/2")
     assert new.payload == {"size": 0.5, "color": "green"}
+
+
+async def test_the_earlier_name_of_a_repository_is_no_way_around_a_confirmation(
+    relay: ActionWorld,
+) -> None:
+    relay.github.add_installation("acme", ["acme/plain"])
+    relay.github.add_collaborator("acme/plain", "octocat", "write")
+    relay.github.rename_repository("acme/plain", "acme/grown")
+    reply = await relay.typed("acme/plain gate", relay.ada)
+    assert "acme/plain is now acme/grown, where this is production" in reply.text
+    assert not relay.created("gate")
 
 
 async def test_what_is_confirmed_has_its_inputs(relay: ActionWorld) -> None:

@@ -48,7 +48,8 @@ async def test_history_outlives_a_rename(relay: ActionWorld) -> None:
     old = await deployed(relay, "acme/before", "stage/kept")
     link = relay.github.statuses(old.id)[0].log_url.partition("#")[0]
     relay.past_deployment("broken/kept", "success", repo="acme/before", sha=first)
-    failed = relay.past_deployment("broken/kept", repo="acme/before")
+    broken = repository.push("Broken")
+    failed = relay.past_deployment("broken/kept", repo="acme/before", sha=broken)
     relay.github.rename_repository("acme/before", "acme/after")
     assert "/deployments/acme/after/" in await relay.press("retry", failed, relay.ada)
     second = repository.push("Second")

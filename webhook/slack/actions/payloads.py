@@ -27,7 +27,7 @@ from webhook.slack.actions.contract import Actions
 _LONGEST_NAME = 80
 # Slack's URLs and trigger ids are far shorter.
 _LONGEST = 3000
-_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+_NUMBERS = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?", re.ASCII)
 
 
 def _text(value: Any) -> str:
@@ -188,10 +188,11 @@ def parse_press(payload: Any, actions: Actions) -> Parsed:
     action = actions.get(press.action_id)
     if action is None:
         return Response()
-    if not _NUMBER.fullmatch(press.value):
+    numbers = _NUMBERS.fullmatch(press.value)
+    if numbers is None:
         message = f"not as Slack sends it: the value of '{action.name}' is not a number"
         raise UserError(message, code=MALFORMED)
-    who, value = interaction.requester, int(press.value)
+    who, value = interaction.requester, int(numbers[1])
     parts = (action.name, press.value, interaction.trigger_id, press.action_ts)
     return ActionRequest(
         key=key_of("press", who.team, who.user, *parts),
@@ -200,6 +201,7 @@ def parse_press(payload: Any, actions: Actions) -> Parsed:
         requester=who,
         reply=Reply(interaction.response_url, confirms=value if action.confirms else 0),
         deployment_id=None if action.confirms else value,
+        target=int(numbers[2] or 0),
     )
 
 

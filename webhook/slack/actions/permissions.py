@@ -195,7 +195,8 @@ async def _as_called_now(services: ActionServices, row: DeploymentRow) -> Deploy
         return row
     named = Repository(row.repo_id, found.full_name, found.url)
     async with services.pool.connection() as connection, connection.transaction():
-        await repository_names.current(connection, named, services.clock())
+        current = await repository_names.current(connection, named, services.clock())
+        await repository_names.rename(connection, current)
         return await deployments.read(connection, row.id) or row
 
 

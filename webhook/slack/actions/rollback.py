@@ -1,7 +1,9 @@
 """Roll back: the commit that ran in the environment before."""
 
+from dataclasses import replace
+
 from webhook.deployments.actions import Snapshot
-from webhook.deployments.notice import Confirmation, DeploymentNotice
+from webhook.deployments.notice import Button, Confirmation, DeploymentNotice
 from webhook.slack.actions.contract import environment_of
 from webhook.slack.actions.create import (
     CreateDeployment,
@@ -31,6 +33,9 @@ class Rollback(CreateDeployment):
         ended = deployment.ended and deployment.newest and not deployment.watched
         return ended and deployment.rollback_target
 
+    def button(self, notice: DeploymentNotice) -> Button:
+        return replace(super().button(notice), target=notice.rollback_id)
+
     def confirmation(self, notice: DeploymentNotice) -> Confirmation:
         ref, at, sha = notice.rollback_to.rpartition(" @ ")
         target = plain(ref, 50) + at + plain(sha, 50) or "its last success"
@@ -49,7 +54,8 @@ class Rollback(CreateDeployment):
             message = f"Deployment {row.id} is still running; cancel it first"
             raise Declined("not_possible", message)
         async with services.pool.connection() as connection:
-            old = await deployments.success_of_another_commit(connection, row)
+            # What was confirmed, though another may have succeeded since.
+            old = await deployments.success_of_another_commit(connection, row, action.target)
         if old is None:
             message = f"There is nothing to roll back to: {row.environment} has no earlier success"
             raise Declined("not_possible", f"{message} of another commit")

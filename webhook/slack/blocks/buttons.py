@@ -17,7 +17,8 @@ from webhook.slack.blocks.mrkdwn import short_url
 
 
 def actions(notice: DeploymentNotice) -> list[ActionsBlock]:
-    """None where nothing can be done. The value of each is the deployment's id."""
+    """None where nothing can be done. The value of each is the deployment's id, and the target's
+    behind a dot."""
     if not notice.actions:
         return []
     buttons = [_button(notice, button) for button in notice.actions]
@@ -29,7 +30,7 @@ def _button(notice: DeploymentNotice, button: Button) -> ButtonElement:
     return ButtonElement(
         text=_text(button.label),
         action_id=button.action,
-        value=str(notice.deployment_id),
+        value=f"{notice.deployment_id}.{button.target}".removesuffix(".0"),
         style=button.style,
         confirm=_confirm(button.confirmation) if button.confirmation else None,
     )

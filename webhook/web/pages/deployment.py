@@ -101,7 +101,7 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class Sending:
     """How far something has come on its way to GitHub or a notifier. `kind` is that of a label:
-    good, waiting or bad."""
+    good, waiting, error or bad."""
 
     kind: str
     text: str
@@ -370,10 +370,15 @@ def _github(entry: TimelineEntry) -> Sending | None:
 
 
 def _messages(messages: Iterable[Entry]) -> tuple[Sending, ...]:
-    """What reads the same is shown once."""
-    # What is in a thread is only worth a line where it is not there.
-    shown = [one for one in messages if one.purpose != "reply" or one.error]
-    return tuple(dict.fromkeys(_message(message) for message in shown))
+    """What reads the same is shown once, and what is in a thread only where it is not there."""
+    found = list(messages)
+    simplified = {one.destination for one in found if one.purpose == "main" and one.simplified}
+
+    def worth_a_line(one: Entry) -> bool:
+        known = one.simplified and one.destination in simplified
+        return one.purpose != "reply" or (bool(one.error) and not known)
+
+    return tuple(dict.fromkeys(_message(one) for one in found if worth_a_line(one)))
 
 
 def _message(message: Entry) -> Sending:
@@ -388,6 +393,9 @@ def _message(message: Entry) -> Sending:
     if message.state in ("waiting", "claimed"):
         return Sending("waiting", f"on its way to {where}: {error}")
     if message.over and message.simplified:
-        return Sending("waiting", f"{title}: sent to {place} in a simpler form: {error}")
+        form = "another form or place" if message.purpose == "reply" else "a simpler form"
+        return Sending("error", f"{title}: sent to {place} in {form}: {error}")
+    if message.purpose == "reply":
+        place = f"the thread in {place}"
     what = "latest change not sent" if message.over else "not sent"
     return Sending("bad", f"{title}: {what} to {place}: {error}")

@@ -247,6 +247,7 @@ create table actions (
 
     -- What for: a deployment, or a ref for an environment.
     deployment_id bigint references deployments on delete cascade,
+    target bigint not null default 0,           -- the deployment that a rollback repeats
     repo text not null default '',
     repo_id bigint not null default 0,          -- 0: only the name was typed
     environment text not null default '',
