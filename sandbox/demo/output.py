@@ -65,9 +65,7 @@ class Output:
     def print_tool(self, result: str) -> None:
         self._print_line("tool", result)
 
-    def print_summary(
-        self, tools: Sequence[str], unexpected: Sequence[str], expected_failures: str
-    ) -> None:
+    def print_summary(self, tools: Sequence[str], expected_failures: str) -> None:
         """`tools`: the tool of each deployment, in their order."""
         table = Table(box=None, pad_edge=False)
         for column in ("environment", "tool", "ref", "states on GitHub"):
@@ -77,13 +75,10 @@ class Output:
             table.add_row(deployment.environment, tool, _ref(deployment), states)
         self._console.rule("What happened", align="left")
         self._console.print(table)
-        result = (
-            f"Not as expected: {'; '.join(unexpected)}. Run it again; if it repeats, report it."
-            if unexpected
-            else f"All as expected, also what failed: {expected_failures}."
+        self._console.print(
+            f"All as expected, also what failed: {expected_failures}."
             " To open the pages: script/demo --keep"
         )
-        self._console.print(result)
 
     def print_addresses(self, addresses: Mapping[str, str], command: str) -> None:
         self._console.print(f"\nCreate another deployment:\n  {command}")
