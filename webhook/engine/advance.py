@@ -366,7 +366,11 @@ class Runner:
             self.row,
             error,
             announced=self.now() - since >= self.timing.rejection_announced_after,
-            rejection={"rejected_call": self.call, "rejected_since": since},
+            rejection={
+                "rejected_call": self.call,
+                "rejected_since": since,
+                "rejected_at": self.now(),
+            },
         )
         return again
 
