@@ -40,7 +40,7 @@ async def begun(held: OnGitHub, *jobs: Job, **more: Any) -> tuple[Deployment, Wo
 
 async def test_a_run_is_followed_to_its_end_without_a_call(held: OnGitHub) -> None:
     deployment, run = await begun(held, Job("build"), Job(outcome="failure", step="Smoke"))
-    handler = held.handler()
+    handler = held.handler(workflow="deploy.yml")
     shown = await handler.observe(deployment, WAITING, events_of(held, run))
     assert (shown.id, shown.state) == (str(run.id), State.QUEUED)
     held.actions.runs.begin(run)
