@@ -68,8 +68,11 @@ async def test_a_state_that_github_lacks_is_named(store_url: str, tmp_path: Path
         await world.phase(deployment.id, "success")
         errors = "select error from outbox where kind = 'status' and error <> ''"
         await until(lambda: world.rows(errors) or None)
-        await until(lambda: "GitHub does not show this: " in json_of(world, deployment.id) or None)
+        # The first status is rejected, and the newest waits behind it.
+        assert "GitHub does not show this: " in json_of(world, deployment.id)
         world.github.faults.clear()
+        await world.github.wait_for(deployment.id, "success")
+        await until(lambda: "GitHub does not show" not in json_of(world, deployment.id) or None)
 
 
 def json_of(world: World, deployment_id: int) -> str:
