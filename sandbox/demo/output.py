@@ -66,9 +66,9 @@ class Output:
         self._print_line("tool", result)
 
     def print_summary(
-        self, tools: Sequence[str], unexpected: Sequence[str], expected_failures: str
+        self, tools: Sequence[str], unexpected: Sequence[str], expected_failures: str, hint: str
     ) -> None:
-        """`tools`: the tool of each deployment, in their order."""
+        """`tools`: the tool of each deployment, in their order. `hint`: what to do next."""
         table = Table(box=None, pad_edge=False)
         for column in ("environment", "tool", "ref", "states on GitHub"):
             table.add_column(column, no_wrap=True)
@@ -80,8 +80,7 @@ class Output:
         result = (
             f"Not as expected: {'; '.join(unexpected)}. Run it again; if it repeats, report it."
             if unexpected
-            else f"All as expected, also what failed: {expected_failures}."
-            " To open the pages: script/demo --keep"
+            else f"All as expected, also what failed: {expected_failures}. {hint}".rstrip()
         )
         self._console.print(result)
 
