@@ -398,11 +398,10 @@ async def newest_of_repository(
 ) -> list[CurrentDeployment]:
     """The newest of each environment, of the environments that were deployed to most recently."""
     cursor = await connection.execute(
-        "select * from (select distinct on (lower(environment)) id as deployment_id, repo,"
-        " environment, phase, run is not null as started, ref, sha, phase_at as changed_at,"
-        f" {_REF_NAME} from deployments"
-        " where repo_id = %s order by lower(environment), id desc) newest"
-        " order by deployment_id desc limit %s",
+        "select id as deployment_id, repo, environment, phase, run is not null as started, ref,"
+        f" sha, phase_at as changed_at, {_REF_NAME} from deployments where id in (select max(id)"
+        " from deployments where repo_id = %s group by lower(environment))"
+        " order by id desc limit %s",
         [repo_id, limit],
     )
     rows = await cursor.fetchall()
