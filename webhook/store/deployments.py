@@ -14,7 +14,7 @@ from webhook.deployments.changelog import Changelog
 from webhook.deployments.models import GitHubDeployment, Repository, is_production
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
-from webhook.store import repositories, timeline
+from webhook.store import repository_names, timeline
 from webhook.store.database import Async, Sync
 
 
@@ -145,7 +145,7 @@ async def get_or_create(
     """The row of GitHub's deployment, inserted if it is new; locked until the transaction ends.
     `at`: when the repository had that name; by default, when the deployment was created."""
     at = at or deployment.created_at
-    repository = await repositories.current(connection, repository, at)
+    repository = await repository_names.current(connection, repository, at)
     production = is_production(deployment.environment, deployment.production_environment)
     await connection.execute(
         "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref,"
@@ -197,7 +197,7 @@ def is_in(connection: Sync, row: DeploymentRow, repo: str) -> bool:
     """Whether that is its repository's name, or was before a rename."""
     if row.repo.casefold() == repo.casefold():
         return True
-    return repositories.had_name(connection, row.repo_id, repo)
+    return repository_names.had_name(connection, row.repo_id, repo)
 
 
 async def change(
