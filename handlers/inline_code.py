@@ -70,9 +70,7 @@ _INTERPRETERS = {
     **dict.fromkeys(("elixir", "iex"), _Interpreter("e", ("--eval", "--rpc-eval"), takes="rS")),
     **dict.fromkeys(("Rscript", "R", "groovy", "osascript", "expect"), _Interpreter("ec")),
     **dict.fromkeys(("awk", "gawk", "mawk", "nawk"), _AWK),
-    **dict.fromkeys(
-        ("sed", "gsed"), _Interpreter("e", ("--expression",), "fl", "i", first=True, file="f")
-    ),
+    **dict.fromkeys(("sed", "gsed"), _SED),
     "env": _Interpreter("S", ("--split-string",), takes="uC"),
 }
 # ssh(1): what follows the destination is joined and read by the shell of the other machine.

@@ -1,4 +1,4 @@
-"""When a rejection counts. One odd response is not the truth: real servers say once what is wrong.
+"""When a rejection counts. A single one proves little: real servers return wrong ones at times.
 
 A rejection that can mean several things is tried again, after pauses that grow with the time for
 which it has lasted, until it counts; any other response of that call ends it.
@@ -16,7 +16,7 @@ from webhook.timing import Timing
 LONGEST_SILENCE = timedelta(minutes=2)
 
 
-class Rejected(Protocol):
+class RejectedRow(Protocol):
     """A row: its call that is rejected now, since when and at last; empty and None if none is."""
 
     @property
@@ -27,7 +27,7 @@ class Rejected(Protocol):
     def rejected_at(self) -> datetime | None: ...
 
 
-def rejected_since(row: Rejected, call: str, now: datetime) -> datetime:
+def rejected_since(row: RejectedRow, call: str, now: datetime) -> datetime:
     """Since when this call of the row has been rejected, which it is now."""
     since, last = row.rejected_since, row.rejected_at
     if row.rejected_call != call or since is None or last is None:
@@ -57,7 +57,7 @@ class RejectionPolicy:
         """The App's installation is gone or suspended, and may come back."""
         return cls(
             timing.installation_retry_at_least,
-            timing.installation_retry,
+            timing.installation_retry_at_most,
             timing.installation_given_up_after,
         )
 

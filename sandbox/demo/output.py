@@ -110,9 +110,9 @@ class Output:
             return
         self._shown.add(message.ts)
         self._seen |= set(fresh)
-        note = _note(message)
+        remark = _remark(message)
         head = Text.assemble(
-            f"#{channel.name:8} {fresh[0]}", (f"  ({note})" if note else "", "dim")
+            f"#{channel.name:8} {fresh[0]}", (f"  ({remark})" if remark else "", "dim")
         )
         self._print_line("Slack", head)
         for line in fresh[1:]:
@@ -136,7 +136,7 @@ def _reply(message: Message, lines: Sequence[str]) -> list[str]:
     return [lines[0] if message.broadcast else _TIME.sub("", lines[-1])]
 
 
-def _note(message: Message) -> str:
+def _remark(message: Message) -> str:
     if message.is_reply:
         return "in its thread, shown in the channel" if message.broadcast else "in its thread"
     return f"edit {message.edits}" if message.edits else ""
