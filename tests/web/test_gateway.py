@@ -200,6 +200,16 @@ async def test_a_connection_that_ends_within_the_body_stores_nothing(world: Worl
     assert len(world.rows("select 1 from deliveries")) == 1
 
 
+async def test_a_second_slash_before_the_path_does_no_harm(world: World) -> None:
+    headers = world.github.delivery_headers("ping", PING)
+    url = f"{world.url}//webhook"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data=PING, headers=headers) as response,
+    ):
+        assert response.status == 202
+
+
 async def test_what_proxies_and_browsers_send_reaches_the_views(world: World) -> None:
     async with aiohttp.ClientSession() as session:
         async with session.head(f"{world.url}/healthz") as response:
