@@ -69,7 +69,7 @@ class Timing:
     rejection_announced_after: timedelta = timedelta(seconds=2)
     # An installation that is gone or suspended may come back.
     installation_retry_at_least: timedelta = timedelta(seconds=2)
-    installation_retry: timedelta = timedelta(hours=1)
+    installation_retry_at_most: timedelta = timedelta(hours=1)
     installation_given_up_after: timedelta = timedelta(days=3)
 
     # Runs.

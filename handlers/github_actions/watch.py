@@ -55,10 +55,10 @@ class Watch:
         with retry_rejections():
             known, gone = await self._read_known(deployment, run)
             shown = await self._shown(deployment, run, Seen(known, {}), gone)
+        if gone:
+            return _without(gone, shown)
         if shown is not None:
             return shown
-        if gone:
-            raise Rejected(DELETED, status=404)
         if self._clock() > deployment.started_at + self._options.start_within:
             return Run("", State.ERROR, description=_none_started(deployment))
         begun = run.state is State.IN_PROGRESS
@@ -102,8 +102,7 @@ class Watch:
         open_ = self._open_run(deployment, run, pool)
         if open_ is None and waits:
             return run
-        is_only_one = self._options.workflow is not None and _is_titled(deployment, pool)
-        if open_ is None and not is_only_one:
+        if open_ is None and not self._are_all(deployment, pool):
             pool = await self._listed(deployment, pool, gone)
             open_ = self._open_run(deployment, run, pool)
         if open_ is not None:
@@ -114,6 +113,10 @@ class Watch:
         reader = self._reader(deployment)
         found = [RunWithJobs(one, await seen.jobs_of(reader, one)) for one in match.every]
         return self._judged(deployment, run, match, found)
+
+    def _are_all(self, deployment: Deployment, pool: Pool) -> bool:
+        """Whether no other run can be the deployment's. GitHub may list another workflow's late."""
+        return self._options.workflow is not None and _is_titled(deployment, pool)
 
     def _open_run(self, deployment: Deployment, run: Run, pool: Pool) -> Run | None:
         """What is clear without knowing which of these runs are the deployment's: that it has not
@@ -223,6 +226,15 @@ def _is_titled(deployment: Deployment, pool: Pool) -> bool:
     """Whether the titles say of each workflow which run is the deployment's."""
     groups = by_workflow(pool.values())
     return bool(groups) and all(_titled(deployment, group) for group in groups)
+
+
+def _without(gone: Collection[int], shown: Run | None) -> Run:
+    """Where GitHub does not know some runs now, and the others make it `shown`: only a failure is
+    the end, however those ended. Otherwise they are asked for again."""
+    if shown is None or (shown.state.final and shown.state is not State.FAILURE):
+        raise Rejected(DELETED, status=404)
+    ids = sorted({*shown.id.split(), *map(str, gone)}, key=int)
+    return replace(shown, id=" ".join(ids))
 
 
 def _none_started(deployment: Deployment) -> str:

@@ -181,7 +181,7 @@ class Outbox:
         state = write.state_after(error, in_doubt=in_doubt, retried=again is not None)
         async with self.pool.connection() as connection, connection.transaction():
             await outbox.release(connection, entry, state, str(error))
-            await outbox.keep_rejection(connection, entry, call, since)
+            await outbox.keep_rejection(connection, entry, call, since, now)
         if again is None:
             raise error
         raise RetryAt(str(error), again) from error

@@ -55,7 +55,7 @@ class _Ended:
     error: str
 
 
-def rejected_since(
+def token_rejected_since(
     known: Installation, accepted_at: datetime | None, now: datetime, timing: Timing
 ) -> datetime:
     """A call that Slack has accepted since then, or a long silence, ends an earlier doubt."""
@@ -141,7 +141,7 @@ async def _refresh(
         if rejected.code not in _FINAL_CODES:
             raise
         now = oauth.clock()
-        since = rejected_since(mine, None, now, timing)
+        since = token_rejected_since(mine, None, now, timing)
         if again := RejectionPolicy.doubtful(timing).retry_at(since, now):
             await slack_installations.rejected(connection, mine.team, since)
             return RetryAt(str(rejected), again)

@@ -20,7 +20,7 @@ from webhook.settings import SlackSettings
 from webhook.slack.client import Calls, Slack
 from webhook.slack.errors import EXPIRED, token_is_invalid
 from webhook.slack.oauth import SlackOAuth
-from webhook.slack.tokens import rejected_since, token_of
+from webhook.slack.tokens import token_of, token_rejected_since
 from webhook.store import slack_installations
 from webhook.store.database import AsyncPool
 from webhook.store.slack_installations import Installation
@@ -150,7 +150,7 @@ class Workspaces:
             if error.code == EXPIRED and known.refresh_token:
                 await slack_installations.expire(connection, team)
                 return RetryAt("the token is refreshed first", now)
-            since = rejected_since(known, installed.slack.accepted_at, now, self._timing)
+            since = token_rejected_since(known, installed.slack.accepted_at, now, self._timing)
             again = RejectionPolicy.doubtful(self._timing).retry_at(since, now)
             if again is None:
                 await slack_installations.stop_async(connection, team, str(error))

@@ -79,7 +79,8 @@ async def received(connection: Async, row: DeploymentRow) -> Received:
         "select name, subject, revision, document, received_at from tool_events"
         " where repo_id = %(repo_id)s and received_at >= %(since)s and run_id in ("
         "select run_id from tool_events where repo_id = %(repo_id)s"
-        " and (sha = %(sha)s or run_id = any(%(known)s) or position(%(id)s in title) > 0))"
+        " and (sha = %(sha)s or run_id = any(%(known)s)"
+        " or (received_at >= %(since)s and position(%(id)s in title) > 0)))"
         " order by received_at, name, subject",
         {
             "repo_id": row.repo_id,

@@ -127,7 +127,7 @@ def _github(connection: Sync) -> str:
     return "; ".join(str(one) for one in outbox.unsent_statuses(connection)) or OK
 
 
-# Whether what was stored is worked on, and reaches GitHub: for people and their alarms.
+# Whether what was stored is worked on, and reaches GitHub: for people and their monitoring.
 WORK: Mapping[str, Check] = {
     "worker": _worker,
     "queue": _queue,
