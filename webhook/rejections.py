@@ -11,20 +11,28 @@ from typing import Protocol, Self
 
 from webhook.timing import Timing
 
+# The next try is due after a pause as long as the rejection had lasted. Where it comes much later,
+# there was an outage, a limit or no worker in between, which says nothing of this rejection.
+LONGEST_SILENCE = timedelta(minutes=2)
+
 
 class RejectedRow(Protocol):
-    """A row: its call that is rejected now, and since when; empty and None if none is."""
+    """A row: its call that is rejected now, since when and at last; empty and None if none is."""
 
     @property
     def rejected_call(self) -> str: ...
     @property
     def rejected_since(self) -> datetime | None: ...
+    @property
+    def rejected_at(self) -> datetime | None: ...
 
 
 def rejected_since(row: RejectedRow, call: str, now: datetime) -> datetime:
     """Since when this call of the row has been rejected, which it is now."""
-    same = row.rejected_call == call and row.rejected_since is not None
-    return row.rejected_since or now if same else now
+    since, last = row.rejected_since, row.rejected_at
+    if row.rejected_call != call or since is None or last is None:
+        return now
+    return since if now - last <= max(LONGEST_SILENCE, 2 * (last - since)) else now
 
 
 @dataclass(frozen=True, slots=True)

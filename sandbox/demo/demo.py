@@ -91,14 +91,16 @@ COMMITS = {
 }
 
 
-async def demo(*, keep: bool, as_json: bool, every_tool: bool) -> int:
-    """Returns the exit code: 0 if all deployments ended as expected."""
+async def demo(*, keep: bool, as_json: bool, every_tool: bool, again: str) -> int:
+    """Returns the exit code: 0 if all deployments ended as expected. `again`: the command that does
+    the same and keeps everything running."""
     folder = Path(tempfile.mkdtemp(prefix="gitploy-relay-demo-"))
     task = asyncio.current_task()
     if task is not None:  # SIGTERM stops the relay and the stand-ins too
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
-        await _demo(folder, keep=keep, as_json=as_json, every_tool=every_tool)
+        hint = "" if keep else f"To open the pages: {again}"
+        await _demo(folder, keep=keep, as_json=as_json, every_tool=every_tool, hint=hint)
     except asyncio.CancelledError:
         return STOPPED
     except (DemoError, aiohttp.ClientError, LookupError, OSError) as error:
@@ -110,7 +112,7 @@ async def demo(*, keep: bool, as_json: bool, every_tool: bool) -> int:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _demo(folder: Path, *, keep: bool, as_json: bool, every_tool: bool) -> None:
+async def _demo(folder: Path, *, keep: bool, as_json: bool, every_tool: bool, hint: str) -> None:
     async with Sandbox(interactive=True) as sandbox, site(folder / "site") as site_url:
         sandbox.github.strict = False  # people call it too, with curl
         tools = Tools(sandbox, TOOLS) if every_tool else None
@@ -124,7 +126,7 @@ async def _demo(folder: Path, *, keep: bool, as_json: bool, every_tool: bool) ->
             output.print_starting()
             async with relay(sandbox, folder, deploy_yml, SECRETS) as relay_url:
                 running = Demo(sandbox, tools, output, relay_url, site_url, octocat)
-                await running.run(keep=keep, as_json=as_json)
+                await running.run(keep=keep, as_json=as_json, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ class Demo:
     site_url: str
     octocat: User
 
-    async def run(self, *, keep: bool, as_json: bool) -> None:
+    async def run(self, *, keep: bool, as_json: bool, hint: str) -> None:
         """Errors: `DemoError` where something did not end as planned."""
         all_planned = (*DEPLOYMENTS, ROLLBACK, *(TOOL_DEPLOYMENTS if self.tools else ()))
         _push_commits(self.sandbox)
@@ -152,6 +154,7 @@ class Demo:
                 for planned in all_planned
                 if planned.ends != "success"
             ),
+            hint,
         )
         if as_json:
             sys.stdout.write(json.dumps(_result(self.sandbox), indent=2) + "\n")

@@ -65,8 +65,8 @@ class Output:
     def print_tool(self, result: str) -> None:
         self._print_line("tool", result)
 
-    def print_summary(self, tools: Sequence[str], expected_failures: str) -> None:
-        """`tools`: the tool of each deployment, in their order."""
+    def print_summary(self, tools: Sequence[str], expected_failures: str, hint: str) -> None:
+        """`tools`: the tool of each deployment, in their order. `hint`: what to do next."""
         table = Table(box=None, pad_edge=False)
         for column in ("environment", "tool", "ref", "states on GitHub"):
             table.add_column(column, no_wrap=True)
@@ -76,8 +76,7 @@ class Output:
         self._console.rule("What happened", align="left")
         self._console.print(table)
         self._console.print(
-            f"All as expected, also what failed: {expected_failures}."
-            " To open the pages: script/demo --keep"
+            f"All as expected, also what failed: {expected_failures}. {hint}".rstrip()
         )
 
     def print_addresses(self, addresses: Mapping[str, str], command: str) -> None:

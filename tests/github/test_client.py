@@ -128,6 +128,26 @@ async def test_after_a_rejected_jwt_githubs_clock_counts(
     assert len(sandbox.github.called("GET", "/app")) <= 3
 
 
+@pytest.mark.parametrize(
+    "date",
+    [
+        "",
+        "yesterday",
+        "Fri, 27 Nov 2026 13:00:00",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Fri, 27 Nov 2026 13:00:00 +99999999999999",
+    ],
+)
+async def test_a_date_that_cannot_be_githubs_is_not_gone_by(
+    sandbox: Sandbox, github: GitHub, scope: Scope, date: str
+) -> None:
+    odd = Fault(status_code=401, headers={"Date": date}, body={"message": "odd"})
+    sandbox.github.faults.add(TOKENS, odd)
+    await github.require_access(scope)
+    assert github.clock_error == ""
+
+
 async def test_a_key_that_is_rejected_twice_may_be_accepted_later(
     sandbox: Sandbox, github: GitHub, scope: Scope
 ) -> None:

@@ -50,6 +50,13 @@ def test_it_names_the_lines_of_the_log_that_matter(tmp_path: Path) -> None:
     assert "log" not in explanation(DemoError("it"), tmp_path / "none")
 
 
+def test_it_ends_with_what_to_do_next() -> None:
+    printed = io.StringIO()
+    Output(Sandbox(), printed).print_summary([], "v1 to production", "To open: relay demo --keep")
+    end = "All as expected, also what failed: v1 to production. To open: relay demo --keep\n"
+    assert printed.getvalue().endswith(end)
+
+
 @pytest.mark.slow
 async def test_a_demo_that_fails_half_way_says_so_in_a_sentence(tmp_path: Path) -> None:
     """The shell that the deployments run in does not work."""

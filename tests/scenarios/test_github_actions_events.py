@@ -23,6 +23,9 @@ envs:
   - name: watched
     handler: github-actions
     with: {workflow: deploy.yml, status_within: 0s}
+  - name: several
+    handler: github-actions
+    with: {status_within: 0s}
   - name: guarded
     handler: github-actions
     with: {workflow: guarded.yml}
@@ -188,6 +191,39 @@ async def test_where_events_are_lost_the_run_is_polled_after_a_silence(
         world.github.actions.runs.begin(run)
         world.github.actions.runs.finish(run)
         await world.github.wait_for(deployment.id, "success", within=6)
+
+
+async def test_a_run_whose_events_are_lost_is_no_less_the_deployments(world: World) -> None:
+    """Of two workflows one has ended well; no event came of the other."""
+    actions, titled = world.github.actions, "Deploy #${{ github.event.deployment.id }}"
+    actions.workflows.clear()
+    actions.add_workflow(REPOSITORY, "first.yml", run_name=titled)
+    second = actions.add_workflow(REPOSITORY, "second.yml", on=["push"])
+    deployment = await world.deploy("several")
+    [first] = actions.runs_of(deployment)
+    url, world.github.webhook_url = world.github.webhook_url, ""
+    lost = actions.runs.start(
+        second,
+        "deployment",
+        sha=deployment.sha,
+        branch=None,
+        actor=deployment.creator,
+        title=f"Deploy #{deployment.id}",
+        deployment=deployment,
+        environment="several",
+    )
+    world.github.webhook_url = url
+    actions.runs.begin(first)
+    await world.github.wait_for(deployment.id, "in_progress", within=6)
+    actions.runs.finish(first)
+    await until(lambda: str(lost.id) in _run_of(world, deployment).get("id", "") or None)
+    assert _run_of(world, deployment)["state"] == "in_progress"
+    before = polls(world)
+    await asyncio.sleep(A_WHILE)
+    assert polls(world) == before  # it is polled no more often for that
+    actions.runs.finish(lost, "failure")
+    await world.github.wait_for(deployment.id, "failure", within=6)
+    assert "success" not in world.github.states(deployment.id)
 
 
 async def test_a_new_worker_polls_what_it_may_have_missed(world: World) -> None:

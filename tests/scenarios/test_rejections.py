@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox.demo.tools import Tools
-from sandbox.faults import Fault
+from sandbox.faults import Fault, Faults
 from sandbox.sandbox import REPOSITORY
 from sandbox.slack.screen import render
 from sandbox.spinnaker.server import Spinnaker
@@ -101,6 +101,37 @@ async def test_a_rejection_that_lasts_is_announced_and_then_counts(
         assert waits.count("Waiting: Build #2 is gone from Drone") == 1
         # With growing pauses.
         assert 4 <= len(tools.drone.faults.fired) <= 8
+
+
+async def once_before_and_once_after_a_stop(
+    world: World, faults: Faults, request: str, table: str
+) -> None:
+    """Of the relay, for ten minutes."""
+    faults.add(request, LOCKED, times=2)
+    rejected = f"select 1 from {table} where rejected_since is not null"
+    await until(lambda: world.rows(rejected) or None)
+    await world.stop_workers()
+    for column in ("rejected_since", "rejected_at"):
+        world.execute(f"update {table} set {column} = {column} - interval '10 minutes'")
+    world.start_worker()
+    await until(lambda: len(faults.fired) == 2 or None)
+
+
+async def test_one_odd_response_before_a_stop_of_the_relay_and_one_after_it_are_no_end(
+    store_url: str, tmp_path: Path
+) -> None:
+    slow = replace(QUICK, rejection_retry_at_least=SECOND)
+    async with relay_with_tools(store_url, tmp_path, takes=1, timing=slow) as (world, tools):
+        tools.build("v1")
+        deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
+        await world.github.wait_for(deployment.id, "in_progress")
+        for faults, request, table in (
+            (tools.drone.faults, RUN["drone"], "deployments"),
+            (world.github.faults, STATUSES, "outbox"),
+        ):
+            await once_before_and_once_after_a_stop(world, faults, request, table)
+        await world.github.wait_for(deployment.id, "success")
+        assert world.rows("select 1 from outbox where state = 'rejected'") == []
 
 
 async def test_a_response_of_the_run_ends_the_doubt(store_url: str, tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from webhook.errors import UserError
 from webhook.invocation import COMMAND
 from webhook.notifiers import title_of
 from webhook.settings import Settings
-from webhook.store import database, jobs, outbox, schema, slack_installations, workers
+from webhook.store import database, deliveries, jobs, outbox, schema, slack_installations, workers
 from webhook.store.database import Sync
 from webhook.store.embedded import store_url
 from webhook.store.slack_installations import Installation
-from webhook.store.unavailable import first_line
+from webhook.store.unavailable import first_line, store_reason
 from webhook.store.workers import RunningWorker
 
 _RESTART = "it is read again at a restart, or when `up` gets SIGHUP (kill -HUP)"
@@ -33,8 +33,7 @@ def check_store(
                 level: Level = "error" if found and settings.store_source else "note"
                 yield Finding(level, "store", _outdated(found))
                 return
-            kind = "PostgreSQL" if settings.store_source else "the embedded PostgreSQL"
-            yield Finding("ok", "store", f"{kind} responds, its tables are up to date")
+            yield _writable(settings, connection)
             yield from _workers(connection, config)
             installed += slack_installations.every_sync(connection)
             yield from _unsent(connection)
@@ -47,6 +46,16 @@ def check_store(
     except OSError as error:
         message = f"the embedded PostgreSQL cannot be started: {error.strerror}"
         yield Finding("error", "store", f"{message}; check GITPLOY_DATA_DIR")
+
+
+def _writable(settings: Settings, connection: Sync) -> Finding:
+    """A full disk shows only where something is written."""
+    try:
+        deliveries.check_insert(connection)
+    except psycopg.Error as error:
+        return Finding("error", "store", f"takes no deliveries: {store_reason(error)}")
+    kind = "PostgreSQL" if settings.store_source else "the embedded PostgreSQL"
+    return Finding("ok", "store", f"{kind} responds, its tables are up to date")
 
 
 def _unsent(connection: Sync) -> Iterator[Finding]:
@@ -74,7 +83,7 @@ def _workers(connection: Sync, config: Config | None) -> Iterator[Finding]:
         yield Finding("note", "worker", message)
     if others := [one for one in running if one.version != __version__]:
         versions = ", ".join(sorted({one.version for one in others}))
-        message = f"{_count(others)} with version {versions}, not {__version__}; {_RESTART}"
+        message = f"{_count(others)} with version {versions}, not {__version__}; restart the relay"
         yield Finding("note", "worker", message)
 
 

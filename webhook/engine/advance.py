@@ -27,6 +27,7 @@ from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
 from webhook.rejections import RejectionPolicy, rejected_since
 from webhook.store import deployments, machines, output, tool_events
 from webhook.store.deployments import DeploymentRow
+from webhook.store.tool_events import Received
 from webhook.timing import Timing
 
 log = structlog.get_logger()
@@ -106,15 +107,16 @@ class Runner:
         if self.handler.local and self.row.started_on not in (None, self.services.machine_id):
             await self._hand_over(self.row.started_on or "")
         continues = self.row.cancel_requested_by is None or self.row.ended_at is not None
-        reports_until = self._reports_until()
-        if reports_until and continues:
-            return reports_until
+        quiet_until = self._reports_until() or await self._events_until()
+        if quiet_until and continues:
+            return quiet_until
         if not continues and self.row.started_at is None:
             await self._end_unstarted()
             return None
         if continues and self.row.run is None and self.row.ended_at is None:
             await self._require_access()
             await self._record_first_start()
+        starts = self.row.run is None
         try:
             run = await self._run()
         except tool_errors.Unavailable as error:
@@ -124,7 +126,9 @@ class Runner:
         await self._keep_output()
         if not continues and not run.state.final:
             return await self._cancel_as_requested(run)
-        return await self._record(run)
+        again = await self._record(run)
+        # Its first events may have come before its start was recorded.
+        return self.now() if again and starts and isinstance(self.handler, Observes) else again
 
     async def _hand_over(self, machine_id: str) -> None:
         """Its files are on another machine, whose workers follow it while there are any."""
@@ -200,17 +204,31 @@ class Runner:
             again = until if risky else self.now() + self.timing.recheck_at_least
             raise RetryAt("an earlier start may have got through", again)
 
+    async def _events_until(self) -> datetime | None:
+        """Until when there is nothing to do for a tool that sends events, and has sent none since
+        the last poll."""
+        if self.row.run is None or not isinstance(self.handler, Observes):
+            return None
+        received = await self._received()
+        if self._is_news(received) or self.now() >= self._polling(received.last_at).due:
+            return None
+        return min(self._next_poll(), self.due) if self.now() < self.due else None
+
+    def _is_news(self, received: Received) -> bool:
+        """A poll says more than the events that came before it."""
+        return bool(received.events) and received.digest != self.row.polled_events
+
+    async def _received(self) -> Received:
+        async with self.services.pool.connection() as connection:
+            return await tool_events.received(connection, self.row)
+
     async def _check(self, run: Run) -> Run:
         handler = self.handler
         if not isinstance(handler, Observes):
             return await handler.check(self.deployment, run)
-        async with self.services.pool.connection() as connection:
-            received = await tool_events.received(connection, self.row)
-        now, polling = self.now(), self._polling(received.last_at)
-        if now < polling.due:
-            # A poll says more than the events that came before it.
-            if not received.events or received.digest == self.row.polled_events:
-                return run
+        received = await self._received()
+        now = self.now()
+        if now < self._polling(received.last_at).due and self._is_news(received):
             return await handler.observe(self.deployment, run, received.events)
         checked = await self.handler.check(self.deployment, run)
         async with self.services.pool.connection() as connection:
@@ -348,7 +366,11 @@ class Runner:
             self.row,
             error,
             announced=self.now() - since >= self.timing.rejection_announced_after,
-            rejection={"rejected_call": self.call, "rejected_since": since},
+            rejection={
+                "rejected_call": self.call,
+                "rejected_since": since,
+                "rejected_at": self.now(),
+            },
         )
         return again
 

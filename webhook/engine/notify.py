@@ -243,7 +243,7 @@ class Notification:
         since = rejected_since(entry, "edit", now)
         async with self.services.pool.connection() as connection, connection.transaction():
             await outbox.keep_error(connection, entry, str(error))
-            await outbox.keep_rejection(connection, entry, "edit", since)
+            await outbox.keep_rejection(connection, entry, "edit", since, now)
         if again := self._rejections.retry_at(error, since, now):
             raise RetryAt(str(error), again) from error
 

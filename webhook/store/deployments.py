@@ -73,6 +73,7 @@ class DeploymentRow:
     tool_error_since: datetime | None
     rejected_call: str
     rejected_since: datetime | None
+    rejected_at: datetime | None
     outage_announced: bool
     changelog: dict[str, Any] | None
     cancel_requested_by: str | None
@@ -123,6 +124,7 @@ class Columns(TypedDict, total=False):
     tool_error_since: datetime | None
     rejected_call: str
     rejected_since: datetime | None
+    rejected_at: datetime | None
     outage_announced: bool
 
 

@@ -29,7 +29,7 @@ class Entry:
     attempt was searched in vain. `error`: of the last attempt, until one succeeds. `position`: of a
     status, that of its timeline entry; of a reply, that of the last one that it covers. `digest`:
     of a message's content. `simplified`: it was sent in a simpler form, and `error` is why.
-    `rejected_call`: the call that is rejected since `rejected_since`."""
+    `rejected_call`: the call that is rejected since `rejected_since`, at last at `rejected_at`."""
 
     id: int
     kind: Kind
@@ -46,6 +46,7 @@ class Entry:
     error: str
     rejected_call: str
     rejected_since: datetime | None
+    rejected_at: datetime | None
     ref: Ref | None
     digest: str
     edits: int
@@ -161,10 +162,12 @@ async def release(connection: Async, entry: Entry, state: State, error: str) -> 
     )
 
 
-async def keep_rejection(connection: Async, entry: Entry, call: str, since: datetime) -> None:
+async def keep_rejection(
+    connection: Async, entry: Entry, call: str, since: datetime, at: datetime
+) -> None:
     await connection.execute(
-        "update outbox set rejected_call = %s, rejected_since = %s where id = %s",
-        [call, since, entry.id],
+        "update outbox set rejected_call = %s, rejected_since = %s, rejected_at = %s where id = %s",
+        [call, since, at, entry.id],
     )
 
 

@@ -94,7 +94,9 @@ class Gateway:
         awaited: Awaited | None = environ[AWAITED]
         if awaited is not None:
             try:
-                await asyncio.wait_for(asyncio.wrap_future(awaited.future), awaited.within)
+                # Shielded, because whoever does it goes on, and says so when it is done.
+                done = asyncio.shield(asyncio.wrap_future(awaited.future))
+                await asyncio.wait_for(done, awaited.within)
             except (TimeoutError, UnknownOutcome):
                 raise awaited.error from None
         response.send(protocol)

@@ -93,6 +93,7 @@ create table deployments (
     rejected_call text not null default '',     -- the call that is rejected in a way that does not
                                                 -- count yet (webhook.rejections)
     rejected_since timestamptz,
+    rejected_at timestamptz,                    -- when it was rejected last
     outage_announced boolean not null default false,  -- whether the status says so
 
     -- Commits since the last success, as JSON; null: GitHub has not been queried for them.
@@ -301,6 +302,7 @@ create table outbox (
     error text not null default '',             -- of the last attempt, until one succeeds
     rejected_call text not null default '',     -- the call that is rejected for some time now
     rejected_since timestamptz,
+    rejected_at timestamptz,                    -- when it was rejected last
     ref jsonb,                                  -- where it is on the other side
 
     -- Of a message.
