@@ -20,7 +20,7 @@ from webhook.settings import SlackSettings
 from webhook.slack.client import Calls, Slack
 from webhook.slack.errors import EXPIRED, token_is_invalid
 from webhook.slack.oauth import SlackOAuth
-from webhook.slack.tokens import token_of, token_rejected_since
+from webhook.slack.tokens import StoredTokens, token_rejected_since
 from webhook.store import slack_installations
 from webhook.store.database import AsyncPool
 from webhook.store.slack_installations import Installation
@@ -68,7 +68,7 @@ class Workspaces:
         self._session = session
         self._pool = pool
         self._cipher = cipher
-        self._oauth = SlackOAuth(settings, session, clock)
+        self._tokens = StoredTokens(pool, cipher, SlackOAuth(settings, session, clock), timing)
         self._calls = Calls(clock)
         token = settings.bot_token
         self._configured = _Configured(self._client(token)) if token else None
@@ -107,9 +107,7 @@ class Workspaces:
         if installation.error:
             raise Rejected(installation.error)
         try:
-            token = await token_of(
-                self._pool, self._cipher, self._oauth, installation.team, self._timing
-            )
+            token = await self._tokens.of(installation.team)
         except DecryptionError as error:
             raise Rejected(str(error)) from error
         known = self._installed.get(installation.team)
