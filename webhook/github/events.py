@@ -42,7 +42,7 @@ _Watched = Annotated[
 
 
 def _ids(repositories: Any) -> tuple[Any, ...]:
-    """Without what is malformed: it only tells what is found out anyway."""
+    """Without what is malformed: these IDs only make sooner known what is found out anyway."""
     listed = repositories if isinstance(repositories, list) else ()
     ids = (one.get("id") for one in listed if isinstance(one, dict))
     return tuple(one for one in ids if isinstance(one, int) and 0 < one < 2**63)
