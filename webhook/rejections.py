@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, Self
 
-from webhook.timing import Timing
+from webhook.timing import Timing, growing_pause
 
 # The next try is due after a pause as long as the rejection had lasted. Where it comes much later,
 # there was an outage, a limit or no worker in between, which says nothing of this rejection.
@@ -75,4 +75,4 @@ class RejectionPolicy:
         counts_at = since + self.counts_after
         if now >= counts_at:
             return None
-        return min(now + max(self.at_least, min(now - since, self.at_most)), counts_at)
+        return min(now + growing_pause(now - since, self.at_least, self.at_most), counts_at)

@@ -1,9 +1,8 @@
 """Advance a deployment: find, start or check its run, at most one of which acts; then record it.
 
 A start is recorded before it is made. While one may have got through although the tool does not
-show it yet, nothing is started again; how often it is started where the tool cannot show it, says
-webhook.engine.restarts. A rejection ends the deployment once it counts
-(webhook.rejections).
+show it yet, nothing is started again; `webhook.engine.restarts` says how often it is started where
+the tool cannot show it. A rejection ends the deployment once it counts (`webhook.rejections`).
 """
 
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from webhook.rejections import RejectionPolicy, rejected_since
 from webhook.store import deployments, machines, output, tool_events
 from webhook.store.deployments import DeploymentRow
 from webhook.store.tool_events import Received
-from webhook.timing import Timing
+from webhook.timing import Timing, growing_pause
 
 log = structlog.get_logger()
 
@@ -462,7 +461,6 @@ class Runner:
         return self._next(self.timing.recheck_at_least, most)
 
     def _next(self, least: timedelta, most: timedelta) -> datetime:
-        """Often at first, then less and less often, the longer it lasts."""
         now = self.now()
         since = now - self.row.started_at if self.row.started_at else timedelta(0)
-        return now + max(least, min(most, since / 10))
+        return now + growing_pause(since / 10, least, most)

@@ -7,7 +7,7 @@ polled where it was silent, at growing intervals, and once by each new worker.
 from dataclasses import dataclass
 from datetime import datetime
 
-from webhook.timing import Timing
+from webhook.timing import Timing, growing_pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,4 +29,4 @@ class Polling:
             return heard
         silence = heard - self.last_event
         least, most = self.timing.event_polls_at_least, self.timing.event_polls_at_most
-        return heard + max(least, min(most, 2 * silence))
+        return heard + growing_pause(2 * silence, least, most)
