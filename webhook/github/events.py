@@ -32,7 +32,7 @@ from webhook.deployments.models import (
     WebUrl,
 )
 from webhook.errors import MALFORMED, UserError
-from webhook.store.tool_events import Subject
+from webhook.store.tool_events import EventSubject
 
 _InstallationId = Annotated[GitHubId, Field(validation_alias=AliasPath("installation", "id"))]
 _Sender = Annotated[Login, Field(validation_alias="sender")]
@@ -137,9 +137,9 @@ class WorkflowRunUpdated:
     )
 
     @property
-    def subject(self) -> Subject:
+    def subject(self) -> EventSubject:
         updated_at = str(self.document.get("updated_at", ""))
-        return Subject(
+        return EventSubject(
             "workflow_run",
             self.run_id,
             self.run_id,
@@ -161,9 +161,9 @@ class WorkflowJobUpdated(WorkflowRunUpdated):
     )
 
     @property
-    def subject(self) -> Subject:
+    def subject(self) -> EventSubject:
         revision = _revision(self.document, "")
-        return Subject("workflow_job", self.job_id, self.run_id, self.head_sha, "", revision)
+        return EventSubject("workflow_job", self.job_id, self.run_id, self.head_sha, "", revision)
 
     @property
     def waits(self) -> bool:
