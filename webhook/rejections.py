@@ -29,8 +29,14 @@ class RejectedRow(Protocol):
 
 def rejected_since(row: RejectedRow, call: str, now: datetime) -> datetime:
     """Since when this call of the row has been rejected, which it is now."""
-    since, last = row.rejected_since, row.rejected_at
-    if row.rejected_call != call or since is None or last is None:
+    if row.rejected_call != call:
+        return now
+    return still_rejected_since(row.rejected_since, row.rejected_at, now)
+
+
+def still_rejected_since(since: datetime | None, last: datetime | None, now: datetime) -> datetime:
+    """`last`: the rejection before this one."""
+    if since is None or last is None:
         return now
     return since if now - last <= max(LONGEST_SILENCE, 2 * (last - since)) else now
 

@@ -18,7 +18,7 @@ import structlog
 
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.invocation import COMMAND
-from webhook.rejections import RejectionPolicy
+from webhook.rejections import RejectionPolicy, still_rejected_since
 from webhook.security.cipher import Cipher
 from webhook.slack.oauth import SlackOAuth, Tokens
 from webhook.store import slack_installations
@@ -56,13 +56,11 @@ class _Ended:
 
 
 def token_rejected_since(
-    known: Installation, accepted_at: datetime | None, now: datetime, timing: Timing
+    known: Installation, accepted_at: datetime | None, now: datetime
 ) -> datetime:
-    """A call that Slack has accepted since then, or a long silence, ends an earlier doubt."""
-    since = known.rejected_since
-    if since is None or (accepted_at is not None and accepted_at > since):
-        return now
-    return since if now - since < 2 * timing.rejection_counts_after else now
+    """A call that Slack has accepted since then ends an earlier doubt."""
+    since = still_rejected_since(known.rejected_since, known.rejected_at, now)
+    return now if accepted_at is not None and accepted_at > since else since
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +124,9 @@ class StoredTokens:
             if rejected.code not in _FINAL_CODES:
                 raise
             now = self.oauth.clock()
-            since = token_rejected_since(mine, None, now, self.timing)
+            since = token_rejected_since(mine, None, now)
             if again := RejectionPolicy.doubtful(self.timing).retry_at(since, now):
-                await slack_installations.rejected(connection, mine.team, since)
+                await slack_installations.rejected(connection, mine.team, since, now)
                 return RetryAt(str(rejected), again)
             return await _end(connection, mine, rejected.code)
         await slack_installations.save_tokens(

@@ -148,12 +148,12 @@ class Workspaces:
             if error.code == EXPIRED and known.refresh_token:
                 await slack_installations.expire(connection, team)
                 return RetryAt("the token is refreshed first", now)
-            since = token_rejected_since(known, installed.slack.accepted_at, now, self._timing)
+            since = token_rejected_since(known, installed.slack.accepted_at, now)
             again = RejectionPolicy.doubtful(self._timing).retry_at(since, now)
             if again is None:
                 await slack_installations.stop_async(connection, team, str(error))
                 return None
-            await slack_installations.rejected(connection, team, since)
+            await slack_installations.rejected(connection, team, since, now)
             return RetryAt(str(error), again)
 
     def _pause(self, error: Rejected) -> None:
