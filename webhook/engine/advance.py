@@ -18,7 +18,7 @@ from handlers.contract import Deployment, Handler, KeepsOutput, Observes, Run, S
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import transitions
-from webhook.engine.polling import hear
+from webhook.engine.polling import Heard, hear
 from webhook.engine.restarts import Restarts, is_risky
 from webhook.engine.services import Services, log_about, scope
 from webhook.engine.transitions import take_reports
@@ -76,14 +76,15 @@ def _is_over(row: DeploymentRow) -> bool:
 
 @dataclass(slots=True)
 class Runner:
-    """One step of a deployment's run with its handler; `row` is kept as the store has it. `call`:
-    the last one of this step."""
+    """One step of a deployment's run with its handler; `row` is kept as the store has it. Of this
+    step, `call` is the last one, and `heard` what the tool's events said."""
 
     services: Services
     row: DeploymentRow
     environment: Environment
     handler: Handler
     call: str = ""
+    heard: Heard | None = None
 
     @property
     def timing(self) -> Timing:
@@ -207,7 +208,7 @@ class Runner:
         the last poll."""
         if self.row.run is None or not isinstance(self.handler, Observes):
             return None
-        heard = await hear(self.services, self.row)
+        self.heard = heard = await hear(self.services, self.row)
         if heard.is_news or self.now() >= heard.poll_due:
             return None
         return min(self._next_poll(), self.due) if self.now() < self.due else None
@@ -216,7 +217,7 @@ class Runner:
         handler = self.handler
         if not isinstance(handler, Observes):
             return await handler.check(self.deployment, run)
-        heard, now = await hear(self.services, self.row), self.now()
+        heard, now = self.heard or await hear(self.services, self.row), self.now()
         if heard.is_news and now < heard.poll_due:
             return await handler.observe(self.deployment, run, heard.events)
         checked = await self.handler.check(self.deployment, run)
