@@ -124,7 +124,7 @@ class AppTokens:
             del self._tokens[one]
 
     def is_old(self, scope: Scope, token: str) -> bool:
-        """Too old for that the repository could not have moved meanwhile."""
+        """Old enough that the repository may have moved meanwhile."""
         held = [self._tokens[one].at for one in self._scopes_of(scope, token)]
         return bool(held) and self._clock() - held[0] > MAY_HAVE_MOVED_AFTER
 
