@@ -40,3 +40,9 @@ def test_processes_of_up_name_the_command_that_started_it() -> None:
     given = {**os.environ, "GITPLOY_RELAY_COMMAND": "gitploy-relay"}
     shown = subprocess.check_output([sys.executable, "-c", code], env=given, text=True)
     assert shown == "gitploy-relay\n"
+
+
+def test_a_wrong_use_names_the_command_too() -> None:
+    called = [sys.executable, "-m", "webhook", "nothing"]
+    shown = subprocess.run(called, capture_output=True, text=True, check=False)
+    assert f"Try '{sys.executable} -m webhook --help' for help." in shown.stderr

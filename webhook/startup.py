@@ -17,7 +17,7 @@ from webhook.config.environments import Config
 from webhook.errors import ConfigErrors
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import Settings, config_path
-from webhook.store.owner import foreign_owner, owner, remedy
+from webhook.store.owner import ROOT, foreign_owner, hand_over, owner, remedy
 from webhook.store.unavailable import disk_reason, is_of_disk
 from webhook.values import names_secret, shown
 
@@ -96,7 +96,9 @@ def _data_dir_errors(settings: Settings) -> list[str]:
     """Creates the directory if it is missing, readable by its owner only."""
     path, user = settings.data_dir, user_to_be(settings)
     if user is not None:
-        return [f"GITPLOY_DATA_DIR {shown(str(path))} is another user's; {remedy(user)}"]
+        name = shown(str(path))
+        other = f"; {hand_over(name, os.geteuid())}" if user == ROOT else ""
+        return [f"GITPLOY_DATA_DIR {name} is another user's; {remedy(user)}{other}"]
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()

@@ -1,8 +1,8 @@
 """`mode: watch`: GitHub itself starts the workflows `on: deployment`; the handler follows them.
 
 Nothing is started, so nothing can be started twice. GitHub does not say which run belongs to which
-deployment (see matching.py); this is computed again before a run's end counts, because a run that
-GitHub lists late changes which others belong to which deployment.
+deployment (see matching.py), nor how many workflows there are; this is found out again before a
+run's end counts. Events alone do not say it: those of a further run may be lost.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -44,7 +44,7 @@ class Watch:
         self._github = github
 
     async def find(self, deployment: Deployment) -> Run | None:
-        return await self._shown(deployment, WAITING, Seen({}, {}))
+        return await self._shown(deployment, WAITING, Seen())
 
     async def start(self, deployment: Deployment) -> Run:
         if deployment.creator == ACTIONS_BOT:
@@ -54,7 +54,7 @@ class Watch:
     async def check(self, deployment: Deployment, run: Run) -> Run:
         with retry_rejections():
             known, gone = await self._read_known(deployment, run)
-            shown = await self._shown(deployment, run, Seen(known, {}), gone)
+            shown = await self._shown(deployment, run, Seen(known), gone)
         if gone:
             return _without(gone, shown)
         if shown is not None:
@@ -70,8 +70,10 @@ class Watch:
         ours = {id_: one for id_, one in seen.runs.items() if self._may_be_ours(one, deployment)}
         if not ours:
             return run
+        unseen = set(_ids(run)) - ours.keys()
         with retry_rejections():
-            return await self._shown(deployment, run, Seen(ours, seen.jobs)) or run
+            known = Seen(ours, seen.jobs)
+            return await self._shown(deployment, run, known, waits=bool(unseen)) or run
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         known, gone = await self._read_known(deployment, run)
@@ -84,14 +86,22 @@ class Watch:
             await writer.cancel(one.id)
 
     async def _shown(
-        self, deployment: Deployment, run: Run, seen: Seen, gone: frozenset[int] = frozenset()
+        self,
+        deployment: Deployment,
+        run: Run,
+        seen: Seen,
+        gone: frozenset[int] = frozenset(),
+        *,
+        waits: bool = False,
     ) -> Run | None:
         """The deployment's run, with no more calls than are needed to be sure that it has ended.
 
-        None: it has none.
+        None: it has none. `waits`: no event says how one of its runs goes on, so that it is polled.
         """
         pool = seen.runs
         open_ = self._open_run(deployment, run, pool)
+        if open_ is None and waits:
+            return run
         if open_ is None and not self._are_all(deployment, pool):
             pool = await self._listed(deployment, pool, gone)
             open_ = self._open_run(deployment, run, pool)
@@ -153,7 +163,7 @@ class Watch:
     async def _read_known(self, deployment: Deployment, run: Run) -> tuple[Pool, frozenset[int]]:
         """The runs that are known, as they are now, and the ids of those that are gone."""
         reader, known, gone = self._reader(deployment), Pool(), set[int]()
-        for run_id in (int(id_) for id_ in run.id.split() if id_.isdecimal()):
+        for run_id in _ids(run):
             fresh = await reader.run(run_id)
             if fresh is None:
                 gone.add(run_id)
@@ -199,6 +209,10 @@ class Watch:
 
     def _reader(self, deployment: Deployment) -> Actions:
         return Actions(self._github, deployment, READ)
+
+
+def _ids(run: Run) -> list[int]:
+    return [int(id_) for id_ in run.id.split() if id_.isdecimal()]
 
 
 def _titled(deployment: Deployment, group: Iterable[WorkflowRun]) -> list[WorkflowRun]:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,11 @@ async def test_a_state_that_github_lacks_is_named(store_url: str, tmp_path: Path
         await world.phase(deployment.id, "success")
         errors = "select error from outbox where kind = 'status' and error <> ''"
         await until(lambda: world.rows(errors) or None)
-        await until(lambda: "GitHub does not show this: " in json_of(world, deployment.id) or None)
+        # The first status is rejected, and the newest waits behind it.
+        assert "GitHub does not show this: " in json_of(world, deployment.id)
         world.github.faults.clear()
+        await world.github.wait_for(deployment.id, "success")
+        await until(lambda: "GitHub does not show" not in json_of(world, deployment.id) or None)
 
 
 def json_of(world: World, deployment_id: int) -> str:
@@ -99,16 +103,28 @@ async def test_what_is_about_no_deployment_is_listed_with_all(
 @pytest.mark.slow
 async def test_a_terminal_gets_a_table(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path) as world:
-        await world.deployed()
-        terminal, of_command = pty.openpty()
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "webhook", "deliveries"),
-            env={**variables(world), "COLUMNS": "200", "TERM": "xterm-256color"},
-            stdout=of_command,
-        )
-        assert await process.wait() == 0
-        os.close(of_command)
-        shown = os.read(terminal, 100_000).decode()
-        os.close(terminal)
+        deployment = await world.deployed()
+        shown = await in_terminal(world, columns=200)
         assert "environment" in shown
         assert "\x1b[32msuccess" in shown
+
+        [row] = [json.loads(line) for line in await listed(world, "--json")]
+        narrow = re.sub(r"\x1b\[\d*m", "", await in_terminal(world, columns=80)).splitlines()
+        [line] = [line for line in narrow if row["delivery"] in line]
+        assert line.startswith(row["received"])
+        assert f"  processed  {deployment.id}  {REPOSITORY}  production  main  success" in narrow
+        assert max(map(len, narrow)) <= 80
+
+
+async def in_terminal(world: World, columns: int) -> str:
+    terminal, of_command = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "webhook", "deliveries"),
+        env={**variables(world), "COLUMNS": str(columns), "TERM": "xterm-256color"},
+        stdout=of_command,
+    )
+    assert await process.wait() == 0
+    os.close(of_command)
+    shown = os.read(terminal, 100_000).decode()
+    os.close(terminal)
+    return shown

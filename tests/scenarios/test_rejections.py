@@ -167,7 +167,7 @@ async def test_the_last_status_is_written_whatever_github_returned_before(
             rejection_counts_after=20 * SECOND,
             rejection_retry_at_most=SECOND / 10,
             installation_retry_at_least=SECOND / 10,
-            installation_retry=SECOND / 10,
+            installation_retry_at_most=SECOND / 10,
         ),
     ):
         deployment = await world.begin_slow(gate)

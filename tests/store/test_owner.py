@@ -11,7 +11,7 @@ from webhook.check.run import check
 from webhook.errors import ConfigErrors, UserError
 from webhook.startup import read, set_up
 from webhook.store.embedded import EmbeddedPostgres
-from webhook.store.owner import foreign_owner, remedy
+from webhook.store.owner import foreign_owner, hand_over, remedy
 
 ANOTHER = 65534  # nobody's number on most systems; it need not have a name
 
@@ -85,3 +85,4 @@ def test_a_volume_of_root_is_used_by_whom_it_lets_write(tmp_path: Path) -> None:
 def test_the_remedy_can_be_typed() -> None:
     assert remedy(0).startswith("run it as user root: sudo -u root -E python -m webhook")
     assert "sudo -u '#4294967000' -E" in remedy(4294967000)
+    assert hand_over("'/srv/data'", 0).endswith(": sudo chown -R root '/srv/data'")

@@ -16,6 +16,7 @@ from tests.chaos.test_processes import environ, run
 from tests.github.test_webhook import post
 from tests.web.test_probes import get
 from tests.world import QUICK, World, live
+from webhook.check.run import check
 from webhook.store.embedded import EmbeddedPostgres
 from webhook.store.schema import migrate
 
@@ -51,6 +52,11 @@ async def test_while_nothing_can_be_written_the_relay_is_not_ready_and_says_why(
         assert (status, body["ready"], body["migrations"]) == (503, False, "ok")
         assert "files may not grow as large as PostgreSQL needs; raise the limit" in body["store"]
         assert (await post(world, X_GitHub_Delivery="guid-2", body=LARGE))[0] == 503
+        lines: list[str] = []
+        await check({**world.setup.environ, "GITPLOY_STORE_SOURCE": world.store_url}, lines.append)
+        [line] = [line for line in lines if " store: " in line]
+        assert "error" in line
+        assert "takes no deliveries: files may not grow as large as PostgreSQL needs" in line
         world.execute("truncate deliveries")
         assert (await get(world, "/readyz"))[0] == 200
         assert (await post(world, X_GitHub_Delivery="guid-2", body=LARGE))[0] == 202

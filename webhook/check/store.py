@@ -12,10 +12,11 @@ from webhook.errors import UserError
 from webhook.invocation import COMMAND
 from webhook.notifiers import title_of
 from webhook.settings import Settings
-from webhook.store import database, jobs, outbox, schema, slack_installations, workers
+from webhook.store import database, deliveries, jobs, outbox, schema, slack_installations, workers
 from webhook.store.database import Sync
 from webhook.store.embedded import store_url
 from webhook.store.slack_installations import Installation
+from webhook.store.unavailable import first_line, store_reason
 from webhook.store.workers import RunningWorker
 
 _RESTART = "it is read again at a restart, or when `up` gets SIGHUP (kill -HUP)"
@@ -32,20 +33,29 @@ def check_store(
                 level: Level = "error" if found and settings.store_source else "note"
                 yield Finding(level, "store", _outdated(found))
                 return
-            kind = "PostgreSQL" if settings.store_source else "the embedded PostgreSQL"
-            yield Finding("ok", "store", f"{kind} responds, its tables are up to date")
+            yield _writable(settings, connection)
             yield from _workers(connection, config)
             installed += slack_installations.every_sync(connection)
             yield from _unsent(connection)
             yield from _messages(connection, config)
     except psycopg.Error as error:
-        reason = str(error).strip().splitlines()[0]
-        yield Finding("error", "store", f"{reason}; check GITPLOY_STORE_SOURCE or DATABASE_URL")
+        remedy = "check GITPLOY_STORE_SOURCE or DATABASE_URL"
+        yield Finding("error", "store", f"{first_line(error)}; {remedy}")
     except UserError as error:
         yield Finding("error", "store", str(error))
     except OSError as error:
         message = f"the embedded PostgreSQL cannot be started: {error.strerror}"
         yield Finding("error", "store", f"{message}; check GITPLOY_DATA_DIR")
+
+
+def _writable(settings: Settings, connection: Sync) -> Finding:
+    """A full disk shows only where something is written."""
+    try:
+        deliveries.check_insert(connection)
+    except psycopg.Error as error:
+        return Finding("error", "store", f"takes no deliveries: {store_reason(error)}")
+    kind = "PostgreSQL" if settings.store_source else "the embedded PostgreSQL"
+    return Finding("ok", "store", f"{kind} responds, its tables are up to date")
 
 
 def _unsent(connection: Sync) -> Iterator[Finding]:
@@ -54,10 +64,10 @@ def _unsent(connection: Sync) -> Iterator[Finding]:
 
 
 def _outdated(found: str | None) -> str:
-    by_itself = f"{COMMAND} up does that at its start; before web and worker by themselves, run"
+    alone = f"at its start; where web and worker run without it, run: {COMMAND} migrate"
     if found is None:
-        return f"has no tables yet, which are to be created: {by_itself}: {COMMAND} migrate"
-    return f"is at migration {found}, not {schema.NEWEST_REVISION}: {by_itself}: {COMMAND} migrate"
+        return f"has no tables yet; {COMMAND} up creates them {alone}"
+    return f"is at migration {found}, not {schema.NEWEST_REVISION}; {COMMAND} up updates it {alone}"
 
 
 def _workers(connection: Sync, config: Config | None) -> Iterator[Finding]:
@@ -73,7 +83,7 @@ def _workers(connection: Sync, config: Config | None) -> Iterator[Finding]:
         yield Finding("note", "worker", message)
     if others := [one for one in running if one.version != __version__]:
         versions = ", ".join(sorted({one.version for one in others}))
-        message = f"{_count(others)} with version {versions}, not {__version__}; {_RESTART}"
+        message = f"{_count(others)} with version {versions}, not {__version__}; restart the relay"
         yield Finding("note", "worker", message)
 
 

@@ -5,6 +5,8 @@ import sys
 
 import click
 
+from webhook.invocation import as_typed
+
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave everything running afterwards, until Ctrl-C.")
@@ -16,4 +18,5 @@ def demo(keep: bool, as_json: bool, every_tool: bool) -> None:
     """Run the demo on stand-ins for GitHub, Slack and the tools; needs no accounts."""
     from sandbox.demo.demo import demo as run
 
-    sys.exit(asyncio.run(run(keep=keep, as_json=as_json, every_tool=every_tool)))
+    again = f"{as_typed()} --keep"
+    sys.exit(asyncio.run(run(keep=keep, as_json=as_json, every_tool=every_tool, again=again)))

@@ -1,5 +1,5 @@
-"""What commands list: a table with headers in a terminal, a line for each row where another program
-reads it, or JSON, an object a line."""
+"""What commands list: in a terminal a table with headers, or a paragraph for each row where that is
+too narrow; a line for each row where another program reads it; or JSON, an object a line."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +20,9 @@ Row = Mapping[str, Any]
 # Characters of a cell. Parts of it come from outside and must not control the terminal.
 LONGEST_CELL = 1000
 _EMPTY = "-"
+# Characters of the last column, the text of a row, that make a table readable.
+_NARROWEST_TEXT = 24
+_GAP = "  "
 _STYLES = {
     **dict.fromkeys(("success", "done"), "green"),
     **dict.fromkeys(("failure", "error", "failed", "refused"), "red"),
@@ -37,19 +41,46 @@ def print_rows(columns: Mapping[str, str], rows: Sequence[Row], *, as_json: bool
         _print_table(list(columns.values()), cells)
         return
     lines = [[header.upper() for header in columns.values()], *cells]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
+    widths = _widths(lines)
     for line in lines:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(padded).rstrip())
+        click.echo(_GAP.join(padded).rstrip())
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
 
 
 def _print_table(headers: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, overflow="fold")
+    console = Console()
+    *fixed, text = _widths([headers, *lines])
+    if sum(fixed) + len(_GAP) * len(fixed) + min(text, _NARROWEST_TEXT) > console.width:
+        _print_paragraphs(console, headers, lines)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold")
+    for header in headers[:-1]:
+        table.add_column(header, no_wrap=True)
+    table.add_column(headers[-1], overflow="fold")
     for line in lines:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
-    Console().print(table)
+        table.add_row(*map(_styled, line))
+    console.print(table)
+
+
+def _print_paragraphs(
+    console: Console, headers: Sequence[str], lines: Sequence[Sequence[str]]
+) -> None:
+    """Only what a line begins with is not indented, and the text has lines of its own."""
+    heading = [Text(header, style="bold") for header in headers]
+    for cells in (heading, *(list(map(_styled, line)) for line in lines)):
+        row, text = Text(_GAP).join(cells[:-1]), cells[-1]
+        parts = [row] if text.plain == _EMPTY else [row, text]
+        wrapped = [line for part in parts for line in part.wrap(console, console.width - len(_GAP))]
+        for number, line in enumerate(wrapped):
+            console.print(Text(_GAP if number else "") + line, soft_wrap=True)
+
+
+def _styled(cell: str) -> Text:
+    return Text(cell, style=_STYLES.get(cell, ""))
 
 
 def _cell(value: Any) -> str:

@@ -163,7 +163,9 @@ def _hang_up(
         return
     *_, errors = startup.read(environ)
     if errors:
-        log.error("SIGHUP: deploy.yml has errors, the older one stays in use", errors=errors)
+        log.error(
+            "SIGHUP: deploy.yml has errors, the older one stays in use", errors="; ".join(errors)
+        )
         return
     log.info("SIGHUP: reading deploy.yml again")
     for child in children:

@@ -128,7 +128,7 @@ _LONGEST_READ = 1_000_000
 _NEWEST = f"""
 select found.id, guid, event, received_at, arrivals, outcome, reason, deployment_id, repo,
     environment, ref, sha, phase, status_description,
-    case when unsent.state <> 'sent' then nullif(unsent.error, '') end as unsent,
+    unsent.error as unsent,
     case when repo is null and length(body) < {_LONGEST_READ} then body else '' end as body
 from (
     select * from deliveries where (%(id)s::bigint is null or deployment_id = %(id)s)
@@ -137,8 +137,12 @@ from (
 ) found
 left join deployments on deployments.id = deployment_id
 left join lateral (
-    select state, error from outbox where kind = 'status'
+    -- A status waits behind an earlier one that failed: the newest need not have an error itself.
+    select error from outbox where kind = 'status' and error <> ''
         and outbox.deployment_id = found.deployment_id and state <> 'skipped'
+        and not exists (select from outbox later where later.kind = 'status'
+            and later.deployment_id = outbox.deployment_id and later.state = 'sent'
+            and later.position > outbox.position)
     order by position desc limit 1
 ) unsent on true
 order by found.id desc

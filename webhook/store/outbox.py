@@ -5,6 +5,7 @@ then `sent`, `rejected`, or `skipped` because there is no need for it any more. 
 left alone until `claimed_until`: the call may still be under way, here or elsewhere.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -59,6 +60,8 @@ class Entry:
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Entry))
+# A repository's name in a text; part of an address too.
+_REPO = re.compile(r"(?<![\w.-])[\w.-]+/[\w.-]+", re.ASCII)
 # A late job must not change what another one has claimed since.
 _STILL_CLAIMED = "state = 'claimed' and attempts = %s"
 
@@ -273,29 +276,45 @@ class UnsentStatuses:
     error: str
 
     def __str__(self) -> str:
+        return f"{self._count} of {self.repo} {self._since}: {self.error}"
+
+    @property
+    def public(self) -> str:
+        """For everybody: it names no repository, which may be private."""
+        return f"{self._count} {self._since}: {_REPO.sub('OWNER/NAME', self.error)}"
+
+    @property
+    def _count(self) -> str:
         count = "a deployment" if self.deployments == 1 else f"{self.deployments} deployments"
-        at = f"{self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        return f"GitHub lacks the state of {count} of {self.repo} since {at}: {self.error}"
+        return f"GitHub lacks the state of {count}"
+
+    @property
+    def _since(self) -> str:
+        return f"since {self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def unsent_statuses(connection: Sync) -> list[UnsentStatuses]:
     """Where the newest attempt of the last seven days failed, and none has succeeded since. A short
     outage does not count."""
     cursor = connection.cursor(row_factory=class_row(UnsentStatuses))
+    # Materialized: PostgreSQL expects a row or two, and would read all that was sent for each.
     cursor.execute(
-        "with failing as (select repo_id, repo, deployment_id, outbox.position, at, outbox.error"
-        " from outbox join deployments on deployments.id = deployment_id"
+        "with failing as materialized (select repo_id, repo, deployment_id, outbox.position, at,"
+        " outbox.error from outbox join deployments on deployments.id = deployment_id"
         " join timeline using (deployment_id, position)"
         " where kind = 'status' and outbox.error <> '' and outbox.state <> 'skipped'"
         " and phase_at > now() - interval '7 days'"
         " and (outbox.rejected_since is not null or outbox.state = 'rejected'"
-        " or at < now() - interval '1 minute'))"
+        " or at < now() - interval '1 minute')),"
+        " sent as materialized (select repo_id, max(position) as newest from outbox"
+        " join deployments on deployments.id = deployment_id"
+        " where kind = 'status' and state = 'sent'"
+        " and position > (select min(position) from failing)"
+        " and repo_id in (select repo_id from failing) group by repo_id)"
         " select max(repo) as repo, count(distinct deployment_id) as deployments, min(at) as since,"
-        " (array_agg(error order by position desc))[1] as error from failing"
-        " where not exists (select from outbox later join deployments on deployments.id ="
-        " later.deployment_id where kind = 'status' and state = 'sent'"
-        " and deployments.repo_id = failing.repo_id and later.position > failing.position)"
-        " group by repo_id order by since"
+        " (array_agg(error order by position desc))[1] as error"
+        " from failing left join sent using (repo_id)"
+        " where newest is null or position > newest group by repo_id order by since"
     )
     return cursor.fetchall()
 

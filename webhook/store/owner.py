@@ -36,11 +36,22 @@ def foreign_owner(data_dir: Path, user: int, *, embedded: bool = True) -> int | 
 
 def remedy(user: int) -> str:
     """What to type, as that user."""
+    name = _name_of(user)
+    account = name or f"'#{user}'"
+    return f"run it as user {name or user}: sudo -u {account} -E {as_typed()}"
+
+
+def hand_over(data_dir: str, user: int) -> str:
+    """What root types where it has made the directory of a relay that is another user's."""
+    command = f"chown -R {_name_of(user) or user} {data_dir}"
+    return f"if root made it by mistake, and nothing runs there: sudo {command}"
+
+
+def _name_of(user: int) -> str:
     try:
-        name = account = pwd.getpwuid(user).pw_name
+        return pwd.getpwuid(user).pw_name
     except KeyError:
-        name, account = str(user), f"'#{user}'"
-    return f"run it as user {name}: sudo -u {account} -E {as_typed()}"
+        return ""
 
 
 def _id_of(name: str) -> int | None:
