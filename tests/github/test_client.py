@@ -154,7 +154,7 @@ async def test_a_clock_that_is_a_little_wrong_is_not_why_a_key_is_rejected(
 ) -> None:
     sandbox.github.world.ahead = timedelta(seconds=20)
     sandbox.github.faults.add(TOKENS, Fault.status(401, {"message": "no"}), times=2)
-    with pytest.raises(Forbidden, match="App's key: no$"):
+    with pytest.raises(Forbidden, match=r"App's key: no$"):
         await github.require_access(scope)
 
 
