@@ -126,8 +126,9 @@ async def test_anothers_status_without_a_log_url_does_not_hide_ours(
     await world.github.wait_for(deployment.id, "in_progress")
     world.github.faults.add(STATUSES, Fault.drop_after())
     (tmp_path / "gate").touch()
-    await world.github.create_status(deployment.id, "in_progress")
     await world.github.wait_for(deployment.id, "success")
+    # Newer than ours, which is searched now.
+    await world.github.create_status(deployment.id, "in_progress")
     await world.idle()
     assert world.github.states(deployment.id)[-2:].count("success") == 1
     assert not world.rows("select 1 from outbox where kind = 'status' and state <> 'sent'")
