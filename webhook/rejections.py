@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, Self
 
-from webhook.timing import Timing
+from webhook.timing import Timing, growing_pause
 
 # The next try is due after a pause as long as the rejection had lasted. Where it comes much later,
 # there was an outage, a limit or no worker in between, which says nothing of this rejection.
@@ -29,8 +29,14 @@ class RejectedRow(Protocol):
 
 def rejected_since(row: RejectedRow, call: str, now: datetime) -> datetime:
     """Since when this call of the row has been rejected, which it is now."""
-    since, last = row.rejected_since, row.rejected_at
-    if row.rejected_call != call or since is None or last is None:
+    if row.rejected_call != call:
+        return now
+    return still_rejected_since(row.rejected_since, row.rejected_at, now)
+
+
+def still_rejected_since(since: datetime | None, last: datetime | None, now: datetime) -> datetime:
+    """`last`: the rejection before this one."""
+    if since is None or last is None:
         return now
     return since if now - last <= max(LONGEST_SILENCE, 2 * (last - since)) else now
 
@@ -75,4 +81,4 @@ class RejectionPolicy:
         counts_at = since + self.counts_after
         if now >= counts_at:
             return None
-        return min(now + max(self.at_least, min(now - since, self.at_most)), counts_at)
+        return min(now + growing_pause(now - since, self.at_least, self.at_most), counts_at)

@@ -14,6 +14,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def growing_pause(lasted: timedelta, least: timedelta, most: timedelta) -> timedelta:
+    """Short at first, then longer and longer, the longer something lasts."""
+    return max(least, min(lasted, most))
+
+
 def _seconds(*values: float) -> tuple[timedelta, ...]:
     return tuple(timedelta(seconds=value) for value in values)
 

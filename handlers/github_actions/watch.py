@@ -44,7 +44,7 @@ class Watch:
         self._github = github
 
     async def find(self, deployment: Deployment) -> Run | None:
-        return await self._shown(deployment, WAITING, Seen({}, {}))
+        return await self._shown(deployment, WAITING, Seen())
 
     async def start(self, deployment: Deployment) -> Run:
         if deployment.creator == ACTIONS_BOT:
@@ -54,7 +54,7 @@ class Watch:
     async def check(self, deployment: Deployment, run: Run) -> Run:
         with retry_rejections():
             known, gone = await self._read_known(deployment, run)
-            shown = await self._shown(deployment, run, Seen(known, {}), gone)
+            shown = await self._shown(deployment, run, Seen(known), gone)
         if gone:
             return _without(gone, shown)
         if shown is not None:

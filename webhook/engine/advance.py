@@ -1,9 +1,8 @@
 """Advance a deployment: find, start or check its run, at most one of which acts; then record it.
 
 A start is recorded before it is made. While one may have got through although the tool does not
-show it yet, nothing is started again; how often it is started where the tool cannot show it, says
-webhook.engine.restarts. A rejection ends the deployment once it counts
-(webhook.rejections).
+show it yet, nothing is started again; `webhook.engine.restarts` says how often it is started where
+the tool cannot show it. A rejection ends the deployment once it counts (`webhook.rejections`).
 """
 
 from dataclasses import dataclass, replace
@@ -19,16 +18,15 @@ from handlers.contract import Deployment, Handler, KeepsOutput, Observes, Run, S
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import transitions
-from webhook.engine.polling import Polling
+from webhook.engine.polling import Heard, hear
 from webhook.engine.restarts import Restarts, is_risky
 from webhook.engine.services import Services, log_about, scope
 from webhook.engine.transitions import take_reports
 from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
 from webhook.rejections import RejectionPolicy, rejected_since
-from webhook.store import deployments, machines, output, tool_events
+from webhook.store import deployments, machines, output
 from webhook.store.deployments import DeploymentRow
-from webhook.store.tool_events import Received
-from webhook.timing import Timing
+from webhook.timing import Timing, growing_pause
 
 log = structlog.get_logger()
 
@@ -78,14 +76,15 @@ def _is_over(row: DeploymentRow) -> bool:
 
 @dataclass(slots=True)
 class Runner:
-    """One step of a deployment's run with its handler; `row` is kept as the store has it. `call`:
-    the last one of this step."""
+    """One step of a deployment's run with its handler; `row` is kept as the store has it. Of this
+    step, `call` is the last one, and `heard` what the tool's events said."""
 
     services: Services
     row: DeploymentRow
     environment: Environment
     handler: Handler
     call: str = ""
+    heard: Heard | None = None
 
     @property
     def timing(self) -> Timing:
@@ -209,42 +208,24 @@ class Runner:
         the last poll."""
         if self.row.run is None or not isinstance(self.handler, Observes):
             return None
-        received = await self._received()
-        if self._is_news(received) or self.now() >= self._polling(received.last_at).due:
+        self.heard = heard = await hear(self.services, self.row)
+        if heard.is_news or self.now() >= heard.poll_due:
             return None
         return min(self._next_poll(), self.due) if self.now() < self.due else None
-
-    def _is_news(self, received: Received) -> bool:
-        """A poll says more than the events that came before it."""
-        return bool(received.events) and received.digest != self.row.polled_events
-
-    async def _received(self) -> Received:
-        async with self.services.pool.connection() as connection:
-            return await tool_events.received(connection, self.row)
 
     async def _check(self, run: Run) -> Run:
         handler = self.handler
         if not isinstance(handler, Observes):
             return await handler.check(self.deployment, run)
-        received = await self._received()
-        now = self.now()
-        if now < self._polling(received.last_at).due and self._is_news(received):
-            return await handler.observe(self.deployment, run, received.events)
+        heard, now = self.heard or await hear(self.services, self.row), self.now()
+        if heard.is_news and now < heard.poll_due:
+            return await handler.observe(self.deployment, run, heard.events)
         checked = await self.handler.check(self.deployment, run)
         async with self.services.pool.connection() as connection:
             self.row = await deployments.change(
-                connection, self.row, polled_at=now, polled_events=received.digest
+                connection, self.row, polled_at=now, polled_events=heard.digest
             )
         return checked
-
-    def _polling(self, last_event: datetime | None) -> Polling:
-        return Polling(
-            started_at=self.row.started_at or self.now(),
-            worker_since=self.services.opened_at,
-            last_event=last_event,
-            polled_at=self.row.polled_at,
-            timing=self.timing,
-        )
 
     async def _find(self) -> Run | None:
         """While a start may have got through, a rejection does not end the deployment."""
@@ -462,7 +443,6 @@ class Runner:
         return self._next(self.timing.recheck_at_least, most)
 
     def _next(self, least: timedelta, most: timedelta) -> datetime:
-        """Often at first, then less and less often, the longer it lasts."""
         now = self.now()
         since = now - self.row.started_at if self.row.started_at else timedelta(0)
-        return now + max(least, min(most, since / 10))
+        return now + growing_pause(since / 10, least, most)

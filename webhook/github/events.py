@@ -32,7 +32,7 @@ from webhook.deployments.models import (
     WebUrl,
 )
 from webhook.errors import MALFORMED, UserError
-from webhook.store.tool_events import Subject
+from webhook.store.tool_events import EventSubject
 
 _InstallationId = Annotated[GitHubId, Field(validation_alias=AliasPath("installation", "id"))]
 _Sender = Annotated[Login, Field(validation_alias="sender")]
@@ -42,7 +42,7 @@ _Watched = Annotated[
 
 
 def _ids(repositories: Any) -> tuple[Any, ...]:
-    """Without what is malformed: it only tells what is found out anyway."""
+    """Without what is malformed: these IDs only make sooner known what is found out anyway."""
     listed = repositories if isinstance(repositories, list) else ()
     ids = (one.get("id") for one in listed if isinstance(one, dict))
     return tuple(one for one in ids if isinstance(one, int) and 0 < one < 2**63)
@@ -139,9 +139,9 @@ class WorkflowRunUpdated:
     )
 
     @property
-    def subject(self) -> Subject:
+    def subject(self) -> EventSubject:
         updated_at = str(self.document.get("updated_at", ""))
-        return Subject(
+        return EventSubject(
             "workflow_run",
             self.run_id,
             self.run_id,
@@ -163,9 +163,9 @@ class WorkflowJobUpdated(WorkflowRunUpdated):
     )
 
     @property
-    def subject(self) -> Subject:
+    def subject(self) -> EventSubject:
         revision = _revision(self.document, "")
-        return Subject("workflow_job", self.job_id, self.run_id, self.head_sha, "", revision)
+        return EventSubject("workflow_job", self.job_id, self.run_id, self.head_sha, "", revision)
 
     @property
     def waits(self) -> bool:

@@ -124,13 +124,14 @@ class AppTokens:
             del self._tokens[one]
 
     def is_old(self, scope: Scope, token: str) -> bool:
-        """Too old for that the repository could not have moved meanwhile."""
+        """Old enough that the repository may have moved meanwhile."""
         held = [self._tokens[one].at for one in self._scopes_of(scope, token)]
         return bool(held) and self._clock() - held[0] > MAY_HAVE_MOVED_AFTER
 
     def _scopes_of(self, scope: Scope, token: str) -> list[Scope]:
-        every = [one for one in (scope, scope.shared()) if one in self._tokens]
-        return [one for one in every if one is not None and self._tokens[one].value == token]
+        every = dict.fromkeys((scope, scope.shared()))  # they may be the same
+        known = [one for one in every if one is not None and one in self._tokens]
+        return [one for one in known if self._tokens[one].value == token]
 
     def drop_installation(self, installation_id: int) -> None:
         kept: tuple[MutableMapping[Scope, Any], ...] = (self._tokens, self._separate)

@@ -16,7 +16,7 @@ EARLIEST = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class EventSubject:
     """What an event is about: a run, or what belongs to it. `revision` sorts later where the
     document is newer: events come late and in any order. Of those alike the last one counts."""
 
@@ -38,7 +38,7 @@ class Received:
 
 
 async def keep(
-    connection: Async, repo_id: int, subject: Subject, document: Any, at: datetime
+    connection: Async, repo_id: int, subject: EventSubject, document: Any, at: datetime
 ) -> bool:
     """Whether it is not older than what is known."""
     cursor = await connection.execute(

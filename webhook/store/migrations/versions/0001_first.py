@@ -221,7 +221,8 @@ create table slack_installations (
     installed_at timestamptz not null default now(),
     installed_by text not null,
     error text not null default '',             -- why the token is not used any more
-    rejected_since timestamptz                  -- since when Slack rejects it, before that counts
+    rejected_since timestamptz,                 -- since when Slack rejects it, before that counts
+    rejected_at timestamptz                     -- when it was rejected last
 );
 
 -- Single-use values of the installation. Only digests are stored.
