@@ -1,8 +1,10 @@
 """Statuses reach GitHub once and in order, whatever GitHub responds and whoever else writes."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from sandbox.faults import Fault
@@ -104,6 +106,26 @@ async def test_no_status_of_ours_that_waited_for_a_token_hides_an_end(
     assert world.github.states(deployment.id) == ["success"]
 
 
+async def test_an_end_that_is_being_recorded_is_waited_for(world: World, tmp_path: Path) -> None:
+    """Its transaction has not seen our claim, and ends after we look for it."""
+    token = "POST /app/installations/*/access_tokens"
+    world.github.faults.add(token, Fault.hang(0.5))
+    deployment = await world.deploy("slow", payload={"gate": str(tmp_path / "gate")})
+    await world.phase(deployment.id, "queued")
+    end = (
+        "insert into timeline (deployment_id, actor, state, description, counted)"
+        " values (%s, 'ada', 'success', '', true)"
+    )
+    with psycopg.connect(world.store_url) as connection:
+        connection.execute("select 1 from deployments where id = %s for update", [deployment.id])
+        connection.execute(end, [deployment.id])
+        await until(lambda: world.github.world.tokens or None)
+        await asyncio.sleep(0.3)
+    (tmp_path / "gate").touch()
+    await world.idle()
+    assert world.github.states(deployment.id) == ["success"]
+
+
 async def test_a_status_is_written_without_an_environment_url_that_github_rejects(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -126,8 +148,9 @@ async def test_anothers_status_without_a_log_url_does_not_hide_ours(
     await world.github.wait_for(deployment.id, "in_progress")
     world.github.faults.add(STATUSES, Fault.drop_after())
     (tmp_path / "gate").touch()
-    await world.github.create_status(deployment.id, "in_progress")
     await world.github.wait_for(deployment.id, "success")
+    # Newer than ours, which is searched now.
+    await world.github.create_status(deployment.id, "in_progress")
     await world.idle()
     assert world.github.states(deployment.id)[-2:].count("success") == 1
     assert not world.rows("select 1 from outbox where kind = 'status' and state <> 'sent'")

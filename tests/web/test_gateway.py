@@ -139,6 +139,22 @@ async def test_a_large_body_that_lies_there_is_ended_where_its_memory_is_needed(
             assert await client.status() == 401
 
 
+async def test_memory_is_free_again_however_a_body_ended(world: World) -> None:
+    length = f"Content-Length: {2 * LARGE}"
+    for size in (2 * LARGE, LARGE, 2 * LARGE, LARGE, 2 * LARGE):
+        async with connected(world) as [client]:
+            await client.request("POST /webhook", length, *SIGNED["/webhook"])
+            await client.send(b" " * size)
+            if size == 2 * LARGE:
+                assert await client.status() == 401
+    async with connected(world, 4) as clients:
+        for client in clients:
+            await client.request("POST /webhook", length, *SIGNED["/webhook"])
+            await client.send(b" " * (LARGE - 1))
+        for client in clients:  # there is room for all of them
+            assert await client.status() == 408
+
+
 async def test_what_was_announced_and_does_not_arrive_holds_up_nothing(world: World) -> None:
     length = f"Content-Length: {2 * LARGE}"
     async with connected(world, 3) as clients:
