@@ -26,13 +26,14 @@ _WRAPPERS = frozenset(
         *("unshare", "nsenter", "systemd-run", "nice", "ionice", "chrt", "taskset", "timeout"),
         *("nohup", "setsid", "stdbuf", "unbuffer", "time", "xargs", "flock", "script", "strace"),
         *("ltrace", "busybox", "toybox", "tini", "dumb-init", "sshpass", "docker", "podman"),
+        *("docker-compose", "podman-compose"),
         *("nerdctl", "kubectl", "oc", "lxc", "bundle", "poetry", "pipenv", "uv", "pdm", "hatch"),
         *("conda", "npx", "npm", "nix", "direnv", "aws-vault", "op", "doppler", "sops", "chamber"),
     }
 )
 # These take a shell's text after `-c`, beside at most one operand; and such of their options that
 # another value follows.
-_WITH_COMMAND = frozenset({"su", "runuser", "script", "flock", "sg", "npx", "nix-shell"})
+_WITH_COMMAND = frozenset({"su", "runuser", "script", "flock", "sg", "npx", "npm", "nix-shell"})
 _WITH_VALUE = "wEgGs"
 # docker(1): the program that the image runs.
 _ENTRYPOINT = "--entrypoint="
@@ -55,6 +56,7 @@ class _Interpreter(NamedTuple):
     file: str = ""
 
 
+_NONE = _Interpreter("")
 _NODE = _Interpreter("ep", ("--eval", "--print"), takes="rC")
 _SED = _Interpreter("e", ("--expression",), "fl", "i", first=True, file="f")
 _AWK = _Interpreter("e", ("--source",), takes="FvfiE", first=True, file="fE")
@@ -115,8 +117,10 @@ def _code_of(name: str, argv: Sequence[str], start: int, *, runs: bool) -> Itera
     """`runs`: a program of that name is run there; otherwise it may be a word like any other, which
     the names of shells are not."""
     if argv[start].startswith(_ENTRYPOINT) or argv[start - 1] == _ENTRYPOINT[:-1]:
-        yield from _of_entrypoint(argv, start + 1)
-    elif name in _SHELLS:
+        if name in _SHELLS or "c" in _INTERPRETERS.get(name, _NONE).code:
+            yield from _of_entrypoint(argv, start + 1)
+        return
+    if name in _SHELLS:
         yield from _of_shell(argv, start + 1)
     elif name in _POWERSHELLS:
         yield from _of_powershell(argv, start + 1)
@@ -154,14 +158,16 @@ def _of_shell(argv: Sequence[str], at: int) -> Iterator[int]:
 def _of_entrypoint(argv: Sequence[str], at: int) -> Iterator[int]:
     """The program's own options come after those of docker and the image."""
     for index in range(at, len(argv)):
-        if re.fullmatch(r"-[a-z]*c", argv[index]):
+        if re.fullmatch(r"-[A-Za-z]*c", argv[index]):
             yield index + 1
 
 
 def _of_powershell(argv: Sequence[str], at: int) -> Iterator[int]:
-    """All that follows `-Command`, which may be shortened."""
+    """All that follows `-Command`, which may be shortened. A script takes what follows it."""
     for index in range(at, len(argv)):
         option = argv[index].lower().lstrip("-/")
+        if option.endswith(".ps1"):
+            return
         if argv[index][:1] in "-/" and option and "commandwithargs".startswith(option):
             yield from range(index + 1, len(argv))
             return

@@ -16,6 +16,7 @@ BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 class Row:
     rejected_call: str = ""
     rejected_since: datetime | None = None
+    rejected_at: datetime | None = None
 
 
 def attempts(policy: RejectionPolicy) -> list[float]:
@@ -50,5 +51,18 @@ def test_a_message_is_tried_for_a_day_and_not_often() -> None:
 @pytest.mark.parametrize(("call", "since"), [("check", 1), ("start", 5)])
 def test_each_call_is_in_doubt_by_itself(call: str, since: int) -> None:
     begun, now = BEGINNING + timedelta(minutes=1), BEGINNING + timedelta(minutes=5)
-    found = rejected_since(Row("check", begun), call, now)
+    found = rejected_since(Row("check", begun, now - timedelta(minutes=1)), call, now)
     assert found == BEGINNING + timedelta(minutes=since)
+
+
+@pytest.mark.parametrize(
+    ("lasted", "silence", "is_same"), [(0, 1, True), (0, 6, False), (4, 6, True), (4, 60, False)]
+)
+def test_an_outage_or_a_stop_of_the_relay_ends_the_doubt(
+    lasted: int, silence: int, *, is_same: bool
+) -> None:
+    """In minutes. What is rejected once before it and once after it may be odd both times."""
+    last = BEGINNING + timedelta(minutes=lasted)
+    now = last + timedelta(minutes=silence)
+    found = rejected_since(Row("check", BEGINNING, last), "check", now)
+    assert found == (BEGINNING if is_same else now)

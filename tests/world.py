@@ -71,7 +71,7 @@ QUICK = replace(
     rejection_retry_at_least=timedelta(seconds=0.1),
     rejection_counts_after=timedelta(seconds=0.5),
     # Not at all soon, or no relay would be idle where GitHub or Slack rejects something.
-    installation_retry_at_least=_PRODUCT.installation_retry,
+    installation_retry_at_least=_PRODUCT.installation_retry_at_most,
     rejected_retry_at_least=timedelta(minutes=1),
 )
 

@@ -1,4 +1,4 @@
-"""When a rejection counts. One odd response is not the truth: real servers say once what is wrong.
+"""When a rejection counts. A single one proves little: real servers return wrong ones at times.
 
 A rejection that can mean several things is tried again, after pauses that grow with the time for
 which it has lasted, until it counts; any other response of that call ends it.
@@ -9,22 +9,36 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, Self
 
-from webhook.timing import Timing
+from webhook.timing import Timing, growing_pause
+
+# The next try is due after a pause as long as the rejection had lasted. Where it comes much later,
+# there was an outage, a limit or no worker in between, which says nothing of this rejection.
+LONGEST_SILENCE = timedelta(minutes=2)
 
 
-class Rejected(Protocol):
-    """A row: its call that is rejected now, and since when; empty and None if none is."""
+class RejectedRow(Protocol):
+    """A row: its call that is rejected now, since when and at last; empty and None if none is."""
 
     @property
     def rejected_call(self) -> str: ...
     @property
     def rejected_since(self) -> datetime | None: ...
+    @property
+    def rejected_at(self) -> datetime | None: ...
 
 
-def rejected_since(row: Rejected, call: str, now: datetime) -> datetime:
+def rejected_since(row: RejectedRow, call: str, now: datetime) -> datetime:
     """Since when this call of the row has been rejected, which it is now."""
-    same = row.rejected_call == call and row.rejected_since is not None
-    return row.rejected_since or now if same else now
+    if row.rejected_call != call:
+        return now
+    return still_rejected_since(row.rejected_since, row.rejected_at, now)
+
+
+def still_rejected_since(since: datetime | None, last: datetime | None, now: datetime) -> datetime:
+    """`last`: the rejection before this one."""
+    if since is None or last is None:
+        return now
+    return since if now - last <= max(LONGEST_SILENCE, 2 * (last - since)) else now
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,7 @@ class RejectionPolicy:
         """The App's installation is gone or suspended, and may come back."""
         return cls(
             timing.installation_retry_at_least,
-            timing.installation_retry,
+            timing.installation_retry_at_most,
             timing.installation_given_up_after,
         )
 
@@ -67,4 +81,4 @@ class RejectionPolicy:
         counts_at = since + self.counts_after
         if now >= counts_at:
             return None
-        return min(now + max(self.at_least, min(now - since, self.at_most)), counts_at)
+        return min(now + growing_pause(now - since, self.at_least, self.at_most), counts_at)

@@ -14,6 +14,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def growing_pause(lasted: timedelta, least: timedelta, most: timedelta) -> timedelta:
+    """Short at first, then longer and longer, the longer something lasts."""
+    return max(least, min(lasted, most))
+
+
 def _seconds(*values: float) -> tuple[timedelta, ...]:
     return tuple(timedelta(seconds=value) for value in values)
 
@@ -69,7 +74,7 @@ class Timing:
     rejection_announced_after: timedelta = timedelta(seconds=2)
     # An installation that is gone or suspended may come back.
     installation_retry_at_least: timedelta = timedelta(seconds=2)
-    installation_retry: timedelta = timedelta(hours=1)
+    installation_retry_at_most: timedelta = timedelta(hours=1)
     installation_given_up_after: timedelta = timedelta(days=3)
 
     # Runs.

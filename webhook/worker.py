@@ -183,9 +183,9 @@ async def check_once(services: Services, deployment_id: int) -> None:
 
 async def prune(services: Services, timestamp: int) -> None:
     async with services.pool.connection() as connection:
-        count = await deliveries.delete_old_bodies(connection)
-        await tool_events.delete_old(connection)
-    log.info("bodies of old deliveries deleted", count=count)
+        bodies = await deliveries.delete_old_bodies(connection)
+        events = await tool_events.delete_old(connection)
+    log.info("old bodies of deliveries and events of tools deleted", bodies=bodies, events=events)
 
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {

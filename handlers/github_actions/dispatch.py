@@ -73,7 +73,7 @@ class Dispatch:
             raise self._explained(error, deployment) from error
         if found is None:
             return None
-        return await self._run_of(deployment, found, Run("", State.QUEUED), Seen({}, {}))
+        return await self._run_of(deployment, found, Run("", State.QUEUED), Seen())
 
     async def start(self, deployment: Deployment) -> Run:
         response = await self._dispatched(deployment)
@@ -89,7 +89,7 @@ class Dispatch:
             actions = self._actions(deployment)
             found = await self._find_run(actions, deployment, run)
             if found is not None:
-                return await self._run_of(deployment, found, run, Seen({}, {}))
+                return await self._run_of(deployment, found, run, Seen())
         if not run.id.isdecimal():
             return self._not_found(deployment, run)
         if run.state is State.QUEUED:

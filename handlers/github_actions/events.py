@@ -5,7 +5,7 @@ Source: https://docs.github.com/webhooks/webhook-events-and-payloads#workflow_ru
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from handlers.contract import ToolEvent
 from handlers.errors import UnknownOutcome
@@ -27,8 +27,8 @@ RUN, JOB = "workflow_run", "workflow_job"
 class Seen:
     """Runs, and those of their jobs that an event was about, by the run's id."""
 
-    runs: dict[int, WorkflowRun]
-    jobs: dict[int, list[JobOfRun]]
+    runs: dict[int, WorkflowRun] = field(default_factory=dict)
+    jobs: dict[int, list[JobOfRun]] = field(default_factory=dict)
 
     @classmethod
     def in_events(cls, events: Sequence[ToolEvent]) -> "Seen":

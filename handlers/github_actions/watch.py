@@ -1,8 +1,8 @@
 """`mode: watch`: GitHub itself starts the workflows `on: deployment`; the handler follows them.
 
 Nothing is started, so nothing can be started twice. GitHub does not say which run belongs to which
-deployment (see matching.py); this is computed again before a run's end counts, because a run that
-GitHub lists late changes which others belong to which deployment.
+deployment (see matching.py), nor how many workflows there are; this is found out again before a
+run's end counts. Events alone do not say it: those of a further run may be lost.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -44,7 +44,7 @@ class Watch:
         self._github = github
 
     async def find(self, deployment: Deployment) -> Run | None:
-        return await self._shown(deployment, WAITING, Seen({}, {}))
+        return await self._shown(deployment, WAITING, Seen())
 
     async def start(self, deployment: Deployment) -> Run:
         if deployment.creator == ACTIONS_BOT:
@@ -54,11 +54,11 @@ class Watch:
     async def check(self, deployment: Deployment, run: Run) -> Run:
         with retry_rejections():
             known, gone = await self._read_known(deployment, run)
-            shown = await self._shown(deployment, run, Seen(known, {}), gone)
+            shown = await self._shown(deployment, run, Seen(known), gone)
+        if gone:
+            return _without(gone, shown)
         if shown is not None:
             return shown
-        if gone:
-            raise Rejected(DELETED, status=404)
         if self._clock() > deployment.started_at + self._options.start_within:
             return Run("", State.ERROR, description=_none_started(deployment))
         begun = run.state is State.IN_PROGRESS
@@ -70,8 +70,10 @@ class Watch:
         ours = {id_: one for id_, one in seen.runs.items() if self._may_be_ours(one, deployment)}
         if not ours:
             return run
+        unseen = set(_ids(run)) - ours.keys()
         with retry_rejections():
-            return await self._shown(deployment, run, Seen(ours, seen.jobs)) or run
+            known = Seen(ours, seen.jobs)
+            return await self._shown(deployment, run, known, waits=bool(unseen)) or run
 
     async def cancel(self, deployment: Deployment, run: Run) -> None:
         known, gone = await self._read_known(deployment, run)
@@ -84,15 +86,23 @@ class Watch:
             await writer.cancel(one.id)
 
     async def _shown(
-        self, deployment: Deployment, run: Run, seen: Seen, gone: frozenset[int] = frozenset()
+        self,
+        deployment: Deployment,
+        run: Run,
+        seen: Seen,
+        gone: frozenset[int] = frozenset(),
+        *,
+        waits: bool = False,
     ) -> Run | None:
         """The deployment's run, with no more calls than are needed to be sure that it has ended.
 
-        None: it has none.
+        None: it has none. `waits`: no event says how one of its runs goes on, so that it is polled.
         """
         pool = seen.runs
         open_ = self._open_run(deployment, run, pool)
-        if open_ is None and not _is_titled(deployment, pool):
+        if open_ is None and waits:
+            return run
+        if open_ is None and not self._are_all(deployment, pool):
             pool = await self._listed(deployment, pool, gone)
             open_ = self._open_run(deployment, run, pool)
         if open_ is not None:
@@ -103,6 +113,10 @@ class Watch:
         reader = self._reader(deployment)
         found = [RunWithJobs(one, await seen.jobs_of(reader, one)) for one in match.every]
         return self._judged(deployment, run, match, found)
+
+    def _are_all(self, deployment: Deployment, pool: Pool) -> bool:
+        """Whether no other run can be the deployment's. GitHub may list another workflow's late."""
+        return self._options.workflow is not None and _is_titled(deployment, pool)
 
     def _open_run(self, deployment: Deployment, run: Run, pool: Pool) -> Run | None:
         """What is clear without knowing which of these runs are the deployment's: that it has not
@@ -149,7 +163,7 @@ class Watch:
     async def _read_known(self, deployment: Deployment, run: Run) -> tuple[Pool, frozenset[int]]:
         """The runs that are known, as they are now, and the ids of those that are gone."""
         reader, known, gone = self._reader(deployment), Pool(), set[int]()
-        for run_id in (int(id_) for id_ in run.id.split() if id_.isdecimal()):
+        for run_id in _ids(run):
             fresh = await reader.run(run_id)
             if fresh is None:
                 gone.add(run_id)
@@ -197,6 +211,10 @@ class Watch:
         return Actions(self._github, deployment, READ)
 
 
+def _ids(run: Run) -> list[int]:
+    return [int(id_) for id_ in run.id.split() if id_.isdecimal()]
+
+
 def _titled(deployment: Deployment, group: Iterable[WorkflowRun]) -> list[WorkflowRun]:
     """The run of a workflow whose title has the deployment's id, unless several have it: then it is
     a number of the commit's."""
@@ -208,6 +226,15 @@ def _is_titled(deployment: Deployment, pool: Pool) -> bool:
     """Whether the titles say of each workflow which run is the deployment's."""
     groups = by_workflow(pool.values())
     return bool(groups) and all(_titled(deployment, group) for group in groups)
+
+
+def _without(gone: Collection[int], shown: Run | None) -> Run:
+    """Where GitHub does not know some runs now, and the others make it `shown`: only a failure is
+    the end, however those ended. Otherwise they are asked for again."""
+    if shown is None or (shown.state.final and shown.state is not State.FAILURE):
+        raise Rejected(DELETED, status=404)
+    ids = sorted({*shown.id.split(), *map(str, gone)}, key=int)
+    return replace(shown, id=" ".join(ids))
 
 
 def _none_started(deployment: Deployment) -> str:

@@ -100,17 +100,19 @@ async def demo(*, keep: bool, as_json: bool, every_tool: bool, again: str) -> in
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         hint = "" if keep else f"To open the pages: {again}"
-        return await _demo(folder, keep=keep, as_json=as_json, every_tool=every_tool, hint=hint)
+        await _demo(folder, keep=keep, as_json=as_json, every_tool=every_tool, hint=hint)
     except asyncio.CancelledError:
         return STOPPED
-    except (DemoError, aiohttp.ClientError, OSError) as error:
+    except (DemoError, aiohttp.ClientError, LookupError, OSError) as error:
         sys.stderr.write(explanation(error, folder / LOG) + "\n")
         return 1
+    else:
+        return 0
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _demo(folder: Path, *, keep: bool, as_json: bool, every_tool: bool, hint: str) -> int:
+async def _demo(folder: Path, *, keep: bool, as_json: bool, every_tool: bool, hint: str) -> None:
     async with Sandbox(interactive=True) as sandbox, site(folder / "site") as site_url:
         sandbox.github.strict = False  # people call it too, with curl
         tools = Tools(sandbox, TOOLS) if every_tool else None
@@ -124,7 +126,7 @@ async def _demo(folder: Path, *, keep: bool, as_json: bool, every_tool: bool, hi
             output.print_starting()
             async with relay(sandbox, folder, deploy_yml, SECRETS) as relay_url:
                 running = Demo(sandbox, tools, output, relay_url, site_url, octocat)
-                return await running.run(keep=keep, as_json=as_json, hint=hint)
+                await running.run(keep=keep, as_json=as_json, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,30 +138,30 @@ class Demo:
     site_url: str
     octocat: User
 
-    async def run(self, *, keep: bool, as_json: bool, hint: str) -> int:
+    async def run(self, *, keep: bool, as_json: bool, hint: str) -> None:
+        """Errors: `DemoError` where something did not end as planned."""
         all_planned = (*DEPLOYMENTS, ROLLBACK, *(TOOL_DEPLOYMENTS if self.tools else ()))
         _push_commits(self.sandbox)
         self.output.print_start("GitHub, Slack and the tools" if self.tools else "GitHub and Slack")
         if self.tools:
             self.tools.build(TOOL_DEPLOYMENTS[0].ref)
-        results = [await self._deploy(planned) for planned in all_planned]
-        unexpected = [result for result in results if result]
+        for planned in all_planned:
+            await self._deploy(planned)
+        self.output.print_summary(
+            [planned.tool for planned in all_planned],
+            ", ".join(
+                f"{planned.ref} to {planned.environment}"
+                for planned in all_planned
+                if planned.ends != "success"
+            ),
+            hint,
+        )
         if as_json:
             sys.stdout.write(json.dumps(_result(self.sandbox), indent=2) + "\n")
-        else:
-            failures = (planned for planned in all_planned if planned.ends != "success")
-            self.output.print_summary(
-                [planned.tool for planned in all_planned],
-                unexpected,
-                ", ".join(f"{planned.ref} to {planned.environment}" for planned in failures),
-                hint,
-            )
         if keep:
             await self._keep_running()
-        return 1 if unexpected else 0
 
-    async def _deploy(self, planned: PlannedDeployment) -> str:
-        """What was not as expected; "" if all was."""
+    async def _deploy(self, planned: PlannedDeployment) -> None:
         deployment_id = await (
             self._press_rollback() if planned is ROLLBACK else self._create(planned)
         )
@@ -171,15 +173,15 @@ class Demo:
         async with expected(f"the last message about {title} in Slack", TIMEOUT):
             await _slack_shows_the_end(self.sandbox, deployment_id, planned)
         if status.state != planned.ends:
-            return f"{title} ended as {status.state} ({status.description})"
+            raise DemoError(f"{title} ended as {status.state}, {status.description}")
         if self.tools and planned in TOOL_DEPLOYMENTS:
             deployment = self.sandbox.github.deployments[deployment_id]
             self.output.print_tool(self.tools.result(deployment))
-            return ""
+            return
         page = await get(f"{self.site_url}/{planned.environment}/")
         self.output.print_site(f"{self.site_url}/{planned.environment}/", page)
-        deployed = str(deployment_id) in page
-        return "" if deployed == (planned.ends == "success") else f"the site of {title}"
+        if (str(deployment_id) in page) != (planned.ends == "success"):
+            raise DemoError(f"the site does not show what {title} should have changed")
 
     async def _create(self, planned: PlannedDeployment) -> int:
         """Through GitHub's REST API, as a user or a workflow does it."""

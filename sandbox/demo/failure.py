@@ -32,30 +32,34 @@ def explanation(error: Exception, log: Path) -> str:
     reason = str(error) or type(error).__name__
     found = _lines_that_matter(log)
     if not found:
-        return f"The demo stopped: {reason}. Run it again."
+        return f"The demo failed: {reason}. Run it again."
     lines = "\n".join(f"  {line}" for line in found)
     return (
-        f"The demo stopped: {reason}. Run it again; if it stops there once more, look for the cause"
+        f"The demo failed: {reason}. Run it again; if it fails there once more, look for the cause"
         f" in these lines of the relay's log:\n{lines}"
     )
 
 
 def _lines_that_matter(log: Path) -> list[str]:
+    """Warnings and errors; where there are none, the newest lines."""
     try:
         lines = log.read_text(errors="replace").splitlines()
     except OSError:
         return []
-    severe = [line for line in map(_severe, lines) if line]
-    return (list(dict.fromkeys(severe)) or lines)[-_MOST_LINES:]
+    records = [_record(line) for line in lines]
+    severe = [text for text, is_severe in records if is_severe]
+    found = dict.fromkeys(severe or [text for text, _ in records])
+    return [text for text in found if text][-_MOST_LINES:]
 
 
-def _severe(line: str) -> str:
-    """A warning or an error in short, or what is no record, without the inside of tracebacks."""
+def _record(line: str) -> tuple[str, bool]:
+    """In short, without the inside of tracebacks; what is no record counts as severe."""
     try:
         record = json.loads(line)
     except ValueError:
-        return "" if line.startswith((" ", "Traceback")) else line
-    if not isinstance(record, dict) or record.get("level") not in _SEVERE:
-        return ""
-    parts = [record.get("event"), record.get("error"), record.get("exception")]
-    return ": ".join(str(part) for part in parts if part)
+        text = "" if line.startswith((" ", "Traceback")) else line
+        return text, bool(text)
+    if not isinstance(record, dict):
+        return line, True
+    parts = [record.get(name) for name in ("event", "error", "description", "exception")]
+    return ": ".join(str(part) for part in parts if part), record.get("level") in _SEVERE

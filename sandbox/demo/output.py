@@ -65,9 +65,7 @@ class Output:
     def print_tool(self, result: str) -> None:
         self._print_line("tool", result)
 
-    def print_summary(
-        self, tools: Sequence[str], unexpected: Sequence[str], expected_failures: str, hint: str
-    ) -> None:
+    def print_summary(self, tools: Sequence[str], expected_failures: str, hint: str) -> None:
         """`tools`: the tool of each deployment, in their order. `hint`: what to do next."""
         table = Table(box=None, pad_edge=False)
         for column in ("environment", "tool", "ref", "states on GitHub"):
@@ -77,12 +75,9 @@ class Output:
             table.add_row(deployment.environment, tool, _ref(deployment), states)
         self._console.rule("What happened", align="left")
         self._console.print(table)
-        result = (
-            f"Not as expected: {'; '.join(unexpected)}. Run it again; if it repeats, report it."
-            if unexpected
-            else f"All as expected, also what failed: {expected_failures}. {hint}".rstrip()
+        self._console.print(
+            f"All as expected, also what failed: {expected_failures}. {hint}".rstrip()
         )
-        self._console.print(result)
 
     def print_addresses(self, addresses: Mapping[str, str], command: str) -> None:
         self._console.print(f"\nCreate another deployment:\n  {command}")
@@ -115,9 +110,9 @@ class Output:
             return
         self._shown.add(message.ts)
         self._seen |= set(fresh)
-        note = _note(message)
+        remark = _remark(message)
         head = Text.assemble(
-            f"#{channel.name:8} {fresh[0]}", (f"  ({note})" if note else "", "dim")
+            f"#{channel.name:8} {fresh[0]}", (f"  ({remark})" if remark else "", "dim")
         )
         self._print_line("Slack", head)
         for line in fresh[1:]:
@@ -141,7 +136,7 @@ def _reply(message: Message, lines: Sequence[str]) -> list[str]:
     return [lines[0] if message.broadcast else _TIME.sub("", lines[-1])]
 
 
-def _note(message: Message) -> str:
+def _remark(message: Message) -> str:
     if message.is_reply:
         return "in its thread, shown in the channel" if message.broadcast else "in its thread"
     return f"edit {message.edits}" if message.edits else ""

@@ -144,7 +144,7 @@ class GitHub(Server):
     @web.middleware
     async def _dated(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
-        response.headers["Date"] = format_datetime(self.world.now(), usegmt=True)
+        response.headers.setdefault("Date", format_datetime(self.world.now(), usegmt=True))
         return response
 
     async def start(self) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import psycopg
 import pytest
 
 from sandbox.github.webhooks import sign
-from tests.world import World, live
+from tests.world import QUICK, World, live
 
 PING = b'{"zen": "Keep it logically awesome.", "hook_id": 7}'
 
@@ -228,3 +230,16 @@ async def test_without_a_store_the_response_is_503_with_retry_after(
             assert response.status == 503
             assert int(response.headers["Retry-After"]) > 0
             assert "readyz" in (await response.json())["remedy"]
+
+
+async def test_after_deliveries_that_the_store_could_not_keep_in_time_it_keeps_others(
+    store_url: str, tmp_path: Path
+) -> None:
+    timing = replace(QUICK, connection_within=timedelta(seconds=0.3))
+    async with live(store_url, tmp_path, workers=0, timing=timing) as world:
+        assert (await post(world))[0] == 202
+        with psycopg.connect(store_url) as other:
+            other.execute("lock table deliveries")
+            responses = await asyncio.gather(*(post(world) for _ in range(3)))
+            assert {status for status, _ in responses} == {503}
+        assert (await post(world))[0] == 202

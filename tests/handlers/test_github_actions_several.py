@@ -10,6 +10,7 @@ import pytest
 from handlers.contract import Deployment, State
 from handlers.errors import Rejected
 from handlers.github_actions.watch import UNCLEAR
+from sandbox.faults import Fault
 from sandbox.github_actions.model import Job
 from sandbox.sandbox import REPOSITORY
 from tests.handlers.github_actions_runs import OnGitHub, earlier, ended, opened
@@ -61,6 +62,43 @@ async def test_of_several_workflows_all_must_end_and_the_one_that_failed_is_link
     held.actions.runs.finish(other)
     shown = await handler.check(deployment, shown)
     assert (shown.state, shown.url[-7:]) == (State.FAILURE, str(failed.id))
+
+
+async def test_a_workflow_that_github_does_not_know_once_is_no_end(held: OnGitHub) -> None:
+    """Neither is the success of another workflow, which may be all that GitHub shows."""
+    for file in ("a.yml", "b.yml"):
+        held.workflow(file)
+    handler, deployment = held.handler(), await held.deployment()
+    open_, done = held.runs_of(deployment)
+    run = await handler.find(deployment)
+    assert run is not None
+    not_found = Fault.status(404, {"message": "Not Found"})
+    held.sandbox.github.faults.add(f"GET */actions/runs/{open_.id}", not_found, times=2)
+    run = await handler.check(deployment, run)
+    assert (run.state, run.id) == (State.QUEUED, f"{open_.id} {done.id}")
+    held.actions.runs.finish(done, "success")
+    with pytest.raises(Rejected, match="was deleted"):
+        await handler.check(deployment, run)
+    assert not (await handler.check(deployment, run)).state.final
+    held.actions.runs.finish(open_, "failure")
+    assert (await handler.check(deployment, run)).state is State.FAILURE
+
+
+async def test_a_workflow_whose_run_is_listed_late_counts(held: OnGitHub) -> None:
+    for file in ("a.yml", "b.yml"):
+        held.workflow(file)
+    handler, deployment = held.handler(), await held.deployment()
+    late, done = held.runs_of(deployment)
+    path = f"/repos/{REPOSITORY}/actions/runs"
+    listed = await held.api.get(deployment, {"actions": "read"}, path)
+    listed["workflow_runs"] = [one for one in listed["workflow_runs"] if one["id"] == done.id]
+    held.sandbox.github.faults.add("GET */actions/runs", Fault.status(200, listed))
+    run = await handler.find(deployment)
+    assert run is not None
+    assert run.id == str(done.id)
+    held.actions.runs.finish(done, "success")
+    run = await handler.check(deployment, run)
+    assert (run.state.final, run.id) == (False, f"{late.id} {done.id}")
 
 
 async def test_only_the_workflow_that_is_named_is_followed(on_github: OnGitHub) -> None:

@@ -23,6 +23,9 @@ envs:
   - name: watched
     handler: github-actions
     with: {workflow: deploy.yml, status_within: 0s}
+  - name: several
+    handler: github-actions
+    with: {status_within: 0s}
   - name: guarded
     handler: github-actions
     with: {workflow: guarded.yml}
@@ -153,6 +156,22 @@ async def test_a_wait_for_approval_is_shown_by_the_event_of_its_job(world: World
     assert not _run_of(world, deployment)["held"]
 
 
+async def test_an_approved_job_waits_for_a_runner_and_not_for_a_person(world: World) -> None:
+    actions = world.github.actions
+    actions.add_workflow(REPOSITORY, "guarded.yml", jobs=[Job(approval=True)])
+    deployment = await world.deploy("guarded")
+    [run] = [one for one in actions.runs_of(deployment) if one.workflow.file == "guarded.yml"]
+    actions.runs.begin(run)
+    await until(lambda: _run_of(world, deployment).get("held") or None)
+    await world.stop_workers()
+    began = world.clock()
+    world.start_worker()  # which polls first
+    polled = "select 1 from deployments where polled_at > %s"
+    await until(lambda: world.rows(polled, began) or None)
+    actions.runs.approve(run, for_runner=True)
+    await until(lambda: not _run_of(world, deployment)["held"] or None)
+
+
 def _run_of(world: World, deployment: Deployment) -> dict[str, Any]:
     rows = world.rows("select run from deployments where id = %s", deployment.id)
     return rows[0]["run"] or {} if rows else {}
@@ -188,6 +207,39 @@ async def test_where_events_are_lost_the_run_is_polled_after_a_silence(
         world.github.actions.runs.begin(run)
         world.github.actions.runs.finish(run)
         await world.github.wait_for(deployment.id, "success", within=6)
+
+
+async def test_a_run_whose_events_are_lost_is_no_less_the_deployments(world: World) -> None:
+    """Of two workflows one has ended well; no event came of the other."""
+    actions, titled = world.github.actions, "Deploy #${{ github.event.deployment.id }}"
+    actions.workflows.clear()
+    actions.add_workflow(REPOSITORY, "first.yml", run_name=titled)
+    second = actions.add_workflow(REPOSITORY, "second.yml", on=["push"])
+    deployment = await world.deploy("several")
+    [first] = actions.runs_of(deployment)
+    url, world.github.webhook_url = world.github.webhook_url, ""
+    lost = actions.runs.start(
+        second,
+        "deployment",
+        sha=deployment.sha,
+        branch=None,
+        actor=deployment.creator,
+        title=f"Deploy #{deployment.id}",
+        deployment=deployment,
+        environment="several",
+    )
+    world.github.webhook_url = url
+    actions.runs.begin(first)
+    await world.github.wait_for(deployment.id, "in_progress", within=6)
+    actions.runs.finish(first)
+    await until(lambda: str(lost.id) in _run_of(world, deployment).get("id", "") or None)
+    assert _run_of(world, deployment)["state"] == "in_progress"
+    before = polls(world)
+    await asyncio.sleep(A_WHILE)
+    assert polls(world) == before  # it is polled no more often for that
+    actions.runs.finish(lost, "failure")
+    await world.github.wait_for(deployment.id, "failure", within=6)
+    assert "success" not in world.github.states(deployment.id)
 
 
 async def test_a_new_worker_polls_what_it_may_have_missed(world: World) -> None:

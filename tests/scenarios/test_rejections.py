@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox.demo.tools import Tools
-from sandbox.faults import Fault
+from sandbox.faults import Fault, Faults
 from sandbox.sandbox import REPOSITORY
 from sandbox.slack.screen import render
 from sandbox.spinnaker.server import Spinnaker
@@ -103,6 +103,37 @@ async def test_a_rejection_that_lasts_is_announced_and_then_counts(
         assert 4 <= len(tools.drone.faults.fired) <= 8
 
 
+async def once_before_and_once_after_a_stop(
+    world: World, faults: Faults, request: str, table: str
+) -> None:
+    """Of the relay, for ten minutes."""
+    faults.add(request, LOCKED, times=2)
+    rejected = f"select 1 from {table} where rejected_since is not null"
+    await until(lambda: world.rows(rejected) or None)
+    await world.stop_workers()
+    for column in ("rejected_since", "rejected_at"):
+        world.execute(f"update {table} set {column} = {column} - interval '10 minutes'")
+    world.start_worker()
+    await until(lambda: len(faults.fired) == 2 or None)
+
+
+async def test_one_odd_response_before_a_stop_of_the_relay_and_one_after_it_are_no_end(
+    store_url: str, tmp_path: Path
+) -> None:
+    slow = replace(QUICK, rejection_retry_at_least=SECOND)
+    async with relay_with_tools(store_url, tmp_path, takes=1, timing=slow) as (world, tools):
+        tools.build("v1")
+        deployment = await world.deploy(ENVIRONMENTS["drone"], ref="v1")
+        await world.github.wait_for(deployment.id, "in_progress")
+        for faults, request, table in (
+            (tools.drone.faults, RUN["drone"], "deployments"),
+            (world.github.faults, STATUSES, "outbox"),
+        ):
+            await once_before_and_once_after_a_stop(world, faults, request, table)
+        await world.github.wait_for(deployment.id, "success")
+        assert world.rows("select 1 from outbox where state = 'rejected'") == []
+
+
 async def test_a_response_of_the_run_ends_the_doubt(store_url: str, tmp_path: Path) -> None:
     """Each rejection after a good response is the first one."""
     async with (
@@ -136,7 +167,7 @@ async def test_the_last_status_is_written_whatever_github_returned_before(
             rejection_counts_after=20 * SECOND,
             rejection_retry_at_most=SECOND / 10,
             installation_retry_at_least=SECOND / 10,
-            installation_retry=SECOND / 10,
+            installation_retry_at_most=SECOND / 10,
         ),
     ):
         deployment = await world.begin_slow(gate)
@@ -153,6 +184,25 @@ async def test_the_last_status_is_written_whatever_github_returned_before(
         gate.touch()
         await world.github.wait_for(deployment.id, "success", within=10)
         assert len(world.github.faults.fired) == len(odd)
+        assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
+
+
+async def test_a_search_that_is_rejected_once_leads_to_no_second_status(
+    store_url: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    async with live(store_url, tmp_path) as world:
+        deployment = await world.begin_slow(gate)
+        await world.github.wait_for(deployment.id, "in_progress")
+        world.github.faults.add(STATUSES, Fault.drop_after())
+        # Each search is made with another token too.
+        world.github.faults.add(STATUSES.replace("POST", "GET"), NOT_FOUND, times=2)
+        gate.touch()
+        written = (
+            "select 1 from outbox where kind = 'status' and state = 'sent' having count(*) = 3"
+        )
+        await until(lambda: world.rows(written) or None)
+        assert len(world.github.faults.fired) == 3
         assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
 
 
@@ -196,11 +246,16 @@ async def test_commits_that_github_does_not_know_at_once_are_shown_later(
 
 
 async def test_a_message_that_slack_rejects_once_is_sent(store_url: str, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     async with (
         live(store_url, tmp_path) as world,
         world.timed(rejected_retry_at_least=SECOND / 10),
     ):
+        deployment = await world.begin_slow(gate)
+        await world.github.wait_for(deployment.id, "in_progress")
+        await until(lambda: world.replies() or None)
         world.slack.faults.add("POST /chat.postMessage", Fault.slack("channel_not_found"))
-        await world.deploy()
-        await until(lambda: world.messages() or None, within=5)
+        gate.touch()
+        # After this reply nothing happens by which it would be sent anyway.
+        await until(lambda: "succeeded" in "".join(map(render, world.replies())) or None, within=5)
         assert len(world.slack.faults.fired) == 1

@@ -91,6 +91,19 @@ async def test_an_end_that_a_status_of_ours_hides_is_written_again(
         assert world.github.statuses(deployment.id)[-1].by_app
 
 
+async def test_no_status_of_ours_that_waited_for_a_token_hides_an_end(
+    world: World, tmp_path: Path
+) -> None:
+    world.github.faults.add("POST /app/installations/*/access_tokens", Fault.hang(0.5))
+    deployment = await world.deploy("slow", payload={"gate": str(tmp_path / "gate")})
+    await world.phase(deployment.id, "queued")
+    await world.github.create_status(deployment.id, "success")
+    await world.phase(deployment.id, "success")
+    (tmp_path / "gate").touch()
+    await world.idle()
+    assert world.github.states(deployment.id) == ["success"]
+
+
 async def test_a_status_is_written_without_an_environment_url_that_github_rejects(
     store_url: str, tmp_path: Path
 ) -> None:

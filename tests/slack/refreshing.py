@@ -16,7 +16,7 @@ from webhook.security.cipher import Cipher
 from webhook.settings import SlackSettings
 from webhook.slack import oauth as slack_oauth
 from webhook.slack.oauth import SlackOAuth
-from webhook.slack.tokens import token_of
+from webhook.slack.tokens import StoredTokens
 from webhook.store import slack_installations
 from webhook.store.database import AsyncPool, async_pool, connect
 from webhook.store.slack_installations import NewInstallation
@@ -40,7 +40,7 @@ class Refreshing:
     timing: Timing = DEFAULT_TIMING
 
     async def token(self, oauth: SlackOAuth | None = None) -> str:
-        return await token_of(self.pool, CIPHER, oauth or self.oauth, TEAM, self.timing)
+        return await StoredTokens(self.pool, CIPHER, oauth or self.oauth, self.timing).of(TEAM)
 
     def row(self) -> dict[str, Any]:
         with psycopg.connect(self.store_url, row_factory=dict_row) as connection:

@@ -14,7 +14,7 @@ from tests.slack.refreshing import CIPHER, SOON, TEAM, TOO_LATE, Refreshing, ref
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.slack.oauth import SlackOAuth
-from webhook.slack.tokens import token_of
+from webhook.slack.tokens import StoredTokens
 from webhook.store.database import async_pool
 from webhook.timing import DEFAULT_TIMING
 
@@ -82,7 +82,7 @@ async def test_who_comes_right_after_a_refresh_makes_no_other(workspace: Refresh
     await installed(workspace)
     async with async_pool(workspace.store_url, 1) as narrow:
         held = await narrow.getconn()
-        late = asyncio.create_task(token_of(narrow, CIPHER, workspace.oauth, TEAM))
+        late = asyncio.create_task(StoredTokens(narrow, CIPHER, workspace.oauth).of(TEAM))
         await waiting(narrow, 1)
         next_one = asyncio.create_task(narrow.getconn())
         await waiting(narrow, 2)
@@ -203,8 +203,9 @@ async def test_an_unavailable_token_is_reported(workspace: Refreshing) -> None:
     with pytest.raises(Rejected, match="is not installed in workspace T0SANDBOX"):
         await workspace.token()
     await installed(workspace)
+    another = Cipher(["another key altogether"])
     with pytest.raises(DecryptionError):
-        await token_of(workspace.pool, Cipher(["another key altogether"]), workspace.oauth, TEAM)
+        await StoredTokens(workspace.pool, another, workspace.oauth).of(TEAM)
     with psycopg.connect(workspace.store_url) as connection:
         connection.execute("update slack_installations set refresh_token = null")
     with pytest.raises(Rejected, match="install-link"):

@@ -1,5 +1,6 @@
 """A proxy that answers TCP while PostgreSQL is gone: connections are given up, and replaced."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from procrastinate import PsycopgConnector
 
 from tests.github.test_webhook import post
 from tests.store_proxy import StoreProxy
@@ -20,6 +22,7 @@ TIMING = replace(
     exchange_within=timedelta(seconds=0.5),
     connection_check_within=SOON,
     listen_check_interval=SOON,
+    worker_restart_pause=SOON,
 )
 
 
@@ -78,3 +81,26 @@ def test_a_pool_replaces_what_does_not_respond(store_url: str) -> None:
         proxy.lose()
         with pool.connection() as connection:
             assert connection.execute("select 1 as one").fetchone() == {"one": 1}
+
+
+async def test_who_listens_for_jobs_notices_too(store_url: str) -> None:
+    heard = asyncio.Event()
+
+    async def on_notification(*, channel: str, payload: str) -> None:
+        heard.set()
+
+    with StoreProxy(store_url).running() as proxy, psycopg.connect(store_url) as other:
+        other.autocommit = True
+        connector = PsycopgConnector(conninfo=proxy.url, **database.queue_pool(TIMING))
+        await connector.open_async()
+        listening = asyncio.create_task(connector.listen_notify(on_notification, ["jobs"]))
+        for lost in (False, True):
+            if lost:
+                proxy.lose()
+                heard.clear()
+            async with asyncio.timeout(5):
+                while not heard.is_set():
+                    other.execute("select pg_notify('jobs', '{}')")
+                    await asyncio.sleep(0.02)
+        listening.cancel()
+        await connector.close_async()

@@ -35,10 +35,6 @@ _TOKEN_ERRORS = {
 }
 
 
-# AttributeError: as in webhook.slack.client.
-_UNCLEAR = (SlackClientError, aiohttp.ClientError, TimeoutError, ValueError, AttributeError)
-
-
 async def check_slack(
     settings: Settings,
     config: Config | None,

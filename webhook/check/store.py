@@ -16,7 +16,7 @@ from webhook.store import database, deliveries, jobs, outbox, schema, slack_inst
 from webhook.store.database import Sync
 from webhook.store.embedded import store_url
 from webhook.store.slack_installations import Installation
-from webhook.store.unavailable import store_reason
+from webhook.store.unavailable import first_line, store_reason
 from webhook.store.workers import RunningWorker
 
 _RESTART = "it is read again at a restart, or when `up` gets SIGHUP (kill -HUP)"
@@ -39,8 +39,8 @@ def check_store(
             yield from _unsent(connection)
             yield from _messages(connection, config)
     except psycopg.Error as error:
-        reason = str(error).strip().splitlines()[0]
-        yield Finding("error", "store", f"{reason}; check GITPLOY_STORE_SOURCE or DATABASE_URL")
+        remedy = "check GITPLOY_STORE_SOURCE or DATABASE_URL"
+        yield Finding("error", "store", f"{first_line(error)}; {remedy}")
     except UserError as error:
         yield Finding("error", "store", str(error))
     except OSError as error:

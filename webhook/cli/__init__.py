@@ -13,7 +13,7 @@ from webhook.cli.deliveries import deliveries
 from webhook.cli.slack import slack
 from webhook.errors import UserError
 from webhook.logs import Redactor
-from webhook.store.unavailable import disk_reason, is_of_disk, store_reason
+from webhook.store.unavailable import disk_reason, first_line, is_of_disk, store_reason
 
 
 class ReadableErrors(click.Group):
@@ -36,7 +36,7 @@ class ReadableErrors(click.Group):
         except psycopg.errors.DiskFull as error:
             click.echo(f"The store cannot be used: {store_reason(error)}", err=True)
         except psycopg.OperationalError as error:
-            reason = redact(str(error).strip().splitlines()[0])
+            reason = redact(first_line(error))
             variables = "GITPLOY_STORE_SOURCE or DATABASE_URL"
             click.echo(f"The store does not respond: {reason}; check {variables}", err=True)
         sys.exit(1)

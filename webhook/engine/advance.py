@@ -1,9 +1,8 @@
 """Advance a deployment: find, start or check its run, at most one of which acts; then record it.
 
 A start is recorded before it is made. While one may have got through although the tool does not
-show it yet, nothing is started again; how often it is started where the tool cannot show it, says
-webhook.engine.restarts. A rejection ends the deployment once it counts
-(webhook.rejections).
+show it yet, nothing is started again; `webhook.engine.restarts` says how often it is started where
+the tool cannot show it. A rejection ends the deployment once it counts (`webhook.rejections`).
 """
 
 from dataclasses import dataclass, replace
@@ -19,15 +18,15 @@ from handlers.contract import Deployment, Handler, KeepsOutput, Observes, Run, S
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import transitions
-from webhook.engine.polling import Polling
+from webhook.engine.polling import Heard, hear
 from webhook.engine.restarts import Restarts, is_risky
 from webhook.engine.services import Services, log_about, scope
 from webhook.engine.transitions import take_reports
 from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
 from webhook.rejections import RejectionPolicy, rejected_since
-from webhook.store import deployments, machines, output, tool_events
+from webhook.store import deployments, machines, output
 from webhook.store.deployments import DeploymentRow
-from webhook.timing import Timing
+from webhook.timing import Timing, growing_pause
 
 log = structlog.get_logger()
 
@@ -77,14 +76,15 @@ def _is_over(row: DeploymentRow) -> bool:
 
 @dataclass(slots=True)
 class Runner:
-    """One step of a deployment's run with its handler; `row` is kept as the store has it. `call`:
-    the last one of this step."""
+    """One step of a deployment's run with its handler; `row` is kept as the store has it. Of this
+    step, `call` is the last one, and `heard` what the tool's events said."""
 
     services: Services
     row: DeploymentRow
     environment: Environment
     handler: Handler
     call: str = ""
+    heard: Heard | None = None
 
     @property
     def timing(self) -> Timing:
@@ -106,15 +106,16 @@ class Runner:
         if self.handler.local and self.row.started_on not in (None, self.services.machine_id):
             await self._hand_over(self.row.started_on or "")
         continues = self.row.cancel_requested_by is None or self.row.ended_at is not None
-        reports_until = self._reports_until()
-        if reports_until and continues:
-            return reports_until
+        quiet_until = self._reports_until() or await self._events_until()
+        if quiet_until and continues:
+            return quiet_until
         if not continues and self.row.started_at is None:
             await self._end_unstarted()
             return None
         if continues and self.row.run is None and self.row.ended_at is None:
             await self._require_access()
             await self._record_first_start()
+        starts = self.row.run is None
         try:
             run = await self._run()
         except tool_errors.Unavailable as error:
@@ -124,7 +125,9 @@ class Runner:
         await self._keep_output()
         if not continues and not run.state.final:
             return await self._cancel_as_requested(run)
-        return await self._record(run)
+        again = await self._record(run)
+        # Its first events may have come before its start was recorded.
+        return self.now() if again and starts and isinstance(self.handler, Observes) else again
 
     async def _hand_over(self, machine_id: str) -> None:
         """Its files are on another machine, whose workers follow it while there are any."""
@@ -200,33 +203,29 @@ class Runner:
             again = until if risky else self.now() + self.timing.recheck_at_least
             raise RetryAt("an earlier start may have got through", again)
 
+    async def _events_until(self) -> datetime | None:
+        """Until when there is nothing to do for a tool that sends events, and has sent none since
+        the last poll."""
+        if self.row.run is None or not isinstance(self.handler, Observes):
+            return None
+        self.heard = heard = await hear(self.services, self.row)
+        if heard.is_news or self.now() >= heard.poll_due:
+            return None
+        return min(self._next_poll(), self.due) if self.now() < self.due else None
+
     async def _check(self, run: Run) -> Run:
         handler = self.handler
         if not isinstance(handler, Observes):
             return await handler.check(self.deployment, run)
-        async with self.services.pool.connection() as connection:
-            received = await tool_events.received(connection, self.row)
-        now, polling = self.now(), self._polling(received.last_at)
-        if now < polling.due:
-            # A poll says more than the events that came before it.
-            if not received.events or received.digest == self.row.polled_events:
-                return run
-            return await handler.observe(self.deployment, run, received.events)
+        heard, now = self.heard or await hear(self.services, self.row), self.now()
+        if heard.is_news and now < heard.poll_due:
+            return await handler.observe(self.deployment, run, heard.events)
         checked = await self.handler.check(self.deployment, run)
         async with self.services.pool.connection() as connection:
             self.row = await deployments.change(
-                connection, self.row, polled_at=now, polled_events=received.digest
+                connection, self.row, polled_at=now, polled_events=heard.digest
             )
         return checked
-
-    def _polling(self, last_event: datetime | None) -> Polling:
-        return Polling(
-            started_at=self.row.started_at or self.now(),
-            worker_since=self.services.opened_at,
-            last_event=last_event,
-            polled_at=self.row.polled_at,
-            timing=self.timing,
-        )
 
     async def _find(self) -> Run | None:
         """While a start may have got through, a rejection does not end the deployment."""
@@ -348,7 +347,11 @@ class Runner:
             self.row,
             error,
             announced=self.now() - since >= self.timing.rejection_announced_after,
-            rejection={"rejected_call": self.call, "rejected_since": since},
+            rejection={
+                "rejected_call": self.call,
+                "rejected_since": since,
+                "rejected_at": self.now(),
+            },
         )
         return again
 
@@ -440,7 +443,6 @@ class Runner:
         return self._next(self.timing.recheck_at_least, most)
 
     def _next(self, least: timedelta, most: timedelta) -> datetime:
-        """Often at first, then less and less often, the longer it lasts."""
         now = self.now()
         since = now - self.row.started_at if self.row.started_at else timedelta(0)
-        return now + max(least, min(most, since / 10))
+        return now + growing_pause(since / 10, least, most)

@@ -18,6 +18,10 @@ from webhook.store.database import Async
 from webhook.store.outbox import Entry, State
 from webhook.timing import Timing
 
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Rejections:
@@ -34,11 +38,6 @@ class Rejections:
         ended = error.status == HTTPStatus.GONE
         policy = RejectionPolicy.doubtful if ended else RejectionPolicy.message
         return policy(self.timing).retry_at(max(since, self.phase_at), now)
-
-
-log = structlog.get_logger()
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)

@@ -33,6 +33,7 @@ from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
 from webhook.store.timeline import REQUESTED, TimelineEntry
+from webhook.timing import growing_pause
 
 log = structlog.get_logger()
 
@@ -139,8 +140,7 @@ class Notification:
                 await outbox.forget(connection, entry)
             return await self._send(message)
         except UnknownOutcome as error:
-            rest = self._rest(self.services.timing.edit_retry_at_most)
-            raise RetryAt(str(error), self._now() + rest) from error
+            raise RetryAt(str(error), self._now() + self._edit_pause) from error
         except Rejected as error:
             await self._edit_rejected(entry, error)
             return entry
@@ -243,7 +243,7 @@ class Notification:
         since = rejected_since(entry, "edit", now)
         async with self.services.pool.connection() as connection, connection.transaction():
             await outbox.keep_error(connection, entry, str(error))
-            await outbox.keep_rejection(connection, entry, "edit", since)
+            await outbox.keep_rejection(connection, entry, "edit", since, now)
         if again := self._rejections.retry_at(error, since, now):
             raise RetryAt(str(error), again) from error
 
@@ -271,10 +271,10 @@ class Notification:
             return self.row.phase in {phase_of(one.state) for one in entries}
         return False
 
-    def _rest(self, longest: timedelta) -> timedelta:
-        """A pause that grows with the time that an error lasts."""
-        lasted = self._now() - self.row.phase_at
-        return max(self.services.timing.edit_retry_at_least, min(lasted / 4, longest))
+    @property
+    def _edit_pause(self) -> timedelta:
+        timing, lasted = self.services.timing, self._now() - self.row.phase_at
+        return growing_pause(lasted / 4, timing.edit_retry_at_least, timing.edit_retry_at_most)
 
     def _now(self) -> datetime:
         return self.services.clock()

@@ -58,8 +58,10 @@ class Write(ABC):
         """Whether `find` can search at all."""
         return True
 
-    async def claimed(self, connection: Async) -> None:  # noqa: B027 - most need nothing
-        """What else to record with the claim, in the same transaction."""
+    async def claimed(self, connection: Async) -> bool:
+        """What else to record with the claim, in the same transaction. False: there is no need for
+        the write any more."""
+        return True
 
     @abstractmethod
     async def send(self) -> Ref: ...
@@ -102,6 +104,8 @@ class Outbox:
                 await outbox.skip(connection, entry)
             return entry
         claimed = await self._claimed(entry, write, policy)
+        if claimed is None:
+            return entry
         ref = await self._sent(claimed, write, policy)
         return await self._record(claimed, write, ref, digest=write.digest)
 
@@ -140,13 +144,16 @@ class Outbox:
             in_doubt = entry.state == "claimed"
             await self._rejected("prepare", entry, write, error, in_doubt=in_doubt)
 
-    async def _claimed(self, entry: Entry, write: Write, policy: Policy) -> Entry:
+    async def _claimed(self, entry: Entry, write: Write, policy: Policy) -> Entry | None:
+        """None: it is skipped."""
         async with self.pool.connection() as connection, connection.transaction():
             claimed = await outbox.claim(connection, entry, policy.call)
             if claimed is None:
                 raise RetryAt("a call is under way", self.clock() + policy.call)
-            await write.claimed(connection)
-        return claimed
+            if await write.claimed(connection):
+                return claimed
+            await outbox.skip(connection, claimed)
+            return None
 
     async def _sent(self, entry: Entry, write: Write, policy: Policy) -> Ref:
         try:
@@ -174,7 +181,7 @@ class Outbox:
         state = write.state_after(error, in_doubt=in_doubt, retried=again is not None)
         async with self.pool.connection() as connection, connection.transaction():
             await outbox.release(connection, entry, state, str(error))
-            await outbox.keep_rejection(connection, entry, call, since)
+            await outbox.keep_rejection(connection, entry, call, since, now)
         if again is None:
             raise error
         raise RetryAt(str(error), again) from error

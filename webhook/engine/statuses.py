@@ -17,7 +17,7 @@ from webhook.github.client import Status
 from webhook.jobs.queue import statuses_lock
 from webhook.rejections import RejectionPolicy
 from webhook.security.signing import ENTRY_ANCHOR
-from webhook.store import jobs, outbox, timeline
+from webhook.store import deployments, jobs, outbox, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry, Ref, State
@@ -76,19 +76,18 @@ class StatusWrite(Write):
     reported: TimelineEntry
 
     async def prepare(self) -> bool:
-        if await self._is_overtaken():
-            return False
         await self.services.github.require_access(scope(self.row))
         return True
 
-    async def _is_overtaken(self) -> bool:
-        """On GitHub the newest status counts: ours must not hide a state that others reported."""
+    async def claimed(self, connection: Async) -> bool:
+        """On GitHub the newest status counts: ours must not hide a state that others reported.
+        Whoever records such a state has the row locked, and sees our claim or is seen here."""
         phase = Phase(self.reported.state)
         if phase.final:
-            return False
+            return True
+        await deployments.read(connection, self.row.id, lock=True)
         later = [other.value for other in Phase if follows(phase, other)]
-        async with self.services.pool.connection() as connection:
-            return await timeline.reported_by_others(connection, self.row.id, later)
+        return not await timeline.reported_by_others(connection, self.row.id, later)
 
     async def find(self, entry: Entry) -> Ref | None:
         found = await self.services.github.find_status(scope(self.row), self.row.id, self._mark)

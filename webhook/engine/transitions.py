@@ -26,6 +26,7 @@ _TOOL_RESPONDS: deployments.Columns = {
     "tool_error_since": None,
     "rejected_call": "",
     "rejected_since": None,
+    "rejected_at": None,
 }
 
 

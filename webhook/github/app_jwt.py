@@ -20,6 +20,8 @@ ISSUED_BEFORE = timedelta(seconds=60)
 LIFE = timedelta(minutes=9)
 # A Date header has no fractions, and is a round trip old.
 TOLERANCE = timedelta(seconds=5)
+# What a proxy without a clock may write is no time of GitHub's.
+PLAUSIBLE_YEARS = range(2020, 2200)
 
 
 class AppJwt:
@@ -47,8 +49,11 @@ class AppJwt:
     def learn(self, date: str) -> None:
         """Go by GitHub's clock from now on: `date` is the Date header of a response."""
         try:
-            ahead = self._clock() - parsedate_to_datetime(date)
-        except (ValueError, TypeError):  # a malformed date, or one without a time zone
+            theirs = parsedate_to_datetime(date)
+            ahead = self._clock() - theirs
+        except (ValueError, TypeError, OverflowError):  # malformed, or without a time zone
+            return
+        if theirs.year not in PLAUSIBLE_YEARS:
             return
         self._ahead = ahead if abs(ahead) > TOLERANCE else timedelta(0)
 

@@ -192,19 +192,16 @@ class GitHub:
         async with self._slot():
             return await self._as_installation(scope, one, limit, exists="/deployments" in path)
 
-    async def request_as_app(self, path: str, read: Callable[[Any], T]) -> T:
-        """A call with the App's own key, for what is needed before the installation is known."""
-
-        async def one(jwt: str) -> T:
-            return read(await self._api.getitem(path, jwt=jwt))
-
+    async def installation_of(self, scope: Scope) -> int:
+        """The App's installation that has the repository now; `Forbidden` if there is none."""
         async with self._slot():
-            return await self._as_app(one)
+            return await self._installation_of(scope)
 
     async def app_id(self) -> int:
         """The App's ID, requested once; the settings may have its client ID only."""
         if self._app_id is None:
-            self._app_id = await self.request_as_app("/app", lambda app: int(app["id"]))
+            async with self._slot():
+                self._app_id = await self._as_app(partial(self._id_at, "/app"))
         return self._app_id
 
     def is_this_app(self, app: GitHubApp | None) -> bool:
@@ -219,9 +216,12 @@ class GitHub:
         except Rejected as error:
             if not may_have_moved(scope, error):
                 raise no_token(known, error) from error
-        current = replace(scope, installation_id=await self._installation_of(scope))
+        current = known
         try:
+            current = replace(scope, installation_id=await self._installation_of(scope))
             response = await self._token_of(current)
+        except Forbidden:
+            raise
         except Rejected as error:
             raise no_token(current, error) from error
         if current != known:
@@ -236,12 +236,12 @@ class GitHub:
         return response
 
     async def _installation_of(self, scope: Scope) -> int:
-        """The App's installation that has the repository now. GitHub documents only the address by
-        name; by ID is where it redirects. The token is for that ID in any case."""
+        """GitHub documents only the address by name; by ID is where it redirects. The token is for
+        that ID in any case."""
         named = f"/repos/{scope.repo}/installation"
-        for url in (scope.address(named), named):
+        for url in dict.fromkeys((scope.address(named), named)):
             try:
-                return await self._as_app(partial(self._installation_at, url))
+                return await self._as_app(partial(self._id_at, url))
             except Rejected as error:
                 if error.status != HTTPStatus.NOT_FOUND:
                     raise
@@ -251,7 +251,7 @@ class GitHub:
         )
         raise Forbidden(message, HTTPStatus.NOT_FOUND, code=NOT_INSTALLED)
 
-    async def _installation_at(self, url: str, jwt: str) -> int:
+    async def _id_at(self, url: str, jwt: str) -> int:
         return int((await self._api.getitem(url, jwt=jwt))["id"])
 
     async def _keep_moved(self, scope: Scope, installation_id: int) -> None:

@@ -32,7 +32,7 @@ from webhook.deployments.models import (
     WebUrl,
 )
 from webhook.errors import MALFORMED, UserError
-from webhook.store.tool_events import Subject
+from webhook.store.tool_events import EventSubject
 
 _InstallationId = Annotated[GitHubId, Field(validation_alias=AliasPath("installation", "id"))]
 _Sender = Annotated[Login, Field(validation_alias="sender")]
@@ -42,7 +42,7 @@ _Watched = Annotated[
 
 
 def _ids(repositories: Any) -> tuple[Any, ...]:
-    """Without what is malformed: it only tells what is found out anyway."""
+    """Without what is malformed: these IDs only make sooner known what is found out anyway."""
     listed = repositories if isinstance(repositories, list) else ()
     ids = (one.get("id") for one in listed if isinstance(one, dict))
     return tuple(one for one in ids if isinstance(one, int) and 0 < one < 2**63)
@@ -71,16 +71,18 @@ def _own(document: Any) -> Any:
 
 
 _Document = Annotated[Mapping[str, Any], BeforeValidator(_own)]
-# Of a run or a job, in this order.
-_STATUSES = ("queued", "waiting", "in_progress", "completed")
+# Of a run or a job; all others are before the first. A job that waits for an approval is queued
+# afterwards, so that of these what came last counts.
+_STATUSES = ("in_progress", "completed")
 
 
 def _revision(document: Mapping[str, Any], updated_at: str) -> str:
-    """Sorts later where the document is newer. A run that is done again has a new attempt."""
+    """Sorts later where the document is newer, or like it where nothing says so. A run that is
+    done again has a new attempt."""
     attempt, status = document.get("run_attempt"), document.get("status")
     number = attempt if isinstance(attempt, int) else 1
-    rank = _STATUSES.index(status) if status in _STATUSES else 0
-    return f"{number:08} {rank == len(_STATUSES) - 1:d} {updated_at:.40} {rank}"
+    rank = 1 + _STATUSES.index(status) if status in _STATUSES else 0
+    return f"{number:08} {rank == len(_STATUSES):d} {updated_at:.40} {rank}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +139,9 @@ class WorkflowRunUpdated:
     )
 
     @property
-    def subject(self) -> Subject:
+    def subject(self) -> EventSubject:
         updated_at = str(self.document.get("updated_at", ""))
-        return Subject(
+        return EventSubject(
             "workflow_run",
             self.run_id,
             self.run_id,
@@ -161,9 +163,9 @@ class WorkflowJobUpdated(WorkflowRunUpdated):
     )
 
     @property
-    def subject(self) -> Subject:
+    def subject(self) -> EventSubject:
         revision = _revision(self.document, "")
-        return Subject("workflow_job", self.job_id, self.run_id, self.head_sha, "", revision)
+        return EventSubject("workflow_job", self.job_id, self.run_id, self.head_sha, "", revision)
 
     @property
     def waits(self) -> bool:

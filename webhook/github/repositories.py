@@ -47,11 +47,10 @@ async def installed_at(github: GitHub, repo: str, repo_id: int = 0) -> int:
     `Forbidden` if there is none."""
     if not _FULL_NAME.fullmatch(repo):
         raise _not_installed(repo)
-    path = Scope(0, repo, repo_id).address(f"/repos/{repo}/installation")
     try:
-        return await github.request_as_app(path, lambda a: int(a["id"]))
-    except Rejected as error:
-        if error.status == HTTPStatus.NOT_FOUND:
+        return await github.installation_of(Scope(0, repo, repo_id))
+    except Forbidden as error:
+        if error.code == NOT_INSTALLED:
             raise _not_installed(repo) from error
         raise
 

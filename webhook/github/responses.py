@@ -1,8 +1,7 @@
 """What GitHub's errors mean.
 
 Source: docs.github.com, "Rate limits for the REST API" and "Troubleshooting the REST API".
-Units: seconds. GitHub has no codes for some of its errors, so its messages are read here, and
-nowhere else.
+Units: seconds. GitHub has no codes for some of its errors, so its messages are read here.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -5,10 +5,12 @@ one hour and is scoped to one repository and the permissions that a call needs.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+
+from cachetools import TTLCache
 
 from webhook.errors import LACKS_PERMISSION, Forbidden
 from webhook.timing import Clock
@@ -20,6 +22,7 @@ OWN_PERMISSIONS = {"contents": "read", "deployments": "write"}
 MAY_HAVE_MOVED_AFTER = timedelta(minutes=1)
 # Where an installation does not grant them all, each call has a token of its own for so long.
 NOT_GRANTED_CACHED = timedelta(hours=1)
+MOST_CACHED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +83,22 @@ class AppTokens:
         self._fetch = fetch
         self._tokens: dict[Scope, _Token] = {}
         self._fetching: dict[Scope, asyncio.Task[str]] = {}
-        self._separate_until: dict[Scope, datetime] = {}
+        self._separate: TTLCache[Scope, bool, datetime] = TTLCache(
+            MOST_CACHED, NOT_GRANTED_CACHED, clock
+        )
 
     async def get(self, scope: Scope) -> str:
         """Callers that wait for the same token share one call, and its error."""
         shared = scope.shared()
-        if shared is None or self._is_separate(shared):
+        if shared is None or shared in self._separate:
             return await self._get(scope)
         try:
             return await self._get(shared)
         except Forbidden as error:
             if error.code != LACKS_PERMISSION or shared == scope:
                 raise
-        self._separate_until[shared] = self._clock() + NOT_GRANTED_CACHED
+        self._separate[shared] = True
         return await self._get(scope)
-
-    def _is_separate(self, shared: Scope) -> bool:
-        until = self._separate_until.get(shared)
-        return until is not None and self._clock() < until
 
     async def _get(self, scope: Scope) -> str:
         known = self._tokens.get(scope)
@@ -123,16 +124,17 @@ class AppTokens:
             del self._tokens[one]
 
     def is_old(self, scope: Scope, token: str) -> bool:
-        """Too old for that the repository could not have moved meanwhile."""
+        """Old enough that the repository may have moved meanwhile."""
         held = [self._tokens[one].at for one in self._scopes_of(scope, token)]
         return bool(held) and self._clock() - held[0] > MAY_HAVE_MOVED_AFTER
 
     def _scopes_of(self, scope: Scope, token: str) -> list[Scope]:
-        every = [one for one in (scope, scope.shared()) if one in self._tokens]
-        return [one for one in every if one is not None and self._tokens[one].value == token]
+        every = dict.fromkeys((scope, scope.shared()))  # they may be the same
+        known = [one for one in every if one is not None and one in self._tokens]
+        return [one for one in known if self._tokens[one].value == token]
 
     def drop_installation(self, installation_id: int) -> None:
-        kept: tuple[dict[Scope, Any], ...] = (self._tokens, self._separate_until)
+        kept: tuple[MutableMapping[Scope, Any], ...] = (self._tokens, self._separate)
         for by_scope in kept:
             for scope in [s for s in by_scope if s.installation_id == installation_id]:
-                del by_scope[scope]
+                by_scope.pop(scope, None)

@@ -18,7 +18,7 @@ import structlog
 
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.invocation import COMMAND
-from webhook.rejections import RejectionPolicy
+from webhook.rejections import RejectionPolicy, still_rejected_since
 from webhook.security.cipher import Cipher
 from webhook.slack.oauth import SlackOAuth, Tokens
 from webhook.store import slack_installations
@@ -55,45 +55,88 @@ class _Ended:
     error: str
 
 
-def rejected_since(
-    known: Installation, accepted_at: datetime | None, now: datetime, timing: Timing
+def token_rejected_since(
+    known: Installation, accepted_at: datetime | None, now: datetime
 ) -> datetime:
-    """A call that Slack has accepted since then, or a long silence, ends an earlier doubt."""
-    since = known.rejected_since
-    if since is None or (accepted_at is not None and accepted_at > since):
-        return now
-    return since if now - since < 2 * timing.rejection_counts_after else now
+    """A call that Slack has accepted since then ends an earlier doubt."""
+    since = still_rejected_since(known.rejected_since, known.rejected_at, now)
+    return now if accepted_at is not None and accepted_at > since else since
 
 
-async def token_of(
-    pool: AsyncPool,
-    cipher: Cipher,
-    oauth: SlackOAuth,
-    team: str,
-    timing: Timing = DEFAULT_TIMING,
-) -> str:
-    """The current token of an installed workspace."""
-    async with pool.connection() as connection:
-        known = await slack_installations.read(connection, team)
-    if known is None:
-        raise Rejected(f"the Slack app is not installed in workspace {team}; {_REINSTALL}")
-    if known.error:
-        raise Rejected(known.error)
-    now = oauth.clock()
-    if not _expires_by(known, now + timing.token_refresh_before):
-        return cipher.decrypt(known.token)
-    good = not _expires_by(known, now + timing.token_margin)
-    if good and oauth.paused.get(team, now) > now:
-        return cipher.decrypt(known.token)
-    try:
-        return await _shielded(_refreshed(pool, cipher, oauth, team, timing))
-    except (RetryAt, UnknownOutcome, Rejected) as error:
-        if not good or error.code == _LOST:
-            raise _with_remedy(error) from error
-        if error.code != _REFRESHING:
-            log.warning("a Slack token is not refreshed yet", team=team, error=str(error))
-            oauth.paused[team] = oauth.clock() + timing.token_refresh_retry
-        return cipher.decrypt(known.token)
+@dataclass(frozen=True, slots=True)
+class StoredTokens:
+    pool: AsyncPool
+    cipher: Cipher
+    oauth: SlackOAuth
+    timing: Timing = DEFAULT_TIMING
+
+    async def of(self, team: str) -> str:
+        """The current token of an installed workspace."""
+        async with self.pool.connection() as connection:
+            known = await slack_installations.read(connection, team)
+        if known is None:
+            raise Rejected(f"the Slack app is not installed in workspace {team}; {_REINSTALL}")
+        if known.error:
+            raise Rejected(known.error)
+        now = self.oauth.clock()
+        if not _expires_by(known, now + self.timing.token_refresh_before):
+            return self.cipher.decrypt(known.token)
+        good = not _expires_by(known, now + self.timing.token_margin)
+        if good and self.oauth.paused.get(team, now) > now:
+            return self.cipher.decrypt(known.token)
+        try:
+            return await _shielded(self._refreshed(team))
+        except (RetryAt, UnknownOutcome, Rejected) as error:
+            if not good or error.code == _LOST:
+                raise _with_remedy(error) from error
+            if error.code != _REFRESHING:
+                log.warning("a Slack token is not refreshed yet", team=team, error=str(error))
+                self.oauth.paused[team] = self.oauth.clock() + self.timing.token_refresh_retry
+            return self.cipher.decrypt(known.token)
+
+    async def _refreshed(self, team: str) -> str:
+        async with self.pool.connection() as connection, connection.transaction():
+            mine = await slack_installations.lock(connection, team)
+            if mine is None:
+                again = self.oauth.clock() + self.timing.token_refresh_recheck
+                raise RetryAt("the token is being refreshed", again, code=_REFRESHING)
+            if mine.error:
+                raise Rejected(mine.error, code=_LOST)
+            soon = self.oauth.clock() + self.timing.token_refresh_before
+            if not _expires_by(mine, soon):  # another process was faster
+                return self.cipher.decrypt(mine.token)
+            outcome = await self._refresh(connection, mine)
+        if isinstance(outcome, RetryAt):
+            raise outcome
+        if isinstance(outcome, _Ended):
+            log.error("a Slack workspace is lost", team=team, error=outcome.error)
+            raise Rejected(outcome.error, code=_LOST)
+        log.info("Slack token refreshed", team=team)
+        return outcome.token
+
+    async def _refresh(self, connection: Async, mine: Installation) -> Tokens | _Ended | RetryAt:
+        """Returned, since what it has written is committed."""
+        if mine.refresh_token is None:
+            return await _end(connection, mine, "invalid_refresh_token")
+        try:
+            new = await self.oauth.refresh(self.cipher.decrypt(mine.refresh_token))
+        except Rejected as rejected:
+            if rejected.code not in _FINAL_CODES:
+                raise
+            now = self.oauth.clock()
+            since = token_rejected_since(mine, None, now)
+            if again := RejectionPolicy.doubtful(self.timing).retry_at(since, now):
+                await slack_installations.rejected(connection, mine.team, since, now)
+                return RetryAt(str(rejected), again)
+            return await _end(connection, mine, rejected.code)
+        await slack_installations.save_tokens(
+            connection,
+            mine.team,
+            self.cipher.encrypt(new.token),
+            self.cipher.encrypt(new.refresh_token) if new.refresh_token else None,
+            new.expires_at,
+        )
+        return new
 
 
 async def _shielded(refreshed: Coroutine[Any, Any, str]) -> str:
@@ -104,56 +147,6 @@ async def _shielded(refreshed: Coroutine[Any, Any, str]) -> str:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
-
-
-async def _refreshed(
-    pool: AsyncPool, cipher: Cipher, oauth: SlackOAuth, team: str, timing: Timing
-) -> str:
-    async with pool.connection() as connection, connection.transaction():
-        mine = await slack_installations.lock(connection, team)
-        if mine is None:
-            again = oauth.clock() + timing.token_refresh_recheck
-            raise RetryAt("the token is being refreshed", again, code=_REFRESHING)
-        if mine.error:
-            raise Rejected(mine.error, code=_LOST)
-        soon = oauth.clock() + timing.token_refresh_before
-        if not _expires_by(mine, soon):  # another process was faster
-            return cipher.decrypt(mine.token)
-        outcome = await _refresh(connection, cipher, oauth, mine, timing)
-    if isinstance(outcome, RetryAt):
-        raise outcome
-    if isinstance(outcome, _Ended):
-        log.error("a Slack workspace is lost", team=team, error=outcome.error)
-        raise Rejected(outcome.error, code=_LOST)
-    log.info("Slack token refreshed", team=team)
-    return outcome.token
-
-
-async def _refresh(
-    connection: Async, cipher: Cipher, oauth: SlackOAuth, mine: Installation, timing: Timing
-) -> Tokens | _Ended | RetryAt:
-    """Returned, since what it has written is committed."""
-    if mine.refresh_token is None:
-        return await _end(connection, mine, "invalid_refresh_token")
-    try:
-        new = await oauth.refresh(cipher.decrypt(mine.refresh_token))
-    except Rejected as rejected:
-        if rejected.code not in _FINAL_CODES:
-            raise
-        now = oauth.clock()
-        since = rejected_since(mine, None, now, timing)
-        if again := RejectionPolicy.doubtful(timing).retry_at(since, now):
-            await slack_installations.rejected(connection, mine.team, since)
-            return RetryAt(str(rejected), again)
-        return await _end(connection, mine, rejected.code)
-    await slack_installations.save_tokens(
-        connection,
-        mine.team,
-        cipher.encrypt(new.token),
-        cipher.encrypt(new.refresh_token) if new.refresh_token else None,
-        new.expires_at,
-    )
-    return new
 
 
 async def _end(connection: Async, mine: Installation, code: str) -> _Ended:

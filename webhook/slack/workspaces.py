@@ -20,7 +20,7 @@ from webhook.settings import SlackSettings
 from webhook.slack.client import Calls, Slack
 from webhook.slack.errors import EXPIRED, token_is_invalid
 from webhook.slack.oauth import SlackOAuth
-from webhook.slack.tokens import rejected_since, token_of
+from webhook.slack.tokens import StoredTokens, token_rejected_since
 from webhook.store import slack_installations
 from webhook.store.database import AsyncPool
 from webhook.store.slack_installations import Installation
@@ -68,7 +68,7 @@ class Workspaces:
         self._session = session
         self._pool = pool
         self._cipher = cipher
-        self._oauth = SlackOAuth(settings, session, clock)
+        self._tokens = StoredTokens(pool, cipher, SlackOAuth(settings, session, clock), timing)
         self._calls = Calls(clock)
         token = settings.bot_token
         self._configured = _Configured(self._client(token)) if token else None
@@ -107,9 +107,7 @@ class Workspaces:
         if installation.error:
             raise Rejected(installation.error)
         try:
-            token = await token_of(
-                self._pool, self._cipher, self._oauth, installation.team, self._timing
-            )
+            token = await self._tokens.of(installation.team)
         except DecryptionError as error:
             raise Rejected(str(error)) from error
         known = self._installed.get(installation.team)
@@ -150,12 +148,12 @@ class Workspaces:
             if error.code == EXPIRED and known.refresh_token:
                 await slack_installations.expire(connection, team)
                 return RetryAt("the token is refreshed first", now)
-            since = rejected_since(known, installed.slack.accepted_at, now, self._timing)
+            since = token_rejected_since(known, installed.slack.accepted_at, now)
             again = RejectionPolicy.doubtful(self._timing).retry_at(since, now)
             if again is None:
                 await slack_installations.stop_async(connection, team, str(error))
                 return None
-            await slack_installations.rejected(connection, team, since)
+            await slack_installations.rejected(connection, team, since, now)
             return RetryAt(str(error), again)
 
     def _pause(self, error: Rejected) -> None:

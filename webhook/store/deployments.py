@@ -14,7 +14,7 @@ from webhook.deployments.changelog import Changelog
 from webhook.deployments.models import GitHubDeployment, Repository, is_production
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
-from webhook.store import repositories, timeline
+from webhook.store import repository_names, timeline
 from webhook.store.database import Async, Sync
 
 
@@ -73,6 +73,7 @@ class DeploymentRow:
     tool_error_since: datetime | None
     rejected_call: str
     rejected_since: datetime | None
+    rejected_at: datetime | None
     outage_announced: bool
     changelog: dict[str, Any] | None
     cancel_requested_by: str | None
@@ -123,6 +124,7 @@ class Columns(TypedDict, total=False):
     tool_error_since: datetime | None
     rejected_call: str
     rejected_since: datetime | None
+    rejected_at: datetime | None
     outage_announced: bool
 
 
@@ -145,7 +147,7 @@ async def get_or_create(
     """The row of GitHub's deployment, inserted if it is new; locked until the transaction ends.
     `at`: when the repository had that name; by default, when the deployment was created."""
     at = at or deployment.created_at
-    repository = await repositories.current(connection, repository, at)
+    repository = await repository_names.current(connection, repository, at)
     production = is_production(deployment.environment, deployment.production_environment)
     await connection.execute(
         "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref,"
@@ -197,7 +199,7 @@ def is_in(connection: Sync, row: DeploymentRow, repo: str) -> bool:
     """Whether that is its repository's name, or was before a rename."""
     if row.repo.casefold() == repo.casefold():
         return True
-    return repositories.had_name(connection, row.repo_id, repo)
+    return repository_names.had_name(connection, row.repo_id, repo)
 
 
 async def change(
@@ -398,11 +400,10 @@ async def newest_of_repository(
 ) -> list[CurrentDeployment]:
     """The newest of each environment, of the environments that were deployed to most recently."""
     cursor = await connection.execute(
-        "select * from (select distinct on (lower(environment)) id as deployment_id, repo,"
-        " environment, phase, run is not null as started, ref, sha, phase_at as changed_at,"
-        f" {_REF_NAME} from deployments"
-        " where repo_id = %s order by lower(environment), id desc) newest"
-        " order by deployment_id desc limit %s",
+        "select id as deployment_id, repo, environment, phase, run is not null as started, ref,"
+        f" sha, phase_at as changed_at, {_REF_NAME} from deployments where id in (select max(id)"
+        " from deployments where repo_id = %s group by lower(environment))"
+        " order by id desc limit %s",
         [repo_id, limit],
     )
     rows = await cursor.fetchall()

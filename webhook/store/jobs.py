@@ -76,13 +76,13 @@ def longest_wait(connection: Sync) -> float:
     """Seconds that a job which a worker may take has waited. One behind another that has the same
     lock waits for that one, not for a worker."""
     row = connection.execute(
-        "select coalesce(max(extract(epoch from now() - coalesce(job.scheduled_at, ("
-        "   select min(at) from procrastinate_events where job_id = job.id"
-        " )))), 0)::float8 as age"
-        " from procrastinate_jobs job"
-        " where status = 'todo' and (scheduled_at is null or scheduled_at <= now())"
-        " and (lock is null or not exists ("
-        "   select 1 from procrastinate_jobs other where other.lock = job.lock"
-        "   and other.id < job.id and other.status in ('todo', 'doing')))"
+        "with first as (select distinct on (lock, case when lock is null then id end) id, status,"
+        " scheduled_at from procrastinate_jobs where status in ('todo', 'doing')"
+        " order by lock, case when lock is null then id end, id),"
+        " due as (select * from first where status = 'todo')"
+        " select coalesce(extract(epoch from now() - least("
+        "   (select min(scheduled_at) from due where scheduled_at <= now()),"
+        "   (select min(at) from procrastinate_events where job_id = ("
+        "     select min(id) from due where scheduled_at is null)))), 0)::float8 as age"
     ).fetchone()
     return row["age"] if row else 0.0

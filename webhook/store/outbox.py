@@ -30,7 +30,7 @@ class Entry:
     attempt was searched in vain. `error`: of the last attempt, until one succeeds. `position`: of a
     status, that of its timeline entry; of a reply, that of the last one that it covers. `digest`:
     of a message's content. `simplified`: it was sent in a simpler form, and `error` is why.
-    `rejected_call`: the call that is rejected since `rejected_since`."""
+    `rejected_call`: the call that is rejected since `rejected_since`, at last at `rejected_at`."""
 
     id: int
     kind: Kind
@@ -47,6 +47,7 @@ class Entry:
     error: str
     rejected_call: str
     rejected_since: datetime | None
+    rejected_at: datetime | None
     ref: Ref | None
     digest: str
     edits: int
@@ -164,10 +165,12 @@ async def release(connection: Async, entry: Entry, state: State, error: str) -> 
     )
 
 
-async def keep_rejection(connection: Async, entry: Entry, call: str, since: datetime) -> None:
+async def keep_rejection(
+    connection: Async, entry: Entry, call: str, since: datetime, at: datetime
+) -> None:
     await connection.execute(
-        "update outbox set rejected_call = %s, rejected_since = %s where id = %s",
-        [call, since, entry.id],
+        "update outbox set rejected_call = %s, rejected_since = %s, rejected_at = %s where id = %s",
+        [call, since, at, entry.id],
     )
 
 
@@ -294,20 +297,24 @@ def unsent_statuses(connection: Sync) -> list[UnsentStatuses]:
     """Where the newest attempt of the last seven days failed, and none has succeeded since. A short
     outage does not count."""
     cursor = connection.cursor(row_factory=class_row(UnsentStatuses))
+    # Materialized: PostgreSQL expects a row or two, and would read all that was sent for each.
     cursor.execute(
-        "with failing as (select repo_id, repo, deployment_id, outbox.position, at, outbox.error"
-        " from outbox join deployments on deployments.id = deployment_id"
+        "with failing as materialized (select repo_id, repo, deployment_id, outbox.position, at,"
+        " outbox.error from outbox join deployments on deployments.id = deployment_id"
         " join timeline using (deployment_id, position)"
         " where kind = 'status' and outbox.error <> '' and outbox.state <> 'skipped'"
         " and phase_at > now() - interval '7 days'"
         " and (outbox.rejected_since is not null or outbox.state = 'rejected'"
-        " or at < now() - interval '1 minute'))"
+        " or at < now() - interval '1 minute')),"
+        " sent as materialized (select repo_id, max(position) as newest from outbox"
+        " join deployments on deployments.id = deployment_id"
+        " where kind = 'status' and state = 'sent'"
+        " and position > (select min(position) from failing)"
+        " and repo_id in (select repo_id from failing) group by repo_id)"
         " select max(repo) as repo, count(distinct deployment_id) as deployments, min(at) as since,"
-        " (array_agg(error order by position desc))[1] as error from failing"
-        " where not exists (select from outbox later join deployments on deployments.id ="
-        " later.deployment_id where kind = 'status' and state = 'sent'"
-        " and deployments.repo_id = failing.repo_id and later.position > failing.position)"
-        " group by repo_id order by since"
+        " (array_agg(error order by position desc))[1] as error"
+        " from failing left join sent using (repo_id)"
+        " where newest is null or position > newest group by repo_id order by since"
     )
     return cursor.fetchall()
 

@@ -32,16 +32,17 @@ class NewInstallation:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation(NewInstallation):
     """`error`: why the token must not be used any more, or empty while it may. `rejected_since`:
-    when Slack began to reject it, at some time."""
+    when Slack began to reject it; `rejected_at`: when it did so last."""
 
     installed_at: datetime
     error: str
     rejected_since: datetime | None
+    rejected_at: datetime | None
 
 
 _COLUMNS = (
     "team, team_name, app_id, bot_user, scopes, token, refresh_token, expires_at, installed_by,"
-    " installed_at, error, rejected_since"
+    " installed_at, error, rejected_since, rejected_at"
 )
 _READ = f"select {_COLUMNS} from slack_installations where team = %s"
 _EVERY = f"select {_COLUMNS} from slack_installations order by team_name, team"
@@ -126,10 +127,11 @@ async def lock(connection: Async, team: str) -> Installation | None:
     return await cursor.fetchone()
 
 
-async def rejected(connection: Async, team: str, since: datetime) -> None:
+async def rejected(connection: Async, team: str, since: datetime, at: datetime) -> None:
     """Slack rejects its token since then, which does not count yet."""
     await connection.execute(
-        "update slack_installations set rejected_since = %s where team = %s", [since, team]
+        "update slack_installations set rejected_since = %s, rejected_at = %s where team = %s",
+        [since, at, team],
     )
 
 

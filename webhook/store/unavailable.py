@@ -47,7 +47,7 @@ def store_reason(error: psycopg.Error) -> str:
     if isinstance(error, errors.ReadOnlySqlTransaction):
         return "is read-only, as a standby is; set GITPLOY_STORE_SOURCE to the primary"
     if isinstance(error, errors.InsufficientPrivilege):
-        return f"{_first_line(error)}; grant that to the user in GITPLOY_STORE_SOURCE"
+        return f"{first_line(error)}; grant that to the user in GITPLOY_STORE_SOURCE"
     return _OTHER
 
 
@@ -120,5 +120,5 @@ def _last_of(log: Path, output: str) -> str:
     return f"{said[-1].strip()}; see {log}" if said else f"see {log}"
 
 
-def _first_line(error: psycopg.Error) -> str:
+def first_line(error: psycopg.Error) -> str:
     return str(error).strip().partition("\n")[0]

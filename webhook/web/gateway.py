@@ -94,7 +94,9 @@ class Gateway:
         awaited: Awaited | None = environ[AWAITED]
         if awaited is not None:
             try:
-                await asyncio.wait_for(asyncio.wrap_future(awaited.future), awaited.within)
+                # Shielded, because whoever does it goes on, and says so when it is done.
+                done = asyncio.shield(asyncio.wrap_future(awaited.future))
+                await asyncio.wait_for(done, awaited.within)
             except (TimeoutError, UnknownOutcome):
                 raise awaited.error from None
         response.send(protocol)
@@ -195,8 +197,9 @@ def _environ(scope: Any) -> dict[str, Any]:
     environ: dict[str, Any] = {
         **_ENVIRON,
         "REQUEST_METHOD": scope.method,
-        # PEP 3333 wants bytes as Latin-1 characters.
-        "PATH_INFO": scope.path.encode().decode("latin-1"),
+        # PEP 3333 wants bytes as Latin-1 characters. Werkzeug routes //webhook as /webhook: as the
+        # webhook URL of a base URL that ends in a slash.
+        "PATH_INFO": "/" + scope.path.lstrip("/").encode().decode("latin-1"),
         "QUERY_STRING": scope.query_string,
         "SERVER_NAME": server.strip("[]"),
         "SERVER_PORT": port,

@@ -128,7 +128,7 @@ def _github(connection: Sync) -> str:
     return "; ".join([*found, f"for the repository, run: {COMMAND} check"]) if found else OK
 
 
-# Whether what was stored is worked on, and reaches GitHub: for people and their alarms.
+# Whether what was stored is worked on, and reaches GitHub: for people and their monitoring.
 WORK: Mapping[str, Check] = {
     "worker": _worker,
     "queue": _queue,

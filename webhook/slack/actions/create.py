@@ -97,7 +97,7 @@ class DeploymentWrite(Write):
         )
         return None if created is None else {"id": str(created)}
 
-    async def claimed(self, connection: Async) -> None:
+    async def claimed(self, connection: Async) -> bool:
         assert self.planned is not None
         if not await actions.plan(
             connection,
@@ -112,6 +112,7 @@ class DeploymentWrite(Write):
             self.planned.message,
         ):
             raise RetryAt("somebody else has ended this action", self.services.clock())
+        return True
 
     async def send(self) -> Ref:
         assert self.planned is not None

@@ -21,8 +21,7 @@ from webhook.github.repositories import PERMISSIONS
 from webhook.github.tokens import Scope
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import login_of, mapped_login, shows_emails
-from webhook.store import actions, deployments
-from webhook.store import repositories as repository_names
+from webhook.store import actions, deployments, repository_names
 from webhook.store.actions import ActionRow
 from webhook.store.deployments import DeploymentRow
 

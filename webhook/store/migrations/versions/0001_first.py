@@ -93,6 +93,7 @@ create table deployments (
     rejected_call text not null default '',     -- the call that is rejected in a way that does not
                                                 -- count yet (webhook.rejections)
     rejected_since timestamptz,
+    rejected_at timestamptz,                    -- when it was rejected last
     outage_announced boolean not null default false,  -- whether the status says so
 
     -- Commits since the last success, as JSON; null: GitHub has not been queried for them.
@@ -103,7 +104,9 @@ create table deployments (
 );
 create index deployments_environment on deployments (repo_id, lower(environment), id desc);
 create index deployments_open on deployments (requested_at) where ended_at is null;
-create index deployments_followed on deployments (repo_id, sha);
+create index deployments_commit on deployments (repo_id, sha);
+create index deployments_followed on deployments (repo_id)
+    where ended_at is null or run->>'state' in ('queued', 'in_progress');
 """
 
 TIMELINE = """
@@ -149,6 +152,7 @@ create table tool_events (
 );
 create index tool_events_run on tool_events (repo_id, run_id);
 create index tool_events_sha on tool_events (repo_id, sha);
+create index tool_events_lately on tool_events (repo_id, received_at);
 create index tool_events_received_at on tool_events (received_at);
 """
 
@@ -217,7 +221,8 @@ create table slack_installations (
     installed_at timestamptz not null default now(),
     installed_by text not null,
     error text not null default '',             -- why the token is not used any more
-    rejected_since timestamptz                  -- since when Slack rejects it, before that counts
+    rejected_since timestamptz,                 -- since when Slack rejects it, before that counts
+    rejected_at timestamptz                     -- when it was rejected last
 );
 
 -- Single-use values of the installation. Only digests are stored.
@@ -298,6 +303,7 @@ create table outbox (
     error text not null default '',             -- of the last attempt, until one succeeds
     rejected_call text not null default '',     -- the call that is rejected for some time now
     rejected_since timestamptz,
+    rejected_at timestamptz,                    -- when it was rejected last
     ref jsonb,                                  -- where it is on the other side
 
     -- Of a message.
@@ -340,3 +346,8 @@ def upgrade() -> None:
     for path in sorted(migrations_path.glob("*.sql")):
         if path.name <= LAST_OF_PROCRASTINATE:
             run(path.read_text(encoding="utf-8").replace("%", "%%"))
+    # With each event, what waits behind a lock is brought forward (webhook.store.jobs).
+    run(
+        "create index jobs_waiting on procrastinate_jobs (lock)"
+        " where status = 'todo' and lock is not null"
+    )
