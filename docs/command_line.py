@@ -15,7 +15,9 @@ _HEAD = """\
 <!-- Made by script/generate from the commands; change their help texts. -->
 
 Commands read the relay's [settings](settings.md) from their environment; `demo` and `schema` need
-none. `--help` shows the same texts.
+none. `--help` shows the same texts. What is `python -m webhook` here is
+`.venv/bin/python -m webhook` in a checkout, and `gitploy-relay` where the wheel is installed;
+messages name it as it was typed.
 """
 
 
