@@ -56,6 +56,7 @@ class _Interpreter(NamedTuple):
     file: str = ""
 
 
+_NONE = _Interpreter("")
 _NODE = _Interpreter("ep", ("--eval", "--print"), takes="rC")
 _SED = _Interpreter("e", ("--expression",), "fl", "i", first=True, file="f")
 _AWK = _Interpreter("e", ("--source",), takes="FvfiE", first=True, file="fE")
@@ -70,7 +71,9 @@ _INTERPRETERS = {
     **dict.fromkeys(("elixir", "iex"), _Interpreter("e", ("--eval", "--rpc-eval"), takes="rS")),
     **dict.fromkeys(("Rscript", "R", "groovy", "osascript", "expect"), _Interpreter("ec")),
     **dict.fromkeys(("awk", "gawk", "mawk", "nawk"), _AWK),
-    **dict.fromkeys(("sed", "gsed"), _SED),
+    **dict.fromkeys(
+        ("sed", "gsed"), _Interpreter("e", ("--expression",), "fl", "i", first=True, file="f")
+    ),
     "env": _Interpreter("S", ("--split-string",), takes="uC"),
 }
 # ssh(1): what follows the destination is joined and read by the shell of the other machine.
@@ -114,8 +117,10 @@ def _code_of(name: str, argv: Sequence[str], start: int, *, runs: bool) -> Itera
     """`runs`: a program of that name is run there; otherwise it may be a word like any other, which
     the names of shells are not."""
     if argv[start].startswith(_ENTRYPOINT) or argv[start - 1] == _ENTRYPOINT[:-1]:
-        yield from _of_entrypoint(name, argv, start + 1)
-    elif name in _SHELLS:
+        if name in _SHELLS or "c" in _INTERPRETERS.get(name, _NONE).code:
+            yield from _of_entrypoint(argv, start + 1)
+        return
+    if name in _SHELLS:
         yield from _of_shell(argv, start + 1)
     elif name in _POWERSHELLS:
         yield from _of_powershell(argv, start + 1)
@@ -150,17 +155,11 @@ def _of_shell(argv: Sequence[str], at: int) -> Iterator[int]:
         yield at + (at < len(argv) and argv[at] in ("-", "--"))
 
 
-def _of_entrypoint(name: str, argv: Sequence[str], at: int) -> Iterator[int]:
+def _of_entrypoint(argv: Sequence[str], at: int) -> Iterator[int]:
     """The program's own options come after those of docker and the image."""
-    letters = "c" if name in _SHELLS else _INTERPRETERS[name].code if name in _INTERPRETERS else ""
-    for index in range(at, len(argv) if letters else at):
-        if re.fullmatch(f"-[A-Za-z]*[{letters}]", argv[index]) and not _is_for_docker(argv, index):
+    for index in range(at, len(argv)):
+        if re.fullmatch(r"-[A-Za-z]*c", argv[index]):
             yield index + 1
-
-
-def _is_for_docker(argv: Sequence[str], index: int) -> bool:
-    """`-e NAME=value` of docker itself, before the image."""
-    return argv[index] == "-e" and "=" in "".join(argv[index + 1 : index + 2]).partition("{")[0]
 
 
 def _of_powershell(argv: Sequence[str], at: int) -> Iterator[int]:

@@ -89,10 +89,16 @@ class Runs:
         waiting = any(job.status == "waiting" for job in run.jobs)
         self._set_status(run, "waiting" if waiting else "in_progress")
 
-    def approve(self, run: WorkflowRun) -> None:
-        for job in run.jobs:
-            if job.status == "waiting":
-                self._begin_job(run, job)
+    def approve(self, run: WorkflowRun, *, for_runner: bool = False) -> None:
+        """Its jobs are queued, and start. `for_runner`: there is none for them yet."""
+        approved = [job for job in run.jobs if job.status == "waiting"]
+        for job in approved:
+            self._set_job_status(run, job, "queued")
+        if for_runner:
+            run.status = "queued"
+            return
+        for job in approved:
+            self._begin_job(run, job)
         self._set_status(run, "in_progress")
         self._schedule(run)
 

@@ -86,6 +86,16 @@ async def test_without_a_permission_for_all_each_call_has_a_token_of_its_own(
     assert sandbox.github.token_requests == 2
 
 
+async def test_a_token_that_github_rejects_is_replaced_whatever_it_is_for(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    for permissions in ({"actions": "read"}, {"contents": "read", "deployments": "write"}):
+        needed = scope.only(**permissions)
+        await github.require_access(needed)
+        sandbox.github.world.tokens.clear()
+        await github.call(needed, "GET", f"/repos/{REPOSITORY}", None)
+
+
 async def test_a_404_with_an_older_token_is_asked_again_with_a_new_one(
     sandbox: Sandbox, tmp_path: Path, scope: Scope
 ) -> None:
@@ -103,6 +113,17 @@ async def test_a_404_with_an_older_token_is_asked_again_with_a_new_one(
             await github.call(reading, "GET", runs, None)
         with clock.moved(timedelta(minutes=2)):
             assert (await github.call(reading, "GET", runs, None))["total_count"] == 0
+
+
+async def test_a_search_for_the_installation_that_is_rejected_is_no_access(
+    sandbox: Sandbox, github: GitHub, scope: Scope
+) -> None:
+    """So that statuses wait for days, not for minutes."""
+    sandbox.github.world.installations.clear()
+    blocked = Fault.status(403, {"message": "Repository access blocked"})
+    sandbox.github.faults.add("GET */installation", blocked)
+    with pytest.raises(Forbidden, match="Repository access blocked"):
+        await github.require_access(scope)
 
 
 async def test_the_jwt_begins_a_minute_ago_and_ends_within_nine(

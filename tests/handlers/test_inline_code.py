@@ -30,7 +30,6 @@ from handlers.inline_code import code_in
         "docker run --entrypoint /bin/sh app -ec 'echo {ref}'",
         "docker run --entrypoint=sh --rm app -c 'echo {ref}'",
         "docker run --entrypoint python3 app -c 'print(\"{ref}\")'",
-        "docker run --entrypoint node -e STAGE=x app -e 'f(\"{ref}\")'",
         "docker exec app sh -c 'echo {ref}'",
         "docker-compose exec app python3 -c 'print(\"{ref}\")'",
         "npm exec -c 'echo {ref}'",

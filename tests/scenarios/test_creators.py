@@ -1,11 +1,14 @@
 """Whose deployments the relay takes: Apps that deploy by themselves are left alone."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from sandbox.github.model import Json
 from tests.world import DEPLOY_YML, World, live
+from webhook.__main__ import main
 
 OTHERS = """
   - name: site
@@ -29,6 +32,10 @@ async def test_what_another_app_made_is_left_alone(world: World) -> None:
     assert len(reasons) == 6
     assert all("created by the App 'vercel'" in reason for reason in reasons)
     assert not world.rows("select 1 from deployments")
+    # Whoever expects them to be deployed finds the remedy.
+    environ = {**world.setup.environ, "GITPLOY_STORE_SOURCE": world.store_url}
+    listed = await asyncio.to_thread(CliRunner().invoke, main, ["deliveries"], env=environ)
+    assert listed.stdout.count("'creators' in deploy.yml do not name it") == 2
 
 
 async def test_an_environment_names_whose_deployments_it_takes(

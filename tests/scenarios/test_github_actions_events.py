@@ -156,6 +156,22 @@ async def test_a_wait_for_approval_is_shown_by_the_event_of_its_job(world: World
     assert not _run_of(world, deployment)["held"]
 
 
+async def test_an_approved_job_waits_for_a_runner_and_not_for_a_person(world: World) -> None:
+    actions = world.github.actions
+    actions.add_workflow(REPOSITORY, "guarded.yml", jobs=[Job(approval=True)])
+    deployment = await world.deploy("guarded")
+    [run] = [one for one in actions.runs_of(deployment) if one.workflow.file == "guarded.yml"]
+    actions.runs.begin(run)
+    await until(lambda: _run_of(world, deployment).get("held") or None)
+    await world.stop_workers()
+    began = world.clock()
+    world.start_worker()  # which polls first
+    polled = "select 1 from deployments where polled_at > %s"
+    await until(lambda: world.rows(polled, began) or None)
+    actions.runs.approve(run, for_runner=True)
+    await until(lambda: not _run_of(world, deployment)["held"] or None)
+
+
 def _run_of(world: World, deployment: Deployment) -> dict[str, Any]:
     rows = world.rows("select run from deployments where id = %s", deployment.id)
     return rows[0]["run"] or {} if rows else {}

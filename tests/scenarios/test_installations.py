@@ -1,14 +1,21 @@
 """Deployments of an installation that is unknown or suspended."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+from procrastinate import PsycopgConnector
 
+from sandbox.faults import Fault
 from sandbox.github.model import Json
 from sandbox.sandbox import REPOSITORY
 from sandbox.slack.screen import render
 from tests.world import World, live, until
+from webhook.jobs.queue import Queue
+from webhook.store.database import async_pool
+
+TOKENS = "POST /app/installations/*/access_tokens"
 
 
 async def suspended(world: World, action: str) -> None:
@@ -112,6 +119,42 @@ async def test_all_that_waits_goes_on_at_once_however_many_events_say_so(
     assert jobs_so_far(world) - before <= 20 + 20 + WAITING
 
 
+async def test_what_waits_for_a_moment_does_not_wait_for_what_is_due_in_an_hour(
+    idle_world: World,
+) -> None:
+    """The access comes back while a try is under way, whose next one would be due in an hour."""
+    world = idle_world
+    deployment = await world.deploy("nowhere")
+    await world.github.settled()
+    world.sandbox.installation.suspended = True
+    world.start_worker()
+    await until(lambda: unsent(world))
+    await world.idle()
+    message = "This installation has been suspended"
+    late = Fault(delay=0.5, status_code=403, body={"message": message})
+    for fault in (late, Fault.rate_limited(1)):
+        world.github.faults.add(TOKENS, fault)
+    await suspended(world, "unsuspend")
+    await until(lambda: world.github.faults.fired or None)
+    await suspended(world, "unsuspend")
+    await world.github.wait_for(deployment.id, "error", within=5)
+    assert len(world.github.faults.fired) == 2
+
+
+async def test_events_that_come_while_nothing_can_be_done_leave_one_job(idle_world: World) -> None:
+    world = idle_world
+    queue = Queue(PsycopgConnector(conninfo=world.store_url))
+    async with queue.app.open_async(), async_pool(world.store_url, 4) as pool:
+
+        async def resume(_: int) -> None:
+            async with pool.connection() as connection, connection.transaction():
+                await queue.resume_installation(connection, 7, "acme")
+
+        await asyncio.gather(*map(resume, range(20)))
+    jobs = "select 1 from procrastinate_jobs where task_name = 'resume_installation'"
+    assert len(world.rows(jobs)) == 1
+
+
 def jobs_so_far(world: World) -> int:
     [row] = world.rows("select last_value from procrastinate_jobs_id_seq")
     return int(row["last_value"])
@@ -140,6 +183,27 @@ async def test_what_waits_goes_on_when_the_app_is_installed_again(
         [repository] = new.repositories
         body[listed] = [{"id": repository.id, "full_name": repository.full_name}]
     await world.github.deliver(event, body)
+    await world.github.wait_for(deployment.id, "error")
+
+
+async def test_what_waits_goes_on_when_the_app_is_in_the_repositorys_new_organization(
+    idle_world: World,
+) -> None:
+    world = idle_world
+    deployment = await world.deploy("nowhere")
+    await world.github.settled()
+    world.github.rename_repository(REPOSITORY, "newco/shop")
+    world.sandbox.installation.repositories.clear()
+    world.start_worker()
+    await until(lambda: unsent(world))
+    new = world.github.add_installation("newco", ["newco/shop"])
+    [repository] = new.repositories
+    body: Json = {
+        "action": "added",
+        "installation": world.github.documents.installation(new),
+        "repositories_added": [{"id": repository.id, "full_name": repository.full_name}],
+    }
+    await world.github.deliver("installation_repositories", body)
     await world.github.wait_for(deployment.id, "error")
 
 

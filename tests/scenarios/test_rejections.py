@@ -187,6 +187,25 @@ async def test_the_last_status_is_written_whatever_github_returned_before(
         assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
 
 
+async def test_a_search_that_is_rejected_once_leads_to_no_second_status(
+    store_url: str, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    async with live(store_url, tmp_path) as world:
+        deployment = await world.begin_slow(gate)
+        await world.github.wait_for(deployment.id, "in_progress")
+        world.github.faults.add(STATUSES, Fault.drop_after())
+        # Each search is made with another token too.
+        world.github.faults.add(STATUSES.replace("POST", "GET"), NOT_FOUND, times=2)
+        gate.touch()
+        written = (
+            "select 1 from outbox where kind = 'status' and state = 'sent' having count(*) = 3"
+        )
+        await until(lambda: world.rows(written) or None)
+        assert len(world.github.faults.fired) == 3
+        assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
+
+
 async def test_a_status_that_github_keeps_rejecting_is_given_up_and_says_why(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -227,11 +246,16 @@ async def test_commits_that_github_does_not_know_at_once_are_shown_later(
 
 
 async def test_a_message_that_slack_rejects_once_is_sent(store_url: str, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     async with (
         live(store_url, tmp_path) as world,
         world.timed(rejected_retry_at_least=SECOND / 10),
     ):
+        deployment = await world.begin_slow(gate)
+        await world.github.wait_for(deployment.id, "in_progress")
+        await until(lambda: world.replies() or None)
         world.slack.faults.add("POST /chat.postMessage", Fault.slack("channel_not_found"))
-        await world.deploy()
-        await until(lambda: world.messages() or None, within=5)
+        gate.touch()
+        # After this reply nothing happens by which it would be sent anyway.
+        await until(lambda: "succeeded" in "".join(map(render, world.replies())) or None, within=5)
         assert len(world.slack.faults.fired) == 1

@@ -1,6 +1,7 @@
 """What arrives slowly, in masses, or without a signature takes nothing from those that are real."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -111,7 +112,34 @@ async def test_many_slow_bodies_end_each_other_and_not_a_delivery(world: World) 
         assert status == 202
 
 
-async def test_large_bodies_wait_for_memory_and_small_ones_do_not(world: World) -> None:
+async def test_large_bodies_that_do_not_come_take_no_memory_from_a_delivery(world: World) -> None:
+    body = json.dumps({"zen": "x" * 64 * 1024, "hook_id": 7}).encode()
+    async with connected(world, 4) as clients:
+        for client in clients[:-1]:
+            length = f"Content-Length: {2 * LARGE}"
+            await client.request("POST /webhook", length, *SIGNED["/webhook"], body=b"{")
+        headers = world.github.delivery_headers("ping", body)
+        given = (f"{name}: {value}" for name, value in headers.items())
+        length = f"Content-Length: {len(body)}"
+        await clients[-1].request("POST /webhook", length, *given, body=body)
+        assert await clients[-1].status(within=0.3) == 202
+
+
+async def test_a_large_body_that_lies_there_is_ended_where_its_memory_is_needed(
+    world: World,
+) -> None:
+    async with connected(world, 3) as clients:
+        length = f"Content-Length: {2 * LARGE}"
+        for client in clients:
+            await client.request("POST /webhook", length, *SIGNED["/webhook"])
+            await client.send(b" " * (2 * LARGE - 1))
+        assert await clients[0].status(within=0.3) == 503
+        for client in clients[1:]:
+            await client.send(b" ")
+            assert await client.status() == 401
+
+
+async def test_what_was_announced_and_does_not_arrive_holds_up_nothing(world: World) -> None:
     length = f"Content-Length: {2 * LARGE}"
     async with connected(world, 3) as clients:
         for client in clients:
@@ -119,7 +147,7 @@ async def test_large_bodies_wait_for_memory_and_small_ones_do_not(world: World) 
         for client in clients[1:]:
             await client.send(b" " * 2 * LARGE)
         assert await clients[1].status() == 401
-        assert await clients[2].status() == 401  # in the place of the one before
+        assert await clients[2].status() == 401
         assert (await post(world))[0] == 202
         assert await clients[0].status() == 408
 
@@ -170,6 +198,16 @@ async def test_a_connection_that_ends_within_the_body_stores_nothing(world: Worl
         await client.send(PING[:-1])
     assert (await post(world))[0] == 202
     assert len(world.rows("select 1 from deliveries")) == 1
+
+
+async def test_a_second_slash_before_the_path_does_no_harm(world: World) -> None:
+    headers = world.github.delivery_headers("ping", PING)
+    url = f"{world.url}//webhook"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data=PING, headers=headers) as response,
+    ):
+        assert response.status == 202
 
 
 async def test_what_proxies_and_browsers_send_reaches_the_views(world: World) -> None:

@@ -64,10 +64,10 @@ def _unsent(connection: Sync) -> Iterator[Finding]:
 
 
 def _outdated(found: str | None) -> str:
-    by_itself = f"{COMMAND} up does that at its start; before web and worker by themselves, run"
+    alone = f"at its start; where web and worker run without it, run: {COMMAND} migrate"
     if found is None:
-        return f"has no tables yet, which are to be created: {by_itself}: {COMMAND} migrate"
-    return f"is at migration {found}, not {schema.NEWEST_REVISION}: {by_itself}: {COMMAND} migrate"
+        return f"has no tables yet; {COMMAND} up creates them {alone}"
+    return f"is at migration {found}, not {schema.NEWEST_REVISION}; {COMMAND} up updates it {alone}"
 
 
 def _workers(connection: Sync, config: Config | None) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ _COLUMNS = {
 @click.command()
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--deployment", "deployment_id", type=int, help="Only deliveries of this deployment.")
-@click.option("--all", "ignored", is_flag=True, help="Also deliveries that the relay ignores.")
+@click.option("--all", "ignored", is_flag=True, help="Also all that the relay ignores.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def deliveries(limit: int, deployment_id: int | None, ignored: bool, as_json: bool) -> None:
     """List the newest deliveries, what became of them, and the deployment's state now."""

@@ -216,9 +216,12 @@ class GitHub:
         except Rejected as error:
             if not may_have_moved(scope, error):
                 raise no_token(known, error) from error
-        current = replace(scope, installation_id=await self._installation_of(scope))
+        current = known
         try:
+            current = replace(scope, installation_id=await self._installation_of(scope))
             response = await self._token_of(current)
+        except Forbidden:
+            raise
         except Rejected as error:
             raise no_token(current, error) from error
         if current != known:

@@ -71,16 +71,18 @@ def _own(document: Any) -> Any:
 
 
 _Document = Annotated[Mapping[str, Any], BeforeValidator(_own)]
-# Of a run or a job, in this order.
-_STATUSES = ("queued", "waiting", "in_progress", "completed")
+# Of a run or a job; all others are before the first. A job that waits for an approval is queued
+# afterwards, so that of these what came last counts.
+_STATUSES = ("in_progress", "completed")
 
 
 def _revision(document: Mapping[str, Any], updated_at: str) -> str:
-    """Sorts later where the document is newer. A run that is done again has a new attempt."""
+    """Sorts later where the document is newer, or like it where nothing says so. A run that is
+    done again has a new attempt."""
     attempt, status = document.get("run_attempt"), document.get("status")
     number = attempt if isinstance(attempt, int) else 1
-    rank = _STATUSES.index(status) if status in _STATUSES else 0
-    return f"{number:08} {rank == len(_STATUSES) - 1:d} {updated_at:.40} {rank}"
+    rank = 1 + _STATUSES.index(status) if status in _STATUSES else 0
+    return f"{number:08} {rank == len(_STATUSES):d} {updated_at:.40} {rank}"
 
 
 @dataclass(frozen=True, slots=True)

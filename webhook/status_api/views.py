@@ -83,7 +83,7 @@ log = structlog.get_logger()
 
 MAX_BODY = 64 * 1024
 BODY_RULE = BodyRule(
-    re.compile(r"/?(/api/v3)?/?/repos/.*", re.DOTALL),
+    re.compile(r"(/api/v3)?/?/repos/.*", re.DOTALL),
     MAX_BODY,
     {"Authorization": re.compile(r"(token|bearer|basic) .+", re.IGNORECASE)},
 )

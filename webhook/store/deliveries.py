@@ -132,7 +132,7 @@ select found.id, guid, event, received_at, arrivals, outcome, reason, deployment
     case when repo is null and length(body) < {_LONGEST_READ} then body else '' end as body
 from (
     select * from deliveries where (%(id)s::bigint is null or deployment_id = %(id)s)
-        and (%(ignored)s or outcome is distinct from 'ignored')
+        and (%(ignored)s or outcome is distinct from 'ignored' or event = 'deployment')
     order by id desc limit %(limit)s
 ) found
 left join deployments on deployments.id = deployment_id
@@ -152,7 +152,8 @@ order by found.id desc
 def newest(
     connection: Sync, limit: int, *, deployment_id: int | None = None, ignored: bool = True
 ) -> list[DeliverySummary]:
-    """Of one deployment if given; `ignored`: also those that the relay ignored."""
+    """Of one deployment if given; `ignored`: also what the relay ignored, besides deployments, for
+    which somebody may wait."""
     cursor = connection.cursor(row_factory=class_row(DeliverySummary), binary=True)
     cursor.execute(_NEWEST, {"id": deployment_id, "ignored": ignored, "limit": limit})
     return cursor.fetchall()

@@ -5,6 +5,7 @@ then `sent`, `rejected`, or `skipped` because there is no need for it any more. 
 left alone until `claimed_until`: the call may still be under way, here or elsewhere.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -59,6 +60,8 @@ class Entry:
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Entry))
+# A repository's name in a text; part of an address too.
+_REPO = re.compile(r"(?<![\w.-])[\w.-]+/[\w.-]+", re.ASCII)
 # A late job must not change what another one has claimed since.
 _STILL_CLAIMED = "state = 'claimed' and attempts = %s"
 
@@ -273,9 +276,21 @@ class UnsentStatuses:
     error: str
 
     def __str__(self) -> str:
+        return f"{self._count} of {self.repo} {self._since}: {self.error}"
+
+    @property
+    def public(self) -> str:
+        """For everybody: it names no repository, which may be private."""
+        return f"{self._count} {self._since}: {_REPO.sub('OWNER/NAME', self.error)}"
+
+    @property
+    def _count(self) -> str:
         count = "a deployment" if self.deployments == 1 else f"{self.deployments} deployments"
-        at = f"{self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        return f"GitHub lacks the state of {count} of {self.repo} since {at}: {self.error}"
+        return f"GitHub lacks the state of {count}"
+
+    @property
+    def _since(self) -> str:
+        return f"since {self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def unsent_statuses(connection: Sync) -> list[UnsentStatuses]:

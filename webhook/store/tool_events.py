@@ -18,7 +18,7 @@ EARLIEST = timedelta(minutes=1)
 @dataclass(frozen=True, slots=True)
 class EventSubject:
     """What an event is about: a run, or what belongs to it. `revision` sorts later where the
-    document is newer: events come late and in any order."""
+    document is newer: events come late and in any order. Of those alike the last one counts."""
 
     name: str
     id: int
@@ -40,7 +40,7 @@ class Received:
 async def keep(
     connection: Async, repo_id: int, subject: EventSubject, document: Any, at: datetime
 ) -> bool:
-    """Whether it is newer than what is known."""
+    """Whether it is not older than what is known."""
     cursor = await connection.execute(
         "insert into tool_events"
         " (repo_id, name, subject, run_id, sha, title, revision, document, received_at)"
@@ -48,7 +48,7 @@ async def keep(
         " on conflict (repo_id, name, subject) do update set title = excluded.title,"
         " revision = excluded.revision, document = excluded.document,"
         " received_at = excluded.received_at"
-        " where excluded.revision > tool_events.revision",
+        " where excluded.revision >= tool_events.revision",
         [
             repo_id,
             subject.name,
@@ -76,12 +76,12 @@ async def received(connection: Async, row: DeploymentRow) -> Received:
     known = [int(id_) for id_ in (row.run.id.split() if row.run else ()) if id_.isdecimal()]
     since = (row.requested_at or row.created_at) - EARLIEST
     cursor = await connection.execute(
-        "select name, subject, revision, document, received_at from tool_events"
+        "select name, document, received_at, md5(document::text) as digest from tool_events"
         " where repo_id = %(repo_id)s and received_at >= %(since)s and run_id in ("
         "select run_id from tool_events where repo_id = %(repo_id)s"
         " and (sha = %(sha)s or run_id = any(%(known)s)"
         " or (received_at >= %(since)s and position(%(id)s in title) > 0)))"
-        " order by received_at, name, subject",
+        " order by name, subject",
         {
             "repo_id": row.repo_id,
             "since": since,
@@ -91,10 +91,10 @@ async def received(connection: Async, row: DeploymentRow) -> Received:
         },
     )
     rows = await cursor.fetchall()
-    state = "".join(f"{one['name']} {one['subject']} {one['revision']}," for one in rows)
+    state = "".join(one["digest"] for one in rows)
     return Received(
         events=[ToolEvent(one["name"], one["document"]) for one in rows],
-        last_at=rows[-1]["received_at"] if rows else None,
+        last_at=max((one["received_at"] for one in rows), default=None),
         digest=hashlib.sha256(state.encode()).hexdigest(),
     )
 

@@ -2,19 +2,17 @@
 memory, on the event loop: none of them holds a thread until it is complete.
 
 - A body that is not complete in time is given up (408).
-- So many are read at once; one more ends the oldest (503). A real delivery arrives within
-  milliseconds, so those who send slowly end each other.
-- What is larger than `small` waits until its whole length fits into the memory for large bodies,
-  and keeps it until the response.
+- So many are read at once; one more ends the oldest (503). So does what arrives of one larger than
+  `small`, where the memory for these is full; it keeps it until the response. A real delivery
+  arrives within milliseconds, so those who send slowly end each other, and nobody waits for them.
 
 Source: github.com/emmett-framework/granian, "RSGI specification".
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from webhook.errors import HttpError
@@ -48,14 +46,23 @@ class BodyBounds:
 DEFAULT_BOUNDS = BodyBounds()
 
 
+@dataclass(slots=True, eq=False)
+class _Body:
+    """`held`: bytes that are there and count. `chunks` are here, since errors keep frames alive."""
+
+    held: int = 0
+    chunks: list[bytes] = field(default_factory=list)
+    is_ended: bool = False
+    timeout: asyncio.Timeout | None = None
+
+
 class Bodies:
     """Those of one process."""
 
     def __init__(self, bounds: BodyBounds) -> None:
         self._bounds = bounds
-        self._memory = _Memory(bounds.memory)
-        self._readers: dict[asyncio.Timeout, None] = {}
-        self._ended: set[asyncio.Timeout] = set()
+        self._free = bounds.memory
+        self._arriving: dict[_Body, None] = {}  # the oldest first
 
     @property
     def small(self) -> int:
@@ -67,38 +74,46 @@ class Bodies:
     ) -> AsyncIterator[bytes]:
         """The body, cut off one byte after `largest`; its memory counts until the block ends.
         `length` is the announced one. Errors: `HttpError`."""
-        with self._memory.share() as share:
-            body = await self._within(
-                self._bounds.within, self._collect(incoming, length, largest, share)
+        body = _Body()
+        try:
+            content = await self._within(
+                self._bounds.within, self._collect(incoming, largest, body), body
             )
-            if length is not None and len(body) < length:
+            if length is not None and len(content) < length:
                 raise _incomplete()
-            yield body
+            yield content
+        finally:
+            self._drop(body)
 
     async def read_small(self, incoming: Incoming, length: int) -> bytes:
         """A body of at most `small` bytes. Errors: `HttpError`."""
         try:
-            body = await self._within(self._bounds.within, incoming())
+            body = await self._within(self._bounds.within, incoming(), _Body())
         except RuntimeError:  # granian's, where the client is gone
             raise _incomplete() from None
         if len(body) < length:
             raise _incomplete()
         return body
 
-    async def _collect(
-        self, incoming: Incoming, length: int | None, largest: int, share: "_Share"
-    ) -> bytes:
-        if length is not None:
-            await share.take(length)
-        chunks, size = [], 0
+    async def _collect(self, incoming: Incoming, largest: int, body: _Body) -> bytes:
+        size = 0
         async for chunk in incoming:
-            chunks.append(chunk)
             size += len(chunk)
-            if size > self._bounds.small and not share.size:
-                await share.take(largest + 1)
-            if size > largest:
+            self._hold(body, chunk)
+            if size > largest or body.is_ended:
                 break
-        return b"".join(chunks)[: largest + 1]
+        if body.is_ended:
+            raise TimeoutError
+        content = b"".join(body.chunks)[: largest + 1]
+        body.chunks.clear()
+        return content
+
+    def _hold(self, body: _Body, chunk: bytes) -> None:
+        body.chunks.append(chunk)
+        body.held += len(chunk)
+        self._free -= len(chunk)
+        while self._free < 0 and (oldest := next((b for b in self._arriving if b.held), None)):
+            self._end(oldest)
 
     async def discard(self, incoming: Incoming) -> None:
         async def read() -> None:
@@ -106,83 +121,37 @@ class Bodies:
                 pass
 
         with suppress(HttpError, RuntimeError):
-            await self._within(self._bounds.discarded_within, read())
+            await self._within(self._bounds.discarded_within, read(), _Body())
 
-    async def _within(self, seconds: float, reading: Awaitable[T]) -> T:
-        if len(self._readers) >= self._bounds.most:
-            self._end_oldest()
-        timeout = asyncio.timeout(seconds)
+    async def _within(self, seconds: float, reading: Awaitable[T], body: _Body) -> T:
+        if len(self._arriving) >= self._bounds.most:
+            self._end(next(iter(self._arriving)))
+        body.timeout = asyncio.timeout(seconds)
         try:
-            async with timeout:
-                self._readers[timeout] = None
+            async with body.timeout:
+                self._arriving[body] = None
                 return await reading
         except TimeoutError:
-            if timeout in self._ended:
+            if body.is_ended:
                 message = "too many bodies arrive at once, and this one slowly"
                 raise HttpError(503, message, _BUSY) from None
             raise HttpError(408, "the body did not arrive in time", _SLOW) from None
         finally:
-            self._readers.pop(timeout, None)
-            self._ended.discard(timeout)
+            self._arriving.pop(body, None)
 
-    def _end_oldest(self) -> None:
-        oldest = next(iter(self._readers))
-        del self._readers[oldest]
-        self._ended.add(oldest)
+    def _end(self, body: _Body) -> None:
+        del self._arriving[body]
+        self._drop(body)
+        body.is_ended = True
+        assert body.timeout is not None
         with suppress(RuntimeError):  # it ends already
-            oldest.reschedule(0)
+            body.timeout.reschedule(0)
+
+    def _drop(self, body: _Body) -> None:
+        self._free += body.held
+        body.held = 0
+        body.chunks.clear()
 
 
 def _incomplete() -> HttpError:
     return HttpError(400, "the connection ended before the body was complete", _BUSY)
-
-
-class _Memory:
-    """Bytes that are handed out in the order in which they were requested."""
-
-    def __init__(self, size: int) -> None:
-        self._free = size
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    @contextmanager
-    def share(self) -> Iterator["_Share"]:
-        share = _Share(self)
-        try:
-            yield share
-        finally:
-            self._free += share.size
-            self._hand_out()
-
-    async def take(self, size: int) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, turn))
-        self._hand_out()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._free += size
-            self._hand_out()
-            raise
-
-    def _hand_out(self) -> None:
-        while self._waiting:
-            size, turn = self._waiting[0]
-            if not turn.done():
-                if size > self._free:
-                    return
-                self._free -= size
-                turn.set_result(None)
-            self._waiting.popleft()
-
-
-class _Share:
-    """What one body has of the memory."""
-
-    def __init__(self, memory: _Memory) -> None:
-        self._memory = memory
-        self.size = 0
-
-    async def take(self, size: int) -> None:
-        await self._memory.take(size)
-        self.size = size

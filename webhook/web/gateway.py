@@ -197,8 +197,9 @@ def _environ(scope: Any) -> dict[str, Any]:
     environ: dict[str, Any] = {
         **_ENVIRON,
         "REQUEST_METHOD": scope.method,
-        # PEP 3333 wants bytes as Latin-1 characters.
-        "PATH_INFO": scope.path.encode().decode("latin-1"),
+        # PEP 3333 wants bytes as Latin-1 characters. Werkzeug routes //webhook as /webhook: as the
+        # webhook URL of a base URL that ends in a slash.
+        "PATH_INFO": "/" + scope.path.lstrip("/").encode().decode("latin-1"),
         "QUERY_STRING": scope.query_string,
         "SERVER_NAME": server.strip("[]"),
         "SERVER_PORT": port,

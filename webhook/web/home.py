@@ -14,7 +14,7 @@ def blueprint(server_url: str) -> Blueprint:
         """As text for curl and the like, which accept anything."""
         wants_page = "text/html" in request.headers.get("Accept", "")
         kind = "text/html" if wants_page else "text/plain"
-        response = make_response(render_template(template[kind], url=server_url))
+        response = make_response(render_template(template[kind], url=server_url) + "\n")
         response.content_type = f"{kind}; charset=utf-8"
         response.headers.update(PAGE_HEADERS)
         response.headers["Content-Security-Policy"] = PAGE_POLICY

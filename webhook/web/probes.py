@@ -124,7 +124,8 @@ def _queue(connection: Sync) -> str:
 
 
 def _github(connection: Sync) -> str:
-    return "; ".join(str(one) for one in outbox.unsent_statuses(connection)) or OK
+    found = [one.public for one in outbox.unsent_statuses(connection)]
+    return "; ".join([*found, f"for the repository, run: {COMMAND} check"]) if found else OK
 
 
 # Whether what was stored is worked on, and reaches GitHub: for people and their monitoring.

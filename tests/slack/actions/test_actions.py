@@ -119,7 +119,7 @@ async def test_a_rollback_brings_back_the_last_success_of_another_commit(
     sha = relay.world.rows("select sha from deployments where id = %s", old)[0]["sha"]
     assert (new.sha, new.ref, new.task) == (sha, sha, "deploy:rollback")
     assert (new.payload, new.production) == ({"v": 1}, True)
-    assert f"Roll back deployment {again} to {sha[:7]} by hubot" in (new.description or "")
+    assert f"Roll back deployment {again} to main @ {sha[:7]} by hubot" in (new.description or "")
 
 
 async def test_a_rollback_returns_to_what_was_confirmed(relay: ActionWorld) -> None:

@@ -47,7 +47,8 @@ async def test_history_outlives_a_rename(relay: ActionWorld) -> None:
     first = repository.push("First")
     old = await deployed(relay, "acme/before", "stage/kept")
     link = relay.github.statuses(old.id)[0].log_url.partition("#")[0]
-    relay.past_deployment("broken/kept", "success", repo="acme/before", sha=first)
+    # To GitHub upper and lower case are alike, too.
+    relay.past_deployment("Broken/Kept", "success", repo="acme/before", sha=first)
     broken = repository.push("Broken")
     failed = relay.past_deployment("broken/kept", repo="acme/before", sha=broken)
     relay.github.rename_repository("acme/before", "acme/after")

@@ -55,6 +55,7 @@ def usage(command: str = "/deploy") -> str:
         f"`{command} owner/repo environment [ref]` deploys; without a ref, the default branch\n"
         f"`{command} status owner/repo` lists its environments and their state\n"
         f"`{command}` or `{command} owner/repo` opens a form\n"
+        "Where an environment has inputs, `name=value` at the end gives one\n"
         f"A name with spaces goes in quotes; `{command} help` shows this again"
     )
 

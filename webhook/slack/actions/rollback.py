@@ -17,6 +17,7 @@ from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import plain
 from webhook.store import deployments
 from webhook.store.actions import ActionRow
+from webhook.text import one_line
 
 TASK = "deploy:rollback"
 
@@ -59,9 +60,9 @@ class Rollback(CreateDeployment):
         if old is None:
             message = f"There is nothing to roll back to: {row.environment} has no earlier success"
             raise Declined("not_possible", f"{message} of another commit")
-        description = f"Roll back deployment {row.id} to {old.sha[:7]} by {by.login}"
+        name = name_of(old)
+        target = f"{one_line(name, 50)} @ {old.sha[:7]}" if name else old.sha[:7]
+        description = f"Roll back deployment {row.id} to {target} by {by.login}"
         task = routed(services, row.repo, row.environment).task or TASK
         request = plan_like(row, old, action, task=task, description=description)
-        name = name_of(old)
-        target = f"{name} @ {old.sha[:7]}" if name else old.sha[:7]
         return Plan(by.repository, request, f"Rollback to {target}, requested in Slack", name)
