@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from cachetools import TTLCache
+from cachetools import TLRUCache, TTLCache
 
 from webhook.errors import LACKS_PERMISSION, Forbidden
 from webhook.timing import Clock
@@ -81,7 +81,9 @@ class AppTokens:
     def __init__(self, fetch: Callable[[Scope], Awaitable[dict[str, Any]]], clock: Clock) -> None:
         self._clock = clock
         self._fetch = fetch
-        self._tokens: dict[Scope, _Token] = {}
+        self._tokens: TLRUCache[Scope, _Token, datetime] = TLRUCache(
+            MOST_CACHED, lambda _scope, token, _now: token.renew_at, clock
+        )
         self._fetching: dict[Scope, asyncio.Task[str]] = {}
         self._separate: TTLCache[Scope, bool, datetime] = TTLCache(
             MOST_CACHED, NOT_GRANTED_CACHED, clock
@@ -102,7 +104,7 @@ class AppTokens:
 
     async def _get(self, scope: Scope) -> str:
         known = self._tokens.get(scope)
-        if known is not None and self._clock() < known.renew_at:
+        if known is not None:
             return known.value
         fetching = self._fetching.get(scope)
         if fetching is None:
@@ -120,18 +122,18 @@ class AppTokens:
 
     def drop(self, scope: Scope, token: str) -> None:
         """Forget a token that GitHub rejected, unless there is a newer one already."""
-        for one in self._scopes_of(scope, token):
-            del self._tokens[one]
+        for one in self._held(scope, token):
+            self._tokens.pop(one, None)
 
     def is_old(self, scope: Scope, token: str) -> bool:
         """Old enough that the repository may have moved meanwhile."""
-        held = [self._tokens[one].at for one in self._scopes_of(scope, token)]
-        return bool(held) and self._clock() - held[0] > MAY_HAVE_MOVED_AFTER
+        held = self._held(scope, token).values()
+        return any(self._clock() - one.at > MAY_HAVE_MOVED_AFTER for one in held)
 
-    def _scopes_of(self, scope: Scope, token: str) -> list[Scope]:
-        every = dict.fromkeys((scope, scope.shared()))  # they may be the same
-        known = [one for one in every if one is not None and one in self._tokens]
-        return [one for one in known if self._tokens[one].value == token]
+    def _held(self, scope: Scope, token: str) -> dict[Scope, _Token]:
+        """Where that token is kept for this scope."""
+        found = ((one, self._tokens.get(one)) for one in (scope, scope.shared()) if one)
+        return {one: held for one, held in found if held is not None and held.value == token}
 
     def drop_installation(self, installation_id: int) -> None:
         kept: tuple[MutableMapping[Scope, Any], ...] = (self._tokens, self._separate)
