@@ -178,7 +178,7 @@ async def test_the_command_runs_in_its_directory_and_group(data_dir: Path) -> No
 
 
 async def test_ordinary_signals_reach_the_command(data_dir: Path) -> None:
-    handler = a_command(data_dir, "grep SigIgn /proc/$$/status")
+    handler = a_command(data_dir, "grep SigIgn /proc/self/status")
     await done(handler)
     assert (await output_of(handler)).split() == [b"SigIgn:", b"0" * 16]
 

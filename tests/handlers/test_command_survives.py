@@ -105,7 +105,7 @@ def _ignore_and_block_signals() -> None:
 async def test_a_command_inherits_no_signals_that_the_relay_ignores_or_blocks(
     data_dir: Path,
 ) -> None:
-    script = "grep -E 'Sig(Ign|Blk)' /proc/$$/status; while :; do sleep 0.02; done"
+    script = "grep -E 'Sig(Ign|Blk)' /proc/self/status; while :; do sleep 0.02; done"
     with a_worker("start", str(data_dir), script, before=_ignore_and_block_signals) as worker:
         write_line(worker, "go")
         assert [await response(worker), await response(worker)] == ["prepared", "in_progress"]

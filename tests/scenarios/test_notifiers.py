@@ -157,14 +157,16 @@ async def test_a_rate_limit_of_discords_is_waited_for(everywhere: Everywhere) ->
 
 
 async def test_a_destination_that_limits_lets_others_go_ahead(everywhere: Everywhere) -> None:
-    everywhere.discord.faults.add("POST /webhooks/*", Discord.rate_limit(2.0))
+    wait = 5.0
+    everywhere.discord.faults.add("POST /webhooks/*", Discord.rate_limit(wait))
     await everywhere.world.deploy()
-    await until(lambda: everywhere.world.messages() or None, within=5)
-    await until(lambda: everywhere.events() or None, within=5)
-    assert everywhere.posted() == []
-    await until(lambda: everywhere.posted() or None, within=10)
+    await until(lambda: everywhere.posted() or None, within=15)
     await everywhere.world.idle()
     assert len(everywhere.posted()) == 1
+    slack = everywhere.world.slack.called("POST", "/chat.postMessage")[0]
+    [limited, accepted] = [c for c in everywhere.discord.calls if c.method == "POST"]
+    assert (limited.status, accepted.status) == (429, 200)
+    assert max(slack.time, everywhere.receiver.calls[0].time) < limited.time + wait
 
 
 async def test_why_a_destination_rejects_a_message_is_stored(everywhere: Everywhere) -> None:

@@ -15,7 +15,7 @@ from webhook.web.bodies import BodyBounds
 
 WELL_FORMED = f"X-Hub-Signature-256: sha256={'0' * 64}"
 LARGE = 1024 * 1024
-BOUNDS = BodyBounds(most=8, memory=4 * LARGE, within=0.4, discarded_within=0.2)
+BOUNDS = BodyBounds(most=8, spared_for=0.1, memory=4 * LARGE, within=0.4, discarded_within=0.2)
 
 
 @pytest.fixture
