@@ -5,6 +5,7 @@ import os
 import signal
 
 import aiohttp
+import psutil
 import psycopg
 
 from sandbox.github.webhooks import delivery_headers
@@ -50,3 +51,6 @@ async def test_deliveries_under_way_are_taken(web: tuple[int, int], store_url: s
         assert await asyncio.gather(*storing) == [202, 202]
         assert (await reader.readline()).split()[1] == b"202"
     writer.close()
+    async with asyncio.timeout(15):
+        while psutil.pid_exists(pid):  # a second signal would end it at once
+            await asyncio.sleep(0.05)
