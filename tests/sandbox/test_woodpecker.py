@@ -170,7 +170,7 @@ async def test_a_cancelled_pipeline_has_ended(
 async def test_a_deployment_with_takes_runs_by_itself(
     woodpecker: Woodpecker, repo: Repo, send: Send, outcome: str
 ) -> None:
-    woodpecker.takes, woodpecker.outcome = 0.1, outcome
+    woodpecker.takes, woodpecker.outcome = 0.4, outcome
     _, new = await send("POST", "1/pipelines/1", **DEPLOY)
     seen = []
     while new["status"] != outcome:

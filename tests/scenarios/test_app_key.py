@@ -2,12 +2,15 @@
 
 from datetime import timedelta
 
+import pytest
+
 from sandbox.faults import Fault
 from tests.world import World
 
 TOKENS = "POST /app/installations/*/access_tokens"
 
 
+@pytest.mark.slow
 async def test_a_wrong_clock_ends_no_deployment_nor_does_setting_it_right(world: World) -> None:
     for ahead in (-90, 500, 0):  # of GitHub's clock
         world.github.world.ahead = timedelta(seconds=ahead)

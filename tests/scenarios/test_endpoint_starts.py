@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from sandbox.faults import Fault
 from sandbox.hook_server import HookServer
@@ -50,6 +51,7 @@ async def work_again(world: World) -> None:
     await asyncio.to_thread(world.execute, due)
 
 
+@pytest.mark.slow
 async def test_a_start_that_may_have_run_is_repeated_twice_and_then_held(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -95,6 +97,7 @@ async def test_a_last_start_of_a_worker_that_was_killed_is_held(
         assert len(hooks.executions) == 1
 
 
+@pytest.mark.slow
 async def test_a_tool_that_knows_the_key_is_started_until_it_answers(
     store_url: str, tmp_path: Path
 ) -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.world import DEPLOY_YML, World, live
 
 # Two destinations, both of which show the changelog.
@@ -13,6 +15,7 @@ STAGING = """
 """
 
 
+@pytest.mark.slow
 async def test_a_command_costs_three_statuses_and_one_comparison_at_most(
     store_url: str, tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ async def test_a_suspension_without_an_event_loses_no_status(
 WAITING = 30
 
 
+@pytest.mark.slow
 async def test_all_that_waits_goes_on_at_once_however_many_events_say_so(
     idle_world: World,
 ) -> None:
@@ -119,6 +120,7 @@ async def test_all_that_waits_goes_on_at_once_however_many_events_say_so(
     assert jobs_so_far(world) - before <= 20 + 20 + WAITING
 
 
+@pytest.mark.slow
 async def test_what_waits_for_a_moment_does_not_wait_for_what_is_due_in_an_hour(
     idle_world: World,
 ) -> None:

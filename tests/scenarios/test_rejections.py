@@ -75,6 +75,7 @@ async def test_an_execution_that_is_not_indexed_yet_is_no_end(
             assert len(spinnaker.faults.fired) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [403, 404, 422])
 async def test_a_tool_that_rejects_the_first_calls_once_deploys(
     store_url: str, tmp_path: Path, status: int
@@ -120,6 +121,7 @@ async def once_before_and_once_after_a_stop(
     await until(lambda: len(faults.fired) == 2 or None)
 
 
+@pytest.mark.slow
 async def test_one_odd_response_before_a_stop_of_the_relay_and_one_after_it_are_no_end(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -137,6 +139,7 @@ async def test_one_odd_response_before_a_stop_of_the_relay_and_one_after_it_are_
         assert world.rows("select 1 from outbox where state = 'rejected'") == []
 
 
+@pytest.mark.slow
 async def test_a_response_of_the_run_ends_the_doubt(store_url: str, tmp_path: Path) -> None:
     """Each rejection after a good response is the first one."""
     async with (
@@ -160,6 +163,7 @@ async def test_a_response_of_the_run_ends_the_doubt(store_url: str, tmp_path: Pa
         assert descriptions().count("Waiting: it is gone from Woodpecker") == len(faults.fired) == 3
 
 
+@pytest.mark.slow
 async def test_the_last_status_is_written_whatever_github_returned_before(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -190,6 +194,7 @@ async def test_the_last_status_is_written_whatever_github_returned_before(
         assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
 
 
+@pytest.mark.slow
 async def test_a_search_that_is_rejected_once_leads_to_no_second_status(
     store_url: str, tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ async def test_a_tool_that_cannot_be_reached_is_announced_and_given_up_at_the_ti
             assert "cannot be reached" in description, description
 
 
+@pytest.mark.slow
 async def test_a_tool_that_is_away_for_long_is_announced_once_and_calls_nobody(
     store_url: str, tmp_path: Path
 ) -> None:

@@ -33,6 +33,7 @@ async def through_proxy(store_url: str, tmp_path: Path) -> AsyncIterator[tuple[W
             yield world, proxy
 
 
+@pytest.mark.slow
 async def test_when_connections_are_half_open_deliveries_and_deployments_go_on(
     through_proxy: tuple[World, StoreProxy],
 ) -> None:

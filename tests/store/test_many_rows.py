@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.web.test_probes import get
 from tests.world import QUICK, World, live
 
@@ -12,6 +14,7 @@ BRIEF = replace(QUICK, statement_within=timedelta(seconds=3))
 SENT, REJECTED, JOBS = 3000, 1000, 20_000
 
 
+@pytest.mark.slow
 async def test_workz_responds_while_thousands_of_statuses_and_jobs_wait(
     store_url: str, tmp_path: Path
 ) -> None:

@@ -296,6 +296,7 @@ async def test_a_person_without_permission_sees_no_confirmation(relay: ActionWor
     assert len(relay.github.called("GET", "/collaborators/reader/permission")) == 1
 
 
+@pytest.mark.slow
 async def test_the_reply_has_githubs_reason_and_the_remedy(relay: ActionWorld) -> None:
     for status, message, expected in (
         (422, "No ref found for: <!channel>.", "422: No ref found for: &lt;!channel&gt;"),
