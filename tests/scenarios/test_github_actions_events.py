@@ -161,6 +161,8 @@ async def test_an_approved_job_waits_for_a_runner_and_not_for_a_person(world: Wo
     actions.add_workflow(REPOSITORY, "guarded.yml", jobs=[Job(approval=True)])
     deployment = await world.deploy("guarded")
     [run] = [one for one in actions.runs_of(deployment) if one.workflow.file == "guarded.yml"]
+    await until(lambda: _run_of(world, deployment).get("id") or None)
+    await world.github.settled()
     actions.runs.begin(run)
     await until(lambda: _run_of(world, deployment).get("held") or None)
     await world.stop_workers()
