@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psycopg
 from psycopg.rows import dict_row
 
@@ -149,6 +150,12 @@ class World:
 
     def replies(self, channel: str = "#deploys") -> list[Message]:
         return [m for m in self.slack.messages(channel) if m.is_reply]
+
+    async def page(self, deployment_id: int) -> str:
+        """The page of a deployment, to which its newest status on GitHub links."""
+        url = self.github.statuses(deployment_id)[-1].log_url
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return await response.text()
 
     def delivery_outcomes(self) -> dict[str, list[str]]:
         """Outcome -> what is recorded of each delivery that ended so."""

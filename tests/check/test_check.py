@@ -315,7 +315,8 @@ async def test_a_store_that_is_away_or_old_is_an_error(environ: dict[str, str]) 
     assert "check GITPLOY_STORE_SOURCE" in text
 
 
-async def test_recent_rejections_of_slack_are_errors(environ: dict[str, str]) -> None:
+def unsent_messages(environ: dict[str, str], *messages: tuple[str, str, str]) -> None:
+    """Of one deployment: destination, state and error of each."""
     with psycopg.connect(environ["GITPLOY_STORE_SOURCE"]) as connection:
         connection.execute(
             "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment,"
@@ -323,11 +324,16 @@ async def test_recent_rejections_of_slack_are_errors(environ: dict[str, str]) ->
             " transient, created_at, phase) values"
             " (1, 'a/b', 1, '', 1, 'x', 'r', 's', 't', '', '', false, false, false, now(), 'error')"
         )
-        connection.execute(
-            "insert into outbox (kind, deployment_id, purpose, destination, state, error) values"
-            " ('message', 1, 'main', 'slack:#deploys', 'rejected',"
-            " 'Slack says not_in_channel: type /invite @relay')"
+        connection.cursor().executemany(
+            "insert into outbox (kind, deployment_id, purpose, destination, state, error)"
+            " values ('message', 1, 'main', %s, %s, %s)",
+            messages,
         )
+
+
+async def test_recent_rejections_of_slack_are_errors(environ: dict[str, str]) -> None:
+    not_invited = "Slack says not_in_channel: type /invite @relay"
+    unsent_messages(environ, ("slack:#deploys", "rejected", not_invited))
     passed, text = await checked(environ)
     assert not passed
     assert "Slack #deploys: Slack says not_in_channel: type /invite @relay" in text
@@ -336,18 +342,11 @@ async def test_recent_rejections_of_slack_are_errors(environ: dict[str, str]) ->
 async def test_a_message_in_doubt_is_a_note_and_a_destination_that_is_gone_is_not_named(
     environ: dict[str, str],
 ) -> None:
-    with psycopg.connect(environ["GITPLOY_STORE_SOURCE"]) as connection:
-        connection.execute(
-            "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment,"
-            " ref, sha, task, description, creator, production, production_on_github,"
-            " transient, created_at, phase) values"
-            " (1, 'a/b', 1, '', 1, 'x', 'r', 's', 't', '', '', false, false, false, now(), 'error')"
-        )
-        connection.execute(
-            "insert into outbox (kind, deployment_id, purpose, destination, state, error) values"
-            " ('message', 1, 'main', 'slack:#deploys', 'claimed', 'Slack gave no clear response'),"
-            " ('message', 1, 'main', 'slack:#former', 'rejected', 'Slack says is_archived')"
-        )
+    unsent_messages(
+        environ,
+        ("slack:#deploys", "claimed", "Slack gave no clear response"),
+        ("slack:#former", "rejected", "Slack says is_archived"),
+    )
     passed, text = await checked(environ)
     assert passed
     message = "whether the newest message is there is not known: Slack gave no clear response"

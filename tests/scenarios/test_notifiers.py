@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from sandbox.discord import Discord, Message
@@ -58,11 +57,6 @@ class Everywhere:
         data = [event["data"] for event in self.receiver.events.values()]
         return [entry["state"] for one in data for entry in one["entries"]]
 
-    async def page(self, deployment_id: int) -> str:
-        url = self.world.github.statuses(deployment_id)[-1].log_url
-        async with aiohttp.ClientSession() as session, session.get(url) as response:
-            return await response.text()
-
 
 @pytest.fixture
 async def everywhere(store_url: str, tmp_path: Path) -> AsyncIterator[Everywhere]:
@@ -94,7 +88,7 @@ async def test_all_hear_the_same_of_a_deployment(everywhere: Everywhere) -> None
     assert everywhere.states() == ["queued", "in_progress", "success"]
     assert set(everywhere.receiver.arrivals.values()) == {1}
     assert everywhere.posted("oncall") == []
-    page = await everywhere.page(deployment.id)
+    page = await everywhere.world.page(deployment.id)
     for sent in ("sent to #deploys", "sent to Discord (11", "sent to Webhook (127.0.0.1#"):
         assert page.count(sent) == 1
 
@@ -118,7 +112,7 @@ async def test_a_form_that_discord_rejects_becomes_text(everywhere: Everywhere) 
     assert "/deployments/acme/site/" in message.text
     [alert] = everywhere.posted("oncall")
     assert "the disk is full" in alert.text
-    assert "BASE_TYPE_MAX_LENGTH" in await everywhere.page(deployment.id)
+    assert "BASE_TYPE_MAX_LENGTH" in await everywhere.world.page(deployment.id)
 
 
 @pytest.mark.slow
@@ -200,7 +194,7 @@ async def test_an_endpoint_that_is_gone_is_not_called_again(
     everywhere.receiver.gone = gone
     everywhere.receiver.faults.add("POST /events", Fault.status(404), times=0 if gone else 99)
     deployment = await everywhere.world.deployed()
-    page = await everywhere.page(deployment.id)
+    page = await everywhere.world.page(deployment.id)
     assert ("accepts no more events" if gone else "does not accept the event") in page
     postponed = "select 1 from procrastinate_jobs where status = 'todo' and task_name = 'notify'"
     assert len(everywhere.world.rows(postponed)) == retried
@@ -210,7 +204,7 @@ async def test_the_page_shows_what_discord_rejects_and_not_its_url(everywhere: E
     hook = next(one for one in everywhere.discord.webhooks.values() if one.channel == "deploys")
     token, hook.token = hook.token, "another"
     deployment = await everywhere.world.deployed()
-    page = await everywhere.page(deployment.id)
+    page = await everywhere.world.page(deployment.id)
     assert "Discord: not sent to" in page
     assert "the webhook&#39;s URL is not right" in page
     assert token not in page

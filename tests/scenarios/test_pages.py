@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import aiohttp
-
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.screen import render
@@ -24,9 +22,7 @@ envs:
 
 
 async def page(world: World, deployment_id: int) -> Seen:
-    log_url = world.github.statuses(deployment_id)[-1].log_url
-    async with aiohttp.ClientSession() as session, session.get(log_url) as response:
-        return Seen(await response.text())
+    return Seen(await world.page(deployment_id))
 
 
 def created(world: World, number: int) -> list[Deployment] | None:

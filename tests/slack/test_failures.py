@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from time import monotonic
 
-import aiohttp
 import pytest
 
 from sandbox.faults import Fault
@@ -21,12 +20,6 @@ EDIT = "POST /chat.update"
 async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
     async with live(store_url, tmp_path) as world:
         yield world
-
-
-async def page(world: World, deployment_id: int) -> str:
-    log_url = world.github.statuses(deployment_id)[-1].log_url
-    async with aiohttp.ClientSession() as session, session.get(log_url) as response:
-        return await response.text()
 
 
 @pytest.mark.slow
@@ -138,7 +131,7 @@ async def test_a_channel_that_cannot_be_posted_to_is_named_on_the_page(
     channel.archived = error == "is_archived"
     deployment = await world.deployed()
     assert world.github.states(deployment.id)[-1] == "success"
-    assert expected in await page(world, deployment.id)
+    assert expected in await world.page(deployment.id)
 
 
 @pytest.mark.parametrize("error", ["token_revoked", "account_inactive", "invalid_auth"])
@@ -146,7 +139,7 @@ async def test_a_dead_token_does_not_stop_deployments(world: World, error: str) 
     world.slack.auth_error = error
     deployment = await world.deployed()
     assert world.github.states(deployment.id) == ["queued", "in_progress", "success"]
-    assert error in await page(world, deployment.id)
+    assert error in await world.page(deployment.id)
     assert world.messages() == []
 
 

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
 
-import aiohttp
 import pytest
 
 from sandbox.faults import Fault
@@ -19,12 +18,6 @@ POST, EDIT = "POST /chat.postMessage", "POST /chat.update"
 async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
     async with live(store_url, tmp_path) as world:
         yield world
-
-
-async def page(world: World, deployment_id: int) -> str:
-    log_url = world.github.statuses(deployment_id)[-1].log_url
-    async with aiohttp.ClientSession() as session, session.get(log_url) as response:
-        return await response.text()
 
 
 async def in_progress(world: World) -> Message:
@@ -46,8 +39,8 @@ async def test_what_slack_rejects_because_of_its_blocks_is_shown_as_text(world: 
     assert "the disk is full" in render(alert)
     [*_, shown] = [reply for reply in world.replies() if reply.broadcast]
     assert "failed" in render(shown)
-    assert "unsupported type: section [json-pointer:/blocks/0/type]" in await page(
-        world, deployment.id
+    assert "unsupported type: section [json-pointer:/blocks/0/type]" in await world.page(
+        deployment.id
     )
 
 
@@ -59,7 +52,7 @@ async def test_a_message_sent_as_text_is_edited_and_gets_its_blocks_back(
     deployment = await world.begin_slow(gate)
     message = await in_progress(world)
     assert not message.blocks
-    assert "in a simpler form" in await page(world, deployment.id)
+    assert "in a simpler form" in await world.page(deployment.id)
 
     edits, world.slack.unsupported_blocks = message.edits, set()
     gate.touch()
@@ -110,6 +103,6 @@ async def test_a_channel_without_threads_shows_failures_and_names_the_remedy(wor
     world.slack.channel("#deploys").restriction = "non_threadable_channel"
     deployment = await world.deployed("broken")
     assert len(world.messages()) == 2
-    shown = await page(world, deployment.id)
+    shown = await world.page(deployment.id)
     assert "Slack: sent to #deploys in another form or place" in shown
     assert "accepts no replies in threads; allow them" in shown

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from sandbox.faults import Fault
@@ -22,12 +21,6 @@ envs:
 """
 
 
-async def page(world: World, deployment_id: int) -> str:
-    log_url = world.github.statuses(deployment_id)[-1].log_url
-    async with aiohttp.ClientSession() as session, session.get(log_url) as response:
-        return await response.text()
-
-
 async def checked(world: World) -> str:
     lines: list[str] = []
     environ = {**world.setup.environ, "GITPLOY_STORE_SOURCE": world.store_url}
@@ -44,7 +37,7 @@ async def test_a_workspace_gets_the_missed_messages_after_reinstalling(
         first = await world.deployed()
         assert world.messages() == []
         expected = "installed in no workspace; run: python -m webhook slack install-link"
-        assert expected in await page(world, first.id)
+        assert expected in await world.page(first.id)
         assert expected in await checked(world)
 
         async with browser() as person:
@@ -60,7 +53,7 @@ async def test_a_workspace_gets_the_missed_messages_after_reinstalling(
             second = await world.deployed()
             assert len(world.slack.calls) == calls
             gone = "install it again (python -m webhook slack install-link)"
-            assert gone in await page(world, second.id)
+            assert gone in await world.page(second.id)
             assert gone in await checked(world)
 
             await person.install(world)
@@ -73,7 +66,7 @@ async def test_a_workspace_gets_the_missed_messages_after_reinstalling(
             world.slack.events_url = ""
             await world.slack.workspace.revoke()
             third = await world.deployed()
-            assert "token_revoked" in await page(world, third.id)
+            assert "token_revoked" in await world.page(third.id)
             calls = len(world.slack.calls)
             await world.deployed()
             assert len(world.slack.calls) == calls
@@ -111,6 +104,6 @@ async def test_with_several_workspaces_deploy_yml_names_one(store_url: str, tmp_
         [*_, message] = [m for m in other.messages("#deploys") if not m.is_reply]
         assert "succeeded" in render(message)
         expected = "installed in several workspaces"
-        assert expected in await page(world, deployment.id)
+        assert expected in await world.page(deployment.id)
         output = await checked(world)
         assert "name the workspace of #deploys" in output
