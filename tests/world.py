@@ -256,8 +256,10 @@ class World:
     async def idle(self, within: float = 40) -> None:
         """No job is left to do soon."""
         jobs = (
-            "select 1 from procrastinate_jobs where status = 'doing' or (status = 'todo'"
+            "select from procrastinate_jobs where status = 'doing' or (status = 'todo'"
             " and (scheduled_at is null or scheduled_at < now() + interval '45 seconds'))"
+            " union all select from schedule"
+            " where claimed_by is not null or due_at < now() + interval '45 seconds'"
         )
         await self.github.settled()
         await until(lambda: not self.rows(jobs) or None, within)

@@ -27,9 +27,9 @@ from webhook.engine.notify import notify
 from webhook.engine.receive import receive
 from webhook.engine.services import Comparisons, Services
 from webhook.engine.statuses import send_statuses
-from webhook.engine.transitions import take_reports
 from webhook.errors import Conflict, RetryAt
 from webhook.github.client import GitHub, ToolsGitHub
+from webhook.jobs.dispatcher import Dispatcher, Job
 from webhook.jobs.queue import Queue, RetryPolicy
 from webhook.jobs.rescue import Rescue
 from webhook.logs import Redactor
@@ -48,7 +48,7 @@ from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup
 from webhook.store import database, deliveries, deployments, tool_events
 from webhook.store.database import AsyncPool
-from webhook.store.machines import DEFAULT_QUEUE, machine_queue
+from webhook.store.schedule import Task
 from webhook.store.workers import WorkerProcess
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
@@ -104,6 +104,7 @@ class _Parts:
             opened_at=clock(),
             handlers=handlers,
             comparisons=Comparisons.none_failed(timing, clock),
+            something_due=asyncio.Event(),
         )
 
     async def _set_installation(self, repo_id: int, installation_id: int) -> None:
@@ -172,13 +173,10 @@ async def open_services(
 
 
 async def follow(services: Services, deployment_id: int) -> None:
+    """Check it, and again later until it is over."""
     at = await advance(services, deployment_id)
     if at is not None:
         raise RetryAt("checked again later", at)
-
-
-async def check_once(services: Services, deployment_id: int) -> None:
-    await advance(services, deployment_id)
 
 
 async def prune(services: Services, timestamp: int) -> None:
@@ -190,12 +188,7 @@ async def prune(services: Services, timestamp: int) -> None:
 
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "receive": receive,
-    "advance": follow,
-    "nudge": check_once,
-    "take_reports": take_reports,
-    "send_statuses": send_statuses,
     "resume_installation": resume_installation,
-    "notify": notify,
     "run_action": run_action,
 }
 
@@ -208,6 +201,16 @@ def register_tasks(app: App, timing: Timing, clock: Clock) -> None:
     every_night(app.task(name="prune", retry=policy, pass_context=True)(_with_services(prune)))
 
 
+def _of_deployments(services: Services) -> Mapping[Task, Job]:
+    """What the schedule asks for."""
+
+    return {
+        "advance": lambda due: follow(services, due.deployment_id),
+        "send_statuses": lambda due: send_statuses(services, due.deployment_id),
+        "notify": lambda due: notify(services, due.deployment_id, due.destination),
+    }
+
+
 def _with_services(job: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     async def run(context: JobContext, **arguments: Any) -> None:
         await job(context.additional_context["services"], **arguments)
@@ -216,10 +219,7 @@ def _with_services(job: Callable[..., Awaitable[None]]) -> Callable[..., Awaitab
 
 
 async def work(services: ActionServices, stop: asyncio.Event) -> None:
-    """Work until `stop` is set. Jobs under way are finished then; runs of tools continue.
-
-    If the store goes away, Procrastinate's worker ends; it is started again until it is back.
-    """
+    """Work until `stop` is set. What is under way is finished then; runs of tools continue."""
     register_tasks(services.queue.app, services.timing, services.clock)
     process = WorkerProcess(
         id=secrets.token_hex(8),
@@ -228,28 +228,54 @@ async def work(services: ActionServices, stop: asyncio.Event) -> None:
         version=__version__,
     )
     rescue = Rescue(services.pool, services.queue, process, services.timing, services.clock)
+    dispatcher = Dispatcher(
+        worker=process,
+        jobs=_of_deployments(services),
+        pool=services.pool,
+        something_due=services.something_due,
+        timing=services.timing,
+        clock=services.clock,
+    )
     rescuing = asyncio.create_task(rescue.run_forever())
+    dispatching = asyncio.create_task(dispatcher.run())
     stopping = asyncio.create_task(stop.wait())
     try:
-        while not stop.is_set():
-            working = asyncio.create_task(_work(services, rescue))
-            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if stop.is_set():
-                working.cancel()  # which lets it finish what is under way
-            [ended] = await asyncio.gather(working, return_exceptions=True)
-            if not stop.is_set():
-                log.warning("worker interrupted, restarting it in a second", error=str(ended or ""))
-                await asyncio.sleep(services.timing.worker_restart_pause.total_seconds())
+        await _work_until(stopping, services, rescue)
+        dispatcher.stop()
+        await dispatching
     finally:
-        rescuing.cancel()
-        stopping.cancel()
+        for task in (rescuing, dispatching, stopping):
+            task.cancel()
         await rescue.end()
+
+
+async def _work_until(
+    stopping: "asyncio.Task[bool]", services: ActionServices, rescue: Rescue
+) -> None:
+    """If the store goes away, Procrastinate's worker ends; it is started again until it is back."""
+    while not stopping.done():
+        working = asyncio.create_task(_work(services, rescue))
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.done():
+            working.cancel()  # which lets it finish what is under way
+        [ended] = await asyncio.gather(working, return_exceptions=True)
+        if not stopping.done():
+            log.warning("worker interrupted, restarting it in a second", error=str(ended or ""))
+            await asyncio.sleep(services.timing.worker_restart_pause.total_seconds())
 
 
 async def _work(services: ActionServices, rescue: Rescue) -> None:
     timing = services.timing
+
+    async def then_dispatch(
+        call: Callable[[], Awaitable[Any]], _context: JobContext, _worker: Worker
+    ) -> Any:
+        try:
+            return await call()
+        finally:
+            services.something_due.set()
+
     await services.queue.app.run_worker_async(
-        queues=[DEFAULT_QUEUE, machine_queue(services.machine_id)],
         concurrency=CONCURRENCY,
         fetch_job_polling_interval=timing.job_poll_interval.total_seconds(),
         update_heartbeat_interval=timing.worker_heartbeat.total_seconds(),
@@ -258,7 +284,7 @@ async def _work(services: ActionServices, rescue: Rescue) -> None:
         delete_jobs="successful",
         additional_context={"services": services},
         install_signal_handlers=False,
-        task_middleware=[rescue.track, _logged],
+        task_middleware=[rescue.track, then_dispatch, _logged],
     )
 
 

@@ -1,6 +1,6 @@
-"""Which machines are gone, and whose jobs others may do."""
+"""Which machines are gone, and what others may do in their place."""
 
-from webhook.store import machines
+from webhook.store import machines, schedule
 from webhook.store.database import async_pool
 
 
@@ -21,21 +21,21 @@ async def test_after_an_outage_of_everything_no_machine_counts_as_gone_at_once(
         assert not await machines.is_gone(connection, "here", "here")
 
 
-async def test_jobs_of_a_machine_are_released_only_when_it_is_gone(store_url: str) -> None:
+async def test_what_waits_for_a_machine_is_released_only_when_it_is_gone(store_url: str) -> None:
     async with async_pool(store_url, 1) as pool, pool.connection() as connection:
 
-        async def queues() -> list[str]:
-            await machines.release_jobs_of_gone(connection, "here")
-            cursor = await connection.execute("select queue_name from procrastinate_jobs")
-            return [row["queue_name"] async for row in cursor]
+        async def waiting_for() -> list[str]:
+            await schedule.release_from_gone(connection, "here")
+            cursor = await connection.execute("select machine_id from schedule")
+            return [row["machine_id"] async for row in cursor]
 
         await connection.execute("insert into machines values ('here', now() - interval '5 min')")
         await machines.seen(connection, "there")
         await connection.execute(
-            "insert into procrastinate_jobs (queue_name, task_name) values ('at-there', 'advance')"
+            "insert into schedule (deployment_id, task, machine_id) values (1, 'advance', 'there')"
         )
-        assert await queues() == ["at-there"]
+        assert await waiting_for() == ["there"]
         await connection.execute(
             "update machines set seen_at = now() - interval '2 min' where id = 'there'"
         )
-        assert await queues() == ["default"]
+        assert await waiting_for() == [""]

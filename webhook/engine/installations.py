@@ -3,7 +3,8 @@
 import structlog
 
 from webhook.engine.services import Services
-from webhook.store import deployments, outbox
+from webhook.store import deployments, outbox, schedule
+from webhook.store.schedule import Key
 
 log = structlog.get_logger()
 
@@ -12,9 +13,8 @@ async def resume_installation(services: Services, installation_id: int, account:
     """Send the statuses that GitHub does not have, and check what has not ended."""
     async with services.pool.connection() as connection, connection.transaction():
         pending = await outbox.deployments_with_pending(connection, installation_id, account)
-        for deployment_id in pending:
-            await services.queue.send_statuses(connection, deployment_id)
         waiting = await deployments.open_in(connection, installation_id, account)
-        for deployment_id in waiting:
-            await services.queue.recheck(connection, deployment_id)
+        keys = [Key("send_statuses", deployment_id) for deployment_id in pending]
+        keys += [Key("advance", deployment_id) for deployment_id in waiting]
+        await schedule.request(connection, keys)
     log.info("installation is back", installation=installation_id, unsent=len(pending))

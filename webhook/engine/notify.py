@@ -1,4 +1,4 @@
-"""Notify people of a deployment, by a job for each destination: one message, edited in place,
+"""Notify people of a deployment, at each destination: one message, edited in place,
 whose thread holds the timeline; a failure also in the channel for failures.
 
 Only the newest state is sent, however many changes there were. A failure, a wait for a person and
@@ -24,10 +24,9 @@ from webhook.engine.messages import Form, MessageWrite, Rejections
 from webhook.engine.outbox import Outbox, Policy
 from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
-from webhook.jobs.queue import notify_lock
 from webhook.notifiers.contract import Message, Notifier, Purpose, Ref
 from webhook.rejections import rejected_since
-from webhook.store import actions, deployments, jobs, outbox, timeline
+from webhook.store import actions, deployments, outbox, timeline
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
@@ -51,9 +50,6 @@ async def notify(services: Services, deployment_id: int, destination: str) -> No
     target = target or await _unlisted(services, row, destination)
     if target is None:
         return
-    async with services.pool.connection() as connection:
-        # They would hold this one back where its own wait is shorter than theirs.
-        await jobs.drop_waiting(connection, notify_lock(row.id, destination))
     notifier, notice = services.notifier(target), await build_notice(services, row)
     notification = Notification(services, row, target, notifier, notice)
     if target.main:

@@ -23,7 +23,7 @@ from webhook.github.events import (
     WorkflowJobUpdated,
     WorkflowRunUpdated,
 )
-from webhook.store import deliveries, deployments, timeline, tool_events
+from webhook.store import deliveries, deployments, schedule, timeline, tool_events
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import DeploymentRow
@@ -58,6 +58,7 @@ async def _receive(services: Services, delivery_id: int) -> None:
         structlog.contextvars.bind_contextvars(delivery=delivery.guid, github_event=delivery.event)
         outcome, reason, deployment_id = await _process(services, connection, delivery)
         await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
+    services.something_due.set()
     write = log.debug if outcome == "ignored" else log.info
     write("delivery processed", outcome=outcome, reason=reason, deployment=deployment_id)
 
@@ -152,7 +153,7 @@ async def _accept(services: Services, connection: Async, row: DeploymentRow, han
     row = await deployments.change(connection, row, handler=handler)
     if follows(row.phase, Phase.QUEUED):
         await transitions.announce(services, connection, row, Transition(Phase.QUEUED))
-    await services.queue.advance(connection, row.id)
+    await schedule.request(connection, [schedule.Key("advance", row.id)])
 
 
 async def _status_created(
@@ -188,8 +189,8 @@ async def _status_created(
         services, connection, row, Transition(phase, description, status.environment_url)
     )
     if phase.final and await timeline.may_cover(connection, row.id, status.id):
-        await transitions.announce_again(services.queue, connection, row)
-    await services.queue.nudge(connection, row.id)
+        await transitions.announce_again(connection, row)
+    await schedule.request(connection, [schedule.Key("advance", row.id)])
     return "done", "", row.id
 
 
@@ -232,7 +233,7 @@ async def _workflow_run_updated(
     for deployment_id, held in followed.items():
         is_shown = not isinstance(event, WorkflowJobUpdated) or event.waits or held
         if newer and is_shown:
-            await services.queue.nudge(connection, deployment_id)
+            await schedule.request(connection, [schedule.Key("advance", deployment_id)])
     return "done", f"run {event.run_id} of GitHub Actions", None
 
 

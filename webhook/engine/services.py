@@ -21,7 +21,7 @@ from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
 from webhook.notifiers.contract import Notifier, NotifierContext
 from webhook.security.signing import Links, ReportTokens
-from webhook.store import deployments, outbox
+from webhook.store import deployments, outbox, schedule
 from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.timing import Clock, Timing
@@ -52,7 +52,8 @@ class Comparisons:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """`machine_id` names this machine's data directory, on which commands run. `actions_enabled`:
-    people can request `actions` in Slack. `notifiers`: those that the settings let work."""
+    people can request `actions` in Slack. `notifiers`: those that the settings let work.
+    `something_due`: something was requested of the schedule, and is committed."""
 
     config: Config
     pool: AsyncPool
@@ -72,6 +73,7 @@ class Services:
     opened_at: datetime
     handlers: Mapping[str, type[Handler]]
     comparisons: Comparisons
+    something_due: asyncio.Event
 
     def handler(self, environment: Environment) -> Handler:
         return self.handlers[environment.handler](environment.options, self.handler_context)
@@ -109,15 +111,18 @@ class Services:
         return [target for target in found if target.notifier in self.notifiers]
 
     async def notify(self, connection: Async, row: DeploymentRow) -> None:
-        """Defer a notification for each destination, in the caller's transaction."""
+        """Each destination, once the caller's transaction has ended."""
         named = {target.name for target in self.targets(row)}
-        for destination in sorted(named | await outbox.destinations_of(connection, row.id)):
-            await self.queue.notify(connection, row.id, destination)
+        await self._notify(connection, row, named)
 
     async def notify_again(self, connection: Async, row: DeploymentRow) -> None:
         """Where its message was sent before; a deployment that is over needs no new messages."""
-        for destination in sorted(await outbox.destinations_of(connection, row.id)):
-            await self.queue.notify(connection, row.id, destination)
+        await self._notify(connection, row, set())
+
+    async def _notify(self, connection: Async, row: DeploymentRow, named: set[str]) -> None:
+        destinations = named | await outbox.destinations_of(connection, row.id)
+        keys = [schedule.Key("notify", row.id, destination) for destination in destinations]
+        await schedule.request(connection, keys)
 
     async def read(self, deployment_id: int) -> DeploymentRow | None:
         async with self.pool.connection() as connection:

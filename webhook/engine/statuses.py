@@ -14,10 +14,9 @@ from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.services import Services, log_about, scope
 from webhook.errors import INVALID, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import Status
-from webhook.jobs.queue import statuses_lock
 from webhook.rejections import RejectionPolicy
 from webhook.security.signing import ENTRY_ANCHOR
-from webhook.store import deployments, jobs, outbox, timeline
+from webhook.store import deployments, outbox, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry, Ref, State
@@ -37,8 +36,6 @@ async def send_statuses(services: Services, deployment_id: int) -> None:
         return
     log_about(row)
     async with services.pool.connection() as connection:
-        # They would hold this one back where its own wait is shorter than theirs.
-        await jobs.drop_waiting(connection, statuses_lock(row.id))
         waiting = await outbox.pending(connection, "status", row.id)
         known = await timeline.of_positions(connection, row.id, [one.position for one in waiting])
     too_many = len(waiting) > MOST_WAITING

@@ -12,9 +12,8 @@ from handlers.contract import Run, State
 from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine.services import Services, log_about
 from webhook.errors import Conflict
-from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
-from webhook.store import actions, deployments, timeline
+from webhook.store import actions, deployments, schedule, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.timeline import TimelineEntry
@@ -213,13 +212,11 @@ async def announce(
 ) -> DeploymentRow:
     """A transition of our own: the row, and a status for GitHub in the outbox."""
     row = await apply(services, connection, row, transition)
-    await announce_again(services.queue, connection, row, held=transition.held)
+    await announce_again(connection, row, held=transition.held)
     return row
 
 
-async def announce_again(
-    queue: Queue, connection: Async, row: DeploymentRow, *, held: bool = False
-) -> None:
+async def announce_again(connection: Async, row: DeploymentRow, *, held: bool = False) -> None:
     """Write the row's phase to GitHub as a status of ours."""
     entry = timeline.NewEntry(
         actor="relay",
@@ -229,7 +226,7 @@ async def announce_again(
         held=held,
     )
     await timeline.add_status(connection, row.id, entry)
-    await queue.send_statuses(connection, row.id)
+    await schedule.request(connection, [schedule.Key("send_statuses", row.id)])
 
 
 def default_description(row: DeploymentRow) -> str:
@@ -273,7 +270,7 @@ async def take_reports(services: Services, deployment_id: int) -> None:
         for report in reports:
             row = await _take_report(services, connection, row, report)
         if reports:
-            await services.queue.send_statuses(connection, row.id)
+            await schedule.request(connection, [schedule.Key("send_statuses", row.id)])
 
 
 async def _take_report(

@@ -15,7 +15,7 @@ from procrastinate import JobContext
 from procrastinate.worker import Worker
 
 from webhook.jobs.queue import Queue
-from webhook.store import deployments, jobs, machines, workers
+from webhook.store import deployments, jobs, machines, schedule, workers
 from webhook.store.database import Async, AsyncPool
 from webhook.store.workers import WorkerProcess
 from webhook.timing import Clock, Timing
@@ -75,7 +75,7 @@ class Rescue:
                 if await jobs.lock_rescue(connection):
                     await self._retry_stalled()
                     await self._adopt_orphans(connection)
-                    await machines.release_jobs_of_gone(connection, self._machine_id)
+                    await schedule.release_from_gone(connection, self._machine_id)
             await self._release_unrecorded(connection)
 
     async def _retry_stalled(self) -> None:
@@ -87,10 +87,12 @@ class Rescue:
             await manager.retry_job(job)
 
     async def _adopt_orphans(self, connection: Async) -> None:
-        """Open deployments without a job."""
-        for deployment_id in await deployments.without_job(connection):
-            log.error("deployment has no job, adding one", deployment=deployment_id)
-            await self._queue.advance(connection, deployment_id)
+        """Open deployments that nobody advances."""
+        orphans = await deployments.unscheduled(connection)
+        for deployment_id in orphans:
+            log.error("deployment is not scheduled, adding it", deployment=deployment_id)
+        if orphans:
+            await schedule.request(connection, [schedule.Key("advance", it) for it in orphans])
 
     async def _release_unrecorded(self, connection: Async) -> None:
         """Jobs that are `doing` here but do not run, found twice in a row: recording the end of a

@@ -21,13 +21,12 @@ from flask import Blueprint, Request, Response, jsonify, request
 
 from webhook.errors import HttpError
 from webhook.http import BodyRule, ErrorHandling, log_rejection, read_body, with_status
-from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
 from webhook.security.signing import REPORT_PREFIX, ReportClaims, ReportTokens
 from webhook.status_api import reports
 from webhook.status_api.documents import Document, Documents
 from webhook.status_api.reports import StatusReport, invalid_field
-from webhook.store import deployments, timeline
+from webhook.store import deployments, schedule, timeline
 from webhook.store.database import Sync, SyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.store.timeline import NewEntry, TimelineEntry
@@ -126,7 +125,6 @@ class StatusApi:
     tokens: ReportTokens
     documents: Documents
     redactor: Redactor
-    queue: Queue
 
     def repository(self, owner: str, name: str) -> Response:
         return jsonify(self.documents.repository(self._read(owner, name)))
@@ -206,7 +204,7 @@ class StatusApi:
         )
         added = timeline.add_report(connection, row.id, entry)
         if not report.clears:
-            self.queue.take_reports(connection, row.id)
+            schedule.request_sync(connection, [schedule.Key("advance", row.id)])
         log.info(
             "report stored", deployment=row.id, state=report.state, description=report.description
         )
@@ -225,7 +223,6 @@ def blueprint(
         ReportTokens(server_url, secret_keys, clock),
         Documents(server_url),
         Redactor(secrets),
-        Queue(),
     )
     bp = Blueprint("status_api", __name__)
     for view, (method, path, _) in ROUTES.items():

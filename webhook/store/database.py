@@ -54,6 +54,13 @@ def connect(url: str, timing: Timing = DEFAULT_TIMING) -> BoundedConnection:
     return BoundedConnection.connect(url, **_connection(timing))
 
 
+async def another(pool: AsyncPool) -> BoundedAsyncConnection:
+    """A connection beside those of the pool, to listen on."""
+    assert isinstance(pool.kwargs, dict)
+    assert isinstance(pool.conninfo, str)
+    return await BoundedAsyncConnection.connect(pool.conninfo, **pool.kwargs)
+
+
 def sync_pool(url: str, size: int, timing: Timing = DEFAULT_TIMING) -> SyncPool:
     return ConnectionPool(
         url,

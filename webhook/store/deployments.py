@@ -363,13 +363,12 @@ async def open_in(connection: Async, installation_id: int, account: str) -> list
     return [values["id"] async for values in cursor]
 
 
-async def without_job(connection: Async) -> list[int]:
-    """Open deployments that no job follows (which should not happen)."""
+async def unscheduled(connection: Async) -> list[int]:
+    """Open deployments that nobody advances (which should not happen)."""
     cursor = await connection.execute(
         "select id from deployments where requested_at < now() - interval '1 minute'"
-        " and ended_at is null and not watched and not exists (select from procrastinate_jobs"
-        " where task_name = 'advance' and status in ('todo', 'doing')"
-        " and (args->>'deployment_id')::bigint = deployments.id)"
+        " and ended_at is null and not watched and not exists (select from schedule"
+        " where task = 'advance' and deployment_id = deployments.id)"
     )
     return [values["id"] async for values in cursor]
 

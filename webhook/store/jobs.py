@@ -55,14 +55,6 @@ async def serialize(connection: Async, key: str) -> None:
     await connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
 
 
-async def drop_waiting(connection: Async, lock: str) -> None:
-    """Drop jobs with that lock that wait for their retry: the one that runs does all their work."""
-    await connection.execute(
-        "delete from procrastinate_jobs where status = 'todo' and attempts > 0 and lock = %s",
-        [lock],
-    )
-
-
 def seconds_since_heartbeat(connection: Sync) -> float | None:
     """Since the last heartbeat of any worker; None if there never was one."""
     row = connection.execute(

@@ -8,18 +8,6 @@ from webhook.store.database import Async
 GONE_AFTER = 60
 INTERRUPTED_AFTER = 20
 
-DEFAULT_QUEUE = "default"
-_MACHINE_QUEUE = "at-"
-
-
-def machine_queue(machine_id: str) -> str:
-    """The queue that only the workers of a machine serve, besides the default one.
-
-    Jobs come into it by being retried, never by being deferred: PostgreSQL's notification of a new
-    job does not take so long a name.
-    """
-    return f"{_MACHINE_QUEUE}{machine_id}"
-
 
 async def seen(connection: Async, machine_id: str) -> None:
     """Record that a worker runs on this machine."""
@@ -44,19 +32,3 @@ async def is_gone(connection: Async, machine_id: str, watcher: str) -> bool:
         {"watcher": watcher, "machine": machine_id, "seconds": GONE_AFTER},
     )
     return await cursor.fetchone() is not None
-
-
-async def release_jobs_of_gone(connection: Async, watcher: str) -> None:
-    """Give jobs that wait for machines which are gone to any worker."""
-    cursor = await connection.execute(
-        "select distinct queue_name from procrastinate_jobs"
-        " where status = 'todo' and starts_with(queue_name, %s)",
-        [_MACHINE_QUEUE],
-    )
-    for queue in [row["queue_name"] async for row in cursor]:
-        if await is_gone(connection, queue.removeprefix(_MACHINE_QUEUE), watcher):
-            await connection.execute(
-                "update procrastinate_jobs set queue_name = %s"
-                " where status = 'todo' and queue_name = %s",
-                [DEFAULT_QUEUE, queue],
-            )

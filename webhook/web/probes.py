@@ -13,7 +13,7 @@ from flask import Blueprint, Response, jsonify, request
 from psycopg.errors import UndefinedTable
 
 from webhook.invocation import COMMAND
-from webhook.store import deliveries, jobs, outbox, schema
+from webhook.store import deliveries, jobs, outbox, schedule, schema
 from webhook.store.database import Sync, SyncPool
 from webhook.store.unavailable import store_reason
 from webhook.timing import DEFAULT_TIMING, Timing
@@ -117,7 +117,7 @@ def _worker(connection: Sync) -> str:
 
 
 def _queue(connection: Sync) -> str:
-    seconds = jobs.longest_wait(connection)
+    seconds = max(jobs.longest_wait(connection), schedule.longest_overdue(connection))
     if seconds <= QUEUE_LIMIT:
         return OK
     return f"a job has waited for {seconds:.0f} s; read the workers' log, or start another worker"

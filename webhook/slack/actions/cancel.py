@@ -5,7 +5,7 @@ from webhook.deployments.notice import Confirmation, DeploymentNotice
 from webhook.slack.actions.contract import StoreAction, commit_of, target_of
 from webhook.slack.actions.permissions import Authorized, Declined
 from webhook.slack.actions.services import ActionServices
-from webhook.store import deployments
+from webhook.store import deployments, schedule
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
@@ -37,7 +37,7 @@ class Cancel(StoreAction):
         assert row is not None
         _require_running(row, by.login)
         await deployments.change(connection, row, cancel_requested_by=by.login)
-        await services.queue.nudge(connection, row.id)
+        await schedule.request(connection, [schedule.Key("advance", row.id)])
         return "Cancel, requested in Slack"
 
     def done(self, action: ActionRow) -> str:

@@ -323,6 +323,24 @@ create unique index outbox_exclusive on outbox (deployment_id, purpose)
     where kind = 'deployment' and purpose <> '' and state in ('claimed', 'sent');
 """
 
+SCHEDULE = """
+-- What is to be done on deployments, and when (webhook.store.schedule): a row for each thing to do,
+-- deleted once there is nothing more to do.
+create table schedule (
+    deployment_id bigint not null,
+    task text not null,
+    destination text not null default '',       -- of a notification
+    due_at timestamptz not null default now(),  -- while it is claimed, the end of the claim
+    urgent boolean not null default true,       -- it was requested; else it is only waited for
+    machine_id text not null default '',        -- only that machine's workers can do it
+    claimed_by text,                            -- the worker that does it now
+    wanted bigint not null default 1,           -- raised with each request
+    attempts integer not null default 0,        -- failures since it last succeeded
+    primary key (deployment_id, task, destination)
+);
+create index schedule_due on schedule (machine_id, task, urgent, due_at);
+"""
+
 SCHEMA = (
     DELIVERIES,
     REPOSITORIES,
@@ -336,6 +354,7 @@ SCHEMA = (
     SLACK_INSTALLATIONS,
     ACTIONS,
     OUTBOX,
+    SCHEDULE,
 )
 
 

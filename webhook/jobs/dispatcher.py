@@ -1,0 +1,202 @@
+"""Does what is due on deployments: claims it in batches, does each thing in a task of its own, and
+records in batches what has finished (webhook.store.schedule).
+
+A thing is done by one worker at a time. If that worker dies, its claims end after
+`Timing.worker_stalled_after`; a live one extends them.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import psycopg
+import structlog
+
+from webhook.errors import Conflict, RetryAt
+from webhook.store import database, schedule
+from webhook.store.database import AsyncPool
+from webhook.store.schedule import TASKS, Due, Finished, Key, Kind, Task
+from webhook.store.workers import WorkerProcess
+from webhook.timing import Clock, Timing
+
+log = structlog.get_logger()
+
+# Things of a kind that a worker does at a time. What is only waited for takes no place of what was
+# requested.
+CONCURRENCY = 20
+# Seconds until what could not be recorded is tried again.
+_LOCKED_PAUSE = 0.02
+
+Job = Callable[[Due], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """Of one worker process. `something_due`: set where something was requested in this process."""
+
+    worker: WorkerProcess
+    jobs: Mapping[Task, Job]
+    pool: AsyncPool
+    something_due: asyncio.Event
+    timing: Timing
+    clock: Clock
+    _stopping: bool = False
+    _running: dict[Key, Due] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _finished: list[Finished] = field(default_factory=list)
+    _record: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._stopping = True
+        self.something_due.set()
+
+    async def run(self) -> None:
+        """Until it is stopped, and what was under way is finished."""
+        background = [
+            asyncio.create_task(self._go_on(serve))
+            for serve in (self._listen, self._keep_claims, self._record_finished)
+        ]
+        await self._go_on(self._dispatch)
+        await self._end_running()
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await self._record_rest()
+
+    async def _go_on(self, serve: Callable[[], Awaitable[None]]) -> None:
+        """Also after the store was away."""
+        while not self._stopping:
+            try:
+                await serve()
+            except (psycopg.Error, OSError) as error:
+                log.warning("the store does not respond, trying again", error=str(error))
+                await asyncio.sleep(self.timing.worker_restart_pause.total_seconds())
+
+    async def _dispatch(self) -> None:
+        while not self._stopping:
+            self.something_due.clear()
+            free, claimed, pause = self._free(), [], None
+            if free:
+                async with self.pool.connection() as connection:
+                    claimed = await schedule.claim(
+                        connection,
+                        free,
+                        worker=self.worker.id,
+                        machine_id=self.worker.machine_id,
+                        lasts=self.timing.worker_stalled_after,
+                    )
+                    if not claimed:
+                        pause = await schedule.next_due(
+                            connection, free, machine_id=self.worker.machine_id
+                        )
+            for due in claimed:
+                self._start(due)
+            if not claimed:
+                await self._wait(pause)
+
+    def _free(self) -> dict[Kind, int]:
+        used = Counter(due.kind for due in self._running.values())
+        kinds: list[Kind] = [(task, urgent) for task in TASKS for urgent in (True, False)]
+        return {kind: CONCURRENCY - used[kind] for kind in kinds if used[kind] < CONCURRENCY}
+
+    async def _wait(self, pause: timedelta | None) -> None:
+        most = self.timing.job_poll_interval.total_seconds()
+        seconds = most if pause is None else min(most, max(0.0, pause.total_seconds()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.something_due.wait()
+
+    def _start(self, due: Due) -> None:
+        if due.key in self._running:
+            return  # its claim had ended, and begins anew
+        self._running[due.key] = due
+        task = asyncio.create_task(self._do(due))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _do(self, due: Due) -> None:
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(job=due.task, deployment=due.deployment_id)
+        try:
+            await self.jobs[due.task](due)
+            finished = Finished(due=due)
+        except RetryAt as wait:
+            finished = Finished(due=due, again=wait.at, machine_id=wait.machine_id)
+        except (Conflict, asyncio.CancelledError):
+            finished = Finished(due=due, again=self.clock())
+        except Exception:
+            log.exception("job failed, will be retried", attempts=due.attempts)
+            finished = Finished(due=due, again=self.clock() + self._pause(due), failed=True)
+        self._finished.append(finished)
+        self._record.set()
+
+    def _pause(self, due: Due) -> timedelta:
+        if due.task == "advance":
+            return self.timing.step_retry
+        return min(timedelta(seconds=2 ** min(due.attempts + 1, 6)), self.timing.job_retry_at_most)
+
+    async def _record_finished(self) -> None:
+        while True:
+            await self._record.wait()
+            self._record.clear()
+            await self._record_batch()
+
+    async def _record_batch(self) -> None:
+        """What finishes while a statement is under way shares the next one."""
+        batch, self._finished = self._finished, []
+        unrecorded = {one.due.key for one in batch}
+        try:
+            async with self.pool.connection() as connection:
+                unrecorded = await schedule.finish(connection, batch, worker=self.worker.id)
+        finally:
+            left = [one for one in batch if one.due.key in unrecorded]
+            for one in batch:
+                if one.due.key not in unrecorded:
+                    del self._running[one.due.key]
+            if left:
+                self._finished += left
+                asyncio.get_running_loop().call_later(_LOCKED_PAUSE, self._record.set)
+            self.something_due.set()
+
+    async def _keep_claims(self) -> None:
+        while True:
+            await asyncio.sleep(self.timing.worker_heartbeat.total_seconds())
+            if self._running:
+                async with self.pool.connection() as connection:
+                    await schedule.keep_claims(
+                        connection,
+                        list(self._running),
+                        worker=self.worker.id,
+                        lasts=self.timing.worker_stalled_after,
+                    )
+
+    async def _listen(self) -> None:
+        """To the requests of processes that are no workers."""
+        async with await database.another(self.pool) as connection:
+            await schedule.listen(connection)
+            while True:
+                self.something_due.set()  # for what came before
+                async for _ in connection.notifies():
+                    self.something_due.set()
+                await connection.check()
+
+    async def _end_running(self) -> None:
+        within = self.timing.shutdown_within.total_seconds()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=within)
+        running = list(self._tasks)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _record_rest(self) -> None:
+        """If the store is away, its claims end by themselves."""
+        with suppress(psycopg.Error, OSError):
+            async with asyncio.timeout(self.timing.connection_within.total_seconds()):
+                while self._finished:
+                    await self._record_batch()
+                    await asyncio.sleep(_LOCKED_PAUSE)
