@@ -215,8 +215,9 @@ class Storm:
         try:
             with psycopg.connect(self.store) as connection:
                 return connection.execute(
-                    "select task_name, status, args, attempts, scheduled_at"
-                    " from procrastinate_jobs where status <> 'succeeded'"
+                    "select task_name, args::text, attempts, scheduled_at from procrastinate_jobs"
+                    " where status <> 'succeeded' union all"
+                    " select task, deployment_id || destination, attempts, due_at from schedule"
                 ).fetchall()
         except psycopg.OperationalError as error:  # it may have been the last one killed
             return [(str(error),)]

@@ -17,8 +17,6 @@ async def test_one_job_waits_however_often_it_is_deferred(store_url: str, waits:
 
         async def defer() -> None:
             async with connection.transaction():
-                await queue.nudge(connection, 7)
-                await queue.send_statuses(connection, 7)
                 await queue.resume_installation(connection, 8, "acme")
 
         await defer()
@@ -28,9 +26,5 @@ async def test_one_job_waits_however_often_it_is_deferred(store_url: str, waits:
         await defer()
         await defer()
         rows = await (await connection.execute(JOBS)).fetchall()
-    assert sorted(row["task_name"] for row in rows) == [
-        "nudge",
-        "resume_installation",
-        "send_statuses",
-    ]
+    assert [row["task_name"] for row in rows] == ["resume_installation"]
     assert not waits or all(row["due"] for row in rows)

@@ -47,7 +47,7 @@ async def time_is_up(world: World) -> None:
 
 
 async def work_again(world: World) -> None:
-    due = "update procrastinate_jobs set scheduled_at = now() where task_name = 'advance'"
+    due = "update schedule set due_at = now() where task = 'advance' and claimed_by is null"
     await asyncio.to_thread(world.execute, due)
 
 

@@ -41,12 +41,12 @@ BEGAN_EARLIER = (
     " deadline = deadline - interval '5 minutes' where id = %s and run is not null returning 1"
 )
 NEXT_POLL_IS_FAR = (
-    "select 1 from procrastinate_jobs where task_name = 'advance' and status = 'todo'"
-    " and (args->>'deployment_id')::bigint = %s and scheduled_at > now() + interval '15 seconds'"
+    "select 1 from schedule where task = 'advance' and claimed_by is null"
+    " and deployment_id = %s and due_at > now() + interval '15 seconds'"
 )
 SOON = (
-    "select 1 from procrastinate_jobs where status in ('todo', 'doing')"
-    " and coalesce(scheduled_at, now()) < now() + interval '15 seconds'"
+    "select 1 from procrastinate_jobs union all select 1 from schedule"
+    " where claimed_by is not null or due_at < now() + interval '15 seconds'"
 )
 
 

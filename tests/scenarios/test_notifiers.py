@@ -196,7 +196,7 @@ async def test_an_endpoint_that_is_gone_is_not_called_again(
     deployment = await everywhere.world.deployed()
     page = await everywhere.world.page(deployment.id)
     assert ("accepts no more events" if gone else "does not accept the event") in page
-    postponed = "select 1 from procrastinate_jobs where status = 'todo' and task_name = 'notify'"
+    postponed = "select 1 from schedule where task = 'notify'"
     assert len(everywhere.world.rows(postponed)) == retried
 
 

@@ -35,21 +35,23 @@ async def test_the_jobs_of_a_dead_worker_are_retried_within_30_s(idle_world: Wor
     await world.github.wait_for(deployment.id, "success", within=15)
 
 
-async def test_a_deployment_without_a_job_gets_one(idle_world: World, tmp_path: Path) -> None:
+async def test_a_deployment_that_nobody_follows_is_followed_again(
+    idle_world: World, tmp_path: Path
+) -> None:
     world = idle_world
     world.start_worker()
     gate = tmp_path / "gate"
     deployment = await world.begin_slow(gate)
     await world.stop_workers()
-    world.execute("delete from procrastinate_jobs")
+    world.execute("delete from schedule")
     world.execute("update deployments set requested_at = now() - interval '2 minutes'")
     gate.touch()
     world.start_worker()
     await world.github.wait_for(deployment.id, "success", within=20)
 
 
-# PostgreSQL ends the connection in which the first retry of an `advance` job is recorded. A
-# sequence counts on although its transaction is lost.
+# PostgreSQL ends the connection in which the end of the first check is recorded. A sequence counts
+# on although its transaction is lost.
 BREAK_ONCE = """
 create sequence recorded;
 create function break_once() returns trigger language plpgsql as $$
@@ -60,15 +62,15 @@ begin
     end if;
     return new;
 end $$;
-create trigger break_once before update on procrastinate_jobs for each row
-    when (old.task_name = 'advance' and old.status = 'doing' and new.status = 'todo')
+create trigger break_once before update on schedule for each row
+    when (old.task = 'advance' and old.claimed_by is not null and new.claimed_by is null)
     execute function break_once();
 """
 
 
 @pytest.mark.slow
-async def test_a_job_whose_end_was_not_recorded_runs_again(idle_world: World) -> None:
-    """The connection breaks between the job and its record."""
+async def test_what_was_not_recorded_is_recorded_again(idle_world: World) -> None:
+    """The connection breaks between the check and its record."""
     world = idle_world
     world.execute(BREAK_ONCE)
     world.start_worker()

@@ -52,7 +52,7 @@ async def time_is_up(world: World) -> None:
     # In a thread: the worker that may hold the row needs this one.
     due = "update deployments set deadline = now() returning 1"
     await asyncio.to_thread(world.rows, due)
-    now = "update procrastinate_jobs set scheduled_at = now() where scheduled_at > %s returning 1"
+    now = "update schedule set due_at = now() where due_at > %s and claimed_by is null returning 1"
 
     def over() -> bool | None:
         world.rows(now, datetime.now(UTC) + timedelta(seconds=5))

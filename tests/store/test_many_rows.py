@@ -50,9 +50,8 @@ def fill(world: World) -> None:
         SENT,
     )
     world.execute(
-        "insert into procrastinate_jobs (queue_name, task_name, lock, scheduled_at)"
-        " select 'default', 'advance', 'deployment-' || id, now() - interval '1 hour'"
-        " from generate_series(1, %s) id",
+        "insert into schedule (task, deployment_id, due_at)"
+        " select 'advance', id, now() - interval '1 hour' from generate_series(1, %s) id",
         JOBS,
     )
     world.execute("analyze")  # as autovacuum does after a while

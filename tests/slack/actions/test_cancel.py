@@ -96,11 +96,8 @@ async def _what_waits_never_begins(world: World, tools: Tools) -> None:
     await cancel(world)
     assert await description(world, deployment.id) == "Cancelled by octocat before it began"
     tools.drone.end(built)
-    cancel_jobs = (
-        "select 1 from procrastinate_jobs where task_name = 'advance'"
-        " and (args->>'deployment_id')::bigint = %s"
-    )
-    await until(lambda: not world.rows(cancel_jobs, deployment.id) or None, 20)
+    followed = "select 1 from schedule where task = 'advance' and deployment_id = %s"
+    await until(lambda: not world.rows(followed, deployment.id) or None, 20)
     assert tools.started("drone") == started
 
 
