@@ -1,0 +1,263 @@
+"""From the webhook to the world: how soon statuses and messages are there, and what they cost.
+
+script/bench --latency [--rates 1,10,50] [--seconds 10] [--workers 1]   how soon
+                       [--batch 500] [--batch-workers 1,4]             how many a second
+                       [--statements]                                  which SQL statements
+                       [--json]
+
+Real processes and an embedded PostgreSQL; GitHub and Slack are stand-ins that respond at once. Each
+deployment runs the command `true`, in a Slack channel that had none for longest.
+"""
+
+import argparse
+import asyncio
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.relay import Relay, relay
+from benchmarks.stand_ins import EVENTS, StandIns
+from benchmarks.store_counts import StatementLog, Store
+from sandbox.sandbox import free_ports
+
+TRUE = "handler: command\n    with: {run: ['true']}"
+WARM_UP = 20
+SETTLED_WITHIN = 90
+Json = dict[str, Any]
+
+
+@dataclass
+class Bench:
+    stand_ins: StandIns
+    relay: Relay
+    store: Store
+    folder: Path
+
+    async def paced(self, rate: float, seconds: float) -> Json:
+        """Deployments at a steady rate."""
+        return await self._measured(round(rate * seconds), 1 / rate)
+
+    async def batch(self, count: int) -> Json:
+        """As many at once."""
+        return await self._measured(count, 0)
+
+    async def _measured(self, count: int, pause: float) -> Json:
+        self.stand_ins.forget()
+        before, cpu, own = self.store.counts(), self.relay.cpu(), _own_cpu()
+        began = time.monotonic()
+        await self._send(count, pause)
+        complete = await self.stand_ins.settled(SETTLED_WITHIN)
+        own_used = _own_cpu() - own
+        lasted = time.monotonic() - began
+        await self._idle()
+        used = {name: value - cpu[name] for name, value in self.relay.cpu().items()}
+        counts = self.store.counts().since(before)
+        return {
+            "deployments": count,
+            "complete": complete,
+            "settled_s": round(lasted, 2),
+            "ms": self._times(),
+            "per_second": self._rates(began),
+            "each": {
+                **{name: round(value / count, 2) for name, value in counts.totals.items()},
+                "jobs": round(counts.tables["procrastinate_jobs"][0] / count, 2),
+                "job_events": round(counts.tables["procrastinate_events"][0] / count, 2),
+                "cpu_ms": {
+                    **{name: round(value / count * 1000, 1) for name, value in used.items()},
+                    "stand_ins": round(own_used / count * 1000, 1),
+                },
+            },
+        }
+
+    async def _send(self, count: int, pause: float) -> None:
+        began = time.monotonic()
+        for number in range(count):
+            await self.stand_ins.deploy()
+            await asyncio.sleep(max(0, began + (number + 1) * pause - time.monotonic()))
+
+    async def _idle(self) -> None:
+        """Replies in threads are gathered for some seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLED_WITHIN):
+                while True:
+                    if not self.store.is_busy():
+                        return
+                    await asyncio.sleep(0.5)
+
+    def _times(self) -> Json:
+        seen, sent = self.stand_ins.seen, self.stand_ins.sent
+        return {
+            event: _percentiles([s[event] - sent[id_] for id_, s in seen.items() if event in s])
+            for event in EVENTS
+        }
+
+    def _rates(self, began: float) -> Json:
+        """From the first request until the last of each."""
+        found = {}
+        for event in ("success", "edit"):
+            times = [s[event] for s in self.stand_ins.seen.values() if event in s]
+            found[event] = round(len(times) / (max(times) - began), 1) if times else 0
+        return found
+
+    async def statements(self, count: int, rate: float) -> Json:
+        """Which statements a deployment makes, by kind; in a run of its own, as the log costs."""
+        self.store.trace_jobs()
+        self.store.log_statements()
+        log = StatementLog(self.folder / "data/postgres/log")
+        self.stand_ins.forget()
+        await self._send(count, 1 / rate)
+        await self.stand_ins.settled(SETTLED_WITHIN)
+        await self._idle()
+        kinds, jobs = log.by_kind(), self.store.traced_jobs()
+        return {
+            "deployments": count,
+            "each": round(kinds.total() / count, 1),
+            "kinds": [
+                {"process": process, "statement": text, "each": round(n / count, 2)}
+                for (process, text), n in kinds.most_common()
+            ],
+            "jobs": [
+                {"task": task, "what": what, "each": round(n / count, 2)}
+                for (task, what), n in sorted(jobs.items())
+            ],
+        }
+
+
+@asynccontextmanager
+async def bench(workers: int, environment: str = TRUE) -> AsyncIterator[Bench]:
+    with tempfile.TemporaryDirectory(prefix="relay-bench-") as name:
+        folder = Path(name)
+        stand_ins = StandIns()
+        async with stand_ins.sandbox:
+            [port] = free_ports(1)
+            config = folder / "deploy.yml"
+            config.write_text(stand_ins.deploy_yml(environment))
+            environ = stand_ins.environ(folder / "data", config, port)
+            async with relay(environ, folder, port, workers=workers) as started:
+                store = Store(started.url)
+                found = Bench(stand_ins, started, store, folder)
+                await found.batch(WARM_UP)
+                yield found
+                store.close()
+
+
+def _own_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _percentiles(seconds: Sequence[float]) -> Json:
+    ordered = sorted(round(value * 1000, 1) for value in seconds)
+    if not ordered:
+        return {"n": 0}
+    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    p50 = ordered[len(ordered) // 2]
+    return {"n": len(ordered), "p50": p50, "p99": p99, "max": ordered[-1]}
+
+
+async def measure(arguments: argparse.Namespace) -> Json:
+    found: Json = {"workers": arguments.workers}
+    if arguments.statements:
+        async with bench(arguments.workers) as one:
+            found["statements"] = await one.statements(100, 10)
+        return found
+    if arguments.rates:
+        async with bench(arguments.workers) as one:
+            found["rates"] = {
+                f"{rate:g}": await one.paced(rate, arguments.seconds) for rate in arguments.rates
+            }
+    found["batch"] = {}
+    for workers in arguments.batch_workers:
+        async with bench(workers) as one:
+            found["batch"][str(workers)] = await one.batch(arguments.batch)
+    return found
+
+
+def report(found: Json) -> None:
+    console = Console(width=max(100, Console().width))
+    if "statements" in found:
+        _report_statements(console, found["statements"])
+        return
+    for rate, run in found.get("rates", {}).items():
+        console.print(f"\n{rate} a second, {run['deployments']} deployments")
+        _report_run(console, run)
+    for workers, run in found["batch"].items():
+        console.print(f"\n{run['deployments']} at once, {workers} worker(s)")
+        _report_run(console, run)
+
+
+def _report_run(console: Console, run: Json) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("ms after the webhook", "p50", "p99", "max", "seen"):
+        table.add_column(column, justify="right" if table.columns else "left")
+    labels = ("first status", "message in Slack", "final status", "final edit in Slack")
+    for event, label in zip(EVENTS, labels, strict=True):
+        of = run["ms"][event]
+        table.add_row(label, *(str(of.get(key, "")) for key in ("p50", "p99", "max", "n")))
+    console.print(table)
+    rates, each = run["per_second"], run["each"]
+    console.print(
+        f"ended a second: {rates['success']} at GitHub, {rates['edit']} in Slack too"
+        + ("" if run["complete"] else "  (NOT ALL ENDED)")
+    )
+    shown = {name: value for name, value in each.items() if name != "cpu_ms"}
+    console.print("each:", ", ".join(f"{name} {value:g}" for name, value in shown.items()))
+    console.print("CPU ms each:", ", ".join(f"{n} {v:g}" for n, v in each["cpu_ms"].items()))
+
+
+def _report_statements(console: Console, found: Json) -> None:
+    total: Counter[str] = Counter()
+    for kind in found["kinds"]:
+        total[kind["process"]] += kind["each"]
+    shown = ", ".join(f"{process} {n:.1f}" for process, n in total.items())
+    console.print(f"{found['each']} statements a deployment: {shown}")
+    for kind in found["kinds"]:
+        if kind["each"] >= 0.05:
+            text = kind["statement"] or "(empty)"
+            sys.stdout.write(f"{kind['each']:8.2f} {kind['process']:8} {text[:180]}\n")
+    console.print("jobs a deployment, and what became of them:")
+    for job in found["jobs"]:
+        sys.stdout.write(f"{job['each']:8.2f} {job['task']} {job['what']}\n")
+
+
+def numbers(text: str) -> list[float]:
+    return [float(part) for part in text.split(",") if part]
+
+
+def main(argv: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="script/bench --latency",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rates", type=numbers, default=[1.0, 10.0, 50.0])
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=500)
+    parser.add_argument(
+        "--batch-workers", type=lambda text: [int(n) for n in numbers(text)], default=[1, 4]
+    )
+    parser.add_argument("--statements", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args(argv)
+    found = uvloop.run(measure(arguments))
+    if arguments.json:
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+    else:
+        report(found)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,140 @@
+"""The relay in processes of its own, on an embedded PostgreSQL, and what they use.
+
+Units: CPU in seconds, memory in bytes.
+"""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from webhook.store.embedded import EmbeddedPostgres
+from webhook.store.schema import migrate
+
+READY_WITHIN = 30
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Relay:
+    url: str
+    port: int
+    postgres: psutil.Process
+    web: psutil.Process
+    workers: list[psutil.Process] = field(default_factory=list)
+
+    def cpu(self) -> dict[str, float]:
+        """Of each part so far; `commands` are the processes that the workers ran."""
+        own = [cpu_of(worker.pid) for worker in self.workers]
+        return {
+            "web": sum(sum(cpu_of(p.pid)) for p in tree(self.web)),
+            "worker": sum(alone for alone, _ in own),
+            "commands": sum(children for _, children in own),
+            "postgres": sum(cpu_of(p.pid)[0] for p in tree(self.postgres))
+            + cpu_of(self.postgres.pid)[1],
+        }
+
+    def rss(self) -> dict[str, int]:
+        return {
+            "web": sum(p.memory_info().rss for p in tree(self.web)),
+            "worker": sum(p.memory_info().rss for p in self.workers),
+        }
+
+    def pss(self) -> dict[str, int]:
+        return {
+            "web": pss_of(tree(self.web)),
+            "worker": pss_of(p for worker in self.workers for p in tree(worker)),
+            "postgres": pss_of(tree(self.postgres)),
+        }
+
+
+@asynccontextmanager
+async def relay(
+    environ: Mapping[str, str], folder: Path, port: int, *, workers: int
+) -> AsyncIterator[Relay]:
+    """Web and workers, until the block ends. Their log is in `folder`."""
+    postgres = EmbeddedPostgres(folder / "data")
+    url = await asyncio.to_thread(postgres.start)
+    await asyncio.to_thread(migrate, url)
+    everything = {**clean_environ(), **environ, "GITPLOY_STORE_SOURCE": url}
+    processes: list[Process] = []
+    with (folder / "log").open("ab") as log:
+        try:
+            for name in ("web", *["worker"] * workers):
+                processes.append(
+                    await asyncio.create_subprocess_exec(
+                        *(sys.executable, "-m", "webhook", name),
+                        env={**everything, "PGAPPNAME": name},
+                        stdout=log,
+                        stderr=log,
+                        start_new_session=True,
+                    )
+                )
+            await responds(f"http://127.0.0.1:{port}/workz")
+            web, *others = [psutil.Process(process.pid) for process in processes]
+            yield Relay(url, port, psutil.Process(postmaster(folder)), web, others)
+        finally:
+            for process in reversed(processes):
+                with suppress(ProcessLookupError):
+                    process.terminate()
+                await process.wait()
+            await asyncio.to_thread(postgres.stop)
+
+
+def postmaster(folder: Path) -> int:
+    """Its process id."""
+    return int((folder / "data/postgres/postmaster.pid").read_text().splitlines()[0])
+
+
+def clean_environ() -> dict[str, str]:
+    """Without the settings of a real relay, and without a proxy to the stand-ins."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GITPLOY_")
+        and not name.lower().endswith("_proxy")
+        and name != "DATABASE_URL"
+    }
+
+
+async def responds(url: str) -> None:
+    """Wait for a 200."""
+    async with asyncio.timeout(READY_WITHIN), aiohttp.ClientSession() as session:
+        while True:
+            with suppress(aiohttp.ClientError):
+                async with session.get(url) as response:
+                    if response.status == 200:
+                        return
+            await asyncio.sleep(0.02)
+
+
+def tree(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
+
+
+def cpu_of(pid: int) -> tuple[float, float]:
+    """Of the process itself, and of its children that have ended. Source: proc_pid_stat(5)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0, 0
+    user, system, children_user, children_system = (int(field) / _TICK for field in fields[11:15])
+    return user + system, children_user + children_system
+
+
+def pss_of(processes: Iterable[psutil.Process]) -> int:
+    """Memory, of which what is shared counts in parts. Source: proc_pid_smaps_rollup(5)."""
+    total = 0
+    for process in processes:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+    return total
