@@ -9,11 +9,10 @@ deferred while the first waits: that one is brought forward.
 """
 
 import asyncio
-from collections.abc import Sequence
 from datetime import timedelta
 
 from procrastinate import App, BaseConnector, BaseRetryStrategy, RetryDecision, SyncPsycopgConnector
-from procrastinate.jobs import Job
+from procrastinate.jobs import DEFAULT_QUEUE, Job
 
 from webhook.errors import Conflict, RetryAt
 from webhook.store import jobs
@@ -26,6 +25,9 @@ PRIORITY_NEW = 1
 PRIORITY_RETRY = 0
 # A notification that is retried lets new ones of the same destination go first.
 PRIORITY_NOTIFY_RETRY = -1
+
+# Its deliveries are those of a commit: a job costs as much as storing a delivery.
+RECEIVE = jobs.Deferred("receive", PRIORITY_NEW, DEFAULT_QUEUE)
 
 
 def notify_lock(deployment_id: int, destination: str) -> str:
@@ -42,12 +44,6 @@ class Queue:
     def __init__(self, connector: BaseConnector | None = None) -> None:
         # Without a connector of its own it defers on the connections that it is given.
         self.app = App(connector=connector or SyncPsycopgConnector())
-
-    def receive(self, connection: Sync, delivery_ids: Sequence[int]) -> None:
-        """One job for all deliveries of a commit: a job costs as much as storing a delivery."""
-        self.app.configure_task("receive", connection=connection, priority=PRIORITY_NEW).defer(
-            delivery_ids=list(delivery_ids)
-        )
 
     def take_reports(self, connection: Sync, deployment_id: int) -> None:
         self.app.configure_task(

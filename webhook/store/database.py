@@ -54,6 +54,10 @@ def connect(url: str, timing: Timing = DEFAULT_TIMING) -> BoundedConnection:
     return BoundedConnection.connect(url, **_connection(timing))
 
 
+async def connect_async(url: str, timing: Timing = DEFAULT_TIMING) -> BoundedAsyncConnection:
+    return await BoundedAsyncConnection.connect(url, **_connection(timing))
+
+
 def sync_pool(url: str, size: int, timing: Timing = DEFAULT_TIMING) -> SyncPool:
     return ConnectionPool(
         url,

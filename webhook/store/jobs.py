@@ -1,11 +1,31 @@
 """Procrastinate's jobs, as far as its own functions do not reach."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from webhook.store.database import Async, Sync
 
 # Means nothing; the same in every worker.
 _LOCK = 4_117_202
+
+# In a statement that has `args`, the arguments of a `Deferred` job.
+DEFER = """
+procrastinate_defer_jobs_v1(array[
+    row(%(queue)s, %(task)s, %(priority)s, null, null, args, null)::procrastinate_job_to_defer_v1
+])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A job without a lock, which a statement of the store itself defers."""
+
+    task: str
+    priority: int
+    queue: str
+
+    def arguments(self) -> dict[str, str | int]:
+        return {"task": self.task, "priority": self.priority, "queue": self.queue}
 
 
 async def lock_rescue(connection: Async) -> bool:
