@@ -72,8 +72,8 @@ class Bench:
             "per_second": self._rates(began),
             "each": {
                 **{name: round(value / count, 2) for name, value in counts.totals.items()},
-                "jobs": round(counts.tables["procrastinate_jobs"][0] / count, 2),
-                "job_events": round(counts.tables["procrastinate_events"][0] / count, 2),
+                "jobs": round(counts.tables["schedule"][0] / count, 2),
+                "job_updates": round(counts.tables["schedule"][1] / count, 2),
                 "cpu_ms": {
                     **{name: round(value / count * 1000, 1) for name, value in used.items()},
                     "stand_ins": round(own_used / count * 1000, 1),

@@ -24,8 +24,8 @@ _ROWS: LiteralString = """
       from pg_stat_user_tables order by relname
 """
 _DUE: LiteralString = """
-    select count(*) from procrastinate_jobs where status = 'doing' or (status = 'todo'
-       and (scheduled_at is null or scheduled_at < now() + interval '10 seconds'))
+    select count(*) from schedule where claimed_by is not null
+        or due_at < now() + interval '10 seconds'
 """
 _SHORTENED = (
     (r"'(?:[^']|'')*'", "'?'"),
@@ -40,11 +40,12 @@ _TRACE: LiteralString = """
     create or replace function trace_job() returns trigger language plpgsql as $$
     begin
         insert into traced_jobs values (
-            new.task_name, case when tg_op = 'INSERT' then 'deferred' else new.status::text end
+            new.task, case when tg_op = 'INSERT' then 'requested'
+                when new.claimed_by is null then 'finished' else 'claimed' end
         );
         return new;
     end $$;
-    create trigger traced after insert or update of status on procrastinate_jobs
+    create trigger traced after insert or update on schedule
         for each row execute function trace_job();
 """
 

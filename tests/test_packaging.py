@@ -208,7 +208,7 @@ async def test_healthchecks_call_a_running_relay(store_url: str, tmp_path: Path)
         assert healthy(web, port)
         assert not healthy(worker, port)
         world.start_worker()
-        await until(lambda: world.rows("select 1 from procrastinate_workers") or None)
+        await until(lambda: world.rows("select 1 from workers") or None)
         assert healthy(worker, port)
 
 

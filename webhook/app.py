@@ -15,7 +15,7 @@ from webhook.slack.actions.http import ActionIntake
 from webhook.slack.install import views as slack_install
 from webhook.startup import Setup
 from webhook.status_api import views as status_api
-from webhook.store import jobs
+from webhook.store import schedule
 from webhook.store.database import Sync, sync_pool
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.web import home, probes
@@ -75,7 +75,7 @@ BODY_RULES = (
 
 def _notify_again(connection: Sync, _team: str) -> None:
     """A workspace that is installed again gets what it has missed."""
-    jobs.retry_now(connection, "notify")
+    schedule.bring_forward(connection, "notify")
 
 
 def from_environ() -> Gateway:

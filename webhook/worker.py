@@ -1,20 +1,14 @@
-"""The worker process: Procrastinate's worker with the relay's tasks.
-
-A worker that dies leaves its jobs as `doing`; another one, or the same one after a restart, retries
-them (webhook.jobs.rescue) when its heartbeat is older than `Timing.worker_stalled_after`.
-"""
+"""The worker process: what it works with, and which job does what."""
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import structlog
-from procrastinate import App, JobContext, PsycopgConnector
-from procrastinate.worker import Worker
 
 from handlers import HANDLERS
 from handlers.contract import Handler, HandlerContext
@@ -27,10 +21,9 @@ from webhook.engine.notify import notify
 from webhook.engine.receive import receive
 from webhook.engine.services import Comparisons, Services
 from webhook.engine.statuses import send_statuses
-from webhook.errors import Conflict, RetryAt
+from webhook.errors import RetryAt
 from webhook.github.client import GitHub, ToolsGitHub
 from webhook.jobs.dispatcher import Dispatcher, Job
-from webhook.jobs.queue import Queue, RetryPolicy
 from webhook.jobs.rescue import Rescue
 from webhook.logs import Redactor
 from webhook.notifiers import NOTIFIERS
@@ -54,10 +47,7 @@ from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
 log = structlog.get_logger()
 
-# Jobs that one worker does at a time; each holds a connection only now and then.
-CONCURRENCY = 20
 CONNECTIONS = 6
-QUEUE_CONNECTIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +56,6 @@ class _Parts:
 
     setup: Setup
     pool: AsyncPool
-    queue: Queue
     http: aiohttp.ClientSession
     timing: Timing
     clock: Clock
@@ -81,7 +70,6 @@ class _Parts:
         return ActionServices(
             config=setup.config,
             pool=self.pool,
-            queue=self.queue,
             github=github,
             slack=people.slack,
             people=people,
@@ -104,7 +92,6 @@ class _Parts:
             opened_at=clock(),
             handlers=handlers,
             comparisons=Comparisons.none_failed(timing, clock),
-            something_due=asyncio.Event(),
         )
 
     async def _set_installation(self, repo_id: int, installation_id: int) -> None:
@@ -160,16 +147,11 @@ async def open_services(
     handlers: Mapping[str, type[Handler]] = HANDLERS,
 ) -> AsyncIterator[ActionServices]:
     """What the jobs work with, for as long as the block lasts."""
-    connector = PsycopgConnector(
-        conninfo=url, min_size=1, max_size=QUEUE_CONNECTIONS, **database.queue_pool(timing)
-    )
-    queue = Queue(connector)
     async with (
         database.async_pool(url, CONNECTIONS, timing) as pool,
-        queue.app.open_async(),
         open_session() as http,
     ):
-        yield _Parts(setup, pool, queue, http, timing, clock).services(handlers, actions)
+        yield _Parts(setup, pool, http, timing, clock).services(handlers, actions)
 
 
 async def follow(services: Services, deployment_id: int) -> None:
@@ -179,125 +161,52 @@ async def follow(services: Services, deployment_id: int) -> None:
         raise RetryAt("checked again later", at)
 
 
-async def prune(services: Services, timestamp: int) -> None:
+async def prune(services: Services) -> None:
+    """Delete what is too old, now and then."""
     async with services.pool.connection() as connection:
         bodies = await deliveries.delete_old_bodies(connection)
         events = await tool_events.delete_old(connection)
     log.info("old bodies of deliveries and events of tools deleted", bodies=bodies, events=events)
+    raise RetryAt("once an hour", services.clock() + services.timing.prune_interval)
 
 
-TASKS: dict[str, Callable[..., Awaitable[None]]] = {
-    "receive": receive,
-    "resume_installation": resume_installation,
-    "run_action": run_action,
-}
-
-
-def register_tasks(app: App, timing: Timing, clock: Clock) -> None:
-    policy = RetryPolicy(timing, clock)
-    for name, job in TASKS.items():
-        app.task(name=name, retry=policy, pass_context=True)(_with_services(job))
-    every_night = app.periodic(cron="17 3 * * *")
-    every_night(app.task(name="prune", retry=policy, pass_context=True)(_with_services(prune)))
-
-
-def _of_deployments(services: Services) -> Mapping[Task, Job]:
-    """What the schedule asks for."""
-
+def _jobs(services: ActionServices) -> Mapping[Task, Job]:
     return {
-        "advance": lambda due: follow(services, due.deployment_id),
-        "send_statuses": lambda due: send_statuses(services, due.deployment_id),
-        "notify": lambda due: notify(services, due.deployment_id, due.destination),
+        "receive": lambda due: receive(services, due.subject),
+        "advance": lambda due: follow(services, due.subject),
+        "send_statuses": lambda due: send_statuses(services, due.subject),
+        "notify": lambda due: notify(services, due.subject, due.detail),
+        "run_action": lambda due: run_action(services, due.subject),
+        "resume_installation": lambda due: resume_installation(services, due.subject, due.detail),
+        "prune": lambda _: prune(services),
     }
 
 
-def _with_services(job: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    async def run(context: JobContext, **arguments: Any) -> None:
-        await job(context.additional_context["services"], **arguments)
-
-    return run
-
-
-async def work(services: ActionServices, stop: asyncio.Event) -> None:
-    """Work until `stop` is set. What is under way is finished then; runs of tools continue."""
-    register_tasks(services.queue.app, services.timing, services.clock)
+async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
+    """Work until `stop` is set. What is under way is finished then; runs of tools continue. `url`:
+    of the store."""
     process = WorkerProcess(
         id=secrets.token_hex(8),
         machine_id=services.machine_id,
         config_digest=services.config.digest,
         version=__version__,
     )
-    rescue = Rescue(services.pool, services.queue, process, services.timing, services.clock)
+    rescue = Rescue(services.pool, process, services.timing)
     dispatcher = Dispatcher(
+        url=url,
         worker=process,
-        jobs=_of_deployments(services),
+        jobs=_jobs(services),
         pool=services.pool,
-        something_due=services.something_due,
         timing=services.timing,
         clock=services.clock,
     )
     rescuing = asyncio.create_task(rescue.run_forever())
     dispatching = asyncio.create_task(dispatcher.run())
-    stopping = asyncio.create_task(stop.wait())
     try:
-        await _work_until(stopping, services, rescue)
+        await stop.wait()
         dispatcher.stop()
         await dispatching
     finally:
-        for task in (rescuing, dispatching, stopping):
-            task.cancel()
+        rescuing.cancel()
+        dispatching.cancel()
         await rescue.end()
-
-
-async def _work_until(
-    stopping: "asyncio.Task[bool]", services: ActionServices, rescue: Rescue
-) -> None:
-    """If the store goes away, Procrastinate's worker ends; it is started again until it is back."""
-    while not stopping.done():
-        working = asyncio.create_task(_work(services, rescue))
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if stopping.done():
-            working.cancel()  # which lets it finish what is under way
-        [ended] = await asyncio.gather(working, return_exceptions=True)
-        if not stopping.done():
-            log.warning("worker interrupted, restarting it in a second", error=str(ended or ""))
-            await asyncio.sleep(services.timing.worker_restart_pause.total_seconds())
-
-
-async def _work(services: ActionServices, rescue: Rescue) -> None:
-    timing = services.timing
-
-    async def then_dispatch(
-        call: Callable[[], Awaitable[Any]], _context: JobContext, _worker: Worker
-    ) -> Any:
-        try:
-            return await call()
-        finally:
-            services.something_due.set()
-
-    await services.queue.app.run_worker_async(
-        concurrency=CONCURRENCY,
-        fetch_job_polling_interval=timing.job_poll_interval.total_seconds(),
-        update_heartbeat_interval=timing.worker_heartbeat.total_seconds(),
-        stalled_worker_timeout=timing.worker_stalled_after.total_seconds(),
-        shutdown_graceful_timeout=timing.shutdown_within.total_seconds(),
-        delete_jobs="successful",
-        additional_context={"services": services},
-        install_signal_handlers=False,
-        task_middleware=[rescue.track, then_dispatch, _logged],
-    )
-
-
-async def _logged(call: Callable[[], Awaitable[Any]], context: JobContext, worker: Worker) -> Any:
-    """Each log line of a job names the job and its deployment; unexpected errors have a trace."""
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(
-        job=context.job.task_name, deployment=context.job.task_kwargs.get("deployment_id")
-    )
-    try:
-        return await call()
-    except (RetryAt, Conflict, asyncio.CancelledError):
-        raise
-    except Exception:
-        log.exception("job failed, will be retried", attempts=context.job.attempts)
-        raise

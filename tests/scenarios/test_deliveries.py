@@ -107,10 +107,6 @@ async def test_old_bodies_are_deleted_and_recent_ones_kept(idle_world: World) ->
         "update deliveries set received_at = now() - interval '31 days'"
         " where id = (select min(id) from deliveries)",
     )
-    world.execute(
-        "insert into procrastinate_jobs (queue_name, task_name, args)"
-        " values ('default', 'prune', '{\"timestamp\": 0}')",
-    )
     world.start_worker()
     await until(lambda: world.rows("select 1 from deliveries where body = ''") or None)
     sizes = world.rows("select length(body) > 0 as kept from deliveries order by id")

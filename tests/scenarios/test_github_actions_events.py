@@ -42,11 +42,10 @@ BEGAN_EARLIER = (
 )
 NEXT_POLL_IS_FAR = (
     "select 1 from schedule where task = 'advance' and claimed_by is null"
-    " and deployment_id = %s and due_at > now() + interval '15 seconds'"
+    " and subject = %s and due_at > now() + interval '15 seconds'"
 )
 SOON = (
-    "select 1 from procrastinate_jobs union all select 1 from schedule"
-    " where claimed_by is not null or due_at < now() + interval '15 seconds'"
+    "select 1 from schedule where claimed_by is not null or due_at < now() + interval '15 seconds'"
 )
 
 

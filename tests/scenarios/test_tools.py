@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from itertools import groupby
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from handlers import HANDLERS
@@ -17,7 +16,6 @@ from sandbox.demo.tools import SECRETS, Tools
 from sandbox.faults import Fault
 from tests.scenarios.all_tools import DISPATCHED, ENVIRONMENTS, relay_with_tools
 from tests.world import World, until
-from webhook.timing import DEFAULT_TIMING
 
 ROOT = Path(__file__).parents[2]
 # The call with which each tool starts; a workflow that is only watched is not started by us.
@@ -132,12 +130,8 @@ async def test_a_kill_between_the_tools_response_and_our_record_starts_nothing_t
             worker.kill()
         assert world.rows("select 1 from deployments where run is not null") == []
         lookups = len(tools.drone.called("GET", "/builds"))
-        with psycopg.connect(store_url) as connection:  # as if its last heartbeat were so old
-            stalled = DEFAULT_TIMING.worker_stalled_after.total_seconds()
-            beat = "now() - %s * interval '1 second'"
-            connection.execute(
-                f"update procrastinate_workers set last_heartbeat = {beat}", [stalled]
-            )
+        # As if its claims had ended by now.
+        world.execute("update schedule set due_at = now() where claimed_by is not null")
         world.start_worker()
         for name, deployment in requested.items():
             status = await world.github.wait_for(

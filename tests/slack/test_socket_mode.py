@@ -86,8 +86,8 @@ async def test_what_people_do_is_kept_and_then_acknowledged(there: Listening) ->
         response = await slack.command("/deploy", "acme/site production", there.ada)
         assert response.status == 200
         assert there.kept() == 2
-        jobs = rows(there.store_url, "select task_name from procrastinate_jobs")
-        assert [job["task_name"] for job in jobs] == ["run_action"] * 2
+        due = rows(there.store_url, "select task from schedule")
+        assert [one["task"] for one in due] == ["run_action"] * 2
         helped = await slack.command("/deploy", "acme/site nowhere", there.ada)
         assert "known: production" in helped.document["text"]
         assert (await slack.event({"type": "app_uninstalled"})).status == 200

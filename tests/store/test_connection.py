@@ -1,6 +1,7 @@
 """A proxy that answers TCP while PostgreSQL is gone: connections are given up, and replaced."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -8,12 +9,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from procrastinate import PsycopgConnector
 
 from tests.github.test_webhook import post
 from tests.store_proxy import StoreProxy
 from tests.world import QUICK, World, live
-from webhook.store import database
+from webhook.store import database, schedule
 
 SOON = timedelta(seconds=0.3)
 TIMING = replace(
@@ -87,21 +87,22 @@ def test_a_pool_replaces_what_does_not_respond(store_url: str) -> None:
 async def test_who_listens_for_jobs_notices_too(store_url: str) -> None:
     heard = asyncio.Event()
 
-    async def on_notification(*, channel: str, payload: str) -> None:
-        heard.set()
+    async def listen(url: str) -> None:
+        while True:
+            with contextlib.suppress(psycopg.OperationalError):
+                await schedule.listen(url, TIMING, heard.set)
 
     with StoreProxy(store_url).running() as proxy, psycopg.connect(store_url) as other:
         other.autocommit = True
-        connector = PsycopgConnector(conninfo=proxy.url, **database.queue_pool(TIMING))
-        await connector.open_async()
-        listening = asyncio.create_task(connector.listen_notify(on_notification, ["jobs"]))
+        listening = asyncio.create_task(listen(proxy.url))
+        await heard.wait()  # for what came before
+        heard.clear()
         for lost in (False, True):
             if lost:
                 proxy.lose()
                 heard.clear()
             async with asyncio.timeout(5):
                 while not heard.is_set():
-                    other.execute("select pg_notify('jobs', '{}')")
+                    other.execute("select pg_notify('schedule', '')")
                     await asyncio.sleep(0.02)
         listening.cancel()
-        await connector.close_async()

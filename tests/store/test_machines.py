@@ -32,7 +32,7 @@ async def test_what_waits_for_a_machine_is_released_only_when_it_is_gone(store_u
         await connection.execute("insert into machines values ('here', now() - interval '5 min')")
         await machines.seen(connection, "there")
         await connection.execute(
-            "insert into schedule (deployment_id, task, machine_id) values (1, 'advance', 'there')"
+            "insert into schedule (subject, task, machine_id) values (1, 'advance', 'there')"
         )
         assert await waiting_for() == ["there"]
         await connection.execute(

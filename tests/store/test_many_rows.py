@@ -50,7 +50,7 @@ def fill(world: World) -> None:
         SENT,
     )
     world.execute(
-        "insert into schedule (task, deployment_id, due_at)"
+        "insert into schedule (task, subject, due_at)"
         " select 'advance', id, now() - interval '1 hour' from generate_series(1, %s) id",
         JOBS,
     )

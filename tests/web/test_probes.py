@@ -21,7 +21,7 @@ async def get(world: World, path: str) -> tuple[int, Any]:
 
 async def test_a_relay_with_a_worker_is_ready_and_works(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path) as world:
-        beats = "select 1 from procrastinate_workers"
+        beats = "select 1 from workers"
         await until(lambda: world.rows(beats) or None)
         ready = {"store": "ok", "migrations": "ok"}
         work = {"worker": "ok", "queue": "ok", "github": "ok"}
@@ -51,8 +51,8 @@ async def test_a_silent_worker_is_distinguished_from_a_live_one(
     async with live(store_url, tmp_path, workers=0) as world:
         with psycopg.connect(store_url) as connection:
             connection.execute(
-                "insert into procrastinate_workers (last_heartbeat)"
-                " values (now() - interval '2 minutes')"
+                "insert into workers (id, machine_id, config_digest, version, seen_at)"
+                " values ('silent', 'here', '', '', now() - interval '2 minutes')"
             )
         status, body = await get(world, "/workz")
         assert status == 503
@@ -64,7 +64,7 @@ async def test_a_job_that_no_worker_takes_is_named(store_url: str, tmp_path: Pat
         await world.deploy()
         await world.github.settled()
         assert (await get(world, "/workz"))[1]["queue"] == "ok"
-        world.execute("update procrastinate_events set at = at - interval '5 minutes'")
+        world.execute("update schedule set due_at = due_at - interval '5 minutes'")
         status, body = await get(world, "/workz")
         assert status == 503
         assert "a job has waited for 300 s" in body["queue"]

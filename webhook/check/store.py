@@ -12,7 +12,7 @@ from webhook.errors import UserError
 from webhook.invocation import COMMAND
 from webhook.notifiers import title_of
 from webhook.settings import Settings
-from webhook.store import database, deliveries, jobs, outbox, schema, slack_installations, workers
+from webhook.store import database, deliveries, outbox, schema, slack_installations, workers
 from webhook.store.database import Sync
 from webhook.store.embedded import store_url
 from webhook.store.slack_installations import Installation
@@ -71,7 +71,7 @@ def _outdated(found: str | None) -> str:
 
 
 def _workers(connection: Sync, config: Config | None) -> Iterator[Finding]:
-    seconds = jobs.seconds_since_heartbeat(connection)
+    seconds = workers.seconds_since_seen(connection)
     if seconds is None:
         yield Finding("note", "worker", "none runs now")
         return

@@ -109,7 +109,7 @@ def worker() -> None:
             open_services(setup, url, actions=ACTIONS) as services,
             listening(setup.settings.slack, setup.config, url, actions=ACTIONS),
         ):
-            await work(services, stop)
+            await work(services, url, stop)
 
     with store_url(setup.settings) as url:
         with database.connect(url) as connection:

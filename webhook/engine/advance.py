@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 
 import psycopg
 import structlog
-from procrastinate.exceptions import ConnectorException
 
 from handlers import durations
 from handlers import errors as tool_errors
@@ -55,7 +54,7 @@ async def advance(services: Services, deployment_id: int) -> datetime | None:
         return await runner.step()
     except (tool_errors.Rejected, Rejected) as error:
         return await runner.end_if_it_counts(error)
-    except (RetryAt, Conflict, psycopg.OperationalError, ConnectorException):
+    except (RetryAt, Conflict, psycopg.OperationalError):
         raise
     except Exception:
         # An error of ours: retried until the deadline, but GitHub gets a status in any case.

@@ -1,8 +1,5 @@
 """Process stored deliveries: deployments created, statuses reported, installations changed."""
 
-import asyncio
-from collections.abc import Sequence
-
 import structlog
 
 from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
@@ -37,20 +34,7 @@ HELD_ON_GITHUB = "waiting"
 ACTIONS = "github-actions"
 
 
-async def receive(services: Services, delivery_ids: Sequence[int]) -> None:
-    """Process each; one that fails does not hold up the others, and is retried."""
-    failed: list[Exception] = []
-    for delivery_id in delivery_ids:
-        try:
-            # A task of its own, so that what its log lines carry ends with it.
-            await asyncio.create_task(_receive(services, delivery_id))
-        except Exception as error:  # noqa: BLE001 - raised below
-            failed.append(error)
-    if failed:
-        raise failed[0]
-
-
-async def _receive(services: Services, delivery_id: int) -> None:
+async def receive(services: Services, delivery_id: int) -> None:
     async with services.pool.connection() as connection, connection.transaction():
         delivery = await deliveries.read(connection, delivery_id)
         if delivery is None or delivery.outcome is not None:
@@ -58,7 +42,6 @@ async def _receive(services: Services, delivery_id: int) -> None:
         structlog.contextvars.bind_contextvars(delivery=delivery.guid, github_event=delivery.event)
         outcome, reason, deployment_id = await _process(services, connection, delivery)
         await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
-    services.something_due.set()
     write = log.debug if outcome == "ignored" else log.info
     write("delivery processed", outcome=outcome, reason=reason, deployment=deployment_id)
 
@@ -245,5 +228,6 @@ async def _installation_changed(
     if event.gives_access:
         repo_ids = event.repository_ids
         await deployments.set_installation(connection, repo_ids, event.installation_id)
-        await services.queue.resume_installation(connection, event.installation_id, event.account)
+        key = schedule.Key("resume_installation", event.installation_id, event.account)
+        await schedule.request(connection, [key])
     return "done", f"installation {event.installation_id}: {event.action}", None

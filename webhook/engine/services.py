@@ -17,7 +17,6 @@ from webhook.deployments.actions import OfferedAction
 from webhook.deployments.changelog import Changelog
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
-from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
 from webhook.notifiers.contract import Notifier, NotifierContext
 from webhook.security.signing import Links, ReportTokens
@@ -52,12 +51,10 @@ class Comparisons:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """`machine_id` names this machine's data directory, on which commands run. `actions_enabled`:
-    people can request `actions` in Slack. `notifiers`: those that the settings let work.
-    `something_due`: something was requested of the schedule, and is committed."""
+    people can request `actions` in Slack. `notifiers`: those that the settings let work."""
 
     config: Config
     pool: AsyncPool
-    queue: Queue
     github: GitHub
     notifiers: Mapping[str, type[Notifier]]
     notifier_context: NotifierContext
@@ -73,7 +70,6 @@ class Services:
     opened_at: datetime
     handlers: Mapping[str, type[Handler]]
     comparisons: Comparisons
-    something_due: asyncio.Event
 
     def handler(self, environment: Environment) -> Handler:
         return self.handlers[environment.handler](environment.options, self.handler_context)

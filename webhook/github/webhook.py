@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import Headers
@@ -41,11 +42,12 @@ def blueprint(inbox: Inbox, secrets: Sequence[str], timing: Timing = DEFAULT_TIM
     bp = Blueprint("github", __name__)
     keys = [secret.encode() for secret in secrets]
 
+    within = timing.connection_within.total_seconds()
+
     @bp.post("/webhook")
     def webhook() -> Response:
         received = _verified(request.headers, keys)
-        within = timing.connection_within.total_seconds()
-        wait_for(Awaited(inbox.put(received), within, _not_stored()))
+        wait_for(Awaited(partial(inbox.put, received), within, _not_stored))
         body = {"delivery": received.guid, "status": "accepted"}
         if received.event == "ping":
             body["message"] = "the webhook works"

@@ -1,4 +1,5 @@
-"""Everything on Procrastinate: the queue, the inbox of deliveries, retries, the rescue of jobs.
+"""What is to be done later: the inbox of deliveries, and the dispatcher that does what is due.
 
-It may import the store and what is below it; the engine, which runs the jobs, imports it.
+It may import the store and what is below it; the engine does the work, and `webhook.worker` joins
+both.
 """

@@ -1,5 +1,5 @@
-"""Does what is due on deployments: claims it in batches, does each thing in a task of its own, and
-records in batches what has finished (webhook.store.schedule).
+"""Does what is due: claims it in batches, does each thing in a task of its own, and records in
+batches what has finished (webhook.store.schedule).
 
 A thing is done by one worker at a time. If that worker dies, its claims end after
 `Timing.worker_stalled_after`; a live one extends them.
@@ -16,9 +16,9 @@ import psycopg
 import structlog
 
 from webhook.errors import Conflict, RetryAt
-from webhook.store import database, schedule
+from webhook.store import schedule
 from webhook.store.database import AsyncPool
-from webhook.store.schedule import TASKS, Due, Finished, Key, Kind, Task
+from webhook.store.schedule import Due, Finished, Key, Kind, Task
 from webhook.store.workers import WorkerProcess
 from webhook.timing import Clock, Timing
 
@@ -30,29 +30,33 @@ CONCURRENCY = 20
 # Seconds until what could not be recorded is tried again.
 _LOCKED_PAUSE = 0.02
 
+_OF_DEPLOYMENTS: frozenset[Task] = frozenset({"advance", "send_statuses", "notify"})
+
 Job = Callable[[Due], Awaitable[None]]
 
 
 @dataclass(slots=True)
 class Dispatcher:
-    """Of one worker process. `something_due`: set where something was requested in this process."""
+    """Of one worker process. `url`: of the store, to listen on. An error that no job expects is
+    retried, after growing pauses."""
 
+    url: str
     worker: WorkerProcess
     jobs: Mapping[Task, Job]
     pool: AsyncPool
-    something_due: asyncio.Event
     timing: Timing
     clock: Clock
     _stopping: bool = False
     _running: dict[Key, Due] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _finished: list[Finished] = field(default_factory=list)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _record: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stop(self) -> None:
         """Begin nothing more."""
         self._stopping = True
-        self.something_due.set()
+        self._wake.set()
 
     async def run(self) -> None:
         """Until it is stopped, and what was under way is finished."""
@@ -78,7 +82,7 @@ class Dispatcher:
 
     async def _dispatch(self) -> None:
         while not self._stopping:
-            self.something_due.clear()
+            self._wake.clear()
             free, claimed, pause = self._free(), [], None
             if free:
                 async with self.pool.connection() as connection:
@@ -100,7 +104,7 @@ class Dispatcher:
 
     def _free(self) -> dict[Kind, int]:
         used = Counter(due.kind for due in self._running.values())
-        kinds: list[Kind] = [(task, urgent) for task in TASKS for urgent in (True, False)]
+        kinds: list[Kind] = [(task, urgent) for task in self.jobs for urgent in (True, False)]
         return {kind: CONCURRENCY - used[kind] for kind in kinds if used[kind] < CONCURRENCY}
 
     async def _wait(self, pause: timedelta | None) -> None:
@@ -108,7 +112,7 @@ class Dispatcher:
         seconds = most if pause is None else min(most, max(0.0, pause.total_seconds()))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self.something_due.wait()
+                await self._wake.wait()
 
     def _start(self, due: Due) -> None:
         if due.key in self._running:
@@ -120,7 +124,8 @@ class Dispatcher:
 
     async def _do(self, due: Due) -> None:
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(job=due.task, deployment=due.deployment_id)
+        deployment = due.subject if due.task in _OF_DEPLOYMENTS else None
+        structlog.contextvars.bind_contextvars(job=due.task, deployment=deployment)
         try:
             await self.jobs[due.task](due)
             finished = Finished(due=due)
@@ -133,6 +138,7 @@ class Dispatcher:
             finished = Finished(due=due, again=self.clock() + self._pause(due), failed=True)
         self._finished.append(finished)
         self._record.set()
+        self._wake.set()  # it may have requested something
 
     def _pause(self, due: Due) -> timedelta:
         if due.task == "advance":
@@ -160,7 +166,7 @@ class Dispatcher:
             if left:
                 self._finished += left
                 asyncio.get_running_loop().call_later(_LOCKED_PAUSE, self._record.set)
-            self.something_due.set()
+            self._wake.set()
 
     async def _keep_claims(self) -> None:
         while True:
@@ -175,14 +181,7 @@ class Dispatcher:
                     )
 
     async def _listen(self) -> None:
-        """To the requests of processes that are no workers."""
-        async with await database.another(self.pool) as connection:
-            await schedule.listen(connection)
-            while True:
-                self.something_due.set()  # for what came before
-                async for _ in connection.notifies():
-                    self.something_due.set()
-                await connection.check()
+        await schedule.listen(self.url, self.timing, self._wake.set)
 
     async def _end_running(self) -> None:
         within = self.timing.shutdown_within.total_seconds()

@@ -1,91 +1,104 @@
-"""Commits deliveries together with their jobs: all that wait at a moment in one transaction.
+"""Commits deliveries, and what is to be done with them: all that wait at once in one statement.
 
-One writer thread a process; a request puts its delivery and waits, so that all deliveries of a
-batch share one commit (an fsync). `script/bench` compares it with a commit for each.
+On the event loop that serves the requests: whoever waits for a commit holds no thread, and all
+deliveries of a batch share one (an fsync). `script/bench` compares it with a commit for each.
 """
 
-import queue
-import threading
+import asyncio
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 
 import psycopg
 import structlog
-from procrastinate.exceptions import ConnectorException
 
 from webhook.errors import STORE_UNAVAILABLE, UnknownOutcome
-from webhook.jobs.queue import Queue
 from webhook.store import database, deliveries
-from webhook.store.connection import BoundedConnection
+from webhook.store.connection import BoundedAsyncConnection
 from webhook.store.deliveries import Received
 from webhook.timing import DEFAULT_TIMING, Timing
 
 log = structlog.get_logger()
 
-# Deliveries in one transaction; with bodies of 25 MB at most, memory stays in bounds.
-LARGEST_BATCH = 64
+# Of a batch; one that is as large is stored before the next begins.
+MOST_DELIVERIES = 256
+MOST_BYTES = 4 * 1024 * 1024
+# Seconds. Where several wait already, more are about to: a batch costs as much as many deliveries.
+GATHERED_FOR = 0.001
 
-_Waiting = tuple[Received, "Future[None]"]
+_Waiting = tuple[Received, "asyncio.Future[None]"]
 
 
 class Inbox:
+    """Of the event loop on which it is first used."""
+
     def __init__(self, url: str, timing: Timing = DEFAULT_TIMING) -> None:
         self._url = url
         # So that a second try fits into the time that a request waits.
         self._timing = replace(timing, exchange_within=timing.connection_within / 2)
-        self._jobs = Queue()
-        self._waiting: queue.SimpleQueue[_Waiting] = queue.SimpleQueue()
-        self._connection: BoundedConnection | None = None
-        threading.Thread(target=self._write_forever, name="inbox", daemon=True).start()
+        self._waiting: deque[_Waiting] = deque()
+        self._writing: asyncio.Task[None] | None = None
+        self._connection: BoundedAsyncConnection | None = None
 
-    def put(self, received: Received) -> "Future[None]":
-        """Done when it is on disk; fails with `UnknownOutcome`."""
-        future: Future[None] = Future()
-        self._waiting.put((received, future))
+    def put(self, received: Received) -> "asyncio.Future[None]":
+        """Done when it is on disk; fails with `UnknownOutcome`. Whoever cancels it before it is
+        being stored takes it back."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._waiting.append((received, future))
+        if self._writing is None:
+            self._writing = loop.create_task(self._write_all())
         return future
 
-    def _write_forever(self) -> None:
-        while True:
-            batch = self._next_batch()
-            try:
-                self._write([received for received, _ in batch])
-            except Exception as error:  # noqa: BLE001 - each request that waits gets it
-                log.error("deliveries could not be stored", count=len(batch), error=str(error))
-                self._drop_connection()
-                for _, future in batch:
-                    future.set_exception(UnknownOutcome(str(error), code=STORE_UNAVAILABLE))
-            else:
-                for _, future in batch:
-                    future.set_result(None)
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                if len(self._waiting) > 1:
+                    await asyncio.sleep(GATHERED_FOR)
+                if batch := self._next_batch():
+                    await self._write(batch)
+        finally:
+            self._writing = None
 
     def _next_batch(self) -> list[_Waiting]:
-        batch = [self._waiting.get()]
-        while len(batch) < LARGEST_BATCH:
-            try:
-                batch.append(self._waiting.get_nowait())
-            except queue.Empty:
-                break
+        batch: list[_Waiting] = []
+        size = 0
+        while self._waiting and len(batch) < MOST_DELIVERIES and size < MOST_BYTES:
+            received, future = self._waiting.popleft()
+            if not future.done():  # its request does not wait any longer
+                batch.append((received, future))
+                size += len(received.body)
         return batch
 
-    def _write(self, batch: Sequence[Received]) -> None:
+    async def _write(self, batch: Sequence[_Waiting]) -> None:
+        unique = {(received.hook_id, received.guid): received for received, _ in batch}
+        error: UnknownOutcome | None = None
+        try:
+            # In an order, because another process may have the same ones.
+            await self._store([unique[key] for key in sorted(unique)])
+        except Exception as failure:  # noqa: BLE001 - each request that waits gets it
+            log.error("deliveries could not be stored", count=len(batch), error=str(failure))
+            await self._drop_connection()
+            error = UnknownOutcome(str(failure), code=STORE_UNAVAILABLE)
+        for _, future in batch:
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+    async def _store(self, batch: Sequence[Received]) -> None:
         """A connection that broke since the last batch is replaced once; storing is idempotent."""
         if self._connection is not None:
             try:
-                return self._commit(self._connection, batch)
-            except (psycopg.Error, ConnectorException):
-                self._drop_connection()
-        self._connection = database.connect(self._url, self._timing)
-        return self._commit(self._connection, batch)
+                return await deliveries.insert(self._connection, batch)
+            except psycopg.Error:
+                await self._drop_connection()
+        self._connection = await database.connect_async(self._url, self._timing)
+        return await deliveries.insert(self._connection, batch)
 
-    def _drop_connection(self) -> None:
+    async def _drop_connection(self) -> None:
         if self._connection is not None:
-            self._connection.close()
+            await self._connection.close()
             self._connection = None
-
-    def _commit(self, connection: BoundedConnection, batch: Sequence[Received]) -> None:
-        unique = {(received.hook_id, received.guid): received for received in batch}
-        with connection.transaction():
-            to_process = deliveries.insert(connection, list(unique.values()))
-            if to_process:
-                self._jobs.receive(connection, to_process)

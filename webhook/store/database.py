@@ -54,11 +54,8 @@ def connect(url: str, timing: Timing = DEFAULT_TIMING) -> BoundedConnection:
     return BoundedConnection.connect(url, **_connection(timing))
 
 
-async def another(pool: AsyncPool) -> BoundedAsyncConnection:
-    """A connection beside those of the pool, to listen on."""
-    assert isinstance(pool.kwargs, dict)
-    assert isinstance(pool.conninfo, str)
-    return await BoundedAsyncConnection.connect(pool.conninfo, **pool.kwargs)
+async def connect_async(url: str, timing: Timing = DEFAULT_TIMING) -> BoundedAsyncConnection:
+    return await BoundedAsyncConnection.connect(url, **_connection(timing))
 
 
 def sync_pool(url: str, size: int, timing: Timing = DEFAULT_TIMING) -> SyncPool:
@@ -85,16 +82,3 @@ def async_pool(url: str, size: int, timing: Timing = DEFAULT_TIMING) -> AsyncPoo
         check=BoundedAsyncConnection.check,
         open=False,
     )
-
-
-def queue_pool(timing: Timing) -> dict[str, Any]:
-    """Arguments of Procrastinate's connector, whose connections set their own options."""
-    return {
-        "kwargs": _liveness(timing),
-        "connection_class": BoundedAsyncConnection,
-        "pool_factory": _queue_pool,
-    }
-
-
-def _queue_pool(**arguments: Any) -> AsyncConnectionPool[Any]:
-    return AsyncConnectionPool(**{**arguments, "check": BoundedAsyncConnection.check})

@@ -5,10 +5,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from psycopg.rows import class_row
 
+from webhook.store import schedule
 from webhook.store.database import Async, Sync
 
 Outcome = Literal["done", "ignored", "failed"]
@@ -64,29 +65,40 @@ _PROBE_BYTES = 8 * 1024
 # %b sends the bodies in binary; as text they would be twice as long.
 _INSERT = """
 insert into deliveries (hook_id, guid, event, body)
-select * from unnest(%b::bigint[], %b::text[], %b::text[], %b::bytea[])
+select * from unnest(
+    %(hooks)b::bigint[], %(guids)b::text[], %(events)b::text[], %(bodies)b::bytea[]
+)
 on conflict (hook_id, guid) do update set arrivals = deliveries.arrivals + 1
 returning id, outcome
 """
+# One statement is one round trip, and a transaction by itself.
+_INSERT_AND_REQUEST = f"""
+with inserted as ({_INSERT}),
+stored as (select id from inserted where outcome is null),
+{schedule.REQUEST_RECEIVE}
+"""
 
 
-def insert(connection: Sync, batch: Sequence[Received]) -> list[int]:
-    """Store a batch; the ids of the deliveries that are still to be processed."""
-    columns = [
-        [delivery.hook_id for delivery in batch],
-        [delivery.guid for delivery in batch],
-        [delivery.event for delivery in batch],
-        [delivery.body for delivery in batch],
-    ]
-    rows = connection.execute(_INSERT, columns).fetchall()
-    return [row["id"] for row in rows if row["outcome"] is None]
+async def insert(connection: Async, batch: Sequence[Received]) -> None:
+    """Store a batch; those that are not processed yet are to be. Each delivery may be there once,
+    and all processes have to use one order: they lock those that they both have."""
+    await connection.execute(_INSERT_AND_REQUEST, _columns(batch), prepare=True)
 
 
 def check_insert(connection: Sync) -> None:
     """Whether a delivery could be stored: a small one is, and taken back."""
     probe = Received(0, secrets.token_urlsafe(), "probe", os.urandom(_PROBE_BYTES))
     with connection.transaction(force_rollback=True):
-        insert(connection, [probe])
+        connection.execute(_INSERT, _columns([probe]))
+
+
+def _columns(batch: Sequence[Received]) -> dict[str, Any]:
+    return {
+        "hooks": [delivery.hook_id for delivery in batch],
+        "guids": [delivery.guid for delivery in batch],
+        "events": [delivery.event for delivery in batch],
+        "bodies": [delivery.body for delivery in batch],
+    }
 
 
 async def read(connection: Async, delivery_id: int) -> Delivery | None:

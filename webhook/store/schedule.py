@@ -1,34 +1,41 @@
-"""What is to be done on deployments, and when.
+"""What is to be done, and when.
 
 There is one row for each thing to do, however often it is requested. A worker claims what is due in
 batches; until it has finished, `due_at` is the end of its claim, so that what a dead worker held is
 due again by itself. `wanted` counts the requests: what is requested meanwhile is done afterwards.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from psycopg.rows import class_row
 
-from webhook.store import machines
+from webhook.store import database, machines
 from webhook.store.database import Async, Sync
+from webhook.timing import Timing
 
-# Check its run, and go on with it; send its statuses to GitHub; notify a destination of it.
-Task = Literal["advance", "send_statuses", "notify"]
-TASKS: list[Task] = ["advance", "send_statuses", "notify"]
+# The subject is a delivery, a deployment, an action, an installation, or 0. The detail is the
+# destination of a notification, or the account of an installation.
+Task = Literal[
+    "receive",
+    "advance",
+    "send_statuses",
+    "notify",
+    "run_action",
+    "resume_installation",
+    "prune",
+]
+CHANNEL = "schedule"
 # A task, and whether it is urgent: requested, while other things are only waited for.
 Kind = tuple[Task, bool]
-CHANNEL = "schedule"
 
 
 class Key(NamedTuple):
-    """`destination`: of a notification."""
-
     task: Task
-    deployment_id: int
-    destination: str = ""
+    subject: int
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +43,15 @@ class Due:
     """`attempts`: how often it failed unexpectedly since it last succeeded."""
 
     task: Task
-    deployment_id: int
-    destination: str
+    subject: int
+    detail: str
     wanted: int
     urgent: bool
     attempts: int
 
     @property
     def key(self) -> Key:
-        return Key(self.task, self.deployment_id, self.destination)
+        return Key(self.task, self.subject, self.detail)
 
     @property
     def kind(self) -> Kind:
@@ -62,13 +69,22 @@ class Finished:
     failed: bool = False
 
 
-_REQUEST = """
-insert into schedule (task, deployment_id, destination)
-select * from unnest(%s::text[], %s::bigint[], %s::text[])
-on conflict (deployment_id, task, destination) do update set wanted = schedule.wanted + 1,
-    urgent = true,
+_REQUESTED_BEFORE = """
+on conflict (subject, task, detail) do update set wanted = schedule.wanted + 1, urgent = true,
     due_at = case when schedule.claimed_by is null then least(schedule.due_at, now())
         else schedule.due_at end
+"""
+_REQUEST = f"""
+insert into schedule (task, subject, detail)
+select * from unnest(%s::text[], %s::bigint[], %s::text[]) {_REQUESTED_BEFORE}
+"""
+# Part of a statement that has `stored`, with the `id` of each delivery to process.
+REQUEST_RECEIVE = f"""
+requested as (
+    insert into schedule (task, subject) select 'receive', id from stored order by id
+    {_REQUESTED_BEFORE} returning 1
+)
+select pg_notify('{CHANNEL}', '') where exists (select from requested)
 """
 # The subqueries are short scans of an index, whatever else waits.
 _CLAIM = """
@@ -85,22 +101,22 @@ with free as (
 )
 update schedule set claimed_by = %(worker)s, due_at = now() + %(lasts)s
 where ctid = any(array(select ctid from found))
-returning task, deployment_id, destination, wanted, urgent, attempts
+returning task, subject, detail, wanted, urgent, attempts
 """
 # A row that is locked is being requested now, by somebody who may wait for another one of these.
 _FINISH = """
 with finished as (
-    select * from unnest(%(tasks)s::text[], %(ids)s::bigint[], %(destinations)s::text[],
+    select * from unnest(%(tasks)s::text[], %(ids)s::bigint[], %(details)s::text[],
         %(wanted)s::bigint[], %(again)s::timestamptz[], %(machines)s::text[], %(failed)s::boolean[])
-        as finished (task, deployment_id, destination, wanted, again, machine, failed)
+        as finished (task, subject, detail, wanted, again, machine, failed)
 ), held as (
-    select schedule.ctid, schedule.task, schedule.deployment_id, schedule.destination
-    from schedule join finished using (task, deployment_id, destination)
+    select schedule.ctid, schedule.task, schedule.subject, schedule.detail
+    from schedule join finished using (task, subject, detail)
     where claimed_by = %(worker)s
 ), free as (
-    select schedule.ctid, schedule.task, schedule.deployment_id, schedule.destination, again,
+    select schedule.ctid, schedule.task, schedule.subject, schedule.detail, again,
         schedule.wanted > finished.wanted as more, machine, failed
-    from schedule join finished using (task, deployment_id, destination)
+    from schedule join finished using (task, subject, detail)
     where claimed_by = %(worker)s for update of schedule skip locked
 ), deleted as (
     delete from schedule using free where schedule.ctid = free.ctid
@@ -113,8 +129,8 @@ with finished as (
         attempts = case when free.failed then attempts + 1 else 0 end
     from free where schedule.ctid = free.ctid and (free.again is not null or free.more)
 )
-select task, deployment_id, destination from held
-except select task, deployment_id, destination from free
+select task, subject, detail from held
+except select task, subject, detail from free
 """
 
 
@@ -141,8 +157,34 @@ def request_sync(connection: Sync, keys: Collection[Key]) -> None:
     connection.execute("select pg_notify(%s, '')", [CHANNEL])
 
 
-async def listen(connection: Async) -> None:
-    await connection.execute(f"listen {CHANNEL}")
+def bring_forward(connection: Sync, task: Task) -> None:
+    """What waits of that task does not wait any longer."""
+    connection.execute(
+        "update schedule set due_at = now() where ctid = any(array(select ctid from schedule"
+        " where task = %s and claimed_by is null and due_at > now() for update skip locked))",
+        [task],
+    )
+    connection.execute("select pg_notify(%s, '')", [CHANNEL])
+
+
+async def ensure(connection: Async, key: Key) -> None:
+    """It is to be done, now unless it waits for another time."""
+    await connection.execute(
+        "insert into schedule (task, subject, detail) values (%s, %s, %s) on conflict do nothing",
+        [*key],
+    )
+
+
+async def listen(url: str, timing: Timing, heard: Callable[[], None]) -> None:
+    """Calls `heard` at first, and whenever a process that is no worker has requested something.
+    Errors: psycopg.OperationalError once the connection is lost."""
+    async with await database.connect_async(url, timing) as connection:
+        await connection.execute(f"listen {CHANNEL}")
+        while True:
+            heard()
+            async for _ in connection.notifies():
+                heard()
+            await connection.check()
 
 
 async def claim(
@@ -192,8 +234,8 @@ async def keep_claims(
     await connection.execute(
         "update schedule set due_at = now() + %s where ctid = any(array("
         " select ctid from schedule join"
-        " unnest(%s::text[], %s::bigint[], %s::text[]) as held (task, deployment_id, destination)"
-        " using (task, deployment_id, destination)"
+        " unnest(%s::text[], %s::bigint[], %s::text[]) as held (task, subject, detail)"
+        " using (task, subject, detail)"
         " where claimed_by = %s for update of schedule skip locked))",
         [lasts, *_columns(keys), worker],
     )
@@ -201,13 +243,13 @@ async def keep_claims(
 
 async def finish(connection: Async, finished: Sequence[Finished], *, worker: str) -> set[Key]:
     """What was not recorded, since its row is locked at the moment."""
-    tasks, ids, destinations = _columns(one.due.key for one in finished)
+    tasks, ids, details = _columns(one.due.key for one in finished)
     cursor = await connection.execute(
         _FINISH,
         {
             "tasks": tasks,
             "ids": ids,
-            "destinations": destinations,
+            "details": details,
             "wanted": [one.due.wanted for one in finished],
             "again": [one.again for one in finished],
             "machines": [one.machine_id for one in finished],
@@ -215,7 +257,7 @@ async def finish(connection: Async, finished: Sequence[Finished], *, worker: str
             "worker": worker,
         },
     )
-    return {Key(row["task"], row["deployment_id"], row["destination"]) async for row in cursor}
+    return {Key(row["task"], row["subject"], row["detail"]) async for row in cursor}
 
 
 async def release_from_gone(connection: Async, watcher: str) -> None:
@@ -243,6 +285,6 @@ def _columns(keys: Iterable[Key]) -> tuple[list[str], list[int], list[str]]:
     listed = list(keys)
     return (
         [key.task for key in listed],
-        [key.deployment_id for key in listed],
-        [key.destination for key in listed],
+        [key.subject for key in listed],
+        [key.detail for key in listed],
     )

@@ -10,6 +10,8 @@ from webhook.store.database import Async, Sync
 # Seconds of silence after which one is not running any more, and after which its row is deleted.
 SILENT_AFTER = 20
 DELETED_AFTER = 600
+# Means nothing; the same in every worker.
+_LOCK = 4_117_202
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,21 @@ async def seen(connection: Async, worker: WorkerProcess) -> None:
     await connection.execute(
         "delete from workers where seen_at < now() - %s * interval '1 second'", [DELETED_AFTER]
     )
+
+
+def seconds_since_seen(connection: Sync) -> float | None:
+    """Of the worker that was seen last; None if there is none."""
+    row = connection.execute(
+        "select extract(epoch from now() - max(seen_at))::float8 as age from workers"
+    ).fetchone()
+    return row["age"] if row else None
+
+
+async def lock_rescue(connection: Async) -> bool:
+    """Whether no other worker rescues now; true until the transaction ends."""
+    cursor = await connection.execute("select pg_try_advisory_xact_lock(%s) as mine", [_LOCK])
+    row = await cursor.fetchone()
+    return bool(row and row["mine"])
 
 
 async def ended(connection: Async, worker: WorkerProcess) -> None:

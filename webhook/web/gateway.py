@@ -17,7 +17,7 @@ from typing import Any
 
 from flask import Flask
 
-from webhook.errors import HttpError, UnknownOutcome
+from webhook.errors import HttpError
 from webhook.http import AWAITED, BODY, Awaited, BodyRule
 from webhook.web.bodies import DEFAULT_BOUNDS, Bodies, BodyBounds
 
@@ -34,6 +34,7 @@ _ENVIRON = {
     "wsgi.multithread": True,
     "wsgi.multiprocess": True,
     "wsgi.run_once": False,
+    AWAITED: None,
 }
 _WITHOUT_PREFIX = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
@@ -89,35 +90,43 @@ class Gateway:
             await self._reject(environ, protocol, error)
 
     async def _on_loop(self, environ: dict[str, Any], protocol: Any) -> None:
-        environ[AWAITED] = None
         response = self._call(environ)
-        awaited: Awaited | None = environ[AWAITED]
-        if awaited is not None:
-            try:
-                # Shielded, because whoever does it goes on, and says so when it is done.
-                done = asyncio.shield(asyncio.wrap_future(awaited.future))
-                await asyncio.wait_for(done, awaited.within)
-            except (TimeoutError, UnknownOutcome):
-                raise awaited.error from None
+        await _awaited(environ)
         response.send(protocol)
 
     async def _reject(self, environ: dict[str, Any], protocol: Any, error: HttpError) -> None:
         """The view that reads the body responds with the error, in its own form."""
         environ.pop(BODY, None)
+        environ[AWAITED] = None
         environ["wsgi.input"] = _Unreadable(error)
         await self._in_thread(environ, protocol)
 
     async def _in_thread(self, environ: dict[str, Any], protocol: Any) -> None:
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._threads, self._respond, environ, protocol)
+        respond = self._respond
+        response = await loop.run_in_executor(self._threads, respond, environ, protocol)
+        if response is not None:
+            await _awaited(environ)
+            response.send(protocol)
 
-    def _respond(self, environ: dict[str, Any], protocol: Any) -> None:
-        self._call(environ).send(protocol)
+    def _respond(self, environ: dict[str, Any], protocol: Any) -> "_Response | None":
+        """The response, if it has to wait for something."""
+        response = self._call(environ)
+        if environ[AWAITED] is not None:
+            return response
+        response.send(protocol)
+        return None
 
     def _call(self, environ: dict[str, Any]) -> "_Response":
         response = _Response(whole=environ["REQUEST_METHOD"] == "HEAD")
         response.chunks = self._app.wsgi_app(environ, response.start)
         return response
+
+
+async def _awaited(environ: dict[str, Any]) -> None:
+    awaited: Awaited | None = environ[AWAITED]
+    if awaited is not None:
+        await awaited.done()
 
 
 class _Response:

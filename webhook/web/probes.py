@@ -13,7 +13,7 @@ from flask import Blueprint, Response, jsonify, request
 from psycopg.errors import UndefinedTable
 
 from webhook.invocation import COMMAND
-from webhook.store import deliveries, jobs, outbox, schedule, schema
+from webhook.store import deliveries, outbox, schedule, schema, workers
 from webhook.store.database import Sync, SyncPool
 from webhook.store.unavailable import store_reason
 from webhook.timing import DEFAULT_TIMING, Timing
@@ -108,7 +108,7 @@ def _migrations(connection: Sync) -> str:
 
 
 def _worker(connection: Sync) -> str:
-    seconds = jobs.seconds_since_heartbeat(connection)
+    seconds = workers.seconds_since_seen(connection)
     if seconds is None:
         return f"none is running; start one: {COMMAND} worker"
     if seconds > HEARTBEAT_LIMIT:
@@ -117,7 +117,7 @@ def _worker(connection: Sync) -> str:
 
 
 def _queue(connection: Sync) -> str:
-    seconds = max(jobs.longest_wait(connection), schedule.longest_overdue(connection))
+    seconds = schedule.longest_overdue(connection)
     if seconds <= QUEUE_LIMIT:
         return OK
     return f"a job has waited for {seconds:.0f} s; read the workers' log, or start another worker"

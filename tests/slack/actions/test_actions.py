@@ -11,7 +11,7 @@ import pytest
 from sandbox.faults import Fault
 from sandbox.slack.screen import render
 from tests.slack.actions.action_world import CREATE, ActionWorld, relay
-from webhook.jobs.queue import Queue
+from webhook.store import schedule
 from webhook.store.database import connect
 
 __all__ = ["relay"]
@@ -371,7 +371,7 @@ async def test_what_a_killed_worker_began_is_ended_by_the_next(
         query = f"{claimed} where action_id = %s returning 1"
         assert await asyncio.to_thread(relay.world.rows, query, row["id"])
     with connect(relay.world.store_url) as connection:
-        Queue().run_action(connection, row["id"])
+        schedule.request_sync(connection, [schedule.Key("run_action", row["id"])])
     [reply] = await relay.until_replies(relay.ada, before)
     [new] = relay.created(f"broken/{died}")
     assert f"Deployment {new.id} was requested" in reply.text

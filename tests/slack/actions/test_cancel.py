@@ -96,7 +96,7 @@ async def _what_waits_never_begins(world: World, tools: Tools) -> None:
     await cancel(world)
     assert await description(world, deployment.id) == "Cancelled by octocat before it began"
     tools.drone.end(built)
-    followed = "select 1 from schedule where task = 'advance' and deployment_id = %s"
+    followed = "select 1 from schedule where task = 'advance' and subject = %s"
     await until(lambda: not world.rows(followed, deployment.id) or None, 20)
     assert tools.started("drone") == started
 

@@ -98,9 +98,10 @@ def test_what_slack_signed_is_stored_with_its_job_and_acknowledged(
     kept = rows(store_url, "select id, kind, slack_name, outcome from actions order by id")
     assert [row["kind"] for row in kept] == ["retry", "deploy"]
     assert {row["outcome"] for row in kept} == {"waiting"}
-    jobs = rows(store_url, "select task_name, args, lock from procrastinate_jobs order by id")
-    assert [job["args"] for job in jobs] == [{"action_id": row["id"]} for row in kept]
-    assert [job["lock"] for job in jobs] == [f"action-{row['id']}" for row in kept]
+    due = rows(store_url, "select task, subject from schedule order by subject")
+    assert [(one["task"], one["subject"]) for one in due] == [
+        ("run_action", row["id"]) for row in kept
+    ]
 
 
 def test_a_redelivery_makes_nothing_new(client: FlaskClient, store_url: str) -> None:
@@ -108,7 +109,7 @@ def test_a_redelivery_makes_nothing_new(client: FlaskClient, store_url: str) -> 
     headers = signed(body)
     assert [send(client, INTERACTIONS, body, headers).status_code for _ in range(3)] == [200] * 3
     assert len(rows(store_url, "select 1 from actions")) == 1
-    assert len(rows(store_url, "select 1 from procrastinate_jobs")) == 1
+    assert len(rows(store_url, "select 1 from schedule")) == 1
 
 
 def test_a_request_without_slacks_signature_is_rejected(

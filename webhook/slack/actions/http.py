@@ -18,7 +18,6 @@ from urllib.parse import parse_qsl
 import psycopg
 import structlog
 from flask import Blueprint, Response, jsonify, request
-from procrastinate.exceptions import ConnectorException
 from slack_sdk.signature import Clock as SlackClock
 from slack_sdk.signature import SignatureVerifier
 
@@ -26,14 +25,13 @@ from webhook.config.environments import Config
 from webhook.deployments.actions import ActionRequest
 from webhook.errors import MALFORMED, STORE_UNAVAILABLE, HttpError, UnknownOutcome, UserError
 from webhook.http import BodyRule, read_body
-from webhook.jobs.queue import Queue
 from webhook.settings import SlackSettings
 from webhook.slack.actions import payloads
 from webhook.slack.actions.command import parse_command
 from webhook.slack.actions.contract import Actions
 from webhook.slack.actions.modal import parse_submission
 from webhook.slack.actions.payloads import Parsed, TokenRevoked, parse_event, parse_press
-from webhook.store import actions, slack_installations
+from webhook.store import actions, schedule, slack_installations
 from webhook.store.database import Sync, SyncPool
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
@@ -57,7 +55,7 @@ Document = Mapping[str, Any] | None
 
 
 class ActionIntake:
-    """Stores what people request, together with its job. Errors: `UserError` for what is not
+    """Stores what people request, and that it is to be done. Errors: `UserError` for what is not
     Slack's, `UnknownOutcome` where the store does not respond."""
 
     def __init__(
@@ -73,7 +71,6 @@ class ActionIntake:
         self._pool = pool
         self._config = config
         self._registry = registry
-        self._jobs = Queue()
 
     def interaction(self, payload: Any) -> Document:
         """A button, or a form that was filled in."""
@@ -113,7 +110,7 @@ class ActionIntake:
                 connection.transaction(),
             ):
                 self._insert(connection, parsed)
-        except (psycopg.Error, ConnectorException) as error:
+        except psycopg.Error as error:
             log.error("a request in Slack was not stored", error=type(error).__name__)
             raise UnknownOutcome("no response from the store", code=STORE_UNAVAILABLE) from error
         return None
@@ -125,7 +122,7 @@ class ActionIntake:
             return
         action_id = actions.keep(connection, parsed)
         if action_id is not None:
-            self._jobs.run_action(connection, action_id)
+            schedule.request_sync(connection, [schedule.Key("run_action", action_id)])
             user = parsed.requester.user
             log.info("action requested", action=action_id, kind=parsed.kind, user=user)
 

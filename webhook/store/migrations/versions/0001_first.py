@@ -1,13 +1,9 @@
-"""The whole schema: deliveries, deployments, Slack, machines, and Procrastinate's own tables."""
+"""The whole schema."""
 
 from alembic import op
-from procrastinate.schema import migrations_path
 
 revision = "0001"
 down_revision = None
-
-# Procrastinate's migrations up to here; a newer Procrastinate brings a migration of ours.
-LAST_OF_PROCRASTINATE = "03.04.00_50_post_add_retry_failed_job_procedure.sql"
 
 DELIVERIES = """
 -- Webhook deliveries as GitHub sent them. A redelivery has the hook and GUID of the first one.
@@ -324,19 +320,19 @@ create unique index outbox_exclusive on outbox (deployment_id, purpose)
 """
 
 SCHEDULE = """
--- What is to be done on deployments, and when (webhook.store.schedule): a row for each thing to do,
--- deleted once there is nothing more to do.
+-- What is to be done, and when (webhook.store.schedule): a row for each thing to do, deleted once
+-- there is nothing more to do.
 create table schedule (
-    deployment_id bigint not null,
+    subject bigint not null,                    -- a delivery, a deployment, ...
     task text not null,
-    destination text not null default '',       -- of a notification
+    detail text not null default '',            -- of a notification, its destination
     due_at timestamptz not null default now(),  -- while it is claimed, the end of the claim
     urgent boolean not null default true,       -- it was requested; else it is only waited for
     machine_id text not null default '',        -- only that machine's workers can do it
     claimed_by text,                            -- the worker that does it now
     wanted bigint not null default 1,           -- raised with each request
     attempts integer not null default 0,        -- failures since it last succeeded
-    primary key (deployment_id, task, destination)
+    primary key (subject, task, detail)
 );
 create index schedule_due on schedule (machine_id, task, urgent, due_at);
 """
@@ -362,11 +358,3 @@ def upgrade() -> None:
     run = op.get_bind().exec_driver_sql
     for sql in SCHEMA:
         run(sql)
-    for path in sorted(migrations_path.glob("*.sql")):
-        if path.name <= LAST_OF_PROCRASTINATE:
-            run(path.read_text(encoding="utf-8").replace("%", "%%"))
-    # With each event, what waits behind a lock is brought forward (webhook.store.jobs).
-    run(
-        "create index jobs_waiting on procrastinate_jobs (lock)"
-        " where status = 'todo' and lock is not null"
-    )
