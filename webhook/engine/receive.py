@@ -34,31 +34,52 @@ HELD_ON_GITHUB = "waiting"
 ACTIONS = "github-actions"
 
 
+# What became of a delivery, why, and the deployment that it is about.
+_Result = tuple[Outcome, str, int | None]
+
+
 async def receive(services: Services, delivery_id: int) -> None:
-    async with services.pool.connection() as connection, connection.transaction():
+    async with services.pool.connection() as connection:
         delivery = await deliveries.read(connection, delivery_id)
         if delivery is None or delivery.outcome is not None:
             return
         structlog.contextvars.bind_contextvars(delivery=delivery.guid, github_event=delivery.event)
         outcome, reason, deployment_id = await _process(services, connection, delivery)
-        await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
     write = log.debug if outcome == "ignored" else log.info
     write("delivery processed", outcome=outcome, reason=reason, deployment=deployment_id)
 
 
-async def _process(
-    services: Services, connection: Async, delivery: Delivery
-) -> tuple[Outcome, str, int | None]:
+async def _process(services: Services, connection: Async, delivery: Delivery) -> _Result:
     try:
         event = events.parse(delivery.event, delivery.body)
     except UserError as error:
-        return "failed", str(error), None
-    return await _act(services, connection, event, delivery.guid)
+        known: _Result | None = ("failed", str(error), None)
+    else:
+        known = _without_effect(services, event)
+    if known is not None:
+        await deliveries.finish(connection, delivery.id, *known)
+        return known
+    async with connection.transaction():
+        result = await _act(services, connection, event, delivery.guid)
+        await deliveries.finish(connection, delivery.id, *result)
+    return result
 
 
-async def _act(
-    services: Services, connection: Async, event: Event, guid: str
-) -> tuple[Outcome, str, int | None]:
+def _without_effect(services: Services, event: Event) -> _Result | None:
+    """None: it may change something."""
+    match event:
+        case Ping():
+            return "done", "the webhook works", None
+        case Ignored(reason):
+            return "ignored", reason, None
+        case StatusCreated():
+            deployment_id = event.deployment.id
+            if services.links.is_entry_url(event.status.log_url, deployment_id):
+                return "ignored", "a status of our own", deployment_id
+    return None
+
+
+async def _act(services: Services, connection: Async, event: Event, guid: str) -> _Result:
     match event:
         case DeploymentCreated():
             return await _deployment_created(services, connection, event, guid)
@@ -68,10 +89,7 @@ async def _act(
             return await _workflow_run_updated(services, connection, event)
         case InstallationChanged():
             return await _installation_changed(services, connection, event)
-        case Ping():
-            return "done", "the webhook works", None
-        case Ignored(reason):
-            return "ignored", reason, None
+    raise AssertionError(f"{event} has no effect")
 
 
 async def _deployment_created(
@@ -89,26 +107,27 @@ async def _deployment_created(
     if environment is None and (event.watched or services.config.unrouted == "ignore"):
         return "ignored", no_route_message(services.config, row.repo, row.environment), row.id
     production = environment.production_environment if environment else None
-    row = await deployments.change(
-        connection,
-        row,
-        requested_at=services.clock(),
-        delivery=guid,
-        watched=event.watched,
-        production=row.production if production is None else production,
-    )
+    requested: deployments.Columns = {
+        "requested_at": services.clock(),
+        "delivery": guid,
+        "watched": event.watched,
+        "production": row.production if production is None else production,
+    }
     if services.actions_enabled and (earlier := await deployments.before(connection, row)):
-        await services.notify_again(connection, earlier)  # its buttons are gone now
+        await schedule.request(connection, [], notified=[earlier])  # its buttons are gone now
     if row.phase.final:
+        await deployments.change(connection, row, **requested)
         return "ignored", f"this deployment has ended already ({row.phase})", row.id
     if environment is None:
         message = no_route_message(services.config, row.repo, row.environment)
-        await transitions.announce(services, connection, row, Transition(Phase.ERROR, message))
+        transition = Transition(Phase.ERROR, message)
+        await transitions.announce(services, connection, row, transition, columns=requested)
     elif event.watched:
-        await _watch(services, connection, row)
+        await _watch(services, connection, row, requested)
         return "done", "watched: a GitHub Actions workflow deploys it", row.id
     else:
-        await _accept(services, connection, row, environment.handler)
+        requested["handler"] = environment.handler
+        await _accept(services, connection, row, requested)
     return "done", "", row.id
 
 
@@ -126,17 +145,28 @@ def _log_about(row: DeploymentRow) -> None:
     structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
 
 
-async def _watch(services: Services, connection: Async, row: DeploymentRow) -> None:
+async def _watch(
+    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+) -> None:
     if follows(row.phase, Phase.QUEUED):
         transition = Transition(Phase.QUEUED, "A GitHub Actions workflow deploys it")
-        await transitions.apply(services, connection, row, transition)
+        await transitions.apply(services, connection, row, transition, columns=requested)
+    else:
+        await deployments.change(connection, row, **requested)
 
 
-async def _accept(services: Services, connection: Async, row: DeploymentRow, handler: str) -> None:
-    row = await deployments.change(connection, row, handler=handler)
+async def _accept(
+    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+) -> None:
+    follow = schedule.Key("advance", row.id)
     if follows(row.phase, Phase.QUEUED):
-        await transitions.announce(services, connection, row, Transition(Phase.QUEUED))
-    await schedule.request(connection, [schedule.Key("advance", row.id)])
+        queued = Transition(Phase.QUEUED)
+        await transitions.announce(
+            services, connection, row, queued, columns=requested, also=[follow]
+        )
+    else:
+        await deployments.change(connection, row, **requested)
+        await schedule.request(connection, [follow])
 
 
 async def _status_created(
@@ -149,8 +179,6 @@ async def _status_created(
         connection, event.deployment, event.repository, event.installation_id, status.created_at
     )
     _log_about(row)
-    if services.links.is_entry_url(status.log_url, row.id):
-        return "ignored", "a status of our own", row.id
     phase = phase_of(status.state)
     counted = phase is not None and follows(row.phase, phase)
     description = one_line(status.description)
@@ -168,12 +196,11 @@ async def _status_created(
         return "ignored", "this status was reported before", row.id
     if phase is None or not counted:
         return "done", f"'{status.state}' changes nothing in phase '{row.phase}'", row.id
-    row = await transitions.apply(
-        services, connection, row, Transition(phase, description, status.environment_url)
-    )
+    transition = Transition(phase, description, status.environment_url)
+    advance = schedule.Key("advance", row.id)
+    row = await transitions.apply(services, connection, row, transition, also=[advance])
     if phase.final and await timeline.may_cover(connection, row.id, status.id):
         await transitions.announce_again(connection, row)
-    await schedule.request(connection, [schedule.Key("advance", row.id)])
     return "done", "", row.id
 
 

@@ -1,7 +1,7 @@
 """What every job needs; `webhook.worker` opens it once a process."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
@@ -20,9 +20,10 @@ from webhook.github.tokens import Scope
 from webhook.logs import Redactor
 from webhook.notifiers.contract import Notifier, NotifierContext
 from webhook.security.signing import Links, ReportTokens
-from webhook.store import deployments, outbox, schedule
+from webhook.store import deployments, schedule
 from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
+from webhook.store.schedule import Key
 from webhook.timing import Clock, Timing
 
 # What could not be compared lately, and comparisons at once, of one process.
@@ -106,19 +107,12 @@ class Services:
         found = targets_of(environment.destinations(), row.repo)
         return [target for target in found if target.notifier in self.notifiers]
 
-    async def notify(self, connection: Async, row: DeploymentRow) -> None:
-        """Each destination, once the caller's transaction has ended."""
-        named = {target.name for target in self.targets(row)}
-        await self._notify(connection, row, named)
-
-    async def notify_again(self, connection: Async, row: DeploymentRow) -> None:
-        """Where its message was sent before; a deployment that is over needs no new messages."""
-        await self._notify(connection, row, set())
-
-    async def _notify(self, connection: Async, row: DeploymentRow, named: set[str]) -> None:
-        destinations = named | await outbox.destinations_of(connection, row.id)
-        keys = [schedule.Key("notify", row.id, destination) for destination in destinations]
-        await schedule.request(connection, keys)
+    async def notify(
+        self, connection: Async, row: DeploymentRow, *, also: Collection[Key] = ()
+    ) -> None:
+        """Each destination, once the caller's transaction has ended. `also`: what else to do."""
+        keys = [Key("notify", row.id, target.name) for target in self.targets(row)]
+        await schedule.request(connection, [*keys, *also], notified=[row.id])
 
     async def read(self, deployment_id: int) -> DeploymentRow | None:
         async with self.pool.connection() as connection:

@@ -4,6 +4,7 @@ Nothing else writes a phase. Whether a tool's report counts is decided here, not
 the tool gets its response at once, and one job at a time changes a deployment.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,6 +17,7 @@ from webhook.logs import Redactor
 from webhook.store import actions, deployments, schedule, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
+from webhook.store.schedule import Key
 from webhook.store.timeline import TimelineEntry
 from webhook.text import LONGEST_KEPT, one_line
 
@@ -208,16 +210,29 @@ async def _announce_run(
 
 
 async def announce(
-    services: Services, connection: Async, row: DeploymentRow, transition: Transition
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    transition: Transition,
+    *,
+    columns: deployments.Columns | None = None,
+    also: Collection[Key] = (),
 ) -> DeploymentRow:
-    """A transition of our own: the row, and a status for GitHub in the outbox."""
-    row = await apply(services, connection, row, transition)
-    await announce_again(connection, row, held=transition.held)
+    """A transition of our own: the row, and a status for GitHub in the outbox. `columns`: what else
+    to change. `also`: what else to do then."""
+    row = await _change(services, connection, row, transition, columns or {})
+    await _add_status(connection, row, held=transition.held)
+    await _after(services, connection, row, [Key("send_statuses", row.id), *also])
     return row
 
 
-async def announce_again(connection: Async, row: DeploymentRow, *, held: bool = False) -> None:
+async def announce_again(connection: Async, row: DeploymentRow) -> None:
     """Write the row's phase to GitHub as a status of ours."""
+    await _add_status(connection, row)
+    await schedule.request(connection, [Key("send_statuses", row.id)])
+
+
+async def _add_status(connection: Async, row: DeploymentRow, *, held: bool = False) -> None:
     entry = timeline.NewEntry(
         actor="relay",
         state=row.phase,
@@ -226,7 +241,6 @@ async def announce_again(connection: Async, row: DeploymentRow, *, held: bool = 
         held=held,
     )
     await timeline.add_status(connection, row.id, entry)
-    await schedule.request(connection, [schedule.Key("send_statuses", row.id)])
 
 
 def default_description(row: DeploymentRow) -> str:
@@ -238,11 +252,31 @@ def default_description(row: DeploymentRow) -> str:
 
 
 async def apply(
-    services: Services, connection: Async, row: DeploymentRow, transition: Transition
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    transition: Transition,
+    *,
+    columns: deployments.Columns | None = None,
+    also: Collection[Key] = (),
 ) -> DeploymentRow:
-    """Change the row and notify people, for every transition."""
+    """Change the row and notify people. `columns`: what else to change. `also`: what else to do
+    then."""
+    row = await _change(services, connection, row, transition, columns or {})
+    await _after(services, connection, row, also)
+    return row
+
+
+async def _change(
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    transition: Transition,
+    more: deployments.Columns,
+) -> DeploymentRow:
     description = one_line(services.redactor.text(transition.description), LONGEST_KEPT)
     columns: deployments.Columns = {
+        **more,
         "phase": transition.phase,
         "status_description": description,
         "outage_announced": transition.outage,
@@ -251,12 +285,18 @@ async def apply(
         columns["environment_url"] = services.redactor.text(transition.environment_url)
     if transition.phase.final:
         columns["ended_at"] = row.ended_at or services.clock()
-    row = await deployments.change(connection, row, **columns)
+    return await deployments.change(connection, row, **columns)
+
+
+async def _after(
+    services: Services, connection: Async, row: DeploymentRow, also: Collection[Key]
+) -> None:
+    """Of every transition."""
     if row.phase is Phase.SUCCESS:
-        for replaced in await deployments.deactivate_replaced(connection, row):
-            await services.notify_again(connection, replaced)
-    await services.notify(connection, row)
-    return row
+        replaced = await deployments.deactivate_replaced(connection, row)
+        if replaced:
+            await schedule.request(connection, [], notified=replaced)
+    await services.notify(connection, row, also=also)
 
 
 async def take_reports(services: Services, deployment_id: int) -> None:

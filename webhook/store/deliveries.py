@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from psycopg.rows import class_row
 
+from webhook.errors import Conflict
 from webhook.store import schedule
 from webhook.store.database import Async, Sync
 
@@ -102,10 +103,9 @@ def _columns(batch: Sequence[Received]) -> dict[str, Any]:
 
 
 async def read(connection: Async, delivery_id: int) -> Delivery | None:
-    """Locked until the transaction ends."""
     cursor = connection.cursor(row_factory=class_row(Delivery), binary=True)
     await cursor.execute(
-        "select id, hook_id, guid, event, body, outcome from deliveries where id = %s for update",
+        "select id, hook_id, guid, event, body, outcome from deliveries where id = %s",
         [delivery_id],
     )
     return await cursor.fetchone()
@@ -118,10 +118,14 @@ async def finish(
     reason: str,
     deployment_id: int | None = None,
 ) -> None:
-    await connection.execute(
-        "update deliveries set outcome = %s, reason = %s, deployment_id = %s where id = %s",
+    """Raises `Conflict` where another process was quicker."""
+    cursor = await connection.execute(
+        "update deliveries set outcome = %s, reason = %s, deployment_id = %s"
+        " where id = %s and outcome is null",
         [outcome, reason, deployment_id, delivery_id],
     )
+    if not cursor.rowcount:
+        raise Conflict(f"delivery {delivery_id} was processed by another process")
 
 
 async def delete_old_bodies(connection: Async) -> int:

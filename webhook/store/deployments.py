@@ -146,15 +146,28 @@ async def get_or_create(
 ) -> DeploymentRow:
     """The row of GitHub's deployment, inserted if it is new; locked until the transaction ends.
     `at`: when the repository had that name; by default, when the deployment was created."""
+    if (row := await _insert(connection, deployment, repository, installation_id)) is not None:
+        return row
     at = at or deployment.created_at
     repository = await repository_names.current(connection, repository, at)
+    await _insert(connection, deployment, repository, installation_id)
+    row = await read(connection, deployment.id, lock=True)
+    assert row is not None
+    return row
+
+
+async def _insert(
+    connection: Async, deployment: GitHubDeployment, repository: Repository, installation_id: int
+) -> DeploymentRow | None:
+    """None where it is there already, or its repository's name is not the newest that is known."""
     production = is_production(deployment.environment, deployment.production_environment)
-    await connection.execute(
+    cursor = await connection.execute(
         "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref,"
         " sha, task, payload, description, creator, production, production_on_github, transient,"
         " created_at, phase)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        " on conflict (id) do nothing",
+        " select %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s"
+        f" where ({repository_names.NEWEST}) = (%s, %s)"
+        f" on conflict (id) do nothing returning {_COLUMNS}",
         [
             deployment.id,
             repository.full_name,
@@ -173,11 +186,13 @@ async def get_or_create(
             bool(deployment.transient_environment),
             deployment.created_at,
             Phase.SEEN,
+            repository.id,
+            repository.full_name,
+            repository.html_url,
         ],
     )
-    row = await read(connection, deployment.id, lock=True)
-    assert row is not None
-    return row
+    values = await cursor.fetchone()
+    return _row(values) if values else None
 
 
 async def read(
@@ -237,7 +252,7 @@ async def set_installation(
     )
 
 
-async def deactivate_replaced(connection: Async, row: DeploymentRow) -> Sequence[DeploymentRow]:
+async def deactivate_replaced(connection: Async, row: DeploymentRow) -> list[int]:
     """Mark the deployments that this success replaces as inactive, as GitHub does itself.
 
     Source: "Create a deployment status", `auto_inactive`: prior non-transient, non-production
@@ -247,10 +262,10 @@ async def deactivate_replaced(connection: Async, row: DeploymentRow) -> Sequence
         "update deployments set phase = 'inactive', phase_at = now(), version = version + 1"
         f" where {_ENVIRONMENT} and id < %s"
         " and phase = 'success' and not production_on_github and not transient"
-        f" returning {_COLUMNS}",
+        " returning id",
         [row.repo_id, row.environment, row.id],
     )
-    return [_row(values) async for values in cursor]
+    return [values["id"] async for values in cursor]
 
 
 async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
@@ -279,15 +294,15 @@ async def success_of_another_commit(
     return _row(values) if values else None
 
 
-async def before(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
+async def before(connection: Async, row: DeploymentRow) -> int | None:
     """The newest deployment of the same environment that was requested before this one."""
     cursor = await connection.execute(
-        f"{_SELECT} where {_ENVIRONMENT} and id < %s and requested_at is not null"
+        f"select id from deployments where {_ENVIRONMENT} and id < %s and requested_at is not null"
         " order by id desc limit 1",
         [row.repo_id, row.environment, row.id],
     )
     values = await cursor.fetchone()
-    return _row(values) if values else None
+    return values["id"] if values else None
 
 
 async def is_newest(connection: Async, row: DeploymentRow) -> bool:

@@ -15,6 +15,7 @@ _SEEN = (
     "select full_name, html_url from repository_names where repo_id = %s"
     " order by seen_at desc, recorded_at desc"
 )
+NEWEST = f"{_SEEN} limit 1"
 
 
 async def current(connection: Async, repository: Repository, at: datetime) -> Repository:
@@ -47,7 +48,7 @@ async def rename(connection: Async, repository: Repository) -> None:
 
 
 async def _newest(connection: Async, repo_id: int) -> Repository | None:
-    cursor = await connection.execute(f"{_SEEN} limit 1", [repo_id])
+    cursor = await connection.execute(NEWEST, [repo_id])
     values = await cursor.fetchone()
     return Repository(repo_id, values["full_name"], values["html_url"]) if values else None
 

@@ -78,6 +78,15 @@ _REQUEST = f"""
 insert into schedule (task, subject, detail)
 select * from unnest(%s::text[], %s::bigint[], %s::text[]) {_REQUESTED_BEFORE}
 """
+_REQUEST_NOTIFIED = f"""
+insert into schedule (task, subject, detail)
+select task, subject, detail from unnest(%s::text[], %s::bigint[], %s::text[])
+    as requested (task, subject, detail)
+union
+select 'notify', deployment_id, destination from outbox where kind = 'message'
+    and deployment_id = any(%s) and purpose = 'main' and ref is not null
+order by 1, 2, 3 {_REQUESTED_BEFORE}
+"""
 # Part of a statement that has `stored`, with the `id` of each delivery to process.
 REQUEST_RECEIVE = f"""
 requested as (
@@ -146,14 +155,20 @@ cross join lateral (
 """
 
 
-async def request(connection: Async, keys: Collection[Key]) -> None:
-    """To be done as soon as the caller's transaction has ended."""
-    await connection.execute(_REQUEST, _columns(sorted(keys)))
+async def request(
+    connection: Async, keys: Collection[Key], *, notified: Collection[int] = ()
+) -> None:
+    """To be done as soon as the caller's transaction has ended. `notified`: deployments of which
+    each destination that has a message is to be notified, too."""
+    if notified:
+        await connection.execute(_REQUEST_NOTIFIED, [*_columns(keys), list(notified)])
+    else:
+        await connection.execute(_REQUEST, _columns(sorted(set(keys))))
 
 
 def request_sync(connection: Sync, keys: Collection[Key]) -> None:
     """The same, from a process that is no worker: one of these hears of it."""
-    connection.execute(_REQUEST, _columns(sorted(keys)))
+    connection.execute(_REQUEST, _columns(sorted(set(keys))))
     connection.execute("select pg_notify(%s, '')", [CHANNEL])
 
 
