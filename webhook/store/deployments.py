@@ -166,7 +166,7 @@ async def _insert(
         " sha, task, payload, description, creator, production, production_on_github, transient,"
         " created_at, phase)"
         " select %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s"
-        f" where ({repository_names.NEWEST}) = (%s, %s)"
+        f" from ({repository_names.NEWEST}) newest where full_name = %s and html_url = %s"
         f" on conflict (id) do nothing returning {_COLUMNS}",
         [
             deployment.id,
@@ -383,7 +383,7 @@ async def unscheduled(connection: Async) -> list[int]:
     cursor = await connection.execute(
         "select id from deployments where requested_at < now() - interval '1 minute'"
         " and ended_at is null and not watched and not exists (select from schedule"
-        " where task = 'advance' and deployment_id = deployments.id)"
+        " where task = 'advance' and subject = deployments.id)"
     )
     return [values["id"] async for values in cursor]
 
