@@ -48,12 +48,17 @@ def migrated_store(settings: Settings) -> Iterator[tuple[str, Sync]]:
 
 def migrate(url: str) -> None:
     """Errors: psycopg.OperationalError where the store does not respond."""
+    with database.connect(url) as connection:
+        if revision(connection) != NEWEST_REVISION:
+            _migrate(url)
+
+
+def _migrate(url: str) -> None:
     from alembic import command
     from alembic.config import Config
     from sqlalchemy import NullPool, create_engine, text
     from sqlalchemy.exc import DBAPIError
 
-    database.connect(url).close()  # SQLAlchemy would wrap its error
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     engine = create_engine(
