@@ -37,7 +37,7 @@ _STOP_WITHIN = 20.0
 _CHECK_EVERY = 1.0
 _STOPS = {signal.SIGTERM, signal.SIGINT}
 # What the processes share. Alembic is not among it: 36 MB that are needed once.
-_SHARED = ("webhook.app", "webhook.worker", "webhook.slack.socket_mode", "granian")
+SHARED = ("webhook.app", "webhook.worker", "webhook.slack.socket_mode", "granian")
 
 
 def lock(data_dir: Path) -> TextIO:
@@ -130,6 +130,7 @@ class Child:
 
 def run(settings: Settings, workers: int, main: Callable[..., object]) -> None:
     """Run until SIGTERM or SIGINT. `main` runs a command line, which is a process's."""
+    terminals = [fd for fd in range(3) if os.isatty(fd)]
     with lock(settings.data_dir) as locked:
         arriving = _signals()
         with _store(settings) as (url, postgres):
@@ -143,7 +144,7 @@ def run(settings: Settings, workers: int, main: Callable[..., object]) -> None:
                 webhook=f"{settings.server_url}/webhook",
                 store="embedded PostgreSQL" if postgres else "PostgreSQL",
             )
-            _keep(_children(forks, main, workers), arriving, postgres)
+            _keep(_children(forks, main, workers), arriving, terminals, postgres)
         log.info("stopped")
 
 
@@ -154,7 +155,7 @@ def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedPostgres | None]]:
     try:
         with ThreadPoolExecutor(1) as beside:
             starting = beside.submit(postgres.start) if postgres else None
-            for name in _SHARED:
+            for name in SHARED:
                 import_module(name)
         url = starting.result() if starting else settings.store_source
         assert url
@@ -185,9 +186,13 @@ def _children(forks: Forks, main: Callable[..., object], workers: int) -> list[C
     return [child("web", "web"), *(child(f"worker-{i + 1}", "worker") for i in range(workers))]
 
 
-def _keep(children: Sequence[Child], arriving: Signals, postgres: EmbeddedPostgres | None) -> None:
+def _keep(
+    children: Sequence[Child],
+    arriving: Signals,
+    terminals: Sequence[int],
+    postgres: EmbeddedPostgres | None,
+) -> None:
     """Keep all running until a signal says to stop, and stop the children."""
-    terminals = [fd for fd in range(3) if os.isatty(fd)]
     arrived = arriving.wait(0)
     while not arrived & _STOPS:
         if signal.SIGHUP in arrived:
