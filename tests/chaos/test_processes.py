@@ -281,8 +281,14 @@ async def test_an_error_that_an_operator_can_fix_is_one_sentence(
     sandbox: Sandbox, folder: Path, postgres: str
 ) -> None:
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute("create database empty")
-    empty = {"GITPLOY_STORE_SOURCE": postgres.replace("/postgres?", "/empty?")}
+        for name in ("empty", "newer"):
+            connection.execute(f"create database {name}")
+    empty, newer = (
+        {"GITPLOY_STORE_SOURCE": postgres.replace("/postgres?", f"/{name}?")}
+        for name in ("empty", "newer")
+    )
+    with psycopg.connect(newer["GITPLOY_STORE_SOURCE"]) as connection:
+        connection.execute("create table alembic_version as select text '9999' as version_num")
     nowhere = {"GITPLOY_STORE_SOURCE": "postgresql://127.0.0.1:9/none"}
     variables = environ(sandbox, folder)
     with socket.create_server(("0.0.0.0", 0)) as occupied:
@@ -291,6 +297,7 @@ async def test_an_error_that_an_operator_can_fix_is_one_sentence(
             ("worker", empty, "run: python -m webhook migrate"),
             ("worker", nowhere, "check GITPLOY_STORE_SOURCE"),
             ("migrate", nowhere, "check GITPLOY_STORE_SOURCE"),
+            ("migrate", newer, "by '9999'; a newer relay migrated it: run that one"),
             ("up", {"GITPLOY_DATA_DIR": "/dev/null/x"}, "GITPLOY_DATA_DIR '/dev/null/x'"),
             ("check", {"GITPLOY_DATA_DIR": "/dev/null/x"}, "GITPLOY_DATA_DIR '/dev/null/x'"),
         ]

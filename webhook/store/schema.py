@@ -49,13 +49,15 @@ def migrated_store(settings: Settings) -> Iterator[tuple[str, Sync]]:
 def migrate(url: str) -> None:
     """Errors: psycopg.OperationalError where the store does not respond."""
     with database.connect(url) as connection:
-        if revision(connection) != NEWEST_REVISION:
-            _migrate(url)
+        found = revision(connection)
+    if found != NEWEST_REVISION:
+        _migrate(url)
 
 
 def _migrate(url: str) -> None:
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
     from sqlalchemy import NullPool, create_engine, text
     from sqlalchemy.exc import DBAPIError
 
@@ -71,3 +73,8 @@ def _migrate(url: str) -> None:
             command.upgrade(config, "head")
     except DBAPIError as error:
         raise error.orig or error from None
+    except CommandError as error:  # a revision that is not among these files
+        raise UserError(
+            f"The store cannot be migrated: {error}; a newer relay migrated it: run that one,"
+            " or restore a backup from before"
+        ) from None
