@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# `up` hands it on to its processes, which it starts in another way.
+# `up` hands it on to processes that it starts in another way.
 VARIABLE = "GITPLOY_RELAY_COMMAND"
 _MODULE = ["-m", "webhook"]
 _SCRIPT = "gitploy-relay"

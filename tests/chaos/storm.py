@@ -180,9 +180,9 @@ class Storm:
             with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
                 pid_file = self.folder / "data" / "postgres" / "postmaster.pid"
                 pid = int(pid_file.read_text().splitlines()[0])
-                return [pid] if _cmdline(pid) else []
+                return [pid] if _name(pid) else []
             return []
-        found = [p.pid for p in up.children(recursive=True) if name in _cmdline(p.pid)]
+        found = [p.pid for p in up.children(recursive=True) if name in _name(p.pid)]
         return [self.random.choice(found)] if found else []
 
     async def _settle(self) -> list[str]:
@@ -257,12 +257,12 @@ class Storm:
         ]
 
 
-def _cmdline(pid: int) -> list[str]:
+def _name(pid: int) -> str:
     """Empty for a process that has ended, though it may not have been waited for yet."""
-    try:
-        return psutil.Process(pid).cmdline()
-    except psutil.Error:
-        return []
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return process.name() if process.status() != psutil.STATUS_ZOMBIE else ""
+    return ""
 
 
 async def run_storm(

@@ -229,6 +229,32 @@ async def test_a_closed_terminal_ends_everything_with_postgresql(
     assert not (folder / "data" / "postgres" / "postmaster.pid").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_while_postgresql_starts_leaves_nothing_running(
+    sandbox: Sandbox, folder: Path, number: signal.Signals
+) -> None:
+    """SIGHUP: from a terminal that is closed."""
+    terminal, of_relay = os.openpty()
+    variables, log = environ(sandbox, folder), folder / "log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_shell(
+            f"exec {UP}", env=variables, cwd=ROOT, stdin=of_relay, stdout=output, stderr=STDOUT
+        )
+    os.close(of_relay)
+    try:
+        await until(lambda: (folder / "data" / "postgres").exists() or None)
+        os.close(terminal)
+        process.send_signal(number)
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0, log.read_text()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert json.loads(log.read_text().splitlines()[-1])["event"] == "stopped"
+    left = [p for p in psutil.process_iter(["cmdline"]) if str(folder) in str(p.info["cmdline"])]
+    assert left == []
+
+
 async def test_nothing_is_lost_or_done_twice_while_everything_is_killed() -> None:
     """The short form of script/storm."""
     faults, killed = await storm.run_storm(
@@ -255,8 +281,14 @@ async def test_an_error_that_an_operator_can_fix_is_one_sentence(
     sandbox: Sandbox, folder: Path, postgres: str
 ) -> None:
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute("create database empty")
-    empty = {"GITPLOY_STORE_SOURCE": postgres.replace("/postgres?", "/empty?")}
+        for name in ("empty", "newer"):
+            connection.execute(f"create database {name}")
+    empty, newer = (
+        {"GITPLOY_STORE_SOURCE": postgres.replace("/postgres?", f"/{name}?")}
+        for name in ("empty", "newer")
+    )
+    with psycopg.connect(newer["GITPLOY_STORE_SOURCE"]) as connection:
+        connection.execute("create table alembic_version as select text '9999' as version_num")
     nowhere = {"GITPLOY_STORE_SOURCE": "postgresql://127.0.0.1:9/none"}
     variables = environ(sandbox, folder)
     with socket.create_server(("0.0.0.0", 0)) as occupied:
@@ -265,6 +297,7 @@ async def test_an_error_that_an_operator_can_fix_is_one_sentence(
             ("worker", empty, "run: python -m webhook migrate"),
             ("worker", nowhere, "check GITPLOY_STORE_SOURCE"),
             ("migrate", nowhere, "check GITPLOY_STORE_SOURCE"),
+            ("migrate", newer, "by '9999'; a newer relay migrated it: run that one"),
             ("up", {"GITPLOY_DATA_DIR": "/dev/null/x"}, "GITPLOY_DATA_DIR '/dev/null/x'"),
             ("check", {"GITPLOY_DATA_DIR": "/dev/null/x"}, "GITPLOY_DATA_DIR '/dev/null/x'"),
         ]

@@ -15,16 +15,11 @@ from importlib import import_module
 from typing import Any
 
 import click
-import structlog
 
-from webhook import invocation
 from webhook.errors import UserError
-from webhook.invocation import COMMAND
 from webhook.startup import set_up_command
 from webhook.store import database, schema
-from webhook.store.embedded import EmbeddedPostgres, store_url
-
-log = structlog.get_logger()
+from webhook.store.embedded import store_url
 
 # Connections of one process; further ones wait until one ends.
 CONNECTIONS = 2048
@@ -59,24 +54,12 @@ def up(workers: int) -> None:
 
     SIGHUP makes them read deploy.yml again.
     """
-    from webhook.cli.up import lock, run_processes
+    from webhook.cli import up as processes
 
     settings = set_up_command().settings
     require_port(settings.port)
-    locked = lock(settings.data_dir)
-    postgres = None if settings.store_source else EmbeddedPostgres(settings.data_dir)
-    url = postgres.start() if postgres else settings.store_source
-    assert url
-    schema.migrate(url)
-    log.info(
-        "starting",
-        listens=f"port {settings.port}",
-        webhook=f"{settings.server_url}/webhook",
-        store="embedded PostgreSQL" if postgres else "PostgreSQL",
-    )
-    with locked:
-        environ = {**os.environ, "GITPLOY_STORE_SOURCE": url, invocation.VARIABLE: COMMAND}
-        asyncio.run(run_processes(environ, workers, postgres))
+    main = click.get_current_context().find_root().command
+    processes.run(settings, workers, main)
 
 
 @click.command()
@@ -118,11 +101,13 @@ def worker() -> None:
 
 
 @click.command()
-def migrate() -> None:
+@click.option("--quiet", is_flag=True, hidden=True)
+def migrate(quiet: bool) -> None:
     """Create or update the store's tables."""
     with store_url(set_up_command().settings) as url:
         schema.migrate(url)
-    click.echo("The store is up to date.")
+    if not quiet:
+        click.echo("The store is up to date.")
 
 
 def require_port(port: int) -> None:

@@ -6,22 +6,25 @@ continue by themselves and are found again at the next start. At SIGHUP the proc
 deploy.yml again, unless a closed terminal sent it: then everything stops.
 """
 
-import asyncio
 import fcntl
 import os
 import signal
 import sys
 import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
 import structlog
 
 from webhook import startup
+from webhook.cli.processes import Forks, Signals, ended
 from webhook.errors import UserError
+from webhook.settings import Settings
+from webhook.store import database, schema
 from webhook.store.embedded import EmbeddedPostgres
 
 log = structlog.get_logger()
@@ -32,6 +35,9 @@ _LONGEST_PAUSE = 5.0
 _HEALTHY_AFTER = 10.0
 _STOP_WITHIN = 20.0
 _CHECK_EVERY = 1.0
+_STOPS = {signal.SIGTERM, signal.SIGINT}
+# What the processes share. Alembic is not among it: 36 MB that are needed once.
+SHARED = ("webhook.app", "webhook.worker", "webhook.slack.socket_mode", "granian")
 
 
 def lock(data_dir: Path) -> TextIO:
@@ -46,122 +52,177 @@ def lock(data_dir: Path) -> TextIO:
     return file
 
 
+def _signals() -> Signals:
+    """From now on they wait until everything that must be stopped is known."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup leaves it
+    return Signals({signal.SIGCHLD, *_STOPS, *(() if ignored else (signal.SIGHUP,))})
+
+
 class Child:
     """A process of the relay, kept alive until `stop` is called."""
 
-    def __init__(self, name: str, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+    def __init__(self, name: str, start: Callable[[], int]) -> None:
         self.name = name
-        self._arguments = arguments
-        self._environ = environ
-        self._process: Process | None = None
-        self._stopping = False
+        self._start = start
+        self._pid: int | None = None
+        self._started = self._start_at = 0.0
+        self._pause = _SHORTEST_PAUSE
         self._reloading = False
 
-    async def keep_running(self) -> None:
-        pause = _SHORTEST_PAUSE
-        while not self._stopping:
-            started = time.monotonic()
+    def keep_running(self) -> float:
+        """Seconds until this must be called again, if no process ends before."""
+        now = time.monotonic()
+        if self._pid is not None and (code := self._reap()) is not None:
+            self._restart_after(code, now)
+        if self._pid is None and now >= self._start_at:
+            self._started = now
             try:
-                code = await self._run()
+                self._pid = self._start()
             except OSError as error:  # no process or memory is to be had right now
-                code = error.errno or 1
-            if self._stopping:
-                return
-            if self._reloading:
-                self._reloading = False
-                continue
-            if time.monotonic() - started > _HEALTHY_AFTER:
-                pause = _SHORTEST_PAUSE
-            log.error("process ended, restarting it", process=self.name, exit_code=code)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+                self._restart_after(error.errno or 1, now)
+        return _CHECK_EVERY if self._pid is not None else max(0.0, self._start_at - now)
 
-    async def _run(self) -> int:
-        # A session of its own: Ctrl-C reaches `up` alone. The pipe on stdin closes when `up` dies,
-        # however it dies, and then the child ends too.
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "webhook",
-            *self._arguments,
-            "--until-stdin-closes",
-            env=self._environ,
-            stdin=PIPE,
-            start_new_session=True,
-        )
-        code = await self._process.wait()
+    def _restart_after(self, code: int, now: float) -> None:
+        self._start_at = now
+        if self._reloading:
+            self._reloading = False
+            return
+        if now - self._started > _HEALTHY_AFTER:
+            self._pause = _SHORTEST_PAUSE
+        log.error("process ended, restarting it", process=self.name, exit_code=code)
+        self._start_at = now + self._pause
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+    def _reap(self) -> int | None:
+        if self._pid is None or (code := ended(self._pid)) is None:
+            return None
         # Processes that a killed web server leaves behind would keep the port.
-        self._kill_group(self._process.pid)
+        self._signal_group(self._pid, signal.SIGKILL)
+        self._pid = None
         return code
 
     @staticmethod
-    def _kill_group(pid: int) -> None:
+    def _signal_group(pid: int, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
+            os.killpg(pid, number)
 
     def reload(self) -> None:
         """Read deploy.yml again: web does so by itself, without closing its port, others end."""
-        if self._process is None or self._process.returncode is not None:
+        if self._pid is None:
             return
-        if self.name == "web":
-            self._process.send_signal(signal.SIGHUP)
-        else:
-            self._reloading = True
-            self._process.terminate()
+        self._reloading = self.name != "web"
+        os.kill(self._pid, signal.SIGTERM if self._reloading else signal.SIGHUP)
 
-    async def stop(self) -> None:
-        self._stopping = True
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), _STOP_WITHIN)
-        except TimeoutError:
+    def terminate(self) -> None:
+        if self._pid is not None:
+            os.kill(self._pid, signal.SIGTERM)
+
+    def has_ended(self) -> bool:
+        self._reap()
+        return self._pid is None
+
+    def kill(self) -> None:
+        if self._pid is not None:
             log.error("process does not stop, killing it", process=self.name)
-            self._kill_group(process.pid)
+            self._signal_group(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
 
 
-async def run_processes(
-    environ: Mapping[str, str], workers: int, postgres: EmbeddedPostgres | None
-) -> None:
-    """Run until SIGTERM or SIGINT. `environ` is the children's; it names the store."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    children = [Child("web", ["web"], environ)]
-    children += [Child(f"worker-{i + 1}", ["worker"], environ) for i in range(workers)]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
-        terminals = [fd for fd in range(3) if os.isatty(fd)]
-        loop.add_signal_handler(
-            signal.SIGHUP, lambda: _hang_up(terminals, stopped, environ, children)
-        )
-    tasks = [asyncio.create_task(child.keep_running()) for child in children]
-    if postgres is not None:
-        tasks.append(asyncio.create_task(_keep_postgres(postgres)))
-    await stopped.wait()
-    log.info("stopping")
-    await asyncio.gather(*(child.stop() for child in children))
-    for task in tasks:
-        task.cancel()
-    if postgres is not None:
-        await asyncio.to_thread(postgres.stop)
-    log.info("stopped")
+def run(settings: Settings, workers: int, main: Callable[..., object]) -> None:
+    """Run until SIGTERM or SIGINT. `main` runs a command line, which is a process's."""
+    terminals = [fd for fd in range(3) if os.isatty(fd)]
+    with lock(settings.data_dir) as locked:
+        arriving = _signals()
+        with _store(settings) as (url, postgres):
+            # The processes use the same store, and so does what reads deploy.yml again.
+            os.environ["GITPLOY_STORE_SOURCE"] = url
+            forks = Forks(arriving, locked)
+            _migrate(url, forks, main)
+            log.info(
+                "starting",
+                listens=f"port {settings.port}",
+                webhook=f"{settings.server_url}/webhook",
+                store="embedded PostgreSQL" if postgres else "PostgreSQL",
+            )
+            _keep(_children(forks, main, workers), arriving, terminals, postgres)
+        log.info("stopped")
 
 
-def _hang_up(
-    terminals: Sequence[int],
-    stopped: asyncio.Event,
-    environ: Mapping[str, str],
+@contextmanager
+def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedPostgres | None]]:
+    """The store's URL. While PostgreSQL starts, what the processes share is imported."""
+    postgres = None if settings.store_source else EmbeddedPostgres(settings.data_dir)
+    try:
+        with ThreadPoolExecutor(1) as beside:
+            starting = beside.submit(postgres.start) if postgres else None
+            for name in SHARED:
+                import_module(name)
+        url = starting.result() if starting else settings.store_source
+        assert url
+        yield url, postgres
+    finally:
+        if postgres is not None:
+            postgres.stop()
+
+
+def _migrate(url: str, forks: Forks, main: Callable[..., object]) -> None:
+    """In a process of its own, with which Alembic's memory goes."""
+    with database.connect(url) as connection:
+        if schema.revision(connection) == schema.NEWEST_REVISION:
+            return
+    pid = forks.start("migrate", ["migrate", "--quiet"], main)
+    _, status = os.waitpid(pid, 0)
+    if status:
+        sys.exit(1)  # it has said why
+
+
+def _children(forks: Forks, main: Callable[..., object], workers: int) -> list[Child]:
+    forks.share_memory()
+
+    def child(name: str, command: str) -> Child:
+        arguments = [command, "--until-stdin-closes"]
+        return Child(name, lambda: forks.start(name, arguments, main))
+
+    return [child("web", "web"), *(child(f"worker-{i + 1}", "worker") for i in range(workers))]
+
+
+def _keep(
     children: Sequence[Child],
+    arriving: Signals,
+    terminals: Sequence[int],
+    postgres: EmbeddedPostgres | None,
 ) -> None:
-    """SIGHUP: the terminal was closed, or somebody wants deploy.yml to be read again."""
-    if not all(os.isatty(fd) for fd in terminals):
-        log.info("the terminal was closed (SIGHUP)")
-        stopped.set()
-        return
-    *_, errors = startup.read(environ)
+    """Keep all running until a signal says to stop, and stop the children."""
+    arrived = arriving.wait(0)
+    while not arrived & _STOPS:
+        if signal.SIGHUP in arrived:
+            if not all(os.isatty(fd) for fd in terminals):
+                log.info("the terminal was closed (SIGHUP)")
+                break
+            _read_again(children)
+        if postgres is not None:
+            _keep_postgres(postgres)
+        arrived = arriving.wait(min(child.keep_running() for child in children))
+    log.info("stopping")
+    _stop(children, arriving)
+
+
+def _stop(children: Sequence[Child], arriving: Signals) -> None:
+    for child in children:
+        child.terminate()
+    until = time.monotonic() + _STOP_WITHIN
+    while running := [child for child in children if not child.has_ended()]:
+        left = until - time.monotonic()
+        if left <= 0:
+            break
+        arriving.wait(left)
+    for child in running:
+        child.kill()
+
+
+def _read_again(children: Sequence[Child]) -> None:
+    """SIGHUP: somebody wants deploy.yml to be read again."""
+    *_, errors = startup.read(os.environ)
     if errors:
         log.error(
             "SIGHUP: deploy.yml has errors, the older one stays in use", errors="; ".join(errors)
@@ -172,13 +233,11 @@ def _hang_up(
         child.reload()
 
 
-async def _keep_postgres(postgres: EmbeddedPostgres) -> None:
-    while True:
-        await asyncio.sleep(_CHECK_EVERY)
-        if await asyncio.to_thread(postgres.is_running):
-            continue
-        log.error("PostgreSQL does not respond, restarting it")
-        try:
-            await asyncio.to_thread(postgres.restart)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next try may work
-            log.warning("PostgreSQL does not start yet", error=str(error))
+def _keep_postgres(postgres: EmbeddedPostgres) -> None:
+    if postgres.is_running():
+        return
+    log.error("PostgreSQL does not respond, restarting it")
+    try:
+        postgres.restart()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the next try may work
+        log.warning("PostgreSQL does not start yet", error=str(error))

@@ -18,7 +18,9 @@ from psycopg.rows import DictRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 T = TypeVar("T")
+# Seconds between two wake-ups of a thread that waits, for Ctrl-C. A task needs none.
 _INTERVAL = 0.1
+_NO_INTERVAL = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class BoundedAsyncConnection(_Bounded, AsyncConnection[DictRow]):
     async def wait(
         self,
         gen: PQGen[T],
-        interval: float = _INTERVAL,
+        interval: float = _NO_INTERVAL,
         timeout: float | None = None,  # noqa: ASYNC109 - psycopg's
     ) -> T:
         if timeout is not None:

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from webhook.errors import UserError
 from webhook.settings import Settings
 from webhook.store.owner import foreign_owner, remedy
@@ -66,11 +64,8 @@ class EmbeddedPostgres:
         return str(self._server.get_uri())
 
     def is_running(self) -> bool:
-        try:
-            psycopg.connect(self.url, connect_timeout=4).close()
-        except psycopg.OperationalError:
-            return False
-        return True
+        """Its process. One that runs but takes no connections recovers, and must be left alone."""
+        return bool(self._server.get_postmaster_info().is_running())
 
     def restart(self) -> None:
         """Start it again after it died; it recovers from its write-ahead log."""
@@ -94,6 +89,9 @@ class EmbeddedPostgres:
         self._server.cleanup()
 
     def stop(self) -> None:
+        """Also where it has not been started, or not quite."""
+        if self._server is None:
+            return
         self._server.stop()
         self._server.cleanup_mode = None  # nothing is left to do at exit
 

@@ -48,12 +48,19 @@ def migrated_store(settings: Settings) -> Iterator[tuple[str, Sync]]:
 
 def migrate(url: str) -> None:
     """Errors: psycopg.OperationalError where the store does not respond."""
+    with database.connect(url) as connection:
+        found = revision(connection)
+    if found != NEWEST_REVISION:
+        _migrate(url)
+
+
+def _migrate(url: str) -> None:
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
     from sqlalchemy import NullPool, create_engine, text
     from sqlalchemy.exc import DBAPIError
 
-    database.connect(url).close()  # SQLAlchemy would wrap its error
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     engine = create_engine(
@@ -66,3 +73,8 @@ def migrate(url: str) -> None:
             command.upgrade(config, "head")
     except DBAPIError as error:
         raise error.orig or error from None
+    except CommandError as error:  # a revision that is not among these files
+        raise UserError(
+            f"The store cannot be migrated: {error}; a newer relay migrated it: run that one,"
+            " or restore a backup from before"
+        ) from None
