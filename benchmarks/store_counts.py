@@ -23,9 +23,22 @@ _ROWS: LiteralString = """
     select relname, n_tup_ins, n_tup_upd, n_tup_del, pg_total_relation_size(relid)
       from pg_stat_user_tables order by relname
 """
-_DUE: LiteralString = """
+# What is to be done on deployments is jobs, or rows of the table `schedule`.
+_BUSY: LiteralString = """
     select count(*) from procrastinate_jobs where status = 'doing' or (status = 'todo'
        and (scheduled_at is null or scheduled_at < now() + interval '10 seconds'))
+"""
+_BUSY_SCHEDULE: LiteralString = """
+    select count(*) from schedule
+     where claimed_by is not null or due_at < now() + interval '10 seconds'
+"""
+_LAG: LiteralString = """
+    select coalesce(extract(epoch from now() - min(scheduled_at)), 0)::float8
+      from procrastinate_jobs where status = 'todo' and scheduled_at <= now()
+"""
+_LAG_SCHEDULE: LiteralString = """
+    select coalesce(extract(epoch from now() - min(due_at)), 0)::float8
+      from schedule where due_at <= now()
 """
 _SHORTENED = (
     (r"'(?:[^']|'')*'", "'?'"),
@@ -71,6 +84,7 @@ class Store:
     def __init__(self, url: str) -> None:
         self._connection = psycopg.connect(url, autocommit=True, application_name="bench")
         self._transactions = 0
+        self._has_schedule = bool(self.rows("select to_regclass('schedule')")[0][0])
 
     def close(self) -> None:
         self._connection.close()
@@ -84,8 +98,14 @@ class Store:
         self._connection.execute(statement, values or None)
 
     def is_busy(self) -> bool:
-        """Jobs are left to do soon."""
-        return bool(self.rows(_DUE)[0][0])
+        """Something is left to do soon."""
+        queries = (_BUSY, _BUSY_SCHEDULE) if self._has_schedule else (_BUSY,)
+        return any(self.rows(query)[0][0] for query in queries)
+
+    def lag(self) -> float:
+        """Since when something is due, in seconds."""
+        queries = (_LAG, _LAG_SCHEDULE) if self._has_schedule else (_LAG,)
+        return max(float(self.rows(query)[0][0]) for query in queries)
 
     def counts(self) -> Counts:
         """Blocks until everything is counted."""
