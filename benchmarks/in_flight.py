@@ -215,7 +215,10 @@ async def measure(count: int, tool: str, seconds: float) -> Json:
             "in_flight": count,
             "tool": tool,
             "seconds": round(lasted, 1),
-            **_checks(fleet, calls, count, lasted),
+            **(checks := _checks(fleet, calls, count, lasted)),
+            "worker_ms_per_check": round(
+                used["worker"] * 1000 / max(1, checks["checks_per_second"] * lasted), 1
+            ),
             "lag_s": {"p50": sorted(lags)[len(lags) // 2], "max": max(lags), "last": lags[-1]},
             "event_ms": events,
             "cpu_percent": {name: round(v / lasted * 100, 1) for name, v in used.items()},

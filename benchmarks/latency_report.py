@@ -14,7 +14,9 @@ Json = dict[str, Any]
 
 def report(found: Json) -> None:
     console = Console(width=max(100, Console().width))
-    console.print(f"{found['cores']} cores, load {found['load_before'][0]} before")
+    console.print(
+        f"{found['cores']} cores; load {found['load_before']} before, {found['load_after']} after"
+    )
     if "statements" in found:
         _report_statements(console, found["statements"])
     for name in ("in_flight", "idle"):

@@ -6,7 +6,7 @@ Units: CPU in seconds, memory in bytes.
 import asyncio
 import os
 import sys
-from asyncio.subprocess import Process
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -51,8 +51,9 @@ class Relay:
     async def start(self, name: Literal["web", "worker"]) -> None:
         with (self.folder / "log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "webhook", name),
+                *(sys.executable, "-m", "webhook", name, "--until-stdin-closes"),
                 env={**self.environ, "PGAPPNAME": name},
+                stdin=PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
