@@ -83,6 +83,12 @@ class Bench:
                     "stand_ins": round(own_used / count * 1000, 1),
                 },
             },
+            "cpu_allows_per_second": {
+                "a_worker": round(count / max(used["worker"], 0.01), 1),
+                "the_machine": round(
+                    count * (os.cpu_count() or 1) / max(sum(used.values()) + own_used, 0.01), 1
+                ),
+            },
         }
 
     async def _send(self, count: int, pause: float) -> None:
@@ -154,6 +160,7 @@ async def bench(workers: int, environment: str = TRUE) -> AsyncIterator[Bench]:
                 found = Bench(stand_ins, started, store, folder)
                 await found.batch(WARM_UP)
                 yield found
+                await stand_ins.sender.close()
                 store.close()
 
 

@@ -14,9 +14,8 @@ Json = dict[str, Any]
 
 def report(found: Json) -> None:
     console = Console(width=max(100, Console().width))
-    console.print(
-        f"{found['cores']} cores; load {found['load_before']} before, {found['load_after']} after"
-    )
+    load = f"load {found['load_before']} before, {found['load_after']} after"
+    console.print(f"{found['cores']} cores; {load}")
     if "statements" in found:
         _report_statements(console, found["statements"])
     for name in ("in_flight", "idle"):
@@ -47,6 +46,11 @@ def _report_run(console: Console, run: Json) -> None:
     shown = {name: value for name, value in each.items() if name != "cpu_ms"}
     console.print("each:", ", ".join(f"{name} {value:g}" for name, value in shown.items()))
     console.print("CPU ms each:", ", ".join(f"{n} {v:g}" for n, v in each["cpu_ms"].items()))
+    allowed = run["cpu_allows_per_second"]
+    console.print(
+        f"CPU allows a second: {allowed['a_worker']:g} for a worker with a core of its own,"
+        f" {allowed['the_machine']:g} for this machine, stand-ins included"
+    )
 
 
 def _report_statements(console: Console, found: Json) -> None:

@@ -19,7 +19,7 @@ import psutil
 from webhook.store.embedded import EmbeddedPostgres
 from webhook.store.schema import migrate
 
-READY_WITHIN = 30
+READY_WITHIN = 60
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
