@@ -1,9 +1,11 @@
 """From the webhook to the world: how soon statuses and messages are there, and what they cost.
 
-script/bench --latency [--rates 1,10,50] [--seconds 10] [--workers 1]   how soon
-                       [--batch 500] [--batch-workers 1,4]             how many a second
-                       [--statements]                                  which SQL statements
-                       [--json]
+script/bench --latency [--json] [...]
+    --rates 1,10,50 --seconds 10 --workers 1     how soon, at a steady rate
+    --batch 500 --batch-workers 1,4              how many a second; 0: not measured
+    --statements                                 only: which SQL statements a deployment makes
+    --in-flight 10000 --tool drone --seconds 60  only: many that wait for a tool, one worker
+    --idle                                       only: memory, CPU and start without work
 
 Real processes and an embedded PostgreSQL; GitHub and Slack are stand-ins that respond at once. Each
 deployment runs the command `true`, in a Slack channel that had none for longest.
@@ -12,11 +14,12 @@ deployment runs the command `true`, in a Slack channel that had none for longest
 import argparse
 import asyncio
 import json
+import os
 import resource
+import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -24,9 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks import idle, in_flight
+from benchmarks.latency_report import report
+from benchmarks.measures import percentiles
 from benchmarks.relay import Relay, relay
 from benchmarks.stand_ins import EVENTS, StandIns
 from benchmarks.store_counts import StatementLog, Store
@@ -79,6 +83,12 @@ class Bench:
                     "stand_ins": round(own_used / count * 1000, 1),
                 },
             },
+            "cpu_allows_per_second": {
+                "a_worker": round(count / max(used["worker"], 0.01), 1),
+                "the_machine": round(
+                    count * (os.cpu_count() or 1) / max(sum(used.values()) + own_used, 0.01), 1
+                ),
+            },
         }
 
     async def _send(self, count: int, pause: float) -> None:
@@ -99,7 +109,7 @@ class Bench:
     def _times(self) -> Json:
         seen, sent = self.stand_ins.seen, self.stand_ins.sent
         return {
-            event: _percentiles([s[event] - sent[id_] for id_, s in seen.items() if event in s])
+            event: percentiles([s[event] - sent[id_] for id_, s in seen.items() if event in s])
             for event in EVENTS
         }
 
@@ -150,6 +160,7 @@ async def bench(workers: int, environment: str = TRUE) -> AsyncIterator[Bench]:
                 found = Bench(stand_ins, started, store, folder)
                 await found.batch(WARM_UP)
                 yield found
+                await stand_ins.sender.close()
                 store.close()
 
 
@@ -158,101 +169,65 @@ def _own_cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _percentiles(seconds: Sequence[float]) -> Json:
-    ordered = sorted(round(value * 1000, 1) for value in seconds)
-    if not ordered:
-        return {"n": 0}
-    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    p50 = ordered[len(ordered) // 2]
-    return {"n": len(ordered), "p50": p50, "p99": p99, "max": ordered[-1]}
-
-
 async def measure(arguments: argparse.Namespace) -> Json:
-    found: Json = {"workers": arguments.workers}
+    seconds = arguments.seconds
+    if arguments.idle:
+        return {"idle": await idle.measure(seconds or 20)}
+    if arguments.in_flight:
+        tool = arguments.tool
+        return {"in_flight": await in_flight.measure(arguments.in_flight, tool, seconds or 60)}
     if arguments.statements:
         async with bench(arguments.workers) as one:
-            found["statements"] = await one.statements(100, 10)
-        return found
+            return {"statements": await one.statements(100, 10)}
+    found: Json = {"rates": {}, "batch": {}}
     if arguments.rates:
         async with bench(arguments.workers) as one:
-            found["rates"] = {
-                f"{rate:g}": await one.paced(rate, arguments.seconds) for rate in arguments.rates
-            }
-    found["batch"] = {}
-    for workers in arguments.batch_workers:
+            for rate in arguments.rates:
+                found["rates"][f"{rate:g}"] = await one.paced(rate, seconds or 10)
+    for workers in arguments.batch_workers if arguments.batch else ():
         async with bench(workers) as one:
             found["batch"][str(workers)] = await one.batch(arguments.batch)
     return found
-
-
-def report(found: Json) -> None:
-    console = Console(width=max(100, Console().width))
-    if "statements" in found:
-        _report_statements(console, found["statements"])
-        return
-    for rate, run in found.get("rates", {}).items():
-        console.print(f"\n{rate} a second, {run['deployments']} deployments")
-        _report_run(console, run)
-    for workers, run in found["batch"].items():
-        console.print(f"\n{run['deployments']} at once, {workers} worker(s)")
-        _report_run(console, run)
-
-
-def _report_run(console: Console, run: Json) -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in ("ms after the webhook", "p50", "p99", "max", "seen"):
-        table.add_column(column, justify="right" if table.columns else "left")
-    labels = ("first status", "message in Slack", "final status", "final edit in Slack")
-    for event, label in zip(EVENTS, labels, strict=True):
-        of = run["ms"][event]
-        table.add_row(label, *(str(of.get(key, "")) for key in ("p50", "p99", "max", "n")))
-    console.print(table)
-    rates, each = run["per_second"], run["each"]
-    console.print(
-        f"ended a second: {rates['success']} at GitHub, {rates['edit']} in Slack too"
-        + ("" if run["complete"] else "  (NOT ALL ENDED)")
-    )
-    shown = {name: value for name, value in each.items() if name != "cpu_ms"}
-    console.print("each:", ", ".join(f"{name} {value:g}" for name, value in shown.items()))
-    console.print("CPU ms each:", ", ".join(f"{n} {v:g}" for n, v in each["cpu_ms"].items()))
-
-
-def _report_statements(console: Console, found: Json) -> None:
-    total: Counter[str] = Counter()
-    for kind in found["kinds"]:
-        total[kind["process"]] += kind["each"]
-    shown = ", ".join(f"{process} {n:.1f}" for process, n in total.items())
-    console.print(f"{found['each']} statements a deployment: {shown}")
-    for kind in found["kinds"]:
-        if kind["each"] >= 0.05:
-            text = kind["statement"] or "(empty)"
-            sys.stdout.write(f"{kind['each']:8.2f} {kind['process']:8} {text[:180]}\n")
-    console.print("jobs a deployment, and what became of them:")
-    for job in found["jobs"]:
-        sys.stdout.write(f"{job['each']:8.2f} {job['task']} {job['what']}\n")
 
 
 def numbers(text: str) -> list[float]:
     return [float(part) for part in text.split(",") if part]
 
 
-def main(argv: Sequence[str]) -> None:
+def counts(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part]
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="script/bench --latency",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rates", type=numbers, default=[1.0, 10.0, 50.0])
-    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seconds", type=float)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--batch", type=int, default=500)
-    parser.add_argument(
-        "--batch-workers", type=lambda text: [int(n) for n in numbers(text)], default=[1, 4]
-    )
+    parser.add_argument("--batch-workers", type=counts, default=[1, 4])
     parser.add_argument("--statements", action="store_true")
+    parser.add_argument("--in-flight", type=int)
+    parser.add_argument("--tool", choices=[*in_flight.TOOLS], default="drone")
+    parser.add_argument("--idle", action="store_true")
     parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args(argv)
-    found = uvloop.run(measure(arguments))
+    return parser.parse_args(argv)
+
+
+def _load() -> float:
+    """Processes that wanted a core, on average of a minute: more than there are spoil times."""
+    return round(os.getloadavg()[0], 1)
+
+
+def main(argv: Sequence[str]) -> None:
+    arguments = parse(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that PostgreSQL is stopped too
+    load = _load()
+    found = {"cores": os.cpu_count(), "load_before": load, **uvloop.run(measure(arguments))}
+    found["load_after"] = _load()
     if arguments.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
     else:

@@ -6,11 +6,12 @@ Units: CPU in seconds, memory in bytes.
 import asyncio
 import os
 import sys
-from asyncio.subprocess import Process
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 import psutil
@@ -18,40 +19,77 @@ import psutil
 from webhook.store.embedded import EmbeddedPostgres
 from webhook.store.schema import migrate
 
-READY_WITHIN = 30
+READY_WITHIN = 60
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
 class Relay:
+    """`environ` is that of its processes."""
+
     url: str
     port: int
-    postgres: psutil.Process
-    web: psutil.Process
-    workers: list[psutil.Process] = field(default_factory=list)
+    folder: Path
+    environ: Mapping[str, str]
+    _processes: dict[str, list[Process]] = field(
+        default_factory=lambda: {"web": [], "worker": []}, repr=False
+    )
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        return [psutil.Process(process.pid) for process in self._processes["worker"]]
+
+    @property
+    def parts(self) -> dict[str, list[psutil.Process]]:
+        """Web and PostgreSQL are several processes each."""
+        return {
+            "web": [p for web in self._processes["web"] for p in tree(psutil.Process(web.pid))],
+            "worker": self.workers,
+            "postgres": tree(psutil.Process(postmaster(self.folder))),
+        }
+
+    async def start(self, name: Literal["web", "worker"]) -> None:
+        with (self.folder / "log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "webhook", name, "--until-stdin-closes"),
+                env={**self.environ, "PGAPPNAME": name},
+                stdin=PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._processes[name].append(process)
+
+    async def stop(self, name: Literal["web", "worker"]) -> None:
+        """All of them."""
+        for process in self._processes[name]:
+            with suppress(ProcessLookupError):
+                process.terminate()
+        while self._processes[name]:
+            await self._processes[name].pop().wait()
+
+    async def ready(self) -> None:
+        await responds(f"http://127.0.0.1:{self.port}/workz")
 
     def cpu(self) -> dict[str, float]:
         """Of each part so far; `commands` are the processes that the workers ran."""
         own = [cpu_of(worker.pid) for worker in self.workers]
+        parts = self.parts
         return {
-            "web": sum(sum(cpu_of(p.pid)) for p in tree(self.web)),
+            "web": sum(sum(cpu_of(p.pid)) for p in parts["web"]),
             "worker": sum(alone for alone, _ in own),
             "commands": sum(children for _, children in own),
-            "postgres": sum(cpu_of(p.pid)[0] for p in tree(self.postgres))
-            + cpu_of(self.postgres.pid)[1],
+            "postgres": sum(cpu_of(p.pid)[0] for p in parts["postgres"])
+            + cpu_of(postmaster(self.folder))[1],
         }
 
     def rss(self) -> dict[str, int]:
+        """Of PostgreSQL, whose processes share most of it, this is PSS."""
+        parts = self.parts
         return {
-            "web": sum(p.memory_info().rss for p in tree(self.web)),
-            "worker": sum(p.memory_info().rss for p in self.workers),
-        }
-
-    def pss(self) -> dict[str, int]:
-        return {
-            "web": pss_of(tree(self.web)),
-            "worker": pss_of(p for worker in self.workers for p in tree(worker)),
-            "postgres": pss_of(tree(self.postgres)),
+            "web": sum(p.memory_info().rss for p in parts["web"]),
+            "worker": sum(p.memory_info().rss for p in parts["worker"]),
+            "postgres": pss_of(parts["postgres"]),
         }
 
 
@@ -64,28 +102,17 @@ async def relay(
     url = await asyncio.to_thread(postgres.start)
     await asyncio.to_thread(migrate, url)
     everything = {**clean_environ(), **environ, "GITPLOY_STORE_SOURCE": url}
-    processes: list[Process] = []
-    with (folder / "log").open("ab") as log:
-        try:
-            for name in ("web", *["worker"] * workers):
-                processes.append(
-                    await asyncio.create_subprocess_exec(
-                        *(sys.executable, "-m", "webhook", name),
-                        env={**everything, "PGAPPNAME": name},
-                        stdout=log,
-                        stderr=log,
-                        start_new_session=True,
-                    )
-                )
-            await responds(f"http://127.0.0.1:{port}/workz")
-            web, *others = [psutil.Process(process.pid) for process in processes]
-            yield Relay(url, port, psutil.Process(postmaster(folder)), web, others)
-        finally:
-            for process in reversed(processes):
-                with suppress(ProcessLookupError):
-                    process.terminate()
-                await process.wait()
-            await asyncio.to_thread(postgres.stop)
+    started = Relay(url, port, folder, everything)
+    try:
+        await started.start("web")
+        for _ in range(workers):
+            await started.start("worker")
+        await started.ready()
+        yield started
+    finally:
+        await started.stop("worker")
+        await started.stop("web")
+        await asyncio.to_thread(postgres.stop)
 
 
 def postmaster(folder: Path) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from benchmarks.webhook_sender import WebhookSender
 from sandbox.github.model import Deployment, Status
 from sandbox.sandbox import Sandbox
 from sandbox.slack.model import Channel, Message
@@ -44,6 +45,7 @@ class StandIns:
         self._open: set[int] = set()
         self._ended = asyncio.Event()
         self._next = self._targets()
+        self.sender = WebhookSender(github.delivery_headers)
         github.on_status.append(self._on_status)
         slack.on_change.append(self._on_message)
 
@@ -58,7 +60,10 @@ class StandIns:
         return "\n".join(lines) + "\n"
 
     def environ(self, data_dir: Path, config: Path, port: int) -> dict[str, str]:
-        return self.sandbox.environ(data_dir, config, port)
+        environ = self.sandbox.environ(data_dir, config, port)
+        self.sandbox.github.webhook_url = ""  # it does not send by itself
+        self.sender.port = port
+        return environ
 
     async def deploy(self) -> int:
         """One more deployment, in the channel that had none for longest; GitHub sends its event."""
@@ -67,6 +72,7 @@ class StandIns:
         deployment = await self.sandbox.github.create_deployment(
             repository, environment=environment, required_contexts=[]
         )
+        self.sender.send("deployment", self.sandbox.github.events.deployment(deployment))
         self.sent[deployment.id] = at
         self._open.add(deployment.id)
         return deployment.id
@@ -93,6 +99,9 @@ class StandIns:
 
     def _on_status(self, deployment: Deployment, status: Status) -> None:
         self._saw(deployment.id, status.state)
+        if status.state != "inactive":  # GitHub sends no event of these
+            events = self.sandbox.github.events
+            self.sender.send("deployment_status", events.deployment_status(deployment, status))
 
     def _on_message(self, channel: Channel, message: Message) -> None:
         key = (message.metadata or {}).get("event_payload", {}).get("key", "")

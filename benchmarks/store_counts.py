@@ -23,9 +23,13 @@ _ROWS: LiteralString = """
     select relname, n_tup_ins, n_tup_upd, n_tup_del, pg_total_relation_size(relid)
       from pg_stat_user_tables order by relname
 """
-_DUE: LiteralString = """
-    select count(*) from schedule where claimed_by is not null
-        or due_at < now() + interval '10 seconds'
+_BUSY: LiteralString = """
+    select count(*) from schedule
+     where claimed_by is not null or due_at < now() + interval '10 seconds'
+"""
+_LAG: LiteralString = """
+    select coalesce(extract(epoch from now() - min(due_at)), 0)::float8
+      from schedule where due_at <= now()
 """
 _SHORTENED = (
     (r"'(?:[^']|'')*'", "'?'"),
@@ -85,8 +89,12 @@ class Store:
         self._connection.execute(statement, values or None)
 
     def is_busy(self) -> bool:
-        """Jobs are left to do soon."""
-        return bool(self.rows(_DUE)[0][0])
+        """Something is left to do soon."""
+        return bool(self.rows(_BUSY)[0][0])
+
+    def lag(self) -> float:
+        """Since when something is due, in seconds."""
+        return float(self.rows(_LAG)[0][0])
 
     def counts(self) -> Counts:
         """Blocks until everything is counted."""
