@@ -12,9 +12,11 @@ from typing import Any
 import aiohttp
 import psycopg
 import pytest
+from backports import zstd
 
 from sandbox.github.webhooks import sign
 from tests.world import QUICK, World, live
+from webhook.store.deliveries import decompressed
 
 PING = b'{"zen": "Keep it logically awesome.", "hook_id": 7}'
 
@@ -57,6 +59,17 @@ async def test_a_signed_delivery_is_on_disk_with_its_job_before_the_202(world: W
     assert (delivery["event"], delivery["outcome"]) == ("ping", None)
     [job] = jobs(world)
     assert job["args"] == {"delivery_ids": [delivery["id"]]}
+
+
+@pytest.mark.parametrize("size", [1_000, 10_000, 100_000])
+async def test_a_body_is_stored_in_fewer_bytes_from_which_it_comes_back(
+    world: World, size: int
+) -> None:
+    body = json.dumps({"zen": "\u00e9" * size}).encode()
+    assert (await post(world, body=body))[0] == 202
+    [delivery] = kept(world)
+    assert len(delivery["body"]) < size
+    assert zstd.decompress(delivery["body"]) == body
 
 
 async def test_a_ping_gets_a_confirmation_that_the_webhook_works(world: World) -> None:
@@ -185,7 +198,7 @@ async def test_26_mb_are_rejected_and_25_mb_are_stored(world: World) -> None:
     largest = json.dumps({"a": ""}).encode()
     largest = largest[:-2] + b"x" * (25 * 1024 * 1024 - len(largest)) + largest[-2:]
     assert (await post(world, body=largest))[0] == 202
-    assert [len(row["body"]) for row in kept(world)] == [25 * 1024 * 1024]
+    assert [len(decompressed(row["body"])) for row in kept(world)] == [25 * 1024 * 1024]
 
 
 async def test_26_mb_without_a_length_are_rejected_too(world: World) -> None:

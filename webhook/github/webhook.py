@@ -17,7 +17,7 @@ from werkzeug.datastructures import Headers
 from webhook.errors import HttpError
 from webhook.http import Awaited, BodyRule, read_body, wait_for
 from webhook.jobs.inbox import Inbox
-from webhook.store.deliveries import Received
+from webhook.store.deliveries import Received, compressed
 from webhook.timing import DEFAULT_TIMING, Timing
 
 # GitHub caps payloads at 25 MB.
@@ -80,7 +80,7 @@ def _verified(headers: Headers, keys: Sequence[bytes]) -> Received:
     _check_signature(headers, keys, body)
     if not body.lstrip().startswith(b"{"):
         raise HttpError(400, "the body is not a JSON object", "send what GitHub sends")
-    return Received(hook_id, guid, event, body)
+    return Received(hook_id, guid, event, compressed(body))
 
 
 def _header(headers: Headers, name: str, shape: re.Pattern[str]) -> str:
