@@ -19,6 +19,8 @@ from tests.world import QUICK, World, live
 from webhook.store.deliveries import decompressed
 
 PING = b'{"zen": "Keep it logically awesome.", "hook_id": 7}'
+# Verified in a thread.
+LARGE = PING[:-1] + b', "x": "' + b"x" * 100_000 + b'"}'
 
 
 @pytest.fixture
@@ -253,6 +255,7 @@ async def test_after_deliveries_that_the_store_could_not_keep_in_time_it_keeps_o
         assert (await post(world))[0] == 202
         with psycopg.connect(store_url) as other:
             other.execute("lock table deliveries")
-            responses = await asyncio.gather(*(post(world) for _ in range(3)))
+            bodies = (PING, PING, LARGE)
+            responses = await asyncio.gather(*(post(world, body=body) for body in bodies))
             assert {status for status, _ in responses} == {503}
         assert (await post(world))[0] == 202
