@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from flask import Flask
 from granian.constants import HTTPModes
 from granian.server.embed import Server
 
@@ -17,6 +16,7 @@ from webhook.app import BODY_RULES
 from webhook.cli.server import CONNECTIONS
 from webhook.http import BodyRule
 from webhook.web.bodies import DEFAULT_BOUNDS, BodyBounds
+from webhook.web.flask_app import RelayFlask
 from webhook.web.gateway import Gateway
 
 # Granian's own threads end a moment after the server; the interpreter must still be there.
@@ -25,7 +25,7 @@ atexit.register(time.sleep, 0.1)
 
 @contextmanager
 def serving(
-    app: Flask,
+    app: RelayFlask,
     port: int = 0,
     bounds: BodyBounds = DEFAULT_BOUNDS,
     rules: Sequence[BodyRule] = BODY_RULES,

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -32,6 +33,12 @@ BODY = "relay.body"
 AWAITED = "relay.awaited"
 
 
+@lru_cache(maxsize=1000)
+def environ_key(header: str) -> str:
+    """Of a header other than Content-Type and Content-Length, by PEP 3333."""
+    return "HTTP_" + header.upper().replace("-", "_")
+
+
 @dataclass(frozen=True, slots=True)
 class BodyRule:
     """Where views take a body, of `largest` bytes at most. Without headers of this form its sender
@@ -44,8 +51,10 @@ class BodyRule:
     immediate: bool = False
 
     def applies(self, environ: Mapping[str, Any]) -> bool:
-        return self.path.fullmatch(environ["PATH_INFO"]) is not None and all(
-            form.fullmatch(environ.get("HTTP_" + name.upper().replace("-", "_"), ""))
+        if self.path.fullmatch(environ["PATH_INFO"]) is None:
+            return False
+        return all(
+            form.fullmatch(environ.get(environ_key(name), ""))
             for name, form in self.headers.items()
         )
 
@@ -140,11 +149,14 @@ def wait_for(awaited: Awaited) -> None:
 def read_body(limit: int) -> bytes | None:
     """None where it is longer than `limit` bytes. Read before anything is locked: it may come
     slowly."""
+    body: bytes | None = request.environ.get(BODY)
+    if body is not None:
+        return body if len(body) <= limit else None
     if request.content_length is not None and request.content_length > limit:
         return None
     request.max_content_length = limit + 1
     try:
-        body = request.environ.get(BODY) or request.get_data(cache=False)
+        body = request.get_data(cache=False)
     except RequestEntityTooLarge:
         return None
     # A body without a length is cut off by Werkzeug, at one byte more than we take.

@@ -12,11 +12,15 @@ from typing import Any
 import aiohttp
 import psycopg
 import pytest
+from backports import zstd
 
 from sandbox.github.webhooks import sign
 from tests.world import QUICK, World, live
+from webhook.store.deliveries import decompressed
 
 PING = b'{"zen": "Keep it logically awesome.", "hook_id": 7}'
+# Verified in a thread.
+LARGE = PING[:-1] + b', "x": "' + b"x" * 100_000 + b'"}'
 
 
 @pytest.fixture
@@ -57,6 +61,17 @@ async def test_a_signed_delivery_is_on_disk_to_be_processed_before_the_202(world
     assert bytes(delivery["body"]) == PING
     assert (delivery["event"], delivery["outcome"]) == ("ping", None)
     assert to_process(world) == [delivery["id"]]
+
+
+@pytest.mark.parametrize("size", [1_000, 10_000, 100_000])
+async def test_a_body_is_stored_in_fewer_bytes_from_which_it_comes_back(
+    world: World, size: int
+) -> None:
+    body = json.dumps({"zen": "\u00e9" * size}).encode()
+    assert (await post(world, body=body))[0] == 202
+    [delivery] = kept(world)
+    assert len(delivery["body"]) < size
+    assert zstd.decompress(delivery["body"]) == body
 
 
 async def test_a_ping_gets_a_confirmation_that_the_webhook_works(world: World) -> None:
@@ -186,7 +201,7 @@ async def test_26_mb_are_rejected_and_25_mb_are_stored(world: World) -> None:
     largest = json.dumps({"a": ""}).encode()
     largest = largest[:-2] + b"x" * (25 * 1024 * 1024 - len(largest)) + largest[-2:]
     assert (await post(world, body=largest))[0] == 202
-    assert [len(row["body"]) for row in kept(world)] == [25 * 1024 * 1024]
+    assert [len(decompressed(row["body"])) for row in kept(world)] == [25 * 1024 * 1024]
 
 
 async def test_26_mb_without_a_length_are_rejected_too(world: World) -> None:
@@ -241,6 +256,7 @@ async def test_after_deliveries_that_the_store_could_not_keep_in_time_it_keeps_o
         assert (await post(world))[0] == 202
         with psycopg.connect(store_url) as other:
             other.execute("lock table deliveries")
-            responses = await asyncio.gather(*(post(world) for _ in range(3)))
+            bodies = (PING, PING, LARGE)
+            responses = await asyncio.gather(*(post(world, body=body) for body in bodies))
             assert {status for status, _ in responses} == {503}
         assert (await post(world))[0] == 202

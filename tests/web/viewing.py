@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.request import Request, urlopen
 
 import psycopg
-from flask import Flask
 from flask.testing import FlaskClient
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
@@ -25,6 +24,7 @@ from webhook.store import deployments, outbox, output, timeline
 from webhook.store.database import Async, sync_pool
 from webhook.store.outbox import State
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
+from webhook.web.flask_app import RelayFlask
 from webhook.web.pages import views
 from webhook.web.stream import StreamTiming
 
@@ -146,9 +146,9 @@ def app(
     timing: StreamTiming = QUICK,
     pool_size: int = 4,
     store_timing: Timing = DEFAULT_TIMING,
-) -> Iterator[Flask]:
+) -> Iterator[RelayFlask]:
     with sync_pool(store_url, pool_size, store_timing) as pool:
-        created = Flask("tests", static_folder=None)
+        created = RelayFlask("tests", static_folder=None)
         serve(created, views.blueprint(pool, LINKS, timing), views.ERRORS)
         created.add_url_rule("/elsewhere", view_func=lambda: "", endpoint="elsewhere")
         yield created

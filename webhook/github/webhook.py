@@ -5,19 +5,19 @@ Errors: 400 malformed, 401 signature, 413 too large, 415 not JSON, 503 the store
 each a JSON object with `error` and `remedy`.
 """
 
-import hashlib
 import hmac
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
-from werkzeug.datastructures import Headers
+from flask import Blueprint, Response, request
 
 from webhook.errors import HttpError
-from webhook.http import Awaited, BodyRule, read_body, wait_for
+from webhook.http import Awaited, BodyRule, environ_key, read_body, wait_for
 from webhook.jobs.inbox import Inbox
-from webhook.store.deliveries import Received
+from webhook.store.deliveries import Received, compressed
 from webhook.timing import DEFAULT_TIMING, Timing
 
 # GitHub caps payloads at 25 MB.
@@ -36,6 +36,8 @@ _HEADERS = {
     "X-GitHub-Delivery": "a UUID, a new one for each delivery",
     "X-GitHub-Hook-ID": "a number, the same for all deliveries of a webhook",
 }
+# As GitHub sends it; Werkzeug parses what is written otherwise.
+_JSON = "application/json"
 
 
 def blueprint(inbox: Inbox, secrets: Sequence[str], timing: Timing = DEFAULT_TIMING) -> Blueprint:
@@ -46,14 +48,12 @@ def blueprint(inbox: Inbox, secrets: Sequence[str], timing: Timing = DEFAULT_TIM
 
     @bp.post("/webhook")
     def webhook() -> Response:
-        received = _verified(request.headers, keys)
+        received = _verified(request.environ, keys)
         wait_for(Awaited(partial(inbox.put, received), within, _not_stored))
         body = {"delivery": received.guid, "status": "accepted"}
         if received.event == "ping":
             body["message"] = "the webhook works"
-        response = jsonify(body)
-        response.status_code = 202
-        return response
+        return Response(json.dumps(body) + "\n", 202, mimetype=_JSON)
 
     @bp.get("/webhook")
     def explain() -> Response:
@@ -66,25 +66,26 @@ def blueprint(inbox: Inbox, secrets: Sequence[str], timing: Timing = DEFAULT_TIM
     return bp
 
 
-def _verified(headers: Headers, keys: Sequence[bytes]) -> Received:
-    if request.mimetype != "application/json":
+def _verified(environ: Mapping[str, Any], keys: Sequence[bytes]) -> Received:
+    """Reads the environ itself: what Werkzeug makes of it costs 40 µs."""
+    if environ.get("CONTENT_TYPE") != _JSON and request.mimetype != _JSON:
         raise HttpError(
             415,
             f"the content type is {request.mimetype or 'missing'}, not application/json",
             "set the webhook's content type to application/json in the GitHub App's settings",
         )
-    event = _header(headers, "X-GitHub-Event", _NAME)
-    guid = _header(headers, "X-GitHub-Delivery", _NAME)
-    hook_id = int(_header(headers, "X-GitHub-Hook-ID", _HOOK_ID))
+    event = _header(environ, "X-GitHub-Event", _NAME)
+    guid = _header(environ, "X-GitHub-Delivery", _NAME)
+    hook_id = int(_header(environ, "X-GitHub-Hook-ID", _HOOK_ID))
     body = _body()
-    _check_signature(headers, keys, body)
+    _check_signature(environ, keys, body)
     if not body.lstrip().startswith(b"{"):
         raise HttpError(400, "the body is not a JSON object", "send what GitHub sends")
-    return Received(hook_id, guid, event, body)
+    return Received(hook_id, guid, event, compressed(body))
 
 
-def _header(headers: Headers, name: str, shape: re.Pattern[str]) -> str:
-    value = headers.get(name, "")
+def _header(environ: Mapping[str, Any], name: str, shape: re.Pattern[str]) -> str:
+    value: str = environ.get(environ_key(name), "")
     if not shape.fullmatch(value):
         state = "malformed" if value else "missing"
         raise HttpError(
@@ -107,10 +108,10 @@ def _body() -> bytes:
     return body
 
 
-def _check_signature(headers: Headers, keys: Sequence[bytes], body: bytes) -> None:
-    given = headers.get("X-Hub-Signature-256", "")
+def _check_signature(environ: Mapping[str, Any], keys: Sequence[bytes], body: bytes) -> None:
+    given: str = environ.get("HTTP_X_HUB_SIGNATURE_256", "")
     if not given:
-        only_sha1 = "X-Hub-Signature" in headers
+        only_sha1 = "HTTP_X_HUB_SIGNATURE" in environ
         raise HttpError(
             401,
             "only a SHA-1 signature" if only_sha1 else "the signature is missing",
@@ -131,7 +132,7 @@ def _check_signature(headers: Headers, keys: Sequence[bytes], body: bytes) -> No
 
 
 def _signature(key: bytes, body: bytes) -> bytes:
-    return b"sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest().encode()
+    return b"sha256=" + hmac.digest(key, body, "sha256").hex().encode()
 
 
 def _not_stored() -> HttpError:

@@ -21,7 +21,7 @@ from webhook.timing import DEFAULT_TIMING, Timing
 log = structlog.get_logger()
 
 # Of a batch; one that is as large is stored before the next begins.
-MOST_DELIVERIES = 256
+MOST_DELIVERIES = 128
 MOST_BYTES = 4 * 1024 * 1024
 # Seconds. Where several wait already, more are about to: a batch costs as much as many deliveries.
 GATHERED_FOR = 0.001

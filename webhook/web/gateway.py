@@ -12,14 +12,12 @@ import io
 import sys
 from collections.abc import Awaitable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
-from flask import Flask
-
 from webhook.errors import HttpError
-from webhook.http import AWAITED, BODY, Awaited, BodyRule
+from webhook.http import AWAITED, BODY, Awaited, BodyRule, environ_key
 from webhook.web.bodies import DEFAULT_BOUNDS, Bodies, BodyBounds
+from webhook.web.flask_app import RelayFlask
 
 # A request holds one until its response is there; most of them wait for the store.
 THREADS = 64
@@ -43,7 +41,7 @@ class Gateway:
     """What a process of the web server runs. `app` is not called before its body is complete."""
 
     def __init__(
-        self, app: Flask, rules: Sequence[BodyRule], bounds: BodyBounds = DEFAULT_BOUNDS
+        self, app: RelayFlask, rules: Sequence[BodyRule], bounds: BodyBounds = DEFAULT_BOUNDS
     ) -> None:
         self._app = app
         self._rules = rules
@@ -90,9 +88,10 @@ class Gateway:
             await self._reject(environ, protocol, error)
 
     async def _on_loop(self, environ: dict[str, Any], protocol: Any) -> None:
-        response = self._call(environ)
+        response = self._app.respond(environ)
         await _awaited(environ)
-        response.send(protocol)
+        body = b"" if environ["REQUEST_METHOD"] == "HEAD" else response.get_data()
+        protocol.response_bytes(response.status_code, response.headers.to_wsgi_list(), body)
 
     async def _reject(self, environ: dict[str, Any], protocol: Any, error: HttpError) -> None:
         """The view that reads the body responds with the error, in its own form."""
@@ -220,15 +219,11 @@ def _environ(scope: Any) -> dict[str, Any]:
     environ["HTTP_HOST"] = scope.authority or ""
     found = set()
     for name, value in headers.items():
-        key = _key(name)
+        key = _WITHOUT_PREFIX.get(name) or environ_key(name)
         separator = ";" if name == "cookie" else ","
         environ[key] = f"{environ[key]}{separator}{value}" if name in found else value
         found.add(name)
     if len(found) < len(headers):
-        environ |= {_key(name): "?" for name in headers if name not in found}
+        unread = (name for name in headers if name not in found)
+        environ |= {_WITHOUT_PREFIX.get(name) or environ_key(name): "?" for name in unread}
     return environ
-
-
-@lru_cache(maxsize=1000)
-def _key(header: str) -> str:
-    return _WITHOUT_PREFIX.get(header) or "HTTP_" + header.upper().replace("-", "_")

@@ -12,7 +12,7 @@ create table deliveries (
     hook_id bigint not null,
     guid text not null,
     event text not null,
-    body bytea not null,                        -- empty once it is too old to be needed
+    body bytea not null,                        -- compressed; empty once it is too old to be needed
     received_at timestamptz not null default now(),
     arrivals integer not null default 1,        -- how often GitHub sent it
     outcome text check (outcome in ('done', 'ignored', 'failed')),  -- null: not processed yet
@@ -20,8 +20,10 @@ create table deliveries (
     deployment_id bigint,                       -- the deployment that it was about
     unique (hook_id, guid)
 );
--- Compressing the bodies would cost more than storing them as they are.
+-- It need not try to compress what is compressed.
 alter table deliveries alter column body set storage external;
+comment on column deliveries.body is
+    'as GitHub sent it, compressed with zstd where that is shorter (then it begins with 28b52ffd)';
 create index deliveries_received_at on deliveries (received_at);
 """
 

@@ -1,0 +1,56 @@
+"""Flask without what no view of ours uses and each request would pay for: sessions, and hosts or
+subdomains in routes. It is called without WSGI where a response need not be streamed.
+
+Source: Flask 3.1, `Flask.wsgi_app`, `Flask.create_url_adapter` and `SessionInterface`. What is
+saved stands in docs/explanation/decisions/0006-ingest.md.
+"""
+
+from typing import Any
+
+from flask import Flask, Request, Response
+from flask.sessions import SessionInterface, SessionMixin
+from werkzeug.routing import MapAdapter
+
+
+class _NoSession(dict[str, Any], SessionMixin):
+    """Cookies are neither read nor set through it."""
+
+    accessed = modified = False
+
+
+class _NoSessions(SessionInterface):
+    def open_session(self, app: Flask, request: Request) -> SessionMixin:
+        return _NO_SESSION
+
+    def is_null_session(self, obj: object) -> bool:
+        return True
+
+
+_NO_SESSION = _NoSession()
+
+
+class RelayFlask(Flask):
+    session_interface = _NoSessions()
+
+    def respond(self, environ: dict[str, Any]) -> Response:
+        """As `wsgi_app` does, but for what it does for the sake of WSGI."""
+        with self.request_context(environ):
+            try:
+                return self.full_dispatch_request()
+            except Exception as error:  # noqa: BLE001 - as Flask does
+                return self.handle_exception(error)
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        if request is None:
+            return super().create_url_adapter(None)
+        environ = request.environ
+        return MapAdapter(
+            self.url_map,
+            environ["HTTP_HOST"],
+            environ["SCRIPT_NAME"],
+            self.url_map.default_subdomain,
+            environ["wsgi.url_scheme"],
+            environ["PATH_INFO"].encode("latin-1").decode(errors="replace"),
+            environ["REQUEST_METHOD"],
+            environ["QUERY_STRING"],
+        )
