@@ -58,6 +58,10 @@ class Timing:
     step_retry: timedelta = timedelta(seconds=5)
     job_retry_at_most: timedelta = timedelta(seconds=60)
 
+    # What was kept for long enough is deleted so often, for so long at most (in small batches).
+    retention_interval: timedelta = timedelta(minutes=5)
+    retention_lasts: timedelta = timedelta(minutes=1)
+
     # Outgoing calls.
     # A claimed call may be under way for so long, in whatever process: longer than its time-out.
     claim_lasts: timedelta = timedelta(seconds=12)

@@ -25,6 +25,7 @@ from webhook.engine.advance import advance
 from webhook.engine.installations import resume_installation
 from webhook.engine.notify import notify
 from webhook.engine.receive import receive
+from webhook.engine.retention import Retention
 from webhook.engine.services import Comparisons, Services
 from webhook.engine.statuses import send_statuses
 from webhook.engine.transitions import take_reports
@@ -46,7 +47,7 @@ from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup
-from webhook.store import database, deliveries, deployments, tool_events
+from webhook.store import database, deployments
 from webhook.store.database import AsyncPool
 from webhook.store.machines import DEFAULT_QUEUE, machine_queue
 from webhook.store.workers import WorkerProcess
@@ -80,6 +81,7 @@ class _Parts:
         people = self._people(github)
         return ActionServices(
             config=setup.config,
+            keep=settings.keep,
             pool=self.pool,
             queue=self.queue,
             github=github,
@@ -181,13 +183,6 @@ async def check_once(services: Services, deployment_id: int) -> None:
     await advance(services, deployment_id)
 
 
-async def prune(services: Services, timestamp: int) -> None:
-    async with services.pool.connection() as connection:
-        bodies = await deliveries.delete_old_bodies(connection)
-        events = await tool_events.delete_old(connection)
-    log.info("old bodies of deliveries and events of tools deleted", bodies=bodies, events=events)
-
-
 TASKS: dict[str, Callable[..., Awaitable[None]]] = {
     "receive": receive,
     "advance": follow,
@@ -204,8 +199,6 @@ def register_tasks(app: App, timing: Timing, clock: Clock) -> None:
     policy = RetryPolicy(timing, clock)
     for name, job in TASKS.items():
         app.task(name=name, retry=policy, pass_context=True)(_with_services(job))
-    every_night = app.periodic(cron="17 3 * * *")
-    every_night(app.task(name="prune", retry=policy, pass_context=True)(_with_services(prune)))
 
 
 def _with_services(job: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -229,6 +222,7 @@ async def work(services: ActionServices, stop: asyncio.Event) -> None:
     )
     rescue = Rescue(services.pool, services.queue, process, services.timing, services.clock)
     rescuing = asyncio.create_task(rescue.run_forever())
+    deleting = asyncio.create_task(Retention(services).run_forever())
     stopping = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():
@@ -242,6 +236,7 @@ async def work(services: ActionServices, stop: asyncio.Event) -> None:
                 await asyncio.sleep(services.timing.worker_restart_pause.total_seconds())
     finally:
         rescuing.cancel()
+        deleting.cancel()
         stopping.cancel()
         await rescue.end()
 

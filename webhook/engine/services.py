@@ -21,6 +21,7 @@ from webhook.jobs.queue import Queue
 from webhook.logs import Redactor
 from webhook.notifiers.contract import Notifier, NotifierContext
 from webhook.security.signing import Links, ReportTokens
+from webhook.settings import Retention
 from webhook.store import deployments, outbox
 from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
@@ -55,6 +56,7 @@ class Services:
     people can request `actions` in Slack. `notifiers`: those that the settings let work."""
 
     config: Config
+    keep: Retention
     pool: AsyncPool
     queue: Queue
     github: GitHub

@@ -16,7 +16,7 @@ create table deliveries (
     hook_id bigint not null,
     guid text not null,
     event text not null,
-    body bytea not null,                        -- empty once it is too old to be needed
+    body bytea not null,
     received_at timestamptz not null default now(),
     arrivals integer not null default 1,        -- how often GitHub sent it
     outcome text check (outcome in ('done', 'ignored', 'failed')),  -- null: not processed yet
@@ -26,7 +26,6 @@ create table deliveries (
 );
 -- Compressing the bodies would cost more than storing them as they are.
 alter table deliveries alter column body set storage external;
-create index deliveries_received_at on deliveries (received_at);
 """
 
 REPOSITORIES = """
@@ -275,6 +274,7 @@ create table actions (
 create unique index actions_exclusive on actions (deployment_id, exclusive_group)
     where exclusive_group <> '' and outcome = 'done';
 create index actions_created_deployment on actions (created_deployment_id);
+create index actions_of_deployment on actions (deployment_id) where deployment_id is not null;
 """
 
 OUTBOX = """
@@ -311,7 +311,7 @@ create table outbox (
     edits integer not null default 0,
     simplified boolean not null default false,  -- sent in a simpler form; error is why
 
-    unique nulls not distinct (kind, deployment_id, action_id, destination, purpose, position)
+    unique nulls not distinct (deployment_id, kind, action_id, destination, purpose, position)
 );
 create index outbox_pending on outbox (deployment_id, position)
     where state in ('waiting', 'claimed');
@@ -351,3 +351,5 @@ def upgrade() -> None:
         "create index jobs_waiting on procrastinate_jobs (lock)"
         " where status = 'todo' and lock is not null"
     )
+    # There are few: what succeeds is deleted at once (webhook.store.retention).
+    run("create index jobs_ended on procrastinate_jobs (id) where status not in ('todo', 'doing')")
