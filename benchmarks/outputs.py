@@ -26,7 +26,6 @@ import psycopg
 
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
-from webhook.store.embedded import EmbeddedPostgres
 
 DEPLOY_YML = """
 envs:
@@ -174,12 +173,12 @@ class Bench:
         self.measured.quick.append(time.time() - began)
 
     async def _deliver(self) -> None:
-        """50 a second, of an event that nobody acts on."""
+        """10 a second, of an event that nobody acts on."""
         body = json.dumps({"action": "created", "filler": "x" * 10_000}).encode()
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
             while True:
                 group.create_task(self._deliver_one(session, body))
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.1)
 
     async def _deliver_one(self, session: aiohttp.ClientSession, body: bytes) -> None:
         began = time.time()
@@ -217,7 +216,7 @@ class Bench:
         return int(lsn)
 
     def _query(self, query: str) -> tuple[Any, ...]:
-        url = EmbeddedPostgres(self.folder / "data").url
+        url = f"postgresql://postgres@/postgres?host={self.folder}/data/postgres"
         with psycopg.connect(url) as connection:
             return connection.execute(query).fetchone() or ()
 

@@ -47,14 +47,18 @@ class Retention:
             except Exception as error:  # noqa: BLE001 - the next one may succeed
                 log.warning("old rows could not be deleted", error=str(error))
 
-    async def run(self) -> None:
+    async def run(self) -> int:
+        """How many rows were deleted."""
         await self._remove_files()
         until = monotonic() + self.services.timing.retention_lasts.total_seconds()
+        total = 0
         for name, (delete, kept) in self._deletes().items():
             if kept is not None:
                 deleted = await self._delete(delete, self.services.clock() - kept, until)
+                total += deleted
                 if deleted:
                     log.info("old rows deleted", of=name, rows=deleted)
+        return total
 
     def _deletes(self) -> dict[str, tuple[Delete, timedelta | None]]:
         """Each with how long it keeps; None: forever."""
