@@ -1,7 +1,9 @@
 """Delete what is over and was kept for long enough, a batch at a time.
 
 Each batch begins after an id (`after`) and reads a bounded number of rows in the order of their
-ids, which is that of their age; so none reads or locks much, however many rows there are.
+ids, which is that of their age; so none reads or locks much, however many rows there are. What
+another transaction has locked is left for the next time: a batch waits for nobody who may wait for
+it, such as a job that ends, with which its events are deleted.
 """
 
 from collections.abc import Awaitable, Callable, Collection
@@ -53,8 +55,9 @@ async def deliveries(connection: Async, after: int, before: datetime) -> Batch:
         connection,
         "with oldest as (select id, received_at as at, outcome from deliveries"
         " where id > %(after)s order by id limit %(limit)s),"
-        " deleted as (delete from deliveries where id = any(array("
-        "select id from oldest where at < %(before)s and outcome is not null)) returning 1)",
+        " deleted as (delete from deliveries where id = any(array(select id from deliveries"
+        " where id = any(array(select id from oldest where at < %(before)s"
+        " and outcome is not null)) for update skip locked)) returning 1)",
         after,
         before,
     )
@@ -84,7 +87,8 @@ async def job_events(connection: Async, after: int, before: datetime) -> Batch:
         "with oldest as (select id, at, type from procrastinate_events where id > %(after)s"
         " order by id limit %(limit)s),"
         " deleted as (delete from procrastinate_events where id = any(array("
-        "select id from oldest where at < %(before)s and type <> 'deferred')) returning 1)",
+        "select id from procrastinate_events where id = any(array(select id from oldest"
+        " where at < %(before)s and type <> 'deferred')) for update skip locked)) returning 1)",
         after,
         before,
     )
