@@ -15,8 +15,9 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Iterable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -30,7 +31,7 @@ from handlers.errors import Rejected, Unavailable
 from handlers.inline_code import Code, code_in
 from handlers.links import check_link, fill_link
 from handlers.options import Template, fill_argument, payload, placeholders, plain
-from handlers.supervision import rundir
+from handlers.supervision import leftovers, rundir
 from handlers.supervision.handover import hand_over, reap
 from handlers.text import one_line
 
@@ -40,6 +41,7 @@ ALWAYS_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER")
 LOST = "lost: the machine running it restarted or its process was killed; it is not started again"
 # GitHub makes these up, of hexadecimal and of decimal digits.
 SAFE_ANYWHERE = ("sha", "id")
+RUNS = "runs"  # in the data directory
 MAX_READ = 256 * 1024  # bytes
 # Linux accepts no longer argument, and no longer variable with its name; with a NUL at its end.
 MAX_STRING = 128 * 1024
@@ -144,6 +146,14 @@ class Command:
         self._options = options
         self._context = context
 
+    @classmethod
+    def ended_runs(cls, data_dir: Path, before: datetime) -> Iterable[tuple[int, datetime]]:
+        return leftovers.ended_runs(data_dir / RUNS, before)
+
+    @classmethod
+    def remove_run(cls, data_dir: Path, deployment_id: int) -> None:
+        leftovers.remove(data_dir / RUNS, deployment_id)
+
     async def find(self, deployment: Deployment) -> Run | None:
         return await asyncio.to_thread(self._find, deployment)
 
@@ -160,7 +170,7 @@ class Command:
         return await asyncio.to_thread(self._read_output, deployment, offset)
 
     def _directory(self, deployment: Deployment) -> Path:
-        return self._context.data_dir / "runs" / str(deployment.id)
+        return self._context.data_dir / RUNS / str(deployment.id)
 
     def _find(self, deployment: Deployment) -> Run | None:
         return self._check(deployment) if self._directory(deployment).exists() else None

@@ -7,7 +7,7 @@ sleep, poll in a loop, write statuses, talk to Slack or touch the store.
 Errors: those of errors.py. Messages are shown to people: no secrets.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -200,6 +200,20 @@ class KeepsOutput(Protocol):
     async def read_output(self, deployment: Deployment, offset: int) -> bytes:
         """The bytes from `offset` on, at most 256 KiB; empty if there are no more yet."""
         ...
+
+
+@runtime_checkable
+class LeavesFiles(Protocol):
+    """A handler whose runs leave files on the machine; what it keeps there is the class's."""
+
+    @classmethod
+    def ended_runs(cls, data_dir: Path, before: datetime) -> Iterable[tuple[int, datetime]]:
+        """Deployments with files of which nothing has run or changed since, and their last change;
+        the relay decides which are over."""
+        ...
+
+    @classmethod
+    def remove_run(cls, data_dir: Path, deployment_id: int) -> None: ...
 
 
 @runtime_checkable

@@ -140,6 +140,10 @@ def test_an_empty_environment_names_all_required_variables_at_once() -> None:
         ("PORT", "-1", "'-1' is not a port"),
         ("PORT", "http", "'http' is not a port"),
         ("WEB_CONCURRENCY", "0", "'0' is not a number of processes"),
+        ("GITPLOY_KEEP_OUTPUT", "2 weeks", "'2 weeks' is not a number of days; write 90d"),
+        ("GITPLOY_KEEP_OUTPUT", "0d", "is too short"),
+        ("GITPLOY_KEEP_DELIVERIES", "7d", "write 8d or more, or forever"),
+        ("GITPLOY_KEEP_DEPLOYMENTS", "7d", "write 8d or more, or forever"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_remedy(name: str, value: str, message: str) -> None:

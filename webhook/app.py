@@ -48,7 +48,9 @@ def create_app(
     http.serve(app, reports, status_api.ERRORS)
     links = Links(settings.server_url, keys, clock)
     origins = {name: action.origin for name, action in actions.items()}
-    deployment_pages = pages.blueprint(pool, links, clock=clock, origins=origins)
+    deployment_pages = pages.blueprint(
+        pool, links, clock=clock, origins=origins, keep=settings.keep
+    )
     http.serve(app, deployment_pages, pages.ERRORS)
     install = slack_install.blueprint(
         pool,

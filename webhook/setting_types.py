@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,6 +33,8 @@ from webhook.values import NOT_SHOWN, misread, shown, unquoted
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?", re.ASCII)
 _SHORTEST_SECRET = 16
 _LONGEST_NAME = 100
+FOREVER = "forever"
+_DAYS = re.compile(r"([0-9]{1,5})d")
 # What is the name of a file rather than a key.
 _PATH = re.compile(r"(?:~|\.{1,2})?/[^\n]*|[^\n]*\.(?:pem|key|crt|der|txt)", re.I)
 # Hiding shorter lines of a PEM would garble any text.
@@ -160,6 +163,23 @@ def _scopes(value: Any) -> Any:
     return scopes
 
 
+def _kept(least: timedelta, reason: str) -> BeforeValidator:
+    """How long something is kept, None for `forever`."""
+
+    def validate(text: Any) -> timedelta | None:
+        if text == FOREVER:
+            return None
+        match = _DAYS.fullmatch(str(text))
+        if not match:
+            raise ValueError(f"{shown(str(text))} is not a number of days; write 90d, or {FOREVER}")
+        kept = timedelta(days=int(match[1]))
+        if kept < least:
+            raise ValueError(f"is too short; {reason}: write {least.days}d or more, or {FOREVER}")
+        return kept
+
+    return BeforeValidator(validate)
+
+
 def _private_key_file(text: str) -> str:
     path = shown(text) if _PATH.fullmatch(text) else NOT_SHOWN
     try:
@@ -250,6 +270,17 @@ Processes = Annotated[
     BeforeValidator(_digits),
     _error("{} is not a number of processes; write one from 1 to 99"),
 ]
+# GitHub redelivers what is 3 days old, an Enterprise Server 7: a redelivery is known by the first.
+# docs.github.com, "Redelivering webhooks".
+KeptDeliveries = Annotated[
+    timedelta | None,
+    _kept(timedelta(days=8), "GitHub may redeliver for 7 days, and would start deployments again"),
+]
+KeptDeployments = Annotated[
+    timedelta | None,
+    _kept(timedelta(days=8), "GitHub may redeliver for 7 days, and would start deployments again"),
+]
+KeptOutput = Annotated[timedelta | None, _kept(timedelta(days=1), "people read it after the end")]
 
 
 def private_key_forms(pem: str) -> Iterator[str]:

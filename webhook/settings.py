@@ -218,6 +218,27 @@ class SlackSettings(SlackApp):
         return bool(self.signing_secret or self.app_token)
 
 
+class Retention(Variables):
+    """How long the store keeps what is over; None: forever."""
+
+    deliveries: types.KeptDeliveries = variable(
+        "GITPLOY_KEEP_DELIVERIES",
+        "How long deliveries that were processed are kept, `8d` or more, or `forever`",
+        default="30d",
+    )
+    output: types.KeptOutput = variable(
+        "GITPLOY_KEEP_OUTPUT",
+        "How long a run's output is kept after its end, `1d` or more, or `forever`",
+        default="90d",
+    )
+    deployments: types.KeptDeployments = variable(
+        "GITPLOY_KEEP_DEPLOYMENTS",
+        "How long deployments are kept after their end, with their timelines, messages and actions,"
+        " `8d` or more, or `forever`; of each environment the newest and the last successes stay",
+        default="365d",
+    )
+
+
 class Settings(Address):
     webhook_secrets: types.WebhookSecrets = variable(
         "GITPLOY_WEBHOOK_SECRET",
@@ -274,6 +295,7 @@ class Settings(Address):
         secret=True,
         heroku={"generator": "secret"},
     )
+    keep: Retention
     config_path: Path = variable("GITPLOY_CONFIG", "Path of `deploy.yml`", default=_CONFIG)
     data_dir: types.AbsolutePath = variable(
         "GITPLOY_DATA_DIR",

@@ -52,13 +52,15 @@ class Timing:
     job_poll_interval: timedelta = timedelta(seconds=0.5)
     # Jobs under way have so long to finish when the worker stops.
     shutdown_within: timedelta = timedelta(seconds=10)
-    # Between two deletions of what is too old.
-    prune_interval: timedelta = timedelta(hours=1)
     # Before what has lost the store tries again.
     worker_restart_pause: timedelta = timedelta(seconds=1)
     # After an unexpected error in a step of a run; other jobs wait longer with each attempt.
     step_retry: timedelta = timedelta(seconds=5)
     job_retry_at_most: timedelta = timedelta(seconds=60)
+
+    # What was kept for long enough is deleted so often, for so long at most (in small batches).
+    retention_interval: timedelta = timedelta(minutes=5)
+    retention_lasts: timedelta = timedelta(minutes=1)
 
     # Outgoing calls.
     # A claimed call may be under way for so long, in whatever process: longer than its time-out.

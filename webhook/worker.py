@@ -19,6 +19,7 @@ from webhook.engine.advance import advance
 from webhook.engine.installations import resume_installation
 from webhook.engine.notify import notify
 from webhook.engine.receive import receive
+from webhook.engine.retention import Retention
 from webhook.engine.services import Comparisons, Services
 from webhook.engine.statuses import send_statuses
 from webhook.errors import RetryAt
@@ -39,7 +40,7 @@ from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup
-from webhook.store import database, deliveries, deployments, tool_events
+from webhook.store import database, deployments
 from webhook.store.database import AsyncPool
 from webhook.store.schedule import Task
 from webhook.store.workers import WorkerProcess
@@ -69,6 +70,7 @@ class _Parts:
         people = self._people(github)
         return ActionServices(
             config=setup.config,
+            keep=settings.keep,
             pool=self.pool,
             github=github,
             slack=people.slack,
@@ -161,15 +163,6 @@ async def follow(services: Services, deployment_id: int) -> None:
         raise RetryAt("checked again later", at)
 
 
-async def prune(services: Services) -> None:
-    """Delete what is too old, now and then."""
-    async with services.pool.connection() as connection:
-        bodies = await deliveries.delete_old_bodies(connection)
-        events = await tool_events.delete_old(connection)
-    log.info("old bodies of deliveries and events of tools deleted", bodies=bodies, events=events)
-    raise RetryAt("once an hour", services.clock() + services.timing.prune_interval)
-
-
 def _jobs(services: ActionServices) -> Mapping[Task, Job]:
     return {
         "receive": lambda due: receive(services, due.subject),
@@ -178,7 +171,6 @@ def _jobs(services: ActionServices) -> Mapping[Task, Job]:
         "notify": lambda due: notify(services, due.subject, due.detail),
         "run_action": lambda due: run_action(services, due.subject),
         "resume_installation": lambda due: resume_installation(services, due.subject, due.detail),
-        "prune": lambda _: prune(services),
     }
 
 
@@ -202,6 +194,7 @@ async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
     )
     rescuing = asyncio.create_task(rescue.run_forever())
     dispatching = asyncio.create_task(dispatcher.run())
+    deleting = asyncio.create_task(Retention(services).run_forever())
     try:
         await stop.wait()
         dispatcher.stop()
@@ -209,4 +202,5 @@ async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
     finally:
         rescuing.cancel()
         dispatching.cancel()
+        deleting.cancel()
         await rescue.end()

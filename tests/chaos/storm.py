@@ -216,7 +216,6 @@ class Storm:
             with psycopg.connect(self.store) as connection:
                 return connection.execute(
                     "select task, subject, detail, attempts, due_at from schedule"
-                    " where task <> 'prune'"
                 ).fetchall()
         except psycopg.OperationalError as error:  # it may have been the last one killed
             return [(str(error),)]

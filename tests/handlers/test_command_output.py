@@ -37,6 +37,27 @@ def test_of_long_output_the_middle_is_left_out(tmp_path: Path) -> None:
     assert (tmp_path / "output").read_bytes() == b"a" * 1024 + notice + b"c" * KEPT_END
 
 
+@pytest.mark.parametrize("secrets", [("hunter2",), ("hunter2", "ter2hun")])
+@pytest.mark.parametrize("filler", range(7))
+def test_the_end_of_long_output_shows_no_part_of_a_secret(
+    tmp_path: Path, filler: int, secrets: tuple[str, ...]
+) -> None:
+    """Wherever what is dropped is cut."""
+    text = b"-" * 1024 + b"." * filler + b"hunter2" * 50_000 + b" done"
+    pieces = [text[at : at + 65_536] for at in range(0, len(text), 65_536)]
+    output = kept(tmp_path / "output", *pieces, secrets=secrets)
+    assert output.last_line().strip("* ") == "done"
+    end = (tmp_path / "output").read_bytes().partition(b"left out ...]\n")[2]
+    assert end.strip(b"*") == b" done"
+
+
+@pytest.mark.parametrize("cut", range(0, len(LINE) + 1, 5))
+def test_the_url_is_found_far_beyond_the_limit(tmp_path: Path, cut: int) -> None:
+    long = b"progress\n" * 40_000
+    pieces = [long, long, long + LINE[:cut].encode(), LINE[cut:].encode() + long, long]
+    assert kept(tmp_path / "output", *pieces).environment_url == LINE[19:-1]
+
+
 def test_output_can_be_read_as_it_comes(tmp_path: Path) -> None:
     output = Output(tmp_path / "output", 1024, ["hunter2"])
     output.write(b"no newline yet")

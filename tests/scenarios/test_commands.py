@@ -11,6 +11,7 @@ import pytest
 
 from handlers.command import Command
 from handlers.contract import Deployment, Run
+from handlers.supervision.output import KEPT_END
 from tests.world import World, live, until
 
 COMMANDS_YML = """
@@ -193,3 +194,29 @@ async def test_a_bug_in_a_handler_ends_in_an_error_status(store_url: str, tmp_pa
         await asyncio.to_thread(world.execute, over)
         status = await world.github.wait_for(deployment.id, "error", within=40)
         assert "The relay itself failed" in status.description
+
+
+@pytest.mark.slow
+async def test_many_commands_that_print_much_at_once_keep_what_the_limit_says(
+    store_url: str, tmp_path: Path
+) -> None:
+    limit, count, printed = 65_536, 12, 3_000_000
+    program = f"yes | head -c {printed}; echo the end"
+    deploy_yml = f"""
+envs:
+  - name: production
+    handler: command
+    with: {{run: ["sh", "-c", "{program}"], output_limit: {limit}}}
+"""
+    async with live(store_url, tmp_path, deploy_yml) as world:
+        made = [await world.deploy() for _ in range(count)]
+        for deployment in made:
+            await world.github.wait_for(deployment.id, "success", within=60)
+        await world.idle()
+        left_out = len(f"\n[... {printed + 8 - limit - KEPT_END:,} bytes left out ...]\n")
+        stored = world.rows(
+            "select deployment_id, sum(length(chunk)) as size from output group by 1"
+        )
+        assert {row["size"] for row in stored} == {limit + left_out + KEPT_END}
+        assert len(stored) == count
+        assert {one.status_code for one in world.github.deliveries} == {202}

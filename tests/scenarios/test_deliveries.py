@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 
 from sandbox.faults import Fault
-from tests.world import World, live, until
+from tests.world import World, live
 
 STATUSES = "POST /repos/*/deployments/*/statuses"
 
@@ -95,19 +95,3 @@ async def test_unknown_events_are_kept_as_ignored(world: World) -> None:
         "the relay does not act on 'deployment' events with action 'destroyed'",
         "the relay does not act on 'star' events",
     ]
-
-
-async def test_old_bodies_are_deleted_and_recent_ones_kept(idle_world: World) -> None:
-    world = idle_world
-    for _ in range(2):
-        await world.github.ping()
-    await world.github.settled()
-    world.execute("update deliveries set outcome = 'done'")
-    world.execute(
-        "update deliveries set received_at = now() - interval '31 days'"
-        " where id = (select min(id) from deliveries)",
-    )
-    world.start_worker()
-    await until(lambda: world.rows("select 1 from deliveries where body = ''") or None)
-    sizes = world.rows("select length(body) > 0 as kept from deliveries order by id")
-    assert [row["kept"] for row in sizes] == [False, True]

@@ -32,7 +32,10 @@ _COLUMNS = {
 @click.option("--all", "ignored", is_flag=True, help="Also all that the relay ignores.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def deliveries(limit: int, deployment_id: int | None, ignored: bool, as_json: bool) -> None:
-    """List the newest deliveries, what became of them, and the deployment's state now."""
+    """List the newest deliveries, what became of them, and the deployment's state now.
+
+    Those older than GITPLOY_KEEP_DELIVERIES are deleted.
+    """
     with migrated_store(set_up_command().settings) as (_, connection):
         found = newest(connection, limit, deployment_id=deployment_id, ignored=ignored)
     print_rows(_COLUMNS, [_row(delivery) for delivery in found], as_json=as_json)

@@ -13,17 +13,18 @@ import structlog
 
 from handlers import durations
 from handlers import errors as tool_errors
-from handlers.contract import Deployment, Handler, KeepsOutput, Observes, Run, State
+from handlers.contract import Deployment, Handler, Observes, Run, State
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import transitions
+from webhook.engine.outputs import keep_output
 from webhook.engine.polling import Heard, hear
 from webhook.engine.restarts import Restarts, is_risky
 from webhook.engine.services import Services, log_about, scope
 from webhook.engine.transitions import take_reports
 from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
 from webhook.rejections import RejectionPolicy, rejected_since
-from webhook.store import deployments, machines, output
+from webhook.store import deployments, machines
 from webhook.store.deployments import DeploymentRow
 from webhook.timing import Timing, growing_pause
 
@@ -121,7 +122,7 @@ class Runner:
             return await self._try_later(error)
         if run is None:
             return None
-        await self._keep_output()
+        await keep_output(self.services.pool, self.handler, self.deployment)
         if not continues and not run.state.final:
             return await self._cancel_as_requested(run)
         again = await self._record(run)
@@ -392,18 +393,6 @@ class Runner:
 
     def _may_run(self) -> bool:
         return self.row.run is None and self.row.start_claimed_until is not None
-
-    async def _keep_output(self) -> None:
-        handler, deployment = self.handler, self.deployment
-        if not isinstance(handler, KeepsOutput):
-            return
-        async with self.services.pool.connection() as connection:
-            at_byte = await output.length(connection, deployment.id)
-            try:
-                while chunk := await handler.read_output(deployment, at_byte):
-                    at_byte = await output.append(connection, deployment.id, at_byte, chunk)
-            except OSError:  # how the run ended matters more than what it printed
-                log.exception("the output cannot be read")
 
     async def _record(self, run: Run) -> datetime | None:
         grace = self.timing.command_grace if self.handler.local else timedelta(0)

@@ -20,6 +20,7 @@ from webhook.github.tokens import Scope
 from webhook.logs import Redactor
 from webhook.notifiers.contract import Notifier, NotifierContext
 from webhook.security.signing import Links, ReportTokens
+from webhook.settings import Retention
 from webhook.store import deployments, schedule
 from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
@@ -55,6 +56,7 @@ class Services:
     people can request `actions` in Slack. `notifiers`: those that the settings let work."""
 
     config: Config
+    keep: Retention
     pool: AsyncPool
     github: GitHub
     notifiers: Mapping[str, type[Notifier]]

@@ -49,7 +49,6 @@ class Rescue:
                 if await workers.lock_rescue(connection):
                     await self._adopt_orphans(connection)
                     await schedule.release_from_gone(connection, machine_id)
-                    await schedule.ensure(connection, Key("prune", 0))
 
     async def _adopt_orphans(self, connection: Async) -> None:
         """Open deployments that nobody advances."""

@@ -154,18 +154,6 @@ async def finish(
         raise Conflict(f"delivery {delivery_id} was processed by another process")
 
 
-async def delete_old_bodies(connection: Async) -> int:
-    """Delete the bodies of deliveries that were processed long ago; the rows stay.
-
-    Thirty days: GitHub redelivers what is up to 3 days old (7 on an Enterprise Server).
-    """
-    cursor = await connection.execute(
-        "update deliveries set body = '' where outcome is not null and body <> ''"
-        " and received_at < now() - interval '30 days'"
-    )
-    return cursor.rowcount
-
-
 _LONGEST_READ = 1_000_000
 _NEWEST = f"""
 select found.id, guid, event, received_at, arrivals, outcome, reason, deployment_id, repo,

@@ -25,7 +25,6 @@ Task = Literal[
     "notify",
     "run_action",
     "resume_installation",
-    "prune",
 ]
 CHANNEL = "schedule"
 # A task, and whether it is urgent: requested, while other things are only waited for.
@@ -180,14 +179,6 @@ def bring_forward(connection: Sync, task: Task) -> None:
         [task],
     )
     connection.execute("select pg_notify(%s, '')", [CHANNEL])
-
-
-async def ensure(connection: Async, key: Key) -> None:
-    """It is to be done, now unless it waits for another time."""
-    await connection.execute(
-        "insert into schedule (task, subject, detail) values (%s, %s, %s) on conflict do nothing",
-        [*key],
-    )
 
 
 async def listen(url: str, timing: Timing, heard: Callable[[], None]) -> None:

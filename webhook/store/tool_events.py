@@ -97,11 +97,3 @@ async def received(connection: Async, row: DeploymentRow) -> Received:
         last_at=max((one["received_at"] for one in rows), default=None),
         digest=hashlib.sha256(state.encode()).hexdigest(),
     )
-
-
-async def delete_old(connection: Async) -> int:
-    """No run goes on for so long: GitHub ends one after 35 days at the latest."""
-    cursor = await connection.execute(
-        "delete from tool_events where received_at < now() - interval '35 days'"
-    )
-    return cursor.rowcount

@@ -141,7 +141,7 @@ class ChangesView:
 class Page:
     """`status` is what the last report said. `unsent`: GitHub does not show it. `running` is set
     while it runs, `took` when it has ended. `origin` is the deployment from which an action created
-    it."""
+    it. `output_kept`: the output is old enough to be deleted; after how many days that is done."""
 
     title: str
     label: Label
@@ -170,10 +170,18 @@ class Page:
     messages: tuple[Sending, ...]
     over: bool
     live: bool
+    output_kept: int
 
 
-def build_page(data: PageData, now: datetime, origin: Link | None = None) -> Page:
+def build_page(
+    data: PageData,
+    now: datetime,
+    origin: Link | None = None,
+    output_kept: timedelta | None = None,
+) -> Page:
+    """`output_kept`: how long after the end; None: forever."""
     row = data.row
+    old = output_kept is not None and row.ended_at is not None and row.ended_at + output_kept < now
     label = phase_label(row.phase, held=data.held, started=row.run is not None)
     start = row.started_at or row.requested_at
     return Page(
@@ -206,6 +214,7 @@ def build_page(data: PageData, now: datetime, origin: Link | None = None) -> Pag
         messages=_messages(data.messages),
         over=data.over,
         live=not data.settled(now),
+        output_kept=output_kept.days if output_kept and old and data.over else 0,
     )
 
 

@@ -15,6 +15,7 @@ from webhook import __version__
 from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.security.signing import LINK_DAYS, Links
+from webhook.settings import Retention
 from webhook.store import deployments
 from webhook.store.database import Sync, SyncPool
 from webhook.store.lineage import Lineage
@@ -37,10 +38,14 @@ def blueprint(
     pool: SyncPool,
     links: Links,
     timing: StreamTiming | None = None,
+    *,
     clock: Clock = utc_now,
     origins: Mapping[str, str] | None = None,
+    keep: Retention | None = None,
 ) -> Blueprint:
-    """`origins`: how the deployment is called that an action of that name has created."""
+    """`origins`: how the deployment is called that an action of that name has created. `keep`: how
+    long deployments and outputs are kept, by default as the settings have it by default."""
+    keep = keep or Retention.from_environ({})
     bp = Blueprint(
         "pages",
         __name__,
@@ -54,13 +59,14 @@ def blueprint(
     bp.add_app_template_global(_asset, "asset")
 
     def page_of(data: PageData) -> Page:
-        return build_page(data, clock(), _origin(links, origins or {}, data.lineage))
+        origin = _origin(links, origins or {}, data.lineage)
+        return build_page(data, clock(), origin, keep.output)
 
     @bp.get("/deployments/<owner>/<name>/<int:deployment_id>")
     def deployment(owner: str, name: str, deployment_id: int) -> str:
         _require_key(links, deployment_id)
         with pool.connection() as connection:
-            data = _read(connection, f"{owner}/{name}", deployment_id)
+            data = _read(connection, keep, f"{owner}/{name}", deployment_id)
             output = stream.output_so_far(connection, data)
         return render_template(
             "deployment.html", page=page_of(data), output=output, link_days=LINK_DAYS
@@ -70,7 +76,7 @@ def blueprint(
     def live(owner: str, name: str, deployment_id: int) -> Response:
         _require_key(links, deployment_id)
         with pool.connection() as connection:
-            _read(connection, f"{owner}/{name}", deployment_id)
+            _read(connection, keep, f"{owner}/{name}", deployment_id)
         events = streams.events(deployment_id, _offset(), _render(current_app.jinja_env, page_of))
         # Proxies must not collect what is to be seen at once. Source: nginx, X-Accel-Buffering.
         headers = {"X-Accel-Buffering": "no"}
@@ -95,16 +101,22 @@ def _require_key(links: Links, deployment_id: int) -> None:
         )
 
 
-def _read(connection: Sync, repo: str, deployment_id: int) -> PageData:
+def _read(connection: Sync, keep: Retention, repo: str, deployment_id: int) -> PageData:
     data = stream.read(connection, deployment_id)
     if data is None or not deployments.is_in(connection, data.row, repo):
         raise HttpError(
             404,
             "There is no such deployment",
-            detail=f"This relay knows no deployment {deployment_id} of {repo}.",
+            detail=f"This relay knows no deployment {deployment_id} of {repo}.{_deleted(keep)}",
             remedy="Open the newest link from GitHub's deployment status or from Slack.",
         )
     return data
+
+
+def _deleted(keep: Retention) -> str:
+    if keep.deployments is None:
+        return ""
+    return f" Deployments are deleted {keep.deployments.days} days after their end."
 
 
 def _offset() -> int:

@@ -12,19 +12,19 @@ create table deliveries (
     hook_id bigint not null,
     guid text not null,
     event text not null,
-    body bytea not null,                        -- compressed; empty once it is too old to be needed
+    body bytea not null,                        -- compressed
     received_at timestamptz not null default now(),
     arrivals integer not null default 1,        -- how often GitHub sent it
     outcome text check (outcome in ('done', 'ignored', 'failed')),  -- null: not processed yet
     reason text not null default '',            -- why it was ignored or failed
     deployment_id bigint,                       -- the deployment that it was about
     unique (hook_id, guid)
-);
+-- Room on each page, so that the outcome is written without another entry in each index.
+) with (fillfactor = 60);
 -- It need not try to compress what is compressed.
 alter table deliveries alter column body set storage external;
 comment on column deliveries.body is
     'as GitHub sent it, compressed with zstd where that is shorter (then it begins with 28b52ffd)';
-create index deliveries_received_at on deliveries (received_at);
 """
 
 REPOSITORIES = """
@@ -99,7 +99,8 @@ create table deployments (
 
     -- Counts the changes, so that no process overwrites a change that it has not read.
     version integer not null default 0
-);
+-- Room on each page: half of its changes need no other entry in each index then.
+) with (fillfactor = 70);
 create index deployments_environment on deployments (repo_id, lower(environment), id desc);
 create index deployments_open on deployments (requested_at) where ended_at is null;
 create index deployments_commit on deployments (repo_id, sha);
@@ -273,6 +274,7 @@ create table actions (
 create unique index actions_exclusive on actions (deployment_id, exclusive_group)
     where exclusive_group <> '' and outcome = 'done';
 create index actions_created_deployment on actions (created_deployment_id);
+create index actions_of_deployment on actions (deployment_id) where deployment_id is not null;
 """
 
 OUTBOX = """
@@ -309,7 +311,7 @@ create table outbox (
     edits integer not null default 0,
     simplified boolean not null default false,  -- sent in a simpler form; error is why
 
-    unique nulls not distinct (kind, deployment_id, action_id, destination, purpose, position)
+    unique nulls not distinct (deployment_id, kind, action_id, destination, purpose, position)
 );
 create index outbox_pending on outbox (deployment_id, position)
     where state in ('waiting', 'claimed');
