@@ -32,7 +32,8 @@ class DeploymentRow:
     unavailable now; `outage_announced`: the status says so. `rejected_call`: the call that is
     rejected in a way that does not count yet. `changelog`: commits since the last success, as JSON.
     `cancel_requested_by`: a login on GitHub. `ref_name`: the branch or tag of which a person
-    requested this commit in Slack; GitHub knows only the commit then.
+    requested this commit in Slack; GitHub knows only the commit then. `has_reports`: of its tool,
+    that are not judged yet.
     """
 
     id: int
@@ -79,6 +80,7 @@ class DeploymentRow:
     cancel_requested_by: str | None
     version: int
     ref_name: str
+    has_reports: bool
 
     @property
     def shown_ref(self) -> str:
@@ -88,13 +90,13 @@ class DeploymentRow:
 
 _ENVIRONMENT = "repo_id = %s and lower(environment) = lower(%s)"
 # By name: during an update, processes of this version meet the columns of the next one.
-_REF_NAME = (
-    "coalesce((select ref_name from actions where created_deployment_id = deployments.id"
-    " order by actions.id limit 1), '') as ref_name"
-)
-_COLUMNS = ", ".join(
-    _REF_NAME if field.name == "ref_name" else field.name for field in fields(DeploymentRow)
-)
+_COMPUTED = {
+    "ref_name": "coalesce((select ref_name from actions where created_deployment_id ="
+    " deployments.id order by actions.id limit 1), '') as ref_name",
+    "has_reports": "exists (select from timeline where deployment_id = deployments.id"
+    " and not judged) as has_reports",
+}
+_COLUMNS = ", ".join(_COMPUTED.get(field.name, field.name) for field in fields(DeploymentRow))
 _SELECT = f"select {_COLUMNS} from deployments"
 
 
@@ -415,7 +417,7 @@ async def newest_of_repository(
     """The newest of each environment, of the environments that were deployed to most recently."""
     cursor = await connection.execute(
         "select id as deployment_id, repo, environment, phase, run is not null as started, ref,"
-        f" sha, phase_at as changed_at, {_REF_NAME} from deployments where id in (select max(id)"
+        f" sha, phase_at as changed_at, {_COMPUTED['ref_name']} from deployments where id in (select max(id)"
         " from deployments where repo_id = %s group by lower(environment))"
         " order by id desc limit %s",
         [repo_id, limit],
