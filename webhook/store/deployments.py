@@ -417,7 +417,8 @@ async def newest_of_repository(
     """The newest of each environment, of the environments that were deployed to most recently."""
     cursor = await connection.execute(
         "select id as deployment_id, repo, environment, phase, run is not null as started, ref,"
-        f" sha, phase_at as changed_at, {_COMPUTED['ref_name']} from deployments where id in (select max(id)"
+        f" sha, phase_at as changed_at, {_COMPUTED['ref_name']}"
+        " from deployments where id in (select max(id)"
         " from deployments where repo_id = %s group by lower(environment))"
         " order by id desc limit %s",
         [repo_id, limit],
