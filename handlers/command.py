@@ -15,6 +15,7 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +33,7 @@ from handlers.links import check_link, fill_link
 from handlers.options import Template, fill_argument, payload, placeholders, plain
 from handlers.supervision import rundir
 from handlers.supervision.handover import hand_over, reap
+from handlers.supervision.listener import ends
 from handlers.text import one_line
 
 log = structlog.get_logger()
@@ -143,6 +145,10 @@ class Command:
     def __init__(self, options: CommandOptions, context: HandlerContext) -> None:
         self._options = options
         self._context = context
+
+    @classmethod
+    def ends(cls, context: HandlerContext) -> AsyncIterator[int]:
+        return ends(context.data_dir)
 
     async def find(self, deployment: Deployment) -> Run | None:
         return await asyncio.to_thread(self._find, deployment)

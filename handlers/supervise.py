@@ -28,6 +28,7 @@ if __name__ == "__main__":
     sys.modules["handlers"] = package
 
 from handlers.supervision import rundir
+from handlers.supervision.announcements import announce
 from handlers.supervision.output import Output
 from handlers.supervision.watch import Watch, wake_on_signals
 from handlers.text import one_line, redacted
@@ -161,6 +162,7 @@ def record(
         except OSError:
             time.sleep(1)
         else:
+            announce(directory.parent.parent, directory.name)
             return
 
 
