@@ -32,7 +32,7 @@ from handlers.inline_code import Code, code_in
 from handlers.links import check_link, fill_link
 from handlers.options import Template, fill_argument, payload, placeholders, plain
 from handlers.supervision import rundir
-from handlers.supervision.handover import hand_over, reap
+from handlers.supervision.handover import ForkServer
 from handlers.supervision.listener import ends
 from handlers.text import one_line
 
@@ -45,6 +45,8 @@ SAFE_ANYWHERE = ("sha", "id")
 MAX_READ = 256 * 1024  # bytes
 # Linux accepts no longer argument, and no longer variable with its name; with a NUL at its end.
 MAX_STRING = 128 * 1024
+
+_supervisors = ForkServer()  # one for all environments of this process
 
 
 def _absolute(path: str) -> str:
@@ -172,7 +174,6 @@ class Command:
         return self._check(deployment) if self._directory(deployment).exists() else None
 
     def _check(self, deployment: Deployment) -> Run:
-        reap()
         directory = self._directory(deployment)
         # In this order: the end is written before the supervisor exits.
         supervised = rundir.supervised(directory)
@@ -197,7 +198,7 @@ class Command:
             raise Rejected("the deployment timed out before it was started", code="timed_out")
         reason = "its run directory has vanished"
         try:
-            hand_over(order)
+            _supervisors.hand_over(order)
         except OSError as error:
             reason = str(error)
         run = self._find(deployment)

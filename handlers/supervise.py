@@ -1,7 +1,8 @@
 """Runs one command to its end, even if the worker that started it dies.
 
-Started as `python -I -S supervise.py` in a session of its own, with an `Order` as JSON on stdin.
-Replies on stdout with `{"code", "message"}` as JSON, then closes it:
+In a session of its own, with an `Order` as JSON on stdin. `python -I -S supervise.py` is one
+supervisor; with the argument `serve` it forks one after the other (forks.py). A supervisor replies
+on stdout with `{"code", "message"}` as JSON, then closes it:
 
     started     the run is this supervisor's: the command was started, or its failure was recorded
     taken       another supervisor has this run
@@ -29,6 +30,7 @@ if __name__ == "__main__":
 
 from handlers.supervision import rundir
 from handlers.supervision.announcements import announce
+from handlers.supervision.forks import serve
 from handlers.supervision.output import Output
 from handlers.supervision.watch import Watch, wake_on_signals
 from handlers.text import one_line, redacted
@@ -189,4 +191,7 @@ def remove(draft: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["serve"]:
+        serve(main)
+    else:
+        main()

@@ -80,7 +80,7 @@ async def test_nothing_is_lost_or_broken_by_those_who_do_not_listen(data_dir: Pa
     async with listening(data_dir) as heard:
         assert (await done(a_command(data_dir, ["true"]))).state is State.SUCCESS
         assert await next_of(heard) == a_deployment().id
-        assert not killed.exists()
+        await eventually(lambda: not killed.exists())
         assert starting.exists()
 
 
