@@ -66,6 +66,14 @@ async def runs(data_dir: Path, count: int, at_once: int) -> dict[str, float]:
     }
 
 
+def plain_true(count: int) -> float:
+    """What the program itself costs, to compare machines and moments."""
+    before = cpu(resource.RUSAGE_CHILDREN)
+    for _ in range(count):
+        os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
+    return (cpu(resource.RUSAGE_CHILDREN) - before) / count * 1000
+
+
 def main(count: int = 200, at_once: int = 1) -> None:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     reader, writer = os.pipe()
@@ -82,6 +90,7 @@ def main(count: int = 200, at_once: int = 1) -> None:
     results = json.loads(os.read(reader, 65536))
     others = cpu(resource.RUSAGE_CHILDREN) - results.pop("whole_worker")
     results["runs_processes_ms"] = others / (count + 1) * 1000
+    results["plain_true_ms"] = plain_true(count)
     sys.stdout.write(json.dumps({name: round(value, 2) for name, value in results.items()}) + "\n")
 
 

@@ -17,12 +17,18 @@ from collections.abc import Callable
 
 
 def serve(supervise: Callable[[], None]) -> None:
-    signal.signal(signal.SIGCHLD, lambda *_: _reap())
+    """Until the worker is gone. What supervisors catch (watch.py) is without effect here."""
+    on_child = signal.signal(signal.SIGCHLD, lambda *_: _reap())
+
+    def in_child() -> None:
+        signal.signal(signal.SIGCHLD, on_child)  # else we would reap its command
+        supervise()
+
     gc.freeze()  # a collection would copy the memory that is shared with supervisors
     with socket.socket(fileno=0) as worker:
         while streams := _receive(worker):
             for stream in streams:
-                _fork(stream, supervise)
+                _fork(stream, in_child)
                 os.close(stream)
 
 
@@ -34,7 +40,7 @@ def _receive(worker: socket.socket) -> list[int]:
         return []
 
 
-def _fork(stream: int, supervise: Callable[[], None]) -> None:
+def _fork(stream: int, in_child: Callable[[], None]) -> None:
     try:
         child = os.fork()
     except OSError as error:
@@ -47,7 +53,7 @@ def _fork(stream: int, supervise: Callable[[], None]) -> None:
         os.dup2(stream, 0)  # in place of the socket to the worker
         os.dup2(stream, 1)
         os.close(stream)
-        supervise()
+        in_child()
     finally:
         os._exit(0)  # past what the parent has on its stack
 
