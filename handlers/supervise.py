@@ -107,7 +107,7 @@ def run(order: rundir.Order, directory: Path, wake: int) -> None:
     output = Output(directory / "output", order.output_limit, order.secrets)
     try:
         process = launch(order, directory)
-    except (NotStartedError, OSError) as error:
+    except NotStartedError as error:
         record(directory, order, "error", str(error))
         reply("started")
         return

@@ -36,9 +36,12 @@ class Process:
 
 def launch(order: rundir.Order, directory: Path) -> Process:
     """Returns once the command runs, as the leader of a group of its own."""
-    output, its_output = os.pipe()
-    failure, its_failure = os.pipe()
-    pid = os.fork()
+    try:
+        output, its_output = os.pipe()
+        failure, its_failure = os.pipe()
+        pid = os.fork()
+    except OSError as error:  # so many processes or files
+        raise NotStartedError(_explained(order, "start", error.errno)) from error
     if not pid:
         _become(order, directory, its_output, its_failure)
     os.close(its_output)
@@ -95,6 +98,8 @@ def _explained(order: rundir.Order, doing: str, number: int | None) -> str:
     command = f"the command '{order.argv[0]}'"
     if doing == "record" or number is None:
         return f"{command} could not be started: its run could not be recorded"
+    if doing == "start":
+        return f"{command} could not be started: {os.strerror(number)}"
     missing = number in (errno.ENOENT, errno.ENOTDIR)
     if doing == "enter":
         return f"the directory '{order.cwd}' " + (
