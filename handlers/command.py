@@ -140,7 +140,7 @@ class CommandOptions(contract.Options):
 class Command:
     Options: ClassVar[type[contract.Options]] = CommandOptions
     local: ClassVar[bool] = True
-    pace: ClassVar[Pace] = Pace(least=0.5, most=5)
+    pace: ClassVar[Pace] = Pace(least=1, most=5)  # besides what is announced
     appears_within: ClassVar[timedelta] = timedelta(0)
     grace = timedelta(seconds=10)  # from SIGTERM to SIGKILL
 
