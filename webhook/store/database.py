@@ -31,6 +31,7 @@ def _liveness(timing: Timing) -> dict[str, Any]:
     deadlines = Deadlines(
         exchange=timing.exchange_within.total_seconds(),
         check=timing.connection_check_within.total_seconds(),
+        trusted=timing.connection_trusted_for.total_seconds(),
         listen=timing.listen_check_interval.total_seconds(),
     )
     return {**_LIVENESS, "deadlines": deadlines}
@@ -90,4 +91,11 @@ def queue_pool(timing: Timing) -> dict[str, Any]:
 
 
 def _queue_pool(**arguments: Any) -> AsyncConnectionPool[Any]:
-    return AsyncConnectionPool(**{**arguments, "check": BoundedAsyncConnection.check})
+    own = {"check": BoundedAsyncConnection.check, "configure": _in_autocommit}
+    return AsyncConnectionPool(**{**arguments, **own})
+
+
+async def _in_autocommit(connection: BoundedAsyncConnection) -> None:
+    """Each of Procrastinate's calls is one statement: a transaction around it would cost two more.
+    Its connection that listens does that by itself."""
+    await connection.set_autocommit(True)
