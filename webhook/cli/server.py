@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 import structlog
+import uvloop
 
 from webhook import invocation
 from webhook.errors import UserError
@@ -114,7 +115,8 @@ def worker() -> None:
     with store_url(setup.settings) as url:
         with database.connect(url) as connection:
             schema.require_newest(connection)
-        asyncio.run(run(url))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(url))
 
 
 @click.command()
