@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, TypedDict, Unpack
 
 from psycopg import sql
@@ -223,23 +224,29 @@ async def change(
     connection: Async, row: DeploymentRow, **columns: Unpack[Columns]
 ) -> DeploymentRow:
     """Set these columns; raises `Conflict` if the row was changed since it was read."""
-    values: dict[str, object] = {**columns}
+    values: dict[str, object] = {**columns, "id": row.id, "version": row.version}
     if "run" in columns:
         values["run"] = Jsonb(asdict(columns["run"]))
-    assignments: list[sql.Composable] = [
-        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in values
-    ]
-    if "phase" in columns:
-        assignments.append(sql.SQL("phase_at = now()"))
-    query = sql.SQL(
-        "update deployments set version = version + 1, {} where id = {} and version = {}"
-        f" returning {_COLUMNS}"
-    ).format(sql.SQL(", ").join(assignments), row.id, row.version)
-    cursor = await connection.execute(query, values)
+    cursor = await connection.execute(_update(tuple(columns)), values)
     changed = await cursor.fetchone()
     if changed is None:
         raise Conflict(f"deployment {row.id} was changed by another process")
     return _row(changed)
+
+
+@cache
+def _update(columns: tuple[str, ...]) -> bytes:
+    """One statement for each set of columns, which PostgreSQL prepares once."""
+    assignments: list[sql.Composable] = [
+        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in columns
+    ]
+    if "phase" in columns:
+        assignments.append(sql.SQL("phase_at = now()"))
+    query = sql.SQL(
+        "update deployments set version = version + 1, {} where id = %(id)s"
+        f" and version = %(version)s returning {_COLUMNS}"
+    )
+    return query.format(sql.SQL(", ").join(assignments)).as_bytes(None)
 
 
 async def set_installation(
