@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -90,13 +90,13 @@ def report(results: dict[str, list[Result]]) -> None:
     Console().print(table)
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--processes", type=int, default=2)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as name:
         folder = Path(name)
         config = folder / "deploy.yml"
@@ -118,7 +118,3 @@ def main() -> None:
         postgres.stop()
     report(results)
     Console().print(f"{row[0] if row else 0:,} deliveries are in the store.")
-
-
-if __name__ == "__main__":
-    main()

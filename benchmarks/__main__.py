@@ -1,0 +1,27 @@
+"""script/bench [--burst | --latency | --scale] [options of that kind]
+
+A further kind is one line here, and a module with `main(arguments)`, which parses what is left of
+the command line; it is imported only where it is asked for, and says `--help` by itself.
+"""
+
+import sys
+from importlib import import_module
+
+INGEST = "benchmarks.intake"
+KINDS = {
+    "--burst": "benchmarks.burst",
+    "--latency": "benchmarks.latency",
+    "--scale": "benchmarks.scale",
+}
+
+
+def main(arguments: list[str]) -> None:
+    asked = [argument for argument in arguments if argument in KINDS]
+    if len(asked) > 1:
+        sys.exit(f"one of {', '.join(KINDS)} at a time")
+    module = KINDS[asked[0]] if asked else INGEST
+    import_module(module).main([argument for argument in arguments if argument not in asked])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
