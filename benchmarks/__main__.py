@@ -4,6 +4,7 @@ A further kind is one line here, and a module with `main(arguments)`, which pars
 the command line; it is imported only where it is asked for, and says `--help` by itself.
 """
 
+import signal
 import sys
 from importlib import import_module
 
@@ -16,6 +17,8 @@ KINDS = {
 
 
 def main(arguments: list[str]) -> None:
+    # As Ctrl-C does, so that what was started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     asked = [argument for argument in arguments if argument in KINDS]
     if len(asked) > 1:
         sys.exit(f"one of {', '.join(KINDS)} at a time")
