@@ -16,7 +16,7 @@ from benchmarks.deliveries import Deliveries
 
 HOST = "127.0.0.1"
 # Seconds before a delivery that was not acknowledged is sent again.
-PAUSE = 0.05
+PAUSE = 0.1
 # Seconds without any response, after which the load gives up.
 _SILENCE = 30
 # Larger than a request, which is so always sent by one call.
@@ -93,7 +93,7 @@ class Load:
     def run(self, connections: int) -> Result:
         opened = [_Connection(self.deliveries.buffer()) for _ in range(connections)]
         for connection in opened:
-            self._connect(connection)
+            self._connect_first(connection)
         began = time.perf_counter()
         self._until = began + self._seconds
         for connection in opened:
@@ -109,6 +109,22 @@ class Load:
         self._poll.close()
         self.result.seconds = time.perf_counter() - began
         return self.result
+
+    def close(self) -> None:
+        """Send nothing more, from another thread."""
+        self._numbers = iter(())
+        self._again = False
+
+    def _connect_first(self, connection: _Connection) -> None:
+        """As soon as the server listens."""
+        end = time.monotonic() + _SILENCE
+        while True:
+            try:
+                return self._connect(connection)
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
 
     def _connect(self, connection: _Connection) -> None:
         descriptor = connection.open(self._port)
