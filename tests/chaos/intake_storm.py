@@ -69,18 +69,19 @@ class Web:
             )
 
     def keep(self) -> None:
-        """Granian itself ends where those that serve die again soon."""
         if self._process.poll() is not None:
             self._kill_group()
             self._process = self._start()
 
-    def kill(self, *, whole: bool) -> None:
-        """All that serve, and their parent too if `whole`."""
-        if whole:
-            self._kill_group()
-            return
-        for process in psutil.Process(self._process.pid).children():
-            process.kill()
+    def kill(self) -> None:
+        """The older of those that serve; their parent, granian, starts another, unless that one
+        dies soon, too."""
+        serving = psutil.Process(self._process.pid).children()
+        if serving:
+            min(serving, key=lambda process: process.create_time()).kill()
+
+    def kill_all(self) -> None:
+        self._kill_group()
 
     def stop(self) -> None:
         self._process.terminate()
@@ -98,7 +99,8 @@ class IntakeStorm:
     def __init__(self, folder: Path, deliveries: int, kills: int, seed: int) -> None:
         self._folder = folder
         self._deliveries = deliveries
-        kinds = ["web", "whole web", "postgres", "postgres"] * ((kills + 1) // 2)
+        webs = ["all of web" if number % 3 == 2 else "web" for number in range(kills)]
+        kinds = [*webs, *["postgres"] * kills]
         self._kinds = random.Random(seed).sample(kinds, len(kinds))
         self._postgres = EmbeddedPostgres(folder)
         self._outcome = Outcome()
@@ -125,6 +127,7 @@ class IntakeStorm:
             "GITPLOY_SLACK_BASE_URL": NOWHERE,
             "GITPLOY_WEBHOOK_SECRET": SECRET,
             "GITPLOY_STORE_SOURCE": url,
+            "WEB_CONCURRENCY": "2",
         }
 
     def _load(self, web: Web, port: int, connections: int) -> Load:
@@ -150,8 +153,10 @@ class IntakeStorm:
         self._outcome.killed[kind] += 1
         if kind == "postgres":
             self._kill_postgres()
+        elif kind == "web":
+            web.kill()
         else:
-            web.kill(whole=kind == "whole web")
+            web.kill_all()
 
     def _kill_postgres(self) -> None:
         """And start it again, as `up` does."""
@@ -176,7 +181,7 @@ class IntakeStorm:
 
 
 def run_intake_storm(deliveries: int, kills: int, seed: int, connections: int) -> Outcome:
-    """`kills` of web, every second one of its parent too, and as many of PostgreSQL."""
+    """`kills` of one process of web, or of all at each third, and as many of PostgreSQL."""
     with tempfile.TemporaryDirectory(prefix="relay-storm-") as folder:
         return IntakeStorm(Path(folder), deliveries, kills, seed).run(connections)
 
