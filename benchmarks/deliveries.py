@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from sandbox.github.webhooks import delivery_headers, encoded
@@ -18,11 +19,11 @@ def body() -> bytes:
     shas = [hashlib.sha1(bytes([number])).hexdigest() for number in range(17)]
     url = f"{github.world.url}/{REPOSITORY}/commit"
     commits = [{"id": sha, "message": f"Change {sha[:7]}", "url": f"{url}/{sha}"} for sha in shas]
-    deployment = asyncio.run(
-        github.create_deployment(
-            REPOSITORY, environment="x", required_contexts=[], payload={"commits": commits}
-        )
+    creation = github.create_deployment(
+        REPOSITORY, environment="x", required_contexts=[], payload={"commits": commits}
     )
+    with ThreadPoolExecutor(1) as thread:  # the caller may have an event loop of its own
+        deployment = thread.submit(asyncio.run, creation).result()
     return encoded(github.events.deployment(deployment))
 
 
