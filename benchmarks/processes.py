@@ -15,7 +15,7 @@ import psutil
 
 from benchmarks.load import HOST
 
-_READY_WITHIN = 30
+_READY_WITHIN = 120
 _STOPS_WITHIN = 5
 _SERVES_AFTER = 0.3
 
