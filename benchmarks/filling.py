@@ -17,6 +17,7 @@ FIRST_ID = 2_000_000_000
 FIRST_STATUS = 5_000_000_000
 REJECTING = (8, 12)  # repositories of which GitHub rejects the newest statuses
 ARCHIVED = 14  # one whose channel is gone
+IN_THE_WAY = (*REJECTING, ARCHIVED)  # each has a few of the newest deployments
 CHANNELS = 40
 
 
@@ -26,13 +27,15 @@ def _plan(count: int) -> str:
 create temporary table plan as
 with repositories as (
     select i, case when i % 5 = 0 then {HOT}
+            when i > {count} - 1000 and i % 125 in {IN_THE_WAY} then i % 125
             else 2 + abs(hashint8(i)::bigint) % {REPOSITORIES - 1} end as repo_id,
         now() - interval '30 days' * (1 - i::float8 / {count}) as at,
         i > {count} - 1000 as recent, i > {count} - 1000 and i % 25 < 5 as in_flight
     from generate_series(1::bigint, {count}) i
 ), environments as (
-    select *, case when i % 5 = 0 then (i / 5) % 6 else abs(hashint8(i + 7)::bigint) % (3 + repo_id % 4)
-        end as number from repositories
+    select *, case when i % 5 = 0 then (i / 5) % 6
+        else abs(hashint8(i + 7)::bigint) % (3 + repo_id % 4) end as number
+    from repositories
 )
 select i, {FIRST_ID} + i as id, repo_id, at, recent, in_flight, number,
     case when number = 0 then 'production' when repo_id = {HOT} and number = 5 then 'unrouted'
@@ -169,8 +172,8 @@ from plan where handler = 'command' order by i
 # A run and its two jobs.
 _TOOL_EVENTS = """
 insert into tool_events
-select repo_id, case k when 0 then 'workflow_run' else 'workflow_job' end, id * 10 + k, id * 10, sha,
-    case when i % 10 = 0 then 'Deploy ' || id else 'Build and deploy' end, '2026-01-01T00:00:00',
+select repo_id, case k when 0 then 'workflow_run' else 'workflow_job' end, id * 10 + k, id * 10,
+    sha, case when i % 10 = 0 then 'Deploy ' || id else 'Build and deploy' end, '2026-01-01',
     jsonb_build_object('action', 'completed', 'id', id * 10 + k, 'name', 'deploy',
         'conclusion', 'success'), at + k * interval '1 minute'
 from plan, generate_series(0, 2) k where handler = 'github_actions' order by i, k
