@@ -191,7 +191,7 @@ where k = 0 or id % 20 = 1
 # Jobs are deleted when they are done. Each deployment in flight is followed; some are due.
 _JOBS = """
 with workers as (insert into procrastinate_workers (last_heartbeat)
-    select now() from generate_series(1, 3) returning id)
+    select now() + interval '1 day' from generate_series(1, 3) returning id)
 insert into procrastinate_jobs (queue_name, task_name, priority, lock, args, status, scheduled_at,
     attempts, worker_id)
 select 'default', task, 0, lock || id, jsonb_build_object('deployment_id', id),

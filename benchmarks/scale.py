@@ -29,9 +29,10 @@ from benchmarks.plans import Statement
 from webhook.store.embedded import EmbeddedPostgres
 from webhook.store.schema import migrate
 
-# Below these nothing counts as growth: noise, and the levels that an index gains.
+# Milliseconds, and pages that take about as long. Below these nothing counts as growth: noise, and
+# the levels that an index gains.
 TIME_FLOOR = 0.2
-BUFFERS_FLOOR = 40
+BUFFERS_FLOOR = 250
 MOST_GROWTH = 2
 # Nothing outlives the measurement, so that nothing waits for the disk.
 _SETTINGS = {
