@@ -27,6 +27,7 @@ create table deliveries (
 -- Compressing the bodies would cost more than storing them as they are.
 alter table deliveries alter column body set storage external;
 create index deliveries_received_at on deliveries (received_at);
+create index deliveries_deployment on deliveries (deployment_id) where deployment_id is not null;
 """
 
 REPOSITORIES = """
@@ -100,13 +101,25 @@ create table deployments (
     changelog jsonb,
 
     -- Counts the changes, so that no process overwrites a change that it has not read.
-    version integer not null default 0
+    version integer not null default 0,
+
+    -- For indexes, which name no column that changes at each step: a change of none of their
+    -- columns writes to none of them.
+    succeeded boolean not null generated always as (phase in ('success', 'inactive')) stored,
+    replaceable boolean not null generated always as     -- a later success makes it inactive
+        (phase = 'success' and not production_on_github and not transient) stored,
+    run_goes_on boolean not null generated always as
+        (coalesce(run->>'state' in ('queued', 'in_progress'), false)) stored
 );
 create index deployments_environment on deployments (repo_id, lower(environment), id desc);
+create index deployments_repository on deployments (repo_id, id desc);
+create index deployments_succeeded on deployments (repo_id, lower(environment), id desc)
+    where succeeded;
+create index deployments_replaceable on deployments (repo_id, lower(environment), id)
+    where replaceable;
 create index deployments_open on deployments (requested_at) where ended_at is null;
 create index deployments_commit on deployments (repo_id, sha);
-create index deployments_followed on deployments (repo_id)
-    where ended_at is null or run->>'state' in ('queued', 'in_progress');
+create index deployments_followed on deployments (repo_id) where ended_at is null or run_goes_on;
 """
 
 TIMELINE = """
@@ -152,7 +165,9 @@ create table tool_events (
 );
 create index tool_events_run on tool_events (repo_id, run_id);
 create index tool_events_sha on tool_events (repo_id, sha);
-create index tool_events_lately on tool_events (repo_id, received_at);
+-- The numbers in titles, one of which may be a deployment's id.
+create index tool_events_numbers on tool_events
+    using gin (string_to_array(regexp_replace(title, '\\D+', ' ', 'g'), ' '));
 create index tool_events_received_at on tool_events (received_at);
 """
 
@@ -275,6 +290,7 @@ create table actions (
 create unique index actions_exclusive on actions (deployment_id, exclusive_group)
     where exclusive_group <> '' and outcome = 'done';
 create index actions_created_deployment on actions (created_deployment_id);
+create index actions_of_deployment on actions (deployment_id) where deployment_id is not null;
 """
 
 OUTBOX = """
@@ -311,12 +327,14 @@ create table outbox (
     edits integer not null default 0,
     simplified boolean not null default false,  -- sent in a simpler form; error is why
 
-    unique nulls not distinct (kind, deployment_id, action_id, destination, purpose, position)
+    unique nulls not distinct (deployment_id, kind, action_id, destination, purpose, position)
 );
 create index outbox_pending on outbox (deployment_id, position)
     where state in ('waiting', 'claimed');
 create index outbox_of_action on outbox (action_id) where action_id is not null;
-create index outbox_errors on outbox (deployment_id) where error <> '';
+create index outbox_unsent on outbox (deployment_id) where kind = 'status' and error <> '';
+create index outbox_failed on outbox (destination, deployment_id)
+    where kind = 'message' and error <> '';
 create index outbox_destinations on outbox (destination, deployment_id) where ref is not null;
 -- Of each deployment one action of a group at most creates another.
 create unique index outbox_exclusive on outbox (deployment_id, purpose)
