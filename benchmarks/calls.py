@@ -6,11 +6,10 @@ measured without a word here, or fails for want of one. What is not to be measur
 
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from itertools import product
 from typing import Any
 
 import psycopg
@@ -223,29 +222,22 @@ class Case:
         }
 
 
-async def cases(connection: psycopg.Connection[Any], asynchronous: Any) -> list[Case]:
-    """The deployments that differ in what a query about them has to read."""
-    others = (filling.HOT, *filling.IN_THE_WAY)
-    found = {
-        "busy, newest": f"repo_id = {filling.HOT} and environment = 'stage-1' order by id desc",
-        "busy, oldest": f"repo_id = {filling.HOT} and environment = 'stage-1' order by id",
-        "no success": f"repo_id = {filling.HOT} and environment = 'unrouted' order by id desc",
-        "in flight": f"repo_id = {filling.HOT} and phase = 'in_progress' order by id desc",
-        "quiet": f"repo_id not in {others} and environment = 'stage-1' order by id",
-        "rejected": f"repo_id = {filling.REJECTING[0]} order by id desc",
-    }
-    rows = {}
-    for name, where in found.items():
-        one = connection.execute(f"select id from deployments where {where} limit 1").fetchone()
-        row = deployments.read_sync(connection, one["id"]) if one else None
-        assert row is not None, f"no deployment is {name}"
-        rows[name] = row
-    return [await _case(name, row, connection, asynchronous) for name, row in rows.items()]
+_OTHERS = (filling.HOT, *filling.IN_THE_WAY)
+# The deployments that differ in what a query about them has to read.
+CASES = {
+    "busy, newest": f"repo_id = {filling.HOT} and environment = 'stage-1' order by id desc",
+    "busy, oldest": f"repo_id = {filling.HOT} and environment = 'stage-1' order by id",
+    "no success": f"repo_id = {filling.HOT} and environment = 'unrouted' order by id desc",
+    "in flight": f"repo_id = {filling.HOT} and phase = 'in_progress' order by id desc",
+    "quiet": f"repo_id not in {_OTHERS} and environment = 'stage-1' order by id",
+    "rejected": f"repo_id = {filling.REJECTING[0]} order by id desc",
+}
 
 
-async def _case(
-    name: str, row: DeploymentRow, connection: psycopg.Connection[Any], asynchronous: Any
-) -> Case:
+async def _case(name: str, connection: psycopg.Connection[Any], asynchronous: Any) -> Case:
+    one = connection.execute(f"select id from deployments where {CASES[name]} limit 1").fetchone()
+    row = deployments.read_sync(connection, one["id"]) if one else None
+    assert row is not None, f"no deployment is {name}"
     newest = connection.execute(
         "select max(position) as position from timeline where deployment_id = %s", [row.id]
     ).fetchone()
@@ -292,7 +284,7 @@ def functions() -> dict[str, Callable[..., Any]]:
 
 
 def calls_of(name: str, function: Callable[..., Any], case: Case) -> Iterator[dict[str, Any]]:
-    """The arguments of each call: with the defaults of parameters, and without."""
+    """The arguments of each call: with all defaults, without each of them, and without any."""
     values = case.values
     given: dict[str, list[Any]] = {}
     extra: dict[str, Any] = {}
@@ -301,8 +293,12 @@ def calls_of(name: str, function: Callable[..., Any], case: Case) -> Iterator[di
             extra = values[f"{name}.{parameter.name}"]
         elif parameter.name != "connection":
             given[parameter.name] = list(_values(name, parameter, values))
-    for combination in product(*given.values()):
-        yield dict(zip(given, combination, strict=True)) | extra
+    first = {name: one[0] for name, one in given.items()} | extra
+    others = {name: one[1] for name, one in given.items() if len(one) > 1}
+    yield first
+    yield from (first | {key: other} for key, other in others.items())
+    if len(others) > 1:
+        yield first | others
 
 
 def _values(name: str, parameter: inspect.Parameter, values: dict[str, Any]) -> Iterator[Any]:
@@ -335,10 +331,10 @@ class Caller:
         self._recorder = Recorder(repeat)
         self.measured: list[Measured] = []
 
-    async def call_all(self) -> list[Measured]:
+    async def call_all(self, names: Iterable[str] = CASES) -> list[Measured]:
         with ExplainingConnection.open(self._url, self._recorder) as sync:
             async with await ExplainingAsyncConnection.open(self._url, self._recorder) as other:
-                for case in await cases(sync, other):
+                for case in [await _case(name, sync, other) for name in names]:
                     for name, function in functions().items():
                         if name not in EXCEPTIONS:
                             await self._call(name, function, case, sync, other)
