@@ -15,6 +15,8 @@ from psycopg.sql import Composable
 
 _EXPLAIN = "explain (analyze, buffers, timing off, format json) "
 _EXPLAINABLE = re.compile(r"\s*(select|insert|update|delete|with|merge)\b", re.IGNORECASE)
+# Milliseconds; what takes less is not compared.
+TIME_FLOOR = 0.2
 # Two calls of a function differ in literals only.
 _LITERAL = re.compile(r"\b\d+\b")
 
@@ -34,12 +36,18 @@ class Statement:
 
 @dataclass
 class Recorder:
-    """`repeat`: how often a statement is explained; the quickest counts."""
+    """`repeat`: how often a statement is explained at most; the quickest counts, and one that is
+    quick enough is not explained again."""
 
     repeat: int = 1
 
     def __post_init__(self) -> None:
         self.statements: list[Statement] = []
+
+    def wants_more(self, explained: Sequence[Any]) -> bool:
+        if not explained:
+            return True
+        return len(explained) < self.repeat and float(explained[-1]["Execution Time"]) > TIME_FLOOR
 
     def add(self, text: str, explained: Sequence[Any]) -> None:
         best = min(explained, key=lambda one: float(one["Execution Time"]))
@@ -64,9 +72,9 @@ class _ExplainingCursor(Cursor[Any]):
         assert isinstance(connection, ExplainingConnection)
         text = _text(query, self)
         if _EXPLAINABLE.match(text):
-            explained = [
-                connection.explain(text, params) for _ in range(connection.recorder.repeat)
-            ]
+            explained: list[Any] = []
+            while connection.recorder.wants_more(explained):
+                explained.append(connection.explain(text, params))
             connection.recorder.add(text, explained)
         return super().execute(query, params, **given)
 
@@ -93,8 +101,9 @@ class _ExplainingAsyncCursor(AsyncCursor[Any]):
         assert isinstance(connection, ExplainingAsyncConnection)
         text = _text(query, self)
         if _EXPLAINABLE.match(text):
-            repeat = range(connection.recorder.repeat)
-            explained = [await connection.explain(text, params) for _ in repeat]
+            explained: list[Any] = []
+            while connection.recorder.wants_more(explained):
+                explained.append(await connection.explain(text, params))
             connection.recorder.add(text, explained)
         return await super().execute(query, params, **given)
 

@@ -1,6 +1,6 @@
 """How each query grows with the store: from a thousand deployments to a million.
 
-script/bench --scale [--sizes 1000,100000,1000000] [--repeat 3] [--stores FOLDER] [--json]
+script/bench --scale [--sizes 1000,100000,1000000] [--repeat 10] [--stores FOLDER] [--json]
 
 Every function that takes a connection is called with what a filled store holds; each statement of
 it is explained and executed. A query is flat if neither its time nor the pages that it touches more
@@ -25,13 +25,12 @@ from rich.console import Console
 
 from benchmarks.calls import EXCEPTIONS, Caller, Measured
 from benchmarks.filling import fill
-from benchmarks.plans import Statement
+from benchmarks.plans import TIME_FLOOR, Statement
 from webhook.store.embedded import EmbeddedPostgres
 from webhook.store.schema import migrate
 
-# Milliseconds, and pages that take about as long. Below these nothing counts as growth: noise, and
-# the levels that an index gains.
-TIME_FLOOR = 0.2
+# Pages that take about as long as TIME_FLOOR. Below it nothing counts as growth: noise, and levels
+# that an index gains.
 BUFFERS_FLOOR = 250
 MOST_GROWTH = 2
 # Nothing outlives the measurement, so that nothing waits for the disk.
@@ -219,7 +218,7 @@ def main(arguments: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--sizes", default="1000,100000,1000000", help="numbers of deployments")
-    parser.add_argument("--repeat", type=int, default=3, help="the quickest of so many counts")
+    parser.add_argument("--repeat", type=int, default=10, help="the quickest of so many counts")
     parser.add_argument("--stores", type=Path, help="keep the stores here, to use them again")
     parser.add_argument("--all", action="store_true", help="list what is flat too")
     parser.add_argument("--json", action="store_true", help="print one object")

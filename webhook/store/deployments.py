@@ -235,8 +235,8 @@ async def set_installation(
         "update deployments set installation_id = %(installation)s where id = any(array("
         "select newest.id from unnest(%(repos)s::bigint[]) as asked (id) cross join lateral"
         " (select id from deployments where repo_id = asked.id order by id desc limit 50) newest"
-        " union select id from deployments where repo_id = any(%(repos)s)"
-        " and (ended_at is null or run_goes_on))) and installation_id <> %(installation)s",
+        " union select id from deployments where repo_id = any(%(repos)s) and followed))"
+        " and installation_id <> %(installation)s",
         {"installation": installation_id, "repos": list(repo_ids)},
     )
 
@@ -345,7 +345,7 @@ async def followed(
     cursor = await connection.execute(
         "select id, coalesce((run->>'held')::boolean, false) as held from deployments"
         " where repo_id = %s and handler = %s"
-        " and (ended_at is null or run_goes_on)"
+        " and followed"
         " and (sha = %s or %s = any(string_to_array(run->>'id', ' '))"
         " or position(id::text in %s) > 0)",
         [repo_id, handler, sha, run_id, title],

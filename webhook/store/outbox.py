@@ -97,10 +97,7 @@ async def entry_of(
 
 async def pending(connection: Async, kind: Kind, deployment_id: int) -> list[Entry]:
     """What is still to be sent of a deployment, in order."""
-    where = (
-        "where kind = %s and deployment_id = %s and state in ('waiting', 'claimed')"
-        " order by position"
-    )
+    where = "where kind = %s and deployment_id = %s and pending order by position"
     return await _read(connection, where, [kind, deployment_id])
 
 
@@ -111,7 +108,7 @@ async def deployments_with_pending(
     have been another installation's."""
     cursor = await connection.execute(
         "select distinct deployment_id from outbox join deployments on deployments.id ="
-        " deployment_id where kind = 'status' and state in ('waiting', 'claimed')"
+        " deployment_id where kind = 'status' and pending"
         " and (installation_id = %s or lower(split_part(repo, '/', 1)) = lower(%s))",
         [installation_id, account],
     )
@@ -258,7 +255,7 @@ async def destinations_of(connection: Async, deployment_id: int) -> set[str]:
 async def newest_ref(connection: Async, destination: str) -> Ref | None:
     """The newest message that was sent there, of any deployment."""
     cursor = await connection.execute(
-        "select ref from outbox where kind = 'message' and destination = %s and ref is not null"
+        "select ref from outbox where destination = %s and message_sent"
         " order by deployment_id desc limit 1",
         [destination],
     )
@@ -350,7 +347,7 @@ select newest.* from failing cross join lateral (
             and kind = 'message' and error <> '' order by deployment_id desc limit 20)
         union all
         (select * from outbox there where there.destination = failing.destination
-            and kind = 'message' and ref is not null and error = ''
+            and message_sent and error = ''
             order by deployment_id desc limit 20)
     ) lately join deployments on deployments.id = deployment_id
     where phase_at > now() - interval '7 days'

@@ -108,8 +108,8 @@ create table deployments (
     succeeded boolean not null generated always as (phase in ('success', 'inactive')) stored,
     replaceable boolean not null generated always as     -- a later success makes it inactive
         (phase = 'success' and not production_on_github and not transient) stored,
-    run_goes_on boolean not null generated always as
-        (coalesce(run->>'state' in ('queued', 'in_progress'), false)) stored
+    followed boolean not null generated always as        -- until it and its run have ended
+        (ended_at is null or coalesce(run->>'state' in ('queued', 'in_progress'), false)) stored
 );
 create index deployments_environment on deployments (repo_id, lower(environment), id desc);
 create index deployments_repository on deployments (repo_id, id desc);
@@ -117,9 +117,9 @@ create index deployments_succeeded on deployments (repo_id, lower(environment), 
     where succeeded;
 create index deployments_replaceable on deployments (repo_id, lower(environment), id)
     where replaceable;
-create index deployments_open on deployments (requested_at) where ended_at is null;
+create index deployments_open on deployments (id) where ended_at is null;
 create index deployments_commit on deployments (repo_id, sha);
-create index deployments_followed on deployments (repo_id) where ended_at is null or run_goes_on;
+create index deployments_followed on deployments (repo_id) where followed;
 """
 
 TIMELINE = """
@@ -327,18 +327,22 @@ create table outbox (
     edits integer not null default 0,
     simplified boolean not null default false,  -- sent in a simpler form; error is why
 
+    -- For indexes, as in deployments.
+    pending boolean not null generated always as (state in ('waiting', 'claimed')) stored,
+    exclusive boolean not null generated always as       -- one at most of a deployment and purpose
+        (kind = 'deployment' and purpose <> '' and state in ('claimed', 'sent')) stored,
+    message_sent boolean not null generated always as (kind = 'message' and ref is not null) stored,
+
     unique nulls not distinct (deployment_id, kind, action_id, destination, purpose, position)
 );
-create index outbox_pending on outbox (deployment_id, position)
-    where state in ('waiting', 'claimed');
+create index outbox_pending on outbox (deployment_id, position) where pending;
 create index outbox_of_action on outbox (action_id) where action_id is not null;
 create index outbox_unsent on outbox (deployment_id) where kind = 'status' and error <> '';
 create index outbox_failed on outbox (destination, deployment_id)
     where kind = 'message' and error <> '';
-create index outbox_destinations on outbox (destination, deployment_id) where ref is not null;
+create index outbox_destinations on outbox (destination, deployment_id) where message_sent;
 -- Of each deployment one action of a group at most creates another.
-create unique index outbox_exclusive on outbox (deployment_id, purpose)
-    where kind = 'deployment' and purpose <> '' and state in ('claimed', 'sent');
+create unique index outbox_exclusive on outbox (deployment_id, purpose) where exclusive;
 """
 
 SCHEMA = (
