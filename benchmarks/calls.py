@@ -179,6 +179,7 @@ class Case:
             "destination": self.destination,
             "position": self.status.position,
             "positions": [self.status.position],
+            "deployment_ids": [row.id],
             "github_id": filling.FIRST_STATUS + 1,
             "states": ["success", "failure"],
             "after": 0,
