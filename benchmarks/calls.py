@@ -36,6 +36,11 @@ from webhook.store.workers import WorkerProcess
 
 # Functions that are not measured, each with its reason.
 EXCEPTIONS: Mapping[str, str] = {}
+# What grows with something else than the deployments.
+GROWS: Mapping[str, str] = {
+    "outbox.lately_failed": "with the channels in which a message ever failed",
+    "outbox.unsent_statuses": "with the repositories of which a status failed in seven days",
+}
 # A job that is under way in the filled store.
 DOING = object()
 # Procrastinate's queries with their arguments, or why the relay does not make them.

@@ -304,7 +304,7 @@ with failing as materialized (
     select repo_id, (
         -- What was sent last was of one of the newest.
         select max(position) from (select id from deployments lately
-            where lately.repo_id = repos.repo_id order by id desc limit 50) lately
+            where lately.repo_id = repos.repo_id order by id desc limit 20) lately
         join outbox on deployment_id = lately.id where kind = 'status' and state = 'sent') as newest
     from (select distinct repo_id from failing) repos
 )
@@ -344,11 +344,11 @@ with recursive failing as (
 select newest.* from failing cross join lateral (
     select destination, lately.error, state from (
         (select * from outbox failed where failed.destination = failing.destination
-            and kind = 'message' and error <> '' order by deployment_id desc limit 20)
+            and kind = 'message' and error <> '' order by deployment_id desc limit 3)
         union all
         (select * from outbox there where there.destination = failing.destination
             and message_sent and error = ''
-            order by deployment_id desc limit 20)
+            order by deployment_id desc limit 3)
     ) lately join deployments on deployments.id = deployment_id
     where phase_at > now() - interval '7 days'
         and (lately.error = '' or state <> 'waiting' or lately.rejected_since is not null)
