@@ -39,6 +39,7 @@ EXCEPTIONS: Mapping[str, str] = {}
 # What grows with something else than the deployments.
 GROWS: Mapping[str, str] = {
     "outbox.lately_failed": "with the channels in which a message ever failed",
+    "repository_names.rename": "up to the 200 deployments that it renames",
     "outbox.unsent_statuses": "with the repositories of which a status failed in seven days",
 }
 # A job that is under way in the filled store.

@@ -177,7 +177,7 @@ def print_table(stores: Sequence[Store], growths: Sequence[Growth], everything: 
             f" {store.seconds:,.0f} s; indexes that nothing used: {', '.join(store.unused) or '-'}"
         )
     for name, reason in GROWS.items():
-        console.print(f"{name} grows {reason}, which are few.")
+        console.print(f"{name} grows {reason}.")
     not_flat = sum(not one.flat for one in growths)
     console.print(f"{len(growths)} statements, of which {not_flat} are not flat.")
 
