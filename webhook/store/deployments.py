@@ -252,12 +252,16 @@ def _update(columns: tuple[str, ...]) -> bytes:
 async def set_installation(
     connection: Async, repo_ids: Sequence[int], installation_id: int
 ) -> None:
-    """The App is in these repositories through that installation now. No version: nothing is
-    decided by it, and a deployment that changes at the same moment must not be disturbed."""
+    """The App is in these repositories through that installation now. Of an older deployment, which
+    hardly needs it any more, the next call to GitHub finds it out. No version: nothing is decided
+    by it, and a deployment that changes at the same moment must not be disturbed."""
     await connection.execute(
-        "update deployments set installation_id = %s where repo_id = any(%s)"
-        " and installation_id <> %s",
-        [installation_id, list(repo_ids), installation_id],
+        "update deployments set installation_id = %(installation)s where id = any(array("
+        "select newest.id from unnest(%(repos)s::bigint[]) as asked (id) cross join lateral"
+        " (select id from deployments where repo_id = asked.id order by id desc limit 50) newest"
+        " union select id from deployments where repo_id = any(%(repos)s) and followed))"
+        " and installation_id <> %(installation)s",
+        {"installation": installation_id, "repos": list(repo_ids)},
     )
 
 
@@ -270,8 +274,7 @@ async def deactivate_replaced(connection: Async, row: DeploymentRow) -> list[int
     cursor = await connection.execute(
         "update deployments set phase = 'inactive', phase_at = now(), version = version + 1"
         f" where {_ENVIRONMENT} and id < %s"
-        " and phase = 'success' and not production_on_github and not transient"
-        " returning id",
+        " and replaceable returning id",
         [row.repo_id, row.environment, row.id],
     )
     return [values["id"] async for values in cursor]
@@ -280,9 +283,7 @@ async def deactivate_replaced(connection: Async, row: DeploymentRow) -> list[int
 async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
     """The success before this deployment in the same environment."""
     cursor = await connection.execute(
-        f"{_SELECT} where {_ENVIRONMENT} and id < %s"
-        " and phase in ('success', 'inactive')"
-        " order by id desc limit 1",
+        f"{_SELECT} where {_ENVIRONMENT} and id < %s and succeeded order by id desc limit 1",
         [row.repo_id, row.environment, row.id],
     )
     values = await cursor.fetchone()
@@ -293,11 +294,11 @@ async def success_of_another_commit(
     connection: Async, row: DeploymentRow, only: int = 0
 ) -> DeploymentRow | None:
     """The deployment to which a rollback of this one returns. `only`: this one, or none."""
+    this = "and id = %s" if only else ""
     cursor = await connection.execute(
-        f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s"
-        " and phase in ('success', 'inactive') and %s in (0, id)"
+        f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s and succeeded {this}"
         " order by id desc limit 1",
-        [row.repo_id, row.environment, row.id, row.sha, only],
+        [row.repo_id, row.environment, row.id, row.sha, *([only] if only else [])],
     )
     values = await cursor.fetchone()
     return _row(values) if values else None
@@ -368,7 +369,7 @@ async def followed(
     cursor = await connection.execute(
         "select id, coalesce((run->>'held')::boolean, false) as held from deployments"
         " where repo_id = %s and handler = %s"
-        " and (ended_at is null or run->>'state' in ('queued', 'in_progress'))"
+        " and followed"
         " and (sha = %s or %s = any(string_to_array(run->>'id', ' '))"
         " or position(id::text in %s) > 0)",
         [repo_id, handler, sha, run_id, title],
@@ -418,18 +419,29 @@ class CurrentDeployment:
         return self.ref_name or self.ref
 
 
+# Skips from each environment to the next, however many deployments it has.
+_NEWEST_OF_REPOSITORY = f"""
+with recursive newest as (
+    (select id, lower(environment) as name from deployments where repo_id = %(repo)s
+        order by lower(environment), id desc limit 1)
+    union all
+    select next.id, next.name from newest cross join lateral (
+        select id, lower(environment) as name from deployments
+        where repo_id = %(repo)s and lower(environment) > newest.name
+        order by lower(environment), id desc limit 1) next
+)
+select id as deployment_id, repo, environment, phase, run is not null as started, ref, sha,
+    phase_at as changed_at, {_COMPUTED["ref_name"]}
+from deployments where id = any(array(select id from newest order by id desc limit %(limit)s))
+order by id desc
+"""
+
+
 async def newest_of_repository(
     connection: Async, repo_id: int, limit: int
 ) -> list[CurrentDeployment]:
     """The newest of each environment, of the environments that were deployed to most recently."""
-    cursor = await connection.execute(
-        "select id as deployment_id, repo, environment, phase, run is not null as started, ref,"
-        f" sha, phase_at as changed_at, {_COMPUTED['ref_name']}"
-        " from deployments where id in (select max(id)"
-        " from deployments where repo_id = %s group by lower(environment))"
-        " order by id desc limit %s",
-        [repo_id, limit],
-    )
+    cursor = await connection.execute(_NEWEST_OF_REPOSITORY, {"repo": repo_id, "limit": limit})
     rows = await cursor.fetchall()
     return [
         CurrentDeployment(
