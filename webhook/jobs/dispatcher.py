@@ -7,7 +7,7 @@ A thing is done by one worker at a time. If that worker dies, its claims end aft
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -52,6 +52,12 @@ class Dispatcher:
     _finished: list[Finished] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _record: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def request(self, keys: Collection[Key]) -> None:
+        """To be done now."""
+        async with self.pool.connection() as connection:
+            await schedule.request(connection, keys)
+        self._wake.set()
 
     def stop(self) -> None:
         """Begin nothing more."""
