@@ -6,7 +6,7 @@ left alone until `claimed_until`: the call may still be under way, here or elsew
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -192,17 +192,26 @@ async def skip(connection: Async, entry: Entry) -> Entry:
 
 
 async def sent(
-    connection: Async, entry: Entry, ref: Ref, digest: str = "", *, error: str = ""
+    connection: Async,
+    entry: Entry,
+    ref: Ref,
+    digest: str = "",
+    *,
+    error: str = "",
+    also: tuple[str, Sequence[Any]] | None = None,
 ) -> Entry:
-    """`error`: why it was sent in a simpler form. Raises `Excluded` where this one was given up,
-    and another has begun since; the transaction, if any, is lost then."""
+    """`error`: why it was sent in a simpler form. `also`: what is recorded by the same statement,
+    before it, with its values. Raises `Excluded` where this one was given up, and another has begun
+    since; the transaction, if any, is lost then."""
+    before, values = also or ("", ())
     cursor = connection.cursor(row_factory=class_row(Entry))
     try:
         await cursor.execute(
-            "update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
+            f"{f'with {before}' if before else ''}"
+            " update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
             " error = %s, simplified = %s, rejected_call = '', rejected_since = null"
             f" where id = %s returning {_COLUMNS}",
-            [Jsonb(dict(ref)), digest, error, bool(error), entry.id],
+            [*values, Jsonb(dict(ref)), digest, error, bool(error), entry.id],
         )
     except psycopg.errors.UniqueViolation:
         raise Excluded from None
