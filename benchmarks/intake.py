@@ -1,124 +1,91 @@
-"""POST /webhook beside its peers, in alternation, as ratios.
-
-script/bench [--rounds 3] [--seconds 5] [--connections 64] [--processes 2]
-"""
+"""POST /webhook beside its peers: the same signed deliveries to each in turn, round after round."""
 
 import argparse
-import asyncio
-import contextlib
-import os
-import statistics
-import subprocess
+import json
 import sys
-import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Sequence
+from itertools import product
 
-import aiohttp
-import psycopg
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.load import SECRET, Result, load
-from sandbox.sandbox import Sandbox, free_ports
-from webhook.store.embedded import EmbeddedPostgres
-from webhook.store.schema import migrate
+from benchmarks.measure import Amount, Results, measure, report
+from benchmarks.receivers import NAMES, receivers
 
-OURS = "the relay (on disk before the 202)"
-PEERS = {
-    "flask": "Flask + granian, stores nothing",
-    "gidgethub": "aiohttp + gidgethub, stores nothing, one process",
-    "each": "Flask + granian, a commit for each",
-}
+# The commit whose code is `relay-before`: before the intake was made quicker.
+BEFORE = "6b9c03e"
 
 
-@contextlib.contextmanager
-def running(arguments: list[str], environ: dict[str, str], port: int) -> Iterator[None]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        env=environ | {"PORT": str(port)},
-        start_new_session=True,
-    )
-    try:
-        asyncio.run(_responds(port))
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
-async def _responds(port: int) -> None:
-    async with asyncio.timeout(20), aiohttp.ClientSession() as session:
-        while True:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with session.get(f"http://127.0.0.1:{port}/healthz"):
-                    return
-            await asyncio.sleep(0.1)
-
-
-def measure(arguments: argparse.Namespace, environ: dict[str, str]) -> dict[str, list[Result]]:
-    results: dict[str, list[Result]] = defaultdict(list)
-    for _ in range(arguments.rounds):
-        for name in ("relay", *PEERS):
-            [port] = free_ports(1)
-            command = (
-                ["webhook", "web"] if name == "relay" else ["benchmarks.peers", name, str(port)]
-            )
-            with running(command, environ, port):
-                asyncio.run(load(port, connections=8, seconds=1))
-                results[name].append(
-                    asyncio.run(
-                        load(port, connections=arguments.connections, seconds=arguments.seconds)
-                    )
-                )
-            time.sleep(0.5)
+def run(arguments: argparse.Namespace, progress: Console) -> Results:
+    results = Results()
+    amount = Amount(arguments.connections, seconds=arguments.seconds)
+    with receivers(arguments.only, arguments.before, results.missing) as found:
+        for number in range(arguments.rounds):
+            for processes, receiver in product(arguments.processes, found):
+                progress.print(f"round {number + 1}: {processes} x {receiver.name}")
+                measure(receiver, processes, amount, results)
     return results
 
 
-def report(results: dict[str, list[Result]]) -> None:
-    ours = statistics.median(result.per_second for result in results["relay"])
-    table = Table(box=None, pad_edge=False)
-    for column in ("", "requests/s", "p50 ms", "p99 ms", "relay : it"):
-        table.add_column(column, justify="left" if not column else "right")
-    for name, label in {"relay": OURS, **PEERS}.items():
-        rate = statistics.median(result.per_second for result in results[name])
-        p50 = statistics.median(result.p50 for result in results[name])
-        p99 = statistics.median(result.p99 for result in results[name])
-        table.add_row(label, f"{rate:,.0f}", f"{p50:.1f}", f"{p99:.1f}", f"{ours / rate:.2f}")
-    Console().print(table)
+_EPILOG = (
+    """
+Each verifies the signature of every delivery and responds with 2xx:
+"""
+    + "\n".join(f"  {name:18} {what}" for name, what in NAMES.items())
+    + """
+
+ratio_to_relay is the median rate of a receiver by that of the relay with the same number of
+processes: above 1, it is quicker than the relay. p50, p99 (milliseconds), rss_mb (the most that its
+processes took) and cpu_us (of its processes, for one delivery) are medians of the rounds, max is
+the slowest request of all, failed those that got no 2xx. sent counts the deliveries that the relay
+acknowledged with 202, stored those of them that are in its store afterwards: it fails where one is
+missing.
+
+With 2 processes, node's run in its cluster, gidgethub's share the port, and adnanh, which is one
+process by nature, may use 2 cores (GOMAXPROCS).
+"""
+)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--processes", type=int, default=2)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="relay-bench-") as name:
-        folder = Path(name)
-        config = folder / "deploy.yml"
-        config.write_text("envs: [{name: x, handler: command, with: {run: ['true']}}]\n")
-        postgres = EmbeddedPostgres(folder / "data")
-        url = postgres.start()
-        migrate(url)
-        environ = os.environ | Sandbox().environ(folder / "data", config, 0)
-        environ |= {
-            "GITPLOY_GITHUB_BASE_URL": "http://127.0.0.1:9",
-            "GITPLOY_SLACK_BASE_URL": "http://127.0.0.1:9",
-            "GITPLOY_WEBHOOK_SECRET": SECRET,
-            "GITPLOY_STORE_SOURCE": url,
-            "WEB_CONCURRENCY": str(arguments.processes),
-        }
-        results = measure(arguments, environ)
-        with psycopg.connect(url) as connection:
-            row = connection.execute("select count(*) from deliveries").fetchone()
-        postgres.stop()
-    report(results)
-    Console().print(f"{row[0] if row else 0:,} deliveries are in the store.")
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        prog="script/bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EPILOG,
+    )
+    names = ",".join(NAMES)
+    found.add_argument("--rounds", type=int, default=3)
+    found.add_argument("--seconds", type=float, default=3, help="of load on each, each round")
+    found.add_argument("--connections", type=int, default=64)
+    found.add_argument("--processes", type=numbers, default="1,2")
+    found.add_argument("--only", type=names_of, default=names, help=f"of {names}")
+    found.add_argument("--before", default=BEFORE, help="the commit that is `relay-before`")
+    found.add_argument("--short", action="store_true", help="one round, of a second each")
+    found.add_argument("--json", action="store_true", help="one object instead of tables")
+    return found
 
 
-if __name__ == "__main__":
-    main()
+def numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def names_of(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - set(NAMES):
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not one of {', '.join(NAMES)}")
+    return names
+
+
+def main(argv: Sequence[str]) -> None:
+    arguments = parser().parse_args(argv)
+    if arguments.short:
+        arguments.rounds, arguments.seconds = 1, min(arguments.seconds, 1)
+    results = run(arguments, Console(stderr=True, highlight=False))
+    if arguments.json:
+        of_each = {str(count): results.medians(count) for count in arguments.processes}
+        counts = {"stored": results.stored, "sent": results.sent}
+        document = {"processes": of_each, **counts, "missing": results.missing}
+        sys.stdout.write(json.dumps(document) + "\n")
+    else:
+        report(results, arguments.processes, Console(highlight=False))
+    sys.exit(1 if results.lost else 0)

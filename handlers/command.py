@@ -15,7 +15,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,7 +32,8 @@ from handlers.inline_code import Code, code_in
 from handlers.links import check_link, fill_link
 from handlers.options import Template, fill_argument, payload, placeholders, plain
 from handlers.supervision import leftovers, rundir
-from handlers.supervision.handover import hand_over, reap
+from handlers.supervision.handover import ForkServer
+from handlers.supervision.listener import ends
 from handlers.text import one_line
 
 log = structlog.get_logger()
@@ -45,6 +46,8 @@ RUNS = "runs"  # in the data directory
 MAX_READ = 256 * 1024  # bytes
 # Linux accepts no longer argument, and no longer variable with its name; with a NUL at its end.
 MAX_STRING = 128 * 1024
+
+_supervisors = ForkServer()  # one for all environments of this process
 
 
 def _absolute(path: str) -> str:
@@ -138,7 +141,7 @@ class CommandOptions(contract.Options):
 class Command:
     Options: ClassVar[type[contract.Options]] = CommandOptions
     local: ClassVar[bool] = True
-    pace: ClassVar[Pace] = Pace(least=0.5, most=5)
+    pace: ClassVar[Pace] = Pace(least=1, most=5)  # besides what is announced
     appears_within: ClassVar[timedelta] = timedelta(0)
     grace = timedelta(seconds=10)  # from SIGTERM to SIGKILL
 
@@ -153,6 +156,10 @@ class Command:
     @classmethod
     def remove_run(cls, data_dir: Path, deployment_id: int) -> None:
         leftovers.remove(data_dir / RUNS, deployment_id)
+
+    @classmethod
+    def ends(cls, context: HandlerContext) -> AsyncGenerator[int]:
+        return ends(context.data_dir)
 
     async def find(self, deployment: Deployment) -> Run | None:
         return await asyncio.to_thread(self._find, deployment)
@@ -176,7 +183,6 @@ class Command:
         return self._check(deployment) if self._directory(deployment).exists() else None
 
     def _check(self, deployment: Deployment) -> Run:
-        reap()
         directory = self._directory(deployment)
         # In this order: the end is written before the supervisor exits.
         supervised = rundir.supervised(directory)
@@ -201,7 +207,7 @@ class Command:
             raise Rejected("the deployment timed out before it was started", code="timed_out")
         reason = "its run directory has vanished"
         try:
-            hand_over(order)
+            _supervisors.hand_over(order)
         except OSError as error:
             reason = str(error)
         run = self._find(deployment)

@@ -7,7 +7,7 @@ sleep, poll in a loop, write statuses, talk to Slack or touch the store.
 Errors: those of errors.py. Messages are shown to people: no secrets.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -214,6 +214,20 @@ class LeavesFiles(Protocol):
 
     @classmethod
     def remove_run(cls, data_dir: Path, deployment_id: int) -> None: ...
+
+
+@runtime_checkable
+class Announces(Protocol):
+    """A handler whose runs announce by themselves that they have ended."""
+
+    @classmethod
+    def ends(cls, context: HandlerContext) -> AsyncGenerator[int]:
+        """IDs of the deployments whose runs have just ended, for as long as somebody iterates.
+
+        A run may end before `start` has returned. Some ends may be missing, so that runs are
+        polled at their `pace`, too; and an ID may be unknown or come twice.
+        """
+        ...
 
 
 @runtime_checkable

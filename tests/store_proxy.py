@@ -43,9 +43,11 @@ class StoreProxy:
         thread = threading.Thread(target=lambda: self._loop.run_until_complete(serve()))
         thread.start()
         began.wait()
-        yield self
-        self._loop.call_soon_threadsafe(stop.set)
-        thread.join()
+        try:
+            yield self
+        finally:
+            self._loop.call_soon_threadsafe(stop.set)
+            thread.join()
 
     def lose(self) -> None:
         """What is connected now gets no response any more, though TCP acknowledges all that it

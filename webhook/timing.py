@@ -35,6 +35,8 @@ class Timing:
     # statement may take; of one that was idle, which is checked before it is used.
     exchange_within: timedelta = timedelta(seconds=35)
     connection_check_within: timedelta = timedelta(seconds=1)
+    # One that was used so lately is not checked, unless PostgreSQL has sent something since.
+    connection_trusted_for: timedelta = timedelta(seconds=1)
     # The connection that listens for jobs is checked so often.
     listen_check_interval: timedelta = timedelta(seconds=10)
     # /readyz stores a small delivery for a try no more often.

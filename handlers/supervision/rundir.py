@@ -11,18 +11,15 @@ An updated relay reads directories that the previous version wrote: names may be
 changed.
 """
 
+import errno
 import fcntl
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-
-_PROC = Path("/proc")
-_HAS_PROC = (_PROC / "self/stat").exists()  # Linux
 
 # Fields of proc_pid_stat(5), counted from the one after the name.
 _STATE, _GROUP, _BEGAN = 0, 2, 19
@@ -31,12 +28,13 @@ _STATE, _GROUP, _BEGAN = 0, 2, 19
 def started(pid: int) -> str | None:
     """When the process began, to distinguish it from a later one with the same pid."""
     if not _HAS_PROC:
+        import subprocess  # what supervisors import, all of them hold in memory
+
         ps = ["/bin/ps", "-o", "lstart=", "-p", str(pid)]
         output = subprocess.run(ps, capture_output=True, text=True, check=False)  # noqa: S603
         return output.stdout.strip() or None
-    fields = _stat(_PROC / str(pid))
-    boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {fields[_BEGAN]}" if fields else None
+    fields = _stat(str(pid))
+    return f"{_BOOT} {fields[_BEGAN]}" if fields else None
 
 
 def group_lives(group: int) -> bool:
@@ -47,16 +45,28 @@ def group_lives(group: int) -> bool:
     if not _HAS_PROC:
         return True
     # Orphans that have ended stay as zombies for as long as the container's first process likes.
-    members = (_stat(process) for process in _PROC.glob("[0-9]*"))
+    members = (_stat(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208
     return any(it and it[_GROUP] == str(group) and it[_STATE] not in "ZX" for it in members)
 
 
-def _stat(process: Path) -> list[str]:
+def _stat(pid: str) -> list[str]:
     try:
-        stat = (process / "stat").read_bytes()
+        stat = _content(f"/proc/{pid}/stat")
     except OSError:
         return []
     return stat.rpartition(b")")[2].decode().split()  # the name may hold any character
+
+
+def _content(path: str) -> bytes:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(handle, 4096)
+    finally:
+        os.close(handle)
+
+
+_HAS_PROC = Path("/proc/self/stat").exists()  # Linux
+_BOOT = _content("/proc/sys/kernel/random/boot_id").decode().strip() if _HAS_PROC else ""
 
 
 class Order(NamedTuple):
@@ -80,27 +90,37 @@ class Order(NamedTuple):
     payload: str
 
 
-def write(directory: Path, name: str, content: Mapping[str, Any]) -> None:
-    """Whole or not at all, and durable once this returns."""
-    draft = directory / f".{name}"
-    with draft.open("w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(directory / name)
-    sync(directory)
+def write(directory: Path, name: str, content: Mapping[str, Any], *, durable: bool = False) -> None:
+    """Whole or not at all; if `durable`, even after a power failure, once this returns."""
+    draft = f"{directory}/.{name}"
+    put(draft, json.dumps(content).encode(), durable=durable)
+    os.rename(draft, f"{directory}/{name}")  # noqa: PTH104 - see launch.py
+    if durable:
+        sync(directory)
+
+
+def put(path: str, content: bytes, *, durable: bool = False) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        if os.write(handle, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        if durable:
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read(directory: Path, name: str) -> dict[str, Any] | None:
+    """None if it is not there, or was torn by a power failure."""
     try:
-        content: dict[str, Any] = json.loads((directory / name).read_text())
-    except FileNotFoundError:
+        content: dict[str, Any] = json.loads((directory / name).read_bytes())
+    except (FileNotFoundError, ValueError):
         return None
     return content
 
 
 def sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     finally:
@@ -109,7 +129,7 @@ def sync(directory: Path) -> None:
 
 def lock(directory: Path) -> None:
     """Hold the lock until this process ends; programs it starts do not inherit it."""
-    handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

@@ -13,10 +13,10 @@ import os
 import select
 import shutil
 import signal
-import subprocess
 import time
 
 from handlers import durations
+from handlers.supervision.launch import RESTORED, Process
 from handlers.supervision.output import Output
 from handlers.supervision.rundir import Order, group_lives
 
@@ -26,38 +26,38 @@ READ_AT_ONCE = 256 * 1024  # bytes; of the pipe, too, where the system lets it b
 # setpriority(2): what is only dropped takes little from others where the machine is busy.
 DROPS_AT = 10
 
-
 _SIGNALS = (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-# Python itself ignores these; subprocess restores them for the command.
-_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
-def wake_on_signals() -> int:
-    """A pipe that can be read once a signal has come, with the signals' numbers.
-
-    The command inherits what is ignored or blocked here, and so would inherit how the relay was
+def catch_signals() -> None:
+    """The command inherits what is ignored or blocked here, and so would inherit how the relay was
     started: `nohup` ignores SIGHUP, a script's `&` SIGINT and SIGQUIT. So nothing is: ours have
-    handlers, which the command does not inherit.
-    """
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    handlers, which the command does not inherit."""
     for number in _SIGNALS:
-        signal.signal(number, lambda *_: None)
-    for number in signal.valid_signals() - {*_SIGNALS, *_RESTORED}:
+        signal.signal(number, _ignored)
+    for number in signal.valid_signals() - {*_SIGNALS, *RESTORED}:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def wake_on_signals() -> int:
+    """A pipe that can be read once a signal has come that is caught, with the signals' numbers."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     return reader
 
 
+def _ignored(*_: object) -> None:
+    pass
+
+
 class Watch:
-    def __init__(
-        self, order: Order, process: subprocess.Popen[bytes], output: Output, wake: int
-    ) -> None:
+    def __init__(self, order: Order, process: Process, output: Output, wake: int) -> None:
         self.stopped = ""  # why
         self._process = process
-        self._pipe = process.stdout.fileno() if process.stdout else -1
+        self._pipe = process.output
         self._output = output
         self._only_drops = False
         self._wake = wake
@@ -75,7 +75,7 @@ class Watch:
             if self._pipe in ready:
                 self._read()
             self._act(cancelled=self._wake in ready and signal.SIGTERM in os.read(self._wake, 4096))
-        return self._process.returncode
+        return self._process.returncode or 0
 
     def drop_output(self) -> None:
         """Read what is left of it, for as long as anybody may print something: a service without a

@@ -129,6 +129,7 @@ async def test_workers_that_start_at_once_run_it_once(data_dir: Path) -> None:
     assert (await ended(a_command(data_dir, ["true"]), a_deployment())).state is State.SUCCESS
     assert count(data_dir) == 1
     assert [path.name for path in (data_dir / "runs").iterdir()] == [str(a_deployment().id)]
+    assert not list((data_dir / "drafts").iterdir())
 
 
 async def test_starts_at_once_in_one_worker_run_it_once(data_dir: Path) -> None:
@@ -138,6 +139,7 @@ async def test_starts_at_once_in_one_worker_run_it_once(data_dir: Path) -> None:
     await ended(handler, a_deployment())
     assert count(data_dir) == 1
     assert [path.name for path in (data_dir / "runs").iterdir()] == [str(a_deployment().id)]
+    assert not list((data_dir / "drafts").iterdir())
 
 
 async def test_a_run_that_has_ended_is_not_started_again(data_dir: Path) -> None:
@@ -259,7 +261,7 @@ async def test_a_supervisor_that_did_not_get_its_whole_order_does_nothing(
 
 
 async def test_drafts_of_supervisors_that_were_killed_are_removed(data_dir: Path) -> None:
-    left = data_dir / "runs" / f".{a_deployment().id}.999999.abcdef01"
+    left = data_dir / "drafts" / f"{a_deployment().id}.999999.abcdef01"
     left.mkdir(parents=True)
     (left / "lock").touch()
     await done(a_command(data_dir, ["true"]))
@@ -283,4 +285,4 @@ async def test_supervisors_do_not_stay_as_zombies(data_dir: Path) -> None:
     supervisor = pid_of(data_dir, "supervisor")
     await eventually(lambda: not alive(supervisor))
     await handler.check(a_deployment(), run)
-    assert not Path(f"/proc/{supervisor}").exists()
+    await eventually(lambda: not Path(f"/proc/{supervisor}").exists())

@@ -24,6 +24,8 @@ TIMING = replace(
     listen_check_interval=SOON,
     worker_restart_pause=SOON,
 )
+# As if each connection had been idle for long.
+IDLE = replace(TIMING, connection_trusted_for=timedelta(0))
 
 
 @pytest.fixture
@@ -75,13 +77,45 @@ def test_a_statement_without_a_response_ends_with_its_connection(store_url: str)
 def test_a_pool_replaces_what_does_not_respond(store_url: str) -> None:
     with (
         StoreProxy(store_url).running() as proxy,
-        database.sync_pool(proxy.url, 1, TIMING) as pool,
+        database.sync_pool(proxy.url, 1, IDLE) as pool,
     ):
         with pool.connection() as connection:
             connection.execute("select 1")
         proxy.lose()
         with pool.connection() as connection:
             assert connection.execute("select 1 as one").fetchone() == {"one": 1}
+
+
+async def test_a_connection_that_was_just_used_is_handed_out_unchecked_unless_it_has_ended(
+    store_url: str,
+) -> None:
+    async with database.async_pool(store_url, 1) as pool:
+        async with pool.connection() as connection:
+            first = connection.info.backend_pid
+            await connection.execute("select 'the last'")
+        async with pool.connection():
+            with psycopg.connect(store_url, autocommit=True) as other:
+                query = "select query from pg_stat_activity where pid = %s"
+                assert other.execute(query, [first]).fetchone() == ("select 'the last'",)
+                other.execute("select pg_terminate_backend(%s, 5000)", [first])
+        async with pool.connection() as connection:
+            assert connection.info.backend_pid != first
+            await connection.execute("select 1")
+
+
+async def test_a_lost_connection_that_was_just_used_ends_with_its_first_statement(
+    store_url: str,
+) -> None:
+    with StoreProxy(store_url).running() as proxy:
+        async with database.async_pool(proxy.url, 1, TIMING) as pool:
+            async with pool.connection() as connection:
+                await connection.execute("select 1")
+            proxy.lose()
+            with pytest.raises(psycopg.OperationalError, match=r"has not responded for 0\.5 s"):
+                async with pool.connection() as connection:
+                    await connection.execute("select 1")
+            async with pool.connection() as connection:
+                await connection.execute("select 1")
 
 
 async def test_who_listens_for_jobs_notices_too(store_url: str) -> None:

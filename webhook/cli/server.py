@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+import uvloop
 
 from webhook.errors import UserError
 from webhook.startup import set_up_command
@@ -97,7 +98,8 @@ def worker() -> None:
     with store_url(setup.settings) as url:
         with database.connect(url) as connection:
             schema.require_newest(connection)
-        asyncio.run(run(url))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(url))
 
 
 @click.command()

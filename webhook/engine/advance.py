@@ -33,8 +33,9 @@ log = structlog.get_logger()
 
 async def advance(services: Services, deployment_id: int) -> datetime | None:
     """When to check again; None: it is over, or not ours to run."""
-    await take_reports(services, deployment_id)
     row = await services.read(deployment_id)
+    if row is not None and row.has_reports:
+        row = await take_reports(services, row)
     if row is None or row.requested_at is None or row.watched or _is_over(row):
         return None
     log_about(row)
@@ -160,7 +161,6 @@ class Runner:
             return
         started = self.now()
         async with self.services.pool.connection() as connection:
-            await machines.seen(connection, self.services.machine_id)
             self.row = await deployments.change(
                 connection,
                 self.row,

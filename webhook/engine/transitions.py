@@ -53,20 +53,29 @@ def counts(row: DeploymentRow, phase: Phase, description: str) -> bool:
 
 async def end(services: Services, row: DeploymentRow, description: str) -> None:
     """`error`: it could not run, or its run cannot be followed any more."""
+    columns: deployments.Columns = {}
+    if row.run is not None:
+        columns["run"] = replace(row.run, state=State.ERROR)
     async with services.pool.connection() as connection, connection.transaction():
-        await require_reports_judged(connection, row)
-        if row.run is not None:
-            run = replace(row.run, state=State.ERROR)
-            row = await deployments.change(connection, row, run=run)
         if follows(row.phase, Phase.ERROR):
-            await announce(services, connection, row, Transition(Phase.ERROR, description))
+            transition = Transition(Phase.ERROR, description)
+            ended = await announce(services, connection, row, transition, columns=columns)
+            _require_reports_judged(row, ended)
+        elif columns:
+            ended = await deployments.change(connection, row, **columns)
+            _require_reports_judged(row, ended)
 
 
 async def require_reports_judged(connection: Async, row: DeploymentRow) -> None:
     """What a tool has reported in time counts before what we conclude ourselves: raises
     `Conflict`, so that the job is run again and judges those reports first."""
-    if row.ended_at is None and await timeline.not_judged(connection, row.id):
-        raise Conflict(f"deployment {row.id} has reports that are not judged yet")
+    newest = await deployments.read(connection, row.id)
+    _require_reports_judged(row, newest or row)
+
+
+def _require_reports_judged(before: DeploymentRow, now: DeploymentRow) -> None:
+    if before.ended_at is None and now.has_reports:
+        raise Conflict(f"deployment {now.id} has reports that are not judged yet")
 
 
 async def wait_for_tool(
@@ -160,23 +169,32 @@ def _clean(redactor: Redactor, run: Run) -> Run:
 
 
 async def _record_run(services: Services, row: DeploymentRow, run: Run) -> None:
-    is_news = _is_news(row, run)
-    async with services.pool.connection() as connection, connection.transaction():
-        columns: deployments.Columns = {**_TOOL_RESPONDS, "run": run}
-        row = await deployments.change(connection, row, **columns)
-        if run.state.final:
-            await require_reports_judged(connection, row)
-        if is_news:
-            await _announce_run(services, connection, row, _transition(row, run))
-        elif run.state.final:
-            message = f"The run ended with {run.state}: {run.description}"
-            entry = timeline.NewEntry(
-                actor=row.handler,
-                state=run.state,
-                description=one_line(message, LONGEST_KEPT),
-                counted=False,
-            )
-            await timeline.add(connection, row.id, entry)
+    columns: deployments.Columns = {**_TOOL_RESPONDS, "run": run}
+    async with services.pool.connection() as connection:
+        if not run.state.final and not _is_news(row, run):
+            await deployments.change(connection, row, **columns)
+            return
+        async with connection.transaction():
+            if _is_news(row, run):
+                transition = _transition(row, run)
+                changed = await _announce_run(services, connection, row, transition, columns)
+            else:
+                changed = await deployments.change(connection, row, **columns)
+                await _keep_end(connection, row, run)
+            if run.state.final:
+                _require_reports_judged(row, changed)
+
+
+async def _keep_end(connection: Async, row: DeploymentRow, run: Run) -> None:
+    """Of a run whose deployment had ended before."""
+    message = f"The run ended with {run.state}: {run.description}"
+    entry = timeline.NewEntry(
+        actor=row.handler,
+        state=run.state,
+        description=one_line(message, LONGEST_KEPT),
+        counted=False,
+    )
+    await timeline.add(connection, row.id, entry)
 
 
 def _is_news(row: DeploymentRow, run: Run) -> bool:
@@ -201,12 +219,17 @@ def _transition(row: DeploymentRow, run: Run) -> Transition:
 
 
 async def _announce_run(
-    services: Services, connection: Async, row: DeploymentRow, transition: Transition
-) -> None:
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    transition: Transition,
+    columns: deployments.Columns,
+) -> DeploymentRow:
     ran = transition.phase in (Phase.SUCCESS, Phase.FAILURE)
     if ran and follows(row.phase, Phase.IN_PROGRESS):  # it ended before a check found it running
-        row = await announce(services, connection, row, Transition(Phase.IN_PROGRESS))
-    await announce(services, connection, row, transition)
+        running = replace(row, phase=Phase.IN_PROGRESS, status_description="")
+        await _add_status(connection, running)
+    return await announce(services, connection, row, transition, columns=columns)
 
 
 async def announce(
@@ -299,18 +322,14 @@ async def _after(
     await services.notify(connection, row, also=also)
 
 
-async def take_reports(services: Services, deployment_id: int) -> None:
+async def take_reports(services: Services, row: DeploymentRow) -> DeploymentRow:
     """What a tool reported to us (webhook.status_api.views) counts: in order, each once."""
-    row = await services.read(deployment_id)
-    if row is None:
-        return
     log_about(row)
     async with services.pool.connection() as connection, connection.transaction():
-        reports = await timeline.not_judged(connection, row.id)
-        for report in reports:
+        for report in await timeline.not_judged(connection, row.id):
             row = await _take_report(services, connection, row, report)
-        if reports:
-            await schedule.request(connection, [schedule.Key("send_statuses", row.id)])
+        await schedule.request(connection, [Key("send_statuses", row.id)])
+    return row
 
 
 async def _take_report(
@@ -321,8 +340,8 @@ async def _take_report(
         await timeline.judge(connection, report.id, description=report.description, counted=False)
         return row
     transition = Transition(phase, report.description, report.environment_url)
-    row = await apply(services, connection, row, transition)
-    row = await deployments.change(connection, row, **_reported(row, phase, services.clock()))
+    reported = _reported(row, phase, services.clock())
+    row = await apply(services, connection, row, transition, columns=reported)
     description = row.status_description or default_description(row)
     await timeline.judge(connection, report.id, description=description, counted=True)
     return row

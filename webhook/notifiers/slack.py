@@ -45,6 +45,8 @@ class SlackNotifier:
         self._destination = destination
         self._room: SlackRoom = context.rooms["slack"]
         self._mention = Mention()
+        # The last content that was built, and of what: most are needed several times.
+        self._built: tuple[Message, str, BlockMessage] | None = None
 
     async def prepare(self, message: Message, key: str, ref: Ref | None) -> None:
         if message.purpose == "alert" or message.urgent:
@@ -129,16 +131,9 @@ class SlackNotifier:
             raise Rejected(named, error.status, code=error.code) from error
 
     def _blocks(self, message: Message, mention: str) -> BlockMessage:
-        match message.purpose:
-            case "main":
-                full = blocks.main_message(message.notice)
-            case "alert":
-                full = blocks.alert(message.notice, mention)
-            case "reply":
-                full = blocks.thread_reply(
-                    message.notice, message.entries, broadcast=message.urgent, mention=mention
-                )
-        return blocks.plain(full, message.notice) if message.plain else full
+        if self._built is None or self._built[:2] != (message, mention):
+            self._built = message, mention, _content(message, mention)
+        return self._built[2]
 
     def _address(self, message: Message) -> str:
         """The channel, as deploy.yml names it."""
@@ -156,6 +151,19 @@ class SlackNotifier:
             found = await outbox.newest_ref(connection, f"slack:{self._channel(message)}")
         named = self._address(message)
         return found["channel_id"] if found else named if is_channel_id(named) else ""
+
+
+def _content(message: Message, mention: str) -> BlockMessage:
+    match message.purpose:
+        case "main":
+            full = blocks.main_message(message.notice)
+        case "alert":
+            full = blocks.alert(message.notice, mention)
+        case "reply":
+            full = blocks.thread_reply(
+                message.notice, message.entries, broadcast=message.urgent, mention=mention
+            )
+    return blocks.plain(full, message.notice) if message.plain else full
 
 
 def _ref(posted: Posted) -> Ref:

@@ -144,7 +144,7 @@ class Slack:
             lambda: self.client.chat_postMessage(
                 channel=channel,
                 text=message.text,
-                blocks=message.blocks or None,
+                blocks=message.documents or None,
                 metadata=_metadata(message, key),
                 thread_ts=thread_ts or None,
                 reply_broadcast=broadcast or None,
@@ -162,7 +162,7 @@ class Slack:
                 channel=posted.channel_id,
                 ts=posted.ts,
                 text=message.text,
-                blocks=message.blocks,  # an empty list removes those that are there
+                blocks=message.documents,  # an empty list removes those that are there
                 metadata=_metadata(message, key),
             ),
             posted.channel_id,

@@ -26,12 +26,10 @@ class RateLimit:
     async def acquire(self, channel: str, call: Call, key: str) -> None:
         """Errors: `RetryAt` if other calls come first."""
         name, interval = f"{channel} {call}", self.timing.channel_interval
-        async with self.pool.connection() as connection, connection.transaction():
-            at = await rate_limits.slot(connection, name, key, interval)
-            due = at <= self.clock() + self.timing.slot_tolerance
-            if due:
-                await rate_limits.give_back(connection, name, key)
-        if not due:
+        due_by = self.clock() + self.timing.slot_tolerance
+        async with self.pool.connection() as connection:
+            at = await rate_limits.take(connection, name, key, interval, due_by)
+        if at > due_by:
             raise RetryAt("the channel's rate limit asks to wait", at)
 
     async def release(self, channel: str, call: Call, key: str) -> None:

@@ -71,7 +71,7 @@ class Replies:
             "response_type": "ephemeral",
             "replace_original": replace,
             "text": message.text,
-            "blocks": [block.to_dict() for block in message.blocks],
+            "blocks": message.documents,
         }
         if not message.blocks:
             del document["blocks"]

@@ -65,7 +65,8 @@ class ActionRow:
         return self.outcome == "waiting"
 
 
-_CLAIMED = "exists (select from outbox where action_id = actions.id and state = 'claimed')"
+# Not `exists`: PostgreSQL would read the whole outbox once rather than search it for each action.
+_CLAIMED = "coalesce((select state = 'claimed' from outbox where action_id = actions.id), false)"
 _SELECT = (
     "select id, key, at, kind, exclusive_group, team, slack_user, slack_name, login, deployment_id,"
     " target,"

@@ -6,9 +6,11 @@ procrastinate 3.10, `PsycopgConnector.listen_notify`, which checks its connectio
 pause.
 """
 
+import select
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Self, TypeVar
 
 from psycopg import AsyncConnection, Connection, Notify, OperationalError
@@ -25,11 +27,12 @@ _NO_INTERVAL = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """In seconds: of a statement, of the check of a connection that was idle, and how long is
-    listened for notifications before such a check."""
+    """In seconds: of a statement, of the check of a connection that was idle, how lately it was
+    used where it needs no check, and how long is listened for notifications before a check."""
 
     exchange: float
     check: float
+    trusted: float
     listen: float
 
 
@@ -38,11 +41,19 @@ class _Bounded:
 
     deadlines: Deadlines
     _within: float
+    _used_at: float
     pgconn: Any
 
     def bound(self, deadlines: Deadlines) -> None:
         self.deadlines = deadlines
         self._within = deadlines.exchange
+        self._used_at = monotonic()
+
+    @property
+    def _is_trusted(self) -> bool:
+        """It has just worked, and PostgreSQL has sent nothing since, as it does when it ends."""
+        used_lately = monotonic() - self._used_at < self.deadlines.trusted
+        return used_lately and not _is_readable(self.pgconn.socket)
 
     @contextmanager
     def checked(self) -> Iterator[None]:
@@ -70,11 +81,15 @@ class BoundedConnection(_Bounded, Connection[DictRow]):
         if timeout is not None:
             return super().wait(gen, interval, timeout)
         try:
-            return super().wait(gen, interval, self._within)
+            result = super().wait(gen, interval, self._within)
         except _WaitTimeout:
             raise self._given_up() from None
+        self._used_at = monotonic()
+        return result
 
     def check(self) -> None:
+        if self._is_trusted:
+            return
         with self.checked():
             ConnectionPool.check_connection(self)
 
@@ -95,11 +110,15 @@ class BoundedAsyncConnection(_Bounded, AsyncConnection[DictRow]):
         if timeout is not None:
             return await super().wait(gen, interval, timeout)
         try:
-            return await super().wait(gen, interval, self._within)
+            result = await super().wait(gen, interval, self._within)
         except _WaitTimeout:
             raise self._given_up() from None
+        self._used_at = monotonic()
+        return result
 
     async def check(self) -> None:
+        if self._is_trusted:
+            return
         with self.checked():
             await AsyncConnectionPool.check_connection(self)
 
@@ -113,3 +132,9 @@ class BoundedAsyncConnection(_Bounded, AsyncConnection[DictRow]):
         within = self.deadlines.listen if timeout is None else timeout
         async for notification in super().notifies(timeout=within, stop_after=stop_after):
             yield notification
+
+
+def _is_readable(socket: int) -> bool:
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))

@@ -31,6 +31,7 @@ def _liveness(timing: Timing) -> dict[str, Any]:
     deadlines = Deadlines(
         exchange=timing.exchange_within.total_seconds(),
         check=timing.connection_check_within.total_seconds(),
+        trusted=timing.connection_trusted_for.total_seconds(),
         listen=timing.listen_check_interval.total_seconds(),
     )
     return {**_LIVENESS, "deadlines": deadlines}

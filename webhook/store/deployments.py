@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, TypedDict, Unpack
 
 from psycopg import sql
@@ -32,7 +33,8 @@ class DeploymentRow:
     unavailable now; `outage_announced`: the status says so. `rejected_call`: the call that is
     rejected in a way that does not count yet. `changelog`: commits since the last success, as JSON.
     `cancel_requested_by`: a login on GitHub. `ref_name`: the branch or tag of which a person
-    requested this commit in Slack; GitHub knows only the commit then.
+    requested this commit in Slack; GitHub knows only the commit then. `has_reports`: of its tool,
+    that are not judged yet.
     """
 
     id: int
@@ -79,6 +81,7 @@ class DeploymentRow:
     cancel_requested_by: str | None
     version: int
     ref_name: str
+    has_reports: bool
 
     @property
     def shown_ref(self) -> str:
@@ -88,13 +91,13 @@ class DeploymentRow:
 
 _ENVIRONMENT = "repo_id = %s and lower(environment) = lower(%s)"
 # By name: during an update, processes of this version meet the columns of the next one.
-_REF_NAME = (
-    "coalesce((select ref_name from actions where created_deployment_id = deployments.id"
-    " order by actions.id limit 1), '') as ref_name"
-)
-_COLUMNS = ", ".join(
-    _REF_NAME if field.name == "ref_name" else field.name for field in fields(DeploymentRow)
-)
+_COMPUTED = {
+    "ref_name": "coalesce((select ref_name from actions where created_deployment_id ="
+    " deployments.id order by actions.id limit 1), '') as ref_name",
+    "has_reports": "exists (select from timeline where deployment_id = deployments.id"
+    " and not judged) as has_reports",
+}
+_COLUMNS = ", ".join(_COMPUTED.get(field.name, field.name) for field in fields(DeploymentRow))
 _SELECT = f"select {_COLUMNS} from deployments"
 
 
@@ -216,6 +219,11 @@ async def read_with(
     return _row(own), values
 
 
+async def wait_for_changes(connection: Async, deployment_id: int) -> None:
+    """Whoever has the row locked now has committed then."""
+    await connection.execute("select from deployments where id = %s for share", [deployment_id])
+
+
 def read_sync(connection: Sync, deployment_id: int, *, lock: bool = False) -> DeploymentRow | None:
     query = f"{_SELECT} where id = %s" + (" for update" if lock else "")
     values = connection.execute(query, [deployment_id]).fetchone()
@@ -233,34 +241,44 @@ async def change(
     connection: Async, row: DeploymentRow, **columns: Unpack[Columns]
 ) -> DeploymentRow:
     """Set these columns; raises `Conflict` if the row was changed since it was read."""
-    values: dict[str, object] = {**columns}
+    values: dict[str, object] = {**columns, "id": row.id, "version": row.version}
     if "run" in columns:
         values["run"] = Jsonb(asdict(columns["run"]))
-    assignments: list[sql.Composable] = [
-        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in values
-    ]
-    if "phase" in columns:
-        assignments.append(sql.SQL("phase_at = now()"))
-    query = sql.SQL(
-        "update deployments set version = version + 1, {} where id = {} and version = {}"
-        f" returning {_COLUMNS}"
-    ).format(sql.SQL(", ").join(assignments), row.id, row.version)
-    cursor = await connection.execute(query, values)
+    cursor = await connection.execute(_update(tuple(columns)), values)
     changed = await cursor.fetchone()
     if changed is None:
         raise Conflict(f"deployment {row.id} was changed by another process")
     return _row(changed)
 
 
+@cache
+def _update(columns: tuple[str, ...]) -> bytes:
+    """One statement for each set of columns, which PostgreSQL prepares once."""
+    assignments: list[sql.Composable] = [
+        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in columns
+    ]
+    if "phase" in columns:
+        assignments.append(sql.SQL("phase_at = now()"))
+    query = sql.SQL(
+        "update deployments set version = version + 1, {} where id = %(id)s"
+        f" and version = %(version)s returning {_COLUMNS}"
+    )
+    return query.format(sql.SQL(", ").join(assignments)).as_bytes(None)
+
+
 async def set_installation(
     connection: Async, repo_ids: Sequence[int], installation_id: int
 ) -> None:
-    """The App is in these repositories through that installation now. No version: nothing is
-    decided by it, and a deployment that changes at the same moment must not be disturbed."""
+    """The App is in these repositories through that installation now. Of an older deployment, which
+    hardly needs it any more, the next call to GitHub finds it out. No version: nothing is decided
+    by it, and a deployment that changes at the same moment must not be disturbed."""
     await connection.execute(
-        "update deployments set installation_id = %s where repo_id = any(%s)"
-        " and installation_id <> %s",
-        [installation_id, list(repo_ids), installation_id],
+        "update deployments set installation_id = %(installation)s where id = any(array("
+        "select newest.id from unnest(%(repos)s::bigint[]) as asked (id) cross join lateral"
+        " (select id from deployments where repo_id = asked.id order by id desc limit 50) newest"
+        " union select id from deployments where repo_id = any(%(repos)s) and followed))"
+        " and installation_id <> %(installation)s",
+        {"installation": installation_id, "repos": list(repo_ids)},
     )
 
 
@@ -273,8 +291,7 @@ async def deactivate_replaced(connection: Async, row: DeploymentRow) -> list[int
     cursor = await connection.execute(
         "update deployments set phase = 'inactive', phase_at = now(), version = version + 1"
         f" where {_ENVIRONMENT} and id < %s"
-        " and phase = 'success' and not production_on_github and not transient"
-        " returning id",
+        " and replaceable returning id",
         [row.repo_id, row.environment, row.id],
     )
     return [values["id"] async for values in cursor]
@@ -284,11 +301,11 @@ async def success_of_another_commit(
     connection: Async, row: DeploymentRow, only: int = 0
 ) -> DeploymentRow | None:
     """The deployment to which a rollback of this one returns. `only`: this one, or none."""
+    this = "and id = %s" if only else ""
     cursor = await connection.execute(
-        f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s"
-        " and phase in ('success', 'inactive') and %s in (0, id)"
+        f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s and succeeded {this}"
         " order by id desc limit 1",
-        [row.repo_id, row.environment, row.id, row.sha, only],
+        [row.repo_id, row.environment, row.id, row.sha, *([only] if only else [])],
     )
     values = await cursor.fetchone()
     return _row(values) if values else None
@@ -350,7 +367,7 @@ async def followed(
     cursor = await connection.execute(
         "select id, coalesce((run->>'held')::boolean, false) as held from deployments"
         " where repo_id = %s and handler = %s"
-        " and (ended_at is null or run->>'state' in ('queued', 'in_progress'))"
+        " and followed"
         " and (sha = %s or %s = any(string_to_array(run->>'id', ' '))"
         " or position(id::text in %s) > 0)",
         [repo_id, handler, sha, run_id, title],
@@ -400,17 +417,29 @@ class CurrentDeployment:
         return self.ref_name or self.ref
 
 
+# Skips from each environment to the next, however many deployments it has.
+_NEWEST_OF_REPOSITORY = f"""
+with recursive newest as (
+    (select id, lower(environment) as name from deployments where repo_id = %(repo)s
+        order by lower(environment), id desc limit 1)
+    union all
+    select next.id, next.name from newest cross join lateral (
+        select id, lower(environment) as name from deployments
+        where repo_id = %(repo)s and lower(environment) > newest.name
+        order by lower(environment), id desc limit 1) next
+)
+select id as deployment_id, repo, environment, phase, run is not null as started, ref, sha,
+    phase_at as changed_at, {_COMPUTED["ref_name"]}
+from deployments where id = any(array(select id from newest order by id desc limit %(limit)s))
+order by id desc
+"""
+
+
 async def newest_of_repository(
     connection: Async, repo_id: int, limit: int
 ) -> list[CurrentDeployment]:
     """The newest of each environment, of the environments that were deployed to most recently."""
-    cursor = await connection.execute(
-        "select id as deployment_id, repo, environment, phase, run is not null as started, ref,"
-        f" sha, phase_at as changed_at, {_REF_NAME} from deployments where id in (select max(id)"
-        " from deployments where repo_id = %s group by lower(environment))"
-        " order by id desc limit %s",
-        [repo_id, limit],
-    )
+    cursor = await connection.execute(_NEWEST_OF_REPOSITORY, {"repo": repo_id, "limit": limit})
     rows = await cursor.fetchall()
     return [
         CurrentDeployment(

@@ -32,7 +32,7 @@ def lineage_of(connection: Sync, deployment_id: int) -> Lineage:
         " coalesce(actions.repo, '') as origin_repo,"
         " coalesce((select sha from deployments as other where other.repo_id = this.repo_id"
         " and lower(other.environment) = lower(this.environment) and other.id < this.id"
-        " and other.phase in ('success', 'inactive') order by other.id desc limit 1), '')"
+        " and other.succeeded order by other.id desc limit 1), '')"
         " as previous_sha"
         " from deployments as this left join actions on created_deployment_id = this.id"
         " where this.id = %s order by actions.id limit 1",

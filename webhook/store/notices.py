@@ -53,7 +53,6 @@ _BEFORE = (
     " lower(deployments.environment) and other.id < deployments.id"
 )
 _AFTER = _BEFORE.replace("<", ">")
-_SUCCEEDED = "other.phase in ('success', 'inactive')"
 _NEWEST = "order by other.id desc limit 1"
 _COLUMNS = f"""
     ended_at is null and coalesce((select held from timeline
@@ -61,8 +60,8 @@ _COLUMNS = f"""
         order by timeline.position desc limit 1), false) as held,
     not exists (select from deployments other where {_AFTER} and other.requested_at is not null)
         as newest,
-    coalesce((select other.sha from deployments other where {_BEFORE} and {_SUCCEEDED} {_NEWEST}),
-        '') as previous_sha,
+    coalesce((select other.sha from deployments other
+        where {_BEFORE} and other.succeeded {_NEWEST}), '') as previous_sha,
     case when phase = 'success' then (select other.phase from deployments other
         where {_BEFORE} and other.ended_at is not null {_NEWEST}) end as before,
     coalesce(back_id, 0) as back_id, coalesce(back_ref, '') as back_ref,
@@ -75,7 +74,7 @@ _JOINS = f"""
         select other.id as back_id, other.sha as back_sha, coalesce(nullif((select ref_name
             from actions where created_deployment_id = other.id order by actions.id limit 1), ''),
             other.ref) as back_ref
-        from deployments other where {_BEFORE} and {_SUCCEEDED} and other.sha <> deployments.sha
+        from deployments other where {_BEFORE} and other.succeeded and other.sha <> deployments.sha
         {_NEWEST}
     ) back on true
     left join lateral (

@@ -6,7 +6,7 @@ left alone until `claimed_until`: the call may still be under way, here or elsew
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -100,10 +100,7 @@ async def entry_of(
 
 async def pending(connection: Async, kind: Kind, deployment_id: int) -> list[Entry]:
     """What is still to be sent of a deployment, in order."""
-    where = (
-        "where kind = %s and deployment_id = %s and state in ('waiting', 'claimed')"
-        " order by position"
-    )
+    where = "where kind = %s and deployment_id = %s and pending order by position"
     return await _read(connection, where, [kind, deployment_id])
 
 
@@ -114,7 +111,7 @@ async def deployments_with_pending(
     have been another installation's."""
     cursor = await connection.execute(
         "select distinct deployment_id from outbox join deployments on deployments.id ="
-        " deployment_id where kind = 'status' and state in ('waiting', 'claimed')"
+        " deployment_id where kind = 'status' and pending"
         " and (installation_id = %s or lower(split_part(repo, '/', 1)) = lower(%s))",
         [installation_id, account],
     )
@@ -195,17 +192,26 @@ async def skip(connection: Async, entry: Entry) -> Entry:
 
 
 async def sent(
-    connection: Async, entry: Entry, ref: Ref, digest: str = "", *, error: str = ""
+    connection: Async,
+    entry: Entry,
+    ref: Ref,
+    digest: str = "",
+    *,
+    error: str = "",
+    also: tuple[str, Sequence[Any]] | None = None,
 ) -> Entry:
-    """`error`: why it was sent in a simpler form. Raises `Excluded` where this one was given up,
-    and another has begun since; the transaction, if any, is lost then."""
+    """`error`: why it was sent in a simpler form. `also`: what is recorded by the same statement,
+    before it, with its values. Raises `Excluded` where this one was given up, and another has begun
+    since; the transaction, if any, is lost then."""
+    before, values = also or ("", ())
     cursor = connection.cursor(row_factory=class_row(Entry))
     try:
         await cursor.execute(
-            "update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
+            f"{f'with {before}' if before else ''}"
+            " update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
             " error = %s, simplified = %s, rejected_call = '', rejected_since = null"
             f" where id = %s returning {_COLUMNS}",
-            [Jsonb(dict(ref)), digest, error, bool(error), entry.id],
+            [*values, Jsonb(dict(ref)), digest, error, bool(error), entry.id],
         )
     except psycopg.errors.UniqueViolation:
         raise Excluded from None
@@ -263,7 +269,7 @@ async def destinations_of(connection: Async, deployment_id: int) -> set[str]:
 async def newest_ref(connection: Async, destination: str) -> Ref | None:
     """The newest message that was sent there, of any deployment."""
     cursor = await connection.execute(
-        "select ref from outbox where kind = 'message' and destination = %s and ref is not null"
+        "select ref from outbox where destination = %s and message_sent"
         " order by deployment_id desc limit 1",
         [destination],
     )
@@ -298,30 +304,36 @@ class UnsentStatuses:
         return f"since {self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+# Materialized: PostgreSQL expects a row or two, and would search what was sent since for each.
+_UNSENT_STATUSES = """
+with failing as materialized (
+    select repo_id, repo, deployment_id, outbox.position, at, outbox.error
+    from outbox join deployments on deployments.id = deployment_id
+    join timeline using (deployment_id, position)
+    where kind = 'status' and outbox.error <> '' and outbox.state <> 'skipped'
+        and phase_at > now() - interval '7 days'
+        and (outbox.rejected_since is not null or outbox.state = 'rejected'
+            or at < now() - interval '1 minute')
+), sent as materialized (
+    select repo_id, (
+        -- What was sent last was of one of the newest.
+        select max(position) from (select id from deployments lately
+            where lately.repo_id = repos.repo_id order by id desc limit 20) lately
+        join outbox on deployment_id = lately.id where kind = 'status' and state = 'sent') as newest
+    from (select distinct repo_id from failing) repos
+)
+select max(repo) as repo, count(distinct deployment_id) as deployments, min(at) as since,
+    (array_agg(error order by position desc))[1] as error
+from failing join sent using (repo_id)
+where newest is null or position > newest group by repo_id order by since
+"""
+
+
 def unsent_statuses(connection: Sync) -> list[UnsentStatuses]:
     """Where the newest attempt of the last seven days failed, and none has succeeded since. A short
     outage does not count."""
     cursor = connection.cursor(row_factory=class_row(UnsentStatuses))
-    # Materialized: PostgreSQL expects a row or two, and would read all that was sent for each.
-    cursor.execute(
-        "with failing as materialized (select repo_id, repo, deployment_id, outbox.position, at,"
-        " outbox.error from outbox join deployments on deployments.id = deployment_id"
-        " join timeline using (deployment_id, position)"
-        " where kind = 'status' and outbox.error <> '' and outbox.state <> 'skipped'"
-        " and phase_at > now() - interval '7 days'"
-        " and (outbox.rejected_since is not null or outbox.state = 'rejected'"
-        " or at < now() - interval '1 minute')),"
-        " sent as materialized (select repo_id, max(position) as newest from outbox"
-        " join deployments on deployments.id = deployment_id"
-        " where kind = 'status' and state = 'sent'"
-        " and position > (select min(position) from failing)"
-        " and repo_id in (select repo_id from failing) group by repo_id)"
-        " select max(repo) as repo, count(distinct deployment_id) as deployments, min(at) as since,"
-        " (array_agg(error order by position desc))[1] as error"
-        " from failing left join sent using (repo_id)"
-        " where newest is null or position > newest group by repo_id order by since"
-    )
-    return cursor.fetchall()
+    return cursor.execute(_UNSENT_STATUSES).fetchall()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,18 +345,36 @@ class FailedMessage:
     state: State
 
 
+# Of each destination where one failed: the newest that failed, and the newest that are there.
+_LATELY_FAILED = """
+with recursive failing as (
+    (select destination from outbox where kind = 'message' and error <> ''
+        order by destination limit 1)
+    union all
+    select (select destination from outbox where kind = 'message' and error <> ''
+        and destination > failing.destination order by destination limit 1)
+    from failing where destination is not null
+)
+select newest.* from failing cross join lateral (
+    select destination, lately.error, state from (
+        (select * from outbox failed where failed.destination = failing.destination
+            and kind = 'message' and error <> '' order by deployment_id desc limit 3)
+        union all
+        (select * from outbox there where there.destination = failing.destination
+            and message_sent and error = ''
+            order by deployment_id desc limit 3)
+    ) lately join deployments on deployments.id = deployment_id
+    where phase_at > now() - interval '7 days'
+        and (lately.error = '' or state <> 'waiting' or lately.rejected_since is not null)
+    order by phase_at desc, lately.error = '' limit 1
+) newest where newest.error <> '' order by destination
+"""
+
+
 def lately_failed(connection: Sync) -> list[FailedMessage]:
     """Where the newest message of the last seven days could not be sent, or not be changed."""
     cursor = connection.cursor(row_factory=class_row(FailedMessage))
-    cursor.execute(
-        "select destination, error, state from"
-        " (select distinct on (destination) destination, outbox.error, state"
-        " from outbox join deployments on deployments.id = deployment_id"
-        " where kind = 'message' and phase_at > now() - interval '7 days'"
-        " and (outbox.error = '' or state <> 'waiting' or outbox.rejected_since is not null)"
-        " order by destination, phase_at desc, outbox.error = '') newest where error <> ''"
-    )
-    return cursor.fetchall()
+    return cursor.execute(_LATELY_FAILED).fetchall()
 
 
 async def extend_to(connection: Async, entry: Entry, position: int) -> Entry | None:

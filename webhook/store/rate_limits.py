@@ -8,37 +8,50 @@ from webhook.store.database import Async
 BURST = 5
 
 
-async def slot(connection: Async, name: str, key: str, interval: timedelta) -> datetime:
-    """When the call with that key may be made. It keeps its slot until the slot is given back, or
-    all slots are void."""
-    cursor = await connection.execute(
-        "select at from rate_limit_slots slots join rate_limits using (name, epoch)"
-        " where name = %s and key = %s",
-        [name, key],
-    )
-    row = await cursor.fetchone()
-    if row is not None:
-        kept: datetime = row["at"]
-        return kept
-    return await _take(connection, name, key, interval)
+# A slot that was kept comes first; calls that were given up do not give back theirs, so that old
+# ones are deleted.
+_TAKE = """
+with kept as (
+    select at from rate_limit_slots join rate_limits using (name, epoch)
+    where name = %(name)s and key = %(key)s
+),
+new as (
+    insert into rate_limits as known (name, next_at)
+    select %(name)s, now() - %(burst)s + %(interval)s where not exists (select from kept)
+    on conflict (name) do update set next_at =
+        greatest(known.next_at, known.held_until, now() - %(burst)s) + %(interval)s
+    returning next_at - %(interval)s as at, epoch
+),
+slot as (select at from kept union all select at from new),
+waiting as (
+    insert into rate_limit_slots (name, key, at, epoch)
+    select %(name)s, %(key)s, at, epoch from new where at > %(due_by)s
+    on conflict (name, key) do update set at = excluded.at, epoch = excluded.epoch
+),
+over as (
+    delete from rate_limit_slots where name = %(name)s and case
+        when key = %(key)s then (select at from slot) <= %(due_by)s
+        else at < now() - interval '1 day'
+    end
+)
+select at from slot
+"""
 
 
-async def _take(connection: Async, name: str, key: str, interval: timedelta) -> datetime:
-    await connection.execute(
-        "insert into rate_limits (name) values (%s) on conflict do nothing", [name]
-    )
-    # Calls that were given up do not give back their slots.
-    await connection.execute(
-        "delete from rate_limit_slots where name = %s and at < now() - interval '1 day'", [name]
-    )
+async def take(
+    connection: Async, name: str, key: str, interval: timedelta, due_by: datetime
+) -> datetime:
+    """When the call with that key may be made. If that is after `due_by` it keeps its slot until
+    then, unless the slot is given back, or all slots are void."""
     cursor = await connection.execute(
-        "with taken as (update rate_limits set"
-        " next_at = greatest(next_at, held_until, now() - %s) + %s"
-        " where name = %s returning name, next_at - %s as at, epoch)"
-        " insert into rate_limit_slots (name, key, at, epoch) select name, %s, at, epoch from taken"
-        " on conflict (name, key) do update set at = excluded.at, epoch = excluded.epoch"
-        " returning at",
-        [(BURST - 1) * interval, interval, name, interval, key],
+        _TAKE,
+        {
+            "name": name,
+            "key": key,
+            "interval": interval,
+            "burst": (BURST - 1) * interval,
+            "due_by": due_by,
+        },
     )
     row = await cursor.fetchone()
     assert row is not None
@@ -47,7 +60,7 @@ async def _take(connection: Async, name: str, key: str, interval: timedelta) -> 
 
 
 async def give_back(connection: Async, name: str, key: str) -> None:
-    """The call is made now, or not at all."""
+    """The call was made, or is not made at all."""
     await connection.execute(
         "delete from rate_limit_slots where name = %s and key = %s", [name, key]
     )

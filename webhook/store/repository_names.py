@@ -38,12 +38,20 @@ async def current(connection: Async, repository: Repository, at: datetime) -> Re
     return newest
 
 
-async def rename(connection: Async, repository: Repository) -> None:
-    """Its deployments, but for those that are under way."""
+async def rename(connection: Async, repository: Repository, deployment_id: int = 0) -> None:
+    """Its deployments, but for those that are under way: the newest, and that one. All others have
+    the name of their time, with which their links are valid too."""
     await connection.execute(
-        "update deployments set repo = %(name)s, repo_url = %(url)s where repo_id = %(id)s"
+        "update deployments set repo = %(name)s, repo_url = %(url)s where id = any(array("
+        "select id from deployments where repo_id = %(id)s order by id desc limit 200)"
+        " || %(also)s::bigint) and repo_id = %(id)s"
         " and repo <> %(name)s and (ended_at is not null or requested_at is null)",
-        {"name": repository.full_name, "url": repository.html_url, "id": repository.id},
+        {
+            "name": repository.full_name,
+            "url": repository.html_url,
+            "id": repository.id,
+            "also": deployment_id,
+        },
     )
 
 

@@ -37,6 +37,19 @@ class Received:
     digest: str
 
 
+# As in its index.
+_NUMBERS = "string_to_array(regexp_replace(title, '\\D+', ' ', 'g'), ' ')"
+_OF_RUNS = f"""
+select name, document, received_at, md5(document::text) as digest from tool_events
+where repo_id = %(repo_id)s and received_at >= %(since)s and run_id in (
+    select run_id from tool_events where repo_id = %(repo_id)s and sha = %(sha)s
+    union select unnest(%(known)s::bigint[])
+    union select run_id from tool_events where repo_id = %(repo_id)s
+        and received_at >= %(since)s and {_NUMBERS} @> array[%(id)s])
+order by name, subject
+"""
+
+
 async def keep(
     connection: Async, repo_id: int, subject: EventSubject, document: Any, at: datetime
 ) -> bool:
@@ -76,12 +89,7 @@ async def received(connection: Async, row: DeploymentRow) -> Received:
     known = [int(id_) for id_ in (row.run.id.split() if row.run else ()) if id_.isdecimal()]
     since = (row.requested_at or row.created_at) - EARLIEST
     cursor = await connection.execute(
-        "select name, document, received_at, md5(document::text) as digest from tool_events"
-        " where repo_id = %(repo_id)s and received_at >= %(since)s and run_id in ("
-        "select run_id from tool_events where repo_id = %(repo_id)s"
-        " and (sha = %(sha)s or run_id = any(%(known)s)"
-        " or (received_at >= %(since)s and position(%(id)s in title) > 0)))"
-        " order by name, subject",
+        _OF_RUNS,
         {
             "repo_id": row.repo_id,
             "since": since,

@@ -195,7 +195,7 @@ async def _as_called_now(services: ActionServices, row: DeploymentRow) -> Deploy
     named = Repository(row.repo_id, found.full_name, found.url)
     async with services.pool.connection() as connection, connection.transaction():
         current = await repository_names.current(connection, named, services.clock())
-        await repository_names.rename(connection, current)
+        await repository_names.rename(connection, current, row.id)
         return await deployments.read(connection, row.id) or row
 
 

@@ -90,8 +90,8 @@ def plain(message: BlockMessage, notice: DeploymentNotice) -> BlockMessage:
 
 def digest(message: BlockMessage) -> str:
     """Equal for messages that read the same."""
-    blocks = [block.to_dict() for block in message.blocks]
-    return hashlib.sha256(json.dumps([message.text, blocks]).encode()).hexdigest()
+    content = json.dumps([message.text, message.documents])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _sentence(notice: DeploymentNotice) -> str:

@@ -13,7 +13,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 from slack_sdk.models.blocks import Block, ContextBlock, MarkdownTextObject, SectionBlock
 
@@ -58,13 +60,18 @@ _MENTION = re.compile(r"<(?:@[UW][A-Z0-9]+|!subteam\^[A-Z0-9]+|!here|!channel|!e
 _GROUP = re.compile(r"@[a-z0-9][a-z0-9._-]{0,79}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BlockMessage:
     """A message in Slack's form; `text` is the notification and what a screen reader says, and all
     there is without blocks."""
 
     text: str
     blocks: Sequence[Block]
+
+    @cached_property
+    def documents(self) -> list[dict[str, Any]]:
+        """The blocks as JSON. slack_sdk checks each of them for that, which takes its time."""
+        return [block.to_dict() for block in self.blocks]
 
 
 def escape(text: str, limit: int) -> str:
@@ -87,9 +94,10 @@ def units(text: str) -> int:
 
 def _cut(pieces: list[str], limit: int) -> str:
     """As many as fit. An entity is one piece, because half of it would be shown as it is."""
+    text = "".join(pieces)
+    if units(text) <= limit:
+        return text
     ends = list(accumulate(map(units, pieces)))
-    if not ends or ends[-1] <= limit:
-        return "".join(pieces)
     kept = "".join(pieces[: bisect_right(ends, limit - 1)])
     # At the end of the text a marker would not be inside a word any more.
     return kept.rstrip(" *_~`") + "…"

@@ -55,7 +55,7 @@ class Preview:
             "channel": self.channel,
             "kind": self.kind,
             "text": self.message.text,
-            "blocks": [block.to_dict() for block in self.message.blocks],
+            "blocks": self.message.documents,
         }
 
 

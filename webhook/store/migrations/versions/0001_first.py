@@ -25,6 +25,7 @@ create table deliveries (
 alter table deliveries alter column body set storage external;
 comment on column deliveries.body is
     'as GitHub sent it, compressed with zstd where that is shorter (then it begins with 28b52ffd)';
+create index deliveries_deployment on deliveries (deployment_id) where deployment_id is not null;
 """
 
 REPOSITORIES = """
@@ -98,14 +99,26 @@ create table deployments (
     changelog jsonb,
 
     -- Counts the changes, so that no process overwrites a change that it has not read.
-    version integer not null default 0
--- Room on each page: half of its changes need no other entry in each index then.
+    version integer not null default 0,
+
+    -- For indexes, which name no column that changes at each step: a change of none of their
+    -- columns writes to none of them.
+    succeeded boolean not null generated always as (phase in ('success', 'inactive')) stored,
+    replaceable boolean not null generated always as     -- a later success makes it inactive
+        (phase = 'success' and not production_on_github and not transient) stored,
+    followed boolean not null generated always as        -- until it and its run have ended
+        (ended_at is null or coalesce(run->>'state' in ('queued', 'in_progress'), false)) stored
+-- Room on each page: most of its changes need no other entry in each index then.
 ) with (fillfactor = 70);
 create index deployments_environment on deployments (repo_id, lower(environment), id desc);
-create index deployments_open on deployments (requested_at) where ended_at is null;
+create index deployments_repository on deployments (repo_id, id desc);
+create index deployments_succeeded on deployments (repo_id, lower(environment), id desc)
+    where succeeded;
+create index deployments_replaceable on deployments (repo_id, lower(environment), id)
+    where replaceable;
+create index deployments_open on deployments (id) where ended_at is null;
 create index deployments_commit on deployments (repo_id, sha);
-create index deployments_followed on deployments (repo_id)
-    where ended_at is null or run->>'state' in ('queued', 'in_progress');
+create index deployments_followed on deployments (repo_id) where followed;
 """
 
 TIMELINE = """
@@ -151,7 +164,9 @@ create table tool_events (
 );
 create index tool_events_run on tool_events (repo_id, run_id);
 create index tool_events_sha on tool_events (repo_id, sha);
-create index tool_events_lately on tool_events (repo_id, received_at);
+-- The numbers in titles, one of which may be a deployment's id.
+create index tool_events_numbers on tool_events
+    using gin (string_to_array(regexp_replace(title, '\\D+', ' ', 'g'), ' '));
 create index tool_events_received_at on tool_events (received_at);
 """
 
@@ -311,16 +326,22 @@ create table outbox (
     edits integer not null default 0,
     simplified boolean not null default false,  -- sent in a simpler form; error is why
 
+    -- For indexes, as in deployments.
+    pending boolean not null generated always as (state in ('waiting', 'claimed')) stored,
+    exclusive boolean not null generated always as       -- one at most of a deployment and purpose
+        (kind = 'deployment' and purpose <> '' and state in ('claimed', 'sent')) stored,
+    message_sent boolean not null generated always as (kind = 'message' and ref is not null) stored,
+
     unique nulls not distinct (deployment_id, kind, action_id, destination, purpose, position)
 );
-create index outbox_pending on outbox (deployment_id, position)
-    where state in ('waiting', 'claimed');
+create index outbox_pending on outbox (deployment_id, position) where pending;
 create index outbox_of_action on outbox (action_id) where action_id is not null;
-create index outbox_errors on outbox (deployment_id) where error <> '';
-create index outbox_destinations on outbox (destination, deployment_id) where ref is not null;
+create index outbox_unsent on outbox (deployment_id) where kind = 'status' and error <> '';
+create index outbox_failed on outbox (destination, deployment_id)
+    where kind = 'message' and error <> '';
+create index outbox_destinations on outbox (destination, deployment_id) where message_sent;
 -- Of each deployment one action of a group at most creates another.
-create unique index outbox_exclusive on outbox (deployment_id, purpose)
-    where kind = 'deployment' and purpose <> '' and state in ('claimed', 'sent');
+create unique index outbox_exclusive on outbox (deployment_id, purpose) where exclusive;
 """
 
 SCHEDULE = """

@@ -1,0 +1,40 @@
+"""script/bench [KIND] [options of that kind]; without a KIND, the way in beside its peers.
+
+--burst      many deliveries at once, and slow requests beside a load
+--latency    from the webhook to GitHub and Slack; 10,000 deployments in flight; idle
+--scale      each query of the store with up to a million deployments
+--retention  days of load, and what is deleted meanwhile
+--outputs    commands that print much
+--commands   what starting a command costs
+
+A further kind is one line here, and a module with `main(arguments)`, which parses what is left of
+the command line; it is imported only where it is asked for, and says `--help` by itself.
+"""
+
+import signal
+import sys
+from importlib import import_module
+
+INGEST = "benchmarks.intake"
+KINDS = {
+    "--burst": "benchmarks.burst",
+    "--latency": "benchmarks.latency",
+    "--scale": "benchmarks.scale",
+    "--retention": "benchmarks.retention",
+    "--outputs": "benchmarks.outputs",
+    "--commands": "benchmarks.commands",
+}
+
+
+def main(arguments: list[str]) -> None:
+    # As Ctrl-C does, so that what was started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    asked = [argument for argument in arguments if argument in KINDS]
+    if len(asked) > 1:
+        sys.exit(f"one of {', '.join(KINDS)} at a time")
+    module = KINDS[asked[0]] if asked else INGEST
+    import_module(module).main([argument for argument in arguments if argument not in asked])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

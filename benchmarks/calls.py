@@ -1,0 +1,381 @@
+"""Each function that takes a connection, called with what a filled store holds.
+
+What a function is given is found by the type of its parameter, then by its name: a new function is
+measured without a word here, or fails for want of one. What is not to be measured has its reason.
+"""
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from typing import Any
+
+import psycopg
+from procrastinate import PsycopgConnector
+from procrastinate.sql import queries
+
+import webhook.store
+from benchmarks import filling
+from benchmarks.plans import ExplainingAsyncConnection, ExplainingConnection, Recorder, Statement
+from webhook.deployments.actions import ActionRequest, Reply, Requester
+from webhook.deployments.changelog import Changelog
+from webhook.deployments.models import GitHubDeployment, Repository
+from webhook.deployments.phases import Phase
+from webhook.jobs.queue import Queue
+from webhook.store import actions, deployments, outbox
+from webhook.store.actions import ActionRow, Subject
+from webhook.store.deliveries import Received
+from webhook.store.deployments import DeploymentRow
+from webhook.store.outbox import Entry
+from webhook.store.slack_installations import NewInstallation
+from webhook.store.timeline import NewEntry
+from webhook.store.tool_events import EventSubject
+from webhook.store.workers import WorkerProcess
+
+# Functions that are not measured, each with its reason.
+EXCEPTIONS: Mapping[str, str] = {}
+# What grows with something else than the deployments.
+GROWS: Mapping[str, str] = {
+    "outbox.lately_failed": "with the channels in which a message ever failed",
+    "repository_names.rename": "up to the 200 deployments that it renames",
+    "outbox.unsent_statuses": "with the repositories of which a status failed in seven days",
+}
+# A job that is under way in the filled store.
+DOING = object()
+# Procrastinate's queries with their arguments, or why the relay does not make them.
+PROCRASTINATE: Mapping[str, Mapping[str, Any] | str] = {
+    "fetch_job": {"queues": ["default", "at-machine-1"], "worker_id": 1},
+    "select_stalled_jobs_by_heartbeat": {
+        "queue": None,
+        "task_name": None,
+        "seconds_since_heartbeat": 30,
+    },
+    "list_jobs_to_abort": {"queue_name": None},
+    "register_worker": {},
+    "unregister_worker": {"worker_id": 2},
+    "update_heartbeat": {"worker_id": 1},
+    "prune_stalled_workers": {"seconds_since_heartbeat": 30},
+    "finish_job": {"job_id": DOING, "status": "succeeded", "delete_job": True},
+    "retry_job": {
+        "job_id": DOING,
+        "retry_at": datetime.now(UTC),
+        "new_priority": None,
+        "new_queue_name": None,
+        "new_lock": None,
+    },
+    "defer_periodic_job": {
+        "queue": "default",
+        "lock": None,
+        "queueing_lock": None,
+        "task_name": "prune",
+        "priority": 0,
+        "periodic_id": "",
+        "defer_timestamp": 1,
+        "args": "{}",
+    },
+    "check_connection": {},
+    "defer_jobs": "measured as each method of the queue",
+    "listen_queue": "no query",
+    **dict.fromkeys(
+        (
+            "cancel_job",
+            "count_jobs_status",
+            "delete_old_jobs",
+            "get_job_status",
+            "list_jobs",
+            "list_locks",
+            "list_queues",
+            "list_tasks",
+            "select_stalled_jobs_by_started",
+        ),
+        "the relay does not make it",
+    ),
+}
+
+
+class Unmeasured(Exception):
+    """Nothing is known to give to a function's parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`name`: of the function, and of the deployment that it is about."""
+
+    function: str
+    case: str
+    statement: Statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A deployment, and what belongs to it."""
+
+    name: str
+    row: DeploymentRow
+    action: ActionRow
+    status: Entry
+    message: Entry | None
+    destination: str
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """By the type of a parameter, its name, or where it means something else, by both names."""
+        row, now = self.row, datetime.now(UTC)
+        repository = Repository(row.repo_id, row.repo, row.repo_url)
+        subject = Subject(repo=row.repo, repo_id=row.repo_id, environment="stage-1", ref="main")
+        return {
+            "DeploymentRow": row,
+            "ActionRow": self.action,
+            "Entry": self.status,
+            "Repository": repository,
+            "Subject": subject,
+            "GitHubDeployment": GitHubDeployment(
+                id=row.id + 1_000_000_000,
+                environment=row.environment,
+                ref="main",
+                sha=row.sha,
+                task="deploy",
+                created_at=now,
+            ),
+            "ActionRequest": ActionRequest(
+                key="new press",
+                kind="rollback",
+                requester=Requester("T1", "U1", "mona"),
+                reply=Reply(),
+                deployment_id=row.id,
+            ),
+            "NewEntry": NewEntry(actor="relay", state="success", description="", github_id=1),
+            "EventSubject": EventSubject(
+                "workflow_run", row.id * 10, row.id * 10, row.sha, "Deploy", "2027"
+            ),
+            "NewInstallation": NewInstallation(
+                team="T1",
+                team_name="Acme",
+                app_id="A1",
+                bot_user="U1",
+                scopes="chat:write",
+                token=b"x",
+                refresh_token=None,
+                expires_at=None,
+                installed_by="octocat",
+            ),
+            "WorkerProcess": WorkerProcess(
+                id="worker-1", machine_id="machine-1", config_digest="", version="1"
+            ),
+            "Changelog": Changelog("since", 0, 0, ()),
+            "datetime": now,
+            "timedelta": timedelta(seconds=1),
+            "deployment_id": row.id,
+            "created_deployment_id": row.id + 1,
+            "repo": row.repo,
+            "repo_id": row.repo_id,
+            "repo_ids": [row.repo_id],
+            "installation_id": row.installation_id,
+            "account": "acme",
+            "handler": row.handler,
+            "sha": row.sha,
+            "run_id": str(row.id * 10),
+            "title": f"Deploy {row.id}",
+            "since": row.sha,
+            "action_id": self.action.id,
+            "confirms": self.action.id,
+            "entry_id": self.status.id,
+            "destination": self.destination,
+            "position": self.status.position,
+            "positions": [self.status.position],
+            "deployment_ids": [row.id],
+            "github_id": filling.FIRST_STATUS + 1,
+            "states": ["success", "failure"],
+            "after": 0,
+            "limit": 20,
+            "seconds": 60,
+            "kind": "status",
+            "purpose": "main",
+            "outcome": "done",
+            "state": "waiting",
+            "lookups": 1,
+            "counted": True,
+            "only": row.id - 5,
+            "ref": {"id": "1"},
+            "task": "advance",
+            "lock": f"deployment-{row.id}",
+            "priority": 1,
+            "worker_ids": [1],
+            "delivery_id": row.id - filling.FIRST_ID,
+            "delivery_ids": [row.id - filling.FIRST_ID],
+            "at_byte": 100,
+            "chunk": b"Deployed.",
+            "machine_id": "machine-1",
+            "watcher": "machine-2",
+            "team": "T1",
+            "token": b"x",
+            "refresh_token": None,
+            "rotate": lambda token: token,
+            "browser": "cookie",
+            "document": {},
+            "batch": [Received(1, "new", "deployment", b"{}")],
+            **dict.fromkeys(("user", "login", "message", "code", "error", "call", "reason"), "x"),
+            **dict.fromkeys(("key", "digest", "description", "value", "name"), "x"),
+            "deployments.is_in.repo": "acme/other",
+            "oauth_states.add.purpose": "link",
+            "oauth_states.is_valid.purpose": "link",
+            "oauth_states.consume.purpose": "link",
+            "repository_names.rename.repository": Repository(row.repo_id, "acme/new", row.repo_url),
+            "tool_events.knows_run.run_id": row.id * 10,
+            "deployments.save_changelog.since": "",
+            "deployments.change.columns": {"phase": Phase.IN_PROGRESS, "status_description": "x"},
+        }
+
+
+_OTHERS = (filling.HOT, *filling.IN_THE_WAY)
+# The deployments that differ in what a query about them has to read.
+CASES = {
+    "busy, newest": f"repo_id = {filling.HOT} and environment = 'stage-1' order by id desc",
+    "busy, oldest": f"repo_id = {filling.HOT} and environment = 'stage-1' order by id",
+    "no success": f"repo_id = {filling.HOT} and environment = 'unrouted' order by id desc",
+    "in flight": f"repo_id = {filling.HOT} and phase = 'in_progress' order by id desc",
+    "quiet": f"repo_id not in {_OTHERS} and environment = 'stage-1' order by id",
+    "rejected": f"repo_id = {filling.REJECTING[0]} order by id desc",
+}
+
+
+async def _case(name: str, connection: psycopg.Connection[Any], asynchronous: Any) -> Case:
+    one = connection.execute(f"select id from deployments where {CASES[name]} limit 1").fetchone()
+    row = deployments.read_sync(connection, one["id"]) if one else None
+    assert row is not None, f"no deployment is {name}"
+    newest = connection.execute(
+        "select max(position) as position from timeline where deployment_id = %s", [row.id]
+    ).fetchone()
+    action = connection.execute(
+        "select id from actions order by deployment_id = %s desc nulls last, id desc limit 1",
+        [row.id],
+    ).fetchone()
+    assert newest
+    assert action
+    pressed = await actions.read(asynchronous, action["id"])
+    assert pressed
+    named = {"quiet": "slack:#new", "rejected": "slack:#archived"}
+    messages = outbox.messages_of(connection, row.id)
+    return Case(
+        name=name,
+        row=row,
+        action=pressed,
+        status=await outbox.entry_of(asynchronous, "status", row.id, position=newest["position"]),
+        message=messages[0] if messages else None,
+        destination=named.get(name, f"slack:#deploys-{row.repo_id % filling.CHANNELS}"),
+    )
+
+
+def functions() -> dict[str, Callable[..., Any]]:
+    """Of the store and of the queue, those that take a connection."""
+    found: dict[str, Callable[..., Any]] = {}
+    for module in pkgutil.iter_modules(webhook.store.__path__):
+        if not module.ispkg:
+            loaded = import_module(f"webhook.store.{module.name}")
+            members = inspect.getmembers(loaded, inspect.isfunction)
+            found |= {
+                f"{module.name}.{name}": function
+                for name, function in members
+                if function.__module__ == loaded.__name__
+            }
+    queue = Queue(PsycopgConnector())
+    found |= {f"queue.{name}": one for name, one in inspect.getmembers(queue, inspect.ismethod)}
+    return {
+        name: function
+        for name, function in found.items()
+        if not name.partition(".")[2].startswith("_")
+        and "connection" in inspect.signature(function).parameters
+    }
+
+
+def calls_of(name: str, function: Callable[..., Any], case: Case) -> Iterator[dict[str, Any]]:
+    """The arguments of each call: with all defaults, without each of them, and without any."""
+    values = case.values
+    given: dict[str, list[Any]] = {}
+    extra: dict[str, Any] = {}
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            extra = values[f"{name}.{parameter.name}"]
+        elif parameter.name != "connection":
+            given[parameter.name] = list(_values(name, parameter, values))
+    first = {name: one[0] for name, one in given.items()} | extra
+    others = {name: one[1] for name, one in given.items() if len(one) > 1}
+    yield first
+    yield from (first | {key: other} for key, other in others.items())
+    if len(others) > 1:
+        yield first | others
+
+
+def _values(name: str, parameter: inspect.Parameter, values: dict[str, Any]) -> Iterator[Any]:
+    has_default = parameter.default is not parameter.empty
+    if has_default:
+        yield parameter.default
+    if isinstance(parameter.default, bool):
+        yield not parameter.default
+        return
+    keys = (f"{name}.{parameter.name}", *_types(parameter.annotation), parameter.name)
+    known = [values[key] for key in keys if key in values]
+    if known:
+        yield known[0]
+    elif not has_default:
+        raise Unmeasured(f"benchmarks/calls.py has no value for `{parameter.name}` of {name}")
+
+
+def _types(annotation: Any) -> Iterator[str]:
+    """A class's name; of a union, those of its members."""
+    for member in getattr(annotation, "__args__", (annotation,)):
+        if inspect.isclass(member):
+            yield member.__name__
+
+
+class Caller:
+    """Calls each function in a transaction of its own, which is taken back."""
+
+    def __init__(self, url: str, repeat: int = 1) -> None:
+        self._url = url
+        self._recorder = Recorder(repeat)
+        self.measured: list[Measured] = []
+
+    async def call_all(self, names: Iterable[str] = CASES) -> list[Measured]:
+        with ExplainingConnection.open(self._url, self._recorder) as sync:
+            async with await ExplainingAsyncConnection.open(self._url, self._recorder) as other:
+                for case in [await _case(name, sync, other) for name in names]:
+                    for name, function in functions().items():
+                        if name not in EXCEPTIONS:
+                            await self._call(name, function, case, sync, other)
+                self._call_procrastinate(sync)
+        return self.measured
+
+    async def _call(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        case: Case,
+        sync: ExplainingConnection,
+        asynchronous: ExplainingAsyncConnection,
+    ) -> None:
+        for arguments in calls_of(name, function, case):
+            self._recorder.statements.clear()
+            if inspect.iscoroutinefunction(function):
+                async with asynchronous.transaction(force_rollback=True):
+                    await function(asynchronous, **arguments)
+            else:
+                with sync.transaction(force_rollback=True):
+                    function(sync, **arguments)
+            self._keep(name, case.name)
+
+    def _call_procrastinate(self, connection: ExplainingConnection) -> None:
+        doing = connection.execute("select min(id) from procrastinate_jobs where status = 'doing'")
+        [[job_id]] = [row.values() for row in doing.fetchall()]
+        for name, arguments in PROCRASTINATE.items():
+            if not isinstance(arguments, str):
+                given = {key: job_id if one is DOING else one for key, one in arguments.items()}
+                self._recorder.statements.clear()
+                with connection.transaction(force_rollback=True):
+                    connection.execute(queries[name], given)
+                self._keep(f"procrastinate.{name}", "")
+
+    def _keep(self, name: str, case: str) -> None:
+        self.measured += [Measured(name, case, one) for one in self._recorder.statements]

@@ -1,0 +1,48 @@
+"""What a query reads does not grow with the store: each is made on a filled one, and its plan is
+read. `script/bench --scale` measures the same at a million deployments."""
+
+import psycopg
+from procrastinate.sql import queries
+
+from benchmarks.calls import EXCEPTIONS, PROCRASTINATE, Caller, functions
+from benchmarks.filling import fill
+
+# Of the repository with the most, which has a fifth of them.
+DEPLOYMENTS = 3000
+# Rows of what is in flight or was there last; a fifth of the deployments is more.
+MOST_ROWS = 550
+# Read as a whole: they have a row for each process, workspace or channel, or for what is under way.
+SMALL = {
+    "alembic_version",
+    "machines",
+    "oauth_states",
+    "procrastinate_events",
+    "procrastinate_jobs",
+    "procrastinate_workers",
+    "rate_limit_slots",
+    "rate_limits",
+    "slack_installations",
+    "workers",
+}
+
+
+async def test_no_query_reads_more_the_more_deployments_there_are(store_url: str) -> None:
+    with psycopg.connect(store_url, autocommit=True) as connection:
+        fill(connection, DEPLOYMENTS)
+    # Small tables are read as a whole where that is quicker; this is about large ones.
+    by_index = f"{store_url}&options=-c%20enable_seqscan%3Doff"
+    measured = await Caller(by_index).call_all(["no success"])
+
+    called = {one.function for one in measured}
+    assert set(functions()) - set(EXCEPTIONS) <= called, "neither measured nor an exception"
+    assert set(queries) == set(PROCRASTINATE)
+    statements = [one.statement for one in measured]
+    assert len({statement.text for statement in statements}) > 120
+    whole = {one.statement.text: one.function for one in measured if one.statement.scanned - SMALL}
+    assert not whole, "an index is missing"
+    many = {
+        one.function: (one.statement.rows, one.statement.plan)
+        for one in measured
+        if one.statement.rows > MOST_ROWS
+    }
+    assert not many, "more is read the more there is"
