@@ -240,7 +240,13 @@ class Notification:
 
     async def _send(self, message: Message, existing: Entry | None, position: int = 0) -> Entry:
         """Send it, if that was not done before. `existing`: its entry, if it has one."""
-        entry = existing or await self._entry(message.purpose, position)
+        entry = existing or Entry.new(
+            "message",
+            self.row.id,
+            destination=self.target.name,
+            purpose=message.purpose,
+            position=position,
+        )
         if entry.over:
             return entry
         timing = self.services.timing
@@ -309,17 +315,6 @@ class Notification:
     def _key(self, entry: Entry) -> str:
         about = f":{entry.position}" if entry.position else ""
         return f"{self.row.id}:{entry.purpose}{about}"
-
-    async def _entry(self, purpose: Purpose, position: int) -> Entry:
-        async with self.services.pool.connection() as connection:
-            return await outbox.entry_of(
-                connection,
-                "message",
-                self.row.id,
-                destination=self.target.name,
-                purpose=purpose,
-                position=position,
-            )
 
 
 def _content(entry: News) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import psycopg
 from psycopg.rows import class_row
@@ -22,6 +22,8 @@ Kind = Literal["status", "message", "deployment"]
 State = Literal["waiting", "claimed", "sent", "rejected", "skipped"]
 # Where something is on the other side: for a status its id, for a message what its notifier needs.
 Ref = Mapping[str, str]
+
+_NEW = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,34 @@ class Entry:
     digest: str
     edits: int
     simplified: bool
+
+    @classmethod
+    def new(
+        cls, kind: Kind, deployment_id: int, *, destination: str, purpose: str, position: int
+    ) -> Self:
+        """One that the store does not have yet: `claim` and `keep` store it."""
+        return cls(
+            id=_NEW,
+            kind=kind,
+            deployment_id=deployment_id,
+            action_id=None,
+            destination=destination,
+            purpose=purpose,
+            position=position,
+            state="waiting",
+            claimed_until=None,
+            first_claimed_at=None,
+            attempts=0,
+            lookups=0,
+            error="",
+            rejected_call="",
+            rejected_since=None,
+            rejected_at=None,
+            ref=None,
+            digest="",
+            edits=0,
+            simplified=False,
+        )
 
     @property
     def over(self) -> bool:
@@ -98,6 +128,20 @@ async def entry_of(
     return found
 
 
+async def keep(connection: Async, entry: Entry) -> Entry:
+    """It is stored, and not claimed."""
+    if entry.id != _NEW:
+        return entry
+    return await entry_of(
+        connection,
+        entry.kind,
+        entry.deployment_id,
+        destination=entry.destination,
+        purpose=entry.purpose,
+        position=entry.position,
+    )
+
+
 async def pending(connection: Async, kind: Kind, deployment_id: int) -> list[Entry]:
     """What is still to be sent of a deployment, in order."""
     where = "where kind = %s and deployment_id = %s and pending order by position"
@@ -122,6 +166,22 @@ async def claim(connection: Async, entry: Entry, lasts: timedelta) -> Entry | No
     """The entry, if the call is ours to make: nobody else makes it meanwhile. None where
     another job was quicker. Raises `Excluded`; the transaction, if any, is lost then."""
     cursor = connection.cursor(row_factory=class_row(Entry))
+    if entry.id == _NEW:
+        await cursor.execute(
+            "insert into outbox (kind, deployment_id, destination, purpose, position, state,"
+            " attempts, first_claimed_at, claimed_until)"
+            " values (%s, %s, %s, %s, %s, 'claimed', 1, now(), now() + %s)"
+            f" on conflict do nothing returning {_COLUMNS}",
+            [
+                entry.kind,
+                entry.deployment_id,
+                entry.destination,
+                entry.purpose,
+                entry.position,
+                lasts,
+            ],
+        )
+        return await cursor.fetchone()
     try:
         await cursor.execute(
             "update outbox set state = 'claimed', attempts = attempts + 1, lookups = 0,"
