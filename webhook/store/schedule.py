@@ -140,8 +140,6 @@ with finished as (
 select task, subject, detail from held
 except select task, subject, detail from free
 """
-
-
 _NEXT_DUE = """
 select min(due_at) - now() as pause
 from unnest(%(tasks)s::text[], %(urgent)s::boolean[]) as kind (task, urgent),
@@ -151,6 +149,19 @@ cross join lateral (
         and schedule.urgent = kind.urgent
     order by due_at limit 1
 ) next
+"""
+# What is due first of each machine, task and urgency, each found after the one before in the index.
+_FIRST_DUE = """
+first_due as (
+    (select machine_id, task, urgent, due_at from schedule
+        order by machine_id, task, urgent, due_at limit 1)
+    union all
+    select next.* from first_due it cross join lateral (
+        select machine_id, task, urgent, due_at from schedule
+        where (machine_id, task, urgent) > (it.machine_id, it.task, it.urgent)
+        order by machine_id, task, urgent, due_at limit 1
+    ) next
+)
 """
 
 
@@ -239,7 +250,7 @@ async def keep_claims(
     """The worker is still at these."""
     await connection.execute(
         "update schedule set due_at = now() + %s where ctid = any(array("
-        " select ctid from schedule join"
+        " select schedule.ctid from schedule join"
         " unnest(%s::text[], %s::bigint[], %s::text[]) as held (task, subject, detail)"
         " using (task, subject, detail)"
         " where claimed_by = %s for update of schedule skip locked))",
@@ -269,7 +280,8 @@ async def finish(connection: Async, finished: Sequence[Finished], *, worker: str
 async def release_from_gone(connection: Async, watcher: str) -> None:
     """What waits for a machine that is gone is for any worker."""
     cursor = await connection.execute(
-        "select distinct machine_id from schedule where machine_id <> ''"
+        f"with recursive {_FIRST_DUE} select distinct machine_id from first_due"
+        " where machine_id <> ''"
     )
     for machine_id in [row["machine_id"] async for row in cursor]:
         if await machines.is_gone(connection, machine_id, watcher):
@@ -281,8 +293,9 @@ async def release_from_gone(connection: Async, watcher: str) -> None:
 def longest_overdue(connection: Sync) -> float:
     """Seconds for which something that a worker may do has been due."""
     row = connection.execute(
-        "select coalesce(extract(epoch from now() - min(due_at)), 0)::float8 as age"
-        " from schedule where due_at < now()"
+        f"with recursive {_FIRST_DUE}"
+        " select coalesce(extract(epoch from now() - min(due_at)), 0)::float8 as age"
+        " from first_due where due_at < now()"
     ).fetchone()
     return row["age"] if row else 0.0
 
