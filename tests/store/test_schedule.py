@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from webhook.store import schedule
-from webhook.store.database import connect_async
-from webhook.store.schedule import Key
+from webhook.store.database import Async, connect_async
+from webhook.store.schedule import Due, Key
 from webhook.timing import DEFAULT_TIMING
 
 
@@ -22,7 +22,7 @@ async def test_a_worker_that_keeps_its_claims_leaves_the_rest_due(store_url: str
     assert {held.key, other.key} == {first, second}
 
 
-async def _claim(connection: schedule.Async, worker: str, most: int) -> list[schedule.Due]:
+async def _claim(connection: Async, worker: str, most: int) -> list[Due]:
     return await schedule.claim(
         connection,
         {("advance", True): most},
