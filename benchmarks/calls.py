@@ -42,6 +42,9 @@ GROWS: Mapping[str, str] = {
     "outbox.lately_failed": "with the channels in which a message ever failed",
     "repository_names.rename": "up to the 200 deployments that it renames",
     "outbox.unsent_statuses": "with the repositories of which a status failed in seven days",
+    "retention.commands": "up to the 500 that are deleted at once",
+    "retention.deployments": "up to the 100 that are deleted at once",
+    "schedule.bring_forward": "with what waits of that task",
 }
 
 

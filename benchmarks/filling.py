@@ -191,7 +191,7 @@ where k = 0 or id % 20 = 1
 
 
 # Each deployment in flight is followed. Of others there waits as much as a store of that size may
-# have, spread over the next hour; some of it is urgent, or claimed.
+# have, spread over the next hours; as much at any size is due, urgent, or claimed.
 def _schedule(count: int) -> str:
     return f"""
 insert into schedule (subject, task, detail, due_at, urgent, machine_id, claimed_by)
@@ -201,16 +201,19 @@ select id, task, '', case when i % 25 = 0 then at else now() + interval '20 seco
 from plan, (values ('advance'), ('send_statuses')) task (task)
 where in_flight and (task = 'advance' or i % 4 < 2)
 union all
-select i, 'notify', 'slack:#deploys', now() + interval '1 hour' * i / waiting, i % 50 = 0,
-    case when i % 3 = 1 then 'machine-' || 1 + i % 3 else '' end,
-    case when i < 30 then 'worker-1' end
+select i, 'notify', 'slack:#deploys', now() + case when i <= 60 then interval '-1 second'
+        else interval '1 hour' * (1 + i::float8 / waiting) end,
+    i % 3 = 0 and i <= 120,
+    case when i % 3 = 1 then 'machine-' || 1 + i % 2 else '' end,
+    case when i <= 30 then 'worker-1' end
 from (select {min(max(count, LEAST_WAITING), MOST_WAITING)} as waiting) given,
     generate_series(1, waiting) i
 """
 
 
 _REST = f"""
-insert into machines (id, since, seen_at) select 'machine-' || i, now() - interval '1 day', now()
+insert into machines (id, since, seen_at) select 'machine-' || i, now() - interval '1 day',
+    now() + case i when 3 then interval '-1 hour' else interval '1 hour' end  -- the third is gone
     from generate_series(1, 3) i;
 insert into workers (id, machine_id, config_digest, version)
     select 'worker-' || i, 'machine-' || i, 'digest', '1' from generate_series(1, 3) i;
