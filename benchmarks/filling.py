@@ -195,7 +195,7 @@ where k = 0 or id % 20 = 1
 def _schedule(count: int) -> str:
     return f"""
 insert into schedule (subject, task, detail, due_at, urgent, machine_id, claimed_by)
-select id, task, '', case when i % 25 = 0 then at else now() + interval '20 seconds' end,
+select id, task, '', case when i % 25 = 0 then at else now() + interval '1 hour' end,
     i % 25 = 0, case when i % 10 = 1 then 'machine-' || 1 + i % 3 else '' end,
     case when i % 25 = 1 and task = 'advance' then 'worker-1' end
 from plan, (values ('advance'), ('send_statuses')) task (task)

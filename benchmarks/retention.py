@@ -126,7 +126,11 @@ class Days:
         self._next_id = 1
         self.now = FIRST_DAY
 
-    def live(self, connection: psycopg.Connection[Any], day: int) -> None:
+    async def live(self, day: int) -> None:
+        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
+            await self._live(connection, day)
+
+    async def _live(self, connection: psycopg.AsyncConnection[Any], day: int) -> None:
         body, output = os.urandom(BODY), os.urandom(OUTPUT // 2) + bytes(OUTPUT // 2)
         for made in range(0, self._count, AT_ONCE):
             self.now = FIRST_DAY + DAY * (day + made / self._count)
@@ -134,7 +138,7 @@ class Days:
             self._next_id += AT_ONCE
             values = {"ids": ids, "at": self.now, "body": body, "output": output}
             for statement in LIFE:
-                connection.execute(
+                await connection.execute(
                     statement, values | {"deliveries": DELIVERIES, "envs": ENVIRONMENTS}
                 )
 
@@ -167,7 +171,7 @@ async def live_through(days: Days, url: str, day: int) -> Result:
     began = time.perf_counter()
     with psycopg.connect(url, autocommit=True) as connection:
         wal = _wal(connection)
-        await asyncio.to_thread(days.live, connection, day)
+        await days.live(day)
         took = time.perf_counter() - began
         lived.set()
         spent, after = await deleting
@@ -184,6 +188,15 @@ async def live_through(days: Days, url: str, day: int) -> Result:
         wal=written,
         sizes=sizes,
     )
+
+
+def _configure(url: str, also: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in AS_FAST_AS_A_DAY:
+            connection.execute(f"alter system set {setting}")
+        connection.execute("select pg_reload_conf()")
+        if also:
+            connection.execute(also)
 
 
 def _wal(connection: psycopg.Connection[Any]) -> int:
@@ -237,17 +250,14 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as folder:
         postgres = EmbeddedPostgres(Path(folder))
         url = postgres.start()
-        migrate(url)
-        with psycopg.connect(url, autocommit=True) as connection:
-            for setting in AS_FAST_AS_A_DAY:
-                connection.execute(f"alter system set {setting}")
-            connection.execute("select pg_reload_conf()")
-            if given.also:
-                connection.execute(given.also)
-        days = Days(url, given.deployments)
-        results = [asyncio.run(live_through(days, url, day)) for day in range(given.days)]
-        updates = _updates(url)
-        postgres.stop()
+        try:
+            migrate(url)
+            _configure(url, given.also)
+            days = Days(url, given.deployments)
+            results = [asyncio.run(live_through(days, url, day)) for day in range(given.days)]
+            updates = _updates(url)
+        finally:
+            postgres.stop()
     growth = results[-1].total / results[-2].total - 1
     if given.json:
         document = [{"day": one.day, "bytes": one.total, "seconds": one.seconds} for one in results]
