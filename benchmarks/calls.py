@@ -174,7 +174,6 @@ class Case:
             "task": "advance",
             "keys": self.keys,
             "notified": [row.id],
-            "kinds": KINDS,
             "free": dict.fromkeys(KINDS, 20),
             "worker": "worker-1",
             "finished": self.finished,

@@ -15,7 +15,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -158,7 +158,7 @@ class Command:
         leftovers.remove(data_dir / RUNS, deployment_id)
 
     @classmethod
-    def ends(cls, context: HandlerContext) -> AsyncIterator[int]:
+    def ends(cls, context: HandlerContext) -> AsyncGenerator[int]:
         return ends(context.data_dir)
 
     async def find(self, deployment: Deployment) -> Run | None:

@@ -7,7 +7,7 @@ sleep, poll in a loop, write statuses, talk to Slack or touch the store.
 Errors: those of errors.py. Messages are shown to people: no secrets.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -221,7 +221,7 @@ class Announces(Protocol):
     """A handler whose runs announce by themselves that they have ended."""
 
     @classmethod
-    def ends(cls, context: HandlerContext) -> AsyncIterator[int]:
+    def ends(cls, context: HandlerContext) -> AsyncGenerator[int]:
         """IDs of the deployments whose runs have just ended, for as long as somebody iterates.
 
         A run may end before `start` has returned. Some ends may be missing, so that runs are

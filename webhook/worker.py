@@ -16,6 +16,7 @@ from handlers.http import Http
 from webhook import __version__
 from webhook.deployments.actions import OfferedAction
 from webhook.engine.advance import advance
+from webhook.engine.ends import check_ended
 from webhook.engine.installations import resume_installation
 from webhook.engine.notify import notify
 from webhook.engine.receive import receive
@@ -192,15 +193,17 @@ async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
         timing=services.timing,
         clock=services.clock,
     )
-    rescuing = asyncio.create_task(rescue.run_forever())
     dispatching = asyncio.create_task(dispatcher.run())
-    deleting = asyncio.create_task(Retention(services).run_forever())
+    beside = [
+        asyncio.create_task(rescue.run_forever()),
+        asyncio.create_task(Retention(services).run_forever()),
+        asyncio.create_task(check_ended(services, dispatcher.request)),
+    ]
     try:
         await stop.wait()
         dispatcher.stop()
         await dispatching
     finally:
-        rescuing.cancel()
-        dispatching.cancel()
-        deleting.cancel()
+        for task in (dispatching, *beside):
+            task.cancel()
         await rescue.end()

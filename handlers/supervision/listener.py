@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from handlers.supervision.announcements import listeners_of
 _MOST_DIGITS = 18  # of an ID; more may be no integer of the store
 
 
-async def ends(data_dir: Path) -> AsyncIterator[int]:
+async def ends(data_dir: Path) -> AsyncGenerator[int]:
     """IDs of deployments whose runs have ended. Those that ended before are not among them."""
     async with _pipe(data_dir) as pipe:
         rest = b""

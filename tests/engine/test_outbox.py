@@ -82,8 +82,9 @@ class Sending(Write):
             raise self.there.errors_after_storing.pop(0)
         return {"id": str(len(self.there.has) - 1)}
 
-    async def record(self, connection: Async, ref: Ref) -> None:
+    async def record(self, connection: Async, entry: Entry, ref: Ref, digest: str) -> Entry:
         self.kept = ref
+        return await outbox.sent(connection, entry, ref, digest)
 
     def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
         return self.rejections.retry_at(since, now) if self.rejections else None
@@ -354,13 +355,14 @@ class Recording(AsyncCursor[Any]):
 async def test_an_entry_is_read_by_its_key_and_not_among_all_of_its_kind(store: Store) -> None:
     async with store.pool.connection() as connection:
         await connection.execute("set local enable_seqscan = off")
+        created = await outbox.entry_of(connection, "message", DEPLOYMENT, destination="#deploys")
         plain, connection.cursor_factory = connection.cursor_factory, Recording
         entry = await outbox.entry_of(connection, "message", DEPLOYMENT, destination="#deploys")
         connection.cursor_factory = plain
         query, values = Recording.last
         lines = await (await connection.execute(f"explain {query}", values)).fetchall()
     plan = "\n".join(line["QUERY PLAN"] for line in lines)
-    assert (entry.deployment_id, entry.action_id) == (DEPLOYMENT, None)
+    assert (entry, entry.deployment_id, entry.action_id) == (created, DEPLOYMENT, None)
     assert "deployment_id = " in plan.partition("Index Cond")[2]
     assert "Filter" not in plan
 

@@ -1,5 +1,6 @@
 """Claims of what is to be done."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from webhook.store import schedule
@@ -22,11 +23,13 @@ async def test_a_worker_that_keeps_its_claims_leaves_the_rest_due(store_url: str
     assert {held.key, other.key} == {first, second}
 
 
-async def _claim(connection: Async, worker: str, most: int) -> list[Due]:
-    return await schedule.claim(
+async def _claim(connection: Async, worker: str, most: int) -> Sequence[Due]:
+    exchange = await schedule.exchange(
         connection,
+        [],
         {("advance", True): most},
         worker=worker,
         machine_id="m",
         lasts=timedelta(minutes=1),
     )
+    return exchange.claimed

@@ -100,9 +100,8 @@ class MessageWrite(Write):
                 await outbox.extend(connection, self.entry.id, self.services.timing.claim_lasts)
         return await self.notifier.send(message, self.key)
 
-    async def record(self, connection: Async, ref: outbox.Ref) -> None:
-        if self.form.error:
-            await outbox.keep_simplified(connection, self.entry, self.form.error)
+    async def record(self, connection: Async, entry: Entry, ref: outbox.Ref, digest: str) -> Entry:
+        return await outbox.sent(connection, entry, ref, digest, error=self.form.error)
 
     @property
     def digest(self) -> str:

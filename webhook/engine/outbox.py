@@ -58,16 +58,17 @@ class Write(ABC):
         """Whether `find` can search at all."""
         return True
 
-    async def claimed(self, connection: Async) -> bool:
-        """What else to record with the claim, in the same transaction. False: there is no need for
-        the write any more."""
-        return True
+    async def claim(self, connection: Async, entry: Entry, lasts: timedelta) -> Entry | None:
+        """Claim it, and record with it what else must be known before the call. None where somebody
+        else was quicker; `skipped` where there is no need for the write any more."""
+        return await outbox.claim(connection, entry, lasts)
 
     @abstractmethod
     async def send(self) -> Ref: ...
 
-    async def record(self, connection: Async, ref: Ref) -> None:  # noqa: B027
-        """What else to record with the result, in the same transaction."""
+    async def record(self, connection: Async, entry: Entry, ref: Ref, digest: str) -> Entry:
+        """The result, and what else is to be recorded with it."""
+        return await outbox.sent(connection, entry, ref, digest)
 
     @property
     def digest(self) -> str:
@@ -92,7 +93,7 @@ class Outbox:
 
     async def deliver(self, entry: Entry, write: Write, policy: Policy) -> Entry:
         """The entry as it is then: `sent`, or `skipped`."""
-        if entry.state in ("sent", "skipped"):
+        if entry.over:
             return entry
         if entry.state == "claimed":
             found = await self._found(entry, write, policy)
@@ -101,11 +102,10 @@ class Outbox:
                 return await self._record(entry, write, found, digest="")
         if not await self._prepared(entry, write):
             async with self.pool.connection() as connection:
-                await outbox.skip(connection, entry)
-            return entry
+                return await outbox.skip(connection, entry)
         claimed = await self._claimed(entry, write, policy)
-        if claimed is None:
-            return entry
+        if claimed.over:
+            return claimed
         ref = await self._sent(claimed, write, policy)
         return await self._record(claimed, write, ref, digest=write.digest)
 
@@ -144,16 +144,13 @@ class Outbox:
             in_doubt = entry.state == "claimed"
             await self._rejected("prepare", entry, write, error, in_doubt=in_doubt)
 
-    async def _claimed(self, entry: Entry, write: Write, policy: Policy) -> Entry | None:
-        """None: it is skipped."""
-        async with self.pool.connection() as connection, connection.transaction():
-            claimed = await outbox.claim(connection, entry, policy.call)
-            if claimed is None:
-                raise RetryAt("a call is under way", self.clock() + policy.call)
-            if await write.claimed(connection):
-                return claimed
-            await outbox.skip(connection, claimed)
-            return None
+    async def _claimed(self, entry: Entry, write: Write, policy: Policy) -> Entry:
+        """It is committed then: connections are in autocommit mode."""
+        async with self.pool.connection() as connection:
+            claimed = await write.claim(connection, entry, policy.call)
+        if claimed is None:
+            raise RetryAt("a call is under way", self.clock() + policy.call)
+        return claimed
 
     async def _sent(self, entry: Entry, write: Write, policy: Policy) -> Ref:
         try:
@@ -192,10 +189,8 @@ class Outbox:
         return policy.unfindable[min(entry.attempts, len(policy.unfindable)) - 1]
 
     async def _record(self, entry: Entry, write: Write, ref: Ref, *, digest: str) -> Entry:
-        async with self.pool.connection() as connection, connection.transaction():
-            recorded = await outbox.sent(connection, entry, ref, digest)
-            await write.record(connection, ref)
-        return recorded
+        async with self.pool.connection() as connection:
+            return await write.record(connection, entry, ref, digest)
 
     async def _search_later(
         self, entry: Entry, rest: timedelta, lookups: int, error: str = ""

@@ -4,7 +4,7 @@ Our log_url ends in the entry's number, by which a status is recognised.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import zip_longest
 
 import structlog
@@ -76,15 +76,18 @@ class StatusWrite(Write):
         await self.services.github.require_access(scope(self.row))
         return True
 
-    async def claimed(self, connection: Async) -> bool:
+    async def claim(self, connection: Async, entry: Entry, lasts: timedelta) -> Entry | None:
         """On GitHub the newest status counts: ours must not hide a state that others reported.
         Whoever records such a state has the row locked, and sees our claim or is seen here."""
+        claimed = await outbox.claim(connection, entry, lasts)
         phase = Phase(self.reported.state)
-        if phase.final:
-            return True
-        await deployments.read(connection, self.row.id, lock=True)
+        if claimed is None or phase.final:
+            return claimed
+        await deployments.wait_for_changes(connection, self.row.id)
         later = [other.value for other in Phase if follows(phase, other)]
-        return not await timeline.reported_by_others(connection, self.row.id, later)
+        if await timeline.reported_by_others(connection, self.row.id, later):
+            return await outbox.skip(connection, claimed)
+        return claimed
 
     async def find(self, entry: Entry) -> Ref | None:
         found = await self.services.github.find_status(scope(self.row), self.row.id, self._mark)
@@ -111,8 +114,8 @@ class StatusWrite(Write):
     async def _create(self, status: Status) -> Ref:
         return _ref(await self.services.github.create_status(scope(self.row), self.row.id, status))
 
-    async def record(self, connection: Async, ref: Ref) -> None:
-        await timeline.record_status(connection, self.reported.id, int(ref["id"]))
+    async def record(self, connection: Async, entry: Entry, ref: Ref, digest: str) -> Entry:
+        return await timeline.record_status(connection, entry, self.reported.id, int(ref["id"]))
 
     def _may_be_for_its_address(self, error: Rejected) -> bool:
         """A single 422 that does not say so may have another reason."""

@@ -1,5 +1,5 @@
-"""Does what is due: claims it in batches, does each thing in a task of its own, and records in
-batches what has finished (webhook.store.schedule).
+"""Does what is due: each thing in a task of its own. One statement records what has finished and
+claims what is due instead (webhook.store.schedule).
 
 A thing is done by one worker at a time. If that worker dies, its claims end after
 `Timing.worker_stalled_after`; a live one extends them.
@@ -7,7 +7,7 @@ A thing is done by one worker at a time. If that worker dies, its claims end aft
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,8 +27,8 @@ log = structlog.get_logger()
 # Things of a kind that a worker does at a time. What is only waited for takes no place of what was
 # requested.
 CONCURRENCY = 20
-# Seconds until what could not be recorded is tried again.
-_LOCKED_PAUSE = 0.02
+# Until what could not be recorded is tried again.
+_LOCKED_PAUSE = timedelta(milliseconds=20)
 
 _OF_DEPLOYMENTS: frozenset[Task] = frozenset({"advance", "send_statuses", "notify"})
 
@@ -51,67 +51,95 @@ class Dispatcher:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _finished: list[Finished] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _record: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def request(self, keys: Collection[Key]) -> None:
+        """To be done now."""
+        async with self.pool.connection() as connection:
+            await schedule.request(connection, keys)
+        self._wake.set()
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more, and end what does not end by itself in time."""
         self._stopping = True
         self._wake.set()
+        within = self.timing.shutdown_within.total_seconds()
+        asyncio.get_running_loop().call_later(within, self._cancel)
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
     async def run(self) -> None:
         """Until it is stopped, and what was under way is finished."""
-        background = [
-            asyncio.create_task(self._go_on(serve))
-            for serve in (self._listen, self._keep_claims, self._record_finished)
+        beside = [
+            asyncio.create_task(self._go_on(serve)) for serve in (self._listen, self._keep_claims)
         ]
         await self._go_on(self._dispatch)
-        await self._end_running()
-        for task in background:
+        for task in beside:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
-        await self._record_rest()
+        await asyncio.gather(*beside, return_exceptions=True)
 
     async def _go_on(self, serve: Callable[[], Awaitable[None]]) -> None:
-        """Also after the store was away."""
-        while not self._stopping:
+        """Also after the store was away. Once stopped, what cannot be recorded is left: its claims
+        end by themselves."""
+        while True:
             try:
                 await serve()
             except (psycopg.Error, OSError) as error:
                 log.warning("the store does not respond, trying again", error=str(error))
                 await asyncio.sleep(self.timing.worker_restart_pause.total_seconds())
+            if self._stopping and all(task.done() for task in self._tasks):
+                break
 
     async def _dispatch(self) -> None:
-        while not self._stopping:
+        while not (self._stopping and not self._running):
             self._wake.clear()
-            free, claimed, pause = self._free(), [], None
-            if free:
-                async with self.pool.connection() as connection:
-                    claimed = await schedule.claim(
-                        connection,
-                        free,
-                        worker=self.worker.id,
-                        machine_id=self.worker.machine_id,
-                        lasts=self.timing.worker_stalled_after,
-                    )
-                    if not claimed:
-                        pause = await schedule.next_due(
-                            connection, free, machine_id=self.worker.machine_id
-                        )
-            for due in claimed:
-                self._start(due)
-            if not claimed:
-                await self._wait(pause)
+            batch, self._finished = self._finished, []
+            free = self._free(batch)
+            pause = None
+            if batch or free:
+                pause = await self._exchange(batch, free)
+            await self._wait(pause)
 
-    def _free(self) -> dict[Kind, int]:
+    def _free(self, finished: Sequence[Finished]) -> dict[Kind, int]:
+        if self._stopping:
+            return {}
         used = Counter(due.kind for due in self._running.values())
+        used.subtract(one.due.kind for one in finished)
         kinds: list[Kind] = [(task, urgent) for task in self.jobs for urgent in (True, False)]
         return {kind: CONCURRENCY - used[kind] for kind in kinds if used[kind] < CONCURRENCY}
 
+    async def _exchange(
+        self, batch: Sequence[Finished], free: Mapping[Kind, int]
+    ) -> timedelta | None:
+        """Until something is due. What finishes meanwhile shares the next statement."""
+        unrecorded: Collection[Key] = {one.due.key for one in batch}
+        try:
+            async with self.pool.connection() as connection:
+                done = await schedule.exchange(
+                    connection,
+                    batch,
+                    free,
+                    worker=self.worker.id,
+                    machine_id=self.worker.machine_id,
+                    lasts=self.timing.worker_stalled_after,
+                )
+            unrecorded = done.unrecorded
+        finally:
+            for one in batch:
+                if one.due.key in unrecorded:
+                    self._finished.append(one)
+                else:
+                    del self._running[one.due.key]
+        for due in done.claimed:
+            self._start(due)
+        return _LOCKED_PAUSE if unrecorded else done.pause
+
     async def _wait(self, pause: timedelta | None) -> None:
-        most = self.timing.job_poll_interval.total_seconds()
-        seconds = most if pause is None else min(most, max(0.0, pause.total_seconds()))
+        most = self.timing.job_poll_interval
+        within = most if pause is None else min(most, pause)
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(within.total_seconds()):
                 await self._wake.wait()
 
     def _start(self, due: Due) -> None:
@@ -137,36 +165,12 @@ class Dispatcher:
             log.exception("job failed, will be retried", attempts=due.attempts)
             finished = Finished(due=due, again=self.clock() + self._pause(due), failed=True)
         self._finished.append(finished)
-        self._record.set()
-        self._wake.set()  # it may have requested something
+        self._wake.set()
 
     def _pause(self, due: Due) -> timedelta:
         if due.task == "advance":
             return self.timing.step_retry
         return min(timedelta(seconds=2 ** min(due.attempts + 1, 6)), self.timing.job_retry_at_most)
-
-    async def _record_finished(self) -> None:
-        while True:
-            await self._record.wait()
-            self._record.clear()
-            await self._record_batch()
-
-    async def _record_batch(self) -> None:
-        """What finishes while a statement is under way shares the next one."""
-        batch, self._finished = self._finished, []
-        unrecorded = {one.due.key for one in batch}
-        try:
-            async with self.pool.connection() as connection:
-                unrecorded = await schedule.finish(connection, batch, worker=self.worker.id)
-        finally:
-            left = [one for one in batch if one.due.key in unrecorded]
-            for one in batch:
-                if one.due.key not in unrecorded:
-                    del self._running[one.due.key]
-            if left:
-                self._finished += left
-                asyncio.get_running_loop().call_later(_LOCKED_PAUSE, self._record.set)
-            self._wake.set()
 
     async def _keep_claims(self) -> None:
         while True:
@@ -182,20 +186,3 @@ class Dispatcher:
 
     async def _listen(self) -> None:
         await schedule.listen(self.url, self.timing, self._wake.set)
-
-    async def _end_running(self) -> None:
-        within = self.timing.shutdown_within.total_seconds()
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=within)
-        running = list(self._tasks)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-
-    async def _record_rest(self) -> None:
-        """If the store is away, its claims end by themselves."""
-        with suppress(psycopg.Error, OSError):
-            async with asyncio.timeout(self.timing.connection_within.total_seconds()):
-                while self._finished:
-                    await self._record_batch()
-                    await asyncio.sleep(_LOCKED_PAUSE)

@@ -207,6 +207,11 @@ async def read(
     return _row(values) if values else None
 
 
+async def wait_for_changes(connection: Async, deployment_id: int) -> None:
+    """Whoever has the row locked now has committed then."""
+    await connection.execute("select from deployments where id = %s for share", [deployment_id])
+
+
 def read_sync(connection: Sync, deployment_id: int, *, lock: bool = False) -> DeploymentRow | None:
     query = f"{_SELECT} where id = %s" + (" for update" if lock else "")
     values = connection.execute(query, [deployment_id]).fetchone()

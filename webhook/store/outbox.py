@@ -6,8 +6,8 @@ left alone until `claimed_until`: the call may still be under way, here or elsew
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -78,11 +78,14 @@ async def entry_of(
 ) -> Entry:
     """The entry, created if missing."""
     key = [kind, deployment_id, action_id, destination, purpose, position]
-    await connection.execute(
+    cursor = connection.cursor(row_factory=class_row(Entry))
+    await cursor.execute(
         "insert into outbox (kind, deployment_id, action_id, destination, purpose, position)"
-        " values (%s, %s, %s, %s, %s, %s) on conflict do nothing",
+        f" values (%s, %s, %s, %s, %s, %s) on conflict do nothing returning {_COLUMNS}",
         key,
     )
+    if (created := await cursor.fetchone()) is not None:
+        return created
     # `is not distinct from` would read the whole kind: no index serves it.
     deployment = "is null" if deployment_id is None else "= %s"
     action = "is null" if action_id is None else "= %s"
@@ -177,24 +180,38 @@ async def keep_error(connection: Async, entry: Entry, error: str) -> None:
     )
 
 
-async def skip(connection: Async, entry: Entry) -> None:
-    await connection.execute(
+async def skip(connection: Async, entry: Entry) -> Entry:
+    """As it is then: it may have been sent."""
+    cursor = connection.cursor(row_factory=class_row(Entry))
+    await cursor.execute(
         "update outbox set state = 'skipped', claimed_until = null, error = ''"
-        " where id = %s and state <> 'sent'",
+        f" where id = %s and state <> 'sent' returning {_COLUMNS}",
         [entry.id],
     )
+    return await cursor.fetchone() or replace(entry, state="sent")
 
 
-async def sent(connection: Async, entry: Entry, ref: Ref, digest: str = "") -> Entry:
-    """Raises `Excluded` where this one was given up, and another has begun since; the transaction,
-    if any, is lost then."""
+async def sent(
+    connection: Async,
+    entry: Entry,
+    ref: Ref,
+    digest: str = "",
+    *,
+    error: str = "",
+    also: tuple[str, Sequence[Any]] | None = None,
+) -> Entry:
+    """`error`: why it was sent in a simpler form. `also`: what is recorded by the same statement,
+    before it, with its values. Raises `Excluded` where this one was given up, and another has begun
+    since; the transaction, if any, is lost then."""
+    before, values = also or ("", ())
     cursor = connection.cursor(row_factory=class_row(Entry))
     try:
         await cursor.execute(
-            "update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
-            " error = '', simplified = false, rejected_call = '', rejected_since = null"
+            f"{f'with {before}' if before else ''}"
+            " update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
+            " error = %s, simplified = %s, rejected_call = '', rejected_since = null"
             f" where id = %s returning {_COLUMNS}",
-            [Jsonb(dict(ref)), digest, entry.id],
+            [*values, Jsonb(dict(ref)), digest, error, bool(error), entry.id],
         )
     except psycopg.errors.UniqueViolation:
         raise Excluded from None
@@ -377,13 +394,6 @@ async def edited(connection: Async, entry: Entry, digest: str, error: str = "") 
         "update outbox set digest = %s, edits = edits + 1, error = %s, simplified = %s,"
         " rejected_call = '', rejected_since = null where id = %s",
         [digest, error, bool(error), entry.id],
-    )
-
-
-async def keep_simplified(connection: Async, entry: Entry, error: str) -> None:
-    """It was sent in a simpler form, and why."""
-    await connection.execute(
-        "update outbox set simplified = true, error = %s where id = %s", [error, entry.id]
     )
 
 

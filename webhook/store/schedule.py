@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from psycopg.rows import class_row
-
 from webhook.store import database, machines
 from webhook.store.database import Async, Sync
 from webhook.timing import Timing
@@ -68,6 +66,16 @@ class Finished:
     failed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """`unrecorded`: of what has finished, as its rows are locked at the moment. `pause`: until the
+    next is due; None if nothing waits."""
+
+    unrecorded: Collection[Key]
+    claimed: Sequence[Due]
+    pause: timedelta | None
+
+
 _REQUESTED_BEFORE = """
 on conflict (subject, task, detail) do update set wanted = schedule.wanted + 1, urgent = true,
     due_at = case when schedule.claimed_by is null then least(schedule.due_at, now())
@@ -94,10 +102,36 @@ requested as (
 )
 select pg_notify('{CHANNEL}', '') where exists (select from requested)
 """
-# The subqueries are short scans of an index, whatever else waits.
-_CLAIM = """
-with free as (
-    select * from unnest(%(tasks)s::text[], %(urgent)s::boolean[], %(most)s::int[])
+# One statement: what a worker has finished, what it claims instead, and when something is due next.
+#
+# A row of what is finished that is locked is being requested now, by somebody who may wait for
+# another one of these. What is claimed is found by short scans of an index, whatever else waits.
+_EXCHANGE = """
+with finished as (
+    select * from unnest(%(tasks)s::text[], %(subjects)s::bigint[], %(details)s::text[],
+        %(wanted)s::bigint[], %(again)s::timestamptz[], %(machines)s::text[], %(failed)s::boolean[])
+        as finished (task, subject, detail, wanted, again, machine, failed)
+), held as (
+    select task, subject, detail from schedule join finished using (task, subject, detail)
+    where claimed_by = %(worker)s
+), recorded as (
+    select schedule.ctid, schedule.task, schedule.subject, schedule.detail, again,
+        schedule.wanted > finished.wanted as more, machine, failed
+    from schedule join finished using (task, subject, detail)
+    where claimed_by = %(worker)s for update of schedule skip locked
+), deleted as (
+    delete from schedule using recorded where schedule.ctid = recorded.ctid
+        and again is null and not more
+), waiting as (
+    update schedule set claimed_by = null,
+        urgent = more,
+        due_at = case when more then now() else again end,
+        machine_id = case when machine <> '' then machine else machine_id end,
+        attempts = case when failed then attempts + 1 else 0 end
+    from recorded where schedule.ctid = recorded.ctid and (again is not null or more)
+    returning due_at
+), free as (
+    select * from unnest(%(free_tasks)s::text[], %(free_urgent)s::boolean[], %(free)s::int[])
         as free (task, urgent, most)
 ), found as (
     select due.ctid from free, unnest(array['', %(machine)s]) as machine
@@ -106,49 +140,25 @@ with free as (
             and schedule.urgent = free.urgent and due_at <= now()
         order by due_at limit free.most for update skip locked
     ) due
+), claimed as (
+    update schedule set claimed_by = %(worker)s, due_at = now() + %(lasts)s
+    where ctid = any(array(select ctid from found))
+    returning task, subject, detail, wanted, urgent, attempts
+), next as (
+    select later.due_at from free, unnest(array['', %(machine)s]) as machine
+    cross join lateral (
+        select due_at from schedule where machine_id = machine and schedule.task = free.task
+            and schedule.urgent = free.urgent and due_at > now()
+        order by due_at limit 1
+    ) later
+    union all select due_at from waiting
 )
-update schedule set claimed_by = %(worker)s, due_at = now() + %(lasts)s
-where ctid = any(array(select ctid from found))
-returning task, subject, detail, wanted, urgent, attempts
-"""
-# A row that is locked is being requested now, by somebody who may wait for another one of these.
-_FINISH = """
-with finished as (
-    select * from unnest(%(tasks)s::text[], %(ids)s::bigint[], %(details)s::text[],
-        %(wanted)s::bigint[], %(again)s::timestamptz[], %(machines)s::text[], %(failed)s::boolean[])
-        as finished (task, subject, detail, wanted, again, machine, failed)
-), held as (
-    select schedule.ctid, schedule.task, schedule.subject, schedule.detail
-    from schedule join finished using (task, subject, detail)
-    where claimed_by = %(worker)s
-), free as (
-    select schedule.ctid, schedule.task, schedule.subject, schedule.detail, again,
-        schedule.wanted > finished.wanted as more, machine, failed
-    from schedule join finished using (task, subject, detail)
-    where claimed_by = %(worker)s for update of schedule skip locked
-), deleted as (
-    delete from schedule using free where schedule.ctid = free.ctid
-        and free.again is null and not free.more
-), changed as (
-    update schedule set claimed_by = null,
-        urgent = free.more,
-        due_at = case when free.more then now() else free.again end,
-        machine_id = case when machine <> '' then machine else machine_id end,
-        attempts = case when free.failed then attempts + 1 else 0 end
-    from free where schedule.ctid = free.ctid and (free.again is not null or free.more)
-)
-select task, subject, detail from held
-except select task, subject, detail from free
-"""
-_NEXT_DUE = """
-select min(due_at) - now() as pause
-from unnest(%(tasks)s::text[], %(urgent)s::boolean[]) as kind (task, urgent),
-    unnest(array['', %(machine)s]) as machine
-cross join lateral (
-    select due_at from schedule where machine_id = machine and schedule.task = kind.task
-        and schedule.urgent = kind.urgent
-    order by due_at limit 1
-) next
+select
+    array(select array[task, subject::text, detail] from (
+        select * from held except select task, subject, detail from recorded
+    ) unrecorded) as unrecorded,
+    coalesce((select jsonb_agg(to_jsonb(claimed)) from claimed), '[]') as claimed,
+    (select min(due_at) from next) - now() as pause
 """
 # What is due first of each machine, task and urgency, each found after the one before in the index.
 _FIRST_DUE = """
@@ -204,44 +214,42 @@ async def listen(url: str, timing: Timing, heard: Callable[[], None]) -> None:
             await connection.check()
 
 
-async def claim(
+async def exchange(
     connection: Async,
+    finished: Sequence[Finished],
     free: Mapping[Kind, int],
     *,
     worker: str,
     machine_id: str,
     lasts: timedelta,
-) -> list[Due]:
-    """What is due, claimed for the worker. `free`: about so many of a kind."""
-    cursor = connection.cursor(row_factory=class_row(Due))
-    await cursor.execute(
-        _CLAIM,
+) -> Exchange:
+    """Record what has finished, and claim what is due: about so many of each kind in `free`."""
+    tasks, subjects, details = _columns(one.due.key for one in finished)
+    cursor = await connection.execute(
+        _EXCHANGE,
         {
-            "tasks": [task for task, _ in free],
-            "urgent": [urgent for _, urgent in free],
-            "most": list(free.values()),
+            "tasks": tasks,
+            "subjects": subjects,
+            "details": details,
+            "wanted": [one.due.wanted for one in finished],
+            "again": [one.again for one in finished],
+            "machines": [one.machine_id for one in finished],
+            "failed": [one.failed for one in finished],
+            "free_tasks": [task for task, _ in free],
+            "free_urgent": [urgent for _, urgent in free],
+            "free": list(free.values()),
             "worker": worker,
             "machine": machine_id,
             "lasts": lasts,
         },
     )
-    return await cursor.fetchall()
-
-
-async def next_due(
-    connection: Async, kinds: Collection[Kind], *, machine_id: str
-) -> timedelta | None:
-    """In how long something of these kinds is due; None if nothing waits."""
-    cursor = await connection.execute(
-        _NEXT_DUE,
-        {
-            "tasks": [task for task, _ in kinds],
-            "urgent": [urgent for _, urgent in kinds],
-            "machine": machine_id,
-        },
-    )
     row = await cursor.fetchone()
-    return row["pause"] if row else None
+    assert row is not None
+    return Exchange(
+        unrecorded={Key(task, int(subject), detail) for task, subject, detail in row["unrecorded"]},
+        claimed=[Due(**values) for values in row["claimed"]],
+        pause=row["pause"],
+    )
 
 
 async def keep_claims(
@@ -256,25 +264,6 @@ async def keep_claims(
         " where claimed_by = %s for update of schedule skip locked))",
         [lasts, *_columns(keys), worker],
     )
-
-
-async def finish(connection: Async, finished: Sequence[Finished], *, worker: str) -> set[Key]:
-    """What was not recorded, since its row is locked at the moment."""
-    tasks, ids, details = _columns(one.due.key for one in finished)
-    cursor = await connection.execute(
-        _FINISH,
-        {
-            "tasks": tasks,
-            "ids": ids,
-            "details": details,
-            "wanted": [one.due.wanted for one in finished],
-            "again": [one.again for one in finished],
-            "machines": [one.machine_id for one in finished],
-            "failed": [one.failed for one in finished],
-            "worker": worker,
-        },
-    )
-    return {Key(row["task"], row["subject"], row["detail"]) async for row in cursor}
 
 
 async def release_from_gone(connection: Async, watcher: str) -> None:

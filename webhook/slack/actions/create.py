@@ -6,7 +6,7 @@ once, because GitHub may complete late what it was sent.
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -25,7 +25,7 @@ from webhook.slack.actions.permissions import (
     scope_of,
 )
 from webhook.slack.actions.services import ActionServices
-from webhook.store import actions, deployments
+from webhook.store import actions, deployments, outbox
 from webhook.store.actions import ActionRow, Subject
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
@@ -97,22 +97,22 @@ class DeploymentWrite(Write):
         )
         return None if created is None else {"id": str(created)}
 
-    async def claimed(self, connection: Async) -> bool:
+    async def claim(self, connection: Async, entry: Entry, lasts: timedelta) -> Entry | None:
         assert self.planned is not None
-        if not await actions.plan(
-            connection,
-            self.action.id,
-            Subject(
-                repo=self.planned.scope.repo,
-                repo_id=self.planned.scope.repo_id,
-                environment=self.planned.request.environment,
-                ref=self.planned.request.ref,
-                ref_name=self.planned.ref_name,
-            ),
-            self.planned.message,
-        ):
-            raise RetryAt("somebody else has ended this action", self.services.clock())
-        return True
+        subject = Subject(
+            repo=self.planned.scope.repo,
+            repo_id=self.planned.scope.repo_id,
+            environment=self.planned.request.environment,
+            ref=self.planned.request.ref,
+            ref_name=self.planned.ref_name,
+        )
+        async with connection.transaction():
+            claimed = await outbox.claim(connection, entry, lasts)
+            if claimed is None:
+                return None
+            if not await actions.plan(connection, self.action.id, subject, self.planned.message):
+                raise RetryAt("somebody else has ended this action", self.services.clock())
+        return claimed
 
     async def send(self) -> Ref:
         assert self.planned is not None
@@ -127,8 +127,13 @@ class DeploymentWrite(Write):
             return None
         return RejectionPolicy.doubtful(self.services.timing).retry_at(since, now)
 
-    async def record(self, connection: Async, ref: Ref) -> None:
-        created = int(ref["id"])
+    async def record(self, connection: Async, entry: Entry, ref: Ref, digest: str) -> Entry:
+        async with connection.transaction():
+            recorded = await outbox.sent(connection, entry, ref, digest)
+            await self._end(connection, int(ref["id"]))
+        return recorded
+
+    async def _end(self, connection: Async, created: int) -> None:
         message = self.sending.message if self.sending else self.action.message
         log.info("deployment requested", created=created, found_again=self.sending is None)
         if not await actions.end(connection, self.action.id, "done", message, created):
