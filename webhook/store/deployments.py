@@ -207,6 +207,11 @@ async def read(
     return _row(values) if values else None
 
 
+async def wait_for_changes(connection: Async, deployment_id: int) -> None:
+    """Whoever has the row locked now has committed then."""
+    await connection.execute("select from deployments where id = %s for share", [deployment_id])
+
+
 async def read_with(
     connection: Async, deployment_id: int, columns: str, joins: str
 ) -> tuple[DeploymentRow, DictRow] | None:
@@ -217,11 +222,6 @@ async def read_with(
         return None
     own = {field.name: values.pop(field.name) for field in fields(DeploymentRow)}
     return _row(own), values
-
-
-async def wait_for_changes(connection: Async, deployment_id: int) -> None:
-    """Whoever has the row locked now has committed then."""
-    await connection.execute("select from deployments where id = %s for share", [deployment_id])
 
 
 def read_sync(connection: Sync, deployment_id: int, *, lock: bool = False) -> DeploymentRow | None:

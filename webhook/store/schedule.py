@@ -162,6 +162,19 @@ select
     coalesce((select jsonb_agg(to_jsonb(claimed)) from claimed), '[]') as claimed,
     (select min(due_at) from next) - now() as pause
 """
+# What is due first of each machine, task and urgency, each found after the one before in the index.
+_FIRST_DUE = """
+first_due as (
+    (select machine_id, task, urgent, due_at from schedule
+        order by machine_id, task, urgent, due_at limit 1)
+    union all
+    select next.* from first_due it cross join lateral (
+        select machine_id, task, urgent, due_at from schedule
+        where (machine_id, task, urgent) > (it.machine_id, it.task, it.urgent)
+        order by machine_id, task, urgent, due_at limit 1
+    ) next
+)
+"""
 
 
 async def request(
@@ -248,7 +261,7 @@ async def keep_claims(
     """The worker is still at these."""
     await connection.execute(
         "update schedule set due_at = now() + %s where ctid = any(array("
-        " select ctid from schedule join"
+        " select schedule.ctid from schedule join"
         " unnest(%s::text[], %s::bigint[], %s::text[]) as held (task, subject, detail)"
         " using (task, subject, detail)"
         " where claimed_by = %s for update of schedule skip locked))",
@@ -259,7 +272,8 @@ async def keep_claims(
 async def release_from_gone(connection: Async, watcher: str) -> None:
     """What waits for a machine that is gone is for any worker."""
     cursor = await connection.execute(
-        "select distinct machine_id from schedule where machine_id <> ''"
+        f"with recursive {_FIRST_DUE} select distinct machine_id from first_due"
+        " where machine_id <> ''"
     )
     for machine_id in [row["machine_id"] async for row in cursor]:
         if await machines.is_gone(connection, machine_id, watcher):
@@ -271,8 +285,9 @@ async def release_from_gone(connection: Async, watcher: str) -> None:
 def longest_overdue(connection: Sync) -> float:
     """Seconds for which something that a worker may do has been due."""
     row = connection.execute(
-        "select coalesce(extract(epoch from now() - min(due_at)), 0)::float8 as age"
-        " from schedule where due_at < now()"
+        f"with recursive {_FIRST_DUE}"
+        " select coalesce(extract(epoch from now() - min(due_at)), 0)::float8 as age"
+        " from first_due where due_at < now()"
     ).fetchone()
     return row["age"] if row else 0.0
 
