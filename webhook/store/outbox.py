@@ -238,15 +238,12 @@ async def abandon(connection: Async, action_id: int, error: str) -> None:
     )
 
 
-async def messages(
-    connection: Async, deployment_id: int, destination: str, purpose: str
-) -> list[Entry]:
-    """The newest first."""
+async def messages(connection: Async, deployment_id: int, destination: str) -> list[Entry]:
+    """The newest of each purpose first."""
     where = (
-        "where kind = 'message' and deployment_id = %s and destination = %s and purpose = %s"
-        " order by position desc"
+        "where kind = 'message' and deployment_id = %s and destination = %s order by position desc"
     )
-    return await _read(connection, where, [deployment_id, destination, purpose])
+    return await _read(connection, where, [deployment_id, destination])
 
 
 def messages_of(connection: Sync, deployment_id: int) -> list[Entry]:
@@ -380,30 +377,39 @@ def lately_failed(connection: Sync) -> list[FailedMessage]:
     return cursor.execute(_LATELY_FAILED).fetchall()
 
 
-async def extend_to(connection: Async, entry: Entry, position: int) -> None:
-    """A reply that is not there, and is not being sent, covers more entries."""
-    await connection.execute(
-        "update outbox set position = %s where id = %s and state in ('waiting', 'rejected')",
+async def extend_to(connection: Async, entry: Entry, position: int) -> Entry | None:
+    """A reply that is not there covers more entries; None where it is being sent, or was."""
+    cursor = connection.cursor(row_factory=class_row(Entry))
+    await cursor.execute(
+        "update outbox set position = %s where id = %s and state in ('waiting', 'rejected')"
+        f" returning {_COLUMNS}",
         [position, entry.id],
     )
+    return await cursor.fetchone()
 
 
-async def edited(connection: Async, entry: Entry, digest: str, error: str = "") -> None:
-    """`error`: why it was edited in a simpler form."""
-    await connection.execute(
-        "update outbox set digest = %s, edits = edits + 1, error = %s, simplified = %s,"
-        " rejected_call = '', rejected_since = null where id = %s",
-        [digest, error, bool(error), entry.id],
+async def edited(connection: Async, entry: Entry, digest: str, error: str = "") -> bool:
+    """Whether nobody else edited it meanwhile: else it is not known whose content is there.
+    `error`: why it was edited in a simpler form."""
+    cursor = await connection.execute(
+        "update outbox set digest = case when edits = %s then %s else '' end, edits = edits + 1,"
+        " error = %s, simplified = %s, rejected_call = '', rejected_since = null where id = %s"
+        " returning edits",
+        [entry.edits, digest, error, bool(error), entry.id],
     )
+    row = await cursor.fetchone()
+    return row is None or row["edits"] == entry.edits + 1
 
 
-async def forget(connection: Async, entry: Entry) -> None:
+async def forget(connection: Async, entry: Entry) -> Entry:
     """The message was deleted there: it is to be sent again."""
-    await connection.execute(
+    cursor = connection.cursor(row_factory=class_row(Entry))
+    await cursor.execute(
         "update outbox set state = 'waiting', ref = null, digest = '', first_claimed_at = null,"
-        " claimed_until = null where id = %s",
+        f" claimed_until = null where id = %s returning {_COLUMNS}",
         [entry.id],
     )
+    return await cursor.fetchone() or entry
 
 
 async def _read(connection: Async, where: str, values: list[Any]) -> list[Entry]:

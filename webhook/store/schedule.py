@@ -92,6 +92,8 @@ select task, subject, detail from unnest(%s::text[], %s::bigint[], %s::text[])
 union
 select 'notify', deployment_id, destination from outbox where kind = 'message'
     and deployment_id = any(%s) and purpose = 'main' and ref is not null
+union
+select task, subject, detail from schedule where task = 'notify' and subject = any(%s)
 order by 1, 2, 3 {_REQUESTED_BEFORE}
 """
 # Part of a statement that has `stored`, with the `id` of each delivery to process.
@@ -179,9 +181,10 @@ async def request(
     connection: Async, keys: Collection[Key], *, notified: Collection[int] = ()
 ) -> None:
     """To be done as soon as the caller's transaction has ended. `notified`: deployments of which
-    each destination that has a message is to be notified, too."""
+    each destination that has a message, or gets it now, is to be notified, too."""
     if notified:
-        await connection.execute(_REQUEST_NOTIFIED, [*_columns(keys), list(notified)])
+        ids = list(notified)
+        await connection.execute(_REQUEST_NOTIFIED, [*_columns(keys), ids, ids])
     else:
         await connection.execute(_REQUEST, _columns(sorted(set(keys))))
 
