@@ -4,7 +4,8 @@ size after each day.
 script/bench --retention [--deployments 20000] [--days 4] [--also SQL] [--json]
 
 A day takes a minute or two here, so autovacuum begins as often and works as fast as it would in
-the hours of a real one. The deletes are those of a worker.
+the hours of a real one. The deletes are those of a worker, with their pauses, which are four times
+as long as the work: they go on for some minutes after a day of 20,000 deployments.
 """
 
 import argparse
@@ -190,6 +191,15 @@ async def live_through(days: Days, url: str, day: int) -> Result:
     )
 
 
+def _day(days: Days, url: str, day: int) -> Result:
+    result = asyncio.run(live_through(days, url, day))
+    Console(stderr=True).print(
+        f"day {result.day}: {result.total / 1e6:,.0f} MB; lived in {result.seconds:,.0f} s, and"
+        f" {result.after:,.0f} s later all that was to be deleted is"
+    )
+    return result
+
+
 def _configure(url: str, also: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         for setting in AS_FAST_AS_A_DAY:
@@ -254,7 +264,7 @@ def main(arguments: list[str]) -> None:
             migrate(url)
             _configure(url, given.also)
             days = Days(url, given.deployments)
-            results = [asyncio.run(live_through(days, url, day)) for day in range(given.days)]
+            results = [_day(days, url, day) for day in range(given.days)]
             updates = _updates(url)
         finally:
             postgres.stop()
