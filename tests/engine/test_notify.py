@@ -17,8 +17,9 @@ from webhook.engine.notify import Notification, build_notice, notify
 from webhook.engine.services import Services
 from webhook.errors import Gone, Rejected, RelayError, RetryAt, UnknownOutcome
 from webhook.notifiers.contract import Message, Ref
-from webhook.store import deployments, notices, timeline
+from webhook.store import deployments, notices, schedule, timeline
 from webhook.store.outbox import Entry
+from webhook.store.schedule import Due, Finished, Key
 from webhook.store.timeline import NewEntry
 from webhook.timing import utc_now
 from webhook.worker import open_services
@@ -236,6 +237,33 @@ async def test_a_worker_that_was_taken_for_dead_does_not_turn_a_message_back(
     await listener.hear()
     [message] = listener.there.messages.values()
     assert message.notice.phase is Phase.SUCCESS
+
+
+async def test_what_is_replaced_while_its_message_is_sent_is_notified_again(
+    listener: Listener,
+) -> None:
+    await listener.happens("success")
+    key = Key("notify", DEPLOYMENT, "plain:there")
+
+    async def exchange(*finished: Finished) -> list[Due]:
+        async with listener.services.pool.connection() as connection:
+            done = await schedule.exchange(
+                connection,
+                finished,
+                {("notify", True): 1},
+                worker="worker",
+                machine_id="machine",
+                lasts=timedelta(minutes=1),
+            )
+        return list(done.claimed)
+
+    async with listener.services.pool.connection() as connection:
+        await schedule.request(connection, [key])
+    [sending] = await exchange()
+    async with listener.services.pool.connection() as connection:  # of its message nothing is known
+        await schedule.request(connection, [], notified=[DEPLOYMENT])
+    await exchange(Finished(due=sending))
+    assert [due.key for due in await exchange()] == [key]
 
 
 async def test_the_reason_of_a_rejected_message_is_kept_until_it_is_sent(
