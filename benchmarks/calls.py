@@ -195,6 +195,9 @@ class Case:
             "batch": [Received(1, "new", "deployment", b"{}")],
             **dict.fromkeys(("user", "login", "message", "code", "error", "call", "reason"), "x"),
             **dict.fromkeys(("key", "digest", "description", "value", "name"), "x"),
+            "outbox.keep.entry": Entry.new(
+                "message", row.id, destination=self.destination, purpose="main", position=0
+            ),
             "schedule.bring_forward.task": "notify",
             "deployments.is_in.repo": "acme/other",
             "oauth_states.add.purpose": "link",
