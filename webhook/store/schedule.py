@@ -238,11 +238,12 @@ async def keep_claims(
 ) -> None:
     """The worker is still at these."""
     await connection.execute(
+        # Unqualified, `ctid` would be that of the outer query: a join has none.
         "update schedule set due_at = now() + %s where ctid = any(array("
-        " select ctid from schedule join"
+        " select claimed.ctid from schedule as claimed join"
         " unnest(%s::text[], %s::bigint[], %s::text[]) as held (task, subject, detail)"
         " using (task, subject, detail)"
-        " where claimed_by = %s for update of schedule skip locked))",
+        " where claimed_by = %s for update of claimed skip locked))",
         [lasts, *_columns(keys), worker],
     )
 
