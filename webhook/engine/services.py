@@ -17,6 +17,7 @@ from webhook.deployments.actions import OfferedAction
 from webhook.deployments.changelog import Changelog
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
+from webhook.jobs.pacing import Pacing
 from webhook.logs import Redactor
 from webhook.notifiers.contract import Notifier, NotifierContext
 from webhook.security.signing import Links, ReportTokens
@@ -73,6 +74,7 @@ class Services:
     opened_at: datetime
     handlers: Mapping[str, type[Handler]]
     comparisons: Comparisons
+    pacing: Pacing
 
     def handler(self, environment: Environment) -> Handler:
         return self.handlers[environment.handler](environment.options, self.handler_context)

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from psycopg.rows import class_row
-
-from webhook.store import database, machines
+from webhook.store import database, machines, workers
 from webhook.store.database import Async, Sync
 from webhook.timing import Timing
 
@@ -60,12 +58,29 @@ class Due:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """`again`: when it is to be done again; None: not before it is requested. `machine_id`: by that
-    machine's workers only, from now on."""
+    machine's workers only, from now on. `urgent`: it must not queue behind what is waited for."""
 
     due: Due
     again: datetime | None = None
     machine_id: str = ""
     failed: bool = False
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """`next_in`: how long until something else of what was asked for is due; None: nothing is."""
+
+    due: list[Due]
+    next_in: timedelta | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """`waiting`: deployments that are only waited for. `workers`: how many share them."""
+
+    waiting: int
+    workers: int
 
 
 _REQUESTED_BEFORE = """
@@ -94,6 +109,7 @@ requested as (
 )
 select pg_notify('{CHANNEL}', '') where exists (select from requested)
 """
+_NOTIFY = f"select pg_notify('{CHANNEL}', '')"
 # The subqueries are short scans of an index, whatever else waits.
 _CLAIM = """
 with free as (
@@ -106,51 +122,55 @@ with free as (
             and schedule.urgent = free.urgent and due_at <= now()
         order by due_at limit free.most for update skip locked
     ) due
+), claimed as (
+    update schedule set claimed_by = %(worker)s, due_at = now() + %(lasts)s
+    where ctid = any(array(select ctid from found))
+    returning task, subject, detail, wanted, urgent, attempts
 )
-update schedule set claimed_by = %(worker)s, due_at = now() + %(lasts)s
-where ctid = any(array(select ctid from found))
-returning task, subject, detail, wanted, urgent, attempts
+select claimed.*, null::interval as next_in from claimed
+union all
+select null, null, null, null, null, null, min(due_at) - now()
+from free, unnest(array['', %(machine)s]) as machine
+cross join lateral (
+    select due_at from schedule where machine_id = machine and schedule.task = free.task
+        and schedule.urgent = free.urgent and due_at > now()
+    order by due_at limit 1
+) next
 """
-# A row that is locked is being requested now, by somebody who may wait for another one of these.
+# A row that is locked is being requested now, by somebody who may wait for another one of these. By
+# key, not by ctid, which differs where the row was changed since the statement began.
 _FINISH = """
 with finished as (
     select * from unnest(%(tasks)s::text[], %(ids)s::bigint[], %(details)s::text[],
-        %(wanted)s::bigint[], %(again)s::timestamptz[], %(machines)s::text[], %(failed)s::boolean[])
-        as finished (task, subject, detail, wanted, again, machine, failed)
+        %(wanted)s::bigint[], %(again)s::timestamptz[], %(machines)s::text[], %(failed)s::boolean[],
+        %(urgent)s::boolean[])
+        as finished (task, subject, detail, wanted, again, machine, failed, still_urgent)
 ), held as (
-    select schedule.ctid, schedule.task, schedule.subject, schedule.detail
+    select schedule.task, schedule.subject, schedule.detail
     from schedule join finished using (task, subject, detail)
     where claimed_by = %(worker)s
 ), free as (
-    select schedule.ctid, schedule.task, schedule.subject, schedule.detail, again,
-        schedule.wanted > finished.wanted as more, machine, failed
+    select schedule.task, schedule.subject, schedule.detail, again,
+        schedule.wanted > finished.wanted as more, machine, failed, still_urgent
     from schedule join finished using (task, subject, detail)
     where claimed_by = %(worker)s for update of schedule skip locked
 ), deleted as (
-    delete from schedule using free where schedule.ctid = free.ctid
+    delete from schedule using free where schedule.subject = free.subject
+        and schedule.task = free.task and schedule.detail = free.detail
         and free.again is null and not free.more
+    returning schedule.task, schedule.subject, schedule.detail
 ), changed as (
     update schedule set claimed_by = null,
-        urgent = free.more,
+        urgent = free.more or free.still_urgent,
         due_at = case when free.more then now() else free.again end,
         machine_id = case when machine <> '' then machine else machine_id end,
         attempts = case when free.failed then attempts + 1 else 0 end
-    from free where schedule.ctid = free.ctid and (free.again is not null or free.more)
+    from free where schedule.subject = free.subject
+        and schedule.task = free.task and schedule.detail = free.detail
+        and (free.again is not null or free.more)
+    returning schedule.task, schedule.subject, schedule.detail
 )
-select task, subject, detail from held
-except select task, subject, detail from free
-"""
-
-
-_NEXT_DUE = """
-select min(due_at) - now() as pause
-from unnest(%(tasks)s::text[], %(urgent)s::boolean[]) as kind (task, urgent),
-    unnest(array['', %(machine)s]) as machine
-cross join lateral (
-    select due_at from schedule where machine_id = machine and schedule.task = kind.task
-        and schedule.urgent = kind.urgent
-    order by due_at limit 1
-) next
+select * from held except (select * from deleted union all select * from changed)
 """
 
 
@@ -168,7 +188,7 @@ async def request(
 def request_sync(connection: Sync, keys: Collection[Key]) -> None:
     """The same, from a process that is no worker: one of these hears of it."""
     connection.execute(_REQUEST, _columns(sorted(set(keys))))
-    connection.execute("select pg_notify(%s, '')", [CHANNEL])
+    connection.execute(_NOTIFY)
 
 
 def bring_forward(connection: Sync, task: Task) -> None:
@@ -178,12 +198,17 @@ def bring_forward(connection: Sync, task: Task) -> None:
         " where task = %s and claimed_by is null and due_at > now() for update skip locked))",
         [task],
     )
-    connection.execute("select pg_notify(%s, '')", [CHANNEL])
+    connection.execute(_NOTIFY)
+
+
+async def wake_workers(connection: Async) -> None:
+    """All of them claim what is due."""
+    await connection.execute(_NOTIFY)
 
 
 async def listen(url: str, timing: Timing, heard: Callable[[], None]) -> None:
-    """Calls `heard` at first, and whenever a process that is no worker has requested something.
-    Errors: psycopg.OperationalError once the connection is lost."""
+    """Calls `heard` at first, and whenever a process that is no worker has requested something, or
+    a worker wakes the others. Errors: psycopg.OperationalError once the connection is lost."""
     async with await database.connect_async(url, timing) as connection:
         await connection.execute(f"listen {CHANNEL}")
         while True:
@@ -200,10 +225,9 @@ async def claim(
     worker: str,
     machine_id: str,
     lasts: timedelta,
-) -> list[Due]:
+) -> Claimed:
     """What is due, claimed for the worker. `free`: about so many of a kind."""
-    cursor = connection.cursor(row_factory=class_row(Due))
-    await cursor.execute(
+    cursor = await connection.execute(
         _CLAIM,
         {
             "tasks": [task for task, _ in free],
@@ -214,23 +238,27 @@ async def claim(
             "lasts": lasts,
         },
     )
-    return await cursor.fetchall()
+    due: list[Due] = []
+    next_in: timedelta | None = None
+    async for row in cursor:
+        pause = row.pop("next_in")
+        if row["task"] is None:
+            next_in = pause
+        else:
+            due.append(Due(**row))
+    return Claimed(due=due, next_in=next_in)
 
 
-async def next_due(
-    connection: Async, kinds: Collection[Kind], *, machine_id: str
-) -> timedelta | None:
-    """In how long something of these kinds is due; None if nothing waits."""
+async def load(connection: Async) -> Load:
     cursor = await connection.execute(
-        _NEXT_DUE,
-        {
-            "tasks": [task for task, _ in kinds],
-            "urgent": [urgent for _, urgent in kinds],
-            "machine": machine_id,
-        },
+        "select (select count(*) from schedule where task = 'advance' and not urgent) as waiting,"
+        " (select count(*) from workers where seen_at > now() - %s * interval '1 second')"
+        " as workers",
+        [workers.SILENT_AFTER],
     )
     row = await cursor.fetchone()
-    return row["pause"] if row else None
+    assert row is not None
+    return Load(waiting=row["waiting"], workers=row["workers"])
 
 
 async def keep_claims(
@@ -261,6 +289,7 @@ async def finish(connection: Async, finished: Sequence[Finished], *, worker: str
             "again": [one.again for one in finished],
             "machines": [one.machine_id for one in finished],
             "failed": [one.failed for one in finished],
+            "urgent": [one.urgent for one in finished],
             "worker": worker,
         },
     )
