@@ -4,7 +4,7 @@ script/bench --latency --in-flight 10000 [--tool drone | github-actions] [--seco
 
 One deployment is followed to where its run is in progress; the others get its rows, with ids of
 their own, as its stand-in gets their runs. Then: how often they are checked, how late, at what
-price, and how soon the relay acts on what happens meanwhile.
+price, and how soon the relay acts on what happens meanwhile. They begin evenly spread.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ from sandbox.github.server import GitHub
 from sandbox.github_actions.model import Job, WorkflowRun
 from sandbox.sandbox import Sandbox, free_ports
 from sandbox.server import Call
+from webhook.timing import DEFAULT_TIMING
 
 REPOSITORIES = 100
 FRESH = "acme/fresh"
@@ -252,7 +253,10 @@ async def _filled(count: int, tool: str) -> AsyncIterator[tuple[Fleet, Relay, St
                     original.id,
                     list(fleet.clones(original, count)),
                     ages=timedelta(minutes=20),
-                    due_within=fleet.tool.due_within,
+                    due_within=max(
+                        fleet.tool.due_within,
+                        timedelta(seconds=count / DEFAULT_TIMING.checks_a_second),
+                    ),
                 )
                 store = Store(started.url)
                 yield fleet, started, store
