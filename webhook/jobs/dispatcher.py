@@ -122,11 +122,13 @@ class Dispatcher:
                 self._finished.append(Finished(due=due, again=self.clock(), urgent=due.urgent))
             else:
                 self._start(due)
-        checks = sum(due.kind == CHECKS for due in claimed.due)
+        checks, pauses = sum(due.kind == CHECKS for due in claimed.due), claimed.next_in
         if checks:
-            self._next_checks = _now() + self.timing.checks_gathered_for.total_seconds()
+            gathered = self.timing.checks_gathered_for
+            self._next_checks = _now() + gathered.total_seconds()
+            pauses[CHECKS] = max(gathered, pauses.get(CHECKS, gathered))
         self._more_checks = checks >= free.get(CHECKS, 0)
-        return claimed.next_in
+        return min(pauses.values(), default=None)
 
     def _free(self) -> dict[Kind, int]:
         used = Counter(due.kind for due in self._running.values())

@@ -69,10 +69,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """`next_in`: how long until something else of what was asked for is due; None: nothing is."""
+    """`next_in`: how long until something else is due, of the kinds that were asked for."""
 
     due: list[Due]
-    next_in: timedelta | None
+    next_in: dict[Kind, timedelta]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +129,14 @@ with free as (
 )
 select claimed.*, null::interval as next_in from claimed
 union all
-select null, null, null, null, null, null, min(due_at) - now()
+select free.task, null, null, null, free.urgent, null, min(due_at) - now()
 from free, unnest(array['', %(machine)s]) as machine
 cross join lateral (
     select due_at from schedule where machine_id = machine and schedule.task = free.task
         and schedule.urgent = free.urgent and due_at > now()
     order by due_at limit 1
 ) next
+group by free.task, free.urgent
 """
 # A row that is locked is being requested now, by somebody who may wait for another one of these. By
 # key, not by ctid, which differs where the row was changed since the statement began.
@@ -239,13 +240,13 @@ async def claim(
         },
     )
     due: list[Due] = []
-    next_in: timedelta | None = None
+    next_in: dict[Kind, timedelta] = {}
     async for row in cursor:
         pause = row.pop("next_in")
-        if row["task"] is None:
-            next_in = pause
-        else:
+        if pause is None:
             due.append(Due(**row))
+        else:
+            next_in[row["task"], row["urgent"]] = pause
     return Claimed(due=due, next_in=next_in)
 
 
