@@ -107,9 +107,13 @@ class Bench:
                     await asyncio.sleep(0.5)
 
     def _times(self) -> Json:
-        seen, sent = self.stand_ins.seen, self.stand_ins.sent
+        sent = self.stand_ins.sent
+        # What was sent before may still be seen.
+        seen = {id_: events for id_, events in self.stand_ins.seen.items() if id_ in sent}
         return {
-            event: percentiles([s[event] - sent[id_] for id_, s in seen.items() if event in s])
+            event: percentiles(
+                [seen[id_][event] - at for id_, at in sent.items() if event in seen.get(id_, ())]
+            )
             for event in EVENTS
         }
 
