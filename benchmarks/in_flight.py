@@ -4,7 +4,7 @@ script/bench --latency --in-flight 10000 [--tool drone | github-actions] [--seco
 
 One deployment is followed to where its run is in progress; the others get its rows, with ids of
 their own, as its stand-in gets their runs. Then: how often they are checked, how late, at what
-price, and how soon the relay acts on what happens meanwhile.
+price, and how soon the relay acts on what happens meanwhile. They begin evenly spread.
 """
 
 import asyncio
@@ -32,12 +32,14 @@ from sandbox.github.server import GitHub
 from sandbox.github_actions.model import Job, WorkflowRun
 from sandbox.sandbox import Sandbox, free_ports
 from sandbox.server import Call
+from webhook.timing import DEFAULT_TIMING
 
 REPOSITORIES = 100
 FRESH = "acme/fresh"
 # Far from any other number, and from each other.
 FIRST_ID, FIRST_CLONE, FIRST_BUILD = 700_000_001, 800_000_001, 600_000_001
 SETTLES_WITHIN = 30
+RECOVERS_WITHIN = 120
 EVENT_EVERY = 3.0
 MB = 10**6
 Json = dict[str, Any]
@@ -203,7 +205,7 @@ class Fleet:
 async def measure(count: int, tool: str, seconds: float) -> Json:
     async with _filled(count, tool) as (fleet, started, store):
         await started.start("worker")
-        await asyncio.sleep(SETTLES_WITHIN / 3)
+        recovered = await _recovered(store)
         before, cpu = store.counts(), started.cpu()
         calls_before, began = len(fleet.tool.server.calls), time.monotonic()
         lags, rss, events = await _watched(fleet, started, store, seconds)
@@ -214,6 +216,7 @@ async def measure(count: int, tool: str, seconds: float) -> Json:
         return {
             "in_flight": count,
             "tool": tool,
+            "recovered_s": recovered,
             "seconds": round(lasted, 1),
             **(checks := _checks(fleet, calls, count, lasted)),
             "worker_ms_per_check": round(
@@ -252,11 +255,25 @@ async def _filled(count: int, tool: str) -> AsyncIterator[tuple[Fleet, Relay, St
                     original.id,
                     list(fleet.clones(original, count)),
                     ages=timedelta(minutes=20),
-                    due_within=fleet.tool.due_within,
+                    due_within=max(
+                        fleet.tool.due_within,
+                        timedelta(seconds=count / DEFAULT_TIMING.checks_a_second),
+                    ),
                 )
                 store = Store(started.url)
                 yield fleet, started, store
                 store.close()
+
+
+async def _recovered(store: Store) -> float:
+    """Seconds until nothing was overdue any more that was when the worker started."""
+    began = time.monotonic()
+    await asyncio.sleep(SETTLES_WITHIN / 3)
+    while True:
+        lasted = time.monotonic() - began
+        if store.lag() < 1 or lasted > RECOVERS_WITHIN:
+            return round(lasted, 1)
+        await asyncio.sleep(1)
 
 
 async def _original(fleet: Fleet) -> Deployment:

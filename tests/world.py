@@ -58,6 +58,7 @@ _PRODUCT = Timing()
 QUICK = replace(
     _PRODUCT,
     job_poll_interval=timedelta(seconds=0.1),
+    idle_poll_interval=timedelta(seconds=0.5),
     rescue_interval=timedelta(seconds=1),
     step_retry=_SOON,
     first_poll_at_most=timedelta(seconds=0.2),

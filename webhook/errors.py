@@ -81,14 +81,24 @@ class HttpError(RelayError):
 
 
 class RetryAt(RelayError):
-    """Nothing was done; it is tried again at `at`, by the machine `machine_id` if that is given."""
+    """Nothing was done; it is tried again at `at`, by the machine `machine_id` if that is given.
+    `urgent`: at that time precisely, however much is only waited for."""
 
     default_code = "retry"
 
-    def __init__(self, message: str, at: datetime, *, code: str = "", machine_id: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        at: datetime,
+        *,
+        code: str = "",
+        machine_id: str = "",
+        urgent: bool = False,
+    ) -> None:
         super().__init__(message, code=code)
         self.at = at
         self.machine_id = machine_id
+        self.urgent = urgent
 
     @classmethod
     def in_seconds(cls, message: str, seconds: float, now: datetime, *, code: str = "") -> Self:

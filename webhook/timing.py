@@ -50,8 +50,14 @@ class Timing:
     worker_stalled_after: timedelta = timedelta(seconds=12)
     # Between two searches for jobs and deployments without a worker.
     rescue_interval: timedelta = timedelta(seconds=4)
-    # Between two questions to the queue, where PostgreSQL's notification did not come through.
+    # A worker claims what is due so often at least, while something is under way (which may have
+    # requested more), and while nothing is.
     job_poll_interval: timedelta = timedelta(seconds=0.5)
+    idle_poll_interval: timedelta = timedelta(seconds=5)
+    # A worker that cannot begin all that is due wakes the others so often.
+    help_interval: timedelta = timedelta(seconds=0.5)
+    # No job lasts so long: one that hangs is ended, and retried.
+    job_within: timedelta = timedelta(minutes=5)
     # Jobs under way have so long to finish when the worker stops.
     shutdown_within: timedelta = timedelta(seconds=10)
     # Before what has lost the store tries again.
@@ -86,6 +92,10 @@ class Timing:
     # Runs.
     # Between two checks of a run: its handler's pace, whose least is bounded by this.
     first_poll_at_most: timedelta = timedelta(minutes=1)
+    # All runs together are checked so often by each worker; what is overdue, twice as often. Their
+    # checks are claimed and recorded together with others that are due within so short a time.
+    checks_a_second: float = 50
+    checks_gathered_for: timedelta = timedelta(seconds=0.1)
     # What a tool does not show yet, or cannot say now, is checked again after this at least, and
     # later at longer intervals: of a tool that is not ready, and of one that is busy or away.
     recheck_at_least: timedelta = timedelta(seconds=2)

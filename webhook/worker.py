@@ -26,6 +26,7 @@ from webhook.engine.statuses import send_statuses
 from webhook.errors import RetryAt
 from webhook.github.client import GitHub, ToolsGitHub
 from webhook.jobs.dispatcher import Dispatcher, Job
+from webhook.jobs.pacing import Pacing
 from webhook.jobs.rescue import Rescue
 from webhook.logs import Redactor
 from webhook.notifiers import NOTIFIERS
@@ -95,6 +96,7 @@ class _Parts:
             opened_at=clock(),
             handlers=handlers,
             comparisons=Comparisons.none_failed(timing, clock),
+            pacing=Pacing(timing),
         )
 
     async def _set_installation(self, repo_id: int, installation_id: int) -> None:
@@ -159,9 +161,9 @@ async def open_services(
 
 async def follow(services: Services, deployment_id: int) -> None:
     """Check it, and again later until it is over."""
-    at = await advance(services, deployment_id)
-    if at is not None:
-        raise RetryAt("checked again later", at)
+    again = await advance(services, deployment_id)
+    if again is not None:
+        raise RetryAt("checked again later", again.at, urgent=again.is_deadline)
 
 
 def _jobs(services: ActionServices) -> Mapping[Task, Job]:
@@ -184,7 +186,7 @@ async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
         config_digest=services.config.digest,
         version=__version__,
     )
-    rescue = Rescue(services.pool, process, services.timing)
+    rescue = Rescue(services.pool, process, services.timing, services.pacing)
     dispatcher = Dispatcher(
         url=url,
         worker=process,
@@ -199,11 +201,12 @@ async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
         asyncio.create_task(Retention(services).run_forever()),
         asyncio.create_task(check_ended(services, dispatcher.request)),
     ]
+    stopped = asyncio.create_task(stop.wait())
     try:
-        await stop.wait()
+        await asyncio.wait([stopped, dispatching], return_when=asyncio.FIRST_COMPLETED)
         dispatcher.stop()
         await dispatching
     finally:
-        for task in (dispatching, *beside):
+        for task in (stopped, dispatching, *beside):
             task.cancel()
         await rescue.end()

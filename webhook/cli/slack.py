@@ -147,15 +147,14 @@ async def _stored(
 
     async with open_services(setup, url, actions=ACTIONS) as services:
         async with services.pool.connection() as connection:
-            found = await notices.read(connection, deployment_id)
-            entries = await notices.news(connection, deployment_id, after=0)
+            found = await notices.read(connection, deployment_id, purpose="reply")
         if found is None:
             message = f"The store has no deployment {deployment_id}"
             raise UserError(f"{message}; its number is in the address of its page")
         row, context = found
         notice = await build_notice(services, row, context)
     environment = route(setup.config, row.repo, row.environment)
-    return environment, notice, [notice_entry(entry) for entry in entries]
+    return environment, notice, [notice_entry(entry) for entry in context.news]
 
 
 @slack.command("actions")

@@ -18,7 +18,7 @@ from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import transitions
 from webhook.engine.outputs import keep_output
-from webhook.engine.polling import Heard, hear
+from webhook.engine.polling import Again, Heard, hear
 from webhook.engine.restarts import Restarts, is_risky
 from webhook.engine.services import Services, log_about, scope
 from webhook.engine.transitions import take_reports
@@ -31,8 +31,8 @@ from webhook.timing import Timing, growing_pause
 log = structlog.get_logger()
 
 
-async def advance(services: Services, deployment_id: int) -> datetime | None:
-    """When to check again; None: it is over, or not ours to run."""
+async def advance(services: Services, deployment_id: int) -> Again | None:
+    """None: it is over, or not ours to run."""
     row = await services.read(deployment_id)
     if row is not None and row.has_reports:
         row = await take_reports(services, row)
@@ -53,9 +53,9 @@ async def advance(services: Services, deployment_id: int) -> datetime | None:
         return None
     runner = Runner(services, row, environment, services.handler(environment))
     try:
-        return await runner.step()
+        return runner.again(await runner.step())
     except (tool_errors.Rejected, Rejected) as error:
-        return await runner.end_if_it_counts(error)
+        return runner.again(await runner.end_if_it_counts(error))
     except (RetryAt, Conflict, psycopg.OperationalError):
         raise
     except Exception:
@@ -101,6 +101,9 @@ class Runner:
     @property
     def due(self) -> datetime:
         return self.row.deadline or (self.row.requested_at or self.now()) + self.environment.timeout
+
+    def again(self, at: datetime | None) -> Again | None:
+        return None if at is None else Again(at, is_deadline=at >= self.due)
 
     async def step(self) -> datetime | None:
         """When to check again; None: it is over."""
@@ -433,4 +436,4 @@ class Runner:
     def _next(self, least: timedelta, most: timedelta) -> datetime:
         now = self.now()
         since = now - self.row.started_at if self.row.started_at else timedelta(0)
-        return now + growing_pause(since / 10, least, most)
+        return now + self.services.pacing.stretched(growing_pause(since / 10, least, most))

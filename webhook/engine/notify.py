@@ -27,7 +27,6 @@ from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.notifiers.contract import Message, Notifier, Purpose, Ref
 from webhook.rejections import rejected_since
 from webhook.store import notices, outbox, schedule
-from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.notices import Context, News
 from webhook.store.outbox import Entry
@@ -45,58 +44,32 @@ async def notify(services: Services, deployment_id: int, destination: str) -> No
     kind = services.notifiers.get(destination.partition(":")[0])
     if kind is None:
         return
+    purpose = "main" if not kind.edits else "reply" if kind.threads else ""
     async with services.pool.connection() as connection:
-        found = await notices.read(connection, deployment_id)
-        if found is None:
-            return
-        row, context = found
-        history = await read_history(connection, row, destination, kind)
+        found = await notices.read(
+            connection, deployment_id, destination=destination, purpose=purpose
+        )
+    if found is None:
+        return
+    row, context = found
     log_about(row)
-    if history.version != row.version:
-        raise RetryAt("it has changed meanwhile", services.clock())
     target = next((one for one in services.targets(row) if one.name == destination), None)
-    target = target or _unlisted(services, row, destination, history)
+    target = target or _unlisted(services, row, destination, context)
     if target is None or not (target.main or row.phase in FAILED):
         return
     notice = await build_notice(services, row, context)
     notifier = services.notifier(target)
-    notification = Notification(services, row, target, notifier, notice, history)
+    notification = Notification(services, row, target, notifier, notice, context)
     await (notification.keep_up() if target.main else notification.alert())
 
 
-@dataclass(frozen=True, slots=True)
-class History:
-    """Of a deployment at a destination. `sent`: its messages there, the newest of each purpose
-    first. `news`: what has happened since the last reply, or the last message where each is a
-    message of its own. `version`: of the deployment when that was read."""
-
-    sent: Sequence[Entry]
-    news: Sequence[News]
-    version: int
-
-    def of(self, purpose: Purpose) -> list[Entry]:
-        return [one for one in self.sent if one.purpose == purpose]
-
-
-async def read_history(
-    connection: Async, row: DeploymentRow, destination: str, notifier: type[Notifier]
-) -> History:
-    sent = await outbox.messages(connection, row.id, destination)
-    if notifier.edits and not notifier.threads:
-        return History(sent, (), row.version)
-    purpose = "reply" if notifier.edits else "main"
-    after = max((one.position for one in sent if one.purpose == purpose and one.over), default=0)
-    news = await notices.news(connection, row.id, after)
-    return History(sent, news, news[-1].version if news else row.version)
-
-
 def _unlisted(
-    services: Services, row: DeploymentRow, destination: str, history: History
+    services: Services, row: DeploymentRow, destination: str, context: Context
 ) -> Target | None:
     """A message that exists is kept up to date, whatever deploy.yml lists now. Errors: `RetryAt`
     for a destination that another worker, with another deploy.yml, may know."""
     name, _, rest = destination.partition(":")
-    if any(message.ref for message in history.of("main")):
+    if any(message.ref for message in context.sent if message.purpose == "main"):
         unlisted = services.notifiers[name].Destination.unlisted(rest)
         if unlisted is None:
             return None
@@ -117,13 +90,13 @@ class Notification:
     target: Target
     notifier: Notifier
     notice: DeploymentNotice
-    history: History
+    context: Context
 
     async def keep_up(self) -> None:
         if not self.notifier.edits:
             await self._keep_row("main", None)
             return
-        main = next(iter(self.history.of("main")), None)
+        main = next(iter(self._sent("main")), None)
         # A message that exists is kept up to date, or it would keep showing an old state.
         if not main and not self.target.destination.accepts(self.row.phase):
             return
@@ -141,7 +114,7 @@ class Notification:
             raise min(waits, key=lambda wait: wait.at)
 
     async def alert(self) -> None:
-        existing = next(iter(self.history.of("alert")), None)
+        existing = next(iter(self._sent("alert")), None)
         await self._send(Message(purpose="alert", notice=self.notice), existing)
 
     async def _keep_main(self, message: Message, existing: Entry | None) -> Entry:
@@ -175,7 +148,7 @@ class Notification:
 
     async def _keep_row(self, purpose: Purpose, parent: Entry | None) -> None:
         """Messages one after the other, each of what happened after the one before."""
-        sent, new = self.history.of(purpose), self.history.news
+        sent, new = self._sent(purpose), self.context.news
         waiting = next((one for one in sent if not one.over), None)
         # It may be there: what it covers is settled. What was rejected may cover more next time,
         # or it would hold back what people must see.
@@ -311,6 +284,10 @@ class Notification:
 
     def _now(self) -> datetime:
         return self.services.clock()
+
+    def _sent(self, purpose: Purpose) -> list[Entry]:
+        """The newest first."""
+        return [one for one in self.context.sent if one.purpose == purpose]
 
     def _key(self, entry: Entry) -> str:
         about = f":{entry.position}" if entry.position else ""

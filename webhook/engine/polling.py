@@ -15,6 +15,14 @@ from webhook.store.deployments import DeploymentRow
 from webhook.timing import Timing, growing_pause
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """When to check again. `is_deadline`: to end it then, however many others are checked."""
+
+    at: datetime
+    is_deadline: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polling:
     """`worker_since`: what came before may have been lost while no worker was there."""

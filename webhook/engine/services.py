@@ -18,6 +18,7 @@ from webhook.deployments.changelog import Changelog
 from webhook.deployments.phases import FAILED
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
+from webhook.jobs.pacing import Pacing
 from webhook.logs import Redactor
 from webhook.notifiers.contract import Notifier, NotifierContext
 from webhook.security.signing import Links, ReportTokens
@@ -74,6 +75,7 @@ class Services:
     opened_at: datetime
     handlers: Mapping[str, type[Handler]]
     comparisons: Comparisons
+    pacing: Pacing
 
     def handler(self, environment: Environment) -> Handler:
         return self.handlers[environment.handler](environment.options, self.handler_context)

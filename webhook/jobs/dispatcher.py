@@ -3,6 +3,10 @@ claims what is due instead (webhook.store.schedule).
 
 A thing is done by one worker at a time. If that worker dies, its claims end after
 `Timing.worker_stalled_after`; a live one extends them.
+
+What a worker requests it claims itself, as soon as the job that did so has ended; other workers are
+woken where it has as much to do as it can, where a thing is for another machine, and at its end.
+Web processes wake all. So whoever is idle need not query the store often.
 """
 
 import asyncio
@@ -18,15 +22,17 @@ import structlog
 from webhook.errors import Conflict, RetryAt
 from webhook.store import schedule
 from webhook.store.database import AsyncPool
-from webhook.store.schedule import Due, Finished, Key, Kind, Task
+from webhook.store.schedule import Due, Exchange, Finished, Key, Kind, Task
 from webhook.store.workers import WorkerProcess
 from webhook.timing import Clock, Timing
 
 log = structlog.get_logger()
 
 # Things of a kind that a worker does at a time. What is only waited for takes no place of what was
-# requested.
+# requested. Checks of runs wait for their tools, which may be slow.
 CONCURRENCY = 20
+CHECKS: Kind = ("advance", False)
+MOST_CHECKS = 200
 # Until what could not be recorded is tried again.
 _LOCKED_PAUSE = timedelta(milliseconds=20)
 
@@ -51,6 +57,9 @@ class Dispatcher:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _finished: list[Finished] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    # Seconds on the loop's clock.
+    _next_checks: float = 0.0
+    _next_help: float = 0.0
 
     async def request(self, keys: Collection[Key]) -> None:
         """To be done now."""
@@ -70,14 +79,17 @@ class Dispatcher:
             task.cancel()
 
     async def run(self) -> None:
-        """Until it is stopped, and what was under way is finished."""
-        beside = [
-            asyncio.create_task(self._go_on(serve)) for serve in (self._listen, self._keep_claims)
-        ]
-        await self._go_on(self._dispatch)
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)
+        """Until it is stopped, and what was under way is finished. Whatever part fails ends it."""
+        async with asyncio.TaskGroup() as group:
+            beside = [
+                group.create_task(self._go_on(serve)) for serve in (self._listen, self._keep_claims)
+            ]
+            await self._go_on(self._dispatch)
+            for task in beside:
+                task.cancel()
+        with suppress(psycopg.Error, OSError):  # what is left is for others
+            async with self.pool.connection() as connection:
+                await schedule.wake_workers(connection)
 
     async def _go_on(self, serve: Callable[[], Awaitable[None]]) -> None:
         """Also after the store was away. Once stopped, what cannot be recorded is left: its claims
@@ -96,23 +108,36 @@ class Dispatcher:
             self._wake.clear()
             batch, self._finished = self._finished, []
             free = self._free(batch)
-            pause = None
-            if batch or free:
-                pause = await self._exchange(batch, free)
-            await self._wait(pause)
+            next_in = await self._exchange(batch, free) if batch or free else None
+            await self._call_for_help(batch)
+            await self._wait(next_in)
 
     def _free(self, finished: Sequence[Finished]) -> dict[Kind, int]:
+        """Of checks, none may be free now, and still it is asked when the next one is due."""
         if self._stopping:
             return {}
         used = Counter(due.kind for due in self._running.values())
         used.subtract(one.due.kind for one in finished)
         kinds: list[Kind] = [(task, urgent) for task in self.jobs for urgent in (True, False)]
-        return {kind: CONCURRENCY - used[kind] for kind in kinds if used[kind] < CONCURRENCY}
+        free = {kind: CONCURRENCY - used[kind] for kind in kinds if used[kind] < CONCURRENCY}
+        free[CHECKS] = max(0, min(MOST_CHECKS - used[CHECKS], self._most_checks()))
+        return free
+
+    def _most_checks(self) -> int:
+        """Of one claim. After an outage all are overdue, and must not take the whole processor."""
+        if _now() < self._next_checks:
+            return 0
+        return max(1, round(2 * self.timing.checks_a_second * self._gathered_for))
+
+    @property
+    def _gathered_for(self) -> float:
+        return self.timing.checks_gathered_for.total_seconds()
 
     async def _exchange(
         self, batch: Sequence[Finished], free: Mapping[Kind, int]
     ) -> timedelta | None:
-        """Until something is due. What finishes meanwhile shares the next statement."""
+        """Until when there is nothing to claim, unless it is requested. What finishes meanwhile
+        shares the next statement."""
         unrecorded: Collection[Key] = {one.due.key for one in batch}
         try:
             async with self.pool.connection() as connection:
@@ -130,14 +155,38 @@ class Dispatcher:
                 if one.due.key in unrecorded:
                     self._finished.append(one)
                 else:
-                    del self._running[one.due.key]
+                    self._running.pop(one.due.key, None)
         for due in done.claimed:
             self._start(due)
-        return _LOCKED_PAUSE if unrecorded else done.pause
+        return _LOCKED_PAUSE if unrecorded else self._pause_until(done, free)
 
-    async def _wait(self, pause: timedelta | None) -> None:
-        most = self.timing.job_poll_interval
-        within = most if pause is None else min(most, pause)
+    def _pause_until(self, done: Exchange, free: Mapping[Kind, int]) -> timedelta | None:
+        """Checks that are due within a short time are claimed together."""
+        checks = sum(due.kind == CHECKS for due in done.claimed)
+        if checks:
+            self._next_checks = _now() + self._gathered_for
+        pauses = dict(done.next_in)
+        rest = timedelta(seconds=max(0.0, self._next_checks - _now()))
+        if CHECKS in pauses:
+            pauses[CHECKS] = max(pauses[CHECKS], rest)
+        if checks >= free.get(CHECKS, 1):  # more of them may be due
+            pauses[CHECKS] = rest or self.timing.checks_gathered_for
+        return min(pauses.values(), default=None)
+
+    async def _call_for_help(self, recorded: Sequence[Finished]) -> None:
+        """Where others have to, or could, do what this worker cannot."""
+        used = Counter(due.kind for due in self._running.values())
+        full = any(count >= CONCURRENCY for kind, count in used.items() if kind != CHECKS)
+        elsewhere = any(one.machine_id for one in recorded)
+        if elsewhere or (full and _now() >= self._next_help):
+            self._next_help = _now() + self.timing.help_interval.total_seconds()
+            async with self.pool.connection() as connection:
+                await schedule.wake_workers(connection)
+
+    async def _wait(self, next_in: timedelta | None) -> None:
+        timing = self.timing
+        most = timing.job_poll_interval if self._running else timing.idle_poll_interval
+        within = most if next_in is None else min(most, next_in)
         with suppress(TimeoutError):
             async with asyncio.timeout(within.total_seconds()):
                 await self._wake.wait()
@@ -155,17 +204,23 @@ class Dispatcher:
         deployment = due.subject if due.task in _OF_DEPLOYMENTS else None
         structlog.contextvars.bind_contextvars(job=due.task, deployment=deployment)
         try:
-            await self.jobs[due.task](due)
+            async with asyncio.timeout(self.timing.job_within.total_seconds()):
+                await self.jobs[due.task](due)
             finished = Finished(due=due)
         except RetryAt as wait:
-            finished = Finished(due=due, again=wait.at, machine_id=wait.machine_id)
+            finished = Finished(
+                due=due, again=wait.at, machine_id=wait.machine_id, urgent=wait.urgent
+            )
         except (Conflict, asyncio.CancelledError):
-            finished = Finished(due=due, again=self.clock())
+            finished = Finished(due=due, again=self.clock(), urgent=due.urgent)
         except Exception:
             log.exception("job failed, will be retried", attempts=due.attempts)
             finished = Finished(due=due, again=self.clock() + self._pause(due), failed=True)
         self._finished.append(finished)
-        self._wake.set()
+        if due.kind == CHECKS:  # recorded together with others
+            asyncio.get_running_loop().call_at(self._next_checks, self._wake.set)
+        else:
+            self._wake.set()
 
     def _pause(self, due: Due) -> timedelta:
         if due.task == "advance":
@@ -186,3 +241,7 @@ class Dispatcher:
 
     async def _listen(self) -> None:
         await schedule.listen(self.url, self.timing, self._wake.set)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,4 +1,5 @@
-"""Every few seconds, each worker records that it is there, and one of them finds what nobody does.
+"""Every few seconds, each worker records that it is there and counts what waits, and one of them
+finds what nobody does.
 
 What a dead worker had claimed is due again by itself (webhook.jobs.dispatcher).
 """
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from webhook.jobs.pacing import Pacing
 from webhook.store import deployments, machines, schedule, workers
 from webhook.store.database import Async, AsyncPool
 from webhook.store.schedule import Key
@@ -25,6 +27,7 @@ class Rescue:
     pool: AsyncPool
     worker: WorkerProcess
     timing: Timing
+    pacing: Pacing
 
     async def run_forever(self) -> None:
         while True:
@@ -45,6 +48,7 @@ class Rescue:
         async with self.pool.connection() as connection:
             await machines.seen(connection, machine_id)
             await workers.seen(connection, self.worker)
+            self.pacing.measured(await schedule.load(connection))
             async with connection.transaction():
                 if await workers.lock_rescue(connection):
                     await self._adopt_orphans(connection)

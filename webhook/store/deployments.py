@@ -1,6 +1,6 @@
 """Deployments: one row each; every decision is made from this row."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -213,15 +213,15 @@ async def wait_for_changes(connection: Async, deployment_id: int) -> None:
 
 
 async def read_with(
-    connection: Async, deployment_id: int, columns: str, joins: str
+    connection: Async, columns: str, joins: str, values: Mapping[str, object]
 ) -> tuple[DeploymentRow, DictRow] | None:
-    """The row, and what other rows say at the same moment."""
-    query = f"select {_COLUMNS}, {columns} from deployments {joins} where deployments.id = %s"
-    values = await (await connection.execute(query, [deployment_id])).fetchone()
-    if values is None:
+    """The row of the `id` in `values`, and what other rows say at the same moment."""
+    query = f"select {_COLUMNS}, {columns} from deployments {joins} where deployments.id = %(id)s"
+    found = await (await connection.execute(query, values)).fetchone()
+    if found is None:
         return None
-    own = {field.name: values.pop(field.name) for field in fields(DeploymentRow)}
-    return _row(own), values
+    own = {field.name: found.pop(field.name) for field in fields(DeploymentRow)}
+    return _row(own), found
 
 
 def read_sync(connection: Sync, deployment_id: int, *, lock: bool = False) -> DeploymentRow | None:

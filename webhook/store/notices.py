@@ -1,16 +1,30 @@
-"""What messages about a deployment show: one statement for all of the present, and one for what has
-happened since the last message."""
+"""What messages about a deployment need, at one moment and by one statement: the deployment, what
+other rows say of it, the messages that were sent, and what has happened since."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
-
-from psycopg.rows import class_row
+from typing import Any
 
 from webhook.deployments.phases import Phase
-from webhook.store import deployments
+from webhook.store import deployments, outbox
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
+from webhook.store.outbox import Entry
 from webhook.store.timeline import REQUESTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """An entry of the timeline that people see."""
+
+    position: int
+    at: datetime
+    actor: str
+    state: str
+    description: str
+    log_url: str
+    held: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +33,9 @@ class Context:
     requested after it in its environment. `previous_sha`: the commit of the last success before it
     there, "" if there was none. `before`: how the one before it there ended, known of a success.
     `back_*`: the one to which a rollback returns, 0 if there is none. `action`: the one that
-    created it, "" if none did, of the person `login`; and from which deployment, 0 if from none."""
+    created it, "" if none did, of the person `login`; and from which deployment, 0 if from none.
+    `sent`: the messages at the destination, the newest of each purpose first; `news`: what counted,
+    and what people requested, since the last one of the purpose."""
 
     held: bool
     newest: bool
@@ -32,20 +48,8 @@ class Context:
     login: str
     origin_id: int
     origin_repo: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class News:
-    """An entry of the timeline that people see. `version`: of the deployment when this was read."""
-
-    position: int
-    at: datetime
-    actor: str
-    state: str
-    description: str
-    log_url: str
-    held: bool
-    version: int
+    sent: Sequence[Entry]
+    news: Sequence[News]
 
 
 _BEFORE = (
@@ -54,6 +58,11 @@ _BEFORE = (
 )
 _AFTER = _BEFORE.replace("<", ">")
 _NEWEST = "order by other.id desc limit 1"
+_MESSAGES = (
+    "outbox.deployment_id = deployments.id and outbox.kind = 'message'"
+    " and destination = %(destination)s"
+)
+_SHOWN = ", ".join(field.name for field in fields(News))
 _COLUMNS = f"""
     ended_at is null and coalesce((select held from timeline
         where timeline.deployment_id = deployments.id and counted
@@ -67,7 +76,14 @@ _COLUMNS = f"""
     coalesce(back_id, 0) as back_id, coalesce(back_ref, '') as back_ref,
     coalesce(back_sha, '') as back_sha,
     coalesce(action, '') as action, coalesce(login, '') as login,
-    coalesce(origin_id, 0) as origin_id, coalesce(origin_repo, '') as origin_repo
+    coalesce(origin_id, 0) as origin_id, coalesce(origin_repo, '') as origin_repo,
+    array(select to_jsonb(sent) from (select {outbox.COLUMNS} from outbox where {_MESSAGES}
+        order by position desc) sent) as sent,
+    array(select to_jsonb(news) from (select {_SHOWN} from timeline
+        where timeline.deployment_id = deployments.id and %(purpose)s <> ''
+        and position > coalesce((select max(position) from outbox where {_MESSAGES}
+            and purpose = %(purpose)s and state in ('sent', 'skipped')), 0)
+        and (counted or state = '{REQUESTED}') and judged order by position) news) as news
 """
 _JOINS = f"""
     left join lateral (
@@ -83,27 +99,24 @@ _JOINS = f"""
         from actions where created_deployment_id = deployments.id order by actions.id limit 1
     ) creator on true
 """
-_NEWS = f"""
-    select position, at, actor, state, description, log_url, held,
-        (select version from deployments where id = %(id)s) as version
-    from timeline where deployment_id = %(id)s and position > %(after)s
-        and (counted or state = '{REQUESTED}') and judged
-    order by position
-"""
 
 
-async def read(connection: Async, deployment_id: int) -> tuple[DeploymentRow, Context] | None:
-    """All at the same moment."""
-    found = await deployments.read_with(connection, deployment_id, _COLUMNS, _JOINS)
+async def read(
+    connection: Async, deployment_id: int, *, destination: str = "", purpose: str = ""
+) -> tuple[DeploymentRow, Context] | None:
+    """`purpose`: of the messages that say what has happened; without one, there is no news."""
+    values = {"id": deployment_id, "destination": destination, "purpose": purpose}
+    found = await deployments.read_with(connection, _COLUMNS, _JOINS, values)
     if found is None:
         return None
-    row, values = found
-    before = Phase(values["before"]) if values["before"] else None
-    return row, Context(**{**values, "before": before})
+    row, other = found
+    typed = {
+        "before": Phase(other["before"]) if other["before"] else None,
+        "sent": [outbox.from_json(document) for document in other["sent"]],
+        "news": [_news(document) for document in other["news"]],
+    }
+    return row, Context(**{**other, **typed})
 
 
-async def news(connection: Async, deployment_id: int, after: int) -> list[News]:
-    """What counted, and what people requested, after that position."""
-    cursor = connection.cursor(row_factory=class_row(News))
-    await cursor.execute(_NEWS, {"id": deployment_id, "after": after})
-    return await cursor.fetchall()
+def _news(document: dict[str, Any]) -> News:
+    return News(**{**document, "at": datetime.fromisoformat(document["at"])})

@@ -89,11 +89,20 @@ class Entry:
         return self.state in ("sent", "skipped")
 
 
-_COLUMNS = ", ".join(field.name for field in fields(Entry))
+COLUMNS = ", ".join(field.name for field in fields(Entry))
+_TIMES = ("claimed_until", "first_claimed_at", "rejected_since", "rejected_at")
 # A repository's name in a text; part of an address too.
 _REPO = re.compile(r"(?<![\w.-])[\w.-]+/[\w.-]+", re.ASCII)
 # A late job must not change what another one has claimed since.
 _STILL_CLAIMED = "state = 'claimed' and attempts = %s"
+
+
+def from_json(document: dict[str, Any]) -> Entry:
+    """As PostgreSQL's `to_jsonb` writes one."""
+    times = {
+        name: datetime.fromisoformat(document[name]) if document[name] else None for name in _TIMES
+    }
+    return Entry(**{**document, **times})
 
 
 async def entry_of(
@@ -111,7 +120,7 @@ async def entry_of(
     cursor = connection.cursor(row_factory=class_row(Entry))
     await cursor.execute(
         "insert into outbox (kind, deployment_id, action_id, destination, purpose, position)"
-        f" values (%s, %s, %s, %s, %s, %s) on conflict do nothing returning {_COLUMNS}",
+        f" values (%s, %s, %s, %s, %s, %s) on conflict do nothing returning {COLUMNS}",
         key,
     )
     if (created := await cursor.fetchone()) is not None:
@@ -171,7 +180,7 @@ async def claim(connection: Async, entry: Entry, lasts: timedelta) -> Entry | No
             "insert into outbox (kind, deployment_id, destination, purpose, position, state,"
             " attempts, first_claimed_at, claimed_until)"
             " values (%s, %s, %s, %s, %s, 'claimed', 1, now(), now() + %s)"
-            f" on conflict do nothing returning {_COLUMNS}",
+            f" on conflict do nothing returning {COLUMNS}",
             [
                 entry.kind,
                 entry.deployment_id,
@@ -188,7 +197,7 @@ async def claim(connection: Async, entry: Entry, lasts: timedelta) -> Entry | No
             " first_claimed_at = coalesce(first_claimed_at, now()),"
             " claimed_until = now() + %s"
             " where id = %s and attempts = %s and (state in ('waiting', 'rejected')"
-            f" or (state = 'claimed' and claimed_until <= now())) returning {_COLUMNS}",
+            f" or (state = 'claimed' and claimed_until <= now())) returning {COLUMNS}",
             [lasts, entry.id, entry.attempts],
         )
     except psycopg.errors.UniqueViolation:
@@ -245,7 +254,7 @@ async def skip(connection: Async, entry: Entry) -> Entry:
     cursor = connection.cursor(row_factory=class_row(Entry))
     await cursor.execute(
         "update outbox set state = 'skipped', claimed_until = null, error = ''"
-        f" where id = %s and state <> 'sent' returning {_COLUMNS}",
+        f" where id = %s and state <> 'sent' returning {COLUMNS}",
         [entry.id],
     )
     return await cursor.fetchone() or replace(entry, state="sent")
@@ -270,7 +279,7 @@ async def sent(
             f"{f'with {before}' if before else ''}"
             " update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
             " error = %s, simplified = %s, rejected_call = '', rejected_since = null"
-            f" where id = %s returning {_COLUMNS}",
+            f" where id = %s returning {COLUMNS}",
             [*values, Jsonb(dict(ref)), digest, error, bool(error), entry.id],
         )
     except psycopg.errors.UniqueViolation:
@@ -298,18 +307,10 @@ async def abandon(connection: Async, action_id: int, error: str) -> None:
     )
 
 
-async def messages(connection: Async, deployment_id: int, destination: str) -> list[Entry]:
-    """The newest of each purpose first."""
-    where = (
-        "where kind = 'message' and deployment_id = %s and destination = %s order by position desc"
-    )
-    return await _read(connection, where, [deployment_id, destination])
-
-
 def messages_of(connection: Sync, deployment_id: int) -> list[Entry]:
     cursor = connection.cursor(row_factory=class_row(Entry))
     cursor.execute(
-        f"select {_COLUMNS} from outbox where kind = 'message' and deployment_id = %s"
+        f"select {COLUMNS} from outbox where kind = 'message' and deployment_id = %s"
         " order by purpose, destination, position",
         [deployment_id],
     )
@@ -442,7 +443,7 @@ async def extend_to(connection: Async, entry: Entry, position: int) -> Entry | N
     cursor = connection.cursor(row_factory=class_row(Entry))
     await cursor.execute(
         "update outbox set position = %s where id = %s and state in ('waiting', 'rejected')"
-        f" returning {_COLUMNS}",
+        f" returning {COLUMNS}",
         [position, entry.id],
     )
     return await cursor.fetchone()
@@ -466,7 +467,7 @@ async def forget(connection: Async, entry: Entry) -> Entry:
     cursor = connection.cursor(row_factory=class_row(Entry))
     await cursor.execute(
         "update outbox set state = 'waiting', ref = null, digest = '', first_claimed_at = null,"
-        f" claimed_until = null where id = %s returning {_COLUMNS}",
+        f" claimed_until = null where id = %s returning {COLUMNS}",
         [entry.id],
     )
     return await cursor.fetchone() or entry
@@ -474,5 +475,5 @@ async def forget(connection: Async, entry: Entry) -> Entry:
 
 async def _read(connection: Async, where: str, values: list[Any]) -> list[Entry]:
     cursor = connection.cursor(row_factory=class_row(Entry))
-    await cursor.execute(f"select {_COLUMNS} from outbox {where}", values)
+    await cursor.execute(f"select {COLUMNS} from outbox {where}", values)
     return await cursor.fetchall()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from webhook.store import database, machines
+from webhook.store import database, machines, workers
 from webhook.store.database import Async, Sync
 from webhook.timing import Timing
 
@@ -58,22 +58,31 @@ class Due:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """`again`: when it is to be done again; None: not before it is requested. `machine_id`: by that
-    machine's workers only, from now on."""
+    machine's workers only, from now on. `urgent`: it must not queue behind what is waited for."""
 
     due: Due
     again: datetime | None = None
     machine_id: str = ""
     failed: bool = False
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """`unrecorded`: of what has finished, as its rows are locked at the moment. `pause`: until the
-    next is due; None if nothing waits."""
+    """`unrecorded`: of what has finished, as its rows are locked at the moment. `next_in`: how long
+    until something else is due, of the kinds that were asked for."""
 
     unrecorded: Collection[Key]
     claimed: Sequence[Due]
-    pause: timedelta | None
+    next_in: dict[Kind, timedelta]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """`waiting`: deployments that are only waited for. `workers`: how many share them."""
+
+    waiting: int
+    workers: int
 
 
 _REQUESTED_BEFORE = """
@@ -104,63 +113,77 @@ requested as (
 )
 select pg_notify('{CHANNEL}', '') where exists (select from requested)
 """
+_NOTIFY = f"select pg_notify('{CHANNEL}', '')"
 # One statement: what a worker has finished, what it claims instead, and when something is due next.
 #
 # A row of what is finished that is locked is being requested now, by somebody who may wait for
 # another one of these. What is claimed is found by short scans of an index, whatever else waits.
+# Rows are found again by key, not by ctid, which differs where one was changed since the statement
+# began.
 _EXCHANGE = """
 with finished as (
     select * from unnest(%(tasks)s::text[], %(subjects)s::bigint[], %(details)s::text[],
-        %(wanted)s::bigint[], %(again)s::timestamptz[], %(machines)s::text[], %(failed)s::boolean[])
-        as finished (task, subject, detail, wanted, again, machine, failed)
+        %(wanted)s::bigint[], %(again)s::timestamptz[], %(machines)s::text[], %(failed)s::boolean[],
+        %(urgent)s::boolean[])
+        as finished (task, subject, detail, wanted, again, machine, failed, still_urgent)
 ), held as (
     select task, subject, detail from schedule join finished using (task, subject, detail)
     where claimed_by = %(worker)s
 ), recorded as (
-    select schedule.ctid, schedule.task, schedule.subject, schedule.detail, again,
-        schedule.wanted > finished.wanted as more, machine, failed
+    select task, subject, detail, again, schedule.wanted > finished.wanted as more, machine, failed,
+        still_urgent
     from schedule join finished using (task, subject, detail)
     where claimed_by = %(worker)s for update of schedule skip locked
 ), deleted as (
-    delete from schedule using recorded where schedule.ctid = recorded.ctid
+    delete from schedule using recorded where schedule.subject = recorded.subject
+        and schedule.task = recorded.task and schedule.detail = recorded.detail
         and again is null and not more
+    returning schedule.task, schedule.subject, schedule.detail
 ), waiting as (
     update schedule set claimed_by = null,
-        urgent = more,
+        urgent = more or still_urgent,
         due_at = case when more then now() else again end,
         machine_id = case when machine <> '' then machine else machine_id end,
         attempts = case when failed then attempts + 1 else 0 end
-    from recorded where schedule.ctid = recorded.ctid and (again is not null or more)
-    returning due_at
+    from recorded where schedule.subject = recorded.subject
+        and schedule.task = recorded.task and schedule.detail = recorded.detail
+        and (again is not null or more)
+    returning schedule.task, schedule.subject, schedule.detail, schedule.urgent, due_at
 ), free as (
     select * from unnest(%(free_tasks)s::text[], %(free_urgent)s::boolean[], %(free)s::int[])
         as free (task, urgent, most)
 ), found as (
-    select due.ctid from free, unnest(array['', %(machine)s]) as machine
+    select due.* from free, unnest(array['', %(machine)s]) as machine
     cross join lateral (
-        select ctid from schedule where machine_id = machine and schedule.task = free.task
-            and schedule.urgent = free.urgent and due_at <= now()
+        select task, subject, detail from schedule where machine_id = machine
+            and schedule.task = free.task and schedule.urgent = free.urgent and due_at <= now()
         order by due_at limit free.most for update skip locked
     ) due
 ), claimed as (
     update schedule set claimed_by = %(worker)s, due_at = now() + %(lasts)s
-    where ctid = any(array(select ctid from found))
-    returning task, subject, detail, wanted, urgent, attempts
-), next as (
-    select later.due_at from free, unnest(array['', %(machine)s]) as machine
+    from found where schedule.subject = found.subject and schedule.task = found.task
+        and schedule.detail = found.detail
+    returning schedule.task, schedule.subject, schedule.detail, wanted, urgent, attempts
+), later as (
+    select free.task, free.urgent, next.due_at
+    from free, unnest(array['', %(machine)s]) as machine
     cross join lateral (
         select due_at from schedule where machine_id = machine and schedule.task = free.task
             and schedule.urgent = free.urgent and due_at > now()
         order by due_at limit 1
-    ) later
-    union all select due_at from waiting
+    ) next
+    union all select task, urgent, due_at from waiting
+), next as (
+    select task, urgent, extract(epoch from min(due_at) - now())::float8 as seconds
+    from later group by task, urgent
 )
 select
     array(select array[task, subject::text, detail] from (
-        select * from held except select task, subject, detail from recorded
+        select * from held except (
+            select * from deleted union all select task, subject, detail from waiting)
     ) unrecorded) as unrecorded,
     coalesce((select jsonb_agg(to_jsonb(claimed)) from claimed), '[]') as claimed,
-    (select min(due_at) from next) - now() as pause
+    coalesce((select jsonb_agg(to_jsonb(next)) from next), '[]') as next
 """
 # What is due first of each machine, task and urgency, each found after the one before in the index.
 _FIRST_DUE = """
@@ -192,7 +215,7 @@ async def request(
 def request_sync(connection: Sync, keys: Collection[Key]) -> None:
     """The same, from a process that is no worker: one of these hears of it."""
     connection.execute(_REQUEST, _columns(sorted(set(keys))))
-    connection.execute("select pg_notify(%s, '')", [CHANNEL])
+    connection.execute(_NOTIFY)
 
 
 def bring_forward(connection: Sync, task: Task) -> None:
@@ -202,12 +225,17 @@ def bring_forward(connection: Sync, task: Task) -> None:
         " where task = %s and claimed_by is null and due_at > now() for update skip locked))",
         [task],
     )
-    connection.execute("select pg_notify(%s, '')", [CHANNEL])
+    connection.execute(_NOTIFY)
+
+
+async def wake_workers(connection: Async) -> None:
+    """All of them claim what is due."""
+    await connection.execute(_NOTIFY)
 
 
 async def listen(url: str, timing: Timing, heard: Callable[[], None]) -> None:
-    """Calls `heard` at first, and whenever a process that is no worker has requested something.
-    Errors: psycopg.OperationalError once the connection is lost."""
+    """Calls `heard` at first, and whenever a process that is no worker has requested something, or
+    a worker wakes the others. Errors: psycopg.OperationalError once the connection is lost."""
     async with await database.connect_async(url, timing) as connection:
         await connection.execute(f"listen {CHANNEL}")
         while True:
@@ -238,6 +266,7 @@ async def exchange(
             "again": [one.again for one in finished],
             "machines": [one.machine_id for one in finished],
             "failed": [one.failed for one in finished],
+            "urgent": [one.urgent for one in finished],
             "free_tasks": [task for task, _ in free],
             "free_urgent": [urgent for _, urgent in free],
             "free": list(free.values()),
@@ -251,8 +280,22 @@ async def exchange(
     return Exchange(
         unrecorded={Key(task, int(subject), detail) for task, subject, detail in row["unrecorded"]},
         claimed=[Due(**values) for values in row["claimed"]],
-        pause=row["pause"],
+        next_in={
+            (one["task"], one["urgent"]): timedelta(seconds=one["seconds"]) for one in row["next"]
+        },
     )
+
+
+async def load(connection: Async) -> Load:
+    cursor = await connection.execute(
+        "select (select count(*) from schedule where task = 'advance' and not urgent) as waiting,"
+        " (select count(*) from workers where seen_at > now() - %s * interval '1 second')"
+        " as workers",
+        [workers.SILENT_AFTER],
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return Load(waiting=row["waiting"], workers=row["workers"])
 
 
 async def keep_claims(
