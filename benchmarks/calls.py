@@ -48,6 +48,7 @@ GROWS: Mapping[str, str] = {
     "retention.commands": "up to the 500 that are deleted at once",
     "retention.deployments": "up to the 100 that are deleted at once",
     "schedule.bring_forward": "with what waits of that task",
+    "schedule.load": "with the runs that are waited for, which it counts",
 }
 
 

