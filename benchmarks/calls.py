@@ -42,6 +42,7 @@ EXCEPTIONS: Mapping[str, str] = {
 KINDS: list[Kind] = [(task, urgent) for task in get_args(Task) for urgent in (True, False)]
 # What grows with something else than the deployments.
 GROWS: Mapping[str, str] = {
+    "deployments.unscheduled": "with the open deployments, each of which it finds by an index",
     "outbox.lately_failed": "with the channels in which a message ever failed",
     "repository_names.rename": "up to the 200 deployments that it renames",
     "outbox.unsent_statuses": "with the repositories of which a status failed in seven days",
