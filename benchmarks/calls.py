@@ -42,12 +42,14 @@ EXCEPTIONS: Mapping[str, str] = {
 KINDS: list[Kind] = [(task, urgent) for task in get_args(Task) for urgent in (True, False)]
 # What grows with something else than the deployments.
 GROWS: Mapping[str, str] = {
+    "deployments.unscheduled": "with the open deployments, each of which it finds by an index",
     "outbox.lately_failed": "with the channels in which a message ever failed",
     "repository_names.rename": "up to the 200 deployments that it renames",
     "outbox.unsent_statuses": "with the repositories of which a status failed in seven days",
     "retention.commands": "up to the 500 that are deleted at once",
     "retention.deployments": "up to the 100 that are deleted at once",
     "schedule.bring_forward": "with what waits of that task",
+    "schedule.load": "with the runs that are waited for, which it counts",
 }
 
 

@@ -201,7 +201,9 @@ select id, task, '', case when i % 25 = 0 then at else now() + interval '1 hour'
 from plan, (values ('advance'), ('send_statuses')) task (task)
 where in_flight and (task = 'advance' or i % 4 < 2)
 union all
-select i, 'notify', 'slack:#deploys', now() + case when i <= 60 then interval '-1 second'
+select i, case when i <= 200 then 'notify' else 'advance' end,
+    case when i <= 200 then 'slack:#deploys' else '' end,
+    now() + case when i <= 60 then interval '-1 second'
         else interval '1 hour' * (1 + i::float8 / waiting) end,
     i % 3 = 0 and i <= 120,
     case when i % 3 = 1 then 'machine-' || 1 + i % 2 else '' end,
