@@ -7,14 +7,13 @@ measured without a word here, or fails for want of one. What is not to be measur
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args
 
 import psycopg
-from procrastinate import PsycopgConnector
-from procrastinate.sql import queries
 
 import webhook.store
 from benchmarks import filling
@@ -23,75 +22,32 @@ from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.deployments.phases import Phase
-from webhook.jobs.queue import Queue
+from webhook.errors import Conflict
 from webhook.store import actions, deployments, outbox
 from webhook.store.actions import ActionRow, Subject
 from webhook.store.deliveries import Received
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
+from webhook.store.schedule import Due, Finished, Key, Kind, Task
 from webhook.store.slack_installations import NewInstallation
 from webhook.store.timeline import NewEntry
 from webhook.store.tool_events import EventSubject
 from webhook.store.workers import WorkerProcess
 
 # Functions that are not measured, each with its reason.
-EXCEPTIONS: Mapping[str, str] = {}
+EXCEPTIONS: Mapping[str, str] = {
+    "deployments.read_with": "a part of notices.read",
+    "outbox.keep": "it is entry_of, or nothing",
+}
+KINDS: list[Kind] = [(task, urgent) for task in get_args(Task) for urgent in (True, False)]
 # What grows with something else than the deployments.
 GROWS: Mapping[str, str] = {
     "outbox.lately_failed": "with the channels in which a message ever failed",
     "repository_names.rename": "up to the 200 deployments that it renames",
     "outbox.unsent_statuses": "with the repositories of which a status failed in seven days",
-}
-# A job that is under way in the filled store.
-DOING = object()
-# Procrastinate's queries with their arguments, or why the relay does not make them.
-PROCRASTINATE: Mapping[str, Mapping[str, Any] | str] = {
-    "fetch_job": {"queues": ["default", "at-machine-1"], "worker_id": 1},
-    "select_stalled_jobs_by_heartbeat": {
-        "queue": None,
-        "task_name": None,
-        "seconds_since_heartbeat": 30,
-    },
-    "list_jobs_to_abort": {"queue_name": None},
-    "register_worker": {},
-    "unregister_worker": {"worker_id": 2},
-    "update_heartbeat": {"worker_id": 1},
-    "prune_stalled_workers": {"seconds_since_heartbeat": 30},
-    "finish_job": {"job_id": DOING, "status": "succeeded", "delete_job": True},
-    "retry_job": {
-        "job_id": DOING,
-        "retry_at": datetime.now(UTC),
-        "new_priority": None,
-        "new_queue_name": None,
-        "new_lock": None,
-    },
-    "defer_periodic_job": {
-        "queue": "default",
-        "lock": None,
-        "queueing_lock": None,
-        "task_name": "prune",
-        "priority": 0,
-        "periodic_id": "",
-        "defer_timestamp": 1,
-        "args": "{}",
-    },
-    "check_connection": {},
-    "defer_jobs": "measured as each method of the queue",
-    "listen_queue": "no query",
-    **dict.fromkeys(
-        (
-            "cancel_job",
-            "count_jobs_status",
-            "delete_old_jobs",
-            "get_job_status",
-            "list_jobs",
-            "list_locks",
-            "list_queues",
-            "list_tasks",
-            "select_stalled_jobs_by_started",
-        ),
-        "the relay does not make it",
-    ),
+    "retention.commands": "up to the 500 that are deleted at once",
+    "retention.deployments": "up to the 100 that are deleted at once",
+    "schedule.bring_forward": "with what waits of that task",
 }
 
 
@@ -118,6 +74,25 @@ class Case:
     status: Entry
     message: Entry | None
     destination: str
+
+    @property
+    def keys(self) -> list[Key]:
+        """What the deployment's row of the schedule is, among others."""
+        claimed = [Key("notify", number, "slack:#deploys") for number in range(1, 20)]
+        return [Key("advance", self.row.id), Key("send_statuses", self.row.id), *claimed]
+
+    @property
+    def finished(self) -> list[Finished]:
+        """Every other one is done again later."""
+        later = datetime.now(UTC) + timedelta(minutes=1)
+        return [
+            Finished(
+                due=Due(**key._asdict(), wanted=1, urgent=False, attempts=0),
+                again=later if number % 2 else None,
+                machine_id="machine-1" if number % 3 else "",
+            )
+            for number, key in enumerate(self.keys)
+        ]
 
     @property
     def values(self) -> dict[str, Any]:
@@ -200,9 +175,11 @@ class Case:
             "only": row.id - 5,
             "ref": {"id": "1"},
             "task": "advance",
-            "lock": f"deployment-{row.id}",
-            "priority": 1,
-            "worker_ids": [1],
+            "keys": self.keys,
+            "notified": [row.id],
+            "free": dict.fromkeys(KINDS, 20),
+            "worker": "worker-1",
+            "finished": self.finished,
             "delivery_id": row.id - filling.FIRST_ID,
             "delivery_ids": [row.id - filling.FIRST_ID],
             "at_byte": 100,
@@ -218,6 +195,10 @@ class Case:
             "batch": [Received(1, "new", "deployment", b"{}")],
             **dict.fromkeys(("user", "login", "message", "code", "error", "call", "reason"), "x"),
             **dict.fromkeys(("key", "digest", "description", "value", "name"), "x"),
+            "outbox.keep.entry": Entry.new(
+                "message", row.id, destination=self.destination, purpose="main", position=0
+            ),
+            "schedule.bring_forward.task": "notify",
             "deployments.is_in.repo": "acme/other",
             "oauth_states.add.purpose": "link",
             "oauth_states.is_valid.purpose": "link",
@@ -269,7 +250,7 @@ async def _case(name: str, connection: psycopg.Connection[Any], asynchronous: An
 
 
 def functions() -> dict[str, Callable[..., Any]]:
-    """Of the store and of the queue, those that take a connection."""
+    """Of the store, those that take a connection."""
     found: dict[str, Callable[..., Any]] = {}
     for module in pkgutil.iter_modules(webhook.store.__path__):
         if not module.ispkg:
@@ -280,8 +261,6 @@ def functions() -> dict[str, Callable[..., Any]]:
                 for name, function in members
                 if function.__module__ == loaded.__name__
             }
-    queue = Queue(PsycopgConnector())
-    found |= {f"queue.{name}": one for name, one in inspect.getmembers(queue, inspect.ismethod)}
     return {
         name: function
         for name, function in found.items()
@@ -345,7 +324,6 @@ class Caller:
                     for name, function in functions().items():
                         if name not in EXCEPTIONS:
                             await self._call(name, function, case, sync, other)
-                self._call_procrastinate(sync)
         return self.measured
 
     async def _call(
@@ -358,24 +336,15 @@ class Caller:
     ) -> None:
         for arguments in calls_of(name, function, case):
             self._recorder.statements.clear()
-            if inspect.iscoroutinefunction(function):
-                async with asynchronous.transaction(force_rollback=True):
-                    await function(asynchronous, **arguments)
-            else:
-                with sync.transaction(force_rollback=True):
-                    function(sync, **arguments)
+            # Of what another process did before, the statement is measured.
+            with suppress(Conflict):
+                if inspect.iscoroutinefunction(function):
+                    async with asynchronous.transaction(force_rollback=True):
+                        await function(asynchronous, **arguments)
+                else:
+                    with sync.transaction(force_rollback=True):
+                        function(sync, **arguments)
             self._keep(name, case.name)
-
-    def _call_procrastinate(self, connection: ExplainingConnection) -> None:
-        doing = connection.execute("select min(id) from procrastinate_jobs where status = 'doing'")
-        [[job_id]] = [row.values() for row in doing.fetchall()]
-        for name, arguments in PROCRASTINATE.items():
-            if not isinstance(arguments, str):
-                given = {key: job_id if one is DOING else one for key, one in arguments.items()}
-                self._recorder.statements.clear()
-                with connection.transaction(force_rollback=True):
-                    connection.execute(queries[name], given)
-                self._keep(f"procrastinate.{name}", "")
 
     def _keep(self, name: str, case: str) -> None:
         self.measured += [Measured(name, case, one) for one in self._recorder.statements]

@@ -1,10 +1,13 @@
-"""What a run of `true` costs: `python -m benchmarks.commands [RUNS] [AT_ONCE]`.
+"""What a run of `true` costs.
+
+script/bench --commands [--runs 200] [--at-once 1]
 
 CPU of the worker's side and of all processes of the runs, and the time from `start` to the end as
 announced. The runs' processes are counted when they have ended, whoever started them: this process
 adopts orphans (prctl(2), PR_SET_CHILD_SUBREAPER; Linux).
 """
 
+import argparse
 import asyncio
 import ctypes
 import json
@@ -74,25 +77,38 @@ def plain_true(count: int) -> float:
     return (cpu(resource.RUSAGE_CHILDREN) - before) / count * 1000
 
 
-def main(count: int = 200, at_once: int = 1) -> None:
+def measure(count: int, at_once: int) -> dict[str, float]:
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     reader, writer = os.pipe()
     worker = os.fork()
     if not worker:
         with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as directory:
-            results = asyncio.run(runs(Path(directory), count, at_once))
-            mine = cpu(resource.RUSAGE_SELF)
-            os.write(writer, json.dumps(results | {"whole_worker": mine}).encode())
+            mine = asyncio.run(runs(Path(directory), count, at_once))
+            mine["whole_worker"] = cpu(resource.RUSAGE_SELF)
+            os.write(writer, json.dumps(mine).encode())
         os._exit(0)
     with suppress(ChildProcessError):
         while True:
             os.wait()
-    results = json.loads(os.read(reader, 65536))
+    results: dict[str, float] = json.loads(os.read(reader, 65536))
     others = cpu(resource.RUSAGE_CHILDREN) - results.pop("whole_worker")
     results["runs_processes_ms"] = others / (count + 1) * 1000
     results["plain_true_ms"] = plain_true(count)
-    sys.stdout.write(json.dumps({name: round(value, 2) for name, value in results.items()}) + "\n")
+    return results
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="script/bench --commands",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--at-once", type=int, default=1)
+    given = parser.parse_args(arguments)
+    measured = measure(given.runs, given.at_once)
+    sys.stdout.write(json.dumps({name: round(value, 2) for name, value in measured.items()}) + "\n")
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(sys.argv[1:])

@@ -12,6 +12,7 @@ import psycopg
 REPOSITORIES = 2_000
 HOT = 1
 IN_FLIGHT = 200
+LEAST_WAITING, MOST_WAITING = 10_000, 100_000
 # GitHub's ids are as long.
 FIRST_ID = 2_000_000_000
 FIRST_STATUS = 5_000_000_000
@@ -188,23 +189,31 @@ from generate_series(1, {REPOSITORIES}) id, generate_series(0, 1) k,
 where k = 0 or id % 20 = 1
 """
 
-# Jobs are deleted when they are done. Each deployment in flight is followed; some are due.
-_JOBS = """
-with workers as (insert into procrastinate_workers (last_heartbeat)
-    select now() + interval '1 day' from generate_series(1, 3) returning id)
-insert into procrastinate_jobs (queue_name, task_name, priority, lock, args, status, scheduled_at,
-    attempts, worker_id)
-select 'default', task, 0, lock || id, jsonb_build_object('deployment_id', id),
-    case when i % 25 = 1 and task = 'advance' then 'doing' else 'todo'
-        end::procrastinate_job_status,
-    case when i % 25 = 0 then null else now() + interval '20 seconds' end, 3,
-    case when i % 25 = 1 and task = 'advance' then (select min(id) from workers) end
-from plan, (values ('advance', 'deployment-'), ('send_statuses', 'github-')) task (task, lock)
-where in_flight and (task = 'advance' or i % 4 < 2) order by i
+
+# Each deployment in flight is followed. Of others there waits as much as a store of that size may
+# have, spread over the next hours; as much at any size is due, urgent, or claimed.
+def _schedule(count: int) -> str:
+    return f"""
+insert into schedule (subject, task, detail, due_at, urgent, machine_id, claimed_by)
+select id, task, '', case when i % 25 = 0 then at else now() + interval '1 hour' end,
+    i % 25 = 0, case when i % 10 = 1 then 'machine-' || 1 + i % 3 else '' end,
+    case when i % 25 = 1 and task = 'advance' then 'worker-1' end
+from plan, (values ('advance'), ('send_statuses')) task (task)
+where in_flight and (task = 'advance' or i % 4 < 2)
+union all
+select i, 'notify', 'slack:#deploys', now() + case when i <= 60 then interval '-1 second'
+        else interval '1 hour' * (1 + i::float8 / waiting) end,
+    i % 3 = 0 and i <= 120,
+    case when i % 3 = 1 then 'machine-' || 1 + i % 2 else '' end,
+    case when i <= 30 then 'worker-1' end
+from (select {min(max(count, LEAST_WAITING), MOST_WAITING)} as waiting) given,
+    generate_series(1, waiting) i
 """
 
+
 _REST = f"""
-insert into machines (id, since, seen_at) select 'machine-' || i, now() - interval '1 day', now()
+insert into machines (id, since, seen_at) select 'machine-' || i, now() - interval '1 day',
+    now() + case i when 3 then interval '-1 hour' else interval '1 hour' end  -- the third is gone
     from generate_series(1, 3) i;
 insert into workers (id, machine_id, config_digest, version)
     select 'worker-' || i, 'machine-' || i, 'digest', '1' from generate_series(1, 3) i;
@@ -228,9 +237,7 @@ _STEPS = (
     _OUTPUT,
     _TOOL_EVENTS,
     _NAMES,
-    _JOBS,
     _REST,
-    "drop table plan",
 )
 
 
@@ -239,6 +246,6 @@ def fill(connection: psycopg.Connection[Any], count: int) -> None:
     with connection.transaction():
         # What is inserted fits together: checking each foreign key would take half of the time.
         connection.execute("set local session_replication_role = replica")
-        for step in (_plan(count), "analyze plan", *_STEPS):
+        for step in (_plan(count), "analyze plan", *_STEPS, _schedule(count), "drop table plan"):
             connection.execute(step)
     connection.execute("vacuum analyze")

@@ -1,6 +1,6 @@
 """Commands that print much, all at once, beside deliveries and other deployments.
 
-python -m benchmarks.outputs [--commands 20] [--megabytes 5] [--seconds 10] [--endless] [--json]
+script/bench --outputs [--commands 20] [--megabytes 5] [--seconds 10] [--endless] [--json]
 
 Each command prints its share in pieces over the seconds; with --endless, as much as it can until
 its time-out. Web, worker and PostgreSQL are real processes; GitHub is a stand-in in this one.
@@ -221,17 +221,21 @@ class Bench:
             return connection.execute(query).fetchone() or ()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="script/bench --outputs",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--commands", type=int, default=20)
     parser.add_argument("--megabytes", type=float, default=5)
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--endless", action="store_true")
     parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+    given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as folder:
-        measured = asyncio.run(Bench(arguments, Path(folder)).run()).document()
-    if arguments.json:
+        measured = asyncio.run(Bench(given, Path(folder)).run()).document()
+    if given.json:
         print(json.dumps(measured))  # noqa: T201
     else:
         for name, value in measured.items():
@@ -239,4 +243,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,10 +1,11 @@
 """A store that lives through days of deployments, while what is older than a day is deleted: its
 size after each day.
 
-python -m benchmarks.retention [--deployments 20000] [--days 4] [--also SQL] [--json]
+script/bench --retention [--deployments 20000] [--days 4] [--also SQL] [--json]
 
 A day takes a minute or two here, so autovacuum begins as often and works as fast as it would in
-the hours of a real one. The deletes are those of a worker.
+the hours of a real one. The deletes are those of a worker, with their pauses, which are four times
+as long as the work: they go on for some minutes after a day of 20,000 deployments.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import asyncio
 import json
 import logging
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -48,11 +50,15 @@ LIFE = (
     "insert into deliveries (hook_id, guid, event, body, received_at)"
     " select 1, gen_random_uuid()::text, 'deployment', %(body)b, %(at)s"
     " from unnest(%(ids)s::bigint[]), generate_series(1, %(deliveries)s)",
-    "insert into procrastinate_jobs (queue_name, task_name, lock, args)"
-    " select 'default', 'advance', 'deployment-' || id || '-' || n, '{}'"
-    " from unnest(%(ids)s::bigint[]) id, generate_series(1, 5) n",
-    "update procrastinate_jobs set status = 'doing' where status = 'todo'",
-    "update deliveries set outcome = 'done', deployment_id = 1 where outcome is null",
+    "insert into schedule (subject, task, detail)"
+    " select id, task, detail from unnest(%(ids)s::bigint[]) id, (values ('receive', ''),"
+    " ('advance', ''), ('send_statuses', ''), ('notify', 'slack:#deploys')) it (task, detail)",
+    "update schedule set claimed_by = 'worker', due_at = now() + interval '30 seconds'"
+    " where subject = any(%(ids)s)",
+    "delete from schedule where subject = any(%(ids)s) and task = 'receive'",
+    "update deliveries set outcome = 'done', deployment_id = 1"
+    " where id > (select max(id) from deliveries)"
+    " - %(deliveries)s * cardinality(%(ids)s::bigint[])",
     "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref, sha,"
     " task, payload, description, creator, production_on_github, transient, created_at, production,"
     " phase, phase_at, requested_at)"
@@ -68,6 +74,10 @@ LIFE = (
     "update deployments set phase = 'in_progress', phase_at = %(at)s, version = version + 1"
     " where id = any(%(ids)s)",
     "update deployments set changelog = '{}' where id = any(%(ids)s)",
+    "update schedule set claimed_by = null, urgent = false, due_at = now() + interval '1 minute'"
+    " where subject = any(%(ids)s)",
+    "update schedule set claimed_by = 'worker', due_at = now() + interval '30 seconds'"
+    " where subject = any(%(ids)s)",
     "with added as (insert into timeline (deployment_id, at, actor, state, description, counted)"
     " select id, %(at)s, 'relay', state, 'a description', true from unnest(%(ids)s::bigint[]) id,"
     " unnest(array['queued', 'in_progress', 'success']) state returning deployment_id, position)"
@@ -86,7 +96,7 @@ LIFE = (
     "insert into output select id, 0, %(output)b from unnest(%(ids)s::bigint[]) id",
     """update deployments set run = '{"id": "1", "state": "success"}', phase = 'success',
         ended_at = %(at)s, phase_at = %(at)s, version = version + 1 where id = any(%(ids)s)""",
-    "delete from procrastinate_jobs where status = 'doing'",
+    "delete from schedule where subject = any(%(ids)s)",
 )
 
 
@@ -117,7 +127,11 @@ class Days:
         self._next_id = 1
         self.now = FIRST_DAY
 
-    def live(self, connection: psycopg.Connection[Any], day: int) -> None:
+    async def live(self, day: int) -> None:
+        async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
+            await self._live(connection, day)
+
+    async def _live(self, connection: psycopg.AsyncConnection[Any], day: int) -> None:
         body, output = os.urandom(BODY), os.urandom(OUTPUT // 2) + bytes(OUTPUT // 2)
         for made in range(0, self._count, AT_ONCE):
             self.now = FIRST_DAY + DAY * (day + made / self._count)
@@ -125,7 +139,7 @@ class Days:
             self._next_id += AT_ONCE
             values = {"ids": ids, "at": self.now, "body": body, "output": output}
             for statement in LIFE:
-                connection.execute(
+                await connection.execute(
                     statement, values | {"deliveries": DELIVERIES, "envs": ENVIRONMENTS}
                 )
 
@@ -158,7 +172,7 @@ async def live_through(days: Days, url: str, day: int) -> Result:
     began = time.perf_counter()
     with psycopg.connect(url, autocommit=True) as connection:
         wal = _wal(connection)
-        await asyncio.to_thread(days.live, connection, day)
+        await days.live(day)
         took = time.perf_counter() - began
         lived.set()
         spent, after = await deleting
@@ -175,6 +189,24 @@ async def live_through(days: Days, url: str, day: int) -> Result:
         wal=written,
         sizes=sizes,
     )
+
+
+def _day(days: Days, url: str, day: int) -> Result:
+    result = asyncio.run(live_through(days, url, day))
+    Console(stderr=True).print(
+        f"day {result.day}: {result.total / 1e6:,.0f} MB; lived in {result.seconds:,.0f} s, and"
+        f" {result.after:,.0f} s later all that was to be deleted is"
+    )
+    return result
+
+
+def _configure(url: str, also: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in AS_FAST_AS_A_DAY:
+            connection.execute(f"alter system set {setting}")
+        connection.execute("select pg_reload_conf()")
+        if also:
+            connection.execute(also)
 
 
 def _wal(connection: psycopg.Connection[Any]) -> int:
@@ -213,30 +245,31 @@ def report(results: list[Result]) -> None:
     Console().print(table)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="script/bench --retention",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--deployments", type=int, default=20_000)
     parser.add_argument("--days", type=int, default=4)
     parser.add_argument("--also", default="", help="run after the migration, to compare")
     parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+    given = parser.parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as folder:
         postgres = EmbeddedPostgres(Path(folder))
         url = postgres.start()
-        migrate(url)
-        with psycopg.connect(url, autocommit=True) as connection:
-            for setting in AS_FAST_AS_A_DAY:
-                connection.execute(f"alter system set {setting}")
-            connection.execute("select pg_reload_conf()")
-            if arguments.also:
-                connection.execute(arguments.also)
-        days = Days(url, arguments.deployments)
-        results = [asyncio.run(live_through(days, url, day)) for day in range(arguments.days)]
-        updates = _updates(url)
-        postgres.stop()
+        try:
+            migrate(url)
+            _configure(url, given.also)
+            days = Days(url, given.deployments)
+            results = [_day(days, url, day) for day in range(given.days)]
+            updates = _updates(url)
+        finally:
+            postgres.stop()
     growth = results[-1].total / results[-2].total - 1
-    if arguments.json:
+    if given.json:
         document = [{"day": one.day, "bytes": one.total, "seconds": one.seconds} for one in results]
         print(json.dumps({"days": document, "growth": growth}))  # noqa: T201
         return
@@ -246,4 +279,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

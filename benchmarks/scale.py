@@ -50,7 +50,7 @@ order by pg_total_relation_size(oid) desc limit 12
 _UNUSED = """
 select indexrelname as index, pg_relation_size(indexrelid) as bytes from pg_stat_user_indexes
 join pg_index using (indexrelid)
-where idx_scan = 0 and not indisunique and relname !~ '^procrastinate' order by 1
+where idx_scan = 0 and not indisunique order by 1
 """
 _Key = tuple[str, str]
 

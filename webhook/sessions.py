@@ -4,6 +4,8 @@ Source: aiohttp 3.14, `client.py`.
 Units: seconds, bytes.
 """
 
+from urllib.request import getproxies_environment
+
 import aiohttp
 
 # For a whole call. A call of a process that died is over after that, too.
@@ -18,7 +20,8 @@ def open_session() -> aiohttp.ClientSession:
     """With the proxies that the environment names, and without cookies."""
     return aiohttp.ClientSession(
         timeout=TIMEOUT,
-        trust_env=True,
+        # Where there is none, aiohttp would only search ~/.netrc, in a thread at each call.
+        trust_env=bool(getproxies_environment()),
         cookie_jar=aiohttp.DummyCookieJar(),
         max_line_size=MAX_HEADER,
         max_field_size=MAX_HEADER,

@@ -17,8 +17,9 @@ from webhook.engine.notify import Notification, build_notice, notify
 from webhook.engine.services import Services
 from webhook.errors import Gone, Rejected, RelayError, RetryAt, UnknownOutcome
 from webhook.notifiers.contract import Message, Ref
-from webhook.store import deployments, outbox, timeline
+from webhook.store import deployments, notices, schedule, timeline
 from webhook.store.outbox import Entry
+from webhook.store.schedule import Due, Finished, Key
 from webhook.store.timeline import NewEntry
 from webhook.timing import utc_now
 from webhook.worker import open_services
@@ -107,17 +108,31 @@ class Listener:
             await timeline.add(connection, DEPLOYMENT, new)
 
     async def hear(self) -> None:
-        row = await self.services.read(DEPLOYMENT)
-        assert row is not None
+        await (await self.notification()).keep_up()
+
+    async def notification(self) -> Notification:
+        """Of the present."""
+        async with self.services.pool.connection() as connection:
+            found = await notices.read(
+                connection,
+                DEPLOYMENT,
+                destination="plain:there",
+                purpose="" if self.notifier.edits else "main",
+            )
+        assert found is not None
+        row, context = found
         target = Target(
             name="plain:there", notifier="plain", main=True, destination=self.destination
         )
-        notice = await build_notice(self.services, row)
-        await Notification(self.services, row, target, self.notifier(self.there), notice).keep_up()
+        notice = await build_notice(self.services, row, context)
+        notifier = self.notifier(self.there)
+        return Notification(self.services, row, target, notifier, notice, context)
 
     async def entries(self, purpose: str = "main") -> list[Entry]:
         async with self.services.pool.connection() as connection:
-            return await outbox.messages(connection, DEPLOYMENT, "plain:there", purpose)
+            read = await notices.read(connection, DEPLOYMENT, destination="plain:there")
+        assert read is not None
+        return [one for one in read[1].sent if one.purpose == purpose]
 
     async def expire(self) -> None:
         """As if every call had started too long ago to be in progress still."""
@@ -203,6 +218,52 @@ async def test_a_deleted_message_is_sent_again(listener: Listener) -> None:
     await listener.hear()
     [message] = listener.there.messages.values()
     assert message.notice.phase is Phase.IN_PROGRESS
+
+
+async def test_a_worker_that_was_taken_for_dead_does_not_turn_a_message_back(
+    listener: Listener,
+) -> None:
+    listener.notifier = Editable
+    await listener.happens("queued")
+    await listener.hear()
+    await listener.happens("in_progress")
+    late = await listener.notification()
+    await listener.happens("success")
+    await listener.hear()
+    await late.keep_up()
+    async with listener.services.pool.connection() as connection:
+        requested = await (await connection.execute("select detail from schedule")).fetchall()
+    assert requested == [{"detail": "plain:there"}]
+    await listener.hear()
+    [message] = listener.there.messages.values()
+    assert message.notice.phase is Phase.SUCCESS
+
+
+async def test_what_is_replaced_while_its_message_is_sent_is_notified_again(
+    listener: Listener,
+) -> None:
+    await listener.happens("success")
+    key = Key("notify", DEPLOYMENT, "plain:there")
+
+    async def exchange(*finished: Finished) -> list[Due]:
+        async with listener.services.pool.connection() as connection:
+            done = await schedule.exchange(
+                connection,
+                finished,
+                {("notify", True): 1},
+                worker="worker",
+                machine_id="machine",
+                lasts=timedelta(minutes=1),
+            )
+        return list(done.claimed)
+
+    async with listener.services.pool.connection() as connection:
+        await schedule.request(connection, [key])
+    [sending] = await exchange()
+    async with listener.services.pool.connection() as connection:  # of its message nothing is known
+        await schedule.request(connection, [], notified=[DEPLOYMENT])
+    await exchange(Finished(due=sending))
+    assert [due.key for due in await exchange()] == [key]
 
 
 async def test_the_reason_of_a_rejected_message_is_kept_until_it_is_sent(

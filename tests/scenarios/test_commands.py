@@ -9,10 +9,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from handlers import HANDLERS
 from handlers.command import Command
-from handlers.contract import Deployment, Run
+from handlers.contract import Deployment, Pace, Run
 from handlers.supervision.output import KEPT_END
-from tests.world import World, live, until
+from tests.world import QUICK, World, live, until
 
 COMMANDS_YML = """
 slack: {channel: "#deploys"}
@@ -220,3 +221,18 @@ envs:
         assert {row["size"] for row in stored} == {limit + left_out + KEPT_END}
         assert len(stored) == count
         assert {one.status_code for one in world.github.deliveries} == {202}
+
+
+class RarelyPolled(Command):
+    pace = Pace(least=60, most=60)
+
+
+async def test_the_end_of_a_command_is_reported_without_a_poll(
+    store_url: str, tmp_path: Path
+) -> None:
+    timing = replace(QUICK, first_poll_at_most=timedelta(minutes=1))
+    handlers = {**HANDLERS, "command": RarelyPolled}
+    async with live(store_url, tmp_path, timing=timing, handlers=handlers) as world:
+        deployment = await world.begin_slow(tmp_path / "gate")
+        (tmp_path / "gate").touch()
+        await world.github.wait_for(deployment.id, "success", within=5)

@@ -18,7 +18,7 @@ from webhook.errors import UserError
 from webhook.invocation import COMMAND
 from webhook.security.cipher import Cipher, DecryptionError
 from webhook.startup import Setup
-from webhook.store import actions, slack_installations, timeline
+from webhook.store import actions, notices, slack_installations
 from webhook.store.actions import ActionRow
 from webhook.store.schema import migrated_store
 from webhook.store.slack_installations import Installation
@@ -146,15 +146,15 @@ async def _stored(
     from webhook.worker import open_services
 
     async with open_services(setup, url, actions=ACTIONS) as services:
-        row = await services.read(deployment_id)
-        if row is None:
+        async with services.pool.connection() as connection:
+            found = await notices.read(connection, deployment_id, purpose="reply")
+        if found is None:
             message = f"The store has no deployment {deployment_id}"
             raise UserError(f"{message}; its number is in the address of its page")
-        notice = await build_notice(services, row)
-        async with services.pool.connection() as connection:
-            entries = await timeline.shown(connection, row.id, after=0)
+        row, context = found
+        notice = await build_notice(services, row, context)
     environment = route(setup.config, row.repo, row.environment)
-    return environment, notice, [notice_entry(entry) for entry in entries]
+    return environment, notice, [notice_entry(entry) for entry in context.news]
 
 
 @slack.command("actions")

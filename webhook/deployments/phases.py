@@ -23,6 +23,7 @@ class Phase(StrEnum):
         return _RANK[self] == _FINAL
 
 
+FAILED = (Phase.FAILURE, Phase.ERROR)
 _FINAL = 3
 _RANK = {
     Phase.SEEN: 0,

@@ -14,24 +14,22 @@ from webhook.store.deployments import DeploymentRow
 log = structlog.get_logger()
 
 
-async def changelog_of(
-    services: Services, row: DeploymentRow, last: DeploymentRow | None
-) -> Changelog | None:
-    """Its commits since `last`. A message does not wait for it for long, and messages to several
-    destinations share one call."""
-    if last is None or last.sha == row.sha:
+async def changelog_of(services: Services, row: DeploymentRow, since: str) -> Changelog | None:
+    """Its commits since that one, "" for none. A message does not wait for it for long, and
+    messages to several destinations share one call."""
+    if not since or since == row.sha:
         return None
-    if row.changelog and row.changelog["since"] == last.sha:
+    if row.changelog and row.changelog["since"] == since:
         return Changelog.from_json(row.changelog) if "total" in row.changelog else None
     comparisons = services.comparisons
-    key = row.repo_id, last.sha, row.sha
+    key = row.repo_id, since, row.sha
     if row.repo_id in comparisons.failed or key in comparisons.unknown:
         return None
     running = comparisons.running.get(key)
     if running is None:
         if comparisons.slots.locked():
             return None
-        running = asyncio.create_task(_find(services, row, last.sha))
+        running = asyncio.create_task(_find(services, row, since))
         comparisons.running[key] = running
         running.add_done_callback(lambda _: comparisons.running.pop(key, None))
     done, _ = await asyncio.wait({running}, timeout=services.timing.details_within.total_seconds())
@@ -44,17 +42,19 @@ async def changelog_of(
 
 async def _find(services: Services, row: DeploymentRow, since: str) -> Changelog | None:
     async with services.pool.connection() as connection:
-        found = await deployments.known_changelog(connection, row.repo_id, since, row.sha)
-    if found is None:
-        try:
-            async with services.comparisons.slots:
-                found = await compare(services.github, scope(row), since, row.sha)
-        except (RetryAt, UnknownOutcome) as error:
-            log.warning("no changelog from GitHub now", error=str(error))
-            services.comparisons.failed[row.repo_id] = True
-            return None
-        except Rejected as error:
-            log.info("no changelog from GitHub", error=str(error))
+        known = await deployments.copy_changelog(connection, row.id, row.repo_id, since, row.sha)
+    if known is not None:
+        return known
+    found = None
+    try:
+        async with services.comparisons.slots:
+            found = await compare(services.github, scope(row), since, row.sha)
+    except (RetryAt, UnknownOutcome) as error:
+        log.warning("no changelog from GitHub now", error=str(error))
+        services.comparisons.failed[row.repo_id] = True
+        return None
+    except Rejected as error:
+        log.info("no changelog from GitHub", error=str(error))
     known_everywhere_at = row.created_at + services.timing.rejection_counts_after
     if found is None and services.clock() < known_everywhere_at:
         # GitHub may know the commit, but not everywhere yet.

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -68,9 +68,9 @@ def _simpler(message: Message, error: Rejected) -> Message | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MessageWrite(Write):
-    """`key`: by which it is found again."""
+    """`key`: by which it is found again. `entry`: its last claim, once it has one."""
 
     services: Services
     entry: Entry
@@ -90,6 +90,11 @@ class MessageWrite(Write):
 
     async def findable(self) -> bool:
         return await self.notifier.findable(self.form.message)
+
+    async def claim(self, connection: Async, entry: Entry, lasts: timedelta) -> Entry | None:
+        claimed = await outbox.claim(connection, entry, lasts)
+        self.entry = claimed or entry
+        return claimed
 
     async def send(self) -> outbox.Ref:
         return (await self.form.accepted(self._send)).to_json()

@@ -18,7 +18,7 @@ from handlers import TITLES
 from webhook.config.destinations import Target
 from webhook.deployments.actions import Snapshot, offered_buttons
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
-from webhook.deployments.phases import Phase, phase_of
+from webhook.deployments.phases import FAILED, Phase, phase_of
 from webhook.engine.changelogs import changelog_of
 from webhook.engine.messages import Form, MessageWrite, Rejections
 from webhook.engine.outbox import Outbox, Policy
@@ -26,51 +26,51 @@ from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.notifiers.contract import Message, Notifier, Purpose, Ref
 from webhook.rejections import rejected_since
-from webhook.store import actions, deployments, outbox, timeline
-from webhook.store.actions import ActionRow
-from webhook.store.database import Async
+from webhook.store import notices, outbox, schedule
 from webhook.store.deployments import DeploymentRow
+from webhook.store.notices import Context, News
 from webhook.store.outbox import Entry
-from webhook.store.timeline import REQUESTED, TimelineEntry
+from webhook.store.schedule import Key
+from webhook.store.timeline import REQUESTED
 from webhook.timing import growing_pause
 
 log = structlog.get_logger()
 
 # In one thread; what happens after them follows at the end of the deployment.
 MOST_REPLIES = 30
-FAILED = (Phase.FAILURE, Phase.ERROR)
 
 
 async def notify(services: Services, deployment_id: int, destination: str) -> None:
-    row = await services.read(deployment_id)
-    if row is None:
+    kind = services.notifiers.get(destination.partition(":")[0])
+    if kind is None:
         return
+    purpose = "main" if not kind.edits else "reply" if kind.threads else ""
+    async with services.pool.connection() as connection:
+        found = await notices.read(
+            connection, deployment_id, destination=destination, purpose=purpose
+        )
+    if found is None:
+        return
+    row, context = found
     log_about(row)
     target = next((one for one in services.targets(row) if one.name == destination), None)
-    target = target or await _unlisted(services, row, destination)
-    if target is None:
+    target = target or _unlisted(services, row, destination, context)
+    if target is None or not (target.main or row.phase in FAILED):
         return
-    notifier, notice = services.notifier(target), await build_notice(services, row)
-    notification = Notification(services, row, target, notifier, notice)
-    if target.main:
-        await notification.keep_up()
-    elif row.phase in FAILED:
-        await notification.alert()
-    # Another job may have sent a newer state by now, which this one would have turned back.
-    await require_newest(services, row)
+    notice = await build_notice(services, row, context)
+    notifier = services.notifier(target)
+    notification = Notification(services, row, target, notifier, notice, context)
+    await (notification.keep_up() if target.main else notification.alert())
 
 
-async def _unlisted(services: Services, row: DeploymentRow, destination: str) -> Target | None:
+def _unlisted(
+    services: Services, row: DeploymentRow, destination: str, context: Context
+) -> Target | None:
     """A message that exists is kept up to date, whatever deploy.yml lists now. Errors: `RetryAt`
     for a destination that another worker, with another deploy.yml, may know."""
     name, _, rest = destination.partition(":")
-    notifier = services.notifiers.get(name)
-    if notifier is None:
-        return None
-    async with services.pool.connection() as connection:
-        existing = await outbox.messages(connection, row.id, destination, "main")
-    if any(message.ref for message in existing):
-        unlisted = notifier.Destination.unlisted(rest)
+    if any(message.ref for message in context.sent if message.purpose == "main"):
+        unlisted = services.notifiers[name].Destination.unlisted(rest)
         if unlisted is None:
             return None
         return Target(name=destination, notifier=name, main=True, destination=unlisted)
@@ -79,12 +79,6 @@ async def _unlisted(services: Services, row: DeploymentRow, destination: str) ->
         again = now + timing.unknown_channel_retry
         raise RetryAt("deploy.yml names no such destination here", again)
     return None
-
-
-async def require_newest(services: Services, row: DeploymentRow) -> None:
-    newer = await services.read(row.id)
-    if newer is not None and newer.version != row.version:
-        raise RetryAt("it has changed meanwhile", services.clock())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,62 +90,65 @@ class Notification:
     target: Target
     notifier: Notifier
     notice: DeploymentNotice
+    context: Context
 
     async def keep_up(self) -> None:
         if not self.notifier.edits:
             await self._keep_row("main", None)
             return
-        existing = await self._messages("main")
+        main = next(iter(self._sent("main")), None)
         # A message that exists is kept up to date, or it would keep showing an old state.
-        if not existing and not self.target.destination.accepts(self.row.phase):
+        if not main and not self.target.destination.accepts(self.row.phase):
             return
         waits: list[RetryAt] = []
         try:
-            existing = [await self._keep_main(Message(purpose="main", notice=self.notice))]
+            main = await self._keep_main(Message(purpose="main", notice=self.notice), main)
         except RetryAt as wait:
             waits.append(wait)  # its thread need not wait for an edit
-        if self.notifier.threads and existing and existing[0].ref:
+        if self.notifier.threads and main and main.ref:
             try:
-                await self._keep_row("reply", existing[0])
+                await self._keep_row("reply", main)
             except RetryAt as wait:
                 waits.append(wait)
         if waits:
             raise min(waits, key=lambda wait: wait.at)
 
     async def alert(self) -> None:
-        await self._send(Message(purpose="alert", notice=self.notice))
+        existing = next(iter(self._sent("alert")), None)
+        await self._send(Message(purpose="alert", notice=self.notice), existing)
 
-    async def _keep_main(self, message: Message) -> Entry:
+    async def _keep_main(self, message: Message, existing: Entry | None) -> Entry:
         """Send it, or edit it where its content has changed."""
-        entry = await self._send(message)
+        entry = await self._send(message, existing)
         digest = self.notifier.digest(message)
         if entry.ref is None or entry.digest == digest:
             return entry
-        key, ref, form = self._key("main", 0), Ref.from_json(entry.ref), Form(message)
+        key, ref, form = self._key(entry), Ref.from_json(entry.ref), Form(message)
         try:
             await self.notifier.prepare(message, key, ref)
             await form.accepted(lambda one: self.notifier.edit(ref, one, key))
         except Gone:
             async with self.services.pool.connection() as connection:
-                await outbox.forget(connection, entry)
-            return await self._send(message)
+                forgotten = await outbox.forget(connection, entry)
+            return await self._send(message, forgotten)
         except UnknownOutcome as error:
             raise RetryAt(str(error), self._now() + self._edit_pause) from error
         except Rejected as error:
             await self._edit_rejected(entry, error)
             return entry
-        async with self.services.pool.connection() as connection:
-            await outbox.edited(connection, entry, digest, form.error)
+        await self._edited(entry, digest, form.error)
         return entry
+
+    async def _edited(self, entry: Entry, digest: str, error: str) -> None:
+        async with self.services.pool.connection() as connection:
+            if not await outbox.edited(connection, entry, digest, error):
+                # Of two workers the one that was taken for dead may have turned it back.
+                again = Key("notify", self.row.id, self.target.name)
+                await schedule.request(connection, [again])
 
     async def _keep_row(self, purpose: Purpose, parent: Entry | None) -> None:
         """Messages one after the other, each of what happened after the one before."""
-        sent = await self._messages(purpose)
-        async with self.services.pool.connection() as connection:
-            after = max((one.position for one in sent if one.over), default=0)
-            new = await timeline.shown(connection, self.row.id, after)
-        # Checked after reading the entries: the row that decides about them knows all of them.
-        await require_newest(self.services, self.row)
+        sent, new = self._sent(purpose), self.context.news
         waiting = next((one for one in sent if not one.over), None)
         # It may be there: what it covers is settled. What was rejected may cover more next time,
         # or it would hold back what people must see.
@@ -162,9 +159,8 @@ class Notification:
             await self._drop(waiting)
             return
         last = covered[-1].position
-        if waiting and attempted is None:
-            async with self.services.pool.connection() as connection:
-                await outbox.extend_to(connection, waiting, last)
+        if waiting and waiting.position < last:
+            waiting = await self._extend(waiting, last)
         urgent = self._is_urgent(included)
         if waiting is None and purpose == "reply" and not urgent and self.row.ended_at is None:
             if len(sent) >= MOST_REPLIES:
@@ -178,15 +174,24 @@ class Notification:
             parent=Ref.from_json(parent.ref) if parent and parent.ref else None,
             urgent=urgent,
         )
-        shown = await self._follow(message, attempted or last, parent)
+        shown = await self._follow(message, waiting, attempted or last, parent)
         if shown.over and len(covered) < len(new):
             raise RetryAt(
                 "more has happened since the first attempt to send that message", self._now()
             )
 
-    async def _follow(self, message: Message, position: int, parent: Entry | None) -> Entry:
+    async def _extend(self, waiting: Entry, last: int) -> Entry:
+        async with self.services.pool.connection() as connection:
+            extended = await outbox.extend_to(connection, waiting, last)
+        if extended is None:
+            raise RetryAt("another worker sends it", self._now())
+        return extended
+
+    async def _follow(
+        self, message: Message, waiting: Entry | None, position: int, parent: Entry | None
+    ) -> Entry:
         try:
-            return await self._send(message, position)
+            return await self._send(message, waiting, position)
         except Gone as gone:
             if parent is not None:
                 async with self.services.pool.connection() as connection:
@@ -206,17 +211,22 @@ class Notification:
         if self._now() < until:
             raise RetryAt("more may follow at once", until)
 
-    async def _send(self, message: Message, position: int = 0) -> Entry:
-        """Send it, if that was not done before."""
-        entry = await self._entry(message.purpose, position)
+    async def _send(self, message: Message, existing: Entry | None, position: int = 0) -> Entry:
+        """Send it, if that was not done before. `existing`: its entry, if it has one."""
+        entry = existing or Entry.new(
+            "message",
+            self.row.id,
+            destination=self.target.name,
+            purpose=message.purpose,
+            position=position,
+        )
         if entry.over:
             return entry
         timing = self.services.timing
         after = timing.message_lookups_after
         policy = Policy(call=timing.claim_lasts, lookups=after[:1], unfindable=after)
-        key = self._key(message.purpose, position)
         write = MessageWrite(
-            self.services, entry, self.notifier, Form(message), key, self._rejections
+            self.services, entry, self.notifier, Form(message), self._key(entry), self._rejections
         )
         try:
             sent = await Outbox(self.services.pool, self.services.clock).deliver(
@@ -247,19 +257,19 @@ class Notification:
     def _rejections(self) -> Rejections:
         return Rejections(self.services.timing, self.row.phase_at)
 
-    def _included(self, entries: Sequence[TimelineEntry]) -> list[TimelineEntry]:
+    def _included(self, entries: Sequence[News]) -> list[News]:
         """Those that the destination's filters match, and none twice in a row."""
         included = [one for one in entries if self._wants(one)]
         first = included[:1]
         return first + [new for old, new in pairwise(included) if _content(old) != _content(new)]
 
-    def _wants(self, entry: TimelineEntry) -> bool:
+    def _wants(self, entry: News) -> bool:
         phase = phase_of(entry.state)
         return entry.state == REQUESTED or (
             phase is not None and self.target.destination.accepts(phase)
         )
 
-    def _is_urgent(self, entries: Sequence[TimelineEntry]) -> bool:
+    def _is_urgent(self, entries: Sequence[News]) -> bool:
         """Whether a person should act now."""
         if self.notice.held:
             return entries[-1].held
@@ -275,28 +285,16 @@ class Notification:
     def _now(self) -> datetime:
         return self.services.clock()
 
-    def _key(self, purpose: Purpose, position: int) -> str:
-        about = f":{position}" if position else ""
-        return f"{self.row.id}:{purpose}{about}"
-
-    async def _messages(self, purpose: Purpose) -> list[Entry]:
+    def _sent(self, purpose: Purpose) -> list[Entry]:
         """The newest first."""
-        async with self.services.pool.connection() as connection:
-            return await outbox.messages(connection, self.row.id, self.target.name, purpose)
+        return [one for one in self.context.sent if one.purpose == purpose]
 
-    async def _entry(self, purpose: Purpose, position: int) -> Entry:
-        async with self.services.pool.connection() as connection:
-            return await outbox.entry_of(
-                connection,
-                "message",
-                self.row.id,
-                destination=self.target.name,
-                purpose=purpose,
-                position=position,
-            )
+    def _key(self, entry: Entry) -> str:
+        about = f":{entry.position}" if entry.position else ""
+        return f"{self.row.id}:{entry.purpose}{about}"
 
 
-def _content(entry: TimelineEntry) -> tuple[str, str]:
+def _content(entry: News) -> tuple[str, str]:
     return entry.state, entry.description
 
 
@@ -306,14 +304,9 @@ class _Origin(TypedDict):
     origin_label: str
 
 
-async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNotice:
-    async with services.pool.connection() as connection:
-        last = await deployments.last_success(connection, row)
-        before = await deployments.ended_before(connection, row)
-        creator = await actions.creator_of(connection, row.id)
-        held = row.ended_at is None and await timeline.is_held(connection, row.id)
-        back = await deployments.success_of_another_commit(connection, row)
-        snapshot = await _snapshot(connection, row, back)
+async def build_notice(
+    services: Services, row: DeploymentRow, context: Context
+) -> DeploymentNotice:
     end = row.ended_at
     start = row.started_at or row.requested_at
     notice = DeploymentNotice(
@@ -325,35 +318,35 @@ async def build_notice(services: Services, row: DeploymentRow) -> DeploymentNoti
         ref=row.shown_ref,
         sha=row.sha,
         task=row.task,
-        requested_by=_requested_by(row, creator),
+        requested_by=context.login if context.action else row.creator,
         phase=row.phase,
         changed_at=row.phase_at,
         description=row.status_description,
-        held=held,
+        held=context.held,
         started=row.run is not None,
-        recovered=before in (Phase.FAILURE, Phase.ERROR) and row.phase is Phase.SUCCESS,
+        recovered=row.phase is Phase.SUCCESS and context.before in FAILED,
         seconds=(end - start).total_seconds() if start and end else None,
         page_url=services.links.page(row.repo, row.id),
         run_url=row.run.url if row.run else "",
         tool="GitHub Actions" if row.watched else TITLES.get(row.handler, row.handler),
         environment_url=row.environment_url,
-        changelog=await changelog_of(services, row, last),
-        previous_sha=last.sha if last else "",
-        **_origin(services, row, creator),
+        changelog=await changelog_of(services, row, context.previous_sha),
+        previous_sha=context.previous_sha,
+        **_origin(services, row, context),
         actions=(),
-        rollback_to=f"{back.shown_ref} @ {back.sha[:7]}" if back else "",
-        rollback_id=back.id if back else 0,
+        rollback_to=f"{context.back_ref} @ {context.back_sha[:7]}" if context.back_id else "",
+        rollback_id=context.back_id,
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice
-    buttons = offered_buttons(services.actions.values(), snapshot, notice)
+    buttons = offered_buttons(services.actions.values(), _snapshot(row, context), notice)
     return replace(notice, actions=buttons)
 
 
-def notice_entry(entry: TimelineEntry) -> NoticeEntry:
+def notice_entry(entry: News) -> NoticeEntry:
     return NoticeEntry(
         at=entry.at,
-        state="" if entry.state == timeline.REQUESTED else entry.state,
+        state="" if entry.state == REQUESTED else entry.state,
         description=entry.description,
         actor=entry.actor,
         log_url=entry.log_url,
@@ -361,28 +354,23 @@ def notice_entry(entry: TimelineEntry) -> NoticeEntry:
     )
 
 
-def _requested_by(row: DeploymentRow, creator: ActionRow | None) -> str:
-    """What people request in Slack is created by the App."""
-    return creator.login if creator else row.creator
-
-
-def _origin(services: Services, row: DeploymentRow, creator: ActionRow | None) -> _Origin:
-    if creator is None or not creator.deployment_id:
+def _origin(services: Services, row: DeploymentRow, context: Context) -> _Origin:
+    if not context.origin_id:
         return {"origin": "", "origin_url": "", "origin_label": ""}
-    action = services.actions.get(creator.kind)
+    action = services.actions.get(context.action)
     return {
-        "origin": creator.kind,
-        "origin_url": services.links.page(creator.repo or row.repo, creator.deployment_id),
+        "origin": context.action,
+        "origin_url": services.links.page(context.origin_repo or row.repo, context.origin_id),
         "origin_label": action.origin if action else "",
     }
 
 
-async def _snapshot(connection: Async, row: DeploymentRow, back: DeploymentRow | None) -> Snapshot:
+def _snapshot(row: DeploymentRow, context: Context) -> Snapshot:
     return Snapshot(
         phase=row.phase,
         ended=row.ended_at is not None,
         watched=row.watched,
         cancel_requested=bool(row.cancel_requested_by),
-        newest=await deployments.is_newest(connection, row),
-        rollback_target=back is not None,
+        newest=context.newest,
+        rollback_target=context.back_id != 0,
     )

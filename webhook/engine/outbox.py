@@ -92,7 +92,8 @@ class Outbox:
     clock: Clock
 
     async def deliver(self, entry: Entry, write: Write, policy: Policy) -> Entry:
-        """The entry as it is then: `sent`, or `skipped`."""
+        """The entry as it is then: `sent`, or `skipped`. One that is new is stored with its claim,
+        or with the reason why there is none yet."""
         if entry.over:
             return entry
         if entry.state == "claimed":
@@ -102,7 +103,7 @@ class Outbox:
                 return await self._record(entry, write, found, digest="")
         if not await self._prepared(entry, write):
             async with self.pool.connection() as connection:
-                return await outbox.skip(connection, entry)
+                return await outbox.skip(connection, await outbox.keep(connection, entry))
         claimed = await self._claimed(entry, write, policy)
         if claimed.over:
             return claimed
@@ -137,10 +138,14 @@ class Outbox:
     async def _prepared(self, entry: Entry, write: Write) -> bool:
         try:
             return await write.prepare()
+        except RetryAt:
+            await self._keep(entry)
+            raise
         except UnknownOutcome as error:
-            await self._keep_error(entry, error)
+            await self._keep_error(await self._keep(entry), error)
             raise
         except Rejected as error:
+            entry = await self._keep(entry)
             in_doubt = entry.state == "claimed"
             await self._rejected("prepare", entry, write, error, in_doubt=in_doubt)
 
@@ -201,6 +206,10 @@ class Outbox:
     async def _release(self, entry: Entry, state: State, error: Exception) -> None:
         async with self.pool.connection() as connection:
             await outbox.release(connection, entry, state, str(error))
+
+    async def _keep(self, entry: Entry) -> Entry:
+        async with self.pool.connection() as connection:
+            return await outbox.keep(connection, entry)
 
     async def _keep_error(self, entry: Entry, error: Exception) -> None:
         async with self.pool.connection() as connection:

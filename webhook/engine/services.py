@@ -15,6 +15,7 @@ from webhook.config.environments import Config, Environment
 from webhook.config.routing import route
 from webhook.deployments.actions import OfferedAction
 from webhook.deployments.changelog import Changelog
+from webhook.deployments.phases import FAILED
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 from webhook.jobs.pacing import Pacing
@@ -115,7 +116,8 @@ class Services:
         self, connection: Async, row: DeploymentRow, *, also: Collection[Key] = ()
     ) -> None:
         """Each destination, once the caller's transaction has ended. `also`: what else to do."""
-        keys = [Key("notify", row.id, target.name) for target in self.targets(row)]
+        targets = [one for one in self.targets(row) if one.main or row.phase in FAILED]
+        keys = [Key("notify", row.id, target.name) for target in targets]
         await schedule.request(connection, [*keys, *also], notified=[row.id])
 
     async def read(self, deployment_id: int) -> DeploymentRow | None:

@@ -79,18 +79,15 @@ class StatusWrite(Write):
     async def claim(self, connection: Async, entry: Entry, lasts: timedelta) -> Entry | None:
         """On GitHub the newest status counts: ours must not hide a state that others reported.
         Whoever records such a state has the row locked, and sees our claim or is seen here."""
+        claimed = await outbox.claim(connection, entry, lasts)
         phase = Phase(self.reported.state)
-        if phase.final:
-            return await outbox.claim(connection, entry, lasts)
-        async with connection.transaction():
-            claimed = await outbox.claim(connection, entry, lasts)
-            if claimed is None:
-                return None
-            await deployments.read(connection, self.row.id, lock=True)
-            later = [other.value for other in Phase if follows(phase, other)]
-            if await timeline.reported_by_others(connection, self.row.id, later):
-                return await outbox.skip(connection, claimed)
+        if claimed is None or phase.final:
             return claimed
+        await deployments.wait_for_changes(connection, self.row.id)
+        later = [other.value for other in Phase if follows(phase, other)]
+        if await timeline.reported_by_others(connection, self.row.id, later):
+            return await outbox.skip(connection, claimed)
+        return claimed
 
     async def find(self, entry: Entry) -> Ref | None:
         found = await self.services.github.find_status(scope(self.row), self.row.id, self._mark)
@@ -118,10 +115,7 @@ class StatusWrite(Write):
         return _ref(await self.services.github.create_status(scope(self.row), self.row.id, status))
 
     async def record(self, connection: Async, entry: Entry, ref: Ref, digest: str) -> Entry:
-        async with connection.transaction():
-            recorded = await outbox.sent(connection, entry, ref, digest)
-            await timeline.record_status(connection, self.reported.id, int(ref["id"]))
-        return recorded
+        return await timeline.record_status(connection, entry, self.reported.id, int(ref["id"]))
 
     def _may_be_for_its_address(self, error: Rejected) -> bool:
         """A single 422 that does not say so may have another reason."""

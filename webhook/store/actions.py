@@ -132,12 +132,6 @@ async def excluded_by(connection: Async, action: ActionRow) -> ActionRow | None:
     return await _one(connection, where, [action.deployment_id, action.exclusive_group, action.id])
 
 
-async def creator_of(connection: Async, deployment_id: int) -> ActionRow | None:
-    """The action that created it; its `deployment_id` is the one it came from."""
-    where = "where created_deployment_id = %s order by id limit 1"
-    return await _one(connection, where, [deployment_id])
-
-
 async def outbox_entry(connection: Async, action: ActionRow) -> Entry:
     """Of the deployment that it is to create; nobody else of its group claims one meanwhile."""
     return await outbox.entry_of(

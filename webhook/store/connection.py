@@ -1,9 +1,8 @@
 """Connections on which no exchange waits for ever. A proxy between here and PostgreSQL may answer
 TCP while the server behind it is gone: then neither keep-alives nor TCP's time-outs notice it.
 
-Source: psycopg 3.3, `Connection.wait`, through which each exchange with the server goes;
-procrastinate 3.10, `PsycopgConnector.listen_notify`, which checks its connection when notifications
-pause.
+Source: psycopg 3.3, `Connection.wait`, through which each exchange with the server goes. One that
+listens is checked whenever notifications pause (webhook.store.schedule).
 """
 
 import select

@@ -1,6 +1,6 @@
 """Deployments: one row each; every decision is made from this row."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -207,6 +207,23 @@ async def read(
     return _row(values) if values else None
 
 
+async def wait_for_changes(connection: Async, deployment_id: int) -> None:
+    """Whoever has the row locked now has committed then."""
+    await connection.execute("select from deployments where id = %s for share", [deployment_id])
+
+
+async def read_with(
+    connection: Async, columns: str, joins: str, values: Mapping[str, object]
+) -> tuple[DeploymentRow, DictRow] | None:
+    """The row of the `id` in `values`, and what other rows say at the same moment."""
+    query = f"select {_COLUMNS}, {columns} from deployments {joins} where deployments.id = %(id)s"
+    found = await (await connection.execute(query, values)).fetchone()
+    if found is None:
+        return None
+    own = {field.name: found.pop(field.name) for field in fields(DeploymentRow)}
+    return _row(own), found
+
+
 def read_sync(connection: Sync, deployment_id: int, *, lock: bool = False) -> DeploymentRow | None:
     query = f"{_SELECT} where id = %s" + (" for update" if lock else "")
     values = connection.execute(query, [deployment_id]).fetchone()
@@ -280,16 +297,6 @@ async def deactivate_replaced(connection: Async, row: DeploymentRow) -> list[int
     return [values["id"] async for values in cursor]
 
 
-async def last_success(connection: Async, row: DeploymentRow) -> DeploymentRow | None:
-    """The success before this deployment in the same environment."""
-    cursor = await connection.execute(
-        f"{_SELECT} where {_ENVIRONMENT} and id < %s and succeeded order by id desc limit 1",
-        [row.repo_id, row.environment, row.id],
-    )
-    values = await cursor.fetchone()
-    return _row(values) if values else None
-
-
 async def success_of_another_commit(
     connection: Async, row: DeploymentRow, only: int = 0
 ) -> DeploymentRow | None:
@@ -325,25 +332,16 @@ async def is_newest(connection: Async, row: DeploymentRow) -> bool:
     return await cursor.fetchone() is None
 
 
-async def ended_before(connection: Async, row: DeploymentRow) -> Phase | None:
-    """How the one before it in the same environment ended."""
-    cursor = await connection.execute(
-        f"select phase from deployments where {_ENVIRONMENT} and id < %s and ended_at is not null"
-        " order by id desc limit 1",
-        [row.repo_id, row.environment, row.id],
-    )
-    values = await cursor.fetchone()
-    return Phase(values["phase"]) if values else None
-
-
-async def known_changelog(
-    connection: Async, repo_id: int, since: str, sha: str
+async def copy_changelog(
+    connection: Async, deployment_id: int, repo_id: int, since: str, sha: str
 ) -> Changelog | None:
-    """Of the same two commits, by another deployment of the repository."""
+    """Save that of another deployment of the repository with the same two commits; None where there
+    is none."""
     cursor = await connection.execute(
-        "select changelog from deployments where repo_id = %s and sha = %s"
-        " and changelog->>'since' = %s and changelog ? 'total' limit 1",
-        [repo_id, sha, since],
+        "update deployments set changelog = known.changelog from (select changelog"
+        " from deployments where repo_id = %s and sha = %s and changelog->>'since' = %s"
+        " and changelog ? 'total' limit 1) known where id = %s returning known.changelog",
+        [repo_id, sha, since, deployment_id],
     )
     row = await cursor.fetchone()
     return Changelog.from_json(row["changelog"]) if row else None

@@ -6,10 +6,10 @@ left alone until `claimed_until`: the call may still be under way, here or elsew
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import psycopg
 from psycopg.rows import class_row
@@ -22,6 +22,8 @@ Kind = Literal["status", "message", "deployment"]
 State = Literal["waiting", "claimed", "sent", "rejected", "skipped"]
 # Where something is on the other side: for a status its id, for a message what its notifier needs.
 Ref = Mapping[str, str]
+
+_NEW = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +55,54 @@ class Entry:
     edits: int
     simplified: bool
 
+    @classmethod
+    def new(
+        cls, kind: Kind, deployment_id: int, *, destination: str, purpose: str, position: int
+    ) -> Self:
+        """One that the store does not have yet: `claim` and `keep` store it."""
+        return cls(
+            id=_NEW,
+            kind=kind,
+            deployment_id=deployment_id,
+            action_id=None,
+            destination=destination,
+            purpose=purpose,
+            position=position,
+            state="waiting",
+            claimed_until=None,
+            first_claimed_at=None,
+            attempts=0,
+            lookups=0,
+            error="",
+            rejected_call="",
+            rejected_since=None,
+            rejected_at=None,
+            ref=None,
+            digest="",
+            edits=0,
+            simplified=False,
+        )
+
     @property
     def over(self) -> bool:
         """Nothing is to be sent any more."""
         return self.state in ("sent", "skipped")
 
 
-_COLUMNS = ", ".join(field.name for field in fields(Entry))
+COLUMNS = ", ".join(field.name for field in fields(Entry))
+_TIMES = ("claimed_until", "first_claimed_at", "rejected_since", "rejected_at")
 # A repository's name in a text; part of an address too.
 _REPO = re.compile(r"(?<![\w.-])[\w.-]+/[\w.-]+", re.ASCII)
 # A late job must not change what another one has claimed since.
 _STILL_CLAIMED = "state = 'claimed' and attempts = %s"
+
+
+def from_json(document: dict[str, Any]) -> Entry:
+    """As PostgreSQL's `to_jsonb` writes one."""
+    times = {
+        name: datetime.fromisoformat(document[name]) if document[name] else None for name in _TIMES
+    }
+    return Entry(**{**document, **times})
 
 
 async def entry_of(
@@ -81,7 +120,7 @@ async def entry_of(
     cursor = connection.cursor(row_factory=class_row(Entry))
     await cursor.execute(
         "insert into outbox (kind, deployment_id, action_id, destination, purpose, position)"
-        f" values (%s, %s, %s, %s, %s, %s) on conflict do nothing returning {_COLUMNS}",
+        f" values (%s, %s, %s, %s, %s, %s) on conflict do nothing returning {COLUMNS}",
         key,
     )
     if (created := await cursor.fetchone()) is not None:
@@ -96,6 +135,20 @@ async def entry_of(
         [value for value in key if value is not None],
     )
     return found
+
+
+async def keep(connection: Async, entry: Entry) -> Entry:
+    """It is stored, and not claimed."""
+    if entry.id != _NEW:
+        return entry
+    return await entry_of(
+        connection,
+        entry.kind,
+        entry.deployment_id,
+        destination=entry.destination,
+        purpose=entry.purpose,
+        position=entry.position,
+    )
 
 
 async def pending(connection: Async, kind: Kind, deployment_id: int) -> list[Entry]:
@@ -122,13 +175,29 @@ async def claim(connection: Async, entry: Entry, lasts: timedelta) -> Entry | No
     """The entry, if the call is ours to make: nobody else makes it meanwhile. None where
     another job was quicker. Raises `Excluded`; the transaction, if any, is lost then."""
     cursor = connection.cursor(row_factory=class_row(Entry))
+    if entry.id == _NEW:
+        await cursor.execute(
+            "insert into outbox (kind, deployment_id, destination, purpose, position, state,"
+            " attempts, first_claimed_at, claimed_until)"
+            " values (%s, %s, %s, %s, %s, 'claimed', 1, now(), now() + %s)"
+            f" on conflict do nothing returning {COLUMNS}",
+            [
+                entry.kind,
+                entry.deployment_id,
+                entry.destination,
+                entry.purpose,
+                entry.position,
+                lasts,
+            ],
+        )
+        return await cursor.fetchone()
     try:
         await cursor.execute(
             "update outbox set state = 'claimed', attempts = attempts + 1, lookups = 0,"
             " first_claimed_at = coalesce(first_claimed_at, now()),"
             " claimed_until = now() + %s"
             " where id = %s and attempts = %s and (state in ('waiting', 'rejected')"
-            f" or (state = 'claimed' and claimed_until <= now())) returning {_COLUMNS}",
+            f" or (state = 'claimed' and claimed_until <= now())) returning {COLUMNS}",
             [lasts, entry.id, entry.attempts],
         )
     except psycopg.errors.UniqueViolation:
@@ -185,24 +254,33 @@ async def skip(connection: Async, entry: Entry) -> Entry:
     cursor = connection.cursor(row_factory=class_row(Entry))
     await cursor.execute(
         "update outbox set state = 'skipped', claimed_until = null, error = ''"
-        f" where id = %s and state <> 'sent' returning {_COLUMNS}",
+        f" where id = %s and state <> 'sent' returning {COLUMNS}",
         [entry.id],
     )
     return await cursor.fetchone() or replace(entry, state="sent")
 
 
 async def sent(
-    connection: Async, entry: Entry, ref: Ref, digest: str = "", *, error: str = ""
+    connection: Async,
+    entry: Entry,
+    ref: Ref,
+    digest: str = "",
+    *,
+    error: str = "",
+    also: tuple[str, Sequence[Any]] | None = None,
 ) -> Entry:
-    """`error`: why it was sent in a simpler form. Raises `Excluded` where this one was given up,
-    and another has begun since; the transaction, if any, is lost then."""
+    """`error`: why it was sent in a simpler form. `also`: what is recorded by the same statement,
+    before it, with its values. Raises `Excluded` where this one was given up, and another has begun
+    since; the transaction, if any, is lost then."""
+    before, values = also or ("", ())
     cursor = connection.cursor(row_factory=class_row(Entry))
     try:
         await cursor.execute(
-            "update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
+            f"{f'with {before}' if before else ''}"
+            " update outbox set state = 'sent', ref = %s, digest = %s, claimed_until = null,"
             " error = %s, simplified = %s, rejected_call = '', rejected_since = null"
-            f" where id = %s returning {_COLUMNS}",
-            [Jsonb(dict(ref)), digest, error, bool(error), entry.id],
+            f" where id = %s returning {COLUMNS}",
+            [*values, Jsonb(dict(ref)), digest, error, bool(error), entry.id],
         )
     except psycopg.errors.UniqueViolation:
         raise Excluded from None
@@ -229,21 +307,10 @@ async def abandon(connection: Async, action_id: int, error: str) -> None:
     )
 
 
-async def messages(
-    connection: Async, deployment_id: int, destination: str, purpose: str
-) -> list[Entry]:
-    """The newest first."""
-    where = (
-        "where kind = 'message' and deployment_id = %s and destination = %s and purpose = %s"
-        " order by position desc"
-    )
-    return await _read(connection, where, [deployment_id, destination, purpose])
-
-
 def messages_of(connection: Sync, deployment_id: int) -> list[Entry]:
     cursor = connection.cursor(row_factory=class_row(Entry))
     cursor.execute(
-        f"select {_COLUMNS} from outbox where kind = 'message' and deployment_id = %s"
+        f"select {COLUMNS} from outbox where kind = 'message' and deployment_id = %s"
         " order by purpose, destination, position",
         [deployment_id],
     )
@@ -371,33 +438,42 @@ def lately_failed(connection: Sync) -> list[FailedMessage]:
     return cursor.execute(_LATELY_FAILED).fetchall()
 
 
-async def extend_to(connection: Async, entry: Entry, position: int) -> None:
-    """A reply that is not there, and is not being sent, covers more entries."""
-    await connection.execute(
-        "update outbox set position = %s where id = %s and state in ('waiting', 'rejected')",
+async def extend_to(connection: Async, entry: Entry, position: int) -> Entry | None:
+    """A reply that is not there covers more entries; None where it is being sent, or was."""
+    cursor = connection.cursor(row_factory=class_row(Entry))
+    await cursor.execute(
+        "update outbox set position = %s where id = %s and state in ('waiting', 'rejected')"
+        f" returning {COLUMNS}",
         [position, entry.id],
     )
+    return await cursor.fetchone()
 
 
-async def edited(connection: Async, entry: Entry, digest: str, error: str = "") -> None:
-    """`error`: why it was edited in a simpler form."""
-    await connection.execute(
-        "update outbox set digest = %s, edits = edits + 1, error = %s, simplified = %s,"
-        " rejected_call = '', rejected_since = null where id = %s",
-        [digest, error, bool(error), entry.id],
+async def edited(connection: Async, entry: Entry, digest: str, error: str = "") -> bool:
+    """Whether nobody else edited it meanwhile: else it is not known whose content is there.
+    `error`: why it was edited in a simpler form."""
+    cursor = await connection.execute(
+        "update outbox set digest = case when edits = %s then %s else '' end, edits = edits + 1,"
+        " error = %s, simplified = %s, rejected_call = '', rejected_since = null where id = %s"
+        " returning edits",
+        [entry.edits, digest, error, bool(error), entry.id],
     )
+    row = await cursor.fetchone()
+    return row is None or row["edits"] == entry.edits + 1
 
 
-async def forget(connection: Async, entry: Entry) -> None:
+async def forget(connection: Async, entry: Entry) -> Entry:
     """The message was deleted there: it is to be sent again."""
-    await connection.execute(
+    cursor = connection.cursor(row_factory=class_row(Entry))
+    await cursor.execute(
         "update outbox set state = 'waiting', ref = null, digest = '', first_claimed_at = null,"
-        " claimed_until = null where id = %s",
+        f" claimed_until = null where id = %s returning {COLUMNS}",
         [entry.id],
     )
+    return await cursor.fetchone() or entry
 
 
 async def _read(connection: Async, where: str, values: list[Any]) -> list[Entry]:
     cursor = connection.cursor(row_factory=class_row(Entry))
-    await cursor.execute(f"select {_COLUMNS} from outbox {where}", values)
+    await cursor.execute(f"select {COLUMNS} from outbox {where}", values)
     return await cursor.fetchall()

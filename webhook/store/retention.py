@@ -3,7 +3,7 @@
 Each batch begins after an id (`after`) and reads a bounded number of rows in the order of their
 ids, which is that of their age; so none reads or locks much, however many rows there are. What
 another transaction has locked is left for the next time: a batch waits for nobody who may wait for
-it, such as a job that ends, with which its events are deleted.
+it.
 """
 
 from collections.abc import Awaitable, Callable, Collection

@@ -67,11 +67,13 @@ class Finished:
     urgent: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """`next_in`: how long until something else is due, of the kinds that were asked for."""
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """`unrecorded`: of what has finished, as its rows are locked at the moment. `next_in`: how long
+    until something else is due, of the kinds that were asked for."""
 
-    due: list[Due]
+    unrecorded: Collection[Key]
+    claimed: Sequence[Due]
     next_in: dict[Kind, timedelta]
 
 
@@ -99,6 +101,8 @@ select task, subject, detail from unnest(%s::text[], %s::bigint[], %s::text[])
 union
 select 'notify', deployment_id, destination from outbox where kind = 'message'
     and deployment_id = any(%s) and purpose = 'main' and ref is not null
+union
+select task, subject, detail from schedule where task = 'notify' and subject = any(%s)
 order by 1, 2, 3 {_REQUESTED_BEFORE}
 """
 # Part of a statement that has `stored`, with the `id` of each delivery to process.
@@ -110,68 +114,89 @@ requested as (
 select pg_notify('{CHANNEL}', '') where exists (select from requested)
 """
 _NOTIFY = f"select pg_notify('{CHANNEL}', '')"
-# The subqueries are short scans of an index, whatever else waits.
-_CLAIM = """
-with free as (
-    select * from unnest(%(tasks)s::text[], %(urgent)s::boolean[], %(most)s::int[])
-        as free (task, urgent, most)
-), found as (
-    select due.ctid from free, unnest(array['', %(machine)s]) as machine
-    cross join lateral (
-        select ctid from schedule where machine_id = machine and schedule.task = free.task
-            and schedule.urgent = free.urgent and due_at <= now()
-        order by due_at limit free.most for update skip locked
-    ) due
-), claimed as (
-    update schedule set claimed_by = %(worker)s, due_at = now() + %(lasts)s
-    where ctid = any(array(select ctid from found))
-    returning task, subject, detail, wanted, urgent, attempts
-)
-select claimed.*, null::interval as next_in from claimed
-union all
-select free.task, null, null, null, free.urgent, null, min(due_at) - now()
-from free, unnest(array['', %(machine)s]) as machine
-cross join lateral (
-    select due_at from schedule where machine_id = machine and schedule.task = free.task
-        and schedule.urgent = free.urgent and due_at > now()
-    order by due_at limit 1
-) next
-group by free.task, free.urgent
-"""
-# A row that is locked is being requested now, by somebody who may wait for another one of these. By
-# key, not by ctid, which differs where the row was changed since the statement began.
-_FINISH = """
+# One statement: what a worker has finished, what it claims instead, and when something is due next.
+#
+# A row of what is finished that is locked is being requested now, by somebody who may wait for
+# another one of these. What is claimed is found by short scans of an index, whatever else waits.
+# Rows are found again by key, not by ctid, which differs where one was changed since the statement
+# began.
+_EXCHANGE = """
 with finished as (
-    select * from unnest(%(tasks)s::text[], %(ids)s::bigint[], %(details)s::text[],
+    select * from unnest(%(tasks)s::text[], %(subjects)s::bigint[], %(details)s::text[],
         %(wanted)s::bigint[], %(again)s::timestamptz[], %(machines)s::text[], %(failed)s::boolean[],
         %(urgent)s::boolean[])
         as finished (task, subject, detail, wanted, again, machine, failed, still_urgent)
 ), held as (
-    select schedule.task, schedule.subject, schedule.detail
-    from schedule join finished using (task, subject, detail)
+    select task, subject, detail from schedule join finished using (task, subject, detail)
     where claimed_by = %(worker)s
-), free as (
-    select schedule.task, schedule.subject, schedule.detail, again,
-        schedule.wanted > finished.wanted as more, machine, failed, still_urgent
+), recorded as (
+    select task, subject, detail, again, schedule.wanted > finished.wanted as more, machine, failed,
+        still_urgent
     from schedule join finished using (task, subject, detail)
     where claimed_by = %(worker)s for update of schedule skip locked
 ), deleted as (
-    delete from schedule using free where schedule.subject = free.subject
-        and schedule.task = free.task and schedule.detail = free.detail
-        and free.again is null and not free.more
+    delete from schedule using recorded where schedule.subject = recorded.subject
+        and schedule.task = recorded.task and schedule.detail = recorded.detail
+        and again is null and not more
     returning schedule.task, schedule.subject, schedule.detail
-), changed as (
+), waiting as (
     update schedule set claimed_by = null,
-        urgent = free.more or free.still_urgent,
-        due_at = case when free.more then now() else free.again end,
+        urgent = more or still_urgent,
+        due_at = case when more then now() else again end,
         machine_id = case when machine <> '' then machine else machine_id end,
-        attempts = case when free.failed then attempts + 1 else 0 end
-    from free where schedule.subject = free.subject
-        and schedule.task = free.task and schedule.detail = free.detail
-        and (free.again is not null or free.more)
-    returning schedule.task, schedule.subject, schedule.detail
+        attempts = case when failed then attempts + 1 else 0 end
+    from recorded where schedule.subject = recorded.subject
+        and schedule.task = recorded.task and schedule.detail = recorded.detail
+        and (again is not null or more)
+    returning schedule.task, schedule.subject, schedule.detail, schedule.urgent, due_at
+), free as (
+    select * from unnest(%(free_tasks)s::text[], %(free_urgent)s::boolean[], %(free)s::int[])
+        as free (task, urgent, most)
+), found as (
+    select due.* from free, unnest(array['', %(machine)s]) as machine
+    cross join lateral (
+        select task, subject, detail from schedule where machine_id = machine
+            and schedule.task = free.task and schedule.urgent = free.urgent and due_at <= now()
+        order by due_at limit free.most for update skip locked
+    ) due
+), claimed as (
+    update schedule set claimed_by = %(worker)s, due_at = now() + %(lasts)s
+    from found where schedule.subject = found.subject and schedule.task = found.task
+        and schedule.detail = found.detail
+    returning schedule.task, schedule.subject, schedule.detail, wanted, urgent, attempts
+), later as (
+    select free.task, free.urgent, next.due_at
+    from free, unnest(array['', %(machine)s]) as machine
+    cross join lateral (
+        select due_at from schedule where machine_id = machine and schedule.task = free.task
+            and schedule.urgent = free.urgent and due_at > now()
+        order by due_at limit 1
+    ) next
+    union all select task, urgent, due_at from waiting
+), next as (
+    select task, urgent, extract(epoch from min(due_at) - now())::float8 as seconds
+    from later group by task, urgent
 )
-select * from held except (select * from deleted union all select * from changed)
+select
+    array(select array[task, subject::text, detail] from (
+        select * from held except (
+            select * from deleted union all select task, subject, detail from waiting)
+    ) unrecorded) as unrecorded,
+    coalesce((select jsonb_agg(to_jsonb(claimed)) from claimed), '[]') as claimed,
+    coalesce((select jsonb_agg(to_jsonb(next)) from next), '[]') as next
+"""
+# What is due first of each machine, task and urgency, each found after the one before in the index.
+_FIRST_DUE = """
+first_due as (
+    (select machine_id, task, urgent, due_at from schedule
+        order by machine_id, task, urgent, due_at limit 1)
+    union all
+    select next.* from first_due it cross join lateral (
+        select machine_id, task, urgent, due_at from schedule
+        where (machine_id, task, urgent) > (it.machine_id, it.task, it.urgent)
+        order by machine_id, task, urgent, due_at limit 1
+    ) next
+)
 """
 
 
@@ -179,9 +204,10 @@ async def request(
     connection: Async, keys: Collection[Key], *, notified: Collection[int] = ()
 ) -> None:
     """To be done as soon as the caller's transaction has ended. `notified`: deployments of which
-    each destination that has a message is to be notified, too."""
+    each destination that has a message, or gets it now, is to be notified, too."""
     if notified:
-        await connection.execute(_REQUEST_NOTIFIED, [*_columns(keys), list(notified)])
+        ids = list(notified)
+        await connection.execute(_REQUEST_NOTIFIED, [*_columns(keys), ids, ids])
     else:
         await connection.execute(_REQUEST, _columns(sorted(set(keys))))
 
@@ -219,35 +245,45 @@ async def listen(url: str, timing: Timing, heard: Callable[[], None]) -> None:
             await connection.check()
 
 
-async def claim(
+async def exchange(
     connection: Async,
+    finished: Sequence[Finished],
     free: Mapping[Kind, int],
     *,
     worker: str,
     machine_id: str,
     lasts: timedelta,
-) -> Claimed:
-    """What is due, claimed for the worker. `free`: about so many of a kind."""
+) -> Exchange:
+    """Record what has finished, and claim what is due: about so many of each kind in `free`."""
+    tasks, subjects, details = _columns(one.due.key for one in finished)
     cursor = await connection.execute(
-        _CLAIM,
+        _EXCHANGE,
         {
-            "tasks": [task for task, _ in free],
-            "urgent": [urgent for _, urgent in free],
-            "most": list(free.values()),
+            "tasks": tasks,
+            "subjects": subjects,
+            "details": details,
+            "wanted": [one.due.wanted for one in finished],
+            "again": [one.again for one in finished],
+            "machines": [one.machine_id for one in finished],
+            "failed": [one.failed for one in finished],
+            "urgent": [one.urgent for one in finished],
+            "free_tasks": [task for task, _ in free],
+            "free_urgent": [urgent for _, urgent in free],
+            "free": list(free.values()),
             "worker": worker,
             "machine": machine_id,
             "lasts": lasts,
         },
     )
-    due: list[Due] = []
-    next_in: dict[Kind, timedelta] = {}
-    async for row in cursor:
-        pause = row.pop("next_in")
-        if pause is None:
-            due.append(Due(**row))
-        else:
-            next_in[row["task"], row["urgent"]] = pause
-    return Claimed(due=due, next_in=next_in)
+    row = await cursor.fetchone()
+    assert row is not None
+    return Exchange(
+        unrecorded={Key(task, int(subject), detail) for task, subject, detail in row["unrecorded"]},
+        claimed=[Due(**values) for values in row["claimed"]],
+        next_in={
+            (one["task"], one["urgent"]): timedelta(seconds=one["seconds"]) for one in row["next"]
+        },
+    )
 
 
 async def load(connection: Async) -> Load:
@@ -267,40 +303,20 @@ async def keep_claims(
 ) -> None:
     """The worker is still at these."""
     await connection.execute(
-        # Unqualified, `ctid` would be that of the outer query: a join has none.
         "update schedule set due_at = now() + %s where ctid = any(array("
-        " select claimed.ctid from schedule as claimed join"
+        " select schedule.ctid from schedule join"
         " unnest(%s::text[], %s::bigint[], %s::text[]) as held (task, subject, detail)"
         " using (task, subject, detail)"
-        " where claimed_by = %s for update of claimed skip locked))",
+        " where claimed_by = %s for update of schedule skip locked))",
         [lasts, *_columns(keys), worker],
     )
-
-
-async def finish(connection: Async, finished: Sequence[Finished], *, worker: str) -> set[Key]:
-    """What was not recorded, since its row is locked at the moment."""
-    tasks, ids, details = _columns(one.due.key for one in finished)
-    cursor = await connection.execute(
-        _FINISH,
-        {
-            "tasks": tasks,
-            "ids": ids,
-            "details": details,
-            "wanted": [one.due.wanted for one in finished],
-            "again": [one.again for one in finished],
-            "machines": [one.machine_id for one in finished],
-            "failed": [one.failed for one in finished],
-            "urgent": [one.urgent for one in finished],
-            "worker": worker,
-        },
-    )
-    return {Key(row["task"], row["subject"], row["detail"]) async for row in cursor}
 
 
 async def release_from_gone(connection: Async, watcher: str) -> None:
     """What waits for a machine that is gone is for any worker."""
     cursor = await connection.execute(
-        "select distinct machine_id from schedule where machine_id <> ''"
+        f"with recursive {_FIRST_DUE} select distinct machine_id from first_due"
+        " where machine_id <> ''"
     )
     for machine_id in [row["machine_id"] async for row in cursor]:
         if await machines.is_gone(connection, machine_id, watcher):
@@ -312,8 +328,9 @@ async def release_from_gone(connection: Async, watcher: str) -> None:
 def longest_overdue(connection: Sync) -> float:
     """Seconds for which something that a worker may do has been due."""
     row = connection.execute(
-        "select coalesce(extract(epoch from now() - min(due_at)), 0)::float8 as age"
-        " from schedule where due_at < now()"
+        f"with recursive {_FIRST_DUE}"
+        " select coalesce(extract(epoch from now() - min(due_at)), 0)::float8 as age"
+        " from first_due where due_at < now()"
     ).fetchone()
     return row["age"] if row else 0.0
 

@@ -177,14 +177,17 @@ async def is_held(connection: Async, deployment_id: int) -> bool:
     return bool(row and row["held"])
 
 
-async def record_status(connection: Async, entry_id: int, github_id: int) -> None:
-    """GitHub may have delivered our own status before its id was recorded."""
-    await connection.execute(
-        "delete from timeline where github_id = %s and id <> %s", [github_id, entry_id]
+async def record_status(
+    connection: Async, entry: outbox.Entry, entry_id: int, github_id: int
+) -> outbox.Entry:
+    """It is on GitHub, which may have delivered it before its id was recorded."""
+    doubles = (
+        "doubles as (delete from timeline where github_id = %s and id <> %s returning 1),"
+        " named as (update timeline set github_id = %s"
+        " where id = %s and (select count(*) from doubles) >= 0)"  # after these are gone
     )
-    await connection.execute(
-        "update timeline set github_id = %s where id = %s", [github_id, entry_id]
-    )
+    values = [github_id, entry_id, github_id, entry_id]
+    return await outbox.sent(connection, entry, {"id": str(github_id)}, also=(doubles, values))
 
 
 async def reported_by_others(

@@ -10,7 +10,7 @@ from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.errors import Excluded
 from webhook.slack.actions import ACTIONS
-from webhook.store import actions, deployments, outbox
+from webhook.store import actions, deployments, notices, outbox
 from webhook.store.actions import ActionRow, Subject
 from webhook.store.database import Async, AsyncPool, async_pool, connect
 
@@ -21,15 +21,16 @@ WHAT = Subject(repo="acme/site", repo_id=1, environment="production", ref="main"
 
 @pytest.fixture
 async def pool(store_url: str) -> AsyncIterator[AsyncPool]:
-    created = GitHubDeployment(
-        DEPLOYMENT, "production", "main", "a" * 40, "deploy", datetime.now(UTC)
-    )
     async with async_pool(store_url, 4) as opened:
         async with opened.connection() as connection:
-            await deployments.get_or_create(
-                connection, created, Repository(1, "acme/site", "https://x"), 1
-            )
+            await create(connection, DEPLOYMENT)
         yield opened
+
+
+async def create(connection: Async, number: int) -> None:
+    created = GitHubDeployment(number, "production", "main", "a" * 40, "deploy", datetime.now(UTC))
+    repository = Repository(1, "acme/site", "https://x")
+    await deployments.get_or_create(connection, created, repository, 1)
 
 
 def kept(
@@ -141,11 +142,11 @@ async def test_what_ended_stays_as_it_ended(store_url: str, pool: AsyncPool) -> 
         await actions.hold(connection, action_id, WHAT, "a late job")
         ended = await read(connection, action_id)
         assert (ended.outcome, ended.message, ended.created_deployment_id) == ("done", "Retry", 8)
-        origin = await actions.creator_of(connection, 8)
-        assert origin is not None
-        assert origin.deployment_id == DEPLOYMENT
-        assert origin.login == "octocat"
-        assert await actions.creator_of(connection, 9) is None
+        for new in (8, 9):
+            await create(connection, new)
+        origins = [await notices.read(connection, new) for new in (8, 9)]
+    found = [(one[1].origin_id, one[1].login) for one in origins if one is not None]
+    assert found == [(DEPLOYMENT, "octocat"), (0, "")]
 
 
 async def test_a_request_is_confirmed_once(store_url: str, pool: AsyncPool) -> None:
