@@ -74,12 +74,9 @@ async def _up(sandbox: Sandbox, folder: Path) -> AsyncIterator[tuple[psutil.Proc
 
 
 def _parts(up: psutil.Process, folder: Path) -> dict[str, list[psutil.Process]]:
-    parts = {"up": [up], "postgres": tree(psutil.Process(postmaster(folder)))}
-    for child in up.children():
-        name = child.cmdline()[3:4]
-        if name in (["web"], ["worker"]):
-            parts[name[0]] = tree(child)
-    return parts
+    postgres = psutil.Process(postmaster(folder))
+    served = [p for child in up.children() if child != postgres for p in tree(child)]
+    return {"up": [up], "web and worker": served, "postgres": tree(postgres)}
 
 
 def _cpu(processes: list[psutil.Process]) -> float:
