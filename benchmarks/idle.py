@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from benchmarks.relay import clean_environ, cpu_of, postmaster, pss_of, responds, tree
+from benchmarks.store_counts import Store
 from sandbox.sandbox import Sandbox, free_ports
 
 DEPLOY_YML = "envs: [{name: x, handler: command, with: {run: ['true']}}]\n"
@@ -30,17 +31,22 @@ async def measure(seconds: float) -> dict[str, Any]:
             async with _up(sandbox, folder) as (up, again):
                 await asyncio.sleep(seconds)
                 parts = _parts(up, folder)
+                store = Store(f"host={folder / 'data/postgres'} user=postgres dbname=postgres")
+                transactions = store.counts()
                 before = {name: _cpu(part) for name, part in parts.items()}
                 began = time.monotonic()
                 await asyncio.sleep(seconds)
                 lasted = time.monotonic() - began
                 used = {name: _cpu(part) - before[name] for name, part in parts.items()}
                 pss = {name: round(pss_of(part) / MB, 1) for name, part in parts.items()}
+                made = store.counts().since(transactions).totals
+                store.close()
     percent = {name: round(value / lasted * 100, 2) for name, value in used.items()}
     return {
         "ready_s": {"first": round(first, 2), "again": round(again, 2)},
         "pss_mb": {**pss, "all": round(sum(pss.values()), 1)},
         "cpu_percent": {**percent, "all": round(sum(percent.values()), 2)},
+        "each_second": {name: round(value / lasted, 2) for name, value in made.items()},
     }
 
 
@@ -68,12 +74,9 @@ async def _up(sandbox: Sandbox, folder: Path) -> AsyncIterator[tuple[psutil.Proc
 
 
 def _parts(up: psutil.Process, folder: Path) -> dict[str, list[psutil.Process]]:
-    parts = {"up": [up], "postgres": tree(psutil.Process(postmaster(folder)))}
-    for child in up.children():
-        name = child.cmdline()[3:4]
-        if name in (["web"], ["worker"]):
-            parts[name[0]] = tree(child)
-    return parts
+    postgres = psutil.Process(postmaster(folder))
+    served = [p for child in up.children() if child != postgres for p in tree(child)]
+    return {"up": [up], "web and worker": served, "postgres": tree(postgres)}
 
 
 def _cpu(processes: list[psutil.Process]) -> float:

@@ -124,7 +124,7 @@ class ActionsRuns:
         }
         twin = copy(run)
         twin.id, twin.workflow, twin.deployment = int(texts[str(run.id)]), workflow, deployment
-        twin.title = _changed(run.title, texts)
+        twin.title, twin.head_sha = _changed(run.title, texts), deployment.sha
         twin.jobs = [replace(job, id=int(texts[str(job.id)]))]
         runs[twin.id] = twin
         self._clones.append(twin)
@@ -188,12 +188,14 @@ class Fleet:
         for number in range(count):
             repository = self.repositories[1 + number % REPOSITORIES]
             twin = replace(original, id=next(ids), repository=repository)
+            twin.sha = f"{twin.id:040x}"
             twin.statuses = [replace(status, id=next(ids)) for status in original.statuses]
             self.github.world.deployments[twin.id] = twin
             statuses = zip(original.statuses, twin.statuses, strict=True)
             yield {
                 **self.tool.clone(original, twin),
                 **{str(before.id): str(after.id) for before, after in statuses},
+                original.sha: twin.sha,
                 original.repository.full_name: repository.full_name,
                 str(original.repository.id): str(repository.id),
             }

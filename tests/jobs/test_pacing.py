@@ -1,9 +1,12 @@
 """How far apart the checks of runs are."""
 
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from tests.world import QUICK, live, until
 from webhook.jobs.pacing import Pacing
 from webhook.store.schedule import Load
 from webhook.timing import DEFAULT_TIMING
@@ -36,3 +39,20 @@ def test_a_run_that_has_just_begun_is_still_checked_more_often() -> None:
     for _ in range(500):
         seconds(pacing, 15)
     assert seconds(pacing, 1) < 20
+
+
+async def test_no_check_is_put_off_beyond_its_deadline_nor_waits_behind_others_then(
+    store_url: str, tmp_path: Path
+) -> None:
+    at_deadline = (
+        "select due_at - deadline as late, urgent from schedule join deployments on id = subject"
+        " where schedule.task = 'advance' and claimed_by is null"
+        " and due_at > now() + interval '1 minute'"
+    )
+    timing = replace(QUICK, rescue_interval=timedelta(seconds=0.1), checks_a_second=1e-6)
+    async with live(store_url, tmp_path, timing=timing) as world:
+        deployment = await world.begin_slow(tmp_path / "gate")
+        [found] = await until(lambda: world.rows(at_deadline) or None)
+        assert found == {"late": timing.command_grace, "urgent": True}
+        (tmp_path / "gate").touch()
+        await world.github.wait_for(deployment.id, "success")
