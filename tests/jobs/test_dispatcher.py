@@ -135,6 +135,20 @@ async def test_what_a_dead_worker_had_claimed_is_done_and_a_live_one_keeps_its_o
     assert (work.begun[lasting], work.overlaps) == (1, 0)
 
 
+async def test_what_is_requested_after_a_claim_has_ended_is_not_lost(store_url: str) -> None:
+    """Another worker had done it, and this one is still at it when it is requested anew."""
+    work, thing = Work(store_url), Key("notify", 1)
+    async with work.worker("a"):
+        await work.request(thing)
+        await until(lambda: work.begun[thing] or None)
+        work.execute("delete from schedule")
+        await work.request(thing)
+        await until(lambda: True if work.rows() == [(1, "a")] else None)
+        work.go_on.set()
+        await until(lambda: None if work.rows() else True)
+    assert (work.begun[thing], work.overlaps) == (2, 0)
+
+
 async def test_urgent_things_do_not_wait_behind_checks_of_runs(store_url: str) -> None:
     """Nor does what was to be done at a certain time, as at a deadline."""
     work, deadline = Work(store_url), Key("advance", 5000)

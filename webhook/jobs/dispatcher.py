@@ -13,7 +13,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import psycopg
@@ -106,7 +106,8 @@ class Dispatcher:
     async def _dispatch(self) -> None:
         while not (self._stopping and not self._running):
             self._wake.clear()
-            batch, self._finished = self._finished, []
+            batch = [replace(one, due=self._running[one.due.key]) for one in self._finished]
+            self._finished = []
             free = self._free(batch)
             next_in = await self._exchange(batch, free) if batch or free else None
             await self._call_for_help(batch)
@@ -195,7 +196,10 @@ class Dispatcher:
 
     def _start(self, due: Due) -> None:
         if due.key in self._running:
-            return  # its claim had ended, and begins anew
+            # Its claim had ended, and begins anew. Others may have done it since, and what was
+            # requested then is not what is under way here: it is done once more.
+            self._running[due.key] = replace(due, wanted=0)
+            return
         self._running[due.key] = due
         task = asyncio.create_task(self._do(due))
         self._tasks.add(task)
