@@ -240,10 +240,11 @@ async def _workflow_run_updated(
         run_id=str(event.run_id),
         title=event.title if ours else "",
     )
-    for deployment_id, held in followed.items():
-        is_shown = not isinstance(event, WorkflowJobUpdated) or event.waits or held
-        if newer and is_shown:
-            await schedule.request(connection, [schedule.Key("advance", deployment_id)])
+    is_run = not isinstance(event, WorkflowJobUpdated)
+    shown = [id_ for id_, held in followed.items() if is_run or event.waits or held]
+    if newer and shown:
+        # In one statement, which locks them in an order: each of a commit's events may do so.
+        await schedule.request(connection, [schedule.Key("advance", id_) for id_ in shown])
     return "done", f"run {event.run_id} of GitHub Actions", None
 
 

@@ -313,7 +313,7 @@ async def keep_claims(
 
 
 async def release_from_gone(connection: Async, watcher: str) -> None:
-    """What waits for a machine that is gone is for any worker."""
+    """What waits for a machine that is gone is for any worker; not what is locked now, as yet."""
     cursor = await connection.execute(
         f"with recursive {_FIRST_DUE} select distinct machine_id from first_due"
         " where machine_id <> ''"
@@ -321,7 +321,9 @@ async def release_from_gone(connection: Async, watcher: str) -> None:
     for machine_id in [row["machine_id"] async for row in cursor]:
         if await machines.is_gone(connection, machine_id, watcher):
             await connection.execute(
-                "update schedule set machine_id = '' where machine_id = %s", [machine_id]
+                "update schedule set machine_id = '' where ctid = any(array(select ctid"
+                " from schedule where machine_id = %s for update skip locked))",
+                [machine_id],
             )
 
 
