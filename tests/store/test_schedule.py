@@ -6,7 +6,7 @@ from datetime import timedelta
 from webhook.store import schedule
 from webhook.store.database import Async, connect_async
 from webhook.store.schedule import Due, Key
-from webhook.timing import DEFAULT_TIMING
+from webhook.timing import DEFAULT_TIMING, utc_now
 
 
 async def test_a_worker_that_keeps_its_claims_leaves_the_rest_due(store_url: str) -> None:
@@ -31,5 +31,6 @@ async def _claim(connection: Async, worker: str, most: int) -> Sequence[Due]:
         worker=worker,
         machine_id="m",
         lasts=timedelta(minutes=1),
+        now=utc_now(),
     )
     return exchange.claimed

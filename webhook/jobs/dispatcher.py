@@ -149,6 +149,7 @@ class Dispatcher:
                     worker=self.worker.id,
                     machine_id=self.worker.machine_id,
                     lasts=self.timing.worker_stalled_after,
+                    now=self.clock(),
                 )
             unrecorded = done.unrecorded
         finally:

@@ -123,31 +123,31 @@ _NOTIFY = f"select pg_notify('{CHANNEL}', '')"
 _EXCHANGE = """
 with finished as (
     select * from unnest(%(tasks)s::text[], %(subjects)s::bigint[], %(details)s::text[],
-        %(wanted)s::bigint[], %(again)s::timestamptz[], %(machines)s::text[], %(failed)s::boolean[],
+        %(wanted)s::bigint[], %(rests)s::interval[], %(machines)s::text[], %(failed)s::boolean[],
         %(urgent)s::boolean[])
-        as finished (task, subject, detail, wanted, again, machine, failed, still_urgent)
+        as finished (task, subject, detail, wanted, rest, machine, failed, still_urgent)
 ), held as (
     select task, subject, detail from schedule join finished using (task, subject, detail)
     where claimed_by = %(worker)s
 ), recorded as (
-    select task, subject, detail, again, schedule.wanted > finished.wanted as more, machine, failed,
+    select task, subject, detail, rest, schedule.wanted > finished.wanted as more, machine, failed,
         still_urgent
     from schedule join finished using (task, subject, detail)
     where claimed_by = %(worker)s for update of schedule skip locked
 ), deleted as (
     delete from schedule using recorded where schedule.subject = recorded.subject
         and schedule.task = recorded.task and schedule.detail = recorded.detail
-        and again is null and not more
+        and rest is null and not more
     returning schedule.task, schedule.subject, schedule.detail
 ), waiting as (
     update schedule set claimed_by = null,
         urgent = more or still_urgent,
-        due_at = case when more then now() else again end,
+        due_at = case when more then now() else now() + rest end,
         machine_id = case when machine <> '' then machine else machine_id end,
         attempts = case when failed then attempts + 1 else 0 end
     from recorded where schedule.subject = recorded.subject
         and schedule.task = recorded.task and schedule.detail = recorded.detail
-        and (again is not null or more)
+        and (rest is not null or more)
     returning schedule.task, schedule.subject, schedule.detail, schedule.urgent, due_at
 ), free as (
     select * from unnest(%(free_tasks)s::text[], %(free_urgent)s::boolean[], %(free)s::int[])
@@ -253,8 +253,10 @@ async def exchange(
     worker: str,
     machine_id: str,
     lasts: timedelta,
+    now: datetime,
 ) -> Exchange:
-    """Record what has finished, and claim what is due: about so many of each kind in `free`."""
+    """Record what has finished, and claim what is due: about so many of each kind in `free`. `now`:
+    by the worker's clock, as what is to be done again, whatever time it is for PostgreSQL."""
     tasks, subjects, details = _columns(one.due.key for one in finished)
     cursor = await connection.execute(
         _EXCHANGE,
@@ -263,7 +265,7 @@ async def exchange(
             "subjects": subjects,
             "details": details,
             "wanted": [one.due.wanted for one in finished],
-            "again": [one.again for one in finished],
+            "rests": [one.again and one.again - now for one in finished],
             "machines": [one.machine_id for one in finished],
             "failed": [one.failed for one in finished],
             "urgent": [one.urgent for one in finished],
