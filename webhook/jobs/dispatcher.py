@@ -235,8 +235,8 @@ class Dispatcher:
         return min(timedelta(seconds=2 ** min(due.attempts + 1, 6)), self.timing.job_retry_at_most)
 
     async def _keep_claims(self) -> None:
+        """It begins with that: where the last time failed, claims may be about to end."""
         while True:
-            await asyncio.sleep(self.timing.worker_heartbeat.total_seconds())
             if self._running:
                 async with self.pool.connection() as connection:
                     await schedule.keep_claims(
@@ -245,6 +245,7 @@ class Dispatcher:
                         worker=self.worker.id,
                         lasts=self.timing.worker_stalled_after,
                     )
+            await asyncio.sleep(self.timing.worker_heartbeat.total_seconds())
 
     async def _listen(self) -> None:
         await schedule.listen(self.url, self.timing, self._wake.set)
