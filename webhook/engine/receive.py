@@ -240,11 +240,14 @@ async def _workflow_run_updated(
         run_id=str(event.run_id),
         title=event.title if ours else "",
     )
-    is_run = not isinstance(event, WorkflowJobUpdated)
-    shown = [id_ for id_, held in followed.items() if is_run or event.waits or held]
+    shown = [
+        schedule.Key("advance", deployment_id)
+        for deployment_id, held in followed.items()
+        if not isinstance(event, WorkflowJobUpdated) or event.waits or held
+    ]
     if newer and shown:
-        # In one statement, which locks them in an order: each of a commit's events may do so.
-        await schedule.request(connection, [schedule.Key("advance", id_) for id_ in shown])
+        # By one statement, which locks them in an order: other events of the commit do it, too.
+        await schedule.request(connection, shown)
     return "done", f"run {event.run_id} of GitHub Actions", None
 
 
