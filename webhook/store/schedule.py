@@ -219,10 +219,13 @@ def request_sync(connection: Sync, keys: Collection[Key]) -> None:
 
 
 def bring_forward(connection: Sync, task: Task) -> None:
-    """What waits of that task does not wait any longer."""
+    """What waits of that task does not wait any longer; what is under way is done once more."""
     connection.execute(
-        "update schedule set due_at = now() where ctid = any(array(select ctid from schedule"
-        " where task = %s and claimed_by is null and due_at > now() for update skip locked))",
+        "with known as (select subject, task, detail from schedule where task = %s"
+        " order by subject, detail for update)"
+        " update schedule set wanted = wanted + 1, due_at = case when claimed_by is null"
+        " then least(due_at, now()) else due_at end from known where schedule.subject ="
+        " known.subject and schedule.task = known.task and schedule.detail = known.detail",
         [task],
     )
     connection.execute(_NOTIFY)
