@@ -37,7 +37,7 @@ class Timing:
     connection_check_within: timedelta = timedelta(seconds=1)
     # One that was used so lately is not checked, unless PostgreSQL has sent something since.
     connection_trusted_for: timedelta = timedelta(seconds=1)
-    # The connection that listens for jobs is checked so often.
+    # The connection that listens for requests is checked so often.
     listen_check_interval: timedelta = timedelta(seconds=10)
     # /readyz stores a small delivery for a try no more often.
     write_check_interval: timedelta = timedelta(seconds=15)
@@ -46,9 +46,9 @@ class Timing:
 
     # The worker.
     worker_heartbeat: timedelta = timedelta(seconds=3)
-    # A worker without a heartbeat for so long is dead; others take its jobs.
+    # A worker without a heartbeat for so long is dead; others do what it had claimed.
     worker_stalled_after: timedelta = timedelta(seconds=12)
-    # Between two searches for jobs and deployments without a worker.
+    # Between two searches for what no worker does, and for machines that are gone.
     rescue_interval: timedelta = timedelta(seconds=8)
     # A worker claims what is due so often at least, while something is under way (which may have
     # requested more), and while nothing is.

@@ -254,6 +254,7 @@ async def test_what_is_replaced_while_its_message_is_sent_is_notified_again(
                 worker="worker",
                 machine_id="machine",
                 lasts=timedelta(minutes=1),
+                now=utc_now(),
             )
         return list(done.claimed)
 

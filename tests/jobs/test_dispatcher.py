@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.world import until
 from webhook.errors import RetryAt
@@ -16,7 +17,7 @@ from webhook.jobs.dispatcher import CONCURRENCY, MOST_CHECKS, Dispatcher
 from webhook.store import database, schedule
 from webhook.store.schedule import Due, Key
 from webhook.store.workers import WorkerProcess
-from webhook.timing import DEFAULT_TIMING, Timing, utc_now
+from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
 NEVER = timedelta(minutes=1)
 # Nothing is found by polling, nor because a claim ends.
@@ -78,6 +79,7 @@ class Work:
         name: str,
         timing: Timing = ON_CALL,
         advance: Callable[[Due], Awaitable[None]] | None = None,
+        clock: Clock = utc_now,
     ) -> AsyncIterator[Dispatcher]:
         process = WorkerProcess(id=name, machine_id=name, config_digest="", version="")
         async with database.async_pool(self.url, 3, timing) as pool:
@@ -87,7 +89,7 @@ class Work:
                 jobs={"notify": self.job, "advance": advance or self.at_once},
                 pool=pool,
                 timing=timing,
-                clock=utc_now,
+                clock=clock,
             )
             running = asyncio.create_task(dispatcher.run())
             try:
@@ -133,6 +135,20 @@ async def test_what_a_dead_worker_had_claimed_is_done_and_a_live_one_keeps_its_o
         work.go_on.set()
         await until(lambda: None if work.rows() else True)
     assert (work.begun[lasting], work.overlaps) == (1, 0)
+
+
+async def test_what_is_requested_after_a_claim_has_ended_is_not_lost(store_url: str) -> None:
+    """Another worker had done it, and this one is still at it when it is requested anew."""
+    work, thing = Work(store_url), Key("notify", 1)
+    async with work.worker("a"):
+        await work.request(thing)
+        await until(lambda: work.begun[thing] or None)
+        work.execute("delete from schedule")
+        await work.request(thing)
+        await until(lambda: True if work.rows() == [(1, "a")] else None)
+        work.go_on.set()
+        await until(lambda: None if work.rows() else True)
+    assert (work.begun[thing], work.overlaps) == (2, 0)
 
 
 async def test_urgent_things_do_not_wait_behind_checks_of_runs(store_url: str) -> None:
@@ -198,6 +214,27 @@ async def test_a_worker_that_has_its_hands_full_wakes_the_others(store_url: str)
             await first.request([Key("notify", CONCURRENCY)])
             await until(lambda: work.begun[Key("notify", CONCURRENCY)] or None)
             work.go_on.set()
+
+
+@pytest.mark.parametrize("wrong", [timedelta(hours=1), timedelta(hours=-1)])
+async def test_pauses_are_as_long_where_a_workers_clock_is_wrong(
+    store_url: str, wrong: timedelta
+) -> None:
+    work, soon, late = Work(store_url), Key("advance", 1), Key("advance", 2)
+
+    def clock() -> datetime:
+        return utc_now() + wrong
+
+    async def waits_once(due: Due) -> None:
+        await work.at_once(due)
+        if due.key == late or work.begun[due.key] == 1:
+            pause = timedelta(minutes=1) if due.key == late else timedelta(seconds=0.2)
+            raise RetryAt("", clock() + pause, urgent=True)
+
+    async with work.worker("a", advance=waits_once, clock=clock):
+        await work.request(soon, late)
+        await until(lambda: True if work.begun[soon] == 2 else None)
+    assert work.begun[late] == 1
 
 
 async def test_a_job_that_hangs_is_ended_and_retried(store_url: str) -> None:

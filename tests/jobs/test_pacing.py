@@ -45,7 +45,8 @@ async def test_no_check_is_put_off_beyond_its_deadline_nor_waits_behind_others_t
     store_url: str, tmp_path: Path
 ) -> None:
     at_deadline = (
-        "select due_at - deadline as late, urgent from schedule join deployments on id = subject"
+        "select date_trunc('second', due_at - deadline) as late, urgent"
+        " from schedule join deployments on id = subject"
         " where schedule.task = 'advance' and claimed_by is null"
         " and due_at > now() + interval '1 minute'"
     )

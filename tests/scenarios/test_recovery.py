@@ -95,6 +95,21 @@ async def test_a_run_of_a_machine_that_is_gone_is_lost_and_not_started_again(
     assert world.github.states(deployment.id) == ["queued", "in_progress", "error"]
 
 
+async def test_a_machine_is_known_before_a_command_starts_on_it(
+    idle_world: World, tmp_path: Path
+) -> None:
+    """Whatever has become of its worker's heartbeat, as after the machine was suspended."""
+    world = idle_world
+    world.timing = replace(world.timing, rescue_interval=timedelta(minutes=1))
+    world.start_worker()
+    await until(lambda: world.rows("select 1 from workers") or None)
+    world.execute("update machines set seen_at = now() - interval '2 minutes'")
+    deployment = await world.begin_slow(tmp_path / "gate")
+    assert world.rows("select 1 from machines where seen_at > now() - interval '1 minute'")
+    (tmp_path / "gate").touch()
+    await world.github.wait_for(deployment.id, "success")
+
+
 @pytest.mark.slow
 async def test_workers_on_two_machines_leave_each_other_their_runs(
     idle_world: World, tmp_path: Path

@@ -59,6 +59,29 @@ async def test_one_token_serves_several_deployments_and_an_invalid_one_is_replac
     assert world.github.states(deployment.id) == world.github.states(another.id)
 
 
+async def test_a_report_that_is_being_stored_while_the_run_ends_counts(
+    world: World, tmp_path: Path
+) -> None:
+    """Its transaction ends after the relay has begun to record the end."""
+    deployment = await world.begin_slow(tmp_path / "gate")
+    report = (
+        "insert into timeline (deployment_id, actor, state, description, counted, judged)"
+        " values (%s, 'command', 'failure', 'the smoke test failed', false, false)"
+    )
+    waits = (
+        "select 1 from pg_stat_activity where datname = current_database()"
+        " and wait_event_type = 'Lock' and query like 'update deployments%%'"
+    )
+    with psycopg.connect(world.store_url) as connection:
+        connection.execute("select 1 from deployments where id = %s for update", [deployment.id])
+        connection.execute(report, [deployment.id])
+        (tmp_path / "gate").touch()
+        await until(lambda: world.rows(waits) or None)
+    row = await world.phase(deployment.id, "failure", "success")
+    assert (row["phase"], row["status_description"]) == ("failure", "the smoke test failed")
+    await world.idle()
+
+
 @pytest.mark.slow
 async def test_no_status_of_ours_follows_an_end_that_somebody_else_reported(
     store_url: str, tmp_path: Path

@@ -164,6 +164,8 @@ class Runner:
             return
         started = self.now()
         async with self.services.pool.connection() as connection:
+            if self.handler.local:  # or other machines might take this one for gone
+                await machines.seen(connection, self.services.machine_id)
             self.row = await deployments.change(
                 connection,
                 self.row,

@@ -240,10 +240,14 @@ async def _workflow_run_updated(
         run_id=str(event.run_id),
         title=event.title if ours else "",
     )
-    for deployment_id, held in followed.items():
-        is_shown = not isinstance(event, WorkflowJobUpdated) or event.waits or held
-        if newer and is_shown:
-            await schedule.request(connection, [schedule.Key("advance", deployment_id)])
+    shown = [
+        schedule.Key("advance", deployment_id)
+        for deployment_id, held in followed.items()
+        if not isinstance(event, WorkflowJobUpdated) or event.waits or held
+    ]
+    if newer and shown:
+        # By one statement, which locks them in an order: other events of the commit do it, too.
+        await schedule.request(connection, shown)
     return "done", f"run {event.run_id} of GitHub Actions", None
 
 

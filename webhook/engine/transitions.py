@@ -59,23 +59,21 @@ async def end(services: Services, row: DeploymentRow, description: str) -> None:
     async with services.pool.connection() as connection, connection.transaction():
         if follows(row.phase, Phase.ERROR):
             transition = Transition(Phase.ERROR, description)
-            ended = await announce(services, connection, row, transition, columns=columns)
-            _require_reports_judged(row, ended)
+            await announce(services, connection, row, transition, columns=columns)
         elif columns:
-            ended = await deployments.change(connection, row, **columns)
-            _require_reports_judged(row, ended)
+            await deployments.change(connection, row, **columns)
+        await require_reports_judged(connection, row)
 
 
 async def require_reports_judged(connection: Async, row: DeploymentRow) -> None:
     """What a tool has reported in time counts before what we conclude ourselves: raises
-    `Conflict`, so that the job is run again and judges those reports first."""
-    newest = await deployments.read(connection, row.id)
-    _require_reports_judged(row, newest or row)
+    `Conflict`, so that the job is run again and judges those reports first.
 
-
-def _require_reports_judged(before: DeploymentRow, now: DeploymentRow) -> None:
-    if before.ended_at is None and now.has_reports:
-        raise Conflict(f"deployment {now.id} has reports that are not judged yet")
+    A statement of its own: one that has waited for the row's lock, which whoever reports has, does
+    not see that report.
+    """
+    if row.ended_at is None and await timeline.not_judged(connection, row.id):
+        raise Conflict(f"deployment {row.id} has reports that are not judged yet")
 
 
 async def wait_for_tool(
@@ -177,12 +175,12 @@ async def _record_run(services: Services, row: DeploymentRow, run: Run) -> None:
         async with connection.transaction():
             if _is_news(row, run):
                 transition = _transition(row, run)
-                changed = await _announce_run(services, connection, row, transition, columns)
+                await _announce_run(services, connection, row, transition, columns)
             else:
-                changed = await deployments.change(connection, row, **columns)
+                await deployments.change(connection, row, **columns)
                 await _keep_end(connection, row, run)
             if run.state.final:
-                _require_reports_judged(row, changed)
+                await require_reports_judged(connection, row)
 
 
 async def _keep_end(connection: Async, row: DeploymentRow, run: Run) -> None:
@@ -224,12 +222,12 @@ async def _announce_run(
     row: DeploymentRow,
     transition: Transition,
     columns: deployments.Columns,
-) -> DeploymentRow:
+) -> None:
     ran = transition.phase in (Phase.SUCCESS, Phase.FAILURE)
     if ran and follows(row.phase, Phase.IN_PROGRESS):  # it ended before a check found it running
         running = replace(row, phase=Phase.IN_PROGRESS, status_description="")
         await _add_status(connection, running)
-    return await announce(services, connection, row, transition, columns=columns)
+    await announce(services, connection, row, transition, columns=columns)
 
 
 async def announce(

@@ -13,7 +13,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import psycopg
@@ -106,7 +106,8 @@ class Dispatcher:
     async def _dispatch(self) -> None:
         while not (self._stopping and not self._running):
             self._wake.clear()
-            batch, self._finished = self._finished, []
+            batch = [replace(one, due=self._running[one.due.key]) for one in self._finished]
+            self._finished = []
             free = self._free(batch)
             next_in = await self._exchange(batch, free) if batch or free else None
             await self._call_for_help(batch)
@@ -148,6 +149,7 @@ class Dispatcher:
                     worker=self.worker.id,
                     machine_id=self.worker.machine_id,
                     lasts=self.timing.worker_stalled_after,
+                    now=self.clock(),
                 )
             unrecorded = done.unrecorded
         finally:
@@ -195,7 +197,10 @@ class Dispatcher:
 
     def _start(self, due: Due) -> None:
         if due.key in self._running:
-            return  # its claim had ended, and begins anew
+            # Its claim had ended, and begins anew. Others may have done it since, and what was
+            # requested then is not what is under way here: it is done once more.
+            self._running[due.key] = replace(due, wanted=0)
+            return
         self._running[due.key] = due
         task = asyncio.create_task(self._do(due))
         self._tasks.add(task)
@@ -230,8 +235,8 @@ class Dispatcher:
         return min(timedelta(seconds=2 ** min(due.attempts + 1, 6)), self.timing.job_retry_at_most)
 
     async def _keep_claims(self) -> None:
+        """It begins with that: where the last time failed, claims may be about to end."""
         while True:
-            await asyncio.sleep(self.timing.worker_heartbeat.total_seconds())
             if self._running:
                 async with self.pool.connection() as connection:
                     await schedule.keep_claims(
@@ -240,6 +245,7 @@ class Dispatcher:
                         worker=self.worker.id,
                         lasts=self.timing.worker_stalled_after,
                     )
+            await asyncio.sleep(self.timing.worker_heartbeat.total_seconds())
 
     async def _listen(self) -> None:
         await schedule.listen(self.url, self.timing, self._wake.set)

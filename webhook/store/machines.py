@@ -1,5 +1,4 @@
-"""The machines that run commands, and the jobs for them: a run can be followed only where its files
-are."""
+"""The machines that run commands: a run can be followed only where its files are."""
 
 from webhook.store.database import Async
 

@@ -317,16 +317,6 @@ def messages_of(connection: Sync, deployment_id: int) -> list[Entry]:
     return cursor.fetchall()
 
 
-async def destinations_of(connection: Async, deployment_id: int) -> set[str]:
-    """Those that have the main message of a deployment."""
-    cursor = await connection.execute(
-        "select destination from outbox where kind = 'message' and deployment_id = %s"
-        " and purpose = 'main' and ref is not null",
-        [deployment_id],
-    )
-    return {row["destination"] async for row in cursor}
-
-
 async def newest_ref(connection: Async, destination: str) -> Ref | None:
     """The newest message that was sent there, of any deployment."""
     cursor = await connection.execute(

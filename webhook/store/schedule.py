@@ -123,31 +123,31 @@ _NOTIFY = f"select pg_notify('{CHANNEL}', '')"
 _EXCHANGE = """
 with finished as (
     select * from unnest(%(tasks)s::text[], %(subjects)s::bigint[], %(details)s::text[],
-        %(wanted)s::bigint[], %(again)s::timestamptz[], %(machines)s::text[], %(failed)s::boolean[],
+        %(wanted)s::bigint[], %(rests)s::interval[], %(machines)s::text[], %(failed)s::boolean[],
         %(urgent)s::boolean[])
-        as finished (task, subject, detail, wanted, again, machine, failed, still_urgent)
+        as finished (task, subject, detail, wanted, rest, machine, failed, still_urgent)
 ), held as (
     select task, subject, detail from schedule join finished using (task, subject, detail)
     where claimed_by = %(worker)s
 ), recorded as (
-    select task, subject, detail, again, schedule.wanted > finished.wanted as more, machine, failed,
+    select task, subject, detail, rest, schedule.wanted > finished.wanted as more, machine, failed,
         still_urgent
     from schedule join finished using (task, subject, detail)
     where claimed_by = %(worker)s for update of schedule skip locked
 ), deleted as (
     delete from schedule using recorded where schedule.subject = recorded.subject
         and schedule.task = recorded.task and schedule.detail = recorded.detail
-        and again is null and not more
+        and rest is null and not more
     returning schedule.task, schedule.subject, schedule.detail
 ), waiting as (
     update schedule set claimed_by = null,
         urgent = more or still_urgent,
-        due_at = case when more then now() else again end,
+        due_at = case when more then now() else now() + rest end,
         machine_id = case when machine <> '' then machine else machine_id end,
         attempts = case when failed then attempts + 1 else 0 end
     from recorded where schedule.subject = recorded.subject
         and schedule.task = recorded.task and schedule.detail = recorded.detail
-        and (again is not null or more)
+        and (rest is not null or more)
     returning schedule.task, schedule.subject, schedule.detail, schedule.urgent, due_at
 ), free as (
     select * from unnest(%(free_tasks)s::text[], %(free_urgent)s::boolean[], %(free)s::int[])
@@ -219,10 +219,13 @@ def request_sync(connection: Sync, keys: Collection[Key]) -> None:
 
 
 def bring_forward(connection: Sync, task: Task) -> None:
-    """What waits of that task does not wait any longer."""
+    """What waits of that task does not wait any longer; what is under way is done once more."""
     connection.execute(
-        "update schedule set due_at = now() where ctid = any(array(select ctid from schedule"
-        " where task = %s and claimed_by is null and due_at > now() for update skip locked))",
+        "with known as (select subject, task, detail from schedule where task = %s"
+        " order by subject, detail for update)"
+        " update schedule set wanted = wanted + 1, due_at = case when claimed_by is null"
+        " then least(due_at, now()) else due_at end from known where schedule.subject ="
+        " known.subject and schedule.task = known.task and schedule.detail = known.detail",
         [task],
     )
     connection.execute(_NOTIFY)
@@ -253,8 +256,10 @@ async def exchange(
     worker: str,
     machine_id: str,
     lasts: timedelta,
+    now: datetime,
 ) -> Exchange:
-    """Record what has finished, and claim what is due: about so many of each kind in `free`."""
+    """Record what has finished, and claim what is due: about so many of each kind in `free`. `now`:
+    by the worker's clock, as what is to be done again, whatever time it is for PostgreSQL."""
     tasks, subjects, details = _columns(one.due.key for one in finished)
     cursor = await connection.execute(
         _EXCHANGE,
@@ -263,7 +268,7 @@ async def exchange(
             "subjects": subjects,
             "details": details,
             "wanted": [one.due.wanted for one in finished],
-            "again": [one.again for one in finished],
+            "rests": [one.again and one.again - now for one in finished],
             "machines": [one.machine_id for one in finished],
             "failed": [one.failed for one in finished],
             "urgent": [one.urgent for one in finished],
@@ -313,7 +318,7 @@ async def keep_claims(
 
 
 async def release_from_gone(connection: Async, watcher: str) -> None:
-    """What waits for a machine that is gone is for any worker."""
+    """What waits for a machine that is gone is for any worker; not what is locked now, as yet."""
     cursor = await connection.execute(
         f"with recursive {_FIRST_DUE} select distinct machine_id from first_due"
         " where machine_id <> ''"
@@ -321,7 +326,9 @@ async def release_from_gone(connection: Async, watcher: str) -> None:
     for machine_id in [row["machine_id"] async for row in cursor]:
         if await machines.is_gone(connection, machine_id, watcher):
             await connection.execute(
-                "update schedule set machine_id = '' where machine_id = %s", [machine_id]
+                "update schedule set machine_id = '' where ctid = any(array(select ctid"
+                " from schedule where machine_id = %s for update skip locked))",
+                [machine_id],
             )
 
 

@@ -157,15 +157,6 @@ def of_deployment(connection: Sync, deployment_id: int) -> list[TimelineEntry]:
     return cursor.fetchall()
 
 
-async def shown(connection: Async, deployment_id: int, after: int) -> list[TimelineEntry]:
-    """What counted, and what people requested, after that position."""
-    where = (
-        f"and timeline.position > %s and (counted or timeline.state = '{REQUESTED}') and judged"
-        " order by timeline.position"
-    )
-    return await _read(connection, where, [deployment_id, after])
-
-
 async def is_held(connection: Async, deployment_id: int) -> bool:
     """Whether the last that counted waits for a person."""
     cursor = await connection.execute(
