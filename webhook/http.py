@@ -50,10 +50,11 @@ class BodyRule:
     # The view waits for nothing but with `wait_for`, so that it needs no thread.
     immediate: bool = False
 
+    def is_for(self, environ: Mapping[str, Any]) -> bool:
+        return self.path.fullmatch(environ["PATH_INFO"]) is not None
+
     def applies(self, environ: Mapping[str, Any]) -> bool:
-        if self.path.fullmatch(environ["PATH_INFO"]) is None:
-            return False
-        return all(
+        return self.is_for(environ) and all(
             form.fullmatch(environ.get(environ_key(name), ""))
             for name, form in self.headers.items()
         )

@@ -49,7 +49,7 @@ class Timing:
     # A worker without a heartbeat for so long is dead; others take its jobs.
     worker_stalled_after: timedelta = timedelta(seconds=12)
     # Between two searches for jobs and deployments without a worker.
-    rescue_interval: timedelta = timedelta(seconds=4)
+    rescue_interval: timedelta = timedelta(seconds=8)
     # A worker claims what is due so often at least, while something is under way (which may have
     # requested more), and while nothing is.
     job_poll_interval: timedelta = timedelta(seconds=0.5)

@@ -184,6 +184,8 @@ class Dispatcher:
                 await schedule.wake_workers(connection)
 
     async def _wait(self, next_in: timedelta | None) -> None:
+        if self._stopping and not self._running:
+            return
         timing = self.timing
         most = timing.job_poll_interval if self._running else timing.idle_poll_interval
         within = most if next_in is None else min(most, next_in)

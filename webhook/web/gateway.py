@@ -55,14 +55,18 @@ class Gateway:
             return
         length = _length(environ)
         if length == 0:
-            await self._in_thread(environ, protocol)
+            await self._serve(environ, protocol)
         elif (rule := self._rule(environ, length)) is not None:
             await self._with_body(environ, protocol, length, rule)
         else:
-            await self._in_thread(environ, protocol)
+            await self._serve(environ, protocol)
             # A client that waits for `100 Continue` sends nothing now.
             if "HTTP_EXPECT" not in environ:
                 await self._bodies.discard(protocol)
+
+    async def _serve(self, environ: dict[str, Any], protocol: Any) -> None:
+        immediate = any(rule.immediate and rule.is_for(environ) for rule in self._rules)
+        await (self._on_loop if immediate else self._in_thread)(environ, protocol)
 
     def _rule(self, environ: dict[str, Any], length: int | None) -> BodyRule | None:
         """None: the body is not read."""
@@ -98,7 +102,7 @@ class Gateway:
         environ.pop(BODY, None)
         environ[AWAITED] = None
         environ["wsgi.input"] = _Unreadable(error)
-        await self._in_thread(environ, protocol)
+        await self._serve(environ, protocol)
 
     async def _in_thread(self, environ: dict[str, Any], protocol: Any) -> None:
         loop = asyncio.get_running_loop()
