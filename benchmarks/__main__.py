@@ -23,11 +23,9 @@ KINDS = {
 def main(arguments: list[str]) -> None:
     # As Ctrl-C does, so that what was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    asked = [argument for argument in arguments if argument in KINDS]
-    if len(asked) > 1:
-        sys.exit(f"one of {', '.join(KINDS)} at a time")
-    module = KINDS[asked[0]] if asked else INGEST
-    import_module(module).main([argument for argument in arguments if argument not in asked])
+    # The first of all: --outputs has an option --commands, too.
+    module = KINDS.get(arguments[0]) if arguments else None
+    import_module(module or INGEST).main(arguments[1:] if module else arguments)
 
 
 if __name__ == "__main__":

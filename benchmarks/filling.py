@@ -150,14 +150,13 @@ select 'deployment', deployment_id, id, exclusive_group,
 from actions where kind <> 'cancel' order by id
 """
 
-# The event itself, what GitHub sends back of its statuses, and two that are ignored. Bodies are
-# gone after 30 days; here the oldest hours are that old.
+# The event itself, what GitHub sends back of its statuses, and two that are ignored. The oldest
+# hours are about to be deleted.
 _DELIVERIES = """
 insert into deliveries (hook_id, guid, event, body, received_at, outcome, reason, deployment_id)
 select 1, case when k = 0 then md5('delivery' || i) else md5(i || '/' || k) end::uuid::text,
     (array['deployment', 'deployment_status', 'deployment_status', 'push', 'workflow_run'])[k + 1],
-    case when at < now() - interval '29 days 20 hours' and i > 20 then ''::bytea
-        else convert_to('{"repository": {"full_name": "acme/app-' || repo_id || '"}}', 'UTF8') end,
+    convert_to('{"repository": {"full_name": "acme/app-' || repo_id || '"}}', 'UTF8'),
     at + k * interval '40 seconds' - interval '4 hours',
     case when in_flight and i % 25 = 0 and k < 2 then null when k < 3 then 'done' else 'ignored'
         end,

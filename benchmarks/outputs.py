@@ -10,10 +10,10 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ import aiohttp
 import psutil
 import psycopg
 
+from benchmarks.whole_relay import clean_environ, cpu_of, postmaster, responds, tree
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
 
@@ -127,25 +128,16 @@ class Bench:
         with (self.folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "webhook", "up"),
-                env={**os.environ, **environ},
+                env={**clean_environ(), **environ},
                 stdout=log,
                 stderr=log,
             )
         try:
-            await self._ready()
+            await responds(f"{self.url}/workz")
             yield psutil.Process(process.pid)
         finally:
             process.terminate()
             await process.wait()
-
-    async def _ready(self) -> None:
-        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
-            while True:
-                with contextlib.suppress(aiohttp.ClientError):
-                    async with session.get(f"{self.url}/workz") as response:
-                        if response.status == 200:
-                            return
-                await asyncio.sleep(0.2)
 
     async def _deploy(self, environment: str) -> Deployment:
         made: Deployment = await self.sandbox.github.create_deployment(
@@ -188,27 +180,18 @@ class Bench:
         self.measured.deliveries.append(time.time() - began)
 
     def _cpu(self, up: psutil.Process) -> dict[str, float]:
-        """Of the relay's processes. Supervisors have left the worker's session, not its children;
-        those that have ended count as children of the worker's."""
-        spent: dict[str, float] = {}
-        for process in [up, *up.children(recursive=True)]:
+        """Of the relay's processes. Those of a run count as children of the process that forks
+        supervisors, once they have ended."""
+        spent: defaultdict[str, float] = defaultdict(float)
+        for process in tree(up):
             with contextlib.suppress(psutil.Error):
-                command, times = " ".join(process.cmdline()), process.cpu_times()
-                kind = next(
-                    (it for it in ("supervise.py", "worker", "web", "postgres") if it in command),
-                    "others",
-                )
-                spent[kind] = spent.get(kind, 0) + times.user + times.system
-                if kind == "worker":
-                    ended = times.children_user + times.children_system
-                    spent["runs that ended"] = spent.get("runs that ended", 0) + ended
-        postgres = self.folder / "data" / "postgres" / "postmaster.pid"
-        server = psutil.Process(int(postgres.read_text().split()[0]))
-        spent["postgres"] = 0.0
-        for process in [server, *server.children()]:
-            with contextlib.suppress(psutil.Error):
-                times = process.cpu_times()
-                spent["postgres"] += times.user + times.system
+                own, ended = cpu_of(process.pid)
+                kind = _kind(process)
+                spent[kind] += own
+                if kind == "supervisors":
+                    spent["runs that ended"] += ended
+        server = tree(psutil.Process(postmaster(self.folder)))
+        spent["postgres"] = sum(cpu_of(process.pid)[0] for process in server)
         return spent
 
     def _wal(self) -> int:
@@ -219,6 +202,13 @@ class Bench:
         url = f"postgresql://postgres@/postgres?host={self.folder}/data/postgres"
         with psycopg.connect(url) as connection:
             return connection.execute(query).fetchone() or ()
+
+
+def _kind(process: psutil.Process) -> str:
+    """`up` and what it forks have the same command line, but other names."""
+    if any(argument.endswith("supervise.py") for argument in process.cmdline()):
+        return "supervisors"
+    return {"relay-web": "web", "relay-worker-1": "worker"}.get(process.name(), "others")
 
 
 def main(arguments: list[str]) -> None:

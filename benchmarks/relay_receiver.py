@@ -1,5 +1,5 @@
-"""The relay as a receiver: this code or an earlier one, each with a data directory and an embedded
-PostgreSQL of its own. No worker runs, so that deliveries are stored and nothing more."""
+"""The relay as one of the receivers: this code or an earlier one, each with a data directory and an
+embedded PostgreSQL of its own. No worker runs, so that deliveries are stored and nothing more."""
 
 import contextlib
 import subprocess

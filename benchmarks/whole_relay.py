@@ -1,4 +1,4 @@
-"""The relay in processes of its own, on an embedded PostgreSQL, and what they use.
+"""The relay with all its processes, on an embedded PostgreSQL, and what they use.
 
 Units: CPU in seconds, memory in bytes.
 """

@@ -93,7 +93,7 @@ def claim(directory: Path, payload: str) -> bool:
 
 def prepare(runs: Path) -> Path:
     """The directory of drafts. Where it is, that of the runs outlasts a power failure."""
-    drafts = runs.with_name("drafts")
+    drafts = rundir.drafts_of(runs)
     if not (os.path.isdir(runs) and os.path.isdir(drafts)):  # noqa: PTH112
         with contextlib.suppress(FileExistsError):
             runs.mkdir(parents=True)

@@ -272,11 +272,7 @@ Processes = Annotated[
 ]
 # GitHub redelivers what is 3 days old, an Enterprise Server 7: a redelivery is known by the first.
 # docs.github.com, "Redelivering webhooks".
-KeptDeliveries = Annotated[
-    timedelta | None,
-    _kept(timedelta(days=8), "GitHub may redeliver for 7 days, and would start deployments again"),
-]
-KeptDeployments = Annotated[
+KeptRequests = Annotated[
     timedelta | None,
     _kept(timedelta(days=8), "GitHub may redeliver for 7 days, and would start deployments again"),
 ]

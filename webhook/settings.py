@@ -221,7 +221,7 @@ class SlackSettings(SlackApp):
 class Retention(Variables):
     """How long the store keeps what is over; None: forever."""
 
-    deliveries: types.KeptDeliveries = variable(
+    deliveries: types.KeptRequests = variable(
         "GITPLOY_KEEP_DELIVERIES",
         "How long deliveries that were processed are kept, `8d` or more, or `forever`",
         default="30d",
@@ -231,7 +231,7 @@ class Retention(Variables):
         "How long a run's output is kept after its end, `1d` or more, or `forever`",
         default="90d",
     )
-    deployments: types.KeptDeployments = variable(
+    deployments: types.KeptRequests = variable(
         "GITPLOY_KEEP_DEPLOYMENTS",
         "How long deployments are kept after their end, with their timelines, messages and actions,"
         " `8d` or more, or `forever`; of each environment the newest and the last successes stay",

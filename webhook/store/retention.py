@@ -81,10 +81,12 @@ async def commands(connection: Async, after: int, before: datetime) -> Batch:
 
 
 async def tool_events(connection: Async, after: int, before: datetime) -> Batch:
+    # The time once more: one may just have been replaced by a newer one.
     cursor = await connection.execute(
         "delete from tool_events where ctid = any(array(select ctid from tool_events"
-        " where received_at < %s order by received_at limit %s))",
-        [before, BATCH],
+        " where received_at < %(before)s order by received_at limit %(limit)s))"
+        " and received_at < %(before)s",
+        {"before": before, "limit": BATCH},
     )
     return Batch(cursor.rowcount, after if cursor.rowcount == BATCH else None)
 

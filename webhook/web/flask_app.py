@@ -8,25 +8,18 @@ saved stands in docs/explanation/decisions/0006-ingest.md.
 from typing import Any
 
 from flask import Flask, Request, Response
-from flask.sessions import SessionInterface, SessionMixin
+from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
 
 
-class _NoSession(dict[str, Any], SessionMixin):
-    """Cookies are neither read nor set through it."""
-
-    accessed = modified = False
-
-
 class _NoSessions(SessionInterface):
-    def open_session(self, app: Flask, request: Request) -> SessionMixin:
+    """One for all requests: whoever writes to it gets an error."""
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
         return _NO_SESSION
 
-    def is_null_session(self, obj: object) -> bool:
-        return True
 
-
-_NO_SESSION = _NoSession()
+_NO_SESSION = NullSession()
 
 
 class RelayFlask(Flask):

@@ -1,0 +1,53 @@
+"""Outgoing calls and the proxies that the environment names."""
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from tests.handlers.tools import FakeTool, speaking
+from webhook.sessions import open_session
+
+NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+OF_PROXY = b"HTTP/1.1 203 OK\r\nContent-Length: 0\r\n\r\n"
+REFUSES = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def _without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+async def tool() -> AsyncIterator[FakeTool]:
+    async with FakeTool() as server:
+        yield server
+
+
+async def status(url: str) -> int:
+    async with open_session() as session, session.get(url) as response:
+        return response.status
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY"])
+async def test_calls_take_the_proxy_that_is_named_unless_no_proxy_names_the_host(
+    name: str, tool: FakeTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await status(tool.url) == 200
+    async with speaking(OF_PROXY) as address:
+        monkeypatch.setenv(name, f"http:{address}")
+        assert await status(tool.url) == 203
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert await status(tool.url) == 200
+
+
+@pytest.mark.parametrize("name", ["https_proxy", "HTTPS_PROXY"])
+async def test_calls_over_tls_take_the_one_that_is_named_for_them(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with speaking(REFUSES) as address:
+        monkeypatch.setenv(name, f"http:{address}")
+        with pytest.raises(aiohttp.ClientHttpProxyError):
+            await status("https://tool.example")
