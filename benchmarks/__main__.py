@@ -1,14 +1,8 @@
 """script/bench [KIND] [options of that kind]; without a KIND, the way in beside its peers.
 
---burst      many deliveries at once, and slow requests beside a load
---latency    from the webhook to GitHub and Slack; 10,000 deployments in flight; idle
---scale      each query of the store with up to a million deployments
---retention  days of load, and what is deleted meanwhile
---outputs    commands that print much
---commands   what starting a command costs
-
-A further kind is one line here, and a module with `main(arguments)`, which parses what is left of
-the command line; it is imported only where it is asked for, and says `--help` by itself.
+A further kind is one line here and one in the help of script/bench, and a module with
+`main(arguments)`, which parses what is left of the command line; it is imported only where it is
+asked for, and says `--help` by itself.
 """
 
 import signal

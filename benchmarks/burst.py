@@ -10,8 +10,8 @@ from itertools import product
 from rich.console import Console
 
 from benchmarks.intake import BEFORE, names_of, numbers
-from benchmarks.measure import Amount, Results, measure, report
 from benchmarks.receivers import receivers
+from benchmarks.rounds import Amount, Results, measure, report
 from benchmarks.slow import beside
 
 _EPILOG = """burst: the figures of each as in the intake's; all_2xx is whether each got a 2xx

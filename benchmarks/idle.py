@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 
-from benchmarks.relay import clean_environ, cpu_of, postmaster, pss_of, responds, tree
 from benchmarks.store_counts import Store
+from benchmarks.whole_relay import clean_environ, cpu_of, postmaster, pss_of, responds, tree
 from sandbox.sandbox import Sandbox, free_ports
 
 DEPLOY_YML = "envs: [{name: x, handler: command, with: {run: ['true']}}]\n"

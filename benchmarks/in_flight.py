@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cloning import clone
-from benchmarks.measures import percentiles
-from benchmarks.relay import Relay, relay
+from benchmarks.percentiles import percentiles
 from benchmarks.store_counts import Store
+from benchmarks.whole_relay import Relay, relay
 from sandbox.drone import Build, Drone
 from sandbox.drone import Repo as DroneRepo
 from sandbox.github.model import Deployment, Repository, Status

@@ -8,8 +8,8 @@ from itertools import product
 
 from rich.console import Console
 
-from benchmarks.measure import Amount, Results, measure, report
 from benchmarks.receivers import NAMES, receivers
+from benchmarks.rounds import Amount, Results, measure, report
 
 # The commit whose code is `relay-before`: before the intake was made quicker.
 BEFORE = "6b9c03e"

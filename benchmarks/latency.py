@@ -30,10 +30,10 @@ import uvloop
 
 from benchmarks import idle, in_flight
 from benchmarks.latency_report import report
-from benchmarks.measures import percentiles
-from benchmarks.relay import Relay, relay
+from benchmarks.percentiles import percentiles
 from benchmarks.stand_ins import EVENTS, StandIns
 from benchmarks.store_counts import StatementLog, Store
+from benchmarks.whole_relay import Relay, relay
 from sandbox.sandbox import free_ports
 
 TRUE = "handler: command\n    with: {run: ['true']}"

@@ -49,7 +49,7 @@ class Timing:
     # A worker without a heartbeat for so long is dead; others do what it had claimed.
     worker_stalled_after: timedelta = timedelta(seconds=12)
     # Between two searches for what no worker does, and for machines that are gone.
-    rescue_interval: timedelta = timedelta(seconds=4)
+    rescue_interval: timedelta = timedelta(seconds=8)
     # A worker claims what is due so often at least, while something is under way (which may have
     # requested more), and while nothing is.
     job_poll_interval: timedelta = timedelta(seconds=0.5)

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.deliveries import SECRET, Deliveries, body
 from benchmarks.load import Load
-from benchmarks.measure import Results, Round
+from benchmarks.rounds import Results, Round
 from sandbox.github.webhooks import sign
 
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok"
