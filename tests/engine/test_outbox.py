@@ -334,12 +334,12 @@ async def test_the_timeline_shows_why_github_does_not_have_a_status(
         claimed = await outbox.claim(connection, entry, MINUTE)
         assert claimed is not None
         await outbox.release(connection, claimed, state, "GitHub returned 502")
-        [shown] = await timeline.shown(connection, DEPLOYMENT, after=0)
-        assert (shown.outbox, shown.error) == (state, "GitHub returned 502")
+        shown = (await timeline.of_positions(connection, DEPLOYMENT, [entry.position])).values()
+        assert [(one.outbox, one.error) for one in shown] == [(state, "GitHub returned 502")]
         # It is gone with the next success, and not before.
         await outbox.sent(connection, claimed, {"id": "1"})
-        [shown] = await timeline.shown(connection, DEPLOYMENT, after=0)
-        assert (shown.outbox, shown.error) == ("sent", "")
+        shown = (await timeline.of_positions(connection, DEPLOYMENT, [entry.position])).values()
+        assert [(one.outbox, one.error) for one in shown] == [("sent", "")]
 
 
 class Recording(AsyncCursor[Any]):

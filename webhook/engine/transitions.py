@@ -168,17 +168,22 @@ def _clean(redactor: Redactor, run: Run) -> Run:
 
 async def _record_run(services: Services, row: DeploymentRow, run: Run) -> None:
     columns: deployments.Columns = {**_TOOL_RESPONDS, "run": run}
+    is_news = _is_news(row, run)
+    is_linked = bool(run.url) and (row.run is None or row.run.url != run.url)
     async with services.pool.connection() as connection:
-        if not run.state.final and not _is_news(row, run):
+        if not (is_news or is_linked or run.state.final):
             await deployments.change(connection, row, **columns)
             return
         async with connection.transaction():
-            if _is_news(row, run):
+            if is_news:
                 transition = _transition(row, run)
                 await _announce_run(services, connection, row, transition, columns)
             else:
                 await deployments.change(connection, row, **columns)
-                await _keep_end(connection, row, run)
+                if run.state.final:
+                    await _keep_end(connection, row, run)
+                else:  # messages link to it
+                    await services.notify(connection, row)
             if run.state.final:
                 await require_reports_judged(connection, row)
 

@@ -5,7 +5,7 @@ from webhook.store.database import Async
 # Seconds without a worker's heartbeat after which a machine, and what ran there, counts as lost;
 # and the longest silence that is no interruption.
 GONE_AFTER = 60
-INTERRUPTED_AFTER = 20
+INTERRUPTED_AFTER = 30
 
 
 async def seen(connection: Async, machine_id: str) -> None:

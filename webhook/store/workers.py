@@ -8,7 +8,7 @@ from psycopg.rows import class_row
 from webhook.store.database import Async, Sync
 
 # Seconds of silence after which one is not running any more, and after which its row is deleted.
-SILENT_AFTER = 20
+SILENT_AFTER = 30
 DELETED_AFTER = 600
 # Means nothing; the same in every worker.
 _LOCK = 4_117_202
