@@ -389,9 +389,10 @@ async def open_in(connection: Async, installation_id: int, account: str) -> list
 async def unscheduled(connection: Async) -> list[int]:
     """Open deployments that nobody advances (which should not happen)."""
     cursor = await connection.execute(
+        # A look-up for each open one: as `not exists`, all that is scheduled may be read.
         "select id from deployments where requested_at < now() - interval '1 minute'"
-        " and ended_at is null and not watched and not exists (select from schedule"
-        " where task = 'advance' and subject = deployments.id)"
+        " and ended_at is null and not watched and (select 1 from schedule"
+        " where task = 'advance' and subject = deployments.id limit 1) is null"
     )
     return [values["id"] async for values in cursor]
 
