@@ -163,7 +163,10 @@ class IntakeStorm:
     def _kill_postgres(self) -> None:
         """And start it again, as `up` does."""
         pid_file = self._folder / "postgres" / "postmaster.pid"
-        os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGKILL)
+        killed = psutil.Process(int(pid_file.read_text().splitlines()[0]))
+        killed.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            killed.wait(10)
         while not self._postgres.is_running():
             # Its processes, which may take a moment to end, keep a new one from starting; or
             # pgserver believes that it still runs.
