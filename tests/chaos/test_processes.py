@@ -189,12 +189,12 @@ async def test_sighup_reads_an_edited_deploy_yml_and_a_wrong_one_changes_nothing
         config.write_text(DEPLOY_YML + "  - {name: canary, handler: command, with: {run: [ls]}}\n")
         await check_finds_another_file(variables, found=True)
         process.send_signal(signal.SIGHUP)
+        await check_finds_another_file(variables, found=False)
         deployment = await sandbox.github.create_deployment(
             REPOSITORY, environment="canary", required_contexts=[]
         )
         await sandbox.github.wait_for(deployment.id, "success", within=20)
         await sandbox.github.settled()
-        await check_finds_another_file(variables, found=False)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     events = [line["event"] for line in lines]
     assert "SIGHUP: reading deploy.yml again" in events
