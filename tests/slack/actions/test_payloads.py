@@ -14,7 +14,7 @@ from webhook.config import load as config
 from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.errors import MALFORMED, UserError
 from webhook.slack.actions import ACTIONS
-from webhook.slack.actions.command import escape, parse_command
+from webhook.slack.actions.command import parse_command
 from webhook.slack.actions.modal import FORM, choices, parse_submission
 from webhook.slack.actions.payloads import (
     BlockActions,
@@ -30,6 +30,7 @@ from webhook.slack.actions.payloads import (
     parse_event,
     parse_press,
 )
+from webhook.slack.actions.typed import escape
 
 DEPLOY_YML = """
 envs:
@@ -79,7 +80,7 @@ def a_press(**more: Any) -> ActionRequest:
 
 
 def typed(text: str) -> Any:
-    return parse_command({**FIELDS, "text": text}, CONFIG)
+    return parse_command({**FIELDS, "text": text}, CONFIG, ACTIONS)
 
 
 def explained(text: str) -> str:
@@ -222,14 +223,14 @@ def test_what_is_typed_wrongly_is_explained_at_once() -> None:
     text = explained("acme/site <!channel>")
     assert "<" not in text
     assert "&lt;!channel&gt;" in text
-    assert parse_command({"ssl_check": "1"}, CONFIG) == Response()
+    assert parse_command({"ssl_check": "1"}, CONFIG, ACTIONS) == Response()
 
 
 def test_a_long_list_of_environments_fits() -> None:
     line = "  - {{name: {}, handler: command, with: {{run: [x]}}}}\n"
     text = "envs:\n" + "".join(line.format(f"environment-{n}-{'x' * 150}") for n in range(120))
     many = config.load(text, source="deploy.yml", environ={}, handler_options=OPTIONS)
-    response = parse_command({**FIELDS, "text": "acme/site nowhere"}, many)
+    response = parse_command({**FIELDS, "text": "acme/site nowhere"}, many, ACTIONS)
     assert isinstance(response, Response)
     assert response.document is not None
     assert len(response.document["text"]) < 2000

@@ -1,96 +1,88 @@
 """The slash command -> what it requests, checked against deploy.yml.
 
+The first word names an action that has such a `verb`; without one, it deploys or opens the form.
+
 Source: docs.slack.dev, "Implementing slash commands".
 Errors: `UserError`. What a person typed wrongly is explained at once, by a `Response`.
 """
 
-import html
 import re
-import shlex
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
-from webhook.config.creation import payload_of
 from webhook.config.environments import Config
-from webhook.config.routing import matches_any, route
+from webhook.config.routing import route
 from webhook.deployments.actions import ActionRequest, Reply
-from webhook.slack.actions.deploy import Deploy
+from webhook.slack.actions.contract import Actions
 from webhook.slack.actions.payloads import Parsed, Response, SlashCommand, key_of, read
-from webhook.slack.actions.status import Status
-from webhook.text import and_more, one_line
+from webhook.slack.actions.typed import (
+    ROOM,
+    Mistyped,
+    Typed,
+    environment_error,
+    escape,
+    input_error,
+    ref_error,
+    repo_error,
+    require,
+    spelling,
+    split,
+)
 
-# The action that opens the form (webhook.slack.actions.modal).
-OPEN_FORM = "form"
-LONGEST_ENVIRONMENT = 255
-# Of a list of names, in a reply and below a field of the form.
-_ROOM, ROOM_IN_FORM = 1500, 140
-
+# The actions of a command without a verb: the form (webhook.slack.actions.modal), and a deployment.
+OPEN_FORM, DEPLOY = "form", "deploy"
 _COMMAND = re.compile(r"/[\w-]{1,40}", re.ASCII)
-_REPO = re.compile(r"[\w-]{1,100}/(?!\.{1,2}$)[\w.-]{1,100}", re.ASCII)
-# What git allows in the name of a branch or tag, nearly.
-_REF = re.compile(r"(?!.*(?:\.\.|@\{|//))[^\s\x00-\x20\x7f~^:?*\[\\-][^\s\x00-\x20\x7f~^:?*\[\\]*")
 _INPUT = re.compile(r"[\w.-]+=")
-_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"'})
-# Nobody sees that a pasted text has them; the second are the marks of width and direction, without
-# the joiners that languages and emoji need.
-_SPACES = re.compile(r"[^\S\n]")
-_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 
 
-class _Typed(NamedTuple):
-    kind: str
-    repo: str = ""
-    environment: str = ""
-    ref: str = ""
-    inputs: tuple[tuple[str, str], ...] = ()
-
-
-def escape(text: str, limit: int = 300) -> str:
-    """For Slack's text: one line, in which nothing is a link or a mention."""
-    return html.escape(one_line(text, limit), quote=False)
-
-
-def usage(command: str = "/deploy") -> str:
-    return (
-        f"`{command} owner/repo environment [ref]` deploys; without a ref, the default branch\n"
-        f"`{command} status owner/repo` lists its environments and their state\n"
-        f"`{command}` or `{command} owner/repo` opens a form\n"
-        "Where an environment has inputs, `name=value` at the end gives one\n"
-        f"A name with spaces goes in quotes; `{command} help` shows this again"
+def usage(actions: Actions, command: str = "/deploy") -> str:
+    verbs = [f"`{command} {one.usage[0]}` {one.usage[1]}" for one in actions.values() if one.verb]
+    lines = (
+        f"`{command} owner/repo environment [ref]` deploys; without a ref, the default branch",
+        *verbs,
+        f"`{command}` or `{command} owner/repo` opens a form",
+        "Where an environment has inputs, `name=value` at the end gives one",
+        f"A name with spaces goes in quotes; `{command} help` shows this again",
     )
+    return "\n".join(lines)
 
 
-def parse_command(fields: Mapping[str, str], config: Config) -> Parsed:
+def parse_command(fields: Mapping[str, str], config: Config, actions: Actions) -> Parsed:
     slash = read(SlashCommand, dict(fields))
     if slash.ssl_check == "1":
         return Response()
     command = slash.command if _COMMAND.fullmatch(slash.command) else "/deploy"
-    typed = _parse(command, _split(slash.text), config)
-    return typed if isinstance(typed, Response) else _request(slash, typed)
+    arguments = split(slash.text)
+    if arguments is None:
+        return _explain(f"A quotation mark is missing.\n{usage(actions, command)}")
+    if arguments == ["help"]:
+        return _explain(usage(actions, command))
+    try:
+        return _request(slash, _parse(command, arguments, config, actions))
+    except Mistyped as error:
+        return _explain(escape(str(error), ROOM))
+    except _TooMany:
+        return _explain(f"These are too many arguments.\n{usage(actions, command)}")
 
 
-def _parse(command: str, arguments: list[str] | None, config: Config) -> _Typed | Response:
-    parsed: _Typed | Response
+class _TooMany(Exception):
+    pass
+
+
+def _parse(command: str, arguments: list[str], config: Config, actions: Actions) -> Typed:
+    verbs = {action.verb: action for action in actions.values() if action.verb}
     match arguments:
-        case None:
-            parsed = _explain(f"A quotation mark is missing.\n{usage(command)}")
-        case ["help"]:
-            parsed = _explain(usage(command))
+        case [verb, *rest] if verb in verbs:
+            return verbs[verb].typed(command, rest, config)
         case []:
-            parsed = _Typed(OPEN_FORM)
-        case ["status", repo]:
-            parsed = _first_error([repo_error(repo)]) or _Typed(Status.name, repo)
-        case ["status", *_]:
-            parsed = _explain(f"Name one repository, no more: `{command} status owner/repo`")
+            return Typed(OPEN_FORM)
         case [repo]:
-            parsed = _first_error([repo_error(repo)]) or _Typed(OPEN_FORM, repo)
-        case [repo, environment, *rest]:
-            refs, inputs = _inputs(config, repo, environment, rest)
-            if len(refs) > 1:
-                return _explain(f"These are too many arguments.\n{usage(command)}")
-            ref = refs[0] if refs else ""
-            parsed = _deploy(config, repo, environment, ref, inputs)
-    return parsed
+            require(repo_error(repo))
+            return Typed(OPEN_FORM, repo)
+    repo, environment, *rest = arguments
+    refs, inputs = _inputs(config, repo, environment, rest)
+    if len(refs) > 1:
+        raise _TooMany
+    return _deploy(config, repo, environment, refs[0] if refs else "", inputs)
 
 
 def _inputs(
@@ -106,79 +98,17 @@ def _inputs(
 
 def _deploy(
     config: Config, repo: str, environment: str, ref: str, inputs: Mapping[str, str]
-) -> _Typed | Response:
-    errors = [
+) -> Typed:
+    require(
         ref_error(ref) if ref else "",
         repo_error(repo),
         environment_error(config, repo, environment),
         input_error(config, repo, environment, inputs),
-    ]
-    typed = _Typed(
-        Deploy.name, repo, spelling(config, repo, environment), ref, tuple(inputs.items())
     )
-    return _first_error(errors) or typed
+    return Typed(DEPLOY, repo, spelling(config, repo, environment), ref, tuple(inputs.items()))
 
 
-def input_error(config: Config, repo: str, environment: str, inputs: Mapping[str, str]) -> str:
-    found = route(config, repo, environment)
-    try:
-        if found is not None:
-            payload_of(found, inputs)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-def repo_error(repo: str) -> str:
-    if _REPO.fullmatch(repo):
-        return ""
-    return f"'{one_line(repo, 60)}' is not a repository; write owner/repo"
-
-
-def ref_error(ref: str) -> str:
-    if len(ref) <= 255 and _REF.fullmatch(ref):
-        return ""
-    return f"'{one_line(ref, 60)}' is not a branch, tag or commit"
-
-
-def environment_error(config: Config, repo: str, environment: str, room: int = _ROOM) -> str:
-    if set("*?") & set(environment):
-        return f"'{one_line(environment, 40)}' is a pattern; write a name that matches it"
-    if environment and len(environment) <= LONGEST_ENVIRONMENT and route(config, repo, environment):
-        return ""
-    names = list(dict.fromkeys(env.name for env in config.envs if matches_any(env.repos, repo)))
-    if not names:
-        return f"deploy.yml has no environment for {one_line(repo, 60)}"
-    start = f"'{one_line(environment, 40)}' is not in deploy.yml; known: "
-    shown = [one_line(name, 60) for name in names]
-    return start + and_more(shown, limit=room - len(start))
-
-
-def spelling(config: Config, repo: str, environment: str) -> str:
-    """As deploy.yml spells it, so that GitHub shows one environment rather than two."""
-    found = route(config, repo, environment)
-    same = found is not None and found.name.lower() == environment.lower()
-    return found.name if found and same else environment
-
-
-def visible(text: str) -> str:
-    """As a person reads it: each space is a plain one, and nothing is there that has no width."""
-    return _INVISIBLE.sub("", _SPACES.sub(" ", text))
-
-
-def _split(text: str) -> list[str] | None:
-    """None: a quotation does not end. Phones turn quotation marks into typographic ones."""
-    lexer = shlex.shlex(visible(text).translate(_QUOTES), posix=True, punctuation_chars=False)
-    lexer.whitespace_split = True
-    lexer.commenters = lexer.escape = ""
-    lexer.quotes = '"'
-    try:
-        return list(lexer)
-    except ValueError:
-        return None
-
-
-def _request(slash: SlashCommand, typed: _Typed) -> ActionRequest:
+def _request(slash: SlashCommand, typed: Typed) -> ActionRequest:
     who = slash.requester
     url, trigger = slash.response_url, slash.trigger_id
     parts = [*typed[:4], *(f"{name}={value}" for name, value in typed.inputs)]
@@ -192,11 +122,6 @@ def _request(slash: SlashCommand, typed: _Typed) -> ActionRequest:
         ref=typed.ref,
         inputs=dict(typed.inputs),
     )
-
-
-def _first_error(errors: Iterable[str]) -> Response | None:
-    """The others may only follow from it."""
-    return next((_explain(escape(error, _ROOM)) for error in errors if error), None)
 
 
 def _explain(text: str) -> Response:

@@ -5,15 +5,17 @@ means, who may, that it is done once, the reply and the entry in the timeline fo
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import psycopg
 
+from webhook.config.environments import Config
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Button, Confirmation, DeploymentNotice, Style
 from webhook.slack.actions.permissions import Authorized, Permission, authorize
 from webhook.slack.actions.services import ActionServices
+from webhook.slack.actions.typed import Mistyped, Typed
 from webhook.slack.blocks.mrkdwn import BlockMessage, escape, link, plain
 from webhook.store import actions, deployments, timeline
 from webhook.store.actions import ActionRow
@@ -36,6 +38,10 @@ class Action(ABC):
     exclusive_group: ClassVar[str] = ""
     # A press on its button confirms an earlier request, and names that instead of a deployment.
     confirms: ClassVar[bool] = False
+    # The word behind /deploy by which it is requested, "" for none; and how that is typed and what
+    # it does, for the help.
+    verb: ClassVar[str] = ""
+    usage: ClassVar[tuple[str, str]] = ("", "")
     # As in "You have requested a retry already".
     noun: ClassVar[str] = "that"
     # How the message of a deployment that it created begins.
@@ -54,6 +60,11 @@ class Action(ABC):
         return Button(
             action=self.name, label=self.label, style=self.style, confirmation=confirmation
         )
+
+    def typed(self, command: str, arguments: Sequence[str], config: Config) -> Typed:
+        """What is requested by these words behind its verb. `command`: as the app calls it here.
+        Raises `Mistyped`."""
+        raise Mistyped(f"'{self.name}' cannot be typed")
 
     @abstractmethod
     async def run(self, services: ActionServices, action: ActionRow) -> None:

@@ -82,7 +82,7 @@ class ActionIntake:
         return None
 
     def command(self, fields: Mapping[str, str]) -> Document:
-        return self._store(parse_command(fields, self._config))
+        return self._store(parse_command(fields, self._config, self._registry))
 
     def event(self, document: Any) -> Document:
         return self._store(parse_event(document))

@@ -24,17 +24,7 @@ from slack_sdk.models.views import View
 from webhook.config.environments import Config
 from webhook.deployments.actions import ActionRequest, Reply
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
-from webhook.slack.actions.command import (
-    LONGEST_ENVIRONMENT,
-    OPEN_FORM,
-    ROOM_IN_FORM,
-    environment_error,
-    input_error,
-    ref_error,
-    repo_error,
-    spelling,
-    visible,
-)
+from webhook.slack.actions.command import OPEN_FORM
 from webhook.slack.actions.contract import Action
 from webhook.slack.actions.deploy import Deploy
 from webhook.slack.actions.payloads import (
@@ -49,6 +39,16 @@ from webhook.slack.actions.payloads import (
 from webhook.slack.actions.payloads import View as Submitted
 from webhook.slack.actions.permissions import Declined
 from webhook.slack.actions.services import ActionServices
+from webhook.slack.actions.typed import (
+    LONGEST_ENVIRONMENT,
+    ROOM_IN_FORM,
+    environment_error,
+    input_error,
+    ref_error,
+    repo_error,
+    spelling,
+    visible,
+)
 from webhook.slack.blocks.mrkdwn import BlockMessage, plain
 from webhook.slack.client import Slack
 from webhook.store import actions

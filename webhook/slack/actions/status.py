@@ -1,11 +1,14 @@
 """`/deploy status`: the newest deployment of each environment of a repository."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from webhook.config.environments import Config
 from webhook.deployments.labels import phase_label
 from webhook.slack.actions.contract import StoreAction
 from webhook.slack.actions.permissions import Authorized
 from webhook.slack.actions.services import ActionServices
+from webhook.slack.actions.typed import Mistyped, Typed, repo_error, require
 from webhook.slack.blocks.mrkdwn import BlockMessage, escape, link
 from webhook.store import deployments
 from webhook.store.actions import ActionRow
@@ -18,6 +21,14 @@ MOST_ENVIRONMENTS = 20
 
 class Status(StoreAction):
     name = "status"
+    verb = "status"
+    usage = ("status owner/repo", "lists its environments and their state")
+
+    def typed(self, command: str, arguments: Sequence[str], config: Config) -> Typed:
+        if len(arguments) != 1:
+            raise Mistyped(f"Name one repository, no more: `{command} status owner/repo`")
+        require(repo_error(arguments[0]))
+        return Typed(self.name, arguments[0])
 
     async def perform(
         self, services: ActionServices, connection: Async, action: ActionRow, by: Authorized
