@@ -108,6 +108,11 @@ class Options(BaseModel):
         """Events that the GitHub App should subscribe to for it, besides deployments."""
         return ()
 
+    @property
+    def starts_by_itself(self) -> bool:
+        """Whether the tool starts with GitHub's event, so that the relay cannot hold it back."""
+        return False
+
 
 class GitHubApi(Protocol):
     """GitHub's REST API as the App, in the deployment's repository only.

@@ -39,14 +39,17 @@ slack: {channel: "#deploys"}
 envs:
   - name: production
     handler: command
+    serialization: false
     with: {run: ["sh", "-c", "echo deploying $DEPLOYMENT_REF"]}
     slack: {channel: "#deploys", failures: "#oncall"}
   - name: broken
     handler: command
+    serialization: false
     with: {run: ["sh", "-c", "echo the disk is full; exit 3"]}
     slack: {channel: "#deploys", failures: "#oncall"}
   - name: "slow*"
     handler: command
+    serialization: false
     with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
 """
 

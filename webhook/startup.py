@@ -15,6 +15,7 @@ from webhook import logs
 from webhook.config import load as config
 from webhook.config.environments import Config
 from webhook.errors import ConfigErrors
+from webhook.gates import GATES
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import Settings, config_path
 from webhook.store.owner import ROOT, foreign_owner, hand_over, owner, remedy
@@ -126,6 +127,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         environ=environ,
         handler_options={name: handler.Options for name, handler in HANDLERS.items()},
         notifiers=DESTINATIONS,
+        gates=tuple(GATES.values()),
     )
 
 

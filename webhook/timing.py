@@ -106,6 +106,9 @@ class Timing:
     # A start that may have run, of a tool that cannot be searched and does not know it again, is
     # repeated after these pauses only. Then it waits for a person.
     restarts_after: tuple[timedelta, ...] = _seconds(20, 120)
+    # A deployment that waits for its gates is looked at again so often, whatever they say: a clock
+    # may jump, and what has changed may have been missed.
+    gates_asked_again_after: timedelta = timedelta(minutes=1)
     # An outage of a tool that lasts so long is announced.
     outage_announced_after: timedelta = timedelta(minutes=1)
     # A tool that reports is not polled as well, unless it was silent for so long.

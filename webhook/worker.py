@@ -17,6 +17,7 @@ from webhook import __version__
 from webhook.deployments.actions import OfferedAction
 from webhook.engine.advance import advance
 from webhook.engine.ends import check_ended
+from webhook.engine.gates import ask_all
 from webhook.engine.installations import resume_installation
 from webhook.engine.notify import notify
 from webhook.engine.receive import receive
@@ -24,6 +25,8 @@ from webhook.engine.retention import Retention
 from webhook.engine.services import Comparisons, Services
 from webhook.engine.statuses import send_statuses
 from webhook.errors import RetryAt
+from webhook.gates import GATES
+from webhook.gates.contract import Gates
 from webhook.github.client import GitHub, ToolsGitHub
 from webhook.jobs.dispatcher import Dispatcher, Job
 from webhook.jobs.pacing import Pacing
@@ -64,7 +67,10 @@ class _Parts:
     clock: Clock
 
     def services(
-        self, handlers: Mapping[str, type[Handler]], actions: Mapping[str, OfferedAction]
+        self,
+        handlers: Mapping[str, type[Handler]],
+        gates: Gates,
+        actions: Mapping[str, OfferedAction],
     ) -> ActionServices:
         setup, timing, clock = self.setup, self.timing, self.clock
         settings, keys = setup.settings, setup.secret_keys
@@ -95,6 +101,7 @@ class _Parts:
             clock=clock,
             opened_at=clock(),
             handlers=handlers,
+            gates=gates,
             comparisons=Comparisons.none_failed(timing, clock),
             pacing=Pacing(timing),
         )
@@ -150,13 +157,14 @@ async def open_services(
     timing: Timing = DEFAULT_TIMING,
     clock: Clock = utc_now,
     handlers: Mapping[str, type[Handler]] = HANDLERS,
+    gates: Gates = GATES,
 ) -> AsyncIterator[ActionServices]:
     """What the jobs work with, for as long as the block lasts."""
     async with (
         database.async_pool(url, CONNECTIONS, timing) as pool,
         open_session() as http,
     ):
-        yield _Parts(setup, pool, http, timing, clock).services(handlers, actions)
+        yield _Parts(setup, pool, http, timing, clock).services(handlers, gates, actions)
 
 
 async def follow(services: Services, deployment_id: int) -> None:
@@ -201,6 +209,8 @@ async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
         asyncio.create_task(Retention(services).run_forever()),
         asyncio.create_task(check_ended(services, dispatcher.request)),
     ]
+    # deploy.yml may say something else now.
+    await ask_all(services)
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([stopped, dispatching], return_when=asyncio.FIRST_COMPLETED)

@@ -123,3 +123,7 @@ class DroneOptions(contract.Options):
         if self.branch and self.build != "create":
             raise ValueError("'branch' has no effect without 'build: create'; leave it out")
         return self
+
+    @property
+    def starts_by_itself(self) -> bool:
+        return self.mode == "native"

@@ -83,6 +83,10 @@ class GitHubActionsOptions(contract.Options):
         return self
 
     @property
+    def starts_by_itself(self) -> bool:
+        return self.mode == "watch"
+
+    @property
     def passes_sha(self) -> bool:
         """Whether the workflow gets the commit, which need not be its branch's newest."""
         return any("sha" in placeholders(text) for text in self.inputs.values())

@@ -21,7 +21,8 @@ def schema() -> None:
     """Print the JSON Schema of deploy.yml, for editors."""
     from handlers import HANDLERS
     from webhook.config.environments import json_schema
+    from webhook.gates import GATES
     from webhook.notifiers import DESTINATIONS
 
     options = {name: handler.Options for name, handler in HANDLERS.items()}
-    click.echo(json.dumps(json_schema(options, DESTINATIONS), indent=2))
+    click.echo(json.dumps(json_schema(options, DESTINATIONS, tuple(GATES.values())), indent=2))

@@ -99,6 +99,8 @@ class Destination(Strict):
         """Whether this state is reported here."""
         if phase is Phase.INACTIVE:  # it had succeeded
             phase = Phase.SUCCESS
+        if phase is Phase.SUPERSEDED:  # it had waited
+            phase = Phase.QUEUED
         states: Iterable[str] | None = ("failure", "error") if self.only else self.states
         return phase is not Phase.SEEN and (states is None or phase in states)
 

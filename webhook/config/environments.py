@@ -5,13 +5,13 @@ Source: the forms of Slack's ids.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache, reduce
 from operator import or_
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -40,6 +40,7 @@ from webhook.config.destinations import (
     own_field,
 )
 from webhook.config.errors import Known, invalid, suggestion
+from webhook.config.gates import GateKeys, file_models_of, models_of
 from webhook.config.source import ConfigError, Path, Source
 
 HandlerOptions = Mapping[str, type[BaseModel]]
@@ -49,20 +50,33 @@ E = TypeVar("E", bound="Environment")
 _SHORTEST = timedelta(seconds=10)
 # Spinnaker lets a manual judgment wait for three days.
 _LONGEST = timedelta(hours=72)
+# GitHub ends an unapproved job of a workflow after 30 days.
+_LONGEST_WAIT = timedelta(days=30)
 _UNKNOWN = "?"
 _USER = re.compile(r"(?:[TE][A-Z0-9]{2,}/)?[UW][A-Z0-9]{2,}")
 # Of accounts that a company manages, too (octo_acme), and of Apps.
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(?:\[bot\])?")
 
 
-def _timeout(value: Any) -> timedelta:
+def _duration(value: Any) -> timedelta:
     try:
-        timeout = durations.parse(value if isinstance(value, str) else "")
+        return durations.parse(value if isinstance(value, str) else "")
     except ValueError as error:
         raise invalid(str(error)) from None
+
+
+def _timeout(value: Any) -> timedelta:
+    timeout = _duration(value)
     if not _SHORTEST <= timeout <= _LONGEST:
         raise invalid("is out of bounds; a timeout is 10s to 72h")
     return timeout
+
+
+def _wait_limit(value: Any) -> timedelta:
+    limit = _duration(value)
+    if not _SHORTEST <= limit <= _LONGEST_WAIT:
+        raise invalid("is out of bounds; a wait_limit is 10s to 720h")
+    return limit
 
 
 def _handler(value: str, info: ValidationInfo) -> str:
@@ -77,11 +91,11 @@ def _user(value: str) -> str:
     return value
 
 
-_Timeout = Annotated[
-    timedelta,
-    BeforeValidator(_timeout),
-    WithJsonSchema({"type": "string", "pattern": "^(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?$"}),
-]
+_DURATION = WithJsonSchema(
+    {"type": "string", "pattern": "^(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?$"}
+)
+_Timeout = Annotated[timedelta, BeforeValidator(_timeout), _DURATION]
+_WaitLimit = Annotated[timedelta, BeforeValidator(_wait_limit), _DURATION]
 _Name = Annotated[str, Field(min_length=1, max_length=255)]
 _Users = Annotated[
     tuple[Annotated[str, AfterValidator(_user)], ...], BeforeValidator(as_tuple), OneOrSeveral
@@ -108,6 +122,8 @@ class Environment(Creation):
     """Options of the handler."""
     timeout: _Timeout = Field(default_factory=lambda: timedelta(minutes=30))
     """How long a run may take: 30s, 30m, 2h, 1h30m. 30m by default."""
+    wait_limit: _WaitLimit = Field(default_factory=lambda: timedelta(hours=24))
+    """How long a deployment may wait for its gates, from when it was asked for. 24h by default."""
     description: str = ""
     """For people."""
     production_environment: bool | None = None
@@ -145,14 +161,17 @@ class Config:
     digest: str = ""
 
 
-def file_model(handler_options: HandlerOptions, notifiers: Notifiers) -> type[File]:
-    return _file_model(tuple(handler_options.items()), tuple(notifiers.items()))
+def file_model(
+    handler_options: HandlerOptions, notifiers: Notifiers, gates: Sequence[GateKeys]
+) -> type[File]:
+    return _file_model(tuple(handler_options.items()), tuple(notifiers.items()), tuple(gates))
 
 
 @lru_cache(maxsize=4)  # pydantic needs 15 ms for it, and one process may read many files
 def _file_model(
     handler_items: tuple[tuple[str, type[BaseModel]], ...],
     notifier_items: tuple[tuple[str, type[Destination]], ...],
+    gates: tuple[GateKeys, ...],
 ) -> type[File]:
     handler_options, notifiers = dict(handler_items), dict(notifier_items)
 
@@ -160,19 +179,22 @@ def _file_model(
         handler = env.get("handler") if isinstance(env, dict) else None
         return handler if isinstance(handler, str) and handler in handler_options else _UNKNOWN
 
-    base = _with_notifiers(Environment, notifiers)
-    members: list[Any] = [Annotated[_with_notifiers(_UnknownHandler, notifiers), Tag(_UNKNOWN)]]
+    base = _with_plugins(Environment, notifiers, gates)
+    unknown = _with_plugins(_UnknownHandler, notifiers, gates)
+    members: list[Any] = [Annotated[unknown, Tag(_UNKNOWN)]]
     members += [
         Annotated[_environment(base, name, options), Tag(name)]
         for name, options in handler_options.items()
     ]
-    return _file_of(Annotated[reduce(or_, members), Discriminator(tag)], notifiers)
+    return _file_of(Annotated[reduce(or_, members), Discriminator(tag)], notifiers, gates)
 
 
-def _with_notifiers(model: type[E], notifiers: Notifiers) -> type[E]:
-    """With a key for each notifier."""
+def _with_plugins(model: type[E], notifiers: Notifiers, gates: Sequence[GateKeys]) -> type[E]:
+    """With a key for each notifier, and the keys of each gate."""
     fields: dict[str, Any] = {name: own_field(one) for name, one in notifiers.items()}
-    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
+    bases: Any = (model, *models_of(gates))
+    made = create_model(model.__name__, __base__=bases, __doc__=model.__doc__, **fields)
+    return cast("type[E]", made)
 
 
 def _environment(
@@ -190,30 +212,37 @@ def _environment(
     )
 
 
-def _file_of(env: Any, notifiers: Notifiers) -> type[File]:
+def _file_of(env: Any, notifiers: Notifiers, gates: Sequence[GateKeys]) -> type[File]:
     fields: dict[str, Any] = {name: default_field(one) for name, one in notifiers.items()}
     fields["envs"] = (tuple[env, ...], Field(min_length=1))
-    return create_model(
+    bases: Any = (File, *file_models_of(gates))
+    made = create_model(
         "deploy.yml",
-        __base__=File,
+        __base__=bases,
         __doc__="Which tool deploys which environment, and who is notified.",
         **fields,
     )
+    return cast("type[File]", made)
 
 
 def json_schema(
-    handler_options: HandlerOptions, notifiers: Notifiers = MappingProxyType({})
+    handler_options: HandlerOptions,
+    notifiers: Notifiers = MappingProxyType({}),
+    gates: Sequence[GateKeys] = (),
 ) -> dict[str, Any]:
     """Of deploy.yml, for editors."""
-    base = _with_notifiers(Environment, notifiers)
+    base = _with_plugins(Environment, notifiers, gates)
     env: Any = reduce(or_, (_environment(base, *item) for item in handler_options.items()))
-    schema = _file_of(env, notifiers).model_json_schema()
+    schema = _file_of(env, notifiers, gates).model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def known_keys(handler_options: HandlerOptions, notifiers: Notifiers) -> Known:
+def known_keys(
+    handler_options: HandlerOptions, notifiers: Notifiers, gates: Sequence[GateKeys]
+) -> Known:
     """The known keys of each mapping; a handler's are under `with:` and its name."""
-    file, env = _file_of(Any, notifiers), _with_notifiers(Environment, notifiers)
+    file = _file_of(Any, notifiers, gates)
+    env = _with_plugins(Environment, notifiers, gates)
     models: dict[str, type[BaseModel]] = {"": file, "envs": env}
     models |= {f"with:{name}": options for name, options in handler_options.items()}
     models |= notifiers

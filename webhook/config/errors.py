@@ -17,7 +17,6 @@ from webhook.text import one_line
 _GITPLOY_KEYS = {
     "deployable_ref",
     "auto_deploy_on",
-    "serialization",
     "review",
     "frozen_windows",
 }

@@ -5,7 +5,7 @@ Errors: `ConfigErrors`, with all errors in the file, each with line, column and 
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -24,6 +24,7 @@ from webhook.config.environments import (
     slack_user_errors,
 )
 from webhook.config.errors import errors_of, unreachable_environments
+from webhook.config.gates import GateKeys, ineffective, of_file
 from webhook.config.source import ConfigError, Path, Source
 from webhook.errors import ConfigErrors
 from webhook.values import without
@@ -36,6 +37,7 @@ def load(
     environ: Mapping[str, str],
     handler_options: HandlerOptions,
     notifiers: Notifiers = MappingProxyType({}),
+    gates: Sequence[GateKeys] = (),
 ) -> Config:
     """`source`: the file's name in errors. `notifiers`: the model of destinations, by notifier."""
     try:
@@ -56,17 +58,17 @@ def load(
         *errors_of_secrets(read),
     ]
     try:
-        file = file_model(handler_options, notifiers).model_validate_json(
+        file = file_model(handler_options, notifiers, gates).model_validate_json(
             json.dumps(read.value),
             context={"environ": environ, "handlers": tuple(handler_options)},
         )
     except ValidationError as error:
-        known = known_keys(handler_options, notifiers)
+        known = known_keys(handler_options, notifiers, gates)
         raise _located([*errors, *errors_of(error, read, known)], source, read) from None
     if errors:
         raise _located(errors, source, read)
-    envs = tuple(_with_defaults(env, file, notifiers) for env in file.envs)
-    if errors := list(_incomplete(envs, read)):
+    envs = tuple(_with_defaults(env, file, notifiers, gates) for env in file.envs)
+    if errors := [*_incomplete(envs, read), *_ineffective(envs, gates, read)]:
         raise _located(errors, source, read)
     users = {login.lower(): ids for login, ids in file.slack_users.items()}
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -82,9 +84,18 @@ def _add_options(read: Source) -> None:
             read.positions["envs", index, "with"] = read.positions["envs", index]
 
 
-def _with_defaults(env: Environment, file: File, notifiers: Notifiers) -> Environment:
+def _with_defaults(
+    env: Environment, file: File, notifiers: Notifiers, gates: Sequence[GateKeys]
+) -> Environment:
     filled = {name: filled_in(getattr(env, name), getattr(file, name)) for name in notifiers}
-    return env.model_copy(update=filled)
+    return env.model_copy(update=filled | of_file(env, file, gates))
+
+
+def _ineffective(
+    envs: Iterable[Environment], gates: Sequence[GateKeys], read: Source
+) -> Iterator[ConfigError]:
+    for index, env in enumerate(envs):
+        yield from ineffective(env, index, env.options, gates, read)
 
 
 def _incomplete(envs: Iterable[Environment], read: Source) -> Iterator[ConfigError]:

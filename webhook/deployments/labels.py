@@ -25,6 +25,7 @@ _PHASES = {
     Phase.INACTIVE: Label("✅", "succeeded", "past"),
     Phase.FAILURE: Label("❌", "failed", "bad"),
     Phase.ERROR: Label("⛔", "could not run", "error"),
+    Phase.SUPERSEDED: Label("⏭️", "superseded", "past"),
 }
 _STOPPED = Label("🛑", "stopped", "error")
 _HELD = Label("✋", "waits for a person", "waiting")

@@ -16,6 +16,10 @@ def _login(value: Any) -> Any:
     return value.get("login") or "" if isinstance(value, dict) else ""
 
 
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) and 0 < value < 2**63 else 0
+
+
 def _app(value: Any) -> Any:
     """Only what identifies it; an older server sends less."""
     if not isinstance(value, dict):
@@ -68,11 +72,23 @@ class GitHubDeployment:
         BeforeValidator(lambda value: value if isinstance(value, str) else ""),
         Field(validation_alias=AliasPath("creator", "type")),
     ] = ""
+    creator_id: Annotated[
+        int,
+        BeforeValidator(_number),
+        Field(validation_alias=AliasPath("creator", "id")),
+    ] = 0
     app: Annotated[
         GitHubApp | None,
         BeforeValidator(_app),
         Field(validation_alias="performed_via_github_app"),
     ] = None
+
+
+def person_id(deployment: GitHubDeployment) -> int:
+    """The account of the person who created it; 0 if that was a bot or an App, by which nobody
+    knows who asked for it."""
+    is_bot = deployment.creator_type == "Bot" or deployment.creator.endswith("[bot]")
+    return 0 if is_bot else deployment.creator_id
 
 
 def is_production(environment: str, configured: bool | None) -> bool:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 class Phase(StrEnum):
     """How far a deployment is. `seen`: only its statuses are known, nobody requested
-    it from the relay."""
+    it from the relay. `superseded`: it waited, and a newer one went instead."""
 
     SEEN = "seen"
     QUEUED = "queued"
@@ -17,6 +17,12 @@ class Phase(StrEnum):
     FAILURE = "failure"
     ERROR = "error"
     INACTIVE = "inactive"
+    SUPERSEDED = "superseded"
+
+    @property
+    def on_github(self) -> str:
+        """The state that says so there."""
+        return "inactive" if self is Phase.SUPERSEDED else self.value
 
     @property
     def final(self) -> bool:
@@ -33,6 +39,7 @@ _RANK = {
     Phase.FAILURE: _FINAL,
     Phase.ERROR: _FINAL,
     Phase.INACTIVE: _FINAL,
+    Phase.SUPERSEDED: _FINAL,
 }
 _PHASES = {
     "queued": Phase.QUEUED,

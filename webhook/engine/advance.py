@@ -16,7 +16,7 @@ from handlers import errors as tool_errors
 from handlers.contract import Deployment, Handler, Observes, Run, State
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
-from webhook.engine import transitions
+from webhook.engine import gates, transitions
 from webhook.engine.outputs import keep_output
 from webhook.engine.polling import Again, Heard, hear
 from webhook.engine.restarts import Restarts, is_risky
@@ -100,7 +100,10 @@ class Runner:
 
     @property
     def due(self) -> datetime:
-        return self.row.deadline or (self.row.requested_at or self.now()) + self.environment.timeout
+        """Before its start it may wait for its gates, or for access, but not for ever."""
+        env = self.environment
+        limit = max(env.wait_limit, env.timeout) if self.row.blockers else env.timeout
+        return self.row.deadline or (self.row.requested_at or self.now()) + limit
 
     def again(self, at: datetime | None) -> Again | None:
         return None if at is None else Again(at, is_deadline=at >= self.due)
@@ -118,7 +121,12 @@ class Runner:
             return None
         if continues and self.row.run is None and self.row.ended_at is None:
             await self._require_access()
-            await self._record_first_start()
+            await self._admit()
+            if self.row.ended_at is not None or self.row.blockers:
+                return gates.next_look(self.services, self.row, self.environment)
+        return await self._follow(continues=continues)
+
+    async def _follow(self, *, continues: bool) -> datetime | None:
         starts = self.row.run is None
         try:
             run = await self._run()
@@ -158,22 +166,33 @@ class Runner:
         except UnknownOutcome as error:
             raise RetryAt(str(error), self.now() + self.timing.access_recheck) from error
 
-    async def _record_first_start(self) -> None:
-        """Committed before the first call to the tool."""
-        if self.row.started_at is not None:
+    async def _admit(self) -> None:
+        """Its start is recorded, before the first call to the tool, unless its gates hold it back.
+        They are asked again before each start, but not while an earlier one may have got through.
+        """
+        row, gated = self.row, gates.has_gates(self.environment)
+        in_doubt = row.start_claimed_until is not None or row.possible_starts > 0
+        if row.started_at is not None and (in_doubt or not gated):
             return
-        started = self.now()
-        async with self.services.pool.connection() as connection:
-            if self.handler.local:  # or other machines might take this one for gone
+        start = self._first_start() if row.started_at is None else {}
+        if start and self.handler.local:  # or other machines might take this one for gone
+            async with self.services.pool.connection() as connection:
                 await machines.seen(connection, self.services.machine_id)
-            self.row = await deployments.change(
-                connection,
-                self.row,
-                handler=self.environment.handler,
-                started_at=started,
-                started_on=self.services.machine_id,
-                deadline=started + self.environment.timeout,
-            )
+        if gated:
+            self.call = "read"
+            self.row = await gates.admit(self.services, row, self.environment, start)
+            return
+        async with self.services.pool.connection() as connection:
+            self.row = await deployments.change(connection, row, **start)
+
+    def _first_start(self) -> deployments.Columns:
+        started = self.now()
+        return {
+            "handler": self.environment.handler,
+            "started_at": started,
+            "started_on": self.services.machine_id,
+            "deadline": started + self.environment.timeout,
+        }
 
     async def _run(self) -> Run | None:
         """The run as it is now, started if it was not; None where it must not start any more."""

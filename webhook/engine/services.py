@@ -16,6 +16,7 @@ from webhook.config.routing import route
 from webhook.deployments.actions import OfferedAction
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.phases import FAILED
+from webhook.gates.contract import Gates
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 from webhook.jobs.pacing import Pacing
@@ -74,6 +75,7 @@ class Services:
     clock: Clock
     opened_at: datetime
     handlers: Mapping[str, type[Handler]]
+    gates: Gates
     comparisons: Comparisons
     pacing: Pacing
 

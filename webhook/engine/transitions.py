@@ -182,6 +182,7 @@ async def _record_run(services: Services, row: DeploymentRow, run: Run) -> None:
                 await deployments.change(connection, row, **columns)
                 if run.state.final:
                     await _keep_end(connection, row, run)
+                    await schedule.request(connection, await _waiting_beside(connection, row))
                 else:  # messages link to it
                     await services.notify(connection, row)
             if run.state.final:
@@ -261,7 +262,7 @@ async def announce_again(connection: Async, row: DeploymentRow) -> None:
 async def _add_status(connection: Async, row: DeploymentRow, *, held: bool = False) -> None:
     entry = timeline.NewEntry(
         actor="relay",
-        state=row.phase,
+        state=row.phase.on_github,
         description=row.status_description or default_description(row),
         environment_url=row.environment_url if row.phase is Phase.SUCCESS else "",
         held=held,
@@ -322,7 +323,14 @@ async def _after(
         replaced = await deployments.deactivate_replaced(connection, row)
         if replaced:
             await schedule.request(connection, [], notified=replaced)
-    await services.notify(connection, row, also=also)
+    beside = await _waiting_beside(connection, row) if row.phase.final else []
+    await services.notify(connection, row, also=[*beside, *also])
+
+
+async def _waiting_beside(connection: Async, row: DeploymentRow) -> list[Key]:
+    """Whoever waits for its gates in the environment may go on now."""
+    waiting = await deployments.waiting_in(connection, row.repo_id, row.environment)
+    return [Key("advance", deployment_id) for deployment_id in waiting]
 
 
 async def take_reports(services: Services, row: DeploymentRow) -> DeploymentRow:

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from webhook.errors import Rejected
+from webhook.errors import Forbidden, Rejected
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 from webhook.text import LONGEST_DESCRIPTION, one_line
@@ -70,6 +70,18 @@ def _id(response: Mapping[str, Any]) -> int:
         message += "; deploy it now, once more"
         raise Rejected(message, HTTPStatus.ACCEPTED)
     return int(response["id"])
+
+
+async def exists(github: GitHub, scope: Scope, deployment_id: int) -> bool:
+    """Whether GitHub still has it; somebody may delete one."""
+    path = f"/repos/{scope.repo}/deployments/{deployment_id}"
+    writing = scope.only(deployments="write")
+    try:
+        return await github.request(writing, "GET", path, lambda found: "id" in found)
+    except Rejected as error:
+        if error.status == HTTPStatus.NOT_FOUND and not isinstance(error, Forbidden):
+            return False
+        raise
 
 
 async def find_deployment(

@@ -147,8 +147,9 @@ async def set_user(connection: Async, action_id: int, user: str) -> None:
     await _update(connection, action_id, "slack_user = %s", [user])
 
 
-async def set_login(connection: Async, action_id: int, login: str) -> None:
-    await _update(connection, action_id, "login = %s", [login])
+async def set_login(connection: Async, action_id: int, login: str, login_id: int = 0) -> None:
+    """`login_id`: the number of that account on GitHub, 0 while it is not known."""
+    await _update(connection, action_id, "login = %s, login_id = %s", [login, login_id])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,9 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from handlers.contract import Run, State
+from webhook.deployments.blockers import Blocker
 from webhook.deployments.changelog import Changelog
-from webhook.deployments.models import GitHubDeployment, Repository, is_production
+from webhook.deployments.models import GitHubDeployment, Repository, is_production, person_id
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
 from webhook.store import repository_names, timeline
@@ -34,7 +35,8 @@ class DeploymentRow:
     rejected in a way that does not count yet. `changelog`: commits since the last success, as JSON.
     `cancel_requested_by`: a login on GitHub. `ref_name`: the branch or tag of which a person
     requested this commit in Slack; GitHub knows only the commit then. `has_reports`: of its tool,
-    that are not judged yet.
+    that are not judged yet. `creator_id`: the account of the person who created it, 0 if that was
+    nobody known. `blockers`: what kept it from starting when its gates were asked last.
     """
 
     id: int
@@ -49,6 +51,7 @@ class DeploymentRow:
     payload: Any
     description: str
     creator: str
+    creator_id: int
     production: bool
     production_on_github: bool
     transient: bool
@@ -79,6 +82,7 @@ class DeploymentRow:
     outage_announced: bool
     changelog: dict[str, Any] | None
     cancel_requested_by: str | None
+    blockers: tuple[Blocker, ...]
     version: int
     ref_name: str
     has_reports: bool
@@ -115,9 +119,10 @@ class Columns(TypedDict, total=False):
     cancel_requested_by: str | None
     handler: str
     run: Run
-    started_at: datetime
-    started_on: str
-    deadline: datetime
+    blockers: tuple[Blocker, ...]
+    started_at: datetime | None
+    started_on: str | None
+    deadline: datetime | None
     start_claimed_until: datetime | None
     possible_starts: int
     reported_at: datetime
@@ -136,6 +141,7 @@ def _row(values: DictRow) -> DeploymentRow:
     typed = {
         "phase": Phase(values["phase"]),
         "run": None if run is None else Run(**{**run, "state": State(run["state"])}),
+        "blockers": tuple(Blocker.from_json(one) for one in values["blockers"]),
     }
     return DeploymentRow(**{**values, **typed})
 
@@ -166,9 +172,9 @@ async def _insert(
     production = is_production(deployment.environment, deployment.production_environment)
     cursor = await connection.execute(
         "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref,"
-        " sha, task, payload, description, creator, production, production_on_github, transient,"
-        " created_at, phase)"
-        " select %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s"
+        " sha, task, payload, description, creator, creator_id, production, production_on_github,"
+        " transient, created_at, phase)"
+        " select %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s"
         f" from ({repository_names.NEWEST}) newest where full_name = %s and html_url = %s"
         f" on conflict (id) do nothing returning {_COLUMNS}",
         [
@@ -184,6 +190,7 @@ async def _insert(
             Jsonb(deployment.payload),
             deployment.description,
             deployment.creator,
+            person_id(deployment),
             production,
             production,
             bool(deployment.transient_environment),
@@ -244,6 +251,8 @@ async def change(
     values: dict[str, object] = {**columns, "id": row.id, "version": row.version}
     if "run" in columns:
         values["run"] = Jsonb(asdict(columns["run"]))
+    if "blockers" in columns:
+        values["blockers"] = Jsonb([one.to_json() for one in columns["blockers"]])
     cursor = await connection.execute(_update(tuple(columns)), values)
     changed = await cursor.fetchone()
     if changed is None:
@@ -295,6 +304,31 @@ async def deactivate_replaced(connection: Async, row: DeploymentRow) -> list[int
         [row.repo_id, row.environment, row.id],
     )
     return [values["id"] async for values in cursor]
+
+
+async def older_unstarted(connection: Async, row: DeploymentRow) -> list[DeploymentRow]:
+    """Those that were requested before it in the same environment, and wait for their start."""
+    cursor = await connection.execute(
+        f"{_SELECT} where {_ENVIRONMENT} and followed and id < %s and requested_at is not null"
+        " and ended_at is null and started_at is null and not watched order by id for update",
+        [row.repo_id, row.environment, row.id],
+    )
+    return [_row(values) async for values in cursor]
+
+
+async def waiting_in(connection: Async, repo_id: int, environment: str) -> list[int]:
+    """Those that wait for their gates there, the newest first."""
+    cursor = await connection.execute(
+        f"select id from deployments where {_ENVIRONMENT} and waiting order by id desc",
+        [repo_id, environment],
+    )
+    return [values["id"] async for values in cursor]
+
+
+async def all_waiting(connection: Async) -> list[int]:
+    """Those that wait for their gates, the newest first."""
+    query = "select id from deployments where waiting order by id desc"
+    return [values["id"] async for values in await connection.execute(query)]
 
 
 async def success_of_another_commit(

@@ -14,8 +14,8 @@ from webhook.store import database, machines, workers
 from webhook.store.database import Async, Sync
 from webhook.timing import Timing
 
-# The subject is a delivery, a deployment, an action, an installation, or 0. The detail is the
-# destination of a notification, or the account of an installation.
+# The subject is a delivery, a deployment, an action, an installation, an announcement, a lock, or 0.
+# The detail is the destination of a notification, or the account of an installation.
 Task = Literal[
     "receive",
     "advance",
@@ -23,6 +23,8 @@ Task = Literal[
     "notify",
     "run_action",
     "resume_installation",
+    "announce",
+    "remind_of_lock",
 ]
 CHANNEL = "schedule"
 # A task, and whether it is urgent: requested, while other things are only waited for.

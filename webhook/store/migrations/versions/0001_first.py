@@ -56,6 +56,7 @@ create table deployments (
     payload jsonb,
     description text not null,
     creator text not null,
+    creator_id bigint not null default 0,       -- the person's account; 0: unknown, or a bot
     production_on_github boolean not null,
     transient boolean not null,
     created_at timestamptz not null,
@@ -73,6 +74,8 @@ create table deployments (
     environment_url text not null default '',
     ended_at timestamptz,                       -- null: it has not ended yet
     cancel_requested_by text,                   -- login of the person who requested that
+    blockers jsonb not null default '[]',       -- what keeps it from starting, when gates were
+                                                -- asked last (webhook.deployments.blockers)
 
     -- The run of its tool.
     handler text not null default '',
@@ -104,6 +107,8 @@ create table deployments (
     -- For indexes, which name no column that changes at each step: a change of none of their
     -- columns writes to none of them.
     succeeded boolean not null generated always as (phase in ('success', 'inactive')) stored,
+    waiting boolean not null generated always as         -- for its gates
+        (ended_at is null and blockers <> '[]') stored,
     replaceable boolean not null generated always as     -- a later success makes it inactive
         (phase = 'success' and not production_on_github and not transient) stored,
     followed boolean not null generated always as        -- until it and its run have ended
@@ -118,7 +123,8 @@ create index deployments_replaceable on deployments (repo_id, lower(environment)
     where replaceable;
 create index deployments_open on deployments (id) where ended_at is null;
 create index deployments_commit on deployments (repo_id, sha);
-create index deployments_followed on deployments (repo_id) where followed;
+create index deployments_followed on deployments (repo_id, lower(environment)) where followed;
+create index deployments_waiting on deployments (repo_id, lower(environment)) where waiting;
 """
 
 TIMELINE = """
@@ -263,6 +269,7 @@ create table actions (
     slack_user text not null,
     slack_name text not null,
     login text not null default '',             -- on GitHub; empty until it is known
+    login_id bigint not null default 0,         -- that account; 0 until it is known
 
     -- What for: a deployment, or a ref for an environment.
     deployment_id bigint references deployments on delete cascade,
@@ -362,6 +369,96 @@ create table schedule (
 create index schedule_due on schedule (machine_id, task, urgent, due_at);
 """
 
+LOCKS = """
+-- Locks: a person stops deployments. A row changes once, when the lock ends.
+create table locks (
+    id bigint generated always as identity primary key,
+    repo_id bigint not null default 0,          -- 0: of all repositories
+    repo text not null default '',              -- its name then
+    environment text not null,                  -- lower case; a name or a pattern, * is all
+    owner text not null,                        -- a login on GitHub, or who was at the command line
+    reason text not null,
+    lets text[] not null default '{}',          -- whose deployments pass it: owner, rollbacks
+    source text not null,                       -- slack, command line, page
+    created_at timestamptz not null default now(),
+    expires_at timestamptz,                     -- null: never
+    ended_at timestamptz,                       -- null: it holds, unless it has expired
+    ended_by text not null default '',
+    ended_how text not null default ''          -- unlocked, taken over, replaced or expired
+);
+-- One lock at most for each scope.
+create unique index locks_scope on locks (repo_id, environment) where ended_at is null;
+"""
+
+APPROVALS = """
+-- Answers whether a deployment may start; rows are added only.
+create table approvals (
+    id bigint generated always as identity primary key,
+    deployment_id bigint not null references deployments on delete cascade,
+    repo_id bigint not null,
+    environment text not null,                  -- lower case
+    sha text not null,                          -- the commit that it is for
+    policy text not null,                       -- digest of the policy under which it was given
+    user_id bigint not null,                    -- the account on GitHub
+    login text not null,                        -- its name then
+    approved boolean not null,
+    comment text not null default '',
+    source text not null,                       -- slack, command line, page
+    at timestamptz not null default now(),
+    unique (deployment_id, policy, user_id, approved)
+);
+create index approvals_of_commit on approvals (repo_id, environment, sha);
+"""
+
+OVERRIDES = """
+-- Break-glass: gates that a person skips for one deployment, for a while; rows are added only.
+create table overrides (
+    id bigint generated always as identity primary key,
+    deployment_id bigint not null references deployments on delete cascade,
+    gates text[] not null,
+    login text not null,
+    reason text not null,
+    source text not null,
+    at timestamptz not null default now(),
+    expires_at timestamptz not null
+);
+create index overrides_of_deployment on overrides (deployment_id);
+"""
+
+AUDIT = """
+-- Who did what, when, why and from where. Rows are added only, and outlive what they are about.
+create table audit (
+    id bigint generated always as identity primary key,
+    at timestamptz not null default now(),
+    actor text not null,                        -- a login on GitHub, else who it was there
+    source text not null,                       -- slack, command line, page
+    action text not null,                       -- lock, unlock, approve, override, deploy, ...
+    outcome text not null default 'done',       -- done, refused or failed
+    repo_id bigint not null default 0,
+    repo text not null default '',
+    environment text not null default '',
+    deployment_id bigint,
+    reason text not null default '',            -- in the person's words, or why it was not done
+    details jsonb not null default '{}'
+);
+create index audit_at on audit (at);
+create function audit_is_append_only() returns trigger language plpgsql as
+    $$ begin raise exception 'the audit table takes new rows only'; end $$;
+create trigger audit_append_only before update or delete or truncate on audit
+    for each statement execute function audit_is_append_only();
+"""
+
+ANNOUNCEMENTS = """
+-- What people are told that is no deployment's own message: of locks and freezes. The outbox sends
+-- them.
+create table announcements (
+    id bigint generated always as identity primary key,
+    key text not null unique,                   -- by which the same is not announced twice
+    document jsonb not null,                    -- webhook.deployments.announcement
+    at timestamptz not null default now()
+);
+"""
+
 SCHEMA = (
     DELIVERIES,
     REPOSITORIES,
@@ -376,6 +473,11 @@ SCHEMA = (
     ACTIONS,
     OUTBOX,
     SCHEDULE,
+    LOCKS,
+    APPROVALS,
+    OVERRIDES,
+    AUDIT,
+    ANNOUNCEMENTS,
 )
 
 

@@ -1,0 +1,65 @@
+"""deploy.yml's keys of gates (`webhook.gates`): each gate brings its own, of an environment and at
+the top of the file.
+
+A tool that starts by itself cannot be held by a gate, so that the two are refused together.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from webhook.config.destinations import Strict
+from webhook.config.source import ConfigError, Path, Source
+
+
+class NoKeys(Strict):
+    """Of a gate that has none."""
+
+
+class GateKeys(Protocol):
+    """`Keys`: keys of an environment. `FileKeys`: keys at the top of the file: lists, which come
+    before those that an environment has under the same key. `key_in_use`: the key by which an
+    environment wants this gate, "" if it does not."""
+
+    @property
+    def Keys(self) -> type[Strict]: ...  # noqa: N802
+
+    @property
+    def FileKeys(self) -> type[Strict]: ...  # noqa: N802
+
+    @property
+    def key_in_use(self) -> Callable[[Strict], str]: ...
+
+
+def models_of(gates: Sequence[GateKeys]) -> tuple[type[Strict], ...]:
+    return tuple(gate.Keys for gate in gates if gate.Keys is not NoKeys)
+
+
+def file_models_of(gates: Sequence[GateKeys]) -> tuple[type[Strict], ...]:
+    return tuple(gate.FileKeys for gate in gates if gate.FileKeys is not NoKeys)
+
+
+def of_file(environment: Strict, file: Strict, gates: Sequence[GateKeys]) -> dict[str, Any]:
+    """The environment's keys, with the file's before them."""
+    names = [name for model in file_models_of(gates) for name in model.model_fields]
+    return {name: (*getattr(file, name), *getattr(environment, name)) for name in names}
+
+
+def ineffective(
+    environment: Strict, index: int, options: BaseModel, gates: Sequence[GateKeys], source: Source
+) -> Iterator[ConfigError]:
+    """Gates of an environment whose tool starts by itself."""
+    if not getattr(options, "starts_by_itself", False):
+        return
+    for gate in gates:
+        if key := gate.key_in_use(environment):
+            own: Path = ("envs", index, key)
+            path = own if own in source.keys else (key,)
+            where = "" if path == own else f" of envs[{index}], which it covers"
+            message = (
+                f"cannot hold the tool{where}: it starts by itself, past every gate. Let the relay"
+                " start it (mode: dispatch of github-actions, mode: promote of drone), or remove"
+                " this and use a protection rule of the environment on GitHub"
+            )
+            yield ConfigError(*source.keys[path], path, message)

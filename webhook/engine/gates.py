@@ -1,0 +1,150 @@
+"""The gates of a deployment, asked before each start.
+
+They are asked in the transaction that records the start, under a lock that nobody else who starts
+something in that environment can have: so of two workers only one passes. Whoever has to wait says
+so once for each new reason, and is asked again when one of its reasons ends by itself, or at once
+when something changes.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import structlog
+
+from handlers import durations
+from webhook.config.environments import Environment
+from webhook.deployments.blockers import Blocker, describe, next_end
+from webhook.deployments.phases import Phase
+from webhook.engine import transitions
+from webhook.engine.services import Services, scope
+from webhook.engine.transitions import Transition
+from webhook.errors import Conflict, Rejected
+from webhook.gates.contract import keys_of
+from webhook.gates.decision import Decision, decide
+from webhook.gates.serialization import SerializationKeys
+from webhook.github import deployments as github_deployments
+from webhook.store import deployments, gates, schedule
+from webhook.store.database import Async
+from webhook.store.deployments import Columns, DeploymentRow
+from webhook.store.gates import Situation
+
+log = structlog.get_logger()
+
+# It has not started: what it had begun for that is undone.
+_UNSTARTED: Columns = {"started_at": None, "started_on": None, "deadline": None}
+
+
+def has_gates(environment: Environment) -> bool:
+    """Not where the tool starts by itself, past every gate."""
+    return not getattr(environment.options, "starts_by_itself", False)
+
+
+async def admit(
+    services: Services, row: DeploymentRow, environment: Environment, start: Columns
+) -> DeploymentRow:
+    """The row as it is then: with `start` recorded, ended, or with its `blockers`. Errors:
+    `Rejected` if GitHub has it no more."""
+    if row.blockers and not await _is_held(services, row, environment):
+        await _require_on_github(services, row)
+    async with services.pool.connection() as connection, connection.transaction():
+        await gates.lock_environment(connection, row)
+        situation = await gates.read(connection, row.id, environment, services.clock())
+        if situation is None or situation.row.version != row.version:
+            raise Conflict(f"deployment {row.id} was changed by another process")
+        decision = _decide(services, situation)
+        if decision.ready and keys_of(environment, SerializationKeys).serialization:
+            await _supersede_older(services, connection, row)
+        if decision.blockers:
+            return await _hold(services, connection, row, environment, decision)
+        admitted: Columns = {**start}
+        if row.blockers:
+            admitted |= {"blockers": (), "status_description": ""}
+        return await deployments.change(connection, row, **admitted) if admitted else row
+
+
+def next_look(services: Services, row: DeploymentRow, environment: Environment) -> datetime | None:
+    """At a deployment that was not admitted; None: it has ended."""
+    if row.ended_at is not None:
+        return None
+    now, timing = services.clock(), services.timing
+    again = now + services.pacing.stretched(timing.gates_asked_again_after)
+    ends = next_end(row.blockers)
+    return min(again, _waits_until(services, row, environment), max(ends, now) if ends else again)
+
+
+async def ask_all(services: Services) -> None:
+    """Of everything that waits."""
+    async with services.pool.connection() as connection:
+        await ask_again(connection, await deployments.all_waiting(connection))
+
+
+async def ask_again(connection: Async, deployment_ids: Sequence[int]) -> None:
+    if deployment_ids:
+        keys = [schedule.Key("advance", deployment_id) for deployment_id in deployment_ids]
+        await schedule.request(connection, keys)
+
+
+def _decide(services: Services, situation: Situation) -> Decision:
+    return decide(situation.snapshot, services.gates, skipped=situation.skipped)
+
+
+async def _is_held(services: Services, row: DeploymentRow, environment: Environment) -> bool:
+    async with services.pool.connection() as connection:
+        situation = await gates.read(connection, row.id, environment, services.clock())
+    return situation is None or bool(_decide(services, situation).blockers)
+
+
+async def _require_on_github(services: Services, row: DeploymentRow) -> None:
+    """Somebody may have deleted it there while it waited."""
+    if not await github_deployments.exists(services.github, scope(row), row.id):
+        raise Rejected("It was deleted on GitHub while it waited", certain=False)
+
+
+async def _supersede_older(services: Services, connection: Async, row: DeploymentRow) -> None:
+    """The newest that nothing else blocks goes next."""
+    for older in await deployments.older_unstarted(connection, row):
+        description = f"Superseded by deployment {row.id} ({row.shown_ref})"
+        superseded = Transition(Phase.SUPERSEDED, description)
+        await transitions.announce(
+            services, connection, older, superseded, columns={"blockers": ()}
+        )
+        log.info("superseded", superseded=older.id, by=row.id)
+
+
+async def _hold(
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    environment: Environment,
+    decision: Decision,
+) -> DeploymentRow:
+    blockers, now = decision.blockers, services.clock()
+    if decision.denied:
+        denied = [one for one in blockers if one.denies]
+        return await _end(services, connection, row, describe(denied, now))
+    if now >= _waits_until(services, row, environment):
+        waited = durations.write(environment.wait_limit.total_seconds())
+        text = f"Gave up after waiting {waited}: {describe(blockers, now)}"
+        return await _end(services, connection, row, text)
+    if blockers == row.blockers:
+        return row
+    log.info("held back", gates=[one.gate for one in blockers])
+    transition = Transition(row.phase, describe(blockers, now), held=_for_person(blockers))
+    columns: Columns = {**_UNSTARTED, "blockers": blockers}
+    return await transitions.announce(services, connection, row, transition, columns=columns)
+
+
+async def _end(
+    services: Services, connection: Async, row: DeploymentRow, description: str
+) -> DeploymentRow:
+    transition = Transition(Phase.ERROR, description)
+    columns: Columns = {**_UNSTARTED, "blockers": ()}
+    return await transitions.announce(services, connection, row, transition, columns=columns)
+
+
+def _for_person(blockers: Sequence[Blocker]) -> bool:
+    return any(one.for_person for one in blockers)
+
+
+def _waits_until(services: Services, row: DeploymentRow, environment: Environment) -> datetime:
+    return (row.requested_at or services.clock()) + environment.wait_limit

@@ -1,0 +1,118 @@
+"""The contract of gates: may this deployment start now?
+
+A gate is a pure function of a `Snapshot`: no clock, no store, no network. It says `Allow`, `Wait`
+or `Deny`, and what it does not know it answers with `Wait`. All gates are evaluated, again before
+each start, under a lock that no other start in the environment can have. A gate may have keys of
+its own in deploy.yml: a model whose fields become keys of each environment.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias, TypeVar
+
+from webhook.config.destinations import Strict
+from webhook.config.gates import NoKeys
+from webhook.deployments.approvals import Approval
+from webhook.deployments.locks import Lock
+
+K = TypeVar("K", bound=Strict)
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """`reason`: what it waits for, a short sentence without a full stop. `until`: when that ends by
+    itself; None where no end is known. `way_out`: who can end it before, and how. `for_person`:
+    somebody is asked for an answer."""
+
+    reason: str
+    until: datetime | None = None
+    way_out: str = ""
+    for_person: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deny:
+    """It ends with this `reason`. `way_out`: what to do instead."""
+
+    reason: str
+    way_out: str = ""
+
+
+Verdict: TypeAlias = Allow | Wait | Deny
+ALLOW = Allow()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """The deployment that is to start. `asker`: the GitHub login of the person who asked for it, ""
+    where that is not known (a bot created it). `asker_id`: that account's number, 0 if unknown.
+    `rolls_back`: the relay has run this very commit in this environment before, with success."""
+
+    id: int
+    repo: str
+    repo_id: int
+    environment: str
+    ref: str
+    sha: str
+    requested_at: datetime
+    asker: str
+    asker_id: int
+    rolls_back: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """Another deployment to the same environment: it runs, or it waits for its gates."""
+
+    id: int
+    ref: str
+    running: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All that gates may know, at one moment. `locks`: those that cover the environment and had not
+    expired. `approvals`: all answers about the candidate, the oldest first. `neighbours`: the
+    newest first."""
+
+    candidate: Candidate
+    environment: Strict
+    now: datetime
+    locks: tuple[Lock, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+
+    def keys(self, model: type[K]) -> K:
+        """The environment's keys in deploy.yml, as the gate's own model."""
+        return keys_of(self.environment, model)
+
+
+def keys_of(environment: Strict, model: type[K]) -> K:
+    """The defaults, where deploy.yml was read without that gate."""
+    return environment if isinstance(environment, model) else model()
+
+
+def no_key(environment: Strict) -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """`name`: in messages and in the store. `overridable`: somebody who may break the glass can
+    skip it. The rest is `webhook.config.gates.GateKeys`."""
+
+    name: str
+    decide: Callable[[Snapshot], Verdict]
+    Keys: type[Strict] = NoKeys
+    FileKeys: type[Strict] = NoKeys
+    key_in_use: Callable[[Strict], str] = no_key
+    overridable: bool = True
+
+
+Gates: TypeAlias = Mapping[str, Gate]

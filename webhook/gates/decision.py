@@ -1,0 +1,65 @@
+"""The gates' verdicts together."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import structlog
+
+from webhook.deployments.blockers import Blocker
+from webhook.gates.contract import Allow, Deny, Gate, Gates, Snapshot, Verdict, Wait
+
+log = structlog.get_logger()
+
+# The gate for which a deployment waits its turn; nothing else has to happen then.
+TURN = "serialization"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`blockers`: all that keep it from starting, refusals first; none: it may start."""
+
+    blockers: tuple[Blocker, ...]
+
+    @property
+    def denied(self) -> bool:
+        return any(one.denies for one in self.blockers)
+
+    @property
+    def ready(self) -> bool:
+        """It may start, or only waits its turn."""
+        return all(one.gate == TURN for one in self.blockers)
+
+
+def decide(snapshot: Snapshot, gates: Gates, *, skipped: Collection[str] = ()) -> Decision:
+    """`skipped`: names of gates that somebody has overridden."""
+    asked = [gate for gate in gates.values() if not (gate.overridable and gate.name in skipped)]
+    found = [blocker for gate in asked if (blocker := _blocker(gate, snapshot))]
+    return Decision(tuple(sorted(found, key=lambda one: not one.denies)))
+
+
+def _blocker(gate: Gate, snapshot: Snapshot) -> Blocker | None:
+    match _verdict(gate, snapshot):
+        case Allow():
+            return None
+        case Wait() as wait:
+            return Blocker(
+                gate=gate.name,
+                reason=wait.reason,
+                until=wait.until,
+                way_out=wait.way_out,
+                for_person=wait.for_person,
+            )
+        case Deny() as deny:
+            return Blocker(gate=gate.name, reason=deny.reason, way_out=deny.way_out, denies=True)
+
+
+def _verdict(gate: Gate, snapshot: Snapshot) -> Verdict:
+    """What a gate cannot say is no permission."""
+    try:
+        return gate.decide(snapshot)
+    except Exception:
+        log.exception("a gate failed", gate=gate.name)
+        return Wait(
+            reason=f"The gate '{gate.name}' failed, so that nobody knows whether it may start",
+            way_out="The relay's log says why",
+        )

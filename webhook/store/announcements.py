@@ -1,0 +1,49 @@
+"""Announcements: kept once by their key, each with its destinations; the schedule sends them."""
+
+from collections.abc import Collection
+from dataclasses import asdict
+
+from psycopg.types.json import Jsonb
+
+from webhook.deployments.announcement import Announcement
+from webhook.store import schedule
+from webhook.store.database import Async, Sync
+from webhook.store.schedule import Key
+
+_INSERT = (
+    "insert into announcements (key, document) values (%s, %s)"
+    " on conflict (key) do nothing returning id"
+)
+
+
+async def add(connection: Async, announcement: Announcement, destinations: Collection[str]) -> None:
+    """To be sent once the caller's transaction has ended; nothing where it was added before.
+    `destinations`: names of targets, as "slack:#deploys"."""
+    cursor = await connection.execute(_INSERT, _values(announcement))
+    if row := await cursor.fetchone():
+        await schedule.request(connection, _keys(row["id"], destinations))
+
+
+def add_sync(connection: Sync, announcement: Announcement, destinations: Collection[str]) -> None:
+    """The same, from a process that is no worker."""
+    if row := connection.execute(_INSERT, _values(announcement)).fetchone():
+        schedule.request_sync(connection, _keys(row["id"], destinations))
+
+
+async def read(connection: Async, announcement_id: int) -> Announcement | None:
+    cursor = await connection.execute(
+        "select document from announcements where id = %s", [announcement_id]
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    document = row["document"]
+    return Announcement(**{**document, "mentions": tuple(document["mentions"])})
+
+
+def _values(announcement: Announcement) -> list[object]:
+    return [announcement.key, Jsonb(asdict(announcement))]
+
+
+def _keys(announcement_id: int, destinations: Collection[str]) -> list[Key]:
+    return [Key("announce", announcement_id, destination) for destination in destinations]

@@ -1,0 +1,83 @@
+"""The audit: who did what, when, why, and from where. Rows are only added; PostgreSQL refuses to
+change or delete one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from webhook.store.database import Async, Sync
+
+# Where somebody did it.
+Place = Literal["slack", "command line", "page"]
+Outcome = Literal["done", "refused", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAct:
+    """`actor`: a GitHub login, else who it was at that place. `action`: lock, approve, deploy, ...
+    `reason`: in the person's own words, or why it was not done. `repo_id` 0 and `environment` "":
+    of all of them."""
+
+    actor: str
+    source: Place
+    action: str
+    outcome: Outcome = "done"
+    repo_id: int = 0
+    repo: str = ""
+    environment: str = ""
+    deployment_id: int | None = None
+    reason: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act(NewAct):
+    id: int
+    at: datetime
+
+
+_INSERT = (
+    "insert into audit (actor, source, action, outcome, repo_id, repo, environment,"
+    " deployment_id, reason, details) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+
+
+def _values(act: NewAct) -> list[Any]:
+    return [
+        act.actor,
+        act.source,
+        act.action,
+        act.outcome,
+        act.repo_id,
+        act.repo,
+        act.environment,
+        act.deployment_id,
+        act.reason,
+        Jsonb(dict(act.details)),
+    ]
+
+
+async def add(connection: Async, act: NewAct) -> None:
+    """In the transaction that does it."""
+    await connection.execute(_INSERT, _values(act))
+
+
+def add_sync(connection: Sync, act: NewAct) -> None:
+    """The same, from the command line."""
+    connection.execute(_INSERT, _values(act))
+
+
+def newest(connection: Sync, limit: int, *, since: datetime | None = None) -> list[Act]:
+    """The newest first."""
+    cursor = connection.cursor(row_factory=class_row(Act))
+    cursor.execute(
+        "select id, at, actor, source, action, outcome, repo_id, repo, environment, deployment_id,"
+        " reason, details from audit where at >= coalesce(%s, '-infinity'::timestamptz)"
+        " order by at desc, id desc limit %s",
+        [since, limit],
+    )
+    return cursor.fetchall()

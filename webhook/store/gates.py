@@ -1,0 +1,121 @@
+"""What gates decide from: a deployment, and what the store says about its environment, at one
+moment and by one statement."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, TypeVar
+
+from webhook.config.destinations import Strict
+from webhook.deployments.approvals import Approval
+from webhook.deployments.locks import Lock, covers
+from webhook.gates.contract import Candidate, Neighbour, Snapshot
+from webhook.store import deployments
+from webhook.store.database import Async
+from webhook.store.deployments import DeploymentRow
+
+T = TypeVar("T", Lock, Approval, Neighbour)
+
+# Of those that wait; no gate needs more.
+_MOST_WAITING = 50
+
+_HERE = (
+    "other.repo_id = deployments.repo_id"
+    " and lower(other.environment) = lower(deployments.environment)"
+)
+_NEIGHBOUR = (
+    f"other.followed and {_HERE} and other.id <> deployments.id"
+    " and other.requested_at is not null and not other.watched"
+)
+
+
+def _names(model: type) -> str:
+    return ", ".join(field.name for field in fields(model))
+
+
+_COLUMNS = f"""
+    coalesce(asked.login, case when creator_id > 0 then creator end, '') as asker,
+    coalesce(asked.login_id, creator_id) as asker_id,
+    exists (select from deployments other where {_HERE} and other.sha = deployments.sha
+        and other.id < deployments.id and other.succeeded and other.run is not null) as rolls_back,
+    array(select to_jsonb(one) from (select {_names(Lock)} from locks
+        where ended_at is null and repo_id in (0, deployments.repo_id)
+        and (expires_at is null or expires_at > %(now)s) order by locks.id) one) as locks,
+    array(select to_jsonb(one) from (select {_names(Approval)} from approvals
+        where approvals.repo_id = deployments.repo_id
+        and approvals.environment = lower(deployments.environment)
+        and approvals.sha = deployments.sha order by approvals.id) one) as approvals,
+    array(select distinct unnest(gates) from overrides
+        where deployment_id = deployments.id and expires_at > %(now)s) as skipped,
+    array(select to_jsonb(one) from (select id, ref, true as running from deployments other
+        where {_NEIGHBOUR} and other.started_at is not null order by id desc) one)
+    || array(select to_jsonb(one) from (select id, ref, false as running from deployments other
+        where {_NEIGHBOUR} and other.started_at is null order by id desc
+        limit {_MOST_WAITING}) one) as neighbours
+"""
+_JOINS = """
+    left join lateral (
+        select login, login_id from actions where created_deployment_id = deployments.id
+        order by actions.id limit 1
+    ) asked on true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """`skipped`: gates that somebody has overridden for it."""
+
+    row: DeploymentRow
+    snapshot: Snapshot
+    skipped: frozenset[str]
+
+
+async def lock_environment(connection: Async, row: DeploymentRow) -> None:
+    """Until the transaction ends, nobody else starts anything in its environment."""
+    await connection.execute(
+        "select pg_advisory_xact_lock(hashtextextended(%s || ' ' || lower(%s), 0))",
+        [str(row.repo_id), row.environment],
+    )
+
+
+async def read(
+    connection: Async, deployment_id: int, environment: Strict, now: datetime
+) -> Situation | None:
+    values = {"id": deployment_id, "now": now}
+    found = await deployments.read_with(connection, _COLUMNS, _JOINS, values)
+    if found is None:
+        return None
+    row, other = found
+    candidate = Candidate(
+        id=row.id,
+        repo=row.repo,
+        repo_id=row.repo_id,
+        environment=row.environment,
+        ref=row.shown_ref,
+        sha=row.sha,
+        requested_at=row.requested_at or now,
+        asker=other["asker"],
+        asker_id=other["asker_id"],
+        rolls_back=other["rolls_back"],
+    )
+    locks = (_typed(Lock, one) for one in other["locks"])
+    snapshot = Snapshot(
+        candidate=candidate,
+        environment=environment,
+        now=now,
+        locks=tuple(one for one in locks if covers(one, row.repo_id, row.environment)),
+        approvals=tuple(_typed(Approval, one) for one in other["approvals"]),
+        neighbours=tuple(_typed(Neighbour, one) for one in other["neighbours"]),
+    )
+    return Situation(row, snapshot, frozenset(other["skipped"]))
+
+
+_TIMES = ("at", "created_at", "expires_at")
+
+
+def _typed(model: type[T], document: Mapping[str, Any]) -> T:
+    times = {name: datetime.fromisoformat(document[name]) for name in _TIMES if document.get(name)}
+    values = {**document, **times}
+    if "lets" in values:
+        values["lets"] = tuple(values["lets"])
+    return model(**values)
