@@ -18,13 +18,16 @@ import psycopg
 import webhook.store
 from benchmarks import filling
 from benchmarks.plans import ExplainingAsyncConnection, ExplainingConnection, Recorder, Statement
+from webhook.config.destinations import Strict
 from webhook.deployments.actions import ActionRequest, Reply, Requester
+from webhook.deployments.announcement import Announcement
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
 from webhook.store import actions, deployments, outbox
 from webhook.store.actions import ActionRow, Subject
+from webhook.store.audit import NewAct
 from webhook.store.deliveries import Received
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
@@ -141,6 +144,9 @@ class Case:
             "WorkerProcess": WorkerProcess(
                 id="worker-1", machine_id="machine-1", config_digest="", version="1"
             ),
+            "Announcement": Announcement(key="a freeze", text="Frozen from 18:00 UTC"),
+            "NewAct": NewAct(actor="octocat", source="slack", action="lock"),
+            "Strict": Strict(),
             "Changelog": Changelog("since", 0, 0, ()),
             "datetime": now,
             "timedelta": timedelta(seconds=1),
@@ -194,6 +200,10 @@ class Case:
             "rotate": lambda token: token,
             "browser": "cookie",
             "document": {},
+            "announcement_id": 1,
+            "destinations": [self.destination],
+            "deployments.waiting_in.environment": row.environment,
+            "audit.newest.since": None,
             "batch": [Received(1, "new", "deployment", b"{}")],
             **dict.fromkeys(("user", "login", "message", "code", "error", "call", "reason"), "x"),
             **dict.fromkeys(("key", "digest", "description", "value", "name"), "x"),

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from webhook.config.environments import Config, Environment, json_schema
 from webhook.config.load import load
 from webhook.errors import ConfigErrors
+from webhook.gates import GATES
 from webhook.notifiers import DESTINATIONS
 from webhook.slack.destination import destinations_of
 
@@ -47,7 +48,12 @@ HANDLERS: Mapping[str, type[BaseModel]] = {"drone": DroneOptions, "command": Com
 
 def config(text: str | bytes, **environ: str) -> Config:
     return load(
-        text, source="deploy.yml", environ=environ, handler_options=HANDLERS, notifiers=DESTINATIONS
+        text,
+        source="deploy.yml",
+        environ=environ,
+        handler_options=HANDLERS,
+        notifiers=DESTINATIONS,
+        gates=tuple(GATES.values()),
     )
 
 
@@ -147,7 +153,6 @@ def test_bytes_with_a_byte_order_mark_are_read() -> None:
     [
         "deployable_ref",
         "auto_deploy_on",
-        "serialization",
         "review",
         "frozen_windows",
     ],

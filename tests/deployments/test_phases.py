@@ -28,13 +28,19 @@ def test_a_new_state_of_github_changes_nothing() -> None:
     assert phase_of("seen") is None
 
 
-def test_success_failure_error_and_inactive_are_final() -> None:
+def test_success_failure_error_inactive_and_superseded_are_final() -> None:
     assert {phase for phase in Phase if phase.final} == {
         Phase.SUCCESS,
         Phase.FAILURE,
         Phase.ERROR,
         Phase.INACTIVE,
+        Phase.SUPERSEDED,
     }
+
+
+def test_each_phase_of_a_requested_deployment_is_a_state_of_github() -> None:
+    assert {phase.on_github for phase in Phase if phase is not Phase.SEEN} <= {*GITHUB_STATES}
+    assert Phase.SUPERSEDED.on_github == "inactive"
 
 
 @pytest.mark.parametrize(
@@ -44,6 +50,8 @@ def test_success_failure_error_and_inactive_are_final() -> None:
         (Phase.SEEN, Phase.SUCCESS, True),
         (Phase.QUEUED, Phase.IN_PROGRESS, True),
         (Phase.QUEUED, Phase.ERROR, True),
+        (Phase.QUEUED, Phase.SUPERSEDED, True),
+        (Phase.SUPERSEDED, Phase.SUCCESS, False),
         (Phase.IN_PROGRESS, Phase.FAILURE, True),
         (Phase.SUCCESS, Phase.INACTIVE, True),
         (Phase.IN_PROGRESS, Phase.QUEUED, False),

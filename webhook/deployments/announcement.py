@@ -6,7 +6,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
     """`key`: by which the same is not announced twice. `text`: plain, a line or a few. `mentions`:
-    GitHub logins of the people whom it concerns. `lock_id`: the lock that a button ends; 0: none."""
+    GitHub logins of the people whom it concerns. `lock_id`: the lock that a button ends, 0 if
+    none."""
 
     key: str
     text: str

@@ -14,8 +14,8 @@ from webhook.store import database, machines, workers
 from webhook.store.database import Async, Sync
 from webhook.timing import Timing
 
-# The subject is a delivery, a deployment, an action, an installation, an announcement, a lock, or 0.
-# The detail is the destination of a notification, or the account of an installation.
+# The subject is a delivery, a deployment, an action, an installation, an announcement or a lock.
+# The detail is a destination, or the account of an installation.
 Task = Literal[
     "receive",
     "advance",

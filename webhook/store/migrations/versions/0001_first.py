@@ -444,7 +444,7 @@ create table audit (
 create index audit_at on audit (at);
 create function audit_is_append_only() returns trigger language plpgsql as
     $$ begin raise exception 'the audit table takes new rows only'; end $$;
-create trigger audit_append_only before update or delete or truncate on audit
+create trigger audit_append_only before update or delete on audit
     for each statement execute function audit_is_append_only();
 """
 
