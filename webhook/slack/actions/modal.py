@@ -75,6 +75,7 @@ class OpenForm(Action):
     """Anybody may open it; permissions are checked at its submission."""
 
     name = OPEN_FORM
+    audited = False
 
     async def run(self, services: ActionServices, action: ActionRow) -> None:
         reply, late = action.reply, services.clock() > action.at + services.timing.form_within
@@ -99,7 +100,7 @@ class OpenForm(Action):
             message = f"The form could not be opened; {_WITHOUT}"
             raise Declined("slack_rejected", message, "failed") from error
         async with services.pool.connection() as connection:
-            await actions.end(connection, action.id, "done", "")
+            await actions.end(connection, action.id, "done", "", audited=False)
 
     async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
         return None if action.outcome == "done" else await super().reply(services, action)
