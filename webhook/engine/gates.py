@@ -71,8 +71,12 @@ def next_look(services: Services, row: DeploymentRow, environment: Environment) 
         return None
     now, timing = services.clock(), services.timing
     again = now + services.pacing.stretched(timing.gates_asked_again_after)
-    ends = next_end(row.blockers)
-    return min(again, _waits_until(services, row, environment), max(ends, now) if ends else again)
+    ends = next_end(row.blockers) or again
+    return min(
+        again,
+        _waits_until(services, row, environment),
+        max(ends, now + timing.recheck_at_least),
+    )
 
 
 async def ask_all(services: Services) -> None:
@@ -109,8 +113,7 @@ async def _supersede(
     """The newest that nothing else blocks goes next."""
     log.info("superseded", superseded=row.id, by=by)
     transition = Transition(Phase.SUPERSEDED, f"Superseded by deployment {by} ({ref})")
-    columns: Columns = {**_UNSTARTED, "blockers": ()}
-    return await transitions.announce(services, connection, row, transition, columns=columns)
+    return await transitions.announce(services, connection, row, transition, columns=_UNSTARTED)
 
 
 async def _hold(
@@ -140,8 +143,7 @@ async def _end(
     services: Services, connection: Async, row: DeploymentRow, description: str
 ) -> DeploymentRow:
     transition = Transition(Phase.ERROR, description)
-    columns: Columns = {**_UNSTARTED, "blockers": ()}
-    return await transitions.announce(services, connection, row, transition, columns=columns)
+    return await transitions.announce(services, connection, row, transition, columns=_UNSTARTED)
 
 
 def _for_person(blockers: Sequence[Blocker]) -> bool:
