@@ -441,13 +441,14 @@ create table audit (
     repo text not null default '',
     environment text not null default '',
     deployment_id bigint,
+    action_id bigint unique,                    -- of what was requested in Slack, once each
     reason text not null default '',            -- in the person's words, or why it was not done
     details jsonb not null default '{}'
 );
 create index audit_at on audit (at);
 create function audit_is_append_only() returns trigger language plpgsql as
     $$ begin raise exception 'the audit table takes new rows only'; end $$;
-create trigger audit_append_only before update or delete on audit
+create trigger audit_append_only before update or delete or truncate on audit
     for each statement execute function audit_is_append_only();
 """
 
