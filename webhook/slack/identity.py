@@ -24,6 +24,7 @@ from webhook.deployments.notice import DeploymentNotice
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github import users as github_people
 from webhook.github.client import GitHub
+from webhook.github.repositories import Access
 from webhook.github.tokens import Scope
 from webhook.slack.client import Slack
 from webhook.slack.destination import Destination
@@ -45,15 +46,15 @@ Pair = tuple[str, str]
 class Caches:
     """Of one process. `members`: (team, T…/U…) -> the same person in that workspace; `logins`:
     (team, user) -> GitHub login; `mentions`: (team, login) -> how Slack mentions that person, empty
-    for nobody; `permissions`: (repo_id, login) -> its name on GitHub. `unknown_…`: not looked up
-    again for a while."""
+    for nobody; `permissions`: (repo_id, login) -> what they may do there. `unknown_…`: not looked
+    up again for a while."""
 
     members: TTLCache[Pair, str, datetime]
     logins: TTLCache[Pair, str, datetime]
     unknown_logins: TTLCache[Pair, str, datetime]
     mentions: TTLCache[Pair, str, datetime]
     unknown_mentions: TTLCache[Pair, str, datetime]
-    permissions: TTLCache[tuple[int, str], str, datetime]
+    permissions: TTLCache[tuple[int, str], Access, datetime]
 
     @classmethod
     def empty(cls, timing: Timing, clock: Clock) -> Self:
