@@ -26,6 +26,7 @@ envs:
   - name: "slow*"
     handler: command
     with: {{run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{{payload.gate}}"]}}
+    timeout: 2h
     break_glass: octocat
   - name: staging
     handler: command
@@ -171,13 +172,23 @@ async def test_whoever_may_not_and_what_waits_for_nothing_get_an_answer_alone(
         assert "create the deployment first, then override" in nothing
         nobody = await scene.typed(f"{command} staging it is down", scene.ada)
         assert "deploy.yml has no break_glass for it" in nobody
-        waiting = await scene.waiting()
+        waiting, github = await scene.waiting(), scene.world.github
+        unclear = await scene.typed(f"{command} production it is down", scene.bob)
+        assert "GitHub does not say whether hubot is in acme/sre" in unclear
+        assert "members: read" in unclear
+        app = github.world.installation_of(github.repository(REPOSITORY))
+        app.permissions["members"] = "read"
         may_not = await scene.typed(f"{command} production it is down", scene.bob)
         assert "hubot may not override the gates of production" in may_not
         assert "Octocat, acme/sre" in may_not
         assert scene.blockers(waiting.id) == ["hatch", "tide"]
-        assert [one["outcome"] for one in scene.acts()] == ["refused"] * 3
+        assert [one["outcome"] for one in scene.acts()] == [
+            *("refused", "refused", "failed", "refused")
+        ]
         assert not any(one.broadcast for one in scene.world.replies())
+        github.add_team("acme/sre", "hubot")
+        may = await scene.typed(f"{command} production it is down", scene.bob)
+        assert "hubot overrides hatch, tide for 30 minutes" in may
 
 
 async def test_it_skips_what_was_named_for_half_an_hour_and_no_refusal(
