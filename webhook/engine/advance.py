@@ -86,6 +86,7 @@ class Runner:
     handler: Handler
     call: str = ""
     heard: Heard | None = None
+    admitted: bool = False
 
     @property
     def timing(self) -> Timing:
@@ -121,9 +122,8 @@ class Runner:
             return None
         if continues and self.row.run is None and self.row.ended_at is None:
             await self._require_access()
-            await self._admit()
-            if self.row.ended_at is not None or self.row.blockers:
-                return gates.next_look(self.services, self.row, self.environment)
+            if self.row.started_at is None and not await self._admit(self._first_start()):
+                return self._not_admitted()
         return await self._follow(continues=continues)
 
     async def _follow(self, *, continues: bool) -> datetime | None:
@@ -133,7 +133,7 @@ class Runner:
         except tool_errors.Unavailable as error:
             return await self._try_later(error)
         if run is None:
-            return None
+            return self._not_admitted()
         await keep_output(self.services.pool, self.handler, self.deployment)
         if not continues and not run.state.final:
             return await self._cancel_as_requested(run)
@@ -166,24 +166,26 @@ class Runner:
         except UnknownOutcome as error:
             raise RetryAt(str(error), self.now() + self.timing.access_recheck) from error
 
-    async def _admit(self) -> None:
-        """Its start is recorded, before the first call to the tool, unless its gates hold it back.
-        They are asked again before each start, but not while an earlier one may have got through.
-        """
-        row, gated = self.row, gates.has_gates(self.environment)
-        in_doubt = row.start_claimed_until is not None or row.possible_starts > 0
-        if row.started_at is not None and (in_doubt or not gated):
-            return
-        start = self._first_start() if row.started_at is None else {}
+    async def _admit(self, start: deployments.Columns) -> bool:
+        """Whether its gates let it start now; then `start` is recorded, before the first call to
+        the tool."""
         if start and self.handler.local:  # or other machines might take this one for gone
             async with self.services.pool.connection() as connection:
                 await machines.seen(connection, self.services.machine_id)
-        if gated:
+        if gates.has_gates(self.environment):
             self.call = "read"
-            self.row = await gates.admit(self.services, row, self.environment, start)
-            return
-        async with self.services.pool.connection() as connection:
-            self.row = await deployments.change(connection, row, **start)
+            self.row = await gates.admit(self.services, self.row, self.environment, start)
+        elif start:
+            async with self.services.pool.connection() as connection:
+                self.row = await deployments.change(connection, self.row, **start)
+        self.admitted = self.row.ended_at is None and not self.row.blockers
+        return self.admitted
+
+    def _not_admitted(self) -> datetime | None:
+        if self.row.ended_at is not None or not self.row.blockers:
+            return None
+        again = gates.next_look(self.services, self.row, self.environment)
+        return min(again, self.row.deadline or again)
 
     def _first_start(self) -> deployments.Columns:
         started = self.now()
@@ -206,6 +208,9 @@ class Runner:
             return found
         if self.row.ended_at is not None:
             return None
+        return await self._start_if_allowed()
+
+    async def _start_if_allowed(self) -> Run | None:
         risky = is_risky(self.handler)
         if risky and self.row.possible_starts and self.row.reported_at is not None:
             return Run(str(self.row.id), State.IN_PROGRESS)  # the report shows that it runs
@@ -217,6 +222,9 @@ class Runner:
         if self.now() >= self.due:
             held = self.row.status_description if self._restarts.are_over else ""
             raise tool_errors.Rejected(self._given_up(self.row.tool_error or held))
+        # Admitted earlier, it has not started since: the gates may say something else now.
+        if not (self.admitted or await self._admit({})):
+            return None
         return await (self._start_risky() if risky else self._start())
 
     def _require_no_claim(self, *, risky: bool) -> None:

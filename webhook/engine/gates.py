@@ -31,7 +31,13 @@ from webhook.store.gates import Situation
 log = structlog.get_logger()
 
 # It has not started: what it had begun for that is undone.
-_UNSTARTED: Columns = {"started_at": None, "started_on": None, "deadline": None}
+_UNSTARTED: Columns = {
+    "started_at": None,
+    "started_on": None,
+    "deadline": None,
+    "tool_error": "",
+    "tool_error_since": None,
+}
 
 
 def has_gates(environment: Environment) -> bool:
@@ -42,8 +48,9 @@ def has_gates(environment: Environment) -> bool:
 async def admit(
     services: Services, row: DeploymentRow, environment: Environment, start: Columns
 ) -> DeploymentRow:
-    """The row as it is then: with `start` recorded, ended, or with its `blockers`. Errors:
-    `Rejected` if GitHub has it no more."""
+    """The row as it is then: with `start` recorded, ended, or with its `blockers`. While an earlier
+    start may have got through it keeps its place, and is not superseded. Errors: `Rejected` if
+    GitHub has it no more."""
     if row.blockers and not await _is_held(services, row, environment):
         await _require_on_github(services, row)
     async with services.pool.connection() as connection, connection.transaction():
@@ -53,7 +60,8 @@ async def admit(
             raise Conflict(f"deployment {row.id} was changed by another process")
         decision = _decide(services, situation)
         if decision.ready and keys_of(environment, SerializationKeys).serialization:
-            if newer := superseding(situation.snapshot):
+            newer = superseding(situation.snapshot)
+            if newer and not _may_run(row):
                 return await _supersede(services, connection, row, newer.id, newer.ref)
             for older in await deployments.older_unstarted(connection, row):
                 await _supersede(services, connection, older, row.id, row.shown_ref)
@@ -65,10 +73,8 @@ async def admit(
         return await deployments.change(connection, row, **admitted) if admitted else row
 
 
-def next_look(services: Services, row: DeploymentRow, environment: Environment) -> datetime | None:
-    """At a deployment that was not admitted; None: it has ended."""
-    if row.ended_at is not None:
-        return None
+def next_look(services: Services, row: DeploymentRow, environment: Environment) -> datetime:
+    """At a deployment that has `blockers`."""
     now, timing = services.clock(), services.timing
     again = now + services.pacing.stretched(timing.gates_asked_again_after)
     ends = next_end(row.blockers) or again
@@ -125,8 +131,9 @@ async def _hold(
 ) -> DeploymentRow:
     blockers, now = decision.blockers, services.clock()
     if decision.denied:
-        denied = [one for one in blockers if one.denies]
-        return await _end(services, connection, row, describe(denied, now))
+        denied = describe([one for one in blockers if one.denies], now)
+        unclear = "; an earlier start may have got through" if _may_run(row) else ""
+        return await _end(services, connection, row, f"{denied}{unclear}")
     if now >= _waits_until(services, row, environment):
         waited = durations.write(environment.wait_limit.total_seconds())
         text = f"Gave up after waiting {waited}: {describe(blockers, now)}"
@@ -135,7 +142,9 @@ async def _hold(
         return row
     log.info("held back", gates=[one.gate for one in blockers])
     transition = Transition(row.phase, describe(blockers, now), held=_for_person(blockers))
-    columns: Columns = {**_UNSTARTED, "blockers": blockers}
+    columns: Columns = (
+        {"blockers": blockers} if _may_run(row) else {**_UNSTARTED, "blockers": blockers}
+    )
     return await transitions.announce(services, connection, row, transition, columns=columns)
 
 
@@ -144,6 +153,10 @@ async def _end(
 ) -> DeploymentRow:
     transition = Transition(Phase.ERROR, description)
     return await transitions.announce(services, connection, row, transition, columns=_UNSTARTED)
+
+
+def _may_run(row: DeploymentRow) -> bool:
+    return row.start_claimed_until is not None or row.possible_starts > 0
 
 
 def _for_person(blockers: Sequence[Blocker]) -> bool:
