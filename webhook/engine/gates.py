@@ -105,9 +105,8 @@ async def _supersede_older(services: Services, connection: Async, row: Deploymen
     for older in await deployments.older_unstarted(connection, row):
         description = f"Superseded by deployment {row.id} ({row.shown_ref})"
         superseded = Transition(Phase.SUPERSEDED, description)
-        await transitions.announce(
-            services, connection, older, superseded, columns={"blockers": ()}
-        )
+        columns: Columns = {"blockers": (), "superseded_by": row.id}
+        await transitions.announce(services, connection, older, superseded, columns=columns)
         log.info("superseded", superseded=older.id, by=row.id)
 
 
@@ -124,7 +123,7 @@ async def _hold(
         return await _end(services, connection, row, describe(denied, now))
     if now >= _waits_until(services, row, environment):
         waited = durations.write(environment.wait_limit.total_seconds())
-        text = f"Gave up after waiting {waited}: {describe(blockers, now)}"
+        text = describe(blockers, now, f"Gave up after waiting {waited}: ")
         return await _end(services, connection, row, text)
     if blockers == row.blockers:
         return row
