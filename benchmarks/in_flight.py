@@ -174,6 +174,7 @@ class Fleet:
     def deploy_yml(self) -> str:
         handler, _, options = self.tool.with_.partition(", ")
         lines = ["envs:", "  - name: production", f"    handler: {handler}", "    timeout: 3h"]
+        lines.append("    serialization: false")
         lines += [f"    {options}"] if options else []
         return "\n".join([*lines, f"    slack: {{channel: {self.sandbox.deploys.id}}}\n"])
 

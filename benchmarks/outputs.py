@@ -32,10 +32,12 @@ DEPLOY_YML = """
 envs:
   - name: prints
     handler: command
+    serialization: false
     with: {run: [PYTHON, "-c", "PROGRAM"]}
     timeout: TIMEOUT
   - name: quick
     handler: command
+    serialization: false
     with: {run: ["true"]}
 """
 # In lines, as a build prints them.

@@ -53,7 +53,8 @@ class StandIns:
         return "envs:\n" + "".join(self._environment(name, handler) for name in self.environments)
 
     def _environment(self, environment: str, handler: str) -> str:
-        lines = [f"  - name: {environment}", f"    {handler}", "    timeout: 2h", "    slack:"]
+        lines = [f"  - name: {environment}", f"    {handler}", "    timeout: 2h"]
+        lines += ["    serialization: false", "    slack:"]
         for name in self.repositories:
             channel = self.channels[name, environment].id
             lines.append(f"      - {{repos: [{name}], channel: {channel}}}")

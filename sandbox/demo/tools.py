@@ -90,13 +90,14 @@ class Tools:
         self.woodpecker_repo.add(sha)
 
     def deploy_yml(self, timeout: str = "30m") -> str:
-        """The items of `envs` in deploy.yml."""
+        """The items of `envs` in deploy.yml. They may run several deployments at once."""
         envs = [
             {
                 "name": name,
                 "handler": handler,
                 "with": self._options(handler),
                 "timeout": timeout,
+                "serialization": False,
             }
             for name, handler in self.environments.items()
         ]

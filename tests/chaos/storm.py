@@ -38,6 +38,7 @@ envs:
 ENVIRONMENT = """
   - name: "{name}"
     handler: command
+    serialization: false
     with: {{run: ["sh", "-c", "echo $DEPLOYMENT_ID >> {runs}; sleep 0.$(($DEPLOYMENT_ID % 9))"]}}
     timeout: 5m
     slack: {{channel: "{channel}"}}

@@ -14,6 +14,7 @@ DEPLOY_YML = """
 envs:
   - name: "*"
     handler: command
+    serialization: false
     with: {run: ["true"]}
     slack: {channel: CHANNEL}
 """

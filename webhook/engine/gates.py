@@ -21,7 +21,7 @@ from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, Rejected
 from webhook.gates.contract import keys_of
 from webhook.gates.decision import Decision, decide
-from webhook.gates.serialization import SerializationKeys
+from webhook.gates.serialization import SerializationKeys, superseding
 from webhook.github import deployments as github_deployments
 from webhook.store import deployments, gates, schedule
 from webhook.store.database import Async
@@ -53,7 +53,10 @@ async def admit(
             raise Conflict(f"deployment {row.id} was changed by another process")
         decision = _decide(services, situation)
         if decision.ready and keys_of(environment, SerializationKeys).serialization:
-            await _supersede_older(services, connection, row)
+            if newer := superseding(situation.snapshot):
+                return await _supersede(services, connection, row, newer.id, newer.ref)
+            for older in await deployments.older_unstarted(connection, row):
+                await _supersede(services, connection, older, row.id, row.shown_ref)
         if decision.blockers:
             return await _hold(services, connection, row, environment, decision)
         admitted: Columns = {**start}
@@ -68,8 +71,12 @@ def next_look(services: Services, row: DeploymentRow, environment: Environment) 
         return None
     now, timing = services.clock(), services.timing
     again = now + services.pacing.stretched(timing.gates_asked_again_after)
-    ends = next_end(row.blockers)
-    return min(again, _waits_until(services, row, environment), max(ends, now) if ends else again)
+    ends = next_end(row.blockers) or again
+    return min(
+        again,
+        _waits_until(services, row, environment),
+        max(ends, now + timing.recheck_at_least),
+    )
 
 
 async def ask_all(services: Services) -> None:
@@ -100,14 +107,14 @@ async def _require_on_github(services: Services, row: DeploymentRow) -> None:
         raise Rejected("It was deleted on GitHub while it waited", certain=False)
 
 
-async def _supersede_older(services: Services, connection: Async, row: DeploymentRow) -> None:
+async def _supersede(
+    services: Services, connection: Async, row: DeploymentRow, by: int, ref: str
+) -> DeploymentRow:
     """The newest that nothing else blocks goes next."""
-    for older in await deployments.older_unstarted(connection, row):
-        description = f"Superseded by deployment {row.id} ({row.shown_ref})"
-        superseded = Transition(Phase.SUPERSEDED, description)
-        columns: Columns = {"blockers": (), "superseded_by": row.id}
-        await transitions.announce(services, connection, older, superseded, columns=columns)
-        log.info("superseded", superseded=older.id, by=row.id)
+    log.info("superseded", superseded=row.id, by=by)
+    transition = Transition(Phase.SUPERSEDED, f"Superseded by deployment {by} ({ref})")
+    columns: Columns = {**_UNSTARTED, "superseded_by": by}
+    return await transitions.announce(services, connection, row, transition, columns=columns)
 
 
 async def _hold(
@@ -137,8 +144,7 @@ async def _end(
     services: Services, connection: Async, row: DeploymentRow, description: str
 ) -> DeploymentRow:
     transition = Transition(Phase.ERROR, description)
-    columns: Columns = {**_UNSTARTED, "blockers": ()}
-    return await transitions.announce(services, connection, row, transition, columns=columns)
+    return await transitions.announce(services, connection, row, transition, columns=_UNSTARTED)
 
 
 def _for_person(blockers: Sequence[Blocker]) -> bool:

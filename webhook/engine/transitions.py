@@ -312,6 +312,8 @@ async def _change(
         columns["environment_url"] = services.redactor.text(transition.environment_url)
     if transition.phase.final:
         columns["ended_at"] = row.ended_at or services.clock()
+        if row.blockers:
+            columns["blockers"] = ()
     return await deployments.change(connection, row, **columns)
 
 

@@ -68,11 +68,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """Another deployment to the same environment: it runs, or it waits for its gates."""
+    """Another deployment to the same environment. It is `running`; or it waits for its start, and
+    is `ready` where nothing but its turn was missing when it was asked last."""
 
     id: int
     ref: str
     running: bool
+    ready: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

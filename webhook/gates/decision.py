@@ -7,11 +7,9 @@ import structlog
 
 from webhook.deployments.blockers import Blocker
 from webhook.gates.contract import Allow, Deny, Gate, Gates, Snapshot, Verdict, Wait
+from webhook.gates.serialization import TURN
 
 log = structlog.get_logger()
-
-# The gate for which a deployment waits its turn; nothing else has to happen then.
-TURN = "serialization"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,10 @@ supersedes the older ones (`webhook.engine.gates`).
 """
 
 from webhook.config.destinations import Strict
-from webhook.gates.contract import ALLOW, Gate, Snapshot, Verdict, Wait, keys_of
+from webhook.gates.contract import ALLOW, Gate, Neighbour, Snapshot, Verdict, Wait, keys_of
+
+# This gate's name. A deployment that nothing else blocks is ready, and only waits its turn.
+TURN = "serialization"
 
 
 class SerializationKeys(Strict):
@@ -25,6 +28,12 @@ def decide(snapshot: Snapshot) -> Verdict:
     )
 
 
+def superseding(snapshot: Snapshot) -> Neighbour | None:
+    """Of a deployment that is ready: a newer one that is, too, or runs; a delivery may be late."""
+    newer = (one for one in snapshot.neighbours if one.id > snapshot.candidate.id)
+    return next((one for one in newer if one.ready), None)
+
+
 def key_in_use(environment: Strict) -> str:
     # By default it waits, too, but who leaves the key out has not asked for that.
     given = "serialization" in environment.model_fields_set
@@ -35,7 +44,7 @@ def key_in_use(environment: Strict) -> str:
 
 # Two runs at once are never what somebody in a hurry needs: they can cancel the other one.
 SERIALIZATION = Gate(
-    name="serialization",
+    name=TURN,
     decide=decide,
     Keys=SerializationKeys,
     key_in_use=key_in_use,

@@ -10,6 +10,7 @@ from webhook.config.destinations import Strict
 from webhook.deployments.approvals import Approval
 from webhook.deployments.locks import Lock, covers
 from webhook.gates.contract import Candidate, Neighbour, Snapshot
+from webhook.gates.serialization import TURN
 from webhook.store import deployments
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
@@ -26,6 +27,10 @@ _HERE = (
 _NEIGHBOUR = (
     f"other.followed and {_HERE} and other.id <> deployments.id"
     " and other.requested_at is not null and not other.watched"
+)
+_READY = (
+    "other.waiting and not exists (select from jsonb_array_elements(other.blockers) blocker"
+    f" where blocker->>'gate' <> '{TURN}')"
 )
 
 
@@ -48,11 +53,12 @@ _COLUMNS = f"""
         and approvals.sha = deployments.sha order by approvals.id) one) as approvals,
     array(select distinct unnest(gates) from overrides
         where deployment_id = deployments.id and expires_at > %(now)s) as skipped,
-    array(select to_jsonb(one) from (select id, ref, true as running from deployments other
-        where {_NEIGHBOUR} and other.started_at is not null order by id desc) one)
-    || array(select to_jsonb(one) from (select id, ref, false as running from deployments other
-        where {_NEIGHBOUR} and other.started_at is null order by id desc
-        limit {_MOST_WAITING}) one) as neighbours
+    array(select to_jsonb(one) from (select id, ref, true as running, true as ready
+        from deployments other where {_NEIGHBOUR} and other.started_at is not null
+        order by id desc) one)
+    || array(select to_jsonb(one) from (select id, ref, false as running, {_READY} as ready
+        from deployments other where {_NEIGHBOUR} and other.started_at is null
+        order by id desc limit {_MOST_WAITING}) one) as neighbours
 """
 _JOINS = """
     left join lateral (

@@ -26,6 +26,7 @@ _LONGEST_BLOCKERS, _LONGEST_REF = 700, 40
 
 class Status(StoreAction):
     name = "status"
+    audited = False
     verb = "status"
     usage = ("status owner/repo", "lists its environments and their state")
 
