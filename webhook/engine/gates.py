@@ -119,7 +119,8 @@ async def _supersede(
     """The newest that nothing else blocks goes next."""
     log.info("superseded", superseded=row.id, by=by)
     transition = Transition(Phase.SUPERSEDED, f"Superseded by deployment {by} ({ref})")
-    return await transitions.announce(services, connection, row, transition, columns=_UNSTARTED)
+    columns: Columns = {**_UNSTARTED, "superseded_by": by}
+    return await transitions.announce(services, connection, row, transition, columns=columns)
 
 
 async def _hold(
@@ -136,7 +137,7 @@ async def _hold(
         return await _end(services, connection, row, f"{denied}{unclear}")
     if now >= _waits_until(services, row, environment):
         waited = durations.write(environment.wait_limit.total_seconds())
-        text = f"Gave up after waiting {waited}: {describe(blockers, now)}"
+        text = describe(blockers, now, f"Gave up after waiting {waited}: ")
         return await _end(services, connection, row, text)
     if blockers == row.blockers:
         return row
