@@ -19,9 +19,9 @@ from webhook.engine import transitions
 from webhook.engine.services import Services, scope
 from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, Rejected
-from webhook.gates.contract import keys_of
+from webhook.gates.contract import Neighbour, keys_of
 from webhook.gates.decision import Decision, decide
-from webhook.gates.serialization import SerializationKeys, superseding
+from webhook.gates.serialization import TURN, SerializationKeys, superseding
 from webhook.github import deployments as github_deployments
 from webhook.store import deployments, gates, schedule
 from webhook.store.database import Async
@@ -31,7 +31,11 @@ from webhook.store.gates import Situation
 log = structlog.get_logger()
 
 # It has not started: what it had begun for that is undone.
-_UNSTARTED: Columns = {"started_at": None, "started_on": None, "deadline": None}
+_UNSTARTED: Columns = {
+    "started_at": None,
+    "started_on": None,
+    "deadline": None,
+}
 
 
 def has_gates(environment: Environment) -> bool:
@@ -55,6 +59,8 @@ async def admit(
         if decision.ready and keys_of(environment, SerializationKeys).serialization:
             if newer := superseding(situation.snapshot):
                 return await _supersede(services, connection, row, newer.id, newer.ref)
+            if released := await _newer_released(services, connection, situation, environment):
+                return await _give_way(services, connection, row, environment, released)
             for older in await deployments.older_unstarted(connection, row):
                 await _supersede(services, connection, older, row.id, row.shown_ref)
         if decision.blockers:
@@ -114,6 +120,36 @@ async def _supersede(
     log.info("superseded", superseded=row.id, by=by)
     transition = Transition(Phase.SUPERSEDED, f"Superseded by deployment {by} ({ref})")
     return await transitions.announce(services, connection, row, transition, columns=_UNSTARTED)
+
+
+async def _newer_released(
+    services: Services, connection: Async, situation: Situation, environment: Environment
+) -> Neighbour | None:
+    """What has kept a newer one is kept as it was asked last, and may have ended since for both: a
+    lock, say. Then the newer one goes first, whichever is asked first."""
+    for newer in situation.snapshot.neighbours:
+        if newer.id > situation.row.id and not newer.running:
+            now = services.clock()
+            found = await gates.read(connection, newer.id, environment, now)
+            if found is not None and _decide(services, found).ready:
+                return newer
+    return None
+
+
+async def _give_way(
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    environment: Environment,
+    newer: Neighbour,
+) -> DeploymentRow:
+    """It is not superseded yet: the newer one may have been deleted on GitHub."""
+    await ask_again(connection, [newer.id])
+    if row.blockers:
+        return row
+    reason = f"Waits for deployment {newer.id} ({newer.ref}), which is newer, to start"
+    decision = Decision((Blocker(gate=TURN, reason=reason),))
+    return await _hold(services, connection, row, environment, decision)
 
 
 async def _hold(
