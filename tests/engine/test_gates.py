@@ -1,13 +1,16 @@
 """Gates are asked before each start: at every order of events, by several workers, across kills."""
 
 import asyncio
+import contextlib
 import itertools
 import random
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from sandbox.sandbox import REPOSITORY
-from tests.engine.by_hand import ByHandWorker, Engine, Rest, engine_by_hand
+from tests.engine.by_hand import ByHandWorker, Engine, Killed, Rest, Tool, engine_by_hand
 from webhook.engine.gates import ask_all
 from webhook.gates import GATES
 from webhook.gates.contract import ALLOW, Gate, Snapshot, Verdict, Wait
@@ -74,6 +77,40 @@ async def test_the_older_one_starts_where_the_newer_was_deleted_on_github(
             await engine.pass_time(timedelta(minutes=1))
         assert await engine.phase(newer) == "error"
         assert engine.tool.started == [older]
+
+
+@pytest.mark.parametrize("appears_within", [timedelta(0), timedelta(minutes=1)])
+async def test_after_a_kill_a_start_that_was_not_made_waits_for_a_lock_and_a_made_one_runs(
+    store_url: str, tmp_path: Path, appears_within: timedelta
+) -> None:
+    tool, made = Tool(appears_within), set()
+    async with engine_by_hand(
+        store_url, tmp_path, DEPLOY_YML, gates=WITH_LOCKS, tool=tool
+    ) as engine:
+        for after in range(1, 100):
+            [killed] = await ask(engine)
+            await ByHandWorker(engine).work()  # its delivery
+            worker = ByHandWorker(engine, killed_after=after)
+            with contextlib.suppress(Killed):
+                await worker.work()
+                break
+            made.add(killed in tool.runs)
+            await worker.gone()
+            await lock(engine)
+            await engine.settle()
+            await engine.pass_time(timedelta(minutes=10))
+            await engine.settle()
+            phase = "in_progress" if killed in tool.runs else "queued"
+            assert await engine.phase(killed) == phase, f"killed after {after}"
+            [newer] = await ask(engine)
+            await engine.settle()
+            await unlock(engine)
+            await engine.settle()
+            assert len(tool.running()) == 1
+            assert (newer in tool.started) == (phase == "queued")
+            await end_all(engine)
+    assert made == {True, False}
+    assert len(tool.started) == len({*tool.started})
 
 
 async def test_of_two_workers_at_the_same_moment_one_starts_one(

@@ -12,6 +12,7 @@ from datetime import datetime
 import structlog
 
 from handlers import durations
+from handlers import errors as tool_errors
 from webhook.config.environments import Environment
 from webhook.deployments.blockers import Blocker, describe, next_end
 from webhook.deployments.phases import Phase
@@ -35,6 +36,7 @@ _UNSTARTED: Columns = {
     "started_at": None,
     "started_on": None,
     "deadline": None,
+    "start_claimed_until": None,
 }
 
 
@@ -69,6 +71,20 @@ async def admit(
         if row.blockers:
             admitted |= {"blockers": (), "status_description": ""}
         return await deployments.change(connection, row, **admitted) if admitted else row
+
+
+async def require_restart(services: Services, row: DeploymentRow, environment: Environment) -> None:
+    """Of one that may run already: it is not taken back, but not started once more either. Errors:
+    those of a handler."""
+    now = services.clock()
+    async with services.pool.connection() as connection:
+        situation = await gates.read(connection, row.id, environment, now)
+    if situation is None:
+        raise Conflict(f"deployment {row.id} was changed by another process")
+    decision = _decide(services, situation)
+    if decision.blockers:
+        text = f"It may run already, and is not started again: {describe(decision.blockers, now)}"
+        raise tool_errors.Rejected(text) if decision.denied else tool_errors.NotReady(text)
 
 
 def next_look(services: Services, row: DeploymentRow, environment: Environment) -> datetime | None:
