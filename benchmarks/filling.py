@@ -128,6 +128,19 @@ from plan, lateral (
 order by i
 """
 
+# Of locks and freezes: few, and in the same channels.
+_ANNOUNCEMENTS = """
+insert into announcements (key, document, at)
+select 'lock:' || i, '{"key": "", "text": "production is locked", "mentions": [], "lock_id": 0}',
+    at from plan where i % 50 = 2 order by i
+"""
+_ANNOUNCED = f"""
+insert into outbox (kind, destination, purpose, position, state, first_claimed_at, attempts, ref)
+select 'message', 'slack:#deploys-' || id % {CHANNELS}, 'announcement', id, 'sent', at, 1,
+    jsonb_build_object('team', 'T1', 'channel_id', 'C', 'ts', extract(epoch from at)::text)
+from announcements order by id
+"""
+
 _ACTIONS = """
 insert into actions (key, at, kind, exclusive_group, team, slack_user, slack_name, login,
     deployment_id, repo, repo_id, environment, ref, inputs, outcome, message,
@@ -232,6 +245,8 @@ _STEPS = (
     _POSITION,
     _STATUSES,
     _MESSAGES,
+    _ANNOUNCEMENTS,
+    _ANNOUNCED,
     _ACTIONS,
     _CREATED,
     _DELIVERIES,

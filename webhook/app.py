@@ -16,6 +16,7 @@ from webhook.startup import Setup
 from webhook.status_api import views as status_api
 from webhook.store import schedule
 from webhook.store.database import Sync, sync_pool
+from webhook.store.schedule import Task
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 from webhook.web import home, probes
 from webhook.web.flask_app import RelayFlask
@@ -77,9 +78,13 @@ BODY_RULES = (
 )
 
 
+_MESSAGES: tuple[Task, ...] = ("notify", "announce")
+
+
 def _notify_again(connection: Sync, _team: str) -> None:
     """A workspace that is installed again gets what it has missed."""
-    schedule.bring_forward(connection, "notify")
+    for task in _MESSAGES:
+        schedule.bring_forward(connection, task)
 
 
 def from_environ() -> Gateway:

@@ -16,6 +16,7 @@ from handlers.http import Http
 from webhook import __version__
 from webhook.deployments.actions import OfferedAction
 from webhook.engine.advance import advance
+from webhook.engine.announcements import announce
 from webhook.engine.ends import check_ended
 from webhook.engine.gates import ask_all
 from webhook.engine.installations import resume_installation
@@ -181,6 +182,7 @@ def _jobs(services: ActionServices) -> Mapping[Task, Job]:
         "send_statuses": lambda due: send_statuses(services, due.subject),
         "notify": lambda due: notify(services, due.subject, due.detail),
         "run_action": lambda due: run_action(services, due.subject),
+        "announce": lambda due: announce(services, due.subject, due.detail),
         "resume_installation": lambda due: resume_installation(services, due.subject, due.detail),
     }
 

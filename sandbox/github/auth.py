@@ -68,6 +68,7 @@ class Auth:
             web.get("/app/installations", self._installations),
             web.get("/app/installations/{id:\\d+}", self._installation),
             web.get("/repos/{owner}/{repo}/installation", self._repository_installation),
+            web.get("/orgs/{org}/installation", self._organization_installation),
             web.post("/app/installations/{id:\\d+}/access_tokens", self._access_tokens),
         ]
 
@@ -102,6 +103,16 @@ class Auth:
         if not caller.has_permission(permission, level):
             raise ErrorResponse(403, "Resource not accessible by integration")
         return caller, repository
+
+    def authorize_in(self, request: web.Request, permission: str, level: str) -> str:
+        """The organization of the path (lower case), if the caller has that permission there. An
+        organization without that App shows it nothing."""
+        caller, org = self.caller(request), request.match_info["org"].lower()
+        if caller.token and caller.token.installation.account.login.lower() != org:
+            raise ErrorResponse(404, "Not Found")
+        if not caller.has_permission(permission, level):
+            raise ErrorResponse(403, "Resource not accessible by integration")
+        return org
 
     def check_jwt(self, request: web.Request) -> None:
         """By GitHub's clock: iat is not in the future, exp at most ten minutes away."""
@@ -161,6 +172,14 @@ class Auth:
         if installation is None:
             raise ErrorResponse(404, "Not Found")
         return web.json_response(self._documents.installation(installation))
+
+    async def _organization_installation(self, request: web.Request) -> web.Response:
+        self.check_jwt(request)
+        org = request.match_info["org"].lower()
+        for installation in self._world.installations.values():
+            if installation.account.login.lower() == org:
+                return web.json_response(self._documents.installation(installation))
+        raise ErrorResponse(404, "Not Found")
 
     async def _access_tokens(self, request: web.Request) -> web.Response:
         self.check_jwt(request)

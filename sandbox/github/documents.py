@@ -18,6 +18,7 @@ from sandbox.github.model import (
     Repository,
     Role,
     Status,
+    Team,
     User,
     World,
 )
@@ -311,6 +312,56 @@ class Documents:
             "permission": role.permission,
             "role_name": role.name,
             "user": {**account, "permissions": rights, "role_name": role.name},
+        }
+
+    def team(self, team: Team) -> Json:
+        """In full, as only its own route shows it."""
+        url, html = self._urls_of_team(team)
+        return {
+            "id": team.id,
+            "node_id": node("T", team.id),
+            "url": url,
+            "html_url": html,
+            "name": team.slug,
+            "slug": team.slug,
+            "description": None,
+            "privacy": "closed",
+            "notification_setting": "notifications_enabled",
+            "permission": "pull",
+            "members_url": f"{url}/members{{/member}}",
+            "repositories_url": f"{url}/repos",
+            "parent": None,
+            "type": "organization",
+            "members_count": sum(state == "active" for state in team.members.values()),
+            "repos_count": 0,
+            "created_at": CREATED_AT,
+            "updated_at": CREATED_AT,
+            "organization": self._organization_in_full(team.organization),
+        }
+
+    def membership(self, team: Team, login: str, state: str) -> Json:
+        url, _ = self._urls_of_team(team)
+        return {"url": f"{url}/memberships/{login}", "role": "member", "state": state}
+
+    def _urls_of_team(self, team: Team) -> tuple[str, str]:
+        org = team.organization.login
+        return (
+            f"{self.api}/orgs/{org}/teams/{team.slug}",
+            f"{self._world.url}/orgs/{org}/teams/{team.slug}",
+        )
+
+    def _organization_in_full(self, account: Account) -> Json:
+        counts = ("public_repos", "public_gists", "followers", "following")
+        return {
+            **self.organization(account),
+            "html_url": f"{self._world.url}/{account.login}",
+            "has_organization_projects": True,
+            "has_repository_projects": True,
+            **dict.fromkeys(counts, 0),
+            "type": account.type,
+            "created_at": CREATED_AT,
+            "updated_at": CREATED_AT,
+            "archived_at": None,
         }
 
     def profile(self, account: Account, user: User | None) -> Json:

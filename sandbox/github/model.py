@@ -60,6 +60,16 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class Team:
+    """`members`: login (lower case) -> active, or pending while the invitation is not accepted."""
+
+    id: int
+    organization: Account
+    slug: str
+    members: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Role:
     """A user's role in a repository; an organization can have roles with names of its own."""
 
@@ -231,6 +241,7 @@ class World:
     repositories: dict[str, Repository] = field(default_factory=dict)
     former_names: dict[str, Repository] = field(default_factory=dict)
     users: dict[str, User] = field(default_factory=dict)
+    teams: list[Team] = field(default_factory=list)
     tokens: dict[str, Token] = field(default_factory=dict)
     deployments: dict[int, Deployment] = field(default_factory=dict)
     deliveries: list[Delivery] = field(default_factory=list)

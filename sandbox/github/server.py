@@ -33,12 +33,14 @@ from sandbox.github.model import (
     Repository,
     Role,
     Status,
+    Team,
     User,
     World,
 )
 from sandbox.github.rate_limits import RateLimits
 from sandbox.github.repositories import Repositories
 from sandbox.github.request import check_headers
+from sandbox.github.teams import Teams
 from sandbox.github.users import Users
 from sandbox.github.webhooks import HOOK_ID, Webhooks, delivery_headers
 from sandbox.github_actions.server import Actions, ActionsDeployments
@@ -94,6 +96,7 @@ class GitHub(Server):
         self._deployments = ActionsDeployments(*shared, actions=self.actions)
         self.repositories = Repositories(self.world, self.documents, self.auth)
         self.users = Users(self.world, self.documents, self.auth)
+        self.teams = Teams(self.world, self.documents, self.auth)
         self._status_created = asyncio.Event()
         self.on_status.append(self._wake_waiters)
 
@@ -104,6 +107,7 @@ class GitHub(Server):
             self.auth,
             self.repositories,
             self.users,
+            self.teams,
             self._deployments,
             self.actions,
             self.webhooks,
@@ -215,6 +219,18 @@ class GitHub(Server):
             self.add_user(login)
         roles = self.world.repository(repository).roles
         roles[login.lower()] = Role.named(role, permission)
+
+    def add_team(self, name: str, *members: str, pending: Sequence[str] = ()) -> Team:
+        """`name`: organization/slug. Users who do not exist are added."""
+        login, _, slug = name.partition("/")
+        for member in (*members, *pending):
+            if self.world.user(member) is None:
+                self.add_user(member)
+        states = {one.lower(): "active" for one in members}
+        states |= {one.lower(): "pending" for one in pending}
+        team = Team(self.world.id(), self._owner(login), slug, states)
+        self.world.teams.append(team)
+        return team
 
     def add_installation(
         self,

@@ -18,6 +18,7 @@ from tests.handlers.tools import Certificate, a_certificate
 from webhook.__main__ import main
 from webhook.config import load as config
 from webhook.config.environments import Config, Environment
+from webhook.gates import GATES
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import VARIABLES
 from webhook.slack.destination import Destination, destinations_of
@@ -59,7 +60,12 @@ def app_json() -> dict[str, Any]:
 def load(text: str, source: str, environ: dict[str, str]) -> Config:
     options = {name: handler.Options for name, handler in HANDLERS.items()}
     return config.load(
-        text, source=source, environ=environ, handler_options=options, notifiers=DESTINATIONS
+        text,
+        source=source,
+        environ=environ,
+        handler_options=options,
+        notifiers=DESTINATIONS,
+        gates=tuple(GATES.values()),
     )
 
 

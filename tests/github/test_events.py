@@ -96,6 +96,7 @@ def test_a_created_deployment_is_parsed() -> None:
             payload={"release": 7},
             description="",
             creator="octocat",
+            creator_id=1,
             production_environment=True,
             transient_environment=False,
             creator_type="User",

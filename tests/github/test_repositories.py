@@ -7,7 +7,7 @@ import pytest
 from sandbox.faults import Fault
 from tests.github.github_app import OPEN, REPO, OnGitHub, on_github
 from webhook.errors import Forbidden, RetryAt, UnknownOutcome
-from webhook.github.repositories import Repository, installed_at, permission, repository
+from webhook.github.repositories import Access, Repository, access_of, installed_at, repository
 from webhook.github.users import email_of, login_of
 
 # Time-outs are the same for all; the comparison tests them.
@@ -27,13 +27,15 @@ async def test_a_permission_is_github_s_legacy_one(world: OnGitHub) -> None:
     expected = {"admin": "admin", "maintain": "write", "WRITE": "write"}
     expected |= {"triage": "read", "read": "read", "none": "none", "nobody": "none"}
     for login, level in expected.items():
-        assert await permission(world.github, world.scope, login) == level, login
+        found = await access_of(world.github, world.scope, login)
+        known = world.there.world.user(login)
+        assert found == Access(level, known.account.id if known else 0), login
     assert world.granted() == METADATA
 
 
 async def test_a_text_that_cannot_be_a_login_causes_no_call(world: OnGitHub) -> None:
     for login in ("", "..", "a/b", "a b", "a?b", "%2e", "octocat\n", "é"):
-        assert await permission(world.github, world.scope, login) == "none"
+        assert await access_of(world.github, world.scope, login) == Access("none")
         assert await email_of(world.github, world.scope, login) == ""
     assert world.there.calls == []
 
@@ -100,12 +102,12 @@ async def test_other_calls_work_when_the_search_is_rate_limited(world: OnGitHub)
         with pytest.raises(RetryAt):
             await login_of(world.github, world.scope, "a@b.test")
     assert len(world.there.called("GET", "/search/users")) == 1
-    assert await permission(world.github, world.scope, "nobody") == "none"
+    assert await access_of(world.github, world.scope, "nobody") == Access("none")
 
 
 Lookup = Callable[[OnGitHub], Awaitable[object]]
 LOOKUPS: dict[str, tuple[str, Lookup]] = {
-    "permission": ("GET */permission", lambda w: permission(w.github, w.scope, "mona")),
+    "permission": ("GET */permission", lambda w: access_of(w.github, w.scope, "mona")),
     "installation": ("GET */installation", lambda w: installed_at(w.github, REPO)),
     "repository": ("GET /repos/acme/site", lambda w: repository(w.github, w.scope)),
     "profile": ("GET /users/*", lambda w: email_of(w.github, w.scope, "mona")),
@@ -130,4 +132,4 @@ async def test_each_failure_has_its_error(world: OnGitHub, match: str, lookup: L
 async def test_a_suspended_installation_is_forbidden(world: OnGitHub) -> None:
     world.installation.suspended = True
     with pytest.raises(Forbidden, match="suspended"):
-        await permission(world.github, world.scope, "mona")
+        await access_of(world.github, world.scope, "mona")

@@ -20,6 +20,7 @@ from tests.notifiers.test_contract import follows
 from tests.notifiers.written import message
 from tests.slack.notices import BEGIN, RUNNING
 from webhook.config.load import load
+from webhook.deployments.announcement import Announcement
 from webhook.errors import ConfigErrors, Rejected, UnknownOutcome
 from webhook.notifiers.contract import NotifierContext
 
@@ -113,7 +114,9 @@ async def test_a_message_is_sent_and_found_again(
     found = await notifier.find(message(RUNNING), "7:main:2", BEGIN)
     assert found["id"] == "0"
     await notifier.send(message(RUNNING, "alert"), "7:alert")
-    assert [one["topic"] for one in topics.messages] == ["deploys", "oncall"]
+    await notifier.send(message(Announcement(key="a", text="It is locked"), "announcement"), "8")
+    assert [one["topic"] for one in topics.messages] == ["deploys", "oncall", "deploys"]
+    assert topics.messages[2]["message"] == "It is locked"
     assert topics.messages[0]["message"].startswith("🔄 acme/site to production in progress")
     assert notifier.digest(message(RUNNING)) == topics.messages[0]["message"]
 

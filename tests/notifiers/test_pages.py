@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.event_receiver import make_secret
+from webhook.deployments.announcement import Announcement
 from webhook.deployments.changelog import Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
-from webhook.notifiers.webhook import TYPE, signed
+from webhook.notifiers.webhook import ANNOUNCEMENT_TYPE, TYPE, signed
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/webhook-notifier.md").read_text()
 
@@ -22,6 +23,13 @@ def test_the_page_has_each_key_of_an_event_s_data() -> None:
     assert {field.name for field in fields(Commit)} <= keys(table)
     assert {field.name for field in fields(NoticeEntry)} | {"label"} <= keys(table)
     assert f"`{TYPE}.`" in PAGE
+
+
+def test_the_page_has_each_key_of_an_announcement() -> None:
+    section = PAGE.partition("\n## Announcements\n")[2].partition("\n## ")[0]
+    table = set(re.findall(r"^\| `(.+?)` \|", section, re.M))
+    assert table == {field.name for field in fields(Announcement)} - {"key", "at"}
+    assert f"`{ANNOUNCEMENT_TYPE}`" in section
 
 
 def keys(text: str) -> set[str]:

@@ -16,7 +16,7 @@ TIMEOUT = 2.0
 
 
 def message(notice: Any, purpose: Purpose = "main", **more: Any) -> Message:
-    return Message(purpose=purpose, notice=notice, **more)
+    return Message(purpose=purpose, about=notice, **more)
 
 
 def destinations(notifier: str, own: str, default: str = "[]", **environ: str) -> list[Any]:

@@ -62,3 +62,35 @@ async def test_the_search_has_a_limit_of_its_own(
 
 
 BOT = "gitploy-relay[bot]"
+
+
+async def test_a_team_is_shown_to_whom_its_organization_lets_read_its_members(
+    github: GitHub,
+    installation: Installation,
+    send: Send,
+    app_jwt: Callable[..., str],
+    shape: Shape,
+) -> None:
+    async def token() -> str:
+        path = f"/app/installations/{installation.id}/access_tokens"
+        return str((await send("POST", path, app_jwt()))[1]["token"])
+
+    github.add_team("acme/platform", "mona", pending=["hubot"])
+    installation.permissions["members"] = "read"
+    allowed = await token()
+    status, team = await send("GET", "/orgs/acme/teams/platform", allowed)
+    shape("TeamFull", team)
+    assert (status, team["members_count"]) == (200, 1)
+    for login, state in (("Mona", "active"), ("hubot", "pending")):
+        path = f"/orgs/ACME/teams/Platform/memberships/{login}"
+        status, membership = await send("GET", path, allowed)
+        shape("TeamMembership", membership)
+        assert (status, membership["state"]) == (200, state)
+    for path in ("teams/none", "teams/platform/memberships/nobody"):
+        assert (await send("GET", f"/orgs/acme/{path}", allowed))[0] == 404
+    assert (await send("GET", "/orgs/other/teams/platform", allowed))[0] == 404
+    status, found = await send("GET", "/orgs/acme/installation", app_jwt())
+    assert (status, found["id"]) == (200, installation.id)
+    assert (await send("GET", "/orgs/other/installation", app_jwt()))[0] == 404
+    del installation.permissions["members"]
+    assert (await send("GET", "/orgs/acme/teams/platform", await token()))[0] == 403

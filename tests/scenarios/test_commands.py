@@ -207,6 +207,7 @@ async def test_many_commands_that_print_much_at_once_keep_what_the_limit_says(
 envs:
   - name: production
     handler: command
+    serialization: false
     with: {{run: ["sh", "-c", "{program}"], output_limit: {limit}}}
 """
     async with live(store_url, tmp_path, deploy_yml) as world:

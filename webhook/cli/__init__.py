@@ -9,6 +9,7 @@ import psycopg
 
 from webhook import startup
 from webhook.cli import demo, server, show
+from webhook.cli.audit import audit
 from webhook.cli.deliveries import deliveries
 from webhook.cli.slack import slack
 from webhook.errors import UserError
@@ -56,6 +57,7 @@ for command in (
     show.check,
     show.schema,
     deliveries,
+    audit,
     demo.demo,
     slack,
 ):

@@ -165,6 +165,17 @@ def targets_of(destinations: Iterable[tuple[str, Destination]], repo: str) -> li
     return list(found.values())
 
 
+def main_targets(destinations: Iterable[tuple[str, Destination]]) -> list[Target]:
+    """Those of main messages, for whatever repositories they are."""
+    return [
+        Target(
+            name=f"{notifier}:{one.name(address)}", notifier=notifier, main=True, destination=one
+        )
+        for notifier, one in destinations
+        if (address := one.address(main=True))
+    ]
+
+
 def filled_in(
     own: tuple[Destination, ...] | None, default: tuple[Destination, ...]
 ) -> tuple[Destination, ...]:

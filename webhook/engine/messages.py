@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import structlog
 
-from webhook.engine.outbox import Write
+from webhook.engine.outbox import Policy, Write
 from webhook.engine.services import Services
 from webhook.errors import INVALID, THREAD_CLOSED, Gone, Rejected
 from webhook.notifiers.contract import Message, Notifier, Ref
@@ -25,19 +25,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Rejections:
-    """Of the messages of one deployment: no longer than its phase may be news."""
+    """Of the messages of what has been so since then: no longer than it may be news."""
 
     timing: Timing
-    phase_at: datetime
+    news_since: datetime
 
     def retry_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
         """None: it counts. The bot may be invited, or its address be back."""
-        late = now - self.phase_at > self.timing.rejected_given_up_after
+        late = now - self.news_since > self.timing.rejected_given_up_after
         if late or isinstance(error, Gone):
             return None
         ended = error.status == HTTPStatus.GONE
         policy = RejectionPolicy.doubtful if ended else RejectionPolicy.message
-        return policy(self.timing).retry_at(max(since, self.phase_at), now)
+        return policy(self.timing).retry_at(max(since, self.news_since), now)
+
+
+def message_policy(timing: Timing) -> Policy:
+    after = timing.message_lookups_after
+    return Policy(call=timing.claim_lasts, lookups=after[:1], unfindable=after)
 
 
 @dataclass(slots=True)

@@ -20,8 +20,8 @@ from webhook.deployments.actions import Snapshot, offered_buttons
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import FAILED, Phase, phase_of
 from webhook.engine.changelogs import changelog_of
-from webhook.engine.messages import Form, MessageWrite, Rejections
-from webhook.engine.outbox import Outbox, Policy
+from webhook.engine.messages import Form, MessageWrite, Rejections, message_policy
+from webhook.engine.outbox import Outbox
 from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.notifiers.contract import Message, Notifier, Purpose, Ref
@@ -102,7 +102,7 @@ class Notification:
             return
         waits: list[RetryAt] = []
         try:
-            main = await self._keep_main(Message(purpose="main", notice=self.notice), main)
+            main = await self._keep_main(Message(purpose="main", about=self.notice), main)
         except RetryAt as wait:
             waits.append(wait)  # its thread need not wait for an edit
         if self.notifier.threads and main and main.ref:
@@ -115,7 +115,7 @@ class Notification:
 
     async def alert(self) -> None:
         existing = next(iter(self._sent("alert")), None)
-        await self._send(Message(purpose="alert", notice=self.notice), existing)
+        await self._send(Message(purpose="alert", about=self.notice), existing)
 
     async def _keep_main(self, message: Message, existing: Entry | None) -> Entry:
         """Send it, or edit it where its content has changed."""
@@ -169,7 +169,7 @@ class Notification:
         entries = tuple(notice_entry(one) for one in included)
         message = Message(
             purpose=purpose,
-            notice=self.notice,
+            about=self.notice,
             entries=entries,
             parent=Ref.from_json(parent.ref) if parent and parent.ref else None,
             urgent=urgent,
@@ -223,17 +223,16 @@ class Notification:
         if entry.over:
             return entry
         timing = self.services.timing
-        after = timing.message_lookups_after
-        policy = Policy(call=timing.claim_lasts, lookups=after[:1], unfindable=after)
         write = MessageWrite(
             self.services, entry, self.notifier, Form(message), self._key(entry), self._rejections
         )
         try:
             sent = await Outbox(self.services.pool, self.services.clock).deliver(
-                entry, write, policy
+                entry, write, message_policy(timing)
             )
         except UnknownOutcome as error:
-            raise RetryAt(str(error), self._now() + after[0]) from error
+            again = self._now() + timing.message_lookups_after[0]
+            raise RetryAt(str(error), again) from error
         except Gone:
             raise  # of its parent
         except Rejected:

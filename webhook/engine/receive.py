@@ -6,7 +6,6 @@ from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import transitions
-from webhook.engine.gates import has_gates
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.errors import UserError
@@ -181,7 +180,9 @@ async def _status_created(
     )
     _log_about(row)
     phase = phase_of(status.state)
-    waits = _waits_for_gates(services, row)
+    # What others report of one that its gates hold back is no truth: anybody who may push could say
+    # that it is done.
+    waits = bool(row.blockers) and not row.phase.final
     counted = phase is not None and follows(row.phase, phase) and not waits
     description = one_line(status.description)
     entry = timeline.NewEntry(
@@ -208,15 +209,6 @@ async def _status_created(
     if phase.final and await timeline.may_cover(connection, row.id, status.id):
         await transitions.announce_again(connection, row)
     return "done", "", row.id
-
-
-def _waits_for_gates(services: Services, row: DeploymentRow) -> bool:
-    """What others report of a deployment that the relay has not started is no truth: anybody who
-    may push could pass its gates so."""
-    if row.requested_at is None or row.started_at or row.watched or row.phase.final:
-        return False
-    environment = route(services.config, row.repo, row.environment)
-    return environment is not None and has_gates(environment)
 
 
 async def _is_requested(connection: Async, event: StatusCreated) -> bool:

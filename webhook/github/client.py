@@ -197,6 +197,18 @@ class GitHub:
         async with self._slot():
             return await self._installation_of(scope)
 
+    async def installation_at(self, organization: str) -> int:
+        """The App's installation in an organization; `Forbidden` if there is none."""
+        try:
+            async with self._slot():
+                url = f"/orgs/{organization}/installation"
+                return await self._as_app(partial(self._id_at, url))
+        except Rejected as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            message = f"the App is not installed in {organization}"
+            raise Forbidden(message, error.status, code=NOT_INSTALLED) from error
+
     async def app_id(self) -> int:
         """The App's ID, requested once; the settings may have its client ID only."""
         if self._app_id is None:

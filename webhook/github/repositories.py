@@ -68,21 +68,33 @@ async def _get(github: GitHub, scope: Scope, repo: str) -> Repository:
         raise
 
 
-async def permission(github: GitHub, scope: Scope, login: str) -> str:
-    """One of `PERMISSIONS`, however the person got it (maintain is write, triage read); "none" for
-    a login that GitHub does not know."""
-    if not is_login(login):
-        return "none"
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a person may do in a repository: one of `PERMISSIONS`, however they got it (maintain is
+    write, triage read). `user_id`: the number of the account, 0 if GitHub does not say it."""
 
-    def read(document: Any) -> str:
-        return PERMISSIONS[PERMISSIONS.index(document["permission"])]
+    permission: str
+    user_id: int = 0
+
+
+NO_ACCESS = Access("none")
+
+
+async def access_of(github: GitHub, scope: Scope, login: str) -> Access:
+    """None for a login that GitHub does not know."""
+    if not is_login(login):
+        return NO_ACCESS
+
+    def read(document: Any) -> Access:
+        known = PERMISSIONS[PERMISSIONS.index(document["permission"])]
+        return Access(known, int((document.get("user") or {}).get("id") or 0))
 
     path = f"/repos/{scope.repo}/collaborators/{login}/permission"
     try:
         return await github.request(scope.only(metadata="read"), "GET", path, read)
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
-            return "none"
+            return NO_ACCESS
         raise
 
 

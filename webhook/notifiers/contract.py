@@ -1,4 +1,4 @@
-"""The contract of notifiers: send a message once, and keep it up to date.
+"""The contract of notifiers: send a message once, and keep that of a deployment up to date.
 
 A notifier posts to one kind of destination (Slack, Discord, an endpoint of your own). It holds
 no state: the relay keeps the `Ref` of each message and hands it back, possibly in another process.
@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 import aiohttp
 
 from webhook.config.destinations import Destination
+from webhook.deployments.announcement import Announcement
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.errors import INVALID, THREAD_CLOSED, Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.timing import Clock, utc_now
@@ -27,8 +28,8 @@ from webhook.timing import Clock, utc_now
 __all__ = ["INVALID", "THREAD_CLOSED", "Gone", "Rejected", "RetryAt", "UnknownOutcome"]
 
 # main: the one message of a deployment, kept up to date; reply: what has happened since, in its
-# thread; alert: a failure, at the destination for failures.
-Purpose = Literal["main", "reply", "alert"]
+# thread; alert: a failure, at the destination for failures; announcement: of no deployment.
+Purpose = Literal["main", "reply", "alert", "announcement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +52,23 @@ class Ref:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What is to be sent. `entries`: what has happened, of a reply. `parent`: the main message, of
-    a reply; an urgent one is also sent without, outside of its thread. `urgent`: somebody has to
-    act now. `plain`: in the simplest form that says what happened."""
+    """What is to be sent. `about`: an announcement, or a deployment. `entries`: what has happened,
+    of a reply. `parent`: the main message, of a reply; an urgent one is also sent without, outside
+    of its thread. `urgent`: somebody has to act now. `plain`: in the simplest form that says what
+    happened."""
 
     purpose: Purpose
-    notice: DeploymentNotice
+    about: DeploymentNotice | Announcement
     entries: tuple[NoticeEntry, ...] = ()
     parent: Ref | None = None
     urgent: bool = False
     plain: bool = False
+
+    @property
+    def notice(self) -> DeploymentNotice:
+        """Of the deployment that it is about."""
+        assert isinstance(self.about, DeploymentNotice)
+        return self.about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from webhook.config import destinations
 from webhook.config.errors import invalid
+from webhook.deployments.announcement import Announcement
 from webhook.deployments.notice import DeploymentNotice
 from webhook.notifiers.contract import (
     INVALID,
@@ -122,7 +123,7 @@ class Discord:
         return False
 
     async def send(self, message: Message, key: str) -> Ref:
-        thread = self._destination.thread_id if message.purpose == "main" else None
+        thread = self._destination.thread_id if message.purpose != "alert" else None
         document = _document(message)
         if self._destination.username:
             document["username"] = self._destination.username
@@ -175,10 +176,20 @@ def _rejected(response: Response) -> Rejected:
 
 def _document(message: Message) -> dict[str, Any]:
     """An edit replaces both, content and embeds."""
-    notice = message.notice
-    shown = {"content": _plain(notice)} if message.plain else {"embeds": [_embed(notice)]}
+    shown: dict[str, Any]
+    if isinstance(message.about, Announcement):
+        shown = {"content": _announcement(message.about)}
+    elif message.plain:
+        shown = {"content": _plain(message.about)}
+    else:
+        shown = {"embeds": [_embed(message.about)]}
     # So that no text from outside can ping anybody.
     return {"content": "", "embeds": [], **shown, "allowed_mentions": {"parse": []}}
+
+
+def _announcement(announcement: Announcement) -> str:
+    lines = announcement.text.splitlines()
+    return _fit("\n".join(_escape(line) for line in lines), _CONTENT)
 
 
 def _plain(notice: DeploymentNotice) -> str:

@@ -10,13 +10,15 @@ from datetime import datetime
 from typing import ClassVar, TypeVar
 
 from webhook.config import destinations
+from webhook.deployments.announcement import Announcement
 from webhook.errors import RATE_LIMITED, Gone, Rejected, RetryAt
 from webhook.notifiers.contract import Message, NotifierContext, Ref
+from webhook.slack.blocks import announcement as announcements
 from webhook.slack.blocks import message as blocks
 from webhook.slack.blocks.mrkdwn import BlockMessage
 from webhook.slack.client import Posted, Slack, is_channel_id
 from webhook.slack.destination import Destination as SlackDestination
-from webhook.slack.identity import Mention, People, mention
+from webhook.slack.identity import Mention, People, mention, mentions
 from webhook.slack.rate_limit import Call, RateLimit
 from webhook.slack.workspaces import Workspaces
 from webhook.store import outbox
@@ -49,11 +51,7 @@ class SlackNotifier:
         self._built: tuple[Message, str, BlockMessage] | None = None
 
     async def prepare(self, message: Message, key: str, ref: Ref | None) -> None:
-        if message.purpose == "alert" or message.urgent:
-            room = self._room
-            self._mention = await mention(
-                room.people, room.workspaces, room.pool, self._destination, message.notice
-            )
+        self._mention = await self._mention_for(message)
         at = ref or message.parent
         call: Call = "edit" if ref else "post"
         await self._using(message, at, call, lambda slack: slack.bot())
@@ -106,6 +104,15 @@ class SlackNotifier:
         content = self._blocks(message, "")
         await self._using(message, ref, "edit", lambda slack: slack.edit(posted, content, key=key))
 
+    async def _mention_for(self, message: Message) -> Mention:
+        room, about = self._room, message.about
+        args = (room.people, room.workspaces, room.pool, self._destination)
+        if isinstance(about, Announcement):
+            return await mentions(*args, about)
+        if message.purpose == "alert" or message.urgent:
+            return await mention(*args, about)
+        return Mention()
+
     async def _using(
         self,
         message: Message,
@@ -154,6 +161,13 @@ class SlackNotifier:
 
 
 def _content(message: Message, mention: str) -> BlockMessage:
+    if isinstance(message.about, Announcement):
+        announced = announcements.announcement(message.about, mention)
+        return announcements.plain(announced) if message.plain else announced
+    return _content_of_deployment(message, mention)
+
+
+def _content_of_deployment(message: Message, mention: str) -> BlockMessage:
     match message.purpose:
         case "main":
             full = blocks.main_message(message.notice)

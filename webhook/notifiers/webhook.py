@@ -1,4 +1,4 @@
-"""An endpoint of one's own: each change of a deployment is a signed event.
+"""An endpoint of one's own: each change of a deployment, and each announcement, is a signed event.
 
 Source: CloudEvents 1.0.2 (cloudevents.io: required attributes, JSON format, structured mode of the
 HTTP binding) and Standard Webhooks 1.0 (standardwebhooks.com: headers, signature, secrets).
@@ -22,11 +22,13 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from webhook.config import destinations
 from webhook.config.errors import invalid
+from webhook.deployments.announcement import Announcement
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.notifiers.contract import Message, NotifierContext, Ref, Rejected
 from webhook.notifiers.http import call, digest_of
 
 TYPE = "io.gitploy.relay.deployment"
+ANNOUNCEMENT_TYPE = "io.gitploy.relay.announcement"
 CONTENT_TYPE = "application/cloudevents+json"
 PREFIX = "whsec_"
 # Bytes.
@@ -152,21 +154,29 @@ def _reason(status: int, address: str) -> str:
 
 
 def _event(message: Message, event_id: str, server_url: str) -> dict[str, Any]:
-    notice = message.notice
+    about = message.about
+    if isinstance(about, Announcement):
+        kind, subject, at = ANNOUNCEMENT_TYPE, about.key, about.at
+    else:
+        kind, at = f"{TYPE}.{about.phase}", about.changed_at
+        subject = f"{about.repo}/deployments/{about.deployment_id}"
     return {
         "specversion": "1.0",
         "id": event_id,
         "source": server_url,
-        "type": f"{TYPE}.{notice.phase}",
-        "subject": f"{notice.repo}/deployments/{notice.deployment_id}",
-        "time": _time(notice.changed_at),
+        "type": kind,
+        "subject": subject,
+        **({"time": _time(at)} if at else {}),
         "datacontenttype": "application/json",
         "data": _data(message),
     }
 
 
 def _data(message: Message) -> dict[str, Any]:
-    notice = message.notice
+    notice = message.about
+    if isinstance(notice, Announcement):
+        announced = asdict(notice)
+        return {name: announced[name] for name in ("text", "mentions", "lock_id")}
     document = asdict(notice)
     document["changed_at"] = _time(notice.changed_at)
     document["label"] = notice.label.text

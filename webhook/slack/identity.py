@@ -10,6 +10,7 @@ is left out then. A person whom Slack or GitHub rejects to look up is unknown.
 import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -18,10 +19,12 @@ import structlog
 from cachetools import TTLCache
 
 from webhook.config.environments import Config
+from webhook.deployments.announcement import Announcement
 from webhook.deployments.notice import DeploymentNotice
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github import users as github_people
 from webhook.github.client import GitHub
+from webhook.github.repositories import Access
 from webhook.github.tokens import Scope
 from webhook.slack.client import Slack
 from webhook.slack.destination import Destination
@@ -43,15 +46,15 @@ Pair = tuple[str, str]
 class Caches:
     """Of one process. `members`: (team, T…/U…) -> the same person in that workspace; `logins`:
     (team, user) -> GitHub login; `mentions`: (team, login) -> how Slack mentions that person, empty
-    for nobody; `permissions`: (repo_id, login) -> its name on GitHub. `unknown_…`: not looked up
-    again for a while."""
+    for nobody; `permissions`: (repo_id, login) -> what they may do there. `unknown_…`: not looked
+    up again for a while."""
 
     members: TTLCache[Pair, str, datetime]
     logins: TTLCache[Pair, str, datetime]
     unknown_logins: TTLCache[Pair, str, datetime]
     mentions: TTLCache[Pair, str, datetime]
     unknown_mentions: TTLCache[Pair, str, datetime]
-    permissions: TTLCache[tuple[int, str], str, datetime]
+    permissions: TTLCache[tuple[int, str], Access, datetime]
 
     @classmethod
     def empty(cls, timing: Timing, clock: Clock) -> Self:
@@ -260,6 +263,36 @@ async def mention(
     except (Rejected, RetryAt, UnknownOutcome, TimeoutError):
         found = ""
     return Mention(found or notice.requested_by)
+
+
+async def mentions(
+    people: People,
+    workspaces: Workspaces,
+    pool: AsyncPool,
+    destination: Destination,
+    announcement: Announcement,
+) -> Mention:
+    """Of all whom it concerns. Who cannot be mentioned is named, unless the text does so."""
+    logins = announcement.mentions
+    found: dict[str, str] = {}
+    if logins and destination.mentions != "none":
+        with suppress(Rejected, RetryAt, UnknownOutcome, TimeoutError):
+            slack = await workspaces.of(destination.workspace or "")
+            async with asyncio.timeout(people.timing.details_within.total_seconds()):
+                team = (await slack.bot()).team
+                scope = await _any_scope(pool)
+                for login in logins:
+                    found[login] = await mention_of(people, slack, team, login, scope)
+    text = announcement.text.lower()
+    shown = (found.get(one) or ("" if one.lower() in text else one) for one in logins)
+    return Mention(" ".join(one for one in shown if one))
+
+
+async def _any_scope(pool: AsyncPool) -> Scope | None:
+    """For GitHub's API, where any repository will do."""
+    async with pool.connection() as connection:
+        row = await deployments.newest(connection)
+    return None if row is None else Scope(row.installation_id, row.repo, row.repo_id)
 
 
 async def _scope(pool: AsyncPool, deployment_id: int) -> Scope | None:

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from webhook.deployments.actions import ActionRequest, Reply
 from webhook.errors import Excluded
-from webhook.store import outbox
+from webhook.store import audit, outbox
 from webhook.store.database import Async, Sync
 from webhook.store.outbox import Entry
 
@@ -76,6 +76,12 @@ _SELECT = (
     " from actions "
 )
 _OPEN = "outcome = 'waiting'"
+_END = (
+    "update actions set outcome = %s, code = %s, message = %s, created_deployment_id = %s"
+    f" where id = %s and {_OPEN} returning *"
+)
+# One statement: an act and its row in the audit are there together.
+_END_AUDITED = f"with ended as ({_END}), act as ({audit.OF_ACTION}) select id from ended"
 _NOT_BEGUN = f"{_OPEN} and not {_CLAIMED}"
 
 
@@ -202,34 +208,43 @@ async def end(
     created_deployment_id: int | None = None,
     *,
     code: str = "",
+    audited: bool = True,
 ) -> bool:
-    """Whether this ended it; somebody else may have. Raises `Excluded` where another one was
-    quicker; the transaction, if any, is lost then."""
-    columns = "outcome = %s, code = %s, message = %s, created_deployment_id = %s"
-    values = [outcome, code, message, created_deployment_id]
+    """Whether this ended it; somebody else may have. `audited`: the audit says so. Raises
+    `Excluded` where another one was quicker; the transaction, if any, is lost then."""
+    values = [outcome, code, message, created_deployment_id, action_id]
     try:
-        return await _update(connection, action_id, columns, values, f"and {_OPEN}")
+        cursor = await connection.execute(_END_AUDITED if audited else _END, values)
     except psycopg.errors.UniqueViolation:
         raise Excluded from None
+    return cursor.rowcount == 1
 
 
 async def give_up(
-    connection: Async, action_id: int, outcome: Outcome, message: str, code: str = ""
+    connection: Async,
+    action_id: int,
+    outcome: Outcome,
+    message: str,
+    code: str = "",
+    *,
+    audited: bool = True,
 ) -> bool:
     """End it without a deployment, whatever became of its call; whether this ended it."""
     async with connection.transaction():
         # In this order, which is that of a claim: else two could wait for each other.
         await outbox.abandon(connection, action_id, message)
-        return await end(connection, action_id, outcome, message, code=code)
+        return await end(connection, action_id, outcome, message, code=code, audited=audited)
 
 
-async def reject(connection: Async, action_id: int, message: str, code: str = "") -> bool:
+async def reject(
+    connection: Async, action_id: int, message: str, code: str = "", *, audited: bool = True
+) -> bool:
     """Reject an action that has not begun; whether it had not."""
     async with connection.transaction():
         if await outbox.is_begun(connection, action_id):
             return False
         await outbox.abandon(connection, action_id, message)
-        return await end(connection, action_id, "refused", message, code=code)
+        return await end(connection, action_id, "refused", message, code=code, audited=audited)
 
 
 async def not_cancelled(connection: Async, deployment_id: int, message: str) -> None:

@@ -32,17 +32,18 @@ def add_sync(connection: Sync, announcement: Announcement, destinations: Collect
 
 async def read(connection: Async, announcement_id: int) -> Announcement | None:
     cursor = await connection.execute(
-        "select document from announcements where id = %s", [announcement_id]
+        "select document, at from announcements where id = %s", [announcement_id]
     )
     row = await cursor.fetchone()
     if row is None:
         return None
     document = row["document"]
-    return Announcement(**{**document, "mentions": tuple(document["mentions"])})
+    return Announcement(**{**document, "mentions": tuple(document["mentions"])}, at=row["at"])
 
 
 def _values(announcement: Announcement) -> list[object]:
-    return [announcement.key, Jsonb(asdict(announcement))]
+    document = {name: value for name, value in asdict(announcement).items() if name != "at"}
+    return [announcement.key, Jsonb(document)]
 
 
 def _keys(announcement_id: int, destinations: Collection[str]) -> list[Key]:

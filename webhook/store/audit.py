@@ -1,5 +1,11 @@
 """The audit: who did what, when, why, and from where. Rows are only added; PostgreSQL refuses to
-change or delete one."""
+change or delete one.
+
+What is requested in Slack comes here by itself when it ends (`webhook.store.actions.end`), with
+its `inputs` as details, of which "reason" or "comment" is the reason. An action that has more to
+say adds its own row before, in the transaction that does it, with its `action_id`: then that row is
+the only one. What is done elsewhere is added where it is done.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +26,7 @@ Outcome = Literal["done", "refused", "failed"]
 class NewAct:
     """`actor`: a GitHub login, else who it was at that place. `action`: lock, approve, deploy, ...
     `reason`: in the person's own words, or why it was not done. `repo_id` 0 and `environment` "":
-    of all of them."""
+    of all of them. `action_id`: what was requested in Slack, None of what was done elsewhere."""
 
     actor: str
     source: Place
@@ -30,6 +36,7 @@ class NewAct:
     repo: str = ""
     environment: str = ""
     deployment_id: int | None = None
+    action_id: int | None = None
     reason: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -40,9 +47,28 @@ class Act(NewAct):
     at: datetime
 
 
+# Of an action that ends, as `ended`; nothing where it has added a row of its own.
+OF_ACTION = """
+    insert into audit (actor, source, action, outcome, repo_id, repo, environment, deployment_id,
+        action_id, reason, details)
+    select coalesce(nullif(login, ''), slack_name), 'slack', kind, outcome, repo_id, repo,
+        environment, coalesce(deployment_id, created_deployment_id), id,
+        case when outcome = 'done' then coalesce(inputs->>'reason', inputs->>'comment', '')
+            else message end,
+        jsonb_strip_nulls(jsonb_build_object(
+            'slack_user', case when slack_user like '%%/%%' then slack_user
+                else team || '/' || slack_user end,
+            'ref', nullif(coalesce(nullif(ref_name, ''), ref), ''),
+            'created', created_deployment_id,
+            'message', nullif(message, ''),
+            'code', nullif(code, ''),
+            'inputs', nullif(inputs, '{}')))
+    from ended on conflict (action_id) do nothing
+"""
 _INSERT = (
     "insert into audit (actor, source, action, outcome, repo_id, repo, environment,"
-    " deployment_id, reason, details) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    " deployment_id, action_id, reason, details)"
+    " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 
 
@@ -56,6 +82,7 @@ def _values(act: NewAct) -> list[Any]:
         act.repo,
         act.environment,
         act.deployment_id,
+        act.action_id,
         act.reason,
         Jsonb(dict(act.details)),
     ]
@@ -76,7 +103,7 @@ def newest(connection: Sync, limit: int, *, since: datetime | None = None) -> li
     cursor = connection.cursor(row_factory=class_row(Act))
     cursor.execute(
         "select id, at, actor, source, action, outcome, repo_id, repo, environment, deployment_id,"
-        " reason, details from audit where at >= coalesce(%s, '-infinity'::timestamptz)"
+        " action_id, reason, details from audit where at >= coalesce(%s, '-infinity'::timestamptz)"
         " order by at desc, id desc limit %s",
         [since, limit],
     )

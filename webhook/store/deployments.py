@@ -356,6 +356,13 @@ async def before(connection: Async, row: DeploymentRow) -> int | None:
     return values["id"] if values else None
 
 
+async def newest(connection: Async) -> DeploymentRow | None:
+    """Of all."""
+    cursor = await connection.execute(f"{_SELECT} order by id desc limit 1")
+    values = await cursor.fetchone()
+    return _row(values) if values else None
+
+
 async def is_newest(connection: Async, row: DeploymentRow) -> bool:
     """Whether none was requested after it in the same environment."""
     cursor = await connection.execute(

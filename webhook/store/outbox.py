@@ -30,7 +30,8 @@ _NEW = 0
 class Entry:
     """`first_claimed_at`: what it wrote is not older. `lookups`: how often the result of the last
     attempt was searched in vain. `error`: of the last attempt, until one succeeds. `position`: of a
-    status, that of its timeline entry; of a reply, that of the last one that it covers. `digest`:
+    status, that of its timeline entry; of a reply, that of the last one that it covers; of an
+    announcement, its id. `digest`:
     of a message's content. `simplified`: it was sent in a simpler form, and `error` is why.
     `rejected_call`: the call that is rejected since `rejected_since`, at last at `rejected_at`."""
 
@@ -318,10 +319,9 @@ def messages_of(connection: Sync, deployment_id: int) -> list[Entry]:
 
 
 async def newest_ref(connection: Async, destination: str) -> Ref | None:
-    """The newest message that was sent there, of any deployment."""
+    """The newest message that was sent there, whatever it is about."""
     cursor = await connection.execute(
-        "select ref from outbox where destination = %s and message_sent"
-        " order by deployment_id desc limit 1",
+        "select ref from outbox where destination = %s and message_sent order by id desc limit 1",
         [destination],
     )
     row = await cursor.fetchone()
@@ -409,15 +409,17 @@ with recursive failing as (
 select newest.* from failing cross join lateral (
     select destination, lately.error, state from (
         (select * from outbox failed where failed.destination = failing.destination
-            and kind = 'message' and error <> '' order by deployment_id desc limit 3)
+            and kind = 'message' and error <> '' order by id desc limit 3)
         union all
         (select * from outbox there where there.destination = failing.destination
             and message_sent and error = ''
-            order by deployment_id desc limit 3)
-    ) lately join deployments on deployments.id = deployment_id
-    where phase_at > now() - interval '7 days'
+            order by id desc limit 3)
+    ) lately left join deployments on deployments.id = deployment_id
+    left join announcements on purpose = 'announcement' and announcements.id = position
+    cross join lateral (select coalesce(phase_at, at) as news_since) news
+    where news_since > now() - interval '7 days'
         and (lately.error = '' or state <> 'waiting' or lately.rejected_since is not null)
-    order by phase_at desc, lately.error = '' limit 1
+    order by news_since desc, lately.error = '' limit 1
 ) newest where newest.error <> '' order by destination
 """
 

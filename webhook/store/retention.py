@@ -80,6 +80,21 @@ async def commands(connection: Async, after: int, before: datetime) -> Batch:
     )
 
 
+async def announcements(connection: Async, after: int, before: datetime) -> Batch:
+    """With what the outbox knows of their messages."""
+    return await _by_id(
+        connection,
+        "with oldest as (select id, at from announcements where id > %(after)s"
+        " order by id limit %(limit)s),"
+        " deleted as (delete from announcements where id = any(array("
+        "select id from oldest where at < %(before)s)) returning id),"
+        " messages as (delete from outbox where purpose = 'announcement'"
+        " and position = any(array(select id from deleted)) returning 1)",
+        after,
+        before,
+    )
+
+
 async def tool_events(connection: Async, after: int, before: datetime) -> Batch:
     # The time once more: one may just have been replaced by a newer one.
     cursor = await connection.execute(

@@ -15,7 +15,7 @@ from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.errors import MALFORMED, UserError
 from webhook.slack.actions import ACTIONS
 from webhook.slack.actions.command import parse_command
-from webhook.slack.actions.modal import FORM, choices, parse_submission
+from webhook.slack.actions.modal import FORM, choices
 from webhook.slack.actions.payloads import (
     BlockActions,
     Event,
@@ -30,6 +30,7 @@ from webhook.slack.actions.payloads import (
     parse_event,
     parse_press,
 )
+from webhook.slack.actions.submissions import parse_form
 from webhook.slack.actions.typed import escape
 
 DEPLOY_YML = """
@@ -109,7 +110,7 @@ def filled_at(now: datetime, values: Mapping[str, str]) -> Any:
         "private_metadata": json.dumps({"url": "https://hooks.slack.com/1", "at": AT}),
         "state": {"values": state},
     }
-    return parse_submission(press(view=view), CONFIG, now)
+    return parse_form(press(view=view), CONFIG, now)
 
 
 def test_a_press_contains_person_action_and_deployment() -> None:
@@ -264,7 +265,7 @@ def test_the_form_is_validated_before_it_is_accepted() -> None:
         assert response.document["response_action"] == "errors"
         assert set(response.document["errors"]) == {field}
     other_form = {"id": "V1", "callback_id": "somebody else's"}
-    assert parse_submission(press(view=other_form), CONFIG, NOW) == Response()
+    assert parse_form(press(view=other_form), CONFIG, NOW) == Response()
     good = {"repository": "acme/site", "environment": "production"}
     assert isinstance(filled_at(NOW + timedelta(minutes=28), good), ActionRequest)
     late = filled_at(NOW + timedelta(minutes=30), good)
@@ -295,7 +296,7 @@ def test_a_payload_of_any_shape_is_parsed_or_malformed(payload: dict[str, Any]) 
     codes = {
         error_code(lambda: parse_press(payload, ACTIONS)),
         error_code(lambda: parse_event(payload)),
-        error_code(lambda: parse_submission(form, CONFIG, NOW)),
+        error_code(lambda: parse_form(form, CONFIG, NOW)),
     }
     assert codes <= {"", MALFORMED}
 

@@ -38,10 +38,15 @@ class Action(ABC):
     exclusive_group: ClassVar[str] = ""
     # A press on its button confirms an earlier request, and names that instead of a deployment.
     confirms: ClassVar[bool] = False
+    # A press on its button opens a form, for which Slack gives a trigger.
+    opens_form: ClassVar[bool] = False
     # The word behind /deploy by which it is requested, "" for none; and how that is typed and what
     # it does, for the help.
     verb: ClassVar[str] = ""
     usage: ClassVar[tuple[str, str]] = ("", "")
+    # It is an act, which the audit keeps (webhook.store.audit says how to have more in its row);
+    # False of what only shows something.
+    audited: ClassVar[bool] = True
     # As in "You have requested a retry already".
     noun: ClassVar[str] = "that"
     # How the message of a deployment that it created begins.
@@ -97,7 +102,8 @@ class StoreAction(Action):
         by = await authorize(services, action, self.permission)
         async with services.pool.connection() as connection, connection.transaction():
             message = await self.perform(services, connection, action, by)
-            if not await actions.end(connection, action.id, "done", message):
+            ended = await actions.end(connection, action.id, "done", message, audited=self.audited)
+            if not ended:
                 raise psycopg.Rollback  # somebody else did it meanwhile
             if message:
                 await add_to_timeline(services, connection, action, message)

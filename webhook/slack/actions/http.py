@@ -29,8 +29,8 @@ from webhook.settings import SlackSettings
 from webhook.slack.actions import payloads
 from webhook.slack.actions.command import parse_command
 from webhook.slack.actions.contract import Actions
-from webhook.slack.actions.modal import parse_submission
 from webhook.slack.actions.payloads import Parsed, TokenRevoked, parse_event, parse_press
+from webhook.slack.actions.submissions import parse_form
 from webhook.store import actions, schedule, slack_installations
 from webhook.store.database import Sync, SyncPool
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
@@ -78,7 +78,7 @@ class ActionIntake:
             case "block_actions":
                 return self._store(parse_press(payload, self._registry))
             case "view_submission":
-                return self._store(parse_submission(payload, self._config, self._clock()))
+                return self._store(parse_form(payload, self._config, self._clock()))
         return None
 
     def command(self, fields: Mapping[str, str]) -> Document:

@@ -8,14 +8,12 @@ Errors: `UserError`. What was filled in wrongly is shown beside its field.
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-import structlog
 from slack_sdk.models.blocks import (
     InputBlock,
     Option,
-    PlainTextInputElement,
     PlainTextObject,
     StaticSelectElement,
 )
@@ -23,21 +21,17 @@ from slack_sdk.models.views import View
 
 from webhook.config.environments import Config
 from webhook.deployments.actions import ActionRequest, Reply
-from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.slack.actions.command import OPEN_FORM
 from webhook.slack.actions.contract import Action
 from webhook.slack.actions.deploy import Deploy
+from webhook.slack.actions.forms import Metadata, field, open_form, text_field, wrong_fields
 from webhook.slack.actions.payloads import (
     Parsed,
-    Payload,
-    Response,
-    Text,
     ViewSubmission,
     key_of,
     read,
 )
 from webhook.slack.actions.payloads import View as Submitted
-from webhook.slack.actions.permissions import Declined
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import (
     LONGEST_ENVIRONMENT,
@@ -50,11 +44,8 @@ from webhook.slack.actions.typed import (
     visible,
 )
 from webhook.slack.blocks.mrkdwn import BlockMessage, plain
-from webhook.slack.client import Slack
 from webhook.store import actions
 from webhook.store.actions import ActionRow
-
-log = structlog.get_logger()
 
 # The blocks of the form; each holds one element, of the same name.
 FORM = "deploy_form"
@@ -63,8 +54,6 @@ INPUTS = "inputs"
 # Slack's limits of a menu.
 MOST_CHOICES, LONGEST_CHOICE = 100, 150
 LONGEST_OPTION = 75
-# How long a form may be filled in: a little less than Slack accepts its reply.
-VALID_FOR = timedelta(minutes=29)
 _LONGEST_REPO = 201
 _LONGEST_REF = 255
 _LONGEST_INPUTS = 3000
@@ -75,69 +64,46 @@ class OpenForm(Action):
     """Anybody may open it; permissions are checked at its submission."""
 
     name = OPEN_FORM
+    audited = False
 
     async def run(self, services: ActionServices, action: ActionRow) -> None:
-        reply, late = action.reply, services.clock() > action.at + services.timing.form_within
-        if services.slack is None or reply is None or late:
-            message = f"The form could not be opened in time; {_WITHOUT}"
-            raise Declined("too_late", message, "failed")
         names, typed = choices(services.config)
         view = deploy_form(
             action.repo,
             names,
             typed=typed,
             inputs=_takes_inputs(services.config),
-            url=reply.url,
+            url=action.reply.url if action.reply else "",
             at=int(action.at.timestamp()),
         )
-        try:
-            await services.slack.using(
-                action.team, lambda slack: open_form(slack, reply.trigger, view)
-            )
-        except (RetryAt, UnknownOutcome, Rejected) as error:
-            log.warning("the form was not opened", error=str(error))
-            message = f"The form could not be opened; {_WITHOUT}"
-            raise Declined("slack_rejected", message, "failed") from error
+        await open_form(services, action, view, without=_WITHOUT)
         async with services.pool.connection() as connection:
-            await actions.end(connection, action.id, "done", "")
+            await actions.end(connection, action.id, "done", "", audited=False)
 
     async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
         return None if action.outcome == "done" else await super().reply(services, action)
 
 
-async def open_form(slack: Slack, trigger: str, view: View) -> None:
-    await slack.call(lambda: slack.client.views_open(trigger_id=trigger, view=view))
-
-
-class _Metadata(Payload):
-    """Where the reply goes, and when the form was requested."""
-
-    url: Text = ""
-    at: float
-
-
 def parse_submission(payload: Mapping[str, Any], config: Config, now: datetime) -> Parsed:
     """The form, filled in. Its reply goes where that of the slash command would have gone."""
-    if not _is_ours(payload):
-        return Response()
     submission = read(ViewSubmission, payload)
     view = submission.view
     repo, typed, chosen, ref = (_field(view, name) for name in (REPO, TYPED, CHOSEN, REF))
-    url, at = _opened(view.private_metadata)
-    if now.timestamp() > at + VALID_FOR.total_seconds():
-        return _errors({REPO: "This form was open for too long; open it again: type /deploy"})
+    opened = Metadata.of(view.private_metadata)
+    if opened.is_late(now):
+        return wrong_fields({REPO: "This form was open for too long; open it again: type /deploy"})
     inputs, errors = _inputs(view)
     errors |= _errors_in(config, repo, chosen, typed, ref)
     if not errors and (error := input_error(config, repo, typed or chosen, inputs)):
         errors[INPUTS if INPUTS in view.state.values else REF] = error
     if errors:
-        return _errors(errors)
+        return wrong_fields(errors)
     who = submission.requester
     return ActionRequest(
         key=key_of("form", who.team, who.user, view.id or submission.trigger_id),
         kind=Deploy.name,
         requester=who,
-        reply=Reply(url),
+        reply=Reply(opened.url),
         repo=repo,
         environment=spelling(config, repo, typed or chosen),
         ref=ref,
@@ -163,12 +129,6 @@ def _field(view: Submitted, name: str) -> str:
     return text if name == CHOSEN else visible(text).strip()
 
 
-def _is_ours(payload: Mapping[str, Any]) -> bool:
-    """Other forms of the same app may have any shape."""
-    view = payload.get("view")
-    return isinstance(view, dict) and view.get("callback_id") == FORM
-
-
 def _errors_in(config: Config, repo: str, chosen: str, typed: str, ref: str) -> dict[str, str]:
     errors: dict[str, str] = {}
     if error := repo_error(repo):
@@ -184,19 +144,6 @@ def _errors_in(config: Config, repo: str, chosen: str, typed: str, ref: str) -> 
     return errors
 
 
-def _errors(errors: Mapping[str, str]) -> Response:
-    """Shown beside the fields of those names; the form stays open."""
-    return Response({"response_action": "errors", "errors": dict(errors)})
-
-
-def _opened(metadata: str) -> tuple[str, float]:
-    try:
-        opened = _Metadata.model_validate_json(metadata)
-    except ValueError:
-        return "", 0.0
-    return opened.url, opened.at
-
-
 def choices(config: Config) -> tuple[list[str], bool]:
     """The environments that a menu can show, and whether others can be typed."""
     names = list(dict.fromkeys(env.name for env in config.envs))
@@ -210,20 +157,22 @@ def deploy_form(
 ) -> View:
     """`names` can be chosen; `typed`: others can be typed; `inputs`: some environment takes any.
     `url` is where the reply goes, which Slack gave out `at` (seconds since 1970)."""
-    blocks = [_text(REPO, "Repository", "owner/repo", _LONGEST_REPO, value=repo)]
+    blocks = [text_field(REPO, "Repository", "owner/repo", _LONGEST_REPO, value=repo)]
     if names:
         blocks.append(_choice(names, optional=typed))
     if typed or not names:
         label = "Or another environment" if names else "Environment"
         hint = "One whose name follows a pattern of deploy.yml" if names else ""
         blocks.append(
-            _text(TYPED, label, hint, LONGEST_ENVIRONMENT, optional=bool(names)),
+            text_field(TYPED, label, hint, LONGEST_ENVIRONMENT, optional=bool(names)),
         )
     hint = "A branch, tag or commit; the default branch if empty"
-    blocks.append(_text(REF, "Ref", hint, _LONGEST_REF, optional=True))
+    blocks.append(text_field(REF, "Ref", hint, _LONGEST_REF, optional=True))
     if inputs:
         hint = "name=value, one in each line"
-        blocks.append(_text(INPUTS, "Inputs", hint, _LONGEST_INPUTS, lines=True, optional=True))
+        blocks.append(
+            text_field(INPUTS, "Inputs", hint, _LONGEST_INPUTS, lines=True, optional=True)
+        )
     return View(
         type="modal",
         callback_id=FORM,
@@ -235,26 +184,6 @@ def deploy_form(
     )
 
 
-def _text(
-    name: str,
-    label: str,
-    hint: str,
-    longest: int,
-    *,
-    value: str = "",
-    optional: bool = False,
-    lines: bool = False,
-) -> InputBlock:
-    element = PlainTextInputElement(
-        action_id=name,
-        placeholder=PlainTextObject(text=hint) if hint else None,
-        initial_value=value or None,
-        max_length=longest,
-        multiline=lines or None,
-    )
-    return _input(name, label, element, optional=optional)
-
-
 def _choice(names: Sequence[str], *, optional: bool) -> InputBlock:
     options = [
         Option(text=PlainTextObject(text=plain(name, LONGEST_OPTION)), value=name) for name in names
@@ -264,16 +193,4 @@ def _choice(names: Sequence[str], *, optional: bool) -> InputBlock:
         placeholder=PlainTextObject(text="Choose"),
         options=options,
     )
-    return _input(CHOSEN, "Environment", element, optional=optional)
-
-
-def _input(
-    name: str,
-    label: str,
-    element: PlainTextInputElement | StaticSelectElement,
-    *,
-    optional: bool,
-) -> InputBlock:
-    return InputBlock(
-        block_id=name, label=PlainTextObject(text=label), element=element, optional=optional
-    )
+    return field(CHOSEN, "Environment", element, optional=optional)

@@ -193,13 +193,14 @@ def parse_press(payload: Any, actions: Actions) -> Parsed:
         message = f"not as Slack sends it: the value of '{action.name}' is not a number"
         raise UserError(message, code=MALFORMED)
     who, value = interaction.requester, int(numbers[1])
+    trigger = interaction.trigger_id if action.opens_form else ""
     parts = (action.name, press.value, interaction.trigger_id, press.action_ts)
     return ActionRequest(
         key=key_of("press", who.team, who.user, *parts),
         kind=action.name,
         exclusive_group=action.exclusive_group,
         requester=who,
-        reply=Reply(interaction.response_url, confirms=value if action.confirms else 0),
+        reply=Reply(interaction.response_url, trigger, value if action.confirms else 0),
         deployment_id=None if action.confirms else value,
         target=int(numbers[2] or 0),
     )

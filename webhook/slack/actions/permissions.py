@@ -17,7 +17,7 @@ from webhook.engine.services import scope
 from webhook.errors import BAD_APP_KEY, LACKS_PERMISSION, Rejected, RelayError, UnknownOutcome
 from webhook.github import repositories
 from webhook.github import users as github_people
-from webhook.github.repositories import PERMISSIONS
+from webhook.github.repositories import PERMISSIONS, Access
 from webhook.github.tokens import Scope
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import login_of, mapped_login, shows_emails
@@ -64,10 +64,12 @@ class Declined(RelayError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorized:
-    """`login` has the permission on GitHub. `deployment`: the one whose button was pressed.
-    `default_branch`: "" where GitHub was not asked for it."""
+    """`login` has the permission on GitHub; `login_id` is the number of that account, 0 where
+    GitHub does not say it. `deployment`: the one whose button was pressed. `default_branch`: ""
+    where GitHub was not asked for it."""
 
     login: str
+    login_id: int
     repository: Scope
     deployment: DeploymentRow | None
     default_branch: str = ""
@@ -88,19 +90,24 @@ async def authorize(services: ActionServices, action: ActionRow, needed: Permiss
         by_email = await shows_emails(services.people, action.team, action.slack_user)
         raise Declined("unknown_requester", _how_to_be_known(action, by_email=by_email))
     await _set_login(services, action, login)
-    permission = await _permission(services, repository, login)
-    if permission == "none":
+    access = await _access(services, repository, login)
+    await _set_login(services, action, login, access.user_id)
+    if access.permission == "none":
         await _require_account(services, action, repository, login)
         raise Declined("no_access", no_access(action.repo or repository.repo))
-    if PERMISSIONS.index(permission) > PERMISSIONS.index(needed):
-        message = f"{login} may only {_MAY[permission]} {repository.repo}"
+    if PERMISSIONS.index(access.permission) > PERMISSIONS.index(needed):
+        message = f"{login} may only {_MAY[access.permission]} {repository.repo}"
         raise Declined("lacks_permission", f"{message}; this needs {needed} permission on GitHub")
     if deployment is not None:
         deployment = await _as_called_now(services, deployment)
         repository = scope(deployment)
     await _set_repository(services, action, repository)
     return Authorized(
-        login=login, repository=repository, deployment=deployment, default_branch=branch
+        login=login,
+        login_id=access.user_id,
+        repository=repository,
+        deployment=deployment,
+        default_branch=branch,
     )
 
 
@@ -218,19 +225,21 @@ async def _require_workspace(services: ActionServices, team: str) -> None:
         raise Declined("no_workspace", message) from error
 
 
-async def _set_login(services: ActionServices, action: ActionRow, login: str) -> None:
+async def _set_login(
+    services: ActionServices, action: ActionRow, login: str, login_id: int = 0
+) -> None:
     """For the audit, whatever the outcome."""
     async with services.pool.connection() as connection:
-        await actions.set_login(connection, action.id, login)
+        await actions.set_login(connection, action.id, login, login_id)
 
 
-async def _permission(services: ActionServices, repository: Scope, login: str) -> str:
+async def _access(services: ActionServices, repository: Scope, login: str) -> Access:
     key = (repository.repo_id, login.lower())
     known = services.people.caches.permissions.get(key)
     if known is not None:
         return known
     try:
-        found = await repositories.permission(services.github, repository, login)
+        found = await repositories.access_of(services.github, repository, login)
     except Rejected as error:
         log.warning("no permission from GitHub", error=str(error))
         raise rejected(error, repository.repo, "Nothing was done.") from error

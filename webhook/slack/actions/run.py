@@ -66,20 +66,26 @@ def _leave_to_others(services: ActionServices, action: ActionRow) -> None:
 
 
 async def _attempt(services: ActionServices, action: ActionRow) -> None:
+    audited = action_of(services, action).audited
     try:
         await _run(services, action)
     except Declined as declined:
         log.info("action declined", outcome=declined.outcome, code=declined.code)
         async with services.pool.connection() as connection:
             await actions.give_up(
-                connection, action.id, declined.outcome, str(declined), declined.code
+                connection,
+                action.id,
+                declined.outcome,
+                str(declined),
+                declined.code,
+                audited=audited,
             )
     except Excluded:
         async with services.pool.connection() as connection:
             other = await actions.excluded_by(connection, action)
             known = await actions.read(connection, action.id) or action
             message = _requested_before(services, known, other)
-            await actions.reject(connection, action.id, message, "excluded")
+            await actions.reject(connection, action.id, message, "excluded", audited=audited)
 
 
 async def _run(services: ActionServices, action: ActionRow) -> None:

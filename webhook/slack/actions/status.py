@@ -21,6 +21,7 @@ MOST_ENVIRONMENTS = 20
 
 class Status(StoreAction):
     name = "status"
+    audited = False
     verb = "status"
     usage = ("status owner/repo", "lists its environments and their state")
 

@@ -306,13 +306,16 @@ create table outbox (
     kind text not null check (kind in ('status', 'message', 'deployment')),
 
     -- What it is about.
-    deployment_id bigint references deployments on delete cascade,  -- null: of a command
+    deployment_id bigint references deployments on delete cascade,  -- null: of a command, or of
+                                                -- an announcement
     action_id bigint references actions on delete cascade,          -- of a created deployment
     destination text not null default '',       -- of a message
-    purpose text not null default '',           -- of a message: main, reply or alert; of a created
-                                                -- deployment, its action's exclusive group
+    purpose text not null default '',           -- of a message: main, reply, alert, announcement;
+                                                -- of a created deployment, its action's exclusive
+                                                -- group
     position bigint not null default 0,         -- of a status, its timeline entry; of a message,
-                                                -- the last one that it covers
+                                                -- the last one that it covers; of an announcement,
+                                                -- its id
 
     -- claimed: a call was begun, and nobody knows its end; rejected: by the other side; skipped:
     -- there is no need for it any more.
@@ -344,9 +347,9 @@ create table outbox (
 create index outbox_pending on outbox (deployment_id, position) where pending;
 create index outbox_of_action on outbox (action_id) where action_id is not null;
 create index outbox_unsent on outbox (deployment_id) where kind = 'status' and error <> '';
-create index outbox_failed on outbox (destination, deployment_id)
-    where kind = 'message' and error <> '';
-create index outbox_destinations on outbox (destination, deployment_id) where message_sent;
+create index outbox_failed on outbox (destination, id) where kind = 'message' and error <> '';
+create index outbox_destinations on outbox (destination, id) where message_sent;
+create index outbox_announcements on outbox (position) where purpose = 'announcement';
 -- Of each deployment one action of a group at most creates another.
 create unique index outbox_exclusive on outbox (deployment_id, purpose) where exclusive;
 """
@@ -438,13 +441,14 @@ create table audit (
     repo text not null default '',
     environment text not null default '',
     deployment_id bigint,
+    action_id bigint unique,                    -- of what was requested in Slack, once each
     reason text not null default '',            -- in the person's words, or why it was not done
     details jsonb not null default '{}'
 );
 create index audit_at on audit (at);
 create function audit_is_append_only() returns trigger language plpgsql as
     $$ begin raise exception 'the audit table takes new rows only'; end $$;
-create trigger audit_append_only before update or delete on audit
+create trigger audit_append_only before update or delete or truncate on audit
     for each statement execute function audit_is_append_only();
 """
 

@@ -1,0 +1,138 @@
+"""Announcements reach each destination once, whatever fails, and not for ever."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.discord import Discord
+from sandbox.event_receiver import EventReceiver
+from sandbox.faults import Fault
+from sandbox.sandbox import Sandbox
+from sandbox.slack.screen import render
+from tests.world import World, live, until
+from webhook.deployments.announcement import Announcement
+from webhook.store import announcements, database
+from webhook.timing import DEFAULT_TIMING
+
+DEPLOY_YML = """
+slack: {{channel: "{channel}"}}
+discord: {{url: "${{DISCORD_WEBHOOK}}"}}
+webhook: {{url: "${{EVENTS_URL}}", secret: "${{EVENTS_SECRET}}"}}
+slack_users: {{mona: {mona}}}
+envs:
+  - name: production
+    handler: command
+    with: {{run: ["true"]}}
+  - name: elsewhere
+    handler: command
+    with: {{run: ["true"]}}
+    slack: {{channel: "{oncall}"}}
+"""
+TAKEN = Announcement(
+    key="lock:7:taken",
+    text="production was locked by mona, now by hubot\nReason: <!channel> *all* @here & more",
+    mentions=("Mona", "octocat"),
+    lock_id=7,
+)
+NEUTRAL = str.maketrans({"*": "\N{ASTERISK OPERATOR}", "@": "@\N{WORD JOINER}"})
+
+
+@dataclass
+class Everywhere:
+    world: World
+    discord: Discord
+    receiver: EventReceiver
+
+    def names(self) -> list[str]:
+        """Of the destinations of main messages."""
+        config = self.world.setup.config
+        found = [one for env in config.envs for one in env.destinations()]
+        return [f"{kind}:{one.name(one.address(main=True) or '')}" for kind, one in found]
+
+    def announce(self, announcement: Announcement, *names: str) -> None:
+        """As the command line does."""
+        pool = database.sync_pool(self.world.store_url, 1, DEFAULT_TIMING)
+        with pool, pool.connection() as connection, connection.transaction():
+            announcements.add_sync(connection, announcement, {*names} or {*self.names()})
+
+
+@pytest.fixture
+async def everywhere(store_url: str, tmp_path: Path) -> AsyncIterator[Everywhere]:
+    async with Discord() as discord, EventReceiver() as receiver:
+        environ = {
+            "DISCORD_WEBHOOK": discord.add_webhook("deploys"),
+            "EVENTS_URL": receiver.address,
+            "EVENTS_SECRET": receiver.secret,
+        }
+        sandbox = Sandbox(interactive=True)
+        mona = sandbox.slack.add_user("Mona").id
+        oncall = sandbox.slack.channel("#oncall").id
+        text = DEPLOY_YML.format(channel=sandbox.deploys.id, oncall=oncall, mona=mona)
+        async with live(
+            store_url, tmp_path, text, sandbox=sandbox, environ=environ, workers=2
+        ) as world:
+            yield Everywhere(world, discord, receiver)
+
+
+async def test_all_destinations_hear_of_it_once(everywhere: Everywhere) -> None:
+    world = everywhere.world
+    # They are posted, and the responses are lost.
+    world.slack.faults.add("POST /chat.postMessage", Fault.drop_after(), times=2)
+    for _ in range(2):
+        everywhere.announce(TAKEN)
+    await world.idle()
+    [message] = world.messages(world.sandbox.deploys.name)
+    assert render(message, world.slack.workspace.names).splitlines() == [
+        "production was locked by mona, now by hubot · @Mona octocat",
+        "Reason: <!channel> *all* @here & more".translate(NEUTRAL),
+        "[Unlock]",
+    ]
+    [button] = message.blocks[-1]["elements"]
+    assert (button["action_id"], button["value"]) == ("unlock_lock", "7")
+    assert len(world.messages("#oncall")) == 1
+    [posted] = everywhere.discord.posted("deploys")
+    first, second = posted.text.splitlines()
+    assert first == "production was locked by mona, now by hubot"
+    assert "\\<!channel> \\*all\\* \\@here" in second
+    [event] = everywhere.receiver.events.values()
+    assert (event["type"], event["subject"]) == ("io.gitploy.relay.announcement", TAKEN.key)
+    assert event["data"] == {
+        "text": TAKEN.text,
+        "mentions": list(TAKEN.mentions),
+        "lock_id": 7,
+    }
+    assert set(everywhere.receiver.arrivals.values()) == {1}
+
+
+async def test_what_cannot_be_sent_ends_and_is_deleted_in_time(everywhere: Everywhere) -> None:
+    world = everywhere.world
+    channel = world.slack.channel("#oncall")
+    oncall = f"slack:{channel.id}"
+    channel.archived = True
+    everywhere.announce(TAKEN, oncall, "slack:#former")
+    entries = "select destination, state, error from outbox"
+
+    def rejected() -> Any:
+        return [row for row in world.rows(entries) if row["state"] == "rejected"] or None
+
+    [row] = await until(rejected)
+    assert row["destination"] == oncall
+    assert "archived" in row["error"]
+    # Neither is tried any longer; the next one is.
+    with world.clock.moved(timedelta(days=2)):
+        world.execute("update schedule set due_at = now()")
+        await until(lambda: not world.rows("select 1 from schedule") or None)
+    assert rejected()
+    channel.archived = False
+    other = Announcement(key="lock:8:made", text="production is locked")
+    everywhere.announce(other, oncall)
+    await world.idle()
+    assert [render(one) for one in world.messages("#oncall")] == ["production is locked"]
+    with world.clock.moved(timedelta(days=366)):
+        async with world.timed(retention_interval=timedelta(milliseconds=50)):
+            await until(lambda: not world.rows("select 1 from announcements") or None)
+    assert not world.rows(entries)
