@@ -13,7 +13,7 @@ import structlog
 
 from handlers import durations
 from handlers import errors as tool_errors
-from handlers.contract import Deployment, Handler, Observes, Run, State
+from handlers.contract import Deployment, Handler, Observes, Run, StartsBlindly, State
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import gates, transitions
@@ -78,15 +78,16 @@ def _is_over(row: DeploymentRow) -> bool:
 @dataclass(slots=True)
 class Runner:
     """One step of a deployment's run with its handler; `row` is kept as the store has it. Of this
-    step, `call` is the last one, and `heard` what the tool's events said."""
+    step, `call` is the last one, `admitted` whether its gates let it start, and `heard` what the
+    tool's events said."""
 
     services: Services
     row: DeploymentRow
     environment: Environment
     handler: Handler
     call: str = ""
-    heard: Heard | None = None
     admitted: bool = False
+    heard: Heard | None = None
 
     @property
     def timing(self) -> Timing:
@@ -122,9 +123,15 @@ class Runner:
             return None
         if continues and self.row.run is None and self.row.ended_at is None:
             await self._require_access()
-            if self.row.started_at is None and not await self._admit(self._first_start()):
-                return self._not_admitted()
+            await self._admit()
+            if self._is_held:
+                return gates.next_look(self.services, self.row, self.environment)
         return await self._follow(continues=continues)
+
+    @property
+    def _is_held(self) -> bool:
+        """By its gates, or refused by them."""
+        return self.row.ended_at is not None or bool(self.row.blockers)
 
     async def _follow(self, *, continues: bool) -> datetime | None:
         starts = self.row.run is None
@@ -133,7 +140,8 @@ class Runner:
         except tool_errors.Unavailable as error:
             return await self._try_later(error)
         if run is None:
-            return self._not_admitted()
+            held = self._is_held
+            return gates.next_look(self.services, self.row, self.environment) if held else None
         await keep_output(self.services.pool, self.handler, self.deployment)
         if not continues and not run.state.final:
             return await self._cancel_as_requested(run)
@@ -166,26 +174,35 @@ class Runner:
         except UnknownOutcome as error:
             raise RetryAt(str(error), self.now() + self.timing.access_recheck) from error
 
-    async def _admit(self, start: deployments.Columns) -> bool:
-        """Whether its gates let it start now; then `start` is recorded, before the first call to
-        the tool."""
-        if start and self.handler.local:  # or other machines might take this one for gone
+    async def _admit(self) -> None:
+        """Its start is recorded, before the first call to the tool, unless its gates hold it
+        back."""
+        if self.row.started_at is not None:
+            return
+        start = self._first_start()
+        if self.handler.local:  # or other machines might take this one for gone
             async with self.services.pool.connection() as connection:
                 await machines.seen(connection, self.services.machine_id)
         if gates.has_gates(self.environment):
-            self.call = "read"
-            self.row = await gates.admit(self.services, self.row, self.environment, start)
-        elif start:
-            async with self.services.pool.connection() as connection:
-                self.row = await deployments.change(connection, self.row, **start)
-        self.admitted = self.row.ended_at is None and not self.row.blockers
-        return self.admitted
+            await self._ask_gates(start)
+            return
+        async with self.services.pool.connection() as connection:
+            self.row = await deployments.change(connection, self.row, **start)
 
-    def _not_admitted(self) -> datetime | None:
-        if self.row.ended_at is not None or not self.row.blockers:
-            return None
-        again = gates.next_look(self.services, self.row, self.environment)
-        return min(again, self.row.deadline or again)
+    async def _ask_gates(self, start: deployments.Columns) -> None:
+        self.call = "read"
+        self.row = await gates.admit(self.services, self.row, self.environment, start)
+        self.admitted = self.row.ended_at is None and not self.row.blockers
+
+    async def _admit_again(self, *, risky: bool) -> None:
+        """Gates are asked before each start: the one that was recorded may not have been made. What
+        may have got through is not taken back."""
+        if self.admitted or not gates.has_gates(self.environment):
+            return
+        if self.row.possible_starts or (isinstance(self.handler, StartsBlindly) and not risky):
+            await gates.require_restart(self.services, self.row, self.environment)
+        else:
+            await self._ask_gates({})
 
     def _first_start(self) -> deployments.Columns:
         started = self.now()
@@ -208,9 +225,6 @@ class Runner:
             return found
         if self.row.ended_at is not None:
             return None
-        return await self._start_if_allowed()
-
-    async def _start_if_allowed(self) -> Run | None:
         risky = is_risky(self.handler)
         if risky and self.row.possible_starts and self.row.reported_at is not None:
             return Run(str(self.row.id), State.IN_PROGRESS)  # the report shows that it runs
@@ -222,8 +236,11 @@ class Runner:
         if self.now() >= self.due:
             held = self.row.status_description if self._restarts.are_over else ""
             raise tool_errors.Rejected(self._given_up(self.row.tool_error or held))
-        # Admitted earlier, it has not started since: the gates may say something else now.
-        if not (self.admitted or await self._admit({})):
+        return await self._start_admitted(risky=risky)
+
+    async def _start_admitted(self, *, risky: bool) -> Run | None:
+        await self._admit_again(risky=risky)
+        if self._is_held:
             return None
         return await (self._start_risky() if risky else self._start())
 

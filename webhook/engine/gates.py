@@ -12,6 +12,7 @@ from datetime import datetime
 import structlog
 
 from handlers import durations
+from handlers import errors as tool_errors
 from webhook.config.environments import Environment
 from webhook.deployments.blockers import Blocker, describe, next_end
 from webhook.deployments.phases import Phase
@@ -19,9 +20,9 @@ from webhook.engine import transitions
 from webhook.engine.services import Services, scope
 from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, Rejected
-from webhook.gates.contract import keys_of
+from webhook.gates.contract import Neighbour, keys_of
 from webhook.gates.decision import Decision, decide
-from webhook.gates.serialization import SerializationKeys, superseding
+from webhook.gates.serialization import TURN, SerializationKeys, superseding
 from webhook.github import deployments as github_deployments
 from webhook.store import deployments, gates, schedule
 from webhook.store.database import Async
@@ -35,6 +36,7 @@ _UNSTARTED: Columns = {
     "started_at": None,
     "started_on": None,
     "deadline": None,
+    "start_claimed_until": None,
     "tool_error": "",
     "tool_error_since": None,
 }
@@ -48,9 +50,8 @@ def has_gates(environment: Environment) -> bool:
 async def admit(
     services: Services, row: DeploymentRow, environment: Environment, start: Columns
 ) -> DeploymentRow:
-    """The row as it is then: with `start` recorded, ended, or with its `blockers`. While an earlier
-    start may have got through it keeps its place, and is not superseded. Errors: `Rejected` if
-    GitHub has it no more."""
+    """The row as it is then: with `start` recorded, ended, or with its `blockers`. Errors:
+    `Rejected` if GitHub has it no more."""
     if row.blockers and not await _is_held(services, row, environment):
         await _require_on_github(services, row)
     async with services.pool.connection() as connection, connection.transaction():
@@ -60,9 +61,10 @@ async def admit(
             raise Conflict(f"deployment {row.id} was changed by another process")
         decision = _decide(services, situation)
         if decision.ready and keys_of(environment, SerializationKeys).serialization:
-            newer = superseding(situation.snapshot)
-            if newer and not _may_run(row):
+            if newer := superseding(situation.snapshot):
                 return await _supersede(services, connection, row, newer.id, newer.ref)
+            if released := await _newer_released(services, connection, situation, environment):
+                return await _give_way(services, connection, row, environment, released)
             for older in await deployments.older_unstarted(connection, row):
                 await _supersede(services, connection, older, row.id, row.shown_ref)
         if decision.blockers:
@@ -73,8 +75,24 @@ async def admit(
         return await deployments.change(connection, row, **admitted) if admitted else row
 
 
-def next_look(services: Services, row: DeploymentRow, environment: Environment) -> datetime:
-    """At a deployment that has `blockers`."""
+async def require_restart(services: Services, row: DeploymentRow, environment: Environment) -> None:
+    """Of one that may run already: it is not taken back, but not started once more either. Errors:
+    those of a handler."""
+    now = services.clock()
+    async with services.pool.connection() as connection:
+        situation = await gates.read(connection, row.id, environment, now)
+    if situation is None:
+        raise Conflict(f"deployment {row.id} was changed by another process")
+    decision = _decide(services, situation)
+    if decision.blockers:
+        text = f"It may run already, and is not started again: {describe(decision.blockers, now)}"
+        raise tool_errors.Rejected(text) if decision.denied else tool_errors.NotReady(text)
+
+
+def next_look(services: Services, row: DeploymentRow, environment: Environment) -> datetime | None:
+    """At a deployment that was not admitted; None: it has ended."""
+    if row.ended_at is not None:
+        return None
     now, timing = services.clock(), services.timing
     again = now + services.pacing.stretched(timing.gates_asked_again_after)
     ends = next_end(row.blockers) or again
@@ -123,6 +141,36 @@ async def _supersede(
     return await transitions.announce(services, connection, row, transition, columns=columns)
 
 
+async def _newer_released(
+    services: Services, connection: Async, situation: Situation, environment: Environment
+) -> Neighbour | None:
+    """What has kept a newer one is kept as it was asked last, and may have ended since for both: a
+    lock, say. Then the newer one goes first, whichever is asked first."""
+    for newer in situation.snapshot.neighbours:
+        if newer.id > situation.row.id and not newer.running:
+            now = services.clock()
+            found = await gates.read(connection, newer.id, environment, now)
+            if found is not None and _decide(services, found).ready:
+                return newer
+    return None
+
+
+async def _give_way(
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    environment: Environment,
+    newer: Neighbour,
+) -> DeploymentRow:
+    """It is not superseded yet: the newer one may have been deleted on GitHub."""
+    await ask_again(connection, [newer.id])
+    if row.blockers:
+        return row
+    reason = f"Waits for deployment {newer.id} ({newer.ref}), which is newer, to start"
+    decision = Decision((Blocker(gate=TURN, reason=reason),))
+    return await _hold(services, connection, row, environment, decision)
+
+
 async def _hold(
     services: Services,
     connection: Async,
@@ -132,20 +180,17 @@ async def _hold(
 ) -> DeploymentRow:
     blockers, now = decision.blockers, services.clock()
     if decision.denied:
-        denied = describe([one for one in blockers if one.denies], now)
-        unclear = "; an earlier start may have got through" if _may_run(row) else ""
-        return await _end(services, connection, row, f"{denied}{unclear}")
+        denied = [one for one in blockers if one.denies]
+        return await _end(services, connection, row, describe(denied, now))
     if now >= _waits_until(services, row, environment):
         waited = durations.write(environment.wait_limit.total_seconds())
-        text = describe(blockers, now, f"Gave up after waiting {waited}: ")
+        text = f"Gave up after waiting {waited}: {describe(blockers, now)}"
         return await _end(services, connection, row, text)
     if blockers == row.blockers:
         return row
     log.info("held back", gates=[one.gate for one in blockers])
     transition = Transition(row.phase, describe(blockers, now), held=_for_person(blockers))
-    columns: Columns = (
-        {"blockers": blockers} if _may_run(row) else {**_UNSTARTED, "blockers": blockers}
-    )
+    columns: Columns = {**_UNSTARTED, "blockers": blockers}
     return await transitions.announce(services, connection, row, transition, columns=columns)
 
 
@@ -154,10 +199,6 @@ async def _end(
 ) -> DeploymentRow:
     transition = Transition(Phase.ERROR, description)
     return await transitions.announce(services, connection, row, transition, columns=_UNSTARTED)
-
-
-def _may_run(row: DeploymentRow) -> bool:
-    return row.start_claimed_until is not None or row.possible_starts > 0
 
 
 def _for_person(blockers: Sequence[Blocker]) -> bool:
