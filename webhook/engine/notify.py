@@ -19,7 +19,7 @@ from webhook.config.destinations import Target
 from webhook.config.routing import route
 from webhook.deployments.actions import Snapshot, offered_buttons
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
-from webhook.deployments.phases import FAILED, Phase, phase_of
+from webhook.deployments.phases import FAILED, Phase, entry_phase, phase_of
 from webhook.engine.changelogs import changelog_of
 from webhook.engine.messages import Form, MessageWrite, Rejections, message_policy
 from webhook.engine.outbox import Outbox
@@ -265,7 +265,7 @@ class Notification:
         return first + [new for old, new in pairwise(included) if _content(old) != _content(new)]
 
     def _wants(self, entry: News) -> bool:
-        phase = phase_of(entry.state)
+        phase = entry_phase(entry.state, self.row.phase)
         return entry.state in BY_PEOPLE or (
             phase is not None and self.target.destination.accepts(phase)
         )
@@ -339,6 +339,11 @@ async def build_notice(
         actions=(),
         rollback_to=f"{context.back_ref} @ {context.back_sha[:7]}" if context.back_id else "",
         rollback_id=context.back_id,
+        blockers=row.blockers if row.ended_at is None else (),
+        superseded_by=row.superseded_by,
+        superseded_by_url=services.links.page(row.repo, row.superseded_by)
+        if row.superseded_by
+        else "",
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice

@@ -31,11 +31,12 @@ class News:
 class Context:
     """Of a deployment, what other rows say. `held`: it waits for a person. `newest`: none was
     requested after it in its environment. `previous_sha`: the commit of the last success before it
-    there, "" if there was none. `before`: how the one before it there ended, known of a success.
-    `back_*`: the one to which a rollback returns, 0 if there is none. `action`: the one that
-    created it, "" if none did, of the person `login`; and from which deployment, 0 if from none.
-    `sent`: the messages at the destination, the newest of each purpose first; `news`: what counted,
-    and what people requested, since the last one of the purpose."""
+    there, "" if there was none. `before`: how the one before it there ended, not counting those
+    that were superseded; known of a success. `back_*`: the one to which a rollback returns, 0 if
+    there is none. `action`: the one that created it, "" if none did, of the person `login`; and
+    from which deployment, 0 if from none. `sent`: the messages at the destination, the newest of
+    each purpose first; `news`: what counted, and what people requested, since the last one of the
+    purpose."""
 
     held: bool
     newest: bool
@@ -72,7 +73,8 @@ _COLUMNS = f"""
     coalesce((select other.sha from deployments other
         where {_BEFORE} and other.succeeded {_NEWEST}), '') as previous_sha,
     case when phase = 'success' then (select other.phase from deployments other
-        where {_BEFORE} and other.ended_at is not null {_NEWEST}) end as before,
+        where {_BEFORE} and other.ended_at is not null and other.phase <> 'superseded'
+        {_NEWEST}) end as before,
     coalesce(back_id, 0) as back_id, coalesce(back_ref, '') as back_ref,
     coalesce(back_sha, '') as back_sha,
     coalesce(action, '') as action, coalesce(login, '') as login,

@@ -76,6 +76,7 @@ create table deployments (
     cancel_requested_by text,                   -- login of the person who requested that
     blockers jsonb not null default '[]',       -- what keeps it from starting, when gates were
                                                 -- asked last (webhook.deployments.blockers)
+    superseded_by bigint not null default 0,    -- the newer deployment that went instead; 0: none
 
     -- The run of its tool.
     handler text not null default '',
