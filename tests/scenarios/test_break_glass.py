@@ -1,11 +1,15 @@
 """Break-glass: some people skip the gates that a deployment waits for, and everybody sees it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import psycopg
+import pytest
 
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY, Sandbox
@@ -148,7 +152,11 @@ async def test_whoever_may_breaks_the_glass_and_everybody_sees_it(
         await world.idle()
         shown = [render(one) for one in world.replies() if one.broadcast]
         assert any(said in one for one in shown)
-        assert said in await world.page(deployment.id)
+        page = await world.page(deployment.id)
+        assert said in page
+        assert "<strong>octocat</strong> skipped hatch, tide" in page
+        with pytest.raises(psycopg.errors.RaiseException, match="does not change"):
+            await asyncio.to_thread(world.execute, "update overrides set expires_at = 'infinity'")
         assert scene.offering(deployment) is None
         [act] = scene.acts()
         assert (act["actor"], act["outcome"], act["source"]) == ("octocat", "done", "slack")
