@@ -19,7 +19,7 @@ LOCKED = Blocker(
     way_out="Whoever may write unlocks it",
 )
 TURN = Blocker(gate="serialization", reason="Waits for deployment 2 (main) to end")
-REQUESTED = {"requested_at": REQUESTED_AT, "phase": Phase.QUEUED}
+REQUESTED: dict[str, Any] = {"requested_at": REQUESTED_AT, "phase": Phase.QUEUED}
 
 
 @pytest.fixture
