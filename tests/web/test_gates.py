@@ -112,7 +112,7 @@ def test_all_blockers_the_queue_locks_answers_and_overrides(
 
 def test_who_does_not_wait_has_no_such_section(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    rows.change(**REQUESTED)
+    rows.change(1, **REQUESTED)
     assert "Queue of this" not in open_page(browser).text
     rows.change(blockers=(TURN,), ended_at=REQUESTED_AT, phase=Phase.ERROR)
     assert "Why it waits" not in open_page(browser).text
@@ -120,7 +120,9 @@ def test_who_does_not_wait_has_no_such_section(rows: Rows, browser: FlaskClient)
 
 def test_a_superseded_one_links_to_the_newer_one(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
-    rows.change(**{**REQUESTED, "phase": Phase.SUPERSEDED}, ended_at=REQUESTED_AT, superseded_by=8)
+    rows.change(
+        1, **{**REQUESTED, "phase": Phase.SUPERSEDED}, ended_at=REQUESTED_AT, superseded_by=8
+    )
     rows.new_entry(state="inactive", description="Superseded by deployment 8")
     page = open_page(browser)
     assert page.text.startswith("Superseded: acme/web to staging")
@@ -132,7 +134,7 @@ def test_a_superseded_one_links_to_the_newer_one(rows: Rows, browser: FlaskClien
 
 def test_an_open_page_shows_what_changes_meanwhile(rows: Rows, store_url: str) -> None:
     rows.deployment()
-    rows.change(**REQUESTED, blockers=(TURN,))
+    rows.change(1, **REQUESTED, blockers=(TURN,))
     with served(store_url) as base:
         stream = Stream(base)
         stream.until(lambda event: event.name == "state")

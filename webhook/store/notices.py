@@ -11,7 +11,7 @@ from webhook.store import deployments, outbox
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
-from webhook.store.timeline import REQUESTED
+from webhook.store.timeline import BY_PEOPLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ _COLUMNS = f"""
         where timeline.deployment_id = deployments.id and %(purpose)s <> ''
         and position > coalesce((select max(position) from outbox where {_MESSAGES}
             and purpose = %(purpose)s and state in ('sent', 'skipped')), 0)
-        and (counted or state = '{REQUESTED}') and judged order by position) news) as news
+        and (counted or state in {BY_PEOPLE}) and judged order by position) news) as news
 """
 _JOINS = f"""
     left join lateral (

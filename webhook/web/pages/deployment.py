@@ -20,7 +20,7 @@ from webhook.notifiers import title_of
 from webhook.store.deployments import DeploymentRow
 from webhook.store.lineage import Lineage
 from webhook.store.outbox import Entry
-from webhook.store.timeline import REQUESTED, TimelineEntry
+from webhook.store.timeline import BY_PEOPLE, REQUESTED, TimelineEntry
 from webhook.store.waits import Waits
 from webhook.text import web_url
 from webhook.web.pages.elements import Link, Moment, line, moment
@@ -332,7 +332,7 @@ def _entry(entry: TimelineEntry, row: DeploymentRow, current: int) -> EntryView:
         links=tuple(link for link in links if link),
         counted=entry.counted,
         # What people requested is no status, and so never late.
-        late=not entry.counted and entry.state != REQUESTED,
+        late=not entry.counted and entry.state not in BY_PEOPLE,
         github=_github(entry),
     )
 

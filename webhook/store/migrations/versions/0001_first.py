@@ -138,7 +138,7 @@ create table timeline (
                                                 -- count and are sent to GitHub
     at timestamptz not null default now(),
     actor text not null,
-    state text not null,                        -- a state of GitHub's, or 'requested'
+    state text not null,                        -- a state of GitHub's, or 'requested', 'overridden'
     description text not null,
     log_url text not null default '',
     environment_url text not null default '',
