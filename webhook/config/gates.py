@@ -89,9 +89,10 @@ def ineffective(
             own: Path = ("envs", index, key)
             path = own if own in source.keys else (key,)
             where = "" if path == own else f" of envs[{index}], which it covers"
+            leave = "remove this" if path == own else "leave it out of what this covers"
             message = (
                 f"cannot hold the tool{where}: it starts by itself, past every gate. Let the relay"
-                " start it (mode: dispatch of github-actions, mode: promote of drone), or remove"
-                " this and use a protection rule of the environment on GitHub"
+                " start it (mode: dispatch of github-actions, mode: promote of drone), or"
+                f" {leave} and use a protection rule of the environment on GitHub"
             )
             yield ConfigError(*source.keys[path], path, message)

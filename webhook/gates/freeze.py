@@ -50,7 +50,8 @@ _EXAMPLES = {
     "from": 'from: "2026-12-23"',
     "to": 'to: "2027-01-02"',
 }
-_WAY_OUT = "a change of frozen_windows in deploy.yml"
+_WAY_OUT = "Change frozen_windows in deploy.yml"
+_OR_OVERRIDE = "/deploy override, or change frozen_windows in deploy.yml"
 
 
 def _cron(value: Any) -> str:
@@ -240,10 +241,9 @@ def decide(snapshot: Snapshot) -> Verdict:
         return ALLOW
     labels = dict.fromkeys(one.label for one in held)
     until = frozen_until([one.window for one in windows], now)
-    override = "/deploy override, or " if getattr(snapshot.environment, "break_glass", ()) else ""
-    return Wait(
-        reason=f"Frozen: {' and '.join(labels)}", until=until, way_out=f"{override}{_WAY_OUT}"
-    )
+    overridable = getattr(snapshot.environment, "break_glass", ())
+    way_out = _OR_OVERRIDE if overridable else _WAY_OUT
+    return Wait(reason=f"Frozen: {' and '.join(labels)}", until=until, way_out=way_out)
 
 
 def key_in_use(environment: Any) -> str:
