@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -185,3 +187,107 @@ async def test_another_owner_takes_over_only_explicitly_and_the_first_hears_of_i
 async def test_what_cannot_be_done_is_explained(relay: ActionWorld, text: str, answer: str) -> None:
     assert answer in (await relay.typed(text, relay.ada)).text
     assert not relay.world.rows("select 1 from locks where environment = 'locked/x'")
+
+
+async def test_a_reminder_mentions_the_owner_and_its_button_unlocks(relay: ActionWorld) -> None:
+    await said(relay, "lock acme/site locked/three for 10h forgotten", relay.ada)
+    waiting = await held(relay, "locked/three")
+    for hours, minutes in ((3, 180), (8, 480)):
+        with relay.world.clock.moved(timedelta(minutes=minutes + 1)):
+            relay.world.execute("update schedule set due_at = now() where task = 'remind_of_lock'")
+            text = f"locked/three of acme/site has been locked for {hours}h1m by octocat"
+            reminder = await until(partial(announced, relay, text))
+        assert f"<@{relay.ada.id}>" in reminder.text
+    assert "this needs write permission" in await pressed(relay, reminder, relay.rob)
+    reply = await pressed(relay, reminder, relay.bob)
+    assert reply == (
+        "locked/three of acme/site is unlocked, which octocat hears of; what waited for that goes"
+        " on"
+    )
+    await relay.github.wait_for(waiting.id, "success")
+    assert "has ended: unlocked by hubot" in await pressed(relay, reminder, relay.ada)
+
+
+def announced(relay: ActionWorld, text: str) -> Any:
+    return next((one for one in relay.world.messages() if text in one.text), None)
+
+
+async def pressed(relay: ActionWorld, message: Any, user: Any) -> str:
+    before = len(relay.replies_to(user))
+    await relay.slack.press(message, "unlock_lock", user)
+    return (await relay.until_replies(user, before))[0].text
+
+
+async def test_stop_holds_everything_until_go(relay: ActionWorld) -> None:
+    earlier = await relay.world.deployed("stage/earlier")
+    assert relay.github.states(earlier.id)[-1] == "success"
+    stopped = await said(relay, "stop for 1h payment outage", relay.ada)
+    assert stopped == (
+        "Everything is locked (until TIME): payment outage. What runs already goes on. To end the"
+        " lock: /deploy go. This does not hold native, whose tools start by themselves"
+    )
+    waiting = [await held(relay, name) for name in ("stage/a", "locked/four")]
+    for one in waiting:
+        assert description(relay, one) == (
+            "Everything is stopped by octocat: payment outage (until TIME). octocat, or /deploy go"
+        )
+    own = await said(relay, "unlock acme/site stage/a", relay.ada)
+    assert "stage/a of acme/site has no lock of its own. It is held by everything, locked by" in own
+    assert own.endswith("payment outage: /deploy go")
+    assert "It is not yours" in await said(relay, "stop again", relay.bob)
+    # An admin of the relay may, who may not write to any repository.
+    assert "/deploy go!" in await said(relay, "go", relay.rob)
+    assert "does not know who you are on GitHub" in await said(relay, "go!", relay.eve)
+    assert "Everything is unlocked, which octocat hears of" in await said(relay, "go!", relay.rob)
+    for one in waiting:
+        await relay.github.wait_for(one.id, "success")
+
+
+async def test_who_may_lock_one_repository_may_not_stop_all_unless_it_was_deployed_to(
+    relay: ActionWorld,
+) -> None:
+    relay.world.execute("delete from deployments")
+    refused = await said(relay, "stop all of it", relay.ada)
+    assert refused == (
+        "octocat may not stop everything, or let it go on; that is for somebody who may write to a"
+        " repository that was deployed to lately, or whom GITPLOY_ADMIN_USERS names"
+    )
+    assert not relay.world.rows("select 1 from locks where repo_id = 0 and ended_at is null")
+
+
+async def test_a_rollback_offers_to_lock_and_is_let_through(relay: ActionWorld) -> None:
+    site = relay.github.repository("acme/site")
+    for message in ("One", "Two"):
+        site.push(message)
+        bad = await relay.world.deploy("locked/five")
+        await relay.world.phase(bad.id, "success")
+    await relay.press("rollback", bad.id, relay.ada)
+    [offer] = relay.replies_to(relay.ada)[-1:]
+    back = relay.created("locked/five")[-1]
+    await relay.github.wait_for(back.id, "success")
+    before = len(relay.replies_to(relay.ada))
+    await relay.slack.press(offer, "lock_after_rollback", relay.ada)
+    locked = (await relay.until_replies(relay.ada, before))[0].text
+    assert "is locked (until " in locked
+    assert "rolled back by octocat. It lets rollbacks through" in locked
+    site.push("Three")
+    waiting = await held(relay, "locked/five")
+    proven = await relay.world.deploy("locked/five", ref=bad.sha, task="deploy")
+    await relay.github.wait_for(proven.id, "success")
+    pretended = await held(relay, "locked/five", task="deploy:rollback")
+    assert "rolled back by octocat" in description(relay, pretended)
+    assert relay.github.states(waiting.id)[-1] in ("queued", "inactive")
+    await said(relay, "unlock acme/site locked/five", relay.ada)
+    await relay.github.wait_for(pretended.id, "success")
+
+
+async def test_the_owner_alone_passes_a_lock_that_lets_the_owner(relay: ActionWorld) -> None:
+    await said(relay, "lock acme/site locked/six lets owner only me", relay.ada)
+    await held(relay, "locked/six")
+    mine = await relay.typed("acme/site locked/six", relay.ada)
+    assert mine.text.startswith("Deploying")
+    await relay.github.wait_for(relay.created("locked/six")[-1].id, "success")
+    assert (await relay.typed("acme/site locked/six", relay.bob)).text.startswith("Deploying")
+    theirs = relay.created("locked/six")[-1]
+    await until(lambda: len(relay.github.statuses(theirs.id)) > 1 or None)
+    assert description(relay, theirs).startswith("Locked by octocat: only me")

@@ -39,6 +39,7 @@ from webhook.slack.actions.permissions import (
 )
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import Mistyped, Typed
+from webhook.slack.blocks.announcement import UNLOCK
 from webhook.store import locks
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
@@ -175,7 +176,7 @@ class TakeOverUnlock(Unlock):
 class UnlockButton(StoreAction):
     """Below a reminder, which says whose lock it is."""
 
-    name = "unlock_lock"
+    name = UNLOCK
     label = "Unlock"
     names_lock = True
 
