@@ -1,5 +1,6 @@
 """People lock an environment from Slack, and unlock it; what waited goes on by itself."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -291,3 +292,27 @@ async def test_the_owner_alone_passes_a_lock_that_lets_the_owner(relay: ActionWo
     theirs = relay.created("locked/six")[-1]
     await until(lambda: len(relay.github.statuses(theirs.id)) > 1 or None)
     assert description(relay, theirs).startswith("Locked by octocat: only me")
+
+
+async def test_of_two_at_once_one_wins_and_an_expired_lock_is_nobodys(relay: ActionWorld) -> None:
+    texts = await asyncio.gather(
+        said(relay, "lock acme/site locked/seven hers", relay.ada),
+        said(relay, "lock acme/site LOCKED/seven his", relay.bob),
+    )
+    assert len([one for one in texts if "is locked (until TIME)" in one]) == 1
+    [refused] = [one for one in texts if "It is not yours" in one]
+    [row] = relay.world.rows("select id, owner from locks where environment = 'locked/seven'")
+    assert f"locked by {row['owner']} since" in refused
+    second = relay.bob if row["owner"] == "octocat" else relay.ada
+    relay.world.execute("update locks set expires_at = now() where id = %s", row["id"])
+    assert "has no lock of its own" in await said(relay, "unlock acme/site locked/seven", relay.ada)
+    taken = await said(relay, "lock acme/site locked/seven mine now", second)
+    assert "is locked (until TIME): mine now. What runs" in taken
+
+
+async def test_who_has_left_slack_locks_nothing(relay: ActionWorld) -> None:
+    relay.bob.deleted = True
+    for text in ("lock acme/site locked/x why", "stop why", "go", "unlock! acme/site production"):
+        reply = await relay.typed(text, relay.bob)
+        assert reply.text == "Your account in Slack is deactivated, so nothing was done"
+    relay.bob.deleted = False

@@ -36,6 +36,7 @@ from webhook.slack.actions.permissions import (
     Declined,
     authorize,
     authorize_everywhere,
+    require_active,
 )
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import Mistyped, Typed
@@ -100,7 +101,16 @@ async def unlock_for(
     return unlocked_message(ended, by.login)
 
 
-class Lock(StoreAction):
+class LockAction(StoreAction):
+    async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
+        await require_active(services, action)
+        return await self.authorize_active(services, action)
+
+    async def authorize_active(self, services: ActionServices, action: ActionRow) -> Authorized:
+        return await authorize(services, action, self.permission)
+
+
+class Lock(LockAction):
     name = "lock"
     verb = "lock"
     usage = (
@@ -140,7 +150,7 @@ class TakeOverLock(Lock):
     take_over = True
 
 
-class Unlock(StoreAction):
+class Unlock(LockAction):
     name = "unlock"
     verb = "unlock"
     usage = ("unlock owner/repo environment", "ends your lock")
@@ -173,14 +183,14 @@ class TakeOverUnlock(Unlock):
     take_over = True
 
 
-class UnlockButton(StoreAction):
+class UnlockButton(LockAction):
     """Below a reminder, which says whose lock it is."""
 
     name = UNLOCK
     label = "Unlock"
     names_lock = True
 
-    async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
+    async def authorize_active(self, services: ActionServices, action: ActionRow) -> Authorized:
         async with services.pool.connection() as connection:
             lock = await _lock_of(connection, action)
         if not lock.repo_id:
@@ -201,7 +211,7 @@ class UnlockButton(StoreAction):
         )
 
 
-class LockAfterRollback(StoreAction):
+class LockAfterRollback(LockAction):
     """Offered to who has rolled back, so that nobody deploys the same again before it is fixed."""
 
     name = "lock_after_rollback"

@@ -22,7 +22,7 @@ from webhook.github import users as github_people
 from webhook.github.repositories import PERMISSIONS, Access
 from webhook.github.tokens import Scope
 from webhook.slack.actions.services import ActionServices
-from webhook.slack.identity import login_of, mapped_login, shows_emails
+from webhook.slack.identity import is_deactivated, login_of, mapped_login, shows_emails
 from webhook.store import actions, deployments, locks, repository_names
 from webhook.store.actions import ActionRow
 from webhook.store.deployments import DeploymentRow
@@ -172,6 +172,13 @@ async def recent_repositories(services: ActionServices) -> list[Scope]:
 async def access_in(services: ActionServices, repository: Scope, login: str) -> Access:
     """Raises `Declined` where GitHub does not say it."""
     return await _access(services, repository, login)
+
+
+async def require_active(services: ActionServices, action: ActionRow) -> None:
+    """deploy.yml may still have a person whose account was deactivated meanwhile."""
+    if await is_deactivated(services.people, action.team, action.slack_user):
+        message = "Your account in Slack is deactivated, so nothing was done"
+        raise Declined("unknown_requester", message)
 
 
 def require_in_time(services: ActionServices, action: ActionRow) -> None:
