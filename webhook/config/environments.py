@@ -40,7 +40,7 @@ from webhook.config.destinations import (
     own_field,
 )
 from webhook.config.errors import Known, invalid, suggestion
-from webhook.config.gates import GateKeys, file_models_of, models_of
+from webhook.config.gates import GateKeys, file_models_of, models_of, nested_models
 from webhook.config.source import ConfigError, Path, Source
 
 HandlerOptions = Mapping[str, type[BaseModel]]
@@ -246,6 +246,7 @@ def known_keys(
     models: dict[str, type[BaseModel]] = {"": file, "envs": env}
     models |= {f"with:{name}": options for name, options in handler_options.items()}
     models |= notifiers
+    models |= nested_models(gates)
     keys = {
         where: tuple(value.alias or key for key, value in model.model_fields.items())
         for where, model in models.items()

@@ -5,7 +5,7 @@ A tool that starts by itself cannot be held by a gate, so that the two are refus
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from pydantic import BaseModel
 
@@ -38,6 +38,20 @@ def models_of(gates: Sequence[GateKeys]) -> tuple[type[Strict], ...]:
 
 def file_models_of(gates: Sequence[GateKeys]) -> tuple[type[Strict], ...]:
     return tuple(gate.FileKeys for gate in gates if gate.FileKeys is not NoKeys)
+
+
+def nested_models(gates: Sequence[GateKeys]) -> dict[str, type[Strict]]:
+    """Keys that are mappings, or lists of them."""
+    models = (*models_of(gates), *file_models_of(gates))
+    fields = {name: field for one in models for name, field in one.model_fields.items()}
+    found = {name: _mapping_in(field.annotation) for name, field in fields.items()}
+    return {name: model for name, model in found.items() if model}
+
+
+def _mapping_in(annotation: Any) -> type[Strict] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Strict):
+        return annotation
+    return next((one for part in get_args(annotation) if (one := _mapping_in(part))), None)
 
 
 def of_file(environment: Strict, file: Strict, gates: Sequence[GateKeys]) -> dict[str, Any]:

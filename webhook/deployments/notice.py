@@ -30,6 +30,16 @@ class NoticeEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeApproval:
+    """What a person answered to the question whether it may start."""
+
+    login: str
+    approved: bool
+    at: datetime
+    comment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
     """Shown before an action is requested. Plain text of at most 100, 300 and 30 characters."""
 
@@ -97,6 +107,10 @@ class DeploymentNotice:
     origin_label: str = ""
     # The deployment that a rollback would repeat, 0 if there is none.
     rollback_id: int = 0
+    # What people answered, the oldest first.
+    approvals: tuple[NoticeApproval, ...] = ()
+    # Who is asked for an answer now: GitHub logins, and teams as organization/team.
+    asks: tuple[str, ...] = ()
 
     @property
     def label(self) -> Label:

@@ -179,6 +179,7 @@ def _data(message: Message) -> dict[str, Any]:
         return {name: announced[name] for name in ("text", "mentions", "lock_id")}
     document = asdict(notice)
     document["changed_at"] = _time(notice.changed_at)
+    document["approvals"] = [{**asdict(one), "at": _time(one.at)} for one in notice.approvals]
     document["label"] = notice.label.text
     document["actions"] = [button.action for button in notice.actions]
     document["entries"] = [_entry(notice, entry) for entry in message.entries]

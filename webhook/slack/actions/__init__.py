@@ -7,7 +7,9 @@ from webhook.slack.actions.cancel import Cancel
 from webhook.slack.actions.contract import Action, Actions
 from webhook.slack.actions.deploy import Deploy
 from webhook.slack.actions.modal import OpenForm
+from webhook.slack.actions.reject import Reject
 from webhook.slack.actions.retry import Retry
+from webhook.slack.actions.review import Approve
 from webhook.slack.actions.rollback import Rollback
 from webhook.slack.actions.status import Status
 
@@ -19,6 +21,8 @@ def registry(*actions: Action) -> Actions:
 
 
 ACTIONS = registry(
+    Approve(),
+    Reject(),
     Cancel(),
     Retry(),
     Rollback(),

@@ -91,6 +91,9 @@ class Action(ABC):
 class StoreAction(Action):
     """An action whose whole effect is in the relay's own store."""
 
+    async def prepare(self, services: ActionServices, action: ActionRow, by: Authorized) -> None:
+        """Before that transaction: what only others know. Raises `Declined`."""
+
     @abstractmethod
     async def perform(
         self, services: ActionServices, connection: Async, action: ActionRow, by: Authorized
@@ -100,6 +103,7 @@ class StoreAction(Action):
 
     async def run(self, services: ActionServices, action: ActionRow) -> None:
         by = await authorize(services, action, self.permission)
+        await self.prepare(services, action, by)
         async with services.pool.connection() as connection, connection.transaction():
             message = await self.perform(services, connection, action, by)
             ended = await actions.end(connection, action.id, "done", message, audited=self.audited)
@@ -123,8 +127,8 @@ async def add_to_timeline(
 ) -> None:
     """Who requested what and when, in the thread and on the page of the deployment whose button was
     pressed; in the caller's transaction. `created`: the deployment that came of it."""
-    row = await deployments.read(connection, action.deployment_id or 0)
     known = await actions.read(connection, action.id)
+    row = await deployments.read(connection, known.deployment_id or 0) if known else None
     if row is None or known is None:
         return
     entry = timeline.NewEntry(
