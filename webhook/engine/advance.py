@@ -13,7 +13,7 @@ import structlog
 
 from handlers import durations
 from handlers import errors as tool_errors
-from handlers.contract import Deployment, Handler, Observes, Run, State
+from handlers.contract import Deployment, Handler, Observes, Run, StartsBlindly, State
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.engine import gates, transitions
@@ -78,13 +78,15 @@ def _is_over(row: DeploymentRow) -> bool:
 @dataclass(slots=True)
 class Runner:
     """One step of a deployment's run with its handler; `row` is kept as the store has it. Of this
-    step, `call` is the last one, and `heard` what the tool's events said."""
+    step, `call` is the last one, `admitted` whether its gates let it start, and `heard` what the
+    tool's events said."""
 
     services: Services
     row: DeploymentRow
     environment: Environment
     handler: Handler
     call: str = ""
+    admitted: bool = False
     heard: Heard | None = None
 
     @property
@@ -122,9 +124,14 @@ class Runner:
         if continues and self.row.run is None and self.row.ended_at is None:
             await self._require_access()
             await self._admit()
-            if self.row.ended_at is not None or self.row.blockers:
+            if self._is_held:
                 return gates.next_look(self.services, self.row, self.environment)
         return await self._follow(continues=continues)
+
+    @property
+    def _is_held(self) -> bool:
+        """By its gates, or refused by them."""
+        return self.row.ended_at is not None or bool(self.row.blockers)
 
     async def _follow(self, *, continues: bool) -> datetime | None:
         starts = self.row.run is None
@@ -133,7 +140,8 @@ class Runner:
         except tool_errors.Unavailable as error:
             return await self._try_later(error)
         if run is None:
-            return None
+            held = self._is_held
+            return gates.next_look(self.services, self.row, self.environment) if held else None
         await keep_output(self.services.pool, self.handler, self.deployment)
         if not continues and not run.state.final:
             return await self._cancel_as_requested(run)
@@ -167,23 +175,34 @@ class Runner:
             raise RetryAt(str(error), self.now() + self.timing.access_recheck) from error
 
     async def _admit(self) -> None:
-        """Its start is recorded, before the first call to the tool, unless its gates hold it back.
-        They are asked again before each start, but not while an earlier one may have got through.
-        """
-        row, gated = self.row, gates.has_gates(self.environment)
-        in_doubt = row.start_claimed_until is not None or row.possible_starts > 0
-        if row.started_at is not None and (in_doubt or not gated):
+        """Its start is recorded, before the first call to the tool, unless its gates hold it
+        back."""
+        if self.row.started_at is not None:
             return
-        start = self._first_start() if row.started_at is None else {}
-        if start and self.handler.local:  # or other machines might take this one for gone
+        start = self._first_start()
+        if self.handler.local:  # or other machines might take this one for gone
             async with self.services.pool.connection() as connection:
                 await machines.seen(connection, self.services.machine_id)
-        if gated:
-            self.call = "read"
-            self.row = await gates.admit(self.services, row, self.environment, start)
+        if gates.has_gates(self.environment):
+            await self._ask_gates(start)
             return
         async with self.services.pool.connection() as connection:
-            self.row = await deployments.change(connection, row, **start)
+            self.row = await deployments.change(connection, self.row, **start)
+
+    async def _ask_gates(self, start: deployments.Columns) -> None:
+        self.call = "read"
+        self.row = await gates.admit(self.services, self.row, self.environment, start)
+        self.admitted = self.row.ended_at is None and not self.row.blockers
+
+    async def _admit_again(self, *, risky: bool) -> None:
+        """Gates are asked before each start: the one that was recorded may not have been made. What
+        may have got through is not taken back."""
+        if self.admitted or not gates.has_gates(self.environment):
+            return
+        if self.row.possible_starts or (isinstance(self.handler, StartsBlindly) and not risky):
+            await gates.require_restart(self.services, self.row, self.environment)
+        else:
+            await self._ask_gates({})
 
     def _first_start(self) -> deployments.Columns:
         started = self.now()
@@ -217,6 +236,12 @@ class Runner:
         if self.now() >= self.due:
             held = self.row.status_description if self._restarts.are_over else ""
             raise tool_errors.Rejected(self._given_up(self.row.tool_error or held))
+        return await self._start_admitted(risky=risky)
+
+    async def _start_admitted(self, *, risky: bool) -> Run | None:
+        await self._admit_again(risky=risky)
+        if self._is_held:
+            return None
         return await (self._start_risky() if risky else self._start())
 
     def _require_no_claim(self, *, risky: bool) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime
 import structlog
 
 from handlers import durations
+from handlers import errors as tool_errors
 from webhook.config.environments import Environment
 from webhook.deployments.blockers import Blocker, describe, next_end
 from webhook.deployments.phases import Phase
@@ -19,9 +20,9 @@ from webhook.engine import transitions
 from webhook.engine.services import Services, scope
 from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, Rejected
-from webhook.gates.contract import keys_of
+from webhook.gates.contract import Neighbour, keys_of
 from webhook.gates.decision import Decision, decide
-from webhook.gates.serialization import SerializationKeys, superseding
+from webhook.gates.serialization import TURN, SerializationKeys, superseding
 from webhook.github import deployments as github_deployments
 from webhook.store import deployments, gates, schedule
 from webhook.store.database import Async
@@ -31,7 +32,14 @@ from webhook.store.gates import Situation
 log = structlog.get_logger()
 
 # It has not started: what it had begun for that is undone.
-_UNSTARTED: Columns = {"started_at": None, "started_on": None, "deadline": None}
+_UNSTARTED: Columns = {
+    "started_at": None,
+    "started_on": None,
+    "deadline": None,
+    "start_claimed_until": None,
+    "tool_error": "",
+    "tool_error_since": None,
+}
 
 
 def has_gates(environment: Environment) -> bool:
@@ -55,6 +63,8 @@ async def admit(
         if decision.ready and keys_of(environment, SerializationKeys).serialization:
             if newer := superseding(situation.snapshot):
                 return await _supersede(services, connection, row, newer.id, newer.ref)
+            if released := await _newer_released(services, connection, situation, environment):
+                return await _give_way(services, connection, row, environment, released)
             for older in await deployments.older_unstarted(connection, row):
                 await _supersede(services, connection, older, row.id, row.shown_ref)
         if decision.blockers:
@@ -66,6 +76,20 @@ async def admit(
         if row.blockers:  # messages ask nobody for an answer any more
             await services.notify(connection, changed)
         return changed
+
+
+async def require_restart(services: Services, row: DeploymentRow, environment: Environment) -> None:
+    """Of one that may run already: it is not taken back, but not started once more either. Errors:
+    those of a handler."""
+    now = services.clock()
+    async with services.pool.connection() as connection:
+        situation = await gates.read(connection, row.id, environment, now)
+    if situation is None:
+        raise Conflict(f"deployment {row.id} was changed by another process")
+    decision = _decide(services, situation)
+    if decision.blockers:
+        text = f"It may run already, and is not started again: {describe(decision.blockers, now)}"
+        raise tool_errors.Rejected(text) if decision.denied else tool_errors.NotReady(text)
 
 
 def next_look(services: Services, row: DeploymentRow, environment: Environment) -> datetime | None:
@@ -116,7 +140,38 @@ async def _supersede(
     """The newest that nothing else blocks goes next."""
     log.info("superseded", superseded=row.id, by=by)
     transition = Transition(Phase.SUPERSEDED, f"Superseded by deployment {by} ({ref})")
-    return await transitions.announce(services, connection, row, transition, columns=_UNSTARTED)
+    columns: Columns = {**_UNSTARTED, "superseded_by": by}
+    return await transitions.announce(services, connection, row, transition, columns=columns)
+
+
+async def _newer_released(
+    services: Services, connection: Async, situation: Situation, environment: Environment
+) -> Neighbour | None:
+    """What has kept a newer one is kept as it was asked last, and may have ended since for both: a
+    lock, say. Then the newer one goes first, whichever is asked first."""
+    for newer in situation.snapshot.neighbours:
+        if newer.id > situation.row.id and not newer.running:
+            now = services.clock()
+            found = await gates.read(connection, newer.id, environment, now)
+            if found is not None and _decide(services, found).ready:
+                return newer
+    return None
+
+
+async def _give_way(
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    environment: Environment,
+    newer: Neighbour,
+) -> DeploymentRow:
+    """It is not superseded yet: the newer one may have been deleted on GitHub."""
+    await ask_again(connection, [newer.id])
+    if row.blockers:
+        return row
+    reason = f"Waits for deployment {newer.id} ({newer.ref}), which is newer, to start"
+    decision = Decision((Blocker(gate=TURN, reason=reason),))
+    return await _hold(services, connection, row, environment, decision)
 
 
 async def _hold(

@@ -7,6 +7,7 @@ from webhook.slack.actions.cancel import Cancel
 from webhook.slack.actions.contract import Action, Actions
 from webhook.slack.actions.deploy import Deploy
 from webhook.slack.actions.modal import OpenForm
+from webhook.slack.actions.override import OpenOverrideForm, Override
 from webhook.slack.actions.reject import Reject
 from webhook.slack.actions.retry import Retry
 from webhook.slack.actions.review import Approve
@@ -24,9 +25,11 @@ ACTIONS = registry(
     Approve(),
     Reject(),
     Cancel(),
+    OpenOverrideForm(),
     Retry(),
     Rollback(),
     Deploy(),
+    Override(),
     Status(),
     OpenForm(),
 )

@@ -4,20 +4,16 @@ Who may is decided by deploy.yml's `review` and by GitHub. An answer is kept whi
 waits for it, under the lock under which its gates are asked, and its gates are asked again at once.
 """
 
-import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-import structlog
-
 from webhook.config.environments import Config
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Confirmation, DeploymentNotice
-from webhook.errors import LACKS_PERMISSION, NOT_INSTALLED, Rejected, UnknownOutcome
 from webhook.gates.approval import Review, described, is_own, review_of
-from webhook.github.teams import Team, is_member
 from webhook.slack.actions.contract import StoreAction, commit_of, target_of
+from webhook.slack.actions.membership import is_among
 from webhook.slack.actions.permissions import Authorized, Declined, routed
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import (
@@ -35,8 +31,6 @@ from webhook.store.actions import ActionRow
 from webhook.store.approvals import NewApproval, waits_for_approval
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
-
-log = structlog.get_logger()
 
 COMMENT = "comment"
 LONGEST_COMMENT = 1000
@@ -68,14 +62,22 @@ class Answer(StoreAction):
         """What is wrong where there is no comment."""
         return ""
 
-    async def prepare(self, services: ActionServices, action: ActionRow, by: Authorized) -> None:
+    async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
+        by = await super().authorize(services, action)
         async with services.pool.connection() as connection:
             row = await _waiting(connection, action, by)
         _require_waiting(row)
         if await is_deactivated(services.people, action.team, action.slack_user):
             message = "Your account in Slack is deactivated, so your answer does not count"
             raise Declined("unknown_requester", message)
-        await _require_reviewer(services, _review(services, row), by)
+        if not by.login_id:
+            message = f"GitHub does not say which account {by.login} is; the answer does not count"
+            raise Declined("github_unclear", message, "failed")
+        review = _review(services, row)
+        if not await is_among(services, by, review.reviewers, review.teams):
+            message = f"{by.login} is not among those who may answer: {described(review)}"
+            raise Declined("lacks_permission", message)
+        return by
 
     async def perform(
         self, services: ActionServices, connection: Async, action: ActionRow, by: Authorized
@@ -212,39 +214,3 @@ def _review(services: ActionServices, row: DeploymentRow) -> Review:
         message = f"By deploy.yml, {row.environment} needs no approval any more"
         raise Declined("not_possible", message)
     return review
-
-
-async def _require_reviewer(services: ActionServices, review: Review, by: Authorized) -> None:
-    if not by.login_id:
-        message = f"GitHub does not say which account {by.login} is, so the answer does not count"
-        raise Declined("github_unclear", message, "failed")
-    if by.login.lower() in review.people:
-        return
-    teams = [Team.named(one, by.repository.repo) for one in review.teams]
-    found = await asyncio.gather(*(_is_in(services, by, team) for team in teams))
-    errors = [error for error in found if isinstance(error, Declined)]
-    if True in found:
-        return
-    if errors:
-        raise errors[0]
-    message = f"{by.login} is not among those who may answer: {described(review)}"
-    raise Declined("lacks_permission", message)
-
-
-async def _is_in(services: ActionServices, by: Authorized, team: Team) -> bool | Declined:
-    """Whoever is in another team may answer, whatever is wrong with this one."""
-    try:
-        return await is_member(services.github, by.repository, team, by.login)
-    except UnknownOutcome as error:
-        log.warning("a team could not be read", team=str(team), error=str(error))
-        message = f"GitHub does not say now whether {by.login} is in {team}; try again in a minute"
-        return Declined("github_unclear", message)
-    except Rejected as error:
-        log.warning("a team could not be read", team=str(team), error=str(error))
-        remedy = {
-            LACKS_PERMISSION: "give the App the organization permission Members: read, and accept"
-            f" that in {team.organization}",
-            NOT_INSTALLED: f"install it in {team.organization}",
-        }.get(error.code, str(error).rstrip(". "))
-        message = f"The App may not see who is in {team}: {remedy}"
-        return Declined("github_rejected", message, "failed")

@@ -1,0 +1,158 @@
+"""Gates are asked before each start: at every order of events, by several workers, across kills."""
+
+import asyncio
+import contextlib
+import itertools
+import random
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sandbox.sandbox import REPOSITORY
+from tests.engine.by_hand import ByHandWorker, Engine, Killed, Rest, Tool, engine_by_hand
+from webhook.engine.gates import ask_all
+from webhook.gates import GATES
+from webhook.gates.contract import ALLOW, Gate, Snapshot, Verdict, Wait
+
+DEPLOY_YML = "envs: [{name: production, handler: by-hand, timeout: 2h}]"
+
+
+def _unlocked(snapshot: Snapshot) -> Verdict:
+    return Wait(reason="It is locked") if snapshot.locks else ALLOW
+
+
+WITH_LOCKS = {**GATES, "lock": Gate(name="lock", decide=_unlocked)}
+
+
+async def lock(engine: Engine) -> None:
+    await engine.execute(
+        "insert into locks (environment, owner, reason, source)"
+        " values ('*', 'octocat', 'an incident', 'command line')"
+    )
+
+
+async def unlock(engine: Engine) -> None:
+    await engine.execute("update locks set ended_at = now() where ended_at is null")
+    await ask_all(engine.services)
+
+
+async def ask(engine: Engine, count: int = 1) -> list[int]:
+    return [(await engine.ask(REPOSITORY, "production")).id for _ in range(count)]
+
+
+async def end_all(engine: Engine) -> None:
+    while running := engine.tool.running():
+        for deployment in running:
+            await engine.end(deployment.id)
+        await engine.settle()
+
+
+async def test_of_several_that_a_lock_holds_the_newest_starts_whichever_is_asked_first(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML, gates=WITH_LOCKS) as engine:
+        for order in (None, *map(random.Random, range(6))):
+            await lock(engine)
+            ids = await ask(engine, 3)
+            await engine.settle()
+            await unlock(engine)
+            await engine.settle(ByHandWorker(engine, order))
+            phases = [await engine.phase(one) for one in ids]
+            assert phases == ["superseded", "superseded", "in_progress"]
+            await end_all(engine)
+
+
+async def test_the_older_one_starts_where_the_newer_was_deleted_on_github(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML, gates=WITH_LOCKS) as engine:
+        await lock(engine)
+        older, newer = await ask(engine, 2)
+        await engine.settle()
+        engine.sandbox.github.deployments.pop(newer)
+        await unlock(engine)
+        for _ in range(30):
+            await engine.settle()
+            await engine.pass_time(timedelta(minutes=1))
+        assert await engine.phase(newer) == "error"
+        assert engine.tool.started == [older]
+
+
+@pytest.mark.parametrize("appears_within", [timedelta(0), timedelta(minutes=1)])
+async def test_after_a_kill_a_start_that_was_not_made_waits_for_a_lock_and_a_made_one_runs(
+    store_url: str, tmp_path: Path, appears_within: timedelta
+) -> None:
+    tool, made = Tool(appears_within), set()
+    async with engine_by_hand(
+        store_url, tmp_path, DEPLOY_YML, gates=WITH_LOCKS, tool=tool
+    ) as engine:
+        for after in range(1, 100):
+            [killed] = await ask(engine)
+            await ByHandWorker(engine).work()  # its delivery
+            worker = ByHandWorker(engine, killed_after=after)
+            with contextlib.suppress(Killed):
+                await worker.work()
+                break
+            made.add(killed in tool.runs)
+            await worker.gone()
+            await lock(engine)
+            await engine.settle()
+            await engine.pass_time(timedelta(minutes=10))
+            await engine.settle()
+            phase = "in_progress" if killed in tool.runs else "queued"
+            assert await engine.phase(killed) == phase, f"killed after {after}"
+            [newer] = await ask(engine)
+            await engine.settle()
+            await unlock(engine)
+            await engine.settle()
+            assert len(tool.running()) == 1
+            assert (newer in tool.started) == (phase == "queued")
+            await end_all(engine)
+    assert made == {True, False}
+    assert len(tool.started) == len({*tool.started})
+
+
+async def test_of_two_workers_at_the_same_moment_one_starts_one(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML, gates=WITH_LOCKS) as engine:
+        for _ in range(8):
+            await lock(engine)
+            ids = await ask(engine, 3)
+            await engine.settle()
+            await unlock(engine)
+            workers = [ByHandWorker(engine, name=name) for name in ("one", "two")]
+            # Both do all of it: one of them was taken for dead.
+            await asyncio.gather(*(worker.advance(*ids) for worker in workers))
+            assert len(engine.tool.running()) <= 1
+            await engine.settle()
+            assert [one.id for one in engine.tool.running()] == ids[2:]
+            await end_all(engine)
+        assert len(engine.tool.started) == 8
+
+
+async def test_wherever_a_worker_rests_another_one_starts_nothing_beside_it(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        for after in itertools.count(1):
+            await ask(engine)
+            await ByHandWorker(engine).work()  # its delivery
+            rest = Rest(after)
+            resting = asyncio.create_task(ByHandWorker(engine, rest=rest).work())
+            await rest.begun.wait()
+            newer = await engine.ask(REPOSITORY, "PRODUCTION")
+            other = asyncio.create_task(engine.settle(ByHandWorker(engine, name="other")))
+            while not (other.done() or await engine.is_blocked()):
+                await asyncio.sleep(0.002)
+            ended = rest.ended
+            rest.go_on.set()
+            await asyncio.gather(resting, other)
+            await engine.settle()
+            assert len(engine.tool.running()) == 1, f"rested after {after}"
+            await end_all(engine)
+            assert engine.tool.started[-1] == newer.id
+            if ended:
+                break
+        assert after > 10
