@@ -74,10 +74,10 @@ def test_a_file_that_is_no_list_of_environments_is_an_error(text: str | bytes, e
          "false, not 'yes'"),
         ("  slack: {chanel: x}", "4:11: envs[0].slack.chanel: is not a key; known here: channel, "
          "failures, mentions, only, repos, states, workspace; did you mean 'channel'?"),
-        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: auto_merge, creators, "
-         "description, discord, dynamic_payload, handler, name, payload, production_environment, "
-         "repos, required_contexts, review, serialization, slack, task, timeout, wait_limit, "
-         "webhook, with; did you mean 'timeout'?"),
+        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: auto_merge, "
+         "break_glass, creators, description, discord, dynamic_payload, handler, name, payload, "
+         "production_environment, repos, required_contexts, review, serialization, slack, task, "
+         "timeout, wait_limit, webhook, with; did you mean 'timeout'?"),
         ("  deployable_ref: main", "4:3: envs[0].deployable_ref: is a key of Gitploy's that this "
          "relay does not act on yet; remove it"),
         ("  handler: command", "4:3: envs[0].handler: is there twice, first in line 3; remove one"),
