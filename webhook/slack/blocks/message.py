@@ -36,8 +36,8 @@ _LONGEST_LABEL = 40
 _MOST_ENTRIES = 20
 _LONGEST_ENTRIES = 2800
 # Of answers whether it may start.
-_MOST_ANSWERS = 6
-_LONGEST_COMMENT = 200
+_MOST_ANSWERS = 3
+_LONGEST_COMMENT = 100
 # Run and environment are addresses of others, long where a dashboard writes its state into them.
 _LONGEST_EXTERNAL_URL = 1000
 # A commit's URL is short: host, repository, sha.
