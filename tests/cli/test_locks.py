@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -152,6 +153,9 @@ async def test_an_expired_lock_lets_go_and_leaves_its_scope_to_others(world: Wor
     assert "hears" not in locked
     rows = world.rows("select reason, ended_how, ended_by from locks order by id")
     assert [tuple(row.values()) for row in rows] == [("a", "expired", ""), ("b", "", "")]
+    for change in ("delete from locks", "update locks set reason = 'c' where reason = 'a'"):
+        with pytest.raises(psycopg.errors.RaiseException, match="is history"):
+            world.execute(change)
 
 
 async def test_what_cannot_be_done_is_explained(world: World) -> None:
@@ -159,7 +163,10 @@ async def test_what_cannot_be_done_is_explained(world: World) -> None:
     for arguments, message in (
         (("lock", REPOSITORY, "mars", *why), "'mars' is not in deploy.yml; known: production, s"),
         (("lock", REPOSITORY, "m*", *why), "No environment in deploy.yml matches 'm*'; known: pr"),
-        (("lock", REPOSITORY, "native", *why), "native cannot be locked: its tool starts by itse"),
+        (
+            ("lock", REPOSITORY, "native", *why),
+            "native of acme/site cannot be locked: its tools st",
+        ),
         (("lock", REPOSITORY, "production"), "Missing option '--reason'"),
         (("lock", REPOSITORY, "--reason", "x" * 5000), "at most 500 characters, and this one has"),
         (("lock", REPOSITORY, *why, "--for", "3 fortnights"), "'3 fortnights' is not a duration"),
