@@ -42,12 +42,13 @@ ASKED_OFTEN = replace(QUICK, gates_asked_again_after=timedelta(seconds=0.2))
 
 @dataclass
 class Held:
-    """Two gates that wait, or refuse, as a test says."""
+    """Gates that wait, or refuse, as a test says."""
 
     verdicts: dict[str, Verdict] = field(
         default_factory=lambda: {
             "hatch": Wait(reason="The hatch is closed by mona", way_out="Ask mona"),
             "tide": Wait(reason="The tide is low"),
+            "fog": ALLOW,
         }
     )
 
@@ -88,7 +89,9 @@ class Scene:
 
     async def override(self, deployment: Deployment, reason: str, user: User) -> str:
         """By the button and its form."""
-        view = await self.open(deployment, user)
+        return await self.submit(await self.open(deployment, user), reason, user)
+
+    async def submit(self, view: Any, reason: str, user: User) -> str:
         before = len(self._replies(user))
         await self.slack.submit(view, {"reason": reason}, user)
         return await self._reply(user, before)
@@ -194,6 +197,13 @@ async def test_whoever_may_not_and_what_waits_for_nothing_get_an_answer_alone(
             *("refused", "refused", "failed", "refused")
         ]
         assert not any(one.broadcast for one in scene.world.replies())
+
+        view, before = await scene.open(waiting, scene.ada), scene.held.verdicts.copy()
+        fog = Wait(reason="Fog")
+        scene.held.verdicts.update(hatch=ALLOW, tide=ALLOW, fog=fog)
+        unseen = await scene.submit(view, "it is down", scene.ada)
+        assert f"Deployment {waiting.id} waits for something else now: fog" in unseen
+        scene.held.verdicts.update(before)
         github.add_team("acme/sre", "hubot")
         may = await scene.typed(f"{command} production it is down", scene.bob)
         assert "hubot overrides hatch, tide for 30 minutes" in may
