@@ -32,6 +32,11 @@ envs:
     with: {{run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{{payload.gate}}"]}}
     timeout: 2h
     break_glass: octocat
+  - name: frozen
+    handler: command
+    with: {{run: ["true"]}}
+    frozen_windows: [{{start: "0 0 * * *", duration: 25h}}]
+    break_glass: octocat
   - name: staging
     handler: command
     with: {{run: ["true"]}}
@@ -237,3 +242,12 @@ async def test_it_skips_what_was_named_for_half_an_hour_and_no_refusal(
         await scene.typed(f"override {REPOSITORY} slow it is down", scene.ada)
         status = await world.github.wait_for(refused.id, "error", within=20)
         assert status.description == "mona said no"
+
+
+async def test_a_freeze_is_overridden(store_url: str, tmp_path: Path) -> None:
+    async with a_scene(store_url, tmp_path) as scene:
+        scene.held.verdicts.update(hatch=ALLOW, tide=ALLOW)
+        deployment = await scene.waiting("frozen")
+        reply = await scene.typed(f"override {REPOSITORY} frozen the fix", scene.ada)
+        assert reply.startswith("octocat overrides freeze for 30 minutes: the fix")
+        await scene.world.github.wait_for(deployment.id, "success", within=20)
