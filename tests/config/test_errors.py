@@ -80,6 +80,8 @@ def test_a_file_that_is_no_list_of_environments_is_an_error(text: str | bytes, e
          "task, timeout, wait_limit, webhook, with; did you mean 'timeout'?"),
         ("  review: {enabled: true}", "4:3: envs[0].review: is a key of Gitploy's that this relay "
          "does not act on yet; remove it"),
+        ("  break_glass: [mona, '@hubot']", "4:23: envs[0].break_glass[1]: '@hubot' is neither a "
+         "GitHub login nor a team; write octocat, without @, or acme/platform"),
         ("  handler: command", "4:3: envs[0].handler: is there twice, first in line 3; remove one"),
         ("  3: x", "4:3: envs[0]: has the key 3, which YAML does not read as text; put it in "
          "quotes"),
