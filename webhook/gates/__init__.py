@@ -2,6 +2,7 @@
 
 from webhook.gates.contract import Gates
 from webhook.gates.freeze import FREEZE
+from webhook.gates.lock import LOCK
 from webhook.gates.serialization import SERIALIZATION
 
-GATES: Gates = {gate.name: gate for gate in (FREEZE, SERIALIZATION)}
+GATES: Gates = {gate.name: gate for gate in (LOCK, FREEZE, SERIALIZATION)}

@@ -131,6 +131,18 @@ def mapped_login(people: People, team: str, user: str) -> str:
     return ""
 
 
+async def is_deactivated(people: People, team: str, user: str) -> bool:
+    """Whether that member of the workspace may use Slack no more; False where nobody knows."""
+    if people.slack is None or _is_foreign(user):
+        return False
+    try:
+        profile = await people.slack.using(team, lambda slack: _profile(slack, user))
+    except Rejected as rejection:
+        log.info("a person in Slack cannot be looked up", error=str(rejection))
+        return False
+    return bool(profile.get("deleted"))
+
+
 async def shows_emails(people: People, team: str, user: str) -> bool:
     """Whether that user could be known by their e-mail address."""
     if people.slack is None or _is_foreign(user):

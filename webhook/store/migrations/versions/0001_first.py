@@ -38,6 +38,7 @@ create table repository_names (
     recorded_at timestamptz not null default clock_timestamp(),
     primary key (repo_id, full_name)
 );
+create index repository_names_name on repository_names (lower(full_name));
 """
 
 DEPLOYMENTS = """
