@@ -413,6 +413,10 @@ create table approvals (
     unique (deployment_id, policy, user_id, approved)
 );
 create index approvals_of_commit on approvals (repo_id, environment, sha);
+create function approvals_do_not_change() returns trigger language plpgsql as
+    $$ begin raise exception 'an approval does not change'; end $$;
+create trigger approvals_append_only before update on approvals
+    for each statement execute function approvals_do_not_change();
 """
 
 OVERRIDES = """
