@@ -5,7 +5,9 @@ PostgreSQL, the store, the engine and the sandbox's GitHub are real. The tool is
 
 import asyncio
 import contextlib
+import io
 import random
+import sys
 import types
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
@@ -18,7 +20,7 @@ from handlers.contract import Deployment, Handler, HandlerContext, Options, Pace
 from sandbox.github.model import Deployment as OnGitHub
 from sandbox.github.webhooks import HOOK_ID, encoded
 from sandbox.sandbox import REPOSITORY, Sandbox
-from webhook import startup
+from webhook import logs, startup
 from webhook.config import load
 from webhook.config.environments import Config
 from webhook.engine.receive import receive
@@ -60,6 +62,10 @@ class Tool:
     started: list[int] = field(default_factory=list)
     of: dict[int, Deployment] = field(default_factory=dict)
     on_start: Callable[[Deployment], None] = lambda _: None
+
+    def clear(self) -> None:
+        for one in (self.runs, self.started, self.of):
+            one.clear()
 
     def running(self) -> list[Deployment]:
         return [self.of[id_] for id_, run in self.runs.items() if not run.state.final]
@@ -311,6 +317,8 @@ async def engine_by_hand(
         async with open_services(
             setup, store_url, actions={}, handlers=handlers, gates=gates
         ) as services:
+            logs.set_up(setup.secrets, log := io.StringIO())
             # GitHub's clock is right, whatever time it is for the relay.
             by_hand = replace(services, clock=clock)
             yield Engine(by_hand, sandbox, tool, clock, load_config)
+            sys.stderr.write(log.getvalue()[-20_000:])
