@@ -31,6 +31,7 @@ from webhook.store.audit import NewAct
 from webhook.store.deliveries import Received
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
+from webhook.store.overrides import NewOverride
 from webhook.store.schedule import Due, Finished, Key, Kind, Task
 from webhook.store.slack_installations import NewInstallation
 from webhook.store.timeline import NewEntry
@@ -147,6 +148,15 @@ class Case:
             "Announcement": Announcement(key="a freeze", text="Frozen from 18:00 UTC"),
             "NewAct": NewAct(actor="octocat", source="slack", action="lock"),
             "Strict": Strict(),
+            "NewOverride": NewOverride(
+                deployment_id=row.id,
+                gates=("lock",),
+                login="octocat",
+                reason="x",
+                source="slack",
+                at=now,
+                expires_at=now,
+            ),
             "Changelog": Changelog("since", 0, 0, ()),
             "datetime": now,
             "timedelta": timedelta(seconds=1),

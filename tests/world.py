@@ -27,6 +27,8 @@ from sandbox.slack.model import Message
 from tests.web_server import serving
 from webhook import logs, startup
 from webhook.app import create_app
+from webhook.gates import GATES
+from webhook.gates.contract import Gates
 from webhook.slack.actions import ACTIONS, Actions
 from webhook.slack.socket_mode import listening
 from webhook.startup import Setup
@@ -99,7 +101,7 @@ class MovableClock:
 
 @dataclass
 class World:
-    """`timing`, `handlers` and `actions` are those of the workers that are started from now on."""
+    """`timing`, `handlers`, `actions`, `gates`: of the workers that are started from now on."""
 
     sandbox: Sandbox
     setup: Setup
@@ -109,6 +111,7 @@ class World:
     clock: MovableClock
     handlers: Mapping[str, type[Handler]]
     actions: Actions
+    gates: Gates = field(default_factory=lambda: GATES)
     workers: list[tuple["asyncio.Task[None]", asyncio.Event]] = field(default_factory=list)
     _query_lock: threading.Lock = field(default_factory=threading.Lock)
     _store: psycopg.Connection[dict[str, Any]] | None = None
@@ -184,6 +187,7 @@ class World:
                     clock=self.clock,
                     handlers=self.handlers,
                     actions=self.actions,
+                    gates=self.gates,
                 ) as services,
                 listening(
                     self.setup.settings.slack,
@@ -297,6 +301,7 @@ async def live(
     timing: Timing = QUICK,
     handlers: Mapping[str, type[Handler]] = HANDLERS,
     actions: Actions = ACTIONS,
+    gates: Gates = GATES,
     bounds: BodyBounds = DEFAULT_BOUNDS,
 ) -> AsyncIterator[World]:
     """A relay that works, until the block ends."""
@@ -306,7 +311,8 @@ async def live(
         [port] = free_ports(1)
         setup = _set_up(started, data_dir, config, environ or {}, port)
         url = setup.settings.server_url
-        world = World(started, setup, store_url, url, timing, MovableClock(), handlers, actions)
+        clock = MovableClock()
+        world = World(started, setup, store_url, url, timing, clock, handlers, actions, gates)
         log = io.StringIO()
         logs.set_up(setup.secrets, log)
         app = create_app(setup, store_url, timing, world.clock, actions)

@@ -50,7 +50,7 @@ def create_app(
     links = Links(settings.server_url, keys, clock)
     origins = {name: action.origin for name, action in actions.items()}
     deployment_pages = pages.blueprint(
-        pool, links, clock=clock, origins=origins, keep=settings.keep
+        pool, links, clock=clock, origins=origins, keep=settings.keep, config=setup.config
     )
     http.serve(app, deployment_pages, pages.ERRORS)
     install = slack_install.blueprint(

@@ -109,6 +109,8 @@ class Timing:
     # A deployment that waits for its gates is looked at again so often, whatever they say: a clock
     # may jump, and what has changed may have been missed.
     gates_asked_again_after: timedelta = timedelta(minutes=1)
+    # Break-glass: so long the gates that somebody overrides are skipped.
+    override_lasts: timedelta = timedelta(minutes=30)
     # An outage of a tool that lasts so long is announced.
     outage_announced_after: timedelta = timedelta(minutes=1)
     # A tool that reports is not polled as well, unless it was silent for so long.

@@ -13,6 +13,7 @@ from sandbox.discord import Message as Shown
 from sandbox.faults import Fault
 from tests.notifiers.written import TIMEOUT, destinations, message, rejection
 from tests.slack.blocks.test_limits import tellings
+from tests.slack.blocks.test_message import HELD_BACK
 from tests.slack.notices import BEGIN, GITHUB, PAGE, RUNNING, SHA, a_changelog
 from webhook.deployments.phases import Phase
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
@@ -359,3 +360,18 @@ def test_an_error_explains_what_to_write(own: str, fault: str) -> None:
 
 def test_a_url_that_is_wrong_is_not_repeated() -> None:
     assert "secret" not in rejection("discord", "{url: 'https://discord.test/secret'}")
+
+
+async def test_what_holds_it_back_has_a_line_until_when_and_the_way_out(
+    server: Server, discord: Discord
+) -> None:
+    await discord.send(message(HELD_BACK), "7:main")
+    [shown] = server.posted("deploys")
+    assert embed(shown)["title"] == "⏸️ acme/site to production on hold"
+    assert embed(shown)["description"].splitlines() == [
+        r"• Locked by ada\: the database \<!here> · until <t:1795410000:f>"
+        r" · Whoever may write unlocks it\: /deploy unlock acme/site production",
+        "• Waits for deployment 6 (main) to end · no known end",
+    ]
+    many = replace(HELD_BACK, blockers=HELD_BACK.blockers * 50)
+    await discord.send(message(many), "8:main")  # the server checks its limits

@@ -13,6 +13,7 @@ from sandbox.event_receiver import EventReceiver, make_secret
 from sandbox.faults import Fault
 from tests.notifiers.written import RELAY, TIMEOUT, destinations, message, rejection
 from tests.slack.blocks.test_limits import tellings
+from tests.slack.blocks.test_message import HELD_BACK
 from tests.slack.notices import BEFORE, BEGIN, RUNNING, a_changelog, new_entry, offering
 from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.phases import Phase
@@ -62,6 +63,18 @@ async def test_an_event_describes_the_whole_deployment_and_is_signed(
     assert data["actions"] == ["retry"]
     [entry] = data["entries"]
     assert (entry["at"], entry["label"]) == ("2026-11-22T03:07:17Z", "failed")
+
+
+async def test_an_event_has_all_that_holds_a_deployment_back(
+    receiver: EventReceiver, webhook: Webhook
+) -> None:
+    await webhook.send(message(HELD_BACK), "7:main:2")
+    data = receiver.events["7:main:2"]["data"]
+    assert (data["phase"], data["label"]) == ("queued", "on hold")
+    assert [(one["gate"], one["until"], one["denies"]) for one in data["blockers"]] == [
+        ("lock", "2026-11-23T05:00:00Z", False),
+        ("serialization", None, False),
+    ]
 
 
 async def test_each_change_is_an_event_and_a_repeat_keeps_its_id(

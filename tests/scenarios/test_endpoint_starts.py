@@ -17,7 +17,10 @@ from tests.world import World, live, until
 DEPLOY_YML = """
 slack: {channel: "#deploys"}
 envs:
-  - {name: hook, handler: endpoint, with: {url: "${HOOKS}/hooks/deploy"}}
+  - name: hook
+    handler: endpoint
+    serialization: false
+    with: {url: "${HOOKS}/hooks/deploy"}
   - {name: safe, handler: endpoint, with: {url: "${HOOKS}/hooks/deploy", restart: safe}}
 """
 HELD = "Started 3 times, may have run: check there, then Cancel and Retry. "

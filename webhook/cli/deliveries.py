@@ -6,12 +6,16 @@ from typing import Any
 import click
 
 from webhook.cli.listing import print_rows
+from webhook.deployments.blockers import in_full
 from webhook.startup import set_up_command
 from webhook.store.deliveries import DeliverySummary, newest
 from webhook.store.schema import migrated_store
+from webhook.timing import utc_now
 
 # `processed` says nothing of the deployment, whose state stands beside it.
 _RESULTS = {None: "waiting", "done": "processed", "ignored": "ignored", "failed": "failed"}
+# Phases of which the description says why.
+_EXPLAINED = ("failure", "error", "superseded")
 _COLUMNS = {
     "received": "received (UTC)",
     "delivery": "delivery",
@@ -60,7 +64,9 @@ def _row(one: DeliverySummary) -> dict[str, Any]:
 
 def _reason(one: DeliverySummary) -> str:
     """Why it was not processed, else why its deployment is as it is."""
-    description = one.status_description if one.phase in ("failure", "error") else ""
+    description = one.status_description if one.phase in _EXPLAINED else ""
+    if one.blockers:
+        description = in_full(one.blockers, utc_now())
     unsent = f"GitHub does not show this: {one.unsent}" if one.unsent else ""
     return one.reason or "; ".join(filter(None, (description, unsent)))
 

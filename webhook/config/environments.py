@@ -54,6 +54,8 @@ _LONGEST = timedelta(hours=72)
 _LONGEST_WAIT = timedelta(days=30)
 _UNKNOWN = "?"
 _USER = re.compile(r"(?:[TE][A-Z0-9]{2,}/)?[UW][A-Z0-9]{2,}")
+# A person or a team: octocat, acme/platform.
+_BREAKS_GLASS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(?:/[A-Za-z0-9][A-Za-z0-9_.-]{0,99})?")
 # Of accounts that a company manages, too (octo_acme), and of Apps.
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}(?:\[bot\])?")
 
@@ -91,6 +93,14 @@ def _user(value: str) -> str:
     return value
 
 
+def _breaks_glass(value: str) -> str:
+    if not _BREAKS_GLASS.fullmatch(value):
+        raise invalid(
+            "is neither a GitHub login nor a team; write octocat, without @, or acme/platform"
+        )
+    return value
+
+
 _DURATION = WithJsonSchema(
     {"type": "string", "pattern": "^(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?$"}
 )
@@ -99,6 +109,11 @@ _WaitLimit = Annotated[timedelta, BeforeValidator(_wait_limit), _DURATION]
 _Name = Annotated[str, Field(min_length=1, max_length=255)]
 _Users = Annotated[
     tuple[Annotated[str, AfterValidator(_user)], ...], BeforeValidator(as_tuple), OneOrSeveral
+]
+_BreaksGlass = Annotated[
+    tuple[Annotated[str, AfterValidator(_breaks_glass)], ...],
+    BeforeValidator(as_tuple),
+    OneOrSeveral,
 ]
 SlackUsers = dict[str, _Users]
 
@@ -124,6 +139,9 @@ class Environment(Creation):
     """How long a run may take: 30s, 30m, 2h, 1h30m. 30m by default."""
     wait_limit: _WaitLimit = Field(default_factory=lambda: timedelta(hours=24))
     """How long a deployment may wait for its gates, from when it was asked for. 24h by default."""
+    break_glass: _BreaksGlass = ()
+    """Who may override its gates in an emergency: logins, and teams as acme/platform. Nobody, where
+    it is left out."""
     description: str = ""
     """For people."""
     production_environment: bool | None = None

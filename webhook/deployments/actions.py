@@ -58,7 +58,7 @@ class ActionRequest:
 class Snapshot:
     """What decides which actions a deployment offers. `watched`: a workflow deploys it, not the
     relay. `newest`: its environment has no later one. `rollback_target`: an earlier deployment of
-    another commit succeeded there."""
+    another commit succeeded there. `overridable`: it waits for gates that some people may skip."""
 
     phase: Phase
     ended: bool
@@ -66,6 +66,7 @@ class Snapshot:
     cancel_requested: bool
     newest: bool
     rollback_target: bool
+    overridable: bool = False
 
 
 class OfferedAction(Protocol):

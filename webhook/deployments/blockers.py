@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from webhook.text import LONGEST_DESCRIPTION, one_line
+from webhook.text import LONGEST_DESCRIPTION, LONGEST_KEPT, one_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,25 +30,75 @@ class Blocker:
         return cls(**{**document, "until": until and datetime.fromisoformat(until)})
 
 
-def describe(blockers: Sequence[Blocker], now: datetime) -> str:
-    """The status on GitHub: all of them where they fit, each with its end and its way out; else
-    all, in short."""
-    full = "; ".join(_in_full(one, now) for one in blockers)
-    if len(full) <= LONGEST_DESCRIPTION:
-        return full
-    short = "; ".join(_in_short(one, now) for one in blockers)
-    if len(short) <= LONGEST_DESCRIPTION:
-        return short
-    room = (LONGEST_DESCRIPTION - 2 * (len(blockers) - 1)) // len(blockers)
-    return "; ".join(one_line(_in_short(one, now), room) for one in blockers)
+def in_full(blockers: Iterable[Blocker], now: datetime) -> str:
+    """Where there is room for all of it."""
+    return "; ".join(
+        f"{one.reason}{_in_brackets(one, now)}" + (f". {one.way_out}" if one.way_out else "")
+        for one in blockers
+    )
 
 
-def _in_full(one: Blocker, now: datetime) -> str:
-    return ". ".join(part for part in (_in_short(one, now), one.way_out) if part)
+# Characters that say what is meant: of a reason where there is room for more than reasons, of one
+# where there is not, and of a way out.
+_READABLE, _RECOGNIZABLE, _WAY_OUT = 32, 16, 24
 
 
-def _in_short(one: Blocker, now: datetime) -> str:
-    return one.reason if one.denies else f"{one.reason} ({end_of(one, now)})"
+def describe(blockers: Sequence[Blocker], now: datetime, before: str = "") -> str:
+    """The status on GitHub: each with its end and its way out. Where there is no room for that,
+    the ways out go first, those of the last ones before the others; then the ends; and no reason
+    is left out for the length of another. `before`: what it begins with."""
+    room = LONGEST_DESCRIPTION - len(before)
+    reasons = [one_line(one.reason, LONGEST_KEPT) for one in blockers]
+    ways = [one_line(one.way_out, LONGEST_KEPT) for one in blockers]
+    ends = [_in_brackets(one, now) for one in blockers]
+    nothing = [""] * len(blockers)
+    forms = [
+        *(
+            (ends, [*ways[:kept], *nothing[kept:]], _READABLE)
+            for kept in range(len(blockers), -1, -1)
+        ),
+        (ends, nothing, _RECOGNIZABLE),
+        (nothing, nothing, _RECOGNIZABLE),
+    ]
+    for tails, shown, least in forms:
+        text = _fitted(reasons, tails, shown, least, room)
+        if text is not None:
+            return before + text
+    return one_line(before + "; ".join(one_line(reason, _RECOGNIZABLE) for reason in reasons))
+
+
+def _fitted(
+    reasons: Sequence[str], ends: Sequence[str], ways: Sequence[str], least: int, room: int
+) -> str | None:
+    """Reasons and ways out share the room that the ends leave; None where it is too little."""
+    fixed = sum(map(len, ends)) + sum(2 for way in ways if way) + 2 * max(0, len(reasons) - 1)
+    texts = [*reasons, *ways]
+    leasts = [least] * len(reasons) + [_WAY_OUT] * len(ways)
+    shares = _shares(texts, leasts, room - fixed)
+    if shares is None:
+        return None
+    cut = [one_line(text, share) for text, share in zip(texts, shares, strict=True)]
+    each = zip(cut[: len(reasons)], ends, cut[len(reasons) :], strict=True)
+    return "; ".join(f"{reason}{end}" + (f". {way}" if way else "") for reason, end, way in each)
+
+
+def _shares(texts: Sequence[str], leasts: Sequence[int], room: int) -> list[int] | None:
+    """How many characters of each: short ones leave theirs to the others. None where not even the
+    least of each fits."""
+    shares = [min(len(text), least) for text, least in zip(texts, leasts, strict=True)]
+    spare = room - sum(shares)
+    if spare < 0:
+        return None
+    missing = {index: len(text) - shares[index] for index, text in enumerate(texts)}
+    for done, index in enumerate(sorted(missing, key=missing.__getitem__)):
+        given = min(missing[index], spare // (len(texts) - done))
+        shares[index] += given
+        spare -= given
+    return shares
+
+
+def _in_brackets(one: Blocker, now: datetime) -> str:
+    return "" if one.denies else f" ({end_of(one, now)})"
 
 
 def end_of(one: Blocker, now: datetime) -> str:

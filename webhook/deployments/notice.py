@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Literal
 
 from handlers import durations
+from webhook.deployments.blockers import Blocker
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.difference import Difference, on_github
 from webhook.deployments.labels import Label, entry_label, phase_label
-from webhook.deployments.phases import Phase
+from webhook.deployments.phases import Phase, ran
 
 Style = Literal["primary", "danger"]
 
@@ -97,18 +98,29 @@ class DeploymentNotice:
     origin_label: str = ""
     # The deployment that a rollback would repeat, 0 if there is none.
     rollback_id: int = 0
+    # What keeps it from starting; none once it has started or ended.
+    blockers: tuple[Blocker, ...] = ()
+    # The deployment that went instead of a superseded one, 0 if there is none, and its page.
+    superseded_by: int = 0
+    superseded_by_url: str = ""
 
     @property
     def label(self) -> Label:
-        return phase_label(self.phase, held=self.held, started=self.started)
+        return phase_label(
+            self.phase, held=self.held, started=self.started, blocked=bool(self.blockers)
+        )
+
+    @property
+    def ran(self) -> bool:
+        """Or it may yet."""
+        return ran(self.phase, started=self.started)
 
     @property
     def detail(self) -> str:
         """What follows the label: how long it took, and whether that is news or history."""
         good = self.phase in (Phase.SUCCESS, Phase.INACTIVE)
-        ran = self.phase.final and (self.phase is not Phase.ERROR or self.started)
         text = ""
-        if self.seconds is not None and ran:
+        if self.seconds is not None and self.phase.final and self.ran:
             text = f" {'in' if good else 'after'} {durations.write(max(0, self.seconds))}"
         if self.phase is Phase.INACTIVE:
             return f"{text}, replaced since"
@@ -122,7 +134,7 @@ class DeploymentNotice:
             sha=self.sha,
             previous_sha=self.previous_sha,
             changelog=self.changelog,
-            ran=self.phase is not Phase.ERROR or self.started,
+            ran=self.ran,
             rolls_back=self.origin == "rollback",
         )
 
@@ -148,4 +160,4 @@ class DeploymentNotice:
         return on_github(self.repo_url, kind, name)
 
     def entry_label(self, entry: NoticeEntry) -> Label:
-        return entry_label(entry.state, held=entry.held, started=self.started)
+        return entry_label(entry.state, held=entry.held, started=self.started, now=self.phase)

@@ -58,6 +58,17 @@ def phase_of(github_state: str) -> Phase | None:
     return _PHASES.get(github_state)
 
 
+def entry_phase(github_state: str, now: Phase) -> Phase | None:
+    """Of an entry of a deployment that is in `now`: GitHub calls a superseded one inactive."""
+    phase = phase_of(github_state)
+    return now if now is Phase.SUPERSEDED and phase is Phase.INACTIVE else phase
+
+
+def ran(phase: Phase, *, started: bool) -> bool:
+    """Or it may yet: not where it ended before its tool was started."""
+    return phase is not Phase.SUPERSEDED and (phase is not Phase.ERROR or started)
+
+
 def follows(now: Phase, new: Phase) -> bool:
     """Forward only, because deliveries come late and out of order."""
     if now.final:

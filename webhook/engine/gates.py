@@ -37,6 +37,8 @@ _UNSTARTED: Columns = {
     "started_on": None,
     "deadline": None,
     "start_claimed_until": None,
+    "tool_error": "",
+    "tool_error_since": None,
 }
 
 
@@ -135,7 +137,8 @@ async def _supersede(
     """The newest that nothing else blocks goes next."""
     log.info("superseded", superseded=row.id, by=by)
     transition = Transition(Phase.SUPERSEDED, f"Superseded by deployment {by} ({ref})")
-    return await transitions.announce(services, connection, row, transition, columns=_UNSTARTED)
+    columns: Columns = {**_UNSTARTED, "superseded_by": by}
+    return await transitions.announce(services, connection, row, transition, columns=columns)
 
 
 async def _newer_released(

@@ -16,14 +16,16 @@ import structlog
 
 from handlers import TITLES
 from webhook.config.destinations import Target
+from webhook.config.routing import route
 from webhook.deployments.actions import Snapshot, offered_buttons
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
-from webhook.deployments.phases import FAILED, Phase, phase_of
+from webhook.deployments.phases import FAILED, Phase, entry_phase, phase_of
 from webhook.engine.changelogs import changelog_of
 from webhook.engine.messages import Form, MessageWrite, Rejections, message_policy
 from webhook.engine.outbox import Outbox
 from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.gates.decision import can_skip
 from webhook.notifiers.contract import Message, Notifier, Purpose, Ref
 from webhook.rejections import rejected_since
 from webhook.store import notices, outbox, schedule
@@ -31,7 +33,7 @@ from webhook.store.deployments import DeploymentRow
 from webhook.store.notices import Context, News
 from webhook.store.outbox import Entry
 from webhook.store.schedule import Key
-from webhook.store.timeline import REQUESTED
+from webhook.store.timeline import BY_PEOPLE, OVERRIDDEN
 from webhook.timing import growing_pause
 
 log = structlog.get_logger()
@@ -263,13 +265,15 @@ class Notification:
         return first + [new for old, new in pairwise(included) if _content(old) != _content(new)]
 
     def _wants(self, entry: News) -> bool:
-        phase = phase_of(entry.state)
-        return entry.state == REQUESTED or (
+        phase = entry_phase(entry.state, self.row.phase)
+        return entry.state in BY_PEOPLE or (
             phase is not None and self.target.destination.accepts(phase)
         )
 
     def _is_urgent(self, entries: Sequence[News]) -> bool:
-        """Whether a person should act now."""
+        """Whether a person should act now, or know what another one does."""
+        if any(one.state == OVERRIDDEN for one in entries):
+            return True
         if self.notice.held:
             return entries[-1].held
         if self.row.phase in FAILED or self.notice.recovered:
@@ -335,17 +339,22 @@ async def build_notice(
         actions=(),
         rollback_to=f"{context.back_ref} @ {context.back_sha[:7]}" if context.back_id else "",
         rollback_id=context.back_id,
+        blockers=row.blockers if row.ended_at is None else (),
+        superseded_by=row.superseded_by,
+        superseded_by_url=services.links.page(row.repo, row.superseded_by)
+        if row.superseded_by
+        else "",
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice
-    buttons = offered_buttons(services.actions.values(), _snapshot(row, context), notice)
+    buttons = offered_buttons(services.actions.values(), _snapshot(services, row, context), notice)
     return replace(notice, actions=buttons)
 
 
 def notice_entry(entry: News) -> NoticeEntry:
     return NoticeEntry(
         at=entry.at,
-        state="" if entry.state == REQUESTED else entry.state,
+        state="" if entry.state in BY_PEOPLE else entry.state,
         description=entry.description,
         actor=entry.actor,
         log_url=entry.log_url,
@@ -364,7 +373,7 @@ def _origin(services: Services, row: DeploymentRow, context: Context) -> _Origin
     }
 
 
-def _snapshot(row: DeploymentRow, context: Context) -> Snapshot:
+def _snapshot(services: Services, row: DeploymentRow, context: Context) -> Snapshot:
     return Snapshot(
         phase=row.phase,
         ended=row.ended_at is not None,
@@ -372,4 +381,12 @@ def _snapshot(row: DeploymentRow, context: Context) -> Snapshot:
         cancel_requested=bool(row.cancel_requested_by),
         newest=context.newest,
         rollback_target=context.back_id != 0,
+        overridable=row.ended_at is None and _is_overridable(services, row),
     )
+
+
+def _is_overridable(services: Services, row: DeploymentRow) -> bool:
+    if not any(can_skip(services.gates, blocker) for blocker in row.blockers):
+        return False
+    environment = route(services.config, row.repo, row.environment)
+    return environment is not None and bool(environment.break_glass)

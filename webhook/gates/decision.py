@@ -29,10 +29,17 @@ class Decision:
 
 
 def decide(snapshot: Snapshot, gates: Gates, *, skipped: Collection[str] = ()) -> Decision:
-    """`skipped`: names of gates that somebody has overridden."""
-    asked = [gate for gate in gates.values() if not (gate.overridable and gate.name in skipped)]
-    found = [blocker for gate in asked if (blocker := _blocker(gate, snapshot))]
+    """`skipped`: names of gates that somebody has overridden: they need not be waited for, but
+    what they refuse stays refused."""
+    asked = (blocker for gate in gates.values() if (blocker := _blocker(gate, snapshot)))
+    found = [one for one in asked if not (one.gate in skipped and can_skip(gates, one))]
     return Decision(tuple(sorted(found, key=lambda one: not one.denies)))
+
+
+def can_skip(gates: Gates, blocker: Blocker) -> bool:
+    """Whether somebody who may break the glass can override that: a wait, but no refusal."""
+    gate = gates.get(blocker.gate)
+    return gate is not None and gate.overridable and not blocker.denies
 
 
 def _blocker(gate: Gate, snapshot: Snapshot) -> Blocker | None:

@@ -1,7 +1,8 @@
 """Discord, through a channel's webhook: one message of a deployment, edited in place.
 
 Source: docs.discord.com, "Webhook Resource" (execute, edit), "Message Resource" (limits of embeds,
-allowed mentions), "Rate Limits", "Opcodes and Status Codes" (JSON error codes).
+allowed mentions), "Message Formatting" (timestamps), "Rate Limits", "Opcodes and Status Codes"
+(JSON error codes).
 
 A webhook cannot read its channel, and Discord heeds a `nonce` of bots only: a message whose
 response got lost cannot be found. Whoever has the URL can post: it is in no error, log or repr.
@@ -18,6 +19,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from webhook.config import destinations
 from webhook.config.errors import invalid
 from webhook.deployments.announcement import Announcement
+from webhook.deployments.blockers import Blocker
 from webhook.deployments.notice import DeploymentNotice
 from webhook.notifiers.contract import (
     INVALID,
@@ -44,12 +46,15 @@ _COLOURS = {
     "past": 0x6E7781,
     "running": 0x0969DA,
     "waiting": 0xBF8700,
+    "hold": 0xBF8700,
     "bad": 0xCF222E,
     "error": 0xA40E26,
 }
 # Characters, by the strictest way to count; Discord takes 256, 4096 and 1024, 6000 in all;
 # 2000 in a message without an embed.
 _TITLE, _DESCRIPTION, _FIELD, _SHORT, _CONTENT = 256, 1500, 1024, 100, 2000
+# Of what keeps a deployment from starting.
+_REASON, _WAY_OUT = 400, 250
 # Two links fit into a field.
 _LONGEST_URL = 400
 _MARKDOWN = re.compile(r"[\\*_~`|\[\]<:@]|^[->#+]")
@@ -193,7 +198,7 @@ def _announcement(announcement: Announcement) -> str:
 
 
 def _plain(notice: DeploymentNotice) -> str:
-    lines = [_headline(notice), _escape(notice.description)]
+    lines = [_headline(notice), _description(notice)]
     text = _fit("\n".join(line for line in lines if line), _CONTENT - _LONGEST_URL - 1)
     return f"{text}\n{_short_url(notice.page_url)}".rstrip()
 
@@ -201,7 +206,7 @@ def _plain(notice: DeploymentNotice) -> str:
 def _embed(notice: DeploymentNotice) -> dict[str, Any]:
     embed = {
         "title": _fit(_headline(notice), _TITLE),
-        "description": _fit(_escape(notice.description), _DESCRIPTION),
+        "description": _description(notice),
         "url": _short_url(notice.page_url),
         "color": _COLOURS.get(notice.label.kind, _COLOURS["waiting"]),
         "fields": [
@@ -212,6 +217,28 @@ def _embed(notice: DeploymentNotice) -> dict[str, Any]:
         "timestamp": notice.changed_at.isoformat(),
     }
     return {name: value for name, value in embed.items() if value}
+
+
+def _description(notice: DeploymentNotice) -> str:
+    """What happened; of one that waits for its gates, what they say, as far as there is room."""
+    if not notice.blockers:
+        return _fit(_escape(notice.description), _DESCRIPTION)
+    lines: list[str] = []
+    left = _DESCRIPTION
+    for line in map(_blocker, notice.blockers):
+        left -= _units(line) + 1
+        if left < 0:
+            break
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _blocker(one: Blocker) -> str:
+    end = "" if one.denies else "no known end"
+    if one.until:  # everybody sees it in their own time zone
+        end = f"until <t:{int(one.until.timestamp())}:f>"
+    parts = (_fit(_escape(one.reason), _REASON), end, _fit(_escape(one.way_out), _WAY_OUT))
+    return "• " + " · ".join(part for part in parts if part)
 
 
 def _headline(notice: DeploymentNotice) -> str:

@@ -23,6 +23,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from webhook.config import destinations
 from webhook.config.errors import invalid
 from webhook.deployments.announcement import Announcement
+from webhook.deployments.blockers import Blocker
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.notifiers.contract import Message, NotifierContext, Ref, Rejected
 from webhook.notifiers.http import call, digest_of
@@ -180,6 +181,7 @@ def _data(message: Message) -> dict[str, Any]:
     document = asdict(notice)
     document["changed_at"] = _time(notice.changed_at)
     document["label"] = notice.label.text
+    document["blockers"] = [_blocker(one) for one in notice.blockers]
     document["actions"] = [button.action for button in notice.actions]
     document["entries"] = [_entry(notice, entry) for entry in message.entries]
     return document
@@ -187,6 +189,10 @@ def _data(message: Message) -> dict[str, Any]:
 
 def _entry(notice: DeploymentNotice, entry: NoticeEntry) -> dict[str, Any]:
     return {**asdict(entry), "at": _time(entry.at), "label": notice.entry_label(entry).text}
+
+
+def _blocker(one: Blocker) -> dict[str, Any]:
+    return {**asdict(one), "until": one.until and _time(one.until)}
 
 
 def _time(at: datetime) -> str:

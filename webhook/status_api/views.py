@@ -186,7 +186,7 @@ class StatusApi:
             row = authorize(connection, claims, f"{owner}/{name}", for_write=False)
             every = timeline.of_deployment(connection, row.id)
         # What people requested in Slack is no status.
-        statuses = [entry for entry in reversed(every) if entry.state != timeline.REQUESTED]
+        statuses = [entry for entry in reversed(every) if entry.state not in timeline.BY_PEOPLE]
         return [self.documents.status(row, entry) for entry in statuses]
 
     def _add(self, connection: Sync, row: DeploymentRow, report: StatusReport) -> TimelineEntry:

@@ -158,6 +158,11 @@ async def set_login(connection: Async, action_id: int, login: str, login_id: int
     await _update(connection, action_id, "login = %s, login_id = %s", [login, login_id])
 
 
+async def set_deployment(connection: Async, action_id: int, deployment_id: int) -> None:
+    """What a command that named a repository and an environment is about."""
+    await _update(connection, action_id, "deployment_id = %s", [deployment_id])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """What an action deploys, and where."""

@@ -5,11 +5,12 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from backports import zstd
 from psycopg.rows import class_row
 
+from webhook.deployments.blockers import Blocker
 from webhook.errors import Conflict
 from webhook.store import schedule
 from webhook.store.database import Async, Sync
@@ -41,8 +42,8 @@ class Delivery:
 @dataclass(frozen=True, slots=True)
 class DeliverySummary:
     """`arrivals` counts how often GitHub sent it. `repo` and what follows are the deployment's, as
-    it is now; `unsent` is why GitHub lacks its newest state. `body`: of one about no deployment,
-    unless it is long."""
+    it is now; `blockers` keep it from starting; `unsent` is why GitHub lacks its newest state.
+    `body`: of one about no deployment, unless it is long."""
 
     id: int
     guid: str
@@ -58,6 +59,7 @@ class DeliverySummary:
     sha: str | None
     phase: str | None
     status_description: str | None
+    blockers: tuple[Blocker, ...]
     unsent: str | None
     body: bytes
 
@@ -158,6 +160,7 @@ _LONGEST_READ = 1_000_000
 _NEWEST = f"""
 select found.id, guid, event, received_at, arrivals, outcome, reason, deployment_id, repo,
     environment, ref, sha, phase, status_description,
+    case when waiting then blockers else '[]' end as blockers,
     unsent.error as unsent,
     case when repo is null and length(body) < {_LONGEST_READ} then body else '' end as body
 from (
@@ -186,7 +189,12 @@ def newest(
     which somebody may wait."""
     cursor = connection.cursor(row_factory=class_row(DeliverySummary), binary=True)
     cursor.execute(_NEWEST, {"id": deployment_id, "ignored": ignored, "limit": limit})
-    return [replace(found, body=_unless_long(found.body)) for found in cursor]
+    return [_typed(found) for found in cursor]
+
+
+def _typed(found: DeliverySummary) -> DeliverySummary:
+    blockers = tuple(Blocker.from_json(one) for one in cast("list[Any]", found.blockers))
+    return replace(found, blockers=blockers, body=_unless_long(found.body))
 
 
 def _unless_long(stored: bytes) -> bytes:

@@ -37,6 +37,7 @@ class DeploymentRow:
     requested this commit in Slack; GitHub knows only the commit then. `has_reports`: of its tool,
     that are not judged yet. `creator_id`: the account of the person who created it, 0 if that was
     nobody known. `blockers`: what kept it from starting when its gates were asked last.
+    `superseded_by`: the newer deployment that went instead, 0 if there is none.
     """
 
     id: int
@@ -83,6 +84,7 @@ class DeploymentRow:
     changelog: dict[str, Any] | None
     cancel_requested_by: str | None
     blockers: tuple[Blocker, ...]
+    superseded_by: int
     version: int
     ref_name: str
     has_reports: bool
@@ -120,6 +122,7 @@ class Columns(TypedDict, total=False):
     handler: str
     run: Run
     blockers: tuple[Blocker, ...]
+    superseded_by: int
     started_at: datetime | None
     started_on: str | None
     deadline: datetime | None
@@ -441,7 +444,7 @@ async def unscheduled(connection: Async) -> list[int]:
 @dataclass(frozen=True, slots=True)
 class CurrentDeployment:
     """`started`: its tool was started; `held`: it waits for a person; `changed_at`: since when it
-    has its phase."""
+    has its phase; `blockers`: what keeps it from starting now."""
 
     deployment_id: int
     repo: str
@@ -453,6 +456,7 @@ class CurrentDeployment:
     sha: str
     changed_at: datetime
     ref_name: str
+    blockers: tuple[Blocker, ...]
 
     @property
     def shown_ref(self) -> str:
@@ -471,7 +475,8 @@ with recursive newest as (
         order by lower(environment), id desc limit 1) next
 )
 select id as deployment_id, repo, environment, phase, run is not null as started, ref, sha,
-    phase_at as changed_at, {_COMPUTED["ref_name"]}
+    phase_at as changed_at, case when waiting then blockers else '[]' end as blockers,
+    {_COMPUTED["ref_name"]}
 from deployments where id = any(array(select id from newest order by id desc limit %(limit)s))
 order by id desc
 """
@@ -488,6 +493,7 @@ async def newest_of_repository(
             **{
                 **row,
                 "phase": Phase(row["phase"]),
+                "blockers": tuple(Blocker.from_json(one) for one in row["blockers"]),
                 "held": not Phase(row["phase"]).final
                 and await timeline.is_held(connection, row["deployment_id"]),
             }

@@ -34,7 +34,8 @@ _READY = (
 )
 
 
-def _names(model: type) -> str:
+def names(model: type) -> str:
+    """The columns of its fields."""
     return ", ".join(field.name for field in fields(model))
 
 
@@ -43,10 +44,10 @@ _COLUMNS = f"""
     coalesce(asked.login_id, creator_id) as asker_id,
     exists (select from deployments other where {_HERE} and other.sha = deployments.sha
         and other.id < deployments.id and other.succeeded and other.run is not null) as rolls_back,
-    array(select to_jsonb(one) from (select {_names(Lock)} from locks
+    array(select to_jsonb(one) from (select {names(Lock)} from locks
         where ended_at is null and repo_id in (0, deployments.repo_id)
         and (expires_at is null or expires_at > %(now)s) order by locks.id) one) as locks,
-    array(select to_jsonb(one) from (select {_names(Approval)} from approvals
+    array(select to_jsonb(one) from (select {names(Approval)} from approvals
         where approvals.repo_id = deployments.repo_id
         and approvals.environment = lower(deployments.environment)
         and approvals.sha = deployments.sha order by approvals.id) one) as approvals,

@@ -11,7 +11,7 @@ from webhook.store import deployments, outbox
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
-from webhook.store.timeline import REQUESTED
+from webhook.store.timeline import BY_PEOPLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +31,12 @@ class News:
 class Context:
     """Of a deployment, what other rows say. `held`: it waits for a person. `newest`: none was
     requested after it in its environment. `previous_sha`: the commit of the last success before it
-    there, "" if there was none. `before`: how the one before it there ended, known of a success.
-    `back_*`: the one to which a rollback returns, 0 if there is none. `action`: the one that
-    created it, "" if none did, of the person `login`; and from which deployment, 0 if from none.
-    `sent`: the messages at the destination, the newest of each purpose first; `news`: what counted,
-    and what people requested, since the last one of the purpose."""
+    there, "" if there was none. `before`: how the one before it there ended, not counting those
+    that were superseded; known of a success. `back_*`: the one to which a rollback returns, 0 if
+    there is none. `action`: the one that created it, "" if none did, of the person `login`; and
+    from which deployment, 0 if from none. `sent`: the messages at the destination, the newest of
+    each purpose first; `news`: what counted, and what people requested, since the last one of the
+    purpose."""
 
     held: bool
     newest: bool
@@ -72,7 +73,8 @@ _COLUMNS = f"""
     coalesce((select other.sha from deployments other
         where {_BEFORE} and other.succeeded {_NEWEST}), '') as previous_sha,
     case when phase = 'success' then (select other.phase from deployments other
-        where {_BEFORE} and other.ended_at is not null {_NEWEST}) end as before,
+        where {_BEFORE} and other.ended_at is not null and other.phase <> 'superseded'
+        {_NEWEST}) end as before,
     coalesce(back_id, 0) as back_id, coalesce(back_ref, '') as back_ref,
     coalesce(back_sha, '') as back_sha,
     coalesce(action, '') as action, coalesce(login, '') as login,
@@ -83,7 +85,7 @@ _COLUMNS = f"""
         where timeline.deployment_id = deployments.id and %(purpose)s <> ''
         and position > coalesce((select max(position) from outbox where {_MESSAGES}
             and purpose = %(purpose)s and state in ('sent', 'skipped')), 0)
-        and (counted or state = '{REQUESTED}') and judged order by position) news) as news
+        and (counted or state in {BY_PEOPLE}) and judged order by position) news) as news
 """
 _JOINS = f"""
     left join lateral (

@@ -14,8 +14,10 @@ from psycopg.rows import class_row
 from webhook.store import outbox
 from webhook.store.database import Async, Sync
 
-# Of an entry about a request in Slack; not a state of GitHub's.
-REQUESTED = "requested"
+# Of entries about what a person requested, which are no states of GitHub's: the second is one
+# that everybody has to see.
+REQUESTED, OVERRIDDEN = "requested", "overridden"
+BY_PEOPLE = (REQUESTED, OVERRIDDEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

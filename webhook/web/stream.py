@@ -10,6 +10,7 @@ a page gets what is new at once and comes back a little later, which EventSource
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from threading import BoundedSemaphore
 from time import monotonic, sleep
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import psycopg
 import structlog
 
-from webhook.store import deployments, outbox, timeline
+from webhook.store import deployments, outbox, timeline, waits
 from webhook.store import output as store_output
 from webhook.store.database import Sync, SyncPool
 from webhook.store.lineage import lineage_of
@@ -112,7 +113,7 @@ class _Viewer:
 
     def poll(self) -> list[str]:
         with self._pool.connection() as connection:
-            data = read(connection, self._id, self._shown)
+            data = read(connection, self._id, self._clock(), self._shown)
             if data is None:
                 self.done = True
                 return []
@@ -136,7 +137,9 @@ class _Viewer:
             yield _event("end", {"state": data.row.phase})
 
 
-def read(connection: Sync, deployment_id: int, known: PageData | None = None) -> PageData | None:
+def read(
+    connection: Sync, deployment_id: int, now: datetime, known: PageData | None = None
+) -> PageData | None:
     """`known`: what was read before."""
     row = deployments.read_sync(connection, deployment_id)
     if row is None:
@@ -150,6 +153,7 @@ def read(connection: Sync, deployment_id: int, known: PageData | None = None) ->
         lineage,
         timeline.of_deployment(connection, deployment_id),
         outbox.messages_of(connection, deployment_id),
+        waits.of_deployment(connection, row, now),
     )
 
 

@@ -20,6 +20,7 @@ from tests.slack.notices import (
     offering,
     plain_of,
 )
+from webhook.deployments.blockers import Blocker
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.deployments.phases import Phase
@@ -31,6 +32,7 @@ MOST_TEXT_IN_ALL = 10_500
 OURS = re.compile(
     r"<https?://[^<>|\s]+\|[^<>|]*(?:\|[^<>]*)?>"
     r"|<!date\^-?\d+\^\{time_secs\}\|\d\d:\d\d:\d\d UTC>"
+    r"|<!date\^-?\d+\^\{date_short_pretty\} at \{time\}\|\w+ \d\d \w+ \d+, \d\d:\d\d UTC>"
     r"|<@U0OCTOCAT>|<!subteam\^S0ONCALL>"
 )
 MENTIONS = ("", "<@U0OCTOCAT>", "<!subteam^S0ONCALL>", "@oncall", "octocat", "<!channel", "&" * 999)
@@ -52,6 +54,15 @@ urls = texts | st.builds("https://a.test/{}".format, texts)
 numbers = st.integers(-1, 10**6)
 commits = st.builds(Commit, texts, texts, texts, urls)
 changelogs = st.builds(Changelog, texts, numbers, numbers, st.lists(commits, max_size=7).map(tuple))
+blockers = st.builds(
+    Blocker,
+    gate=texts,
+    reason=texts,
+    until=st.none() | st.datetimes(timezones=st.just(UTC)),
+    way_out=texts,
+    denies=st.booleans(),
+    for_person=st.booleans(),
+)
 without_buttons = st.builds(
     DeploymentNotice,
     deployment_id=st.integers(1, 2**63),
@@ -81,6 +92,9 @@ without_buttons = st.builds(
     origin_url=urls,
     actions=st.just(()),
     rollback_to=texts,
+    blockers=st.lists(blockers, max_size=8).map(tuple),
+    superseded_by=st.sampled_from([0, 8]),
+    superseded_by_url=urls,
 )
 tellings = st.builds(
     lambda notice, names: offering(notice, *names),
@@ -134,6 +148,16 @@ _LONGEST_NOTICE = replace(
     origin_url=_LONGEST,
     rollback_to=_GROWING,
 )
+_BLOCKER = Blocker(
+    gate="lock", reason=_GROWING, until=datetime(9999, 12, 30, tzinfo=UTC), way_out=_GROWING
+)
+LONGEST_HELD = replace(
+    _LONGEST_NOTICE,
+    phase=Phase.QUEUED,
+    blockers=(_BLOCKER,) * 8,
+    superseded_by=2**63,
+    superseded_by_url=_LONGEST,
+)
 LONGEST = offering(_LONGEST_NOTICE, "cancel", "retry", "rollback")
 LONGEST_ENTRY = NoticeEntry(
     at=datetime(9999, 12, 30, tzinfo=UTC),
@@ -148,6 +172,7 @@ LONGEST_ENTRY = NoticeEntry(
 @pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @example(LONGEST, [LONGEST_ENTRY] * 1000, MENTIONS[-1])
+@example(offering(LONGEST_HELD, "cancel", "retry", "rollback"), [LONGEST_ENTRY], MENTIONS[-1])
 @example(LONGEST, [LONGEST_ENTRY], "<@U0OCTOCAT> " * 99)
 @given(tellings, many_entries, st.sampled_from(MENTIONS))
 def test_slack_accepts_every_message_and_foreign_text_is_no_markup(

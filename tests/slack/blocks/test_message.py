@@ -1,6 +1,7 @@
 """What a person reads in Slack of a deployment."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.slack.notices import (
     offering,
     read,
 )
+from webhook.deployments.blockers import Blocker
 from webhook.deployments.phases import Phase
 from webhook.slack.actions import ACTIONS
 from webhook.slack.blocks.message import alert, digest, main_message, thread_reply
@@ -25,6 +27,29 @@ FAILED = replace(
     RUNNING, phase=Phase.FAILURE, seconds=192, description="step 'deploy': exit code 1"
 )
 STOPPED = replace(FAILED, phase=Phase.ERROR, description="Cancelled by octocat")
+QUEUED = replace(RUNNING, phase=Phase.QUEUED, started=False)
+HELD_BACK = replace(
+    QUEUED,
+    description="Locked by ada: the database <!here> (until 05:00 UTC); Waits for deployment 6…",
+    blockers=(
+        Blocker(
+            gate="lock",
+            reason="Locked by ada: the database <!here>",
+            until=datetime(2026, 11, 23, 5, 0, tzinfo=UTC),
+            way_out="Whoever may write unlocks it: /deploy unlock acme/site production",
+        ),
+        Blocker(gate="serialization", reason="Waits for deployment 6 (main) to end"),
+    ),
+)
+SUPERSEDED = replace(
+    QUEUED,
+    phase=Phase.SUPERSEDED,
+    seconds=192,
+    description="Superseded by deployment 8 (v1.4)",
+    superseded_by=8,
+    superseded_by_url=PAGE.replace("7", "8"),
+    changelog=a_changelog(3, "Fix a race"),
+)
 ROLLBACK = replace(
     SUCCEEDED,
     origin="rollback",
@@ -39,6 +64,9 @@ ROLLBACK = replace(
     [
         (replace(RUNNING, phase=Phase.QUEUED), "⏳ acme/site to production queued"),
         (RUNNING, "🔄 acme/site to production in progress"),
+        (HELD_BACK, "⏸️ acme/site to production on hold"),
+        (replace(HELD_BACK, held=True), "✋ acme/site to production waits for a person"),
+        (SUPERSEDED, "⏭️ acme/site to production superseded"),
         (replace(RUNNING, held=True), "✋ acme/site to production waits for a person"),
         (SUCCEEDED, "✅ acme/site to production succeeded in 3m12s"),
         (
@@ -260,3 +288,31 @@ def test_messages_that_read_the_same_have_the_same_digest() -> None:
 
 def test_blocks_leave_their_ids_to_slack() -> None:
     assert all(block.block_id is None for block in main_message(FAILED).blocks)
+
+
+def test_all_that_holds_it_back_has_a_line_until_when_and_the_way_out() -> None:
+    lines = read(main_message(HELD_BACK))
+    assert lines[1:3] == [
+        "• Locked by ada: the database <!here>  ·  until Mon 23 Nov 2026, 05:00 UTC"
+        "  ·  Whoever may write unlocks it: /deploy unlock acme/site production",
+        "• Waits for deployment 6 (main) to end  ·  no known end",
+    ]
+    # Each reads the time in their own zone.
+    [text] = [one["text"] for one in mrkdwn_of(main_message(HELD_BACK)) if "•" in one["text"]]
+    assert "until <!date^1795410000^{date_short_pretty} at {time}|Mon 23 Nov" in text
+    assert "&lt;!here&gt;" in text
+    # The notification has all of it in short.
+    assert main_message(HELD_BACK).text.endswith("Waits for deployment 6…")
+
+
+def test_nothing_of_what_held_it_back_is_left_once_it_has_started() -> None:
+    assert not [line for line in read(main_message(replace(HELD_BACK, blockers=()))) if "•" in line]
+
+
+def test_a_superseded_one_names_the_newer_one_and_what_it_did_not_deploy_is_not_shown() -> None:
+    lines = read(main_message(SUPERSEDED))
+    assert lines[1] == "Superseded by deployment 8 (v1.4)"
+    assert "Deployment 8" in lines[-1]
+    assert not any("Fix a race" in line for line in lines)
+    [line] = read(thread_reply(SUPERSEDED, [new_entry("inactive", "By 8")], broadcast=False))
+    assert "⏭️ superseded: By 8" in line

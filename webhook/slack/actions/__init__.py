@@ -7,6 +7,7 @@ from webhook.slack.actions.cancel import Cancel
 from webhook.slack.actions.contract import Action, Actions
 from webhook.slack.actions.deploy import Deploy
 from webhook.slack.actions.modal import OpenForm
+from webhook.slack.actions.override import OpenOverrideForm, Override
 from webhook.slack.actions.retry import Retry
 from webhook.slack.actions.rollback import Rollback
 from webhook.slack.actions.status import Status
@@ -20,9 +21,11 @@ def registry(*actions: Action) -> Actions:
 
 ACTIONS = registry(
     Cancel(),
+    OpenOverrideForm(),
     Retry(),
     Rollback(),
     Deploy(),
+    Override(),
     Status(),
     OpenForm(),
 )

@@ -91,6 +91,9 @@ class Action(ABC):
 class StoreAction(Action):
     """An action whose whole effect is in the relay's own store."""
 
+    # Of what the timeline says of it (webhook.store.timeline).
+    entry_state: ClassVar[str] = timeline.REQUESTED
+
     @abstractmethod
     async def perform(
         self, services: ActionServices, connection: Async, action: ActionRow, by: Authorized
@@ -98,15 +101,19 @@ class StoreAction(Action):
         """Do it, in the transaction that records that it is done: what fails is not done at all.
         Returns what the timeline says, "" for no entry. Raises `Declined`."""
 
+    async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
+        """Raises `Declined` if its requester may not do it."""
+        return await authorize(services, action, self.permission)
+
     async def run(self, services: ActionServices, action: ActionRow) -> None:
-        by = await authorize(services, action, self.permission)
+        by = await self.authorize(services, action)
         async with services.pool.connection() as connection, connection.transaction():
             message = await self.perform(services, connection, action, by)
             ended = await actions.end(connection, action.id, "done", message, audited=self.audited)
             if not ended:
                 raise psycopg.Rollback  # somebody else did it meanwhile
             if message:
-                await add_to_timeline(services, connection, action, message)
+                await add_to_timeline(services, connection, action, message, state=self.entry_state)
 
 
 Actions = Mapping[str, Action]
@@ -119,17 +126,23 @@ def action_of(services: ActionServices, row: ActionRow) -> Action:
 
 
 async def add_to_timeline(
-    services: ActionServices, connection: Async, action: ActionRow, message: str, created: int = 0
+    services: ActionServices,
+    connection: Async,
+    action: ActionRow,
+    message: str,
+    created: int = 0,
+    *,
+    state: str = timeline.REQUESTED,
 ) -> None:
-    """Who requested what and when, in the thread and on the page of the deployment whose button was
-    pressed; in the caller's transaction. `created`: the deployment that came of it."""
-    row = await deployments.read(connection, action.deployment_id or 0)
+    """Who requested what and when, in the thread and on the page of the deployment that it is
+    about; in the caller's transaction. `created`: the deployment that came of it."""
     known = await actions.read(connection, action.id)
+    row = await deployments.read(connection, known.deployment_id or 0) if known else None
     if row is None or known is None:
         return
     entry = timeline.NewEntry(
         actor=known.login,
-        state=timeline.REQUESTED,
+        state=state,
         description=message,
         log_url=services.links.page(row.repo, created) if created else "",
         counted=False,

@@ -27,6 +27,8 @@ from webhook.slack.actions.contract import Actions
 _LONGEST_NAME = 80
 # Slack's URLs and trigger ids are far shorter.
 _LONGEST = 3000
+# Longer than any message.
+_LONGEST_TYPED = 40_000
 _NUMBERS = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?", re.ASCII)
 
 
@@ -38,8 +40,14 @@ def _object_or_none(value: Any) -> Any:
     return value if isinstance(value, dict) else None
 
 
+def _typed(value: Any) -> str:
+    """What is too long is to be answered, not to be taken for nothing."""
+    return str(storable(value[:_LONGEST_TYPED])) if isinstance(value, str) else ""
+
+
 # What may be missing, and is "" then.
 Text = Annotated[str, BeforeValidator(_text)]
+Typed = Annotated[str, BeforeValidator(_typed)]
 # Of a workspace or user.
 Id = Annotated[Text, StringConstraints(pattern=r"^[A-Z0-9]{2,40}$")]
 OptionalId = Annotated[Text, StringConstraints(pattern=r"^([A-Z0-9]{2,40})?$")]
@@ -118,7 +126,7 @@ class ViewSubmission(Interaction):
 class SlashCommand(Payload):
     ssl_check: Text = ""
     command: Text = ""
-    text: Text = ""
+    text: Typed = ""
     team_id: Text = ""
     enterprise_id: Text = ""
     user_id: Text = ""

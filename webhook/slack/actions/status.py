@@ -1,22 +1,27 @@
-"""`/deploy status`: the newest deployment of each environment of a repository."""
+"""`/deploy status`: the newest deployment of each environment of a repository, what keeps it from
+starting, and the queue where there is one."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
 from webhook.config.environments import Config
 from webhook.deployments.labels import phase_label
+from webhook.deployments.queue import Queued, others
 from webhook.slack.actions.contract import StoreAction
 from webhook.slack.actions.permissions import Authorized
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import Mistyped, Typed, repo_error, require
+from webhook.slack.blocks.blockers import blocker_lines
 from webhook.slack.blocks.mrkdwn import BlockMessage, escape, link
-from webhook.store import deployments
+from webhook.store import deployments, queue
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
 from webhook.store.deployments import CurrentDeployment
 
 # Of a repository's environments, the newest.
 MOST_ENVIRONMENTS = 20
+# Of what keeps one deployment from starting, and of a queue; all of it goes into one reply.
+_LONGEST_BLOCKERS, _LONGEST_REF = 700, 40
 
 
 class Status(StoreAction):
@@ -48,20 +53,42 @@ async def _summary(services: ActionServices, action: ActionRow) -> str:
     async with services.pool.connection() as connection:
         most = MOST_ENVIRONMENTS + 1
         found = await deployments.newest_of_repository(connection, action.repo_id, most)
+        queued = await queue.of_repository(connection, action.repo_id)
     repo = escape(action.repo, 200)
     if not found:
         renamed = f"{escape(action.message, 400)}. " if action.message else ""
         return f"{renamed}The relay has seen no deployment of {repo}"
-    lines = [_line(services, one) for one in found[:MOST_ENVIRONMENTS]]
+    lines = [_lines(services, one, queued) for one in found[:MOST_ENVIRONMENTS]]
     if len(found) > MOST_ENVIRONMENTS:
         lines.append("and others, which were deployed to before these")
     return f"{escape(action.message, 400) or repo}:\n" + "\n".join(lines)
 
 
+def _lines(services: ActionServices, one: CurrentDeployment, queued: Sequence[Queued]) -> str:
+    there = [other for other in queued if other.environment.lower() == one.environment.lower()]
+    blocked = blocker_lines(one.blockers, _LONGEST_BLOCKERS)
+    lines = (_line(services, one), blocked, _queue(services, one, there))
+    return "\n".join(line for line in lines if line)
+
+
+def _queue(services: ActionServices, one: CurrentDeployment, queued: Sequence[Queued]) -> str:
+    """ "" where there is none but the one that is shown."""
+    if not others(queued, one.deployment_id):
+        return ""
+    return "Queue: " + ", ".join(_queued(services, other) for other in queued)
+
+
+def _queued(services: ActionServices, one: Queued) -> str:
+    page = link(services.links.page(one.repo, one.deployment_id), str(one.deployment_id))
+    ref = one.sha[:7] if one.ref == one.sha else escape(one.ref, _LONGEST_REF)
+    return f"{one.place} {ref} ({page})"
+
+
 def _line(services: ActionServices, one: CurrentDeployment) -> str:
     ref = "" if one.shown_ref == one.sha else f"{escape(one.shown_ref, 60)} @ "
     page = link(services.links.page(one.repo, one.deployment_id), str(one.deployment_id))
-    label = phase_label(one.phase, held=one.held, started=one.started)
+    blocked = bool(one.blockers)
+    label = phase_label(one.phase, held=one.held, started=one.started, blocked=blocked)
     about = f"{label.text}, {ref}{one.sha[:7]}, {_age(one, services.clock())} ({page})"
     return f"{label.sign} *{escape(one.environment, 60)}*: {about}"
 

@@ -16,6 +16,7 @@ from slack_sdk.models.blocks import ContextBlock, SectionBlock
 from webhook.deployments.changelog import Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
 from webhook.slack.blocks import mrkdwn
+from webhook.slack.blocks.blockers import blocker_lines
 from webhook.slack.blocks.buttons import actions
 from webhook.slack.blocks.mrkdwn import (
     BlockMessage,
@@ -45,7 +46,9 @@ _LONGEST_PAGE_URL = 150
 def main_message(notice: DeploymentNotice) -> BlockMessage:
     """The one message of a deployment in a channel, edited in place."""
     blocks = [
-        _headline(notice),
+        # What keeps it from starting is all that the description says.
+        _headline(notice, described=not notice.blockers),
+        *_blockers(notice),
         *_about(notice),
         *_changes(notice),
         *_links(notice),
@@ -117,6 +120,10 @@ def _headline(
     return section(f"{text}\n{description}" if description else text)
 
 
+def _blockers(notice: DeploymentNotice) -> list[SectionBlock]:
+    return [section(blocker_lines(notice.blockers))] if notice.blockers else []
+
+
 def _calling(text: str, called: str) -> str:
     return f"{text} · {called}" if called else text
 
@@ -154,7 +161,9 @@ def _task(notice: DeploymentNotice) -> str:
 
 def _links(notice: DeploymentNotice) -> list[ContextBlock]:
     environment = link_only(notice.environment_url, "Environment", _LONGEST_EXTERNAL_URL)
-    return context([link_only(notice.page_url, "Logs"), environment, _diff(notice)])
+    label = f"Deployment {notice.superseded_by}"
+    newer = link_only(notice.superseded_by_url, label, _LONGEST_PAGE_URL * 2)
+    return context([link_only(notice.page_url, "Logs"), environment, newer, _diff(notice)])
 
 
 def _in_short(notice: DeploymentNotice) -> list[ContextBlock]:

@@ -130,6 +130,13 @@ def when(at: datetime) -> str:
     return f"<!date^{int(at.timestamp())}^{{time_secs}}|{shown} UTC>"
 
 
+def day_and_time(at: datetime) -> str:
+    """`when`, where the day is needed too, and no seconds."""
+    utc = at.astimezone(UTC)
+    form = "{date_short_pretty} at {time}"
+    return f"<!date^{int(at.timestamp())}^{form}|{utc:%a %d %b %Y, %H:%M} UTC>"
+
+
 def mention(given: str) -> str:
     """Ready-made mentions and a group's @name stay as they are; anything else is text."""
     kept: list[str] = []

@@ -21,7 +21,7 @@ from webhook.deployments.actions import OfferedAction, Snapshot, offered_buttons
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.models import is_production
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
-from webhook.deployments.phases import Phase, phase_of
+from webhook.deployments.phases import Phase, entry_phase
 from webhook.settings import Settings
 from webhook.slack.blocks import message as messages
 from webhook.slack.blocks.mrkdwn import BlockMessage
@@ -158,7 +158,7 @@ def _previews(
     if not target.destination.accepts(notice.phase):
         return
     yield Preview(notice.environment, _channel(target), "message", messages.main_message(notice))
-    included = [entry for entry in entries if _is_included(target, entry)]
+    included = [entry for entry in entries if _is_included(target, notice, entry)]
     if included:
         urgent = failed or notice.held or notice.recovered
         reply = messages.thread_reply(
@@ -168,8 +168,8 @@ def _previews(
         yield Preview(notice.environment, _channel(target), kind, reply)
 
 
-def _is_included(target: Target, entry: NoticeEntry) -> bool:
-    phase = phase_of(entry.state)
+def _is_included(target: Target, notice: DeploymentNotice, entry: NoticeEntry) -> bool:
+    phase = entry_phase(entry.state, notice.phase)
     return phase is None or target.destination.accepts(phase)
 
 

@@ -7,7 +7,7 @@ http(s) URLs become links; escaping is the templates'.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -15,20 +15,22 @@ from handlers import durations
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.difference import Difference
 from webhook.deployments.labels import Label, entry_label, phase_label
-from webhook.deployments.phases import Phase
+from webhook.deployments.phases import Phase, ran
 from webhook.notifiers import title_of
 from webhook.store.deployments import DeploymentRow
 from webhook.store.lineage import Lineage
 from webhook.store.outbox import Entry
-from webhook.store.timeline import REQUESTED, TimelineEntry
-from webhook.text import one_line, web_url
+from webhook.store.timeline import BY_PEOPLE, REQUESTED, TimelineEntry
+from webhook.store.waits import Waits
+from webhook.text import web_url
+from webhook.web.pages.elements import Link, Moment, line, moment
+from webhook.web.pages.gates import GatesView, PageOf, build_gates
 from webhook.web.pages.terminal_text import harmless
 
 # How long after the end the page still waits for what is on its way to GitHub and the notifiers.
 LINGER = timedelta(seconds=10)
-# Characters of a payload and of a line that are shown.
+# Characters of a payload that are shown.
 LONGEST_PAYLOAD = 100_000
-LONGEST_LINE = 1000
 
 # Of a message that was sent, by its purpose.
 _SENT = {
@@ -46,6 +48,7 @@ class PageData:
     lineage: Lineage
     timeline: list[TimelineEntry]
     messages: list[Entry]
+    waits: Waits
 
     @property
     def over(self) -> bool:
@@ -79,22 +82,8 @@ class PageData:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    iso: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Span:
     seconds: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """Plain text where `url` is empty."""
-
-    url: str
     text: str
 
 
@@ -159,6 +148,8 @@ class Page:
     sha: Link
     task: str
     origin: Link | None
+    superseded_by: Link | None
+    gates: GatesView
     requested_by: str
     handler: str
     requested_at: Moment
@@ -176,38 +167,46 @@ class Page:
 def build_page(
     data: PageData,
     now: datetime,
+    page_of: PageOf,
+    *,
     origin: Link | None = None,
     output_kept: timedelta | None = None,
+    gives_up: datetime | None = None,
 ) -> Page:
-    """`output_kept`: how long after the end; None: forever."""
+    """`page_of`: the address of another deployment's page. `output_kept`: how long after the end;
+    None: forever. `gives_up`: when it ends if it still waits for its gates then."""
     row = data.row
     old = output_kept is not None and row.ended_at is not None and row.ended_at + output_kept < now
-    label = phase_label(row.phase, held=data.held, started=row.run is not None)
+    blocked = bool(row.blockers) and row.ended_at is None
+    started = row.run is not None
+    label = phase_label(row.phase, held=data.held, started=started, blocked=blocked)
     start = row.started_at or row.requested_at
     return Page(
-        title=f"{label.text.capitalize()}: {_line(row.repo)} to {_line(row.environment)}",
+        title=f"{label.text.capitalize()}: {line(row.repo)} to {line(row.environment)}",
         label=label,
-        status=_line(row.status_description),
+        status="" if blocked else line(row.status_description),
         unsent=_unsent(data.timeline),
         hint=_hint(data),
         running=_span(start, now) if not row.ended_at else None,
-        took=_span(start, row.ended_at),
-        deadline=_moment(row.deadline) if row.deadline and not data.over else None,
-        repo=Link(web_url(row.repo_url), _line(row.repo)),
-        environment=_line(row.environment),
+        took=_span(start, row.ended_at) if row.phase is not Phase.SUPERSEDED else None,
+        deadline=moment(row.deadline) if row.deadline and not data.over else None,
+        repo=Link(web_url(row.repo_url), line(row.repo)),
+        environment=line(row.environment),
         production=row.production,
-        description=_line(row.description),
-        ref=_on_github(row, "tree", row.shown_ref, _line(row.shown_ref))
+        description=line(row.description),
+        ref=_on_github(row, "tree", row.shown_ref, line(row.shown_ref))
         if row.shown_ref != row.sha
         else None,
-        sha=_on_github(row, "commit", row.sha, _line(row.sha[:7])),
-        task="" if row.task in ("deploy", f"deploy:{data.lineage.origin}") else _line(row.task),
+        sha=_on_github(row, "commit", row.sha, line(row.sha[:7])),
+        task="" if row.task in ("deploy", f"deploy:{data.lineage.origin}") else line(row.task),
         origin=origin,
-        requested_by=_line(data.lineage.login or row.creator) or "somebody",
-        handler="GitHub Actions, watched" if row.watched else _line(row.handler),
-        requested_at=_moment(row.created_at, "%d %b %Y, %H:%M:%S"),
+        superseded_by=_superseded_by(row, page_of),
+        gates=build_gates(row, data.waits, page_of, gives_up),
+        requested_by=line(data.lineage.login or row.creator) or "somebody",
+        handler="GitHub Actions, watched" if row.watched else line(row.handler),
+        requested_at=moment(row.created_at, "%d %b %Y, %H:%M:%S"),
         run=_link(_run_url(data), _run_text(row)),
-        environment_link=_link(row.environment_url, _line(row.environment_url)),
+        environment_link=_link(row.environment_url, line(row.environment_url)),
         payload=_payload(row.payload),
         changes=_changes(data),
         timeline=tuple(_entry(entry, row, data.current_entry) for entry in data.timeline),
@@ -216,10 +215,6 @@ def build_page(
         live=not data.settled(now),
         output_kept=output_kept.days if output_kept and old and data.over else 0,
     )
-
-
-def _line(text: str) -> str:
-    return one_line(text, LONGEST_LINE)
 
 
 def _link(url: Any, text: str) -> Link | None:
@@ -239,20 +234,23 @@ def _run_url(data: PageData) -> str:
 
 
 def _run_text(row: DeploymentRow) -> str:
-    return f"open in {_line(row.handler)}" if row.handler else "open"
+    return f"open in {line(row.handler)}" if row.handler else "open"
 
 
-def _moment(at: datetime, form: str = "%d %b, %H:%M:%S") -> Moment:
-    utc = at.astimezone(UTC)
-    return Moment(utc.isoformat(timespec="seconds"), f"{utc:{form}} UTC")
+def _superseded_by(row: DeploymentRow, page_of: PageOf) -> Link | None:
+    if not row.superseded_by:
+        return None
+    return Link(page_of(row.repo, row.superseded_by), f"deployment {row.superseded_by}")
 
 
 def _hint(data: PageData) -> str:
     if data.row.phase is Phase.INACTIVE:
         return "It was replaced by a later deployment, or taken down."
+    if data.row.phase is Phase.SUPERSEDED:
+        return "It never started: while it waited, a newer one became ready, which went instead."
     if data.row.tool_error and not data.over:
         until = "for some minutes" if data.row.rejected_since else "until its deadline"
-        return f"It is retried {until}: {_line(data.row.tool_error)}"
+        return f"It is retried {until}: {line(data.row.tool_error)}"
     if data.row.ended_at and not data.over:
         return "Its run continues and is followed to its end."
     return ""
@@ -286,7 +284,7 @@ def _decoded(text: str) -> Any:
 def _changes(data: PageData) -> ChangesView | None:
     difference = _difference(data)
     url, more = difference.compare_url, difference.more_commits
-    diff = _link(url, f"Diff to {_line(difference.since_sha[:7])}")
+    diff = _link(url, f"Diff to {line(difference.since_sha[:7])}")
     if not difference.summary and not diff:
         return None
     return ChangesView(
@@ -306,16 +304,16 @@ def _difference(data: PageData) -> Difference:
         sha=row.sha,
         previous_sha=since,
         changelog=Changelog.from_json(known) if compared else None,
-        ran=row.phase is not Phase.ERROR or row.run is not None,
+        ran=ran(row.phase, started=row.run is not None),
         rolls_back=data.lineage.origin == "rollback",
     )
 
 
 def _commit(commit: Commit) -> CommitView:
     return CommitView(
-        sha=Link(web_url(commit.url), _line(commit.sha[:7])),
-        title=_line(commit.title),
-        author=_line(commit.author),
+        sha=Link(web_url(commit.url), line(commit.sha[:7])),
+        title=line(commit.title),
+        author=line(commit.author),
     )
 
 
@@ -328,13 +326,13 @@ def _entry(entry: TimelineEntry, row: DeploymentRow, current: int) -> EntryView:
     return EntryView(
         id=entry.id,
         label=label,
-        at=_moment(entry.at),
-        description=_line(entry.description),
-        actor=_line(entry.actor) or "somebody",
+        at=moment(entry.at),
+        description=line(entry.description),
+        actor=line(entry.actor) or "somebody",
         links=tuple(link for link in links if link),
         counted=entry.counted,
         # What people requested is no status, and so never late.
-        late=not entry.counted and entry.state != REQUESTED,
+        late=not entry.counted and entry.state not in BY_PEOPLE,
         github=_github(entry),
     )
 
@@ -349,21 +347,22 @@ def _unsent(entries: Iterable[TimelineEntry]) -> Sending | None:
             failing.append(entry)
     if not failing:
         return None
-    since = _moment(failing[0].at).text
+    since = moment(failing[0].at).text
     error = next(entry.error for entry in reversed(failing) if entry.error)
     if all(entry.outbox == "rejected" for entry in failing):
-        return Sending("bad", f"GitHub does not show this, since {since}: {_line(error)}")
-    return Sending("waiting", f"GitHub does not show this yet, since {since}: {_line(error)}")
+        return Sending("bad", f"GitHub does not show this, since {since}: {line(error)}")
+    return Sending("waiting", f"GitHub does not show this yet, since {since}: {line(error)}")
 
 
 def _entry_label(entry: TimelineEntry, row: DeploymentRow) -> Label:
-    label = entry_label(entry.state, held=entry.held, started=row.run is not None)
-    return label._replace(text=_line(label.text) or "unknown")
+    started = row.run is not None
+    label = entry_label(entry.state, held=entry.held, started=started, now=row.phase)
+    return label._replace(text=line(label.text) or "unknown")
 
 
 def _github(entry: TimelineEntry) -> Sending | None:
     """Whether GitHub has an entry of ours; None for one that somebody else reported."""
-    error = _line(entry.error)
+    error = line(entry.error)
     match entry.outbox:
         case "sent":
             return Sending("good", "Sent to GitHub")
@@ -391,10 +390,10 @@ def _messages(messages: Iterable[Entry]) -> tuple[Sending, ...]:
 
 
 def _message(message: Entry) -> Sending:
-    title, place = title_of(_line(message.destination))
+    title, place = title_of(line(message.destination))
     # The name of a channel in Slack says enough.
     where = place if place.startswith("#") else f"{title} ({place})"
-    error = _line(message.error)
+    error = line(message.error)
     if not error:
         if message.over:
             return Sending("good", _SENT[message.purpose].format(place=where))

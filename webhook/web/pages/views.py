@@ -6,29 +6,34 @@ says what to do.
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response, current_app, render_template, request, url_for
 from jinja2 import Environment
 
 from webhook import __version__
+from webhook.config.environments import Config
+from webhook.config.routing import route
 from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.security.signing import LINK_DAYS, Links
 from webhook.settings import Retention
 from webhook.store import deployments
 from webhook.store.database import Sync, SyncPool
+from webhook.store.deployments import DeploymentRow
 from webhook.store.lineage import Lineage
 from webhook.timing import Clock, utc_now
 from webhook.web import stream
-from webhook.web.pages.deployment import Link, Page, PageData, build_page
+from webhook.web.pages.deployment import Page, PageData, build_page
+from webhook.web.pages.elements import Link
 from webhook.web.stream import Render, Streams, StreamTiming
 
 # No account on GitHub begins with a hyphen, so no repository's pages are in the way.
 STATIC_PATH = "/deployments/-/static"
 STATIC_MAX_AGE = 300
 # The parts of the page that change while it is open: macros of parts.html, ids in the page.
-PARTS = ("state", "timing", "facts", "changes", "timeline", "messages", "no_output")
+PARTS = ("state", "timing", "gates", "facts", "changes", "timeline", "messages", "no_output")
 
 _POLICY = f"{PAGE_POLICY}; script-src 'self'; connect-src 'self'; form-action 'none'"
 _OFFSET = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -42,9 +47,11 @@ def blueprint(
     clock: Clock = utc_now,
     origins: Mapping[str, str] | None = None,
     keep: Retention | None = None,
+    config: Config | None = None,
 ) -> Blueprint:
     """`origins`: how the deployment is called that an action of that name has created. `keep`: how
-    long deployments and outputs are kept, by default as the settings have it by default."""
+    long deployments and outputs are kept, by default as the settings have it by default. `config`:
+    it says how long a deployment may wait."""
     keep = keep or Retention.from_environ({})
     bp = Blueprint(
         "pages",
@@ -60,13 +67,20 @@ def blueprint(
 
     def page_of(data: PageData) -> Page:
         origin = _origin(links, origins or {}, data.lineage)
-        return build_page(data, clock(), origin, keep.output)
+        return build_page(
+            data,
+            clock(),
+            links.page,
+            origin=origin,
+            output_kept=keep.output,
+            gives_up=_gives_up(config, data.row),
+        )
 
     @bp.get("/deployments/<owner>/<name>/<int:deployment_id>")
     def deployment(owner: str, name: str, deployment_id: int) -> str:
         _require_key(links, deployment_id)
         with pool.connection() as connection:
-            data = _read(connection, keep, f"{owner}/{name}", deployment_id)
+            data = _read(connection, keep, f"{owner}/{name}", deployment_id, clock())
             output = stream.output_so_far(connection, data)
         return render_template(
             "deployment.html", page=page_of(data), output=output, link_days=LINK_DAYS
@@ -76,7 +90,7 @@ def blueprint(
     def live(owner: str, name: str, deployment_id: int) -> Response:
         _require_key(links, deployment_id)
         with pool.connection() as connection:
-            _read(connection, keep, f"{owner}/{name}", deployment_id)
+            _read(connection, keep, f"{owner}/{name}", deployment_id, clock())
         events = streams.events(deployment_id, _offset(), _render(current_app.jinja_env, page_of))
         # Proxies must not collect what is to be seen at once. Source: nginx, X-Accel-Buffering.
         headers = {"X-Accel-Buffering": "no"}
@@ -101,8 +115,10 @@ def _require_key(links: Links, deployment_id: int) -> None:
         )
 
 
-def _read(connection: Sync, keep: Retention, repo: str, deployment_id: int) -> PageData:
-    data = stream.read(connection, deployment_id)
+def _read(
+    connection: Sync, keep: Retention, repo: str, deployment_id: int, now: datetime
+) -> PageData:
+    data = stream.read(connection, deployment_id, now)
     if data is None or not deployments.is_in(connection, data.row, repo):
         raise HttpError(
             404,
@@ -111,6 +127,13 @@ def _read(connection: Sync, keep: Retention, repo: str, deployment_id: int) -> P
             remedy="Open the newest link from GitHub's deployment status or from Slack.",
         )
     return data
+
+
+def _gives_up(config: Config | None, row: DeploymentRow) -> datetime | None:
+    environment = route(config, row.repo, row.environment) if config else None
+    if environment is None or row.requested_at is None:
+        return None
+    return row.requested_at + environment.wait_limit
 
 
 def _deleted(keep: Retention) -> str:

@@ -76,6 +76,7 @@ create table deployments (
     cancel_requested_by text,                   -- login of the person who requested that
     blockers jsonb not null default '[]',       -- what keeps it from starting, when gates were
                                                 -- asked last (webhook.deployments.blockers)
+    superseded_by bigint not null default 0,    -- the newer deployment that went instead; 0: none
 
     -- The run of its tool.
     handler text not null default '',
@@ -137,7 +138,7 @@ create table timeline (
                                                 -- count and are sent to GitHub
     at timestamptz not null default now(),
     actor text not null,
-    state text not null,                        -- a state of GitHub's, or 'requested'
+    state text not null,                        -- a state of GitHub's, or 'requested', 'overridden'
     description text not null,
     log_url text not null default '',
     environment_url text not null default '',

@@ -1,0 +1,169 @@
+"""What holds a deployment back, on its page: all that blocks it, the queue of its environment,
+locks, answers of people, and gates that somebody has skipped."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from webhook.deployments.approvals import Approval
+from webhook.deployments.blockers import Blocker
+from webhook.deployments.locks import Lock
+from webhook.deployments.queue import Queued, others
+from webhook.store.deployments import DeploymentRow
+from webhook.store.waits import Skipped, Waits
+from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
+
+# The address of a deployment's page, by its repository and number.
+PageOf: TypeAlias = Callable[[str, int], str]
+
+_LETS = {"owner": "its owner", "rollbacks": "rollbacks"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockerView:
+    """`until`: None where no end is known."""
+
+    reason: str
+    until: Moment | None
+    way_out: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedView:
+    """`current`: it is the page's own deployment."""
+
+    place: str
+    deployment: Link
+    ref: str
+    running: bool
+    current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockView:
+    """`expires`: None for never."""
+
+    scope: str
+    owner: str
+    reason: str
+    since: Moment
+    expires: Moment | None
+    lets: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerView:
+    """`about`: another deployment of the same commit, to which it was given."""
+
+    kind: str
+    text: str
+    login: str
+    at: Moment
+    comment: str
+    about: Link | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedView:
+    gates: str
+    login: str
+    reason: str
+    at: Moment
+    until: Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatesView:
+    """`gives_up`: when it ends if it still waits then. `more`: those of the queue that are not
+    shown."""
+
+    blockers: tuple[BlockerView, ...]
+    gives_up: Moment | None
+    queue: tuple[QueuedView, ...]
+    more: int
+    locks: tuple[LockView, ...]
+    answers: tuple[AnswerView, ...]
+    skipped: tuple[SkippedView, ...]
+
+    @property
+    def shown(self) -> bool:
+        """Whether there is anything to say."""
+        return bool(self.blockers or self.queue or self.locks or self.answers or self.skipped)
+
+
+def build_gates(
+    row: DeploymentRow, waits: Waits, page_of: PageOf, gives_up: datetime | None
+) -> GatesView:
+    blockers = row.blockers if row.ended_at is None else ()
+    queue = waits.queue if others(waits.queue, row.id) else ()
+    waiting = [one for one in queue if not one.running]
+    return GatesView(
+        blockers=tuple(_blocker(one) for one in blockers),
+        gives_up=day_and_time(gives_up) if blockers and gives_up else None,
+        queue=tuple(_queued(one, row, page_of) for one in queue),
+        more=max((one.total for one in waiting), default=0) - len(waiting),
+        locks=tuple(_lock(one) for one in waits.locks),
+        answers=tuple(_answers(waits.approvals, row, page_of)),
+        skipped=tuple(_skipped(one) for one in waits.skipped),
+    )
+
+
+def _blocker(one: Blocker) -> BlockerView:
+    return BlockerView(
+        reason=line(one.reason),
+        until=day_and_time(one.until) if one.until else None,
+        way_out=line(one.way_out),
+    )
+
+
+def _queued(one: Queued, row: DeploymentRow, page_of: PageOf) -> QueuedView:
+    current = one.deployment_id == row.id
+    ref = line(one.sha[:7]) if one.ref == one.sha else f"{line(one.ref)} @ {line(one.sha[:7])}"
+    url = "" if current else page_of(one.repo, one.deployment_id)
+    return QueuedView(
+        place=one.place,
+        deployment=Link(url, f"deployment {one.deployment_id}"),
+        ref=ref,
+        running=one.running,
+        current=current,
+    )
+
+
+def _lock(one: Lock) -> LockView:
+    scope = line(one.repo) if one.repo_id else "all repositories"
+    where = f"{line(one.environment)} of {scope}" if one.environment != "*" else scope
+    return LockView(
+        scope=where,
+        owner=line(one.owner),
+        reason=line(one.reason),
+        since=moment(one.created_at),
+        expires=day_and_time(one.expires_at) if one.expires_at else None,
+        lets=" and ".join(_LETS[given] for given in one.lets),
+    )
+
+
+def _answers(
+    approvals: Iterable[Approval], row: DeploymentRow, page_of: PageOf
+) -> Iterable[AnswerView]:
+    for one in approvals:
+        other = one.deployment_id != row.id
+        about = f"deployment {one.deployment_id}"
+        yield AnswerView(
+            kind="good" if one.approved else "bad",
+            text="Approved" if one.approved else "Rejected",
+            login=line(one.login),
+            at=moment(one.at),
+            comment=line(one.comment),
+            about=Link(page_of(row.repo, one.deployment_id), about) if other else None,
+        )
+
+
+def _skipped(one: Skipped) -> SkippedView:
+    return SkippedView(
+        gates=line(", ".join(one.gates)),
+        login=line(one.login),
+        reason=line(one.reason),
+        at=moment(one.at),
+        until=day_and_time(one.expires_at),
+    )
