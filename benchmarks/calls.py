@@ -29,7 +29,7 @@ from webhook.store import actions, deployments, outbox
 from webhook.store.actions import ActionRow, Subject
 from webhook.store.audit import NewAct
 from webhook.store.deliveries import Received
-from webhook.store.deployments import DeploymentRow
+from webhook.store.deployments import DeploymentRow, EnvironmentKey
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
 from webhook.store.schedule import Due, Finished, Key, Kind, Task
@@ -159,6 +159,7 @@ class Case:
             ),
             "Changelog": Changelog("since", 0, 0, ()),
             "datetime": now,
+            "EnvironmentKey": EnvironmentKey(0, ""),
             "timedelta": timedelta(seconds=1),
             "deployment_id": row.id,
             "created_deployment_id": row.id + 1,

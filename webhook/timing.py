@@ -109,6 +109,11 @@ class Timing:
     # A deployment that waits for its gates is looked at again so often, whatever they say: a clock
     # may jump, and what has changed may have been missed.
     gates_asked_again_after: timedelta = timedelta(minutes=1)
+    # Freezes are announced so long before they begin, in the channels of what was deployed in so
+    # long a time; each worker looks for them so often.
+    freezes_announced_before: timedelta = timedelta(hours=1)
+    freezes_announced_every: timedelta = timedelta(minutes=1)
+    deployed_lately: timedelta = timedelta(days=7)
     # Break-glass: so long the gates that somebody overrides are skipped.
     override_lasts: timedelta = timedelta(minutes=30)
     # An outage of a tool that lasts so long is announced.

@@ -18,6 +18,7 @@ from webhook.deployments.actions import OfferedAction
 from webhook.engine.advance import advance
 from webhook.engine.announcements import announce
 from webhook.engine.ends import check_ended
+from webhook.engine.freezes import FreezeAnnouncements
 from webhook.engine.gates import ask_all
 from webhook.engine.installations import resume_installation
 from webhook.engine.notify import notify
@@ -209,6 +210,7 @@ async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
     beside = [
         asyncio.create_task(rescue.run_forever()),
         asyncio.create_task(Retention(services).run_forever()),
+        asyncio.create_task(FreezeAnnouncements(services).run_forever()),
         asyncio.create_task(check_ended(services, dispatcher.request)),
     ]
     # deploy.yml may say something else now.

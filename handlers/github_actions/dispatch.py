@@ -31,6 +31,7 @@ EVENT = "workflow_dispatch"
 WRITE = {"actions": "write"}
 MAX_FAULT = 80
 WAITING = "Waiting for the workflow to start on GitHub"
+_COMMIT = re.compile("[0-9a-f]{40}")
 NO_SHA = (
     "GitHub runs workflows of branches and tags, not of a commit; give it the commit in deploy.yml:"
     ' inputs: {sha: "{sha}"}'
@@ -212,6 +213,11 @@ class Dispatch:
             case "unexpected_inputs":
                 names = _input_names(error.reason)
                 message = f"{file} at {at} does not declare the input {names}; add it to its inputs"
+            case "unknown_ref" if not _COMMIT.fullmatch(ref):
+                message = (
+                    f"GitHub has no branch or tag {at} (any more) to dispatch {file} on; deploy"
+                    " another, or set `ref` in deploy.yml"
+                )
             case "unknown_ref":
                 message = (
                     f"GitHub dispatches workflows on branches and tags only, and {at} is none; set"

@@ -36,6 +36,7 @@ class Deployments:
             web.post(REPOSITORY + "/deployments", self._create),
             web.get(REPOSITORY + "/deployments", self._list),
             web.get(DEPLOYMENT, self._read),
+            web.delete(DEPLOYMENT, self._delete),
             web.post(DEPLOYMENT + "/statuses", self._create_status),
             web.get(DEPLOYMENT + "/statuses", self._list_statuses),
             web.get(DEPLOYMENT + "/statuses/{status:\\d+}", self._read_status),
@@ -57,6 +58,22 @@ class Deployments:
         deployment.environment = status.environment
         self._add(deployment, status)
         return status
+
+    def delete(self, deployment: Deployment) -> None:
+        """An active one only where it is the only one of its repository. "Any non-successful
+        deployment status" makes it inactive; no event says that it is gone."""
+        every = self._world.deployments.values()
+        alone = all(
+            one is deployment or one.repository is not deployment.repository for one in every
+        )
+        active = not deployment.statuses or deployment.statuses[-1].state == "success"
+        if active and not alone:
+            message = (
+                "We cannot delete an active deployment unless it is the only deployment in a given"
+                " environment."
+            )
+            raise ErrorResponse(422, message)
+        del self._world.deployments[deployment.id]
 
     def _new_deployment(self, caller: Caller, repository: Repository, body: Json) -> Deployment:
         ref = required(body, "ref")
@@ -133,6 +150,11 @@ class Deployments:
     async def _read(self, request: web.Request) -> web.Response:
         _, deployment = self._from_path(request, "read")
         return web.json_response(self._documents.deployment(deployment))
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        _, deployment = self._from_path(request, "write")
+        self.delete(deployment)
+        return web.Response(status=204)
 
     async def _create_status(self, request: web.Request) -> web.Response:
         caller, deployment = self._from_path(request, "write")

@@ -281,6 +281,10 @@ class GitHub(Server):
         body = {"state": state, **fields}
         return self._deployments.create_status(self._caller(by), deployment, body)
 
+    def delete_deployment(self, deployment_id: int) -> None:
+        """As a user; what GitHub refuses is an `ErrorResponse`."""
+        self._deployments.delete(self.world.deployments[deployment_id])
+
     def _caller(self, by: User | None) -> Caller:
         users = self.world.users.values()
         return Caller((by or next(iter(users), None) or self.add_user("octocat")).account)

@@ -210,6 +210,12 @@ def test_a_preview_has_a_sample_for_each_channel(environ: dict[str, str]) -> Non
     shown = json.loads(run(environ, "preview", "--json", "--state", "failure").stdout)
     assert {one["channel"] for one in shown} == {channel for channel, _ in heads}
     assert all(one["blocks"] for one in shown)
+    held = run(environ, "preview", "--state", "on_hold").stdout
+    assert "⏸️ initech/site to production on hold" in held
+    assert "  • Locked by hubot: an incident  ·  until " in held
+    superseded = run(environ, "preview", "--state", "superseded").stdout
+    assert "⏭️ superseded: Superseded by deployment 43 (v1.3)" in superseded
+    assert "in progress" not in superseded
 
 
 def test_a_preview_names_the_channel_without_a_sample(environ: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ from webhook.__main__ import main
 from webhook.config import load as config
 from webhook.config.environments import Config, Environment
 from webhook.gates import GATES
+from webhook.gates.freeze import FileWindow
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import VARIABLES
 from webhook.slack.destination import Destination, destinations_of
@@ -206,6 +207,7 @@ def fragments(document: str, keys: set[str]) -> list[str]:
     [
         (Environment, "docs/reference/deploy-yml.md"),
         (Destination, "docs/reference/deploy-yml.md"),
+        (FileWindow, "docs/how-to/freezes.md"),
         (DESTINATIONS["discord"], "docs/how-to/discord.md"),
         (DESTINATIONS["webhook"], "docs/how-to/webhook-notifier.md"),
     ],

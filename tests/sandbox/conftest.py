@@ -66,7 +66,8 @@ def send(github: GitHub, session: aiohttp.ClientSession) -> Send:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         url = github.api_url + path
         async with session.request(method, url, json=body, headers=headers) as response:
-            return response.status, await response.json()
+            empty = response.status == 204
+            return response.status, None if empty else await response.json()
 
     return request
 

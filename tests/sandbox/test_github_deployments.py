@@ -107,6 +107,25 @@ async def test_deployments_are_listed_newest_first_with_filters_and_pages(
     assert len(github.called("GET", "/deployments")) == 7
 
 
+async def test_only_the_last_deployment_is_deleted_while_it_is_active(
+    github: GitHub, installation: Installation, send: Send, token: str
+) -> None:
+    first = await github.create_deployment("acme/web")
+    second = await github.create_deployment("acme/web")
+    await github.create_status(first.id, "success")
+    await github.create_status(second.id, "queued")
+    status, document = await send("DELETE", f"{PATH}/{first.id}", token)
+    assert (status, document["message"].split(" unless")[0]) == (
+        422,
+        "We cannot delete an active deployment",
+    )
+    assert (await send("DELETE", f"{PATH}/{second.id}", token))[0] == 204
+    assert (await send("GET", f"{PATH}/{second.id}", token))[0] == 404
+    body = {"state": "error"}
+    assert (await send("POST", f"{PATH}/{second.id}/statuses", token, body))[0] == 404
+    assert (await send("DELETE", f"{PATH}/{first.id}", token))[0] == 204
+
+
 async def test_a_status_is_written_and_read(
     github: GitHub, installation: Installation, client: GitHubAPI, token: str, shape: Shape
 ) -> None:

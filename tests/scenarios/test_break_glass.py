@@ -1,11 +1,15 @@
 """Break-glass: some people skip the gates that a deployment waits for, and everybody sees it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import psycopg
+import pytest
 
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY, Sandbox
@@ -26,6 +30,7 @@ envs:
   - name: "slow*"
     handler: command
     with: {{run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{{payload.gate}}"]}}
+    timeout: 2h
     break_glass: octocat
   - name: staging
     handler: command
@@ -147,7 +152,11 @@ async def test_whoever_may_breaks_the_glass_and_everybody_sees_it(
         await world.idle()
         shown = [render(one) for one in world.replies() if one.broadcast]
         assert any(said in one for one in shown)
-        assert said in await world.page(deployment.id)
+        page = await world.page(deployment.id)
+        assert said in page
+        assert "<strong>octocat</strong> skipped hatch, tide" in page
+        with pytest.raises(psycopg.errors.RaiseException, match="does not change"):
+            await asyncio.to_thread(world.execute, "update overrides set expires_at = 'infinity'")
         assert scene.offering(deployment) is None
         [act] = scene.acts()
         assert (act["actor"], act["outcome"], act["source"]) == ("octocat", "done", "slack")
@@ -171,13 +180,23 @@ async def test_whoever_may_not_and_what_waits_for_nothing_get_an_answer_alone(
         assert "create the deployment first, then override" in nothing
         nobody = await scene.typed(f"{command} staging it is down", scene.ada)
         assert "deploy.yml has no break_glass for it" in nobody
-        waiting = await scene.waiting()
+        waiting, github = await scene.waiting(), scene.world.github
+        unclear = await scene.typed(f"{command} production it is down", scene.bob)
+        assert "GitHub does not say whether hubot is in acme/sre" in unclear
+        assert "members: read" in unclear
+        app = github.world.installation_of(github.repository(REPOSITORY))
+        app.permissions["members"] = "read"
         may_not = await scene.typed(f"{command} production it is down", scene.bob)
         assert "hubot may not override the gates of production" in may_not
         assert "Octocat, acme/sre" in may_not
         assert scene.blockers(waiting.id) == ["hatch", "tide"]
-        assert [one["outcome"] for one in scene.acts()] == ["refused"] * 3
+        assert [one["outcome"] for one in scene.acts()] == [
+            *("refused", "refused", "failed", "refused")
+        ]
         assert not any(one.broadcast for one in scene.world.replies())
+        github.add_team("acme/sre", "hubot")
+        may = await scene.typed(f"{command} production it is down", scene.bob)
+        assert "hubot overrides hatch, tide for 30 minutes" in may
 
 
 async def test_it_skips_what_was_named_for_half_an_hour_and_no_refusal(

@@ -19,7 +19,7 @@ LOCKED = Blocker(
     way_out="Whoever may write unlocks it",
 )
 TURN = Blocker(gate="serialization", reason="Waits for deployment 2 (main) to end")
-REQUESTED = {"requested_at": REQUESTED_AT, "phase": Phase.QUEUED}
+REQUESTED: dict[str, Any] = {"requested_at": REQUESTED_AT, "phase": Phase.QUEUED}
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_all_blockers_the_queue_locks_answers_and_overrides(
     assert page.text.startswith("On hold: acme/web to staging")
     text = page.text
     assert (
-        "Waits for Locked by <ada>: the database Until Mon 02 Mar 2026, 05:00 UTC"
+        "Why it waits Locked by <ada>: the database Until Mon 02 Mar 2026, 05:00 UTC"
         " Whoever may write unlocks it Waits for deployment 2 (main) to end No known end"
     ) in text
     assert (
@@ -115,7 +115,7 @@ def test_who_does_not_wait_has_no_such_section(rows: Rows, browser: FlaskClient)
     rows.change(1, **REQUESTED)
     assert "Queue of this" not in open_page(browser).text
     rows.change(blockers=(TURN,), ended_at=REQUESTED_AT, phase=Phase.ERROR)
-    assert "Waits for" not in open_page(browser).text
+    assert "Why it waits" not in open_page(browser).text
 
 
 def test_a_superseded_one_links_to_the_newer_one(rows: Rows, browser: FlaskClient) -> None:

@@ -23,7 +23,9 @@ from webhook.store.actions import ActionRow
 from webhook.store.schema import migrated_store
 from webhook.store.slack_installations import Installation
 
-STATES = [phase.value for phase in Phase if phase is not Phase.SEEN]
+# Of samples: a queued one may be held back by its gates.
+ON_HOLD = "on_hold"
+STATES = [*(phase.value for phase in Phase if phase is not Phase.SEEN), ON_HOLD]
 
 
 @click.group()
@@ -129,8 +131,11 @@ def preview(deployment_id: int | None, state: str | None, as_json: bool) -> None
 
     setup = startup.set_up(os.environ)
     if deployment_id is None:
-        phase = Phase(state) if state else None
-        previews = terminal.samples(setup.settings, setup.config, ACTIONS.values(), phase)
+        held = state == ON_HOLD
+        phase = Phase(state) if state and not held else None
+        previews = terminal.samples(
+            setup.settings, setup.config, ACTIONS.values(), phase, on_hold=held
+        )
     else:
         with migrated_store(setup.settings) as (url, _):
             environment, notice, entries = asyncio.run(_stored(setup, url, deployment_id))

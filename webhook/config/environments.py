@@ -40,7 +40,7 @@ from webhook.config.destinations import (
     own_field,
 )
 from webhook.config.errors import Known, invalid, suggestion
-from webhook.config.gates import GateKeys, file_models_of, models_of
+from webhook.config.gates import GateKeys, entries_of, file_models_of, models_of
 from webhook.config.source import ConfigError, Path, Source
 
 HandlerOptions = Mapping[str, type[BaseModel]]
@@ -258,12 +258,15 @@ def json_schema(
 def known_keys(
     handler_options: HandlerOptions, notifiers: Notifiers, gates: Sequence[GateKeys]
 ) -> Known:
-    """The known keys of each mapping; a handler's are under `with:` and its name."""
+    """The known keys of each mapping; a handler's are under `with:` and its name, those of entries
+    of an environment's list under `envs.` and its name."""
     file = _file_of(Any, notifiers, gates)
     env = _with_plugins(Environment, notifiers, gates)
     models: dict[str, type[BaseModel]] = {"": file, "envs": env}
     models |= {f"with:{name}": options for name, options in handler_options.items()}
     models |= notifiers
+    models |= entries_of(file_models_of(gates))
+    models |= {f"envs.{name}": one for name, one in entries_of(models_of(gates)).items()}
     keys = {
         where: tuple(value.alias or key for key, value in model.model_fields.items())
         for where, model in models.items()

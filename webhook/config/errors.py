@@ -18,7 +18,6 @@ _GITPLOY_KEYS = {
     "deployable_ref",
     "auto_deploy_on",
     "review",
-    "frozen_windows",
 }
 _UNSUPPORTED_KEY = "is a key of Gitploy's that this relay does not act on yet; remove it"
 _INVALID = "invalid"
@@ -50,7 +49,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """`keys` of each mapping; `examples` of the destinations of each notifier."""
+    """`keys` of each mapping, of lists those of an entry; `examples` of the destinations of each
+    notifier."""
 
     keys: Mapping[str, tuple[str, ...]]
     examples: Mapping[str, str]
@@ -156,6 +156,10 @@ def _unknown_key(path: Path, source: Source, known: Known) -> str:
         case ("envs", _, str(name), *_) if name in known.examples:
             keys = known.keys[name]
         case (str(name), *_) if name in known.examples:
+            keys = known.keys[name]
+        case ("envs", _, str(name), int(_)) if f"envs.{name}" in known.keys:
+            keys = known.keys[f"envs.{name}"]
+        case (str(name), int(_)) if name in known.keys:
             keys = known.keys[name]
         case ():
             keys = known.keys[""]

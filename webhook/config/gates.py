@@ -4,13 +4,17 @@ the top of the file.
 A tool that starts by itself cannot be held by a gate, so that the two are refused together.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from functools import cache
+from typing import Any, Protocol, get_args
 
 from pydantic import BaseModel
 
 from webhook.config.destinations import Strict
 from webhook.config.source import ConfigError, Path, Source
+
+_SET = re.compile(r"\[!?\]?[^\]]*\]")
 
 
 class NoKeys(Strict):
@@ -40,10 +44,38 @@ def file_models_of(gates: Sequence[GateKeys]) -> tuple[type[Strict], ...]:
     return tuple(gate.FileKeys for gate in gates if gate.FileKeys is not NoKeys)
 
 
+def entries_of(models: Sequence[type[Strict]]) -> dict[str, type[BaseModel]]:
+    """Of keys that are lists of mappings, the model of an entry."""
+    fields = (pair for model in models for pair in model.model_fields.items())
+    given = ((name, get_args(field.annotation)) for name, field in fields)
+    return {
+        name: args[0]
+        for name, args in given
+        if args and isinstance(args[0], type) and issubclass(args[0], BaseModel)
+    }
+
+
 def of_file(environment: Strict, file: Strict, gates: Sequence[GateKeys]) -> dict[str, Any]:
     """The environment's keys, with the file's before them."""
     names = [name for model in file_models_of(gates) for name in model.model_fields]
     return {name: (*getattr(file, name), *getattr(environment, name)) for name in names}
+
+
+def may_overlap(one: str, other: str) -> bool:
+    """Whether there may be a text that both patterns match. A set of characters counts as any."""
+    first, second = (_SET.sub("?", pattern.lower()) for pattern in (one, other))
+
+    @cache
+    def overlap(i: int, j: int) -> bool:
+        if first[i : i + 1] == "*":
+            return overlap(i + 1, j) or (j < len(second) and overlap(i, j + 1))
+        if second[j : j + 1] == "*":
+            return overlap(i, j + 1) or (i < len(first) and overlap(i + 1, j))
+        if i == len(first) or j == len(second):
+            return i == len(first) and j == len(second)
+        return (first[i] == second[j] or "?" in (first[i], second[j])) and overlap(i + 1, j + 1)
+
+    return overlap(0, 0)
 
 
 def ineffective(
@@ -57,9 +89,10 @@ def ineffective(
             own: Path = ("envs", index, key)
             path = own if own in source.keys else (key,)
             where = "" if path == own else f" of envs[{index}], which it covers"
+            leave = "remove this" if path == own else "leave it out of what this covers"
             message = (
                 f"cannot hold the tool{where}: it starts by itself, past every gate. Let the relay"
-                " start it (mode: dispatch of github-actions, mode: promote of drone), or remove"
-                " this and use a protection rule of the environment on GitHub"
+                " start it (mode: dispatch of github-actions, mode: promote of drone), or"
+                f" {leave} and use a protection rule of the environment on GitHub"
             )
             yield ConfigError(*source.keys[path], path, message)

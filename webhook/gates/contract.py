@@ -52,7 +52,8 @@ ALLOW = Allow()
 class Candidate:
     """The deployment that is to start. `asker`: the GitHub login of the person who asked for it, ""
     where that is not known (a bot created it). `asker_id`: that account's number, 0 if unknown.
-    `rolls_back`: the relay has run this very commit in this environment before, with success."""
+    `rolls_back`: the relay has run this very commit in this environment before, with success.
+    `former_names`: those that the repository has had."""
 
     id: int
     repo: str
@@ -64,6 +65,7 @@ class Candidate:
     asker: str
     asker_id: int
     rolls_back: bool
+    former_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

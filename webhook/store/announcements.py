@@ -30,6 +30,11 @@ def add_sync(connection: Sync, announcement: Announcement, destinations: Collect
         schedule.request_sync(connection, _keys(row["id"], destinations))
 
 
+async def is_known(connection: Async, key: str) -> bool:
+    cursor = await connection.execute("select from announcements where key = %s", [key])
+    return await cursor.fetchone() is not None
+
+
 async def read(connection: Async, announcement_id: int) -> Announcement | None:
     cursor = await connection.execute(
         "select document, at from announcements where id = %s", [announcement_id]

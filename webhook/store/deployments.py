@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import cache
-from typing import Any, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from psycopg import sql
 from psycopg.rows import DictRow
@@ -461,6 +461,43 @@ class CurrentDeployment:
     @property
     def shown_ref(self) -> str:
         return self.ref_name or self.ref
+
+
+class EnvironmentKey(NamedTuple):
+    repo_id: int
+    environment: str
+
+
+ENVIRONMENTS_AT_ONCE = 150
+# Skips from each environment to the next, and reads its newest deployment.
+_ENVIRONMENTS_AFTER = f"""
+with recursive newest as (
+    (select id, repo_id, lower(environment) as name, 1 as number from deployments
+        where (repo_id, lower(environment)) > (%(repo_id)s, %(environment)s)
+        order by repo_id, lower(environment), id desc limit 1)
+    union all
+    select next.*, number + 1 from newest cross join lateral (
+        select id, repo_id, lower(environment) from deployments
+        where (repo_id, lower(environment)) > (newest.repo_id, newest.name)
+        order by repo_id, lower(environment), id desc limit 1) next
+    where number < {ENVIRONMENTS_AT_ONCE}
+)
+select newest.repo_id, name, repo, environment, created_at >= %(since)s as lately
+from newest join deployments using (id) order by number
+"""
+
+
+async def deployed_since(
+    connection: Async, since: datetime, after: EnvironmentKey
+) -> tuple[list[tuple[str, str]], EnvironmentKey | None]:
+    """Repositories and environments that were deployed to since then, of those that come after that
+    one; and where the rest begins."""
+    values = {"repo_id": after.repo_id, "environment": after.environment, "since": since}
+    cursor = await connection.execute(_ENVIRONMENTS_AFTER, values)
+    rows = await cursor.fetchall()
+    found = [(row["repo"], row["environment"]) for row in rows if row["lately"]]
+    more = len(rows) == ENVIRONMENTS_AT_ONCE
+    return found, EnvironmentKey(rows[-1]["repo_id"], rows[-1]["name"]) if more else None
 
 
 # Skips from each environment to the next, however many deployments it has.

@@ -51,6 +51,8 @@ _COLUMNS = f"""
         where approvals.repo_id = deployments.repo_id
         and approvals.environment = lower(deployments.environment)
         and approvals.sha = deployments.sha order by approvals.id) one) as approvals,
+    array(select full_name from repository_names
+        where repository_names.repo_id = deployments.repo_id order by full_name) as former_names,
     array(select distinct unnest(gates) from overrides
         where deployment_id = deployments.id and expires_at > %(now)s) as skipped,
     array(select to_jsonb(one) from (select id, ref, true as running, true as ready
@@ -104,6 +106,7 @@ async def read(
         asker=other["asker"],
         asker_id=other["asker_id"],
         rolls_back=other["rolls_back"],
+        former_names=tuple(other["former_names"]),
     )
     locks = (_typed(Lock, one) for one in other["locks"])
     snapshot = Snapshot(

@@ -1,13 +1,12 @@
-"""Break-glass: which gates a person skips for one deployment, and until when. Rows are added only;
-whether one still counts is looked at when it is read (`webhook.store.gates`)."""
+"""Break-glass: which gates a person skips for one deployment, and until when. Rows are only added;
+PostgreSQL refuses to change one. Whether one still counts is looked at when it is read
+(`webhook.store.gates`)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg.rows import class_row
-
 from webhook.store.audit import Place
-from webhook.store.database import Async, Sync
+from webhook.store.database import Async
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +20,6 @@ class NewOverride:
     source: Place
     at: datetime
     expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Override(NewOverride):
-    id: int
 
 
 async def add(connection: Async, override: NewOverride) -> None:
@@ -42,13 +36,3 @@ async def add(connection: Async, override: NewOverride) -> None:
             override.expires_at,
         ],
     )
-
-
-def of_deployment(connection: Sync, deployment_id: int) -> list[Override]:
-    """The oldest first, expired ones too."""
-    cursor = connection.cursor(row_factory=class_row(Override))
-    columns = ", ".join(field.name for field in fields(Override))
-    cursor.execute(
-        f"select {columns} from overrides where deployment_id = %s order by id", [deployment_id]
-    )
-    return cursor.fetchall()

@@ -2,17 +2,19 @@
 
 import asyncio
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
 import pytest
+from psycopg.types.json import Jsonb
 
 from sandbox.faults import Fault
 from sandbox.slack.model import User
 from sandbox.slack.screen import render
 from sandbox.slack.views import View
 from tests.slack.actions.action_world import CREATE, ActionWorld, relay
+from webhook.deployments.blockers import Blocker
 from webhook.store import actions
 from webhook.store.database import connect
 
@@ -371,6 +373,33 @@ async def test_status_shows_each_environment(relay: ActionWorld) -> None:
     reply = await relay.typed("status acme/quiet", relay.ada)
     assert len(reply.text.splitlines()) == 22
     assert reply.text.endswith("and others, which were deployed to before these")
+
+
+async def test_status_says_what_holds_an_environment_back_and_who_comes_next(
+    relay: ActionWorld,
+) -> None:
+    relay.github.add_installation("acme", ["acme/busy"])
+    relay.github.add_collaborator("acme/busy", "octocat", "write")
+    until = datetime(2026, 11, 28, 5, 0, tzinfo=UTC)
+    lock = Blocker(gate="lock", reason="Locked by bob", until=until, way_out="bob unlocks it")
+    busy: dict[str, Any] = {"repo": "acme/busy", "ref": "v1"}
+    running = relay.past_deployment(
+        "live", "in_progress", started_at=datetime.now(UTC), run="{}", **busy
+    )
+    older = relay.past_deployment("Live", "queued", **busy)
+    turn = Blocker(gate="serialization", reason=f"Waits for deployment {running} (v1) to end")
+    blockers = Jsonb([lock.to_json(), turn.to_json()])
+    newest = relay.past_deployment("live", "queued", blockers=blockers, **busy)
+    _, state, first, second, queue = (
+        await relay.typed("status acme/busy", relay.ada)
+    ).text.splitlines()
+    assert state.startswith("⏸️ *live*: on hold, v1 @ ")
+    date = f"<!date^{int(until.timestamp())}^{{date_short_pretty}} at {{time}}|"
+    assert first.startswith(f"• Locked by bob  ·  until {date}Sat 28 Nov 2026, 05:00 UTC>")
+    assert first.endswith("·  bob unlocks it")
+    assert second == f"• Waits for deployment {running} (v1) to end  ·  no known end"
+    plain = re.sub(r"<[^|]*\|(\d+)>", r"\1", queue)
+    assert plain == f"Queue: running v1 ({running}), 1st of 2 v1 ({newest}), 2nd of 2 v1 ({older})"
 
 
 async def test_anybody_gets_help(relay: ActionWorld) -> None:

@@ -18,6 +18,7 @@ from webhook.config.destinations import Target, targets_of
 from webhook.config.environments import Config, Environment
 from webhook.config.routing import matches_any
 from webhook.deployments.actions import OfferedAction, Snapshot, offered_buttons
+from webhook.deployments.blockers import Blocker
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.models import is_production
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
@@ -30,6 +31,7 @@ from webhook.slack.destination import Destination, destinations_of
 _BOLD = re.compile(r"(?<![\w*])\*(?=\S)(.+?)(?<=\S)\*(?![\w*])")
 _ANGLED = re.compile(r"<([^<>|]+)(?:\|([^<>]*))?>")
 # Of the sample.
+_SUPERSEDED = "Superseded by deployment 43 (v1.3)"
 _SHA, _BEFORE = "7d3f1c29b0a84e56c1d2", "1b9e4a7705cd63f2a8e0"
 
 
@@ -69,17 +71,23 @@ def render(previews: Sequence[Preview], *, as_json: bool) -> str:
 
 
 def samples(
-    settings: Settings, config: Config, actions: Iterable[OfferedAction], state: Phase | None
+    settings: Settings,
+    config: Config,
+    actions: Iterable[OfferedAction],
+    state: Phase | None,
+    *,
+    on_hold: bool = False,
 ) -> list[Preview]:
     """For each environment in deploy.yml, the messages of a deployment in that state, or in both
-    final ones."""
+    final ones. `on_hold`: of one that its gates hold back."""
     found: list[Preview] = []
     phases = [state] if state else [Phase.SUCCESS, Phase.FAILURE]
+    phases = [Phase.QUEUED] if on_hold else phases
     for environment in config.envs:
         for repo, target in _sample_targets(environment):
             sample = _sample(environment, repo, settings.server_url)
             for phase in phases:
-                notice = _at(sample, phase)
+                notice = _on_hold(sample) if on_hold else _at(sample, phase)
                 if settings.slack.actions_enabled:
                     notice = _with_buttons(notice, actions)
                 found += _previews(target, notice, _entries(phase))
@@ -221,7 +229,22 @@ def _sample(environment: Environment, repo: str, server_url: str) -> DeploymentN
     )
 
 
+def _on_hold(sample: DeploymentNotice) -> DeploymentNotice:
+    until = datetime.now(UTC) + timedelta(hours=2)
+    way_out = f"Whoever may write unlocks it: /deploy unlock {sample.repo} {sample.environment}"
+    turn = "Waits for deployment 41 (v1.1) to end"
+    blockers = (
+        Blocker(gate="lock", reason="Locked by hubot: an incident", until=until, way_out=way_out),
+        Blocker(gate="serialization", reason=turn, way_out="Cancel that one to go on now"),
+    )
+    return replace(_at(sample, Phase.QUEUED), started=False, blockers=blockers)
+
+
 def _at(sample: DeploymentNotice, phase: Phase) -> DeploymentNotice:
+    if phase is Phase.SUPERSEDED:
+        page = sample.page_url.removesuffix("42") + "43"
+        changed = replace(sample, phase=phase, started=False, description=_SUPERSEDED)
+        return replace(changed, superseded_by=43, superseded_by_url=page)
     failed = phase in (Phase.FAILURE, Phase.ERROR)
     running = phase in (Phase.QUEUED, Phase.IN_PROGRESS)
     return replace(
@@ -251,6 +274,8 @@ def _entries(phase: Phase) -> list[NoticeEntry]:
         (Phase.IN_PROGRESS, "Running", 2),
         (phase, "exit code 1: the smoke test failed" if phase is Phase.FAILURE else "", 134),
     ]
+    if phase is Phase.SUPERSEDED:  # it never ran
+        timeline = [timeline[0], (Phase.INACTIVE, _SUPERSEDED, 134)]
     until = next((n for n, (one, _, _) in enumerate(timeline) if one is phase), 2)
     return [
         NoticeEntry(

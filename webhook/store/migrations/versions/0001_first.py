@@ -427,6 +427,10 @@ create table overrides (
     expires_at timestamptz not null
 );
 create index overrides_of_deployment on overrides (deployment_id);
+create function overrides_do_not_change() returns trigger language plpgsql as
+    $$ begin raise exception 'an override does not change'; end $$;
+create trigger overrides_append_only before update on overrides
+    for each statement execute function overrides_do_not_change();
 """
 
 AUDIT = """
