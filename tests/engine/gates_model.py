@@ -91,8 +91,9 @@ class Model:
             found.add("lock")
         if "freeze" not in skipped and any(self._frozen(one, now)):
             found.add("freeze")
-        if "approval" not in skipped and one.environment.lower() in self.reviewed:
-            found |= self._unapproved(one, now)
+        if one.environment.lower() in self.reviewed:
+            # A rejection is no wait that somebody could skip.
+            found |= self._unapproved(one, now) - (skipped & {"approval"})
         return found
 
     def overdue(self, one: Asked, now: datetime) -> bool:
