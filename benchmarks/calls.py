@@ -22,14 +22,17 @@ from webhook.config.destinations import Strict
 from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.deployments.announcement import Announcement
 from webhook.deployments.changelog import Changelog
+from webhook.deployments.locks import Lock
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
 from webhook.store import actions, deployments, outbox
 from webhook.store.actions import ActionRow, Subject
+from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
 from webhook.store.deliveries import Received
 from webhook.store.deployments import DeploymentRow, EnvironmentKey
+from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
 from webhook.store.schedule import Due, Finished, Key, Kind, Task
@@ -52,6 +55,8 @@ GROWS: Mapping[str, str] = {
     "outbox.unsent_statuses": "with the repositories of which a status failed in seven days",
     "retention.commands": "up to the 500 that are deleted at once",
     "retention.deployments": "up to the 100 that are deleted at once",
+    "locks.active": "with the locks that hold",
+    "locks.held_by": "with what waits or runs in its scope",
     "schedule.bring_forward": "with what waits of that task",
     "schedule.load": "with the runs that are waited for, which it counts",
 }
@@ -148,6 +153,14 @@ class Case:
             "Announcement": Announcement(key="a freeze", text="Frozen from 18:00 UTC"),
             "NewAct": NewAct(actor="octocat", source="slack", action="lock"),
             "Strict": Strict(),
+            "NewApproval": NewApproval(
+                policy="x",
+                user_id=1,
+                login="octocat",
+                approved=True,
+                comment="",
+                source="slack",
+            ),
             "NewOverride": NewOverride(
                 deployment_id=row.id,
                 gates=("lock",),
@@ -212,8 +225,37 @@ class Case:
             "browser": "cookie",
             "document": {},
             "announcement_id": 1,
+            "NewLock": NewLock(
+                repo_id=row.repo_id,
+                repo=row.repo,
+                environment="new",
+                owner="octocat",
+                reason="x",
+                lets=(),
+                source="slack",
+                created_at=now,
+                expires_at=None,
+            ),
+            "Lock": Lock(
+                id=1,
+                repo_id=row.repo_id,
+                repo=row.repo,
+                environment="*",
+                owner="octocat",
+                reason="x",
+                lets=(),
+                created_at=now,
+                expires_at=None,
+            ),
+            "lock_id": 1,
+            "how": "unlocked",
+            "by": "octocat",
+            "locks.in_scope.environment": row.environment,
+            "locks.active_in.environment": row.environment,
+            "locks.id_of_repository.name": row.repo,
             "destinations": [self.destination],
             "deployments.waiting_in.environment": row.environment,
+            "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,
             "batch": [Received(1, "new", "deployment", b"{}")],
             **dict.fromkeys(("user", "login", "message", "code", "error", "call", "reason"), "x"),

@@ -238,6 +238,15 @@ insert into slack_installations (team, team_name, app_id, bot_user, scopes, toke
     select 'T' || i, 'Acme', 'A1', 'U1', 'chat:write', 'x', 'octocat' from generate_series(1, 3) i;
 """
 
+
+# Most have ended.
+_LOCKS = """
+insert into locks (repo_id, environment, owner, reason, source, created_at, ended_at, ended_how)
+select repo_id, lower(environment), 'octocat', 'x', 'slack', created_at,
+    case when id % 20 <> 0 then created_at end, case when id % 20 <> 0 then 'unlocked' else '' end
+from deployments where id % 3 = 0 on conflict do nothing
+"""
+
 _STEPS = (
     _DEPLOYMENTS,
     _NEWEST_SUCCESS,
@@ -253,6 +262,7 @@ _STEPS = (
     _OUTPUT,
     _TOOL_EVENTS,
     _NAMES,
+    _LOCKS,
     _REST,
 )
 

@@ -34,7 +34,9 @@ def _commands(group: click.Group, prefix: str) -> Iterator[str]:
 
 
 def _section(command: click.Command, path: str) -> Iterator[str]:
-    yield f"## {path.removeprefix('python -m webhook ')}\n\n```sh\n{path}\n```\n"
+    arguments = [one.metavar or one.name or "" for one in command.params if _is_argument(one)]
+    line = " ".join((path, *arguments))
+    yield f"## {path.removeprefix('python -m webhook ')}\n\n```sh\n{line}\n```\n"
     yield f"{inspect.cleandoc(command.help or '')}\n"
     options = [option for option in command.params if isinstance(option, click.Option)]
     if shown := [option for option in options if not option.hidden]:
@@ -42,12 +44,17 @@ def _section(command: click.Command, path: str) -> Iterator[str]:
         yield f"| option | meaning |\n|---|---|\n{rows}\n"
 
 
+def _is_argument(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Argument)
+
+
 def _names(option: click.Option) -> str:
     value = ""
     if isinstance(option.type, click.Choice):
         value = " " + "\\|".join(option.type.choices)
     elif not option.is_flag:
-        value = " N"
+        text = isinstance(option.type, click.types.StringParamType)
+        value = f" {option.metavar or ('TEXT' if text else 'N')}"
     return ", ".join(f"`{name}{value}`" for name in option.opts)
 
 

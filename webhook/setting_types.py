@@ -34,6 +34,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?", re.
 _SHORTEST_SECRET = 16
 _LONGEST_NAME = 100
 FOREVER = "forever"
+_LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", re.ASCII)
 _DAYS = re.compile(r"([0-9]{1,5})d")
 # What is the name of a file rather than a key.
 _PATH = re.compile(r"(?:~|\.{1,2})?/[^\n]*|[^\n]*\.(?:pem|key|crt|der|txt)", re.I)
@@ -223,6 +224,16 @@ def _pem(text: str) -> str:
     return text.replace("\r\n", "\n").strip() + "\n"
 
 
+def _logins(value: Any) -> tuple[str, ...]:
+    logins = tuple(item.strip() for item in str(value).split(",") if item.strip())
+    for login in logins:
+        if not _LOGIN.fullmatch(login):
+            raise ValueError(
+                f"{shown(login)} is not a GitHub login; write it without @, as in octocat"
+            )
+    return logins
+
+
 Host = Annotated[str, AfterValidator(_host)]
 Proto = Annotated[Literal["http", "https"], _error("{} is not http or https; write one of them")]
 # Without a slash at its end.
@@ -236,6 +247,7 @@ WebhookSecrets = Annotated[Items, _several("secret", ", and set it in the GitHub
 SecretKeys = Annotated[Items, _several("key")]
 SlackSecret = Annotated[str, AfterValidator(_unbroken), AfterValidator(_long_enough)]
 SlackScopes = Annotated[tuple[str, ...], BeforeValidator(_scopes)]
+Logins = Annotated[tuple[str, ...], BeforeValidator(_logins)]
 AppId = Annotated[
     str,
     Field(pattern=r"^[0-9]+$"),

@@ -275,6 +275,11 @@ class Settings(Address):
         secret=types.private_key_forms,
     )
     slack: SlackSettings
+    admin_users: types.Logins | None = variable(
+        "GITPLOY_ADMIN_USERS",
+        "GitHub logins, comma-separated, of those who may stop all deployments in Slack, besides"
+        " those who may write to a repository that was deployed to lately",
+    )
     own_store: types.StoreUrl | None = variable(
         "GITPLOY_STORE_SOURCE",
         "URL of a PostgreSQL, 15 or newer: `postgresql://USER:PASSWORD@HOST/DATABASE`; without it"
@@ -344,6 +349,11 @@ class Settings(Address):
     @property
     def warnings(self) -> tuple[str, ...]:
         return self._warnings
+
+    @property
+    def admins(self) -> frozenset[str]:
+        """In lower case, as logins are compared."""
+        return frozenset(login.lower() for login in self.admin_users or ())
 
     @property
     def github_issuer(self) -> str:

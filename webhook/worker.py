@@ -21,6 +21,7 @@ from webhook.engine.ends import check_ended
 from webhook.engine.freezes import FreezeAnnouncements
 from webhook.engine.gates import ask_all
 from webhook.engine.installations import resume_installation
+from webhook.engine.locks import remind_of_lock
 from webhook.engine.notify import notify
 from webhook.engine.receive import receive
 from webhook.engine.retention import Retention
@@ -92,6 +93,7 @@ class _Parts:
             },
             notifier_context=self._notifier_context(people),
             replies=Replies(settings.slack.base_url, self.http, clock),
+            admins=settings.admins,
             actions_enabled=settings.slack.actions_enabled,
             actions=actions,
             links=Links(settings.server_url, keys, clock),
@@ -185,6 +187,7 @@ def _jobs(services: ActionServices) -> Mapping[Task, Job]:
         "run_action": lambda due: run_action(services, due.subject),
         "announce": lambda due: announce(services, due.subject, due.detail),
         "resume_installation": lambda due: resume_installation(services, due.subject, due.detail),
+        "remind_of_lock": lambda due: remind_of_lock(services, due.subject),
     }
 
 

@@ -11,6 +11,7 @@ from webhook import startup
 from webhook.cli import demo, server, show
 from webhook.cli.audit import audit
 from webhook.cli.deliveries import deliveries
+from webhook.cli.locks import lock, locks, unlock
 from webhook.cli.slack import slack
 from webhook.errors import UserError
 from webhook.logs import Redactor
@@ -58,6 +59,9 @@ for command in (
     show.schema,
     deliveries,
     audit,
+    lock,
+    unlock,
+    locks,
     demo.demo,
     slack,
 ):

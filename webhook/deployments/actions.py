@@ -58,7 +58,8 @@ class ActionRequest:
 class Snapshot:
     """What decides which actions a deployment offers. `watched`: a workflow deploys it, not the
     relay. `newest`: its environment has no later one. `rollback_target`: an earlier deployment of
-    another commit succeeded there. `overridable`: it waits for gates that some people may skip."""
+    another commit succeeded there. `waits_for_approval`: people are asked whether it may start.
+    `overridable`: it waits for gates that some people may skip."""
 
     phase: Phase
     ended: bool
@@ -66,6 +67,7 @@ class Snapshot:
     cancel_requested: bool
     newest: bool
     rollback_target: bool
+    waits_for_approval: bool = False
     overridable: bool = False
 
 

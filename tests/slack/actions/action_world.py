@@ -174,7 +174,12 @@ async def relay(
 
 @contextlib.asynccontextmanager
 async def action_world(
-    postgres: str, folder: Path, actions: Actions = ACTIONS, *, environments: str = ""
+    postgres: str,
+    folder: Path,
+    actions: Actions = ACTIONS,
+    *,
+    environments: str = "",
+    environ: dict[str, str] | None = None,
 ) -> AsyncIterator[ActionWorld]:
     name = f"actions_{next(_numbers)}"
     with psycopg.connect(postgres, autocommit=True) as connection:
@@ -185,7 +190,9 @@ async def action_world(
             f"  Octocat: {ada.id}\n  hubot: [{bob.team_id}/{bob.id}]\n  reader: {rob.id}\n"
         )
         url = in_database(postgres, name)
-        async with live(url, folder, deploy_yml, sandbox=sandbox, actions=actions) as world:
+        async with live(
+            url, folder, deploy_yml, sandbox=sandbox, actions=actions, environ=environ
+        ) as world:
             yield ActionWorld(world, ada, bob, rob, eve)
         await asyncio.to_thread(connection.execute, f"drop database {name} with (force)")
 

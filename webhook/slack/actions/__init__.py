@@ -6,11 +6,23 @@ In this order, which never changes under somebody's finger, the buttons stand be
 from webhook.slack.actions.cancel import Cancel
 from webhook.slack.actions.contract import Action, Actions
 from webhook.slack.actions.deploy import Deploy
+from webhook.slack.actions.list_locks import ListLocks
+from webhook.slack.actions.locks import (
+    Lock,
+    LockAfterRollback,
+    TakeOverLock,
+    TakeOverUnlock,
+    Unlock,
+    UnlockButton,
+)
 from webhook.slack.actions.modal import OpenForm
 from webhook.slack.actions.override import OpenOverrideForm, Override
+from webhook.slack.actions.reject import Reject
 from webhook.slack.actions.retry import Retry
+from webhook.slack.actions.review import Approve
 from webhook.slack.actions.rollback import Rollback
 from webhook.slack.actions.status import Status
+from webhook.slack.actions.stop import Go, Stop, TakeOverGo, TakeOverStop
 
 __all__ = ["ACTIONS", "Action", "Actions", "registry"]
 
@@ -20,6 +32,8 @@ def registry(*actions: Action) -> Actions:
 
 
 ACTIONS = registry(
+    Approve(),
+    Reject(),
     Cancel(),
     OpenOverrideForm(),
     Retry(),
@@ -27,5 +41,16 @@ ACTIONS = registry(
     Deploy(),
     Override(),
     Status(),
+    Lock(),
+    TakeOverLock(),
+    Unlock(),
+    TakeOverUnlock(),
+    Stop(),
+    TakeOverStop(),
+    Go(),
+    TakeOverGo(),
+    ListLocks(),
+    UnlockButton(),
+    LockAfterRollback(),
     OpenForm(),
 )

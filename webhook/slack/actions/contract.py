@@ -38,6 +38,8 @@ class Action(ABC):
     exclusive_group: ClassVar[str] = ""
     # A press on its button confirms an earlier request, and names that instead of a deployment.
     confirms: ClassVar[bool] = False
+    # A press on its button names a lock instead of a deployment; its ID becomes the input "lock".
+    names_lock: ClassVar[bool] = False
     # A press on its button opens a form, for which Slack gives a trigger.
     opens_form: ClassVar[bool] = False
     # The word behind /deploy by which it is requested, "" for none; and how that is typed and what

@@ -30,6 +30,7 @@ from webhook.store.actions import ActionRow, Subject
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry, Ref
+from webhook.store.schedule import Key
 
 log = structlog.get_logger()
 
@@ -142,8 +143,9 @@ class DeploymentWrite(Write):
         if self.action.deployment_id is not None:
             await add_to_timeline(self.services, connection, self.action, message, created)
         new = await deployments.read(connection, created)
-        if new is not None:  # its event was quicker, and its message has no link back yet
-            await self.services.notify(connection, new)
+        if new is not None:
+            # Its event was quicker: its message has no link back yet, nor do gates know its asker.
+            await self.services.notify(connection, new, also=[Key("advance", new.id)])
 
 
 def marker(action: ActionRow) -> str:

@@ -209,8 +209,9 @@ def parse_press(payload: Any, actions: Actions) -> Parsed:
         exclusive_group=action.exclusive_group,
         requester=who,
         reply=Reply(interaction.response_url, trigger, value if action.confirms else 0),
-        deployment_id=None if action.confirms else value,
+        deployment_id=None if action.confirms or action.names_lock else value,
         target=int(numbers[2] or 0),
+        inputs={"lock": str(value)} if action.names_lock else {},
     )
 
 

@@ -4,6 +4,7 @@ Errors: `Declined`, with a message for that person; `RetryAt` and `UnknownOutcom
 be found out now. Where GitHub cannot say whether somebody may do it, they may not.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final, Literal
@@ -13,6 +14,7 @@ import structlog
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.deployments.models import Repository
+from webhook.engine.locks import LATELY
 from webhook.engine.services import scope
 from webhook.errors import BAD_APP_KEY, LACKS_PERMISSION, Rejected, RelayError, UnknownOutcome
 from webhook.github import repositories
@@ -20,8 +22,8 @@ from webhook.github import users as github_people
 from webhook.github.repositories import PERMISSIONS, Access
 from webhook.github.tokens import Scope
 from webhook.slack.actions.services import ActionServices
-from webhook.slack.identity import login_of, mapped_login, shows_emails
-from webhook.store import actions, deployments, repository_names
+from webhook.slack.identity import is_deactivated, login_of, mapped_login, shows_emails
+from webhook.store import actions, deployments, locks, repository_names
 from webhook.store.actions import ActionRow
 from webhook.store.deployments import DeploymentRow
 
@@ -45,6 +47,9 @@ Code = Literal[
     "github_unclear",
     "slack_rejected",
 ]
+_MAY_WRITE = ("admin", "write")
+# Repositories in which somebody is looked for.
+_MOST_RECENT = 10
 _MAY = {"read": "read", "write": "write to"}
 _GIVE_PERMISSION = (
     "give the App Deployments: read and write on GitHub, and accept that where it is installed"
@@ -109,6 +114,71 @@ async def authorize(services: ActionServices, action: ActionRow, needed: Permiss
         deployment=deployment,
         default_branch=branch,
     )
+
+
+async def authorize_everywhere(services: ActionServices, action: ActionRow) -> Authorized:
+    """For what concerns all repositories: an admin of the relay, or who may write to one of those
+    that were deployed to most recently. `repository`: that one."""
+    require_in_time(services, action)
+    await _require_workspace(services, action.team)
+    repositories = await recent_repositories(services)
+    login = await login_at_any(services, action, repositories)
+    unclear: Declined | None = None
+    for repository in repositories:
+        try:
+            access = await access_in(services, repository, login)
+        except Declined as declined:
+            unclear = declined
+            continue
+        if access.permission in _MAY_WRITE:
+            await _set_login(services, action, login, access.user_id)
+            return _everywhere(login, access.user_id, repository)
+    if login.lower() in services.admins:
+        return _everywhere(login, 0, Scope(0, "", 0))
+    if unclear is not None:
+        raise unclear
+    who = "somebody who may write to a repository that was deployed to lately"
+    message = f"{login} may not stop everything, or let it go on; that is for {who}"
+    raise Declined("lacks_permission", f"{message}, or whom GITPLOY_ADMIN_USERS names")
+
+
+def _everywhere(login: str, login_id: int, repository: Scope) -> Authorized:
+    return Authorized(login=login, login_id=login_id, repository=repository, deployment=None)
+
+
+async def login_at_any(
+    services: ActionServices, action: ActionRow, repositories: Sequence[Scope]
+) -> str:
+    """Of its requester, by what the App may read in any of these. Raises `Declined`."""
+    login = mapped_login(services.people, action.team, action.slack_user)
+    for repository in repositories:
+        login = login or await login_of(services.people, repository, action.team, action.slack_user)
+    if not login:
+        by_email = await shows_emails(services.people, action.team, action.slack_user)
+        raise Declined("unknown_requester", _how_to_be_known(action, by_email=by_email))
+    await _set_login(services, action, login)
+    return login
+
+
+async def recent_repositories(services: ActionServices) -> list[Scope]:
+    """Those that were deployed to most recently, the newest first."""
+    async with services.pool.connection() as connection:
+        lately = await locks.lately_deployed_to(connection, 0, services.clock(), LATELY)
+    found = {one.repo_id: one for one in reversed(lately)}
+    newest = [found[repo_id] for repo_id in dict.fromkeys(one.repo_id for one in lately)]
+    return [Scope(one.installation_id, one.repo, one.repo_id) for one in newest[:_MOST_RECENT]]
+
+
+async def access_in(services: ActionServices, repository: Scope, login: str) -> Access:
+    """Raises `Declined` where GitHub does not say it."""
+    return await _access(services, repository, login)
+
+
+async def require_active(services: ActionServices, action: ActionRow) -> None:
+    """deploy.yml may still have a person whose account was deactivated meanwhile."""
+    if await is_deactivated(services.people, action.team, action.slack_user):
+        message = "Your account in Slack is deactivated, so nothing was done"
+        raise Declined("unknown_requester", message)
 
 
 def require_in_time(services: ActionServices, action: ActionRow) -> None:

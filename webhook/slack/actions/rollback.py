@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from webhook.config.locks import lock_error
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Button, Confirmation, DeploymentNotice
 from webhook.slack.actions.contract import environment_of
@@ -12,9 +13,11 @@ from webhook.slack.actions.create import (
     plan_like,
     require_newest,
 )
+from webhook.slack.actions.locks import LockAfterRollback
 from webhook.slack.actions.permissions import Authorized, Declined, routed
 from webhook.slack.actions.services import ActionServices
-from webhook.slack.blocks.mrkdwn import plain
+from webhook.slack.blocks.mrkdwn import BlockMessage, plain
+from webhook.slack.response_url import question
 from webhook.store import deployments
 from webhook.store.actions import ActionRow
 from webhook.text import one_line
@@ -66,3 +69,15 @@ class Rollback(CreateDeployment):
         task = routed(services, row.repo, row.environment).task or TASK
         request = plan_like(row, old, action, task=task, description=description)
         return Plan(by.repository, request, f"Rollback to {target}, requested in Slack", name)
+
+    async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
+        """With a button that keeps others from deploying the same again."""
+        message = await super().reply(services, action)
+        if message is None or action.outcome != "done" or action.deployment_id is None:
+            return message
+        if lock_error(services.config, action.repo, action.environment):
+            return message
+        label = f"Lock {action.environment}"
+        return question(
+            message.text, action.deployment_id, action=LockAfterRollback.name, button=label
+        )

@@ -10,8 +10,10 @@ from webhook.slack.workspaces import Workspaces
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionServices(Services):
-    """`slack`: None where no token of Slack is set."""
+    """`slack`: None where no token of Slack is set. `admins`: GitHub logins, in lower case, of
+    those who may stop everything."""
 
     slack: Workspaces | None
     people: People
     replies: Replies
+    admins: frozenset[str]

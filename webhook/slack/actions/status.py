@@ -6,20 +6,23 @@ from datetime import datetime
 
 from webhook.config.environments import Config
 from webhook.deployments.labels import phase_label
+from webhook.deployments.locks import Lock
 from webhook.deployments.queue import Queued, others
 from webhook.slack.actions.contract import StoreAction
+from webhook.slack.actions.list_locks import lock_lines
 from webhook.slack.actions.permissions import Authorized
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import Mistyped, Typed, repo_error, require
 from webhook.slack.blocks.blockers import blocker_lines
 from webhook.slack.blocks.mrkdwn import BlockMessage, escape, link
-from webhook.store import deployments, queue
+from webhook.store import deployments, locks, queue
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
 from webhook.store.deployments import CurrentDeployment
 
 # Of a repository's environments, the newest.
 MOST_ENVIRONMENTS = 20
+_LONGEST_LOCK = 900
 # Of what keeps one deployment from starting, and of a queue; all of it goes into one reply.
 _LONGEST_BLOCKERS, _LONGEST_REF = 700, 40
 
@@ -54,13 +57,16 @@ async def _summary(services: ActionServices, action: ActionRow) -> str:
         most = MOST_ENVIRONMENTS + 1
         found = await deployments.newest_of_repository(connection, action.repo_id, most)
         queued = await queue.of_repository(connection, action.repo_id)
+        locked = await locks.active_of(connection, action.repo_id, services.clock())
     repo = escape(action.repo, 200)
     if not found:
         renamed = f"{escape(action.message, 400)}. " if action.message else ""
-        return f"{renamed}The relay has seen no deployment of {repo}"
+        nothing = f"{renamed}The relay has seen no deployment of {repo}"
+        return "\n".join([nothing, *_lock_lines(services, locked)])
     lines = [_lines(services, one, queued) for one in found[:MOST_ENVIRONMENTS]]
     if len(found) > MOST_ENVIRONMENTS:
         lines.append("and others, which were deployed to before these")
+    lines += _lock_lines(services, locked)
     return f"{escape(action.message, 400) or repo}:\n" + "\n".join(lines)
 
 
@@ -91,6 +97,11 @@ def _line(services: ActionServices, one: CurrentDeployment) -> str:
     label = phase_label(one.phase, held=one.held, started=one.started, blocked=blocked)
     about = f"{label.text}, {ref}{one.sha[:7]}, {_age(one, services.clock())} ({page})"
     return f"{label.sign} *{escape(one.environment, 60)}*: {about}"
+
+
+def _lock_lines(services: ActionServices, found: Sequence[Lock]) -> list[str]:
+    lines = lock_lines(found, services.clock())
+    return [f":lock: {escape(line, _LONGEST_LOCK)}" for line in lines]
 
 
 def _age(one: CurrentDeployment, now: datetime) -> str:

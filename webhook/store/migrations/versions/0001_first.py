@@ -38,6 +38,7 @@ create table repository_names (
     recorded_at timestamptz not null default clock_timestamp(),
     primary key (repo_id, full_name)
 );
+create index repository_names_name on repository_names (lower(full_name));
 """
 
 DEPLOYMENTS = """
@@ -412,6 +413,10 @@ create table approvals (
     unique (deployment_id, policy, user_id, approved)
 );
 create index approvals_of_commit on approvals (repo_id, environment, sha);
+create function approvals_do_not_change() returns trigger language plpgsql as
+    $$ begin raise exception 'an approval does not change'; end $$;
+create trigger approvals_append_only before update on approvals
+    for each statement execute function approvals_do_not_change();
 """
 
 OVERRIDES = """

@@ -1,0 +1,112 @@
+"""What a person types to lock: [for 2h] [lets owner] [lets rollbacks] reason…
+
+Errors: `Mistyped`. A duration that cannot be read is one, rather than a part of the reason.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from webhook.config.environments import Config
+from webhook.config.locks import lock_error
+from webhook.deployments.locks import DEFAULT_DURATION, LETS, Lets, duration_of, reason_of
+from webhook.slack.actions.typed import (
+    LONGEST_ENVIRONMENT,
+    ROOM,
+    Mistyped,
+    repo_error,
+    require,
+)
+from webhook.text import and_more, one_line
+
+OPTIONS = "[for 2h] [lets owner] [lets rollbacks] reason…"
+
+
+@dataclass(frozen=True, slots=True)
+class LockOptions:
+    reason: str
+    duration: timedelta = DEFAULT_DURATION
+    lets: tuple[Lets, ...] = ()
+
+    def to_inputs(self) -> tuple[tuple[str, str], ...]:
+        """As an action's row keeps them."""
+        seconds = str(int(self.duration.total_seconds()))
+        return (("reason", self.reason), ("seconds", seconds), ("lets", " ".join(self.lets)))
+
+    @classmethod
+    def from_inputs(cls, inputs: Mapping[str, str]) -> "LockOptions":
+        given = inputs["lets"].split()
+        return cls(
+            inputs["reason"],
+            timedelta(seconds=int(inputs["seconds"])),
+            tuple(one for one in LETS if one in given),
+        )
+
+
+def scope_arguments(
+    command: str, usage: str, arguments: Sequence[str]
+) -> tuple[str, str, Sequence[str]]:
+    """Repository, environment, and the rest."""
+    if len(arguments) < 2:
+        raise Mistyped(f"Name a repository and an environment: `{command} {usage}`")
+    repo, environment, *rest = arguments
+    require(repo_error(repo))
+    if not environment or len(environment) > LONGEST_ENVIRONMENT:
+        raise Mistyped(f"'{one_line(environment, 40)}' is not an environment")
+    return repo, environment, rest
+
+
+def require_lockable(config: Config, repo: str, environment: str) -> None:
+    if error := lock_error(config, repo, environment):
+        raise Mistyped(and_more([error], limit=ROOM))
+
+
+def lock_options(arguments: Sequence[str]) -> LockOptions:
+    """The options stand before the reason; a duration may follow it, too."""
+    rest, lets = list(arguments), set[str]()
+    duration: timedelta | None = None
+    while rest:
+        match [one.lower() for one in rest[:2]]:
+            case ["for", _]:
+                duration = _duration(rest[1:3])
+            case ["lets", whom] if whom in LETS:
+                lets.add(whom)
+            case ["lets", _]:
+                shown = one_line(rest[1], 40)
+                raise Mistyped(f"A lock lets owner or rollbacks through, not '{shown}'")
+            case _:
+                break
+        del rest[:2]
+    if duration is None and (begin := _duration_at_end(rest)):
+        duration = _duration(rest[begin:])
+        del rest[begin - 1 :]
+    try:
+        reason = reason_of(" ".join(rest))
+    except ValueError as error:
+        raise Mistyped(str(error)) from None
+    own = tuple(one for one in LETS if one in lets)
+    return LockOptions(reason, duration or DEFAULT_DURATION, own)
+
+
+def _duration_at_end(rest: Sequence[str]) -> int:
+    """Where it begins behind "for"; 0 if there is none."""
+    for words in (2, 3):
+        if len(rest) > words and rest[-words].lower() == "for" and rest[1 - words][:1].isdigit():
+            return len(rest) - words + 1
+    return 0
+
+
+def _duration(typed: Sequence[str]) -> timedelta:
+    """Of the first, if that is one; the second may be its unit."""
+    first = typed[0]
+    if first.lower() in ("never", "ever"):
+        raise Mistyped(
+            "A lock without an end is for the command line of the relay (--for never); write"
+            " for 3d, and renew it when you are reminded of it"
+        )
+    shown = " ".join(typed) if first.isdigit() else first
+    try:
+        return duration_of(shown if len(typed) == 1 or first.isdigit() else first)
+    except ValueError as error:
+        advice = 'a reason that begins with "for" goes in quotation marks'
+        raise Mistyped(f"{error}; {advice}") from None
