@@ -158,4 +158,31 @@ async def test_wherever_a_worker_rests_another_one_starts_nothing_beside_it(
             assert engine.tool.started[-1] == newer.id
             if ended:
                 break
-        assert after > 10
+        assert after > 5
+
+
+async def test_wherever_a_worker_rests_the_end_of_a_run_beside_it_is_not_missed(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        for after in itertools.count(1):
+            [runs] = await ask(engine)
+            await engine.settle()
+            [waits] = await ask(engine)
+            await ByHandWorker(engine).work()  # its delivery
+            rest = Rest(after)
+            resting = asyncio.create_task(ByHandWorker(engine, rest=rest).work())
+            await rest.begun.wait()
+            await engine.end(runs)
+            other = asyncio.create_task(engine.settle(ByHandWorker(engine, name="other")))
+            while not (other.done() or await engine.is_blocked()):
+                await asyncio.sleep(0.002)
+            ended = rest.ended
+            rest.go_on.set()
+            await asyncio.gather(resting, other)
+            await engine.settle()
+            assert [one.id for one in engine.tool.running()] == [waits], f"rested after {after}"
+            await end_all(engine)
+            if ended:
+                break
+        assert after > 5
