@@ -37,6 +37,10 @@ class Lock:
     lets: tuple[str, ...]
     until: datetime | None
 
+    @property
+    def scope(self) -> Key:
+        return self.repo_id, self.environment
+
 
 @dataclass(frozen=True)
 class Freeze:

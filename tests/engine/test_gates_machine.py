@@ -28,11 +28,15 @@ from hypothesis.stateful import (
 )
 
 from handlers.contract import Deployment, State
+from sandbox.github.model import User
 from tests.engine.by_hand import MINUTE, ByHandWorker, Engine, Killed, engine_by_hand
 from tests.engine.gates_model import DENIED, Answer, Asked, Freeze, Lock, Model, Review
+from webhook.config.routing import route
+from webhook.deployments.locks import Lets
 from webhook.engine.gates import ask_all
-from webhook.gates import GATES
-from webhook.gates.contract import ALLOW, Gate, Snapshot, Verdict, Wait
+from webhook.engine.locks import By, NothingLocked, lock_scope, unlock_scope
+from webhook.gates.approval import review_of
+from webhook.store.locks import NewLock
 
 T = TypeVar("T")
 
@@ -46,19 +50,6 @@ BOT = "robot[bot]"
 KILLS = ("before a start", "after a start")
 USED = "truncate deployments, deliveries, schedule, locks cascade"
 
-
-def _lock(snapshot: Snapshot) -> Verdict:
-    one = snapshot.candidate
-    for lock in snapshot.locks:
-        if "rollbacks" in lock.lets and one.rolls_back:
-            continue
-        if "owner" in lock.lets and one.asker == lock.owner:
-            continue
-        return Wait(reason="locked", until=lock.expires_at)
-    return ALLOW
-
-
-TEST_GATES = {"lock": Gate(name="lock", decide=_lock), **GATES}
 
 which = st.integers(min_value=0, max_value=20)
 minutes = st.integers(min_value=1, max_value=90).map(lambda count: count * MINUTE)
@@ -83,8 +74,7 @@ def deploy_yml(model: Model) -> str:
         if windows := [_window(it) for it in model.freezes if it.environment == one["name"]]:
             one["frozen_windows"] = windows
     environments[1]["serialization"] = False
-    if "approval" in GATES:
-        environments[2]["review"] = _review(model.review)
+    environments[2]["review"] = _review(model.review)
     return json.dumps({"envs": environments})
 
 
@@ -107,7 +97,7 @@ class GatesMachine(RuleBasedStateMachine):
     def __init__(self, runner: asyncio.Runner, engine: Engine) -> None:
         super().__init__()
         self.runner, self.engine = runner, engine
-        self.model = Model() if "approval" in GATES else Model(reviewed=frozenset())
+        self.model = Model()
         self.violations: list[str] = []
         self.known_phases: dict[int, str] = {}
 
@@ -141,12 +131,7 @@ class GatesMachine(RuleBasedStateMachine):
                 self.work(None)
 
     def _ask(self, repo: str, environment: str, ref: str, by: str) -> None:
-        user = next(
-            one
-            for one in self.engine.sandbox.github.world.users.values()
-            if one.account.login == by
-        )
-        made = self.run(self.engine.ask(repo, environment, ref, by=user))
+        made = self.run(self.engine.ask(repo, environment, ref, by=self._user(by)))
         person = "" if by == BOT else by
         repo_id = made.repository.id
         asked = Asked(made.id, repo_id, environment, made.sha, person, self.now)
@@ -164,38 +149,33 @@ class GatesMachine(RuleBasedStateMachine):
         repo: str,
         environment: str,
         owner: str,
-        lets: tuple[str, ...],
+        lets: tuple[Lets, ...],
         lasts: timedelta | None,
     ) -> None:
         repo_id = self.engine.sandbox.github.repository(repo).id if repo else 0
-        scopes = [(one.repo_id, one.environment) for one in self.model.locks]
-        if (repo_id, environment) in scopes:
-            return
+        scope = (repo_id, environment)
+        self.model.locks = [one for one in self.model.locks if one.scope != scope]
         until = None if lasts is None else self.now + lasts
         self.model.locks.append(Lock(repo_id, environment, owner, lets, until))
-        self.run(
-            self.engine.execute(
-                "insert into locks (repo_id, repo, environment, owner, reason, lets, source,"
-                " expires_at, created_at) values (%s, %s, %s, %s, 'an incident', %s,"
-                " 'command line', %s, %s)",
-                *(repo_id, repo, environment, owner, list(lets), until, self.now),
-            )
+        new = NewLock(
+            repo_id=repo_id,
+            repo=repo,
+            environment=environment,
+            owner=owner,
+            reason="an incident",
+            lets=lets,
+            source="command line",
+            created_at=self.now,
+            expires_at=until,
         )
+        self.run(self._locked(new))
 
     @precondition(lambda self: self.model.locks)
     @rule(index=which)
     def unlock(self, index: int) -> None:
         lock = self.model.locks.pop(index % len(self.model.locks))
-        self.run(
-            self.engine.execute(
-                "update locks set ended_at = now(), ended_how = 'unlocked' where ended_at is null"
-                " and repo_id = %s and environment = %s",
-                *(lock.repo_id, lock.environment),
-            )
-        )
-        self.run(ask_all(self.engine.services))
+        self.run(self._unlocked(lock))
 
-    @precondition(lambda self: "freeze" in GATES)
     @rule(
         environment=st.sampled_from(["production", "free"]),
         begins=st.integers(min_value=-1, max_value=30).map(lambda count: count * MINUTE),
@@ -215,7 +195,6 @@ class GatesMachine(RuleBasedStateMachine):
         self.model.freezes.pop(index % len(self.model.freezes))
         self._edit()
 
-    @precondition(lambda self: "approval" in GATES)
     @rule(review=reviews)
     def change_policy(self, review: Review) -> None:
         self.model.review = review
@@ -228,9 +207,9 @@ class GatesMachine(RuleBasedStateMachine):
         waiting = [one for one in self._open() if one.environment.lower() == "reviewed"]
         if waiting and by in self.model.review.reviewers:
             one = waiting[index % len(waiting)]
-            if self.run(self._answered(one, by, yes)):
-                given = Answer(one.id, by, yes, self.model.review, self.now)
-                self.model.answers.append(given)
+            self.run(self._answered(one, by, yes))
+            given = Answer(one.id, by, yes, self.model.review, self.now)
+            self.model.answers.append(given)
 
     @precondition(lambda self: self.model.asked)
     @rule(index=which, gate=st.sampled_from(["lock", "freeze", "approval"]))
@@ -395,9 +374,32 @@ class GatesMachine(RuleBasedStateMachine):
         rows = self.run(self.engine.rows("select id, phase from deployments order by id"))
         return {row["id"]: row["phase"] for row in rows}
 
-    async def _answered(self, one: Asked, by: str, yes: bool) -> bool:
-        """False: he has said so before."""
-        return False
+    async def _locked(self, new: NewLock) -> None:
+        services = self.engine.services
+        async with services.pool.connection() as connection, connection.transaction():
+            await lock_scope(services, connection, new, take_over=True)
+
+    async def _unlocked(self, lock: Lock) -> None:
+        services, by = self.engine.services, By(person="ann", source="command line")
+        with contextlib.suppress(NothingLocked):  # it has expired
+            async with services.pool.connection() as connection, connection.transaction():
+                await unlock_scope(services, connection, lock.scope, by, take_over=True)
+
+    async def _answered(self, one: Asked, by: str, yes: bool) -> None:
+        """As the button in Slack records it, at the time of the test."""
+        environment = route(self.engine.services.config, REPOS[0], one.environment)
+        assert environment is not None
+        await self.engine.execute(
+            "insert into approvals (deployment_id, repo_id, environment, sha, policy, user_id,"
+            " login, approved, source, at) values (%s, %s, %s, %s, %s, %s, %s, %s, 'slack', %s)",
+            *(one.id, one.repo_id, one.key[1], one.sha, review_of(environment).digest),
+            *(self._user(by).account.id, by, yes, self.now),
+        )
+        await self.engine.request(one.id)
+
+    def _user(self, login: str) -> User:
+        users = self.engine.sandbox.github.world.users.values()
+        return next(one for one in users if one.account.login == login)
 
     async def _override(self, one: Asked, gate: str, until: datetime) -> None:
         await self.engine.execute(
@@ -419,7 +421,7 @@ def test_whatever_happens_the_promises_hold(store_url: str, tmp_path: Path) -> N
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         text = deploy_yml(Model())
-        opened = engine_by_hand(store_url, tmp_path, text, gates=TEST_GATES, repos=REPOS)
+        opened = engine_by_hand(store_url, tmp_path, text, repos=REPOS)
         engine = runner.run(stack.enter_async_context(opened))
         for login in ("ann", "bob", BOT):
             engine.sandbox.github.add_user(login)
