@@ -57,8 +57,9 @@ class ActionRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """What decides which actions a deployment offers. `watched`: a workflow deploys it, not the
-    relay. `newest`: its environment has no later one. `rollback_target`: an earlier deployment of
-    another commit succeeded there. `overridable`: it waits for gates that some people may skip."""
+    relay. `newest`: its environment has no later one, besides those that wait for their gates.
+    `rollback_target`: an earlier deployment of another commit succeeded there. `overridable`: it
+    waits for gates that some people may skip."""
 
     phase: Phase
     ended: bool
