@@ -4,15 +4,19 @@ import asyncio
 import json
 import os
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
 
 from sandbox.event_receiver import EventReceiver
+from sandbox.sandbox import Sandbox
 from sandbox.slack.screen import render
-from tests.world import World, live, until
+from tests.world import QUICK, World, live, until
 from webhook.__main__ import main
+from webhook.timing import utc_now
 
 DEPLOY_YML = """
 slack: {channel: "#deploys"}
@@ -99,3 +103,35 @@ def is_shown_on_hold(world: World, deployment_id: int) -> bool:
     if len(world.github.statuses(deployment_id)) < 2:
         return False
     return any("on hold" in render(message) for message in world.messages())
+
+
+BEGIN = (utc_now() + timedelta(days=2)).replace(second=0, microsecond=0)
+FROZEN = f"""
+slack: {{channel: "#deploys"}}
+envs:
+  - name: production
+    handler: command
+    with: {{run: ["true"]}}
+    frozen_windows:
+      - {{from: {BEGIN:%Y-%m-%dT%H:%M}, to: {BEGIN + timedelta(hours=2):%Y-%m-%dT%H:%M}}}
+"""
+
+
+async def test_what_is_live_can_be_rolled_back_while_a_newer_one_waits(
+    store_url: str, tmp_path: Path
+) -> None:
+    sandbox = Sandbox(interactive=True)
+    soon = replace(QUICK, gates_asked_again_after=timedelta(seconds=0.2))
+    async with live(store_url, tmp_path, FROZEN, sandbox=sandbox, timing=soon) as world:
+        for ref in ("v1", "v2"):
+            await world.deployed(ref=ref)
+        assert "[Roll back]" in shown(world, "v2")[-1]
+        world.clock.ahead = BEGIN - utc_now()
+        held = await world.deploy(ref="v3")
+        await until(lambda: is_shown_on_hold(world, held.id) or None)
+        await until(lambda: "[Roll back]" in shown(world, "v2")[-1] or None)
+        assert "[Roll back]" not in shown(world, "v3")[-1]
+        world.clock.ahead = BEGIN + timedelta(hours=2) - utc_now()
+        await world.github.wait_for(held.id, "success")
+        await until(lambda: "[Roll back]" in shown(world, "v3")[-1] or None)
+        await until(lambda: "[Roll back]" not in shown(world, "v2")[-1] or None)

@@ -57,9 +57,10 @@ class ActionRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """What decides which actions a deployment offers. `watched`: a workflow deploys it, not the
-    relay. `newest`: its environment has no later one. `rollback_target`: an earlier deployment of
-    another commit succeeded there. `waits_for_approval`: people are asked whether it may start.
-    `overridable`: it waits for gates that some people may skip."""
+    relay. `newest`: its environment has no later one, besides those that wait for their gates.
+    `rollback_target`: an earlier deployment of another commit succeeded there.
+    `waits_for_approval`: people are asked whether it may start. `overridable`: it waits for gates
+    that some people may skip."""
 
     phase: Phase
     ended: bool

@@ -71,6 +71,7 @@ async def admit(
             return await _hold(services, connection, row, environment, decision)
         admitted: Columns = {**start}
         if row.blockers:
+            await _notify_earlier(services, connection, row)
             admitted |= {"blockers": (), "status_description": ""}
         changed = await deployments.change(connection, row, **admitted) if admitted else row
         if row.blockers:  # messages ask nobody for an answer any more
@@ -187,11 +188,13 @@ async def _hold(
         return await _end(services, connection, row, describe(denied, now))
     if now >= _waits_until(services, row, environment):
         waited = durations.write(environment.wait_limit.total_seconds())
-        text = f"Gave up after waiting {waited}: {describe(blockers, now)}"
+        text = describe(blockers, now, f"Gave up after waiting {waited}: ")
         return await _end(services, connection, row, text)
     if blockers == row.blockers:
         return row
     log.info("held back", gates=[one.gate for one in blockers])
+    if not row.blockers:
+        await _notify_earlier(services, connection, row)
     transition = Transition(row.phase, describe(blockers, now), held=_for_person(blockers))
     columns: Columns = {**_UNSTARTED, "blockers": blockers}
     return await transitions.announce(services, connection, row, transition, columns=columns)
@@ -202,6 +205,12 @@ async def _end(
 ) -> DeploymentRow:
     transition = Transition(Phase.ERROR, description)
     return await transitions.announce(services, connection, row, transition, columns=_UNSTARTED)
+
+
+async def _notify_earlier(services: Services, connection: Async, row: DeploymentRow) -> None:
+    """What is live can be rolled back while this one waits, and no more once it starts."""
+    if services.actions_enabled and (earlier := await deployments.before(connection, row)):
+        await schedule.request(connection, [], notified=[earlier])
 
 
 def _for_person(blockers: Sequence[Blocker]) -> bool:

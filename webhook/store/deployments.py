@@ -359,10 +359,15 @@ async def success_of_another_commit(
     return _row(values) if values else None
 
 
+# One that waits for its gates has changed nothing yet, and a superseded one never will.
+_COUNTS = "requested_at is not null and not waiting and phase <> 'superseded'"
+
+
 async def before(connection: Async, row: DeploymentRow) -> int | None:
-    """The newest deployment of the same environment that was requested before this one."""
+    """The newest deployment of the same environment that was requested before this one and does not
+    wait for its gates."""
     cursor = await connection.execute(
-        f"select id from deployments where {_ENVIRONMENT} and id < %s and requested_at is not null"
+        f"select id from deployments where {_ENVIRONMENT} and id < %s and {_COUNTS}"
         " order by id desc limit 1",
         [row.repo_id, row.environment, row.id],
     )
@@ -378,10 +383,10 @@ async def newest(connection: Async) -> DeploymentRow | None:
 
 
 async def is_newest(connection: Async, row: DeploymentRow) -> bool:
-    """Whether none was requested after it in the same environment."""
+    """Whether none was requested after it in the same environment that does not wait for its
+    gates."""
     cursor = await connection.execute(
-        f"select 1 from deployments where {_ENVIRONMENT} and id > %s and requested_at is not null"
-        " limit 1",
+        f"select 1 from deployments where {_ENVIRONMENT} and id > %s and {_COUNTS} limit 1",
         [row.repo_id, row.environment, row.id],
     )
     return await cursor.fetchone() is None

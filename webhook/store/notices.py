@@ -31,13 +31,14 @@ class News:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """Of a deployment, what other rows say. `held`: it waits for a person. `newest`: none was
-    requested after it in its environment. `previous_sha`: the commit of the last success before it
-    there, "" if there was none. `before`: how the one before it there ended, not counting those
-    that were superseded; known of a success. `back_*`: the one to which a rollback returns, 0 if
-    there is none. `action`: the one that created it, "" if none did, of the person `login`; and
-    from which deployment, 0 if from none. `approvals`: answers to it, and to earlier ones of its
-    commit, the oldest first. `sent`: the messages at the destination, the newest of each purpose
-    first; `news`: what counted, and what people requested, since the last one of the purpose."""
+    requested after it in its environment, not counting those that wait for their gates.
+    `previous_sha`: the commit of the last success before it there, "" if there was none. `before`:
+    how the one before it there ended, not counting those that were superseded; known of a success.
+    `back_*`: the one to which a rollback returns, 0 if there is none. `action`: the one that
+    created it, "" if none did, of the person `login`; and from which deployment, 0 if from none.
+    `approvals`: answers to it, and to earlier ones of its commit, the oldest first. `sent`: the
+    messages at the destination, the newest of each purpose first; `news`: what counted, and what
+    people requested, since the last one of the purpose."""
 
     held: bool
     newest: bool
@@ -70,8 +71,8 @@ _COLUMNS = f"""
     ended_at is null and coalesce((select held from timeline
         where timeline.deployment_id = deployments.id and counted
         order by timeline.position desc limit 1), false) as held,
-    not exists (select from deployments other where {_AFTER} and other.requested_at is not null)
-        as newest,
+    not exists (select from deployments other where {_AFTER} and other.requested_at is not null
+        and not other.waiting and other.phase <> 'superseded') as newest,
     coalesce((select other.sha from deployments other
         where {_BEFORE} and other.succeeded {_NEWEST}), '') as previous_sha,
     case when phase = 'success' then (select other.phase from deployments other

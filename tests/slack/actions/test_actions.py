@@ -126,7 +126,7 @@ async def test_a_rollback_returns_to_what_was_confirmed(relay: ActionWorld) -> N
     """Another deployment may succeed between the question and the press."""
     sha = relay.github.repository("acme/site").push("Confirmed")
     old = relay.past_deployment("broken/pinned", "success", sha=sha)
-    late = relay.past_deployment("broken/pinned", "in_progress")
+    late = relay.past_deployment("broken/pinned", "in_progress", watched=True)
     failed = await relay.world.deployed("broken/pinned", ref="v77")
     [message] = [m for m in relay.world.messages() if f"/{failed.id}?" in json.dumps(m.blocks)]
     button = relay.slack.button(message, "rollback")
