@@ -9,21 +9,34 @@ ran twice, what was superseded did not run, and the newest of each environment h
 import argparse
 import asyncio
 import contextlib
+import io
+import os
 import random
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import psycopg
+from psycopg_pool import PoolTimeout
 
 from sandbox.sandbox import REPOSITORY
 from tests.chaos.storm import FINAL, Storm
+from webhook import logs, startup
+from webhook.engine.locks import By, NothingLocked, lock_scope, unlock_scope
+from webhook.engine.services import Services
+from webhook.startup import Setup
+from webhook.store import schedule
+from webhook.store.database import Async
+from webhook.store.locks import NewLock
+from webhook.timing import utc_now
+from webhook.worker import open_services
 
 ENVIRONMENT = """
   - name: "{name}"
@@ -70,6 +83,7 @@ class Ran:
 @dataclass
 class GatesStorm(Storm):
     locks: list[Locked] = field(default_factory=list)
+    all_deployed: bool = False
     over: ClassVar[frozenset[str]] = frozenset(FINAL) | {"inactive"}
 
     def _deploy_yml(self) -> str:
@@ -82,12 +96,8 @@ class GatesStorm(Storm):
     async def _deploy_all(self) -> None:
         people = asyncio.create_task(self._lock_and_unlock())
         await super()._deploy_all()
-        people.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await people
-        for locked in self.locks:
-            if locked.until is None:
-                await self._unlock(locked)
+        self.all_deployed = True
+        await people
 
     async def _request_one(self, number: int) -> None:
         spelled = self.random.choice(SPELLINGS)
@@ -100,48 +110,54 @@ class GatesStorm(Storm):
 
     async def _lock_and_unlock(self) -> None:
         chance = random.Random(self.seed + 1)
-        while True:
+        while not self.all_deployed:
             await asyncio.sleep(chance.uniform(0, 3) * self.pause)
             locked = await self._lock(chance.choice([*NAMES, "*"]))
             await asyncio.sleep(chance.uniform(2, 15) * self.pause)
             await self._unlock(locked)
 
     async def _lock(self, environment: str) -> Locked:
-        await self._insist(
-            "insert into locks (environment, owner, reason, source) values"
-            " (%s, 'octocat', 'an incident', 'command line')"
-            " on conflict (repo_id, environment) where ended_at is null do nothing",
-            environment,
+        new = NewLock(
+            repo_id=0,
+            repo="",
+            environment=environment,
+            owner="octocat",
+            reason="an incident",
+            lets=(),
+            source="command line",
+            created_at=utc_now(),
+            expires_at=None,
         )
+        await self._insist(lambda services, it: lock_scope(services, it, new))
         locked = Locked(environment, time.time())
         self.locks.append(locked)
         return locked
 
     async def _unlock(self, locked: Locked) -> None:
-        """And what waits is asked again."""
+        scope, by = (0, locked.environment), By(person="octocat", source="command line")
         locked.until = time.time()
-        await self._insist(
-            "with ended as (update locks set ended_at = now(), ended_how = 'unlocked'"
-            "  where ended_at is null and environment = %s)"
-            " insert into schedule (task, subject) select 'advance', id from deployments"
-            " where waiting order by id on conflict (subject, task, detail)"
-            " do update set wanted = schedule.wanted + 1, urgent = true, due_at ="
-            " case when schedule.claimed_by is null then least(schedule.due_at, now())"
-            " else schedule.due_at end",
-            locked.environment,
-        )
+        with contextlib.suppress(NothingLocked):  # an earlier attempt got through
+            await self._insist(lambda services, it: unlock_scope(services, it, scope, by))
 
-    async def _insist(self, statement: str, *values: Any) -> None:
-        """Until PostgreSQL is there."""
+    async def _insist(self, act: Callable[[Services, Async], Awaitable[object]]) -> None:
+        """As the command line does it; once more until PostgreSQL is there."""
         while True:
             try:
-                return await asyncio.to_thread(self._execute, statement, *values)
-            except psycopg.OperationalError:
+                async with open_services(self.setup, self.store, actions={}) as services:
+                    pool = services.pool
+                    async with pool.connection() as connection, connection.transaction():
+                        await act(services, connection)
+                        await schedule.wake_workers(connection)
+            except (psycopg.OperationalError, PoolTimeout):
                 await asyncio.sleep(0.1)
+            else:
+                return
 
-    def _execute(self, statement: str, *values: Any) -> None:
-        with psycopg.connect(self.store) as connection:
-            connection.execute(statement, values)
+    @cached_property
+    def setup(self) -> Setup:
+        setup = startup.set_up({"PATH": os.environ["PATH"], **self.environ})
+        logs.set_up(setup.secrets, io.StringIO())
+        return setup
 
     # -- what does not hold -------------------------------------------------------------------
 
