@@ -28,6 +28,7 @@ from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
 from webhook.store import actions, deployments, outbox
 from webhook.store.actions import ActionRow, Subject
+from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
 from webhook.store.deliveries import Received
 from webhook.store.deployments import DeploymentRow, EnvironmentKey
@@ -152,6 +153,14 @@ class Case:
             "Announcement": Announcement(key="a freeze", text="Frozen from 18:00 UTC"),
             "NewAct": NewAct(actor="octocat", source="slack", action="lock"),
             "Strict": Strict(),
+            "NewApproval": NewApproval(
+                policy="x",
+                user_id=1,
+                login="octocat",
+                approved=True,
+                comment="",
+                source="slack",
+            ),
             "NewOverride": NewOverride(
                 deployment_id=row.id,
                 gates=("lock",),
@@ -246,6 +255,7 @@ class Case:
             "locks.id_of_repository.name": row.repo,
             "destinations": [self.destination],
             "deployments.waiting_in.environment": row.environment,
+            "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,
             "batch": [Received(1, "new", "deployment", b"{}")],
             **dict.fromkeys(("user", "login", "message", "code", "error", "call", "reason"), "x"),

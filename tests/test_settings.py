@@ -132,6 +132,7 @@ def test_an_empty_environment_names_all_required_variables_at_once() -> None:
         ("GITPLOY_GITHUB_APP_ID", "Iv1.abc", "'Iv1.abc' is not a number"),
         ("GITPLOY_SLACK_BOT_TOKEN", "xoxp-1", "does not begin with xoxb-"),
         ("GITPLOY_SLACK_BASE_URL", "slack.com", "is not a URL"),
+        ("GITPLOY_ADMIN_USERS", "octocat, @hubot", "'@hubot' is not a GitHub login; write it with"),
         ("GITPLOY_STORE_SOURCE", "mysql://h/d", "is not a PostgreSQL URL"),
         ("DATABASE_URL", "file:/data/sqlite3.db", "is not a PostgreSQL URL"),
         ("GITPLOY_SECRET_KEY", "short", "has a key of less than 16 characters"),

@@ -77,6 +77,12 @@ DEPLOYMENTS = (
 )
 # The user octocat presses this button in Slack after the last of them.
 ROLLBACK = PlannedDeployment("production", "v1.0", "success")
+# Production is locked then, until octocat unlocks it.
+LOCKED = PlannedDeployment("production", "v1.2", "success")
+LOCK, UNLOCK = (
+    f"lock {REPOSITORY} production for 2h the cart is being mended",
+    f"unlock {REPOSITORY} production",
+)
 # Drone has no pipeline for the environment load-test.
 TOOL_DEPLOYMENTS = tuple(
     PlannedDeployment(name, "v1.2", "error" if name == "load-test" else "success", tool)
@@ -140,7 +146,8 @@ class Demo:
 
     async def run(self, *, keep: bool, as_json: bool, hint: str) -> None:
         """Errors: `DemoError` where something did not end as planned."""
-        all_planned = (*DEPLOYMENTS, ROLLBACK, *(TOOL_DEPLOYMENTS if self.tools else ()))
+        by_tools = TOOL_DEPLOYMENTS if self.tools else ()
+        all_planned = (*DEPLOYMENTS, ROLLBACK, LOCKED, *by_tools)
         _push_commits(self.sandbox)
         self.output.print_start("GitHub, Slack and the tools" if self.tools else "GitHub and Slack")
         if self.tools:
@@ -162,10 +169,13 @@ class Demo:
             await self._keep_running()
 
     async def _deploy(self, planned: PlannedDeployment) -> None:
-        deployment_id = await (
-            self._press_rollback() if planned is ROLLBACK else self._create(planned)
-        )
         title = f"{planned.ref} to {planned.environment}"
+        if planned is ROLLBACK:
+            deployment_id = await self._press_rollback()
+        elif planned is LOCKED:
+            deployment_id = await self._create_while_locked(planned, title)
+        else:
+            deployment_id = await self._create(planned)
         async with expected(f"the end of {title} on GitHub", TIMEOUT):
             status = await self.sandbox.github.wait_for(
                 deployment_id, "success", "failure", "error", within=TIMEOUT
@@ -202,11 +212,31 @@ class Demo:
             response.raise_for_status()
             return int((await response.json())["id"])
 
+    async def _create_while_locked(self, planned: PlannedDeployment, title: str) -> int:
+        """It waits until somebody unlocks the environment, and goes on by itself then."""
+        await self._type(LOCK)
+        async with expected("the reply to the lock", TIMEOUT):
+            while not any("ocked" in one.text for one in self.sandbox.slack.ephemeral_messages):
+                await asyncio.sleep(0.05)
+        deployment_id = await self._create(planned)
+        async with expected(f"the wait of {title} in Slack", TIMEOUT):
+            while not any(
+                key.startswith(f"{deployment_id}:main") and "ocked by octocat" in render(message)
+                for key, message in _slack_messages(self.sandbox, "#deploys")
+            ):
+                await asyncio.sleep(0.05)
+        await self._type(UNLOCK)
+        return deployment_id
+
+    async def _type(self, text: str) -> None:
+        self.output.print_act(f"{self.octocat.name} types in Slack: /deploy {text}")
+        await self.sandbox.slack.command("/deploy", text, self.octocat)
+
     async def _press_rollback(self) -> int:
         """On the message of the newest deployment; the relay then creates another one."""
         known = set(self.sandbox.github.deployments)
         message = [m for m in self.sandbox.slack.messages("#deploys") if not m.is_reply][-1]
-        self.output.print_press("Roll back", self.octocat.name)
+        self.output.print_act(f"{self.octocat.name} presses [Roll back] in Slack")
         await self.sandbox.slack.press(message, "rollback", self.octocat)
         async with expected("the deployment of the rollback", TIMEOUT):
             while not (new := set(self.sandbox.github.deployments) - known):

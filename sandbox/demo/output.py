@@ -55,8 +55,8 @@ class Output:
         self._brief = brief
         self._console.rule(title, align="left")
 
-    def print_press(self, label: str, who: str) -> None:
-        self._console.rule(f"{who} presses [{label}] in Slack", align="left")
+    def print_act(self, what: str) -> None:
+        self._console.rule(what, align="left")
 
     def print_site(self, url: str, page: str) -> None:
         heading = page.partition("<h1>")[2].partition("</h1>")[0]

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -89,16 +90,16 @@ async def test_what_a_command_locks_waits_and_goes_on_at_once(world: World) -> N
 
     other = await refused(world, "lock", "acme/renamed", "--reason", "mine", "--as", "hubot")
     assert "All of acme/renamed, locked by octocat since" in other
-    assert "with --take-over it becomes yours, which octocat hears of" in other
+    assert "--take-over makes it yours, and notifies octocat" in other
     taken = await done(
         world, "lock", "acme/renamed", "--reason", "mine", "--as", "hubot", "--take-over"
     )
-    assert "octocat hears that it was taken over" in taken
+    assert "octocat is notified that you took it over" in taken
     await until(lambda: "hubot" in world.github.statuses(second.id)[-1].description or None)
 
     unlocked = await done(world, "unlock", "acme/renamed")
     assert unlocked == (
-        "All of acme/renamed is unlocked, which hubot hears of; what waited for that goes on.\n"
+        "All of acme/renamed is unlocked, and hubot is notified; what waited for that goes on.\n"
     )
     await world.github.wait_for(second.id, "success")
     assert (await world.github.wait_for(first.id, "inactive")).description.startswith("Superseded")
@@ -149,9 +150,12 @@ async def test_an_expired_lock_lets_go_and_leaves_its_scope_to_others(world: Wor
     nothing = await refused(world, "unlock", REPOSITORY, "production")
     assert "production of acme/site has no lock of its own" in nothing
     locked = await done(world, "lock", REPOSITORY, "Production", "--reason", "b", "--as", "hubot")
-    assert "hears" not in locked
+    assert "notified" not in locked
     rows = world.rows("select reason, ended_how, ended_by from locks order by id")
     assert [tuple(row.values()) for row in rows] == [("a", "expired", ""), ("b", "", "")]
+    for change in ("delete from locks", "update locks set reason = 'c' where reason = 'a'"):
+        with pytest.raises(psycopg.errors.RaiseException, match="is history"):
+            world.execute(change)
 
 
 async def test_what_cannot_be_done_is_explained(world: World) -> None:
@@ -159,7 +163,10 @@ async def test_what_cannot_be_done_is_explained(world: World) -> None:
     for arguments, message in (
         (("lock", REPOSITORY, "mars", *why), "'mars' is not in deploy.yml; known: production, s"),
         (("lock", REPOSITORY, "m*", *why), "No environment in deploy.yml matches 'm*'; known: pr"),
-        (("lock", REPOSITORY, "native", *why), "native cannot be locked: its tool starts by itse"),
+        (
+            ("lock", REPOSITORY, "native", *why),
+            "native of acme/site cannot be locked: its tools st",
+        ),
         (("lock", REPOSITORY, "production"), "Missing option '--reason'"),
         (("lock", REPOSITORY, "--reason", "x" * 5000), "at most 500 characters, and this one has"),
         (("lock", REPOSITORY, *why, "--for", "3 fortnights"), "'3 fortnights' is not a duration"),

@@ -153,7 +153,6 @@ def test_bytes_with_a_byte_order_mark_are_read() -> None:
     [
         "deployable_ref",
         "auto_deploy_on",
-        "review",
     ],
 )
 def test_gitploys_other_keys_are_errors_rather_than_ignored(key: str) -> None:

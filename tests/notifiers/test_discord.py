@@ -14,7 +14,7 @@ from sandbox.faults import Fault
 from tests.notifiers.written import TIMEOUT, destinations, message, rejection
 from tests.slack.blocks.test_limits import tellings
 from tests.slack.blocks.test_message import HELD_BACK
-from tests.slack.notices import BEGIN, GITHUB, PAGE, RUNNING, SHA, a_changelog
+from tests.slack.notices import APPROVALS, BEGIN, GITHUB, PAGE, RUNNING, SHA, a_changelog
 from webhook.deployments.phases import Phase
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.notifiers import http
@@ -374,4 +374,16 @@ async def test_what_holds_it_back_has_a_line_until_when_and_the_way_out(
         "• Waits for deployment 6 (main) to end · no known end",
     ]
     many = replace(HELD_BACK, blockers=HELD_BACK.blockers * 50)
+    await discord.send(message(many), "8:main")  # the server checks its limits
+
+
+async def test_who_answered_when_and_why_is_a_field(server: Server, discord: Discord) -> None:
+    await discord.send(message(replace(RUNNING, approvals=APPROVALS)), "7:main")
+    [shown] = server.posted("deploys")
+    [field] = [one for one in embed(shown)["fields"] if one["name"] == "Approvals"]
+    assert field["value"].splitlines() == [
+        "👍 ada, <t:1795316645:f>",
+        r"👎 bob\_, <t:1795316765:f>: \*No\* \<!here>",
+    ]
+    many = replace(RUNNING, approvals=APPROVALS * 50)
     await discord.send(message(many), "8:main")  # the server checks its limits

@@ -14,7 +14,7 @@ from sandbox.faults import Fault
 from tests.notifiers.written import RELAY, TIMEOUT, destinations, message, rejection
 from tests.slack.blocks.test_limits import tellings
 from tests.slack.blocks.test_message import HELD_BACK
-from tests.slack.notices import BEFORE, BEGIN, RUNNING, a_changelog, new_entry, offering
+from tests.slack.notices import APPROVALS, BEFORE, BEGIN, RUNNING, a_changelog, new_entry, offering
 from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.phases import Phase
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
@@ -75,6 +75,19 @@ async def test_an_event_has_all_that_holds_a_deployment_back(
         ("lock", "2026-11-23T05:00:00Z", False),
         ("serialization", None, False),
     ]
+
+
+async def test_an_event_has_who_answered_when_and_why(
+    receiver: EventReceiver, webhook: Webhook
+) -> None:
+    await webhook.send(message(replace(HELD_BACK, approvals=APPROVALS)), "7:main:2")
+    data = receiver.events["7:main:2"]["data"]
+    assert data["approvals"][1] == {
+        "login": "bob_",
+        "approved": False,
+        "at": "2026-11-22T03:06:05Z",
+        "comment": "*No* <!here>",
+    }
 
 
 async def test_each_change_is_an_event_and_a_repeat_keeps_its_id(

@@ -6,7 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from sandbox.discord import Discord
 from sandbox.event_receiver import EventReceiver
@@ -15,7 +17,8 @@ from sandbox.sandbox import Sandbox
 from sandbox.slack.screen import render
 from tests.world import World, live, until
 from webhook.deployments.announcement import Announcement
-from webhook.store import announcements, database
+from webhook.store import announcements, database, outbox
+from webhook.store.outbox import FailedMessage
 from webhook.timing import DEFAULT_TIMING
 
 DEPLOY_YML = """
@@ -35,7 +38,7 @@ envs:
 TAKEN = Announcement(
     key="lock:7:taken",
     text="production was locked by mona, now by hubot\nReason: <!channel> *all* @here & more",
-    mentions=("Mona", "octocat"),
+    mentions=("Mona", "octocat", "eve"),
     lock_id=7,
 )
 NEUTRAL = str.maketrans({"*": "\N{ASTERISK OPERATOR}", "@": "@\N{WORD JOINER}"})
@@ -59,6 +62,11 @@ class Everywhere:
         with pool, pool.connection() as connection, connection.transaction():
             announcements.add_sync(connection, announcement, {*names} or {*self.names()})
 
+    def lately_failed(self) -> list[FailedMessage]:
+        """As `check` shows them."""
+        with psycopg.connect(self.world.store_url, row_factory=dict_row) as connection:
+            return outbox.lately_failed(connection)
+
 
 @pytest.fixture
 async def everywhere(store_url: str, tmp_path: Path) -> AsyncIterator[Everywhere]:
@@ -70,6 +78,10 @@ async def everywhere(store_url: str, tmp_path: Path) -> AsyncIterator[Everywhere
         }
         sandbox = Sandbox(interactive=True)
         mona = sandbox.slack.add_user("Mona").id
+        # Known by an address that both have verified.
+        sandbox.slack.scopes |= {"users:read", "users:read.email"}
+        sandbox.slack.add_user("Eve", "eve@acme.io")
+        sandbox.github.add_user("eve", email="eve@acme.io")
         oncall = sandbox.slack.channel("#oncall").id
         text = DEPLOY_YML.format(channel=sandbox.deploys.id, oncall=oncall, mona=mona)
         async with live(
@@ -80,6 +92,7 @@ async def everywhere(store_url: str, tmp_path: Path) -> AsyncIterator[Everywhere
 
 async def test_all_destinations_hear_of_it_once(everywhere: Everywhere) -> None:
     world = everywhere.world
+    await world.deployed("elsewhere")
     # They are posted, and the responses are lost.
     world.slack.faults.add("POST /chat.postMessage", Fault.drop_after(), times=2)
     for _ in range(2):
@@ -87,18 +100,18 @@ async def test_all_destinations_hear_of_it_once(everywhere: Everywhere) -> None:
     await world.idle()
     [message] = world.messages(world.sandbox.deploys.name)
     assert render(message, world.slack.workspace.names).splitlines() == [
-        "production was locked by mona, now by hubot · @Mona octocat",
+        "production was locked by mona, now by hubot · @Mona octocat @Eve",
         "Reason: <!channel> *all* @here & more".translate(NEUTRAL),
         "[Unlock]",
     ]
     [button] = message.blocks[-1]["elements"]
     assert (button["action_id"], button["value"]) == ("unlock_lock", "7")
-    assert len(world.messages("#oncall")) == 1
-    [posted] = everywhere.discord.posted("deploys")
+    assert len(world.messages("#oncall")) == 2
+    posted = everywhere.discord.posted("deploys")[-1]
     first, second = posted.text.splitlines()
     assert first == "production was locked by mona, now by hubot"
     assert "\\<!channel> \\*all\\* \\@here" in second
-    [event] = everywhere.receiver.events.values()
+    *_, event = everywhere.receiver.events.values()
     assert (event["type"], event["subject"]) == ("io.gitploy.relay.announcement", TAKEN.key)
     assert event["data"] == {
         "text": TAKEN.text,
@@ -122,6 +135,8 @@ async def test_what_cannot_be_sent_ends_and_is_deleted_in_time(everywhere: Every
     [row] = await until(rejected)
     assert row["destination"] == oncall
     assert "archived" in row["error"]
+    [failed] = everywhere.lately_failed()
+    assert (failed.destination, failed.error) == (oncall, row["error"])
     # Neither is tried any longer; the next one is.
     with world.clock.moved(timedelta(days=2)):
         world.execute("update schedule set due_at = now()")

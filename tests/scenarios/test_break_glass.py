@@ -32,6 +32,11 @@ envs:
     with: {{run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{{payload.gate}}"]}}
     timeout: 2h
     break_glass: octocat
+  - name: frozen
+    handler: command
+    with: {{run: ["true"]}}
+    frozen_windows: [{{start: "0 0 * * *", duration: 25h}}]
+    break_glass: octocat
   - name: staging
     handler: command
     with: {{run: ["true"]}}
@@ -42,12 +47,13 @@ ASKED_OFTEN = replace(QUICK, gates_asked_again_after=timedelta(seconds=0.2))
 
 @dataclass
 class Held:
-    """Two gates that wait, or refuse, as a test says."""
+    """Gates that wait, or refuse, as a test says."""
 
     verdicts: dict[str, Verdict] = field(
         default_factory=lambda: {
             "hatch": Wait(reason="The hatch is closed by mona", way_out="Ask mona"),
             "tide": Wait(reason="The tide is low"),
+            "fog": ALLOW,
         }
     )
 
@@ -88,7 +94,9 @@ class Scene:
 
     async def override(self, deployment: Deployment, reason: str, user: User) -> str:
         """By the button and its form."""
-        view = await self.open(deployment, user)
+        return await self.submit(await self.open(deployment, user), reason, user)
+
+    async def submit(self, view: Any, reason: str, user: User) -> str:
         before = len(self._replies(user))
         await self.slack.submit(view, {"reason": reason}, user)
         return await self._reply(user, before)
@@ -194,6 +202,13 @@ async def test_whoever_may_not_and_what_waits_for_nothing_get_an_answer_alone(
             *("refused", "refused", "failed", "refused")
         ]
         assert not any(one.broadcast for one in scene.world.replies())
+
+        view, before = await scene.open(waiting, scene.ada), scene.held.verdicts.copy()
+        fog = Wait(reason="Fog")
+        scene.held.verdicts.update(hatch=ALLOW, tide=ALLOW, fog=fog)
+        unseen = await scene.submit(view, "it is down", scene.ada)
+        assert f"Deployment {waiting.id} waits for something else now: fog" in unseen
+        scene.held.verdicts.update(before)
         github.add_team("acme/sre", "hubot")
         may = await scene.typed(f"{command} production it is down", scene.bob)
         assert "hubot overrides hatch, tide for 30 minutes" in may
@@ -227,3 +242,12 @@ async def test_it_skips_what_was_named_for_half_an_hour_and_no_refusal(
         await scene.typed(f"override {REPOSITORY} slow it is down", scene.ada)
         status = await world.github.wait_for(refused.id, "error", within=20)
         assert status.description == "mona said no"
+
+
+async def test_a_freeze_is_overridden(store_url: str, tmp_path: Path) -> None:
+    async with a_scene(store_url, tmp_path) as scene:
+        scene.held.verdicts.update(hatch=ALLOW, tide=ALLOW)
+        deployment = await scene.waiting("frozen")
+        reply = await scene.typed(f"override {REPOSITORY} frozen the fix", scene.ada)
+        assert reply.startswith("octocat overrides freeze for 30 minutes: the fix")
+        await scene.world.github.wait_for(deployment.id, "success", within=20)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox.slack import model, screen
 from webhook.deployments.changelog import Changelog, Commit
-from webhook.deployments.notice import DeploymentNotice, NoticeEntry
+from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
 from webhook.deployments.phases import Phase
 from webhook.slack.actions import ACTIONS
 from webhook.slack.blocks.mrkdwn import BlockMessage
@@ -45,6 +45,14 @@ RUNNING = DeploymentNotice(
     origin_url="",
     actions=(),
     rollback_to="v1.2 @ 9a8b7c6",
+)
+
+
+APPROVALS = (
+    NoticeApproval(login="ada", approved=True, at=BEGIN, comment=""),
+    NoticeApproval(
+        login="bob_", approved=False, at=BEGIN + timedelta(minutes=2), comment="*No* <!here>"
+    ),
 )
 
 

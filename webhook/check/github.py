@@ -114,7 +114,7 @@ def _installation(
     if installation.suspended:
         message = "suspended, so GitHub sends no deployments of it; its owner unsuspends it at"
         return Finding("note", subject, f"{message} {installation.page}")
-    needed = _needed(_options(env for env in envs if _covers(env, installation.account)))
+    needed = _needed(_options(env for env in envs if covers(env, installation.account)))
     # Its owner can only grant what the App requests.
     not_requested = _lacking(of_the_app, needed)
     requested = {name: level for name, level in needed.items() if name not in not_requested}
@@ -124,7 +124,7 @@ def _installation(
     return None
 
 
-def _covers(env: Environment, account: str) -> bool:
+def covers(env: Environment, account: str) -> bool:
     owners = (pattern.partition("/")[0].lower() for pattern in env.repos)
     return any(fnmatchcase(account.lower(), owner) for owner in owners)
 

@@ -9,6 +9,7 @@ from webhook import logs, startup
 from webhook.check import Finding
 from webhook.check.github import check_github
 from webhook.check.people import check_people
+from webhook.check.reviews import check_reviews
 from webhook.check.slack import check_slack
 from webhook.check.store import check_store
 from webhook.check.tools import check_tools
@@ -62,6 +63,7 @@ async def _check_others(
             check_github(github, config),
             check_slack(settings, config, installed, session),
             check_people(github, config),
+            check_reviews(github, config),
             check_tools(config.envs if config else (), context),
         )
     return [finding for part in parts for finding in part]

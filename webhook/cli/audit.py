@@ -44,7 +44,9 @@ class Since(click.ParamType[datetime]):
 
 @click.command()
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 100_000))
-@click.option("--since", type=Since(), help="Only from then on: 7d, 12h, or 2026-11-01 (UTC).")
+@click.option(
+    "--since", type=Since(), metavar="WHEN", help="Only from then on: 7d, 12h, or 2026-11-01 (UTC)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def audit(limit: int, since: datetime | None, as_json: bool) -> None:
     """List who did what, when, why and from where, the newest first.

@@ -60,7 +60,7 @@ _PERSON = click.option(
 @click.option("--reason", required=True, help="For those who wait.")
 @click.option("--for", "lasts", default="24h", show_default=True, help="30m, 2h, 3d or never.")
 @click.option(
-    "--lets", multiple=True, type=click.Choice(LETS), help="Whose deployments start all the same."
+    "--lets", multiple=True, type=click.Choice(LETS), help="Whose deployments it lets through."
 )
 @click.option("--take-over", is_flag=True, help="Also where somebody else has locked it.")
 @_PERSON
@@ -119,7 +119,7 @@ def lock(
 def unlock(repo: str | None, environment: str | None, everything: bool, person: str | None) -> None:
     """End a lock, whoever's it is.
 
-    It is named as it was locked. What waited for that goes on at once, and its owner hears of it.
+    It is named as it was locked. What waited for that goes on at once, and its owner is notified.
     """
     names = _names(repo, environment, everything=everything)
     by = By(person=_person(person), source="command line")
@@ -196,7 +196,7 @@ async def _lock(services: Services, new: NewLock, *, take_over: bool) -> str:
             done = await lock_scope(services, connection, new, take_over=take_over)
         except ScopeLocked as error:
             held = capitalized(describe(error.lock, new.created_at))
-            advice = f"with --take-over it becomes yours, which {error.lock.owner} hears of"
+            advice = f"--take-over makes it yours, and notifies {error.lock.owner}"
             raise UserError(f"{held}. Nothing was done; {advice}") from None
         await schedule.wake_workers(connection)
     way_out = f"{COMMAND} unlock {_arguments(done.lock)}"

@@ -12,12 +12,10 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from webhook.config.source import ConfigError, Path, Source
 from webhook.text import one_line
 
-# Keys of Gitploy's deploy.yml that this relay does not support. Ignoring `review` would deploy
-# without a review.
+# Keys of Gitploy's deploy.yml that this relay does not support.
 _GITPLOY_KEYS = {
     "deployable_ref",
     "auto_deploy_on",
-    "review",
 }
 _UNSUPPORTED_KEY = "is a key of Gitploy's that this relay does not act on yet; remove it"
 _INVALID = "invalid"
@@ -153,13 +151,11 @@ def _unknown_key(path: Path, source: Source, known: Known) -> str:
             keys = known.keys["envs"]
         case ("envs", int(index), "with"):
             keys = known.keys[f"with:{source.value['envs'][index]['handler']}"]
+        case ("envs", _, str(name), *_) if f"envs.{name}" in known.keys:
+            keys = known.keys[f"envs.{name}"]
         case ("envs", _, str(name), *_) if name in known.examples:
             keys = known.keys[name]
-        case (str(name), *_) if name in known.examples:
-            keys = known.keys[name]
-        case ("envs", _, str(name), int(_)) if f"envs.{name}" in known.keys:
-            keys = known.keys[f"envs.{name}"]
-        case (str(name), int(_)) if name in known.keys:
+        case (str(name), *_) if name != "envs" and name in known.keys:
             keys = known.keys[name]
         case ():
             keys = known.keys[""]

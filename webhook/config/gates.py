@@ -44,15 +44,17 @@ def file_models_of(gates: Sequence[GateKeys]) -> tuple[type[Strict], ...]:
     return tuple(gate.FileKeys for gate in gates if gate.FileKeys is not NoKeys)
 
 
-def entries_of(models: Sequence[type[Strict]]) -> dict[str, type[BaseModel]]:
-    """Of keys that are lists of mappings, the model of an entry."""
-    fields = (pair for model in models for pair in model.model_fields.items())
-    given = ((name, get_args(field.annotation)) for name, field in fields)
-    return {
-        name: args[0]
-        for name, args in given
-        if args and isinstance(args[0], type) and issubclass(args[0], BaseModel)
-    }
+def entries_of(models: Sequence[type[Strict]]) -> dict[str, type[Strict]]:
+    """Of keys that are mappings, or lists of them, the model of one."""
+    fields = {name: field for one in models for name, field in one.model_fields.items()}
+    found = {name: _mapping_in(field.annotation) for name, field in fields.items()}
+    return {name: model for name, model in found.items() if model}
+
+
+def _mapping_in(annotation: Any) -> type[Strict] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Strict):
+        return annotation
+    return next((one for part in get_args(annotation) if (one := _mapping_in(part))), None)
 
 
 def of_file(environment: Strict, file: Strict, gates: Sequence[GateKeys]) -> dict[str, Any]:

@@ -58,8 +58,9 @@ class ActionRequest:
 class Snapshot:
     """What decides which actions a deployment offers. `watched`: a workflow deploys it, not the
     relay. `newest`: its environment has no later one, besides those that wait for their gates.
-    `rollback_target`: an earlier deployment of another commit succeeded there. `overridable`: it
-    waits for gates that some people may skip."""
+    `rollback_target`: an earlier deployment of another commit succeeded there.
+    `waits_for_approval`: people are asked whether it may start. `overridable`: it waits for gates
+    that some people may skip."""
 
     phase: Phase
     ended: bool
@@ -67,6 +68,7 @@ class Snapshot:
     cancel_requested: bool
     newest: bool
     rollback_target: bool
+    waits_for_approval: bool = False
     overridable: bool = False
 
 

@@ -12,7 +12,7 @@ from webhook.text import LONGEST_DESCRIPTION, LONGEST_KEPT, one_line
 class Blocker:
     """`gate`: the name of the gate that says so. `until`: None where no end is known. `way_out`:
     who can end it, and how. `denies`: it is refused, for good. `for_person`: somebody is asked for
-    an answer, and is to be notified."""
+    an answer, and is to be notified; `asks`: who, logins and organization/team."""
 
     gate: str
     reason: str
@@ -20,6 +20,7 @@ class Blocker:
     way_out: str = ""
     denies: bool = False
     for_person: bool = False
+    asks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "until": self.until and self.until.isoformat()}
@@ -27,7 +28,11 @@ class Blocker:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         until = document["until"]
-        return cls(**{**document, "until": until and datetime.fromisoformat(until)})
+        typed = {
+            "until": until and datetime.fromisoformat(until),
+            "asks": tuple(document["asks"]),
+        }
+        return cls(**{**document, **typed})
 
 
 def in_full(blockers: Iterable[Blocker], now: datetime) -> str:

@@ -9,6 +9,7 @@ one in the hour that comes twice comes once.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -120,10 +121,19 @@ def _midnight(day: date, zone: tzinfo) -> datetime:
 def frozen_until(windows: Sequence[Window], now: datetime) -> datetime | None:
     """When none of them holds any more, as one may begin where another ends; None: no end is
     known."""
-    at = now
+    ends = _ends(windows, now)
+    return _last_end(tuple(windows), max(ends)) if ends else now
+
+
+@lru_cache(maxsize=256)  # it is the same for all that waits, until then
+def _last_end(windows: tuple[Window, ...], at: datetime) -> datetime | None:
     for _ in range(_MOST_IN_A_ROW):
-        ends = [end for window in windows if (end := window.end_at(at))]
+        ends = _ends(windows, at)
         if not ends:
             return at
         at = max(ends)
     return None
+
+
+def _ends(windows: Sequence[Window], at: datetime) -> list[datetime]:
+    return [end for window in windows if (end := window.end_at(at))]

@@ -31,6 +31,16 @@ class NoticeEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeApproval:
+    """What a person answered to the question whether it may start."""
+
+    login: str
+    approved: bool
+    at: datetime
+    comment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
     """Shown before an action is requested. Plain text of at most 100, 300 and 30 characters."""
 
@@ -98,11 +108,18 @@ class DeploymentNotice:
     origin_label: str = ""
     # The deployment that a rollback would repeat, 0 if there is none.
     rollback_id: int = 0
+    # What people answered, the oldest first.
+    approvals: tuple[NoticeApproval, ...] = ()
     # What keeps it from starting; none once it has started or ended.
     blockers: tuple[Blocker, ...] = ()
     # The deployment that went instead of a superseded one, 0 if there is none, and its page.
     superseded_by: int = 0
     superseded_by_url: str = ""
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """Who is asked for an answer now: GitHub logins, and teams as organization/team."""
+        return tuple(dict.fromkeys(who for one in self.blockers for who in one.asks))
 
     @property
     def label(self) -> Label:

@@ -73,7 +73,10 @@ async def admit(
         if row.blockers:
             await _notify_earlier(services, connection, row)
             admitted |= {"blockers": (), "status_description": ""}
-        return await deployments.change(connection, row, **admitted) if admitted else row
+        changed = await deployments.change(connection, row, **admitted) if admitted else row
+        if row.blockers:  # messages ask nobody for an answer any more
+            await services.notify(connection, changed)
+        return changed
 
 
 async def require_restart(services: Services, row: DeploymentRow, environment: Environment) -> None:

@@ -1,6 +1,6 @@
 """Locking and unlocking, whoever asks for it and wherever; and reminders of locks.
 
-All of an act is one transaction: the lock, the audit, what its owner hears of it, and that what
+All of an act is one transaction: the lock, the audit, the notification of its owner, and that what
 waits is asked again at once, the newest first.
 Errors: `ScopeLocked`, `NothingLocked`.
 """
@@ -136,7 +136,7 @@ def locked_message(services: Services, done: Locked, way_out: str) -> str:
     taken_over = before is not None and not owned_by(before, lock.owner)
     parts = [
         f"{capitalized(name_of(lock))} is locked ({until}): {lock.reason}",
-        f"{before.owner} hears that it was taken over" if before and taken_over else "",
+        f"{before.owner} is notified that you took it over" if before and taken_over else "",
         f"It lets {whom(lock)} through" if lock.lets else "",
         f"What runs already goes on. To end the lock: {way_out}",
         unheld(services.config, lock.repo if lock.repo_id else "", lock.environment),
@@ -145,7 +145,7 @@ def locked_message(services: Services, done: Locked, way_out: str) -> str:
 
 
 def unlocked_message(lock: LockRow, person: str) -> str:
-    others = "" if owned_by(lock, person) else f", which {lock.owner} hears of"
+    others = "" if owned_by(lock, person) else f", and {lock.owner} is notified"
     return f"{capitalized(name_of(lock))} is unlocked{others}; what waited for that goes on"
 
 

@@ -18,17 +18,19 @@ from handlers import TITLES
 from webhook.config.destinations import Target
 from webhook.config.routing import route
 from webhook.deployments.actions import Snapshot, offered_buttons
-from webhook.deployments.notice import DeploymentNotice, NoticeEntry
+from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
 from webhook.deployments.phases import FAILED, Phase, entry_phase, phase_of
 from webhook.engine.changelogs import changelog_of
 from webhook.engine.messages import Form, MessageWrite, Rejections, message_policy
 from webhook.engine.outbox import Outbox
 from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
+from webhook.gates.approval import answers, review_of
 from webhook.gates.decision import can_skip
 from webhook.notifiers.contract import Message, Notifier, Purpose, Ref
 from webhook.rejections import rejected_since
 from webhook.store import notices, outbox, schedule
+from webhook.store.approvals import waits_for_approval
 from webhook.store.deployments import DeploymentRow
 from webhook.store.notices import Context, News
 from webhook.store.outbox import Entry
@@ -339,6 +341,7 @@ async def build_notice(
         actions=(),
         rollback_to=f"{context.back_ref} @ {context.back_sha[:7]}" if context.back_id else "",
         rollback_id=context.back_id,
+        approvals=_approvals(services, row, context),
         blockers=row.blockers if row.ended_at is None else (),
         superseded_by=row.superseded_by,
         superseded_by_url=services.links.page(row.repo, row.superseded_by)
@@ -373,6 +376,21 @@ def _origin(services: Services, row: DeploymentRow, context: Context) -> _Origin
     }
 
 
+def _approvals(
+    services: Services, row: DeploymentRow, context: Context
+) -> tuple[NoticeApproval, ...]:
+    """To this deployment; and those to earlier ones of its commit that counted when it started."""
+    environment = route(services.config, row.repo, row.environment)
+    at = row.started_at or services.clock()
+    given = context.approvals
+    counted = answers(review_of(environment), row.id, row.sha, given, at).yes if environment else ()
+    return tuple(
+        NoticeApproval(login=one.login, approved=one.approved, at=one.at, comment=one.comment)
+        for one in given
+        if one.deployment_id == row.id or one in counted
+    )
+
+
 def _snapshot(services: Services, row: DeploymentRow, context: Context) -> Snapshot:
     return Snapshot(
         phase=row.phase,
@@ -381,6 +399,7 @@ def _snapshot(services: Services, row: DeploymentRow, context: Context) -> Snaps
         cancel_requested=bool(row.cancel_requested_by),
         newest=context.newest,
         rollback_target=context.back_id != 0,
+        waits_for_approval=waits_for_approval(row),
         overridable=row.ended_at is None and _is_overridable(services, row),
     )
 

@@ -1,8 +1,9 @@
 """What may run: each gate, by its name. A new one is a file here and a line below."""
 
+from webhook.gates.approval import APPROVAL
 from webhook.gates.contract import Gates
 from webhook.gates.freeze import FREEZE
 from webhook.gates.lock import LOCK
 from webhook.gates.serialization import SERIALIZATION
 
-GATES: Gates = {gate.name: gate for gate in (LOCK, FREEZE, SERIALIZATION)}
+GATES: Gates = {gate.name: gate for gate in (LOCK, FREEZE, APPROVAL, SERIALIZATION)}

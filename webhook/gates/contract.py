@@ -28,12 +28,13 @@ class Allow:
 class Wait:
     """`reason`: what it waits for, a short sentence without a full stop. `until`: when that ends by
     itself; None where no end is known. `way_out`: who can end it before, and how. `for_person`:
-    somebody is asked for an answer."""
+    somebody is asked for an answer; `asks`: who, logins and organization/team."""
 
     reason: str
     until: datetime | None = None
     way_out: str = ""
     for_person: bool = False
+    asks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

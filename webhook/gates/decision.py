@@ -53,6 +53,7 @@ def _blocker(gate: Gate, snapshot: Snapshot) -> Blocker | None:
                 until=wait.until,
                 way_out=wait.way_out,
                 for_person=wait.for_person,
+                asks=wait.asks,
             )
         case Deny() as deny:
             return Blocker(gate=gate.name, reason=deny.reason, way_out=deny.way_out, denies=True)

@@ -57,6 +57,7 @@ _TITLE, _DESCRIPTION, _FIELD, _SHORT, _CONTENT = 256, 1500, 1024, 100, 2000
 _REASON, _WAY_OUT = 400, 250
 # Two links fit into a field.
 _LONGEST_URL = 400
+_COMMENT = 300
 _MARKDOWN = re.compile(r"[\\*_~`|\[\]<:@]|^[->#+]")
 _UNKNOWN_MESSAGE = 10008
 # An invalid body, an empty message.
@@ -259,6 +260,7 @@ def _fields(notice: DeploymentNotice) -> list[tuple[str, str, bool]]:
         ("Task", "" if notice.task == "deploy" else _short(notice.task), True),
         ("Environment", _link("Open", notice.environment_url, only=True), True),
         ("Changes", _changes(notice), False),
+        ("Approvals", _answers(notice), False),
     ]
 
 
@@ -271,6 +273,19 @@ def _changes(notice: DeploymentNotice) -> str:
             break
         lines.append(line)
     return "\n".join(lines)
+
+
+def _answers(notice: DeploymentNotice) -> str:
+    """The newest, as many as there is room for."""
+    shown: list[str] = []
+    for one in reversed(notice.approvals):
+        answer = "👍" if one.approved else "👎"
+        comment = f": {_fit(_escape(one.comment), _COMMENT)}" if one.comment else ""
+        line = f"{answer} {_short(one.login)}, <t:{int(one.at.timestamp())}:f>{comment}"
+        if sum(map(_units, shown)) + len(shown) + _units(line) > _FIELD:
+            break
+        shown.append(line)
+    return "\n".join(reversed(shown))
 
 
 def _short(text: str) -> str:

@@ -180,6 +180,7 @@ def _data(message: Message) -> dict[str, Any]:
         return {name: announced[name] for name in ("text", "mentions", "lock_id")}
     document = asdict(notice)
     document["changed_at"] = _time(notice.changed_at)
+    document["approvals"] = [{**asdict(one), "at": _time(one.at)} for one in notice.approvals]
     document["label"] = notice.label.text
     document["blockers"] = [_blocker(one) for one in notice.blockers]
     document["actions"] = [button.action for button in notice.actions]

@@ -38,6 +38,8 @@ log = structlog.get_logger()
 
 # Entries of each caches.
 MOST = 10_000
+# Of those who are asked for an answer; each may have to be looked up.
+MOST_MENTIONED = 10
 
 Pair = tuple[str, str]
 
@@ -156,7 +158,8 @@ async def shows_emails(people: People, team: str, user: str) -> bool:
 async def mention_of(
     people: People, slack: Slack, team: str, login: str, scope: Scope | None = None
 ) -> str:
-    """How Slack mentions that person; empty if unknown. Without `scope` only deploy.yml is used."""
+    """How Slack mentions that person; empty if unknown, or for a team. Without `scope` only
+    deploy.yml is used."""
     for user in people.config.slack_users.get(login.lower(), ()):
         home, _, plain = user.rpartition("/")
         if home in ("", team):
@@ -263,18 +266,20 @@ async def mention(
     mentioned = destination.mentions or "author"
     if mentioned == "none":
         return Mention()
-    if mentioned != "author":
+    asked = notice.asks if notice.held else ()
+    concerned = asked[:MOST_MENTIONED] or (notice.requested_by,)
+    if mentioned != "author" and not asked:
         return _group(mentioned.removeprefix("@"))
     try:
         slack = await workspaces.of(destination.workspace or "")
         async with asyncio.timeout(people.timing.details_within.total_seconds()):
             team = (await slack.bot()).team
             scope = await _scope(pool, notice.deployment_id)
-            found = await mention_of(people, slack, team, notice.requested_by, scope)
+            found = [await mention_of(people, slack, team, who, scope) or who for who in concerned]
     # The post itself reports the error.
     except (Rejected, RetryAt, UnknownOutcome, TimeoutError):
-        found = ""
-    return Mention(found or notice.requested_by)
+        found = list(concerned)
+    return Mention(" ".join(found))
 
 
 async def mentions(

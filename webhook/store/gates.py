@@ -7,15 +7,14 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from webhook.config.destinations import Strict
-from webhook.deployments.approvals import Approval
 from webhook.deployments.locks import Lock, covers
 from webhook.gates.contract import Candidate, Neighbour, Snapshot
 from webhook.gates.serialization import TURN
-from webhook.store import deployments
+from webhook.store import approvals, deployments
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 
-T = TypeVar("T", Lock, Approval, Neighbour)
+T = TypeVar("T", Lock, Neighbour)
 
 # Of those that wait; no gate needs more.
 _MOST_WAITING = 50
@@ -40,19 +39,16 @@ def names(model: type) -> str:
 
 
 _COLUMNS = f"""
-    coalesce(asked.login, case when creator_id > 0 then creator end, '') as asker,
-    coalesce(asked.login_id, creator_id) as asker_id,
+    coalesce(asked.login, asking.login, case when creator_id > 0 then creator end, '') as asker,
+    coalesce(asked.login_id, asking.login_id, creator_id) as asker_id,
     exists (select from deployments other where {_HERE} and other.sha = deployments.sha
         and other.id < deployments.id and other.succeeded and other.run is not null) as rolls_back,
     array(select to_jsonb(one) from (select {names(Lock)} from locks
         where ended_at is null and repo_id in (0, deployments.repo_id)
         and (expires_at is null or expires_at > %(now)s) order by locks.id) one) as locks,
-    array(select to_jsonb(one) from (select {names(Approval)} from approvals
-        where approvals.repo_id = deployments.repo_id
-        and approvals.environment = lower(deployments.environment)
-        and approvals.sha = deployments.sha order by approvals.id) one) as approvals,
     array(select full_name from repository_names
         where repository_names.repo_id = deployments.repo_id order by full_name) as former_names,
+    {approvals.ABOUT} as approvals,
     array(select distinct unnest(gates) from overrides
         where deployment_id = deployments.id and expires_at > %(now)s) as skipped,
     array(select to_jsonb(one) from (select id, ref, true as running, true as ready
@@ -62,11 +58,21 @@ _COLUMNS = f"""
         from deployments other where {_NEIGHBOUR} and other.started_at is null
         order by id desc limit {_MOST_WAITING}) one) as neighbours
 """
-_JOINS = """
+# The second: GitHub's event may be quicker than the response by which the action becomes known as
+# the one that created it (webhook.slack.actions.create).
+_JOINS = r"""
     left join lateral (
         select login, login_id from actions where created_deployment_id = deployments.id
         order by actions.id limit 1
     ) asked on true
+    left join lateral (
+        select login, login_id from actions
+        where id = substring(deployments.description from '\(relay action (\d{1,18})-')::bigint
+        and right(deployments.description, 10) = '-' || left(key, 8) || ')'
+        and creator_id = 0 and created_deployment_id is null
+        and actions.repo_id = deployments.repo_id
+        and lower(actions.environment) = lower(deployments.environment)
+    ) asking on true
 """
 
 
@@ -114,7 +120,7 @@ async def read(
         environment=environment,
         now=now,
         locks=tuple(one for one in locks if covers(one, row.repo_id, row.environment)),
-        approvals=tuple(_typed(Approval, one) for one in other["approvals"]),
+        approvals=approvals.from_json(other["approvals"]),
         neighbours=tuple(_typed(Neighbour, one) for one in other["neighbours"]),
     )
     return Situation(row, snapshot, frozenset(other["skipped"]))

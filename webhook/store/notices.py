@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from webhook.deployments.approvals import Approval
 from webhook.deployments.phases import Phase
-from webhook.store import deployments, outbox
+from webhook.store import approvals, deployments, outbox
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
@@ -35,8 +36,9 @@ class Context:
     how the one before it there ended, not counting those that were superseded; known of a success.
     `back_*`: the one to which a rollback returns, 0 if there is none. `action`: the one that
     created it, "" if none did, of the person `login`; and from which deployment, 0 if from none.
-    `sent`: the messages at the destination, the newest of each purpose first; `news`: what counted,
-    and what people requested, since the last one of the purpose."""
+    `approvals`: answers to it, and to earlier ones of its commit, the oldest first. `sent`: the
+    messages at the destination, the newest of each purpose first; `news`: what counted, and what
+    people requested, since the last one of the purpose."""
 
     held: bool
     newest: bool
@@ -49,6 +51,7 @@ class Context:
     login: str
     origin_id: int
     origin_repo: str
+    approvals: Sequence[Approval]
     sent: Sequence[Entry]
     news: Sequence[News]
 
@@ -79,6 +82,7 @@ _COLUMNS = f"""
     coalesce(back_sha, '') as back_sha,
     coalesce(action, '') as action, coalesce(login, '') as login,
     coalesce(origin_id, 0) as origin_id, coalesce(origin_repo, '') as origin_repo,
+    {approvals.ABOUT} as approvals,
     array(select to_jsonb(sent) from (select {outbox.COLUMNS} from outbox where {_MESSAGES}
         order by position desc) sent) as sent,
     array(select to_jsonb(news) from (select {_SHOWN} from timeline
@@ -114,6 +118,7 @@ async def read(
     row, other = found
     typed = {
         "before": Phase(other["before"]) if other["before"] else None,
+        "approvals": approvals.from_json(other["approvals"]),
         "sent": [outbox.from_json(document) for document in other["sent"]],
         "news": [_news(document) for document in other["news"]],
     }

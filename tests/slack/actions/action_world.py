@@ -29,18 +29,23 @@ slack: {channel: "#deploys"}
 envs:
   - name: production
     handler: command
+    serialization: false
     with: {run: ["true"]}
   - name: "broken*"
     handler: command
+    serialization: false
     with: {run: ["false"]}
   - name: "slow*"
     handler: command
+    serialization: false
     with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
   - name: "workflow*"
     handler: github-actions
+    serialization: false
     with: {mode: dispatch, workflow: deploy.yml, inputs: {sha: "{sha}"}}
   - name: "stage*"
     handler: command
+    serialization: false
     with: {run: ["true"]}
 """
 _numbers = itertools.count()

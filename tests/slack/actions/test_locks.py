@@ -88,9 +88,7 @@ async def test_a_lock_holds_until_its_owner_unlocks_and_the_newest_goes_on(
 
     refused = await said(relay, "unlock acme/site locked/one", relay.bob)
     assert "locked by octocat since" in refused
-    assert (
-        "It is not yours; all the same, and octocat hears of it: /deploy unlock! acme/" in refused
-    )
+    assert "To end it anyway, which notifies octocat: /deploy unlock! acme/site lock" in refused
     for user, why in (
         (relay.rob, "this needs write permission on GitHub"),
         (relay.eve, "does not know who you are on GitHub"),
@@ -112,7 +110,7 @@ async def test_a_lock_holds_until_its_owner_unlocks_and_the_newest_goes_on(
     assert not announcements(relay)
 
 
-async def test_another_owner_takes_over_only_explicitly_and_the_first_hears_of_it(
+async def test_another_owner_takes_over_only_explicitly_and_the_first_is_notified(
     relay: ActionWorld,
 ) -> None:
     await said(relay, "lock acme/site locked/two first reason", relay.ada)
@@ -121,11 +119,11 @@ async def test_another_owner_takes_over_only_explicitly_and_the_first_hears_of_i
     assert "is locked (until TIME): better reason" in renewed
     refused = await said(relay, "lock acme/site locked/two mine", relay.bob)
     assert "locked/two of acme/site, locked by octocat since" in refused
-    assert "better reason. It is not yours" in refused
+    assert "better reason. To take it over anyway, which notifies octocat: " in refused
     assert refused.endswith("/deploy lock! acme/site locked/two reason…")
     taken = await said(relay, "lock! acme/site locked/two mine", relay.bob)
-    assert "mine. octocat hears that it was taken over." in taken
-    assert "which hubot hears of" in await said(relay, "unlock! acme/site locked/two", relay.ada)
+    assert "mine. octocat is notified that you took it over." in taken
+    assert "and hubot is notified" in await said(relay, "unlock! acme/site locked/two", relay.ada)
     assert [
         (one["mentions"], TIME.sub("until TIME", one["text"])) for one in announcements(relay)
     ] == [
@@ -171,11 +169,12 @@ async def test_another_owner_takes_over_only_explicitly_and_the_first_hears_of_i
         ("lock acme/site locked/x " + "x" * 5000, "A reason has at most 500 characters, and"),
         ("lock acme/site locked/x for 3 fortnights why", "'3 fortnights' is not a duration; wr"),
         ("lock acme/site locked/x why for 3 fortnights", "'3 fortnights' is not a duration; wr"),
+        ("lock acme/site locked/x for", "'' is not a duration; write 30m, 2h, 1h30m or 3d"),
         ("lock acme/site locked/x for the why", 'a reason that begins with "for" goes in quot'),
         ("lock acme/site locked/x for never why", "is for the command line of the relay (--for n"),
         ("lock acme/site locked/x for 400d why", "'400d' is out of bounds; a lock lasts 1m to 365"),
         ("lock acme/site locked/x lets everybody why", "lets owner or rollbacks through, not 'eve"),
-        ("lock acme/site native why", "native cannot be locked: its tool starts by itself, past"),
+        ("lock acme/site native why", "native of acme/site cannot be locked: its tools start by"),
         ("unlock acme/site locked/x", "locked/x of acme/site has no lock of its own"),
         ("unlock acme/site locked/x or y", "Name one environment, no more"),
         ("lock acme/other locked/x why", "Either the App is not installed in acme/other"),
@@ -202,7 +201,7 @@ async def test_a_reminder_mentions_the_owner_and_its_button_unlocks(relay: Actio
     assert "this needs write permission" in await pressed(relay, reminder, relay.rob)
     reply = await pressed(relay, reminder, relay.bob)
     assert reply == (
-        "locked/three of acme/site is unlocked, which octocat hears of; what waited for that goes"
+        "locked/three of acme/site is unlocked, and octocat is notified; what waited for that goes"
         " on"
     )
     await relay.github.wait_for(waiting.id, "success")
@@ -235,11 +234,11 @@ async def test_stop_holds_everything_until_go(relay: ActionWorld) -> None:
     own = await said(relay, "unlock acme/site stage/a", relay.ada)
     assert "stage/a of acme/site has no lock of its own. It is held by everything, locked by" in own
     assert own.endswith("payment outage: /deploy go")
-    assert "It is not yours" in await said(relay, "stop again", relay.bob)
+    assert "To take it over anyway" in await said(relay, "stop again", relay.bob)
     # An admin of the relay may, who may not write to any repository.
     assert "/deploy go!" in await said(relay, "go", relay.rob)
     assert "does not know who you are on GitHub" in await said(relay, "go!", relay.eve)
-    assert "Everything is unlocked, which octocat hears of" in await said(relay, "go!", relay.rob)
+    assert "Everything is unlocked, and octocat is notified" in await said(relay, "go!", relay.rob)
     for one in waiting:
         await relay.github.wait_for(one.id, "success")
 
@@ -300,7 +299,7 @@ async def test_of_two_at_once_one_wins_and_an_expired_lock_is_nobodys(relay: Act
         said(relay, "lock acme/site LOCKED/seven his", relay.bob),
     )
     assert len([one for one in texts if "is locked (until TIME)" in one]) == 1
-    [refused] = [one for one in texts if "It is not yours" in one]
+    [refused] = [one for one in texts if "To take it over anyway" in one]
     [row] = relay.world.rows("select id, owner from locks where environment = 'locked/seven'")
     assert f"locked by {row['owner']} since" in refused
     second = relay.bob if row["owner"] == "octocat" else relay.ada

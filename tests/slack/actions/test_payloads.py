@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.errors import MALFORMED, UserError
 from webhook.slack.actions import ACTIONS
 from webhook.slack.actions.command import parse_command
-from webhook.slack.actions.modal import FORM, choices
+from webhook.slack.actions.modal import choices
 from webhook.slack.actions.payloads import (
     BlockActions,
     Event,
@@ -30,7 +31,7 @@ from webhook.slack.actions.payloads import (
     parse_event,
     parse_press,
 )
-from webhook.slack.actions.submissions import parse_form
+from webhook.slack.actions.submissions import FORMS, parse_form
 from webhook.slack.actions.typed import escape
 
 DEPLOY_YML = """
@@ -292,11 +293,12 @@ documents = some.recursive(
 @given(some.dictionaries(NAMES, documents))
 def test_a_payload_of_any_shape_is_parsed_or_malformed(payload: dict[str, Any]) -> None:
     view = payload.get("view")
-    form = payload | {"view": (view if isinstance(view, dict) else {}) | {"callback_id": FORM}}
+    view = view if isinstance(view, dict) else {}
+    forms = [payload | {"view": view | {"callback_id": name}} for name in FORMS]
     codes = {
         error_code(lambda: parse_press(payload, ACTIONS)),
         error_code(lambda: parse_event(payload)),
-        error_code(lambda: parse_form(form, CONFIG, NOW)),
+        *(error_code(partial(parse_form, form, CONFIG, NOW)) for form in forms),
     }
     assert codes <= {"", MALFORMED}
 

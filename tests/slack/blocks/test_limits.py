@@ -22,7 +22,7 @@ from tests.slack.notices import (
 )
 from webhook.deployments.blockers import Blocker
 from webhook.deployments.changelog import Changelog, Commit
-from webhook.deployments.notice import DeploymentNotice, NoticeEntry
+from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
 from webhook.deployments.phases import Phase
 from webhook.slack.actions import ACTIONS
 from webhook.slack.blocks.message import alert, digest, main_message, thread_reply
@@ -63,6 +63,13 @@ blockers = st.builds(
     denies=st.booleans(),
     for_person=st.booleans(),
 )
+approvals = st.builds(
+    NoticeApproval,
+    login=texts,
+    approved=st.booleans(),
+    at=st.datetimes(timezones=st.just(UTC)),
+    comment=texts,
+)
 without_buttons = st.builds(
     DeploymentNotice,
     deployment_id=st.integers(1, 2**63),
@@ -93,6 +100,7 @@ without_buttons = st.builds(
     actions=st.just(()),
     rollback_to=texts,
     blockers=st.lists(blockers, max_size=8).map(tuple),
+    approvals=st.lists(approvals, max_size=8).map(tuple),
     superseded_by=st.sampled_from([0, 8]),
     superseded_by_url=urls,
 )
@@ -151,12 +159,16 @@ _LONGEST_NOTICE = replace(
 _BLOCKER = Blocker(
     gate="lock", reason=_GROWING, until=datetime(9999, 12, 30, tzinfo=UTC), way_out=_GROWING
 )
+_APPROVAL = NoticeApproval(
+    login=_GROWING, approved=True, at=datetime(9999, 12, 30, tzinfo=UTC), comment=_GROWING
+)
 LONGEST_HELD = replace(
     _LONGEST_NOTICE,
     phase=Phase.QUEUED,
     blockers=(_BLOCKER,) * 8,
     superseded_by=2**63,
     superseded_by_url=_LONGEST,
+    approvals=(_APPROVAL,) * 8,
 )
 LONGEST = offering(_LONGEST_NOTICE, "cancel", "retry", "rollback")
 LONGEST_ENTRY = NoticeEntry(

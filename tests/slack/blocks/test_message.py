@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.slack.notices import (
+    APPROVALS,
     BEFORE,
     GITHUB,
     PAGE,
@@ -316,3 +317,16 @@ def test_a_superseded_one_names_the_newer_one_and_what_it_did_not_deploy_is_not_
     assert not any("Fix a race" in line for line in lines)
     [line] = read(thread_reply(SUPERSEDED, [new_entry("inactive", "By 8")], broadcast=False))
     assert "⏭️ superseded: By 8" in line
+
+
+def test_it_shows_who_answered_when_and_why() -> None:
+    [shown] = [
+        text["text"]
+        for text in mrkdwn_of(main_message(replace(FAILED, approvals=APPROVALS)))
+        if "👍" in text["text"]
+    ]
+    first, second = shown.splitlines()
+    assert first == "👍 ada approved it, <!date^1795316645^{time_secs}|03:04:05 UTC>"
+    assert second.startswith("👎 bob\N{MODIFIER LETTER LOW MACRON} rejected it, <!date^")
+    star = "\N{ASTERISK OPERATOR}"
+    assert second.endswith(f"|03:06:05 UTC>: {star}No{star} &lt;!here&gt;")

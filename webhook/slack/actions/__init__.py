@@ -17,7 +17,9 @@ from webhook.slack.actions.locks import (
 )
 from webhook.slack.actions.modal import OpenForm
 from webhook.slack.actions.override import OpenOverrideForm, Override
+from webhook.slack.actions.reject import Reject
 from webhook.slack.actions.retry import Retry
+from webhook.slack.actions.review import Approve
 from webhook.slack.actions.rollback import Rollback
 from webhook.slack.actions.status import Status
 from webhook.slack.actions.stop import Go, Stop, TakeOverGo, TakeOverStop
@@ -30,6 +32,8 @@ def registry(*actions: Action) -> Actions:
 
 
 ACTIONS = registry(
+    Approve(),
+    Reject(),
     Cancel(),
     OpenOverrideForm(),
     Retry(),

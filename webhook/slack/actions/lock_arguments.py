@@ -67,7 +67,7 @@ def lock_options(arguments: Sequence[str]) -> LockOptions:
     duration: timedelta | None = None
     while rest:
         match [one.lower() for one in rest[:2]]:
-            case ["for", _]:
+            case ["for", *_]:
                 duration = _duration(rest[1:3])
             case ["lets", whom] if whom in LETS:
                 lets.add(whom)
@@ -98,7 +98,7 @@ def _duration_at_end(rest: Sequence[str]) -> int:
 
 def _duration(typed: Sequence[str]) -> timedelta:
     """Of the first, if that is one; the second may be its unit."""
-    first = typed[0]
+    first = typed[0] if typed else ""
     if first.lower() in ("never", "ever"):
         raise Mistyped(
             "A lock without an end is for the command line of the relay (--for never); write"
@@ -106,7 +106,7 @@ def _duration(typed: Sequence[str]) -> timedelta:
         )
     shown = " ".join(typed) if first.isdigit() else first
     try:
-        return duration_of(shown if len(typed) == 1 or first.isdigit() else first)
+        return duration_of(shown)
     except ValueError as error:
         advice = 'a reason that begins with "for" goes in quotation marks'
         raise Mistyped(f"{error}; {advice}") from None

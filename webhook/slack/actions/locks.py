@@ -78,7 +78,9 @@ async def lock_for(
     try:
         done = await lock_scope(services, connection, new, take_over=take_over, action_id=action_id)
     except ScopeLocked as error:
-        raise Declined("not_possible", _refusal(services, error.lock, command)) from error
+        raise Declined(
+            "not_possible", _refusal(services, error.lock, "take it over", command)
+        ) from error
     way_out = unlock_command(done.lock)
     return locked_message(services, done, way_out)
 
@@ -97,7 +99,7 @@ async def unlock_for(
         ended = await unlock_scope(services, connection, scope, who, take_over=take_over)
     except ScopeLocked as error:
         command = unlock_command(error.lock, explicit=True)
-        raise Declined("not_possible", _refusal(services, error.lock, command)) from error
+        raise Declined("not_possible", _refusal(services, error.lock, "end it", command)) from error
     return unlocked_message(ended, by.login)
 
 
@@ -179,7 +181,7 @@ class Unlock(LockAction):
 class TakeOverUnlock(Unlock):
     name = "take_over_unlock"
     verb = "unlock!"
-    usage = ("unlock! owner/repo environment", "ends somebody else's lock, who hears of it")
+    usage = ("unlock! owner/repo environment", "ends somebody else's lock, who is notified")
     take_over = True
 
 
@@ -238,10 +240,10 @@ def _take_over_command(repo: str, environment: str) -> str:
     return f"/deploy lock! {repo} {quoted(environment)} reason…"
 
 
-def _refusal(services: ActionServices, lock: LockRow, command: str) -> str:
-    """Who, since when, until when, why, and how all the same."""
+def _refusal(services: ActionServices, lock: LockRow, what: str, command: str) -> str:
+    """Who, since when, until when, why, and the command that does it anyway."""
     held = capitalized(describe(lock, services.clock()))
-    return f"{held}. It is not yours; all the same, and {lock.owner} hears of it: {command}"
+    return f"{held}. To {what} anyway, which notifies {lock.owner}: {command}"
 
 
 async def _not_locked(

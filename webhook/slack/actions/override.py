@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
 from slack_sdk.models.blocks import PlainTextObject
 from slack_sdk.models.views import View
 
@@ -21,7 +22,7 @@ from webhook.gates.decision import can_skip, decide
 from webhook.github.teams import Team, is_member
 from webhook.slack.actions.contract import Action, StoreAction
 from webhook.slack.actions.forms import Metadata, open_form, text_field, wrong_fields
-from webhook.slack.actions.payloads import Parsed, ViewSubmission, key_of, read
+from webhook.slack.actions.payloads import Parsed, Text, ViewSubmission, key_of, read
 from webhook.slack.actions.permissions import Authorized, Declined, routed
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import (
@@ -221,8 +222,8 @@ class OpenOverrideForm(Action):
 class _Metadata(Metadata):
     """`gates`: those that the form shows."""
 
-    deployment: int = 0
-    gates: str = ""
+    deployment: int = Field(default=0, ge=0, lt=2**63)
+    gates: Text = ""
 
 
 def _form(row: DeploymentRow, shown: Sequence[Blocker], action: ActionRow, now: datetime) -> View:

@@ -40,14 +40,14 @@ def _object_or_none(value: Any) -> Any:
     return value if isinstance(value, dict) else None
 
 
-def _typed(value: Any) -> str:
+def _long_text(value: Any) -> str:
     """What is too long is to be answered, not to be taken for nothing."""
     return str(storable(value[:_LONGEST_TYPED])) if isinstance(value, str) else ""
 
 
 # What may be missing, and is "" then.
 Text = Annotated[str, BeforeValidator(_text)]
-Typed = Annotated[str, BeforeValidator(_typed)]
+LongText = Annotated[str, BeforeValidator(_long_text)]
 # Of a workspace or user.
 Id = Annotated[Text, StringConstraints(pattern=r"^[A-Z0-9]{2,40}$")]
 OptionalId = Annotated[Text, StringConstraints(pattern=r"^([A-Z0-9]{2,40})?$")]
@@ -126,7 +126,7 @@ class ViewSubmission(Interaction):
 class SlashCommand(Payload):
     ssl_check: Text = ""
     command: Text = ""
-    text: Typed = ""
+    text: LongText = ""
     team_id: Text = ""
     enterprise_id: Text = ""
     user_id: Text = ""

@@ -82,5 +82,5 @@ class Go(LockAction):
 class TakeOverGo(Go):
     name = "take_over_go"
     verb = "go!"
-    usage = ("go!", "ends somebody else's stop, who hears of it")
+    usage = ("go!", "ends somebody else's stop, who is notified")
     take_over = True

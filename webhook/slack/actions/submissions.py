@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Any
 
 from webhook.config.environments import Config
-from webhook.slack.actions import modal, override
+from webhook.slack.actions import modal, override, reject
 from webhook.slack.actions.payloads import Parsed, Response
 
 Parse = Callable[[Mapping[str, Any], Config, datetime], Parsed]
 
 FORMS: Mapping[str, Parse] = {
     modal.FORM: modal.parse_submission,
+    reject.FORM: reject.parse_rejection,
     override.FORM: override.parse_override,
 }
 

@@ -7,7 +7,7 @@ from webhook.slack.blocks.mrkdwn import day_and_time, escape, units
 
 # Of a reason, of a way out, and of all lines in a message.
 _LONGEST_REASON, _LONGEST_WAY_OUT = 250, 160
-LONGEST = 1300
+LONGEST = 850
 # Of an end, and what separates the parts.
 _END = 100
 _LEAST = 20

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from slack_sdk.models.blocks import ContextBlock, SectionBlock
 
 from webhook.deployments.changelog import Commit
-from webhook.deployments.notice import DeploymentNotice, NoticeEntry
+from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
 from webhook.slack.blocks import mrkdwn
 from webhook.slack.blocks.blockers import blocker_lines
 from webhook.slack.blocks.buttons import actions
@@ -35,6 +35,9 @@ _LONGEST_LABEL = 40
 # Of a thread reply.
 _MOST_ENTRIES = 20
 _LONGEST_ENTRIES = 2800
+# Of answers whether it may start.
+_MOST_ANSWERS = 3
+_LONGEST_COMMENT = 100
 # Run and environment are addresses of others, long where a dashboard writes its state into them.
 _LONGEST_EXTERNAL_URL = 1000
 # A commit's URL is short: host, repository, sha.
@@ -51,6 +54,7 @@ def main_message(notice: DeploymentNotice) -> BlockMessage:
         *_blockers(notice),
         *_about(notice),
         *_changes(notice),
+        *_answers(notice),
         *_links(notice),
         *actions(notice),
     ]
@@ -179,6 +183,19 @@ def _changes(notice: DeploymentNotice) -> list[SectionBlock]:
     if more := notice.difference.more_commits:
         lines.append(link(notice.compare_url, f"and {more} more"))
     return [section("\n".join(lines))]
+
+
+def _answers(notice: DeploymentNotice) -> list[SectionBlock]:
+    """Who approved or rejected it; the newest."""
+    lines = [_answer_line(one) for one in notice.approvals[-_MOST_ANSWERS:]]
+    return [section("\n".join(lines))] if lines else []
+
+
+def _answer_line(one: NoticeApproval) -> str:
+    sign, answer = ("👍", "approved") if one.approved else ("👎", "rejected")
+    comment = escape(one.comment, _LONGEST_COMMENT)
+    text = f"{sign} {escape(one.login, 60)} {answer} it, {when(one.at)}"
+    return f"{text}: {comment}" if comment else text
 
 
 def _diff(notice: DeploymentNotice) -> str:

@@ -185,6 +185,8 @@ def _mention(target: Target, notice: DeploymentNotice) -> str:
     destination = target.destination
     assert isinstance(destination, Destination)
     included = destination.mentions or "author"
+    if included != "none" and notice.held and notice.asks:
+        return " ".join(f"@{who}" for who in notice.asks)
     return {"author": f"@{notice.requested_by}", "none": ""}.get(included, included)
 
 

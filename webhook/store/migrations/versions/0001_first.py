@@ -393,6 +393,12 @@ create table locks (
 );
 -- One lock at most for each scope.
 create unique index locks_scope on locks (repo_id, environment) where ended_at is null;
+create function locks_are_history() returns trigger language plpgsql as
+    $$ begin raise exception 'a lock that has ended is history'; end $$;
+create trigger locks_ended before update on locks
+    for each row when (old.ended_at is not null) execute function locks_are_history();
+create trigger locks_kept before delete on locks
+    for each statement execute function locks_are_history();
 """
 
 APPROVALS = """
@@ -413,6 +419,10 @@ create table approvals (
     unique (deployment_id, policy, user_id, approved)
 );
 create index approvals_of_commit on approvals (repo_id, environment, sha);
+create function approvals_do_not_change() returns trigger language plpgsql as
+    $$ begin raise exception 'an approval does not change'; end $$;
+create trigger approvals_append_only before update on approvals
+    for each statement execute function approvals_do_not_change();
 """
 
 OVERRIDES = """

@@ -1,0 +1,216 @@
+"""Approve and Reject: what a person answers to the question whether a deployment may start.
+
+Who may is decided by deploy.yml's `review` and by GitHub. An answer is kept while the deployment
+waits for it, under the lock under which its gates are asked, and its gates are asked again at once.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from webhook.config.environments import Config
+from webhook.deployments.actions import Snapshot
+from webhook.deployments.notice import Confirmation, DeploymentNotice
+from webhook.gates.approval import Review, described, is_own, review_of
+from webhook.slack.actions.contract import StoreAction, commit_of, target_of
+from webhook.slack.actions.membership import is_among
+from webhook.slack.actions.permissions import Authorized, Declined, routed
+from webhook.slack.actions.services import ActionServices
+from webhook.slack.actions.typed import (
+    Mistyped,
+    Typed,
+    environment_error,
+    repo_error,
+    require,
+    spelling,
+)
+from webhook.slack.blocks.mrkdwn import plain
+from webhook.slack.identity import is_deactivated
+from webhook.store import actions, approvals, deployments, gates, schedule
+from webhook.store.actions import ActionRow
+from webhook.store.approvals import NewApproval, waits_for_approval
+from webhook.store.database import Async
+from webhook.store.deployments import DeploymentRow
+
+COMMENT = "comment"
+LONGEST_COMMENT = 1000
+
+
+class Answer(StoreAction):
+    approves: ClassVar[bool]
+    # "approved" or "rejected".
+    past: ClassVar[str]
+
+    def offered(self, deployment: Snapshot) -> bool:
+        return deployment.waits_for_approval
+
+    def typed(self, command: str, arguments: Sequence[str], config: Config) -> Typed:
+        if len(arguments) < 2:
+            raise Mistyped(f"Write it as `{command} {self.usage[0]}`")
+        repo, environment, *words = arguments
+        comment = " ".join(words)
+        require(
+            repo_error(repo),
+            environment_error(config, repo, environment),
+            comment_error(comment),
+            self.missing(command, comment),
+        )
+        inputs = ((COMMENT, comment),) if comment else ()
+        return Typed(self.name, repo, spelling(config, repo, environment), inputs=inputs)
+
+    def missing(self, command: str, comment: str) -> str:
+        """What is wrong where there is no comment."""
+        return ""
+
+    async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
+        by = await super().authorize(services, action)
+        async with services.pool.connection() as connection:
+            row = await _waiting(connection, action, by)
+        _require_waiting(row)
+        if await is_deactivated(services.people, action.team, action.slack_user):
+            message = "Your account in Slack is deactivated, so your answer does not count"
+            raise Declined("unknown_requester", message)
+        if not by.login_id:
+            message = f"GitHub does not say which account {by.login} is; the answer does not count"
+            raise Declined("github_unclear", message, "failed")
+        review = _review(services, row)
+        if not await is_among(services, by, review.reviewers, review.teams):
+            message = f"{by.login} is not among those who may answer: {described(review)}"
+            raise Declined("lacks_permission", message)
+        return by
+
+    async def perform(
+        self, services: ActionServices, connection: Async, action: ActionRow, by: Authorized
+    ) -> str:
+        found = await _waiting(connection, action, by)
+        await gates.lock_environment(connection, found)
+        row = await deployments.read(connection, found.id, lock=True)
+        assert row is not None
+        _require_waiting(row)
+        review = _review(services, row)
+        await self._require_counts(services, connection, row, review, by)
+        comment = action.inputs.get(COMMENT, "")
+        await self._keep(connection, row, review, by, comment)
+        await actions.set_deployment(connection, action.id, row.id)
+        await schedule.request(connection, [schedule.Key("advance", row.id)])
+        return f"{self.past.capitalize()}: {comment}" if comment else self.past.capitalize()
+
+    async def _keep(
+        self, connection: Async, row: DeploymentRow, review: Review, by: Authorized, comment: str
+    ) -> None:
+        answer = NewApproval(
+            policy=review.digest,
+            user_id=by.login_id,
+            login=by.login,
+            approved=self.approves,
+            comment=comment,
+            source="slack",
+        )
+        if not await approvals.add(connection, row, answer):
+            raise Declined("not_possible", f"You have {self.past} this already")
+
+    @abstractmethod
+    async def _require_counts(
+        self,
+        services: ActionServices,
+        connection: Async,
+        row: DeploymentRow,
+        review: Review,
+        by: Authorized,
+    ) -> None:
+        """Raises `Declined` where this answer of this person would change nothing."""
+
+
+class Approve(Answer):
+    name = "approve"
+    label = "Approve"
+    style = "primary"
+    verb = "approve"
+    usage = (
+        "approve owner/repo environment [comment]",
+        "approves the newest deployment that waits for approval there",
+    )
+    approves = True
+    past = "approved"
+
+    def confirmation(self, notice: DeploymentNotice) -> Confirmation:
+        changes = f" {plain(notice.changes, 100)}." if notice.changes else ""
+        return Confirmation(
+            title="Approve this deployment?",
+            text=f"Let {commit_of(notice)} of {target_of(notice)} start?{changes}",
+            confirm="Approve",
+            deny="Not yet",
+            style="primary",
+        )
+
+    def done(self, action: ActionRow) -> str:
+        return "You have approved it; it starts by itself once nothing else holds it"
+
+    async def _require_counts(
+        self,
+        services: ActionServices,
+        connection: Async,
+        row: DeploymentRow,
+        review: Review,
+        by: Authorized,
+    ) -> None:
+        environment = routed(services, row.repo, row.environment)
+        situation = await gates.read(connection, row.id, environment, services.clock())
+        assert situation is not None
+        if not review.own and is_own(situation.snapshot.candidate, by.login, by.login_id):
+            message = "You asked for this deployment yourself; somebody else has to approve it"
+            raise Declined("not_possible", message)
+        if any(
+            one.user_id == by.login_id and one.deployment_id == row.id and not one.approved
+            for one in situation.snapshot.approvals
+        ):
+            raise Declined("not_possible", "You have rejected this already, which ends it")
+
+
+def comment_error(comment: str) -> str:
+    if len(comment) <= LONGEST_COMMENT:
+        return ""
+    return f"A comment has at most {LONGEST_COMMENT} characters; this one has {len(comment)}"
+
+
+async def waiting_deployment(connection: Async, action: ActionRow) -> DeploymentRow:
+    """Of a button, or of a form that it opened."""
+    row = await deployments.read(connection, action.deployment_id or 0)
+    if row is None:
+        message = "The relay does not know this deployment any more"
+        raise Declined("unknown_deployment", message)
+    _require_waiting(row)
+    return row
+
+
+async def _waiting(connection: Async, action: ActionRow, by: Authorized) -> DeploymentRow:
+    """The deployment that is answered."""
+    if by.deployment is not None:
+        return await deployments.read(connection, by.deployment.id) or by.deployment
+    repository, environment = by.repository, action.environment
+    found = await approvals.newest_waiting(connection, repository.repo_id, environment)
+    row = await deployments.read(connection, found) if found else None
+    if row is None:
+        message = f"No deployment to {environment} of {repository.repo} waits for approval"
+        raise Declined("not_possible", message)
+    return row
+
+
+def _require_waiting(row: DeploymentRow) -> None:
+    if waits_for_approval(row):
+        return
+    if row.ended_at is not None:
+        message = f"Too late: deployment {row.id} has ended, it is '{row.phase}'"
+    elif row.started_at is not None:
+        message = f"Too late: deployment {row.id} has started"
+    else:
+        message = f"Deployment {row.id} does not wait for approval"
+    raise Declined("not_possible", message)
+
+
+def _review(services: ActionServices, row: DeploymentRow) -> Review:
+    review = review_of(routed(services, row.repo, row.environment))
+    if not review.enabled:
+        message = f"By deploy.yml, {row.environment} needs no approval any more"
+        raise Declined("not_possible", message)
+    return review
