@@ -254,6 +254,7 @@ class Case:
             "locks.active_in.environment": row.environment,
             "locks.id_of_repository.name": row.repo,
             "destinations": [self.destination],
+            "deployments.unstarted_in.environment": row.environment,
             "deployments.waiting_in.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,

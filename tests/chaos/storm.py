@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import aiohttp
 import psutil
@@ -61,6 +62,8 @@ class Storm:
     folder: Path
     sandbox: Sandbox = field(default_factory=Sandbox)
     killed: Counter[str] = field(default_factory=Counter)
+    # States after which nothing happens to a deployment any more.
+    over: ClassVar[frozenset[str]] = frozenset(FINAL)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -86,9 +89,7 @@ class Storm:
             self._unreliable()
             killer = asyncio.create_task(self._kill(up))
             redeliverer = asyncio.create_task(self._redeliver())
-            for number in range(self.deployments):
-                await self._request_one(number)
-                await asyncio.sleep(self.random.uniform(0, 2 * self.pause))
+            await self._deploy_all()
             await killer
             self.sandbox.github.faults.clear()
             self.sandbox.slack.faults.clear()
@@ -97,6 +98,11 @@ class Storm:
             faults = await self._settle()
             redeliverer.cancel()
             return faults or self._faults()
+
+    async def _deploy_all(self) -> None:
+        for number in range(self.deployments):
+            await self._request_one(number)
+            await asyncio.sleep(self.random.uniform(0, 2 * self.pause))
 
     def _unreliable(self) -> None:
         """GitHub and Slack have a bad day too."""
@@ -118,10 +124,7 @@ class Storm:
     async def _services(self) -> AsyncIterator[psutil.Process]:
         [port] = free_ports(1)
         config = self.folder / "deploy.yml"
-        deploy_yml = DEPLOY_YML.format(channel=self.sandbox.deploys.id)
-        for name, channel in self.channels.items():
-            deploy_yml += ENVIRONMENT.format(name=name, channel=channel.id, runs=self.runs)
-        config.write_text(deploy_yml + self.tools.deploy_yml())
+        config.write_text(self._deploy_yml())
         environ = self.sandbox.environ(self.folder / "data", config, port)
         with (self.folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
@@ -136,6 +139,12 @@ class Storm:
         finally:
             process.terminate()
             await process.wait()
+
+    def _deploy_yml(self) -> str:
+        deploy_yml = DEPLOY_YML.format(channel=self.sandbox.deploys.id)
+        for name, channel in self.channels.items():
+            deploy_yml += ENVIRONMENT.format(name=name, channel=channel.id, runs=self.runs)
+        return deploy_yml + self.tools.deploy_yml()
 
     async def _ready(self, port: int) -> None:
         async with asyncio.timeout(60), aiohttp.ClientSession() as session:
@@ -198,7 +207,7 @@ class Storm:
             open_ones = [
                 id_
                 for id_ in self.sandbox.github.deployments
-                if not FINAL & set(self.sandbox.github.states(id_))
+                if not self.over & set(self.sandbox.github.states(id_))
             ]
             if not open_ones and not self._jobs():
                 return []

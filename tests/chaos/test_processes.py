@@ -349,10 +349,11 @@ async def test_the_demos_write_their_stories_as_json(folder: Path) -> None:
         ("production", ["queued", "in_progress", "success"]),
         ("production", ["queued", "in_progress", "failure"]),
         ("production", ["queued", "in_progress", "success"]),  # rolled back in Slack
+        ("production", ["queued", "queued", "in_progress", "success"]),  # waited for the unlock
     ]
     assert all("/deployments/acme/site/" in d["log_url"] for d in deployments)
     main_messages = [m for m in story["slack"] if m["channel"] == "#deploys" and not m["in_thread"]]
-    assert len(main_messages) == 4
+    assert len(main_messages) == 5
     assert "smoke test" in main_messages[2]["text"]
     assert "rollback" in main_messages[3]["text"]
     failed = [m for m in story["slack"] if m["deployment"] == deployments[2]["id"]]

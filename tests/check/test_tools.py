@@ -256,7 +256,7 @@ async def test_the_pages_sample_of_a_file_with_errors_is_correct(
     file = tmp_path / "deploy.yml"
     file.write_text(
         "envs:\n  - name: production\n    handler: comand\n    with: {run: ['true']}\n"
-        "    timeout: 5 min\n    review: true\n"
+        "    timeout: 5 min\n    deployable_ref: true\n"
     )
     async with Sandbox() as sandbox:
         environ = sandbox.environ(tmp_path / "data", file, 8080)

@@ -5,20 +5,22 @@ PostgreSQL, the store, the engine and the sandbox's GitHub are real. The tool is
 
 import asyncio
 import contextlib
+import io
 import random
+import sys
 import types
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from handlers.contract import Deployment, Handler, HandlerContext, Options, Pace, Run, State
 from sandbox.github.model import Deployment as OnGitHub
 from sandbox.github.webhooks import HOOK_ID, encoded
 from sandbox.sandbox import REPOSITORY, Sandbox
-from webhook import startup
+from webhook import logs, startup
 from webhook.config import load
 from webhook.config.environments import Config
 from webhook.engine.receive import receive
@@ -30,6 +32,8 @@ from webhook.store import deliveries, schedule
 from webhook.store.deliveries import Received
 from webhook.store.schedule import Due, Finished, Key, Kind
 from webhook.worker import follow, open_services
+
+T = TypeVar("T")
 
 START = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -53,13 +57,23 @@ class StandingClock:
 @dataclass
 class Tool:
     """Runs that end when the test says so. `on_start`: before a run is started. `appears_within`:
-    as its handler has it."""
+    as its handler has it. `kills`: the worker that calls it, once, and when."""
 
     appears_within: timedelta = timedelta(0)
+    kills: str = ""
     runs: dict[int, Run] = field(default_factory=dict)
     started: list[int] = field(default_factory=list)
     of: dict[int, Deployment] = field(default_factory=dict)
     on_start: Callable[[Deployment], None] = lambda _: None
+
+    def clear(self) -> None:
+        for one in (self.runs, self.started, self.of):
+            one.clear()
+
+    def maybe_kill(self, when: str) -> None:
+        if self.kills == when:
+            self.kills = ""
+            raise Killed
 
     def running(self) -> list[Deployment]:
         return [self.of[id_] for id_, run in self.runs.items() if not run.state.final]
@@ -84,11 +98,12 @@ def handler_of(tool: Tool) -> type[Handler]:
             return tool.runs.get(deployment.id)
 
         async def start(self, deployment: Deployment) -> Run:
-            await asyncio.sleep(0)
+            tool.maybe_kill("before a start")
             tool.on_start(deployment)
             tool.started.append(deployment.id)
             tool.of[deployment.id] = deployment
             run = tool.runs[deployment.id] = Run(str(deployment.id), State.IN_PROGRESS)
+            tool.maybe_kill("after a start")
             await asyncio.sleep(0)
             return run
 
@@ -179,7 +194,7 @@ class ByHandWorker:
         finished: list[Finished] = []
         claimed = await self._exchange(finished)
         if self.order is None:
-            finished = list(await asyncio.gather(*(self._do(due) for due in claimed)))
+            finished = await _together([self._do(due) for due in claimed])
         else:
             self.order.shuffle(claimed)
             finished = [await self._do(due) for due in claimed]
@@ -225,6 +240,17 @@ class ByHandWorker:
         await self.engine.execute(
             "update schedule set due_at = now() where claimed_by = %s", self.name
         )
+
+
+async def _together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """A process that is killed has none that goes on."""
+    tasks = [asyncio.ensure_future(one) for one in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _advance(deployment_id: int) -> Due:
@@ -311,6 +337,8 @@ async def engine_by_hand(
         async with open_services(
             setup, store_url, actions={}, handlers=handlers, gates=gates
         ) as services:
+            logs.set_up(setup.secrets, log := io.StringIO())
             # GitHub's clock is right, whatever time it is for the relay.
             by_hand = replace(services, clock=clock)
             yield Engine(by_hand, sandbox, tool, clock, load_config)
+            sys.stderr.write(log.getvalue()[-20_000:])

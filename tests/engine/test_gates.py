@@ -79,6 +79,7 @@ async def test_the_older_one_starts_where_the_newer_was_deleted_on_github(
         assert engine.tool.started == [older]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("appears_within", [timedelta(0), timedelta(minutes=1)])
 async def test_after_a_kill_a_start_that_was_not_made_waits_for_a_lock_and_a_made_one_runs(
     store_url: str, tmp_path: Path, appears_within: timedelta
@@ -94,14 +95,16 @@ async def test_after_a_kill_a_start_that_was_not_made_waits_for_a_lock_and_a_mad
             with contextlib.suppress(Killed):
                 await worker.work()
                 break
-            made.add(killed in tool.runs)
+            was_made = killed in tool.runs
+            made.add(was_made)
             await worker.gone()
             await lock(engine)
             await engine.settle()
             await engine.pass_time(timedelta(minutes=10))
             await engine.settle()
-            phase = "in_progress" if killed in tool.runs else "queued"
+            phase = "in_progress" if was_made else "queued"
             assert await engine.phase(killed) == phase, f"killed after {after}"
+            assert (killed in tool.runs) == was_made
             [newer] = await ask(engine)
             await engine.settle()
             await unlock(engine)
@@ -155,4 +158,31 @@ async def test_wherever_a_worker_rests_another_one_starts_nothing_beside_it(
             assert engine.tool.started[-1] == newer.id
             if ended:
                 break
-        assert after > 10
+        assert after > 5
+
+
+async def test_wherever_a_worker_rests_the_end_of_a_run_beside_it_is_not_missed(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        for after in itertools.count(1):
+            [runs] = await ask(engine)
+            await engine.settle()
+            [waits] = await ask(engine)
+            await ByHandWorker(engine).work()  # its delivery
+            rest = Rest(after)
+            resting = asyncio.create_task(ByHandWorker(engine, rest=rest).work())
+            await rest.begun.wait()
+            await engine.end(runs)
+            other = asyncio.create_task(engine.settle(ByHandWorker(engine, name="other")))
+            while not (other.done() or await engine.is_blocked()):
+                await asyncio.sleep(0.002)
+            ended = rest.ended
+            rest.go_on.set()
+            await asyncio.gather(resting, other)
+            await engine.settle()
+            assert [one.id for one in engine.tool.running()] == [waits], f"rested after {after}"
+            await end_all(engine)
+            if ended:
+                break
+        assert after > 5

@@ -331,7 +331,7 @@ async def _after(
 
 async def _waiting_beside(connection: Async, row: DeploymentRow) -> list[Key]:
     """Whoever waits for its gates in the environment may go on now."""
-    waiting = await deployments.waiting_in(connection, row.repo_id, row.environment)
+    waiting = await deployments.unstarted_in(connection, row.repo_id, row.environment)
     return [Key("advance", deployment_id) for deployment_id in waiting]
 
 

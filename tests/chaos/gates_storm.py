@@ -1,0 +1,265 @@
+"""Deployments to few environments while locks come and go, and everything is killed at random.
+
+    script/storm --gates --deployments 200 --seed 7
+
+Afterwards: of an environment never two ran at once, nothing started while it was locked, nothing
+ran twice, what was superseded did not run, and the newest of each environment has run.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import random
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psycopg
+
+from sandbox.sandbox import REPOSITORY
+from tests.chaos.storm import FINAL, Storm
+
+ENVIRONMENT = """
+  - name: "{name}"
+    handler: command
+    with:
+      run:
+        - sh
+        - -c
+        - |
+          echo "$DEPLOYMENT_ID start $(date +%s.%N)" >> {runs}
+          sleep 0.$(($DEPLOYMENT_ID % 7))
+          echo "$DEPLOYMENT_ID end $(date +%s.%N)" >> {runs}
+    timeout: 5m
+    slack: {{channel: "{channel}"}}
+"""
+NAMES = ["env-0", "env-1", "env-2"]
+# As people type them, and tools.
+SPELLINGS: list[Callable[[str], str]] = [str.lower, str.upper, str.title]
+# Between the record of a start and the first line of its command, on a busy machine, in seconds.
+BEGINS_WITHIN = 3.0
+FOLLOWED = {"receive", "advance", "send_statuses", "notify"}
+
+
+@dataclass
+class Locked:
+    """`since`: it was committed. `until`: it was about to be ended; None: it was not."""
+
+    environment: str
+    since: float
+    until: float | None = None
+
+    def covers(self, environment: str, at: float, *, before: float = 0.0) -> bool:
+        here = self.environment in ("*", environment.lower())
+        return here and self.since + before < at and (self.until is None or at < self.until)
+
+
+@dataclass
+class Ran:
+    deployment: int
+    start: float
+    end: float
+
+
+@dataclass
+class GatesStorm(Storm):
+    locks: list[Locked] = field(default_factory=list)
+    over: ClassVar[frozenset[str]] = frozenset(FINAL) | {"inactive"}
+
+    def _deploy_yml(self) -> str:
+        text = f'slack: {{channel: "{self.sandbox.deploys.id}"}}\nenvs:\n'
+        for name in NAMES:
+            channel = self.channels[name].id
+            text += ENVIRONMENT.format(name=name, runs=self.runs, channel=channel)
+        return text
+
+    async def _deploy_all(self) -> None:
+        people = asyncio.create_task(self._lock_and_unlock())
+        await super()._deploy_all()
+        people.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await people
+        for locked in self.locks:
+            if locked.until is None:
+                await self._unlock(locked)
+
+    async def _request_one(self, number: int) -> None:
+        spelled = self.random.choice(SPELLINGS)
+        name = spelled(NAMES[number % len(NAMES)])
+        await self.sandbox.github.create_deployment(
+            REPOSITORY, environment=name, required_contexts=[]
+        )
+
+    # -- locks --------------------------------------------------------------------------------
+
+    async def _lock_and_unlock(self) -> None:
+        chance = random.Random(self.seed + 1)
+        while True:
+            await asyncio.sleep(chance.uniform(0, 3) * self.pause)
+            locked = await self._lock(chance.choice([*NAMES, "*"]))
+            await asyncio.sleep(chance.uniform(2, 15) * self.pause)
+            await self._unlock(locked)
+
+    async def _lock(self, environment: str) -> Locked:
+        await self._insist(
+            "insert into locks (environment, owner, reason, source) values"
+            " (%s, 'octocat', 'an incident', 'command line')"
+            " on conflict (repo_id, environment) where ended_at is null do nothing",
+            environment,
+        )
+        locked = Locked(environment, time.time())
+        self.locks.append(locked)
+        return locked
+
+    async def _unlock(self, locked: Locked) -> None:
+        """And what waits is asked again."""
+        locked.until = time.time()
+        await self._insist(
+            "with ended as (update locks set ended_at = now(), ended_how = 'unlocked'"
+            "  where ended_at is null and environment = %s)"
+            " insert into schedule (task, subject) select 'advance', id from deployments"
+            " where waiting order by id on conflict (subject, task, detail)"
+            " do update set wanted = schedule.wanted + 1, urgent = true, due_at ="
+            " case when schedule.claimed_by is null then least(schedule.due_at, now())"
+            " else schedule.due_at end",
+            locked.environment,
+        )
+
+    async def _insist(self, statement: str, *values: Any) -> None:
+        """Until PostgreSQL is there."""
+        while True:
+            try:
+                return await asyncio.to_thread(self._execute, statement, *values)
+            except psycopg.OperationalError:
+                await asyncio.sleep(0.1)
+
+    def _execute(self, statement: str, *values: Any) -> None:
+        with psycopg.connect(self.store) as connection:
+            connection.execute(statement, values)
+
+    # -- what does not hold -------------------------------------------------------------------
+
+    def _jobs(self) -> list[tuple[object, ...]]:
+        """Reminders of locks are for later."""
+        jobs = super()._jobs()
+        return [one for one in jobs if len(one) == 1 or one[0] in FOLLOWED]
+
+    def _faults(self) -> list[str]:
+        ran = self._ran()
+        checks: list[Callable[[list[Ran]], Iterator[str]]] = [
+            self._unlike_their_status,
+            self._beside_each_other,
+            self._past_a_lock,
+            self._forgotten,
+        ]
+        return [fault for check in checks for fault in check(ran)]
+
+    def _ran(self) -> list[Ran]:
+        """In the order of their starts."""
+        found: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for line in self.runs.read_text().splitlines():
+            id_, what, at = line.split()
+            found[int(id_)][what].append(float(at))
+        return sorted(
+            (
+                Ran(id_, start, end)
+                for id_, times in found.items()
+                for start, end in zip(times["start"], times["end"], strict=True)
+            ),
+            key=lambda one: one.start,
+        )
+
+    def _unlike_their_status(self, ran: list[Ran]) -> Iterator[str]:
+        times = Counter(one.deployment for one in ran)
+        for id_ in self.sandbox.github.deployments:
+            states = self.sandbox.github.states(id_)
+            expected = 1 if "success" in states else 0
+            if times[id_] != expected or {"failure", "error"} & set(states):
+                yield f"deployment {id_} ran {times[id_]} times, and has the states {states}"
+
+    def _beside_each_other(self, ran: list[Ran]) -> Iterator[str]:
+        last: dict[str, Ran] = {}
+        for one in ran:
+            environment = self._environment(one.deployment)
+            before = last.get(environment)
+            if before is not None and one.start < before.end:
+                yield f"{one.deployment} ran beside {before.deployment} in {environment}"
+            last[environment] = one
+
+    def _past_a_lock(self, ran: list[Ran]) -> Iterator[str]:
+        """By what the relay recorded, exactly; and by what ran, with some time to begin."""
+        recorded = self._recorded_starts()
+        for one in ran:
+            environment = self._environment(one.deployment)
+            at = recorded[one.deployment].timestamp()
+            for lock in self.locks:
+                begun = lock.covers(environment, one.start, before=BEGINS_WITHIN)
+                if begun or lock.covers(environment, at):
+                    was = f"locked since {lock.since:.3f} until {lock.until or 0:.3f}"
+                    times = f"started at {at:.3f}, ran from {one.start:.3f}"
+                    yield f"{one.deployment} in {environment} {times}; {was}"
+
+    def _forgotten(self, ran: list[Ran]) -> Iterator[str]:
+        """The newest of an environment is superseded by nothing."""
+        ids = {one.deployment for one in ran}
+        newest = {self._environment(id_): id_ for id_ in sorted(self.sandbox.github.deployments)}
+        for environment, id_ in newest.items():
+            if id_ not in ids:
+                yield f"the newest of {environment}, {id_}, did not run"
+
+    def _environment(self, deployment_id: int) -> str:
+        return self.sandbox.github.deployments[deployment_id].environment.lower()
+
+    def _recorded_starts(self) -> dict[int, datetime]:
+        with psycopg.connect(self.store) as connection:
+            rows = connection.execute(
+                "select id, started_at from deployments where started_at is not null"
+            ).fetchall()
+        return {id_: at.astimezone(UTC) for id_, at in rows}
+
+
+async def run_gates_storm(
+    *, deployments: int, kills: int, seed: int, pause: float, hurried: bool = False
+) -> tuple[list[str], Counter[str], int]:
+    """Faults, what was killed, and how many locks there were."""
+    with tempfile.TemporaryDirectory(prefix="relay-storm-") as folder:
+        storm = GatesStorm(
+            deployments=deployments,
+            kills=kills,
+            seed=seed,
+            pause=pause,
+            with_tools=False,
+            hurried=hurried,
+            folder=Path(folder),
+        )
+        faults = await storm.run()
+        if faults:
+            sys.stderr.write((Path(folder) / "log").read_text()[-20_000:])
+        return faults, storm.killed, len(storm.locks)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--deployments", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000))
+    parser.add_argument("--pause", type=float, default=0.3, help="seconds between two, on average")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    faults, killed, locks = asyncio.run(run_gates_storm(**vars(arguments)))
+    sys.stdout.write(
+        f"{arguments.deployments} deployments, {locks} locks, seed {arguments.seed},"
+        f" killed {dict(killed)}, {time.monotonic() - began:.0f} s\n"
+    )
+    sys.stdout.writelines(f"{fault}\n" for fault in faults)
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
