@@ -373,8 +373,13 @@ async def test_what_holds_it_back_has_a_line_until_when_and_the_way_out(
         r" · Whoever may write unlocks it\: /deploy unlock acme/site production",
         "• Waits for deployment 6 (main) to end · no known end",
     ]
+    long = replace(HELD_BACK.blockers[0], reason="Locked: " + "_" * 900, way_out="Ask " * 300)
+    await discord.send(message(replace(HELD_BACK, blockers=(long,) * 6)), "8:main")
+    lines = embed(server.posted("deploys")[1])["description"].splitlines()
+    assert len(lines) == 6
+    assert all("• Locked" in one and "<t:1795410000:f> · Ask" in one for one in lines)
     many = replace(HELD_BACK, blockers=HELD_BACK.blockers * 50)
-    await discord.send(message(many), "8:main")  # the server checks its limits
+    await discord.send(message(many), "9:main")  # the server checks its limits
 
 
 async def test_who_answered_when_and_why_is_a_field(server: Server, discord: Discord) -> None:

@@ -100,7 +100,7 @@ def test_all_blockers_the_queue_locks_answers_and_overrides(
     ).replace("1 of", "1st of").replace("2 of", "2nd of") in text
     assert "STAG* of all repositories is locked by ada since" in text
     assert "a move" in text
-    assert "lets its owner and rollbacks through" in text
+    assert "lets ada and rollbacks through; unlock '*' STAG* at the relay's command line" in text
     assert "another" not in text
     assert "expired" not in text
     assert "Approved by bob, 01 Mar, 12:00:00 UTC: looks <good>" in text

@@ -53,8 +53,8 @@ _COLOURS = {
 # Characters, by the strictest way to count; Discord takes 256, 4096 and 1024, 6000 in all;
 # 2000 in a message without an embed.
 _TITLE, _DESCRIPTION, _FIELD, _SHORT, _CONTENT = 256, 1500, 1024, 100, 2000
-# Of what keeps a deployment from starting.
-_REASON, _WAY_OUT = 400, 250
+# Of what keeps a deployment from starting: a reason, and an end with what separates the parts.
+_REASON, _END = 400, 50
 # Two links fit into a field.
 _LONGEST_URL = 400
 _COMMENT = 300
@@ -221,24 +221,20 @@ def _embed(notice: DeploymentNotice) -> dict[str, Any]:
 
 
 def _description(notice: DeploymentNotice) -> str:
-    """What happened; of one that waits for its gates, what they say, as far as there is room."""
+    """What happened; of one that waits for its gates, what each of them says."""
     if not notice.blockers:
         return _fit(_escape(notice.description), _DESCRIPTION)
-    lines: list[str] = []
-    left = _DESCRIPTION
-    for line in map(_blocker, notice.blockers):
-        left -= _units(line) + 1
-        if left < 0:
-            break
-        lines.append(line)
-    return "\n".join(lines)
+    room = max(30, _DESCRIPTION // len(notice.blockers) - _END)
+    lines = [_blocker(one, min(_REASON, room * 2 // 3), room // 3) for one in notice.blockers]
+    return _fit("\n".join(lines), _DESCRIPTION)
 
 
-def _blocker(one: Blocker) -> str:
+def _blocker(one: Blocker, longest_reason: int, longest_way_out: int) -> str:
     end = "" if one.denies else "no known end"
     if one.until:  # everybody sees it in their own time zone
         end = f"until <t:{int(one.until.timestamp())}:f>"
-    parts = (_fit(_escape(one.reason), _REASON), end, _fit(_escape(one.way_out), _WAY_OUT))
+    reason, way_out = _escape(one.reason), _escape(one.way_out)
+    parts = (_fit(reason, longest_reason), end, _fit(way_out, longest_way_out))
     return "• " + " · ".join(part for part in parts if part)
 
 

@@ -389,16 +389,19 @@ async def test_status_says_what_holds_an_environment_back_and_who_comes_next(
     older = relay.past_deployment("Live", "queued", **busy)
     turn = Blocker(gate="serialization", reason=f"Waits for deployment {running} (v1) to end")
     blockers = Jsonb([lock.to_json(), turn.to_json()])
+    for _ in range(4):
+        relay.past_deployment("elsewhere", "queued", **busy)
     newest = relay.past_deployment("live", "queued", blockers=blockers, **busy)
-    _, state, first, second, queue = (
-        await relay.typed("status acme/busy", relay.ada)
-    ).text.splitlines()
+    reply = await relay.typed("status acme/busy", relay.ada)
+    _, state, first, second, queue, _, elsewhere = reply.text.splitlines()
     assert state.startswith("⏸️ *live*: on hold, v1 @ ")
     date = f"<!date^{int(until.timestamp())}^{{date_short_pretty}} at {{time}}|"
     assert first.startswith(f"• Locked by bob  ·  until {date}Sat 28 Nov 2026, 05:00 UTC>")
     assert first.endswith("·  bob unlocks it")
     assert second == f"• Waits for deployment {running} (v1) to end  ·  no known end"
     plain = re.sub(r"<[^|]*\|(\d+)>", r"\1", queue)
+    assert elsewhere.startswith("Queue: 1st of 4 v1")
+    assert elsewhere.endswith("), and 1 more")
     assert plain == f"Queue: running v1 ({running}), 1st of 2 v1 ({newest}), 2nd of 2 v1 ({older})"
 
 

@@ -302,8 +302,19 @@ def test_all_that_holds_it_back_has_a_line_until_when_and_the_way_out() -> None:
     [text] = [one["text"] for one in mrkdwn_of(main_message(HELD_BACK)) if "•" in one["text"]]
     assert "until <!date^1795410000^{date_short_pretty} at {time}|Mon 23 Nov" in text
     assert "&lt;!here&gt;" in text
-    # The notification has all of it in short.
-    assert main_message(HELD_BACK).text.endswith("Waits for deployment 6…")
+    # The notification has the reasons.
+    reasons = "Locked by ada: the database &lt;!here&gt;; Waits for deployment 6 (main) to end"
+    assert main_message(HELD_BACK).text.endswith(f"production on hold: {reasons}")
+
+
+def test_the_channel_sees_all_that_holds_back_what_waits_for_a_person() -> None:
+    entries = [new_entry("queued", "Accepted"), new_entry("queued", HELD_BACK.description)]
+    held = replace(HELD_BACK, held=True)
+    lines = read(thread_reply(held, entries, broadcast=True, mention="<@U0OCTOCAT>"))
+    assert lines[0].startswith("✋ acme/site to production waits for a person · @")
+    assert "Accepted" in lines[1]
+    assert [line[:20] for line in lines[2:4]] == ["• Locked by ada: the", "• Waits for deployme"]
+    assert len(lines) == 5
 
 
 def test_nothing_of_what_held_it_back_is_left_once_it_has_started() -> None:

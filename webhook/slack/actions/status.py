@@ -24,7 +24,7 @@ from webhook.store.deployments import CurrentDeployment
 MOST_ENVIRONMENTS = 20
 _LONGEST_LOCK = 900
 # Of what keeps one deployment from starting, and of a queue; all of it goes into one reply.
-_LONGEST_BLOCKERS, _LONGEST_REF = 700, 40
+_LONGEST_BLOCKERS, _LONGEST_REF, _MOST_QUEUED = 500, 40, 3
 
 
 class Status(StoreAction):
@@ -81,7 +81,10 @@ def _queue(services: ActionServices, one: CurrentDeployment, queued: Sequence[Qu
     """ "" where there is none but the one that is shown."""
     if not others(queued, one.deployment_id):
         return ""
-    return "Queue: " + ", ".join(_queued(services, other) for other in queued)
+    shown = [other for other in queued if other.position <= _MOST_QUEUED]
+    more = max((other.total for other in queued if not other.running), default=0) - _MOST_QUEUED
+    rest = [f"and {more} more"] if more > 0 else []
+    return "Queue: " + ", ".join([*(_queued(services, other) for other in shown), *rest])
 
 
 def _queued(services: ActionServices, one: Queued) -> str:

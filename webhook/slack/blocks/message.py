@@ -29,9 +29,12 @@ from webhook.slack.blocks.mrkdwn import (
     units,
     when,
 )
+from webhook.text import one_line
 
 LONGEST_DESCRIPTION = 400
 _LONGEST_LABEL = 40
+# Of what keeps it from starting, in a notification.
+_LONGEST_REASON = 120
 # Of a thread reply.
 _MOST_ENTRIES = 20
 _LONGEST_ENTRIES = 2800
@@ -84,8 +87,16 @@ def thread_reply(
         )
     called = mrkdwn.mention(mention)
     repeated = bool(entries) and entries[-1].description == notice.description
-    happened = [section(_entry_lines(notice, entries, above=notice.label.text))] if entries else []
-    blocks = [_headline(notice, called, described=not repeated), *happened, *_in_short(notice)]
+    # What keeps it from starting is all that such an entry says.
+    shown = entries[:-1] if repeated and notice.blockers else entries
+    happened = [section(_entry_lines(notice, shown, above=notice.label.text))] if shown else []
+    described = not (repeated or notice.blockers)
+    blocks = [
+        _headline(notice, called, described=described),
+        *happened,
+        *_blockers(notice),
+        *_in_short(notice),
+    ]
     return BlockMessage(_calling(_sentence(notice), called), blocks)
 
 
@@ -105,7 +116,8 @@ def _sentence(notice: DeploymentNotice) -> str:
     """For a notification and for a screen reader."""
     label = notice.label
     names = f"{escape(notice.repo, 140)} to {escape(notice.environment, 140)}"
-    description = escape(notice.description, LONGEST_DESCRIPTION)
+    reasons = "; ".join(one_line(one.reason, _LONGEST_REASON) for one in notice.blockers)
+    description = escape(reasons or notice.description, LONGEST_DESCRIPTION)
     text = f"{label.sign} {names} {label.text}{notice.detail}"
     return f"{text}: {description}" if description else text
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from webhook.deployments.approvals import Approval
 from webhook.deployments.blockers import Blocker
-from webhook.deployments.locks import Lock
+from webhook.deployments.locks import Lock, capitalized, name_of, unlock_command, whom
 from webhook.deployments.queue import Queued, others
 from webhook.store.deployments import DeploymentRow
 from webhook.store.waits import Skipped, Waits
@@ -16,8 +16,6 @@ from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
 
 # The address of a deployment's page, by its repository and number.
 PageOf: TypeAlias = Callable[[str, int], str]
-
-_LETS = {"owner": "its owner", "rollbacks": "rollbacks"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ class QueuedView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockView:
-    """`expires`: None for never."""
+    """`expires`: None for never. `unlock`: the command that ends it."""
 
     scope: str
     owner: str
@@ -50,6 +48,7 @@ class LockView:
     since: Moment
     expires: Moment | None
     lets: str
+    unlock: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +102,7 @@ def build_gates(
         gives_up=day_and_time(gives_up) if blockers and gives_up else None,
         queue=tuple(_queued(one, row, page_of) for one in queue),
         more=max((one.total for one in waiting), default=0) - len(waiting),
-        locks=tuple(_lock(one) for one in waits.locks),
+        locks=tuple(_lock(one, row) for one in waits.locks),
         answers=tuple(_answers(waits.approvals, row, page_of)),
         skipped=tuple(_skipped(one) for one in waits.skipped),
     )
@@ -130,16 +129,15 @@ def _queued(one: Queued, row: DeploymentRow, page_of: PageOf) -> QueuedView:
     )
 
 
-def _lock(one: Lock) -> LockView:
-    scope = line(one.repo) if one.repo_id else "all repositories"
-    where = f"{line(one.environment)} of {scope}" if one.environment != "*" else scope
+def _lock(one: Lock, row: DeploymentRow) -> LockView:
     return LockView(
-        scope=where,
+        scope=capitalized(line(name_of(one))),
         owner=line(one.owner),
         reason=line(one.reason),
         since=moment(one.created_at),
         expires=day_and_time(one.expires_at) if one.expires_at else None,
-        lets=" and ".join(_LETS[given] for given in one.lets),
+        lets=line(whom(one)),
+        unlock=line(unlock_command(one, repo=row.repo)),
     )
 
 
