@@ -160,6 +160,8 @@ class Case:
                 approved=True,
                 comment="",
                 source="slack",
+                at=now,
+                lasts=None,
             ),
             "NewOverride": NewOverride(
                 deployment_id=row.id,

@@ -14,6 +14,7 @@ OTHERS = """
   - name: site
     creators: [vercel, mona]
     handler: command
+    serialization: false
     with: {run: ["true"]}
 """
 

@@ -198,6 +198,8 @@ async def _lock(services: Services, new: NewLock, *, take_over: bool) -> str:
             held = capitalized(describe(error.lock, new.created_at))
             advice = f"--take-over makes it yours, and notifies {error.lock.owner}"
             raise UserError(f"{held}. Nothing was done; {advice}") from None
+        except RetryAt as error:
+            raise UserError(f"Nothing was done: {error}; try again") from None
         await schedule.wake_workers(connection)
     way_out = f"{COMMAND} unlock {_arguments(done.lock)}"
     return locked_message(services, done, way_out)

@@ -3,7 +3,7 @@ added; PostgreSQL refuses to change one."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.rows import class_row
@@ -33,7 +33,8 @@ ABOUT = f"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewApproval:
-    """`policy`: the digest of the policy under which it is given."""
+    """`policy`: the digest of the policy under which it is given. `lasts`: until it has to be given
+    again; None for ever."""
 
     policy: str
     user_id: int
@@ -41,26 +42,35 @@ class NewApproval:
     approved: bool
     comment: str
     source: Place
+    at: datetime
+    lasts: timedelta | None
 
 
 async def add(connection: Async, row: DeploymentRow, answer: NewApproval) -> bool:
-    """False where that account has given the same answer before."""
+    """False where that account has given the same answer before, and that lasts. The caller has
+    the row locked."""
     cursor = await connection.execute(
         "insert into approvals (deployment_id, repo_id, environment, sha, policy, user_id, login,"
-        " approved, comment, source) values (%s, %s, lower(%s), %s, %s, %s, %s, %s, %s, %s)"
-        " on conflict (deployment_id, policy, user_id, approved) do nothing",
-        [
-            row.id,
-            row.repo_id,
-            row.environment,
-            row.sha,
-            answer.policy,
-            answer.user_id,
-            answer.login,
-            answer.approved,
-            answer.comment,
-            answer.source,
-        ],
+        " approved, comment, source, at)"
+        " select %(deployment)s, %(repo)s, lower(%(environment)s), %(sha)s, %(policy)s, %(user)s,"
+        " %(login)s, %(approved)s, %(comment)s, %(source)s, %(at)s where not exists ("
+        " select from approvals where deployment_id = %(deployment)s and policy = %(policy)s"
+        " and user_id = %(user)s and approved = %(approved)s"
+        " and at > coalesce(%(at)s - %(lasts)s::interval, '-infinity'))",
+        {
+            "deployment": row.id,
+            "repo": row.repo_id,
+            "environment": row.environment,
+            "sha": row.sha,
+            "policy": answer.policy,
+            "user": answer.user_id,
+            "login": answer.login,
+            "approved": answer.approved,
+            "comment": answer.comment,
+            "source": answer.source,
+            "at": answer.at,
+            "lasts": answer.lasts,
+        },
     )
     return cursor.rowcount == 1
 

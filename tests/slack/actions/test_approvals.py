@@ -16,6 +16,8 @@ from sandbox.slack.screen import render
 from tests.slack.actions.action_world import ActionWorld, action_world
 from tests.world import until
 from webhook import startup
+from webhook.config.routing import route
+from webhook.gates.approval import review_of
 
 ENVIRONMENTS = """
   - name: gated
@@ -35,6 +37,10 @@ ENVIRONMENTS = """
     handler: command
     with: {run: ["true"]}
     review: {enabled: true, reviewers: [octocat, hubot], same_commit: reuse}
+  - name: brief
+    handler: command
+    with: {run: ["true"]}
+    review: {enabled: true, reviewers: [octocat], expires: 1h}
   - name: alone
     handler: command
     with: {run: ["true"]}
@@ -272,6 +278,21 @@ async def _restart(relay: ActionWorld, old: str, new: str) -> None:
     await world.stop_workers()
     world.setup = replace(world.setup, config=startup.read_config(world.setup.environ))
     world.start_worker()
+
+
+async def test_an_approval_that_has_expired_can_be_given_again(relay: ActionWorld) -> None:
+    deployment = await asked(relay, "brief")
+    environment = route(relay.world.setup.config, REPOSITORY, "brief")
+    assert environment is not None
+    relay.world.execute(
+        "insert into approvals (deployment_id, repo_id, environment, sha, policy, user_id, login,"
+        " approved, source, at) select id, repo_id, environment, sha, %s, %s, 'octocat', true,"
+        " 'slack', now() - interval '2 hours' from deployments where id = %s",
+        *(review_of(environment).digest, relay.github.world.user("octocat").account.id),
+        deployment.id,
+    )
+    assert "You have approved it" in await relay.press("approve", deployment.id, relay.ada)
+    await relay.github.wait_for(deployment.id, "success")
 
 
 async def test_a_superseded_deployment_takes_its_approvals_with_it(relay: ActionWorld) -> None:

@@ -90,14 +90,6 @@ class Answer(StoreAction):
         review = _review(services, row)
         await self._require_counts(services, connection, row, review, by)
         comment = action.inputs.get(COMMENT, "")
-        await self._keep(connection, row, review, by, comment)
-        await actions.set_deployment(connection, action.id, row.id)
-        await schedule.request(connection, [schedule.Key("advance", row.id)])
-        return f"{self.past.capitalize()}: {comment}" if comment else self.past.capitalize()
-
-    async def _keep(
-        self, connection: Async, row: DeploymentRow, review: Review, by: Authorized, comment: str
-    ) -> None:
         answer = NewApproval(
             policy=review.digest,
             user_id=by.login_id,
@@ -105,9 +97,14 @@ class Answer(StoreAction):
             approved=self.approves,
             comment=comment,
             source="slack",
+            at=services.clock(),
+            lasts=review.expires,
         )
         if not await approvals.add(connection, row, answer):
             raise Declined("not_possible", f"You have {self.past} this already")
+        await actions.set_deployment(connection, action.id, row.id)
+        await schedule.request(connection, [schedule.Key("advance", row.id)])
+        return f"{self.past.capitalize()}: {comment}" if comment else self.past.capitalize()
 
     @abstractmethod
     async def _require_counts(

@@ -415,9 +415,9 @@ create table approvals (
     approved boolean not null,
     comment text not null default '',
     source text not null,                       -- slack, command line, page
-    at timestamptz not null default now(),
-    unique (deployment_id, policy, user_id, approved)
+    at timestamptz not null default now()
 );
+create index approvals_of_deployment on approvals (deployment_id);
 create index approvals_of_commit on approvals (repo_id, environment, sha);
 create function approvals_do_not_change() returns trigger language plpgsql as
     $$ begin raise exception 'an approval does not change'; end $$;
