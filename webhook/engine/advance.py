@@ -217,6 +217,7 @@ class Runner:
         """The run as it is now, started if it was not; None where it must not start any more."""
         if self.row.run is not None:
             self.call = "check"
+            "starting": True,
             return await self._check(self.row.run)
         starts_nothing = isinstance(self.handler, Observes) and self.handler.starts_nothing
         found = None if starts_nothing else await self._find()
@@ -225,12 +226,15 @@ class Runner:
             return found
         if self.row.ended_at is not None:
             return None
-        risky = is_risky(self.handler)
         if risky and self.row.possible_starts and self.row.reported_at is not None:
             return Run(str(self.row.id), State.IN_PROGRESS)  # the report shows that it runs
         if self.row.cancel_requested_by is None or not risky:
             self._require_no_claim(risky=risky)
+        risky = is_risky(self.handler)
         if self.row.cancel_requested_by is not None:
+            if not risky:
+                self._require_no_claim(risky=False)
+            await transitions.stop_searching(self.services, self.row)
             await self._end_unstarted()
             return None
         if self.now() >= self.due:

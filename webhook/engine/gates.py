@@ -35,6 +35,7 @@ log = structlog.get_logger()
 _UNSTARTED: Columns = {
     "started_at": None,
     "started_on": None,
+    "starting": False,
     "deadline": None,
     "start_claimed_until": None,
     "tool_error": "",
