@@ -86,10 +86,12 @@ class Situation:
 
 
 async def lock_environment(connection: Async, row: DeploymentRow) -> None:
-    """Until the transaction ends, nobody else starts anything in its environment."""
+    """Until the transaction ends, nobody else starts anything in its environment; nor does anybody
+    change the deployment, which is locked after that: who waits for one that has both has none."""
     await connection.execute(
-        "select pg_advisory_xact_lock(hashtextextended(%s || ' ' || lower(%s), 0))",
-        [str(row.repo_id), row.environment],
+        "select from (select pg_advisory_xact_lock(hashtextextended(%s || ' ' || lower(%s), 0)))"
+        " environment cross join deployments where deployments.id = %s for update of deployments",
+        [str(row.repo_id), row.environment, row.id],
     )
 
 
