@@ -42,7 +42,8 @@ _COLUMNS = f"""
     coalesce(asked.login, asking.login, case when creator_id > 0 then creator end, '') as asker,
     coalesce(asked.login_id, asking.login_id, creator_id) as asker_id,
     exists (select from deployments other where {_HERE} and other.sha = deployments.sha
-        and other.id < deployments.id and other.succeeded and other.run is not null) as rolls_back,
+        and other.id < deployments.id and other.succeeded and other.run->>'state' = 'success'
+        ) as rolls_back,
     array(select to_jsonb(one) from (select {names(Lock)} from locks
         where ended_at is null and repo_id in (0, deployments.repo_id)
         and (expires_at is null or expires_at > %(now)s) order by locks.id) one) as locks,
