@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from handlers.contract import State
 from sandbox.sandbox import REPOSITORY
 from tests.engine.by_hand import ByHandWorker, Engine, Killed, Rest, Tool, engine_by_hand
 from webhook.engine.gates import ask_all
@@ -310,3 +311,50 @@ async def test_wherever_a_worker_rests_nobody_who_answers_waits_for_it_in_a_circ
             if ended:
                 break
         assert after > 5
+
+
+async def test_a_success_that_somebody_reported_of_a_failure_is_nothing_to_roll_back_to(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        [failed] = await ask(engine)
+        await engine.settle()
+        await engine.report(failed, "success")
+        await engine.settle()
+        await engine.end(failed, State.FAILURE)
+        await engine.settle()
+        assert await engine.phase(failed) == "success"
+        for begins in (False, True):
+            await lock(engine)
+            await engine.execute("update locks set lets = '{rollbacks}' where ended_at is null")
+            await ask(engine)
+            await engine.settle()
+            assert bool(engine.tool.running()) == begins
+            await unlock(engine)
+            await engine.settle()
+            await end_all(engine)
+
+
+async def test_nobody_reports_the_end_of_one_that_waits_nor_makes_the_relay_repeat_itself_for_ever(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        await lock(engine)
+        [waiting] = await ask(engine)
+        await engine.settle()
+        for state in ("success", "failure", "error", "inactive", "in_progress", "queued") * 5:
+            await engine.report(waiting, state)
+            await engine.settle()
+        await engine.execute(
+            "insert into timeline (deployment_id, actor, state, description, judged, counted)"
+            " values (%s, 'a tool', 'success', '', false, false)",
+            waiting,
+        )
+        await engine.request(waiting)
+        await engine.settle()
+        assert await engine.phase(waiting) == "queued"
+        ours = await engine.rows("select from outbox where kind = 'status'")
+        assert len(ours) < 10
+        await unlock(engine)
+        await engine.settle()
+        assert engine.tool.started == [waiting]

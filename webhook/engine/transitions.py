@@ -363,7 +363,8 @@ async def _take_report(
     services: Services, connection: Async, row: DeploymentRow, report: TimelineEntry
 ) -> DeploymentRow:
     phase = phase_of(report.state)
-    if phase is None or not counts(row, phase, report.description):
+    # One that its gates hold back has no run of which somebody could say anything.
+    if phase is None or row.blockers or not counts(row, phase, report.description):
         await timeline.judge(connection, report.id, description=report.description, counted=False)
         return row
     transition = Transition(phase, report.description, report.environment_url)
