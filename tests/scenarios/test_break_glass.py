@@ -128,7 +128,7 @@ class Scene:
 
 @contextlib.asynccontextmanager
 async def a_scene(store_url: str, folder: Path) -> AsyncIterator[Scene]:
-    slack, held = Slack(scopes=("chat:write", "commands", "channels:history")), Held()
+    slack, held = Slack(scopes=("chat:write", "commands", "channels:history", "users:read")), Held()
     sandbox = Sandbox(slack=slack, interactive=True)
     sandbox.github.default_role = "none"
     for login in ("octocat", "hubot"):
@@ -191,15 +191,19 @@ async def test_whoever_may_not_and_what_waits_for_nothing_get_an_answer_alone(
         waiting, github = await scene.waiting(), scene.world.github
         unclear = await scene.typed(f"{command} production it is down", scene.bob)
         assert "GitHub does not say whether hubot is in acme/sre" in unclear
-        assert "members: read" in unclear
+        assert "Members: read" in unclear
         app = github.world.installation_of(github.repository(REPOSITORY))
         app.permissions["members"] = "read"
         may_not = await scene.typed(f"{command} production it is down", scene.bob)
         assert "hubot may not override the gates of production" in may_not
         assert "Octocat, acme/sre" in may_not
+        scene.ada.deleted = True
+        suspended = await scene.typed(f"{command} production it is down", scene.ada)
+        assert "Your account in Slack is deactivated" in suspended
+        scene.ada.deleted = False
         assert scene.blockers(waiting.id) == ["hatch", "tide"]
         assert [one["outcome"] for one in scene.acts()] == [
-            *("refused", "refused", "failed", "refused")
+            *("refused", "refused", "failed", "refused", "refused")
         ]
         assert not any(one.broadcast for one in scene.world.replies())
 

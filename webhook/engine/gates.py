@@ -206,7 +206,12 @@ async def _hold(
     log.info("held back", gates=[one.gate for one in blockers])
     if not row.blockers:
         await _notify_earlier(services, connection, row)
-    transition = Transition(row.phase, describe(blockers, now), held=_for_person(blockers))
+    transition = Transition(
+        row.phase,
+        describe(blockers, now),
+        held=_for_person(blockers),
+        asked_before=not _asks_anew(row.blockers, blockers),
+    )
     columns: Columns = {**_UNSTARTED, "blockers": blockers}
     return await transitions.announce(services, connection, row, transition, columns=columns)
 
@@ -226,6 +231,12 @@ async def _notify_earlier(services: Services, connection: Async, row: Deployment
 
 def _for_person(blockers: Sequence[Blocker]) -> bool:
     return any(one.for_person for one in blockers)
+
+
+def _asks_anew(before: Sequence[Blocker], blockers: Sequence[Blocker]) -> bool:
+    """Somebody who was not asked yet, rather than the same people while something else changes."""
+    asked, asks = ({who for one in some for who in one.asks} for some in (before, blockers))
+    return bool(asks - asked) or (_for_person(blockers) and not _for_person(before))
 
 
 def _waits_until(services: Services, row: DeploymentRow, environment: Environment) -> datetime:

@@ -34,12 +34,14 @@ _TOOL_RESPONDS: deployments.Columns = {
 @dataclass(frozen=True, slots=True)
 class Transition:
     """The phase that a deployment enters, or stays in with another description. `held`: it waits
-    for a person. `outage`: it waits for a tool that is unavailable."""
+    for a person; `asked_before`: who knows that already. `outage`: it waits for a tool that is
+    unavailable."""
 
     phase: Phase
     description: str = ""
     environment_url: str = ""
     held: bool = False
+    asked_before: bool = False
     outage: bool = False
 
 
@@ -262,24 +264,28 @@ async def announce(
     """A transition of our own: the row, and a status for GitHub in the outbox. `columns`: what else
     to change. `also`: what else to do then."""
     row = await _change(services, connection, row, transition, columns or {})
-    await _add_status(connection, row, held=transition.held)
+    await _add_status(connection, row, held=transition.held, asked_before=transition.asked_before)
     await _after(services, connection, row, [Key("send_statuses", row.id), *also])
     return row
 
 
 async def announce_again(connection: Async, row: DeploymentRow) -> None:
     """Write the row's phase to GitHub as a status of ours."""
-    await _add_status(connection, row)
+    held = any(one.for_person for one in row.blockers)
+    await _add_status(connection, row, held=held, asked_before=held)
     await schedule.request(connection, [Key("send_statuses", row.id)])
 
 
-async def _add_status(connection: Async, row: DeploymentRow, *, held: bool = False) -> None:
+async def _add_status(
+    connection: Async, row: DeploymentRow, *, held: bool = False, asked_before: bool = False
+) -> None:
     entry = timeline.NewEntry(
         actor="relay",
         state=row.phase.on_github,
         description=row.status_description or default_description(row),
         environment_url=row.environment_url if row.phase is Phase.SUCCESS else "",
         held=held,
+        asked_before=asked_before,
     )
     await timeline.add_status(connection, row.id, entry)
 

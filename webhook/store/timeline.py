@@ -23,7 +23,8 @@ BY_PEOPLE = (REQUESTED, OVERRIDDEN)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEntry:
     """`counted`: it changed the deployment's phase; a late or repeated one is only kept. `held`: it
-    waits for a person. `judged`: it is decided whether it counts."""
+    waits for a person; `asked_before`: whom it waits for knows that already. `judged`: it is
+    decided whether it counts."""
 
     actor: str
     state: str
@@ -34,6 +35,7 @@ class NewEntry:
     judged: bool = True
     github_id: int | None = None
     held: bool = False
+    asked_before: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class TimelineEntry(NewEntry):
 
 _OWN = (
     "timeline.id, timeline.position, at, actor, timeline.state, description, log_url,"
-    " environment_url, counted, judged, github_id, held"
+    " environment_url, counted, judged, github_id, held, asked_before"
 )
 _SELECT = (
     f"select {_OWN}, outbox.state as outbox, coalesce(outbox.error, '') as error"
@@ -60,7 +62,8 @@ _SELECT = (
 )
 _INSERT = (
     "insert into timeline (deployment_id, actor, state, description, log_url, environment_url,"
-    " counted, judged, github_id, held) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    " counted, judged, github_id, held, asked_before)"
+    " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 
 
@@ -76,6 +79,7 @@ def _values(deployment_id: int, entry: NewEntry) -> list[Any]:
         entry.judged,
         entry.github_id,
         entry.held,
+        entry.asked_before,
     ]
 
 

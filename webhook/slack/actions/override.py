@@ -17,13 +17,12 @@ from slack_sdk.models.views import View
 from webhook.config.environments import Config, Environment
 from webhook.deployments.actions import ActionRequest, Reply, Snapshot
 from webhook.deployments.blockers import Blocker, end_of
-from webhook.errors import Rejected
 from webhook.gates.decision import can_skip, decide
-from webhook.github.teams import Team, is_member
 from webhook.slack.actions.contract import Action, StoreAction
 from webhook.slack.actions.forms import Metadata, open_form, text_field, wrong_fields
+from webhook.slack.actions.membership import is_among
 from webhook.slack.actions.payloads import Parsed, Text, ViewSubmission, key_of, read
-from webhook.slack.actions.permissions import Authorized, Declined, routed
+from webhook.slack.actions.permissions import Authorized, Declined, require_active, routed
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import (
     Mistyped,
@@ -73,7 +72,9 @@ class Override(StoreAction):
         if not listed:
             message = f"Nobody may override the gates of {where}"
             raise Declined("lacks_permission", f"{message}: deploy.yml has no break_glass for it")
-        if not await _may_break_glass(services, listed, by):
+        await require_active(services, action)
+        teams = [one for one in listed if "/" in one]
+        if not await is_among(services, by, listed, teams):
             message = f"{by.login} may not override the gates of {where}"
             names = and_more(listed, limit=400)
             raise Declined("lacks_permission", f"{message}; its break_glass has {names}")
@@ -103,23 +104,6 @@ class Override(StoreAction):
         minutes = int(services.timing.override_lasts.total_seconds() / 60)
         skipped = and_more(chosen)
         return f"{by.login} overrides {skipped} for {minutes} minutes: {reason}"
-
-
-async def _may_break_glass(services: ActionServices, listed: Sequence[str], by: Authorized) -> bool:
-    """Raises `Declined` where GitHub does not say who is in a team."""
-    if by.login.lower() in {one.lower() for one in listed}:
-        return True
-    unknown: Declined | None = None
-    for team in (Team.named(one, by.repository.repo) for one in listed if "/" in one):
-        try:
-            if await is_member(services.github, by.repository, team, by.login):
-                return True
-        except Rejected as error:
-            message = f"GitHub does not say whether {by.login} is in {team}: {error}"
-            unknown = Declined("github_rejected", f"{message}; nothing was done", "failed")
-    if unknown is not None:
-        raise unknown
-    return False
 
 
 async def _waiting(connection: Async, action: ActionRow, by: Authorized) -> DeploymentRow:

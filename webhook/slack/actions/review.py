@@ -14,7 +14,7 @@ from webhook.deployments.notice import Confirmation, DeploymentNotice
 from webhook.gates.approval import Review, described, is_own, review_of
 from webhook.slack.actions.contract import StoreAction, commit_of, target_of
 from webhook.slack.actions.membership import is_among
-from webhook.slack.actions.permissions import Authorized, Declined, routed
+from webhook.slack.actions.permissions import Authorized, Declined, require_active, routed
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import (
     Mistyped,
@@ -25,7 +25,6 @@ from webhook.slack.actions.typed import (
     spelling,
 )
 from webhook.slack.blocks.mrkdwn import plain
-from webhook.slack.identity import is_deactivated
 from webhook.store import actions, approvals, deployments, gates, schedule
 from webhook.store.actions import ActionRow
 from webhook.store.approvals import NewApproval, waits_for_approval
@@ -67,9 +66,7 @@ class Answer(StoreAction):
         async with services.pool.connection() as connection:
             row = await _waiting(connection, action, by)
         _require_waiting(row)
-        if await is_deactivated(services.people, action.team, action.slack_user):
-            message = "Your account in Slack is deactivated, so your answer does not count"
-            raise Declined("unknown_requester", message)
+        await require_active(services, action)
         if not by.login_id:
             message = f"GitHub does not say which account {by.login} is; the answer does not count"
             raise Declined("github_unclear", message, "failed")

@@ -149,7 +149,8 @@ create table timeline (
                                                 -- yet whether it counts; its position follows then
     counted boolean not null,                   -- it changed the deployment; else it came too late
                                                 -- or said nothing new, and is only kept
-    held boolean not null default false,        -- the run waits for a person
+    held boolean not null default false,        -- it waits for a person
+    asked_before boolean not null default false,  -- whom it waits for knows that already
     github_id bigint unique                     -- id of the status on GitHub, once it is known
 );
 alter sequence timeline_position owned by timeline.position;
