@@ -40,7 +40,7 @@ from webhook.store.audit import NewAct
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.overrides import NewOverride
-from webhook.text import and_more
+from webhook.text import and_more, length_error
 
 FORM, REASON = "override_form", "reason"
 LONGEST_REASON = 500
@@ -66,15 +66,16 @@ class Override(StoreAction):
         return Typed(self.name, repo, where, inputs=((REASON, reason),))
 
     async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
+        await require_active(services, action)
         by = await super().authorize(services, action)
         repo, where = by.repository.repo, action.environment
         listed = routed(services, repo, where).break_glass
         if not listed:
             message = f"Nobody may override the gates of {where}"
             raise Declined("lacks_permission", f"{message}: deploy.yml has no break_glass for it")
-        await require_active(services, action)
+        logins = [one for one in listed if "/" not in one]
         teams = [one for one in listed if "/" in one]
-        if not await is_among(services, by, listed, teams):
+        if not await is_among(services, by, logins, teams):
             message = f"{by.login} may not override the gates of {where}"
             names = and_more(listed, limit=400)
             raise Declined("lacks_permission", f"{message}; its break_glass has {names}")
@@ -229,7 +230,7 @@ def _form(row: DeploymentRow, shown: Sequence[Blocker], action: ActionRow, now: 
         private_metadata=json.dumps(metadata),
         blocks=[
             section(f"Deploy {commit} of {where}, although:\n" + "\n".join(lines)),
-            section("Everybody in the channel is told, and the audit keeps it."),
+            section("Everybody in the channel sees it, and the audit keeps it."),
             text_field(REASON, "Reason", "Why it cannot wait", LONGEST_REASON, lines=True),
         ],
     )
@@ -263,6 +264,4 @@ def parse_override(payload: Mapping[str, Any], config: Config, now: datetime) ->
 def _reason_error(reason: str) -> str:
     if not reason:
         return f"Say why it cannot wait: /deploy {_USAGE}"
-    if len(reason) > LONGEST_REASON:
-        return f"The reason has {len(reason):,} characters; {LONGEST_REASON} are the most"
-    return ""
+    return length_error("reason", reason, LONGEST_REASON)

@@ -30,6 +30,7 @@ from webhook.store.actions import ActionRow
 from webhook.store.approvals import NewApproval, waits_for_approval
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
+from webhook.text import length_error
 
 COMMENT = "comment"
 LONGEST_COMMENT = 1000
@@ -162,9 +163,7 @@ class Approve(Answer):
 
 
 def comment_error(comment: str) -> str:
-    if len(comment) <= LONGEST_COMMENT:
-        return ""
-    return f"A comment has at most {LONGEST_COMMENT} characters; this one has {len(comment)}"
+    return length_error("comment", comment, LONGEST_COMMENT)
 
 
 async def waiting_deployment(connection: Async, action: ActionRow) -> DeploymentRow:
