@@ -128,7 +128,7 @@ class Scene:
 
 @contextlib.asynccontextmanager
 async def a_scene(store_url: str, folder: Path) -> AsyncIterator[Scene]:
-    slack, held = Slack(scopes=("chat:write", "commands", "channels:history")), Held()
+    slack, held = Slack(scopes=("chat:write", "commands", "channels:history", "users:read")), Held()
     sandbox = Sandbox(slack=slack, interactive=True)
     sandbox.github.default_role = "none"
     for login in ("octocat", "hubot"):
@@ -181,7 +181,7 @@ async def test_whoever_may_not_and_what_waits_for_nothing_get_an_answer_alone(
         command = f"override {REPOSITORY}"
         assert "Say why it cannot wait" in await scene.typed(f"{command} production", scene.ada)
         long = await scene.typed(f"{command} production {'x' * 5000}", scene.ada)
-        assert "The reason has 5,000 characters; 500 are the most" in long
+        assert "A reason has at most 500 characters, and this one has 5000" in long
         unknown = await scene.typed(f"{command} moon it is down", scene.ada)
         assert "'moon' is not in deploy.yml; known: production" in unknown
         nothing = await scene.typed(f"{command} production it is down", scene.ada)
@@ -190,8 +190,8 @@ async def test_whoever_may_not_and_what_waits_for_nothing_get_an_answer_alone(
         assert "deploy.yml has no break_glass for it" in nobody
         waiting, github = await scene.waiting(), scene.world.github
         unclear = await scene.typed(f"{command} production it is down", scene.bob)
-        assert "GitHub does not say whether hubot is in acme/sre" in unclear
-        assert "members: read" in unclear
+        assert "The App may not see who is in acme/sre" in unclear
+        assert "Members: read" in unclear
         app = github.world.installation_of(github.repository(REPOSITORY))
         app.permissions["members"] = "read"
         may_not = await scene.typed(f"{command} production it is down", scene.bob)
@@ -201,6 +201,10 @@ async def test_whoever_may_not_and_what_waits_for_nothing_get_an_answer_alone(
         assert [one["outcome"] for one in scene.acts()] == [
             *("refused", "refused", "failed", "refused")
         ]
+        scene.ada.deleted = True
+        left = await scene.typed(f"{command} production it is down", scene.ada)
+        assert left == "Your account in Slack is deactivated, so nothing was done"
+        scene.ada.deleted = False
         assert not any(one.broadcast for one in scene.world.replies())
 
         view, before = await scene.open(waiting, scene.ada), scene.held.verdicts.copy()

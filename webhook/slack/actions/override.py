@@ -17,13 +17,12 @@ from slack_sdk.models.views import View
 from webhook.config.environments import Config, Environment
 from webhook.deployments.actions import ActionRequest, Reply, Snapshot
 from webhook.deployments.blockers import Blocker, end_of
-from webhook.errors import Rejected
 from webhook.gates.decision import can_skip, decide
-from webhook.github.teams import Team, is_member
 from webhook.slack.actions.contract import Action, StoreAction
 from webhook.slack.actions.forms import Metadata, open_form, text_field, wrong_fields
+from webhook.slack.actions.membership import is_among
 from webhook.slack.actions.payloads import Parsed, Text, ViewSubmission, key_of, read
-from webhook.slack.actions.permissions import Authorized, Declined, routed
+from webhook.slack.actions.permissions import Authorized, Declined, require_active, routed
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import (
     Mistyped,
@@ -41,7 +40,7 @@ from webhook.store.audit import NewAct
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.overrides import NewOverride
-from webhook.text import and_more
+from webhook.text import and_more, length_error
 
 FORM, REASON = "override_form", "reason"
 LONGEST_REASON = 500
@@ -67,13 +66,16 @@ class Override(StoreAction):
         return Typed(self.name, repo, where, inputs=((REASON, reason),))
 
     async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
+        await require_active(services, action)
         by = await super().authorize(services, action)
         repo, where = by.repository.repo, action.environment
         listed = routed(services, repo, where).break_glass
         if not listed:
             message = f"Nobody may override the gates of {where}"
             raise Declined("lacks_permission", f"{message}: deploy.yml has no break_glass for it")
-        if not await _may_break_glass(services, listed, by):
+        logins = [one for one in listed if "/" not in one]
+        teams = [one for one in listed if "/" in one]
+        if not await is_among(services, by, logins, teams):
             message = f"{by.login} may not override the gates of {where}"
             names = and_more(listed, limit=400)
             raise Declined("lacks_permission", f"{message}; its break_glass has {names}")
@@ -103,23 +105,6 @@ class Override(StoreAction):
         minutes = int(services.timing.override_lasts.total_seconds() / 60)
         skipped = and_more(chosen)
         return f"{by.login} overrides {skipped} for {minutes} minutes: {reason}"
-
-
-async def _may_break_glass(services: ActionServices, listed: Sequence[str], by: Authorized) -> bool:
-    """Raises `Declined` where GitHub does not say who is in a team."""
-    if by.login.lower() in {one.lower() for one in listed}:
-        return True
-    unknown: Declined | None = None
-    for team in (Team.named(one, by.repository.repo) for one in listed if "/" in one):
-        try:
-            if await is_member(services.github, by.repository, team, by.login):
-                return True
-        except Rejected as error:
-            message = f"GitHub does not say whether {by.login} is in {team}: {error}"
-            unknown = Declined("github_rejected", f"{message}; nothing was done", "failed")
-    if unknown is not None:
-        raise unknown
-    return False
 
 
 async def _waiting(connection: Async, action: ActionRow, by: Authorized) -> DeploymentRow:
@@ -245,7 +230,7 @@ def _form(row: DeploymentRow, shown: Sequence[Blocker], action: ActionRow, now: 
         private_metadata=json.dumps(metadata),
         blocks=[
             section(f"Deploy {commit} of {where}, although:\n" + "\n".join(lines)),
-            section("Everybody in the channel is told, and the audit keeps it."),
+            section("Everybody in the channel sees it, and the audit keeps it."),
             text_field(REASON, "Reason", "Why it cannot wait", LONGEST_REASON, lines=True),
         ],
     )
@@ -279,6 +264,4 @@ def parse_override(payload: Mapping[str, Any], config: Config, now: datetime) ->
 def _reason_error(reason: str) -> str:
     if not reason:
         return f"Say why it cannot wait: /deploy {_USAGE}"
-    if len(reason) > LONGEST_REASON:
-        return f"The reason has {len(reason):,} characters; {LONGEST_REASON} are the most"
-    return ""
+    return length_error("reason", reason, LONGEST_REASON)
