@@ -51,7 +51,7 @@ ENVIRONMENT = """
         - -c
         - |
           echo "$DEPLOYMENT_ID start $(date +%s.%N)" >> {runs}
-          sleep 0.$(($DEPLOYMENT_ID % 7))
+          sleep 0.$(($DEPLOYMENT_ID % 7 + 3))
           echo "$DEPLOYMENT_ID end $(date +%s.%N)" >> {runs}
     timeout: 5m
     slack: {{channel: "{channel}"}}
