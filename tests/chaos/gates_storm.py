@@ -204,7 +204,7 @@ class GatesStorm(Storm):
     # -- what does not hold -------------------------------------------------------------------
 
     def _jobs(self) -> list[tuple[object, ...]]:
-        """Not reminders of locks, nor the next look at what was superseded since."""
+        """Not reminders of locks, nor the next check of what was superseded since."""
         jobs = super()._jobs()
         ended = {id_ for id_, states in self._states() if self.over & states}
         return [
