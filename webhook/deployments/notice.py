@@ -20,7 +20,8 @@ Style = Literal["primary", "danger"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeEntry:
     """An entry of a deployment's timeline. `state` is GitHub's, or "" where only the description
-    says something."""
+    says something. `asks`: people are asked for an answer, who were not asked before. `for_all`:
+    everybody has to see it."""
 
     at: datetime
     state: str
@@ -28,6 +29,8 @@ class NoticeEntry:
     actor: str
     log_url: str
     held: bool
+    asks: bool = False
+    for_all: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -277,7 +277,7 @@ class Notification:
         if any(one.state == OVERRIDDEN for one in entries):
             return True
         if self.notice.held:
-            return any(one.held and not one.asked_before for one in entries)
+            return any(map(_asks, entries))
         if self.row.phase in FAILED or self.notice.recovered:
             return self.row.phase in {phase_of(one.state) for one in entries}
         return False
@@ -301,6 +301,10 @@ class Notification:
 
 def _content(entry: News) -> tuple[str, str]:
     return entry.state, entry.description
+
+
+def _asks(entry: News) -> bool:
+    return entry.held and not entry.asked_before
 
 
 class _Origin(TypedDict):
@@ -362,6 +366,8 @@ def notice_entry(entry: News) -> NoticeEntry:
         actor=entry.actor,
         log_url=entry.log_url,
         held=entry.held,
+        asks=_asks(entry),
+        for_all=entry.state == OVERRIDDEN,
     )
 
 

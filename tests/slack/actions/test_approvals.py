@@ -232,6 +232,8 @@ async def test_nobody_is_asked_where_nobody_could_agree(relay: ActionWorld) -> N
     )
     await relay.typed(f"override {REPOSITORY} glass it is down", relay.ada)
     await relay.github.wait_for(glass.id, "success")
+    await relay.world.idle()
+    assert len(requests(relay, glass)) == 1
 
 
 async def test_one_more_has_to_approve_what_a_bot_created(relay: ActionWorld) -> None:

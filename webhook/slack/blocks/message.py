@@ -38,6 +38,7 @@ _LONGEST_REASON = 120
 # Of a thread reply.
 _MOST_ENTRIES = 20
 _LONGEST_ENTRIES = 2800
+_FOR_ALL = "🚨"
 # Of answers whether it may start.
 _MOST_ANSWERS = 3
 _LONGEST_COMMENT = 100
@@ -86,6 +87,8 @@ def thread_reply(
             _entry_sentence(notice, entries[-1]), [section(_entry_lines(notice, entries))]
         )
     called = mrkdwn.mention(mention)
+    if any(one.for_all for one in entries) and not notice.phase.final:
+        return _for_all(notice, entries, called)
     repeated = bool(entries) and entries[-1].description == notice.description
     # What keeps it from starting is all that such an entry says.
     shown = entries[:-1] if repeated and notice.blockers else entries
@@ -98,6 +101,22 @@ def thread_reply(
         *_in_short(notice),
     ]
     return BlockMessage(_calling(_sentence(notice), called), blocks)
+
+
+def _for_all(notice: DeploymentNotice, entries: Sequence[NoticeEntry], called: str) -> BlockMessage:
+    """What a person did first: what it changes may not be known yet."""
+    did = "; ".join(one.description for one in entries if one.for_all)
+    description = escape(did, LONGEST_DESCRIPTION * 2)
+    repo, environment = escape(notice.repo, 140), escape(notice.environment, 140)
+    linked = f"{link(notice.repo_url, repo)} to {bold(environment)}"
+    others = [one for one in entries if not one.for_all]
+    blocks = [
+        section(f"{_calling(f'{_FOR_ALL} {linked}', called)}\n{description}"),
+        *([section(_entry_lines(notice, others))] if others else []),
+        *_in_short(notice),
+    ]
+    text = f"{_FOR_ALL} {repo} to {environment}: {description}"
+    return BlockMessage(_calling(text, called), blocks)
 
 
 def plain(message: BlockMessage, notice: DeploymentNotice) -> BlockMessage:
