@@ -185,6 +185,7 @@ LONGEST_ENTRY = NoticeEntry(
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @example(LONGEST, [LONGEST_ENTRY] * 1000, MENTIONS[-1])
 @example(offering(LONGEST_HELD, "cancel", "retry", "rollback"), [LONGEST_ENTRY], MENTIONS[-1])
+@example(LONGEST_HELD, [LONGEST_ENTRY, replace(LONGEST_ENTRY, for_all=True)] * 99, MENTIONS[-1])
 @example(LONGEST, [LONGEST_ENTRY], "<@U0OCTOCAT> " * 99)
 @given(tellings, many_entries, st.sampled_from(MENTIONS))
 def test_slack_accepts_every_message_and_foreign_text_is_no_markup(
