@@ -146,7 +146,8 @@ async def test_one_yes_starts_it_and_what_it_brings_is_in_sight(relay: ActionWor
     assert f"<@{relay.ada.id}>" in json.dumps(request.blocks)
     assert relay.bob.id not in json.dumps(request.blocks)  # who asked for it
     assert relay.github.states(second.id)[-1] == "queued"
-    await relay.typed(f"approve {REPOSITORY} Gated all fine {LINK}", relay.ada)
+    typed = await relay.typed(f"approve {REPOSITORY} Gated all fine {LINK}", relay.ada)
+    assert f"You have approved it, deployment {second.id} to gated" in typed.text
     await relay.github.wait_for(second.id, "success")
     await relay.world.idle()
     assert not offers(relay, second, "approve")

@@ -22,6 +22,7 @@ from webhook.slack.actions.review import (
     LONGEST_COMMENT,
     Answer,
     comment_error,
+    named,
     waiting_deployment,
 )
 from webhook.slack.actions.services import ActionServices
@@ -61,7 +62,7 @@ class Reject(Answer):
         return None if opened else await super().reply(services, action)
 
     def done(self, action: ActionRow) -> str:
-        return "You have rejected it, which ends it"
+        return f"You have rejected it, {named(action)}, which ends it"
 
     async def _require_counts(
         self,
