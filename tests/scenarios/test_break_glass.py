@@ -162,6 +162,9 @@ async def test_whoever_may_breaks_the_glass_and_everybody_sees_it(
         assert f"🚨 {REPOSITORY} to production: {said}" in announced.text
         shown = render(announced)
         assert said in shown
+        [main] = world.messages()
+        assert "🚨 octocat overrode hatch, tide, " in render(main)
+        assert ": the shop is down" in render(main)
         assert "The tide" not in shown.partition(said)[0]
         page = await world.page(deployment.id)
         assert said in page

@@ -12,6 +12,7 @@ from webhook.deployments.blockers import Blocker
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.difference import Difference, on_github
 from webhook.deployments.labels import Label, entry_label, phase_label
+from webhook.deployments.overrides import Override
 from webhook.deployments.phases import Phase, ran
 
 Style = Literal["primary", "danger"]
@@ -113,6 +114,8 @@ class DeploymentNotice:
     rollback_id: int = 0
     # What people answered, the oldest first.
     approvals: tuple[NoticeApproval, ...] = ()
+    # Of its gates, the oldest first.
+    overrides: tuple[Override, ...] = ()
     # What keeps it from starting; none once it has started or ended.
     blockers: tuple[Blocker, ...] = ()
     # The deployment that went instead of a superseded one, 0 if there is none, and its page.

@@ -346,6 +346,7 @@ async def build_notice(
         rollback_to=f"{context.back_ref} @ {context.back_sha[:7]}" if context.back_id else "",
         rollback_id=context.back_id,
         approvals=_approvals(services, row, context),
+        overrides=context.overrides,
         blockers=row.blockers if row.ended_at is None else (),
         superseded_by=row.superseded_by,
         superseded_by_url=services.links.page(row.repo, row.superseded_by)

@@ -15,6 +15,7 @@ from slack_sdk.models.blocks import ContextBlock, SectionBlock
 
 from webhook.deployments.changelog import Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
+from webhook.deployments.overrides import Override
 from webhook.slack.blocks import mrkdwn
 from webhook.slack.blocks.blockers import blocker_lines
 from webhook.slack.blocks.buttons import actions
@@ -59,6 +60,7 @@ def main_message(notice: DeploymentNotice) -> BlockMessage:
         *_about(notice),
         *_changes(notice),
         *_answers(notice),
+        *_override(notice),
         *_links(notice),
         *actions(notice),
     ]
@@ -227,6 +229,17 @@ def _answer_line(one: NoticeApproval) -> str:
     comment = escape(one.comment, _LONGEST_COMMENT)
     text = f"{sign} {escape(one.login, 60)} {answer} it, {when(one.at)}"
     return f"{text}: {comment}" if comment else text
+
+
+def _override(notice: DeploymentNotice) -> list[SectionBlock]:
+    """Who has skipped which gates; the newest, as the page has all."""
+    return [section(_override_line(one)) for one in notice.overrides[-1:]]
+
+
+def _override_line(one: Override) -> str:
+    gates = escape(", ".join(one.gates), 100)
+    reason = escape(one.reason, _LONGEST_COMMENT)
+    return f"{_FOR_ALL} {escape(one.login, 60)} overrode {gates}, {when(one.at)}: {reason}"
 
 
 def _diff(notice: DeploymentNotice) -> str:
