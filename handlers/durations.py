@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 
 _DURATION = re.compile(r"(?=\d)(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", re.ASCII)
+_WITH_DAYS = re.compile(r"(\d{1,5})d(.*)", re.ASCII | re.DOTALL)
 
 
 def parse(text: str) -> timedelta:
@@ -14,6 +15,17 @@ def parse(text: str) -> timedelta:
         raise ValueError("is not a duration; write 30s, 30m, 2h or 1h30m")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def parse_with_days(text: str) -> timedelta:
+    """What people type, rather than what is in deploy.yml: 3d and 1d12h too. Errors: ValueError
+    with the remedy."""
+    match = _WITH_DAYS.fullmatch(text.lower())
+    days, rest = match.groups() if match else ("0", text.lower())
+    try:
+        return timedelta(days=int(days)) + (parse(rest) if rest or not match else timedelta())
+    except ValueError:
+        raise ValueError("is not a duration; write 30m, 2h, 1h30m or 3d") from None
 
 
 def write(seconds: float) -> str:

@@ -29,6 +29,14 @@ def one_line(text: str, limit: int = LONGEST_DESCRIPTION) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
+def length_error(what: str, text: str, longest: int) -> str:
+    """What is wrong with what a person wrote; "" if nothing is."""
+    if len(text) <= longest:
+        return ""
+    too_long = f"A {what} has at most {longest} characters, and this one has {len(text)}"
+    return f"{too_long}; shorten it, or link to the rest"
+
+
 def web_url(value: Any) -> str:
     """The value, if it is an address that pages may link to; empty otherwise."""
     return handlers_text.web_url(value, LONGEST_URL)

@@ -173,6 +173,7 @@ async def test_what_cannot_be_done_is_explained(world: World) -> None:
         (("lock", REPOSITORY, *why, "--lets", "owner"), "--lets owner needs --as LOGIN"),
         (("lock", REPOSITORY, *why, "--as", "@octocat"), "'@octocat' is not a GitHub login"),
         (("lock", "acme", *why), "'acme' is not a repository; write owner/repo"),
+        (("lock", "*", "native", *why), "native of all repositories cannot be locked"),
         (("lock", "*", *why), "everything is --all"),
         (("lock", REPOSITORY, "--all", *why), "--all is everything"),
         (("lock", *why), "Name a repository, as acme/site, and an environment; or write --all"),

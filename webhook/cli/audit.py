@@ -1,7 +1,7 @@
 """Who did what, when, why, and from where."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -13,7 +13,6 @@ from webhook.store.audit import Act, newest
 from webhook.store.schema import migrated_store
 from webhook.timing import utc_now
 
-_DAYS = re.compile(r"([0-9]{1,5})d", re.ASCII)
 _COLUMNS = {
     "at": "at (UTC)",
     "actor": "who",
@@ -74,9 +73,7 @@ def _row(act: Act) -> dict[str, Any]:
 
 
 def _moment(text: str, now: datetime) -> datetime:
-    if days := _DAYS.fullmatch(text):
-        return now - timedelta(days=int(days[1]))
     if not re.match(r"[0-9]{4}-", text):
-        return now - durations.parse(text)
+        return now - durations.parse_with_days(text)
     at = datetime.fromisoformat(text)
     return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -85,7 +85,10 @@ def lock(
     if "owner" in lets and person is None:
         raise UserError("--lets owner needs --as LOGIN, by which the owner is known on GitHub")
     try:
-        duration = None if lasts == NEVER else duration_of(lasts)
+        duration = None if lasts.lower() == NEVER else duration_of(lasts)
+    except ValueError as error:
+        raise UserError(f"{error}, or {NEVER} for a lock without an end") from None
+    try:
         text = reason_of(reason)
     except ValueError as error:
         raise UserError(str(error)) from None

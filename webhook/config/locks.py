@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from webhook.config.environments import Config, Environment
 from webhook.config.routing import matches_any, route
-from webhook.deployments.locks import is_pattern, scope_name
+from webhook.deployments.locks import EVERYTHING, is_pattern, scope_name
 from webhook.text import and_more, one_line
 
 _ROOM = 1000
@@ -28,7 +28,7 @@ def lock_error(config: Config, repo: str, environment: str) -> str:
     found = concerned(config, repo, environment)
     if not found:
         return _unknown(config, repo, environment)
-    if repo and not any(_can_be_held(env) for env in found):
+    if (repo or environment != EVERYTHING) and not any(_can_be_held(env) for env in found):
         return (
             f"{scope_name(one_line(repo, 60), one_line(environment, 60))} cannot be locked: its"
             " tools start by themselves, past every lock. Let the relay start them (mode: dispatch"

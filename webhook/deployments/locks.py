@@ -4,7 +4,6 @@ Source of the semantics: people who locked an environment and forgot it, or who 
 fix; so that each lock has an owner, a reason and an end, and may let rollbacks through.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -12,7 +11,7 @@ from typing import Literal, get_args
 
 from handlers import durations
 from webhook.deployments.blockers import moment
-from webhook.text import one_line
+from webhook.text import length_error, one_line
 
 Lets = Literal["owner", "rollbacks"]
 LETS: tuple[Lets, ...] = get_args(Lets)
@@ -21,7 +20,6 @@ DEFAULT_DURATION = timedelta(hours=24)
 LONGEST_REASON = 500
 EVERYTHING = "*"
 
-_DAYS = re.compile(r"(?:(\d{1,4})d)?(.*)", re.ASCII | re.DOTALL)
 _SHORTEST, _LONGEST = timedelta(minutes=1), timedelta(days=365)
 # Of a list of several locks, so that all of them are seen.
 _ROOM_FOR_REASON = 80
@@ -125,14 +123,10 @@ def short_reason(lock: Lock) -> str:
 def duration_of(text: str) -> timedelta:
     """30m, 2h, 1h30m, 3d. Errors: ValueError with the remedy."""
     shown = one_line(text, 40)
-    match = _DAYS.fullmatch(text.lower())
-    days, rest = match.groups() if match else (None, text)
     try:
-        parsed = timedelta(days=int(days or 0))
-        if rest or not days:
-            parsed += durations.parse(rest)
-    except ValueError:
-        raise ValueError(f"'{shown}' is not a duration; write 30m, 2h, 1h30m or 3d") from None
+        parsed = durations.parse_with_days(text)
+    except ValueError as error:
+        raise ValueError(f"'{shown}' {error}") from None
     if not _SHORTEST <= parsed <= _LONGEST:
         raise ValueError(f"'{shown}' is out of bounds; a lock lasts 1m to 365d")
     return parsed
@@ -142,10 +136,7 @@ def reason_of(text: str) -> str:
     """On one line. Errors: ValueError with the remedy."""
     reason = one_line(text, len(text) + 1)
     if not reason:
-        raise ValueError("A lock needs a reason, which those read who wait for its end")
-    if len(reason) > LONGEST_REASON:
-        raise ValueError(
-            f"A reason has at most {LONGEST_REASON} characters, and this one has {len(reason)};"
-            " shorten it, or link to the rest"
-        )
+        raise ValueError("A lock needs a reason: say why, for those who wait for its end")
+    if error := length_error("reason", reason, LONGEST_REASON):
+        raise ValueError(error)
     return reason

@@ -58,13 +58,28 @@ async def end(services: Services, row: DeploymentRow, description: str) -> None:
     columns: deployments.Columns = {}
     if row.run is not None:
         columns["run"] = replace(row.run, state=State.ERROR)
+    elif row.started_at is not None:
+        columns["starting"] = False
     async with services.pool.connection() as connection, connection.transaction():
         if follows(row.phase, Phase.ERROR):
             transition = Transition(Phase.ERROR, description)
             await announce(services, connection, row, transition, columns=columns)
         elif columns:
-            await deployments.change(connection, row, **columns)
+            await _stop_following(connection, row, columns)
         await require_reports_judged(connection, row)
+
+
+async def stop_searching(services: Services, row: DeploymentRow) -> None:
+    """Its deployment has ended, and nothing came of its start."""
+    async with services.pool.connection() as connection, connection.transaction():
+        await _stop_following(connection, row, {"starting": False})
+
+
+async def _stop_following(
+    connection: Async, row: DeploymentRow, columns: deployments.Columns
+) -> None:
+    await deployments.change(connection, row, **columns)
+    await schedule.request(connection, await _waiting_beside(connection, row))
 
 
 async def require_reports_judged(connection: Async, row: DeploymentRow) -> None:
@@ -180,13 +195,12 @@ async def _record_run(services: Services, row: DeploymentRow, run: Run) -> None:
             if is_news:
                 transition = _transition(row, run)
                 await _announce_run(services, connection, row, transition, columns)
+            elif run.state.final:
+                await _stop_following(connection, row, columns)
+                await _keep_end(connection, row, run)
             else:
                 await deployments.change(connection, row, **columns)
-                if run.state.final:
-                    await _keep_end(connection, row, run)
-                    await schedule.request(connection, await _waiting_beside(connection, row))
-                else:  # messages link to it
-                    await services.notify(connection, row)
+                await services.notify(connection, row)  # messages link to it
             if run.state.final:
                 await require_reports_judged(connection, row)
 
@@ -355,7 +369,8 @@ async def _take_report(
     services: Services, connection: Async, row: DeploymentRow, report: TimelineEntry
 ) -> DeploymentRow:
     phase = phase_of(report.state)
-    if phase is None or not counts(row, phase, report.description):
+    # One that its gates hold back has no run of which somebody could say anything.
+    if phase is None or row.blockers or not counts(row, phase, report.description):
         await timeline.judge(connection, report.id, description=report.description, counted=False)
         return row
     transition = Transition(phase, report.description, report.environment_url)

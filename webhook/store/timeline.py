@@ -195,6 +195,17 @@ async def reported_by_others(
     return bool(await _read(connection, where, [deployment_id, list(states)]))
 
 
+async def reported_in_vain(connection: Async, deployment_id: int) -> int:
+    """How often others have reported something to GitHub that did not count."""
+    cursor = await connection.execute(
+        "select count(*) as entries from timeline where deployment_id = %s and not counted"
+        " and judged and github_id is not null",
+        [deployment_id],
+    )
+    row = await cursor.fetchone()
+    return int(row["entries"]) if row else 0
+
+
 async def may_cover(connection: Async, deployment_id: int, github_id: int) -> bool:
     """Whether a status of ours that is no end may be newer on GitHub than that one."""
     where = (

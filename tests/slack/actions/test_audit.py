@@ -70,14 +70,14 @@ async def test_it_outlives_its_deployment_and_refuses_every_change(relay: Action
 async def test_the_list_begins_when_it_is_asked_to(relay: ActionWorld) -> None:
     failed = relay.past_deployment("broken/list")
     await relay.press("retry", failed, relay.ada)
-    for since in ("7d", "1h", "2026-01-01", "2026-01-01T10:00+02:00"):
+    for since in ("7d", "1h", "1d12h", "2026-01-01", "2026-01-01T10:00+02:00"):
         assert (await acts(relay, "--since", since))[0]["deployment"] == failed, since
     assert await acts(relay, "--since", "2999-01-01") == []
     shown = (await run(relay, "--since", "1h", "--limit", "1")).stdout
     headers, line = shown.splitlines()
     assert headers.split()[:5] == ["AT", "(UTC)", "WHO", "FROM", "ACTION"]
     assert f"octocat slack retry done {REPOSITORY} broken/list {failed}" in " ".join(line.split())
-    for odd in ("yesterday", "3 fortnights", "2026-13-01", "99999d99"):
+    for odd in ("yesterday", "3 fortnights", "2026-13-01", "99999d99", "1d2"):
         refused = await run(relay, "--since", odd)
         assert refused.exit_code == 2
         assert f"'{odd}' is neither how long ago, as 7d or 12h, nor a date" in refused.stderr

@@ -54,7 +54,7 @@ def parse_command(fields: Mapping[str, str], config: Config, actions: Actions) -
     arguments = split(slash.text)
     if arguments is None:
         return _explain(f"A quotation mark is missing.\n{usage(actions, command)}")
-    if arguments == ["help"]:
+    if [one.lower() for one in arguments] == ["help"]:
         return _explain(usage(actions, command))
     try:
         return _request(slash, _parse(command, arguments, config, actions))
@@ -70,15 +70,16 @@ class _TooMany(Exception):
 
 def _parse(command: str, arguments: list[str], config: Config, actions: Actions) -> Typed:
     verbs = {action.verb: action for action in actions.values() if action.verb}
-    match arguments:
-        case [verb, *rest] if verb in verbs:
-            return verbs[verb].typed(command, rest, config)
-        case []:
-            return Typed(OPEN_FORM)
-        case [repo]:
-            require(repo_error(repo))
-            return Typed(OPEN_FORM, repo)
-    repo, environment, *rest = arguments
+    if not arguments:
+        return Typed(OPEN_FORM)
+    repo, *rest = arguments
+    if action := verbs.get(repo.lower()):  # phones begin with a capital letter
+        return action.typed(command, rest, config)
+    if error := repo_error(repo):
+        raise Mistyped(error if "/" in repo else f"{error}; {command} help lists the commands")
+    if not rest:
+        return Typed(OPEN_FORM, repo)
+    environment, *rest = rest
     refs, inputs = _inputs(config, repo, environment, rest)
     if len(refs) > 1:
         raise _TooMany
@@ -101,7 +102,6 @@ def _deploy(
 ) -> Typed:
     require(
         ref_error(ref) if ref else "",
-        repo_error(repo),
         environment_error(config, repo, environment),
         input_error(config, repo, environment, inputs),
     )

@@ -3,6 +3,7 @@
 Errors: `Mistyped`. A duration that cannot be read is one, rather than a part of the reason.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +21,9 @@ from webhook.slack.actions.typed import (
 from webhook.text import and_more, one_line
 
 OPTIONS = "[for 2h] [lets owner] [lets rollbacks] reason…"
+# Phones make one long dash of two.
+_DASHES = "-\N{EN DASH}\N{EM DASH}"
+_DASHED = re.compile(rf"[{_DASHES}]+[a-z][a-z-]*(=.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def lock_options(arguments: Sequence[str]) -> LockOptions:
     rest, lets = list(arguments), set[str]()
     duration: timedelta | None = None
     while rest:
-        match [one.lower() for one in rest[:2]]:
+        match [_option(one) for one in rest[:2]]:
             case ["for", *_]:
                 duration = _duration(rest[1:3])
             case ["lets", whom] if whom in LETS:
@@ -74,6 +78,9 @@ def lock_options(arguments: Sequence[str]) -> LockOptions:
             case ["lets", _]:
                 shown = one_line(rest[1], 40)
                 raise Mistyped(f"A lock lets owner or rollbacks through, not '{shown}'")
+            case [option, *_] if _DASHED.fullmatch(option):
+                shown = one_line(rest[0], 40)
+                raise Mistyped(f"'{shown}' is no option; write {OPTIONS}, without dashes")
             case _:
                 break
         del rest[:2]
@@ -88,11 +95,19 @@ def lock_options(arguments: Sequence[str]) -> LockOptions:
     return LockOptions(reason, duration or DEFAULT_DURATION, own)
 
 
+def _option(text: str) -> str:
+    """As at the command line, too: there it is --for."""
+    plain = text.lower().lstrip(_DASHES)
+    return plain if plain in ("for", "lets") else text.lower()
+
+
 def _duration_at_end(rest: Sequence[str]) -> int:
     """Where it begins behind "for"; 0 if there is none."""
-    for words in (2, 3):
-        if len(rest) > words and rest[-words].lower() == "for" and rest[1 - words][:1].isdigit():
-            return len(rest) - words + 1
+    for count in (2, 3):
+        if len(rest) > count and _option(rest[-count]) == "for":
+            first = rest[1 - count].lower()
+            if first[:1].isdigit() or (count == 2 and first == "never"):
+                return len(rest) - count + 1
     return 0
 
 
@@ -108,5 +123,5 @@ def _duration(typed: Sequence[str]) -> timedelta:
     try:
         return duration_of(shown)
     except ValueError as error:
-        advice = 'a reason that begins with "for" goes in quotation marks'
+        advice = 'a reason with "for" in it goes in quotation marks'
         raise Mistyped(f"{error}; {advice}") from None

@@ -21,7 +21,7 @@ from webhook.slack.actions.contract import Action, StoreAction
 from webhook.slack.actions.forms import AboutDeployment, open_form, text_field, wrong_fields
 from webhook.slack.actions.membership import is_among
 from webhook.slack.actions.payloads import Parsed, Text, ViewSubmission, key_of, read
-from webhook.slack.actions.permissions import Authorized, Declined, require_active, routed
+from webhook.slack.actions.permissions import Authorized, Declined, routed
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import (
     Mistyped,
@@ -39,7 +39,7 @@ from webhook.store.audit import NewAct
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.overrides import NewOverride
-from webhook.text import and_more
+from webhook.text import and_more, length_error
 
 FORM, REASON = "override_form", "reason"
 LONGEST_REASON = 500
@@ -71,9 +71,9 @@ class Override(StoreAction):
         if not listed:
             message = f"Nobody may override the gates of {where}"
             raise Declined("lacks_permission", f"{message}: deploy.yml has no break_glass for it")
-        await require_active(services, action)
+        logins = [one for one in listed if "/" not in one]
         teams = [one for one in listed if "/" in one]
-        if not await is_among(services, by, listed, teams):
+        if not await is_among(services, by, logins, teams):
             message = f"{by.login} may not override the gates of {where}"
             names = and_more(listed, limit=400)
             raise Declined("lacks_permission", f"{message}; its break_glass has {names}")
@@ -228,7 +228,7 @@ def _form(row: DeploymentRow, shown: Sequence[Blocker], action: ActionRow, now: 
         private_metadata=json.dumps(metadata),
         blocks=[
             section(f"Deploy {commit} of {where}, although:\n" + "\n".join(lines)),
-            section("Everybody in the channel is told, and the audit keeps it."),
+            section("Everybody in the channel sees it, and the audit keeps it."),
             text_field(REASON, "Reason", "Why it cannot wait", LONGEST_REASON, lines=True),
         ],
     )
@@ -262,6 +262,4 @@ def parse_override(payload: Mapping[str, Any], config: Config, now: datetime) ->
 def _reason_error(reason: str) -> str:
     if not reason:
         return f"Say why it cannot wait: /deploy {_USAGE}"
-    if len(reason) > LONGEST_REASON:
-        return f"The reason has {len(reason):,} characters; {LONGEST_REASON} are the most"
-    return ""
+    return length_error("reason", reason, LONGEST_REASON)

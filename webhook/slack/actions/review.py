@@ -14,7 +14,7 @@ from webhook.deployments.notice import Confirmation, DeploymentNotice
 from webhook.gates.approval import Review, described, is_own, review_of
 from webhook.slack.actions.contract import StoreAction, commit_of, target_of
 from webhook.slack.actions.membership import is_among
-from webhook.slack.actions.permissions import Authorized, Declined, require_active, routed
+from webhook.slack.actions.permissions import Authorized, Declined, routed
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import (
     Mistyped,
@@ -30,6 +30,7 @@ from webhook.store.actions import ActionRow
 from webhook.store.approvals import NewApproval, waits_for_approval
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
+from webhook.text import length_error
 
 COMMENT = "comment"
 LONGEST_COMMENT = 1000
@@ -66,7 +67,6 @@ class Answer(StoreAction):
         async with services.pool.connection() as connection:
             row = await _waiting(connection, action, by)
         _require_waiting(row)
-        await require_active(services, action)
         if not by.login_id:
             message = f"GitHub does not say which account {by.login} is; the answer does not count"
             raise Declined("github_unclear", message, "failed")
@@ -168,9 +168,7 @@ def named(action: ActionRow) -> str:
 
 
 def comment_error(comment: str) -> str:
-    if len(comment) <= LONGEST_COMMENT:
-        return ""
-    return f"A comment has at most {LONGEST_COMMENT} characters; this one has {len(comment)}"
+    return length_error("comment", comment, LONGEST_COMMENT)
 
 
 async def waiting_deployment(connection: Async, action: ActionRow) -> DeploymentRow:

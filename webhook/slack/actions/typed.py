@@ -13,6 +13,7 @@ from typing import NamedTuple
 from webhook.config.creation import payload_of
 from webhook.config.environments import Config
 from webhook.config.routing import matches_any, route
+from webhook.slack.blocks.mrkdwn import unescaped
 from webhook.text import and_more, one_line
 
 LONGEST_ENVIRONMENT = 255
@@ -105,7 +106,8 @@ def visible(text: str) -> str:
 
 def split(text: str) -> list[str] | None:
     """None: a quotation does not end. Phones turn quotation marks into typographic ones."""
-    lexer = shlex.shlex(visible(text).translate(_QUOTES), posix=True, punctuation_chars=False)
+    text = unescaped(visible(text)).translate(_QUOTES)
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
     lexer.whitespace_split = True
     lexer.commenters = lexer.escape = ""
     lexer.quotes = '"'

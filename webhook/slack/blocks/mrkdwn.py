@@ -46,6 +46,7 @@ _LOOKALIKES = str.maketrans(
         ">": "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}",
     }
 )
+_ORIGINALS = {ord(shown): chr(of) for of, shown in _LOOKALIKES.items()}
 _UNANGLED = str.maketrans(
     {
         "<": "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}",
@@ -80,6 +81,11 @@ def escape(text: str, limit: int) -> str:
     line = _MARKERS.sub(lambda match: match[0].translate(_LOOKALIKES), line)
     line = _AT.sub(_JOINED_AT, line)
     return _cut([_ENTITIES.get(character, character) for character in line], limit)
+
+
+def unescaped(text: str) -> str:
+    """Of what people copy from a message: with the markers in whose place others stand there."""
+    return text.translate(_ORIGINALS)
 
 
 def plain(text: str, limit: int) -> str:
