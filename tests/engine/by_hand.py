@@ -240,6 +240,9 @@ class ByHandWorker:
                 lasts=timedelta(hours=1),
                 now=self.engine.clock(),
             )
+        if unrecorded := [one for one in finished if one.due.key in done.unrecorded]:
+            await asyncio.sleep(0.002)  # somebody has these locked
+            await self._exchange(unrecorded, claims=False)
         return sorted(done.claimed, key=lambda due: (due.task, due.subject))
 
     async def _do(self, due: Due) -> Finished:
