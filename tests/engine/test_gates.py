@@ -358,3 +358,33 @@ async def test_nobody_reports_the_end_of_one_that_waits_nor_makes_the_relay_repe
         await unlock(engine)
         await engine.settle()
         assert engine.tool.started == [waiting]
+
+
+async def test_one_whose_tool_reports_although_no_run_is_found_keeps_its_turn(
+    store_url: str, tmp_path: Path
+) -> None:
+    tool = Tool(timedelta(minutes=1), kills="before a start")
+    async with engine_by_hand(
+        store_url, tmp_path, DEPLOY_YML, gates=WITH_LOCKS, tool=tool
+    ) as engine:
+        [started] = await ask(engine)
+        worker = ByHandWorker(engine)
+        with contextlib.suppress(Killed):
+            await engine.settle(worker)
+        await worker.gone()
+        await engine.execute(
+            "insert into timeline (deployment_id, actor, state, description, judged, counted)"
+            " values (%s, 'a tool', 'in_progress', '', false, false)",
+            started,
+        )
+        await lock(engine)
+        await ask(engine)
+        for _ in range(3):
+            await engine.settle()
+            await engine.pass_time(timedelta(minutes=5))
+        [row] = await engine.rows("select * from deployments where id = %s", started)
+        assert row["started_at"]
+        assert row["status_description"] == (
+            "It may run already, and is not started again: It is locked (no known end)"
+        )
+        assert not tool.started

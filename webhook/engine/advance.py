@@ -204,7 +204,8 @@ class Runner:
         may have got through is not taken back."""
         if self.admitted or not gates.has_gates(self.environment):
             return
-        if self.row.possible_starts or (isinstance(self.handler, StartsBlindly) and not risky):
+        row, blindly = self.row, isinstance(self.handler, StartsBlindly)
+        if row.possible_starts or row.reported_at is not None or (blindly and not risky):
             await gates.require_restart(self.services, self.row, self.environment)
         else:
             await self._ask_gates({})
