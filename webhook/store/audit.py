@@ -65,37 +65,28 @@ OF_ACTION = """
             'inputs', nullif(inputs, '{}')))
     from ended on conflict (action_id) do nothing
 """
-_INSERT = (
-    "insert into audit (actor, source, action, outcome, repo_id, repo, environment,"
-    " deployment_id, action_id, reason, details)"
-    " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-)
-
-
-def _values(act: NewAct) -> list[Any]:
-    return [
-        act.actor,
-        act.source,
-        act.action,
-        act.outcome,
-        act.repo_id,
-        act.repo,
-        act.environment,
-        act.deployment_id,
-        act.action_id,
-        act.reason,
-        Jsonb(dict(act.details)),
-    ]
 
 
 async def add(connection: Async, act: NewAct) -> None:
     """In the transaction that does it."""
-    await connection.execute(_INSERT, _values(act))
-
-
-def add_sync(connection: Sync, act: NewAct) -> None:
-    """The same, from the command line."""
-    connection.execute(_INSERT, _values(act))
+    await connection.execute(
+        "insert into audit (actor, source, action, outcome, repo_id, repo, environment,"
+        " deployment_id, action_id, reason, details)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            act.actor,
+            act.source,
+            act.action,
+            act.outcome,
+            act.repo_id,
+            act.repo,
+            act.environment,
+            act.deployment_id,
+            act.action_id,
+            act.reason,
+            Jsonb(dict(act.details)),
+        ],
+    )
 
 
 def newest(connection: Sync, limit: int, *, since: datetime | None = None) -> list[Act]:
