@@ -1,29 +1,46 @@
-"""Deployments to few environments while locks come and go, and everything is killed at random.
+"""Deployments to few environments while locks come and go, people approve, and everything is killed
+at random.
 
     script/storm --gates --deployments 200 --seed 7
 
-Afterwards: of an environment never two ran at once, nothing started while it was locked, nothing
-ran twice, what was superseded did not run, and the newest of each environment has run.
+Afterwards: of an environment never two ran at once, nothing started while it was locked or without
+somebody else's approval, nothing ran twice, what was superseded did not run, and the newest of each
+environment has run.
 """
 
 import argparse
 import asyncio
 import contextlib
+import io
+import json
+import os
 import random
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import psycopg
+from psycopg_pool import PoolTimeout
 
-from sandbox.sandbox import REPOSITORY
+from sandbox.sandbox import REPOSITORY, Sandbox
+from sandbox.slack.server import Slack
 from tests.chaos.storm import FINAL, Storm
+from webhook import logs, startup
+from webhook.engine.locks import By, NothingLocked, lock_scope, unlock_scope
+from webhook.engine.services import Services
+from webhook.startup import Setup
+from webhook.store import schedule
+from webhook.store.database import Async
+from webhook.store.locks import NewLock
+from webhook.timing import utc_now
+from webhook.worker import open_services
 
 ENVIRONMENT = """
   - name: "{name}"
@@ -39,7 +56,8 @@ ENVIRONMENT = """
     timeout: 5m
     slack: {{channel: "{channel}"}}
 """
-NAMES = ["env-0", "env-1", "env-2"]
+REVIEW = "    review: {enabled: true, reviewers: [octocat, hubot]}\n"
+NAMES = ["env-0", "env-1", "reviewed"]
 # As people type them, and tools.
 SPELLINGS: list[Callable[[str], str]] = [str.lower, str.upper, str.title]
 # Between the record of a start and the first line of its command, on a busy machine, in seconds.
@@ -67,27 +85,48 @@ class Ran:
     end: float
 
 
+def interactive_sandbox() -> Sandbox:
+    scopes = ("chat:write", "channels:history", "commands", "users:read", "users:read.email")
+    sandbox = Sandbox(slack=Slack(scopes=scopes), interactive=True)
+    sandbox.github.default_role = "none"
+    for login in ("octocat", "hubot"):
+        sandbox.github.add_collaborator(REPOSITORY, login, "write")
+    return sandbox
+
+
 @dataclass
 class GatesStorm(Storm):
+    sandbox: Sandbox = field(default_factory=interactive_sandbox)
     locks: list[Locked] = field(default_factory=list)
+    all_deployed: bool = False
     over: ClassVar[frozenset[str]] = frozenset(FINAL) | {"inactive"}
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.channels["reviewed"] = self.sandbox.slack.add_channel("reviewed")
+        # Who asks for everything, and may not approve it; and who may.
+        self.ada, self.bob = (self.sandbox.slack.add_user(name) for name in ("ada", "bob"))
+
     def _deploy_yml(self) -> str:
-        text = f'slack: {{channel: "{self.sandbox.deploys.id}"}}\nenvs:\n'
+        users = f"slack_users: {{octocat: {self.ada.id}, hubot: {self.bob.id}}}\n"
+        text = f'slack: {{channel: "{self.sandbox.deploys.id}"}}\n{users}envs:\n'
         for name in NAMES:
             channel = self.channels[name].id
             text += ENVIRONMENT.format(name=name, runs=self.runs, channel=channel)
-        return text
+        return text + REVIEW  # of the last one
+
+    async def run(self) -> list[str]:
+        approving = asyncio.create_task(self._approve())
+        try:
+            return await super().run()
+        finally:
+            approving.cancel()
 
     async def _deploy_all(self) -> None:
         people = asyncio.create_task(self._lock_and_unlock())
         await super()._deploy_all()
-        people.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await people
-        for locked in self.locks:
-            if locked.until is None:
-                await self._unlock(locked)
+        self.all_deployed = True
+        await people
 
     async def _request_one(self, number: int) -> None:
         spelled = self.random.choice(SPELLINGS)
@@ -96,52 +135,72 @@ class GatesStorm(Storm):
             REPOSITORY, environment=name, required_contexts=[]
         )
 
+    # -- approvals ----------------------------------------------------------------------------
+
+    async def _approve(self) -> None:
+        """Whoever presses in vain, as web is away, presses again."""
+        chance, pressed = random.Random(self.seed + 2), dict[str, float]()
+        while True:
+            await asyncio.sleep(chance.uniform(0.5, 2) * self.pause)
+            for message in self.sandbox.slack.messages("reviewed"):
+                offered = '"action_id": "approve"' in json.dumps(message.blocks)
+                if offered and time.monotonic() > pressed.get(message.ts, 0) + 2:
+                    pressed[message.ts] = time.monotonic()
+                    who = chance.choice([self.ada, self.bob])
+                    await self.sandbox.slack.press(message, "approve", who)
+
     # -- locks --------------------------------------------------------------------------------
 
     async def _lock_and_unlock(self) -> None:
         chance = random.Random(self.seed + 1)
-        while True:
+        while not self.all_deployed:
             await asyncio.sleep(chance.uniform(0, 3) * self.pause)
             locked = await self._lock(chance.choice([*NAMES, "*"]))
             await asyncio.sleep(chance.uniform(2, 15) * self.pause)
             await self._unlock(locked)
 
     async def _lock(self, environment: str) -> Locked:
-        await self._insist(
-            "insert into locks (environment, owner, reason, source) values"
-            " (%s, 'octocat', 'an incident', 'command line')"
-            " on conflict (repo_id, environment) where ended_at is null do nothing",
-            environment,
+        new = NewLock(
+            repo_id=0,
+            repo="",
+            environment=environment,
+            owner="octocat",
+            reason="an incident",
+            lets=(),
+            source="command line",
+            created_at=utc_now(),
+            expires_at=None,
         )
+        await self._insist(lambda services, it: lock_scope(services, it, new))
         locked = Locked(environment, time.time())
         self.locks.append(locked)
         return locked
 
     async def _unlock(self, locked: Locked) -> None:
-        """And what waits is asked again."""
+        scope, by = (0, locked.environment), By(person="octocat", source="command line")
         locked.until = time.time()
-        await self._insist(
-            "with ended as (update locks set ended_at = now(), ended_how = 'unlocked'"
-            "  where ended_at is null and environment = %s)"
-            " insert into schedule (task, subject) select 'advance', id from deployments"
-            " where waiting order by id on conflict (subject, task, detail)"
-            " do update set wanted = schedule.wanted + 1, urgent = true, due_at ="
-            " case when schedule.claimed_by is null then least(schedule.due_at, now())"
-            " else schedule.due_at end",
-            locked.environment,
-        )
+        with contextlib.suppress(NothingLocked):  # an earlier attempt got through
+            await self._insist(lambda services, it: unlock_scope(services, it, scope, by))
 
-    async def _insist(self, statement: str, *values: Any) -> None:
-        """Until PostgreSQL is there."""
+    async def _insist(self, act: Callable[[Services, Async], Awaitable[object]]) -> None:
+        """As the command line does it; once more until PostgreSQL is there."""
         while True:
             try:
-                return await asyncio.to_thread(self._execute, statement, *values)
-            except psycopg.OperationalError:
+                async with open_services(self.setup, self.store, actions={}) as services:
+                    pool = services.pool
+                    async with pool.connection() as connection, connection.transaction():
+                        await act(services, connection)
+                        await schedule.wake_workers(connection)
+            except (psycopg.OperationalError, PoolTimeout):
                 await asyncio.sleep(0.1)
+            else:
+                return
 
-    def _execute(self, statement: str, *values: Any) -> None:
-        with psycopg.connect(self.store) as connection:
-            connection.execute(statement, values)
+    @cached_property
+    def setup(self) -> Setup:
+        setup = startup.set_up({"PATH": os.environ["PATH"], **self.environ})
+        logs.set_up(setup.secrets, io.StringIO())
+        return setup
 
     # -- what does not hold -------------------------------------------------------------------
 
@@ -156,6 +215,7 @@ class GatesStorm(Storm):
             self._unlike_their_status,
             self._beside_each_other,
             self._past_a_lock,
+            self._without_approval,
             self._forgotten,
         ]
         return [fault for check in checks for fault in check(ran)]
@@ -204,6 +264,21 @@ class GatesStorm(Storm):
                     was = f"locked since {lock.since:.3f} until {lock.until or 0:.3f}"
                     times = f"started at {at:.3f}, ran from {one.start:.3f}"
                     yield f"{one.deployment} in {environment} {times}; {was}"
+
+    def _without_approval(self, ran: list[Ran]) -> Iterator[str]:
+        recorded, github = self._recorded_starts(), self.sandbox.github
+        with psycopg.connect(self.store) as connection:
+            query = "select deployment_id, sha, login, at from approvals where approved"
+            approvals = connection.execute(query).fetchall()
+        if own := [one for one in approvals if one[2] != "hubot"]:
+            yield f"these approvals were their asker's own: {own}"
+        for one in ran:
+            id_, sha = one.deployment, github.deployments[one.deployment].sha
+            given = [at for to, of, _, at in approvals if (to, of) == (id_, sha)]
+            # Its gates are asked a moment after the time that is recorded as its start.
+            last = recorded[id_] + timedelta(seconds=1)
+            if self._environment(id_) == "reviewed" and not any(at < last for at in given):
+                yield f"{id_} started without an approval"
 
     def _forgotten(self, ran: list[Ran]) -> Iterator[str]:
         """The newest of an environment is superseded by nothing."""

@@ -62,6 +62,7 @@ class Storm:
     folder: Path
     sandbox: Sandbox = field(default_factory=Sandbox)
     killed: Counter[str] = field(default_factory=Counter)
+    environ: dict[str, str] = field(default_factory=dict)
     # States after which nothing happens to a deployment any more.
     over: ClassVar[frozenset[str]] = frozenset(FINAL)
 
@@ -125,11 +126,11 @@ class Storm:
         [port] = free_ports(1)
         config = self.folder / "deploy.yml"
         config.write_text(self._deploy_yml())
-        environ = self.sandbox.environ(self.folder / "data", config, port)
+        self.environ = self.sandbox.environ(self.folder / "data", config, port) | SECRETS
         with (self.folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "webhook", "up", "--workers", "2"),
-                env={**os.environ, **environ, **SECRETS},
+                env={**os.environ, **self.environ},
                 stdout=log,
                 stderr=log,
             )

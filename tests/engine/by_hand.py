@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from handlers.contract import Deployment, Handler, HandlerContext, Options, Pace, Run, State
+from handlers.errors import Rejected
 from sandbox.github.model import Deployment as OnGitHub
 from sandbox.github.webhooks import HOOK_ID, encoded
 from sandbox.sandbox import REPOSITORY, Sandbox
@@ -57,17 +58,19 @@ class StandingClock:
 @dataclass
 class Tool:
     """Runs that end when the test says so. `on_start`: before a run is started. `appears_within`:
-    as its handler has it. `kills`: the worker that calls it, once, and when."""
+    as its handler has it. `kills`: the worker that calls it, once, and when. `lost`: runs that it
+    does not know any more."""
 
     appears_within: timedelta = timedelta(0)
     kills: str = ""
+    lost: set[int] = field(default_factory=set)
     runs: dict[int, Run] = field(default_factory=dict)
     started: list[int] = field(default_factory=list)
     of: dict[int, Deployment] = field(default_factory=dict)
     on_start: Callable[[Deployment], None] = lambda _: None
 
     def clear(self) -> None:
-        for one in (self.runs, self.started, self.of):
+        for one in (self.runs, self.started, self.of, self.lost):
             one.clear()
 
     def maybe_kill(self, when: str) -> None:
@@ -82,9 +85,17 @@ class Tool:
         self.runs[deployment_id] = replace(self.runs[deployment_id], state=state)
 
 
+class ByHandOptions(Options):
+    native: bool = False
+
+    @property
+    def starts_by_itself(self) -> bool:
+        return self.native
+
+
 def handler_of(tool: Tool) -> type[Handler]:
     class ByHand:
-        Options: ClassVar[type[Options]] = Options
+        Options: ClassVar[type[Options]] = ByHandOptions
         local: ClassVar[bool] = False
         # Of its end the relay hears at once, so that nothing depends on polling.
         pace: ClassVar[Pace] = Pace(least=600, most=600)
@@ -109,6 +120,8 @@ def handler_of(tool: Tool) -> type[Handler]:
 
         async def check(self, deployment: Deployment, run: Run) -> Run:
             await asyncio.sleep(0)
+            if deployment.id in tool.lost:
+                raise Rejected("The tool does not know this run")
             return tool.runs[deployment.id]
 
         async def cancel(self, deployment: Deployment, run: Run) -> None:
@@ -135,11 +148,21 @@ class Engine:
         created = await github.create_deployment(
             repo, ref, environment=environment, required_contexts=[], auto_merge=False, **fields
         )
-        body = deliveries.compressed(encoded(github.events.deployment(created)))
-        async with self.services.pool.connection() as connection:
-            event = Received(HOOK_ID, str(uuid.uuid4()), "deployment", body)
-            await deliveries.insert(connection, [event])
+        await self._deliver("deployment", github.events.deployment(created))
         return created
+
+    async def report(self, deployment_id: int, state: str) -> None:
+        """Somebody who may push says on GitHub how it is."""
+        github = self.sandbox.github
+        status = await github.create_status(deployment_id, state)
+        document = github.events.deployment_status(github.deployments[deployment_id], status)
+        await self._deliver("deployment_status", document)
+
+    async def _deliver(self, event: str, document: Mapping[str, object]) -> None:
+        body = deliveries.compressed(encoded(document))
+        async with self.services.pool.connection() as connection:
+            received = Received(HOOK_ID, str(uuid.uuid4()), event, body)
+            await deliveries.insert(connection, [received])
 
     async def end(self, deployment_id: int, state: State = State.SUCCESS) -> None:
         """Its run ends, and says so."""
@@ -320,7 +343,7 @@ async def engine_by_hand(
             text,
             source="deploy.yml",
             environ={},
-            handler_options={"by-hand": Options},
+            handler_options={"by-hand": ByHandOptions},
             gates=tuple(gates.values()),
         )
 

@@ -20,7 +20,6 @@ class Asked:
     environment: str
     sha: str
     by: str
-    at: datetime
 
     @property
     def key(self) -> Key:
@@ -99,9 +98,6 @@ class Model:
             # A rejection is no wait that somebody could skip.
             found |= self._unapproved(one, now) - (skipped & {"approval"})
         return found
-
-    def overdue(self, one: Asked, now: datetime) -> bool:
-        return now >= one.at + self.wait_limit
 
     def repeats(self, one: Asked) -> bool:
         """Its commit succeeded there before."""

@@ -4,16 +4,19 @@ import asyncio
 import contextlib
 import itertools
 import random
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from handlers.contract import State
 from sandbox.sandbox import REPOSITORY
 from tests.engine.by_hand import ByHandWorker, Engine, Killed, Rest, Tool, engine_by_hand
 from webhook.engine.gates import ask_all
 from webhook.gates import GATES
 from webhook.gates.contract import ALLOW, Gate, Snapshot, Verdict, Wait
+from webhook.store import deployments, schedule
 
 DEPLOY_YML = "envs: [{name: production, handler: by-hand, timeout: 2h}]"
 
@@ -186,3 +189,172 @@ async def test_wherever_a_worker_rests_the_end_of_a_run_beside_it_is_not_missed(
             if ended:
                 break
         assert after > 5
+
+
+async def test_wherever_a_worker_rests_what_others_report_lets_nothing_start_beside_it(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        for after in itertools.count(1):
+            [reported] = await ask(engine)
+            await ByHandWorker(engine).work()  # its delivery
+            rest = Rest(after)
+            resting = asyncio.create_task(ByHandWorker(engine, rest=rest).work())
+            await rest.begun.wait()
+            await engine.report(reported, "success")
+            await ask(engine)
+            other = asyncio.create_task(engine.settle(ByHandWorker(engine, name="other")))
+            while not (other.done() or await engine.is_blocked()):
+                await asyncio.sleep(0.002)
+            ended = rest.ended
+            rest.go_on.set()
+            await asyncio.gather(resting, other)
+            await engine.settle()
+            assert len(engine.tool.running()) == 1, f"rested after {after}"
+            await end_all(engine)
+            if ended:
+                break
+        assert after > 5
+
+
+async def test_what_waits_goes_on_where_the_run_of_an_ended_one_is_lost(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        [first] = await ask(engine)
+        await engine.settle()
+        [second] = await ask(engine)
+        await engine.settle()
+        await engine.report(first, "success")
+        await engine.settle()
+        assert engine.tool.started == [first]
+        engine.tool.lost.add(first)
+        await engine.request(first)
+        await engine.settle()
+        assert engine.tool.started == [first, second]
+
+
+async def test_what_waits_goes_on_where_its_tool_starts_by_itself_now(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML, gates=WITH_LOCKS) as engine:
+        await lock(engine)
+        [waiting] = await ask(engine)
+        await engine.settle()
+        by_itself = DEPLOY_YML.replace("timeout", "with: {native: true}, timeout")
+        engine.services = replace(engine.services, config=engine.load(by_itself))
+        await engine.pass_time(timedelta(minutes=1))
+        await engine.settle()
+        assert await engine.phase(waiting) == "in_progress"
+        await end_all(engine)
+        assert await engine.phase(waiting) == "success"
+
+
+async def test_wherever_the_end_of_a_run_rests_what_comes_meanwhile_is_not_forgotten(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        for after in itertools.count(1):
+            [runs] = await ask(engine)
+            await engine.settle()
+            await engine.end(runs)
+            rest = Rest(after)
+            resting = asyncio.create_task(ByHandWorker(engine, rest=rest).work())
+            await rest.begun.wait()
+            [new] = await ask(engine)
+            other = asyncio.create_task(engine.settle(ByHandWorker(engine, name="other")))
+            while not (other.done() or await engine.is_blocked()):
+                await asyncio.sleep(0.002)
+            ended = rest.ended
+            rest.go_on.set()
+            await asyncio.gather(resting, other)
+            await engine.settle()
+            await engine.pass_time(timedelta(seconds=2))
+            await engine.settle()
+            assert [one.id for one in engine.tool.running()] == [new], f"rested after {after}"
+            await end_all(engine)
+            if ended:
+                break
+        assert after > 5
+
+
+async def test_wherever_a_worker_rests_nobody_who_answers_waits_for_it_in_a_circle(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+
+        async def answer(deployment_id: int) -> None:
+            """As an action in Slack does."""
+            pool = engine.services.pool
+            async with pool.connection() as connection, connection.transaction():
+                await deployments.read(connection, deployment_id, lock=True)
+                await schedule.request(connection, [schedule.Key("advance", deployment_id)])
+
+        for after in itertools.count(1):
+            await ask(engine)
+            await engine.settle()
+            await ask(engine)
+            await engine.settle()
+            [newest] = await ask(engine)
+            await ByHandWorker(engine).work()  # its delivery
+            rest = Rest(after)
+            resting = asyncio.create_task(ByHandWorker(engine, rest=rest).work())
+            await rest.begun.wait()
+            answering = asyncio.create_task(answer(newest))
+            while not (answering.done() or await engine.is_blocked()):
+                await asyncio.sleep(0.002)
+            ended = rest.ended
+            rest.go_on.set()
+            await asyncio.gather(resting, answering)
+            await engine.settle()
+            await end_all(engine)
+            if ended:
+                break
+        assert after > 5
+
+
+async def test_a_success_that_somebody_reported_of_a_failure_is_nothing_to_roll_back_to(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        [failed] = await ask(engine)
+        await engine.settle()
+        await engine.report(failed, "success")
+        await engine.settle()
+        await engine.end(failed, State.FAILURE)
+        await engine.settle()
+        assert await engine.phase(failed) == "success"
+        for begins in (False, True):
+            await lock(engine)
+            await engine.execute("update locks set lets = '{rollbacks}' where ended_at is null")
+            await ask(engine)
+            await engine.settle()
+            assert bool(engine.tool.running()) == begins
+            await unlock(engine)
+            await engine.settle()
+            await end_all(engine)
+
+
+async def test_nobody_reports_the_end_of_one_that_waits_nor_makes_the_relay_repeat_itself_for_ever(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        await lock(engine)
+        [waiting] = await ask(engine)
+        await engine.settle()
+        for state in ("success", "failure", "error", "inactive", "in_progress", "queued") * 5:
+            await engine.report(waiting, state)
+            await engine.settle()
+        await engine.execute(
+            "insert into timeline (deployment_id, actor, state, description, judged, counted)"
+            " values (%s, 'a tool', 'success', '', false, false)",
+            waiting,
+        )
+        await engine.request(waiting)
+        await engine.settle()
+        assert await engine.phase(waiting) == "queued"
+        ours = await engine.rows("select from outbox where kind = 'status'")
+        assert len(ours) < 10
+        await unlock(engine)
+        await engine.settle()
+        assert engine.tool.started == [waiting]

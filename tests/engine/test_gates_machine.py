@@ -134,7 +134,7 @@ class GatesMachine(RuleBasedStateMachine):
         made = self.run(self.engine.ask(repo, environment, ref, by=self._user(by)))
         person = "" if by == BOT else by
         repo_id = made.repository.id
-        asked = Asked(made.id, repo_id, environment, made.sha, person, self.now)
+        asked = Asked(made.id, repo_id, environment, made.sha, person)
         self.model.asked[made.id] = asked
 
     @rule(
@@ -204,7 +204,11 @@ class GatesMachine(RuleBasedStateMachine):
     @rule(index=which, by=st.sampled_from(PEOPLE), yes=st.sampled_from([True, True, True, False]))
     def answer(self, index: int, by: str, yes: bool) -> None:
         """Whoever answers is a reviewer, and the deployment waits; others cannot answer."""
-        waiting = [one for one in self._open() if one.environment.lower() == "reviewed"]
+        waiting = [
+            one
+            for one in self._open()
+            if one.environment.lower() == "reviewed" and one.id not in self.engine.tool.runs
+        ]
         if waiting and by in self.model.review.reviewers:
             one = waiting[index % len(waiting)]
             self.run(self._answered(one, by, yes))
@@ -328,7 +332,7 @@ class GatesMachine(RuleBasedStateMachine):
                 assert tool.state.value == phase
             if phase == "error" and tool is None:
                 blocked = self.model.blocked(one, self.now)
-                given_up = self.model.overdue(one, self.now) or id_ in self.model.cancelled
+                given_up = self._overdue(one) or id_ in self.model.cancelled
                 assert given_up or DENIED in blocked, f"{id_} ended without a reason"
         self.known_phases = phases
 
@@ -352,7 +356,7 @@ class GatesMachine(RuleBasedStateMachine):
             assert one.id not in self.model.cancelled, f"{one.id} was cancelled, and goes on"
             if one.id in self.engine.tool.runs:
                 continue
-            assert not self.model.overdue(one, self.now), f"{one.id} waits for too long"
+            assert not self._overdue(one), f"{one.id} waits for too long"
             if not blocked:
                 ready.setdefault(one.key, []).append(one)
         for key, those in ready.items():
@@ -365,6 +369,13 @@ class GatesMachine(RuleBasedStateMachine):
 
     def _running(self) -> list[Asked]:
         return [self.model.asked[one.id] for one in self.engine.tool.running()]
+
+    def _overdue(self, one: Asked) -> bool:
+        """Since the relay has heard of it."""
+        [row] = self.run(
+            self.engine.rows("select requested_at from deployments where id = %s", one.id)
+        )
+        return bool(self.now >= row["requested_at"] + self.model.wait_limit)
 
     def _open(self) -> list[Asked]:
         query = "select id from deployments where ended_at is null order by id"

@@ -20,7 +20,7 @@ class Queued:
     total: int
 
     @property
-    def place(self) -> str:
+    def shown_position(self) -> str:
         """As in "2nd of 3"; "running" of one that was started."""
         return "running" if self.running else f"{ordinal(self.position)} of {self.total}"
 

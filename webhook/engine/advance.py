@@ -16,6 +16,7 @@ from handlers import errors as tool_errors
 from handlers.contract import Deployment, Handler, Observes, Run, StartsBlindly, State
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
+from webhook.deployments.blockers import Blocker, reasons_of
 from webhook.engine import gates, transitions
 from webhook.engine.outputs import keep_output
 from webhook.engine.polling import Again, Heard, hear
@@ -123,9 +124,10 @@ class Runner:
             return None
         if continues and self.row.run is None and self.row.ended_at is None:
             await self._require_access()
+            before = self.row.blockers
             await self._admit()
             if self._is_held:
-                return gates.next_look(self.services, self.row, self.environment)
+                return self._asked_again_at(before)
         return await self._follow(continues=continues)
 
     @property
@@ -133,15 +135,18 @@ class Runner:
         """By its gates, or refused by them."""
         return self.row.ended_at is not None or bool(self.row.blockers)
 
+    def _asked_again_at(self, before: tuple[Blocker, ...]) -> datetime | None:
+        is_new = reasons_of(self.row.blockers) != reasons_of(before)
+        return gates.next_look(self.services, self.row, self.environment, is_new=is_new)
+
     async def _follow(self, *, continues: bool) -> datetime | None:
-        starts = self.row.run is None
+        starts, before = self.row.run is None, self.row.blockers
         try:
             run = await self._run()
         except tool_errors.Unavailable as error:
             return await self._try_later(error)
         if run is None:
-            held = self._is_held
-            return gates.next_look(self.services, self.row, self.environment) if held else None
+            return self._asked_again_at(before) if self._is_held else None
         await keep_output(self.services.pool, self.handler, self.deployment)
         if not continues and not run.state.final:
             return await self._cancel_as_requested(run)
@@ -206,10 +211,13 @@ class Runner:
 
     def _first_start(self) -> deployments.Columns:
         started = self.now()
+        unblocked: deployments.Columns = {"blockers": (), "status_description": ""}
         return {
+            **(unblocked if self.row.blockers else {}),
             "handler": self.environment.handler,
             "started_at": started,
             "started_on": self.services.machine_id,
+            "starting": True,
             "deadline": started + self.environment.timeout,
         }
 
@@ -223,9 +231,12 @@ class Runner:
         if found is not None:
             log.info("run found again", run=found.id)
             return found
-        if self.row.ended_at is not None:
-            return None
         risky = is_risky(self.handler)
+        if self.row.ended_at is not None:
+            if not risky:
+                self._require_no_claim(risky=False)
+            await transitions.stop_searching(self.services, self.row)
+            return None
         if risky and self.row.possible_starts and self.row.reported_at is not None:
             return Run(str(self.row.id), State.IN_PROGRESS)  # the report shows that it runs
         if self.row.cancel_requested_by is None or not risky:

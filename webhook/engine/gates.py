@@ -35,6 +35,7 @@ log = structlog.get_logger()
 _UNSTARTED: Columns = {
     "started_at": None,
     "started_on": None,
+    "starting": False,
     "deadline": None,
     "start_claimed_until": None,
     "tool_error": "",
@@ -52,8 +53,8 @@ async def admit(
 ) -> DeploymentRow:
     """The row as it is then: with `start` recorded, ended, or with its `blockers`. Errors:
     `Rejected` if GitHub has it no more."""
-    if row.blockers and not await _is_held(services, row, environment):
-        await _require_on_github(services, row)
+    if row.blockers and await _waits_as_before(services, row, environment):
+        return row
     async with services.pool.connection() as connection, connection.transaction():
         await gates.lock_environment(connection, row)
         situation = await gates.read(connection, row.id, environment, services.clock())
@@ -69,12 +70,9 @@ async def admit(
                 await _supersede(services, connection, older, row.id, row.shown_ref)
         if decision.blockers:
             return await _hold(services, connection, row, environment, decision)
-        admitted: Columns = {**start}
-        if row.blockers:
-            await _notify_earlier(services, connection, row)
-            admitted |= {"blockers": (), "status_description": ""}
-        changed = await deployments.change(connection, row, **admitted) if admitted else row
+        changed = await deployments.change(connection, row, **start) if start else row
         if row.blockers:  # messages ask nobody for an answer any more
+            await _notify_earlier(services, connection, row)
             await services.notify(connection, changed)
         return changed
 
@@ -93,18 +91,20 @@ async def require_restart(services: Services, row: DeploymentRow, environment: E
         raise tool_errors.Rejected(text) if decision.denied else tool_errors.NotReady(text)
 
 
-def next_look(services: Services, row: DeploymentRow, environment: Environment) -> datetime | None:
-    """At a deployment that was not admitted; None: it has ended."""
+def next_look(
+    services: Services, row: DeploymentRow, environment: Environment, *, is_new: bool
+) -> datetime | None:
+    """At a deployment that was not admitted; None: it has ended. `is_new`: what it waits for, which
+    may have ended at the same moment, by somebody who could not know yet that this one waits."""
     if row.ended_at is not None:
         return None
     now, timing = services.clock(), services.timing
+    soon = now + timing.recheck_at_least
+    if is_new:
+        return soon
     again = now + services.pacing.stretched(timing.gates_asked_again_after)
     ends = next_end(row.blockers) or again
-    return min(
-        again,
-        _waits_until(services, row, environment),
-        max(ends, now + timing.recheck_at_least),
-    )
+    return max(soon, min(again, ends, _waits_until(services, row, environment)))
 
 
 async def ask_all(services: Services) -> None:
@@ -123,10 +123,21 @@ def _decide(services: Services, situation: Situation) -> Decision:
     return decide(situation.snapshot, services.gates, skipped=situation.skipped)
 
 
-async def _is_held(services: Services, row: DeploymentRow, environment: Environment) -> bool:
+async def _waits_as_before(
+    services: Services, row: DeploymentRow, environment: Environment
+) -> bool:
+    """Of most that wait: so whoever starts something there does not wait for them, too. Errors:
+    `Rejected` if it is free, and GitHub has it no more."""
     async with services.pool.connection() as connection:
         situation = await gates.read(connection, row.id, environment, services.clock())
-    return situation is None or bool(_decide(services, situation).blockers)
+    if situation is None:
+        return False
+    decision = _decide(services, situation)
+    if not decision.blockers:
+        await _require_on_github(services, row)
+    is_over = services.clock() >= _waits_until(services, row, environment)
+    replaced = decision.ready and superseding(situation.snapshot)
+    return decision.blockers == row.blockers and not (is_over or replaced)
 
 
 async def _require_on_github(services: Services, row: DeploymentRow) -> None:
@@ -195,7 +206,12 @@ async def _hold(
     log.info("held back", gates=[one.gate for one in blockers])
     if not row.blockers:
         await _notify_earlier(services, connection, row)
-    transition = Transition(row.phase, describe(blockers, now), held=_for_person(blockers))
+    transition = Transition(
+        row.phase,
+        describe(blockers, now),
+        held=_for_person(blockers),
+        asked_before=not _asks_anew(row.blockers, blockers),
+    )
     columns: Columns = {**_UNSTARTED, "blockers": blockers}
     return await transitions.announce(services, connection, row, transition, columns=columns)
 
@@ -215,6 +231,12 @@ async def _notify_earlier(services: Services, connection: Async, row: Deployment
 
 def _for_person(blockers: Sequence[Blocker]) -> bool:
     return any(one.for_person for one in blockers)
+
+
+def _asks_anew(before: Sequence[Blocker], blockers: Sequence[Blocker]) -> bool:
+    """Somebody who was not asked yet, rather than the same people while something else changes."""
+    asked, asks = ({who for one in some for who in one.asks} for some in (before, blockers))
+    return bool(asks - asked) or (_for_person(blockers) and not _for_person(before))
 
 
 def _waits_until(services: Services, row: DeploymentRow, environment: Environment) -> datetime:

@@ -278,7 +278,7 @@ class Notification:
         if any(one.state == OVERRIDDEN for one in entries):
             return True
         if self.notice.held:
-            return entries[-1].held
+            return any(one.held and not one.asked_before for one in entries)
         if self.row.phase in FAILED or self.notice.recovered:
             return self.row.phase in {phase_of(one.state) for one in entries}
         return False

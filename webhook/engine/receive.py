@@ -32,6 +32,8 @@ log = structlog.get_logger()
 HELD_ON_GITHUB = "waiting"
 # The handler whose runs GitHub reports by itself.
 ACTIONS = "github-actions"
+# So often the relay repeats what it says of one that waits: another bot may do the same.
+MOST_CONTRADICTED = 5
 
 
 # What became of a delivery, why, and the deployment that it is about.
@@ -199,7 +201,8 @@ async def _status_created(
         return "ignored", "this status was reported before", row.id
     if waits:
         # On GitHub the newest status counts, and this one is not true.
-        await transitions.announce_again(connection, row)
+        if await timeline.reported_in_vain(connection, row.id) <= MOST_CONTRADICTED:
+            await transitions.announce_again(connection, row)
         return "done", f"'{status.state}' does not end the wait for its start", row.id
     if phase is None or not counted:
         return "done", f"'{status.state}' changes nothing in phase '{row.phase}'", row.id

@@ -34,12 +34,14 @@ _TOOL_RESPONDS: deployments.Columns = {
 @dataclass(frozen=True, slots=True)
 class Transition:
     """The phase that a deployment enters, or stays in with another description. `held`: it waits
-    for a person. `outage`: it waits for a tool that is unavailable."""
+    for a person; `asked_before`: who knows that already. `outage`: it waits for a tool that is
+    unavailable."""
 
     phase: Phase
     description: str = ""
     environment_url: str = ""
     held: bool = False
+    asked_before: bool = False
     outage: bool = False
 
 
@@ -56,13 +58,28 @@ async def end(services: Services, row: DeploymentRow, description: str) -> None:
     columns: deployments.Columns = {}
     if row.run is not None:
         columns["run"] = replace(row.run, state=State.ERROR)
+    elif row.started_at is not None:
+        columns["starting"] = False
     async with services.pool.connection() as connection, connection.transaction():
         if follows(row.phase, Phase.ERROR):
             transition = Transition(Phase.ERROR, description)
             await announce(services, connection, row, transition, columns=columns)
         elif columns:
-            await deployments.change(connection, row, **columns)
+            await _stop_following(connection, row, columns)
         await require_reports_judged(connection, row)
+
+
+async def stop_searching(services: Services, row: DeploymentRow) -> None:
+    """Its deployment has ended, and nothing came of its start."""
+    async with services.pool.connection() as connection, connection.transaction():
+        await _stop_following(connection, row, {"starting": False})
+
+
+async def _stop_following(
+    connection: Async, row: DeploymentRow, columns: deployments.Columns
+) -> None:
+    await deployments.change(connection, row, **columns)
+    await schedule.request(connection, await _waiting_beside(connection, row))
 
 
 async def require_reports_judged(connection: Async, row: DeploymentRow) -> None:
@@ -178,13 +195,12 @@ async def _record_run(services: Services, row: DeploymentRow, run: Run) -> None:
             if is_news:
                 transition = _transition(row, run)
                 await _announce_run(services, connection, row, transition, columns)
+            elif run.state.final:
+                await _stop_following(connection, row, columns)
+                await _keep_end(connection, row, run)
             else:
                 await deployments.change(connection, row, **columns)
-                if run.state.final:
-                    await _keep_end(connection, row, run)
-                    await schedule.request(connection, await _waiting_beside(connection, row))
-                else:  # messages link to it
-                    await services.notify(connection, row)
+                await services.notify(connection, row)  # messages link to it
             if run.state.final:
                 await require_reports_judged(connection, row)
 
@@ -248,24 +264,28 @@ async def announce(
     """A transition of our own: the row, and a status for GitHub in the outbox. `columns`: what else
     to change. `also`: what else to do then."""
     row = await _change(services, connection, row, transition, columns or {})
-    await _add_status(connection, row, held=transition.held)
+    await _add_status(connection, row, held=transition.held, asked_before=transition.asked_before)
     await _after(services, connection, row, [Key("send_statuses", row.id), *also])
     return row
 
 
 async def announce_again(connection: Async, row: DeploymentRow) -> None:
     """Write the row's phase to GitHub as a status of ours."""
-    await _add_status(connection, row)
+    held = any(one.for_person for one in row.blockers)
+    await _add_status(connection, row, held=held, asked_before=held)
     await schedule.request(connection, [Key("send_statuses", row.id)])
 
 
-async def _add_status(connection: Async, row: DeploymentRow, *, held: bool = False) -> None:
+async def _add_status(
+    connection: Async, row: DeploymentRow, *, held: bool = False, asked_before: bool = False
+) -> None:
     entry = timeline.NewEntry(
         actor="relay",
         state=row.phase.on_github,
         description=row.status_description or default_description(row),
         environment_url=row.environment_url if row.phase is Phase.SUCCESS else "",
         held=held,
+        asked_before=asked_before,
     )
     await timeline.add_status(connection, row.id, entry)
 
@@ -349,7 +369,8 @@ async def _take_report(
     services: Services, connection: Async, row: DeploymentRow, report: TimelineEntry
 ) -> DeploymentRow:
     phase = phase_of(report.state)
-    if phase is None or not counts(row, phase, report.description):
+    # One that its gates hold back has no run of which somebody could say anything.
+    if phase is None or row.blockers or not counts(row, phase, report.description):
         await timeline.judge(connection, report.id, description=report.description, counted=False)
         return row
     transition = Transition(phase, report.description, report.environment_url)

@@ -195,9 +195,14 @@ def decide(snapshot: Snapshot) -> Verdict:
     needed = review.count + _more(review, candidate)
     if len(yes) >= needed:
         return ALLOW
-    return _impossible(review, candidate, needed) or _wait(
-        review, candidate, yes, needed, void=found.void
-    )
+    impossible = _impossible(review, candidate, needed)
+    if impossible is None:
+        return _wait(review, candidate, yes, needed, void=found.void)
+    if not getattr(snapshot.environment, "break_glass", ()):
+        return impossible
+    # What is denied, nobody could override.
+    way_out = f"/deploy override, or {impossible.way_out[:1].lower()}{impossible.way_out[1:]}"
+    return Wait(reason=impossible.reason, way_out=way_out, for_person=True)
 
 
 def described(review: Review) -> str:

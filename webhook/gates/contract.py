@@ -27,7 +27,8 @@ class Allow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
     """`reason`: what it waits for, a short sentence without a full stop. `until`: when that ends by
-    itself; None where no end is known. `way_out`: who can end it before, and how. `for_person`:
+    itself, the same moment whenever it is asked, as another one is announced; None where no end is
+    known. `way_out`: who can end it before, and how. `for_person`:
     somebody is asked for an answer; `asks`: who, logins and organization/team."""
 
     reason: str

@@ -128,6 +128,7 @@ class Columns(TypedDict, total=False):
     superseded_by: int
     started_at: datetime | None
     started_on: str | None
+    starting: bool
     deadline: datetime | None
     start_claimed_until: datetime | None
     possible_starts: int

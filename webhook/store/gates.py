@@ -42,7 +42,8 @@ _COLUMNS = f"""
     coalesce(asked.login, asking.login, case when creator_id > 0 then creator end, '') as asker,
     coalesce(asked.login_id, asking.login_id, creator_id) as asker_id,
     exists (select from deployments other where {_HERE} and other.sha = deployments.sha
-        and other.id < deployments.id and other.succeeded and other.run is not null) as rolls_back,
+        and other.id < deployments.id and other.succeeded and other.run->>'state' = 'success'
+        ) as rolls_back,
     array(select to_jsonb(one) from (select {names(Lock)} from locks
         where ended_at is null and repo_id in (0, deployments.repo_id)
         and (expires_at is null or expires_at > %(now)s) order by locks.id) one) as locks,
@@ -86,10 +87,12 @@ class Situation:
 
 
 async def lock_environment(connection: Async, row: DeploymentRow) -> None:
-    """Until the transaction ends, nobody else starts anything in its environment."""
+    """Until the transaction ends, nobody else starts anything in its environment; nor does anybody
+    change the deployment, which is locked after that: who waits for one that has both has none."""
     await connection.execute(
-        "select pg_advisory_xact_lock(hashtextextended(%s || ' ' || lower(%s), 0))",
-        [str(row.repo_id), row.environment],
+        "select from (select pg_advisory_xact_lock(hashtextextended(%s || ' ' || lower(%s), 0)))"
+        " environment cross join deployments where deployments.id = %s for update of deployments",
+        [str(row.repo_id), row.environment, row.id],
     )
 
 

@@ -26,6 +26,7 @@ class News:
     description: str
     log_url: str
     held: bool
+    asked_before: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

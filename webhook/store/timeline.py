@@ -23,7 +23,8 @@ BY_PEOPLE = (REQUESTED, OVERRIDDEN)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEntry:
     """`counted`: it changed the deployment's phase; a late or repeated one is only kept. `held`: it
-    waits for a person. `judged`: it is decided whether it counts."""
+    waits for a person; `asked_before`: whom it waits for knows that already. `judged`: it is
+    decided whether it counts."""
 
     actor: str
     state: str
@@ -34,6 +35,7 @@ class NewEntry:
     judged: bool = True
     github_id: int | None = None
     held: bool = False
+    asked_before: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class TimelineEntry(NewEntry):
 
 _OWN = (
     "timeline.id, timeline.position, at, actor, timeline.state, description, log_url,"
-    " environment_url, counted, judged, github_id, held"
+    " environment_url, counted, judged, github_id, held, asked_before"
 )
 _SELECT = (
     f"select {_OWN}, outbox.state as outbox, coalesce(outbox.error, '') as error"
@@ -60,7 +62,8 @@ _SELECT = (
 )
 _INSERT = (
     "insert into timeline (deployment_id, actor, state, description, log_url, environment_url,"
-    " counted, judged, github_id, held) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    " counted, judged, github_id, held, asked_before)"
+    " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 
 
@@ -76,6 +79,7 @@ def _values(deployment_id: int, entry: NewEntry) -> list[Any]:
         entry.judged,
         entry.github_id,
         entry.held,
+        entry.asked_before,
     ]
 
 
@@ -189,6 +193,17 @@ async def reported_by_others(
     """Whether somebody else has reported one of these to GitHub, and it counted."""
     where = "and outbox.id is null and counted and judged and timeline.state = any(%s) limit 1"
     return bool(await _read(connection, where, [deployment_id, list(states)]))
+
+
+async def reported_in_vain(connection: Async, deployment_id: int) -> int:
+    """How often others have reported something to GitHub that did not count."""
+    cursor = await connection.execute(
+        "select count(*) as entries from timeline where deployment_id = %s and not counted"
+        " and judged and github_id is not null",
+        [deployment_id],
+    )
+    row = await cursor.fetchone()
+    return int(row["entries"]) if row else 0
 
 
 async def may_cover(connection: Async, deployment_id: int, github_id: int) -> bool:

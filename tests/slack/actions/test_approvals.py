@@ -45,6 +45,11 @@ ENVIRONMENTS = """
     handler: command
     with: {run: ["true"]}
     review: {enabled: true, reviewers: [Octocat]}
+  - name: glass
+    handler: command
+    with: {run: ["true"]}
+    review: {enabled: true, reviewers: [Octocat]}
+    break_glass: [octocat]
 """
 # What Slack would read as a marker of bold text.
 STAR = "\N{ASTERISK OPERATOR}"
@@ -90,6 +95,12 @@ def shown(relay: ActionWorld, deployment: Deployment) -> str:
 def thread(relay: ActionWorld, deployment: Deployment) -> list[Message]:
     main = message_of(relay, deployment)
     return [m for m in relay.world.replies() if m.thread_ts == main.ts]
+
+
+def requests(relay: ActionWorld, deployment: Deployment) -> list[str]:
+    """The replies that the channel sees too, while it waits."""
+    shown = [json.dumps(one.blocks) for one in thread(relay, deployment) if one.broadcast]
+    return [one for one in shown if "waits for a person" in one]
 
 
 async def reject(relay: ActionWorld, deployment: Deployment, user: User, comment: str) -> str:
@@ -152,6 +163,11 @@ async def test_one_no_ends_it_with_its_comment(relay: ActionWorld) -> None:
     await relay.press("approve", deployment.id, relay.bob)
     await until(lambda: "1 of 2 (hubot approved)" in shown(relay, deployment) or None)
     assert offers(relay, deployment, "approve")
+    await relay.typed(f"lock {REPOSITORY} two/no migration", relay.bob)
+    await until(lambda: "Locked by hubot" in shown(relay, deployment) or None)
+    await relay.world.idle()
+    [request] = requests(relay, deployment)  # everybody is asked once, whatever else changes
+    assert f"<@{relay.ada.id}> <@{relay.bob.id}>" in request
     reply = await reject(relay, deployment, relay.ada, "the *migration* is missing")
     assert "You have rejected it" in reply
     status = await relay.github.wait_for(deployment.id, "error")
@@ -192,6 +208,8 @@ async def test_who_may_not_answer_is_told_so_alone(relay: ActionWorld) -> None:
     await relay.world.idle()
     assert offers(relay, deployment, "approve")
     assert relay.github.states(deployment.id)[-1] == "queued"
+    heading, _, _ = (await relay.world.page(deployment.id)).partition("Why it waits")
+    assert "Waits for a person" in heading
     assert "deactivated" not in shown(relay, deployment)
     refused = [row for row in audit(relay, deployment) if row[2] == "refused"]
     assert [row[0] for row in refused] == ["octocat", "reader", "eve", "hubot", "hubot"]
@@ -206,6 +224,14 @@ async def test_nobody_is_asked_where_nobody_could_agree(relay: ActionWorld) -> N
         "Needs 1 approval, and nobody may give one: octocat asked for it."
         " Name more reviewers in deploy.yml"
     )
+    # Somebody may break the glass, which a refusal would keep from them.
+    glass = await asked(relay, "glass", by="octocat")
+    assert (
+        "nobody may give one: octocat asked for it  ·  no known end  ·  /deploy override, or name"
+        " more reviewers in deploy.yml" in shown(relay, glass)
+    )
+    await relay.typed(f"override {REPOSITORY} glass it is down", relay.ada)
+    await relay.github.wait_for(glass.id, "success")
 
 
 async def test_one_more_has_to_approve_what_a_bot_created(relay: ActionWorld) -> None:
@@ -264,6 +290,8 @@ async def test_a_changed_policy_voids_what_was_approved_before(relay: ActionWorl
     await until(lambda: "1 of 2 (octocat approved)" in shown(relay, deployment) or None)
     await _restart(relay, "hubot, cleo, reader]", "hubot]")
     await until(lambda: "0 of 2 (1 void by now)" in shown(relay, deployment) or None)
+    await until(lambda: len(requests(relay, deployment)) == 2 or None)
+    assert f"<@{relay.ada.id}>" in requests(relay, deployment)[1]  # once more
     await relay.press("approve", deployment.id, relay.bob)
     await until(lambda: "1 of 2 (hubot approved; 1 void" in shown(relay, deployment) or None)
     assert "in_progress" not in relay.github.states(deployment.id)

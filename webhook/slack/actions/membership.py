@@ -43,7 +43,7 @@ async def _is_in(services: ActionServices, by: Authorized, team: Team) -> bool |
         remedy = {
             LACKS_PERMISSION: "give the App the organization permission Members: read, and accept"
             f" that in {team.organization}",
-            NOT_INSTALLED: f"install it in {team.organization}",
+            NOT_INSTALLED: f"install the App in {team.organization}",
         }.get(error.code, str(error).rstrip(". "))
-        message = f"The App may not see who is in {team}: {remedy}"
+        message = f"GitHub does not say whether {by.login} is in {team}: {remedy}"
         return Declined("github_rejected", message, "failed")

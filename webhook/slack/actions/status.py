@@ -90,7 +90,7 @@ def _queue(services: ActionServices, one: CurrentDeployment, queued: Sequence[Qu
 def _queued(services: ActionServices, one: Queued) -> str:
     page = link(services.links.page(one.repo, one.deployment_id), str(one.deployment_id))
     ref = one.sha[:7] if one.ref == one.sha else escape(one.ref, _LONGEST_REF)
-    return f"{one.place} {ref} ({page})"
+    return f"{one.shown_position} {ref} ({page})"
 
 
 def _line(services: ActionServices, one: CurrentDeployment) -> str:

@@ -31,7 +31,7 @@ class BlockerView:
 class QueuedView:
     """`current`: it is the page's own deployment."""
 
-    place: str
+    position: str
     deployment: Link
     ref: str
     running: bool
@@ -121,7 +121,7 @@ def _queued(one: Queued, row: DeploymentRow, page_of: PageOf) -> QueuedView:
     ref = line(one.sha[:7]) if one.ref == one.sha else f"{line(one.ref)} @ {line(one.sha[:7])}"
     url = "" if current else page_of(one.repo, one.deployment_id)
     return QueuedView(
-        place=one.place,
+        position=one.shown_position,
         deployment=Link(url, f"deployment {one.deployment_id}"),
         ref=ref,
         running=one.running,

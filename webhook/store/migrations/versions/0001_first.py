@@ -84,6 +84,8 @@ create table deployments (
     run jsonb,                                  -- the handler's Run; null: no run is known
     started_at timestamptz,                     -- when the tool was first called to start it
     started_on text,                            -- the machine (machines.id) that did so
+    starting boolean not null default false,    -- since then, until nothing may come of it: while
+                                                -- no run is known, it counts as one
     deadline timestamptz,                       -- when the run times out
     start_claimed_until timestamptz,            -- until then, a start whose response was lost may
                                                 -- have worked although the tool does not show it
@@ -114,7 +116,7 @@ create table deployments (
     replaceable boolean not null generated always as     -- a later success makes it inactive
         (phase = 'success' and not production_on_github and not transient) stored,
     followed boolean not null generated always as        -- until it and its run have ended
-        (ended_at is null or coalesce(run->>'state' in ('queued', 'in_progress'), false)) stored
+        (ended_at is null or coalesce(run->>'state' in ('queued', 'in_progress'), starting)) stored
 -- Room on each page: most of its changes need no other entry in each index then.
 ) with (fillfactor = 70);
 create index deployments_environment on deployments (repo_id, lower(environment), id desc);
@@ -147,7 +149,8 @@ create table timeline (
                                                 -- yet whether it counts; its position follows then
     counted boolean not null,                   -- it changed the deployment; else it came too late
                                                 -- or said nothing new, and is only kept
-    held boolean not null default false,        -- the run waits for a person
+    held boolean not null default false,        -- it waits for a person
+    asked_before boolean not null default false,  -- whom it waits for knows that already
     github_id bigint unique                     -- id of the status on GitHub, once it is known
 );
 alter sequence timeline_position owned by timeline.position;
