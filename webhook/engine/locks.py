@@ -29,7 +29,7 @@ from webhook.engine.services import Services
 from webhook.errors import RelayError, RetryAt
 from webhook.github.users import is_login
 from webhook.store import announcements, audit, environments, locks, schedule
-from webhook.store.audit import NewAct, Place
+from webhook.store.audit import NewAct, Source
 from webhook.store.database import Async
 from webhook.store.locks import Ending, LockRow, NewLock
 from webhook.store.schedule import Key
@@ -63,7 +63,7 @@ class By:
     """Who asks, and where. `action_id`: the request in Slack, if it is one."""
 
     person: str
-    source: Place
+    source: Source
     action_id: int | None = None
 
 

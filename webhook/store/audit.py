@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from webhook.store.database import Async, Sync
 
 # Where somebody did it.
-Place = Literal["slack", "command line", "page"]
+Source = Literal["slack", "command line", "page"]
 Outcome = Literal["done", "refused", "failed"]
 
 
@@ -29,7 +29,7 @@ class NewAct:
     of all of them. `action_id`: what was requested in Slack, None of what was done elsewhere."""
 
     actor: str
-    source: Place
+    source: Source
     action: str
     outcome: Outcome = "done"
     repo_id: int = 0

@@ -12,7 +12,7 @@ from typing import Literal
 from psycopg.rows import DictRow
 
 from webhook.deployments.locks import Lets, Lock, covers
-from webhook.store.audit import Place
+from webhook.store.audit import Source
 from webhook.store.database import Async
 
 Ending = Literal["unlocked", "taken over", "replaced", "expired"]
@@ -28,7 +28,7 @@ class NewLock:
     owner: str
     reason: str
     lets: tuple[Lets, ...]
-    source: Place
+    source: Source
     created_at: datetime
     expires_at: datetime | None
 
@@ -38,7 +38,7 @@ class LockRow(Lock):
     """`repo`: the name that is its repository's now. `ended_at`: None as long as nobody ended it;
     it may have expired. `ended_by`: "" where nobody did."""
 
-    source: Place
+    source: Source
     ended_at: datetime | None
     ended_by: str
     ended_how: Ending | Literal[""]

@@ -5,7 +5,7 @@ PostgreSQL refuses to change one. Whether one still counts is looked at when it 
 from dataclasses import dataclass
 from datetime import datetime
 
-from webhook.store.audit import Place
+from webhook.store.audit import Source
 from webhook.store.database import Async
 
 
@@ -17,7 +17,7 @@ class NewOverride:
     gates: tuple[str, ...]
     login: str
     reason: str
-    source: Place
+    source: Source
     at: datetime
     expires_at: datetime
 
