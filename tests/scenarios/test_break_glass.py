@@ -190,7 +190,7 @@ async def test_whoever_may_not_and_what_waits_for_nothing_get_an_answer_alone(
         assert "deploy.yml has no break_glass for it" in nobody
         waiting, github = await scene.waiting(), scene.world.github
         unclear = await scene.typed(f"{command} production it is down", scene.bob)
-        assert "The App may not see who is in acme/sre" in unclear
+        assert "GitHub does not say whether hubot is in acme/sre" in unclear
         assert "Members: read" in unclear
         app = github.world.installation_of(github.repository(REPOSITORY))
         app.permissions["members"] = "read"

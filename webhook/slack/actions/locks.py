@@ -36,7 +36,6 @@ from webhook.slack.actions.permissions import (
     Declined,
     authorize,
     authorize_everywhere,
-    require_active,
 )
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import Mistyped, Typed
@@ -103,16 +102,7 @@ async def unlock_for(
     return unlocked_message(ended, by.login)
 
 
-class LockAction(StoreAction):
-    async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
-        await require_active(services, action)
-        return await self.authorize_active(services, action)
-
-    async def authorize_active(self, services: ActionServices, action: ActionRow) -> Authorized:
-        return await authorize(services, action, self.permission)
-
-
-class Lock(LockAction):
+class Lock(StoreAction):
     name = "lock"
     verb = "lock"
     usage = (
@@ -152,7 +142,7 @@ class TakeOverLock(Lock):
     take_over = True
 
 
-class Unlock(LockAction):
+class Unlock(StoreAction):
     name = "unlock"
     verb = "unlock"
     usage = ("unlock owner/repo environment", "ends your lock")
@@ -185,14 +175,14 @@ class TakeOverUnlock(Unlock):
     take_over = True
 
 
-class UnlockButton(LockAction):
+class UnlockButton(StoreAction):
     """Below a reminder, which says whose lock it is."""
 
     name = UNLOCK
     label = "Unlock"
     names_lock = True
 
-    async def authorize_active(self, services: ActionServices, action: ActionRow) -> Authorized:
+    async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
         async with services.pool.connection() as connection:
             lock = await _lock_of(connection, action)
         if not lock.repo_id:
@@ -213,7 +203,7 @@ class UnlockButton(LockAction):
         )
 
 
-class LockAfterRollback(LockAction):
+class LockAfterRollback(StoreAction):
     """Offered to who has rolled back, so that nobody deploys the same again before it is fixed."""
 
     name = "lock_after_rollback"

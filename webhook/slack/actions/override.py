@@ -22,7 +22,7 @@ from webhook.slack.actions.contract import Action, StoreAction
 from webhook.slack.actions.forms import Metadata, open_form, text_field, wrong_fields
 from webhook.slack.actions.membership import is_among
 from webhook.slack.actions.payloads import Parsed, Text, ViewSubmission, key_of, read
-from webhook.slack.actions.permissions import Authorized, Declined, require_active, routed
+from webhook.slack.actions.permissions import Authorized, Declined, routed
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import (
     Mistyped,
@@ -66,7 +66,6 @@ class Override(StoreAction):
         return Typed(self.name, repo, where, inputs=((REASON, reason),))
 
     async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
-        await require_active(services, action)
         by = await super().authorize(services, action)
         repo, where = by.repository.repo, action.environment
         listed = routed(services, repo, where).break_glass

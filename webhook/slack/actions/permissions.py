@@ -90,11 +90,7 @@ async def authorize(services: ActionServices, action: ActionRow, needed: Permiss
     deployment = await _deployment_of(services, action)
     repository, branch = await _repository(services, action, deployment)
     await _require_workspace(services, action.team)
-    login = await login_of(services.people, repository, action.team, action.slack_user)
-    if not login:
-        by_email = await shows_emails(services.people, action.team, action.slack_user)
-        raise Declined("unknown_requester", _how_to_be_known(action, by_email=by_email))
-    await _set_login(services, action, login)
+    login = await login_at_any(services, action, [repository])
     access = await _access(services, repository, login)
     await _set_login(services, action, login, access.user_id)
     if access.permission == "none":
@@ -151,6 +147,9 @@ async def login_at_any(
 ) -> str:
     """Of its requester, by what the App may read in any of these. Raises `Declined`."""
     login = mapped_login(services.people, action.team, action.slack_user)
+    if login:
+        await _set_login(services, action, login)
+        await _require_active(services, action)
     for repository in repositories:
         login = login or await login_of(services.people, repository, action.team, action.slack_user)
     if not login:
@@ -174,7 +173,7 @@ async def access_in(services: ActionServices, repository: Scope, login: str) -> 
     return await _access(services, repository, login)
 
 
-async def require_active(services: ActionServices, action: ActionRow) -> None:
+async def _require_active(services: ActionServices, action: ActionRow) -> None:
     """deploy.yml may still have a person whose account was deactivated meanwhile."""
     if await is_deactivated(services.people, action.team, action.slack_user):
         message = "Your account in Slack is deactivated, so nothing was done"

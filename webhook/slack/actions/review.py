@@ -14,7 +14,7 @@ from webhook.deployments.notice import Confirmation, DeploymentNotice
 from webhook.gates.approval import Review, described, is_own, review_of
 from webhook.slack.actions.contract import StoreAction, commit_of, target_of
 from webhook.slack.actions.membership import is_among
-from webhook.slack.actions.permissions import Authorized, Declined, require_active, routed
+from webhook.slack.actions.permissions import Authorized, Declined, routed
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import (
     Mistyped,
@@ -67,7 +67,6 @@ class Answer(StoreAction):
         async with services.pool.connection() as connection:
             row = await _waiting(connection, action, by)
         _require_waiting(row)
-        await require_active(services, action)
         if not by.login_id:
             message = f"GitHub does not say which account {by.login} is; the answer does not count"
             raise Declined("github_unclear", message, "failed")

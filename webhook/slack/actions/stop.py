@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from webhook.config.environments import Config
 from webhook.deployments.locks import EVERYTHING
 from webhook.engine.locks import NothingLocked
+from webhook.slack.actions.contract import StoreAction
 from webhook.slack.actions.lock_arguments import OPTIONS, LockOptions, lock_options
-from webhook.slack.actions.locks import LockAction, lock_for, unlock_for
+from webhook.slack.actions.locks import lock_for, unlock_for
 from webhook.slack.actions.permissions import Authorized, Declined, authorize_everywhere
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import Mistyped, Typed
@@ -14,7 +15,7 @@ from webhook.store.actions import ActionRow
 from webhook.store.database import Async
 
 
-class Stop(LockAction):
+class Stop(StoreAction):
     name = "stop"
     verb = "stop"
     usage = (f"stop {OPTIONS}", "holds all deployments of all repositories back")
@@ -23,7 +24,7 @@ class Stop(LockAction):
     def typed(self, command: str, arguments: Sequence[str], config: Config) -> Typed:
         return Typed(self.name, inputs=lock_options(arguments).to_inputs())
 
-    async def authorize_active(self, services: ActionServices, action: ActionRow) -> Authorized:
+    async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
         return await authorize_everywhere(services, action)
 
     async def perform(
@@ -48,7 +49,7 @@ class TakeOverStop(Stop):
     take_over = True
 
 
-class Go(LockAction):
+class Go(StoreAction):
     name = "go"
     verb = "go"
     usage = ("go", "ends your stop")
@@ -59,7 +60,7 @@ class Go(LockAction):
             raise Mistyped(f"`{command} {self.verb}` stands alone; it ends the stop of everything")
         return Typed(self.name)
 
-    async def authorize_active(self, services: ActionServices, action: ActionRow) -> Authorized:
+    async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
         return await authorize_everywhere(services, action)
 
     async def perform(
