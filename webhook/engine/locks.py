@@ -14,7 +14,6 @@ from handlers import durations
 from webhook.config.locks import unheld
 from webhook.deployments.announcement import Announcement
 from webhook.deployments.locks import (
-    EVERYTHING,
     Lock,
     capitalized,
     covers,
@@ -215,7 +214,7 @@ def _act(action: str, lock: LockRow, by: By) -> NewAct:
         action_id=by.action_id,
         repo_id=lock.repo_id,
         repo=lock.repo if lock.repo_id else "",
-        environment="" if lock.environment == EVERYTHING else lock.environment,
+        environment=lock.environment,
         reason=lock.reason,
         details={
             "lock": lock.id,
