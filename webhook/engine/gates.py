@@ -22,7 +22,7 @@ from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, Rejected
 from webhook.gates.contract import Neighbour, keys_of
 from webhook.gates.decision import Decision, decide
-from webhook.gates.serialization import TURN, SerializationKeys, superseding
+from webhook.gates.serialization import ONE_AT_A_TIME, SerializationKeys, superseding
 from webhook.github import deployments as github_deployments
 from webhook.store import deployments, gates, schedule
 from webhook.store.database import Async
@@ -91,7 +91,7 @@ async def require_restart(services: Services, row: DeploymentRow, environment: E
         raise tool_errors.Rejected(text) if decision.denied else tool_errors.NotReady(text)
 
 
-def next_look(
+def asked_again_at(
     services: Services, row: DeploymentRow, environment: Environment, *, is_new: bool
 ) -> datetime | None:
     """At a deployment that was not admitted; None: it has ended. `is_new`: what it waits for, which
@@ -182,7 +182,7 @@ async def _give_way(
     if row.blockers:
         return row
     reason = f"Waits for deployment {newer.id} ({newer.ref}), which is newer, to start"
-    decision = Decision((Blocker(gate=TURN, reason=reason),))
+    decision = Decision((Blocker(gate=ONE_AT_A_TIME, reason=reason),))
     return await _hold(services, connection, row, environment, decision)
 
 

@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from webhook.deployments.approvals import Approval
-from webhook.store.audit import Place
+from webhook.store.audit import Source
 from webhook.store.database import Async, Sync
 from webhook.store.deployments import DeploymentRow
 
@@ -41,7 +41,7 @@ class NewApproval:
     login: str
     approved: bool
     comment: str
-    source: Place
+    source: Source
     at: datetime
     lasts: timedelta | None
 
