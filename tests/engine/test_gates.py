@@ -66,6 +66,25 @@ async def test_of_several_that_a_lock_holds_the_newest_starts_whichever_is_asked
             await end_all(engine)
 
 
+async def test_a_reason_that_reads_the_same_on_github_is_no_status_of_its_own(
+    store_url: str, tmp_path: Path
+) -> None:
+    def long(snapshot: Snapshot) -> Verdict:
+        return Wait(reason="x" * 200 + str(len(snapshot.locks)))
+
+    gates = {"long": Gate(name="long", decide=long)}
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML, gates=gates) as engine:
+        [waits] = await ask(engine)
+        await engine.settle()
+        await lock(engine)
+        await engine.request(waits)
+        await engine.settle()
+        [row] = await engine.rows("select blockers from deployments")
+        assert row["blockers"][0]["reason"].endswith("x1")
+        statuses = await engine.rows("select description from timeline where state = 'queued'")
+        assert len(statuses) == 2  # that it was accepted, and why it waits
+
+
 async def test_the_older_one_starts_where_the_newer_was_deleted_on_github(
     store_url: str, tmp_path: Path
 ) -> None:
