@@ -55,7 +55,7 @@ async def test_of_several_that_a_lock_holds_the_newest_starts_whichever_is_asked
     store_url: str, tmp_path: Path
 ) -> None:
     async with engine_by_hand(store_url, tmp_path, DEPLOY_YML, gates=WITH_LOCKS) as engine:
-        for order in (None, *map(random.Random, range(6))):
+        for order in (None, *map(random.Random, range(3))):
             await lock(engine)
             ids = await ask(engine, 3)
             await engine.settle()
@@ -142,7 +142,7 @@ async def test_of_two_workers_at_the_same_moment_one_starts_one(
     store_url: str, tmp_path: Path
 ) -> None:
     async with engine_by_hand(store_url, tmp_path, DEPLOY_YML, gates=WITH_LOCKS) as engine:
-        for _ in range(8):
+        for _ in range(4):
             await lock(engine)
             ids = await ask(engine, 3)
             await engine.settle()
@@ -154,7 +154,7 @@ async def test_of_two_workers_at_the_same_moment_one_starts_one(
             await engine.settle()
             assert [one.id for one in engine.tool.running()] == ids[2:]
             await end_all(engine)
-        assert len(engine.tool.started) == 8
+        assert len(engine.tool.started) == 4
 
 
 async def test_wherever_a_worker_rests_another_one_starts_nothing_beside_it(
