@@ -11,11 +11,13 @@ from tests.check.test_check import checked, environ, sandbox
 __all__ = ["environ", "sandbox"]  # fixtures
 
 
-async def found(environ: dict[str, str], review: str, repos: str = "acme/*") -> list[str]:
+async def found(
+    environ: dict[str, str], review: str, repos: str = "acme/*", *, break_glass: str = "[]"
+) -> list[str]:
     """The lines about reviews."""
     Path(environ["GITPLOY_CONFIG"]).write_text(
         f"envs: [{{name: production, repos: ['{repos}'], handler: command, with: {{run: [x]}},"
-        f" review: {{enabled: true, {review}}}}}]"
+        f" break_glass: {break_glass}, review: {{enabled: true, {review}}}}}]"
     )
     _, text = await checked(environ)
     return [line for line in text.splitlines() if " review: " in line]
@@ -36,6 +38,20 @@ async def test_teams_are_looked_up(environ: dict[str, str], sandbox: Sandbox) ->
     sandbox.github.faults.add("GET /orgs/acme/teams/platform", Fault.status(502), times=2)
     [line] = await found(environ, "teams: platform")
     assert line.startswith("note  review: team acme/platform could not be read")
+
+
+async def test_people_who_do_not_exist_are_named(environ: dict[str, str], sandbox: Sandbox) -> None:
+    sandbox.installation.permissions["members"] = "read"
+    sandbox.github.add_user("mona")
+    unknown = "error review: GitHub has no account '{}'; correct it in deploy.yml"
+    lines = await found(environ, "reviewers: [octcat, octocat, mona]", break_glass="[octocat, eve]")
+    assert lines == [unknown.format("octcat"), unknown.format("eve")]
+    lines = await found(environ, "reviewers: octocat", break_glass="acme/sre")
+    assert lines[0].startswith("error review: team acme/sre: GitHub shows the App no such team")
+    assert lines[1].startswith(
+        "note  review: production: 1 must approve, and just 1 may: what that"
+    )
+    assert "waits for an override" in lines[1]
 
 
 @pytest.mark.parametrize(

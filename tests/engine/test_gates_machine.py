@@ -1,7 +1,8 @@
 """Whatever happens in whatever order, gates hold four promises; a model of them says when.
 
 Never two runs in one environment; never a start past a gate; nothing that may start is forgotten;
-no approval counts for what it was not given to. GATES_EXAMPLES=1000 tries more than the suite does.
+no approval counts for what it was not given to. The suite tries the same few stories each time;
+GATES_EXAMPLES=1000 tries as many new ones.
 """
 
 import asyncio
@@ -40,7 +41,7 @@ from webhook.store.locks import NewLock
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("GATES_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("GATES_EXAMPLES", "0"))
 # The shortest story that breaks a promise takes minutes to find: GATES_SHRINK=1.
 PHASES = [Phase.generate, *([Phase.shrink] if os.environ.get("GATES_SHRINK") else [])]
 REPOS = ("acme/site", "acme/shop")
@@ -440,7 +441,8 @@ def test_whatever_happens_the_promises_hold(store_url: str, tmp_path: Path) -> N
             run_state_machine_as_test(
                 lambda: GatesMachine(runner, engine),  # type: ignore[arg-type]
                 settings=settings(
-                    max_examples=EXAMPLES,
+                    max_examples=EXAMPLES or 10,
+                    derandomize=not EXAMPLES,
                     stateful_step_count=50,
                     deadline=None,
                     suppress_health_check=list(HealthCheck),

@@ -51,7 +51,7 @@ answers = st.dictionaries(names, st.tuples(verdicts, st.booleans()))
 
 @pytest.fixture(scope="module", autouse=True)
 def log() -> None:
-    """Of gates that fail: without the pictures of what they had in hand, which take a while."""
+    """Of gates that fail. By default structlog draws their local variables, which takes long."""
     logs.set_up((), io.StringIO())
 
 

@@ -14,7 +14,7 @@ from sandbox.faults import Fault
 from tests.notifiers.written import TIMEOUT, destinations, message, rejection
 from tests.slack.blocks.test_limits import tellings
 from tests.slack.blocks.test_message import HELD_BACK
-from tests.slack.notices import APPROVALS, BEGIN, GITHUB, PAGE, RUNNING, SHA, a_changelog
+from tests.slack.notices import APPROVALS, BEGIN, GITHUB, OVERRIDE, PAGE, RUNNING, SHA, a_changelog
 from webhook.deployments.phases import Phase
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.notifiers import http
@@ -390,5 +390,9 @@ async def test_who_answered_when_and_why_is_a_field(server: Server, discord: Dis
         "👍 ada, <t:1795316645:f>",
         r"👎 bob\_, <t:1795316765:f>: \*No\* \<!here>",
     ]
-    many = replace(RUNNING, approvals=APPROVALS * 50)
+    many = replace(RUNNING, approvals=APPROVALS * 50, overrides=(OVERRIDE,) * 50)
     await discord.send(message(many), "8:main")  # the server checks its limits
+    fields = {one["name"]: one["value"] for one in embed(server.posted("deploys")[1])["fields"]}
+    assert fields["Overrides"].splitlines()[0] == (
+        r"🚨 ada\_ overrode lock, approval, <t:1795316645:f>: \*Down\* \<!here>"
+    )

@@ -14,7 +14,16 @@ from sandbox.faults import Fault
 from tests.notifiers.written import RELAY, TIMEOUT, destinations, message, rejection
 from tests.slack.blocks.test_limits import tellings
 from tests.slack.blocks.test_message import HELD_BACK
-from tests.slack.notices import APPROVALS, BEFORE, BEGIN, RUNNING, a_changelog, new_entry, offering
+from tests.slack.notices import (
+    APPROVALS,
+    BEFORE,
+    BEGIN,
+    OVERRIDE,
+    RUNNING,
+    a_changelog,
+    new_entry,
+    offering,
+)
 from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.phases import Phase
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
@@ -80,8 +89,18 @@ async def test_an_event_has_all_that_holds_a_deployment_back(
 async def test_an_event_has_who_answered_when_and_why(
     receiver: EventReceiver, webhook: Webhook
 ) -> None:
-    await webhook.send(message(replace(HELD_BACK, approvals=APPROVALS)), "7:main:2")
+    about = replace(HELD_BACK, approvals=APPROVALS, overrides=(OVERRIDE,))
+    await webhook.send(message(about), "7:main:2")
     data = receiver.events["7:main:2"]["data"]
+    assert data["overrides"] == [
+        {
+            "gates": ["lock", "approval"],
+            "login": "ada_",
+            "reason": "*Down* <!here>",
+            "at": "2026-11-22T03:04:05Z",
+            "expires_at": "2026-11-22T03:34:05Z",
+        }
+    ]
     assert data["approvals"][1] == {
         "login": "bob_",
         "approved": False,

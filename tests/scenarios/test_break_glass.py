@@ -158,8 +158,14 @@ async def test_whoever_may_breaks_the_glass_and_everybody_sees_it(
         assert reply.startswith(said)
         await world.github.wait_for(deployment.id, "success", within=20)
         await world.idle()
-        shown = [render(one) for one in world.replies() if one.broadcast]
-        assert any(said in one for one in shown)
+        [announced] = [one for one in world.replies() if one.broadcast]
+        assert f"🚨 {REPOSITORY} to production: {said}" in announced.text
+        shown = render(announced)
+        assert said in shown
+        [main] = world.messages()
+        assert "🚨 octocat overrode hatch, tide, " in render(main)
+        assert ": the shop is down" in render(main)
+        assert "The tide" not in shown.partition(said)[0]
         page = await world.page(deployment.id)
         assert said in page
         assert "<strong>octocat</strong> skipped hatch, tide" in page

@@ -8,6 +8,7 @@ from typing import Any
 from sandbox.slack import model, screen
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
+from webhook.deployments.overrides import Override
 from webhook.deployments.phases import Phase
 from webhook.slack.actions import ACTIONS
 from webhook.slack.blocks.mrkdwn import BlockMessage
@@ -53,6 +54,13 @@ APPROVALS = (
     NoticeApproval(
         login="bob_", approved=False, at=BEGIN + timedelta(minutes=2), comment="*No* <!here>"
     ),
+)
+OVERRIDE = Override(
+    gates=("lock", "approval"),
+    login="ada_",
+    reason="*Down* <!here>",
+    at=BEGIN,
+    expires_at=BEGIN + timedelta(minutes=30),
 )
 
 

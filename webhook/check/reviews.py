@@ -1,5 +1,5 @@
-"""Reviews in deploy.yml: whether the teams exist, the App may see who is in them, and enough people
-may approve."""
+"""Reviews and break_glass in deploy.yml: whether people and teams exist, the App may see who is in
+these, and enough people may approve."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,24 +8,26 @@ from webhook.check import Finding
 from webhook.check.github import covers
 from webhook.config.environments import Config, Environment
 from webhook.errors import RelayError
-from webhook.gates.approval import Review, review_of
+from webhook.gates.approval import review_of
 from webhook.github.client import GitHub, Installation
 from webhook.github.teams import Team, size
 from webhook.github.tokens import Scope
+from webhook.github.users import exists
 
 _SUBJECT = "review"
 
 
 async def check_reviews(github: GitHub, config: Config | None) -> list[Finding]:
-    reviewed = [env for env in config.envs if review_of(env).enabled] if config else []
-    if not reviewed:
+    environments = [env for env in config.envs if _names_people(env)] if config else []
+    if not environments:
         return []
     try:
         installations = [one for one in await github.installations() if not one.suspended]
     except RelayError:
         return []  # the check of GitHub says that
     by_account = {one.account.lower(): one for one in installations}
-    teams = list(dict.fromkeys(team for env in reviewed for team in _teams(env, installations)))
+    every = (team for env in environments for team in _teams(env, installations))
+    teams = list(dict.fromkeys(every))
     found = dict(
         zip(
             teams,
@@ -35,13 +37,52 @@ async def check_reviews(github: GitHub, config: Config | None) -> list[Finding]:
     )
     errors = [one for one in found.values() if isinstance(one, Finding)]
     sizes = {team: one for team, one in found.items() if isinstance(one, int)}
-    few = [one for env in reviewed for one in _too_few(env, installations, sizes)]
-    return [*errors, *few] or [Finding("ok", _SUBJECT, ", ".join(env.name for env in reviewed))]
+    unknown = await _unknown(github, environments, installations)
+    few = [one for env in environments for one in _too_few(env, installations, sizes)]
+    names = ", ".join(env.name for env in environments)
+    return [*errors, *unknown, *few] or [Finding("ok", _SUBJECT, names)]
 
 
-def _teams(env: Environment, installations: Iterable[Installation]) -> Iterator[Team]:
+def _names_people(env: Environment) -> bool:
+    return review_of(env).enabled or bool(env.break_glass)
+
+
+def _reviewers(env: Environment) -> tuple[str, ...]:
+    return review_of(env).reviewers if review_of(env).enabled else ()
+
+
+async def _unknown(
+    github: GitHub, environments: Sequence[Environment], installations: Sequence[Installation]
+) -> list[Finding]:
+    """Logins that no account has: nobody could answer, or break the glass, as that person."""
+    named = {
+        one.lower(): one
+        for env in environments
+        for one in (*_reviewers(env), *env.break_glass)
+        if "/" not in one
+    }
+    if not installations:
+        return []
+    scope = Scope(installations[0].id, "", 0)
+    found = await asyncio.gather(
+        *(exists(github, scope, login) for login in named.values()), return_exceptions=True
+    )
+    return [
+        Finding("error", _SUBJECT, f"GitHub has no account '{login}'; correct it in deploy.yml")
+        for login, known in zip(named.values(), found, strict=True)
+        if known is False
+    ]
+
+
+def _teams(env: Environment, installations: Sequence[Installation]) -> Iterator[Team]:
+    yield from _review_teams(env, installations)
+    yield from (Team.named(one, "") for one in env.break_glass if "/" in one)
+
+
+def _review_teams(env: Environment, installations: Iterable[Installation]) -> Iterator[Team]:
     """Of each owner whose repositories the environment has."""
-    for name in review_of(env).teams:
+    review = review_of(env)
+    for name in review.teams if review.enabled else ():
         owners = [one.account for one in installations if covers(env, one.account)]
         for owner in [""] if "/" in name else owners:
             yield Team.named(name, f"{owner}/")
@@ -73,8 +114,8 @@ async def _size(
 def _too_few(
     env: Environment, installations: Sequence[Installation], sizes: Mapping[Team, int]
 ) -> Iterator[Finding]:
-    review, teams = review_of(env), list(_teams(env, installations))
-    if any(team not in sizes for team in teams):
+    review, teams = review_of(env), list(_review_teams(env, installations))
+    if not review.enabled or any(team not in sizes for team in teams):
         return  # that is an error of its own
     people = len(review.people) + sum(sizes[team] for team in teams)
     count = f"{review.count} must approve"
@@ -82,10 +123,12 @@ def _too_few(
         message = f"{env.name}: {count}, and only {people} may; name more people"
         yield Finding("error", _SUBJECT, message)
     elif people == review.count and not review.own:
-        message = f"{env.name}: {count}, and just {people} may: {_refused(review)}"
+        message = f"{env.name}: {count}, and just {people} may: {_refused(env)}"
         yield Finding("note", _SUBJECT, f"{message}; name more people")
 
 
-def _refused(review: Review) -> str:
-    them = "that person asks" if review.count == 1 else "one of them asks"
+def _refused(env: Environment) -> str:
+    them = "that person asks" if review_of(env).count == 1 else "one of them asks"
+    if env.break_glass:
+        return f"what {them} for waits for an override, and so does what a bot creates"
     return f"what {them} for is refused, and so is what a bot creates"

@@ -12,6 +12,7 @@ from webhook.deployments.blockers import Blocker
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.difference import Difference, on_github
 from webhook.deployments.labels import Label, entry_label, phase_label
+from webhook.deployments.overrides import Override
 from webhook.deployments.phases import Phase, ran
 
 Style = Literal["primary", "danger"]
@@ -20,7 +21,8 @@ Style = Literal["primary", "danger"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeEntry:
     """An entry of a deployment's timeline. `state` is GitHub's, or "" where only the description
-    says something."""
+    says something. `asks`: people are asked for an answer, who were not asked before. `for_all`:
+    everybody has to see it."""
 
     at: datetime
     state: str
@@ -28,6 +30,8 @@ class NoticeEntry:
     actor: str
     log_url: str
     held: bool
+    asks: bool = False
+    for_all: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +114,8 @@ class DeploymentNotice:
     rollback_id: int = 0
     # What people answered, the oldest first.
     approvals: tuple[NoticeApproval, ...] = ()
+    # Of its gates, the oldest first.
+    overrides: tuple[Override, ...] = ()
     # What keeps it from starting; none once it has started or ended.
     blockers: tuple[Blocker, ...] = ()
     # The deployment that went instead of a superseded one, 0 if there is none, and its page.

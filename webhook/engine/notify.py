@@ -278,7 +278,7 @@ class Notification:
         if any(one.state == OVERRIDDEN for one in entries):
             return True
         if self.notice.held:
-            return any(one.held and not one.asked_before for one in entries)
+            return any(map(_asks, entries))
         if self.row.phase in FAILED or self.notice.recovered:
             return self.row.phase in {phase_of(one.state) for one in entries}
         return False
@@ -302,6 +302,10 @@ class Notification:
 
 def _content(entry: News) -> tuple[str, str]:
     return entry.state, entry.description
+
+
+def _asks(entry: News) -> bool:
+    return entry.held and not entry.asked_before
 
 
 class _Origin(TypedDict):
@@ -343,6 +347,7 @@ async def build_notice(
         rollback_to=f"{context.back_ref} @ {context.back_sha[:7]}" if context.back_id else "",
         rollback_id=context.back_id,
         approvals=_approvals(services, row, context),
+        overrides=context.overrides,
         blockers=row.blockers if row.ended_at is None else (),
         superseded_by=row.superseded_by,
         superseded_by_url=services.links.page(row.repo, row.superseded_by)
@@ -363,6 +368,8 @@ def notice_entry(entry: News) -> NoticeEntry:
         actor=entry.actor,
         log_url=entry.log_url,
         held=entry.held,
+        asks=_asks(entry),
+        for_all=entry.state == OVERRIDDEN,
     )
 
 

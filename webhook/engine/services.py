@@ -27,6 +27,7 @@ from webhook.settings import Retention
 from webhook.store import deployments, schedule
 from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
+from webhook.store.environments import EnvironmentKey
 from webhook.store.schedule import Key
 from webhook.timing import Clock, Timing
 
@@ -118,16 +119,22 @@ class Services:
         return list(dict.fromkeys(one.name for one in every if one.main))
 
     async def notify(
-        self, connection: Async, row: DeploymentRow, *, also: Collection[Key] = ()
+        self,
+        connection: Async,
+        row: DeploymentRow,
+        *,
+        also: Collection[Key] = (),
+        ended_in: EnvironmentKey | None = None,
     ) -> None:
-        """Each destination, once the caller's transaction has ended. `also`: what else to do."""
+        """Each destination, once the caller's transaction has ended. `also`, `ended_in`: what else
+        to do, as for `schedule.request`."""
         targets = [
             one
             for one in self.targets(row.repo, row.environment)
             if one.main or row.phase in FAILED
         ]
         keys = [Key("notify", row.id, target.name) for target in targets]
-        await schedule.request(connection, [*keys, *also], notified=[row.id])
+        await schedule.request(connection, [*keys, *also], notified=[row.id], ended_in=ended_in)
 
     async def read(self, deployment_id: int) -> DeploymentRow | None:
         async with self.pool.connection() as connection:

@@ -10,6 +10,7 @@ response got lost cannot be found. Whoever has the URL can post: it is in no err
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 from urllib.parse import quote
@@ -20,7 +21,8 @@ from webhook.config import destinations
 from webhook.config.errors import invalid
 from webhook.deployments.announcement import Announcement
 from webhook.deployments.blockers import Blocker
-from webhook.deployments.notice import DeploymentNotice
+from webhook.deployments.notice import DeploymentNotice, NoticeApproval
+from webhook.deployments.overrides import Override
 from webhook.notifiers.contract import (
     INVALID,
     Gone,
@@ -256,7 +258,8 @@ def _fields(notice: DeploymentNotice) -> list[tuple[str, str, bool]]:
         ("Task", "" if notice.task == "deploy" else _short(notice.task), True),
         ("Environment", _link("Open", notice.environment_url, only=True), True),
         ("Changes", _changes(notice), False),
-        ("Approvals", _answers(notice), False),
+        ("Approvals", _newest(map(_answer, notice.approvals)), False),
+        ("Overrides", _newest(map(_override, notice.overrides)), False),
     ]
 
 
@@ -271,17 +274,25 @@ def _changes(notice: DeploymentNotice) -> str:
     return "\n".join(lines)
 
 
-def _answers(notice: DeploymentNotice) -> str:
-    """The newest, as many as there is room for."""
+def _newest(lines: Iterable[str]) -> str:
+    """As many as there is room for."""
     shown: list[str] = []
-    for one in reversed(notice.approvals):
-        answer = "👍" if one.approved else "👎"
-        comment = f": {_fit(_escape(one.comment), _COMMENT)}" if one.comment else ""
-        line = f"{answer} {_short(one.login)}, <t:{int(one.at.timestamp())}:f>{comment}"
+    for line in reversed(list(lines)):
         if sum(map(_units, shown)) + len(shown) + _units(line) > _FIELD:
             break
         shown.append(line)
     return "\n".join(reversed(shown))
+
+
+def _answer(one: NoticeApproval) -> str:
+    answer = "👍" if one.approved else "👎"
+    comment = f": {_fit(_escape(one.comment), _COMMENT)}" if one.comment else ""
+    return f"{answer} {_short(one.login)}, <t:{int(one.at.timestamp())}:f>{comment}"
+
+
+def _override(one: Override) -> str:
+    gates, reason = _short(", ".join(one.gates)), _fit(_escape(one.reason), _COMMENT)
+    return f"🚨 {_short(one.login)} overrode {gates}, <t:{int(one.at.timestamp())}:f>: {reason}"
 
 
 def _short(text: str) -> str:

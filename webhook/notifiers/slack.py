@@ -110,7 +110,7 @@ class SlackNotifier:
         if isinstance(about, Announcement):
             return await mentions(*args, about)
         if message.purpose == "alert" or message.urgent:
-            return await mention(*args, about)
+            return await mention(*args, about, asks=any(one.asks for one in message.entries))
         return Mention()
 
     async def _using(

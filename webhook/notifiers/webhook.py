@@ -25,6 +25,7 @@ from webhook.config.errors import invalid
 from webhook.deployments.announcement import Announcement
 from webhook.deployments.blockers import Blocker
 from webhook.deployments.notice import DeploymentNotice, NoticeEntry
+from webhook.deployments.overrides import Override
 from webhook.notifiers.contract import Message, NotifierContext, Ref, Rejected
 from webhook.notifiers.http import call, digest_of
 
@@ -181,6 +182,7 @@ def _data(message: Message) -> dict[str, Any]:
     document = asdict(notice)
     document["changed_at"] = _time(notice.changed_at)
     document["approvals"] = [{**asdict(one), "at": _time(one.at)} for one in notice.approvals]
+    document["overrides"] = [_override(one) for one in notice.overrides]
     document["label"] = notice.label.text
     document["blockers"] = [_blocker(one) for one in notice.blockers]
     document["actions"] = [button.action for button in notice.actions]
@@ -190,6 +192,10 @@ def _data(message: Message) -> dict[str, Any]:
 
 def _entry(notice: DeploymentNotice, entry: NoticeEntry) -> dict[str, Any]:
     return {**asdict(entry), "at": _time(entry.at), "label": notice.entry_label(entry).text}
+
+
+def _override(one: Override) -> dict[str, Any]:
+    return {**asdict(one), "at": _time(one.at), "expires_at": _time(one.expires_at)}
 
 
 def _blocker(one: Blocker) -> dict[str, Any]:

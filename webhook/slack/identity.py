@@ -262,11 +262,14 @@ async def mention(
     pool: AsyncPool,
     destination: Destination,
     notice: DeploymentNotice,
+    *,
+    asks: bool,
 ) -> Mention:
+    """`asks`: of those who are asked for an answer, if anybody is."""
     mentioned = destination.mentions or "author"
     if mentioned == "none":
         return Mention()
-    asked = notice.asks if notice.held else ()
+    asked = notice.asks if asks else ()
     concerned = asked[:MOST_MENTIONED] or (notice.requested_by,)
     if mentioned != "author" and not asked:
         return _group(mentioned.removeprefix("@"))

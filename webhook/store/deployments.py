@@ -323,17 +323,6 @@ async def older_unstarted(connection: Async, row: DeploymentRow) -> list[Deploym
     return [_row(values) async for values in cursor]
 
 
-async def unstarted_in(connection: Async, repo_id: int, environment: str) -> list[int]:
-    """The newest first; also those whose gates are being asked at this moment, which are not
-    recorded as waiting yet."""
-    cursor = await connection.execute(
-        f"select id from deployments where {_ENVIRONMENT} and followed and ended_at is null"
-        " and requested_at is not null and started_at is null and not watched order by id desc",
-        [repo_id, environment],
-    )
-    return [values["id"] async for values in cursor]
-
-
 async def waiting_in(connection: Async, repo_id: int, environment: str) -> list[int]:
     """Those that wait for their gates there, the newest first."""
     cursor = await connection.execute(

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from webhook.deployments.approvals import Approval
+from webhook.deployments.overrides import Override
 from webhook.deployments.phases import Phase
-from webhook.store import approvals, deployments, outbox
+from webhook.store import approvals, deployments, outbox, overrides
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
@@ -37,7 +38,8 @@ class Context:
     how the one before it there ended, not counting those that were superseded; known of a success.
     `back_*`: the one to which a rollback returns, 0 if there is none. `action`: the one that
     created it, "" if none did, of the person `login`; and from which deployment, 0 if from none.
-    `approvals`: answers to it, and to earlier ones of its commit, the oldest first. `sent`: the
+    `approvals`: answers to it, and to earlier ones of its commit, the oldest first. `overrides`:
+    of its gates, the oldest first. `sent`: the
     messages at the destination, the newest of each purpose first; `news`: what counted, and what
     people requested, since the last one of the purpose."""
 
@@ -53,6 +55,7 @@ class Context:
     origin_id: int
     origin_repo: str
     approvals: Sequence[Approval]
+    overrides: tuple[Override, ...]
     sent: Sequence[Entry]
     news: Sequence[News]
 
@@ -84,6 +87,7 @@ _COLUMNS = f"""
     coalesce(action, '') as action, coalesce(login, '') as login,
     coalesce(origin_id, 0) as origin_id, coalesce(origin_repo, '') as origin_repo,
     {approvals.ABOUT} as approvals,
+    {overrides.OF_DEPLOYMENT} as overrides,
     array(select to_jsonb(sent) from (select {outbox.COLUMNS} from outbox where {_MESSAGES}
         order by position desc) sent) as sent,
     array(select to_jsonb(news) from (select {_SHOWN} from timeline
@@ -120,6 +124,7 @@ async def read(
     typed = {
         "before": Phase(other["before"]) if other["before"] else None,
         "approvals": approvals.from_json(other["approvals"]),
+        "overrides": overrides.from_json(other["overrides"]),
         "sent": [outbox.from_json(document) for document in other["sent"]],
         "news": [_news(document) for document in other["news"]],
     }

@@ -9,21 +9,11 @@ from psycopg.rows import class_row
 
 from webhook.deployments.approvals import Approval
 from webhook.deployments.locks import Lock, covers
+from webhook.deployments.overrides import Override
 from webhook.deployments.queue import Queued
 from webhook.store import gates, queue
 from webhook.store.database import Sync
 from webhook.store.deployments import DeploymentRow
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skipped:
-    """Gates that a person has skipped for the deployment: break-glass."""
-
-    gates: tuple[str, ...]
-    login: str
-    reason: str
-    at: datetime
-    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +25,7 @@ class Waits:
     locks: tuple[Lock, ...] = ()
     queue: tuple[Queued, ...] = ()
     approvals: tuple[Approval, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[Override, ...] = ()
 
 
 _APPROVALS = f"""
@@ -43,7 +33,7 @@ select {gates.names(Approval)} from approvals where repo_id = %(repo)s
     and environment = lower(%(environment)s) and sha = %(sha)s order by id
 """
 _SKIPPED = f"""
-select {gates.names(Skipped)} from overrides where deployment_id = %(id)s order by id
+select {gates.names(Override)} from overrides where deployment_id = %(id)s order by id
 """
 _LOCKS = f"""
 select {gates.names(Lock)} from locks where ended_at is null and repo_id in (0, %(repo)s)
@@ -66,7 +56,7 @@ def of_deployment(connection: Sync, row: DeploymentRow, now: datetime) -> Waits:
         locks=_locks(connection, row, values) if unstarted else (),
         queue=queue.of_deployment(connection, row) if unstarted else (),
         approvals=tuple(approvals.execute(_APPROVALS, values).fetchall()),
-        skipped=tuple(Skipped(**{**one, "gates": tuple(one["gates"])}) for one in skipped),
+        skipped=tuple(Override(**{**one, "gates": tuple(one["gates"])}) for one in skipped),
     )
 
 

@@ -146,7 +146,8 @@ async def test_one_yes_starts_it_and_what_it_brings_is_in_sight(relay: ActionWor
     assert f"<@{relay.ada.id}>" in json.dumps(request.blocks)
     assert relay.bob.id not in json.dumps(request.blocks)  # who asked for it
     assert relay.github.states(second.id)[-1] == "queued"
-    await relay.typed(f"approve {REPOSITORY} Gated all fine {LINK}", relay.ada)
+    typed = await relay.typed(f"approve {REPOSITORY} Gated all fine {LINK}", relay.ada)
+    assert f"You have approved it, deployment {second.id} to gated" in typed.text
     await relay.github.wait_for(second.id, "success")
     await relay.world.idle()
     assert not offers(relay, second, "approve")
@@ -232,6 +233,8 @@ async def test_nobody_is_asked_where_nobody_could_agree(relay: ActionWorld) -> N
     )
     await relay.typed(f"override {REPOSITORY} glass it is down", relay.ada)
     await relay.github.wait_for(glass.id, "success")
+    await relay.world.idle()
+    assert len(requests(relay, glass)) == 1
 
 
 async def test_one_more_has_to_approve_what_a_bot_created(relay: ActionWorld) -> None:

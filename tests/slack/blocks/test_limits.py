@@ -23,6 +23,7 @@ from tests.slack.notices import (
 from webhook.deployments.blockers import Blocker
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
+from webhook.deployments.overrides import Override
 from webhook.deployments.phases import Phase
 from webhook.slack.actions import ACTIONS
 from webhook.slack.blocks.message import alert, digest, main_message, thread_reply
@@ -162,6 +163,13 @@ _BLOCKER = Blocker(
 _APPROVAL = NoticeApproval(
     login=_GROWING, approved=True, at=datetime(9999, 12, 30, tzinfo=UTC), comment=_GROWING
 )
+_OVERRIDE = Override(
+    gates=(_GROWING,) * 8,
+    login=_GROWING,
+    reason=_GROWING,
+    at=datetime(9999, 12, 30, tzinfo=UTC),
+    expires_at=datetime(9999, 12, 30, tzinfo=UTC),
+)
 LONGEST_HELD = replace(
     _LONGEST_NOTICE,
     phase=Phase.QUEUED,
@@ -169,6 +177,7 @@ LONGEST_HELD = replace(
     superseded_by=2**63,
     superseded_by_url=_LONGEST,
     approvals=(_APPROVAL,) * 8,
+    overrides=(_OVERRIDE,) * 8,
 )
 LONGEST = offering(_LONGEST_NOTICE, "cancel", "retry", "rollback")
 LONGEST_ENTRY = NoticeEntry(
@@ -185,6 +194,7 @@ LONGEST_ENTRY = NoticeEntry(
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @example(LONGEST, [LONGEST_ENTRY] * 1000, MENTIONS[-1])
 @example(offering(LONGEST_HELD, "cancel", "retry", "rollback"), [LONGEST_ENTRY], MENTIONS[-1])
+@example(LONGEST_HELD, [LONGEST_ENTRY, replace(LONGEST_ENTRY, for_all=True)] * 99, MENTIONS[-1])
 @example(LONGEST, [LONGEST_ENTRY], "<@U0OCTOCAT> " * 99)
 @given(tellings, many_entries, st.sampled_from(MENTIONS))
 def test_slack_accepts_every_message_and_foreign_text_is_no_markup(

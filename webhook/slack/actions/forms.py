@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 import structlog
+from pydantic import Field
 from slack_sdk.models.blocks import (
     InputBlock,
     PlainTextInputElement,
@@ -48,6 +49,10 @@ class Metadata(Payload):
 
     def is_late(self, now: datetime) -> bool:
         return now.timestamp() > self.at + VALID_FOR.total_seconds()
+
+
+class AboutDeployment(Metadata):
+    deployment: int = Field(default=0, ge=0, lt=2**63)
 
 
 async def open_form(

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
 from slack_sdk.models.blocks import PlainTextObject
 from slack_sdk.models.views import View
 
@@ -19,7 +18,7 @@ from webhook.deployments.actions import ActionRequest, Reply, Snapshot
 from webhook.deployments.blockers import Blocker, end_of
 from webhook.gates.decision import can_skip, decide
 from webhook.slack.actions.contract import Action, StoreAction
-from webhook.slack.actions.forms import Metadata, open_form, text_field, wrong_fields
+from webhook.slack.actions.forms import AboutDeployment, open_form, text_field, wrong_fields
 from webhook.slack.actions.membership import is_among
 from webhook.slack.actions.payloads import Parsed, Text, ViewSubmission, key_of, read
 from webhook.slack.actions.permissions import Authorized, Declined, routed
@@ -203,10 +202,9 @@ class OpenOverrideForm(Action):
         return None if action.outcome == "done" else await super().reply(services, action)
 
 
-class _Metadata(Metadata):
+class _Metadata(AboutDeployment):
     """`gates`: those that the form shows."""
 
-    deployment: int = Field(default=0, ge=0, lt=2**63)
     gates: Text = ""
 
 
@@ -219,7 +217,8 @@ def _form(row: DeploymentRow, shown: Sequence[Blocker], action: ActionRow, now: 
         "deployment": row.id,
         "gates": " ".join(one.gate for one in shown),
     }
-    commit = f"{escape(row.shown_ref, 60)} @ {row.sha[:7]}"
+    ref = "" if row.shown_ref == row.sha else f"{escape(row.shown_ref, 60)} @ "
+    commit = f"{ref}{row.sha[:7]}"
     return View(
         type="modal",
         callback_id=FORM,

@@ -14,7 +14,7 @@ from slack_sdk.models.views import View
 from webhook.config.environments import Config
 from webhook.deployments.actions import ActionRequest, Reply
 from webhook.gates.approval import Review
-from webhook.slack.actions.forms import Metadata, open_form, text_field, wrong_fields
+from webhook.slack.actions.forms import AboutDeployment, open_form, text_field, wrong_fields
 from webhook.slack.actions.payloads import Parsed, ViewSubmission, key_of, read
 from webhook.slack.actions.permissions import Authorized
 from webhook.slack.actions.review import (
@@ -22,6 +22,7 @@ from webhook.slack.actions.review import (
     LONGEST_COMMENT,
     Answer,
     comment_error,
+    named,
     waiting_deployment,
 )
 from webhook.slack.actions.services import ActionServices
@@ -61,7 +62,7 @@ class Reject(Answer):
         return None if opened else await super().reply(services, action)
 
     def done(self, action: ActionRow) -> str:
-        return "You have rejected it, which ends it"
+        return f"You have rejected it, {named(action)}, which ends it"
 
     async def _require_counts(
         self,
@@ -85,14 +86,10 @@ async def _ask_for_comment(services: ActionServices, action: ActionRow) -> None:
         await actions.end(connection, action.id, "done", "", audited=False)
 
 
-class _Metadata(Metadata):
-    deployment: int = 0
-
-
 def parse_rejection(payload: Mapping[str, Any], config: Config, now: datetime) -> Parsed:
     """The form, filled in."""
     submission = read(ViewSubmission, payload)
-    opened = _Metadata.of(submission.view.private_metadata)
+    opened = AboutDeployment.of(submission.view.private_metadata)
     comment = visible(submission.view.field(COMMENT)).strip()
     if opened.is_late(now):
         return wrong_fields({COMMENT: "This form was open for too long; press Reject again"})

@@ -24,7 +24,7 @@ from webhook.slack.actions.typed import (
     require,
     spelling,
 )
-from webhook.slack.blocks.mrkdwn import plain
+from webhook.slack.blocks.mrkdwn import escape, plain
 from webhook.store import actions, approvals, deployments, gates, schedule
 from webhook.store.actions import ActionRow
 from webhook.store.approvals import NewApproval, waits_for_approval
@@ -138,7 +138,8 @@ class Approve(Answer):
         )
 
     def done(self, action: ActionRow) -> str:
-        return "You have approved it; it starts by itself once nothing else holds it"
+        start = f"You have approved it, {named(action)}"
+        return f"{start}; it starts by itself once nothing else holds it"
 
     async def _require_counts(
         self,
@@ -159,6 +160,11 @@ class Approve(Answer):
             for one in situation.snapshot.approvals
         ):
             raise Declined("not_possible", "You have rejected this already, which ends it")
+
+
+def named(action: ActionRow) -> str:
+    """What a command was about, which names none."""
+    return f"deployment {action.deployment_id} to {escape(action.environment, 140)}"
 
 
 def comment_error(comment: str) -> str:

@@ -15,6 +15,7 @@ from slack_sdk.models.blocks import ContextBlock, SectionBlock
 
 from webhook.deployments.changelog import Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
+from webhook.deployments.overrides import Override
 from webhook.slack.blocks import mrkdwn
 from webhook.slack.blocks.blockers import blocker_lines
 from webhook.slack.blocks.buttons import actions
@@ -38,6 +39,7 @@ _LONGEST_REASON = 120
 # Of a thread reply.
 _MOST_ENTRIES = 20
 _LONGEST_ENTRIES = 2800
+_FOR_ALL = "🚨"
 # Of answers whether it may start.
 _MOST_ANSWERS = 3
 _LONGEST_COMMENT = 100
@@ -58,6 +60,7 @@ def main_message(notice: DeploymentNotice) -> BlockMessage:
         *_about(notice),
         *_changes(notice),
         *_answers(notice),
+        *_override(notice),
         *_links(notice),
         *actions(notice),
     ]
@@ -86,6 +89,8 @@ def thread_reply(
             _entry_sentence(notice, entries[-1]), [section(_entry_lines(notice, entries))]
         )
     called = mrkdwn.mention(mention)
+    if any(one.for_all for one in entries) and not notice.phase.final:
+        return _for_all(notice, entries, called)
     repeated = bool(entries) and entries[-1].description == notice.description
     # What keeps it from starting is all that such an entry says.
     shown = entries[:-1] if repeated and notice.blockers else entries
@@ -98,6 +103,22 @@ def thread_reply(
         *_in_short(notice),
     ]
     return BlockMessage(_calling(_sentence(notice), called), blocks)
+
+
+def _for_all(notice: DeploymentNotice, entries: Sequence[NoticeEntry], called: str) -> BlockMessage:
+    """What a person did first: what it changes may not be known yet."""
+    did = "; ".join(one.description for one in entries if one.for_all)
+    description = escape(did, LONGEST_DESCRIPTION * 2)
+    repo, environment = escape(notice.repo, 140), escape(notice.environment, 140)
+    linked = f"{link(notice.repo_url, repo)} to {bold(environment)}"
+    others = [one for one in entries if not one.for_all]
+    blocks = [
+        section(f"{_calling(f'{_FOR_ALL} {linked}', called)}\n{description}"),
+        *([section(_entry_lines(notice, others))] if others else []),
+        *_in_short(notice),
+    ]
+    text = f"{_FOR_ALL} {repo} to {environment}: {description}"
+    return BlockMessage(_calling(text, called), blocks)
 
 
 def plain(message: BlockMessage, notice: DeploymentNotice) -> BlockMessage:
@@ -208,6 +229,17 @@ def _answer_line(one: NoticeApproval) -> str:
     comment = escape(one.comment, _LONGEST_COMMENT)
     text = f"{sign} {escape(one.login, 60)} {answer} it, {when(one.at)}"
     return f"{text}: {comment}" if comment else text
+
+
+def _override(notice: DeploymentNotice) -> list[SectionBlock]:
+    """Who has skipped which gates; the newest, as the page has all."""
+    return [section(_override_line(one)) for one in notice.overrides[-1:]]
+
+
+def _override_line(one: Override) -> str:
+    gates = escape(", ".join(one.gates), 100)
+    reason = escape(one.reason, _LONGEST_COMMENT)
+    return f"{_FOR_ALL} {escape(one.login, 60)} overrode {gates}, {when(one.at)}: {reason}"
 
 
 def _diff(notice: DeploymentNotice) -> str:

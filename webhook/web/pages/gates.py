@@ -9,9 +9,10 @@ from typing import TypeAlias
 from webhook.deployments.approvals import Approval
 from webhook.deployments.blockers import Blocker
 from webhook.deployments.locks import Lock, capitalized, name_of, unlock_command, whom
+from webhook.deployments.overrides import Override
 from webhook.deployments.queue import Queued, others
 from webhook.store.deployments import DeploymentRow
-from webhook.store.waits import Skipped, Waits
+from webhook.store.waits import Waits
 from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
 
 # The address of a deployment's page, by its repository and number.
@@ -157,7 +158,7 @@ def _answers(
         )
 
 
-def _skipped(one: Skipped) -> SkippedView:
+def _skipped(one: Override) -> SkippedView:
     return SkippedView(
         gates=line(", ".join(one.gates)),
         login=line(one.login),
