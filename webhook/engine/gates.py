@@ -206,14 +206,14 @@ async def _hold(
     log.info("held back", gates=[one.gate for one in blockers])
     if not row.blockers:
         await _notify_earlier(services, connection, row)
-    transition = Transition(
-        row.phase,
-        describe(blockers, now),
-        held=_for_person(blockers),
-        asked_before=not _asks_anew(row.blockers, blockers),
-    )
+    asks, held = _asks_anew(row.blockers, blockers), _for_person(blockers)
+    transition = Transition(row.phase, describe(blockers, now), held=held, asked_before=not asks)
+    # What is new may be beyond the 140 characters; whoever reads those has read them.
+    reads_anew = transitions.counts(row, row.phase, transition.description)
+    is_news = reads_anew or asks or held != _for_person(row.blockers)
+    write = transitions.announce if is_news else transitions.apply
     columns: Columns = {**_UNSTARTED, "blockers": blockers}
-    return await transitions.announce(services, connection, row, transition, columns=columns)
+    return await write(services, connection, row, transition, columns=columns)
 
 
 async def _end(
