@@ -31,7 +31,8 @@ from webhook.store.actions import ActionRow, Subject
 from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
 from webhook.store.deliveries import Received
-from webhook.store.deployments import DeploymentRow, EnvironmentKey
+from webhook.store.deployments import DeploymentRow
+from webhook.store.environments import EnvironmentKey
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride

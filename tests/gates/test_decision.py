@@ -135,7 +135,7 @@ def test_what_a_gate_says_is_kept_as_it_is(given_answers: dict[str, Answer]) -> 
 
 @settings(max_examples=40)
 @given(answers)
-def test_the_earliest_end_is_when_gates_are_asked_next(given_answers: dict[str, Answer]) -> None:
+def test_they_are_asked_again_at_the_earliest_end(given_answers: dict[str, Answer]) -> None:
     verdicts = [verdict for verdict, _ in given_answers.values()]
     ends = [one.until for one in verdicts if isinstance(one, Wait) and one.until]
     assert next_end(decided(given_answers, frozenset())) == (min(ends) if ends else None)

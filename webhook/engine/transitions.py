@@ -16,7 +16,8 @@ from webhook.errors import Conflict
 from webhook.logs import Redactor
 from webhook.store import actions, deployments, schedule, timeline
 from webhook.store.database import Async
-from webhook.store.deployments import DeploymentRow, EnvironmentKey
+from webhook.store.deployments import DeploymentRow
+from webhook.store.environments import EnvironmentKey
 from webhook.store.schedule import Key
 from webhook.store.timeline import TimelineEntry
 from webhook.text import LONGEST_KEPT, one_line

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from webhook.gates.serialization import TURN
+from webhook.gates.serialization import ONE_AT_A_TIME
 from webhook.store import database, machines, workers
 from webhook.store.database import Async, Sync
-from webhook.store.deployments import EnvironmentKey
+from webhook.store.environments import EnvironmentKey
 from webhook.timing import Timing
 
 # The subject is a delivery, a deployment, an action, an installation, an announcement or a lock.
@@ -118,7 +118,7 @@ union
 (select 'advance', id, '' from deployments where repo_id = %(repo_id)s
     and lower(environment) = lower(%(environment)s) and followed and ended_at is null
     and requested_at is not null and started_at is null and not watched
-    order by blockers @? '$[*] ? (@.gate <> "{TURN}")', id desc limit {_MOST_ASKED})
+    order by blockers @? '$[*] ? (@.gate <> "{ONE_AT_A_TIME}")', id desc limit {_MOST_ASKED})
 order by 1, 2, 3 {_REQUESTED_BEFORE}
 """
 # Part of a statement that has `stored`, with the `id` of each delivery to process.

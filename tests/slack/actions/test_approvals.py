@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from sandbox.faults import Fault
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY
 from sandbox.slack.model import Message, User
@@ -218,6 +219,29 @@ async def test_who_may_not_answer_is_told_so_alone(relay: ActionWorld) -> None:
     await relay.github.wait_for(deployment.id, "success")
 
 
+async def test_a_form_that_fails_is_late_or_is_forged_answers_nothing(relay: ActionWorld) -> None:
+    deployment = await asked(relay, "gated", by="cleo")
+    relay.slack.faults.add("POST /views.open", Fault.slack("expired_trigger_id"))
+    failed = await relay.press("reject", deployment.id, relay.bob)
+    assert f"type it instead: /deploy reject {REPOSITORY} gated and why" in failed
+    opened = len(relay.slack.views.opened)
+    await relay.slack.press(message_of(relay, deployment), "reject", relay.bob)
+    await until(lambda: len(relay.slack.views.opened) > opened or None)
+    view = relay.slack.views.newest(relay.bob.id)
+    metadata = json.loads(view.document["private_metadata"])
+    for forged in ({"at": 0}, {"deployment": 10**30}, {"deployment": "all"}):
+        view.document["private_metadata"] = json.dumps(metadata | forged)
+        response = await relay.slack.submit(view, {"comment": "no"}, relay.bob)
+        assert "open for too long; press Reject again" in response.document["errors"]["comment"]
+    await relay.press("approve", deployment.id, relay.ada)
+    await relay.github.wait_for(deployment.id, "success")
+    view.document["private_metadata"] = json.dumps(metadata)
+    before = len(relay.replies_to(relay.bob))
+    await relay.slack.submit(view, {"comment": "no"}, relay.bob)
+    [late] = await relay.until_replies(relay.bob, before)
+    assert f"Too late: deployment {deployment.id} has ended, it is 'success'" in late.text
+
+
 async def test_nobody_is_asked_where_nobody_could_agree(relay: ActionWorld) -> None:
     alone = await relay.world.deploy("alone", by=relay.github.world.user("octocat"))
     status = await relay.github.wait_for(alone.id, "error")
@@ -342,6 +366,30 @@ async def test_a_superseded_deployment_takes_its_approvals_with_it(relay: Action
     assert not offers(relay, older, "approve")
     same = await relay.world.deploy("again", ref=older.sha, by=relay.github.world.user("cleo"))
     await until(lambda: "approval: 0 of 2" in shown(relay, same) or None)
+
+
+async def test_a_newer_deployment_of_the_commit_keeps_what_it_reuses(relay: ActionWorld) -> None:
+    world = relay.world
+    lock = "insert into locks (environment, owner, reason, source) values ('again', 'a', 'b', 'c')"
+    world.execute(lock)
+    older = await world.deploy("again", ref=relay.sha(), by=relay.github.world.user("cleo"))
+    await until(lambda: offers(relay, older, "approve") or None)
+    for user in (relay.ada, relay.bob):
+        await relay.press("approve", older.id, user)
+    newer = await world.deploy("again", ref=older.sha, by=relay.github.world.user("cleo"))
+    locked = "select id from deployments where waiting and jsonb_array_length(blockers) = 1"
+    both = [{"id": older.id}, {"id": newer.id}]
+    await until(
+        lambda: world.rows(f"{locked} and environment = 'again' order by id") == both or None
+    )
+    world.execute(
+        "update deployments set phase = 'superseded', ended_at = now(), superseded_by = %s,"
+        " version = version + 1 where id = %s",
+        *(newer.id, older.id),
+    )
+    world.execute("update locks set ended_at = now(), ended_how = 'unlocked' where owner = 'a'")
+    world.execute("update schedule set due_at = now() where task = 'advance'")
+    await relay.github.wait_for(newer.id, "success")
 
 
 async def test_what_is_mistyped_is_explained(relay: ActionWorld) -> None:
