@@ -35,10 +35,6 @@ class Blocker:
         return cls(**{**document, **typed})
 
 
-def reasons_of(blockers: Iterable[Blocker]) -> list[tuple[str, str]]:
-    return [(one.gate, one.reason) for one in blockers]
-
-
 def in_full(blockers: Iterable[Blocker], now: datetime) -> str:
     """Where there is room for all of it."""
     return "; ".join(

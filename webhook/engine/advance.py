@@ -16,7 +16,7 @@ from handlers import errors as tool_errors
 from handlers.contract import Deployment, Handler, Observes, Run, StartsBlindly, State
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
-from webhook.deployments.blockers import Blocker, reasons_of
+from webhook.deployments.blockers import Blocker
 from webhook.engine import gates, transitions
 from webhook.engine.outputs import keep_output
 from webhook.engine.polling import Again, Heard, hear
@@ -136,8 +136,7 @@ class Runner:
         return self.row.ended_at is not None or bool(self.row.blockers)
 
     def _asked_again_at(self, before: tuple[Blocker, ...]) -> datetime | None:
-        is_new = reasons_of(self.row.blockers) != reasons_of(before)
-        return gates.asked_again_at(self.services, self.row, self.environment, is_new=is_new)
+        return gates.asked_again_at(self.services, self.row, self.environment, waited=bool(before))
 
     async def _follow(self, *, continues: bool) -> datetime | None:
         starts, before = self.row.run is None, self.row.blockers

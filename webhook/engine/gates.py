@@ -92,15 +92,15 @@ async def require_restart(services: Services, row: DeploymentRow, environment: E
 
 
 def asked_again_at(
-    services: Services, row: DeploymentRow, environment: Environment, *, is_new: bool
+    services: Services, row: DeploymentRow, environment: Environment, *, waited: bool
 ) -> datetime | None:
-    """At a deployment that was not admitted; None: it has ended. `is_new`: what it waits for, which
-    may have ended at the same moment, by somebody who could not know yet that this one waits."""
+    """When a deployment is that was not admitted; None: it has ended. `waited`: it did before, too;
+    else what it waits for may have ended at this moment, by somebody who did not know yet of it."""
     if row.ended_at is not None:
         return None
     now, timing = services.clock(), services.timing
     soon = now + timing.recheck_at_least
-    if is_new:
+    if not waited:
         return soon
     again = now + services.pacing.stretched(timing.gates_asked_again_after)
     ends = next_end(row.blockers) or again
