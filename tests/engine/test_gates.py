@@ -407,3 +407,24 @@ async def test_one_whose_tool_reports_although_no_run_is_found_keeps_its_turn(
             "It may run already, and is not started again: It is locked (no known end)"
         )
         assert not tool.started
+
+
+async def test_an_older_one_does_not_give_way_to_a_newer_that_its_own_policy_holds(
+    store_url: str, tmp_path: Path
+) -> None:
+    text = """
+envs:
+  - {name: production, repos: [acme/site], handler: by-hand}
+  - name: production
+    repos: [acme/shop]
+    handler: by-hand
+    review: {enabled: true, reviewers: [ann, bob]}
+"""
+    async with engine_by_hand(store_url, tmp_path, text, gates=WITH_LOCKS) as engine:
+        await lock(engine)
+        older, newer = await ask(engine, 2)
+        await engine.settle()
+        await engine.execute("update deployments set repo = 'acme/shop' where id = %s", newer)
+        await unlock(engine)
+        await engine.settle()
+        assert engine.tool.started == [older]

@@ -7,6 +7,7 @@ when something changes.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -14,6 +15,7 @@ import structlog
 from handlers import durations
 from handlers import errors as tool_errors
 from webhook.config.environments import Environment
+from webhook.config.routing import route
 from webhook.deployments.blockers import Blocker, describe, next_end
 from webhook.deployments.phases import Phase
 from webhook.engine import transitions
@@ -165,9 +167,19 @@ async def _newer_released(
         if newer.id > situation.row.id and not newer.running:
             now = services.clock()
             found = await gates.read(connection, newer.id, environment, now)
-            if found is not None and _decide(services, found).ready:
+            if found is not None and _is_released(services, found):
                 return newer
     return None
+
+
+def _is_released(services: Services, newer: Situation) -> bool:
+    """By the policy of its own: the repository may have been renamed since the older one."""
+    row = newer.row
+    own = route(services.config, row.repo, row.environment)
+    if own is None:
+        return False
+    snapshot = replace(newer.snapshot, environment=own)
+    return _decide(services, replace(newer, snapshot=snapshot)).ready
 
 
 async def _give_way(
