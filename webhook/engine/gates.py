@@ -190,11 +190,12 @@ async def _give_way(
     newer: Neighbour,
 ) -> DeploymentRow:
     """It is not superseded yet: the newer one may have been deleted on GitHub."""
-    await ask_again(connection, [newer.id])
-    if row.blockers:
-        return row
     reason = f"Waits for deployment {newer.id} ({newer.ref}), which is newer, to start"
     decision = Decision((Blocker(gate=ONE_AT_A_TIME, reason=reason),))
+    if decision.blockers != row.blockers:  # once: it may be away for minutes
+        await ask_again(connection, [newer.id])
+        if row.blockers:  # GitHub need not hear of a moment
+            return await deployments.change(connection, row, blockers=decision.blockers)
     return await _hold(services, connection, row, environment, decision)
 
 
