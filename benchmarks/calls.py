@@ -31,7 +31,8 @@ from webhook.store.actions import ActionRow, Subject
 from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
 from webhook.store.deliveries import Received
-from webhook.store.deployments import DeploymentRow, EnvironmentKey
+from webhook.store.deployments import DeploymentRow
+from webhook.store.environments import EnvironmentKey
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
@@ -175,6 +176,7 @@ class Case:
             "Changelog": Changelog("since", 0, 0, ()),
             "datetime": now,
             "EnvironmentKey": EnvironmentKey(0, ""),
+            "ended_in": EnvironmentKey(row.repo_id, row.environment),
             "timedelta": timedelta(seconds=1),
             "deployment_id": row.id,
             "created_deployment_id": row.id + 1,
@@ -256,7 +258,6 @@ class Case:
             "locks.active_in.environment": row.environment,
             "locks.id_of_repository.name": row.repo,
             "destinations": [self.destination],
-            "deployments.unstarted_in.environment": row.environment,
             "deployments.waiting_in.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,

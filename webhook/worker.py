@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import psycopg
 import structlog
 
 from handlers import HANDLERS
@@ -191,6 +192,14 @@ def _jobs(services: ActionServices) -> Mapping[Task, Job]:
     }
 
 
+async def _ask_all(services: Services) -> None:
+    """deploy.yml may say something else now. Who is not asked at once is asked a minute later."""
+    try:
+        await ask_all(services)
+    except (psycopg.Error, OSError) as error:
+        log.warning("what waits was not asked at once", error=str(error))
+
+
 async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
     """Work until `stop` is set. What is under way is finished then; runs of tools continue. `url`:
     of the store."""
@@ -216,8 +225,7 @@ async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
         asyncio.create_task(FreezeAnnouncements(services).run_forever()),
         asyncio.create_task(check_ended(services, dispatcher.request)),
     ]
-    # deploy.yml may say something else now.
-    await ask_all(services)
+    await _ask_all(services)
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([stopped, dispatching], return_when=asyncio.FIRST_COMPLETED)

@@ -21,7 +21,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -51,7 +51,7 @@ ENVIRONMENT = """
         - -c
         - |
           echo "$DEPLOYMENT_ID start $(date +%s.%N)" >> {runs}
-          sleep 0.$(($DEPLOYMENT_ID % 7))
+          sleep 0.$(($DEPLOYMENT_ID % 7 + 3))
           echo "$DEPLOYMENT_ID end $(date +%s.%N)" >> {runs}
     timeout: 5m
     slack: {{channel: "{channel}"}}
@@ -60,8 +60,6 @@ REVIEW = "    review: {enabled: true, reviewers: [octocat, hubot]}\n"
 NAMES = ["env-0", "env-1", "reviewed"]
 # As people type them, and tools.
 SPELLINGS: list[Callable[[str], str]] = [str.lower, str.upper, str.title]
-# Between the record of a start and the first line of its command, on a busy machine, in seconds.
-BEGINS_WITHIN = 3.0
 FOLLOWED = {"receive", "advance", "send_statuses", "notify"}
 
 
@@ -73,9 +71,10 @@ class Locked:
     since: float
     until: float | None = None
 
-    def covers(self, environment: str, at: float, *, before: float = 0.0) -> bool:
+    def held(self, environment: str, begin: float, end: float) -> bool:
+        """All that time."""
         here = self.environment in ("*", environment.lower())
-        return here and self.since + before < at and (self.until is None or at < self.until)
+        return here and self.since < begin and (self.until is None or end < self.until)
 
 
 @dataclass
@@ -205,9 +204,19 @@ class GatesStorm(Storm):
     # -- what does not hold -------------------------------------------------------------------
 
     def _jobs(self) -> list[tuple[object, ...]]:
-        """Reminders of locks are for later."""
+        """Not reminders of locks, nor the next check of what was superseded since."""
         jobs = super()._jobs()
-        return [one for one in jobs if len(one) == 1 or one[0] in FOLLOWED]
+        ended = {id_ for id_, states in self._states() if self.over & states}
+        return [
+            one
+            for one in jobs
+            if len(one) == 1
+            or (one[0] in FOLLOWED and not (one[0] == "advance" and one[1] in ended))
+        ]
+
+    def _states(self) -> Iterator[tuple[int, set[str]]]:
+        for id_ in self.sandbox.github.deployments:
+            yield id_, set(self.sandbox.github.states(id_))
 
     def _faults(self) -> list[str]:
         ran = self._ran()
@@ -253,20 +262,19 @@ class GatesStorm(Storm):
             last[environment] = one
 
     def _past_a_lock(self, ran: list[Ran]) -> Iterator[str]:
-        """By what the relay recorded, exactly; and by what ran, with some time to begin."""
+        """Gates are asked after the time that is recorded as its start, and before it runs."""
         recorded = self._recorded_starts()
         for one in ran:
             environment = self._environment(one.deployment)
             at = recorded[one.deployment].timestamp()
             for lock in self.locks:
-                begun = lock.covers(environment, one.start, before=BEGINS_WITHIN)
-                if begun or lock.covers(environment, at):
+                if lock.held(environment, at, one.start):
                     was = f"locked since {lock.since:.3f} until {lock.until or 0:.3f}"
                     times = f"started at {at:.3f}, ran from {one.start:.3f}"
                     yield f"{one.deployment} in {environment} {times}; {was}"
 
     def _without_approval(self, ran: list[Ran]) -> Iterator[str]:
-        recorded, github = self._recorded_starts(), self.sandbox.github
+        github = self.sandbox.github
         with psycopg.connect(self.store) as connection:
             query = "select deployment_id, sha, login, at from approvals where approved"
             approvals = connection.execute(query).fetchall()
@@ -275,9 +283,8 @@ class GatesStorm(Storm):
         for one in ran:
             id_, sha = one.deployment, github.deployments[one.deployment].sha
             given = [at for to, of, _, at in approvals if (to, of) == (id_, sha)]
-            # Its gates are asked a moment after the time that is recorded as its start.
-            last = recorded[id_] + timedelta(seconds=1)
-            if self._environment(id_) == "reviewed" and not any(at < last for at in given):
+            in_time = any(at.timestamp() < one.start for at in given)
+            if self._environment(id_) == "reviewed" and not in_time:
                 yield f"{id_} started without an approval"
 
     def _forgotten(self, ran: list[Ran]) -> Iterator[str]:

@@ -55,7 +55,7 @@ async def test_of_several_that_a_lock_holds_the_newest_starts_whichever_is_asked
     store_url: str, tmp_path: Path
 ) -> None:
     async with engine_by_hand(store_url, tmp_path, DEPLOY_YML, gates=WITH_LOCKS) as engine:
-        for order in (None, *map(random.Random, range(6))):
+        for order in (None, *map(random.Random, range(3))):
             await lock(engine)
             ids = await ask(engine, 3)
             await engine.settle()
@@ -64,6 +64,25 @@ async def test_of_several_that_a_lock_holds_the_newest_starts_whichever_is_asked
             phases = [await engine.phase(one) for one in ids]
             assert phases == ["superseded", "superseded", "in_progress"]
             await end_all(engine)
+
+
+async def test_a_reason_that_reads_the_same_on_github_is_no_status_of_its_own(
+    store_url: str, tmp_path: Path
+) -> None:
+    def long(snapshot: Snapshot) -> Verdict:
+        return Wait(reason="x" * 200 + str(len(snapshot.locks)))
+
+    gates = {"long": Gate(name="long", decide=long)}
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML, gates=gates) as engine:
+        [waits] = await ask(engine)
+        await engine.settle()
+        await lock(engine)
+        await engine.request(waits)
+        await engine.settle()
+        [row] = await engine.rows("select blockers from deployments")
+        assert row["blockers"][0]["reason"].endswith("x1")
+        statuses = await engine.rows("select description from timeline where state = 'queued'")
+        assert len(statuses) == 2  # that it was accepted, and why it waits
 
 
 async def test_the_older_one_starts_where_the_newer_was_deleted_on_github(
@@ -123,7 +142,7 @@ async def test_of_two_workers_at_the_same_moment_one_starts_one(
     store_url: str, tmp_path: Path
 ) -> None:
     async with engine_by_hand(store_url, tmp_path, DEPLOY_YML, gates=WITH_LOCKS) as engine:
-        for _ in range(8):
+        for _ in range(4):
             await lock(engine)
             ids = await ask(engine, 3)
             await engine.settle()
@@ -135,7 +154,7 @@ async def test_of_two_workers_at_the_same_moment_one_starts_one(
             await engine.settle()
             assert [one.id for one in engine.tool.running()] == ids[2:]
             await end_all(engine)
-        assert len(engine.tool.started) == 8
+        assert len(engine.tool.started) == 4
 
 
 async def test_wherever_a_worker_rests_another_one_starts_nothing_beside_it(

@@ -51,7 +51,7 @@ answers = st.dictionaries(names, st.tuples(verdicts, st.booleans()))
 
 @pytest.fixture(scope="module", autouse=True)
 def log() -> None:
-    """Of gates that fail: without the pictures of what they had in hand, which take a while."""
+    """Of gates that fail. By default structlog draws their local variables, which takes long."""
     logs.set_up((), io.StringIO())
 
 
@@ -135,7 +135,7 @@ def test_what_a_gate_says_is_kept_as_it_is(given_answers: dict[str, Answer]) -> 
 
 @settings(max_examples=40)
 @given(answers)
-def test_the_next_look_is_at_the_earliest_end(given_answers: dict[str, Answer]) -> None:
+def test_they_are_asked_again_at_the_earliest_end(given_answers: dict[str, Answer]) -> None:
     verdicts = [verdict for verdict, _ in given_answers.values()]
     ends = [one.until for one in verdicts if isinstance(one, Wait) and one.until]
     assert next_end(decided(given_answers, frozenset())) == (min(ends) if ends else None)

@@ -19,7 +19,6 @@ from tests.world import World, live, until
 from webhook.deployments.announcement import Announcement
 from webhook.store import announcements, database, outbox
 from webhook.store.outbox import FailedMessage
-from webhook.timing import DEFAULT_TIMING
 
 DEPLOY_YML = """
 slack: {{channel: "{channel}"}}
@@ -56,11 +55,9 @@ class Everywhere:
         found = [one for env in config.envs for one in env.destinations()]
         return [f"{kind}:{one.name(one.address(main=True) or '')}" for kind, one in found]
 
-    def announce(self, announcement: Announcement, *names: str) -> None:
-        """As the command line does."""
-        pool = database.sync_pool(self.world.store_url, 1, DEFAULT_TIMING)
-        with pool, pool.connection() as connection, connection.transaction():
-            announcements.add_sync(connection, announcement, {*names} or {*self.names()})
+    async def announce(self, announcement: Announcement, *names: str) -> None:
+        async with await database.connect_async(self.world.store_url) as connection:
+            await announcements.add(connection, announcement, {*names} or {*self.names()})
 
     def lately_failed(self) -> list[FailedMessage]:
         """As `check` shows them."""
@@ -96,7 +93,7 @@ async def test_all_destinations_hear_of_it_once(everywhere: Everywhere) -> None:
     # They are posted, and the responses are lost.
     world.slack.faults.add("POST /chat.postMessage", Fault.drop_after(), times=2)
     for _ in range(2):
-        everywhere.announce(TAKEN)
+        await everywhere.announce(TAKEN)
     await world.idle()
     [message] = world.messages(world.sandbox.deploys.name)
     assert render(message, world.slack.workspace.names).splitlines() == [
@@ -126,7 +123,7 @@ async def test_what_cannot_be_sent_ends_and_is_deleted_in_time(everywhere: Every
     channel = world.slack.channel("#oncall")
     oncall = f"slack:{channel.id}"
     channel.archived = True
-    everywhere.announce(TAKEN, oncall, "slack:#former")
+    await everywhere.announce(TAKEN, oncall, "slack:#former")
     entries = "select destination, state, error from outbox"
 
     def rejected() -> Any:
@@ -144,7 +141,7 @@ async def test_what_cannot_be_sent_ends_and_is_deleted_in_time(everywhere: Every
     assert rejected()
     channel.archived = False
     other = Announcement(key="lock:8:made", text="production is locked")
-    everywhere.announce(other, oncall)
+    await everywhere.announce(other, oncall)
     await world.idle()
     assert [render(one) for one in world.messages("#oncall")] == ["production is locked"]
     with world.clock.moved(timedelta(days=366)):

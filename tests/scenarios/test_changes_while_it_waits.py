@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -57,7 +58,8 @@ async def waiting(world: World, environment: str, ref: str = "main") -> Deployme
     deployment = await world.deploy(environment, ref=ref, auto_merge=False)
     held = "select 1 from deployments where id = %s and waiting"
     await until(lambda: world.rows(held, deployment.id) or None)
-    await until(lambda: "hatch" in world.github.statuses(deployment.id)[-1].description or None)
+    statuses = partial(world.github.statuses, deployment.id)
+    await until(lambda: any("hatch" in one.description for one in statuses()) or None)
     return deployment
 
 

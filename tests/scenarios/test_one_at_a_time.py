@@ -115,7 +115,7 @@ async def test_what_others_report_does_not_end_a_wait(world: World, tmp_path: Pa
     waiting = await deploy(world, gate)
     await held(world, waiting)
     await world.github.create_status(waiting.id, "success")
-    await until(lambda: world.github.states(waiting.id)[-1] == "queued" or None)
+    await until(lambda: world.github.states(waiting.id)[-1:] == ["queued"] or None)
     assert world.rows("select phase, waiting from deployments where id = %s", waiting.id) == [
         {"phase": "queued", "waiting": True}
     ]

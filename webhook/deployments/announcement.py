@@ -1,4 +1,4 @@
-"""What people are told that is no deployment's own message: of locks and freezes."""
+"""Messages that are no deployment's own: of locks and freezes."""
 
 from dataclasses import dataclass
 from datetime import datetime

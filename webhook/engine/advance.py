@@ -137,7 +137,7 @@ class Runner:
 
     def _asked_again_at(self, before: tuple[Blocker, ...]) -> datetime | None:
         is_new = reasons_of(self.row.blockers) != reasons_of(before)
-        return gates.next_look(self.services, self.row, self.environment, is_new=is_new)
+        return gates.asked_again_at(self.services, self.row, self.environment, is_new=is_new)
 
     async def _follow(self, *, continues: bool) -> datetime | None:
         starts, before = self.row.run is None, self.row.blockers

@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from webhook.config.destinations import targets_of
-from webhook.config.environments import Environment
+from webhook.config.environments import Config, Environment
 from webhook.config.routing import route
 from webhook.deployments.announcement import Announcement
 from webhook.deployments.blockers import moment
@@ -21,8 +20,8 @@ from webhook.deployments.freezes import frozen_until
 from webhook.engine.services import Services
 from webhook.gates.contract import keys_of
 from webhook.gates.freeze import FileWindow, FreezeKeys, FrozenWindow
-from webhook.store import announcements, deployments
-from webhook.store.deployments import EnvironmentKey
+from webhook.store import announcements, environments
+from webhook.store.environments import EnvironmentKey
 
 log = structlog.get_logger()
 
@@ -48,11 +47,10 @@ class Freeze:
         digest = hashlib.sha256(about.encode()).hexdigest()[:12]
         return f"freeze:{digest}:{self.begin.isoformat()}"
 
-    def covers(self, environment: Environment, repo: str, name: str) -> bool:
-        """`environment`: that of deploy.yml to which the other two belong."""
+    def covers(self, config: Config, repo: str, environment: str) -> bool:
         if self.environment is not None:
-            return self.environment is environment
-        return self.window.covers([repo], name)
+            return route(config, repo, environment) is self.environment
+        return self.window.covers([repo], environment)
 
     def text(self, now: datetime) -> str:
         until = f"until {moment(self.until, now)}" if self.until else "without a known end"
@@ -122,12 +120,9 @@ class FreezeAnnouncements:
         after: EnvironmentKey | None = EnvironmentKey(0, "")
         while after is not None:
             async with services.pool.connection() as connection:
-                deployed, after = await deployments.deployed_since(connection, since, after)
-            for repo, name in deployed:
-                environment = route(services.config, repo, name)
-                if environment and freeze.covers(environment, repo, name):
-                    targets = targets_of(environment.destinations(), repo)
-                    found |= {one.name for one in targets if one.main}
+                deployed, after = await environments.deployed_since(connection, since, after)
+            covered = (one for one in deployed if freeze.covers(services.config, *one))
+            found |= set(services.main_destinations(covered))
         return found
 
 

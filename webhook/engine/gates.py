@@ -22,7 +22,7 @@ from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, Rejected
 from webhook.gates.contract import Neighbour, keys_of
 from webhook.gates.decision import Decision, decide
-from webhook.gates.serialization import TURN, SerializationKeys, superseding
+from webhook.gates.serialization import ONE_AT_A_TIME, SerializationKeys, superseding
 from webhook.github import deployments as github_deployments
 from webhook.store import deployments, gates, schedule
 from webhook.store.database import Async
@@ -91,7 +91,7 @@ async def require_restart(services: Services, row: DeploymentRow, environment: E
         raise tool_errors.Rejected(text) if decision.denied else tool_errors.NotReady(text)
 
 
-def next_look(
+def asked_again_at(
     services: Services, row: DeploymentRow, environment: Environment, *, is_new: bool
 ) -> datetime | None:
     """At a deployment that was not admitted; None: it has ended. `is_new`: what it waits for, which
@@ -182,7 +182,7 @@ async def _give_way(
     if row.blockers:
         return row
     reason = f"Waits for deployment {newer.id} ({newer.ref}), which is newer, to start"
-    decision = Decision((Blocker(gate=TURN, reason=reason),))
+    decision = Decision((Blocker(gate=ONE_AT_A_TIME, reason=reason),))
     return await _hold(services, connection, row, environment, decision)
 
 
@@ -206,14 +206,14 @@ async def _hold(
     log.info("held back", gates=[one.gate for one in blockers])
     if not row.blockers:
         await _notify_earlier(services, connection, row)
-    transition = Transition(
-        row.phase,
-        describe(blockers, now),
-        held=_for_person(blockers),
-        asked_before=not _asks_anew(row.blockers, blockers),
-    )
+    asks, held = _asks_anew(row.blockers, blockers), _for_person(blockers)
+    transition = Transition(row.phase, describe(blockers, now), held=held, asked_before=not asks)
+    # What is new may be beyond the 140 characters; whoever reads those has read them.
+    reads_anew = transitions.counts(row, row.phase, transition.description)
+    is_news = reads_anew or asks or held != _for_person(row.blockers)
+    write = transitions.announce if is_news else transitions.apply
     columns: Columns = {**_UNSTARTED, "blockers": blockers}
-    return await transitions.announce(services, connection, row, transition, columns=columns)
+    return await write(services, connection, row, transition, columns=columns)
 
 
 async def _end(

@@ -5,20 +5,15 @@ waits is asked again at once, the newest first.
 Errors: `ScopeLocked`, `NothingLocked`.
 """
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 
 from handlers import durations
-from webhook.config.destinations import targets_of
-from webhook.config.environments import Config
 from webhook.config.locks import unheld
-from webhook.config.routing import route
 from webhook.deployments.announcement import Announcement
 from webhook.deployments.locks import (
-    EVERYTHING,
     Lock,
     capitalized,
     covers,
@@ -32,8 +27,8 @@ from webhook.engine.gates import ask_again
 from webhook.engine.services import Services
 from webhook.errors import RelayError, RetryAt
 from webhook.github.users import is_login
-from webhook.store import announcements, audit, locks, schedule
-from webhook.store.audit import NewAct, Place
+from webhook.store import announcements, audit, environments, locks, schedule
+from webhook.store.audit import NewAct, Source
 from webhook.store.database import Async
 from webhook.store.locks import Ending, LockRow, NewLock
 from webhook.store.schedule import Key
@@ -67,7 +62,7 @@ class By:
     """Who asks, and where. `action_id`: the request in Slack, if it is one."""
 
     person: str
-    source: Place
+    source: Source
     action_id: int | None = None
 
 
@@ -177,18 +172,6 @@ def reminders_of(lock: Lock) -> list[datetime]:
     return sorted(at for at in times if lock.expires_at is None or at < lock.expires_at)
 
 
-def destinations_of(
-    config: Config, notifiers: Collection[str], environments: Sequence[tuple[str, str]]
-) -> list[str]:
-    """The main ones of these environments, each (repository, environment)."""
-    found: dict[str, None] = {}
-    for repo, environment in environments:
-        env = route(config, repo, environment)
-        targets = targets_of(env.destinations(), repo) if env else []
-        found |= {one.name: None for one in targets if one.main and one.notifier in notifiers}
-    return list(found)
-
-
 async def _give_way(connection: Async, found: LockRow, new: NewLock, *, take_over: bool) -> bool:
     """Whether the scope is free then."""
     how: Ending = "taken over"
@@ -231,7 +214,7 @@ def _act(action: str, lock: LockRow, by: By) -> NewAct:
         action_id=by.action_id,
         repo_id=lock.repo_id,
         repo=lock.repo if lock.repo_id else "",
-        environment="" if lock.environment == EVERYTHING else lock.environment,
+        environment=lock.environment,
         reason=lock.reason,
         details={
             "lock": lock.id,
@@ -258,9 +241,8 @@ async def _announce(
         mentions=(lock.owner,) if is_login(lock.owner) else (),
         lock_id=lock_id,
     )
-    environments = await _environments_of(services, connection, lock)
-    destinations = destinations_of(services.config, services.notifiers, environments)
-    await announcements.add(connection, announcement, destinations)
+    concerned = await _environments_of(services, connection, lock)
+    await announcements.add(connection, announcement, services.main_destinations(concerned))
 
 
 async def _environments_of(
@@ -269,7 +251,9 @@ async def _environments_of(
     """The one that is locked; of a lock of many, those that were deployed to lately."""
     if lock.repo_id and not is_pattern(lock.environment):
         return [(lock.repo, lock.environment)]
-    lately = await locks.lately_deployed_to(connection, lock.repo_id, services.clock(), LATELY)
+    lately = await environments.lately_deployed_to(
+        connection, lock.repo_id, services.clock(), LATELY
+    )
     return [
         (one.repo, one.environment) for one in lately if covers(lock, one.repo_id, one.environment)
     ]

@@ -57,7 +57,8 @@ async def notify(services: Services, deployment_id: int, destination: str) -> No
         return
     row, context = found
     log_about(row)
-    target = next((one for one in services.targets(row) if one.name == destination), None)
+    targets = services.targets(row.repo, row.environment)
+    target = next((one for one in targets if one.name == destination), None)
     target = target or _unlisted(services, row, destination, context)
     if target is None or not (target.main or row.phase in FAILED):
         return

@@ -1,7 +1,7 @@
 """What every job needs; `webhook.worker` opens it once a process."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
@@ -27,6 +27,7 @@ from webhook.settings import Retention
 from webhook.store import deployments, schedule
 from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
+from webhook.store.environments import EnvironmentKey
 from webhook.store.schedule import Key
 from webhook.timing import Clock, Timing
 
@@ -106,21 +107,34 @@ class Services:
     def notifier(self, target: Target) -> Notifier:
         return self.notifiers[target.notifier](target.destination, self.notifier_context)
 
-    def targets(self, row: DeploymentRow) -> list[Target]:
-        """The destinations that deploy.yml gives it."""
-        environment = route(self.config, row.repo, row.environment)
-        if environment is None:
-            return []
-        found = targets_of(environment.destinations(), row.repo)
-        return [target for target in found if target.notifier in self.notifiers]
+    def targets(self, repo: str, environment: str) -> list[Target]:
+        """The destinations that deploy.yml gives to deployments there."""
+        found = route(self.config, repo, environment)
+        targets = targets_of(found.destinations(), repo) if found else []
+        return [target for target in targets if target.notifier in self.notifiers]
+
+    def main_destinations(self, environments: Iterable[tuple[str, str]]) -> list[str]:
+        """Names of those of main messages, of these environments: (repository, environment)."""
+        every = (one for repo, name in environments for one in self.targets(repo, name))
+        return list(dict.fromkeys(one.name for one in every if one.main))
 
     async def notify(
-        self, connection: Async, row: DeploymentRow, *, also: Collection[Key] = ()
+        self,
+        connection: Async,
+        row: DeploymentRow,
+        *,
+        also: Collection[Key] = (),
+        ended_in: EnvironmentKey | None = None,
     ) -> None:
-        """Each destination, once the caller's transaction has ended. `also`: what else to do."""
-        targets = [one for one in self.targets(row) if one.main or row.phase in FAILED]
+        """Each destination, once the caller's transaction has ended. `also`, `ended_in`: what else
+        to do, as for `schedule.request`."""
+        targets = [
+            one
+            for one in self.targets(row.repo, row.environment)
+            if one.main or row.phase in FAILED
+        ]
         keys = [Key("notify", row.id, target.name) for target in targets]
-        await schedule.request(connection, [*keys, *also], notified=[row.id])
+        await schedule.request(connection, [*keys, *also], notified=[row.id], ended_in=ended_in)
 
     async def read(self, deployment_id: int) -> DeploymentRow | None:
         async with self.pool.connection() as connection:

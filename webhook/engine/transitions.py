@@ -17,6 +17,7 @@ from webhook.logs import Redactor
 from webhook.store import actions, deployments, schedule, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
+from webhook.store.environments import EnvironmentKey
 from webhook.store.schedule import Key
 from webhook.store.timeline import TimelineEntry
 from webhook.text import LONGEST_KEPT, one_line
@@ -79,7 +80,7 @@ async def _stop_following(
     connection: Async, row: DeploymentRow, columns: deployments.Columns
 ) -> None:
     await deployments.change(connection, row, **columns)
-    await schedule.request(connection, await _waiting_beside(connection, row))
+    await schedule.request(connection, [], ended_in=_where(row))
 
 
 async def require_reports_judged(connection: Async, row: DeploymentRow) -> None:
@@ -345,14 +346,13 @@ async def _after(
         replaced = await deployments.deactivate_replaced(connection, row)
         if replaced:
             await schedule.request(connection, [], notified=replaced)
-    beside = await _waiting_beside(connection, row) if row.phase.final else []
-    await services.notify(connection, row, also=[*beside, *also])
+    # Nobody waits for a superseded one.
+    frees = row.phase.final and row.phase is not Phase.SUPERSEDED
+    await services.notify(connection, row, also=also, ended_in=_where(row) if frees else None)
 
 
-async def _waiting_beside(connection: Async, row: DeploymentRow) -> list[Key]:
-    """Whoever waits for its gates in the environment may go on now."""
-    waiting = await deployments.unstarted_in(connection, row.repo_id, row.environment)
-    return [Key("advance", deployment_id) for deployment_id in waiting]
+def _where(row: DeploymentRow) -> EnvironmentKey:
+    return EnvironmentKey(row.repo_id, row.environment)
 
 
 async def take_reports(services: Services, row: DeploymentRow) -> DeploymentRow:

@@ -7,7 +7,7 @@ import structlog
 
 from webhook.deployments.blockers import Blocker
 from webhook.gates.contract import Allow, Deny, Gate, Gates, Snapshot, Verdict, Wait
-from webhook.gates.serialization import TURN
+from webhook.gates.serialization import ONE_AT_A_TIME
 
 log = structlog.get_logger()
 
@@ -25,7 +25,7 @@ class Decision:
     @property
     def ready(self) -> bool:
         """It may start, or only waits its turn."""
-        return all(one.gate == TURN for one in self.blockers)
+        return all(one.gate == ONE_AT_A_TIME for one in self.blockers)
 
 
 def decide(snapshot: Snapshot, gates: Gates, *, skipped: Collection[str] = ()) -> Decision:

@@ -8,7 +8,7 @@ from webhook.config.destinations import Strict
 from webhook.gates.contract import ALLOW, Gate, Neighbour, Snapshot, Verdict, Wait, keys_of
 
 # This gate's name. A deployment that nothing else blocks is ready, and only waits its turn.
-TURN = "serialization"
+ONE_AT_A_TIME = "serialization"
 
 
 class SerializationKeys(Strict):
@@ -44,7 +44,7 @@ def key_in_use(environment: Strict) -> str:
 
 # Two runs at once are never what somebody in a hurry needs: they can cancel the other one.
 SERIALIZATION = Gate(
-    name=TURN,
+    name=ONE_AT_A_TIME,
     decide=decide,
     Keys=SerializationKeys,
     key_in_use=key_in_use,

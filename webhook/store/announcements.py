@@ -7,27 +7,21 @@ from psycopg.types.json import Jsonb
 
 from webhook.deployments.announcement import Announcement
 from webhook.store import schedule
-from webhook.store.database import Async, Sync
+from webhook.store.database import Async
 from webhook.store.schedule import Key
-
-_INSERT = (
-    "insert into announcements (key, document) values (%s, %s)"
-    " on conflict (key) do nothing returning id"
-)
 
 
 async def add(connection: Async, announcement: Announcement, destinations: Collection[str]) -> None:
     """To be sent once the caller's transaction has ended; nothing where it was added before.
     `destinations`: names of targets, as "slack:#deploys"."""
-    cursor = await connection.execute(_INSERT, _values(announcement))
+    document = {name: value for name, value in asdict(announcement).items() if name != "at"}
+    cursor = await connection.execute(
+        "insert into announcements (key, document) values (%s, %s)"
+        " on conflict (key) do nothing returning id",
+        [announcement.key, Jsonb(document)],
+    )
     if row := await cursor.fetchone():
-        await schedule.request(connection, _keys(row["id"], destinations))
-
-
-def add_sync(connection: Sync, announcement: Announcement, destinations: Collection[str]) -> None:
-    """The same, from a process that is no worker."""
-    if row := connection.execute(_INSERT, _values(announcement)).fetchone():
-        schedule.request_sync(connection, _keys(row["id"], destinations))
+        await schedule.request(connection, [Key("announce", row["id"], to) for to in destinations])
 
 
 async def is_known(connection: Async, key: str) -> bool:
@@ -44,12 +38,3 @@ async def read(connection: Async, announcement_id: int) -> Announcement | None:
         return None
     document = row["document"]
     return Announcement(**{**document, "mentions": tuple(document["mentions"])}, at=row["at"])
-
-
-def _values(announcement: Announcement) -> list[object]:
-    document = {name: value for name, value in asdict(announcement).items() if name != "at"}
-    return [announcement.key, Jsonb(document)]
-
-
-def _keys(announcement_id: int, destinations: Collection[str]) -> list[Key]:
-    return [Key("announce", announcement_id, destination) for destination in destinations]

@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from webhook.store.database import Async, Sync
 
 # Where somebody did it.
-Place = Literal["slack", "command line", "page"]
+Source = Literal["slack", "command line", "page"]
 Outcome = Literal["done", "refused", "failed"]
 
 
@@ -29,7 +29,7 @@ class NewAct:
     of all of them. `action_id`: what was requested in Slack, None of what was done elsewhere."""
 
     actor: str
-    source: Place
+    source: Source
     action: str
     outcome: Outcome = "done"
     repo_id: int = 0
@@ -70,39 +70,30 @@ OF_ACTION = f"""
             'inputs', nullif(inputs, '{{}}')))
     from ended on conflict (action_id) do nothing
 """
-_INSERT = (
-    "insert into audit (actor, source, action, outcome, repo_id, repo, environment,"
-    " deployment_id, action_id, reason, details)"
-    " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb || coalesce(("
-    f" select jsonb_build_object({_SLACK_USER}) from actions where actions.id = %s), '{{}}'))"
-)
-
-
-def _values(act: NewAct) -> list[Any]:
-    return [
-        act.actor,
-        act.source,
-        act.action,
-        act.outcome,
-        act.repo_id,
-        act.repo,
-        act.environment,
-        act.deployment_id,
-        act.action_id,
-        act.reason,
-        Jsonb(dict(act.details)),
-        act.action_id,
-    ]
 
 
 async def add(connection: Async, act: NewAct) -> None:
     """In the transaction that does it."""
-    await connection.execute(_INSERT, _values(act))
-
-
-def add_sync(connection: Sync, act: NewAct) -> None:
-    """The same, from the command line."""
-    connection.execute(_INSERT, _values(act))
+    await connection.execute(
+        "insert into audit (actor, source, action, outcome, repo_id, repo, environment,"
+        " deployment_id, action_id, reason, details)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb || coalesce(("
+        f" select jsonb_build_object({_SLACK_USER}) from actions where actions.id = %s), '{{}}'))",
+        [
+            act.actor,
+            act.source,
+            act.action,
+            act.outcome,
+            act.repo_id,
+            act.repo,
+            act.environment,
+            act.deployment_id,
+            act.action_id,
+            act.reason,
+            Jsonb(dict(act.details)),
+            act.action_id,
+        ],
+    )
 
 
 def newest(connection: Sync, limit: int, *, since: datetime | None = None) -> list[Act]:

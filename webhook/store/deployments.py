@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from psycopg import sql
 from psycopg.rows import DictRow
@@ -16,7 +16,7 @@ from webhook.deployments.changelog import Changelog
 from webhook.deployments.models import GitHubDeployment, Repository, is_production, person_id
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
-from webhook.store import repository_names, timeline
+from webhook.store import repository_names
 from webhook.store.database import Async, Sync
 
 
@@ -97,9 +97,12 @@ class DeploymentRow:
 
 _ENVIRONMENT = "repo_id = %s and lower(environment) = lower(%s)"
 # By name: during an update, processes of this version meet the columns of the next one.
+REF_NAME = (
+    "coalesce((select ref_name from actions where created_deployment_id = deployments.id"
+    " order by actions.id limit 1), '') as ref_name"
+)
 _COMPUTED = {
-    "ref_name": "coalesce((select ref_name from actions where created_deployment_id ="
-    " deployments.id order by actions.id limit 1), '') as ref_name",
+    "ref_name": REF_NAME,
     "has_reports": "exists (select from timeline where deployment_id = deployments.id"
     " and not judged) as has_reports",
 }
@@ -320,17 +323,6 @@ async def older_unstarted(connection: Async, row: DeploymentRow) -> list[Deploym
     return [_row(values) async for values in cursor]
 
 
-async def unstarted_in(connection: Async, repo_id: int, environment: str) -> list[int]:
-    """The newest first; also those whose gates are being asked at this moment, which are not
-    recorded as waiting yet."""
-    cursor = await connection.execute(
-        f"select id from deployments where {_ENVIRONMENT} and followed and ended_at is null"
-        " and requested_at is not null and started_at is null and not watched order by id desc",
-        [repo_id, environment],
-    )
-    return [values["id"] async for values in cursor]
-
-
 async def waiting_in(connection: Async, repo_id: int, environment: str) -> list[int]:
     """Those that wait for their gates there, the newest first."""
     cursor = await connection.execute(
@@ -456,101 +448,3 @@ async def unscheduled(connection: Async) -> list[int]:
         " where task = 'advance' and subject = deployments.id limit 1) is null"
     )
     return [values["id"] async for values in cursor]
-
-
-@dataclass(frozen=True, slots=True)
-class CurrentDeployment:
-    """`started`: its tool was started; `held`: it waits for a person; `changed_at`: since when it
-    has its phase; `blockers`: what keeps it from starting now."""
-
-    deployment_id: int
-    repo: str
-    environment: str
-    phase: Phase
-    started: bool
-    held: bool
-    ref: str
-    sha: str
-    changed_at: datetime
-    ref_name: str
-    blockers: tuple[Blocker, ...]
-
-    @property
-    def shown_ref(self) -> str:
-        return self.ref_name or self.ref
-
-
-class EnvironmentKey(NamedTuple):
-    repo_id: int
-    environment: str
-
-
-ENVIRONMENTS_AT_ONCE = 150
-# Skips from each environment to the next, and reads its newest deployment.
-_ENVIRONMENTS_AFTER = f"""
-with recursive newest as (
-    (select id, repo_id, lower(environment) as name, 1 as number from deployments
-        where (repo_id, lower(environment)) > (%(repo_id)s, %(environment)s)
-        order by repo_id, lower(environment), id desc limit 1)
-    union all
-    select next.*, number + 1 from newest cross join lateral (
-        select id, repo_id, lower(environment) from deployments
-        where (repo_id, lower(environment)) > (newest.repo_id, newest.name)
-        order by repo_id, lower(environment), id desc limit 1) next
-    where number < {ENVIRONMENTS_AT_ONCE}
-)
-select newest.repo_id, name, repo, environment, created_at >= %(since)s as lately
-from newest join deployments using (id) order by number
-"""
-
-
-async def deployed_since(
-    connection: Async, since: datetime, after: EnvironmentKey
-) -> tuple[list[tuple[str, str]], EnvironmentKey | None]:
-    """Repositories and environments that were deployed to since then, of those that come after that
-    one; and where the rest begins."""
-    values = {"repo_id": after.repo_id, "environment": after.environment, "since": since}
-    cursor = await connection.execute(_ENVIRONMENTS_AFTER, values)
-    rows = await cursor.fetchall()
-    found = [(row["repo"], row["environment"]) for row in rows if row["lately"]]
-    more = len(rows) == ENVIRONMENTS_AT_ONCE
-    return found, EnvironmentKey(rows[-1]["repo_id"], rows[-1]["name"]) if more else None
-
-
-# Skips from each environment to the next, however many deployments it has.
-_NEWEST_OF_REPOSITORY = f"""
-with recursive newest as (
-    (select id, lower(environment) as name from deployments where repo_id = %(repo)s
-        order by lower(environment), id desc limit 1)
-    union all
-    select next.id, next.name from newest cross join lateral (
-        select id, lower(environment) as name from deployments
-        where repo_id = %(repo)s and lower(environment) > newest.name
-        order by lower(environment), id desc limit 1) next
-)
-select id as deployment_id, repo, environment, phase, run is not null as started, ref, sha,
-    phase_at as changed_at, case when waiting then blockers else '[]' end as blockers,
-    {_COMPUTED["ref_name"]}
-from deployments where id = any(array(select id from newest order by id desc limit %(limit)s))
-order by id desc
-"""
-
-
-async def newest_of_repository(
-    connection: Async, repo_id: int, limit: int
-) -> list[CurrentDeployment]:
-    """The newest of each environment, of the environments that were deployed to most recently."""
-    cursor = await connection.execute(_NEWEST_OF_REPOSITORY, {"repo": repo_id, "limit": limit})
-    rows = await cursor.fetchall()
-    return [
-        CurrentDeployment(
-            **{
-                **row,
-                "phase": Phase(row["phase"]),
-                "blockers": tuple(Blocker.from_json(one) for one in row["blockers"]),
-                "held": not Phase(row["phase"]).final
-                and await timeline.is_held(connection, row["deployment_id"]),
-            }
-        )
-        for row in rows
-    ]

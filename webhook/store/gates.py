@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from webhook.config.destinations import Strict
 from webhook.deployments.locks import Lock, covers
 from webhook.gates.contract import Candidate, Neighbour, Snapshot
-from webhook.gates.serialization import TURN
+from webhook.gates.serialization import ONE_AT_A_TIME
 from webhook.store import approvals, deployments
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
@@ -29,7 +29,7 @@ _NEIGHBOUR = (
 )
 _READY = (
     "other.waiting and not exists (select from jsonb_array_elements(other.blockers) blocker"
-    f" where blocker->>'gate' <> '{TURN}')"
+    f" where blocker->>'gate' <> '{ONE_AT_A_TIME}')"
 )
 
 

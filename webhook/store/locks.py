@@ -6,20 +6,16 @@ one is ended when another takes its scope; until then whoever reads it looks at 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from psycopg.rows import DictRow
 
 from webhook.deployments.locks import Lets, Lock, covers
-from webhook.store.audit import Place
+from webhook.store.audit import Source
 from webhook.store.database import Async
 
 Ending = Literal["unlocked", "taken over", "replaced", "expired"]
-# The newest deployments of all, and of one repository.
-_TO = "select repo_id, repo, installation_id, environment, requested_at from deployments"
-_NEWEST = f"{_TO} order by id desc limit 250"
-_NEWEST_OF_ONE = f"{_TO} where repo_id = %s order by id desc limit 100"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +28,7 @@ class NewLock:
     owner: str
     reason: str
     lets: tuple[Lets, ...]
-    source: Place
+    source: Source
     created_at: datetime
     expires_at: datetime | None
 
@@ -42,7 +38,7 @@ class LockRow(Lock):
     """`repo`: the name that is its repository's now. `ended_at`: None as long as nobody ended it;
     it may have expired. `ended_by`: "" where nobody did."""
 
-    source: Place
+    source: Source
     ended_at: datetime | None
     ended_by: str
     ended_how: Ending | Literal[""]
@@ -145,32 +141,6 @@ async def held_by(connection: Async, lock: Lock) -> list[int]:
         [lock.repo_id] if lock.repo_id else [],
     )
     return [row["id"] async for row in cursor if covers(lock, row["repo_id"], row["environment"])]
-
-
-@dataclass(frozen=True, slots=True)
-class DeployedTo:
-    """`repo`: its name at the newest deployment."""
-
-    repo_id: int
-    repo: str
-    installation_id: int
-    environment: str
-
-
-async def lately_deployed_to(
-    connection: Async, repo_id: int, now: datetime, during: timedelta
-) -> list[DeployedTo]:
-    """Environments, those with the newest deployments first. `repo_id` 0: of all repositories."""
-    cursor = await connection.execute(
-        _NEWEST_OF_ONE if repo_id else _NEWEST, [repo_id] if repo_id else []
-    )
-    found: dict[tuple[int, str], DeployedTo] = {}
-    async for values in cursor:
-        at = values.pop("requested_at")
-        one = DeployedTo(**values)
-        if at is not None and at > now - during:
-            found.setdefault((one.repo_id, one.environment.lower()), one)
-    return list(found.values())
 
 
 async def id_of_repository(connection: Async, name: str) -> int:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from webhook.deployments.overrides import Override
-from webhook.store.audit import Place
+from webhook.store.audit import Source
 from webhook.store.database import Async
 
 # Of a row of `deployments`, however long ago.
@@ -21,7 +21,7 @@ OF_DEPLOYMENT = f"""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewOverride(Override):
     deployment_id: int
-    source: Place
+    source: Source
 
 
 async def add(connection: Async, override: NewOverride) -> None:

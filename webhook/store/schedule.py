@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
+from webhook.gates.serialization import ONE_AT_A_TIME
 from webhook.store import database, machines, workers
 from webhook.store.database import Async, Sync
+from webhook.store.environments import EnvironmentKey
 from webhook.timing import Timing
 
 # The subject is a delivery, a deployment, an action, an installation, an announcement or a lock.
@@ -96,15 +98,27 @@ _REQUEST = f"""
 insert into schedule (task, subject, detail)
 select * from unnest(%s::text[], %s::bigint[], %s::text[]) {_REQUESTED_BEFORE}
 """
-_REQUEST_NOTIFIED = f"""
+_ALSO_NOTIFIED = """
 insert into schedule (task, subject, detail)
-select task, subject, detail from unnest(%s::text[], %s::bigint[], %s::text[])
-    as requested (task, subject, detail)
+select task, subject, detail from unnest(%(tasks)s::text[], %(subjects)s::bigint[],
+    %(details)s::text[]) as requested (task, subject, detail)
 union
 select 'notify', deployment_id, destination from outbox where kind = 'message'
-    and deployment_id = any(%s) and purpose = 'main' and ref is not null
+    and deployment_id = any(%(notified)s) and purpose = 'main' and ref is not null
 union
-select task, subject, detail from schedule where task = 'notify' and subject = any(%s)
+select task, subject, detail from schedule where task = 'notify' and subject = any(%(notified)s)
+"""
+_REQUEST_NOTIFIED = f"{_ALSO_NOTIFIED} order by 1, 2, 3 {_REQUESTED_BEFORE}"
+# Also those whose gates are being asked at this moment, which are not recorded as waiting yet. Of
+# very many, those that only wait their turn, and the newest.
+_MOST_ASKED = 50
+_REQUEST_AFTER_END = f"""
+{_ALSO_NOTIFIED}
+union
+(select 'advance', id, '' from deployments where repo_id = %(repo_id)s
+    and lower(environment) = lower(%(environment)s) and followed and ended_at is null
+    and requested_at is not null and started_at is null and not watched
+    order by blockers @? '$[*] ? (@.gate <> "{ONE_AT_A_TIME}")', id desc limit {_MOST_ASKED})
 order by 1, 2, 3 {_REQUESTED_BEFORE}
 """
 # Part of a statement that has `stored`, with the `id` of each delivery to process.
@@ -203,15 +217,25 @@ first_due as (
 
 
 async def request(
-    connection: Async, keys: Collection[Key], *, notified: Collection[int] = ()
+    connection: Async,
+    keys: Collection[Key],
+    *,
+    notified: Collection[int] = (),
+    ended_in: EnvironmentKey | None = None,
 ) -> None:
     """To be done as soon as the caller's transaction has ended. `notified`: deployments of which
-    each destination that has a message, or gets it now, is to be notified, too."""
-    if notified:
-        ids = list(notified)
-        await connection.execute(_REQUEST_NOTIFIED, [*_columns(keys), ids, ids])
-    else:
+    each destination that has a message, or gets it now, is to be notified, too. `ended_in`: where a
+    deployment has ended, so that those that wait for their start there may go on."""
+    if not notified and ended_in is None:
         await connection.execute(_REQUEST, _columns(sorted(set(keys))))
+        return
+    tasks, subjects, details = _columns(keys)
+    values: dict[str, object] = {"tasks": tasks, "subjects": subjects, "details": details}
+    values["notified"] = list(notified)
+    if ended_in is None:
+        await connection.execute(_REQUEST_NOTIFIED, values)
+    else:
+        await connection.execute(_REQUEST_AFTER_END, {**values, **ended_in._asdict()})
 
 
 def request_sync(connection: Sync, keys: Collection[Key]) -> None:

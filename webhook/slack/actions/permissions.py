@@ -23,7 +23,7 @@ from webhook.github.repositories import PERMISSIONS, Access
 from webhook.github.tokens import Scope
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import is_deactivated, login_of, mapped_login, shows_emails
-from webhook.store import actions, deployments, locks, repository_names
+from webhook.store import actions, deployments, environments, repository_names
 from webhook.store.actions import ActionRow
 from webhook.store.deployments import DeploymentRow
 
@@ -162,7 +162,7 @@ async def login_at_any(
 async def recent_repositories(services: ActionServices) -> list[Scope]:
     """Those that were deployed to most recently, the newest first."""
     async with services.pool.connection() as connection:
-        lately = await locks.lately_deployed_to(connection, 0, services.clock(), LATELY)
+        lately = await environments.lately_deployed_to(connection, 0, services.clock(), LATELY)
     found = {one.repo_id: one for one in reversed(lately)}
     newest = [found[repo_id] for repo_id in dict.fromkeys(one.repo_id for one in lately)]
     return [Scope(one.installation_id, one.repo, one.repo_id) for one in newest[:_MOST_RECENT]]

@@ -15,10 +15,10 @@ from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import Mistyped, Typed, repo_error, require
 from webhook.slack.blocks.blockers import blocker_lines
 from webhook.slack.blocks.mrkdwn import BlockMessage, escape, link
-from webhook.store import deployments, locks, queue
+from webhook.store import environments, locks, queue
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
-from webhook.store.deployments import CurrentDeployment
+from webhook.store.environments import CurrentDeployment
 
 # Of a repository's environments, the newest.
 MOST_ENVIRONMENTS = 20
@@ -55,7 +55,7 @@ class Status(StoreAction):
 async def _summary(services: ActionServices, action: ActionRow) -> str:
     async with services.pool.connection() as connection:
         most = MOST_ENVIRONMENTS + 1
-        found = await deployments.newest_of_repository(connection, action.repo_id, most)
+        found = await environments.newest_of_repository(connection, action.repo_id, most)
         queued = await queue.of_repository(connection, action.repo_id)
         locked = await locks.active_of(connection, action.repo_id, services.clock())
     repo = escape(action.repo, 200)

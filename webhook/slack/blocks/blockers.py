@@ -5,28 +5,18 @@ from collections.abc import Sequence
 from webhook.deployments.blockers import Blocker
 from webhook.slack.blocks.mrkdwn import day_and_time, escape, units
 
-# Of a reason, of a way out, and of all lines in a message.
-_LONGEST_REASON, _LONGEST_WAY_OUT = 250, 160
+# Of a reason and of a way out, by how much room there is; and of all lines in a message.
+_LONGEST_PARTS = ((250, 160), (150, 100), (100, 80), (70, 60), (45, 35), (25, 20))
 LONGEST = 850
-# Of an end, and what separates the parts.
-_END = 100
-_LEAST = 20
 
 
 def blocker_lines(blockers: Sequence[Blocker], longest: int = LONGEST) -> str:
     """All of them; where there is little room, each has as much of it. "" where there are none."""
-    text = _lines(blockers, _LONGEST_REASON, _LONGEST_WAY_OUT)
-    if units(text) <= longest:
-        return text
-    room = max(_LEAST, longest // len(blockers) - _END)
-    shorter = _lines(
-        blockers, min(_LONGEST_REASON, room * 2 // 3), min(_LONGEST_WAY_OUT, room // 3)
-    )
-    return shorter if units(shorter) <= longest else f"• {len(blockers)} gates; its page has them"
-
-
-def _lines(blockers: Sequence[Blocker], longest_reason: int, longest_way_out: int) -> str:
-    return "\n".join(_line(one, longest_reason, longest_way_out) for one in blockers)
+    for reason, way_out in _LONGEST_PARTS:
+        text = "\n".join(_line(one, reason, way_out) for one in blockers)
+        if units(text) <= longest:
+            return text
+    return f"• {len(blockers)} gates; its page has them"
 
 
 def _line(blocker: Blocker, longest_reason: int, longest_way_out: int) -> str:

@@ -233,11 +233,11 @@ def _sample(environment: Environment, repo: str, server_url: str) -> DeploymentN
 
 def _on_hold(sample: DeploymentNotice) -> DeploymentNotice:
     until = datetime.now(UTC) + timedelta(hours=2)
-    way_out = f"Whoever may write unlocks it: /deploy unlock {sample.repo} {sample.environment}"
-    turn = "Waits for deployment 41 (v1.1) to end"
+    way_out = f"hubot, or /deploy unlock {sample.repo} {sample.environment}"
+    running = "Waits for deployment 41 (v1.1) to end"
     blockers = (
         Blocker(gate="lock", reason="Locked by hubot: an incident", until=until, way_out=way_out),
-        Blocker(gate="serialization", reason=turn, way_out="Cancel that one to go on now"),
+        Blocker(gate="serialization", reason=running, way_out="Cancel that one to go on now"),
     )
     return replace(_at(sample, Phase.QUEUED), started=False, blockers=blockers)
 

@@ -472,7 +472,7 @@ create trigger audit_append_only before update or delete or truncate on audit
 """
 
 ANNOUNCEMENTS = """
--- What people are told that is no deployment's own message: of locks and freezes. The outbox sends
+-- Messages that are no deployment's own: of locks and freezes. The outbox sends
 -- them.
 create table announcements (
     id bigint generated always as identity primary key,
