@@ -26,7 +26,7 @@ from pydantic import (
 from handlers import durations
 from webhook.config.destinations import OneOrSeveral, Repo, Strict, as_tuple
 from webhook.config.errors import invalid
-from webhook.config.gates import may_overlap
+from webhook.config.gates import FileEntry, may_overlap
 from webhook.deployments.freezes import (
     Dated,
     Recurring,
@@ -127,7 +127,7 @@ _Lets = Annotated[tuple[Literal["rollbacks"], ...], BeforeValidator(as_tuple), O
 _Pattern = Annotated[str, Field(min_length=1, max_length=255)]
 
 
-class FrozenWindow(Strict):
+class FrozenWindow(FileEntry):
     """Recurring, with `start` and `duration`, or dated, with `from` and `to`."""
 
     location: _Location = ""
@@ -193,10 +193,6 @@ class FrozenWindow(Strict):
 
     def covers(self, repos: Iterable[str], environment: str) -> bool:
         """`repos`: all names that one repository has had."""
-        return True
-
-    def may_cover(self, repos: Sequence[str], environment: str) -> bool:
-        """Anything of an environment of deploy.yml; all are patterns."""
         return True
 
 
