@@ -55,7 +55,7 @@ class Freeze:
 class Review:
     """Of the environment `reviewed`."""
 
-    reviewers: tuple[str, ...] = ("ann", "bob", "octocat")
+    reviewers: tuple[str, ...] = ("octocat", "ann", "bob")
     count: int = 1
     own: bool = False
     expires: timedelta | None = None

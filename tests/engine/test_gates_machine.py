@@ -205,6 +205,29 @@ class GatesMachine(RuleBasedStateMachine):
     @rule(index=which, by=st.sampled_from(PEOPLE), yes=st.sampled_from([True, True, True, False]))
     def answer(self, index: int, by: str, yes: bool) -> None:
         """Whoever answers is a reviewer, and the deployment waits; others cannot answer."""
+        self._answer(index, by, yes)
+
+    @rule(
+        repo=st.sampled_from(REPOS),
+        by=st.sampled_from((*PEOPLE, BOT)),
+        answers=st.lists(st.sampled_from(PEOPLE), min_size=1, max_size=2),
+        review=st.none() | reviews,
+        span=st.sampled_from([0 * MINUTE, 0 * MINUTE, 61 * MINUTE]),
+    )
+    def review(
+        self, repo: str, by: str, answers: list[str], review: Review | None, span: timedelta
+    ) -> None:
+        """Somebody asks, people agree, and before the relay acts on that, something changes."""
+        self._ask(repo, "reviewed", "v1", by)
+        self.work(None)
+        for person in answers:
+            self._answer(-1, person, yes=True)
+        if review is not None:
+            self.change_policy(review)
+        self.pass_time(span)
+        self.work(None)
+
+    def _answer(self, index: int, by: str, yes: bool) -> None:
         waiting = [
             one
             for one in self._open()
@@ -353,10 +376,10 @@ class GatesMachine(RuleBasedStateMachine):
         ready: dict[tuple[int, str], list[Asked]] = {}
         for one in self._open():
             blocked = self.model.blocked(one, self.now)
-            assert DENIED not in blocked, f"{one.id} is denied, and has not ended"
             assert one.id not in self.model.cancelled, f"{one.id} was cancelled, and goes on"
             if one.id in self.engine.tool.runs:
                 continue
+            assert DENIED not in blocked, f"{one.id} is denied, and has not ended"
             assert not self._overdue(one), f"{one.id} waits for too long"
             if not blocked:
                 ready.setdefault(one.key, []).append(one)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from sandbox.faults import Fault
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY
 from sandbox.slack.model import Message, User
@@ -216,6 +217,29 @@ async def test_who_may_not_answer_is_told_so_alone(relay: ActionWorld) -> None:
     assert [row[0] for row in refused] == ["octocat", "reader", "eve", "hubot", "hubot"]
     assert "You have approved it" in await relay.press("approve", deployment.id, cleo)
     await relay.github.wait_for(deployment.id, "success")
+
+
+async def test_a_form_that_fails_is_late_or_is_forged_answers_nothing(relay: ActionWorld) -> None:
+    deployment = await asked(relay, "gated", by="cleo")
+    relay.slack.faults.add("POST /views.open", Fault.slack("expired_trigger_id"))
+    failed = await relay.press("reject", deployment.id, relay.bob)
+    assert f"type it instead: /deploy reject {REPOSITORY} gated and why" in failed
+    opened = len(relay.slack.views.opened)
+    await relay.slack.press(message_of(relay, deployment), "reject", relay.bob)
+    await until(lambda: len(relay.slack.views.opened) > opened or None)
+    view = relay.slack.views.newest(relay.bob.id)
+    metadata = json.loads(view.document["private_metadata"])
+    for forged in ({"at": 0}, {"deployment": 10**30}, {"deployment": "all"}):
+        view.document["private_metadata"] = json.dumps(metadata | forged)
+        response = await relay.slack.submit(view, {"comment": "no"}, relay.bob)
+        assert "open for too long; press Reject again" in response.document["errors"]["comment"]
+    await relay.press("approve", deployment.id, relay.ada)
+    await relay.github.wait_for(deployment.id, "success")
+    view.document["private_metadata"] = json.dumps(metadata)
+    before = len(relay.replies_to(relay.bob))
+    await relay.slack.submit(view, {"comment": "no"}, relay.bob)
+    [late] = await relay.until_replies(relay.bob, before)
+    assert f"Too late: deployment {deployment.id} has ended, it is 'success'" in late.text
 
 
 async def test_nobody_is_asked_where_nobody_could_agree(relay: ActionWorld) -> None:
