@@ -18,15 +18,17 @@ from webhook.store.deployments import DeploymentRow
 GATE = "approval"
 _COLUMNS = ", ".join(field.name for field in fields(Approval))
 # To a row of `deployments`, and to earlier ones of the same commit to the environment; without
-# those that were superseded, with which their approvals have become void.
+# those that another commit superseded, with which their approvals have become void.
 ABOUT = f"""
     array(select to_jsonb(one) from (select {_COLUMNS} from approvals
         where approvals.repo_id = deployments.repo_id
         and approvals.environment = lower(deployments.environment)
         and approvals.sha = deployments.sha and approvals.deployment_id <= deployments.id
         and (approvals.deployment_id = deployments.id or not exists (
-            select from deployments other where other.id = approvals.deployment_id
-            and other.phase = 'superseded'))
+            select from deployments other
+            left join deployments newer on newer.id = other.superseded_by
+            where other.id = approvals.deployment_id and other.phase = 'superseded'
+            and newer.sha is distinct from other.sha))
         order by approvals.id) one)
 """
 

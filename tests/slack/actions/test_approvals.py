@@ -368,6 +368,30 @@ async def test_a_superseded_deployment_takes_its_approvals_with_it(relay: Action
     await until(lambda: "approval: 0 of 2" in shown(relay, same) or None)
 
 
+async def test_a_newer_deployment_of_the_commit_keeps_what_it_reuses(relay: ActionWorld) -> None:
+    world = relay.world
+    lock = "insert into locks (environment, owner, reason, source) values ('again', 'a', 'b', 'c')"
+    world.execute(lock)
+    older = await world.deploy("again", ref=relay.sha(), by=relay.github.world.user("cleo"))
+    await until(lambda: offers(relay, older, "approve") or None)
+    for user in (relay.ada, relay.bob):
+        await relay.press("approve", older.id, user)
+    newer = await world.deploy("again", ref=older.sha, by=relay.github.world.user("cleo"))
+    locked = "select id from deployments where waiting and jsonb_array_length(blockers) = 1"
+    both = [{"id": older.id}, {"id": newer.id}]
+    await until(
+        lambda: world.rows(f"{locked} and environment = 'again' order by id") == both or None
+    )
+    world.execute(
+        "update deployments set phase = 'superseded', ended_at = now(), superseded_by = %s,"
+        " version = version + 1 where id = %s",
+        *(newer.id, older.id),
+    )
+    world.execute("update locks set ended_at = now(), ended_how = 'unlocked' where owner = 'a'")
+    world.execute("update schedule set due_at = now() where task = 'advance'")
+    await relay.github.wait_for(newer.id, "success")
+
+
 async def test_what_is_mistyped_is_explained(relay: ActionWorld) -> None:
     for text, error in {
         f"approve {REPOSITORY}": "Write it as `/deploy approve owner/repo environment [comment]`",
