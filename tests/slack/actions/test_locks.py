@@ -85,8 +85,8 @@ async def test_a_lock_holds_until_its_owner_unlocks_and_the_newest_goes_on(
         ("locks", relay.rob),
     ):
         assert await listed(relay, command, user) == (
-            "locked/one of acme/site, locked by octocat since TIME (until TIME): database migration;"
-            " lets rollbacks through. To end it: /deploy unlock acme/site locked/one"
+            "locked/one of acme/site, locked by octocat since TIME (until TIME): database"
+            " migration; lets rollbacks through. To end it: /deploy unlock acme/site locked/one"
         )
 
     refused = await said(relay, "unlock acme/site locked/one", relay.bob)
