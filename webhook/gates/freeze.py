@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfoNotFoundError, available_timezones
 
@@ -27,6 +26,7 @@ from handlers import durations
 from webhook.config.destinations import OneOrSeveral, Repo, Strict, as_tuple
 from webhook.config.errors import invalid
 from webhook.config.gates import FileEntry, may_overlap
+from webhook.config.routing import matches_any
 from webhook.deployments.freezes import (
     Dated,
     Recurring,
@@ -205,8 +205,8 @@ class FileWindow(FrozenWindow):
     """Of which environments, upper and lower case alike; `*` stands for anything."""
 
     def covers(self, repos: Iterable[str], environment: str) -> bool:
-        of_repo = any(_matches(repo, pattern) for repo in repos for pattern in self.repos)
-        return of_repo and any(_matches(environment, one) for one in self.environments)
+        of_repo = any(matches_any(self.repos, repo) for repo in repos)
+        return of_repo and matches_any(self.environments, environment)
 
     def may_cover(self, repos: Sequence[str], environment: str) -> bool:
         return any(may_overlap(one, other) for one in self.repos for other in repos) and any(
@@ -259,10 +259,6 @@ def _dated(begin: str, end: str, location: str) -> Dated:
     text = " to ".join(one.replace("T", " ") for one in dict.fromkeys((begin, end)))
     text = f"{text}, {location}" if location else text
     return Dated(begin_of(first, zone), end_of(last, zone), text)
-
-
-def _matches(text: str, pattern: str) -> bool:
-    return fnmatchcase(text.lower(), pattern.lower())
 
 
 FREEZE = Gate(
