@@ -63,6 +63,15 @@ async def deploy(world: World, repo: str, environment: str, **fields: Any) -> De
     return deployment
 
 
+async def take_over(world: World, *command: str) -> None:
+    """From octocat, who has locked all of a repository."""
+    other = await refused(world, *command)
+    assert "All of acme/renamed, locked by octocat since" in other
+    assert "--take-over makes it yours, and notifies octocat" in other
+    taken = await done(world, *command, "--take-over")
+    assert "octocat is notified that you took it over" in taken
+
+
 async def test_what_a_command_locks_waits_and_goes_on_at_once(world: World) -> None:
     # The relay has seen nothing of the repository yet, so GitHub is asked.
     locked = await done(
@@ -88,13 +97,7 @@ async def test_what_a_command_locks_waits_and_goes_on_at_once(world: World) -> N
         "command line",
     )
 
-    other = await refused(world, "lock", "acme/renamed", "--reason", "mine", "--as", "hubot")
-    assert "All of acme/renamed, locked by octocat since" in other
-    assert "--take-over makes it yours, and notifies octocat" in other
-    taken = await done(
-        world, "lock", "acme/renamed", "--reason", "mine", "--as", "hubot", "--take-over"
-    )
-    assert "octocat is notified that you took it over" in taken
+    await take_over(world, "lock", "acme/renamed", "--reason", "mine", "--as", "hubot")
     await until(lambda: "hubot" in world.github.statuses(second.id)[-1].description or None)
 
     unlocked = await done(world, "unlock", "acme/renamed")

@@ -58,6 +58,8 @@ def test_a_window_that_cannot_be_computed_is_an_error(window: str, error: str) -
     [
         ("{repos: [acme]}", "1:27: frozen_windows[0].repos[0]: 'acme' is not a repository; write "
          "owner/name, owner/* or *"),
+        ("{from: 2026-12-23, to: 2026-12-24, environments: [b]}", "1:18: frozen_windows[0]: is for "
+         "no environment of this file; correct its repos or environments"),
         ("{environments: []}", "1:33: frozen_windows[0].environments: must not be empty"),
         ("{reposs: [a/b]}", "1:19: frozen_windows[0].reposs: is not a key; known here: announce, "
          "duration, environments, from, lets, location, reason, repos, start, to; did you mean "

@@ -32,7 +32,8 @@ WAY_OUT = "Change frozen_windows in deploy.yml"
 
 def environment(own: str, file: str = "[]", more: str = "") -> Environment:
     text = f"frozen_windows: {file}\nenvs: [{{name: production, handler: command{more},"
-    [loaded] = config(f"{text} frozen_windows: {own}}}]").envs
+    others = "{name: '*', handler: command}"  # those that a window of the file may be for
+    loaded, _ = config(f"{text} frozen_windows: {own}}}, {others}]").envs
     return loaded
 
 

@@ -176,6 +176,8 @@ async def test_whoever_may_breaks_the_glass_and_everybody_sees_it(
         assert (act["actor"], act["outcome"], act["source"]) == ("octocat", "done", "slack")
         assert (act["reason"], act["deployment_id"]) == ("the shop is down", deployment.id)
         assert act["details"]["gates"] == ["hatch", "tide"]
+        assert act["details"]["sha"] == deployment.sha
+        assert act["details"]["slack_user"] == f"{scene.ada.team_id}/{scene.ada.id}"
 
 
 async def test_whoever_may_not_and_what_waits_for_nothing_get_an_answer_alone(

@@ -64,14 +64,19 @@ async def _unknown(
     if not installations:
         return []
     scope = Scope(installations[0].id, "", 0)
-    found = await asyncio.gather(
-        *(exists(github, scope, login) for login in named.values()), return_exceptions=True
-    )
+    found = await asyncio.gather(*(_may_exist(github, scope, one) for one in named.values()))
     return [
         Finding("error", _SUBJECT, f"GitHub has no account '{login}'; correct it in deploy.yml")
         for login, known in zip(named.values(), found, strict=True)
-        if known is False
+        if not known
     ]
+
+
+async def _may_exist(github: GitHub, scope: Scope, login: str) -> bool:
+    try:
+        return await exists(github, scope, login)
+    except RelayError:
+        return True  # nobody knows now
 
 
 def _teams(env: Environment, installations: Sequence[Installation]) -> Iterator[Team]:

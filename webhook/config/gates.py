@@ -21,10 +21,18 @@ class NoKeys(Strict):
     """Of a gate that has none."""
 
 
+class FileEntry(Strict):
+    """Of a list at the top of the file."""
+
+    def may_cover(self, repos: Sequence[str], environment: str) -> bool:
+        """Whether it may be for anything of an environment of deploy.yml; all are patterns."""
+        return True
+
+
 class GateKeys(Protocol):
-    """`Keys`: keys of an environment. `FileKeys`: keys at the top of the file: lists, which come
-    before those that an environment has under the same key. `key_in_use`: the key by which an
-    environment wants this gate, "" if it does not."""
+    """`Keys`: keys of an environment. `FileKeys`: keys at the top of the file: lists of
+    `FileEntry`, which come before those that an environment has under the same key. `key_in_use`:
+    the key by which an environment wants this gate, "" if it does not."""
 
     @property
     def Keys(self) -> type[Strict]: ...  # noqa: N802
@@ -61,6 +69,23 @@ def of_file(environment: Strict, file: Strict, gates: Sequence[GateKeys]) -> dic
     """The environment's keys, with the file's before them."""
     names = [name for model in file_models_of(gates) for name in model.model_fields]
     return {name: (*getattr(file, name), *getattr(environment, name)) for name in names}
+
+
+def without_environment(
+    file: Strict,
+    environments: Sequence[tuple[Sequence[str], str]],
+    gates: Sequence[GateKeys],
+    source: Source,
+) -> Iterator[ConfigError]:
+    """Entries at the top of the file that are for none of its environments, each of these with its
+    repositories and its name."""
+    message = "is for no environment of this file; correct its repos or environments"
+    for name in (name for model in file_models_of(gates) for name in model.model_fields):
+        entries: tuple[FileEntry, ...] = getattr(file, name)
+        for index, entry in enumerate(entries):
+            if not any(entry.may_cover(*one) for one in environments):
+                path: Path = (name, index)
+                yield ConfigError(*source.positions[path], path, message)
 
 
 def may_overlap(one: str, other: str) -> bool:

@@ -24,7 +24,7 @@ from webhook.config.environments import (
     slack_user_errors,
 )
 from webhook.config.errors import errors_of, unreachable_environments
-from webhook.config.gates import GateKeys, ineffective, of_file
+from webhook.config.gates import GateKeys, ineffective, of_file, without_environment
 from webhook.config.source import ConfigError, Path, Source
 from webhook.errors import ConfigErrors
 from webhook.values import without
@@ -68,7 +68,11 @@ def load(
     if errors:
         raise _located(errors, source, read)
     envs = tuple(_with_defaults(env, file, notifiers, gates) for env in file.envs)
-    if errors := [*_incomplete(envs, read), *_ineffective(envs, gates, read)]:
+    if errors := [
+        *_incomplete(envs, read),
+        *_ineffective(envs, gates, read),
+        *without_environment(file, [(env.repos, env.name) for env in envs], gates, read),
+    ]:
         raise _located(errors, source, read)
     users = {login.lower(): ids for login, ids in file.slack_users.items()}
     digest = hashlib.sha256(text.encode()).hexdigest()

@@ -1,9 +1,9 @@
 """Which environments of deploy.yml a lock concerns, and which of those no lock can hold."""
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 
 from webhook.config.environments import Config, Environment
+from webhook.config.gates import may_overlap
 from webhook.config.routing import matches_any, route
 from webhook.deployments.locks import EVERYTHING, is_pattern, scope_name
 from webhook.text import and_more, one_line
@@ -19,7 +19,7 @@ def concerned(config: Config, repo: str, environment: str) -> list[Environment]:
     return [
         env
         for env in config.envs
-        if (not repo or matches_any(env.repos, repo)) and _overlap(env.name, environment)
+        if (not repo or matches_any(env.repos, repo)) and may_overlap(env.name, environment)
     ]
 
 
@@ -48,11 +48,6 @@ def unheld(config: Config, repo: str, environment: str) -> str:
 
 def _can_be_held(env: Environment) -> bool:
     return not getattr(env.options, "starts_by_itself", False)
-
-
-def _overlap(name: str, environment: str) -> bool:
-    one, other = name.lower(), environment.lower()
-    return one == other or fnmatchcase(one, other) or fnmatchcase(other, one)
 
 
 def _unknown(config: Config, repo: str, environment: str) -> str:

@@ -34,8 +34,8 @@ def no_route_message(config: Config, repo: str, environment: str) -> str:
     return start[:-2] if elsewhere and len(message) > LONGEST_DESCRIPTION else message
 
 
-def matches_any(patterns: Iterable[str], repo: str) -> bool:
-    return any(_matches(repo, pattern) for pattern in patterns)
+def matches_any(patterns: Iterable[str], text: str) -> bool:
+    return any(_matches(text, pattern) for pattern in patterns)
 
 
 def _matches(text: str, pattern: str) -> bool:

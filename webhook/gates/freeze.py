@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfoNotFoundError, available_timezones
 
@@ -26,7 +25,8 @@ from pydantic import (
 from handlers import durations
 from webhook.config.destinations import OneOrSeveral, Repo, Strict, as_tuple
 from webhook.config.errors import invalid
-from webhook.config.gates import may_overlap
+from webhook.config.gates import FileEntry, may_overlap
+from webhook.config.routing import matches_any
 from webhook.deployments.freezes import (
     Dated,
     Recurring,
@@ -127,7 +127,7 @@ _Lets = Annotated[tuple[Literal["rollbacks"], ...], BeforeValidator(as_tuple), O
 _Pattern = Annotated[str, Field(min_length=1, max_length=255)]
 
 
-class FrozenWindow(Strict):
+class FrozenWindow(FileEntry):
     """Recurring, with `start` and `duration`, or dated, with `from` and `to`."""
 
     location: _Location = ""
@@ -195,10 +195,6 @@ class FrozenWindow(Strict):
         """`repos`: all names that one repository has had."""
         return True
 
-    def may_cover(self, repos: Sequence[str], environment: str) -> bool:
-        """Anything of an environment of deploy.yml; all are patterns."""
-        return True
-
 
 class FileWindow(FrozenWindow):
     """At the top of the file: for all that its patterns match."""
@@ -209,8 +205,8 @@ class FileWindow(FrozenWindow):
     """Of which environments, upper and lower case alike; `*` stands for anything."""
 
     def covers(self, repos: Iterable[str], environment: str) -> bool:
-        of_repo = any(_matches(repo, pattern) for repo in repos for pattern in self.repos)
-        return of_repo and any(_matches(environment, one) for one in self.environments)
+        of_repo = any(matches_any(self.repos, repo) for repo in repos)
+        return of_repo and matches_any(self.environments, environment)
 
     def may_cover(self, repos: Sequence[str], environment: str) -> bool:
         return any(may_overlap(one, other) for one in self.repos for other in repos) and any(
@@ -263,10 +259,6 @@ def _dated(begin: str, end: str, location: str) -> Dated:
     text = " to ".join(one.replace("T", " ") for one in dict.fromkeys((begin, end)))
     text = f"{text}, {location}" if location else text
     return Dated(begin_of(first, zone), end_of(last, zone), text)
-
-
-def _matches(text: str, pattern: str) -> bool:
-    return fnmatchcase(text.lower(), pattern.lower())
 
 
 FREEZE = Gate(

@@ -47,8 +47,13 @@ class Act(NewAct):
     at: datetime
 
 
+# Of a row of `actions`.
+_SLACK_USER = """
+    'slack_user', case when slack_user like '%%/%%' then slack_user
+        else team || '/' || slack_user end
+"""
 # Of an action that ends, as `ended`; nothing where it has added a row of its own.
-OF_ACTION = """
+OF_ACTION = f"""
     insert into audit (actor, source, action, outcome, repo_id, repo, environment, deployment_id,
         action_id, reason, details)
     select coalesce(nullif(login, ''), slack_name), 'slack', kind, outcome, repo_id, repo,
@@ -56,13 +61,13 @@ OF_ACTION = """
         case when outcome = 'done' then coalesce(inputs->>'reason', inputs->>'comment', '')
             else message end,
         jsonb_strip_nulls(jsonb_build_object(
-            'slack_user', case when slack_user like '%%/%%' then slack_user
-                else team || '/' || slack_user end,
+            {_SLACK_USER},
+            'sha', (select sha from deployments where id = ended.deployment_id),
             'ref', nullif(coalesce(nullif(ref_name, ''), ref), ''),
             'created', created_deployment_id,
             'message', nullif(message, ''),
             'code', nullif(code, ''),
-            'inputs', nullif(inputs, '{}')))
+            'inputs', nullif(inputs, '{{}}')))
     from ended on conflict (action_id) do nothing
 """
 
@@ -72,7 +77,8 @@ async def add(connection: Async, act: NewAct) -> None:
     await connection.execute(
         "insert into audit (actor, source, action, outcome, repo_id, repo, environment,"
         " deployment_id, action_id, reason, details)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb || coalesce(("
+        f" select jsonb_build_object({_SLACK_USER}) from actions where actions.id = %s), '{{}}'))",
         [
             act.actor,
             act.source,
@@ -85,6 +91,7 @@ async def add(connection: Async, act: NewAct) -> None:
             act.action_id,
             act.reason,
             Jsonb(dict(act.details)),
+            act.action_id,
         ],
     )
 

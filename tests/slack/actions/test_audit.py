@@ -48,6 +48,7 @@ async def test_each_act_is_there_once_with_its_person_place_and_reason(relay: Ac
     assert (retried["outcome"], retried["reason"], retried["deployment"]) == ("done", "", failed)
     assert (retried["repository"], retried["environment"]) == (REPOSITORY, "broken/acts")
     assert retried["details"]["created"] == created.id
+    assert retried["details"]["sha"] == created.sha
     assert (late["actor"], late["outcome"]) == ("octocat", "refused")
     assert late["reason"] == "hubot has requested that already"
     assert (not_found["action"], not_found["outcome"]) == ("deploy", "failed")

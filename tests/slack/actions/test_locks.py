@@ -56,6 +56,12 @@ async def said(relay: ActionWorld, text: str, user: Any) -> str:
     return TIME.sub("until TIME", (await relay.typed(text, user)).text)
 
 
+async def listed(relay: ActionWorld, command: str, user: Any) -> str:
+    """The newest lock."""
+    line = (await said(relay, command, user)).splitlines()[-1].removeprefix(":lock: ")
+    return re.sub(r"since \d\d:\d\d UTC", "since TIME", line)
+
+
 async def test_a_lock_holds_until_its_owner_unlocks_and_the_newest_goes_on(
     relay: ActionWorld,
 ) -> None:
@@ -73,18 +79,15 @@ async def test_a_lock_holds_until_its_owner_unlocks_and_the_newest_goes_on(
             "Locked by octocat: database migration (until TIME). octocat, or /deploy unlock"
             " acme/site locked/one"
         )
-    listed = (
-        "locked/one of acme/site, locked by octocat since TIME (until TIME): database migration;"
-        " lets rollbacks through. To end it: /deploy unlock acme/site locked/one"
-    )
-    since = re.compile(r"since \d\d:\d\d UTC")
     for command, user in (
         ("status acme/site", relay.ada),
         ("locks acme/site", relay.rob),
         ("locks", relay.rob),
     ):
-        lines = since.sub("since TIME", await said(relay, command, user)).splitlines()
-        assert lines[-1].removeprefix(":lock: ") == listed
+        assert await listed(relay, command, user) == (
+            "locked/one of acme/site, locked by octocat since TIME (until TIME): database"
+            " migration; lets rollbacks through. To end it: /deploy unlock acme/site locked/one"
+        )
 
     refused = await said(relay, "unlock acme/site locked/one", relay.bob)
     assert "locked by octocat since" in refused

@@ -194,9 +194,7 @@ def build_page(
         environment=line(row.environment),
         production=row.production,
         description=line(row.description),
-        ref=_on_github(row, "tree", row.shown_ref, line(row.shown_ref))
-        if row.shown_ref != row.sha
-        else None,
+        ref=_ref(row),
         sha=_on_github(row, "commit", row.sha, line(row.sha[:7])),
         task="" if row.task in ("deploy", f"deploy:{data.lineage.origin}") else line(row.task),
         origin=origin,
@@ -224,6 +222,12 @@ def _link(url: Any, text: str) -> Link | None:
 def _on_github(row: DeploymentRow, kind: str, name: str, text: str) -> Link:
     base = web_url(row.repo_url)
     return Link(f"{base}/{kind}/{quote(name)}" if base else "", text)
+
+
+def _ref(row: DeploymentRow) -> Link | None:
+    if row.shown_ref == row.sha:
+        return None
+    return _on_github(row, "tree", row.shown_ref, line(row.shown_ref))
 
 
 def _run_url(data: PageData) -> str:

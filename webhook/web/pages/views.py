@@ -65,16 +65,7 @@ def blueprint(
     bp.after_request(_with_headers)
     bp.add_app_template_global(_asset, "asset")
 
-    def page_of(data: PageData) -> Page:
-        origin = _origin(links, origins or {}, data.lineage)
-        return build_page(
-            data,
-            clock(),
-            links.page,
-            origin=origin,
-            output_kept=keep.output,
-            gives_up=_gives_up(config, data.row),
-        )
+    page_of = _builder(links, clock, origins or {}, keep, config)
 
     @bp.get("/deployments/<owner>/<name>/<int:deployment_id>")
     def deployment(owner: str, name: str, deployment_id: int) -> str:
@@ -97,6 +88,26 @@ def blueprint(
         return Response(events, mimetype="text/event-stream", headers=headers)
 
     return bp
+
+
+def _builder(
+    links: Links,
+    clock: Clock,
+    origins: Mapping[str, str],
+    keep: Retention,
+    config: Config | None,
+) -> Callable[[PageData], Page]:
+    def build(data: PageData) -> Page:
+        return build_page(
+            data,
+            clock(),
+            links.page,
+            origin=_origin(links, origins, data.lineage),
+            output_kept=keep.output,
+            gives_up=_gives_up(config, data.row),
+        )
+
+    return build
 
 
 def _asset(name: str) -> str:
