@@ -428,3 +428,20 @@ envs:
         await unlock(engine)
         await engine.settle()
         assert engine.tool.started == [older]
+
+
+async def test_whoever_gives_way_does_not_ask_all_the_time(store_url: str, tmp_path: Path) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        await lock(engine)
+        ends = engine.clock() + timedelta(minutes=1)
+        await engine.execute("update locks set expires_at = %s", ends)
+        older, newer = await ask(engine, 2)
+        await engine.settle()
+        engine.sandbox.github.deployments.pop(newer)
+        await engine.pass_time(timedelta(minutes=2))
+        await engine.settle()
+        await engine.pass_time(timedelta(seconds=5))
+        await engine.settle()
+        query = "select due_at - now() as pause from schedule where task = 'advance'"
+        [asked_again] = await engine.rows(f"{query} and subject = %s", older)
+        assert asked_again["pause"] > timedelta(seconds=30)
