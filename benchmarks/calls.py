@@ -256,7 +256,7 @@ class Case:
             "by": "octocat",
             "locks.in_scope.environment": row.environment,
             "locks.active_in.environment": row.environment,
-            "locks.id_of_repository.name": row.repo,
+            "repository_names.id_of.name": row.repo,
             "destinations": [self.destination],
             "deployments.waiting_in.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,

@@ -39,7 +39,7 @@ from webhook.github.repositories import resolve
 from webhook.github.users import is_login
 from webhook.invocation import COMMAND
 from webhook.startup import set_up_command
-from webhook.store import database, schedule
+from webhook.store import database, repository_names, schedule
 from webhook.store import locks as stored
 from webhook.store.locks import LockRow, NewLock
 from webhook.store.schema import migrated_store
@@ -257,7 +257,7 @@ async def _repository(services: Services, repo: str) -> tuple[int, str]:
     if not repo:
         return 0, ""
     async with services.pool.connection() as connection:
-        known = await stored.id_of_repository(connection, repo)
+        known = await repository_names.id_of(connection, repo)
     if known:
         return known, repo
     try:

@@ -143,18 +143,6 @@ async def held_by(connection: Async, lock: Lock) -> list[int]:
     return [row["id"] async for row in cursor if covers(lock, row["repo_id"], row["environment"])]
 
 
-async def id_of_repository(connection: Async, name: str) -> int:
-    """Of the only one whose newest name that is; 0 where nobody knows."""
-    cursor = await connection.execute(
-        "select distinct repo_id from repository_names one where lower(full_name) = lower(%s)"
-        " and not exists (select from repository_names newer where newer.repo_id = one.repo_id"
-        " and (newer.seen_at, newer.recorded_at) > (one.seen_at, one.recorded_at))",
-        [name],
-    )
-    rows = await cursor.fetchall()
-    return int(rows[0]["repo_id"]) if len(rows) == 1 else 0
-
-
 async def _one(connection: Async, where: str, values: Iterable[object]) -> LockRow | None:
     found = await _all(connection, where, values)
     return found[0] if found else None

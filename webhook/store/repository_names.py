@@ -65,3 +65,15 @@ def had_name(connection: Sync, repo_id: int, name: str) -> bool:
     """Whether that is, or was, its name."""
     known = connection.execute(_SEEN, [repo_id]).fetchall()
     return name.casefold() in {values["full_name"].casefold() for values in known}
+
+
+async def id_of(connection: Async, name: str) -> int:
+    """Of the only one whose newest name that is; 0 where nobody knows."""
+    cursor = await connection.execute(
+        "select distinct repo_id from repository_names one where lower(full_name) = lower(%s)"
+        " and not exists (select from repository_names newer where newer.repo_id = one.repo_id"
+        " and (newer.seen_at, newer.recorded_at) > (one.seen_at, one.recorded_at))",
+        [name],
+    )
+    rows = await cursor.fetchall()
+    return int(rows[0]["repo_id"]) if len(rows) == 1 else 0

@@ -186,7 +186,7 @@ async def test_one_no_ends_it_with_its_comment(relay: ActionWorld) -> None:
     assert "in_progress" not in relay.github.states(deployment.id)
 
 
-async def test_who_may_not_answer_is_told_so_alone(relay: ActionWorld) -> None:
+async def test_only_whoever_may_not_answer_sees_why(relay: ActionWorld) -> None:
     cleo = relay.slack.add_user("cleo", "cleo@acme.test")
     deployment = await asked(relay, "two/refused", by="octocat")
     own = await relay.press("approve", deployment.id, relay.ada)
