@@ -289,17 +289,17 @@ class Killed(asyncio.CancelledError):
 
 @types.coroutine
 def killed(work: Coroutine[Any, Any, None], after: int) -> Generator[Any, Any, None]:
-    """Ends it where it waits for the store, GitHub or the tool for the n-th time."""
-    for _ in range(after):
-        try:
+    """Ends it where it waits for the store, GitHub or the tool for the n-th time, unless it has
+    ended before: a connection that is given back at that moment does not pass the end on."""
+    try:
+        for _ in range(after):
+            yield work.send(None)
+        awaited = work.throw(Killed())
+        while True:
+            yield awaited
             awaited = work.send(None)
-        except StopIteration:
-            return
-        yield awaited
-    awaited = work.throw(Killed())
-    while True:
-        yield awaited
-        awaited = work.send(None)
+    except StopIteration:
+        return
 
 
 @dataclass
