@@ -23,6 +23,8 @@ TIMING = replace(
     connection_check_within=SOON,
     listen_check_interval=SOON,
     worker_restart_pause=SOON,
+    worker_stalled_after=timedelta(seconds=2),
+    worker_heartbeat=SOON,
 )
 # As if each connection had been idle for long.
 IDLE = replace(TIMING, connection_trusted_for=timedelta(0))
